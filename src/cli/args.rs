@@ -1,0 +1,170 @@
+//! The command line. `--help`, the man page and the completions are made from this.
+
+use crate::net::child::ChildInput;
+use crate::protocol::Dialect;
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// top for data syncs: watch live syncs, replay saved NDJSON logs, triage what failed.
+///
+/// Without SOURCE on a terminal, synctop plays a built-in recording of a real engine, so that everything can be tried.
+/// With something piped in, it reads that: `engine | synctop`.
+#[derive(Debug, Parser)]
+#[command(name = "synctop", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(after_long_help = AFTER)]
+pub struct Args {
+    /// What to watch: a file (followed by its name), or `-` for what is piped in. A file may be .gz or .zst
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<String>,
+    #[command(flatten)]
+    pub watch: WatchArgs,
+    #[command(flatten)]
+    pub look: LookArgs,
+    #[command(flatten)]
+    pub feed: FeedArgs,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const AFTER: &str = "\
+Examples:
+  synctop                              play the built-in recording
+  synctop sync.ndjson                  watch a file through appends and rotation
+  engine | synctop                     watch a pipe (keys still work)
+  synctop run -- engine --flag         start an engine and watch it
+  synctop summary sync.ndjson          what became of a saved log, as text
+  synctop summary --json sync.ndjson.zst
+
+Exit codes (watch, run, summary):
+  0   done
+  1   failed, or done with errors
+  2   not finished: cut off by a limit, aborted, truncated, or still running
+  64  wrong use; 65 nothing in the input was understood; 66 no such file; 77 not allowed
+  130 interrupted, 143 terminated; run: the engine's own non-zero code first
+
+Environment: NO_COLOR (no colours), SYNCTOP_THEME, SYNCTOP_GLYPHS.
+synctop sends nothing anywhere: no telemetry, no update check.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what became of a saved log or a pipe, without a screen
+    Summary(SummaryArgs),
+    /// Start an engine and watch its stdout; its stderr goes to the diagnostics
+    Run(RunArgs),
+    /// Print completions for a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct WatchArgs {
+    /// Read a file from its begin (the default)
+    #[arg(long, conflicts_with = "tail")]
+    pub from_start: bool,
+    /// Begin at the end of a file: only what comes from now on
+    #[arg(long)]
+    pub tail: bool,
+    /// Wait for a file that is not there yet
+    #[arg(long)]
+    pub retry: bool,
+    /// Speed of the built-in recording
+    #[arg(long, default_value = "1", hide = true, value_parser = speed)]
+    pub demo_speed: f64,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|speed| (0.01..=1e6).contains(speed))
+        .ok_or_else(|| "a number from 0.01 to 1000000".into())
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct LookArgs {
+    /// Colours: dark and light follow the terminal when `auto`; mono uses none
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "SYNCTOP_THEME")]
+    pub theme: ThemeArg,
+    /// Characters for marks and bars: `auto` asks the locale
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "SYNCTOP_GLYPHS")]
+    pub glyphs: GlyphsArg,
+    /// Leave the mouse to the terminal (for selecting text)
+    #[arg(long, global = true)]
+    pub no_mouse: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ThemeArg {
+    Auto,
+    Dark,
+    Light,
+    Mono,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GlyphsArg {
+    Auto,
+    Unicode,
+    Ascii,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct FeedArgs {
+    /// How to read lines: found out by itself, or one generation of Stripe's engine only
+    #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(Dialect::NAMES))]
+    pub dialect: String,
+}
+
+impl FeedArgs {
+    pub(super) fn dialect(&self) -> Dialect {
+        Dialect::named(&self.dialect).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SummaryArgs {
+    /// The log; `-` for what is piped in. May be .gz or .zst
+    pub file: PathBuf,
+    /// One JSON object, the same shape for every outcome
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing; the exit code tells
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunArgs {
+    /// What the engine reads: `auto` hands on what is piped in, else a terminal of its own on which nobody types
+    #[arg(long, value_enum, default_value = "auto")]
+    pub stdin: StdinArg,
+    /// The engine and its arguments
+    #[arg(last = true, required = true, value_name = "ENGINE")]
+    pub engine: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StdinArg {
+    Auto,
+    Null,
+    Inherit,
+}
+
+impl From<StdinArg> for ChildInput {
+    fn from(stdin: StdinArg) -> Self {
+        match stdin {
+            StdinArg::Auto => Self::Auto,
+            StdinArg::Null => Self::Null,
+            StdinArg::Inherit => Self::Inherit,
+        }
+    }
+}
+
+/// The whole command line, for help, man page and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
+}

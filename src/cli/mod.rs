@@ -1,0 +1,84 @@
+//! What was typed: one file a command, no logic of its own.
+
+mod args;
+mod man;
+mod run;
+mod summary;
+mod watch;
+
+pub use args::{Args, command};
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit codes of every command that reports on work, besides those of an outcome (0, 1, 2).
+pub(crate) mod exit {
+    pub const USAGE: u8 = 64;
+    pub const NOT_UNDERSTOOD: u8 = 65;
+    pub const NO_INPUT: u8 = 66;
+    pub const FAILED: u8 = 70;
+}
+
+/// An error as a sentence with a next step, and its exit code.
+pub(crate) struct Failure {
+    pub sentence: String,
+    pub code: u8,
+}
+
+impl Failure {
+    pub fn usage(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), code: exit::USAGE }
+    }
+}
+
+impl From<crate::net::SourceError> for Failure {
+    fn from(error: crate::net::SourceError) -> Self {
+        Self { sentence: error.to_string(), code: error.exit_code() }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { sentence: format!("{error}."), code: exit::FAILED }
+    }
+}
+
+/// Runs what was typed; everything that ends in a process's exit code goes through here.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match dispatch(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("synctop: {}", failure.sentence);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(args: Args) -> Result<u8, Failure> {
+    use args::Command;
+    match args.command {
+        None => watch::watch(args.source.as_deref(), &args.watch, &args.look, &args.feed),
+        Some(Command::Summary(summary)) => summary::summary(&summary, &args.feed),
+        Some(Command::Run(run)) => run::run(&run, &args.look, &args.feed),
+        Some(Command::Completions { shell }) => man::completions(shell),
+        Some(Command::Man) => man::man(),
+    }
+}
+
+/// Writes to stdout; a reader that has gone is no error, as for `cat`.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! `synctop summary FILE|-`
+
+use super::args::{FeedArgs, SummaryArgs};
+use super::{Failure, exit, print};
+use crate::net::{CHUNK, Ingest, SourceError, decompress};
+use crate::progress;
+use crate::protocol::{Decoder, clean};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+
+pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    let name = args.file.display().to_string();
+    let mut ingest = Ingest::new(Decoder::new(feed.dialect()));
+    let read = if name == "-" {
+        if io::stdin().is_terminal() {
+            return Err(Failure::usage(
+                "stdin is a terminal. Pipe a log into it, or name a file: synctop summary FILE",
+            ));
+        }
+        read_all(io::stdin(), &mut ingest)
+    } else {
+        let file = File::open(&args.file).map_err(|error| SourceError::of(&name, &error))?;
+        if file.metadata().is_ok_and(|found| found.is_dir()) {
+            return Err(SourceError::Directory(name).into());
+        }
+        read_all(file, &mut ingest)
+    };
+    ingest.finish(None);
+    let progress = &ingest.progress;
+    if args.json {
+        let summary = progress::summary(progress);
+        let text = if io::stdout().is_terminal() {
+            serde_json::to_string_pretty(&summary)
+        } else {
+            serde_json::to_string(&summary)
+        };
+        let text = text
+            .map_err(|error| Failure { sentence: format!("Cannot write the summary: {error}."), code: exit::FAILED })?;
+        print(&format!("{}\n", clean::json(text)))?;
+    } else if !args.quiet {
+        print(&progress::report(progress))?;
+    }
+    if let Err(error) = read {
+        return Err(SourceError::of(&name, &error).into());
+    }
+    if progress.input.messages == 0 {
+        if !args.quiet && !args.json {
+            eprintln!(
+                "synctop: Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
+            );
+        }
+        return Ok(exit::NOT_UNDERSTOOD);
+    }
+    Ok(progress::outcome(progress).exit_code())
+}
+
+fn read_all(input: impl Read + Send, ingest: &mut Ingest) -> io::Result<()> {
+    let (_, mut input) = decompress::open(input)?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match input.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(length) => ingest.push(chunk.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

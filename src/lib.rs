@@ -1,0 +1,4 @@
+pub mod cli;
+pub mod net;
+pub mod progress;
+pub mod protocol;

@@ -1,0 +1,192 @@
+//! An engine as our child: its stdout is the feed, its stderr goes to the diagnostics, its death is part of the outcome.
+
+use super::{Event, SourceError, pipe};
+use crate::progress::Exit;
+use crate::protocol::mask;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+/// How long a child may take to end after TERM.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the output of a dead child is waited for, when a grandchild keeps it open.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What the child reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChildInput {
+    /// What we got, if it is piped in; else a terminal of its own, on which nobody types: engines take an empty input that
+    /// is no terminal for an empty list of work.
+    #[default]
+    Auto,
+    Null,
+    Inherit,
+}
+
+/// A running engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    group: Option<Pid>,
+    gone: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Whether it still runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !self.gone.load(Ordering::Acquire)
+    }
+
+    /// Asks it to end, and after the grace time makes it. Returns when it is gone.
+    pub fn stop(&self) {
+        self.signal(Signal::TERM);
+        let asked = Instant::now();
+        while self.runs() && asked.elapsed() < GRACE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if self.runs() {
+            self.signal(Signal::KILL);
+            let killed = Instant::now();
+            while self.runs() && killed.elapsed() < LAST_WORDS {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// Sends a signal to it and to what it started; to nobody once it is gone.
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group.filter(|_| self.runs()) {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+/// Starts the engine in a process group of its own.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -> Result<Engine, SourceError> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(SourceError::Spawn("nothing".into(), "no command was given".into()));
+    };
+    let failed = |error: std::io::Error| SourceError::Spawn(program.clone(), error.to_string());
+    let stdin = stdin_for(input).map_err(failed)?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(stdin.child)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    let engine = Engine {
+        group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
+        gone: Arc::new(AtomicBool::new(false)),
+    };
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let silent = Arc::new(AtomicBool::new(false));
+    let said_all = silent.clone();
+    let feed = events.clone();
+    thread("read", move || {
+        if let Some(mut stdout) = stdout
+            && let Err(error) = pipe::pump(&mut stdout, &feed)
+        {
+            let _ = feed.send(Event::Down(format!("the engine's output: {error}")));
+        }
+        said_all.store(true, Ordering::Release);
+    })
+    .map_err(failed)?;
+    thread("stderr", move || {
+        if let Some(stderr) = stderr {
+            diagnostics(stderr);
+        }
+    })
+    .map_err(failed)?;
+    let gone = engine.gone.clone();
+    thread("wait", move || {
+        let _terminal = stdin.ours;
+        let exit = wait(&mut child);
+        gone.store(true, Ordering::Release);
+        let died = Instant::now();
+        while !silent.load(Ordering::Acquire) && died.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = events.send(Event::End(exit));
+    })
+    .map_err(failed)?;
+    Ok(engine)
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
+}
+
+fn wait(child: &mut Child) -> Option<Exit> {
+    let status = child.wait().ok()?;
+    status.code().map(Exit::Code).or_else(|| status.signal().map(Exit::Signal))
+}
+
+struct Stdin {
+    child: Stdio,
+    /// Our end of a terminal made for the child; it hangs up when this is dropped.
+    ours: Option<std::os::fd::OwnedFd>,
+}
+
+fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
+    let piped_in = !rustix::termios::isatty(rustix::stdio::stdin());
+    match input {
+        ChildInput::Null => Ok(Stdin { child: Stdio::null(), ours: None }),
+        ChildInput::Inherit => Ok(Stdin { child: Stdio::inherit(), ours: None }),
+        ChildInput::Auto if piped_in => Ok(Stdin { child: Stdio::inherit(), ours: None }),
+        ChildInput::Auto => {
+            use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+            let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+            grantpt(&ours)?;
+            unlockpt(&ours)?;
+            let name = ptsname(&ours, Vec::new())?;
+            let theirs = rustix::fs::open(
+                name,
+                rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY,
+                rustix::fs::Mode::empty(),
+            )?;
+            Ok(Stdin { child: Stdio::from(theirs), ours: Some(ours) })
+        }
+    }
+}
+
+/// Bytes of one stderr line that are kept.
+const STDERR_LINE: u64 = 16 * 1024;
+
+/// Each line of stderr into the diagnostics, with the level that it seems to have.
+fn diagnostics(stderr: impl std::io::Read) {
+    use std::io::Read;
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match stderr.by_ref().take(STDERR_LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = mask::secrets(text.trim_end());
+        let text = crate::protocol::clean::line(&text);
+        if text.is_empty() {
+            continue;
+        }
+        let lower = text.to_ascii_lowercase();
+        if ["error", "fatal", "panic", "exception"].iter().any(|word| lower.contains(word)) {
+            tracing::error!(target: "engine", "{text}");
+        } else if lower.contains("warn") || lower.contains("retry") {
+            tracing::warn!(target: "engine", "{text}");
+        } else {
+            tracing::info!(target: "engine", "{text}");
+        }
+    }
+}

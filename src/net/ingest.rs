@@ -1,0 +1,143 @@
+//! Bytes -> [`Progress`], and at most 30 snapshots of it a second. One thread owns the `Progress`; everybody else sees
+//! snapshots that share what did not change.
+
+use super::Event;
+use crate::progress::{Exit, Link, Progress};
+use crate::protocol::{Decoder, Splitter};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+
+/// Shortest time between two snapshots.
+pub const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(33);
+
+/// Lines into a [`Progress`].
+#[derive(Debug, Default)]
+pub struct Ingest {
+    splitter: Splitter,
+    decoder: Decoder,
+    pub progress: Progress,
+}
+
+impl Ingest {
+    #[must_use]
+    pub fn new(decoder: Decoder) -> Self {
+        Self { decoder, ..Self::default() }
+    }
+
+    /// The next bytes of the input.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let Self { splitter, decoder, progress } = self;
+        splitter.push(bytes, |line| progress.apply(&line, decoder.decode(&line)));
+    }
+
+    /// What comes next does not continue the last line.
+    pub fn break_line(&mut self) {
+        let Self { splitter, decoder, progress } = self;
+        splitter.finish(|line| progress.apply(&line, decoder.decode(&line)));
+    }
+
+    /// The input ended.
+    pub fn finish(&mut self, exit: Option<Exit>) {
+        self.break_line();
+        self.progress.close(exit);
+    }
+}
+
+/// What a screen draws: the progress, and how the feed is.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub progress: Arc<Progress>,
+    pub link: Link,
+    /// When the last line came (of a file that was there before: when it was written).
+    pub last_line: Option<Instant>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self { progress: Arc::default(), link: Link::Waiting, last_line: None }
+    }
+}
+
+/// Starts the thread that understands what a source hands on. It ends when the source is gone.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn_ingest(decoder: Decoder, events: mpsc::Receiver<Event>) -> std::io::Result<watch::Receiver<Snapshot>> {
+    let (sender, receiver) = watch::channel(Snapshot::default());
+    std::thread::Builder::new().name("ingest".into()).spawn(move || run(decoder, &events, &sender))?;
+    Ok(receiver)
+}
+
+fn run(decoder: Decoder, events: &mpsc::Receiver<Event>, snapshots: &watch::Sender<Snapshot>) {
+    let mut ingest = Ingest::new(decoder);
+    let mut now = Snapshot::default();
+    let mut shown: Option<Instant> = None;
+    let mut dirty = false;
+    loop {
+        let event = match shown.filter(|_| dirty) {
+            // Something is not shown yet: wait for more only until it may be.
+            Some(shown) => match events.recv_timeout(BETWEEN_SNAPSHOTS.saturating_sub(shown.elapsed())) {
+                Err(mpsc::RecvTimeoutError::Timeout) => None,
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Ok(event) => Some(event),
+            },
+            None => match events.recv() {
+                Err(mpsc::RecvError) => break,
+                Ok(event) => Some(event),
+            },
+        };
+        if let Some(event) = event {
+            take(event, &mut ingest, &mut now);
+            dirty = true;
+        }
+        if dirty && shown.is_none_or(|shown| shown.elapsed() >= BETWEEN_SNAPSHOTS) {
+            publish(&ingest, &now, snapshots);
+            shown = Some(Instant::now());
+            dirty = false;
+        }
+    }
+    if dirty {
+        publish(&ingest, &now, snapshots);
+    }
+}
+
+fn publish(ingest: &Ingest, now: &Snapshot, snapshots: &watch::Sender<Snapshot>) {
+    snapshots.send_replace(Snapshot { progress: Arc::new(ingest.progress.clone()), ..now.clone() });
+}
+
+fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
+    match event {
+        Event::Bytes(bytes) => {
+            let lines = ingest.progress.input.lines;
+            ingest.push(&bytes);
+            if ingest.progress.input.lines > lines || now.last_line.is_none() {
+                now.last_line = Some(Instant::now());
+            }
+            if !matches!(now.link, Link::Ended(_)) {
+                now.link = Link::Live;
+            }
+        }
+        Event::CaughtUp(written) => {
+            now.link = Link::Live;
+            // A file that was there before: its last line is as old as the file.
+            if let Some(age) = written.and_then(|at| SystemTime::now().duration_since(at).ok())
+                && ingest.progress.input.lines > 0
+            {
+                now.last_line = Instant::now().checked_sub(age).or(now.last_line);
+            }
+        }
+        Event::Break(why) => {
+            tracing::info!(target: "synctop::file", "{why}");
+            ingest.break_line();
+        }
+        Event::Down(why) => {
+            tracing::warn!(target: "synctop::source", "{why}");
+            now.link = Link::Down(why.into());
+        }
+        Event::End(exit) => {
+            ingest.finish(exit);
+            now.link = Link::Ended(exit);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Where bytes come from. Each source is one thread that reads, and one that understands:
+//!
+//! ```text
+//! file.rs | pipe.rs | child.rs | recording.rs --bounded channel of Event--> ingest.rs --watch--> Snapshot
+//! ```
+//!
+//! A full channel makes the source wait (and with it the engine behind a pipe, as any reader would); a slow screen
+//! makes nobody wait, because the screen takes the newest snapshot and no other.
+
+pub mod child;
+pub mod decompress;
+pub mod file;
+pub mod ingest;
+pub mod pipe;
+pub mod recording;
+
+pub use ingest::{Ingest, Snapshot, spawn_ingest};
+
+use crate::progress::Exit;
+use std::sync::mpsc;
+use std::time::SystemTime;
+
+/// Bytes a source reads at once.
+pub const CHUNK: usize = 256 * 1024;
+
+/// Chunks that may wait to be understood.
+pub const QUEUE: usize = 8;
+
+/// What a source hands on, in order.
+#[derive(Debug)]
+pub enum Event {
+    Bytes(Vec<u8>),
+    /// The source has read all there is for now; what is there was written at this time.
+    CaughtUp(Option<SystemTime>),
+    /// The file was replaced or truncated: what comes now does not continue the last line.
+    Break(String),
+    /// Nothing more can be read, for this reason; it goes on being tried.
+    Down(String),
+    End(Option<Exit>),
+}
+
+/// The channel from a source to the ingest thread.
+#[must_use]
+pub fn channel() -> (mpsc::SyncSender<Event>, mpsc::Receiver<Event>) {
+    mpsc::sync_channel(QUEUE)
+}
+
+/// An input that cannot be read at all, as a sentence for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("No such file: {0}. Check the path, or pass --retry to wait until it is there.")]
+    Missing(String),
+    #[error("{0} is a directory. Name a file in it.")]
+    Directory(String),
+    #[error("Cannot read {0}: permission denied. Run as a user who may read it.")]
+    Denied(String),
+    #[error("Cannot read {0}: {1}. Check that it is whole.")]
+    Unreadable(String, String),
+    #[error("Cannot start {0}: {1}. Check the command after `--`.")]
+    Spawn(String, String),
+}
+
+impl SourceError {
+    /// The error of opening or reading `path`.
+    #[must_use]
+    pub fn of(path: &str, error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing(path.to_owned()),
+            std::io::ErrorKind::PermissionDenied => Self::Denied(path.to_owned()),
+            std::io::ErrorKind::IsADirectory => Self::Directory(path.to_owned()),
+            _ => Self::Unreadable(path.to_owned(), error.to_string()),
+        }
+    }
+
+    /// The documented exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Denied(_) => 77,
+            Self::Missing(_) | Self::Directory(_) | Self::Unreadable(..) | Self::Spawn(..) => 66,
+        }
+    }
+}

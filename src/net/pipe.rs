@@ -1,0 +1,44 @@
+//! A stream that is read to its end: standard input, a compressed file, a child's output.
+
+use super::{CHUNK, Event};
+use std::io::{self, Read};
+use std::sync::mpsc::SyncSender;
+
+/// Reads to the end and hands on every chunk. Answers whether anybody still listens, or why reading stopped.
+///
+/// # Errors
+/// When reading fails; everything before it was handed on.
+pub fn pump(input: &mut dyn Read, events: &SyncSender<Event>) -> io::Result<bool> {
+    loop {
+        let mut chunk = vec![0; CHUNK];
+        let length = match input.read(&mut chunk) {
+            Ok(0) => return Ok(true),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        chunk.truncate(length);
+        if length < CHUNK / 4 {
+            chunk.shrink_to_fit();
+        }
+        if events.send(Event::Bytes(chunk)).is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Starts a thread that reads `input` (packed or not) to its end.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn(input: impl Read + Send + 'static, what: String, events: SyncSender<Event>) -> io::Result<()> {
+    std::thread::Builder::new().name("read".into()).spawn(move || {
+        let read = super::decompress::open(input).and_then(|(_, mut unpacked)| pump(&mut *unpacked, &events));
+        if let Err(error) = read {
+            // What came so far stands; the reason is shown, and in the summary the input is cut short.
+            let _ = events.send(Event::Down(format!("{what}: {error}")));
+        }
+        let _ = events.send(Event::End(None));
+    })?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! The built-in recording: a real engine's eventful two minutes, played at its own pace.
+
+use super::Event;
+use crate::protocol::{Millis, time};
+use std::io::{BufRead, BufReader};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+/// Rate limits, server errors, dropped requests, a refused stream and two attempts.
+static RECORDING: &[u8] = include_bytes!("../../assets/demo.ndjson.zst");
+
+/// Starts a thread that plays the recording `speed` times as fast as it was made.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn(speed: f64, events: SyncSender<Event>) -> std::io::Result<()> {
+    std::thread::Builder::new().name("recording".into()).spawn(move || {
+        if let Err(error) = play(speed, &events) {
+            let _ = events.send(Event::Down(format!("the built-in recording: {error}")));
+        }
+        let _ = events.send(Event::End(None));
+    })?;
+    Ok(())
+}
+
+fn play(speed: f64, events: &SyncSender<Event>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(zstd::stream::read::Decoder::new(RECORDING)?);
+    let began = Instant::now();
+    let mut first: Option<Millis> = None;
+    loop {
+        let mut line = Vec::new();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some(at) = instant(&line) {
+            let since = u64::try_from(at - *first.get_or_insert(at)).unwrap_or(0);
+            let due = Duration::from_millis(since).div_f64(speed);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+        if events.send(Event::Bytes(line)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The `_ts` of a line.
+fn instant(line: &[u8]) -> Option<Millis> {
+    const FIELD: &[u8] = b"\"_ts\":\"";
+    let at = memchr::memmem::rfind(line, FIELD)? + FIELD.len();
+    let text = std::str::from_utf8(line.get(at..at + 24)?).ok()?;
+    time::parse(text)
+}

@@ -1,0 +1,255 @@
+//! Errors, grouped by fingerprint; bounded, with everything beyond the bound counted.
+
+use super::fingerprint;
+use crate::protocol::{Millis, Where};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Groups kept; occurrences of further ones are only counted.
+pub const GROUPS_KEPT: usize = 200;
+
+/// Occurrences remembered by place, for each group.
+pub const PLACES_KEPT: usize = 20;
+
+/// Bytes kept of a message, a stack trace and a raw line.
+pub const TEXT_KEPT: usize = 8 * 1024;
+
+/// One kind of error.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Identity: level, failure type and fingerprint.
+    pub id: u64,
+    pub level: Where,
+    pub failure_type: Option<Arc<str>>,
+    pub fingerprint: u64,
+    /// Of the latest occurrence.
+    pub message: Arc<str>,
+    pub stack: Option<Arc<str>>,
+    pub raw: Option<Arc<str>>,
+    pub count: u64,
+    /// The last attempt it struck.
+    pub attempt: u32,
+    pub is_final: bool,
+    pub first_at: Option<Millis>,
+    pub last_at: Option<Millis>,
+    /// By stream; an error without a stream stands under the empty name.
+    pub hits: BTreeMap<Arc<str>, Hit>,
+    pub places: VecDeque<Place>,
+    /// Not said as an error: the last log line of level error of a run that failed without one.
+    pub from_log: bool,
+}
+
+/// Where a group struck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    pub count: u64,
+    pub attempt: u32,
+    pub is_final: bool,
+    /// Its stream (or, without one, a later attempt) has done without since.
+    pub cleared: bool,
+}
+
+/// One occurrence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Line of the input, from 1.
+    pub line: u64,
+    pub at: Option<Millis>,
+    pub attempt: u32,
+    pub stream: Option<Arc<str>>,
+}
+
+impl Group {
+    /// The streams it names.
+    pub fn streams(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.hits.keys().filter(|name| !name.is_empty())
+    }
+
+    #[must_use]
+    pub fn cleared(&self) -> bool {
+        self.hits.values().all(|hit| hit.cleared)
+    }
+
+    /// Nothing has made up for it.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.hits.iter().any(|(stream, hit)| !hit.cleared && (hit.is_final || stream.is_empty()))
+    }
+
+    /// config, auth and system errors stay until somebody acts; so does a failure of the whole run of no said type.
+    #[must_use]
+    pub fn permanent(&self) -> bool {
+        match self.failure_type.as_deref() {
+            Some("config_error" | "auth_error" | "system_error") => true,
+            Some(_) => false,
+            None => self.level == Where::Global,
+        }
+    }
+}
+
+/// An occurrence as it is handed in.
+#[derive(Debug, Clone)]
+pub(super) struct Occurrence {
+    pub level: Where,
+    pub failure_type: Option<Arc<str>>,
+    pub stream: Option<Arc<str>>,
+    pub message: Arc<str>,
+    pub stack: Option<Arc<str>>,
+    pub raw: Option<Arc<str>>,
+    pub is_final: bool,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Errors {
+    groups: Vec<Arc<Group>>,
+    index: Arc<HashMap<u64, usize>>,
+    /// All occurrences.
+    pub total: u64,
+    /// Occurrences of groups beyond the bound.
+    pub beyond: u64,
+}
+
+impl Errors {
+    #[must_use]
+    pub fn groups(&self) -> &[Arc<Group>] {
+        &self.groups
+    }
+
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<&Arc<Group>> {
+        self.index.get(&id).and_then(|at| self.groups.get(*at))
+    }
+
+    #[must_use]
+    pub fn id(level: Where, failure_type: Option<&str>, message: &str) -> u64 {
+        let salt = fingerprint::of(failure_type.unwrap_or_default()).rotate_left(7) ^ level as u64;
+        fingerprint::of(message) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Whether this very error of this stream was recorded in this attempt already.
+    pub(super) fn knows(&self, id: u64, stream: Option<&str>, attempt: u32) -> bool {
+        self.get(id)
+            .and_then(|group| group.hits.get(stream.unwrap_or_default()))
+            .is_some_and(|hit| hit.attempt == attempt)
+    }
+
+    /// Records one occurrence; answers the group's id.
+    pub(super) fn add(&mut self, error: Occurrence) -> u64 {
+        let fingerprint = fingerprint::of(&error.message);
+        let id = Self::id(error.level, error.failure_type.as_deref(), &error.message);
+        let (at, attempt) = (error.place.at, error.place.attempt);
+        self.total += 1;
+        let slot = match self.index.get(&id) {
+            Some(slot) => *slot,
+            None if self.groups.len() >= GROUPS_KEPT => {
+                self.beyond += 1;
+                return id;
+            }
+            None => {
+                Arc::make_mut(&mut self.index).insert(id, self.groups.len());
+                self.groups.push(Arc::new(Group {
+                    id,
+                    level: error.level,
+                    failure_type: error.failure_type.clone(),
+                    fingerprint,
+                    message: error.message.clone(),
+                    stack: None,
+                    raw: None,
+                    count: 0,
+                    attempt,
+                    is_final: false,
+                    first_at: at,
+                    last_at: at,
+                    hits: BTreeMap::new(),
+                    places: VecDeque::new(),
+                    from_log: false,
+                }));
+                self.groups.len() - 1
+            }
+        };
+        let Some(group) = self.groups.get_mut(slot).map(Arc::make_mut) else { return id };
+        group.count += 1;
+        group.attempt = attempt;
+        group.is_final |= error.is_final;
+        group.first_at = group.first_at.or(at);
+        group.last_at = at.or(group.last_at);
+        group.message = error.message;
+        group.stack = error.stack.or_else(|| group.stack.take());
+        group.raw = error.raw.or_else(|| group.raw.take());
+        let hit = group.hits.entry(error.stream.unwrap_or_default()).or_insert(Hit {
+            count: 0,
+            attempt,
+            is_final: false,
+            cleared: false,
+        });
+        *hit = Hit { count: hit.count + 1, attempt, is_final: hit.is_final || error.is_final, cleared: false };
+        if group.places.len() >= PLACES_KEPT {
+            group.places.pop_front();
+        }
+        group.places.push_back(error.place);
+        id
+    }
+
+    /// Marks the errors of a stream (or, with an empty name, of the run) from attempts before this one as made up for.
+    pub(super) fn clear(&mut self, stream: &str, attempt: u32) {
+        for group in &mut self.groups {
+            if group.hits.get(stream).is_some_and(|hit| !hit.cleared && hit.attempt < attempt)
+                && let Some(hit) = Arc::make_mut(group).hits.get_mut(stream)
+            {
+                hit.cleared = true;
+            }
+        }
+    }
+
+    /// Says of one recorded group that it was taken from the log.
+    pub(super) fn mark_from_log(&mut self, id: u64) {
+        if let Some(group) = self.index.get(&id).copied().and_then(|slot| self.groups.get_mut(slot)) {
+            Arc::make_mut(group).from_log = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(message: &str, stream: &str, attempt: u32) -> Occurrence {
+        Occurrence {
+            level: Where::Stream,
+            failure_type: None,
+            stream: Some(stream.into()),
+            message: message.into(),
+            stack: None,
+            raw: None,
+            is_final: true,
+            place: Place { line: 1, at: Some(1), attempt, stream: Some(stream.into()) },
+        }
+    }
+
+    #[test]
+    fn groups_are_bounded_and_what_is_beyond_is_counted() {
+        let mut errors = Errors::default();
+        for number in 0..1000u32 {
+            let word: String = number.to_string().chars().map(|digit| char::from(digit as u8 + 49)).collect();
+            errors.add(error(&format!("no {word} here"), "a", 1));
+            errors.add(error("the same 17 times", "b", 1));
+        }
+        assert_eq!(errors.groups().len(), GROUPS_KEPT);
+        assert_eq!((errors.total, errors.beyond), (2000, 801));
+        let same = errors.get(Errors::id(Where::Stream, None, "the same 9 times")).unwrap();
+        assert_eq!((same.count, same.places.len()), (1000, PLACES_KEPT));
+    }
+
+    #[test]
+    fn a_later_attempt_without_it_clears_it() {
+        let mut errors = Errors::default();
+        let id = errors.add(error("no", "a", 1));
+        errors.clear("a", 1);
+        assert!(errors.get(id).unwrap().stands());
+        errors.clear("a", 2);
+        assert!(errors.get(id).unwrap().cleared());
+        errors.add(error("no", "a", 3));
+        assert!(errors.get(id).unwrap().stands());
+    }
+}

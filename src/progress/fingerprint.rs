@@ -1,0 +1,108 @@
+//! Which errors are the same: numbers, ids, timestamps, request ids, quoted values and URL paths do not count.
+
+/// A stable 64-bit hash (FNV-1a) of the message with everything particular replaced.
+#[must_use]
+pub fn of(message: &str) -> u64 {
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    normalise(message, &mut |part| hash.write(part.as_bytes()));
+    hash.0
+}
+
+struct Fnv(u64);
+
+impl Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// Hands on the message in parts, each particular one as its class.
+fn normalise(message: &str, out: &mut impl FnMut(&str)) {
+    let mut rest = message;
+    let mut before = ' ';
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '\'' | '"' | '`' | '‘' | '“' if !before.is_alphanumeric() => quoted(rest, c),
+            '/' if !before.is_alphanumeric() => path(rest),
+            c if c.is_alphanumeric() => word(rest),
+            c if c.is_whitespace() => {
+                let length = rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len());
+                (length > 0).then_some((length, " "))
+            }
+            _ => None,
+        };
+        let (length, class) = length.unwrap_or((c.len_utf8(), ""));
+        let Some((part, after)) = rest.split_at_checked(length) else { return };
+        out(if class.is_empty() { part } else { class });
+        before = part.chars().next_back().unwrap_or(' ');
+        rest = after;
+    }
+}
+
+/// A quoted value, if it is closed before a word goes on (an apostrophe is no quote).
+fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
+    let close = match open {
+        '‘' => '’',
+        '“' => '”',
+        other => other,
+    };
+    let start = open.len_utf8();
+    let body = text.get(start..)?;
+    body.match_indices(close).find_map(|(at, _)| {
+        let end = start + at + close.len_utf8();
+        let next = text.get(end..)?.chars().next();
+        (!next.is_some_and(char::is_alphanumeric)).then_some((end, "<q>"))
+    })
+}
+
+fn path(text: &str) -> Option<(usize, &'static str)> {
+    let length = text.find(|c: char| !(c.is_alphanumeric() || "/_-.~%?=&+:@{}*".contains(c))).unwrap_or(text.len());
+    (length > 1).then_some((length, "<path>"))
+}
+
+/// A word: a URL, something with a digit in it (number, id, date, request id), or itself.
+fn word(text: &str) -> Option<(usize, &'static str)> {
+    let inside = |c: char| c.is_alphanumeric() || "_-".contains(c);
+    let length = text.find(|c: char| !inside(c)).unwrap_or(text.len());
+    let (part, after) = text.split_at_checked(length)?;
+    if after.starts_with("://") {
+        let end = text.find(|c: char| c.is_whitespace() || "\"'<>)],".contains(c)).unwrap_or(text.len());
+        return Some((end, "<url>"));
+    }
+    if !part.contains(|c: char| c.is_ascii_digit()) {
+        return Some((length, ""));
+    }
+    // `12.5`, `08:31:07.5`, `10.0.0.1:5432` are one particular.
+    let tail = after.find(|c: char| !(inside(c) || ".:".contains(c))).unwrap_or(after.len());
+    let tail = after.get(..tail)?.trim_end_matches(['.', ':']).len();
+    Some((length + tail, "<n>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(message: &str) -> String {
+        let mut text = String::new();
+        normalise(message, &mut |part| text.push_str(part));
+        text
+    }
+
+    #[test]
+    fn what_is_particular_goes_and_what_tells_stays() {
+        let same = [
+            "Invalid API Key provided: sk_test_****0000 [GET /v1/customers (401)] {request-id=req_00000000000005}",
+            "Invalid API Key provided: sk_test_****0000 [GET /v1/invoices (401)] {request-id=req_00000000000006}",
+        ];
+        assert_eq!(of(same[0]), of(same[1]));
+        assert_eq!(normal("connect ECONNREFUSED 127.0.0.1:5432"), "connect ECONNREFUSED <n>");
+        assert_eq!(normal("it's 'x y' and \"z\" at 2026-11-20T08:31:07.123Z"), "it's <q> and <q> at <n>");
+        assert_eq!(normal("see https://stripe.com/docs/x?y=1, please"), "see <url>, please");
+        assert_eq!(normal("a\n  b"), "a b");
+        assert_eq!(normal("don't and won't"), "don't and won't");
+        assert_ne!(of("customers failed"), of("invoices failed"));
+        assert_eq!(normal(""), "");
+    }
+}

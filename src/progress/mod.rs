@@ -1,0 +1,240 @@
+//! Messages -> [`Progress`]: the one reducer. Pure and total: no clock, no I/O, no panic; it knows no dialect.
+//!
+//! ```text
+//! Decoded --apply.rs--> Progress { streams, total, errors, feed, anomalies, attempt }
+//!                          |- end.rs       an end message: what it claims against what was seen
+//!                          |- outcome.rs   the verdict      doubts.rs  claims that evidence does not bear out
+//!                          |- stall.rs     who stands still, and why
+//!                          `- summary.rs   the JSON         text.rs    the same for people
+//! ```
+//!
+//! Adding a claim: a field in `protocol::message`, its reading in the adapter, its weighing in `apply.rs` or `end.rs`,
+//! a line in `summary.rs`, and a golden.
+
+mod apply;
+mod doubts;
+mod end;
+mod errors;
+pub mod feed;
+pub mod fingerprint;
+mod link;
+mod outcome;
+mod ranges;
+mod rates;
+mod stall;
+mod stream;
+mod summary;
+mod tally;
+pub mod text;
+mod verdict;
+
+pub use doubts::{Doubt, doubts};
+pub use errors::{Errors, GROUPS_KEPT, Group, Hit, Place};
+pub use feed::{FEED_KEPT, Feed, FeedLine, Origin};
+pub use link::Link;
+pub use outcome::{Outcome, outcome};
+pub use ranges::Ranges;
+pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, TEN_SECONDS};
+pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
+pub use stream::{Retrying, Stream};
+pub use summary::{Summary, summary};
+pub use tally::Tally;
+pub use text::{count, report};
+pub use verdict::{Verdict, exit_words, not_understood, standing, trouble, verdict};
+
+use crate::protocol::{EndWord, Millis};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Lines and bytes of the input, each line in exactly one class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Input {
+    pub lines: u64,
+    pub bytes: u64,
+    pub messages: u64,
+    pub raw: u64,
+    pub unknown: u64,
+    pub malformed: u64,
+    pub truncated_line: bool,
+}
+
+/// How a child process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// What is odd about the order of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Anomaly {
+    StateBeforeStart,
+    StateAfterComplete,
+    DuplicateStart,
+    UnknownStream,
+}
+
+impl Anomaly {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::StateBeforeStart => "state_before_start",
+            Self::StateAfterComplete => "state_after_complete",
+            Self::DuplicateStart => "duplicate_start",
+            Self::UnknownStream => "unknown_stream",
+        }
+    }
+}
+
+/// The end message of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    pub word: EndWord,
+    pub reason: Option<Arc<str>>,
+    pub has_more: Option<bool>,
+}
+
+impl Ended {
+    /// It claims that everything was done.
+    #[must_use]
+    pub fn claims_complete(&self) -> bool {
+        self.has_more != Some(true)
+            && match self.word {
+                EndWord::Complete => true,
+                EndWord::Unsaid => self.has_more == Some(false),
+                _ => false,
+            }
+    }
+}
+
+/// The last attempt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attempt {
+    /// Begun and not ended.
+    pub open: bool,
+    pub started_at: Option<Millis>,
+    pub end: Option<Ended>,
+    /// What was said of reaching the source or destination, if anything.
+    pub connection: Option<bool>,
+    /// Streams asked for, where a catalog came.
+    catalog: bool,
+    /// A failure without a stream was the last word so far.
+    last_word_failed: bool,
+    /// It is known whether the engine's own counters restarted.
+    counters_known: bool,
+    /// The engine's own start of its counters, which moves until it counts.
+    counters_since: Option<Millis>,
+}
+
+/// Everything known of one input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    pub dialect: Option<&'static str>,
+    pub input: Input,
+    /// The input ended (nothing more will come).
+    pub closed: bool,
+    /// How the engine's process ended, where we ran it.
+    pub exit: Option<Exit>,
+    pub first_at: Option<Millis>,
+    pub last_at: Option<Millis>,
+    pub attempts: u32,
+    pub attempt: Attempt,
+    pub streams: Vec<Arc<Stream>>,
+    index: Arc<HashMap<Box<str>, usize>>,
+    /// Places in `streams`, by name.
+    by_name: Arc<Vec<u32>>,
+    /// The stream of the last record, because records come in runs.
+    last_stream: usize,
+    /// As the engine reports them.
+    pub reported: Tally,
+    sum_attempt: u64,
+    sum_cumulative: u64,
+    sum_known: bool,
+    pub requests: Tally,
+    pub elapsed: Tally,
+    pub checkpoints: u64,
+    pub last_checkpoint_at: Option<Millis>,
+    engine_checkpoints: Option<u64>,
+    pub rate: Rates,
+    /// Ranges completed of all streams, in millionths; for the time left.
+    pub coverage_rate: Rates,
+    coverage_shares: (f64, u32),
+    pub errors: Errors,
+    pub anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
+    pub feed: Feed,
+    /// The last log line of level error: text and place.
+    last_log_error: Option<(Arc<str>, Place)>,
+    /// Streams that the caller asked for and the engine never spoke of.
+    asked: Vec<Arc<str>>,
+    /// Who writes: source and destination, as far as the envelope says.
+    pub emitters: Vec<Arc<str>>,
+    /// The message before this one was a start of a stream that had started already.
+    doubled_start: Option<Arc<str>>,
+    /// Retries in all streams.
+    pub retries: u64,
+}
+
+impl Progress {
+    /// Streams by name.
+    pub fn streams_by_name(&self) -> impl ExactSizeIterator<Item = &Arc<Stream>> {
+        self.by_name.iter().filter_map(|at| self.streams.get(*at as usize)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Places in [`Self::streams`], ordered by name.
+    #[must_use]
+    pub fn name_order(&self) -> &[u32] {
+        &self.by_name
+    }
+
+    #[must_use]
+    pub fn stream(&self, key: &str) -> Option<&Arc<Stream>> {
+        self.index.get(key).and_then(|at| self.streams.get(*at))
+    }
+
+    /// Records of the last attempt: the larger of the engine's own total and the sum of the streams.
+    #[must_use]
+    pub fn attempt_records(&self) -> Option<u64> {
+        self.reported.attempt.max(self.sum_known.then_some(self.sum_attempt))
+    }
+
+    /// Records of all attempts.
+    #[must_use]
+    pub fn cumulative_records(&self) -> Option<u64> {
+        self.reported.cumulative.max(self.sum_known.then_some(self.sum_cumulative))
+    }
+
+    /// A request count; 0 beside records is an engine that does not count.
+    #[must_use]
+    pub fn known_requests(&self, count: Option<u64>) -> Option<u64> {
+        count.filter(|count| *count > 0 || self.cumulative_records().unwrap_or(0) == 0)
+    }
+
+    /// Mean coverage of the streams whose total is known, 0 to 1.
+    #[must_use]
+    pub fn coverage(&self) -> Option<f64> {
+        let (sum, count) = self.coverage_shares;
+        (count > 0).then(|| (sum / f64::from(count)).clamp(0.0, 1.0))
+    }
+
+    /// Milliseconds since the last attempt began, as the engine says or by the messages' times.
+    #[must_use]
+    pub fn attempt_elapsed(&self) -> Option<u64> {
+        let by_time = self.attempt.started_at.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
+        self.elapsed.attempt.filter(|elapsed| *elapsed > 0).or(by_time)
+    }
+
+    /// Whether the log has times at all.
+    #[must_use]
+    pub fn timed(&self) -> bool {
+        self.last_at.is_some()
+    }
+}
+
+/// The key a stream is looked up by (see [`crate::protocol::Name::key`]).
+#[must_use]
+pub fn key_of(stream: &Stream) -> String {
+    match &stream.namespace {
+        None => stream.name.to_string(),
+        Some(space) => format!("{space}\u{1f}{}", stream.name),
+    }
+}

@@ -1,0 +1,108 @@
+//! Ranges of a stream: completed ones merged, coverage = completed / total.
+
+use crate::protocol::{Millis, Range};
+
+/// Ranges kept apart for one stream; beyond it the two nearest are not merged, the newest is left out and counted.
+pub const RANGES_KEPT: usize = 4_096;
+
+/// Merged, sorted, disjoint ranges.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ranges {
+    list: Vec<Range>,
+    /// Ranges that found no room.
+    pub beyond: u64,
+}
+
+impl Ranges {
+    #[must_use]
+    pub fn list(&self) -> &[Range] {
+        &self.list
+    }
+
+    /// Takes in one more completed range; touching ones become one. Empty and reversed ranges say nothing.
+    pub fn add(&mut self, range: Range) {
+        if matches!((range.gte, range.lt), (Some(gte), Some(lt)) if gte >= lt) {
+            return;
+        }
+        // Everything that overlaps or touches the new range lies between these two places.
+        let from = self.list.partition_point(|have| end(have) < begin(&range));
+        let to = self.list.partition_point(|have| begin(have) <= end(&range));
+        let mut merged = range;
+        if let Some(touched) = self.list.get(from..to)
+            && let (Some(first), Some(last)) = (touched.first(), touched.last())
+        {
+            merged.gte = if begin(first) < begin(&merged) { first.gte } else { merged.gte };
+            merged.lt = if end(last) > end(&merged) { last.lt } else { merged.lt };
+        } else if self.list.len() >= RANGES_KEPT {
+            self.beyond += 1;
+            return;
+        }
+        self.list.splice(from..to.max(from), [merged]);
+    }
+
+    /// How much of the total is completed, 0 to 1; unknown where the total has no begin or no end.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn coverage(&self, total: Range) -> Option<f64> {
+        let (gte, lt) = (total.gte?, total.lt?);
+        if lt <= gte {
+            return None;
+        }
+        let inside = |range: &Range| (end(range).min(lt) - begin(range).max(gte)).max(0);
+        Some(self.list.iter().map(inside).sum::<Millis>() as f64 / (lt - gte) as f64)
+    }
+}
+
+impl FromIterator<Range> for Ranges {
+    fn from_iter<T: IntoIterator<Item = Range>>(ranges: T) -> Self {
+        let mut merged = Self::default();
+        for range in ranges {
+            merged.add(range);
+        }
+        merged
+    }
+}
+
+fn begin(range: &Range) -> Millis {
+    range.gte.unwrap_or(Millis::MIN / 4)
+}
+
+fn end(range: &Range) -> Millis {
+    range.lt.unwrap_or(Millis::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(gte: Millis, lt: Millis) -> Range {
+        Range { gte: Some(gte), lt: Some(lt) }
+    }
+
+    #[test]
+    fn touching_ranges_become_one() {
+        let merged: Ranges = [range(0, 10), range(20, 30), range(10, 20)].into_iter().collect();
+        assert_eq!(merged.list(), [range(0, 30)]);
+        assert_eq!(merged.coverage(range(0, 60)), Some(0.5));
+        let open: Ranges = [Range { gte: None, lt: Some(5) }, range(3, 9)].into_iter().collect();
+        assert_eq!(open.list(), [Range { gte: None, lt: Some(9) }]);
+        assert_eq!(open.coverage(Range { gte: None, lt: Some(9) }), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_ranges_does_not_matter(mut parts in prop::collection::vec((0i64..60, 1i64..12), 0..24)) {
+            let slow: Vec<bool> = (0..80).map(|at| parts.iter().any(|(from, len)| (*from..from + len).contains(&at))).collect();
+            let merged: Ranges = parts.iter().map(|(from, len)| range(*from, from + len)).collect();
+            for (at, covered) in slow.iter().enumerate() {
+                let at = i64::try_from(at).unwrap();
+                prop_assert_eq!(merged.list().iter().any(|r| (begin(r)..end(r)).contains(&at)), *covered);
+            }
+            prop_assert!(merged.list().windows(2).all(|pair| end(&pair[0]) < begin(&pair[1])));
+            parts.reverse();
+            let again: Ranges = parts.iter().map(|(from, len)| range(*from, from + len)).collect();
+            prop_assert_eq!(merged, again);
+        }
+    }
+}

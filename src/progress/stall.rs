@@ -1,0 +1,117 @@
+//! Whether a stream stands still, and why: judged by its own rhythm, never sticky.
+
+use super::stream::Stream;
+use crate::protocol::{Millis, Status};
+
+/// No stream is called stalled earlier than this, in milliseconds.
+pub const FLOOR_MS: Millis = 60_000;
+
+/// Gaps kept for the rhythm of a stream.
+const GAPS_KEPT: usize = 32;
+
+/// The last gaps between signs of life, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gaps {
+    ring: [u32; GAPS_KEPT],
+    count: u32,
+}
+
+impl Gaps {
+    pub fn add(&mut self, gap: Millis) {
+        let slot = self.count as usize % GAPS_KEPT;
+        if let Some(slot) = self.ring.get_mut(slot) {
+            *slot = u32::try_from(gap.max(0)).unwrap_or(u32::MAX);
+        }
+        self.count = self.count.wrapping_add(1).max(1);
+    }
+
+    /// The gap that this share (0 to 1) of the kept gaps does not exceed.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most GAPS_KEPT")]
+    pub fn quantile(&self, share: f64) -> Option<Millis> {
+        let kept = (self.count as usize).min(GAPS_KEPT);
+        let mut sorted = self.ring;
+        let sorted = sorted.get_mut(..kept)?;
+        sorted.sort_unstable();
+        let rank = (share * kept as f64).ceil() as usize;
+        sorted.get(rank.saturating_sub(1)).map(|gap| Millis::from(*gap))
+    }
+}
+
+/// A stream without a sign of life for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stall {
+    pub silent_ms: Millis,
+    /// Its usual gap (median), if it has a rhythm.
+    pub usual_ms: Option<Millis>,
+}
+
+/// A source that said it waits before it tries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    pub rate_limited: bool,
+    pub left_ms: Millis,
+}
+
+/// Whether a stream waits for its next try at this moment.
+#[must_use]
+pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
+    let retry = stream.retry.as_ref()?;
+    let left_ms = retry.until - now;
+    let alive_since = stream.last_sign_at.is_some_and(|at| at > retry.last_at);
+    (stream.status == Status::Started && left_ms > 0 && !alive_since)
+        .then_some(Waiting { rate_limited: retry.status == Some(429), left_ms })
+}
+
+/// No checkpoint or record for longer than max(60 s, 3 x p95 of its own gaps); waiting for a retry does not count.
+#[must_use]
+pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
+    if stream.status != Status::Started || waiting(stream, now).is_some() {
+        return None;
+    }
+    let sign = stream.last_sign_at.max(stream.started_at)?;
+    let until = stream.retry.as_ref().map_or(sign, |retry| retry.until.max(sign));
+    let threshold = FLOOR_MS.max(3 * stream.gaps.quantile(0.95).unwrap_or(0));
+    (now - until.min(now) > threshold).then(|| Stall { silent_ms: now - sign, usual_ms: stream.gaps.quantile(0.5) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stream::Retrying;
+    use super::*;
+
+    fn moving(gap: Millis) -> Stream {
+        let mut stream = Stream::named("charges");
+        stream.status = Status::Started;
+        for beat in 0..40 {
+            stream.sign_of_life(Some(beat * gap));
+        }
+        stream
+    }
+
+    #[test]
+    fn the_threshold_is_a_minute_or_the_streams_own_rhythm() {
+        let quick = moving(2_000);
+        assert_eq!(verdict(&quick, 78_000 + 60_000), None);
+        assert_eq!(verdict(&quick, 78_000 + 60_001), Some(Stall { silent_ms: 60_001, usual_ms: Some(2_000) }));
+        let slow = moving(45_000);
+        let last = 39 * 45_000;
+        assert_eq!(verdict(&slow, last + 3 * 45_000), None);
+        assert!(verdict(&slow, last + 3 * 45_000 + 1).is_some());
+    }
+
+    #[test]
+    fn waiting_for_a_retry_suspends_it_and_life_ends_it() {
+        let mut stream = moving(1_000);
+        stream.retry =
+            Some(Retrying { status: Some(429), count: 3, last_at: 100_000, until: 200_000, ..Retrying::default() });
+        assert_eq!(verdict(&stream, 190_000), None);
+        assert_eq!(waiting(&stream, 190_000), Some(Waiting { rate_limited: true, left_ms: 10_000 }));
+        assert_eq!(verdict(&stream, 250_000), None);
+        assert!(verdict(&stream, 261_000).is_some());
+        stream.sign_of_life(Some(261_500));
+        assert_eq!(verdict(&stream, 262_000), None);
+        stream.status = Status::Completed;
+        assert_eq!(verdict(&stream, 900_000), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! What is known of one stream.
+
+use super::ranges::Ranges;
+use super::rates::Rates;
+use super::stall::Gaps;
+use super::tally::Tally;
+use crate::protocol::{Millis, Range, Status};
+use std::sync::Arc;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    pub name: Arc<str>,
+    pub namespace: Option<Arc<str>>,
+    pub status: Status,
+    /// Said to be complete before its counts are in.
+    pub settling: bool,
+    pub records: Tally,
+    /// `record` lines in this attempt.
+    pub counted: u64,
+    pub checkpoints: u64,
+    pub last_checkpoint_at: Option<Millis>,
+    /// Last checkpoint or record.
+    pub last_sign_at: Option<Millis>,
+    /// When it started in this attempt.
+    pub started_at: Option<Millis>,
+    /// When its status last changed.
+    pub changed_at: Option<Millis>,
+    pub message: Option<Arc<str>>,
+    pub inserted: Option<u64>,
+    pub updated: Option<u64>,
+    pub deleted: Option<u64>,
+    pub total_range: Option<Range>,
+    pub ranges: Ranges,
+    /// Completed in earlier attempts.
+    pub(super) ranges_before: Ranges,
+    /// Error occurrences that name it, over all attempts.
+    pub errors: u64,
+    /// The attempt of its last final error that still stands.
+    pub failed_in: Option<u32>,
+    /// The group of that error, for the screen.
+    pub failed_group: Option<u64>,
+    pub gaps: Gaps,
+    pub rate: Rates,
+    pub retry: Option<Retrying>,
+
+    /// It started in this attempt or an earlier one.
+    pub ever_started: bool,
+
+    // What happened in this attempt.
+    pub(super) start_said: bool,
+    pub(super) complete_said: bool,
+    /// Its "complete" may run ahead of its checkpoints.
+    pub(super) early: bool,
+    /// An engine reported a count of it (else `record` lines are counted).
+    pub(super) reported: bool,
+    /// A failure of this attempt was overwritten by "complete".
+    pub(super) overwritten: bool,
+    /// It went on from an earlier attempt that did not finish it.
+    pub(super) resumed: bool,
+    pub(super) open_before: bool,
+    /// Its cumulative count holds rows of an attempt that went on from another.
+    recounted: bool,
+    /// Ranges left over at a complete end.
+    pub(super) left: usize,
+}
+
+/// The source waits before its next try.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retrying {
+    /// HTTP status of the last refusal; absent when the connection failed.
+    pub status: Option<u16>,
+    /// Retries so far, over all attempts.
+    pub count: u64,
+    /// Which try it is, of how many.
+    pub attempt: u64,
+    pub max: Option<u64>,
+    pub last_at: Millis,
+    /// When it will try again.
+    pub until: Millis,
+    pub error: Option<Arc<str>>,
+}
+
+impl Stream {
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            namespace: None,
+            status: Status::NotStarted,
+            settling: false,
+            records: Tally::default(),
+            counted: 0,
+            checkpoints: 0,
+            last_checkpoint_at: None,
+            last_sign_at: None,
+            started_at: None,
+            changed_at: None,
+            message: None,
+            inserted: None,
+            updated: None,
+            deleted: None,
+            total_range: None,
+            ranges: Ranges::default(),
+            ranges_before: Ranges::default(),
+            errors: 0,
+            failed_in: None,
+            failed_group: None,
+            gaps: Gaps::default(),
+            rate: Rates::default(),
+            retry: None,
+            ever_started: false,
+            start_said: false,
+            complete_said: false,
+            early: false,
+            reported: false,
+            overwritten: false,
+            resumed: false,
+            open_before: false,
+            recounted: false,
+            left: 0,
+        }
+    }
+
+    /// A new attempt: completed, skipped and errored carry over; started waits until it starts again.
+    pub(super) fn begin_attempt(&mut self, at: Option<Millis>) {
+        self.recounted = self.recounts();
+        self.open_before = self.status == Status::Started;
+        if self.open_before {
+            self.status = Status::NotStarted;
+        }
+        self.records.begin_attempt();
+        if let (Some(at), Some(count)) = (at, self.records.cumulative) {
+            self.rate.mark(at, count);
+        }
+        self.ranges_before = self.ranges.clone();
+        self.counted = 0;
+        self.started_at = None;
+        self.settling = false;
+        self.start_said = false;
+        self.complete_said = false;
+        self.overwritten = false;
+        self.resumed = false;
+        self.left = 0;
+        self.last_sign_at = None;
+        if let Some(retry) = &mut self.retry {
+            retry.until = Millis::MIN;
+        }
+    }
+
+    /// Its status becomes this one; says whether that is a change.
+    pub(super) fn become_(&mut self, status: Status, at: Option<Millis>) -> bool {
+        if status == Status::Started {
+            self.started_at = self.started_at.or(at);
+            self.ever_started = true;
+        }
+        if self.status == status {
+            return false;
+        }
+        self.overwritten |= self.status == Status::Errored && status == Status::Completed && self.failed_in.is_some();
+        self.status = status;
+        self.changed_at = at;
+        true
+    }
+
+    /// A checkpoint or a record came.
+    pub(super) fn sign_of_life(&mut self, at: Option<Millis>) {
+        if let (Some(before), Some(at)) = (self.last_sign_at, at)
+            && at > before
+        {
+            self.gaps.add(at - before);
+        }
+        self.last_sign_at = at.or(self.last_sign_at);
+    }
+
+    /// Whether rows may have been counted twice: it went on from where an earlier attempt had left it.
+    #[must_use]
+    pub fn recounts(&self) -> bool {
+        self.recounted || (self.resumed && self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0)
+    }
+
+    /// Whether it took part in this attempt.
+    #[must_use]
+    pub fn took_part(&self) -> bool {
+        self.start_said || self.started_at.is_some() || self.last_sign_at.is_some() || self.status == Status::Started
+    }
+
+    /// Completed share of its total range, 0 to 1.
+    #[must_use]
+    pub fn coverage(&self) -> Option<f64> {
+        self.ranges.coverage(self.total_range?)
+    }
+}

@@ -1,0 +1,160 @@
+//! The summary as JSON: one object of the same shape for every dialect and outcome.
+
+use super::doubts::{Doubt, doubts};
+use super::outcome::outcome;
+use super::{Input, Progress};
+use crate::protocol::{Range, time};
+use serde::Serialize;
+use std::sync::Arc;
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Summary {
+    pub synctop: &'static str,
+    pub dialect: Option<&'static str>,
+    pub outcome: &'static str,
+    pub reason: Option<Arc<str>>,
+    pub has_more: Option<bool>,
+    pub started_at: Option<String>,
+    pub ended_at: Option<String>,
+    pub elapsed_ms: Option<u64>,
+    pub wall_ms: Option<i64>,
+    pub attempts: u32,
+    pub records: Scopes,
+    pub requests: Scopes,
+    pub checkpoints: u64,
+    pub streams: Vec<StreamSummary>,
+    pub errors: Vec<ErrorSummary>,
+    pub doubts: Vec<Doubt>,
+    pub anomalies: Vec<AnomalySummary>,
+    pub input: Input,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct Scopes {
+    pub attempt: Option<u64>,
+    pub cumulative: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct StreamSummary {
+    pub name: Arc<str>,
+    pub namespace: Option<Arc<str>>,
+    pub status: &'static str,
+    pub settling: bool,
+    pub records: Scopes,
+    pub checkpoints: u64,
+    pub errors: u64,
+    pub message: Option<Arc<str>>,
+    pub inserted: Option<u64>,
+    pub updated: Option<u64>,
+    pub deleted: Option<u64>,
+    pub total_range: Option<RangeSummary>,
+    pub completed_ranges: Vec<RangeSummary>,
+    pub coverage: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct RangeSummary {
+    pub gte: Option<String>,
+    pub lt: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct ErrorSummary {
+    pub level: &'static str,
+    pub failure_type: Option<Arc<str>>,
+    pub fingerprint: String,
+    pub streams: Vec<Arc<str>>,
+    pub message: Arc<str>,
+    pub count: u64,
+    pub attempt: u32,
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    pub cleared: bool,
+    pub first_at: Option<String>,
+    pub last_at: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_log: bool,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct AnomalySummary {
+    pub kind: &'static str,
+    pub stream: Option<Arc<str>>,
+    pub count: u64,
+}
+
+impl From<Range> for RangeSummary {
+    fn from(range: Range) -> Self {
+        Self { gte: range.gte.map(time::iso), lt: range.lt.map(time::iso) }
+    }
+}
+
+/// The summary of what was seen so far.
+#[must_use]
+pub fn summary(progress: &Progress) -> Summary {
+    let end = progress.attempt.end.as_ref();
+    let mut errors: Vec<_> = progress.errors.groups().iter().collect();
+    errors.sort_by(|a, b| (a.level, std::cmp::Reverse(a.count)).cmp(&(b.level, std::cmp::Reverse(b.count))));
+    Summary {
+        synctop: env!("CARGO_PKG_VERSION"),
+        dialect: progress.dialect,
+        outcome: outcome(progress).word(),
+        reason: end.and_then(|end| end.reason.clone()),
+        has_more: end.and_then(|end| end.has_more),
+        started_at: progress.first_at.map(time::iso),
+        ended_at: progress.last_at.map(time::iso),
+        elapsed_ms: progress.elapsed.cumulative,
+        wall_ms: progress.last_at.zip(progress.first_at).map(|(last, first)| last - first),
+        attempts: progress.attempts,
+        records: Scopes { attempt: progress.attempt_records(), cumulative: progress.cumulative_records() },
+        requests: Scopes {
+            attempt: progress.known_requests(progress.requests.attempt),
+            cumulative: progress.known_requests(progress.requests.cumulative),
+        },
+        checkpoints: progress.checkpoints,
+        streams: progress
+            .streams_by_name()
+            .map(|stream| StreamSummary {
+                name: stream.name.clone(),
+                namespace: stream.namespace.clone(),
+                status: stream.status.word(),
+                settling: stream.settling,
+                records: Scopes { attempt: stream.records.attempt, cumulative: stream.records.cumulative },
+                checkpoints: stream.checkpoints,
+                errors: stream.errors,
+                message: stream.message.clone(),
+                inserted: stream.inserted,
+                updated: stream.updated,
+                deleted: stream.deleted,
+                total_range: stream.total_range.map(Into::into),
+                completed_ranges: stream.ranges.list().iter().map(|range| (*range).into()).collect(),
+                coverage: stream.coverage(),
+            })
+            .collect(),
+        errors: errors
+            .into_iter()
+            .map(|group| ErrorSummary {
+                level: group.level.word(),
+                failure_type: group.failure_type.clone(),
+                fingerprint: format!("{:016x}", group.fingerprint),
+                streams: group.streams().cloned().collect(),
+                message: group.message.clone(),
+                count: group.count,
+                attempt: group.attempt,
+                is_final: group.is_final,
+                cleared: group.cleared(),
+                first_at: group.first_at.map(time::iso),
+                last_at: group.last_at.map(time::iso),
+                from_log: group.from_log,
+            })
+            .collect(),
+        doubts: doubts(progress),
+        anomalies: progress
+            .anomalies
+            .iter()
+            .map(|((kind, stream), count)| AnomalySummary { kind: kind.word(), stream: stream.clone(), count: *count })
+            .collect(),
+        input: progress.input,
+    }
+}

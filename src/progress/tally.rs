@@ -1,0 +1,106 @@
+//! A count in its two scopes, `attempt` and `cumulative`, from whatever an engine claims.
+
+use crate::protocol::Counts;
+
+/// The last report wins. A counter that an engine restarts in a new attempt is added to what was there,
+/// as Prometheus treats a counter reset; one that it carries on stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub attempt: Option<u64>,
+    pub cumulative: Option<u64>,
+    /// What was there when the attempt began.
+    base: u64,
+    /// What a restarted counter is added to.
+    offset: u64,
+    /// The engine's own counter as last reported.
+    running: Option<u64>,
+}
+
+impl Tally {
+    /// A new attempt: nothing of it is known yet.
+    pub fn begin_attempt(&mut self) {
+        self.base = self.cumulative.unwrap_or(0);
+        self.attempt = self.cumulative.map(|_| 0);
+    }
+
+    /// Whether an engine's own counter fell below its last value, so that it must have started again.
+    #[must_use]
+    pub fn fell(&self, counts: Counts) -> bool {
+        matches!((counts.running, self.running), (Some(now), Some(before)) if now < before)
+    }
+
+    /// The engine's counters started again in this attempt.
+    pub fn restart(&mut self) {
+        self.offset = self.base;
+    }
+
+    /// The first report of a log that begins with a resumed run: what it holds already is of earlier attempts.
+    pub fn resumed(&mut self, counts: Counts) {
+        if let Some(value) = counts.running
+            && self.cumulative.is_none()
+        {
+            self.base = value;
+        }
+    }
+
+    pub fn report(&mut self, counts: Counts) {
+        if let Some(value) = counts.running {
+            self.running = Some(value);
+            let cumulative = self.offset + value;
+            self.cumulative = Some(cumulative);
+            self.attempt = Some(cumulative.saturating_sub(self.base));
+        }
+        match (counts.attempt, counts.cumulative) {
+            (Some(attempt), Some(cumulative)) => {
+                (self.attempt, self.cumulative) = (Some(attempt), Some(cumulative));
+                self.base = cumulative.saturating_sub(attempt);
+            }
+            (Some(attempt), None) => {
+                self.attempt = Some(attempt);
+                if counts.running.is_none() {
+                    self.cumulative = Some(self.base + attempt);
+                }
+            }
+            (None, Some(cumulative)) => {
+                self.cumulative = Some(cumulative);
+                self.attempt = Some(cumulative.saturating_sub(self.base));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// What there was before this attempt.
+    #[must_use]
+    pub fn before(&self) -> u64 {
+        self.base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_restarts_is_added_and_one_that_goes_on_stands() {
+        let mut tally = Tally::default();
+        tally.report(Counts::running(Some(100)));
+        tally.begin_attempt();
+        assert!(tally.fell(Counts::running(Some(0))));
+        tally.restart();
+        tally.report(Counts::running(Some(30)));
+        assert_eq!((tally.attempt, tally.cumulative), (Some(30), Some(130)));
+        tally.begin_attempt();
+        assert!(!tally.fell(Counts::running(Some(30))));
+        tally.report(Counts::running(Some(45)));
+        assert_eq!((tally.attempt, tally.cumulative), (Some(15), Some(145)));
+    }
+
+    #[test]
+    fn scopes_that_are_said_stand() {
+        let mut tally = Tally::default();
+        tally.report(Counts { attempt: Some(0), cumulative: Some(2832), running: None });
+        assert_eq!((tally.attempt, tally.cumulative, tally.before()), (Some(0), Some(2832), 2832));
+        tally.report(Counts { attempt: Some(5), cumulative: None, running: None });
+        assert_eq!(tally.cumulative, Some(2837));
+    }
+}

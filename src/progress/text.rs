@@ -1,0 +1,256 @@
+//! The summary for people: what happened, why, and what to do next.
+
+use super::verdict::verdict;
+use super::{Outcome, Progress, Stream, doubts, outcome};
+use crate::protocol::{Status, clean, time};
+use std::fmt::Write;
+
+/// Streams listed in the text; trouble comes first, so what is cut is in order.
+const STREAMS_LISTED: usize = 40;
+const ERRORS_LISTED: usize = 10;
+const DOUBTS_LISTED: usize = 10;
+
+/// `1,284,113`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A count, or a dash where it is unknown.
+#[must_use]
+pub fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "-".to_owned(), count)
+}
+
+/// Milliseconds as `0.4s`, `59s`, `04:31`, `1:02:03`, `3d 04h`.
+#[must_use]
+pub fn duration(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..10 if !millis.is_multiple_of(1000) || seconds == 0 => format!("{seconds}.{}s", millis % 1000 / 100),
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{:02}:{:02}", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60),
+        _ => format!("{}d {:02}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+/// `1 stream`, `2 streams`.
+#[must_use]
+pub fn plural(number: usize, one: &str) -> String {
+    format!("{} {one}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
+/// The summary of what was seen so far, in lines of text.
+#[must_use]
+pub fn report(progress: &Progress) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_report(progress, &mut out);
+    out
+}
+
+fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    let verdict = verdict(progress);
+    writeln!(out, "{}", verdict.headline)?;
+    if let Some(why) = &verdict.why {
+        writeln!(out, "why          {why}")?;
+    }
+    if let Some(next) = &verdict.next {
+        writeln!(out, "next         {next}")?;
+    }
+    write!(out, "records      {}", known(progress.cumulative_records()))?;
+    if progress.attempts > 1 {
+        write!(out, " in {} attempts, {} in the last", progress.attempts, known(progress.attempt_records()))?;
+    }
+    write!(out, "   checkpoints {}", count(progress.checkpoints))?;
+    if let Some(requests) = progress.known_requests(progress.requests.cumulative) {
+        write!(out, "   requests {}", count(requests))?;
+    }
+    writeln!(out)?;
+    if let (Some(first), Some(last)) = (progress.first_at, progress.last_at) {
+        let form = if last - first < 86_400_000 { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%SZ" };
+        let (from, to) = (time::stamp(first, "%Y-%m-%d %H:%M:%SZ"), time::stamp(last, form));
+        writeln!(out, "time         {from} to {to} ({})", duration(u64::try_from(last - first).unwrap_or(0)))?;
+    }
+    streams(progress, out)?;
+    errors(progress, out)?;
+    let doubts = doubts(progress);
+    if !doubts.is_empty() {
+        writeln!(out, "doubts       {}", doubts.len())?;
+        for doubt in doubts.iter().take(DOUBTS_LISTED) {
+            let stream = doubt.stream.as_deref().map(|name| format!("{}: ", clean::line(name))).unwrap_or_default();
+            writeln!(out, "  ? {stream}{}", clean::line(&doubt.message))?;
+        }
+        more(out, doubts.len(), DOUBTS_LISTED)?;
+    }
+    if !progress.anomalies.is_empty() {
+        let total: u64 = progress.anomalies.values().sum();
+        let kinds: std::collections::BTreeSet<_> = progress.anomalies.keys().map(|(kind, _)| kind.word()).collect();
+        let kinds: Vec<_> = kinds.into_iter().collect();
+        writeln!(out, "anomalies    {} ({})", count(total), kinds.join(", "))?;
+    }
+    let input = progress.input;
+    write!(
+        out,
+        "input        {} lines, {} bytes, {} messages",
+        count(input.lines),
+        count(input.bytes),
+        count(input.messages)
+    )?;
+    for (number, what) in [(input.raw, "raw"), (input.unknown, "unknown"), (input.malformed, "malformed")] {
+        if number > 0 {
+            write!(out, ", {} {what}", count(number))?;
+        }
+    }
+    writeln!(out, "{}", if input.truncated_line { "; the last line is torn" } else { "" })
+}
+
+fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    if progress.streams.is_empty() {
+        return writeln!(out, "streams      none");
+    }
+    let of =
+        |status| progress.streams.iter().filter(|stream| stream.failed_in.is_none() && stream.status == status).count();
+    let failed = progress.streams.iter().filter(|stream| stream.failed_in.is_some()).count();
+    let parts = [
+        (failed, "with an error"),
+        (of(Status::Errored), "errored"),
+        (of(Status::Started), "started"),
+        (of(Status::NotStarted), "not started"),
+        (of(Status::Completed), "completed"),
+        (of(Status::Skipped), "skipped"),
+    ];
+    let parts: Vec<_> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", count(*n as u64))).collect();
+    writeln!(out, "streams      {}: {}", count(progress.streams.len() as u64), parts.join(", "))?;
+    let mut rows: Vec<_> = progress.streams_by_name().collect();
+    rows.sort_by_key(|stream| rank(stream));
+    let width = rows.iter().take(STREAMS_LISTED).map(|s| s.name.chars().count()).max().unwrap_or(0).min(40);
+    for stream in rows.iter().take(STREAMS_LISTED) {
+        let mark = if stream.failed_in.is_some() { 'x' } else { glyph(stream.status) };
+        let records = known(stream.records.cumulative);
+        let name = clean::line(&stream.name);
+        write!(out, "  {mark} {name:<width$}  {:<11} {records:>13}", stream.status.word())?;
+        if let Some(share) = stream.coverage().filter(|_| stream.status != Status::Completed) {
+            write!(out, "  {:>3.0}%", share * 100.0)?;
+        }
+        if let Some(message) = &stream.message {
+            write!(out, "  {}", short(message, 90))?;
+        }
+        writeln!(out)?;
+    }
+    more(out, rows.len(), STREAMS_LISTED)
+}
+
+/// Trouble first.
+fn rank(stream: &Stream) -> u8 {
+    match stream.status {
+        _ if stream.failed_in.is_some() => 0,
+        Status::Errored => 1,
+        Status::Started => 2,
+        Status::NotStarted => 3,
+        Status::Completed => 4,
+        Status::Skipped => 5,
+    }
+}
+
+fn glyph(status: Status) -> char {
+    match status {
+        Status::NotStarted => 'o',
+        Status::Started => '>',
+        Status::Completed => 'v',
+        Status::Skipped => '-',
+        Status::Errored => 'x',
+    }
+}
+
+fn errors(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    let mut groups: Vec<_> = progress.errors.groups().iter().collect();
+    if groups.is_empty() {
+        return Ok(());
+    }
+    groups.sort_by_key(|group| (group.cleared(), group.level, std::cmp::Reverse(group.count)));
+    writeln!(out, "errors       {}, {} in all", plural(groups.len(), "group"), count(progress.errors.total))?;
+    for group in groups.iter().take(ERRORS_LISTED) {
+        let kind = group.failure_type.as_deref().unwrap_or(group.level.word());
+        let streams: Vec<_> = group.streams().take(3).map(|name| clean::line(name)).collect();
+        let more = group.streams().count().saturating_sub(3);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let cleared = if group.cleared() { " (cleared)" } else { "" };
+        writeln!(out, "  x {} x{} {}{more}{cleared}", clean::line(kind), count(group.count), streams.join(", "))?;
+        writeln!(out, "      {}", short(&group.message, 160))?;
+    }
+    more(out, groups.len(), ERRORS_LISTED)?;
+    if progress.errors.beyond > 0 {
+        writeln!(out, "      {} further errors of other kinds were counted only", count(progress.errors.beyond))?;
+    }
+    Ok(())
+}
+
+fn more(out: &mut String, all: usize, listed: usize) -> std::fmt::Result {
+    if all > listed {
+        writeln!(out, "    ... {} more of {}", count((all - listed) as u64), count(all as u64))
+    } else {
+        Ok(())
+    }
+}
+
+/// One line of at most so many characters.
+#[must_use]
+pub fn short(text: &str, limit: usize) -> String {
+    let line = clean::line(text);
+    if line.chars().count() <= limit {
+        return line.into_owned();
+    }
+    let mut cut: String = line.chars().take(limit.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// The outcome as a shell's last line.
+#[must_use]
+pub fn headline(progress: &Progress) -> String {
+    let what = match outcome(progress) {
+        Outcome::Running => "STILL RUNNING",
+        Outcome::Succeeded => "SUCCEEDED",
+        Outcome::CompletedWithErrors => "COMPLETED WITH ERRORS",
+        Outcome::Failed => "FAILED",
+        Outcome::CutOff => "CUT OFF",
+        Outcome::Aborted => "ABORTED",
+        Outcome::Truncated => "TRUNCATED",
+    };
+    let mut line = what.to_owned();
+    if let Some(elapsed) = progress.elapsed.cumulative.filter(|elapsed| *elapsed > 0) {
+        line.push_str(&format!(" after {}", duration(elapsed)));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_284_113), "1,284,113");
+        assert_eq!(known(None), "-");
+        assert_eq!(duration(400), "0.4s");
+        assert_eq!(duration(14_818), "14s");
+        assert_eq!(duration(271_000), "04:31");
+        assert_eq!(duration(3_723_000), "1:02:03");
+        assert_eq!(duration(273_600_000), "3d 04h");
+        assert_eq!(plural(1, "group"), "1 group");
+        assert_eq!(short("abcdef", 4), "abc…");
+    }
+}

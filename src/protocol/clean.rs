@@ -1,0 +1,118 @@
+//! Text from a feed, made safe for a terminal.
+//!
+//! A feed is untrusted: a record may hold escape sequences, control characters or bidirectional overrides that
+//! would move the cursor or reorder the line. They are taken out before anything is drawn or printed.
+
+use std::borrow::Cow;
+
+/// Characters that change the order or the direction of what follows, or that nobody can see.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}')
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || is_hidden(c) || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// One line: line ends and tabs become a space, escape sequences go whole, other unsafe characters go.
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) || !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' | '\u{9b}' | '\u{9d}' => skip_sequence(c, &mut chars),
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\n' | '\t' | '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => out.push(' '),
+            c if is_unsafe(c) => {}
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Passes over what follows an ESC, CSI or OSC: `ESC [ ... letter`, `ESC ] ... BEL|ST`, `ESC x`.
+fn skip_sequence(first: char, chars: &mut std::iter::Peekable<std::str::Chars>) {
+    let kind = match first {
+        '\u{9b}' => Some('['),
+        '\u{9d}' => Some(']'),
+        _ => chars.next(),
+    };
+    match kind {
+        Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
+        Some(']' | 'P' | '_' | '^' | 'X') => {
+            while let Some(c) = chars.next() {
+                if c == '\u{7}' || c == '\u{9c}' {
+                    break;
+                }
+                if c == '\u{1b}' {
+                    chars.next_if_eq(&'\\');
+                    break;
+                }
+            }
+        }
+        Some('(' | ')' | '#' | '%') => drop(chars.next()),
+        _ => {}
+    }
+}
+
+/// Several lines: as [`line`], but line ends stand.
+#[must_use]
+pub fn lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (index, part) in text.split('\n').enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        out.push_str(line(part.strip_suffix('\r').unwrap_or(part)).trim_end());
+    }
+    out
+}
+
+/// JSON text with everything unsafe in its strings written as `\uXXXX` (they cannot stand outside strings).
+#[must_use]
+pub fn json(text: String) -> String {
+    if !text.chars().any(|c| c != '\n' && is_unsafe(c)) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if c != '\n' && is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_and_overrides_go_and_words_stay() {
+        assert_eq!(line("plain text"), "plain text");
+        assert_eq!(line("a\u{1b}[2Jb\u{1b}]0;title\u{7}c\u{1b}[1;31md\u{9b}5me"), "abcde");
+        assert_eq!(line("a\u{202e}b\u{2066}c\u{200f}d\u{2028}e"), "abcd e");
+        assert_eq!(line("one\r\ntwo\tthree\u{0}"), "one two three");
+        assert_eq!(line("é ✓ 日本"), "é ✓ 日本");
+        assert_eq!(lines("a \r\n\u{1b}[Hb"), "a\nb");
+        assert_eq!(line("cut \u{1b}["), "cut ");
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({"a": "x\u{9b}y\u{2028}z\u{202e}"});
+        let safe = json(value.to_string());
+        assert!(safe.is_ascii(), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+    }
+}

@@ -1,0 +1,406 @@
+//! What a line is: a message, raw text, an unknown envelope, or malformed.
+
+use super::lenient::{Entries, Flag, Text, When};
+use super::lines::{Line, LineEnd};
+use super::message::{Level, Message};
+use super::stripe::{self, Envelope, Generation, Head, KINDS};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Which dialect lines are read as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// Found out by itself, line by line.
+    #[default]
+    Auto,
+    /// Stripe's engine, one generation only: kinds of the others are unknown.
+    Stripe(Generation),
+}
+
+impl Dialect {
+    /// Names for `--dialect`.
+    pub const NAMES: [&'static str; 5] = ["auto", "stripe", "stripe-trace", "stripe-progress", "stripe-start-end"];
+
+    /// By one of [`Self::NAMES`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "auto" | "stripe" => Self::Auto,
+            "stripe-trace" => Self::Stripe(Generation::Trace),
+            "stripe-progress" => Self::Stripe(Generation::Progress),
+            "stripe-start-end" => Self::Stripe(Generation::StartEnd),
+            _ => return None,
+        })
+    }
+
+    fn has(self, kind: &str) -> bool {
+        KINDS.contains(&kind)
+            && match self {
+                Self::Auto => true,
+                Self::Stripe(generation) => generation.has(kind),
+            }
+    }
+}
+
+/// A line that is no message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawLine<'a> {
+    pub level: Level,
+    pub text: Cow<'a, str>,
+}
+
+/// Each line is exactly one of these.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decoded<'a> {
+    Message {
+        message: Message<'a>,
+        /// Text that stood in front of the JSON on the same line.
+        glued: Option<Cow<'a, str>>,
+    },
+    /// Text, or JSON without an envelope.
+    Raw(RawLine<'a>),
+    /// An envelope of a kind that this version does not know.
+    Unknown { kind: Cow<'a, str> },
+    /// Looks like JSON and does not parse. `torn`: the input ended in the middle of it.
+    Malformed { torn: bool },
+}
+
+/// Reads lines of one input.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Decoder {
+    dialect: Dialect,
+}
+
+/// How many places in a line are tried as the begin of a message behind glued text.
+const GLUE_TRIES: usize = 64;
+
+impl Decoder {
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect }
+    }
+
+    /// Says what one line is.
+    #[must_use]
+    pub fn decode<'a>(&self, line: &Line<'a>) -> Decoded<'a> {
+        let torn = line.end == LineEnd::Input;
+        if let Some(valid) = line.huge {
+            return self.huge(line, valid, torn);
+        }
+        let Ok(text) = simdutf8::basic::from_utf8(line.bytes) else {
+            return match looks_like_json(line.bytes) {
+                true => Decoded::Malformed { torn },
+                false => raw(String::from_utf8_lossy(line.bytes)),
+            };
+        };
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        let json = looks_like_json(text.as_bytes());
+        if json && let Some(decoded) = self.whole(text) {
+            return decoded;
+        }
+        if let Some(decoded) = self.behind_glue(text) {
+            return decoded;
+        }
+        if json { Decoded::Malformed { torn } } else { raw(Cow::Borrowed(text)) }
+    }
+
+    /// A line that is one JSON value; `None` when it is not.
+    fn whole<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
+        if let Ok(envelope) = serde_json::from_str::<Envelope>(text)
+            && let Some(kind) = envelope.kind.0.clone()
+            && self.dialect.has(&kind)
+            && let Some(message) = stripe::message(envelope)
+        {
+            return Some(Decoded::Message { message, glued: None });
+        }
+        serde_json::from_str::<IgnoredAny>(text).ok()?;
+        let shape = serde_json::from_str::<Entries<Shape>>(text).ok().and_then(|entries| entries.0).unwrap_or_default();
+        let word = |name: &str| shape.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.text.clone());
+        match word("type") {
+            Some(kind) if shape.iter().any(|(key, value)| *key == kind && value.object) => {
+                Some(Decoded::Unknown { kind })
+            }
+            _ => {
+                let level =
+                    shape.iter().find(|(key, _)| key == "level").map_or(Level::Info, |(_, value)| value.level());
+                let said = word("msg").or_else(|| word("message")).or_else(|| word("event"));
+                Some(Decoded::Raw(RawLine { level, text: said.unwrap_or(Cow::Borrowed(text)) }))
+            }
+        }
+    }
+
+    /// A message that begins later in the line: `Listening...{"type":...`, or a torn line and the next one in one.
+    fn behind_glue<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
+        let starts = text.match_indices("{\"").map(|(at, _)| at).filter(|at| *at > 0).take(GLUE_TRIES);
+        for at in starts {
+            let (glue, json) = text.split_at_checked(at)?;
+            if let Ok(envelope) = serde_json::from_str::<Envelope>(json)
+                && envelope.kind.0.as_deref().is_some_and(|kind| self.dialect.has(kind))
+                && let Some(message) = stripe::message(envelope)
+            {
+                return Some(Decoded::Message { message, glued: Some(Cow::Borrowed(glue)) });
+            }
+        }
+        None
+    }
+
+    fn huge<'a>(&self, line: &Line<'a>, valid: bool, torn: bool) -> Decoded<'a> {
+        let head = match std::str::from_utf8(line.bytes) {
+            Ok(head) => Cow::Borrowed(head),
+            Err(error) => match line.bytes.get(..error.valid_up_to()).map(std::str::from_utf8) {
+                Some(Ok(head)) if error.error_len().is_none() => Cow::Borrowed(head),
+                _ => String::from_utf8_lossy(line.bytes),
+            },
+        };
+        if !looks_like_json(line.bytes) {
+            return raw(Cow::Owned(format!("{}… ({} bytes)", head.chars().take(200).collect::<String>(), line.length)));
+        }
+        let Cow::Borrowed(head) = head else { return Decoded::Malformed { torn } };
+        if !valid {
+            return Decoded::Malformed { torn };
+        }
+        let head = read_head(head);
+        let kind = head.kind.clone();
+        match kind {
+            Some(kind) if self.dialect.has(&kind) => match stripe::message_of_head(head, line.length) {
+                Some(message) => Decoded::Message { message, glued: None },
+                None => Decoded::Unknown { kind },
+            },
+            Some(kind) if head.payload => Decoded::Unknown { kind },
+            _ => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
+        }
+    }
+}
+
+fn raw(text: Cow<str>) -> Decoded {
+    Decoded::Raw(RawLine { level: Level::Info, text })
+}
+
+/// A line that means to be a JSON object or an array of values (text such as `[source] retry` does not).
+fn looks_like_json(line: &[u8]) -> bool {
+    match line.trim_ascii_start() {
+        [b'{', ..] => true,
+        [b'[', rest @ ..] => matches!(rest.trim_ascii_start(), [b'{' | b'"' | b'[' | b']', ..]),
+        _ => false,
+    }
+}
+
+/// What kind of value a field holds, for lines that are no message.
+#[derive(Debug, Default, Clone)]
+struct Shape<'a> {
+    object: bool,
+    text: Option<Cow<'a, str>>,
+    number: Option<u64>,
+}
+
+impl Shape<'_> {
+    /// Words, or pino's numbers: 30 info, 40 warn, 50 error, 60 fatal.
+    fn level(&self) -> Level {
+        match (&self.text, self.number) {
+            (Some(word), _) => Level::from_word(word),
+            (None, Some(50..)) => Level::Error,
+            (None, Some(40..50)) => Level::Warn,
+            (None, Some(20..30)) => Level::Debug,
+            (None, Some(..20)) => Level::Trace,
+            _ => Level::Info,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Shape<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Shape<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape<'de>, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Shape { object: true, ..Shape::default() })
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Shape<'de>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Shape::default())
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Shape<'de>, E> {
+                Ok(Shape { text: Some(Cow::Borrowed(text)), ..Shape::default() })
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Shape<'de>, E> {
+                Ok(Shape { text: Some(Cow::Owned(text.to_owned())), ..Shape::default() })
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Shape<'de>, E> {
+                Ok(Shape { number: Some(number), ..Shape::default() })
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Shape<'de>, E> {
+                Ok(Shape::default())
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Shape<'de>, E> {
+                Ok(Shape::default())
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Shape<'de>, E> {
+                Ok(Shape::default())
+            }
+            fn visit_unit<E>(self) -> Result<Shape<'de>, E> {
+                Ok(Shape::default())
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
+/// Reads the fields that stand in the head of a valid line; where the head ends, reading ends.
+fn read_head(text: &str) -> Head<'_> {
+    let mut head = Head::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    // The error is the end of the head: what came before it is what we wanted.
+    let _ = HeadSeed { head: &mut head, payload: false }.deserialize(&mut json);
+    head
+}
+
+struct HeadSeed<'h, 'a> {
+    head: &'h mut Head<'a>,
+    payload: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for HeadSeed<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for HeadSeed<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            let key = key.0.unwrap_or_default();
+            match (self.payload, key.as_ref()) {
+                (false, "type") => self.head.kind = map.next_value::<Text>()?.0,
+                (false, "_ts") => self.head.at = map.next_value::<When>()?.0,
+                (false, "_emitted_by") => self.head.from = map.next_value::<Text>()?.0,
+                (false, key) if KINDS.contains(&key) || self.head.kind.as_deref() == Some(key) => {
+                    self.head.payload = true;
+                    map.next_value_seed(HeadSeed { head: &mut *self.head, payload: true })?;
+                }
+                (true, "emitted_at") => {
+                    let at = map.next_value::<When>()?.0;
+                    self.head.at = self.head.at.or(at);
+                }
+                (true, "stream") => self.head.stream = map.next_value::<Text>()?.0,
+                (true, "status") => self.head.status = map.next_value::<Text>()?.0,
+                (true, "reason") => self.head.reason = map.next_value::<Text>()?.0,
+                (true, "level") => self.head.level = map.next_value::<Text>()?.0,
+                (true, "message") => self.head.message = map.next_value::<Text>()?.0,
+                (true, "has_more") => self.head.has_more = map.next_value::<Flag>()?.0,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lines::{LINE_LIMIT, Splitter};
+    use super::super::message::Kind;
+    use super::*;
+
+    fn decode(text: &str) -> Decoded<'_> {
+        let line = Line { bytes: text.as_bytes(), length: text.len() as u64, end: LineEnd::Newline, huge: None };
+        Decoder::default().decode(&line)
+    }
+
+    fn stream_of(decoded: &Decoded) -> Option<String> {
+        match decoded {
+            Decoded::Message { message: Message { kind: Kind::Record(name), .. }, .. } => Some(name.name.to_string()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_class_of_line() {
+        let record = r#"{"record":{"data":{"a":[1,{"b":null}]},"emitted_at":"2026-11-20T08:00:00Z","stream":"a"},"type":"record"}"#;
+        assert_eq!(stream_of(&decode(record)).as_deref(), Some("a"));
+        assert!(matches!(decode(""), Decoded::Raw(_)));
+        assert!(matches!(decode("text"), Decoded::Raw(_)));
+        assert!(matches!(decode("[source-stripe] retry attempt=1/5"), Decoded::Raw(_)));
+        assert!(matches!(decode("42"), Decoded::Raw(_)));
+        assert!(matches!(decode(r#"[{"a":1}]"#), Decoded::Raw(_)));
+        let pino = decode(r#"{"level":50,"time":1,"msg":"no"}"#);
+        assert_eq!(pino, Decoded::Raw(RawLine { level: Level::Error, text: "no".into() }));
+        assert!(matches!(decode(r#"{"type":"log","msg":"a dlt line"}"#), Decoded::Raw(_)));
+        assert!(matches!(decode(r#"{"type":"novel","novel":{}}"#), Decoded::Unknown { kind } if kind == "novel"));
+        assert!(matches!(decode(r#"{"type":"trace","trace":{"trace_type":"novel"}}"#), Decoded::Unknown { .. }));
+        assert!(matches!(decode(r#"{"type":"record","record":{"stream":"a""#), Decoded::Malformed { torn: false }));
+        assert!(matches!(decode("{oops}"), Decoded::Malformed { .. }));
+    }
+
+    #[test]
+    fn glued_text_is_cut_off_and_the_message_kept() {
+        let line = r#"Listening on {"port":1} {"type":"record","record":{"stream":"a"}}"#;
+        assert_eq!(stream_of(&decode(line)).as_deref(), Some("a"));
+        let torn = r#"{"type":"record","record":{"stre{"type":"record","record":{"stream":"b"}}"#;
+        assert_eq!(stream_of(&decode(torn)).as_deref(), Some("b"));
+        assert!(matches!(decode(r#"see {"type":"object","properties":{}} there"#), Decoded::Raw(_)));
+    }
+
+    #[test]
+    fn a_forced_generation_does_not_know_the_others_kinds() {
+        let decoder = Decoder::new(Dialect::named("stripe-trace").unwrap());
+        let text = r#"{"type":"stream_status","stream_status":{"stream":"a","status":"start"}}"#;
+        let line = Line { bytes: text.as_bytes(), length: 0, end: LineEnd::Newline, huge: None };
+        assert!(matches!(decoder.decode(&line), Decoded::Unknown { kind } if kind == "stream_status"));
+        assert!(Dialect::NAMES.iter().all(|name| Dialect::named(name).is_some()));
+    }
+
+    #[test]
+    fn fields_of_the_wrong_kind_are_absent_and_not_fatal() {
+        let odd = r#"{"type":"progress","_ts":17,"progress":{"elapsed_ms":"x","streams":{"a":{"status":[],"record_count":-1},"b":7}}}"#;
+        let Decoded::Message { message, .. } = decode(odd) else { panic!("not understood") };
+        let Kind::Progress(report) = message.kind else { panic!("no progress") };
+        assert_eq!(report.streams.len(), 1);
+        assert_eq!(report.elapsed.running, None);
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_read_from_its_head() {
+        for (head, tail, is) in [
+            (r#"{"type":"record","record":{"stream":"a","data":""#, r#""}}"#, "record"),
+            (r#"{"type":"log","log":{"level":"error","message":""#, r#""}}"#, "log"),
+            (r#"{"type":"novel","novel":{"x":""#, r#""}}"#, "unknown"),
+            (r#"{"x":""#, r#""}"#, "raw"),
+            (r#"{"type":"record","record":{"stream":"a","data":""#, r#""}"#, "malformed"),
+            ("plain ", "", "raw"),
+        ] {
+            let mut text = head.as_bytes().to_vec();
+            text.resize(LINE_LIMIT + 10, b'x');
+            text.extend_from_slice(tail.as_bytes());
+            text.push(b'\n');
+            let mut splitter = Splitter::default();
+            let mut seen = "";
+            splitter.push(&text, |line| {
+                seen = match Decoder::default().decode(&line) {
+                    Decoded::Message { message: Message { kind: Kind::Record(name), .. }, .. } if name.name == "a" => {
+                        "record"
+                    }
+                    Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. }
+                        if log.level == Level::Error =>
+                    {
+                        "log"
+                    }
+                    Decoded::Unknown { .. } => "unknown",
+                    Decoded::Raw(_) => "raw",
+                    Decoded::Malformed { .. } => "malformed",
+                    Decoded::Message { .. } => "another message",
+                };
+            });
+            assert_eq!(seen, is, "{head}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! One NDJSON line -> canonical [`Message`]. Pure: no clock, no I/O, no runtime.
+//!
+//! An adapter (one file a dialect) turns what an engine wrote into what it *claims*: a count with its
+//! scope, a status, an end, a failure, a checkpoint, a range, a log. Nothing here weighs a claim;
+//! [`crate::progress`] does, and knows no dialect.
+//!
+//! ```text
+//! bytes -> lines::Splitter -> decode::Decoder -> Decoded::{Message, Raw, Unknown, Malformed}
+//!                                  `- stripe.rs (trace, progress, start/end generations)
+//! ```
+
+pub mod clean;
+pub mod decode;
+mod lenient;
+pub mod lines;
+pub mod mask;
+pub mod message;
+mod stripe;
+pub mod time;
+pub mod validate;
+
+pub use decode::{Decoded, Decoder, Dialect, RawLine};
+pub use lines::{Line, LineEnd, Splitter};
+pub use message::{
+    Checkpoint, Counts, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Range, Retry, State,
+    Status, StreamClaim, StreamReport, Where,
+};
+pub use time::Millis;
