@@ -15,7 +15,6 @@ use std::process::ExitCode;
 pub(crate) mod exit {
     pub const USAGE: u8 = 64;
     pub const NOT_UNDERSTOOD: u8 = 65;
-    pub const NO_INPUT: u8 = 66;
     pub const FAILED: u8 = 70;
 }
 

@@ -1,5 +1,13 @@
+//! `synctop run -- ENGINE ARGS`
+
 use super::Failure;
 use super::args::{FeedArgs, LookArgs, RunArgs};
-pub(super) fn run(_: &RunArgs, _: &LookArgs, _: &FeedArgs) -> Result<u8, Failure> {
-    Ok(0)
+use super::watch::{need_a_terminal, show};
+use crate::net::{self, child};
+
+pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    need_a_terminal("FILE (of the engine's output)")?;
+    let (sender, events) = net::channel();
+    let engine = child::spawn(&args.engine, args.stdin.into(), sender)?;
+    show(args.engine.join(" "), Some(engine), events, look, feed)
 }

@@ -1,5 +1,107 @@
-use super::Failure;
-use super::args::{FeedArgs, LookArgs, WatchArgs};
-pub(super) fn watch(_: Option<&str>, _: &WatchArgs, _: &LookArgs, _: &FeedArgs) -> Result<u8, Failure> {
-    Ok(0)
+//! `synctop`, `synctop SOURCE`, `engine | synctop`
+
+use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
+use super::{Failure, exit, print};
+use crate::app::{self, Ended, Glyphs, Options, Wish};
+use crate::net::{self, SourceError, child::Engine, file, pipe, recording};
+use crate::progress::{self, Exit, text};
+use crate::protocol::Decoder;
+use crate::views::Theme;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    let piped = !io::stdin().is_terminal();
+    let source = match source {
+        Some("-") | None if piped => "-",
+        Some("-") => return Err(Failure::usage("stdin is a terminal. Pipe an engine into it: engine | synctop")),
+        Some(source) => source,
+        None => "",
+    };
+    if source.contains("://") {
+        return Err(Failure::usage(format!("URLs are not read yet. Pipe one in: curl -sN '{source}' | synctop")));
+    }
+    need_a_terminal(if matches!(source, "" | "-") { "FILE" } else { source })?;
+    let (sender, events) = net::channel();
+    let started = |error: io::Error| Failure::from(error);
+    let name = match source {
+        "" => {
+            recording::spawn(args.demo_speed, sender).map_err(started)?;
+            "a recording of a real engine (built in)".to_owned()
+        }
+        "-" => {
+            pipe::spawn(io::stdin(), "stdin".into(), sender).map_err(started)?;
+            "stdin".to_owned()
+        }
+        path => {
+            let from = if args.tail { file::From::End } else { file::From::Start };
+            file::spawn(file::Follow { path: PathBuf::from(path), from, retry: args.retry }, sender)?;
+            path.to_owned()
+        }
+    };
+    show(name, None, events, look, feed)
+}
+
+/// A full screen needs a terminal to draw on, and one to read keys from.
+pub(super) fn need_a_terminal(file: &str) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() {
+        return Err(Failure::usage(format!(
+            "The dashboard needs a terminal, and stdout is none. For text: synctop summary {file}"
+        )));
+    }
+    if !io::stdin().is_terminal() && std::fs::File::open("/dev/tty").is_err() {
+        return Err(Failure::usage(format!(
+            "There is no terminal to read keys from. For text: synctop summary {file}"
+        )));
+    }
+    Ok(())
+}
+
+/// Shows a feed until the user leaves; then a short summary on the shell, and its exit code.
+pub(super) fn show(
+    source: String,
+    engine: Option<Engine>,
+    events: std::sync::mpsc::Receiver<net::Event>,
+    look: &LookArgs,
+    feed: &FeedArgs,
+) -> Result<u8, Failure> {
+    let theme = match look.theme {
+        ThemeArg::Auto => Wish::Auto,
+        ThemeArg::Dark => Wish::Theme(Theme::Dark),
+        ThemeArg::Light => Wish::Theme(Theme::Light),
+        ThemeArg::Mono => Wish::Theme(Theme::Mono),
+    };
+    let glyphs = match look.glyphs {
+        GlyphsArg::Auto => Glyphs::Auto,
+        GlyphsArg::Unicode => Glyphs::Unicode,
+        GlyphsArg::Ascii => Glyphs::Ascii,
+    };
+    let snapshots = net::spawn_ingest(Decoder::new(feed.dialect()), events)?;
+    let options = Options { source, look: app::look(theme, glyphs), mouse: !look.no_mouse, engine };
+    let ended = app::run(options, snapshots).map_err(|error| Failure {
+        sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
+        code: exit::FAILED,
+    })?;
+    if ended.signal != Some(1) {
+        print(&text::brief(&ended.progress))?;
+    }
+    Ok(code(&ended))
+}
+
+/// The engine's own non-zero code first (128 + signal), then ours, then the outcome's: engines exit 0 on failure.
+fn code(ended: &Ended) -> u8 {
+    let signal = |number: i32| u8::try_from(128 + number).unwrap_or(u8::MAX);
+    match (ended.signal, ended.progress.exit) {
+        (Some(number), _) => signal(number),
+        (None, Some(Exit::Code(code))) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
+        (None, Some(Exit::Signal(number))) => signal(number),
+        (None, _) if ended.progress.closed && ended.progress.input.messages == 0 => exit::NOT_UNDERSTOOD,
+        (None, _) => progress::outcome(&ended.progress).exit_code(),
+    }
+}
+
+impl From<SourceError> for io::Error {
+    fn from(error: SourceError) -> Self {
+        io::Error::other(error)
+    }
 }

@@ -40,7 +40,7 @@ pub use stream::{Retrying, Stream};
 pub use summary::{Summary, summary};
 pub use tally::Tally;
 pub use text::{count, report};
-pub use verdict::{Verdict, exit_words, not_understood, standing, trouble, verdict};
+pub use verdict::{Verdict, exit_words, not_understood, remedy as verdict_remedy, standing, trouble, verdict};
 
 use crate::protocol::{EndWord, Millis};
 use std::collections::{BTreeMap, HashMap};

@@ -184,6 +184,12 @@ impl Stream {
         self.start_said || self.started_at.is_some() || self.last_sign_at.is_some() || self.status == Status::Started
     }
 
+    /// Ranges were left over at an end that said complete.
+    #[must_use]
+    pub fn left_over(&self) -> bool {
+        self.left > 0
+    }
+
     /// Completed share of its total range, 0 to 1.
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {

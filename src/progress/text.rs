@@ -58,24 +58,23 @@ pub fn report(progress: &Progress) -> String {
     out
 }
 
+/// The few lines that stand on the shell after the screen.
+#[must_use]
+pub fn brief(progress: &Progress) -> String {
+    if progress.input.lines == 0 {
+        return "Nothing came.\n".into();
+    }
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_verdict(progress, &mut out)
+        .and_then(|()| write_totals(progress, &mut out))
+        .and_then(|()| stream_counts(progress, &mut out));
+    out
+}
+
 fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
-    let verdict = verdict(progress);
-    writeln!(out, "{}", verdict.headline)?;
-    if let Some(why) = &verdict.why {
-        writeln!(out, "why          {why}")?;
-    }
-    if let Some(next) = &verdict.next {
-        writeln!(out, "next         {next}")?;
-    }
-    write!(out, "records      {}", known(progress.cumulative_records()))?;
-    if progress.attempts > 1 {
-        write!(out, " in {} attempts, {} in the last", progress.attempts, known(progress.attempt_records()))?;
-    }
-    write!(out, "   checkpoints {}", count(progress.checkpoints))?;
-    if let Some(requests) = progress.known_requests(progress.requests.cumulative) {
-        write!(out, "   requests {}", count(requests))?;
-    }
-    writeln!(out)?;
+    write_verdict(progress, out)?;
+    write_totals(progress, out)?;
     if let (Some(first), Some(last)) = (progress.first_at, progress.last_at) {
         let form = if last - first < 86_400_000 { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%SZ" };
         let (from, to) = (time::stamp(first, "%Y-%m-%d %H:%M:%SZ"), time::stamp(last, form));
@@ -114,7 +113,31 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     writeln!(out, "{}", if input.truncated_line { "; the last line is torn" } else { "" })
 }
 
-fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
+fn write_verdict(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    let verdict = verdict(progress);
+    writeln!(out, "{}", verdict.headline)?;
+    if let Some(why) = &verdict.why {
+        writeln!(out, "why          {why}")?;
+    }
+    if let Some(next) = &verdict.next {
+        writeln!(out, "next         {next}")?;
+    }
+    Ok(())
+}
+
+fn write_totals(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    write!(out, "records      {}", known(progress.cumulative_records()))?;
+    if progress.attempts > 1 {
+        write!(out, " in {} attempts, {} in the last", progress.attempts, known(progress.attempt_records()))?;
+    }
+    write!(out, "   checkpoints {}", count(progress.checkpoints))?;
+    if let Some(requests) = progress.known_requests(progress.requests.cumulative) {
+        write!(out, "   requests {}", count(requests))?;
+    }
+    writeln!(out)
+}
+
+fn stream_counts(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if progress.streams.is_empty() {
         return writeln!(out, "streams      none");
     }
@@ -132,6 +155,11 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
     let parts: Vec<_> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", count(*n as u64))).collect();
     writeln!(out, "streams      {}: {}", count(progress.streams.len() as u64), parts.join(", "))?;
+    Ok(())
+}
+
+fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    stream_counts(progress, out)?;
     let mut rows: Vec<_> = progress.streams_by_name().collect();
     rows.sort_by_key(|stream| rank(stream));
     let width = rows.iter().take(STREAMS_LISTED).map(|s| s.name.chars().count()).max().unwrap_or(0).min(40);

@@ -164,7 +164,9 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
     }
 }
 
-fn remedy(progress: &Progress, group: &Group) -> String {
+/// What to do about an error.
+#[must_use]
+pub fn remedy(progress: &Progress, group: &Group) -> String {
     let message = group.message.to_lowercase();
     let one_stream = group.streams().count() == 1 && group.level != Where::Global;
     let again = if one_stream { "start a new run (this one may skip it)" } else { "start it again" };

@@ -1,0 +1,76 @@
+//! Which theme, depth and glyphs suit this terminal.
+
+use crate::views::{ASCII, Depth, Look, Theme, UNICODE};
+use std::time::Duration;
+
+/// How long the terminal may take to say its background.
+const ASK: Duration = Duration::from_millis(250);
+
+/// A theme by the user's wish, or by asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Auto,
+    Theme(Theme),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glyphs {
+    Auto,
+    Unicode,
+    Ascii,
+}
+
+/// The look for this terminal. Asks it for its background colour, so nothing else may read from it yet.
+#[must_use]
+pub fn look(theme: Wish, glyphs: Glyphs) -> Look {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let term = env("TERM").unwrap_or_default();
+    let theme = match theme {
+        Wish::Theme(theme) => theme,
+        Wish::Auto if env("NO_COLOR").is_some() || term == "dumb" => Theme::Mono,
+        Wish::Auto => background(),
+    };
+    let few = matches!(term.as_str(), "linux" | "ansi" | "vt100" | "vt220" | "cons25") && env("COLORTERM").is_none();
+    let ascii = match glyphs {
+        Glyphs::Ascii => true,
+        Glyphs::Unicode => false,
+        Glyphs::Auto => {
+            plain_locale(env("LC_ALL").or_else(|| env("LC_CTYPE")).or_else(|| env("LANG")).as_deref(), &term)
+        }
+    };
+    Look { theme, depth: if few { Depth::Sixteen } else { Depth::Many }, glyphs: if ascii { ASCII } else { UNICODE } }
+}
+
+/// Where lines and marks may have no glyph, or be two columns wide (as East Asian locales have it), ASCII is used.
+fn plain_locale(locale: Option<&str>, term: &str) -> bool {
+    let utf8 = |locale: &str| {
+        let lower = locale.to_ascii_lowercase();
+        lower.contains("utf-8") || lower.contains("utf8")
+    };
+    let wide = |locale: &str| ["zh", "ja", "ko"].iter().any(|language| locale.starts_with(language));
+    term == "linux" || locale.is_some_and(|locale| !utf8(locale) || wide(locale))
+}
+
+fn background() -> Theme {
+    let mut options = terminal_colorsaurus::QueryOptions::default();
+    options.timeout = ASK;
+    match terminal_colorsaurus::theme_mode(options) {
+        Ok(terminal_colorsaurus::ThemeMode::Light) => Theme::Light,
+        _ => Theme::Dark,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ascii_where_glyphs_may_be_missing_or_wide() {
+        assert!(!plain_locale(None, "xterm-256color"));
+        assert!(!plain_locale(Some("en_US.UTF-8"), "xterm"));
+        assert!(plain_locale(Some("C"), "xterm"));
+        assert!(plain_locale(Some("ja_JP.UTF-8"), "xterm"));
+        assert!(plain_locale(None, "linux"));
+        assert!(!plain_locale(Some("C.utf8"), "xterm"));
+    }
+}

@@ -1,0 +1,18 @@
+//! The full-screen program: terminal, keys, and the loop that joins them with the feed.
+//!
+//! ```text
+//! select! { biased; signals, keys, snapshots, diagnostics, timer }
+//!    Event -> Action (keys.rs) -> update(&mut Ui, ...) -> Vec<Effect> (update.rs) -> run.rs does them
+//!    dirty? -> views::draw -> only the cells that changed (terminal.rs)
+//! ```
+
+mod detect;
+mod diagnostics;
+mod keys;
+mod run;
+mod terminal;
+mod update;
+
+pub use detect::{Glyphs, Wish, look};
+pub use run::{Ended, Options, run};
+pub use update::{Effect, update};

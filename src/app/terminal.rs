@@ -1,0 +1,128 @@
+//! The terminal, taken and given back: after quit, error, panic and signals, as it was.
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::style::{Print, ResetColor};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode, size,
+};
+use crossterm::{execute, queue};
+use ratatui::backend::{Backend, CrosstermBackend};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect, Size};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the terminal is ours now.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Buttons and wheel only (1000, 1006): every movement would wake us for nothing.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
+
+/// A terminal in full-screen use. Only cells that changed are written.
+pub(super) struct Screen {
+    backend: CrosstermBackend<BufWriter<Stdout>>,
+    shown: Buffer,
+    next: Buffer,
+    mouse: bool,
+}
+
+impl Screen {
+    /// Takes the terminal.
+    pub(super) fn take(mouse: bool) -> io::Result<Self> {
+        restore_on_panic();
+        // NO_COLOR is obeyed by the mono theme; the library would take reverse and bold away with the colours.
+        crossterm::style::force_color_output(true);
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout()));
+        let mut screen = Self { backend, shown: Buffer::default(), next: Buffer::default(), mouse };
+        screen.enter()?;
+        Ok(screen)
+    }
+
+    /// Takes the terminal (again); the next picture is drawn whole.
+    pub(super) fn enter(&mut self) -> io::Result<()> {
+        TAKEN.store(true, Ordering::SeqCst);
+        enable_raw_mode()?;
+        execute!(self.backend, EnterAlternateScreen, Hide, EnableBracketedPaste, Clear(ClearType::All))?;
+        if self.mouse {
+            execute!(self.backend, Print(MOUSE_ON))?;
+        }
+        self.shown = Buffer::empty(Rect::ZERO);
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) {
+        give_back();
+    }
+
+    pub(super) fn set_mouse(&mut self, on: bool) -> io::Result<()> {
+        self.mouse = on;
+        execute!(self.backend, Print(if on { MOUSE_ON } else { MOUSE_OFF }))
+    }
+
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(self.backend, crossterm::clipboard::CopyToClipboard::to_clipboard_from(text))
+    }
+
+    /// The next picture is drawn whole.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        queue!(self.backend, Clear(ClearType::All))?;
+        self.shown = Buffer::empty(Rect::ZERO);
+        Ok(())
+    }
+
+    /// Draws a picture; nothing is written when nothing changed.
+    pub(super) fn draw<R>(&mut self, picture: impl FnOnce(&mut Buffer, Rect) -> R) -> io::Result<R> {
+        let (width, height) = size()?;
+        let area = Rect::from((Position::ORIGIN, Size::new(width, height)));
+        if self.shown.area != area {
+            self.forget()?;
+            self.shown = Buffer::empty(area);
+            self.next = Buffer::empty(area);
+        }
+        self.next.reset();
+        let result = picture(&mut self.next, area);
+        let changes = self.shown.diff(&self.next);
+        if !changes.is_empty() {
+            queue!(self.backend, BeginSynchronizedUpdate)?;
+            self.backend.draw(changes.into_iter())?;
+            queue!(self.backend, ResetColor, EndSynchronizedUpdate)?;
+            Backend::flush(&mut self.backend)?;
+        }
+        std::mem::swap(&mut self.shown, &mut self.next);
+        Ok(result)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Gives the terminal back, once however often it is asked; errors are ignored because nobody is left to tell.
+pub(super) fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut out = io::stdout();
+    let _ = execute!(out, Print(MOUSE_OFF), DisableBracketedPaste, LeaveAlternateScreen, ResetColor, Show);
+    let _ = disable_raw_mode();
+    let _ = out.flush();
+}
+
+/// A panic is told on the shell, not on a screen that is going away.
+fn restore_on_panic() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            before(panic);
+            eprintln!("synctop: This is a bug in synctop; the feed was not changed. Please report the lines above.");
+        }));
+    });
+}

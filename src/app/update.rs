@@ -1,0 +1,398 @@
+//! Actions -> what changes on the screen, and what has to be done outside it.
+
+use crate::progress::key_of;
+use crate::protocol::Level;
+use crate::views::action::{Action, TargetKey, matching};
+use crate::views::rows::{Group, Row, Rows, rows};
+use crate::views::state::{Chosen, Column, Filter, Overlay};
+use crate::views::{Hits, Pane, Screen, Ui, doubt_items, errors, log};
+use tui_input::Input;
+use tui_logger::TuiWidgetEvent;
+
+/// What the loop does for an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    Quit,
+    /// Leave now, whatever runs.
+    Interrupt,
+    Suspend,
+    Redraw,
+    NextTheme,
+    ToggleMouse,
+    Freeze(bool),
+    /// Text for the clipboard, and what it is.
+    Copy(String, &'static str),
+}
+
+/// Changes the screen's state for one action. `screen` is what is shown; `hits` where things are on it.
+#[must_use]
+pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<Effect> {
+    ui.toast = None;
+    match action {
+        Action::Quit => return vec![Effect::Quit],
+        Action::Interrupt => return vec![Effect::Interrupt],
+        Action::Suspend => return vec![Effect::Suspend],
+        Action::Redraw => return vec![Effect::Redraw],
+        Action::Theme => return vec![Effect::NextTheme],
+        Action::Mouse => return vec![Effect::ToggleMouse],
+        Action::Freeze => {
+            ui.frozen = !ui.frozen;
+            return vec![Effect::Freeze(ui.frozen)];
+        }
+        Action::Copy => return copy(ui, screen),
+        Action::Help => toggle_help(ui),
+        Action::Palette => ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 }),
+        Action::Filter => {
+            ui.overlays.clear();
+            let before = ui.list(ui.focus).filter.clone();
+            let input = Input::new(before.text.clone());
+            if ui.focus == Pane::Diagnostics {
+                ui.toast = Some("the diagnostics have filters of their own: t f + - > <".into());
+            } else {
+                ui.overlays.push(Overlay::Filter { input, before });
+            }
+        }
+        Action::Back => back(ui),
+        Action::Open => open(ui, screen),
+        Action::NextError | Action::PreviousError => step_error(ui, screen, action == Action::NextError),
+        Action::NextPane | Action::PreviousPane => {
+            let all = Pane::ALL.len();
+            let step = if action == Action::NextPane { 1 } else { all - 1 };
+            focus(ui, Pane::ALL.get((ui.focus.place() + step) % all).copied().unwrap_or_default());
+        }
+        Action::Go(pane) => focus(ui, pane),
+        Action::Zoom => ui.zoomed = !ui.zoomed,
+        Action::Down | Action::Up | Action::PageDown | Action::PageUp | Action::Top | Action::Bottom => {
+            movement(ui, screen, hits, action);
+        }
+        Action::SortNext | Action::SortPrevious => {
+            let all = Column::ALL;
+            let at = all.iter().position(|column| *column == ui.sort).unwrap_or(0);
+            let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
+            sort(ui, all.get((at + step) % all.len()).copied().unwrap_or_default());
+        }
+        Action::SortReverse => ui.reversed = !ui.reversed,
+        Action::Fold => fold(ui, screen),
+        Action::FoldAll => {
+            let fold = Group::ALL.into_iter().any(|group| !ui.folded(group));
+            ui.folds = [Some(fold); 6];
+        }
+        Action::LevelMore | Action::LevelLess => level(ui, action == Action::LevelMore),
+        Action::Target(key) => target(ui, key),
+    }
+    Vec::new()
+}
+
+fn toggle_help(ui: &mut Ui) {
+    if matches!(ui.overlays.last(), Some(Overlay::Help { .. })) {
+        ui.overlays.pop();
+    } else {
+        ui.overlays.push(Overlay::Help { top: 0 });
+    }
+}
+
+fn focus(ui: &mut Ui, pane: Pane) {
+    ui.overlays.clear();
+    ui.focus = pane;
+}
+
+/// Sorts by a column; by the one it is sorted by already, the other way round.
+pub(super) fn sort(ui: &mut Ui, column: Column) {
+    ui.reversed = ui.sort == column && !ui.reversed;
+    ui.sort = column;
+    ui.toast = Some(format!("sorted by {}{}", column.word(), if ui.reversed { ", turned round" } else { "" }));
+}
+
+/// Closes what is on top; then the filter; then the zoom.
+fn back(ui: &mut Ui) {
+    match ui.overlays.pop() {
+        Some(Overlay::Filter { before, .. }) => {
+            let focus = ui.focus;
+            let list = ui.list_mut(focus);
+            // A first Esc drops what was typed; on an unchanged filter it drops the filter.
+            list.filter = if list.filter.text == before.text { Filter::default() } else { before };
+        }
+        Some(_) => {}
+        None if !ui.list(ui.focus).filter.text.is_empty() => {
+            let focus = ui.focus;
+            ui.list_mut(focus).filter = Filter::default();
+        }
+        None if ui.zoomed => ui.zoomed = false,
+        None if ui.focus == Pane::Log && ui.list(Pane::Log).chosen.is_some() => ui.list_mut(Pane::Log).chosen = None,
+        None => ui.focus = Pane::Streams,
+    }
+}
+
+fn chosen_row(screen: &Screen) -> (Rows, usize) {
+    let all = rows(screen);
+    let place = all.place(screen, screen.ui.list(Pane::Streams).chosen.as_ref());
+    (all, place)
+}
+
+fn open(ui: &mut Ui, screen: &Screen) {
+    match ui.focus {
+        Pane::Streams => {
+            let (all, place) = chosen_row(screen);
+            match all.chosen(screen, place) {
+                Some(Chosen::Head(group)) => toggle(ui, group),
+                Some(Chosen::Stream(key)) => ui.overlays.push(Overlay::Stream { key, top: 0 }),
+                _ => {}
+            }
+        }
+        Pane::Errors => {
+            let items = errors::items(screen);
+            let place = errors::place(&items, ui.list(Pane::Errors).chosen.as_ref());
+            match items.get(place).map(errors::Item::chosen) {
+                Some(Chosen::Error(id)) => ui.overlays.push(Overlay::Error { id, top: 0 }),
+                Some(Chosen::Stream(key)) => ui.overlays.push(Overlay::Stream { key, top: 0 }),
+                _ => {}
+            }
+        }
+        Pane::Doubts => {
+            let items = doubt_items(screen);
+            let chosen = ui.list(Pane::Doubts).chosen.clone();
+            let found = items.iter().find(|doubt| Some(Chosen::Doubt(doubt.kind, doubt.stream.clone())) == chosen);
+            if let Some(name) = found.or_else(|| items.first()).and_then(|doubt| doubt.stream.clone()) {
+                ui.overlays.push(Overlay::Stream { key: name.to_string(), top: 0 });
+            }
+        }
+        Pane::Log => {
+            let items = log::items(screen);
+            let number = match ui.list(Pane::Log).chosen {
+                Some(Chosen::Line(number)) => Some(number),
+                _ => items.last().map(|(number, _)| *number),
+            };
+            if let Some(number) = number {
+                ui.overlays.push(Overlay::Line { number, top: 0 });
+            }
+        }
+        Pane::Diagnostics => ui.diagnostics.transition(TuiWidgetEvent::FocusKey),
+    }
+}
+
+fn toggle(ui: &mut Ui, group: Group) {
+    let folded = ui.folded(group);
+    if let Some(fold) = ui.folds.get_mut(group as usize) {
+        *fold = Some(!folded);
+    }
+}
+
+fn fold(ui: &mut Ui, screen: &Screen) {
+    let (all, place) = chosen_row(screen);
+    if let Some(Row::Head(group) | Row::Stream(_, group) | Row::Note(_, group)) = all.rows.get(place) {
+        toggle(ui, *group);
+        ui.list_mut(Pane::Streams).chosen = Some(Chosen::Head(*group));
+    }
+}
+
+fn step_error(ui: &mut Ui, screen: &Screen, forward: bool) {
+    let items = errors::items(screen);
+    if items.is_empty() {
+        ui.toast = Some("no errors".into());
+        return;
+    }
+    let was_here = ui.focus == Pane::Errors && ui.list(Pane::Errors).chosen.is_some();
+    let at = errors::place(&items, ui.list(Pane::Errors).chosen.as_ref());
+    let next = match (was_here, forward) {
+        (false, true) => 0,
+        (true, true) => (at + 1) % items.len(),
+        (_, false) => (at + items.len() - 1) % items.len(),
+    };
+    let Some(chosen) = items.get(next).map(errors::Item::chosen) else { return };
+    if let Some(open @ Overlay::Error { .. }) = ui.overlays.last_mut()
+        && let Chosen::Error(id) = chosen
+    {
+        *open = Overlay::Error { id, top: 0 };
+    }
+    ui.focus = Pane::Errors;
+    ui.list_mut(Pane::Errors).chosen = Some(chosen);
+    ui.toast = Some(format!("error {} of {}", next + 1, items.len()));
+}
+
+fn movement(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) {
+    if let Some(overlay) = ui.overlays.last_mut() {
+        return scroll_overlay(overlay, hits, action);
+    }
+    let page = hits.pages.get(ui.focus.place()).copied().unwrap_or(1).max(1);
+    let to = |at: usize, all: usize| {
+        let last = all.saturating_sub(1);
+        match action {
+            Action::Down => (at + 1).min(last),
+            Action::Up => at.saturating_sub(1),
+            Action::PageDown => (at + page).min(last),
+            Action::PageUp => at.saturating_sub(page),
+            Action::Bottom => last,
+            _ => 0,
+        }
+    };
+    match ui.focus {
+        Pane::Streams => {
+            let (all, place) = chosen_row(screen);
+            let mut next = to(place, all.rows.len());
+            // A note is no row of its own.
+            let back = matches!(action, Action::Up | Action::PageUp | Action::Bottom);
+            while matches!(all.rows.get(next), Some(Row::Note(..))) {
+                next = if back || next + 1 >= all.rows.len() { next.saturating_sub(1) } else { next + 1 };
+                if matches!(all.rows.get(next), Some(Row::Note(..))) && next == 0 {
+                    break;
+                }
+            }
+            ui.list_mut(Pane::Streams).chosen = all.chosen(screen, next);
+        }
+        Pane::Errors => {
+            let items = errors::items(screen);
+            let next = to(errors::place(&items, ui.list(Pane::Errors).chosen.as_ref()), items.len());
+            ui.list_mut(Pane::Errors).chosen = items.get(next).map(errors::Item::chosen);
+        }
+        Pane::Doubts => {
+            let items = doubt_items(screen);
+            let known = |doubt: &crate::progress::Doubt| Chosen::Doubt(doubt.kind, doubt.stream.clone());
+            let at = items.iter().position(|doubt| Some(known(doubt)) == ui.list(Pane::Doubts).chosen).unwrap_or(0);
+            ui.list_mut(Pane::Doubts).chosen = items.get(to(at, items.len())).map(known);
+        }
+        Pane::Log => {
+            let items = log::items(screen);
+            let at = match ui.list(Pane::Log).chosen {
+                Some(Chosen::Line(number)) => items.partition_point(|(at, _)| *at < number),
+                _ => items.len().saturating_sub(1),
+            };
+            let next = to(at, items.len());
+            let newest = next + 1 >= items.len() && matches!(action, Action::Bottom | Action::Down | Action::PageDown);
+            let chosen = items.get(next).filter(|_| !newest).map(|(number, _)| Chosen::Line(*number));
+            ui.list_mut(Pane::Log).chosen = chosen;
+        }
+        Pane::Diagnostics => ui.diagnostics.transition(match action {
+            Action::Down => TuiWidgetEvent::DownKey,
+            Action::Up => TuiWidgetEvent::UpKey,
+            Action::PageUp | Action::Top => TuiWidgetEvent::PrevPageKey,
+            Action::PageDown => TuiWidgetEvent::NextPageKey,
+            _ => TuiWidgetEvent::EscapeKey,
+        }),
+    }
+}
+
+fn scroll_overlay(overlay: &mut Overlay, hits: &Hits, action: Action) {
+    let (most, page) = hits.overlay;
+    let to = |at: usize, most: usize| match action {
+        Action::Down => (at + 1).min(most),
+        Action::Up => at.min(most).saturating_sub(1),
+        Action::PageDown => (at + page).min(most),
+        Action::PageUp => at.min(most).saturating_sub(page),
+        Action::Bottom => most,
+        _ => 0,
+    };
+    match overlay {
+        Overlay::Help { top }
+        | Overlay::Stream { top, .. }
+        | Overlay::Error { top, .. }
+        | Overlay::Line { top, .. } => {
+            *top = to(*top, most);
+        }
+        Overlay::Palette { input, chosen } => *chosen = to(*chosen, matching(input.value()).len().saturating_sub(1)),
+        Overlay::Filter { .. } | Overlay::ConfirmQuit => {}
+    }
+}
+
+fn level(ui: &mut Ui, more: bool) {
+    if ui.focus == Pane::Diagnostics {
+        // tui-logger: right and left change what is shown of the chosen target.
+        ui.diagnostics.transition(if more { TuiWidgetEvent::RightKey } else { TuiWidgetEvent::LeftKey });
+        return;
+    }
+    ui.level = match (ui.level, more) {
+        (Level::Error, true) => Level::Warn,
+        (Level::Warn, true) => Level::Info,
+        (Level::Info, true) => Level::Debug,
+        (Level::Debug | Level::Trace, true) => Level::Trace,
+        (Level::Trace, false) => Level::Debug,
+        (Level::Debug, false) => Level::Info,
+        (Level::Info, false) => Level::Warn,
+        (Level::Warn | Level::Error, false) => Level::Error,
+    };
+    ui.toast = Some(format!("log: {} and above", ui.level.word().to_lowercase()));
+}
+
+fn target(ui: &mut Ui, key: TargetKey) {
+    if ui.focus != Pane::Diagnostics {
+        focus(ui, Pane::Diagnostics);
+    }
+    ui.diagnostics.transition(match key {
+        TargetKey::Show => TuiWidgetEvent::HideKey,
+        TargetKey::Focus => TuiWidgetEvent::FocusKey,
+        TargetKey::CaptureMore => TuiWidgetEvent::PlusKey,
+        TargetKey::CaptureLess => TuiWidgetEvent::MinusKey,
+    });
+}
+
+/// Bytes that a clipboard takes over OSC 52.
+const COPY_LIMIT: usize = 100_000;
+
+fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
+    let (text, what) = match ui.overlays.last() {
+        Some(Overlay::Error { id, .. }) => (error_text(screen, *id), "the error"),
+        Some(Overlay::Stream { key, .. }) => (stream_text(screen, key), "the stream"),
+        Some(Overlay::Line { number, .. }) => (line_text(screen, Some(*number)), "the line"),
+        _ => match ui.focus {
+            Pane::Streams => {
+                let (all, place) = chosen_row(screen);
+                match all.chosen(screen, place) {
+                    Some(Chosen::Stream(key)) => (stream_text(screen, &key), "the stream"),
+                    _ => (None, ""),
+                }
+            }
+            Pane::Errors => {
+                let items = errors::items(screen);
+                match items.get(errors::place(&items, ui.list(Pane::Errors).chosen.as_ref())) {
+                    Some(errors::Item::Error(group)) => (error_text(screen, group.id), "the error"),
+                    Some(errors::Item::Retry(stream)) => (stream_text(screen, &key_of(stream)), "the stream"),
+                    None => (None, ""),
+                }
+            }
+            Pane::Doubts => {
+                let items = doubt_items(screen);
+                let text: Vec<_> = items
+                    .iter()
+                    .map(|doubt| {
+                        format!("{} {}: {}", doubt.kind, doubt.stream.as_deref().unwrap_or("-"), doubt.message)
+                    })
+                    .collect();
+                (Some(text.join("\n")).filter(|text| !text.is_empty()), "the doubts")
+            }
+            Pane::Log => {
+                let number = match ui.list(Pane::Log).chosen {
+                    Some(Chosen::Line(number)) => Some(number),
+                    _ => None,
+                };
+                (line_text(screen, number), "the line")
+            }
+            Pane::Diagnostics => (None, ""),
+        },
+    };
+    match text {
+        Some(text) => vec![Effect::Copy(crate::progress::feed::cut(&text, COPY_LIMIT).to_owned(), what)],
+        None => Vec::new(),
+    }
+}
+
+fn error_text(screen: &Screen, id: u64) -> Option<String> {
+    let group = screen.progress.errors.get(id)?;
+    let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
+    let kind = group.failure_type.as_deref().unwrap_or(group.level.word());
+    Some(format!("{kind} x{} {}\n{}", group.count, streams.join(", "), group.message))
+}
+
+fn stream_text(screen: &Screen, key: &str) -> Option<String> {
+    let stream = screen.progress.stream(key)?;
+    let records = crate::progress::text::known(stream.records.cumulative);
+    let message = stream.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+    Some(format!("{} {} {records} records{message}", stream.name, stream.status.word()))
+}
+
+fn line_text(screen: &Screen, number: Option<u64>) -> Option<String> {
+    let items = log::items(screen);
+    let found = match number {
+        Some(number) => items.iter().find(|(at, _)| *at == number),
+        None => items.last(),
+    };
+    found.map(|(_, line)| line.text.to_string())
+}

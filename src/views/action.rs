@@ -1,0 +1,188 @@
+//! Everything a user can do, in one table: keys, `?`, `:` and the footer are all read from it.
+
+use super::state::Pane;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    Quit,
+    Interrupt,
+    Help,
+    Palette,
+    Filter,
+    NextError,
+    PreviousError,
+    Open,
+    Back,
+    NextPane,
+    PreviousPane,
+    Go(Pane),
+    Zoom,
+    Freeze,
+    Down,
+    Up,
+    PageDown,
+    PageUp,
+    Top,
+    Bottom,
+    SortNext,
+    SortPrevious,
+    SortReverse,
+    Fold,
+    FoldAll,
+    Copy,
+    LevelMore,
+    LevelLess,
+    Target(TargetKey),
+    Mouse,
+    Theme,
+    Redraw,
+    Suspend,
+}
+
+/// Keys of the diagnostics pane's own filter (tui-logger).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetKey {
+    Show,
+    Focus,
+    CaptureMore,
+    CaptureLess,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    pub action: Action,
+    /// For the palette and the footer.
+    pub name: &'static str,
+    pub does: &'static str,
+    pub keys: &'static [&'static str],
+}
+
+const fn bind(action: Action, name: &'static str, does: &'static str, keys: &'static [&'static str]) -> Binding {
+    Binding { action, name, does, keys }
+}
+
+/// The table. The first key of a line is the one the footer shows.
+pub const ACTIONS: &[Binding] = &[
+    bind(Action::Help, "help", "Show the keys that are bound", &["?", "f1"]),
+    bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]),
+    bind(Action::NextError, "next error", "Go to the next error", &["e"]),
+    bind(Action::PreviousError, "previous error", "Go to the previous error", &["E"]),
+    bind(Action::Open, "open", "Open the chosen stream, error or line; fold or unfold a group", &["enter", "right"]),
+    bind(Action::Back, "back", "Close what is open; clear the filter; leave zoom", &["esc", "left"]),
+    bind(Action::NextPane, "pane", "Go to the next pane", &["tab"]),
+    bind(Action::PreviousPane, "previous pane", "Go to the previous pane", &["shift-tab"]),
+    bind(Action::Go(Pane::Streams), "streams", "Go to the streams", &["1"]),
+    bind(Action::Go(Pane::Errors), "errors", "Go to the errors", &["2"]),
+    bind(Action::Go(Pane::Doubts), "doubts", "Go to the doubts: claims that evidence does not bear out", &["3"]),
+    bind(Action::Go(Pane::Log), "log", "Go to the feed's log", &["4"]),
+    bind(
+        Action::Go(Pane::Diagnostics),
+        "diagnostics",
+        "Go to the diagnostics: synctop's own log and the engine's stderr",
+        &["5"],
+    ),
+    bind(Action::Zoom, "zoom", "Give the pane in focus the whole screen, and back", &["z"]),
+    bind(Action::Freeze, "freeze", "Stop the picture; counting goes on", &["space"]),
+    bind(Action::Down, "down", "One row down", &["j", "down"]),
+    bind(Action::Up, "up", "One row up", &["k", "up"]),
+    bind(Action::PageDown, "page down", "One page down", &["pgdn", "ctrl-d", "ctrl-f"]),
+    bind(Action::PageUp, "page up", "One page up", &["pgup", "ctrl-u", "ctrl-b"]),
+    bind(Action::Top, "top", "To the first row", &["g", "home"]),
+    bind(Action::Bottom, "bottom", "To the last row (the log follows there)", &["G", "end"]),
+    bind(Action::SortNext, "sort", "Sort by the next column", &["s"]),
+    bind(Action::SortPrevious, "sort previous", "Sort by the column before", &["S"]),
+    bind(Action::SortReverse, "reverse", "Turn the order round", &["r"]),
+    bind(Action::Fold, "fold", "Fold or unfold the group of the chosen row", &["o"]),
+    bind(Action::FoldAll, "fold all", "Fold or unfold all groups", &["O"]),
+    bind(Action::Copy, "copy", "Copy the chosen row's text to the clipboard (OSC 52)", &["y"]),
+    bind(Action::LevelMore, "more levels", "Show one level more in the log or diagnostics", &["+", "="]),
+    bind(Action::LevelLess, "fewer levels", "Show one level less in the log or diagnostics", &["-"]),
+    bind(Action::Target(TargetKey::Show), "targets", "Diagnostics: show or hide the list of targets", &["t"]),
+    bind(Action::Target(TargetKey::Focus), "focus target", "Diagnostics: only the chosen target", &["f"]),
+    bind(
+        Action::Target(TargetKey::CaptureMore),
+        "capture more",
+        "Diagnostics: keep one level more of the chosen target",
+        &[">"],
+    ),
+    bind(
+        Action::Target(TargetKey::CaptureLess),
+        "capture less",
+        "Diagnostics: keep one level less of the chosen target",
+        &["<"],
+    ),
+    bind(Action::Mouse, "mouse", "Give the mouse to the terminal (to select text), and take it back", &["m"]),
+    bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]),
+    bind(Action::Redraw, "redraw", "Draw everything anew", &["ctrl-l"]),
+    bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]),
+    bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]),
+    bind(Action::Quit, "quit", "Leave; asks first if an engine of ours still runs", &["q"]),
+    bind(Action::Interrupt, "interrupt", "Leave at once (stops an engine of ours)", &["ctrl-c"]),
+];
+
+/// What a key does.
+#[must_use]
+pub fn bound(chord: &str) -> Option<Action> {
+    ACTIONS.iter().find(|binding| binding.keys.contains(&chord)).map(|binding| binding.action)
+}
+
+/// The table's line of an action.
+#[must_use]
+pub fn binding(action: Action) -> Option<&'static Binding> {
+    ACTIONS.iter().find(|binding| binding.action == action)
+}
+
+/// The actions whose name or description has the letters of `text` in order, the best match first.
+#[must_use]
+pub fn matching(text: &str) -> Vec<&'static Binding> {
+    let text = text.trim().to_lowercase();
+    let mut found: Vec<_> = ACTIONS
+        .iter()
+        .filter_map(|binding| {
+            let (name, does) = (binding.name.to_lowercase(), binding.does.to_lowercase());
+            let rank = match () {
+                () if name.starts_with(&text) => 0,
+                () if name.contains(&text) => 1,
+                () if does.contains(&text) => 2,
+                () if letters_in_order(&text, &name) => 3,
+                () => return None,
+            };
+            Some((rank, binding))
+        })
+        .collect();
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().map(|(_, binding)| binding).collect()
+}
+
+fn letters_in_order(letters: &str, text: &str) -> bool {
+    let mut rest = text.chars();
+    letters.chars().all(|letter| rest.any(|c| c == letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_key_is_bound_twice_and_no_action_is_missing_words() {
+        let mut keys = HashSet::new();
+        let mut actions = HashSet::new();
+        for binding in ACTIONS {
+            assert!(actions.insert(binding.action), "{} stands twice", binding.name);
+            assert!(!binding.keys.is_empty() && !binding.does.is_empty());
+            for key in binding.keys {
+                assert!(keys.insert(key), "{key} is bound twice");
+            }
+        }
+    }
+
+    #[test]
+    fn the_palette_finds_by_name_and_by_letters() {
+        assert_eq!(matching("free").first().map(|b| b.action), Some(Action::Freeze));
+        assert_eq!(matching("nxer").first().map(|b| b.action), Some(Action::NextError));
+        assert_eq!(matching("").len(), ACTIONS.len());
+        assert!(matching("xyzzy").is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+//! What synctop says of itself, and what an engine of ours writes to stderr: tui-logger's pane with its level and target filters.
+
+use super::pen::Pen;
+use super::state::{Pane, Screen};
+use ratatui::layout::Rect;
+use ratatui::widgets::{BorderType, Widget};
+use tui_logger::{TuiLoggerLevelOutput, TuiLoggerSmartWidget};
+
+pub fn draw(pen: &mut Pen, screen: &Screen) {
+    let look = screen.look;
+    let focused = screen.ui.focus == Pane::Diagnostics;
+    pen.rule(0, focused, "diagnostics", "t targets, f one target, + - levels shown, > < levels kept", "");
+    let area = Rect { y: pen.area.y + 1, height: pen.area.height.saturating_sub(1), ..pen.area };
+    // Its borders need room; below that the rule is all there is.
+    if area.height < 4 || area.width < 20 {
+        return;
+    }
+    let widget = TuiLoggerSmartWidget::default()
+        .style(look.plain())
+        .style_error(look.bad())
+        .style_warn(look.warn())
+        .style_info(look.plain())
+        .style_debug(look.dim())
+        .style_trace(look.dim())
+        .style_off(look.dim())
+        .style_show(look.strong())
+        .style_hide(look.dim())
+        .border_style(look.dim())
+        .border_type(BorderType::Plain)
+        .highlight_style(look.chosen())
+        .output_separator(' ')
+        .output_timestamp(Some("%H:%M:%S".into()))
+        .output_level(Some(TuiLoggerLevelOutput::Long))
+        .output_target(true)
+        .output_file(false)
+        .output_line(false)
+        .title_target(" targets ")
+        .title_log(" messages ")
+        .state(&screen.ui.diagnostics);
+    pen.widget(area, |area, buffer| widget.render(area, buffer));
+}

@@ -1,0 +1,187 @@
+//! Which errors there are, how often, and where: grouped, the standing ones first, then what is being retried.
+
+use super::pen::Pen;
+use super::state::{Chosen, Hits, Pane, Screen, Target};
+use super::streams::scrolled;
+use super::words::{age, clock, count, plural};
+use crate::progress::{GROUPS_KEPT, Group, Stream, key_of};
+use crate::protocol::Status;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use std::sync::Arc;
+
+/// Lines of an error where there is room for more than one.
+pub const CARD: u16 = 4;
+
+/// One row of the pane.
+#[derive(Debug, Clone, Copy)]
+pub enum Item<'a> {
+    Error(&'a Arc<Group>),
+    /// A stream whose source tries again.
+    Retry(&'a Arc<Stream>),
+}
+
+impl Item<'_> {
+    #[must_use]
+    pub fn chosen(&self) -> Chosen {
+        match self {
+            Self::Error(group) => Chosen::Error(group.id),
+            Self::Retry(stream) => Chosen::Stream(key_of(stream)),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Error(group) => {
+                let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
+                format!(
+                    "{} {} {}",
+                    group.failure_type.as_deref().unwrap_or(group.level.word()),
+                    streams.join(" "),
+                    group.message
+                )
+            }
+            Self::Retry(stream) => {
+                let error = stream.retry.as_ref().and_then(|retry| retry.error.as_deref());
+                format!("transient {} {}", stream.name, error.unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// What the pane lists, filtered.
+#[must_use]
+pub fn items<'a>(screen: &Screen<'a>) -> Vec<Item<'a>> {
+    let filter = &screen.ui.list(Pane::Errors).filter;
+    let mut groups: Vec<_> = screen.progress.errors.groups().iter().collect();
+    groups.sort_by_key(|group| (!group.stands(), group.level, std::cmp::Reverse(group.count)));
+    let mut retries: Vec<_> = if screen.progress.retries == 0 {
+        Vec::new()
+    } else {
+        let retried = |stream: &&Arc<Stream>| stream.retry.is_some() && stream.status == Status::Started;
+        screen.progress.streams.iter().filter(retried).collect()
+    };
+    retries.sort_by_key(|stream| stream.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
+    let all = groups.into_iter().map(Item::Error).chain(retries.into_iter().map(Item::Retry));
+    all.filter(|item| !filter.active() || filter.keeps(&item.text())).collect()
+}
+
+/// The place of what is chosen.
+#[must_use]
+pub fn place(items: &[Item], chosen: Option<&Chosen>) -> usize {
+    items.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0)
+}
+
+pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+    let (look, errors) = (screen.look, &screen.progress.errors);
+    let list = screen.ui.list(Pane::Errors);
+    let focused = screen.ui.focus == Pane::Errors;
+    let items = items(screen);
+    let mut about = format!("{}, {} in all", plural(errors.groups().len(), "group"), count(errors.total));
+    if errors.beyond > 0 {
+        about = format!(
+            "{} kept, {} beyond, {} in all",
+            count(GROUPS_KEPT as u64),
+            count(errors.beyond),
+            count(errors.total)
+        );
+    }
+    if list.filter.active() {
+        about = format!("{} of {about}, /{}/", items.len(), list.filter.text);
+    }
+    pen.rule(0, focused, "errors", &about, "");
+    if items.is_empty() {
+        pen.put(3, 1, if list.filter.active() { "nothing matches" } else { "none" }, look.dim());
+    }
+    let each = if pen.width() < 70 && pen.height() > CARD { CARD } else { 1 };
+    let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
+    let place = place(&items, list.chosen.as_ref());
+    let top = scrolled(list.top, place, page, items.len());
+    for (index, item) in items.iter().enumerate().skip(top).take(page) {
+        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
+        let Facts { mark, style, kind, streams, times, when, message } = Facts::new(item, screen);
+        pen.put(1, row, mark, style);
+        let column = pen.put(3, row, &kind, style.patch(look.strong()));
+        if each == 1 {
+            let column = pen.put_in(column.max(15) + 1, row, 24, &streams, look.plain());
+            let column = pen.put(column.max(34) + 1, row, &times, look.dim());
+            let column = pen.put(column + 2, row, &when, look.dim());
+            pen.put(column.max(50) + 2, row, &message, look.plain());
+        } else {
+            pen.put_right(pen.width().saturating_sub(1), row, &times, look.dim());
+            let begin = pen.put_right(pen.width().saturating_sub(1), row + 1, &when, look.dim());
+            pen.put_in(3, row + 1, begin.saturating_sub(4), &streams, look.dim());
+            let width = pen.width().saturating_sub(4);
+            for (line, text) in super::words::wrap(&crate::progress::text::short(&message, 300), width.into())
+                .iter()
+                .take(2)
+                .enumerate()
+            {
+                let last = line == 1 && message.chars().count() > usize::from(width) * 2;
+                let text = if last { format!("{}{}", text.trim_end(), look.glyphs.ellipsis) } else { text.clone() };
+                pen.put_in(3, row + 2 + u16::try_from(line).unwrap_or(0), width + 1, &text, look.plain());
+            }
+        }
+        if index == place && focused {
+            pen.choose(row, true);
+        }
+        let place = Rect { y: pen.area.y + row.min(pen.area.height.saturating_sub(1)), height: each, ..pen.area };
+        hits.add(place.intersection(pen.area), Target::Row(Pane::Errors, item.chosen()));
+    }
+    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(1), hits.pages.get_mut(1)) {
+        (*slot, *pages) = (Some(top), page);
+    }
+}
+
+struct Facts {
+    mark: &'static str,
+    style: Style,
+    kind: String,
+    streams: String,
+    times: String,
+    when: String,
+    message: String,
+}
+
+impl Facts {
+    fn new(item: &Item, screen: &Screen) -> Self {
+        let (look, glyphs) = (screen.look, screen.look.glyphs);
+        let now = screen.now.or(screen.progress.last_at);
+        match item {
+            Item::Error(group) => {
+                let names: Vec<_> = group.streams().take(4).map(AsRef::as_ref).collect();
+                let more = group.streams().count().saturating_sub(4);
+                let mut streams = if names.is_empty() { "the whole run".to_owned() } else { names.join(", ") };
+                if more > 0 {
+                    streams.push_str(&format!(" +{more}"));
+                }
+                let stands = group.stands();
+                let kind = group.failure_type.as_deref().unwrap_or(group.level.word());
+                Self {
+                    mark: if stands { glyphs.bad } else { glyphs.good },
+                    style: if stands { look.bad() } else { look.dim() },
+                    kind: if stands { kind.to_owned() } else { format!("{kind} (cleared)") },
+                    streams,
+                    times: format!("{}{}", glyphs.times, count(group.count)),
+                    when: group.last_at.map_or_else(|| glyphs.dash.to_owned(), |at| clock(at, now)),
+                    message: group.message.to_string(),
+                }
+            }
+            Item::Retry(stream) => {
+                let retry = stream.retry.clone().unwrap_or_default();
+                Self {
+                    mark: glyphs.warn,
+                    style: look.warn(),
+                    kind: "transient".into(),
+                    streams: stream.name.to_string(),
+                    times: format!("{}{}", glyphs.times, count(retry.count)),
+                    when: match screen.judged_at() {
+                        Some(now) => format!("{} ago", age(now - retry.last_at)),
+                        None => clock(retry.last_at, now),
+                    },
+                    message: retry.error.as_deref().unwrap_or("the source tries again").to_owned(),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The last line: the keys that help most here, a prompt, or a word on what was just done.
+
+use super::action::{Action, binding};
+use super::palette::field;
+use super::pen::Pen;
+use super::rows::rows;
+use super::state::{Hits, Overlay, Pane, Screen, Target};
+use ratatui::layout::Rect;
+
+pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+    let (look, ui) = (screen.look, screen.ui);
+    if let Some(Overlay::Filter { input, .. }) = ui.overlays.last() {
+        let column = pen.put(1, 0, "/", look.accent().patch(look.strong()));
+        let end = field(pen, column, 0, input);
+        let filter = &ui.list(ui.focus).filter;
+        match &filter.bad {
+            Some(why) => pen.put(end + 2, 0, &format!("bad pattern: {why}"), look.bad()),
+            None if ui.focus == Pane::Streams => {
+                let about = format!(
+                    "{} of {}  Enter keeps, Esc drops, ! negates",
+                    rows(screen).kept,
+                    screen.progress.streams.len()
+                );
+                pen.put(end + 2, 0, &about, look.dim())
+            }
+            None => pen.put(end + 2, 0, "Enter keeps, Esc drops, ! negates", look.dim()),
+        };
+        return;
+    }
+    if let Some(toast) = &ui.toast {
+        pen.put(1, 0, toast, look.accent());
+        return;
+    }
+    let filtered = ui.list(ui.focus).filter.active();
+    let shown: &[Action] = match ui.overlays.last() {
+        Some(Overlay::Help { .. } | Overlay::Stream { .. } | Overlay::Error { .. } | Overlay::Line { .. }) => {
+            &[Action::Back, Action::Down, Action::Up, Action::Copy, Action::NextError, Action::Quit]
+        }
+        Some(_) => &[Action::Back],
+        None if filtered => &[Action::Help, Action::Filter, Action::Back, Action::Open, Action::NextPane, Action::Quit],
+        None => &[
+            Action::Help,
+            Action::Filter,
+            Action::NextError,
+            Action::Open,
+            Action::NextPane,
+            Action::SortNext,
+            Action::Zoom,
+            Action::Freeze,
+            Action::Palette,
+            Action::Quit,
+        ],
+    };
+    let mut column = 1;
+    for action in shown {
+        let Some(binding) = binding(*action) else { continue };
+        let key = binding.keys.first().copied().unwrap_or_default();
+        let name = if filtered && *action == Action::Back { "drop filter" } else { binding.name };
+        let wide = u16::try_from(key.len() + name.len() + 1).unwrap_or(u16::MAX);
+        if column + wide > pen.width() {
+            break;
+        }
+        let begin = column;
+        column = pen.put(column, 0, key, look.accent().patch(look.strong()));
+        column = pen.put(column + 1, 0, name, look.dim());
+        let place = Rect { x: pen.area.x + begin, width: column - begin, ..pen.area };
+        hits.add(place, Target::Do(*action));
+        column += 2;
+    }
+}
+
+/// Quit although an engine of ours runs: names what it will do.
+pub fn confirm(pen: &mut Pen, hits: &mut Hits) {
+    let width = pen.width().min(64);
+    let height = pen.height().min(6);
+    let area =
+        Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
+    let mut pen = pen.at(area);
+    let look = pen.look;
+    pen.clear();
+    hits.add(area, Target::Nothing);
+    pen.rule(0, true, "quit", "", "");
+    pen.put(2, 1, "The engine that synctop started is still running.", look.plain());
+    pen.put(2, 2, "Leaving stops it: TERM, and KILL after 5 seconds.", look.warn());
+    pen.put(2, 4, "y", look.accent().patch(look.strong()));
+    pen.put(4, 4, "stop it and leave", look.plain());
+    pen.put(26, 4, "n", look.accent().patch(look.strong()));
+    pen.put(28, 4, "stay", look.plain());
+}

@@ -1,0 +1,108 @@
+//! What the feed itself logs, and every line of it that was no message; the newest below.
+
+use super::pen::Pen;
+use super::state::{Chosen, Hits, Pane, Screen, Target};
+use super::words::{clock, count};
+use crate::progress::{FeedLine, Origin};
+use crate::protocol::Level;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use std::sync::Arc;
+
+/// Lines by their number among all that ever came, filtered by level and pattern; oldest first.
+#[must_use]
+pub fn items<'a>(screen: &Screen<'a>) -> Vec<(u64, &'a Arc<FeedLine>)> {
+    let feed = &screen.progress.feed;
+    let filter = &screen.ui.list(Pane::Log).filter;
+    let first = feed.total - feed.lines().len() as u64;
+    let shown = |line: &FeedLine| {
+        line.level >= screen.ui.level
+            && (!filter.active()
+                || filter.keeps(&line.text)
+                || line.stream.as_deref().is_some_and(|name| filter.keeps(name)))
+    };
+    feed.lines()
+        .iter()
+        .enumerate()
+        .map(|(at, line)| (first + at as u64, line))
+        .filter(|(_, line)| shown(line))
+        .collect()
+}
+
+pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+    let look = screen.look;
+    let list = screen.ui.list(Pane::Log);
+    let focused = screen.ui.focus == Pane::Log;
+    let items = items(screen);
+    let feed = &screen.progress.feed;
+    let kept = feed.lines().len() as u64;
+    let mut about = format!("feed, {}+", screen.ui.level.word().to_lowercase());
+    if list.filter.active() {
+        about.push_str(&format!(", {} of {kept}, /{}/", items.len(), list.filter.text));
+    } else if kept < feed.total {
+        about.push_str(&format!(", {} of {}", count(kept), count(feed.total)));
+    }
+    let page = usize::from(pen.height().saturating_sub(1)).max(1);
+    // Nothing chosen: it follows the newest line.
+    let place = match &list.chosen {
+        Some(Chosen::Line(number)) => items.partition_point(|(at, _)| at < number).min(items.len().saturating_sub(1)),
+        _ => items.len().saturating_sub(1),
+    };
+    let top = super::streams::scrolled(list.top, place, page, items.len());
+    pen.rule(0, focused, "log", &about, if list.chosen.is_some() { "" } else { "follows" });
+    if items.is_empty() {
+        pen.put(3, 1, "nothing logged at this level; + shows more", look.dim());
+    }
+    for (index, (number, line)) in items.iter().enumerate().skip(top).take(page) {
+        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(1);
+        one(pen, row, 1, line, screen);
+        if index == place && focused {
+            pen.choose(row, true);
+        }
+        let place = Rect { y: pen.area.y + row, height: 1, ..pen.area };
+        hits.add(place, Target::Row(Pane::Log, Chosen::Line(*number)));
+    }
+    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(3), hits.pages.get_mut(3)) {
+        (*slot, *pages) = (Some(top), page);
+    }
+}
+
+/// The newest warning or error, for screens without a log pane.
+pub fn last_line(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+    let lines = screen.progress.feed.lines();
+    let last = lines.iter().rev().find(|line| line.level >= Level::Warn).or_else(|| lines.back());
+    if let Some(line) = last
+        && pen.height() > 0
+    {
+        one(pen, 0, 1, line, screen);
+        hits.add(pen.area, Target::Pane(Pane::Log));
+    }
+}
+
+pub(super) fn level_style(level: Level, screen: &Screen) -> Style {
+    match level {
+        Level::Error => screen.look.bad(),
+        Level::Warn => screen.look.warn(),
+        Level::Info => screen.look.plain(),
+        Level::Debug | Level::Trace => screen.look.dim(),
+    }
+}
+
+fn one(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
+    let look = screen.look;
+    let mut column = column;
+    if let Some(at) = line.at {
+        column = pen.put(column, row, &clock(at, screen.now.or(screen.progress.last_at)), look.dim()) + 1;
+    }
+    let (word, style) = match line.origin {
+        Origin::Log => (line.level.word(), level_style(line.level, screen)),
+        Origin::Raw => ("raw", look.dim()),
+        Origin::Unknown => ("unknown", look.doubt()),
+        Origin::Malformed => ("malformed", look.warn()),
+    };
+    column = pen.put(column, row, word, style) + 1;
+    if let Some(stream) = &line.stream {
+        column = pen.put_in(column, row, 20, stream, look.strong()) + 1;
+    }
+    pen.put(column, row, &line.text, look.plain());
+}

@@ -1,0 +1,41 @@
+//! What is drawn: one pane, one file, one function. Views read a [`Screen`] and write cells; they change nothing.
+//!
+//! ```text
+//!  header   source, attempt, link, clock          top.rs
+//!  verdict  SYNCING 04:31  3 ERRORED ...
+//!  why/next                                       (when something is wrong, or it ended)
+//!  totals   records, rates, history
+//!  ranges   coverage, time left, checkpoints
+//! +-- streams.rs --------------------+- errors.rs ---+
+//! |  groups, trouble first           +- doubts.rs ---+   (side by side from 110 columns,
+//! |                                  +- log.rs ------+    one under the other below)
+//! +----------------------------------+ diagnostics.rs+
+//!  footer.rs   keys, prompt, toast
+//! ```
+//!
+//! Only `screen.rs` cuts rectangles. Adding a pane: its file, a place in `screen.rs`, a line in `state::Pane`,
+//! its snapshots, and a line in the help through `action.rs`.
+
+pub mod action;
+mod diagnostics;
+mod doubts;
+pub mod errors;
+mod footer;
+mod help;
+pub mod log;
+mod look;
+mod palette;
+mod pen;
+pub mod rows;
+mod screen;
+mod sheet;
+pub mod state;
+mod streams;
+mod top;
+mod waiting;
+pub mod words;
+
+pub use doubts::items as doubt_items;
+pub use look::{ASCII, Depth, Glyphs, Look, Theme, UNICODE};
+pub use screen::draw;
+pub use state::{Hits, Pane, Screen, Ui};

@@ -1,0 +1,50 @@
+//! Any action by its name.
+
+use super::action::matching;
+use super::pen::Pen;
+use super::state::{Hits, Target};
+use ratatui::layout::Rect;
+use tui_input::Input;
+
+pub fn draw(pen: &mut Pen, input: &Input, chosen: usize, hits: &mut Hits) {
+    let found = matching(input.value());
+    let wanted = u16::try_from(found.len()).unwrap_or(u16::MAX).saturating_add(3).min(pen.height());
+    let width = pen.width().min(84);
+    let area = Rect { x: pen.area.x + (pen.width() - width) / 2, width, height: wanted, ..pen.area };
+    let mut pen = pen.at(area);
+    let look = pen.look;
+    pen.clear();
+    hits.add(area, Target::Nothing);
+    pen.rule(0, true, "all actions", "Enter does it, Esc closes", "");
+    let column = pen.put(2, 1, ": ", look.accent());
+    field(&mut pen, column, 1, input);
+    let page = usize::from(pen.height().saturating_sub(2));
+    let chosen = chosen.min(found.len().saturating_sub(1));
+    let top = super::streams::scrolled(0, chosen, page, found.len());
+    for (index, binding) in found.iter().enumerate().skip(top).take(page) {
+        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
+        pen.put_in(2, row, 17, binding.name, look.strong());
+        pen.put_in(20, row, 12, binding.keys.first().copied().unwrap_or_default(), look.accent());
+        pen.put(33, row, binding.does, look.plain());
+        if index == chosen {
+            pen.choose(row, true);
+        }
+        hits.add(Rect { y: area.y + row, height: 1, ..area }, Target::Do(binding.action));
+    }
+    if found.is_empty() {
+        pen.put(2, 2, "no such action", look.dim());
+    }
+}
+
+/// A text field with its cursor; the part around the cursor is seen.
+pub(super) fn field(pen: &mut Pen, column: u16, row: u16, input: &Input) -> u16 {
+    let look = pen.look;
+    let room = usize::from(pen.width().saturating_sub(column + 2)).max(1);
+    let scroll = input.visual_scroll(room);
+    let text: String = input.value().chars().skip(scroll).collect();
+    let end = pen.put(column, row, &text, look.plain());
+    let at = column + u16::try_from(input.visual_cursor().saturating_sub(scroll)).unwrap_or(0);
+    let under: String = input.value().chars().nth(input.cursor()).map_or_else(|| " ".into(), |c| c.to_string());
+    pen.put_in(at, row, 1, &under, look.badge(look.plain()));
+    end.max(at + 1)
+}

@@ -1,0 +1,186 @@
+//! The rows of the stream list: groups with trouble first, streams in them by the chosen column. Built as places only;
+//! text is made for the rows that are seen.
+
+use super::state::{Chosen, Column, Screen};
+use crate::progress::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
+use crate::protocol::Status;
+use std::sync::Arc;
+
+/// Groups in the order of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    Errored,
+    Stalled,
+    Started,
+    Pending,
+    Completed,
+    Skipped,
+}
+
+impl Group {
+    pub const ALL: [Self; 6] =
+        [Self::Errored, Self::Stalled, Self::Started, Self::Pending, Self::Completed, Self::Skipped];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Errored => "ERRORED",
+            Self::Stalled => "STALLED",
+            Self::Started => "STARTED",
+            Self::Pending => "PENDING",
+            Self::Completed => "COMPLETED",
+            Self::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// One line of the list; numbers are places in `progress.streams`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    Head(Group),
+    Stream(u32, Group),
+    /// The reason or the next step under a stream.
+    Note(u32, Group),
+}
+
+/// The whole list.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    pub rows: Vec<Row>,
+    /// Streams by group, whatever the filter.
+    pub counts: [usize; 6],
+    /// Streams that the filter lets through.
+    pub kept: usize,
+}
+
+impl Rows {
+    #[must_use]
+    pub fn count(&self, group: Group) -> usize {
+        self.counts.get(group as usize).copied().unwrap_or(0)
+    }
+
+    /// The place of what is chosen; the first row when nothing is, or when it is gone.
+    #[must_use]
+    pub fn place(&self, screen: &Screen, chosen: Option<&Chosen>) -> usize {
+        let found = match chosen {
+            Some(Chosen::Head(group)) => self.rows.iter().position(|row| *row == Row::Head(*group)),
+            Some(Chosen::Stream(key)) => self.rows.iter().position(|row| match row {
+                Row::Stream(at, _) => screen.progress.streams.get(*at as usize).is_some_and(|s| is(s, key)),
+                _ => false,
+            }),
+            _ => None,
+        };
+        let first = || self.rows.iter().position(|row| matches!(row, Row::Stream(..)));
+        found.or_else(first).unwrap_or(0)
+    }
+
+    /// What a row is known by; a note belongs to its stream.
+    #[must_use]
+    pub fn chosen(&self, screen: &Screen, place: usize) -> Option<Chosen> {
+        Some(match self.rows.get(place)? {
+            Row::Head(group) => Chosen::Head(*group),
+            Row::Stream(at, _) | Row::Note(at, _) => Chosen::Stream(key_of(screen.progress.streams.get(*at as usize)?)),
+        })
+    }
+}
+
+fn is(stream: &Stream, key: &str) -> bool {
+    match &stream.namespace {
+        None => *stream.name == *key,
+        Some(_) => key_of(stream) == key,
+    }
+}
+
+/// The group of a stream at this moment.
+#[must_use]
+pub fn group_of(stream: &Stream, screen: &Screen) -> Group {
+    match stream.status {
+        _ if stream.failed_in.is_some() => Group::Errored,
+        Status::Errored => Group::Errored,
+        Status::NotStarted => Group::Pending,
+        Status::Completed => Group::Completed,
+        Status::Skipped => Group::Skipped,
+        Status::Started => match screen.judged_at() {
+            Some(now) if stall_verdict(stream, now).is_some() => Group::Stalled,
+            _ => Group::Started,
+        },
+    }
+}
+
+/// Builds the list.
+#[must_use]
+pub fn rows(screen: &Screen) -> Rows {
+    let progress = screen.progress;
+    let filter = &screen.ui.list(super::state::Pane::Streams).filter;
+    let mut groups: [Vec<u32>; 6] = Default::default();
+    let mut counts = [0; 6];
+    for at in progress.name_order() {
+        let Some(stream) = progress.streams.get(*at as usize) else { continue };
+        let group = group_of(stream, screen) as usize;
+        if let Some(count) = counts.get_mut(group) {
+            *count += 1;
+        }
+        if let Some(list) = groups.get_mut(group)
+            && (!filter.active() || filter.keeps(&stream.name))
+        {
+            list.push(*at);
+        }
+    }
+    let kept = groups.iter().map(Vec::len).sum();
+    let mut rows = Vec::with_capacity(kept + 16);
+    for (group, mut list) in Group::ALL.into_iter().zip(groups) {
+        if list.is_empty() {
+            continue;
+        }
+        sort(&mut list, screen);
+        rows.push(Row::Head(group));
+        if screen.ui.folded(group) && !filter.active() {
+            continue;
+        }
+        for (index, at) in list.iter().enumerate() {
+            rows.push(Row::Stream(*at, group));
+            let stream = progress.streams.get(*at as usize);
+            let next = list.get(index + 1).and_then(|at| progress.streams.get(*at as usize));
+            if stream.is_some_and(|stream| has_note(stream, next, group, screen)) {
+                rows.push(Row::Note(*at, group));
+            }
+        }
+    }
+    Rows { rows, counts, kept }
+}
+
+/// A stalled or waiting stream has its reason under it; of errored ones with the same error the last has the next step.
+fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: Group, screen: &Screen) -> bool {
+    match group {
+        Group::Stalled => true,
+        Group::Started => screen.judged_at().is_some_and(|now| waiting(stream, now).is_some()),
+        Group::Errored => next.is_none_or(|next| next.failed_group != stream.failed_group),
+        _ => false,
+    }
+}
+
+fn sort(list: &mut [u32], screen: &Screen) {
+    let (progress, ui) = (screen.progress, screen.ui);
+    let number = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
+    #[expect(clippy::cast_possible_truncation, reason = "only the order matters")]
+    let scaled = |value: Option<f64>| value.map_or(-1, |value| (value * 1e6) as i64);
+    let now = screen.now.unwrap_or(0);
+    let key = |stream: &Stream| match ui.sort {
+        Column::Name => 0,
+        Column::Records => number(stream.records.cumulative),
+        Column::Attempt => number(stream.records.attempt),
+        Column::Rate => scaled(stream.rate.per_second(ONE_MINUTE, now)),
+        Column::Checkpoint => stream.last_checkpoint_at.map_or(i64::MIN, |at| -at),
+        Column::Coverage => scaled(stream.coverage()),
+        Column::Errors => number(Some(stream.errors)),
+    };
+    if ui.sort != Column::Name {
+        // Larger first is what people look for in a number.
+        list.sort_by_cached_key(|at| {
+            std::cmp::Reverse(progress.streams.get(*at as usize).map_or(i64::MIN, |s| key(s)))
+        });
+    }
+    if ui.reversed {
+        list.reverse();
+    }
+}

@@ -1,0 +1,158 @@
+//! The whole picture: which pane gets which rectangle.
+
+use super::pen::Pen;
+use super::state::{Hits, Overlay, Pane, Screen, Target};
+use super::{diagnostics, doubts, errors, footer, help, log, palette, sheet, streams, top, waiting};
+use crate::progress::{doubts as all_doubts, verdict};
+use crate::protocol::clean::is_hidden;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// Below this only a word or two are drawn.
+const TINY: (u16, u16) = (24, 5);
+
+/// From here errors, doubts and log stand beside the streams.
+const WIDE: u16 = 110;
+
+/// From here there is room for more than the pane in focus.
+const TALL: u16 = 16;
+
+/// Draws one picture and says what is where.
+pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen) -> Hits {
+    let mut hits = Hits::default();
+    let area = area.intersection(buffer.area);
+    let mut pen = Pen::new(buffer, area, screen.look);
+    if area.width < TINY.0 || area.height < TINY.1 {
+        top::tiny(&mut pen, screen);
+    } else {
+        whole(&mut pen, screen, &mut hits);
+    }
+    harmless(buffer, area);
+    hits
+}
+
+fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+    let area = pen.area;
+    let (above, foot) = cut_bottom(area, 1);
+    let facts = top::Facts::new(screen, area);
+    let (head, body) = cut_top(above, facts.height());
+    top::draw(&mut pen.at(head), screen, &facts);
+    if screen.progress.input.lines == 0 && !screen.progress.closed {
+        waiting::draw(&mut pen.at(body), screen);
+    } else {
+        panes(pen, body, screen, hits);
+    }
+    match screen.ui.overlays.last() {
+        None | Some(Overlay::Filter { .. }) => {}
+        Some(Overlay::Help { top }) => help::draw(&mut pen.at(body), *top, hits),
+        Some(Overlay::Palette { input, chosen }) => palette::draw(&mut pen.at(body), input, *chosen, hits),
+        Some(Overlay::Stream { key, top }) => sheet::stream(&mut pen.at(body), screen, key, *top, hits),
+        Some(Overlay::Error { id, top }) => sheet::error(&mut pen.at(body), screen, *id, *top, hits),
+        Some(Overlay::Line { number, top }) => sheet::line(&mut pen.at(body), screen, *number, *top, hits),
+        Some(Overlay::ConfirmQuit) => footer::confirm(&mut pen.at(body), hits),
+    }
+    footer::draw(&mut pen.at(foot), screen, hits);
+}
+
+fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
+    let focus = screen.ui.focus;
+    if screen.ui.zoomed || body.height < TALL - 6 {
+        return pane(pen, body, focus, screen, hits);
+    }
+    if body.width >= WIDE {
+        return beside(pen, body, screen, hits);
+    }
+    let lower = if focus == Pane::Streams { Pane::Errors } else { focus };
+    let wanted = match lower {
+        Pane::Errors => errors::items(screen).len() + 1,
+        Pane::Doubts => all_doubts(screen.progress).len() + 1,
+        _ => usize::from(body.height / 2),
+    };
+    let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
+    let most = if focus == Pane::Streams { (body.height / 4).max(4) } else { body.height / 2 };
+    let (body, last) =
+        if focus != Pane::Log && body.height >= TALL { cut_bottom(body, 1) } else { (body, cut_bottom(body, 0).1) };
+    if wanted <= 1 && focus == Pane::Streams {
+        pane(pen, body, Pane::Streams, screen, hits);
+    } else {
+        let (upper, under) = cut_bottom(body, wanted.clamp(3, most.max(3)));
+        pane(pen, upper, Pane::Streams, screen, hits);
+        pane(pen, under, lower, screen, hits);
+    }
+    log::last_line(&mut pen.at(last), screen, hits);
+}
+
+/// Streams at the left; errors, doubts and log at the right.
+fn beside(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
+    let side = (body.width / 10 * 3).clamp(36, 64);
+    let (left, right) = cut_right(body, side);
+    let (left, wall) = cut_right(left, 1);
+    pane(pen, left, Pane::Streams, screen, hits);
+    let mut wall = pen.at(wall);
+    for row in 0..wall.height() {
+        wall.put(0, row, screen.look.glyphs.wall, screen.look.dim());
+    }
+    let found = u16::try_from(errors::items(screen).len()).unwrap_or(u16::MAX);
+    let doubtful = u16::try_from(all_doubts(screen.progress).len()).unwrap_or(u16::MAX);
+    let errors_wanted = found.saturating_mul(errors::CARD).saturating_add(1).clamp(3, right.height / 2);
+    let doubts_wanted =
+        if doubtful == 0 { 0 } else { doubtful.saturating_mul(3).saturating_add(1).clamp(4, right.height / 4) };
+    let (errors_area, rest) = cut_top(right, errors_wanted);
+    let (doubts_area, log_area) = cut_top(rest, doubts_wanted);
+    pane(pen, errors_area, Pane::Errors, screen, hits);
+    if doubts_wanted > 0 || screen.ui.focus == Pane::Doubts {
+        pane(pen, doubts_area, Pane::Doubts, screen, hits);
+    }
+    let lowest = if screen.ui.focus == Pane::Diagnostics { Pane::Diagnostics } else { Pane::Log };
+    pane(pen, log_area, lowest, screen, hits);
+}
+
+fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &Screen, hits: &mut Hits) {
+    if area.height == 0 || area.width == 0 {
+        return;
+    }
+    hits.add(area, Target::Pane(which));
+    let mut pen = pen.at(area);
+    match which {
+        Pane::Streams => streams::draw(&mut pen, screen, hits),
+        Pane::Errors => errors::draw(&mut pen, screen, hits),
+        Pane::Doubts => doubts::draw(&mut pen, screen, hits),
+        Pane::Log => log::draw(&mut pen, screen, hits),
+        Pane::Diagnostics => diagnostics::draw(&mut pen, screen),
+    }
+}
+
+/// The outcome as one word for the smallest screens, kept here so that it cannot differ from the verdict's.
+pub(super) fn headline(screen: &Screen) -> String {
+    verdict(screen.progress).headline
+}
+
+fn cut_top(area: Rect, height: u16) -> (Rect, Rect) {
+    let height = height.min(area.height);
+    let upper = Rect { height, ..area };
+    (upper, Rect { y: area.y + height, height: area.height - height, ..area })
+}
+
+fn cut_bottom(area: Rect, height: u16) -> (Rect, Rect) {
+    cut_top(area, area.height - height.min(area.height))
+}
+
+fn cut_right(area: Rect, width: u16) -> (Rect, Rect) {
+    let width = width.min(area.width);
+    let left = Rect { width: area.width - width, ..area };
+    (left, Rect { x: area.x + left.width, width, ..area })
+}
+
+/// The last net: no cell may hold a character that moves the cursor or turns the line round.
+fn harmless(buffer: &mut Buffer, area: Rect) {
+    for y in area.top()..area.bottom() {
+        for x in area.left()..area.right() {
+            if let Some(cell) = buffer.cell_mut((x, y))
+                && cell.symbol().bytes().any(|byte| byte >= 0x80 || byte < 0x20)
+                && cell.symbol().chars().any(|c| c.is_control() || is_hidden(c))
+            {
+                cell.set_symbol(" ");
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! What the user did with the screen: focus, selection, filters, what is open. Below everything drawn.
+
+use super::action::Action;
+use super::rows::Group;
+use crate::progress::{Link, Progress};
+use crate::protocol::{Level, Millis};
+use ratatui::layout::Rect;
+use regex::{Regex, RegexBuilder};
+use std::sync::Arc;
+use tui_input::Input;
+use tui_logger::TuiWidgetState;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Pane {
+    #[default]
+    Streams,
+    Errors,
+    Doubts,
+    Log,
+    Diagnostics,
+}
+
+impl Pane {
+    pub const ALL: [Self; 5] = [Self::Streams, Self::Errors, Self::Doubts, Self::Log, Self::Diagnostics];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::Errors => "errors",
+            Self::Doubts => "doubts",
+            Self::Log => "log",
+            Self::Diagnostics => "diagnostics",
+        }
+    }
+
+    #[must_use]
+    pub fn place(self) -> usize {
+        Self::ALL.iter().position(|pane| *pane == self).unwrap_or(0)
+    }
+}
+
+/// What a row is known by, whatever its place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Chosen {
+    Head(Group),
+    /// A stream, by its key.
+    Stream(String),
+    /// An error group, by its id.
+    Error(u64),
+    /// A doubt, by its kind and stream.
+    Doubt(&'static str, Option<Arc<str>>),
+    /// A feed line, by its number among all of them.
+    Line(u64),
+}
+
+/// A list: what is chosen, where it is scrolled to, what it is filtered by.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    pub chosen: Option<Chosen>,
+    pub top: usize,
+    pub filter: Filter,
+}
+
+/// A pattern; empty lets everything through.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub text: String,
+    pattern: Option<Regex>,
+    negated: bool,
+    /// Why the pattern cannot be used.
+    pub bad: Option<String>,
+}
+
+impl Filter {
+    /// A regular expression, without regard to case unless it has a capital; `!` before it negates.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let (negated, body) = match text.strip_prefix('!') {
+            Some(body) => (true, body),
+            None => (false, text),
+        };
+        let mut filter = Self { text: text.to_owned(), negated, ..Self::default() };
+        if body.is_empty() {
+            return filter;
+        }
+        let any_case = !body.chars().any(char::is_uppercase);
+        match RegexBuilder::new(body).case_insensitive(any_case).size_limit(1 << 20).build() {
+            Ok(pattern) => filter.pattern = Some(pattern),
+            Err(error) => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                filter.bad = Some(last);
+            }
+        }
+        filter
+    }
+
+    #[must_use]
+    pub fn active(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    #[must_use]
+    pub fn keeps(&self, text: &str) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text) != self.negated)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Column {
+    #[default]
+    Name,
+    Records,
+    Attempt,
+    Rate,
+    Checkpoint,
+    Coverage,
+    Errors,
+}
+
+impl Column {
+    pub const ALL: [Self; 7] =
+        [Self::Name, Self::Records, Self::Attempt, Self::Rate, Self::Checkpoint, Self::Coverage, Self::Errors];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Records => "records",
+            Self::Attempt => "records in this attempt",
+            Self::Rate => "rate",
+            Self::Checkpoint => "last checkpoint",
+            Self::Coverage => "ranges",
+            Self::Errors => "errors",
+        }
+    }
+}
+
+/// What lies over the panes; the last one is on top and has the keys.
+#[derive(Debug, Clone)]
+pub enum Overlay {
+    Help {
+        top: usize,
+    },
+    Palette {
+        input: Input,
+        chosen: usize,
+    },
+    /// The filter being typed, and what it was before.
+    Filter {
+        input: Input,
+        before: Filter,
+    },
+    Stream {
+        key: String,
+        top: usize,
+    },
+    Error {
+        id: u64,
+        top: usize,
+    },
+    Line {
+        number: u64,
+        top: usize,
+    },
+    /// Quit although our engine runs?
+    ConfirmQuit,
+}
+
+/// Everything of the screen that is not the feed.
+#[derive(Clone)]
+pub struct Ui {
+    pub focus: Pane,
+    pub zoomed: bool,
+    pub lists: [List; 5],
+    pub overlays: Vec<Overlay>,
+    /// Groups folded or unfolded by hand.
+    pub folds: [Option<bool>; 6],
+    pub sort: Column,
+    pub reversed: bool,
+    /// Lowest level shown in the feed's log.
+    pub level: Level,
+    pub frozen: bool,
+    /// A word on what was just done.
+    pub toast: Option<String>,
+    pub diagnostics: Arc<TuiWidgetState>,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self {
+            focus: Pane::Streams,
+            zoomed: false,
+            lists: Default::default(),
+            overlays: Vec::new(),
+            folds: [None; 6],
+            sort: Column::Name,
+            reversed: false,
+            level: Level::Info,
+            frozen: false,
+            toast: None,
+            diagnostics: Arc::new(TuiWidgetState::new()),
+        }
+    }
+}
+
+impl Ui {
+    #[must_use]
+    pub fn list(&self, pane: Pane) -> &List {
+        match pane {
+            Pane::Streams => &self.lists[0],
+            Pane::Errors => &self.lists[1],
+            Pane::Doubts => &self.lists[2],
+            Pane::Log => &self.lists[3],
+            Pane::Diagnostics => &self.lists[4],
+        }
+    }
+
+    pub fn list_mut(&mut self, pane: Pane) -> &mut List {
+        match pane {
+            Pane::Streams => &mut self.lists[0],
+            Pane::Errors => &mut self.lists[1],
+            Pane::Doubts => &mut self.lists[2],
+            Pane::Log => &mut self.lists[3],
+            Pane::Diagnostics => &mut self.lists[4],
+        }
+    }
+
+    #[must_use]
+    pub fn folded(&self, group: Group) -> bool {
+        self.folds.get(group as usize).copied().flatten().unwrap_or(group == Group::Pending)
+    }
+}
+
+/// All that one picture is drawn from.
+#[derive(Clone, Copy)]
+pub struct Screen<'a> {
+    pub progress: &'a Progress,
+    pub link: &'a Link,
+    pub ui: &'a Ui,
+    pub look: &'a super::look::Look,
+    /// What is watched, in the user's words.
+    pub source: &'a str,
+    /// The engine's clock at this moment: the last message's time and what has passed since.
+    pub now: Option<Millis>,
+    /// Milliseconds since the last line came.
+    pub age: Option<u64>,
+    /// Milliseconds that synctop has watched.
+    pub watched: u64,
+}
+
+impl Screen<'_> {
+    /// Neither ended nor closed: time goes on.
+    #[must_use]
+    pub fn running(&self) -> bool {
+        !self.progress.closed && self.progress.attempt.end.is_none()
+    }
+
+    /// The clock by which streams are judged to stand still; none once it is over.
+    #[must_use]
+    pub fn judged_at(&self) -> Option<Millis> {
+        self.now.filter(|_| self.running())
+    }
+}
+
+/// What a click on a place means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Pane(Pane),
+    Row(Pane, Chosen),
+    Column(Column),
+    Do(Action),
+    /// Inside what is open: nothing, but not what lies under it.
+    Nothing,
+}
+
+/// What was drawn where; and how far each list was scrolled for it.
+#[derive(Debug, Clone, Default)]
+pub struct Hits {
+    places: Vec<(Rect, Target)>,
+    pub tops: [Option<usize>; 5],
+    /// Rows a page of each list has.
+    pub pages: [usize; 5],
+    /// How far the topmost overlay can scroll, and its page.
+    pub overlay: (usize, usize),
+}
+
+impl Hits {
+    pub fn add(&mut self, place: Rect, target: Target) {
+        self.places.push((place, target));
+    }
+
+    /// What lies at a place, the topmost first.
+    #[must_use]
+    pub fn at(&self, column: u16, row: u16) -> Option<&Target> {
+        let here = |place: &Rect| place.contains(ratatui::layout::Position { x: column, y: row });
+        self.places.iter().rev().find(|(place, _)| here(place)).map(|(_, target)| target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_negate_ignore_case_and_say_what_is_bad() {
+        assert!(Filter::new("char").keeps("Charges"));
+        assert!(!Filter::new("Char").keeps("charges"));
+        assert!(!Filter::new("!char").keeps("charges"));
+        assert!(Filter::new("!char").keeps("refunds"));
+        assert!(Filter::new("").keeps("x") && Filter::new("!").keeps("x"));
+        let bad = Filter::new("a(b");
+        assert!(bad.bad.as_deref().is_some_and(|why| why.contains("unclosed")), "{:?}", bad.bad);
+        assert!(bad.keeps("anything") && !bad.active());
+    }
+}

@@ -1,0 +1,392 @@
+//! Which streams are in trouble, which move, and how far each is. Columns that are unknown for all are not shown.
+
+use super::pen::Pen;
+use super::rows::{Group, Row, Rows, group_of, rows};
+use super::state::{Column, Hits, Pane, Screen, Target};
+use super::words::{self, age, clock, count, percent, rate};
+use crate::progress::{ONE_MINUTE, Stream, stall_verdict, verdict_remedy, waiting};
+use crate::protocol::{Millis, Status};
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+/// Where each column stands; `None` where it is not shown.
+#[derive(Debug, Default)]
+struct Columns {
+    name: u16,
+    records: Option<u16>,
+    attempt: Option<u16>,
+    rate: Option<u16>,
+    checkpoint: Option<u16>,
+    bar: Option<(u16, u16)>,
+    percent: Option<u16>,
+    sparks: Option<(u16, u16)>,
+}
+
+/// Widths: records, attempt, rate, checkpoint age.
+const NUMBER: u16 = 12;
+const ATTEMPT: u16 = 11;
+const RATE: u16 = 9;
+const AGE: u16 = 7;
+const PERCENT: u16 = 5;
+
+/// Rows looked at to find which columns are known; beyond them a column may show up when it is scrolled to.
+const SAMPLE: usize = 400;
+
+impl Columns {
+    /// Columns in the order of their worth, as long as they fit; a column is left out where nothing in it is known.
+    fn new(screen: &Screen, width: u16) -> Self {
+        let streams = || screen.progress.streams.iter().take(SAMPLE);
+        let longest = streams().map(|stream| stream.name.chars().count()).max().unwrap_or(0);
+        let now = screen.now.unwrap_or(0);
+        let any = |known: &dyn Fn(&Stream) -> bool| streams().any(|stream| known(stream));
+        let moving = screen.running();
+        let covered = any(&|s| s.coverage().is_some());
+        let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(10, if width >= 100 { 36 } else { 24 });
+        let mut end = 4 + name;
+        let mut room = width.saturating_sub(end + 1);
+        let mut take = |wanted: bool, wide: u16| {
+            let fits = wanted && room >= wide;
+            room -= if fits { wide } else { 0 };
+            fits
+        };
+        let has_records = take(any(&|s| s.records.cumulative.is_some()), NUMBER);
+        let has_bar = take(covered, PERCENT + 9);
+        let has_rate = take(moving && any(&|s| s.rate.per_second(ONE_MINUTE, now).is_some()), RATE);
+        let has_age = take(moving && any(&|s| s.last_checkpoint_at.is_some()), AGE);
+        let has_attempt = take(screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()), ATTEMPT);
+        let has_sparks = take(has_rate, 14);
+        // What is left makes the bars longer.
+        let bar = if has_bar { 8 + room.min(12) } else { 0 };
+        let mut place = |shown: bool, wide: u16| {
+            end += if shown { wide } else { 0 };
+            shown.then_some(end)
+        };
+        let records = place(has_records, NUMBER);
+        let attempt = place(has_attempt, ATTEMPT);
+        let rate = place(has_rate, RATE);
+        let checkpoint = place(has_age, AGE);
+        let bar_end = place(has_bar, bar + 1);
+        let percent = place(has_bar, PERCENT);
+        let sparks = place(has_sparks, 14);
+        Self {
+            name,
+            records,
+            attempt,
+            rate,
+            checkpoint,
+            bar: bar_end.map(|end| (end - bar + 1, bar - 1)),
+            percent,
+            sparks: sparks.map(|end| (end - 12, 12)),
+        }
+    }
+
+    /// Where words may begin that stand instead of rates and ranges.
+    fn words_from(&self) -> u16 {
+        self.records.unwrap_or(3 + self.name) + 2
+    }
+}
+
+pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+    let (look, ui) = (screen.look, screen.ui);
+    let list = ui.list(Pane::Streams);
+    let all = rows(screen);
+    let focused = ui.focus == Pane::Streams;
+    let columns = Columns::new(screen, pen.width());
+    let page = usize::from(pen.height().saturating_sub(2));
+    let place = all.place(screen, list.chosen.as_ref());
+    let top = scrolled(list.top, place, page, all.rows.len());
+    let last = (top + page).min(all.rows.len());
+    let mut about = count(screen.progress.streams.len() as u64);
+    if list.filter.active() {
+        about = format!("{} of {about}, /{}/", count(all.kept as u64), list.filter.text);
+    } else if ui.sort == Column::Name && !ui.reversed {
+        about.push_str(&format!(" {} trouble first", look.glyphs.dot));
+    } else {
+        let arrow = if ui.reversed { look.glyphs.up } else { look.glyphs.down };
+        about.push_str(&format!(" {} by {} {arrow}", look.glyphs.dot, ui.sort.word()));
+    }
+    let right = if all.rows.is_empty() { String::new() } else { format!("{}-{last}/{}", top + 1, all.rows.len()) };
+    pen.rule(0, focused, "streams", &about, &right);
+    heads(pen, 1, &columns, screen, hits);
+    if all.rows.is_empty() {
+        let text = if list.filter.active() { "no stream matches; Esc drops the filter" } else { "no streams yet" };
+        pen.put(3, 2, text, look.dim());
+    }
+    for (index, row) in all.rows.iter().enumerate().skip(top).take(page) {
+        let line = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
+        match row {
+            Row::Head(group) => head(pen, line, *group, &all, screen),
+            Row::Stream(at, group) => {
+                if let Some(stream) = screen.progress.streams.get(*at as usize) {
+                    stream_row(pen, line, stream, *group, &columns, screen);
+                }
+            }
+            Row::Note(at, group) => {
+                if let Some(stream) = screen.progress.streams.get(*at as usize) {
+                    note(pen, line, stream, *group, screen);
+                }
+            }
+        }
+        if index == place {
+            pen.choose(line, focused);
+        }
+        if let Some(chosen) = all.chosen(screen, index) {
+            hits.add(Rect { y: pen.area.y + line, height: 1, ..pen.area }, Target::Row(Pane::Streams, chosen));
+        }
+    }
+    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(0), hits.pages.get_mut(0)) {
+        (*slot, *pages) = (Some(top), page);
+    }
+}
+
+/// The first row shown, so that the chosen one is on the page and no page is half empty.
+pub(super) fn scrolled(top: usize, place: usize, page: usize, all: usize) -> usize {
+    if page == 0 {
+        return place;
+    }
+    top.min(place).max((place + 1).saturating_sub(page)).min(all.saturating_sub(page))
+}
+
+fn heads(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut Hits) {
+    let (look, ui) = (screen.look, screen.ui);
+    let style = look.dim().patch(look.strong());
+    let mut one = |pen: &mut Pen, column: Column, end: u16, word: &str, right: bool| {
+        let style =
+            if ui.sort == column && column != Column::Name { look.accent().patch(look.strong()) } else { style };
+        let wide = u16::try_from(word.len()).unwrap_or(0);
+        let begin = if right { end.saturating_sub(wide) } else { end };
+        pen.put(begin, row, word, style);
+        let place = Rect { x: pen.area.x + begin.min(pen.area.width), y: pen.area.y + row, width: wide, height: 1 };
+        hits.add(place, Target::Column(column));
+    };
+    one(pen, Column::Name, 3, "STREAM", false);
+    for (end, column, word) in [
+        (columns.records, Column::Records, "RECORDS"),
+        (columns.attempt, Column::Attempt, "+ATTEMPT"),
+        (columns.rate, Column::Rate, "RATE"),
+        (columns.checkpoint, Column::Checkpoint, "CKPT"),
+    ] {
+        if let Some(end) = end {
+            one(pen, column, end, word, true);
+        }
+    }
+    if let Some((begin, _)) = columns.bar {
+        one(pen, Column::Coverage, begin, "RANGES", false);
+    }
+    if let Some((begin, width)) = columns.sparks {
+        pen.put_right(begin + width, row, "2 MIN", style);
+    }
+}
+
+pub(super) fn mark(group: Group, screen: &Screen) -> (&'static str, Style) {
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    match group {
+        Group::Errored => (glyphs.bad, look.bad()),
+        Group::Stalled => (glyphs.warn, look.warn()),
+        Group::Started => (glyphs.started, look.accent()),
+        Group::Pending => (glyphs.pending, look.dim()),
+        Group::Completed => (glyphs.good, look.good()),
+        Group::Skipped => (glyphs.skipped, look.dim()),
+    }
+}
+
+fn head(pen: &mut Pen, row: u16, group: Group, all: &Rows, screen: &Screen) {
+    let look = screen.look;
+    let (glyph, style) = mark(group, screen);
+    pen.put(1, row, glyph, style.patch(look.strong()));
+    let word = match group {
+        Group::Started if !screen.running() => "NOT DONE",
+        Group::Pending if !screen.running() => "NOT STARTED",
+        group => group.word(),
+    };
+    let column = pen.put(3, row, word, style.patch(look.strong()));
+    let column = pen.put(column + 1, row, &count(all.count(group) as u64), look.dim());
+    if screen.ui.folded(group) && !screen.ui.list(Pane::Streams).filter.active() {
+        let mut names = String::new();
+        for at in screen.progress.name_order() {
+            let Some(stream) = screen.progress.streams.get(*at as usize) else { continue };
+            if group_of(stream, screen) != group {
+                continue;
+            }
+            if names.len() > usize::from(pen.width()) {
+                break;
+            }
+            names.push_str(if names.is_empty() { "" } else { ", " });
+            names.push_str(&stream.name);
+        }
+        pen.put(column + 3, row, &names, look.dim());
+    }
+}
+
+fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &Columns, screen: &Screen) {
+    let look = screen.look;
+    let now = screen.now.unwrap_or(0);
+    let quiet = matches!(group, Group::Pending | Group::Skipped);
+    let name_style = if quiet { look.dim() } else { look.plain() };
+    let (glyph, mark_style) = mark(group, screen);
+    pen.put(1, row, glyph, mark_style);
+    let name = match &stream.namespace {
+        None => words::fit_middle(&stream.name, columns.name.into(), look.glyphs.ellipsis).into_owned(),
+        Some(space) => {
+            let full = format!("{space}.{}", stream.name);
+            words::fit_middle(&full, columns.name.into(), look.glyphs.ellipsis).into_owned()
+        }
+    };
+    pen.put_in(3, row, columns.name, &name, name_style);
+    let dash = look.glyphs.dash;
+    if let Some(end) = columns.records {
+        match stream.records.cumulative {
+            Some(number) => pen.put_right(end, row, &count(number), if quiet { look.dim() } else { look.strong() }),
+            None => pen.put_right(end, row, dash, look.dim()),
+        };
+    }
+    if group == Group::Errored {
+        return cause(pen, row, columns.words_from(), stream, screen);
+    }
+    if group == Group::Skipped
+        && let Some(reason) = &stream.message
+    {
+        pen.put(columns.words_from(), row, reason, look.dim());
+        return;
+    }
+    if let Some(end) = columns.attempt {
+        match stream.records.attempt.filter(|number| *number > 0) {
+            Some(number) => pen.put_right(end, row, &format!("+{}", count(number)), look.good()),
+            None => pen.put_right(end, row, dash, look.dim()),
+        };
+    }
+    if stream.settling {
+        pen.put(columns.words_from(), row, "counts to come", look.dim());
+        return;
+    }
+    let moving = matches!(group, Group::Started | Group::Stalled);
+    if let Some(end) = columns.rate {
+        let value = stream.rate.per_second(ONE_MINUTE, now).filter(|_| moving);
+        pen.put_right(
+            end,
+            row,
+            &value.map_or_else(|| dash.to_owned(), rate),
+            if moving { look.plain() } else { look.dim() },
+        );
+    }
+    if let Some(end) = columns.checkpoint {
+        let style = if group == Group::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
+        let text = stream.last_checkpoint_at.filter(|_| moving).map_or_else(|| dash.to_owned(), |at| age(now - at));
+        pen.put_right(end, row, &text, style);
+    }
+    if let (Some((begin, width)), Some(end)) = (columns.bar, columns.percent) {
+        coverage(pen, begin, row, width, stream, screen);
+        let text = shown_share(stream).map_or_else(|| dash.to_owned(), percent);
+        pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
+    }
+    if let Some((begin, width)) = columns.sparks
+        && moving
+    {
+        let values = halves(&stream.rate.history(usize::from(width) * 5, now), 5);
+        let top = values.iter().flatten().copied().fold(0.0, f64::max);
+        super::top::sparks(pen, begin, row, &values, top, look.accent());
+    }
+}
+
+/// The share that is shown: a completed stream with nothing left over is all there, whatever its last run had to read.
+fn shown_share(stream: &Stream) -> Option<f64> {
+    match stream.coverage() {
+        Some(_) if stream.status == Status::Completed && !stream.left_over() => Some(1.0),
+        share => share,
+    }
+}
+
+/// Means of so many neighbours each.
+fn halves(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
+    values
+        .chunks(each.max(1))
+        .map(|part| {
+            let known: Vec<f64> = part.iter().flatten().copied().collect();
+            #[expect(clippy::cast_precision_loss, reason = "a handful")]
+            let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
+            (!known.is_empty()).then_some(mean)
+        })
+        .collect()
+}
+
+/// The bar of a stream: each cell is a part of its total range, full where that part is completed.
+pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    let bounds = stream.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
+    let Some((gte, lt)) = bounds else { return };
+    if stream.status == Status::Completed && !stream.left_over() {
+        return pen.fill(begin, row, width, glyphs.bar, look.good());
+    }
+    let part = |cell: u16| gte + (lt - gte) / Millis::from(width.max(1)) * Millis::from(cell);
+    let mut ranges = stream.ranges.list().iter().peekable();
+    for cell in 0..width {
+        let (from, to) = (part(cell), if cell + 1 == width { lt } else { part(cell + 1) });
+        while ranges.next_if(|range| range.lt.is_some_and(|end| end <= from)).is_some() {}
+        let mut done = 0;
+        for range in ranges.clone().take_while(|range| range.gte.is_none_or(|gte| gte < to)) {
+            done += (range.lt.unwrap_or(to).min(to) - range.gte.unwrap_or(from).max(from)).max(0);
+        }
+        let full = done * 2 >= to - from && to > from;
+        let style = if full {
+            look.good()
+        } else if done > 0 {
+            look.accent()
+        } else {
+            look.dim()
+        };
+        pen.put_in(begin + cell, row, 1, if full || done > 0 { glyphs.bar } else { glyphs.track }, style);
+    }
+}
+
+/// `auth_error 08:31:07  The provided key lacks ...`
+fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) {
+    let look = screen.look;
+    let group = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
+    let kind = group.and_then(|group| group.failure_type.as_deref()).unwrap_or("error");
+    let column = pen.put(begin, row, kind, look.bad().patch(look.strong()));
+    let at = group.and_then(|group| group.last_at);
+    let column = match at {
+        Some(at) => pen.put(column + 1, row, &clock(at, screen.now.or(screen.progress.last_at)), look.dim()),
+        None => column,
+    };
+    let message = group.map(|group| group.message.as_ref()).or(stream.message.as_deref()).unwrap_or_default();
+    pen.put(column + 2, row, message, look.plain());
+}
+
+/// Under a stream: why it stands still, what it waits for, or what to do about its error.
+fn note(pen: &mut Pen, row: u16, stream: &Stream, group: Group, screen: &Screen) {
+    let look = screen.look;
+    let (text, style) = match group {
+        Group::Errored => {
+            let Some(group) = stream.failed_group.and_then(|id| screen.progress.errors.get(id)) else { return };
+            (format!("{} {}", look.glyphs.next, verdict_remedy(screen.progress, group)), look.dim())
+        }
+        _ => (pace(stream, screen), look.warn()),
+    };
+    pen.put(5, row, &text, style);
+}
+
+/// `no checkpoint for 94s (usual gap 2s); 429 x14, last 12s ago, next try in 8s`
+pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
+    let now = screen.now.unwrap_or(0);
+    let mut parts = Vec::new();
+    if let Some(stall) = stall_verdict(stream, now) {
+        let usual = stall.usual_ms.map(|gap| format!(" (usual gap {})", words::span(gap))).unwrap_or_default();
+        parts.push(format!("no checkpoint or record for {}{usual}", age(stall.silent_ms)));
+    }
+    if let Some(retry) = &stream.retry {
+        let what = match retry.status {
+            Some(429) => "rate limited (429)".to_owned(),
+            Some(status) => format!("HTTP {status}"),
+            None => "connection failed".to_owned(),
+        };
+        let times = screen.look.glyphs.times;
+        let mut text = format!("{what} {times}{}, last {} ago", count(retry.count), age(now - retry.last_at));
+        if let Some(wait) = waiting(stream, now) {
+            let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
+            text.push_str(&format!(", try {}{of} in {}", retry.attempt + 1, words::span(wait.left_ms + 999)));
+        }
+        parts.push(text);
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,378 @@
+//! What goes on, in five lines: who is watched and whether it still speaks, the verdict, why and what next, the totals, the ranges.
+
+use super::pen::Pen;
+use super::rows::{Group, Rows, rows};
+use super::screen::headline;
+use super::state::Screen;
+use super::words::{self, age, count, percent, rate, span};
+use crate::progress::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, not_understood, trouble, verdict};
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+/// An open feed is called quiet after so long without a line, in milliseconds.
+const QUIET_MS: u64 = 5_000;
+
+/// Which lines there are.
+pub struct Facts {
+    rows: Rows,
+    why: Option<String>,
+    next: Option<String>,
+    ranges: bool,
+    totals: bool,
+}
+
+impl Facts {
+    pub fn new(screen: &Screen, area: Rect) -> Self {
+        let progress = screen.progress;
+        let small = area.height < 14;
+        let (why, next) = if screen.running() {
+            let why = screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
+            (why, None)
+        } else {
+            let verdict = verdict(progress);
+            (verdict.why, verdict.next.filter(|_| area.height >= 8))
+        };
+        let empty = progress.input.lines == 0;
+        Self {
+            rows: rows(screen),
+            why: why.filter(|_| !empty || progress.closed),
+            next,
+            ranges: !empty && !small && (progress.coverage().is_some() || progress.checkpoints > 0),
+            totals: !empty,
+        }
+    }
+
+    pub fn height(&self) -> u16 {
+        2 + [self.why.is_some(), self.next.is_some(), self.totals, self.ranges].into_iter().map(u16::from).sum::<u16>()
+    }
+}
+
+pub fn draw(pen: &mut Pen, screen: &Screen, facts: &Facts) {
+    header(pen, screen);
+    verdict_line(pen, 1, screen, &facts.rows);
+    let mut row = 2;
+    let look = screen.look;
+    let style = if screen.running() { look.warn() } else { outcome_style(screen) };
+    for (label, text, style) in [("why", &facts.why, style), ("next", &facts.next, look.plain())] {
+        if let Some(text) = text {
+            let column = pen.put(1, row, &format!("{label:<5}"), look.strong());
+            pen.put(column, row, text, style);
+            row += 1;
+        }
+    }
+    if facts.totals {
+        totals(pen, row, screen);
+        row += 1;
+    }
+    if facts.ranges {
+        ranges(pen, row, screen);
+    }
+}
+
+fn header(pen: &mut Pen, screen: &Screen) {
+    let look = screen.look;
+    let width = pen.width();
+    let mut end = width.saturating_sub(1);
+    if let Some(now) = screen.now.or(screen.progress.last_at)
+        && width >= 60
+    {
+        let form = if width >= 100 { "%Y-%m-%d %H:%M:%SZ" } else { "%H:%M:%SZ" };
+        end = pen.put_right(end, 0, &crate::protocol::time::stamp(now, form), look.dim()).saturating_sub(2);
+    }
+    if screen.ui.frozen {
+        end = pen.put_right(end, 0, " FROZEN ", look.badge(look.accent())).saturating_sub(2);
+    }
+    let (mark, word, about, style) = link_words(screen);
+    let about = if width < 50 { String::new() } else { about };
+    if !about.is_empty() {
+        end = pen.put_right(end, 0, &format!(" {about}"), look.dim());
+    }
+    end = pen.put_right(end, 0, word, style.patch(look.strong()));
+    end = pen.put_right(end, 0, &format!("{mark} "), style).saturating_sub(2);
+    let mut column = 1;
+    if width >= 60 {
+        column = pen.put(column, 0, "synctop ", look.accent().patch(look.strong()));
+    }
+    let room = usize::from(end.saturating_sub(column));
+    let source = words::fit_middle(screen.source, room.min(48), look.glyphs.ellipsis).into_owned();
+    column = pen.put_in(column, 0, end.saturating_sub(column), &source, look.plain());
+    for text in [parties(screen), attempt_words(screen)].into_iter().flatten() {
+        if column + 3 + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < end {
+            column = pen.put(column + 3, 0, &text, look.dim());
+        }
+    }
+}
+
+/// `stripe -> postgres`, as far as the envelopes say who writes.
+fn parties(screen: &Screen) -> Option<String> {
+    let of = |kind: &str| screen.progress.emitters.iter().find_map(|from| from.strip_prefix(kind));
+    match (of("source/"), of("destination/")) {
+        (Some(source), Some(destination)) => Some(format!("{source} {} {destination}", screen.look.glyphs.arrow)),
+        (Some(one), None) => Some(format!("from {one}")),
+        (None, Some(one)) => Some(format!("to {one}")),
+        (None, None) => None,
+    }
+}
+
+fn attempt_words(screen: &Screen) -> Option<String> {
+    (screen.progress.attempts > 1).then(|| format!("attempt {}", screen.progress.attempts))
+}
+
+fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    match screen.link {
+        Link::Waiting => (glyphs.pending, "WAITING", span_words(screen.watched), look.warn()),
+        Link::Live => match screen.age {
+            Some(silent) if silent >= QUIET_MS => (glyphs.pending, "QUIET", age_words(silent), look.warn()),
+            Some(silent) => (glyphs.live, "LIVE", format!("last line {} ago", age_words(silent)), look.good()),
+            None => (glyphs.live, "LIVE", String::new(), look.good()),
+        },
+        Link::Ended(exit) => {
+            let about = exit.map(exit_words).unwrap_or_default();
+            let bad = !matches!(exit, None | Some(Exit::Code(0)));
+            ("", "ENDED", about, if bad { look.bad() } else { look.plain() })
+        }
+        Link::Down(why) => (glyphs.bad, "DOWN", words::fit(why, 40, glyphs.ellipsis).into_owned(), look.bad()),
+    }
+}
+
+fn age_words(millis: u64) -> String {
+    age(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+fn span_words(millis: u64) -> String {
+    format!("for {}", age_words(millis))
+}
+
+fn outcome_style(screen: &Screen) -> Style {
+    let look = screen.look;
+    match verdict(screen.progress).outcome {
+        Outcome::Running => look.accent(),
+        Outcome::Succeeded => look.good(),
+        Outcome::CompletedWithErrors | Outcome::CutOff | Outcome::Truncated => look.warn(),
+        Outcome::Failed | Outcome::Aborted => look.bad(),
+    }
+}
+
+fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
+    let look = screen.look;
+    if !screen.running() {
+        let text = format!(" {} ", headline(screen).split("  ").next().unwrap_or_default());
+        let column = pen.put(1, row, &text, look.badge(outcome_style(screen)));
+        let rest = headline(screen);
+        let rest = rest.split_once("  ").map_or("", |(_, rest)| rest);
+        let column = pen.put(column + 1, row, rest, look.dim());
+        return groups(pen, column + 2, row, screen, rows);
+    }
+    let word = match screen.link {
+        Link::Waiting => " WAITING ",
+        _ if screen.progress.attempts == 0 => " READING ",
+        _ => " SYNCING ",
+    };
+    let mut column = pen.put(1, row, word, look.badge(look.accent()));
+    if let Some(since) = screen.progress.attempt.started_at.zip(screen.now).map(|(from, now)| now - from) {
+        column = pen.put(column + 1, row, &span(since), look.strong());
+    }
+    groups(pen, column + 2, row, screen, rows);
+}
+
+/// `3 ERRORED  1 STALLED  3 moving  12 pending  39 completed  of 58`
+fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows) {
+    let look = screen.look;
+    let words = [
+        (Group::Errored, "ERRORED", look.bad().patch(look.strong())),
+        (Group::Stalled, "STALLED", look.warn().patch(look.strong())),
+        (Group::Started, if screen.running() { "moving" } else { "not done" }, look.accent()),
+        (Group::Pending, if screen.running() { "pending" } else { "not started" }, look.dim()),
+        (Group::Completed, "completed", look.good()),
+        (Group::Skipped, "skipped", look.dim()),
+    ];
+    for (group, word, style) in words {
+        let number = rows.count(group);
+        if number > 0 {
+            let text = format!("{} {word}", count(number as u64));
+            if column + u16::try_from(text.len()).unwrap_or(u16::MAX) > pen.width() {
+                return;
+            }
+            column = pen.put(column, row, &text, style) + 2;
+        }
+    }
+    let all = screen.progress.streams.len();
+    if all > 0 && column + 12 < pen.width() {
+        pen.put(column, row, &format!("of {}", count(all as u64)), look.dim());
+    }
+}
+
+/// Records, rates in three windows, two minutes of history with its scale.
+fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
+    let (progress, look) = (screen.progress, screen.look);
+    let mut column = pen.put(1, row, "records ", look.dim());
+    let dash = look.glyphs.dash;
+    let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
+    column = pen.put(column, row, &known(progress.cumulative_records()), look.strong());
+    if progress.attempts > 1 {
+        let attempt = known(progress.attempt_records());
+        let words = if pen.width() >= 70 { format!("  +{attempt} this attempt") } else { format!(" +{attempt}") };
+        column = pen.put(column, row, &words, look.good());
+    }
+    if screen.running() {
+        let now = screen.now.unwrap_or(0);
+        let windows =
+            [("10s", progress.rate.per_second(TEN_SECONDS, now)), ("1m", progress.rate.per_second(ONE_MINUTE, now))];
+        for (name, value) in windows {
+            if let Some(value) = value
+                && column + 14 < pen.width()
+            {
+                column = pen.put(column + 3, row, &format!("{name} "), look.dim());
+                column = pen.put(column, row, &rate(value), look.strong());
+            }
+        }
+    }
+    if let Some(all) = mean_rate(screen)
+        && column + 14 < pen.width()
+    {
+        column = pen.put(column + 3, row, "all ", look.dim());
+        column = pen.put(column, row, &rate(all), look.plain());
+    }
+    if column + 20 < pen.width() {
+        if screen.running() && progress.timed() {
+            history(pen, column + 3, row, screen);
+        } else if let Some(odd) = not_understood(progress) {
+            pen.put(column + 3, row, &odd, look.warn());
+        }
+    }
+}
+
+/// Records of this attempt by its elapsed time.
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+fn mean_rate(screen: &Screen) -> Option<f64> {
+    let elapsed = screen.progress.attempt_elapsed().filter(|elapsed| *elapsed > 0)?;
+    Some(screen.progress.attempt_records()? as f64 * 1000.0 / elapsed as f64)
+}
+
+fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
+    let look = screen.look;
+    let now = screen.now.unwrap_or(0);
+    let width = pen.width().saturating_sub(column + 10).min(30);
+    let values = screen.progress.rate.history(width.into(), now);
+    let top = values.iter().flatten().copied().fold(0.0, f64::max);
+    if top <= 0.0 {
+        return;
+    }
+    sparks(pen, column, row, &values, top, look.accent());
+    pen.put(column + width + 1, row, &rate(top), look.dim());
+}
+
+/// One row of bars; a value that is unknown leaves a blank.
+pub(super) fn sparks(pen: &mut Pen, column: u16, row: u16, values: &[Option<f64>], top: f64, style: Style) {
+    let sparks = pen.look.glyphs.sparks;
+    for (index, value) in values.iter().enumerate() {
+        let Some(value) = value.filter(|_| top > 0.0) else { continue };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 7")]
+        let level = ((value / top * 8.0).ceil() as usize).clamp(1, 8) - 1;
+        let glyph = sparks.get(level).copied().unwrap_or(" ");
+        pen.put_in(column + u16::try_from(index).unwrap_or(u16::MAX), row, 1, glyph, style);
+    }
+}
+
+/// Coverage of all ranges, the time left as a band, the last checkpoint, requests.
+fn ranges(pen: &mut Pen, row: u16, screen: &Screen) {
+    let (progress, look) = (screen.progress, screen.look);
+    let mut column = pen.put(1, row, "ranges  ", look.dim());
+    if let Some(share) = progress.coverage() {
+        let width = if pen.width() >= 100 { 36 } else { 16 };
+        bar(pen, column, row, width, share, look.good());
+        column = pen.put(column + width + 1, row, &percent(share), look.strong());
+        if let Some(left) = time_left(screen, share) {
+            column = pen.put(column + 3, row, "left ", look.dim());
+            column = pen.put(column, row, &left, look.plain());
+        }
+    } else {
+        column = pen.put(column, row, look.glyphs.dash, look.dim());
+    }
+    column = pen.put(column + 3, row, "checkpoints ", look.dim());
+    column = pen.put(column, row, &count(progress.checkpoints), look.strong());
+    if let (Some(last), Some(now)) = (progress.last_checkpoint_at, screen.judged_at()) {
+        column = pen.put(column, row, &format!(", last {} ago", age(now - last)), look.dim());
+    }
+    if let Some(requests) = progress.known_requests(progress.requests.cumulative).filter(|n| *n > 0) {
+        column = pen.put(column + 3, row, "requests ", look.dim());
+        column = pen.put(column, row, &count(requests), look.plain());
+    }
+    if progress.retries > 0 {
+        column = pen.put(column + 3, row, "retries ", look.dim());
+        column = pen.put(column, row, &count(progress.retries), look.warn());
+    }
+    if screen.running()
+        && let Some(odd) = not_understood(progress)
+    {
+        pen.put(column + 3, row, &odd, look.warn());
+    }
+}
+
+pub(super) fn bar(pen: &mut Pen, column: u16, row: u16, width: u16, share: f64, style: Style) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
+    let full = ((share * f64::from(width)) as u16).min(width).max(u16::from(share > 0.0));
+    let glyphs = pen.look.glyphs;
+    let track = pen.look.dim();
+    pen.fill(column, row, full, glyphs.bar, style);
+    pen.fill(column + full, row, width - full, glyphs.track, track);
+}
+
+/// The time left by the ranges' pace over a minute and over all: a band, because it is a guess.
+fn time_left(screen: &Screen, share: f64) -> Option<String> {
+    let now = screen.judged_at()?;
+    let (left, progress) = ((1.0 - share) * 1e6, screen.progress);
+    let began = progress.attempt.started_at?;
+    let recent = progress.coverage_rate.per_second(ONE_MINUTE, now).filter(|pace| *pace > 0.1);
+    #[expect(clippy::cast_precision_loss, reason = "a guess")]
+    let mean = (now > began + 10_000).then(|| share * 1e9 / (now - began) as f64).filter(|pace| *pace > 0.1);
+    let (a, b) = match (recent, mean) {
+        (Some(a), Some(b)) => (left / a, left / b),
+        (Some(one), None) | (None, Some(one)) => (left / one, left / one),
+        (None, None) => return None,
+    };
+    if share >= 1.0 {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a guess")]
+    let minutes = |seconds: f64| (seconds / 60.0).min(1e6).round() as i64;
+    let (short, long) = (minutes(a.min(b)), minutes(a.max(b)));
+    Some(match (short, long) {
+        (_, 0) => "under a minute".into(),
+        (0, long) => format!("up to {long} min"),
+        (short, long) if short == long => format!("about {long} min"),
+        (short, long) if long > 120 => format!("{}-{} h", (short / 60).max(1), (long / 60).max(1)),
+        (short, long) => format!("{short}-{long} min"),
+    })
+}
+
+/// A word, and a number where there is room: for screens that hold no more.
+pub fn tiny(pen: &mut Pen, screen: &Screen) {
+    let look = screen.look;
+    let rows = rows(screen);
+    let word = match (screen.running(), screen.link) {
+        (true, Link::Waiting) => "WAITING".to_owned(),
+        (true, Link::Down(_)) => "DOWN".to_owned(),
+        (true, _) => "SYNCING".to_owned(),
+        (false, _) => {
+            crate::progress::text::headline(screen.progress).split(" after").next().unwrap_or_default().to_owned()
+        }
+    };
+    pen.put(0, 0, &word, outcome_style(screen).patch(look.strong()));
+    let mut row = 1;
+    for (group, word) in [(Group::Errored, "ERRORED"), (Group::Stalled, "STALLED")] {
+        if rows.count(group) > 0 {
+            pen.put(0, row, &format!("{} {word}", rows.count(group)), look.bad());
+            row += 1;
+        }
+    }
+    let records = screen.progress.cumulative_records().map_or_else(|| look.glyphs.dash.to_owned(), count);
+    pen.put(0, row, &records, look.plain());
+    pen.put(
+        0,
+        row + 1,
+        &format!("{}/{} done", rows.count(Group::Completed), screen.progress.streams.len()),
+        look.dim(),
+    );
+}

@@ -1,0 +1,26 @@
+//! Before the first line: what is waited for, from where, how long, and how to leave.
+
+use super::pen::Pen;
+use super::state::Screen;
+use super::words::{fit_middle, span};
+use crate::progress::Link;
+
+pub fn draw(pen: &mut Pen, screen: &Screen) {
+    let look = screen.look;
+    let middle = pen.height() / 2;
+    let row = middle.saturating_sub(3);
+    let width = usize::from(pen.width().saturating_sub(6));
+    let source = fit_middle(screen.source, width, look.glyphs.ellipsis).into_owned();
+    let what = match screen.link {
+        Link::Down(_) => "Cannot read",
+        _ => "Waiting for the first line from",
+    };
+    pen.put(3, row, what, look.plain());
+    pen.put(3, row + 1, &source, look.strong());
+    if let Link::Down(why) = screen.link {
+        pen.put(3, row + 2, why, look.bad());
+    }
+    let waited = i64::try_from(screen.watched).unwrap_or(i64::MAX) / 1000 * 1000;
+    pen.put(3, row + 3, &format!("for {}", span(waited)), look.dim());
+    pen.put(3, row + 5, "q leaves, ? shows the keys", look.dim());
+}
