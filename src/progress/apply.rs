@@ -213,13 +213,15 @@ impl Progress {
 
     /// A range of a stream may have been completed: keeps the mean coverage true.
     fn ranges(&mut self, at: usize, change: impl FnOnce(&mut Stream)) {
-        let share = |stream: &Stream| stream.coverage();
+        // Whole millionths, so that adding and taking away leaves no rest.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
+        let share = |stream: &Stream| stream.coverage().map(|share| (share * 1e6) as u64);
         let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut) else { return };
         let before = share(stream);
         change(stream);
         let now = share(stream);
         let (sum, count) = &mut self.coverage_shares;
-        *sum += now.unwrap_or(0.0) - before.unwrap_or(0.0);
+        *sum = (*sum + now.unwrap_or(0)).saturating_sub(before.unwrap_or(0));
         *count = (*count + u32::from(now.is_some())).saturating_sub(u32::from(before.is_some()));
         if let (Some(at), Some(share)) = (self.last_at, self.coverage()) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]

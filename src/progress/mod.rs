@@ -158,7 +158,8 @@ pub struct Progress {
     pub rate: Rates,
     /// Ranges completed of all streams, in millionths; for the time left.
     pub coverage_rate: Rates,
-    coverage_shares: (f64, u32),
+    /// Sum of the streams' coverage in millionths, and how many have one.
+    coverage_shares: (u64, u32),
     pub errors: Errors,
     pub anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
     pub feed: Feed,
@@ -213,7 +214,8 @@ impl Progress {
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {
         let (sum, count) = self.coverage_shares;
-        (count > 0).then(|| (sum / f64::from(count)).clamp(0.0, 1.0))
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        (count > 0).then(|| (sum as f64 / 1e6 / f64::from(count)).clamp(0.0, 1.0))
     }
 
     /// Milliseconds since the last attempt began, as the engine says or by the messages' times.

@@ -30,11 +30,12 @@ pub fn known(number: Option<u64>) -> String {
     number.map_or_else(|| "-".to_owned(), count)
 }
 
-/// Milliseconds as `0.4s`, `59s`, `04:31`, `1:02:03`, `3d 04h`.
+/// Milliseconds as `45ms`, `0.4s`, `59s`, `04:31`, `1:02:03`, `3d 04h`.
 #[must_use]
 pub fn duration(millis: u64) -> String {
     let seconds = millis / 1000;
     match seconds {
+        0 if millis < 100 => format!("{millis}ms"),
         0..10 if !millis.is_multiple_of(1000) || seconds == 0 => format!("{seconds}.{}s", millis % 1000 / 100),
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{:02}:{:02}", seconds / 60, seconds % 60),
@@ -273,6 +274,7 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(1_284_113), "1,284,113");
         assert_eq!(known(None), "-");
+        assert_eq!(duration(45), "45ms");
         assert_eq!(duration(400), "0.4s");
         assert_eq!(duration(14_818), "14s");
         assert_eq!(duration(271_000), "04:31");

@@ -78,7 +78,8 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
     let error = standing.first().map(|group| cause(progress, group));
     let also = |text: String| match standing.len() {
         0 | 1 => text,
-        n => format!("{text}; and {} more", plural(n - 1, "kind of error")),
+        2 => format!("{text}; and one more kind of error"),
+        n => format!("{text}; and {} more kinds of error", n - 1),
     };
     let end = progress.attempt.end.as_ref();
     match outcome {

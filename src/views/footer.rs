@@ -77,9 +77,8 @@ pub fn confirm(pen: &mut Pen, hits: &mut Hits) {
         Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
     let mut pen = pen.at(area);
     let look = pen.look;
-    pen.clear();
     hits.add(area, Target::Nothing);
-    pen.rule(0, true, "quit", "", "");
+    pen.frame("quit", "");
     pen.put(2, 1, "The engine that synctop started is still running.", look.plain());
     pen.put(2, 2, "Leaving stops it: TERM, and KILL after 5 seconds.", look.warn());
     pen.put(2, 4, "y", look.accent().patch(look.strong()));

@@ -8,17 +8,16 @@ use tui_input::Input;
 
 pub fn draw(pen: &mut Pen, input: &Input, chosen: usize, hits: &mut Hits) {
     let found = matching(input.value());
-    let wanted = u16::try_from(found.len()).unwrap_or(u16::MAX).saturating_add(3).min(pen.height());
+    let wanted = u16::try_from(found.len()).unwrap_or(u16::MAX).saturating_add(3).clamp(4, pen.height().max(4));
     let width = pen.width().min(84);
     let area = Rect { x: pen.area.x + (pen.width() - width) / 2, width, height: wanted, ..pen.area };
     let mut pen = pen.at(area);
     let look = pen.look;
-    pen.clear();
     hits.add(area, Target::Nothing);
-    pen.rule(0, true, "all actions", "Enter does it, Esc closes", "");
+    pen.frame("all actions", "Enter does it, Esc closes");
     let column = pen.put(2, 1, ": ", look.accent());
     field(&mut pen, column, 1, input);
-    let page = usize::from(pen.height().saturating_sub(2));
+    let page = usize::from(pen.height().saturating_sub(3));
     let chosen = chosen.min(found.len().saturating_sub(1));
     let top = super::streams::scrolled(0, chosen, page, found.len());
     for (index, binding) in found.iter().enumerate().skip(top).take(page) {

@@ -104,6 +104,20 @@ impl<'b> Pen<'b> {
         }
     }
 
+    /// A box round the whole rectangle with a title; what is over other text needs an edge.
+    pub fn frame(&mut self, title: &str, about: &str) {
+        self.clear();
+        self.rule(0, true, title, about, "");
+        let (look, last) = (self.look, self.area.height.saturating_sub(1));
+        for row in 1..last {
+            self.put(0, row, look.glyphs.wall, look.accent());
+            self.put(self.area.width.saturating_sub(1), row, look.glyphs.wall, look.accent());
+        }
+        if last > 0 {
+            self.fill(0, last, self.area.width, look.glyphs.rule, look.accent());
+        }
+    }
+
     /// A quiet rule with a title: `- streams  58 - trouble first ----- 1-15/61 -`.
     pub fn rule(&mut self, row: u16, focused: bool, title: &str, about: &str, right: &str) {
         let look = self.look;

@@ -72,13 +72,18 @@ fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let most = if focus == Pane::Streams { (body.height / 4).max(4) } else { body.height / 2 };
     let (body, last) =
         if focus != Pane::Log && body.height >= TALL { cut_bottom(body, 1) } else { (body, cut_bottom(body, 0).1) };
+    let doubtful = u16::try_from(all_doubts(screen.progress).len()).unwrap_or(u16::MAX);
+    let room_for_doubts = doubtful > 0 && matches!(focus, Pane::Streams | Pane::Errors) && body.height >= TALL - 2;
+    let (body, doubts_area) =
+        cut_bottom(body, if room_for_doubts { (doubtful + 1).clamp(2, body.height / 5) } else { 0 });
     if wanted <= 1 && focus == Pane::Streams {
         pane(pen, body, Pane::Streams, screen, hits);
     } else {
-        let (upper, under) = cut_bottom(body, wanted.clamp(3, most.max(3)));
+        let (upper, under) = cut_bottom(body, wanted.clamp(2, most.max(2)));
         pane(pen, upper, Pane::Streams, screen, hits);
         pane(pen, under, lower, screen, hits);
     }
+    pane(pen, doubts_area, Pane::Doubts, screen, hits);
     log::last_line(&mut pen.at(last), screen, hits);
 }
 

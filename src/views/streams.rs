@@ -314,11 +314,15 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let bounds = stream.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
     let Some((gte, lt)) = bounds else { return };
+    if width == 0 {
+        return;
+    }
     if stream.status == Status::Completed && !stream.left_over() {
         return pen.fill(begin, row, width, glyphs.bar, look.good());
     }
     let part = |cell: u16| gte + (lt - gte) / Millis::from(width.max(1)) * Millis::from(cell);
     let mut ranges = stream.ranges.list().iter().peekable();
+    let mut cells: Vec<(u16, Millis)> = Vec::with_capacity(width.into());
     for cell in 0..width {
         let (from, to) = (part(cell), if cell + 1 == width { lt } else { part(cell + 1) });
         while ranges.next_if(|range| range.lt.is_some_and(|end| end <= from)).is_some() {}
@@ -326,15 +330,19 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
         for range in ranges.clone().take_while(|range| range.gte.is_none_or(|gte| gte < to)) {
             done += (range.lt.unwrap_or(to).min(to) - range.gte.unwrap_or(from).max(from)).max(0);
         }
-        let full = done * 2 >= to - from && to > from;
-        let style = if full {
-            look.good()
-        } else if done > 0 {
-            look.accent()
-        } else {
-            look.dim()
-        };
-        pen.put_in(begin + cell, row, 1, if full || done > 0 { glyphs.bar } else { glyphs.track }, style);
+        cells.push((cell, done));
+    }
+    pen.fill(begin, row, width, glyphs.track, look.dim());
+    // As many cells as the share has, where most of it lies: the length is true, and the gaps are where they are.
+    let share = stream.coverage().unwrap_or(0.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
+    let full = ((share * f64::from(width)).round() as usize)
+        .clamp(usize::from(share > 0.0), usize::from(width.saturating_sub(1)));
+    cells.sort_by_key(|(_, done)| std::cmp::Reverse(*done));
+    for (cell, done) in cells.into_iter().take(full) {
+        if done > 0 {
+            pen.put_in(begin + cell, row, 1, glyphs.bar, look.good());
+        }
     }
 }
 
@@ -384,7 +392,7 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
         let mut text = format!("{what} {times}{}, last {} ago", count(retry.count), age(now - retry.last_at));
         if let Some(wait) = waiting(stream, now) {
             let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
-            text.push_str(&format!(", try {}{of} in {}", retry.attempt + 1, words::span(wait.left_ms + 999)));
+            text.push_str(&format!(", retry {}{of} in {}", retry.attempt, words::age(wait.left_ms + 999)));
         }
         parts.push(text);
     }

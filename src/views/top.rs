@@ -15,8 +15,9 @@ const QUIET_MS: u64 = 5_000;
 /// Which lines there are.
 pub struct Facts {
     rows: Rows,
-    why: Option<String>,
-    next: Option<String>,
+    /// Lines of the cause and of the next step.
+    why: Vec<String>,
+    next: Vec<String>,
     ranges: bool,
     totals: bool,
 }
@@ -33,17 +34,32 @@ impl Facts {
             (verdict.why, verdict.next.filter(|_| area.height >= 8))
         };
         let empty = progress.input.lines == 0;
+        let most = match area.height {
+            ..14 => 1,
+            14..30 => 2,
+            _ => 3,
+        };
+        let width = usize::from(area.width.saturating_sub(8));
+        let lines = |text: Option<String>, most: usize| {
+            let mut lines = text.map(|text| words::wrap(&text, width)).unwrap_or_default();
+            if lines.len() > most {
+                let rest = lines.split_off(most - 1).join(" ");
+                lines.push(rest);
+            }
+            lines
+        };
         Self {
             rows: rows(screen),
-            why: why.filter(|_| !empty || progress.closed),
-            next,
+            why: lines(why.filter(|_| !empty || progress.closed), most),
+            next: lines(next, 1),
             ranges: !empty && !small && (progress.coverage().is_some() || progress.checkpoints > 0),
             totals: !empty,
         }
     }
 
     pub fn height(&self) -> u16 {
-        2 + [self.why.is_some(), self.next.is_some(), self.totals, self.ranges].into_iter().map(u16::from).sum::<u16>()
+        let lines = 2 + self.why.len() + self.next.len() + usize::from(self.totals) + usize::from(self.ranges);
+        u16::try_from(lines).unwrap_or(u16::MAX)
     }
 }
 
@@ -53,10 +69,12 @@ pub fn draw(pen: &mut Pen, screen: &Screen, facts: &Facts) {
     let mut row = 2;
     let look = screen.look;
     let style = if screen.running() { look.warn() } else { outcome_style(screen) };
-    for (label, text, style) in [("why", &facts.why, style), ("next", &facts.next, look.plain())] {
-        if let Some(text) = text {
-            let column = pen.put(1, row, &format!("{label:<5}"), look.strong());
-            pen.put(column, row, text, style);
+    for (label, lines, style) in [("why", &facts.why, style), ("next", &facts.next, look.plain())] {
+        for (index, text) in lines.iter().enumerate() {
+            if index == 0 {
+                pen.put(1, row, label, look.strong());
+            }
+            pen.put(6, row, text, style);
             row += 1;
         }
     }
@@ -122,6 +140,7 @@ fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match screen.link {
         Link::Waiting => (glyphs.pending, "WAITING", span_words(screen.watched), look.warn()),
+        Link::Live if !screen.running() => (glyphs.pending, "QUIET", String::new(), look.plain()),
         Link::Live => match screen.age {
             Some(silent) if silent >= QUIET_MS => (glyphs.pending, "QUIET", age_words(silent), look.warn()),
             Some(silent) => (glyphs.live, "LIVE", format!("last line {} ago", age_words(silent)), look.good()),
@@ -171,7 +190,7 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
     };
     let mut column = pen.put(1, row, word, look.badge(look.accent()));
     if let Some(since) = screen.progress.attempt.started_at.zip(screen.now).map(|(from, now)| now - from) {
-        column = pen.put(column + 1, row, &span(since), look.strong());
+        column = pen.put(column + 1, row, &span(since / 1000 * 1000), look.strong());
     }
     groups(pen, column + 2, row, screen, rows);
 }

@@ -118,11 +118,11 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     for part in clean::lines(text).split('\n') {
         let mut line = String::new();
         let mut used = 0;
-        for word in part.split_word_bounds() {
-            let wide = word.width();
+        for word in part.split_inclusive(' ') {
+            let wide = word.trim_end().width();
             if used + wide <= width {
                 line.push_str(word);
-                used += wide;
+                used += word.width();
                 continue;
             }
             if !line.is_empty() {
