@@ -51,7 +51,7 @@ pub fn run(options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result
     runtime.block_on(async {
         let mut app = App::new(options, snapshots)?;
         let result = app.turn_round(&wake).await;
-        app.terminal.leave();
+        terminal::give_back();
         app.stop_engine();
         let latest = app.snapshots.borrow().clone();
         result.map(|signal| Ended { progress: latest.progress, link: latest.link, signal })
@@ -330,7 +330,7 @@ impl App {
                 self.ui.list_mut(focus).filter = filter;
             }
             Some(Overlay::Palette { input, .. }) => {
-                *input = input.clone().with_value(format!("{}{line}", input.value()))
+                *input = input.clone().with_value(format!("{}{line}", input.value()));
             }
             _ => {}
         }
@@ -459,7 +459,7 @@ impl App {
 
     /// Gives the terminal back and stops, as a shell's Ctrl-Z would; SIGCONT takes it again.
     fn suspend(&mut self) -> io::Result<()> {
-        use rustix::process::{Pid, Signal, getpid, getppid, getsid, kill_process};
+        use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
         let ours = getsid(None).ok();
         let has_shell = getppid().and_then(|parent| getsid(Some(parent)).ok()) == ours && ours != Some(getpid());
         if !has_shell {
@@ -467,12 +467,12 @@ impl App {
             self.due(Because::Key);
             return Ok(());
         }
-        self.terminal.leave();
+        terminal::give_back();
         eprintln!("synctop: suspended; fg returns. The engine may wait for it.");
         // The rest of a pipeline stops with us: a shell waits for all of it. Our own group gets the signal too, and
         // it finds a handler; what stops this process is STOP.
         let _ = rustix::process::kill_current_process_group(Signal::TSTP);
-        let _ = kill_process(Pid::from(getpid()), Signal::STOP);
+        let _ = kill_process(getpid(), Signal::STOP);
         self.suspended = Some(Instant::now());
         self.terminal.enter()?;
         self.due(Because::Key);

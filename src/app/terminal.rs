@@ -54,10 +54,6 @@ impl Screen {
         Ok(())
     }
 
-    pub(super) fn leave(&mut self) {
-        give_back();
-    }
-
     pub(super) fn set_mouse(&mut self, on: bool) -> io::Result<()> {
         self.mouse = on;
         execute!(self.backend, Print(if on { MOUSE_ON } else { MOUSE_OFF }))
@@ -99,7 +95,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        self.leave();
+        give_back();
     }
 }
 

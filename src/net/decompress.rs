@@ -30,7 +30,7 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Packing, Box<dyn Re
     let mut wanted = 1;
     loop {
         let head = input.get_mut().peek(wanted)?;
-        let more = matches!(head, [0x1f] | [0x28, ..] | [0x50..=0x5f, ..]) && head.len() < 4 && head.len() == wanted;
+        let more = matches!(head, [0x1f] | [0x28 | 0x50..=0x5f, ..]) && head.len() < 4 && head.len() == wanted;
         if !more {
             break;
         }

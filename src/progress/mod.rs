@@ -177,6 +177,7 @@ pub struct Progress {
 
 impl Progress {
     /// Streams by name.
+    #[must_use]
     pub fn streams_by_name(&self) -> impl ExactSizeIterator<Item = &Arc<Stream>> {
         self.by_name.iter().filter_map(|at| self.streams.get(*at as usize)).collect::<Vec<_>>().into_iter()
     }

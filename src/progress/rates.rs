@@ -127,6 +127,7 @@ impl Rates {
 
     /// Units per second of each bucket up to now, oldest first; `None` before the first report and after the last one.
     #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a constant of four digits")]
     pub fn history(&self, buckets: usize, now: Millis) -> Vec<Option<f64>> {
         let newest = now.div_euclid(BUCKET_MS);
         let known =

@@ -27,7 +27,12 @@ impl Gaps {
 
     /// The gap that this share (0 to 1) of the kept gaps does not exceed.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most GAPS_KEPT")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "at most GAPS_KEPT"
+    )]
     pub fn quantile(&self, share: f64) -> Option<Millis> {
         let kept = (self.count as usize).min(GAPS_KEPT);
         let mut sorted = self.ring;

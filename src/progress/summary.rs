@@ -95,7 +95,7 @@ impl From<Range> for RangeSummary {
 pub fn summary(progress: &Progress) -> Summary {
     let end = progress.attempt.end.as_ref();
     let mut errors: Vec<_> = progress.errors.groups().iter().collect();
-    errors.sort_by(|a, b| (a.level, std::cmp::Reverse(a.count)).cmp(&(b.level, std::cmp::Reverse(b.count))));
+    errors.sort_by_key(|group| (group.level, std::cmp::Reverse(group.count)));
     Summary {
         synctop: env!("CARGO_PKG_VERSION"),
         dialect: progress.dialect,

@@ -90,10 +90,8 @@ impl Decoder {
             return self.huge(line, valid, torn);
         }
         let Ok(text) = simdutf8::basic::from_utf8(line.bytes) else {
-            return match looks_like_json(line.bytes) {
-                true => Decoded::Malformed { torn },
-                false => raw(String::from_utf8_lossy(line.bytes)),
-            };
+            let json = looks_like_json(line.bytes);
+            return if json { Decoded::Malformed { torn } } else { raw(String::from_utf8_lossy(line.bytes)) };
         };
         let text = text.strip_suffix('\r').unwrap_or(text);
         let json = looks_like_json(text.as_bytes());

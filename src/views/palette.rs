@@ -24,7 +24,8 @@ pub fn draw(pen: &mut Pen, input: &Input, chosen: usize, hits: &mut Hits) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
         pen.put_in(2, row, 17, binding.name, look.strong());
         pen.put_in(20, row, 12, binding.keys.first().copied().unwrap_or_default(), look.accent());
-        pen.put(33, row, binding.does, look.plain());
+        let room = pen.width().saturating_sub(34);
+        pen.put_in(33, row, room, binding.does, look.plain());
         if index == chosen {
             pen.choose(row, true);
         }

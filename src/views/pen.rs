@@ -94,11 +94,9 @@ impl<'b> Pen<'b> {
         let (look, mark) = (self.look, self.look.glyphs.chosen);
         if focused {
             self.tint(row, look.chosen());
-            if !look.chosen().add_modifier.contains(Modifier::REVERSED) {
-                self.put_in(0, row, 1, mark, look.accent().patch(look.chosen()));
-            } else {
-                self.put_in(0, row, 1, mark, look.chosen());
-            }
+            let reversed = look.chosen().add_modifier.contains(Modifier::REVERSED);
+            let style = if reversed { look.chosen() } else { look.accent().patch(look.chosen()) };
+            self.put_in(0, row, 1, mark, style);
         } else {
             self.put_in(0, row, 1, mark, look.dim());
         }

@@ -153,7 +153,7 @@ fn harmless(buffer: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {
         for x in area.left()..area.right() {
             if let Some(cell) = buffer.cell_mut((x, y))
-                && cell.symbol().bytes().any(|byte| byte >= 0x80 || byte < 0x20)
+                && cell.symbol().bytes().any(|byte| !(0x20..0x80).contains(&byte))
                 && cell.symbol().chars().any(|c| c.is_control() || is_hidden(c))
             {
                 cell.set_symbol(" ");

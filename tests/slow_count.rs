@@ -1,0 +1,62 @@
+//! An independent, slow summary in another language, written from the rules alone, agrees on every fixture.
+
+mod common;
+
+use common::{fixtures, reduced, unpack};
+use serde_json::{Value, json};
+use std::process::Command;
+use synctop::progress::summary;
+
+/// What has to agree: everything but words of ours, and the hash of a fingerprint.
+fn comparable(mut summary: Value) -> Value {
+    let own_words = |text: &Value| text.as_str().is_some_and(|text| text.contains("returned") && text.contains("state"));
+    for error in summary["errors"].as_array_mut().into_iter().flatten() {
+        error["fingerprint"] = Value::Null;
+        if own_words(&error["message"]) {
+            error["message"] = Value::Null;
+        }
+    }
+    for stream in summary["streams"].as_array_mut().into_iter().flatten() {
+        if let Some(share) = stream["coverage"].as_f64() {
+            stream["coverage"] = json!(format!("{share:.9}"));
+        }
+        if own_words(&stream["message"]) {
+            stream["message"] = Value::Null;
+        }
+    }
+    for list in ["doubts", "errors", "anomalies"] {
+        if let Some(all) = summary[list].as_array_mut() {
+            for doubt in all.iter_mut().filter(|_| list == "doubts") {
+                doubt["message"] = Value::Null;
+            }
+            all.sort_by_key(Value::to_string);
+        }
+    }
+    summary
+}
+
+#[test]
+fn a_slow_count_in_another_language_agrees() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slow_summary.py");
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("python3 is not here; the goldens were checked with it when they were made");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (name, path) in fixtures() {
+        let bytes = unpack(&path);
+        if bytes.len() > 5_000_000 {
+            continue;
+        }
+        let plain = folder.path().join("log.ndjson");
+        std::fs::write(&plain, &bytes).unwrap();
+        let output = Command::new("python3").arg(script).arg(&plain).output().unwrap();
+        let slow: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{}: {error}: {}", path.display(), String::from_utf8_lossy(&output.stderr)));
+        let ours = serde_json::to_value(summary(&reduced(&bytes))).unwrap();
+        let (slow, ours) = (comparable(slow), comparable(ours));
+        for (field, wanted) in slow.as_object().unwrap() {
+            assert_eq!(&ours[field], wanted, "{name}/{}: {field}", path.file_name().unwrap().display());
+        }
+    }
+}
