@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 fn golden(folder: &str, file: &str) -> PathBuf {
     let name = file.trim_end_matches(".zst");
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(format!("{}__{name}.json", folder.replace('/', "__")))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/goldens")
+        .join(format!("{}__{name}.json", folder.replace('/', "__")))
 }
 
 fn check(folder: &str, path: &Path) -> Result<(), String> {

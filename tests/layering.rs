@@ -53,7 +53,12 @@ fn imports_point_one_way() {
 
 #[test]
 fn every_room_is_in_the_table() {
-    let mut rooms: Vec<_> = std::fs::read_dir(src()).unwrap().flatten().filter(|entry| entry.path().is_dir()).map(|e| e.file_name()).collect();
+    let mut rooms: Vec<_> = std::fs::read_dir(src())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|e| e.file_name())
+        .collect();
     rooms.sort();
     let mut known: Vec<_> = MAY_USE.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect();
     known.sort();
@@ -63,12 +68,28 @@ fn every_room_is_in_the_table() {
 #[test]
 fn the_core_knows_no_clock_no_io_and_no_screen() {
     let outside = [
-        "tokio::", "ratatui::", "crossterm::", "reqwest::", "tui_logger::", "tracing::", "std::fs", "std::net", "std::thread",
-        "std::process", "std::io", "std::time", "std::env", "Instant::now", "SystemTime::now", "println!", "eprintln!",
+        "tokio::",
+        "ratatui::",
+        "crossterm::",
+        "reqwest::",
+        "tui_logger::",
+        "tracing::",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::process",
+        "std::io",
+        "std::time",
+        "std::env",
+        "Instant::now",
+        "SystemTime::now",
+        "println!",
+        "eprintln!",
     ];
     for path in sources(&src().join("protocol")).into_iter().chain(sources(&src().join("progress"))) {
         let text = std::fs::read_to_string(&path).unwrap();
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         for word in outside {
             assert!(!code.contains(word), "{} reaches outside: {word}", path.display());
         }

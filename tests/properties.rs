@@ -43,24 +43,71 @@ fn look_at_everything(progress: &Progress) {
 /// Lines that look like an engine's, with values of every kind in every field.
 fn odd_line() -> impl Strategy<Value = String> {
     let value = prop_oneof![
-        Just("null".to_owned()), Just("true".to_owned()), Just("-1".to_owned()), Just("1e300".to_owned()),
-        Just("18446744073709551615".to_owned()), Just("[]".to_owned()), Just("{}".to_owned()), Just("\"\"".to_owned()),
-        Just("\"started\"".to_owned()), Just("\"complete\"".to_owned()), Just("\"error\"".to_owned()), Just("\"a\"".to_owned()),
-        Just("\"2026-11-20T08:00:00.000Z\"".to_owned()), Just("\"\\ud800\"".to_owned()),
-        Just("[{\"gte\":1,\"lt\":9999999999999}]".to_owned()), Just("{\"a\":{\"status\":\"errored\",\"record_count\":7,\"message\":\"m\"}}".to_owned()),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("-1".to_owned()),
+        Just("1e300".to_owned()),
+        Just("18446744073709551615".to_owned()),
+        Just("[]".to_owned()),
+        Just("{}".to_owned()),
+        Just("\"\"".to_owned()),
+        Just("\"started\"".to_owned()),
+        Just("\"complete\"".to_owned()),
+        Just("\"error\"".to_owned()),
+        Just("\"a\"".to_owned()),
+        Just("\"2026-11-20T08:00:00.000Z\"".to_owned()),
+        Just("\"\\ud800\"".to_owned()),
+        Just("[{\"gte\":1,\"lt\":9999999999999}]".to_owned()),
+        Just("{\"a\":{\"status\":\"errored\",\"record_count\":7,\"message\":\"m\"}}".to_owned()),
         Just("{\"gte\":\"2020-01-01T00:00:00Z\",\"lt\":\"2019-01-01T00:00:00Z\"}".to_owned()),
     ];
     let kind = prop::sample::select(vec![
-        "catalog", "record", "source_state", "trace", "stream_status", "progress", "connection_status", "log", "eof", "start", "end", "novel",
+        "catalog",
+        "record",
+        "source_state",
+        "trace",
+        "stream_status",
+        "progress",
+        "connection_status",
+        "log",
+        "eof",
+        "start",
+        "end",
+        "novel",
     ]);
     let field = prop::sample::select(vec![
-        "stream", "status", "data", "trace_type", "stream_status", "global_progress", "error", "streams", "elapsed_ms", "started_at",
-        "derived", "reason", "has_more", "run_progress", "request_progress", "ending_state", "state", "message", "failure_type",
-        "time_range", "range_complete", "record_count", "errors", "level", "emitted_at", "run_record_count", "cumulative_record_count",
+        "stream",
+        "status",
+        "data",
+        "trace_type",
+        "stream_status",
+        "global_progress",
+        "error",
+        "streams",
+        "elapsed_ms",
+        "started_at",
+        "derived",
+        "reason",
+        "has_more",
+        "run_progress",
+        "request_progress",
+        "ending_state",
+        "state",
+        "message",
+        "failure_type",
+        "time_range",
+        "range_complete",
+        "record_count",
+        "errors",
+        "level",
+        "emitted_at",
+        "run_record_count",
+        "cumulative_record_count",
     ]);
     (kind, prop::collection::vec((field, value.clone()), 0..6), value).prop_map(|(kind, fields, at)| {
         let mut seen = std::collections::HashSet::new();
-        let body: Vec<_> = fields.into_iter().filter(|(f, _)| seen.insert(*f)).map(|(f, v)| format!("\"{f}\":{v}")).collect();
+        let body: Vec<_> =
+            fields.into_iter().filter(|(f, _)| seen.insert(*f)).map(|(f, v)| format!("\"{f}\":{v}")).collect();
         format!("{{\"type\":\"{kind}\",\"_ts\":{at},\"{kind}\":{{{}}}}}", body.join(","))
     })
 }
@@ -111,8 +158,10 @@ proptest! {
 #[test]
 fn time_never_steps_back() {
     let log = concat!(
-        r#"{"type":"record","record":{"stream":"a","emitted_at":"2026-11-20T08:00:10.000Z"}}"#, "\n",
-        r#"{"type":"record","record":{"stream":"a","emitted_at":"2026-11-20T08:00:05.000Z"}}"#, "\n",
+        r#"{"type":"record","record":{"stream":"a","emitted_at":"2026-11-20T08:00:10.000Z"}}"#,
+        "\n",
+        r#"{"type":"record","record":{"stream":"a","emitted_at":"2026-11-20T08:00:05.000Z"}}"#,
+        "\n",
     );
     let summary = summary(&reduced(log.as_bytes()));
     assert_eq!(summary.started_at.as_deref(), Some("2026-11-20T08:00:10.000Z"));

@@ -9,7 +9,8 @@ use synctop::progress::summary;
 
 /// What has to agree: everything but words of ours, and the hash of a fingerprint.
 fn comparable(mut summary: Value) -> Value {
-    let own_words = |text: &Value| text.as_str().is_some_and(|text| text.contains("returned") && text.contains("state"));
+    let own_words =
+        |text: &Value| text.as_str().is_some_and(|text| text.contains("returned") && text.contains("state"));
     for error in summary["errors"].as_array_mut().into_iter().flatten() {
         error["fingerprint"] = Value::Null;
         if own_words(&error["message"]) {

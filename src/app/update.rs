@@ -377,7 +377,7 @@ fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
 fn error_text(screen: &Screen, id: u64) -> Option<String> {
     let group = screen.progress.errors.get(id)?;
     let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
-    let kind = group.failure_type.as_deref().unwrap_or(group.level.word());
+    let kind = group.kind();
     Some(format!("{kind} x{} {}\n{}", group.count, streams.join(", "), group.message))
 }
 

@@ -70,6 +70,16 @@ impl Group {
         self.hits.values().all(|hit| hit.cleared)
     }
 
+    /// What kind of error it is: its failure type, else where it struck.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.failure_type.as_deref().unwrap_or(match self.level {
+            Where::Global => "global",
+            Where::Stream => "error",
+            Where::Transient => "transient",
+        })
+    }
+
     /// Nothing has made up for it.
     #[must_use]
     pub fn stands(&self) -> bool {

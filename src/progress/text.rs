@@ -210,7 +210,7 @@ fn errors(progress: &Progress, out: &mut String) -> std::fmt::Result {
     groups.sort_by_key(|group| (group.cleared(), group.level, std::cmp::Reverse(group.count)));
     writeln!(out, "errors       {}, {} in all", plural(groups.len(), "group"), count(progress.errors.total))?;
     for group in groups.iter().take(ERRORS_LISTED) {
-        let kind = group.failure_type.as_deref().unwrap_or(group.level.word());
+        let kind = group.kind();
         let streams: Vec<_> = group.streams().take(3).map(|name| clean::line(name)).collect();
         let more = group.streams().count().saturating_sub(3);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

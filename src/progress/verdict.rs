@@ -192,16 +192,26 @@ pub fn remedy(progress: &Progress, group: &Group) -> String {
 /// While it runs: the one thing to know, if anything is wrong.
 #[must_use]
 pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
-    if let Some(group) = standing(progress).first() {
+    let stalls: Vec<_> =
+        progress.streams.iter().filter_map(|stream| Some((stream, stall_verdict(stream, now)?))).collect();
+    let stalled = stalls.iter().max_by_key(|(_, stall)| stall.silent_ms).map(|(stream, stall)| {
+        let silent = super::text::duration(u64::try_from(stall.silent_ms).unwrap_or(0) / 1000 * 1000);
+        match stalls.len() {
+            1 => format!("{} stands still for {silent}", clean::line(&stream.name)),
+            all => format!("{all} streams stand still, {} for {silent}", clean::line(&stream.name)),
+        }
+    });
+    let standing = standing(progress);
+    let error = standing.first().map(|group| {
         let act = if group.permanent() || group.failure_type.is_none() { " — needs you" } else { "" };
-        return Some(format!("{}{act}", cause(progress, group)));
+        let more =
+            if standing.len() > 1 { format!("; {} more kinds of error", standing.len() - 1) } else { String::new() };
+        format!("{}{act}{more}", cause(progress, group))
+    });
+    match (stalled, error) {
+        (Some(stalled), Some(error)) => Some(format!("{stalled}; {error}")),
+        (stalled, error) => stalled.or(error),
     }
-    let stalled: Vec<_> =
-        progress.streams.iter().filter(|stream| stall_verdict(stream, now).is_some()).take(3).collect();
-    let first = stalled.first()?;
-    let silent = stall_verdict(first, now)?.silent_ms;
-    let silent = super::text::duration(u64::try_from(silent).unwrap_or(0));
-    Some(format!("{} stands still: no checkpoint or record for {silent}", clean::line(&first.name)))
 }
 
 /// `2,031 of 2,242 lines understood` where not all were.

@@ -34,12 +34,7 @@ impl Item<'_> {
         match self {
             Self::Error(group) => {
                 let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
-                format!(
-                    "{} {} {}",
-                    group.failure_type.as_deref().unwrap_or(group.level.word()),
-                    streams.join(" "),
-                    group.message
-                )
+                format!("{} {} {}", group.kind(), streams.join(" "), group.message)
             }
             Self::Retry(stream) => {
                 let error = stream.retry.as_ref().and_then(|retry| retry.error.as_deref());
@@ -156,7 +151,7 @@ impl Facts {
                     streams.push_str(&format!(" +{more}"));
                 }
                 let stands = group.stands();
-                let kind = group.failure_type.as_deref().unwrap_or(group.level.word());
+                let kind = group.kind();
                 Self {
                     mark: if stands { glyphs.bad } else { glyphs.good },
                     style: if stands { look.bad() } else { look.dim() },

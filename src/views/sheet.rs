@@ -168,7 +168,7 @@ fn stream_errors(sheet: &mut Sheet, stream: &Stream) {
     for group in groups {
         let hit = group.hits.get(&stream.name);
         let cleared = if hit.is_some_and(|hit| hit.cleared) { " (cleared)" } else { "" };
-        let kind = group.failure_type.as_deref().unwrap_or(group.level.word());
+        let kind = group.kind();
         let when = group.last_at.map(|at| clock(at, screen.now.or(screen.progress.last_at))).unwrap_or_default();
         let head = format!("{kind} {}{} {when}{cleared}", look.glyphs.times, count(hit.map_or(0, |hit| hit.count)));
         sheet.text(&head, look.bad());
@@ -241,7 +241,7 @@ pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hit
             sheet.text(text, look.dim());
         }
     }
-    let title = group.failure_type.as_deref().unwrap_or(group.level.word()).to_owned();
+    let title = group.kind().to_owned();
     sheet.draw(pen, &title, top, None, hits);
 }
 

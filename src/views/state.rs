@@ -187,6 +187,19 @@ pub struct Ui {
     pub diagnostics: Arc<TuiWidgetState>,
 }
 
+impl std::fmt::Debug for Ui {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { focus, zoomed, lists, overlays, sort, .. } = self;
+        f.debug_struct("Ui")
+            .field("focus", focus)
+            .field("zoomed", zoomed)
+            .field("lists", lists)
+            .field("overlays", overlays)
+            .field("sort", sort)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for Ui {
     fn default() -> Self {
         Self {

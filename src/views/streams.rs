@@ -350,7 +350,7 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
 fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) {
     let look = screen.look;
     let group = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
-    let kind = group.and_then(|group| group.failure_type.as_deref()).unwrap_or("error");
+    let kind = group.map_or("error", |group| group.kind());
     let column = pen.put(begin, row, kind, look.bad().patch(look.strong()));
     let at = group.and_then(|group| group.last_at);
     let column = match at {

@@ -1,0 +1,362 @@
+//! Every screen and pane at three sizes and in three themes, from real logs; and every size draws.
+//! `UPDATE_SCREENS=1 cargo test --test screens` rewrites the pictures in assets/screens; `INSTA_UPDATE=always` the snapshots.
+
+mod common;
+
+use common::{bytes, open_after, reduced};
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::LazyLock;
+use synctop::progress::{Exit, Link, Progress};
+use synctop::views::state::{Chosen, Filter, Overlay};
+use synctop::views::{ASCII, Depth, Look, Pane, Screen, Theme, UNICODE, Ui, draw};
+use tui_input::Input;
+
+/// A moment of a feed.
+struct State {
+    name: &'static str,
+    progress: Progress,
+    link: Link,
+    /// Milliseconds since the last line.
+    age: u64,
+}
+
+const SIZES: [(u16, u16); 3] = [(40, 12), (80, 24), (120, 40)];
+
+/// Bytes of the eventful log after which charges are rate limited and payouts wait.
+const MIDWAY: usize = 12_500_000;
+
+static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
+    let eventful = bytes("stripe-progress/20-eventful-all.ndjson.zst");
+    let mut killed = reduced(&bytes("stripe-trace/10-kill9-pipeline_sync.ndjson.zst"));
+    killed.exit = Some(Exit::Signal(9));
+    vec![
+        State { name: "empty", progress: Progress::default(), link: Link::Waiting, age: 0 },
+        State { name: "running", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 900 },
+        State { name: "stalled", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 95_000 },
+        State {
+            name: "ended-well",
+            progress: reduced(&bytes("stripe-progress/02-many-streams.ndjson.zst")),
+            link: Link::Ended(Some(Exit::Code(0))),
+            age: 0,
+        },
+        State {
+            name: "ended-badly",
+            progress: reduced(&bytes("stripe-progress/12-destination-fails-midway.ndjson.zst")),
+            link: Link::Ended(Some(Exit::Code(0))),
+            age: 0,
+        },
+        State { name: "killed", progress: killed, link: Link::Ended(Some(Exit::Signal(9))), age: 0 },
+    ]
+});
+
+fn state(name: &str) -> &'static State {
+    STATES.iter().find(|state| state.name == name).unwrap()
+}
+
+fn look(theme: Theme) -> Look {
+    Look { theme, depth: Depth::Many, glyphs: UNICODE }
+}
+
+fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> Buffer {
+    let over = state.progress.closed || state.progress.attempt.end.is_some();
+    let age = i64::try_from(if over { 0 } else { state.age }).unwrap();
+    let screen = Screen {
+        progress: &state.progress,
+        link: &state.link,
+        ui,
+        look,
+        source: "engine.ndjson",
+        now: state.progress.last_at.map(|last| last + age),
+        age: state.progress.last_at.filter(|_| !over).map(|_| state.age),
+        watched: 4_200,
+    };
+    let area = Rect { x: 0, y: 0, width, height };
+    let mut buffer = Buffer::empty(area);
+    draw(&mut buffer, area, &screen);
+    buffer
+}
+
+/// The text of a picture, line by line.
+fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width).max(1);
+    let rows = buffer.content.chunks(width).map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>());
+    rows.map(|row| row.trim_end().to_owned() + "\n").collect()
+}
+
+/// Where which style is, in runs.
+fn styles(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width).max(1);
+    let mut out = String::new();
+    for (y, row) in buffer.content.chunks(width).enumerate() {
+        let mut runs = String::new();
+        let mut from = 0;
+        for x in 1..=row.len() {
+            if row.get(x).map(|cell| cell.style()) == Some(row[from].style()) {
+                continue;
+            }
+            let style = row[from].style();
+            let blank = row[from..x].iter().all(|cell| cell.symbol() == " ");
+            if style != Style::reset() && !(blank && style.bg == Some(Color::Reset) && style.add_modifier.is_empty()) {
+                write!(runs, " {from}-{}:{}", x - 1, name(style)).unwrap();
+            }
+            from = x;
+        }
+        if !runs.is_empty() {
+            writeln!(out, "{y:>2}{runs}").unwrap();
+        }
+    }
+    out
+}
+
+fn name(style: Style) -> String {
+    let colour = |colour: Option<Color>| match colour {
+        Some(Color::Indexed(index)) => index.to_string(),
+        Some(Color::Reset) | None => "-".into(),
+        Some(other) => format!("{other:?}"),
+    };
+    let mut name = colour(style.fg);
+    if style.bg.is_some_and(|bg| bg != Color::Reset) {
+        write!(name, "/{}", colour(style.bg)).unwrap();
+    }
+    for (modifier, letter) in [(Modifier::BOLD, 'b'), (Modifier::DIM, 'd'), (Modifier::REVERSED, 'r')] {
+        if style.add_modifier.contains(modifier) {
+            name.push(letter);
+        }
+    }
+    name
+}
+
+fn snapshot(name: &str, buffer: &Buffer) {
+    insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, format!("{}--\n{}", text(buffer), styles(buffer)));
+    });
+}
+
+#[test]
+fn every_state_at_every_size_in_every_theme() {
+    for state in STATES.iter() {
+        for size in SIZES {
+            for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
+                let buffer = picture(state, &Ui::default(), &look(theme), size);
+                snapshot(&format!("{}-{}x{}-{}", state.name, size.0, size.1, theme.word()), &buffer);
+            }
+        }
+    }
+}
+
+/// What a user did before looking, for every pane and everything that opens.
+fn visits() -> Vec<(&'static str, &'static str, Ui)> {
+    let at = |pane: Pane, zoomed: bool| Ui { focus: pane, zoomed, ..Ui::default() };
+    let over = |overlay: Overlay| Ui { overlays: vec![overlay], ..Ui::default() };
+    let error = state("running").progress.errors.groups()[0].id;
+    let filtered = |pattern: &str| {
+        let mut ui = Ui::default();
+        ui.list_mut(Pane::Streams).filter = Filter::new(pattern);
+        ui
+    };
+    let typing = |pattern: &str| {
+        let mut ui = filtered(pattern);
+        ui.overlays = vec![Overlay::Filter { input: Input::new(pattern.into()), before: Filter::default() }];
+        ui
+    };
+    let mut chosen = Ui::default();
+    chosen.list_mut(Pane::Streams).chosen = Some(Chosen::Stream("refund".into()));
+    vec![
+        ("pane-errors", "running", at(Pane::Errors, false)),
+        ("pane-errors-zoomed", "running", at(Pane::Errors, true)),
+        ("pane-doubts", "ended-badly", at(Pane::Doubts, false)),
+        ("pane-log", "running", at(Pane::Log, false)),
+        ("pane-log-zoomed", "running", at(Pane::Log, true)),
+        ("pane-diagnostics", "running", at(Pane::Diagnostics, false)),
+        ("chosen", "running", chosen),
+        ("filtered", "running", filtered("!pay")),
+        ("filter-typing", "running", typing("pay")),
+        ("filter-bad", "running", typing("pay(")),
+        ("help", "running", over(Overlay::Help { top: 0 })),
+        ("palette", "running", over(Overlay::Palette { input: Input::new("err".into()), chosen: 1 })),
+        ("stream", "running", over(Overlay::Stream { key: "charge".into(), top: 0 })),
+        ("stream-waiting", "running", over(Overlay::Stream { key: "payout".into(), top: 0 })),
+        ("error", "running", over(Overlay::Error { id: error, top: 0 })),
+        ("line", "running", over(Overlay::Line { number: 3, top: 0 })),
+        ("confirm", "running", over(Overlay::ConfirmQuit)),
+        ("frozen", "running", Ui { frozen: true, ..Ui::default() }),
+    ]
+}
+
+#[test]
+fn every_pane_and_sheet_at_every_size() {
+    for (name, state_name, ui) in visits() {
+        for size in SIZES {
+            snapshot(
+                &format!("{name}-{}x{}", size.0, size.1),
+                &picture(state(state_name), &ui, &look(Theme::Dark), size),
+            );
+        }
+    }
+}
+
+#[test]
+fn small_and_ascii_screens_say_what_counts() {
+    for name in ["empty", "running", "stalled", "ended-badly"] {
+        snapshot(&format!("{name}-10x3"), &picture(state(name), &Ui::default(), &look(Theme::Mono), (10, 3)));
+    }
+    let ascii = Look { theme: Theme::Dark, depth: Depth::Sixteen, glyphs: ASCII };
+    let buffer = picture(state("running"), &Ui::default(), &ascii, (80, 24));
+    assert!(text(&buffer).is_ascii(), "ASCII glyphs only:\n{}", text(&buffer));
+    snapshot("running-80x24-ascii-16", &buffer);
+    snapshot("running-200x50-dark", &picture(state("running"), &Ui::default(), &look(Theme::Dark), (200, 50)));
+}
+
+#[test]
+fn the_chosen_row_is_seen_in_every_theme() {
+    for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
+        let buffer = picture(state("running"), &Ui::default(), &look(theme), (80, 24));
+        let row = (0..24).find(|y| buffer[(0, *y)].symbol() == "▌").expect("a mark at the chosen row");
+        let (chosen, other) = (buffer[(40, row)].style(), buffer[(40, row + 2)].style());
+        assert!(chosen.bg != other.bg || chosen.add_modifier.contains(Modifier::REVERSED), "{theme:?}: {chosen:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_feed_reaches_the_terminal_raw() {
+    let hostile = concat!(
+        r#"{"type":"catalog","catalog":{"streams":[{"name":"ev\u001b[2Jil\u202e"},{"name":"b\u0007\u009b5m"}]}}"#,
+        "\n",
+        r#"{"type":"trace","trace":{"trace_type":"error","error":{"failure_type":"auth_error","message":"\u001b]0;t\u0007 key sk_live_51SECRETSECRET \u2066x","stream":"ev\u001b[2Jil\u202e","stack_trace":"\u001b[31m"}}}"#,
+        "\n",
+        r#"{"type":"log","log":{"level":"error","message":"password=hunter2SECRET \u001b[1;1H"}}"#,
+        "\n",
+        "raw \u{1b}[2J text with whsec_SECRET\n",
+        r#"{"type":"control","control":{"control_type":"source_config","source_config":{"x":"SECRET"}}}"#,
+        "\n",
+    );
+    let progress = open_after(hostile.as_bytes(), usize::MAX);
+    let state = State { name: "hostile", progress, link: Link::Down("no \u{1b}[2J route".into()), age: 0 };
+    let id = state.progress.errors.groups()[0].id;
+    let mut uis = vec![Ui::default(), Ui { focus: Pane::Log, zoomed: true, ..Ui::default() }];
+    uis.push(Ui { overlays: vec![Overlay::Error { id, top: 0 }], ..Ui::default() });
+    uis.push(Ui { overlays: vec![Overlay::Stream { key: "ev\u{1b}[2Jil\u{202e}".into(), top: 0 }], ..Ui::default() });
+    for ui in uis {
+        for size in [(80, 24), (160, 60)] {
+            let text = text(&picture(&state, &ui, &look(Theme::Dark), size));
+            assert!(!text.contains("SECRET"), "{text}");
+            let bad = text.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{2069}').contains(c));
+            assert_eq!(bad, None, "{text}");
+        }
+    }
+}
+
+fn any_ui() -> impl Strategy<Value = Ui> {
+    let overlay = (0usize..8, any::<u16>()).prop_map(|(which, top)| {
+        let top = usize::from(top);
+        let error = state("running").progress.errors.groups()[0].id;
+        match which {
+            0 => vec![Overlay::Help { top }],
+            1 => vec![Overlay::Palette { input: Input::new("e".into()), chosen: top }],
+            2 => vec![Overlay::Filter { input: Input::new("a".repeat(top % 300)), before: Filter::default() }],
+            3 => vec![Overlay::Stream { key: "charge".into(), top }],
+            4 => vec![Overlay::Error { id: error, top }],
+            5 => vec![Overlay::Line { number: top as u64, top: 0 }],
+            6 => vec![Overlay::ConfirmQuit],
+            _ => Vec::new(),
+        }
+    });
+    (0usize..5, any::<bool>(), overlay, any::<u16>(), ".{0,6}").prop_map(|(pane, zoomed, overlays, top, pattern)| {
+        let mut ui = Ui { focus: Pane::ALL[pane], zoomed, overlays, ..Ui::default() };
+        for pane in Pane::ALL {
+            ui.list_mut(pane).top = usize::from(top);
+            ui.list_mut(pane).filter = Filter::new(&pattern);
+        }
+        ui
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..6, ui in any_ui(), theme in 0usize..3) {
+        let theme = [Theme::Dark, Theme::Light, Theme::Mono][theme];
+        picture(&STATES[which], &ui, &look(theme), (width, height));
+    }
+}
+
+#[test]
+fn every_small_size_draws() {
+    for width in 0..60 {
+        for height in 0..20 {
+            for state in STATES.iter() {
+                picture(state, &Ui::default(), &look(Theme::Dark), (width, height));
+            }
+        }
+    }
+}
+
+// Pictures for the documents.
+
+/// A picture as text with SGR sequences, which `anstyle_svg` turns into SVG.
+fn ansi(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width).max(1);
+    let mut out = String::new();
+    for row in buffer.content.chunks(width) {
+        for cell in row {
+            let style = cell.style();
+            let mut codes = vec!["0".to_owned()];
+            for (modifier, code) in [(Modifier::BOLD, "1"), (Modifier::DIM, "2"), (Modifier::REVERSED, "7")] {
+                if style.add_modifier.contains(modifier) {
+                    codes.push(code.into());
+                }
+            }
+            for (colour, ground) in [(style.fg, 38), (style.bg, 48)] {
+                if let Some(Color::Indexed(index)) = colour {
+                    codes.push(format!("{ground};5;{index}"));
+                }
+            }
+            // One sequence a code: the library takes the second colour of a joined one for the first.
+            codes.iter().for_each(|code| write!(out, "\u{1b}[{code}m").unwrap());
+            out.push_str(cell.symbol());
+        }
+        out.push_str("\u{1b}[0m\n");
+    }
+    out
+}
+
+#[test]
+fn the_pictures_in_the_documents_are_todays() {
+    use anstyle::{Color as Ink, RgbColor};
+    let rgb = |r, g, b| Ink::Rgb(RgbColor(r, g, b));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/screens");
+    let shown = [
+        ("running-120x40-dark", "running", Theme::Dark, (120, 40)),
+        ("running-120x40-light", "running", Theme::Light, (120, 40)),
+        ("running-80x24-dark", "running", Theme::Dark, (80, 24)),
+        ("running-80x24-mono", "running", Theme::Mono, (80, 24)),
+        ("stalled-120x40-dark", "stalled", Theme::Dark, (120, 40)),
+        ("ended-badly-80x24-dark", "ended-badly", Theme::Dark, (80, 24)),
+        ("ended-badly-80x24-light", "ended-badly", Theme::Light, (80, 24)),
+        ("killed-80x24-dark", "killed", Theme::Dark, (80, 24)),
+    ];
+    let mut stale = Vec::new();
+    for (name, state_name, theme, size) in shown {
+        let buffer = picture(state(state_name), &Ui::default(), &look(theme), size);
+        let (fg, bg) = match theme {
+            Theme::Light => (rgb(0x1f, 0x23, 0x28), rgb(0xff, 0xff, 0xff)),
+            _ => (rgb(0xd0, 0xd7, 0xde), rgb(0x0d, 0x11, 0x17)),
+        };
+        let svg = anstyle_svg::Term::new().fg_color(fg).bg_color(bg).render_svg(&ansi(&buffer));
+        let path = folder.join(format!("{name}.svg"));
+        if std::env::var_os("UPDATE_SCREENS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &svg).unwrap();
+        }
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(&svg) {
+            stale.push(name);
+        }
+    }
+    assert!(stale.is_empty(), "old pictures: {stale:?}; UPDATE_SCREENS=1 writes them");
+}
