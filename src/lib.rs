@@ -1,3 +1,25 @@
+//! `synctop` is top for data syncs: a full-screen dashboard over the NDJSON that sync engines print, and the same
+//! reducer without a screen.
+//!
+//! The map of the house, and the way of the data:
+//!
+//! ```text
+//!  file | stdin | child                                  keys, mouse, resize, signals
+//!       bytes (256 KiB chunks)                                     |
+//!    net/<source>  --bounded channel-->  net::ingest thread        |
+//!                                     protocol: line -> Message    |
+//!                                     progress.apply(line)         |
+//!                                     Arc<Progress> <= 30 Hz       |
+//!                                                  \\               /
+//!                               app::run   select! { biased; signals, keys, snapshots, timer }
+//!                                          Event -> Action;  update(&mut Ui, &Screen, Action) -> Vec<Effect>
+//!                                             | dirty?
+//!                               views::draw(buffer, area, &Screen)
+//! ```
+//!
+//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`] -> [`progress`] -> [`protocol`]. [`protocol`] and
+//! [`progress`] are pure: no clock, no I/O, no screen. A test over the sources holds this.
+
 pub mod app;
 pub mod cli;
 pub mod net;

@@ -31,6 +31,8 @@ pub struct Options {
     pub mouse: bool,
     /// An engine of ours that has to be stopped when we leave.
     pub engine: Option<Engine>,
+    /// Panic after the first picture: the only way to test that the terminal is given back then.
+    pub panic_for_test: bool,
 }
 
 /// How it ended.
@@ -243,6 +245,7 @@ impl App {
         self.hits = hits;
         self.drawn = Instant::now();
         self.dirty = None;
+        assert!(!self.options.panic_for_test, "asked to");
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Without SOURCE on a terminal, synctop plays a built-in recording of a real engine, so that everything can be tried.
 /// With something piped in, it reads that: `engine | synctop`.
 #[derive(Debug, Parser)]
-#[command(name = "synctop", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(name = "synctop", version, max_term_width = 100)]
 #[command(after_long_help = AFTER)]
 pub struct Args {
     /// What to watch: a file (followed by its name), or `-` for what is piped in. A file may be .gz or .zst
@@ -74,6 +74,9 @@ pub struct WatchArgs {
     /// Speed of the built-in recording
     #[arg(long, default_value = "1", hide = true, value_parser = speed)]
     pub demo_speed: f64,
+    /// Panic after the first picture, to test that the terminal is given back
+    #[arg(long, hide = true)]
+    pub panic_for_test: bool,
 }
 
 fn speed(text: &str) -> Result<f64, String> {

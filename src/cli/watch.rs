@@ -27,7 +27,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
     let name = match source {
         "" => {
             recording::spawn(args.demo_speed, sender).map_err(started)?;
-            "a recording of a real engine (built in)".to_owned()
+            "built-in recording".to_owned()
         }
         "-" => {
             pipe::spawn(io::stdin(), "stdin".into(), sender).map_err(started)?;
@@ -39,7 +39,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
             path.to_owned()
         }
     };
-    show(name, None, events, look, feed)
+    show(name, None, events, look, feed, args.panic_for_test)
 }
 
 /// A full screen needs a terminal to draw on, and one to read keys from.
@@ -64,6 +64,7 @@ pub(super) fn show(
     events: std::sync::mpsc::Receiver<net::Event>,
     look: &LookArgs,
     feed: &FeedArgs,
+    panic_for_test: bool,
 ) -> Result<u8, Failure> {
     let theme = match look.theme {
         ThemeArg::Auto => Wish::Auto,
@@ -77,7 +78,7 @@ pub(super) fn show(
         GlyphsArg::Ascii => Glyphs::Ascii,
     };
     let snapshots = net::spawn_ingest(Decoder::new(feed.dialect()), events)?;
-    let options = Options { source, look: app::look(theme, glyphs), mouse: !look.no_mouse, engine };
+    let options = Options { source, look: app::look(theme, glyphs), mouse: !look.no_mouse, engine, panic_for_test };
     let ended = app::run(options, snapshots).map_err(|error| Failure {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,

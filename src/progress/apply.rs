@@ -199,9 +199,10 @@ impl Progress {
         let (now_attempt, now_cumulative) = (stream.records.attempt, stream.records.cumulative);
         if (attempt, cumulative) != (now_attempt, now_cumulative) {
             self.sum_known = true;
-            self.sum_attempt = (self.sum_attempt + now_attempt.unwrap_or(0)).saturating_sub(attempt.unwrap_or(0));
+            self.sum_attempt =
+                self.sum_attempt.saturating_add(now_attempt.unwrap_or(0)).saturating_sub(attempt.unwrap_or(0));
             self.sum_cumulative =
-                (self.sum_cumulative + now_cumulative.unwrap_or(0)).saturating_sub(cumulative.unwrap_or(0));
+                self.sum_cumulative.saturating_add(now_cumulative.unwrap_or(0)).saturating_sub(cumulative.unwrap_or(0));
             if let (Some(at), Some(count)) = (self.last_at, now_cumulative)
                 && cumulative != now_cumulative
             {

@@ -62,7 +62,7 @@ pub struct Waiting {
 #[must_use]
 pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
     let retry = stream.retry.as_ref()?;
-    let left_ms = retry.until - now;
+    let left_ms = retry.until.saturating_sub(now);
     let alive_since = stream.last_sign_at.is_some_and(|at| at > retry.last_at);
     (stream.status == Status::Started && left_ms > 0 && !alive_since)
         .then_some(Waiting { rate_limited: retry.status == Some(429), left_ms })

@@ -46,7 +46,7 @@ impl Tally {
     pub fn report(&mut self, counts: Counts) {
         if let Some(value) = counts.running {
             self.running = Some(value);
-            let cumulative = self.offset + value;
+            let cumulative = self.offset.saturating_add(value);
             self.cumulative = Some(cumulative);
             self.attempt = Some(cumulative.saturating_sub(self.base));
         }
@@ -58,7 +58,7 @@ impl Tally {
             (Some(attempt), None) => {
                 self.attempt = Some(attempt);
                 if counts.running.is_none() {
-                    self.cumulative = Some(self.base + attempt);
+                    self.cumulative = Some(self.base.saturating_add(attempt));
                 }
             }
             (None, Some(cumulative)) => {

@@ -497,7 +497,7 @@ impl<'a> Progress<'a> {
 
 impl<'a> ProgressStream<'a> {
     fn report(self, failed: bool) -> StreamReport<'a> {
-        let moving = self.state_count.0.unwrap_or(0) + self.record_count.0.unwrap_or(0) > 0;
+        let moving = self.state_count.0.unwrap_or(0) > 0 || self.record_count.0.unwrap_or(0) > 0;
         let status = match (self.status.0.as_deref(), self.terminal.0) {
             (Some(word), _) => status(word),
             (None, Some(true)) if failed => Some(Status::Errored),

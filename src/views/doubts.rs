@@ -52,8 +52,12 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
                 pen.put(3, row + 1 + u16::try_from(line).unwrap_or(0), text, look.doubt());
             }
         } else {
-            let column = pen.put(column.max(24) + 1, row, doubt.kind, look.dim());
-            pen.put(column.max(46) + 1, row, &doubt.message, look.doubt());
+            let column = if pen.width() >= 100 {
+                pen.put(column.max(24) + 1, row, doubt.kind, look.dim()).max(46)
+            } else {
+                column.max(14)
+            };
+            pen.put(column + 2, row, &doubt.message, look.doubt());
         }
         if index == place && focused {
             pen.choose(row, true);

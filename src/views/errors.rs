@@ -90,6 +90,14 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
     let each = if pen.width() < 70 && pen.height() > CARD { CARD } else { 1 };
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
+    let wide = |text: &str, most: usize| u16::try_from(text.chars().count().min(most)).unwrap_or(0);
+    let shown = || items.iter().take(200).map(|item| Facts::new(item, screen));
+    let widest = if each == 1 {
+        let kind = shown().map(|facts| wide(&facts.kind, 22)).max().unwrap_or(0);
+        (kind, shown().map(|facts| wide(&facts.streams, 26)).max().unwrap_or(0))
+    } else {
+        (0, 0)
+    };
     let place = place(&items, list.chosen.as_ref());
     let top = scrolled(list.top, place, page, items.len());
     for (index, item) in items.iter().enumerate().skip(top).take(page) {
@@ -98,10 +106,11 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         pen.put(1, row, mark, style);
         let column = pen.put(3, row, &kind, style.patch(look.strong()));
         if each == 1 {
-            let column = pen.put_in(column.max(15) + 1, row, 24, &streams, look.plain());
-            let column = pen.put(column.max(34) + 1, row, &times, look.dim());
-            let column = pen.put(column + 2, row, &when, look.dim());
-            pen.put(column.max(50) + 2, row, &message, look.plain());
+            let streams_at = (3 + widest.0 + 1).max(column + 1);
+            let column = pen.put_in(streams_at, row, widest.1, &streams, look.plain());
+            let column = pen.put(column.max(streams_at + widest.1) + 1, row, &format!("{times:<5}"), look.dim());
+            let column = pen.put(column + 1, row, &format!("{when:<8}"), look.dim());
+            pen.put(column + 2, row, &message, look.plain());
         } else {
             pen.put_right(pen.width().saturating_sub(1), row, &times, look.dim());
             let begin = pen.put_right(pen.width().saturating_sub(1), row + 1, &when, look.dim());

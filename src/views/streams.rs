@@ -392,7 +392,11 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
         let mut text = format!("{what} {times}{}, last {} ago", count(retry.count), age(now - retry.last_at));
         if let Some(wait) = waiting(stream, now) {
             let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
-            text.push_str(&format!(", retry {}{of} in {}", retry.attempt, words::age(wait.left_ms + 999)));
+            text.push_str(&format!(
+                ", retry {}{of} in {}",
+                retry.attempt,
+                words::age(wait.left_ms.saturating_add(999))
+            ));
         }
         parts.push(text);
     }

@@ -1,0 +1,204 @@
+//! The command line without a screen: outputs, sentences, exit codes.
+
+mod common;
+
+use common::{bytes, fixture};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+fn synctop(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_synctop"));
+    command.args(arguments).env_remove("NO_COLOR").env_remove("SYNCTOP_THEME").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    synctop(arguments).output().unwrap()
+}
+
+fn with_stdin(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child =
+        synctop(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A reader that stops early closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn path(name: &str) -> String {
+    fixture(name).display().to_string()
+}
+
+#[test]
+fn exit_codes_tell_the_outcome() {
+    for (file, wanted) in [
+        ("stripe-progress/01-small-success.ndjson.zst", 0),
+        ("stripe-progress/12-destination-fails-midway.ndjson.zst", 1),
+        ("stripe-progress/04-stream-fail.ndjson.zst", 1),
+        ("stripe-trace/05-bad-key.ndjson.zst", 1),
+        ("stripe-progress/13b-pipeline_read_time_limit.ndjson.zst", 2),
+        ("stripe-trace/10-kill9-pipeline_sync.ndjson.zst", 2),
+        ("stripe-trace/cli/sync-badkey.stdout.ndjson.zst", 65),
+    ] {
+        let output = run(&["summary", "--quiet", &path(file)]);
+        assert_eq!((code(&output), out(&output).as_str()), (wanted, ""), "{file}: {}", err(&output));
+    }
+}
+
+#[test]
+fn the_three_packings_and_a_pipe_say_the_same() {
+    let plain = bytes("stripe-progress/12-destination-fails-midway.ndjson.zst");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log.txt");
+    std::fs::write(&file, &plain).unwrap();
+    let gz = folder.path().join("packed");
+    let mut packer = flate2::write::GzEncoder::new(std::fs::File::create(&gz).unwrap(), flate2::Compression::fast());
+    packer.write_all(&plain).unwrap();
+    packer.finish().unwrap();
+    let wanted = out(&run(&["summary", "--json", &path("stripe-progress/12-destination-fails-midway.ndjson.zst")]));
+    assert!(
+        wanted.starts_with("{\"synctop\":\"0.1.0\",\"dialect\":\"stripe\",\"outcome\":\"completed_with_errors\""),
+        "{wanted}"
+    );
+    assert_eq!(out(&run(&["summary", "--json", file.to_str().unwrap()])), wanted);
+    assert_eq!(out(&run(&["summary", "--json", gz.to_str().unwrap()])), wanted);
+    assert_eq!(out(&with_stdin(&["summary", "--json", "-"], &plain)), wanted);
+    assert_eq!(out(&with_stdin(&["summary", "--json", "-"], &std::fs::read(&gz).unwrap())), wanted);
+}
+
+#[test]
+fn the_text_says_what_why_and_what_next() {
+    let text = out(&run(&["summary", &path("stripe-progress/12-destination-fails-midway.ndjson.zst")]));
+    for words in [
+        "COMPLETED WITH ERRORS",
+        "engine says: succeeded",
+        "why ",
+        "next ",
+        "9,699",
+        "charge",
+        "12 ranges left",
+        "doubts       2",
+    ] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+}
+
+#[test]
+fn wrong_use_is_said_with_a_next_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().to_str().unwrap();
+    for (arguments, wanted, words) in [
+        (vec!["summary", "/no/such/file"], 66, "No such file"),
+        (vec!["summary", here], 66, "is a directory"),
+        (vec!["summary", "--json", "--quiet", "x"], 64, "cannot be used with"),
+        (vec!["--no-such-flag"], 64, "unexpected argument"),
+        (vec!["summary"], 64, "required"),
+        (vec!["--dialect", "klingon", "x"], 64, "possible values"),
+        (vec!["run"], 64, "required"),
+        (vec!["x.ndjson"], 64, "synctop summary x.ndjson"),
+        (vec!["https://example.test/x"], 64, "curl"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(code(&output), wanted, "{arguments:?}: {}", err(&output));
+        assert!(err(&output).contains(words), "{arguments:?}: {}", err(&output));
+        assert!(out(&output).is_empty(), "{arguments:?}");
+    }
+    for arguments in [["--help"], ["--version"], ["man"]] {
+        let output = run(&arguments);
+        assert_eq!(code(&output), 0);
+        assert!(!out(&output).is_empty() && err(&output).is_empty());
+    }
+}
+
+#[test]
+fn a_broken_archive_gives_what_it_held_and_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cut.zst");
+    let packed = std::fs::read(fixture("stripe-progress/20-eventful-all.ndjson.zst")).unwrap();
+    std::fs::write(&file, &packed[..packed.len() / 2]).unwrap();
+    let output = run(&["summary", file.to_str().unwrap()]);
+    assert_eq!(code(&output), 66);
+    assert!(out(&output).contains("TRUNCATED"), "{}", out(&output));
+    assert!(err(&output).contains("Cannot read"), "{}", err(&output));
+}
+
+#[test]
+fn nothing_understood_is_its_own_code() {
+    for input in [&b""[..], b"hello\nworld\n", b"{\"level\":30,\"msg\":\"pino\"}\n", b"\x00\xff\xfe"] {
+        let output = with_stdin(&["summary", "-"], input);
+        assert_eq!(code(&output), 65, "{input:?}");
+        assert!(err(&output).contains("understood"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn no_secret_and_no_control_character_leaves_in_text_or_json() {
+    let log = concat!(
+        r#"{"type":"trace","trace":{"trace_type":"error","error":{"failure_type":"auth_error","message":"\u001b[31mkey sk_live_SECRET1 at postgres://u:SECRET2@h/db \u202eBearer SECRET3SECRET3","stream":"a\u009b2J"}}}"#,
+        "\n",
+        r#"{"type":"control","control":{"control_type":"source_config","source_config":{"api_key":"SECRET4","url":"SECRET5"}}}"#,
+        "\n",
+        r#"{"type":"log","log":{"level":"error","message":"{\"client_secret\":\"SECRET6\"} whsec_SECRET7"}}"#,
+        "\n",
+    );
+    for arguments in [&["summary", "-"][..], &["summary", "--json", "-"]] {
+        let output = out(&with_stdin(arguments, log.as_bytes()));
+        assert!(!output.contains("SECRET"), "{output}");
+        let bad = output.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{2069}').contains(c));
+        assert_eq!(bad, None, "{output}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = synctop(&["summary", "--json", &path("stripe-progress/02-many-streams.ndjson.zst")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(err(&output).is_empty(), "{}", err(&output));
+    assert_eq!(code(&output), 0);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_log() {
+    let line = r#"{"type":"record","record":{"stream":"a","data":{"x":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"},"emitted_at":"2026-11-20T08:00:00.000Z"}}"#;
+    let mut child = synctop(&["summary", "--json", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut input = child.stdin.take().unwrap();
+    let block = format!("{line}\n").repeat(2_000);
+    let mut most = 0;
+    for _ in 0..120 {
+        input.write_all(block.as_bytes()).unwrap();
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let peak = text
+            .lines()
+            .find_map(|l| l.strip_prefix("VmHWM:"))
+            .and_then(|l| l.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        most = most.max(peak.unwrap_or(0));
+    }
+    drop(input);
+    let summary: serde_json::Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(summary["records"]["cumulative"], 240_000);
+    assert!(most < 40_000, "peak of a debug build: {most} kB for 35 MB of log");
+}
+
+#[test]
+fn completions_exist_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(out(&run(&["completions", shell])).contains("synctop"));
+    }
+}

@@ -1,0 +1,184 @@
+//! A real terminal for the real binary: a PTY, a terminal emulator behind it, and waits with a bound.
+
+use portable_pty::{Child, CommandBuilder, MasterPty, NativePtySystem, PtySize, PtySystem};
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take; generous, because machines under test are busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Term {
+    pub child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    writer: Box<dyn Write + Send>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+struct Seen {
+    parser: vt100::Parser,
+    /// All bytes that ever came.
+    bytes: Vec<u8>,
+    open: bool,
+}
+
+fn cells(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number.max(1)).unwrap()
+}
+
+impl Term {
+    /// Starts the binary with these arguments on a terminal of that size.
+    pub fn start(size: (u16, u16), arguments: &[&str]) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_synctop"));
+        command.args(["--theme", "dark", "--glyphs", "unicode"]);
+        command.args(arguments);
+        Self::command(size, command)
+    }
+
+    /// Starts a shell line, with `$SYNCTOP` for the binary.
+    pub fn shell(size: (u16, u16), line: &str) -> Self {
+        let mut command = CommandBuilder::new("bash");
+        command.args(["--norc", "--noprofile", "-c", line]);
+        Self::command(size, command)
+    }
+
+    /// An interactive shell.
+    pub fn interactive(size: (u16, u16)) -> Self {
+        let mut command = CommandBuilder::new("bash");
+        command.args(["--norc", "--noprofile", "-i"]);
+        command.env("PS1", "shell> ");
+        Self::command(size, command)
+    }
+
+    fn command((width, height): (u16, u16), mut command: CommandBuilder) -> Self {
+        command.env("SYNCTOP", env!("CARGO_BIN_EXE_synctop"));
+        command.env("TERM", "xterm-256color");
+        command.env("LC_ALL", "C.UTF-8");
+        command.env("RUST_BACKTRACE", "0");
+        command.env_remove("NO_COLOR");
+        command.cwd(env!("CARGO_MANIFEST_DIR"));
+        let size = PtySize { rows: height, cols: width, pixel_width: 0, pixel_height: 0 };
+        let pair = NativePtySystem::default().openpty(size).unwrap();
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let parser = vt100::Parser::new(cells(height), cells(width), 200);
+        let seen = Arc::new(Mutex::new(Seen { parser, bytes: Vec::new(), open: true }));
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let shared = seen.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while let Ok(length) = reader.read(&mut buffer) {
+                if length == 0 {
+                    break;
+                }
+                let mut seen = shared.lock().unwrap();
+                seen.parser.process(&buffer[..length]);
+                seen.bytes.extend_from_slice(&buffer[..length]);
+            }
+            shared.lock().unwrap().open = false;
+        });
+        let writer = pair.master.take_writer().unwrap();
+        Self { child, master: pair.master, writer, seen }
+    }
+
+    pub fn keys(&mut self, keys: &str) {
+        self.writer.write_all(keys.as_bytes()).unwrap();
+        self.writer.flush().unwrap();
+    }
+
+    pub fn resize(&self, width: u16, height: u16) {
+        self.master.resize(PtySize { rows: height, cols: width, pixel_width: 0, pixel_height: 0 }).unwrap();
+        self.seen.lock().unwrap().parser.set_size(cells(height), cells(width));
+    }
+
+    pub fn text(&self) -> String {
+        self.seen.lock().unwrap().parser.screen().contents()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.seen.lock().unwrap().bytes.len()
+    }
+
+    pub fn raw(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().bytes.clone()
+    }
+
+    /// In full-screen use: alternate screen, hidden cursor.
+    pub fn full_screen(&self) -> bool {
+        let seen = self.seen.lock().unwrap();
+        seen.parser.screen().alternate_screen() && seen.parser.screen().hide_cursor()
+    }
+
+    /// As a shell expects it: main screen, cursor shown, no mouse, no bracketed paste.
+    pub fn given_back(&self) -> bool {
+        let seen = self.seen.lock().unwrap();
+        let screen = seen.parser.screen();
+        !screen.alternate_screen()
+            && !screen.hide_cursor()
+            && !screen.bracketed_paste()
+            && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+    }
+
+    /// Back at an interactive shell, whose line editor has the paste mode on.
+    pub fn at_the_shell(&self) -> bool {
+        let seen = self.seen.lock().unwrap();
+        let screen = seen.parser.screen();
+        !screen.alternate_screen()
+            && !screen.hide_cursor()
+            && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+    }
+
+    #[track_caller]
+    pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(Instant::now() < until, "never came: {what}\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) {
+        self.until(text, |term| term.text().contains(text));
+    }
+
+    #[track_caller]
+    pub fn wait_gone(&self, text: &str) {
+        self.until(&format!("{text} gone"), |term| !term.text().contains(text));
+    }
+
+    /// Waits for the end of the process; its exit code.
+    #[track_caller]
+    pub fn exit_code(&mut self) -> u32 {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // The last bytes are still on their way.
+                let drained = Instant::now() + Duration::from_secs(2);
+                while self.seen.lock().unwrap().open && Instant::now() < drained {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                return status.exit_code();
+            }
+            assert!(Instant::now() < until, "it does not end:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.process_id().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process that this test started.
+pub fn signal(pid: i32, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+}

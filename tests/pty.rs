@@ -1,0 +1,361 @@
+//! The real binary on a real terminal: files, pipes, children, signals, sizes, and the terminal given back every time.
+
+#[path = "common/pty.rs"]
+mod pty;
+
+use pty::{Term, signal};
+use rustix::process::Signal;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const SIZE: (u16, u16) = (100, 30);
+
+fn fixture(name: &str) -> String {
+    format!("tests/fixtures/{name}")
+}
+
+fn start(stream: &str) -> String {
+    format!(
+        r#"{{"type":"stream_status","stream_status":{{"stream":"{stream}","status":"start"}},"_ts":"2026-11-20T08:00:00.000Z"}}"#
+    ) + "\n"
+}
+
+const EOF: &str =
+    "{\"type\":\"eof\",\"eof\":{\"status\":\"succeeded\",\"has_more\":false},\"_ts\":\"2026-11-20T08:00:09.000Z\"}\n";
+
+/// A file of its own, and its folder.
+fn file() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sync.ndjson");
+    (folder, path)
+}
+
+fn append(path: &PathBuf, text: &str) {
+    OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_file_is_read_to_its_end_and_its_outcome_told() {
+    let mut term = Term::start(SIZE, &[&fixture("stripe-progress/12-destination-fails-midway.ndjson.zst")]);
+    term.wait_for("COMPLETED WITH ERRORS");
+    assert!(term.full_screen());
+    for words in ["why", "next", "charge", "9,699", "doubts 2", "ENDED"] {
+        assert!(term.text().contains(words), "{words}\n{}", term.text());
+    }
+    term.keys("q");
+    assert_eq!(term.exit_code(), 1);
+    assert!(term.given_back());
+    assert!(
+        term.text().contains("COMPLETED WITH ERRORS") && term.text().contains("records      9,699"),
+        "{}",
+        term.text()
+    );
+}
+
+#[test]
+fn a_followed_file_grows_is_replaced_and_is_truncated() {
+    let (_folder, path) = file();
+    append(&path, &start("first"));
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("first");
+    append(&path, &start("second"));
+    term.wait_for("second");
+    // Torn: half a line is no line yet.
+    let third = start("third");
+    append(&path, &third[..30]);
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(!term.text().contains("third") && !term.text().contains("malformed"));
+    append(&path, &third[30..]);
+    term.wait_for("third");
+    // Renamed and made anew.
+    std::fs::rename(&path, path.with_extension("1")).unwrap();
+    append(&path.with_extension("1"), &start("into_the_old_one"));
+    append(&path, &start("fourth"));
+    term.wait_for("fourth");
+    term.wait_for("into_the_old_one");
+    // Copied and truncated.
+    OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+    append(&path, &start("fifth"));
+    term.wait_for("fifth");
+    // Written anew at once, longer than it was.
+    std::fs::write(&path, [start("sixth"), start("seventh"), start("eighth")].concat()).unwrap();
+    term.wait_for("eighth");
+    // Removed, and there again after a while.
+    std::fs::remove_file(&path).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    append(&path, &start("ninth"));
+    term.wait_for("ninth");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 2, "still running");
+    assert!(term.given_back());
+}
+
+#[test]
+fn tail_begins_at_the_end_and_retry_waits() {
+    let (_folder, path) = file();
+    append(&path, &start("old"));
+    let term = Term::start(SIZE, &["--tail", path.to_str().unwrap()]);
+    term.wait_for("Waiting for the first line from");
+    append(&path, &start("fresh"));
+    term.wait_for("fresh");
+    assert!(!term.text().contains("old"));
+    let (_folder, missing) = file();
+    let waiting = Term::start(SIZE, &["--retry", missing.to_str().unwrap()]);
+    waiting.wait_for("WAITING");
+    append(&missing, &start("there"));
+    waiting.wait_for("there");
+}
+
+#[test]
+fn a_pipe_is_watched_and_keys_come_from_the_terminal() {
+    let line = format!(
+        "{{ zstdcat {}; sleep 60; }} | $SYNCTOP --theme dark",
+        fixture("stripe-progress/01-small-success.ndjson.zst")
+    );
+    let mut term = Term::shell(SIZE, &line);
+    term.wait_for("SUCCEEDED");
+    term.keys("?");
+    term.wait_for("every action");
+    term.keys("\x1b");
+    term.wait_gone("every action");
+    term.keys("/prod\r");
+    term.wait_for("1 of 4, /prod/");
+    term.keys("q");
+    term.until("given back", Term::given_back);
+}
+
+#[test]
+fn a_child_is_the_feed_and_its_death_part_of_the_outcome() {
+    let feed = fixture("stripe-trace/10-kill9-pipeline_sync.ndjson.zst");
+    let script = format!("echo 'retry 1 of 5' >&2; zstdcat {feed}; kill -9 $$");
+    let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
+    term.wait_for("killed by 9");
+    term.wait_for("TRUNCATED");
+    term.keys("5");
+    term.wait_for("retry 1 of 5");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 128 + 9);
+    assert!(term.given_back());
+    let script = format!("zstdcat {}; exit 3", fixture("stripe-progress/01-small-success.ndjson.zst"));
+    let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
+    term.wait_for("exit 3");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 3);
+}
+
+#[test]
+fn quitting_asks_before_it_stops_a_child_and_then_stops_all_of_it() {
+    let (folder, path) = file();
+    let pids = folder.path().join("pids");
+    let script = format!(
+        "printf '%s' '{}'; sleep 300 & echo $$ $! > {}; trap 'echo asked > {}; exit 0' TERM; wait",
+        start("charges").trim(),
+        pids.display(),
+        path.display()
+    );
+    let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &format!("{script}; true")]);
+    term.until("the child's pids", |_| {
+        std::fs::read_to_string(&pids).is_ok_and(|text| text.split_whitespace().count() == 2)
+    });
+    term.keys("q");
+    term.wait_for("still running");
+    term.keys("n");
+    term.wait_gone("still running");
+    term.keys("qy");
+    term.exit_code();
+    assert!(term.given_back());
+    assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), "asked", "TERM came first");
+    for pid in std::fs::read_to_string(&pids).unwrap().split_whitespace() {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z"), "{pid} outlived us: {state}");
+    }
+}
+
+#[test]
+fn a_child_that_ignores_term_is_killed_after_the_grace_time() {
+    let (folder, _) = file();
+    let pid = folder.path().join("pid");
+    let script = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1; done", pid.display());
+    let mut term = Term::start(SIZE, &["run", "--", "bash", "-c", &script]);
+    term.until("the child", |_| std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+    term.keys("q");
+    term.wait_for("still running");
+    term.keys("y");
+    assert_eq!(term.exit_code(), 128 + 9);
+    assert!(term.given_back());
+}
+
+#[test]
+fn signals_give_the_terminal_back_and_are_told_by_the_code() {
+    for (which, wanted) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+        let (_folder, path) = file();
+        append(&path, &start("charges"));
+        let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+        term.wait_for("charges");
+        signal(term.pid(), which);
+        assert_eq!(term.exit_code(), wanted);
+        assert!(term.given_back(), "{which:?}");
+    }
+    let (_folder, path) = file();
+    append(&path, &start("charges"));
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("charges");
+    term.keys("\x03");
+    assert_eq!(term.exit_code(), 130);
+    assert!(term.given_back());
+}
+
+#[test]
+fn ctrl_z_suspends_and_fg_repaints() {
+    let (_folder, path) = file();
+    append(&path, &start("charges"));
+    let mut term = Term::interactive(SIZE);
+    term.wait_for("shell>");
+    term.keys(&format!("$SYNCTOP --theme dark {}\r", path.display()));
+    term.until("full screen", |term| term.full_screen() && term.text().contains("charges"));
+    term.keys("\x1a");
+    term.until("the shell is back", |term| term.at_the_shell() && term.text().contains("Stopped"));
+    assert!(term.text().contains("suspended; fg returns"), "{}", term.text());
+    append(&path, &start("meanwhile"));
+    term.keys("fg\r");
+    term.until("repainted", |term| term.full_screen() && term.text().contains("meanwhile"));
+    term.keys("q");
+    term.until("given back", |term| term.at_the_shell() && term.text().contains("STILL RUNNING"));
+}
+
+#[test]
+fn ctrl_z_suspends_a_whole_pipeline() {
+    let mut term = Term::interactive(SIZE);
+    term.wait_for("shell>");
+    term.keys("while :; do printf '%s\\n' '{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"tick\"}}'; sleep 0.2; done | $SYNCTOP --theme dark\r");
+    term.until("full screen", |term| term.full_screen() && term.text().contains("tick"));
+    term.keys("\x1a");
+    term.until("the shell is back", |term| term.at_the_shell() && term.text().contains("Stopped"));
+    term.keys("fg\r");
+    term.until("repainted", |term| term.full_screen() && term.text().contains("tick"));
+    term.keys("q");
+    term.until("given back", Term::at_the_shell);
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_is_readable() {
+    let (_folder, path) = file();
+    append(&path, &start("charges"));
+    let mut term = Term::start(SIZE, &["--panic-for-test", path.to_str().unwrap()]);
+    assert_eq!(term.exit_code(), 101);
+    assert!(term.given_back());
+    assert!(term.text().contains("panicked at") && term.text().contains("a bug in synctop"), "{}", term.text());
+}
+
+#[test]
+fn a_resize_storm_ends_in_the_right_picture() {
+    let (_folder, path) = file();
+    append(&path, &start("charges"));
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("charges");
+    for step in 0..60u16 {
+        term.resize(1 + step * 37 % 190, 1 + step * 13 % 60);
+        if step % 7 == 0 {
+            append(&path, &start(&format!("stream{step}")));
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    term.resize(100, 30);
+    term.until("the last stream", |term| term.text().contains("stream56") && term.text().contains("? help"));
+    term.keys("q");
+    assert_eq!(term.exit_code(), 2);
+    assert!(term.given_back());
+}
+
+#[test]
+fn nothing_is_written_when_nothing_changes() {
+    let (_folder, path) = file();
+    append(&path, &[start("charges"), EOF.to_owned()].concat());
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("SUCCEEDED");
+    std::thread::sleep(Duration::from_millis(500));
+    let before = term.bytes();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(term.bytes(), before, "ended: zero bytes");
+    // Frozen: none either, although the feed goes on.
+    append(&path, &start("again"));
+    term.wait_for("again");
+    term.keys(" ");
+    term.wait_for("FROZEN");
+    std::thread::sleep(Duration::from_millis(300));
+    let before = term.bytes();
+    for number in 0..20 {
+        append(&path, &start(&format!("frozen{number}")));
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!(term.bytes(), before, "frozen: zero bytes");
+    assert!(!term.text().contains("frozen19"));
+    term.keys(" ");
+    term.wait_for("20 lines came while the picture was frozen");
+    term.keys("G");
+    term.wait_for("frozen19");
+}
+
+#[test]
+fn mouse_selection_and_sheets() {
+    let mut term = Term::start(SIZE, &[&fixture("stripe-progress/04-stream-fail.ndjson.zst")]);
+    term.wait_for("FAILED");
+    let row = term.text().lines().position(|line| line.contains("customer ")).unwrap() + 1;
+    term.keys(&format!("\x1b[<0;10;{row}M\x1b[<0;10;{row}m"));
+    term.until("the mark at the clicked row", |term| {
+        term.text().lines().nth(row - 1).is_some_and(|line| line.starts_with('▌') && line.contains("customer"))
+    });
+    term.keys(&format!("\x1b[<0;10;{row}M"));
+    term.wait_for("Esc closes");
+    term.keys("\x1b");
+    term.wait_gone("Esc closes");
+    term.keys("ee\r");
+    term.wait_for("fingerprint");
+    term.keys("q");
+    term.wait_gone("fingerprint");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 1);
+}
+
+#[test]
+fn copying_goes_over_osc_52() {
+    let mut term = Term::start(SIZE, &[&fixture("stripe-progress/01-small-success.ndjson.zst")]);
+    term.wait_for("SUCCEEDED");
+    term.keys("y");
+    term.wait_for("copied the stream");
+    let raw = term.raw();
+    assert!(raw.windows(7).any(|part| part == b"\x1b]52;c;"), "an OSC 52 sequence");
+}
+
+#[test]
+fn no_color_uses_no_colour_and_keeps_the_selection() {
+    let line = format!("NO_COLOR=1 $SYNCTOP {}", fixture("stripe-progress/01-small-success.ndjson.zst"));
+    let term = Term::shell(SIZE, &line);
+    term.wait_for("SUCCEEDED");
+    let raw = String::from_utf8_lossy(&term.raw()).into_owned();
+    assert!(!raw.contains("38;5;") && !raw.contains("48;5;"), "no colours");
+    assert!(raw.contains("\x1b[7m"), "reversed rows");
+}
+
+#[test]
+fn without_a_terminal_it_says_so() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .arg(fixture("stripe-progress/01-small-success.ndjson.zst"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("synctop summary tests/fixtures"));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn the_demo_plays_by_itself() {
+    let mut term = Term::start((80, 24), &["--demo-speed", "40"]);
+    term.wait_for("SYNCING");
+    term.until("the second attempt", |term| term.text().contains("attempt 2") || term.text().contains("FAILED"));
+    term.wait_for("FAILED");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 1);
+}
