@@ -1,4 +1,5 @@
 //! The command line without a screen: outputs, sentences, exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
 

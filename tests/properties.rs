@@ -1,4 +1,5 @@
 //! What holds for any input: chunks do not matter, nothing panics, every line is counted once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
 
@@ -23,7 +24,7 @@ fn in_chunks(bytes: &[u8], sizes: &[usize]) -> Progress {
 }
 
 fn lines_of(bytes: &[u8]) -> u64 {
-    let newlines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let newlines = bytes.split(|byte| *byte == b'\n').count() as u64 - 1;
     newlines + u64::from(bytes.last().is_some_and(|byte| *byte != b'\n'))
 }
 

@@ -1,4 +1,5 @@
 //! The real binary on a real terminal: files, pipes, children, signals, sizes, and the terminal given back every time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pty.rs"]
 mod pty;
@@ -131,7 +132,7 @@ fn a_child_is_the_feed_and_its_death_part_of_the_outcome() {
     let feed = fixture("stripe-trace/10-kill9-pipeline_sync.ndjson.zst");
     let script = format!("echo 'retry 1 of 5' >&2; zstdcat {feed}; kill -9 $$");
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
-    term.wait_for("killed by 9");
+    term.wait_for("ENDED killed by 9");
     term.wait_for("TRUNCATED");
     term.keys("5");
     term.wait_for("retry 1 of 5");
@@ -140,7 +141,7 @@ fn a_child_is_the_feed_and_its_death_part_of_the_outcome() {
     assert!(term.given_back());
     let script = format!("zstdcat {}; exit 3", fixture("stripe-progress/01-small-success.ndjson.zst"));
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
-    term.wait_for("exit 3");
+    term.wait_for("ENDED exit 3");
     term.keys("q");
     assert_eq!(term.exit_code(), 3);
 }

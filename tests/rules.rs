@@ -1,4 +1,5 @@
 //! Rules of the reducer that no recording shows, each with the smallest log that does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Every screen and pane at three sizes and in three themes, from real logs; and every size draws.
 //! `UPDATE_SCREENS=1 cargo test --test screens` rewrites the pictures in assets/screens; `INSTA_UPDATE=always` the snapshots.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
 
@@ -84,7 +85,8 @@ fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> 
 /// The text of a picture, line by line.
 fn text(buffer: &Buffer) -> String {
     let width = usize::from(buffer.area.width).max(1);
-    let rows = buffer.content.chunks(width).map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>());
+    let rows =
+        buffer.content.chunks(width).map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>());
     rows.map(|row| row.trim_end().to_owned() + "\n").collect()
 }
 
@@ -96,7 +98,7 @@ fn styles(buffer: &Buffer) -> String {
         let mut runs = String::new();
         let mut from = 0;
         for x in 1..=row.len() {
-            if row.get(x).map(|cell| cell.style()) == Some(row[from].style()) {
+            if row.get(x).map(ratatui::buffer::Cell::style) == Some(row[from].style()) {
                 continue;
             }
             let style = row[from].style();
@@ -318,7 +320,9 @@ fn ansi(buffer: &Buffer) -> String {
                 }
             }
             // One sequence a code: the library takes the second colour of a joined one for the first.
-            codes.iter().for_each(|code| write!(out, "\u{1b}[{code}m").unwrap());
+            for code in &codes {
+                write!(out, "\u{1b}[{code}m").unwrap();
+            }
             out.push_str(cell.symbol());
         }
         out.push_str("\u{1b}[0m\n");

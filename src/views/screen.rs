@@ -75,7 +75,7 @@ fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let doubtful = u16::try_from(all_doubts(screen.progress).len()).unwrap_or(u16::MAX);
     let room_for_doubts = doubtful > 0 && matches!(focus, Pane::Streams | Pane::Errors) && body.height >= TALL - 2;
     let (body, doubts_area) =
-        cut_bottom(body, if room_for_doubts { (doubtful + 1).clamp(2, body.height / 5) } else { 0 });
+        cut_bottom(body, if room_for_doubts { (doubtful + 1).clamp(2, (body.height / 5).max(2)) } else { 0 });
     if wanted <= 1 && focus == Pane::Streams {
         pane(pen, body, Pane::Streams, screen, hits);
     } else {
@@ -99,9 +99,12 @@ fn beside(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     }
     let found = u16::try_from(errors::items(screen).len()).unwrap_or(u16::MAX);
     let doubtful = u16::try_from(all_doubts(screen.progress).len()).unwrap_or(u16::MAX);
-    let errors_wanted = found.saturating_mul(errors::CARD).saturating_add(1).clamp(3, right.height / 2);
-    let doubts_wanted =
-        if doubtful == 0 { 0 } else { doubtful.saturating_mul(3).saturating_add(1).clamp(4, right.height / 4) };
+    let errors_wanted = found.saturating_mul(errors::CARD).saturating_add(1).clamp(3, (right.height / 2).max(3));
+    let doubts_wanted = if doubtful == 0 {
+        0
+    } else {
+        doubtful.saturating_mul(3).saturating_add(1).clamp(4, (right.height / 4).max(4))
+    };
     let (errors_area, rest) = cut_top(right, errors_wanted);
     let (doubts_area, log_area) = cut_top(rest, doubts_wanted);
     pane(pen, errors_area, Pane::Errors, screen, hits);

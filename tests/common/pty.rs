@@ -67,7 +67,7 @@ impl Term {
         let mut reader = pair.master.try_clone_reader().unwrap();
         let shared = seen.clone();
         std::thread::spawn(move || {
-            let mut buffer = [0; 65536];
+            let mut buffer = vec![0; 65536];
             while let Ok(length) = reader.read(&mut buffer) {
                 if length == 0 {
                     break;
