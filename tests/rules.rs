@@ -150,7 +150,9 @@ fn at_a_limit_complete_needs_the_returned_state_too() {
     assert_eq!(of_stream(json!({"a": {"remaining": []}})), "completed");
     assert_eq!(of_stream(json!({"a": {"remaining": [{"gte": T1, "lt": T2}]}})), "started");
     assert_eq!(of_stream(json!({"b": {"status": "complete"}})), "started");
-    assert_eq!(of_stream(json!({})), "completed", "without source state the explicit status stands");
+    assert_eq!(of_stream(json!({})), "started", "a state without the stream does not say so");
+    assert_eq!(of_stream(json!({"a": {"status": "pending", "remaining": []}})), "completed", "either of them says so");
+    assert_eq!(of_stream(Value::Null), "completed", "without source state the explicit status stands");
 }
 
 #[test]
@@ -267,6 +269,64 @@ fn requests_are_unknown_when_an_engine_says_zero_beside_records() {
     };
     assert_eq!(of(&[totals(0)])["requests"]["cumulative"], Value::Null);
     assert_eq!(of(&[totals(3)])["requests"]["cumulative"], 3);
+}
+
+#[test]
+fn an_error_that_only_a_report_tells_is_an_error() {
+    let report = |started, status: &str, message: Option<&str>| {
+        progress(started, 10, json!({"a": {"status": status, "record_count": 1, "state_count": 1, "message": message}}))
+    };
+    let summary = of(&[status("a", "start"), report(T1, "errored", None), eof("succeeded", false)]);
+    assert_eq!((&summary["outcome"], &summary["errors"][0]["streams"]), (&json!("failed"), &json!(["a"])));
+    let summary = of(&[
+        status("a", "start"),
+        status("b", "start"),
+        report(T1, "completed", Some("half of it")),
+        eof("succeeded", false),
+    ]);
+    assert_eq!(
+        (&summary["outcome"], &summary["errors"][0]["message"]),
+        (&json!("completed_with_errors"), &json!("half of it"))
+    );
+    let unnamed = json!({"source": {"streams": {"z": {"remaining": [{"gte": T1, "lt": T2}]}}}});
+    let end = ("eof", json!({"status": "succeeded", "has_more": false, "ending_state": unnamed}));
+    let summary = of(&[status("a", "start"), status("a", "complete"), end]);
+    assert_eq!(summary["outcome"], "completed_with_errors");
+}
+
+#[test]
+fn a_restart_whose_counts_did_not_fall_is_told_by_the_attempts_own_report() {
+    let run = |a: u64| json!({"started_at": T2, "elapsed_ms": 10, "derived": {"total_record_count": a}, "streams": {"a": {"status": "completed", "record_count": a}}});
+    let end =
+        ("eof", json!({"status": "succeeded", "has_more": false, "run_progress": run(7), "request_progress": run(7)}));
+    let summary = of(&[
+        status("a", "start"),
+        progress(T1, 0, json!({"a": {"status": "started", "record_count": 0, "state_count": 0}})),
+        progress(T1, 9, json!({"a": {"status": "started", "record_count": 5, "state_count": 1}})),
+        eof("started", true),
+        status("a", "start"),
+        progress(T2, 10, json!({"a": {"status": "started", "record_count": 7, "state_count": 1}})),
+        end,
+    ]);
+    assert_eq!(summary["streams"][0]["records"], json!({"attempt": 7, "cumulative": 12}));
+    assert_eq!(summary["records"], json!({"attempt": 7, "cumulative": 12}));
+}
+
+#[test]
+fn record_lines_count_again_after_an_attempt_with_reports() {
+    let record = || ("record", json!({"stream": "a", "data": {}}));
+    let summary = of(&[
+        status("a", "start"),
+        progress(T1, 0, json!({"a": {"status": "started", "record_count": 0}})),
+        progress(T1, 9, json!({"a": {"status": "completed", "record_count": 3}})),
+        eof("succeeded", false),
+        status("a", "start"),
+        record(),
+        record(),
+        ("eof", json!({"has_more": false})),
+    ]);
+    assert_eq!(summary["streams"][0]["records"], json!({"attempt": 2, "cumulative": 5}));
+    assert_eq!(summary["doubts"], json!([]));
 }
 
 #[test]

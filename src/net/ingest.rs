@@ -28,13 +28,13 @@ impl Ingest {
     /// The next bytes of the input.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self { splitter, decoder, progress } = self;
-        splitter.push(bytes, |line| progress.apply(&line, decoder.decode(&line)));
+        splitter.push(bytes, |line| progress.apply(&line, decoder.decode(&line, &mut String::new())));
     }
 
     /// What comes next does not continue the last line.
     pub fn break_line(&mut self) {
         let Self { splitter, decoder, progress } = self;
-        splitter.finish(|line| progress.apply(&line, decoder.decode(&line)));
+        splitter.finish(|line| progress.apply(&line, decoder.decode(&line, &mut String::new())));
     }
 
     /// The input ended.

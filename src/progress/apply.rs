@@ -8,7 +8,11 @@ use crate::protocol::{
     Checkpoint, Counts, Decoded, Failure, Kind, Level, Line, LineEnd, Log, Message, Millis, Name, ProgressReport,
     State, Status, StreamClaim, StreamReport, Where, mask,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
+
+/// The message of an error that has none.
+const SILENT_ERROR: &str = "the stream ended with an error that says nothing";
 
 /// Anomalies are kept by stream for so many streams; further ones are counted without a stream.
 const ANOMALY_STREAMS: usize = 500;
@@ -72,13 +76,14 @@ impl Progress {
         {
             self.emitters.push(from.as_ref().into());
         }
-        let doubled = self.doubled_start.take();
+        // A log line in between does not part a start from the report that follows it.
+        let start = if matches!(message.kind, Kind::Log(_)) { None } else { self.last_start.take() };
         match message.kind {
             Kind::Record(name) => self.record(&name),
             Kind::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Kind::Stream(claim) => self.stream_claim(*claim, line),
             Kind::Progress(report) => {
-                self.restarted_without_end(&report, doubled);
+                self.restarted_without_end(&report, start);
                 self.progress(*report, line);
             }
             Kind::Failure(failure) => self.failure(*failure, line),
@@ -139,7 +144,7 @@ impl Progress {
     }
 
     /// A new process without an end of the old one: a new start of its counters, no time elapsed, and counts that fell.
-    fn restarted_without_end(&mut self, report: &ProgressReport, doubled: Option<Arc<str>>) {
+    fn restarted_without_end(&mut self, report: &ProgressReport, start: Option<(Arc<str>, bool)>) {
         let moved = report.started_at.is_some() && report.started_at != self.attempt.counters_since;
         let fresh = report.elapsed.running == Some(0);
         let fell = self.reported.fell(report.records) || report.checkpoints < self.engine_checkpoints;
@@ -151,17 +156,25 @@ impl Progress {
             && report.checkpoints.is_some()
         {
             // The start that came just before was this attempt's first, not a second one.
-            if let Some(stream) = doubled {
-                self.forget_anomaly(Anomaly::DuplicateStart, &stream);
+            if let Some((stream, true)) = &start {
+                self.forget_anomaly(Anomaly::DuplicateStart, stream);
             }
             self.begin_attempt();
+            if let Some(at) = start.and_then(|(stream, _)| self.index.get(stream.as_ref()).copied()) {
+                let now = self.last_at;
+                self.change(at, |stream| {
+                    stream.resumed = stream.open_before;
+                    stream.start_said = true;
+                    stream.become_(Status::Started, now);
+                });
+            }
         }
     }
 
     // Streams.
 
     /// The place of a stream; a new one is made where it is not known yet.
-    fn place(&mut self, name: &Name) -> usize {
+    pub(super) fn place(&mut self, name: &Name) -> usize {
         if name.namespace.is_none()
             && self.streams.get(self.last_stream).is_some_and(|s| *s.name == *name.name && s.namespace.is_none())
         {
@@ -173,7 +186,7 @@ impl Progress {
             return *at;
         }
         let at = self.streams.len();
-        let mut stream = Stream::named(&name.name);
+        let mut stream = Stream::named(&mask::secrets(&name.name));
         stream.namespace = name.namespace.as_deref().map(Into::into);
         self.streams.push(Arc::new(stream));
         Arc::make_mut(&mut self.index).insert(key.into(), at);
@@ -184,10 +197,18 @@ impl Progress {
             streams.get(*at as usize).is_some_and(|s| (s.name.as_ref(), s.namespace.as_deref()) < order)
         });
         by_name.insert(slot, u32::try_from(at).unwrap_or(u32::MAX));
-        if self.attempt.catalog {
-            self.anomaly(Anomaly::UnknownStream, Some(name.name.as_ref().into()));
-        }
         self.last_stream = at;
+        at
+    }
+
+    /// The place of a stream that a message is about: where a catalog came, it should be in it.
+    fn place_of_message(&mut self, name: &Name) -> usize {
+        let at = self.place(name);
+        if self.attempt.catalog && self.streams.get(at).is_some_and(|stream| !stream.in_catalog) {
+            self.change(at, |stream| stream.in_catalog = true);
+            let shown = self.streams.get(at).map(|stream| stream.name.clone());
+            self.anomaly(Anomaly::UnknownStream, shown);
+        }
         at
     }
 
@@ -238,16 +259,22 @@ impl Progress {
 
     fn catalog(&mut self, names: &[Name]) {
         self.begin_attempt();
-        self.attempt.catalog = false;
-        for name in names {
-            self.place(name);
+        for at in 0..self.streams.len() {
+            if self.streams.get(at).is_some_and(|stream| stream.in_catalog) {
+                self.change(at, |stream| stream.in_catalog = false);
+            }
         }
-        self.attempt.catalog = true;
+        for name in names {
+            let at = self.place(name);
+            self.change(at, |stream| stream.in_catalog = true);
+        }
+        // An empty list may be the head of one too long to hold, or of streams that nobody knew.
+        self.attempt.catalog = !names.is_empty();
     }
 
     fn record(&mut self, name: &Name) {
         self.stream_message();
-        let at = self.place(name);
+        let at = self.place_of_message(name);
         let now = self.last_at;
         self.change(at, |stream| {
             stream.counted += 1;
@@ -267,18 +294,18 @@ impl Progress {
         self.last_checkpoint_at = self.last_at.or(self.last_checkpoint_at);
         let Some(name) = &checkpoint.stream else { return };
         self.stream_message();
-        let at = self.place(name);
+        let at = self.place_of_message(name);
         let now = self.last_at;
         let odd = self.change(at, |stream| {
             stream.checkpoints += 1;
             stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
-            stream.sign_of_life(now);
-            let before_start = !stream.start_said && stream.started_at.is_none() && stream.status != Status::Started;
             let after_complete = stream.complete_said && !stream.early;
-            if stream.status == Status::NotStarted {
+            let before_start = !stream.started_here() && !stream.complete_said;
+            if before_start {
                 stream.become_(Status::Started, now);
             }
-            (before_start && !stream.complete_said, after_complete, stream.name.clone())
+            stream.sign_of_life(now);
+            (before_start, after_complete, stream.name.clone())
         });
         if let Some((before_start, after_complete, name)) = odd {
             if before_start {
@@ -306,7 +333,7 @@ impl Progress {
 
     fn stream_claim(&mut self, claim: StreamClaim, line: &Line) {
         self.stream_message();
-        let at = self.place(&claim.stream);
+        let at = self.place_of_message(&claim.stream);
         let now = self.last_at;
         let attempt = self.attempts;
         if let Some(word) = &claim.odd_status {
@@ -341,13 +368,14 @@ impl Progress {
             if let Some(text) = claim.error.as_ref().or(claim.reason.as_ref()) {
                 stream.message = Some(mask::secrets(text).into());
             }
-            let without_error = stream.failed_in.is_some_and(|failed| failed < attempt) && stream.took_part();
-            (doubled, claim.status == Some(Status::Completed) && without_error, stream.name.clone())
+            (doubled, claim.status == Some(Status::Completed) && stream.made_up(attempt), stream.name.clone())
         });
         if let Some((doubled, clears, name)) = outcome {
             if doubled {
                 self.anomaly(Anomaly::DuplicateStart, Some(name.clone()));
-                self.doubled_start = Some(name.clone());
+            }
+            if claim.status == Some(Status::Started) {
+                self.last_start = Some((name.clone(), doubled));
             }
             if clears {
                 self.clear_stream(at, &name);
@@ -367,10 +395,7 @@ impl Progress {
                     level: Where::Stream,
                     failure_type: None,
                     stream: Some(claim.stream),
-                    message: claim
-                        .error
-                        .or(claim.reason)
-                        .unwrap_or("the stream ended with an error that says nothing".into()),
+                    message: claim.error.or(claim.reason).unwrap_or(SILENT_ERROR.into()),
                     stack: None,
                     is_final: true,
                 },
@@ -396,7 +421,9 @@ impl Progress {
             }
         }
         // A log that begins in the middle of a run of several attempts holds their counts before any sign of life.
-        let resumed = self.attempts == 1 && self.checkpoints == 0 && self.reported.cumulative.is_none();
+        let theirs = report.checkpoints.filter(|count| *count > 0);
+        let before = self.checkpoints == 0 && self.reported.cumulative.is_none() && !self.attempt.catalog;
+        let resumed = self.attempts == 1 && before && theirs.is_some();
         if resumed {
             self.reported.resumed(report.records);
         }
@@ -412,11 +439,10 @@ impl Progress {
         if !report.streams.is_empty() {
             self.attempt.last_word_failed = false;
         }
+        // Before the streams, so that the error behind an errored status is known.
+        self.listed_failures(report.errors, line);
         for (name, stream) in report.streams {
             self.stream_report(&name, stream, resumed, line);
-        }
-        for error in report.errors {
-            self.repeated_failure(error, line);
         }
         self.count_total();
     }
@@ -439,7 +465,16 @@ impl Progress {
         let outcome = self.change(at, |stream| {
             match report.status {
                 Some(Status::NotStarted) | None => {}
-                Some(status) => drop(stream.become_(status, now)),
+                Some(status) => {
+                    let changed = stream.become_(status, now);
+                    stream.complete_said |= changed && status == Status::Completed;
+                }
+            }
+            let odd_status = report.odd_status.as_deref();
+            let odd = odd_status.is_some() && odd_status != stream.odd_status.as_deref();
+            stream.odd_status = odd_status.map(Into::into);
+            if report.status == Some(Status::Completed) {
+                stream.completed_message = report.message.as_deref().map(|text| mask::secrets(text).into());
             }
             if report.records.said() {
                 stream.reported = true;
@@ -457,16 +492,21 @@ impl Progress {
             stream.inserted = report.inserted.or(stream.inserted);
             stream.updated = report.updated.or(stream.updated);
             stream.deleted = report.deleted.or(stream.deleted);
-            let later = stream.failed_in.is_some_and(|failed| failed < attempt);
-            let clears = report.status == Some(Status::Completed) && later && stream.started_at.is_some();
-            (clears, report.status == Some(Status::Errored) && stream.failed_in.is_none(), stream.name.clone())
+            let clears = report.status == Some(Status::Completed) && stream.made_up(attempt);
+            // Carried over from an earlier attempt it is no news; of this one nobody has said it yet.
+            let news = stream.failed_in.is_none() || (stream.failed_in != Some(attempt) && stream.took_part());
+            (clears, report.status == Some(Status::Errored) && news, odd, stream.name.clone())
         });
-        let Some((clears, unheard, name)) = outcome else { return };
+        let Some((clears, unheard, odd, name)) = outcome else { return };
+        if odd {
+            let word = report.odd_status.as_deref().unwrap_or_default();
+            self.note(Level::Warn, Origin::Unknown, None, Some(&name), &format!("unknown stream status {word}"));
+        }
         if clears {
             self.clear_stream(at, &name);
         }
-        if unheard && let Some(text) = report.message {
-            self.stream_failure(&name, None, &text, line);
+        if unheard {
+            self.stream_failure(&name, None, report.message.as_deref().unwrap_or(SILENT_ERROR), line);
         }
         let differs = self.streams.get(at).is_some_and(|stream| {
             report.total.is_some_and(|total| stream.total_range != Some(total))
@@ -500,19 +540,22 @@ impl Progress {
         self.record_failure(failure, line);
     }
 
-    /// An error in a list that is said again and again: counted once an attempt and stream.
-    pub(super) fn repeated_failure(&mut self, failure: Failure, line: &Line) {
-        let message = mask::secrets(cut(&failure.message, TEXT_KEPT));
-        let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
-        let stream = failure.stream.as_ref().map(|name| name.name.as_ref());
-        let known = self.errors.knows(id, stream, self.attempts)
-            || stream.is_some_and(|name| {
-                self.errors.groups().iter().any(|group| {
-                    group.hits.get(name).is_some_and(|hit| hit.attempt == self.attempts) && *group.message == *message
-                })
-            });
-        if !known {
-            self.record_failure(failure, line);
+    /// Errors in a list that is said again and again: of each as many as the list has, once an attempt and stream.
+    pub(super) fn listed_failures(&mut self, list: Vec<Failure>, line: &Line) {
+        let mut seen: HashMap<(u64, Option<String>), u64> = HashMap::new();
+        for failure in list {
+            let message = mask::secrets(cut(&failure.message, TEXT_KEPT)).into_owned();
+            let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
+            let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.name).into_owned());
+            let nth = seen.entry((id, stream.clone())).or_default();
+            *nth += 1;
+            let stream = stream.as_deref();
+            let known = self.errors.known(id, stream, self.attempts) >= *nth
+                || stream.is_some_and(|name| self.errors.has_text(name, self.attempts, &message));
+            if !known {
+                self.attempt.last_word_failed |= failure.stream.is_none();
+                self.record_failure(failure, line);
+            }
         }
     }
 
@@ -541,7 +584,7 @@ impl Progress {
         let stream = slot.and_then(|at| self.streams.get(at)).map(|stream| stream.name.clone());
         let id = self.errors.add(Occurrence {
             level: failure.level,
-            failure_type: failure.failure_type.as_deref().map(Into::into),
+            failure_type: failure.failure_type.as_deref().map(|text| mask::secrets(text).into()),
             stream: stream.clone(),
             message: message.clone(),
             stack: failure.stack.as_deref().map(keep),
@@ -561,20 +604,24 @@ impl Progress {
         }
     }
 
-    fn connection(&mut self, ok: bool, message: Option<&str>, line: &Line) {
-        self.attempt.connection = Some(ok);
-        if ok {
-            return;
-        }
-        let failure = Failure {
-            level: Where::Global,
-            failure_type: None,
-            stream: None,
-            message: message.unwrap_or("the connection failed").into(),
-            stack: None,
-            is_final: true,
+    fn connection(&mut self, ok: Option<bool>, message: Option<&str>, line: &Line) {
+        let Some(ok) = ok else {
+            let text = format!("connection status that nobody knows: {}", message.unwrap_or("(no message)"));
+            return self.note(Level::Warn, Origin::Unknown, None, None, &text);
         };
-        self.repeated_failure(failure, line);
+        self.attempt.connection = Some(ok);
+        // Without a message the cause has to come from elsewhere.
+        if let Some(message) = message.filter(|_| !ok) {
+            let failure = Failure {
+                level: Where::Global,
+                failure_type: None,
+                stream: None,
+                message: message.into(),
+                stack: None,
+                is_final: true,
+            };
+            self.listed_failures(vec![failure], line);
+        }
     }
 
     // Logs.

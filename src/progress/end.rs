@@ -1,7 +1,9 @@
 //! An end message: its claims against what was seen.
 
-use super::{Ended, Outcome, Progress, outcome};
-use crate::protocol::{Counts, End, Line, Name, State, Status, mask};
+use super::errors::Occurrence;
+use super::{Ended, Group, Outcome, Progress, outcome};
+use crate::protocol::{Counts, End, EndWord, Line, Name, ProgressReport, State, Status, Where, mask};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What is said of a stream whose error only its state remembers.
@@ -19,32 +21,18 @@ impl Progress {
             has_more: end.has_more,
         };
         let complete = ended.claims_complete();
-        let limited = end.has_more == Some(true)
-            || matches!(
-                end.word,
-                crate::protocol::EndWord::Limit
-                    | crate::protocol::EndWord::StillStarted
-                    | crate::protocol::EndWord::Unknown
-            );
-        let messages: Vec<(Arc<str>, String)> = if complete { completed_with_message(&end) } else { Vec::new() };
+        let limited =
+            end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted | EndWord::Unknown);
         self.progress(end.progress, line);
-        if let Some(attempt) = end.attempt {
-            self.attempt_counts(
-                &attempt.records,
-                &attempt.elapsed,
-                attempt.streams.iter().map(|(name, s)| (name, s.records)),
-            );
+        if let Some(attempt) = &end.attempt {
+            self.attempt_counts(attempt);
         }
-        for error in end.errors {
-            self.repeated_failure(error, line);
+        self.listed_failures(end.errors, line);
+        if complete {
+            self.completed_with_message(line);
         }
+        let returned = end.states.is_some();
         let states = end.states.unwrap_or_default();
-        let returned = !states.is_empty();
-        for (name, text) in messages {
-            if self.stream(&name).is_some_and(|stream| stream.failed_in.is_none()) {
-                self.stream_failure(&name, None, &text, line);
-            }
-        }
         for (name, state) in &states {
             self.returned_state(name, state, complete, line);
         }
@@ -63,25 +51,48 @@ impl Progress {
         }
     }
 
-    /// Counts said to be of this attempt only.
-    fn attempt_counts<'n>(
-        &mut self,
-        total: &Counts,
-        elapsed: &Counts,
-        streams: impl Iterator<Item = (&'n Name<'n>, Counts)>,
-    ) {
-        let only =
-            |counts: Counts, have: Option<u64>| Counts { attempt: counts.running, cumulative: have, running: None };
-        self.reported.report(only(*total, self.reported.cumulative));
-        self.elapsed.report(only(*elapsed, self.elapsed.cumulative));
-        for (name, counts) in streams {
+    /// Counts said to be of this attempt only, and messages beside "completed" in it.
+    fn attempt_counts(&mut self, report: &ProgressReport) {
+        let said = |counts: &Counts| counts.running;
+        if let Some(count) = said(&report.records) {
+            self.reported.attempt_said(count);
+        }
+        if let Some(millis) = said(&report.elapsed) {
+            self.elapsed.attempt_said(millis);
+        }
+        for (name, stream) in &report.streams {
             let Some(at) = self.index.get(name.key().as_ref()).copied() else { continue };
-            self.change(at, |stream| stream.records.report(only(counts, stream.records.cumulative)));
+            self.change(at, |known| {
+                if let Some(count) = said(&stream.records) {
+                    known.reported = true;
+                    known.records.attempt_said(count);
+                }
+                if let Some(text) = stream.message.as_deref().filter(|_| stream.status == Some(Status::Completed)) {
+                    known.completed_message = Some(mask::secrets(text).into());
+                }
+            });
+        }
+    }
+
+    /// A message beside "completed" is an error that "complete" was said over.
+    fn completed_with_message(&mut self, line: &Line) {
+        for at in 0..self.streams.len() {
+            let Some(stream) = self.streams.get(at) else { continue };
+            if stream.status == Status::Completed
+                && stream.failed_in.is_none()
+                && let Some(text) = stream.completed_message.clone()
+            {
+                let name = stream.name.clone();
+                self.stream_failure(&name, None, &text, line);
+            }
         }
     }
 
     fn returned_state(&mut self, name: &Name, state: &State, complete: bool, line: &Line) {
-        let Some(at) = self.index.get(name.key().as_ref()).copied() else { return };
+        let known = self.index.get(name.key().as_ref()).copied();
+        // A stream that the log never named counts where its state tells of trouble.
+        let troubled = state.failure.is_some() || (complete && state.left > 0);
+        let Some(at) = known.or_else(|| troubled.then(|| self.place(name))) else { return };
         if let Some(failure_type) = &state.failure
             && self.streams.get(at).is_some_and(|stream| stream.failed_in.is_none())
         {
@@ -95,7 +106,7 @@ impl Progress {
 
     /// At a limit a stream is completed only if its explicit status and the returned state say so.
     fn back_to_started(&mut self, states: &[(Name, State)]) {
-        let done: std::collections::HashSet<String> = states
+        let done: HashSet<String> = states
             .iter()
             .filter(|(_, state)| state.done == Some(true))
             .map(|(name, _)| name.key().into_owned())
@@ -114,12 +125,13 @@ impl Progress {
 
     /// When a run failed and no error says why, the last log line of level error is the cause.
     pub(super) fn cause_from_log(&mut self) {
-        if outcome(self) != Outcome::Failed || self.errors.total > 0 {
+        let said = |group: &Arc<Group>| !group.cleared();
+        if outcome(self) != Outcome::Failed || self.errors.groups().iter().any(said) {
             return;
         }
         let Some((text, place)) = self.last_log_error.clone() else { return };
-        let id = self.errors.add(super::errors::Occurrence {
-            level: crate::protocol::Where::Global,
+        let id = self.errors.add(Occurrence {
+            level: Where::Global,
             failure_type: None,
             stream: None,
             message: text,
@@ -130,13 +142,4 @@ impl Progress {
         });
         self.errors.mark_from_log(id);
     }
-}
-
-/// A message on a completed stream is an error that "complete" was said over.
-fn completed_with_message(end: &End) -> Vec<(Arc<str>, String)> {
-    let streams = end.progress.streams.iter();
-    let completed = streams.filter(|(_, report)| report.status == Some(Status::Completed));
-    completed
-        .filter_map(|(name, report)| Some((name.key().as_ref().into(), report.message.as_deref()?.to_owned())))
-        .collect()
 }

@@ -44,6 +44,8 @@ pub struct Group {
 pub struct Hit {
     pub count: u64,
     pub attempt: u32,
+    /// Of the count, those in that attempt.
+    pub in_attempt: u64,
     pub is_final: bool,
     /// Its stream (or, without one, a later attempt) has done without since.
     pub cleared: bool,
@@ -137,11 +139,16 @@ impl Errors {
         fingerprint::of(message) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// Whether this very error of this stream was recorded in this attempt already.
-    pub(super) fn knows(&self, id: u64, stream: Option<&str>, attempt: u32) -> bool {
-        self.get(id)
-            .and_then(|group| group.hits.get(stream.unwrap_or_default()))
-            .is_some_and(|hit| hit.attempt == attempt)
+    /// How often this very error of this stream was recorded in this attempt.
+    pub(super) fn known(&self, id: u64, stream: Option<&str>, attempt: u32) -> u64 {
+        let hit = self.get(id).and_then(|group| group.hits.get(stream.unwrap_or_default()));
+        hit.filter(|hit| hit.attempt == attempt).map_or(0, |hit| hit.in_attempt)
+    }
+
+    /// Whether a stream has this very text as an error of this attempt, of whatever level.
+    pub(super) fn has_text(&self, stream: &str, attempt: u32, message: &str) -> bool {
+        let here = |group: &Arc<Group>| group.hits.get(stream).is_some_and(|hit| hit.attempt == attempt);
+        self.groups.iter().any(|group| here(group) && *group.message == *message)
     }
 
     /// Records one occurrence; answers the group's id.
@@ -190,10 +197,18 @@ impl Errors {
         let hit = group.hits.entry(error.stream.unwrap_or_default()).or_insert(Hit {
             count: 0,
             attempt,
+            in_attempt: 0,
             is_final: false,
             cleared: false,
         });
-        *hit = Hit { count: hit.count + 1, attempt, is_final: hit.is_final || error.is_final, cleared: false };
+        let before = if hit.attempt == attempt { hit.in_attempt } else { 0 };
+        *hit = Hit {
+            count: hit.count + 1,
+            attempt,
+            in_attempt: before + 1,
+            is_final: hit.is_final || error.is_final,
+            cleared: false,
+        };
         if group.places.len() >= PLACES_KEPT {
             group.places.pop_front();
         }

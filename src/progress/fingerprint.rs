@@ -62,6 +62,15 @@ fn path(text: &str) -> Option<(usize, &'static str)> {
     (length > 1).then_some((length, "<path>"))
 }
 
+/// Something with a digit in it, a long run of hexadecimal letters, or an id such as `req_AbCdEfGhIj`.
+fn is_id(part: &str) -> bool {
+    let hexadecimal = part.len() >= 16 && part.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    let after_prefix = part.rsplit_once('_').is_some_and(|(_, id)| {
+        id.len() >= 10 && id.contains(|c: char| c.is_ascii_uppercase()) && id.contains(|c: char| c.is_ascii_lowercase())
+    });
+    part.contains(|c: char| c.is_ascii_digit()) || hexadecimal || after_prefix
+}
+
 /// A word: a URL, something with a digit in it (number, id, date, request id), or itself.
 fn word(text: &str) -> Option<(usize, &'static str)> {
     let inside = |c: char| c.is_alphanumeric() || "_-".contains(c);
@@ -71,12 +80,12 @@ fn word(text: &str) -> Option<(usize, &'static str)> {
         let end = text.find(|c: char| c.is_whitespace() || "\"'<>)],".contains(c)).unwrap_or(text.len());
         return Some((end, "<url>"));
     }
-    if !part.contains(|c: char| c.is_ascii_digit()) {
+    if !is_id(part) {
         return Some((length, ""));
     }
     // `12.5`, `08:31:07.5`, `10.0.0.1:5432` are one particular.
-    let tail = after.find(|c: char| !(inside(c) || ".:".contains(c))).unwrap_or(after.len());
-    let tail = after.get(..tail)?.trim_end_matches(['.', ':']).len();
+    let tail = after.find(|c: char| !(inside(c) || ".:,+".contains(c))).unwrap_or(after.len());
+    let tail = after.get(..tail)?.trim_end_matches(['.', ':', ',', '+']).len();
     Some((length + tail, "<n>"))
 }
 

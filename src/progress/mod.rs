@@ -169,8 +169,8 @@ pub struct Progress {
     asked: Vec<Arc<str>>,
     /// Who writes: source and destination, as far as the envelope says.
     pub emitters: Vec<Arc<str>>,
-    /// The message before this one was a start of a stream that had started already.
-    doubled_start: Option<Arc<str>>,
+    /// The start that came just before: of which stream, and whether it had started already.
+    last_start: Option<(Arc<str>, bool)>,
     /// Retries in all streams.
     pub retries: u64,
 }

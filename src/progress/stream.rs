@@ -46,7 +46,18 @@ pub struct Stream {
     /// It started in this attempt or an earlier one.
     pub ever_started: bool,
 
+    /// A status word that nobody knows, as last said.
+    pub odd_status: Option<Arc<str>>,
+
     // What happened in this attempt.
+    /// Its status changed.
+    moved: bool,
+    /// Its status was errored.
+    errored_here: bool,
+    /// What stood beside "completed".
+    pub(super) completed_message: Option<Arc<str>>,
+    /// It was asked for in the last catalog, or its absence was counted.
+    pub(super) in_catalog: bool,
     pub(super) start_said: bool,
     pub(super) complete_said: bool,
     /// Its "complete" may run ahead of its checkpoints.
@@ -109,6 +120,11 @@ impl Stream {
             rate: Rates::default(),
             retry: None,
             ever_started: false,
+            odd_status: None,
+            moved: false,
+            errored_here: false,
+            completed_message: None,
+            in_catalog: false,
             start_said: false,
             complete_said: false,
             early: false,
@@ -136,6 +152,10 @@ impl Stream {
         self.counted = 0;
         self.started_at = None;
         self.settling = false;
+        self.moved = false;
+        self.errored_here = false;
+        self.completed_message = None;
+        self.reported = false;
         self.start_said = false;
         self.complete_said = false;
         self.overwritten = false;
@@ -156,7 +176,10 @@ impl Stream {
         if self.status == status {
             return false;
         }
-        self.overwritten |= self.status == Status::Errored && status == Status::Completed && self.failed_in.is_some();
+        self.moved |= status != Status::NotStarted;
+        self.ever_started |= status != Status::NotStarted;
+        self.errored_here |= status == Status::Errored;
+        self.overwritten |= self.errored_here && status == Status::Completed;
         self.status = status;
         self.changed_at = at;
         true
@@ -178,10 +201,24 @@ impl Stream {
         self.recounted || (self.resumed && self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0)
     }
 
+    /// Whether it started in this attempt, as far as anything tells.
+    pub(super) fn started_here(&self) -> bool {
+        self.start_said || self.started_at.is_some() || self.moved || self.status == Status::Started
+    }
+
+    /// Whether it did without the errors of earlier attempts: it took part in this one and none struck it.
+    pub(super) fn made_up(&self, attempt: u32) -> bool {
+        self.errors > 0 && self.failed_in != Some(attempt) && self.took_part()
+    }
+
     /// Whether it took part in this attempt.
     #[must_use]
     pub fn took_part(&self) -> bool {
-        self.start_said || self.started_at.is_some() || self.last_sign_at.is_some() || self.status == Status::Started
+        self.start_said
+            || self.moved
+            || self.counted > 0
+            || self.last_sign_at.is_some()
+            || self.status == Status::Started
     }
 
     /// Ranges were left over at an end that said complete.

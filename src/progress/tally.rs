@@ -69,6 +69,16 @@ impl Tally {
         }
     }
 
+    /// What the attempt alone comes to, said beside the engine's own counter. Where both say the same although there was
+    /// something before, the counter had started again.
+    pub fn attempt_said(&mut self, attempt: u64) {
+        if self.running.is_none() || (self.running == Some(attempt) && self.base > 0) {
+            self.offset = self.base;
+            self.cumulative = Some(self.base.saturating_add(attempt));
+        }
+        self.attempt = Some(attempt);
+    }
+
     /// What there was before this attempt.
     #[must_use]
     pub fn before(&self) -> u64 {
@@ -93,6 +103,20 @@ mod tests {
         assert!(!tally.fell(Counts::running(Some(30))));
         tally.report(Counts::running(Some(45)));
         assert_eq!((tally.attempt, tally.cumulative), (Some(15), Some(145)));
+    }
+
+    #[test]
+    fn a_restart_that_did_not_fall_is_told_by_the_attempts_own_count() {
+        let mut tally = Tally::default();
+        tally.report(Counts::running(Some(5)));
+        tally.begin_attempt();
+        tally.report(Counts::running(Some(7)));
+        tally.attempt_said(7);
+        assert_eq!((tally.attempt, tally.cumulative), (Some(7), Some(12)));
+        tally.begin_attempt();
+        tally.report(Counts::running(Some(20)));
+        tally.attempt_said(8);
+        assert_eq!((tally.attempt, tally.cumulative), (Some(8), Some(25)));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn report(progress: &Progress) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_report(progress, &mut out);
-    out
+    clean::lines(&out)
 }
 
 /// The few lines that stand on the shell after the screen.
@@ -70,7 +70,7 @@ pub fn brief(progress: &Progress) -> String {
     let _ = write_verdict(progress, &mut out)
         .and_then(|()| write_totals(progress, &mut out))
         .and_then(|()| stream_counts(progress, &mut out));
-    out
+    clean::lines(&out)
 }
 
 fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {

@@ -88,7 +88,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
             let left = doubts.iter().find(|doubt| doubt.kind == "ranges_left")?;
-            Some(format!("{}: {}", left.stream.as_deref().unwrap_or("-"), left.message))
+            Some(format!("{}: {}", clean::line(left.stream.as_deref().unwrap_or("-")), left.message))
         }),
         Outcome::CutOff => {
             let what = match end.map(|end| end.word) {

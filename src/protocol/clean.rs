@@ -61,7 +61,7 @@ fn skip_sequence(first: char, chars: &mut std::iter::Peekable<std::str::Chars>) 
     }
 }
 
-/// Several lines: as [`line`], but line ends stand.
+/// Several lines: each as one line, but line ends stand.
 #[must_use]
 pub fn lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -4,6 +4,7 @@ use super::lenient::{Entries, Flag, Text, When};
 use super::lines::{Line, LineEnd};
 use super::message::{Level, Message};
 use super::stripe::{self, Envelope, Generation, Head, KINDS};
+use super::validate::Validator;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
@@ -82,9 +83,9 @@ impl Decoder {
         Self { dialect }
     }
 
-    /// Says what one line is.
+    /// Says what one line is. `scratch` holds a line that had to be mended to be read.
     #[must_use]
-    pub fn decode<'a>(&self, line: &Line<'a>) -> Decoded<'a> {
+    pub fn decode<'a>(&self, line: &Line<'a>, scratch: &'a mut String) -> Decoded<'a> {
         let torn = line.end == LineEnd::Input;
         if let Some(valid) = line.huge {
             return self.huge(line, valid, torn);
@@ -95,49 +96,60 @@ impl Decoder {
         };
         let text = text.strip_suffix('\r').unwrap_or(text);
         let json = looks_like_json(text.as_bytes());
-        if json && let Some(decoded) = self.whole(text) {
-            return decoded;
+        if json && let Some(message) = self.message(text) {
+            return Decoded::Message { message, glued: None };
         }
-        if let Some(decoded) = self.behind_glue(text) {
+        if json && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+            return self.whole(text, scratch);
+        }
+        if let Some(decoded) = self.behind_glue(text, json) {
             return decoded;
         }
         if json { Decoded::Malformed { torn } } else { raw(Cow::Borrowed(text)) }
     }
 
-    /// A line that is one JSON value; `None` when it is not.
-    fn whole<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
-        if let Ok(envelope) = serde_json::from_str::<Envelope>(text)
-            && let Some(kind) = envelope.kind.0.clone()
-            && self.dialect.has(&kind)
-            && let Some(message) = stripe::message(envelope)
-        {
-            return Some(Decoded::Message { message, glued: None });
+    /// A line that is one message, the short way.
+    fn message<'a>(&self, text: &'a str) -> Option<Message<'a>> {
+        let envelope = serde_json::from_str::<Envelope>(text).ok()?;
+        let known = envelope.kind.0.as_deref().is_some_and(|kind| self.dialect.has(kind));
+        if known { stripe::message(envelope) } else { None }
+    }
+
+    /// A line that is one valid JSON value.
+    fn whole<'a>(&self, text: &'a str, scratch: &'a mut String) -> Decoded<'a> {
+        // Valid, and yet not read: half an emoji, a number beyond all bounds, a key twice. Engines write such lines
+        // exactly when something goes wrong.
+        if let Some(mended) = mend(text) {
+            *scratch = mended;
+            if let Some(message) = self.message(scratch) {
+                return Decoded::Message { message, glued: None };
+            }
         }
-        serde_json::from_str::<IgnoredAny>(text).ok()?;
         let shape = serde_json::from_str::<Entries<Shape>>(text).ok().and_then(|entries| entries.0).unwrap_or_default();
         let word = |name: &str| shape.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.text.clone());
         match word("type") {
-            Some(kind) if shape.iter().any(|(key, value)| *key == kind && value.object) => {
-                Some(Decoded::Unknown { kind })
-            }
+            Some(kind) if shape.iter().any(|(key, value)| *key == kind && value.object) => Decoded::Unknown { kind },
             _ => {
                 let level =
                     shape.iter().find(|(key, _)| key == "level").map_or(Level::Info, |(_, value)| value.level());
                 let said = word("msg").or_else(|| word("message")).or_else(|| word("event"));
-                Some(Decoded::Raw(RawLine { level, text: said.unwrap_or(Cow::Borrowed(text)) }))
+                Decoded::Raw(RawLine { level, text: said.unwrap_or(Cow::Borrowed(text)) })
             }
         }
     }
 
     /// A message that begins later in the line: `Listening...{"type":...`, or a torn line and the next one in one.
-    fn behind_glue<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
+    /// In a line that is itself JSON as far as it goes, an object where a value may stand is part of its data.
+    fn behind_glue<'a>(&self, text: &'a str, json: bool) -> Option<Decoded<'a>> {
         let starts = text.match_indices("{\"").map(|(at, _)| at).filter(|at| *at > 0).take(GLUE_TRIES);
         for at in starts {
-            let (glue, json) = text.split_at_checked(at)?;
-            if let Ok(envelope) = serde_json::from_str::<Envelope>(json)
-                && envelope.kind.0.as_deref().is_some_and(|kind| self.dialect.has(kind))
-                && let Some(message) = stripe::message(envelope)
-            {
+            let (glue, rest) = text.split_at_checked(at)?;
+            if let Some(message) = self.message(rest) {
+                let mut before = Validator::default();
+                before.push(glue.as_bytes());
+                if json && before.expects_value() {
+                    return None;
+                }
                 return Some(Decoded::Message { message, glued: Some(Cow::Borrowed(glue)) });
             }
         }
@@ -166,7 +178,13 @@ impl Decoder {
                 Some(message) => Decoded::Message { message, glued: None },
                 None => Decoded::Unknown { kind },
             },
-            Some(kind) if head.payload => Decoded::Unknown { kind },
+            Some(kind) if head.payload.is_some() => Decoded::Unknown { kind },
+            None if head.payload.as_deref().is_some_and(|kind| self.dialect.has(kind)) => {
+                match stripe::message_of_head(head, line.length) {
+                    Some(message) => Decoded::Message { message, glued: None },
+                    None => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
+                }
+            }
             _ => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
         }
     }
@@ -182,6 +200,60 @@ fn looks_like_json(line: &[u8]) -> bool {
         [b'{', ..] => true,
         [b'[', rest @ ..] => matches!(rest.trim_ascii_start(), [b'{' | b'"' | b'[' | b']', ..]),
         _ => false,
+    }
+}
+
+/// The same JSON with half surrogate pairs replaced, numbers beyond f64 as null, and of equal keys the last; `None` where
+/// it is no JSON after all.
+fn mend(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut quoted = false;
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '"' => {
+                quoted = !quoted;
+                1
+            }
+            '\\' if quoted => {
+                let (length, whole) = escape(rest);
+                if !whole {
+                    out.push_str("\\ufffd");
+                    rest = rest.get(length..)?;
+                    continue;
+                }
+                length
+            }
+            '-' | '0'..='9' if !quoted => {
+                let length =
+                    rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
+                if rest.get(..length)?.parse::<f64>().is_ok_and(f64::is_infinite) {
+                    out.push_str("null");
+                    rest = rest.get(length..)?;
+                    continue;
+                }
+                length
+            }
+            c => c.len_utf8(),
+        };
+        out.push_str(rest.get(..length)?);
+        rest = rest.get(length..)?;
+    }
+    let value: serde_json::Value = serde_json::from_str(&out).ok()?;
+    serde_json::to_string(&value).ok()
+}
+
+/// The length of an escape, and whether it stands for a character (half a surrogate pair does not).
+fn escape(text: &str) -> (usize, bool) {
+    let unit = |text: Option<&str>| text.and_then(|text| u32::from_str_radix(text.strip_prefix("\\u")?, 16).ok());
+    match unit(text.get(..6)) {
+        Some(0xd800..=0xdbff) => match unit(text.get(6..12)) {
+            Some(0xdc00..=0xdfff) => (12, true),
+            _ => (6, false),
+        },
+        Some(0xdc00..=0xdfff) => (6, false),
+        Some(_) => (6, true),
+        None => (2.min(text.len()), true),
     }
 }
 
@@ -254,13 +326,14 @@ fn read_head(text: &str) -> Head<'_> {
     let mut head = Head::default();
     let mut json = serde_json::Deserializer::from_str(text);
     // The error is the end of the head: what came before it is what we wanted.
-    let _ = HeadSeed { head: &mut head, payload: false }.deserialize(&mut json);
+    let _ = HeadSeed { head: &mut head, depth: 0 }.deserialize(&mut json);
     head
 }
 
 struct HeadSeed<'h, 'a> {
     head: &'h mut Head<'a>,
-    payload: bool,
+    /// 0 the envelope, 1 its payload, 2 what lies in a trace.
+    depth: u8,
 }
 
 impl<'de> DeserializeSeed<'de> for HeadSeed<'_, 'de> {
@@ -278,24 +351,29 @@ impl<'de> Visitor<'de> for HeadSeed<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<Text<'de>>()? {
             let key = key.0.unwrap_or_default();
-            match (self.payload, key.as_ref()) {
-                (false, "type") => self.head.kind = map.next_value::<Text>()?.0,
-                (false, "_ts") => self.head.at = map.next_value::<When>()?.0,
-                (false, "_emitted_by") => self.head.from = map.next_value::<Text>()?.0,
-                (false, key) if KINDS.contains(&key) || self.head.kind.as_deref() == Some(key) => {
-                    self.head.payload = true;
-                    map.next_value_seed(HeadSeed { head: &mut *self.head, payload: true })?;
+            match (self.depth, key.as_ref()) {
+                (0, "type") => self.head.kind = map.next_value::<Text>()?.0,
+                (0, "_ts") => self.head.at = map.next_value::<When>()?.0,
+                (0, "_emitted_by") => self.head.from = map.next_value::<Text>()?.0,
+                (0, name) if KINDS.contains(&name) || self.head.kind.as_deref() == Some(name) => {
+                    self.head.payload = Some(key);
+                    map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 1 })?;
                 }
-                (true, "emitted_at") => {
+                (1, "error" | "stream_status") if self.head.payload.as_deref() == Some("trace") => {
+                    self.head.inner = Some(key);
+                    map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 2 })?;
+                }
+                (1.., "emitted_at") => {
                     let at = map.next_value::<When>()?.0;
                     self.head.at = self.head.at.or(at);
                 }
-                (true, "stream") => self.head.stream = map.next_value::<Text>()?.0,
-                (true, "status") => self.head.status = map.next_value::<Text>()?.0,
-                (true, "reason") => self.head.reason = map.next_value::<Text>()?.0,
-                (true, "level") => self.head.level = map.next_value::<Text>()?.0,
-                (true, "message") => self.head.message = map.next_value::<Text>()?.0,
-                (true, "has_more") => self.head.has_more = map.next_value::<Flag>()?.0,
+                (1.., "stream") => self.head.stream = map.next_value::<Text>()?.0,
+                (1.., "status") => self.head.status = map.next_value::<Text>()?.0,
+                (1.., "reason") => self.head.reason = map.next_value::<Text>()?.0,
+                (1.., "level") => self.head.level = map.next_value::<Text>()?.0,
+                (1.., "message") => self.head.message = map.next_value::<Text>()?.0,
+                (1.., "failure_type") => self.head.failure_type = map.next_value::<Text>()?.0,
+                (1.., "has_more") => self.head.has_more = map.next_value::<Flag>()?.0,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -311,7 +389,31 @@ mod tests {
 
     fn decode(text: &str) -> Decoded<'_> {
         let line = Line { bytes: text.as_bytes(), length: text.len() as u64, end: LineEnd::Newline, huge: None };
-        Decoder::default().decode(&line)
+        Decoder::default().decode(&line, Box::leak(Box::default()))
+    }
+
+    #[test]
+    fn odd_but_valid_lines_are_mended_and_read() {
+        for payload in [
+            r#""stream":"a","data":{"x":1},"note":"\ud83d""#,
+            r#""stream":"b","stream":"a""#,
+            r#""stream":"a","emitted_at":1e999"#,
+        ] {
+            let line = format!(r#"{{"type":"record","record":{{{payload}}}}}"#);
+            assert_eq!(stream_of(&decode(&line)).as_deref(), Some("a"), "{line}");
+        }
+        let error =
+            r#"{"type":"trace","trace":{"trace_type":"error","error":{"message":"cut \ud83d off \ud83d\ude00"}}}"#;
+        let Decoded::Message { message: Message { kind: Kind::Failure(failure), .. }, .. } = decode(error) else {
+            panic!()
+        };
+        assert_eq!(failure.message, "cut \u{fffd} off \u{1f600}");
+    }
+
+    #[test]
+    fn data_of_a_torn_line_is_no_message() {
+        let forged = r#"{"type":"record","record":{"stream":"a","data":{"type":"eof","eof":{"reason":"complete"}}"#;
+        assert!(matches!(decode(forged), Decoded::Malformed { .. }));
     }
 
     fn stream_of(decoded: &Decoded) -> Option<String> {
@@ -353,7 +455,9 @@ mod tests {
         let decoder = Decoder::new(Dialect::named("stripe-trace").unwrap());
         let text = r#"{"type":"stream_status","stream_status":{"stream":"a","status":"start"}}"#;
         let line = Line { bytes: text.as_bytes(), length: 0, end: LineEnd::Newline, huge: None };
-        assert!(matches!(decoder.decode(&line), Decoded::Unknown { kind } if kind == "stream_status"));
+        assert!(
+            matches!(decoder.decode(&line, &mut String::new()), Decoded::Unknown { kind } if kind == "stream_status")
+        );
         assert!(Dialect::NAMES.iter().all(|name| Dialect::named(name).is_some()));
     }
 
@@ -383,7 +487,7 @@ mod tests {
             let mut splitter = Splitter::default();
             let mut seen = "";
             splitter.push(&text, |line| {
-                seen = match Decoder::default().decode(&line) {
+                seen = match Decoder::default().decode(&line, &mut String::new()) {
                     Decoded::Message { message: Message { kind: Kind::Record(name), .. }, .. } if name.name == "a" => {
                         "record"
                     }

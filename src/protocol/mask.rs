@@ -1,5 +1,6 @@
 //! Secrets are masked before anything is kept, so that no screen, log, JSON or export can show them.
 
+use super::clean;
 use regex::{Captures, Regex};
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -7,44 +8,59 @@ use std::sync::LazyLock;
 /// What stands for a secret.
 pub const MASK: &str = "***";
 
-/// API keys and webhook secrets, bearer and basic credentials, passwords in URLs, and values of fields named like a secret
-/// in JSON or `key=value` text (also with the quotes escaped, as in a log that quotes JSON).
+/// API keys and webhook secrets, bearer and basic credentials, credentials in URLs, private keys, and values of fields named
+/// like a secret in JSON, `key=value` or header text (also with the quotes escaped, as in a log that quotes JSON).
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?P<key>\b(?:(?:sk|rk|ek)_(?:live|test)_|whsec_|(?:sk|rk)_))[A-Za-z0-9_*+/=-]+",
-        r"|(?P<bearer>(?i:\b(?:bearer|basic)\s+))(?:[A-Za-z0-9._~+/-]{8,}=*)",
-        r"|(?P<url>://[^\s/:@]*:)[^\s/@]+@",
-        r#"|(?P<field>(?i:\\?"?\b(?:[a-z0-9]+[_-])*(?:api[_-]?key|password|passwd|secret|token|private[_-]?key|credentials?|authorization)\\?"?\s*[:=]\s*))"#,
-        r#"(?:\\"(?:[^"\\]|\\[^"])*\\"|"(?:[^"\\]|\\.)*"|(?i:(?:bearer|basic)\s+)?[^\s"',;&})\]]+)"#,
+        r"(?P<key>(?i:(?:sk|rk|ek)_(?:live|test)_|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
+        r"|(?P<pem>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?s:.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))",
+        r"|(?P<bearer>(?i:\b(?:bearer|basic)[\s:]+))(?:[A-Za-z0-9._~+/-]{8,}=*)",
+        r#"|(?P<url>://[^\s/:@"'<>]*:)[^\s"'<>]+@"#,
+        r"|(?P<user>://)[A-Za-z0-9._~%+-]{16,}@",
+        r#"|(?P<field>(?i:(?:\\*["'])?[a-z0-9_.-]*(?:api[_-]?key|password|passwd|passphrase|pwd|secret|token|private[_-]?key|access[_-]?key|credentials?|authorization|cookie)(?:[_-][a-z0-9_-]+)?(?:\\*["'])?\s*[:=]\s*))"#,
+        r#"(?P<value>(?i:(?:bearer|basic|token)\s+)?(?:\\+"(?:[^"\\]|\\[^"])*\\+"|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\]]*\]|\{[^}]*\}|[^\s"',;&})\]]+))"#,
     ))
     .ok()
 });
 
-/// The text with every secret in it masked.
+/// Digits that a count may have before it is taken for a secret: `token: 47 rows` is none.
+const COUNT_DIGITS: usize = 9;
+
+/// The text with every secret in it masked. Sequences and characters that could hide a part of one are taken out first.
 #[must_use]
 pub fn secrets(text: &str) -> Cow<'_, str> {
     let Some(secret) = SECRET.as_ref() else { return Cow::Borrowed(MASK) };
-    secret.replace_all(text, |found: &Captures| {
-        let part = |name| found.name(name).map(|part| part.as_str());
-        if let Some(key) = part("key") {
-            let whole = found.get(0).map_or("", |whole| whole.as_str());
-            // An engine masked it already: what it left tells which key it was.
-            if whole.contains("**") { whole.to_owned() } else { format!("{key}{MASK}") }
-        } else if let Some(bearer) = part("bearer") {
-            format!("{bearer}{MASK}")
-        } else if let Some(url) = part("url") {
-            format!("{url}{MASK}@")
-        } else {
-            let field = part("field").unwrap_or_default();
-            let value = found.get(0).map_or("", |whole| &whole.as_str()[field.len()..]);
-            match value {
-                "null" | "true" | "false" | "\"\"" => format!("{field}{value}"),
-                _ if value.starts_with("\\\"") => format!("{field}\\\"{MASK}\\\""),
-                _ if value.starts_with('"') => format!("{field}\"{MASK}\""),
-                _ => format!("{field}{MASK}"),
-            }
-        }
-    })
+    if text.chars().any(|c| clean::is_hidden(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))) {
+        let visible = clean::lines(text);
+        return Cow::Owned(secret.replace_all(&visible, masked).into_owned());
+    }
+    secret.replace_all(text, masked)
+}
+
+fn masked(found: &Captures) -> String {
+    let part = |name| found.name(name).map(|part| part.as_str());
+    if let (Some(key), Some(body)) = (part("key"), part("body")) {
+        // An engine masked it already: what it left tells which key it was.
+        let stars = body.bytes().filter(|byte| *byte == b'*').count();
+        return if stars >= 3 && body.len() - stars <= 8 { format!("{key}{body}") } else { format!("{key}{MASK}") };
+    }
+    if let Some(pem) = part("pem") {
+        return format!("{pem}{MASK}");
+    }
+    if let Some(bearer) = part("bearer") {
+        return format!("{bearer}{MASK}");
+    }
+    if let Some(url) = part("url").or(part("user")) {
+        return format!("{url}{MASK}@");
+    }
+    let (field, value) = (part("field").unwrap_or_default(), part("value").unwrap_or_default());
+    let bare = value.trim_matches(['"', '\'', '\\']);
+    let nothing = matches!(bare, "" | "null" | "true" | "false" | MASK);
+    if nothing || (value.len() <= COUNT_DIGITS && value.bytes().all(|byte| byte.is_ascii_digit())) {
+        return format!("{field}{value}");
+    }
+    let quote = value.find(|c| c != '\\' && c != '"' && c != '\'').and_then(|at| value.get(..at)).unwrap_or_default();
+    format!("{field}{quote}{MASK}{quote}")
 }
 
 #[cfg(test)]
@@ -74,6 +90,26 @@ mod tests {
             ("the password is wrong", "the password is wrong"),
             ("http://127.0.0.1:12111/v1", "http://127.0.0.1:12111/v1"),
             ("task_force risk_level", "task_force risk_level"),
+            ("**sk_live_51Habcdefgh**", "**sk_live_***"),
+            ("\u{1b}[31msk_live_51Habcdef", "sk_live_***"),
+            ("sk_live_51H\u{200b}abcdef", "sk_live_***"),
+            ("apikey_sk_live_51Habcdef", "apikey_sk_live_***"),
+            ("at postgres://u:p/w@x@db/name", "at postgres://u:***@db/name"),
+            ("https://ghp0123456789abcdef@host/x", "https://***@host/x"),
+            (
+                r#"{"clientSecret":"a b","secret_key":"x","accessToken":"y"}"#,
+                r#"{"clientSecret":"***","secret_key":"***","accessToken":"***"}"#,
+            ),
+            ("aws_secret_access_key = 'a b c' PGPASSWORD=x", "aws_secret_access_key = '***' PGPASSWORD=***"),
+            (r#"said {\\\"password\\\":\\\"abc\\\"}"#, r#"said {\\\"password\\\":\\\"***\\\"}"#),
+            (r#"{"api_keys":["a","b"],"credentials":{"x":"y"}}"#, r#"{"api_keys":["a","b"],"credentials":***}"#),
+            ("Authorization: token abc", "Authorization: ***"),
+            ("cookie: session=abc", "cookie: ***"),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- after",
+                "-----BEGIN RSA PRIVATE KEY-----*** after",
+            ),
+            ("issuing_token: 47 rows", "issuing_token: 47 rows"),
         ] {
             assert_eq!(secrets(text), masked);
         }

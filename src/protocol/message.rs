@@ -24,7 +24,8 @@ pub enum Kind<'a> {
     Failure(Box<Failure<'a>>),
     /// The result of reaching the source or the destination at all.
     Connection {
-        ok: bool,
+        /// `None`: said in a word that nobody knows.
+        ok: Option<bool>,
         message: Option<Cow<'a, str>>,
     },
     Log(Box<Log<'a>>),
@@ -159,9 +160,23 @@ pub struct ProgressReport<'a> {
     pub errors: Vec<Failure<'a>>,
 }
 
+impl ProgressReport<'_> {
+    /// Everything but the counts.
+    #[must_use]
+    pub fn without_counts(mut self) -> Self {
+        (self.records, self.elapsed, self.requests) = Default::default();
+        for (_, stream) in &mut self.streams {
+            stream.records = Counts::default();
+        }
+        self
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StreamReport<'a> {
     pub status: Option<Status>,
+    /// A status word that nobody knows.
+    pub odd_status: Option<Cow<'a, str>>,
     pub records: Counts,
     pub message: Option<Cow<'a, str>>,
     pub total: Option<Range>,

@@ -368,7 +368,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "progress" => Kind::Progress(Box::new(envelope.progress.0?.report())),
         "connection_status" => {
             let connection = envelope.connection_status.0?;
-            Kind::Connection { ok: connection.status.0.as_deref() == Some("succeeded"), message: connection.message.0 }
+            Kind::Connection { ok: connected(connection.status.0.as_deref()), message: connection.message.0 }
         }
         "log" => {
             let mut log = envelope.log.0?;
@@ -395,6 +395,14 @@ fn trace(trace: Trace) -> Option<Kind> {
         "estimate" => Kind::Note("estimate"),
         _ => return None,
     })
+}
+
+fn connected(word: Option<&str>) -> Option<bool> {
+    match word {
+        Some("succeeded") => Some(true),
+        Some("failed") => Some(false),
+        _ => None,
+    }
 }
 
 fn status(word: &str) -> Option<Status> {
@@ -498,8 +506,10 @@ impl<'a> Progress<'a> {
 impl<'a> ProgressStream<'a> {
     fn report(self, failed: bool) -> StreamReport<'a> {
         let moving = self.state_count.0.unwrap_or(0) > 0 || self.record_count.0.unwrap_or(0) > 0;
-        let status = match (self.status.0.as_deref(), self.terminal.0) {
-            (Some(word), _) => status(word),
+        let said = self.status.0.as_deref().and_then(status);
+        let odd_status = if said.is_none() { self.status.0 } else { None };
+        let status = match (said, self.terminal.0) {
+            (Some(status), _) => Some(status),
             (None, Some(true)) if failed => Some(Status::Errored),
             (None, Some(true)) => Some(Status::Completed),
             (None, Some(false)) if moving => Some(Status::Started),
@@ -507,6 +517,7 @@ impl<'a> ProgressStream<'a> {
         };
         StreamReport {
             status,
+            odd_status,
             records: Counts::running(self.record_count.0),
             message: self.message.0.filter(|text| !text.is_empty()),
             total: self.total_range.range(),
@@ -543,11 +554,10 @@ impl<'a> StateData<'a> {
     fn state(self) -> State<'a> {
         let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).cloned();
         let backfill = self.backfill.0.unwrap_or_default();
-        let done = match (&self.status.0, &self.remaining.0) {
-            (Some(word), _) => Some(word == "complete"),
-            (None, Some(remaining)) => Some(remaining.is_empty()),
-            (None, None) => None,
-        };
+        let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
+        let by_ranges = self.remaining.0.as_ref().map(Vec::is_empty);
+        // Either of them says so.
+        let done = by_status.max(by_ranges);
         let open = if done == Some(true) { 0 } else { backfill.in_flight.0.map_or(0, |ranges| ranges.len()) };
         State {
             done,
@@ -624,10 +634,13 @@ impl<'a> Eof<'a> {
             let known = streams.into_iter().filter_map(|(name, data)| data.0.map(|data| (name, data)));
             known.map(|(name, data)| (Name::plain(name), data.state())).collect()
         });
-        let mut progress = match (self.run_progress.0, self.global_progress.0) {
-            (Some(run), _) => run.report(),
-            (None, Some(totals)) => totals.report(),
-            (None, None) => ProgressReport::default(),
+        let mut attempt = self.request_progress.0.map(Progress::report);
+        let mut progress = match (self.run_progress.0, self.global_progress.0, &attempt) {
+            (Some(run), _, _) => run.report(),
+            (None, Some(totals), _) => totals.report(),
+            // The attempt's own report is all there is: everything of it but its counts, which have a scope of their own.
+            (None, None, Some(attempt)) => attempt.clone().without_counts(),
+            (None, None, None) => ProgressReport::default(),
         };
         let mut errors = Vec::new();
         for (name, stream) in self.stream_progress.0.unwrap_or_default() {
@@ -643,7 +656,6 @@ impl<'a> Eof<'a> {
             progress.streams.push((Name::plain(name), report));
         }
         progress.elapsed.attempt = progress.elapsed.attempt.or(self.elapsed_ms.0);
-        let mut attempt = self.request_progress.0.map(Progress::report);
         if let Some(attempt) = &mut attempt {
             errors.append(&mut attempt.errors);
         }
@@ -658,36 +670,53 @@ pub(super) struct Head<'a> {
     pub(super) kind: Option<Cow<'a, str>>,
     pub(super) at: Option<super::time::Millis>,
     pub(super) from: Option<Cow<'a, str>>,
-    pub(super) payload: bool,
+    /// The key of the payload, and of what lies in a `trace`.
+    pub(super) payload: Option<Cow<'a, str>>,
+    pub(super) inner: Option<Cow<'a, str>>,
     pub(super) stream: Option<Cow<'a, str>>,
     pub(super) status: Option<Cow<'a, str>>,
     pub(super) reason: Option<Cow<'a, str>>,
     pub(super) has_more: Option<bool>,
     pub(super) level: Option<Cow<'a, str>>,
     pub(super) message: Option<Cow<'a, str>>,
+    pub(super) failure_type: Option<Cow<'a, str>>,
 }
 
 /// The message of a line whose head is all that is known of it; `length` is that of the whole line.
 pub(super) fn message_of_head(head: Head, length: u64) -> Option<Message> {
-    if !head.payload {
+    let kind = head.kind.or_else(|| head.payload.clone())?;
+    if head.payload.as_ref() != Some(&kind) {
         return None;
     }
     let text =
         head.message.clone().unwrap_or_else(|| Cow::Owned(format!("(a line of {length} bytes, read from its head)")));
-    let kind = match head.kind.as_deref()? {
-        "record" => Kind::Record(Name::plain(head.stream?)),
-        "source_state" => {
-            Kind::Checkpoint(Checkpoint { stream: head.stream.map(Name::plain), state: State::default() })
+    let nothing = |known: &str| KINDS.into_iter().find(|kind| *kind == known).map(Kind::Note);
+    let status = |stream: Cow<'_, str>, status, early| {
+        let claim = StreamStatus {
+            stream: Text(Some(stream.into_owned().into())),
+            status: Text(status),
+            ..StreamStatus::default()
+        };
+        claim.claim(early).map(|claim| Kind::Stream(Box::new(claim)))
+    };
+    let kind = match (kind.as_ref(), head.inner.as_deref(), head.stream) {
+        ("record", _, Some(stream)) => Kind::Record(Name::plain(stream)),
+        ("source_state", _, stream) => {
+            Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), state: State::default() })
         }
-        "stream_status" => {
-            let claim =
-                StreamStatus { stream: Text(head.stream), status: Text(head.status), ..StreamStatus::default() };
-            Kind::Stream(Box::new(claim.claim(false)?))
+        ("stream_status", _, Some(stream)) => status(stream, head.status, false)?,
+        ("trace", Some("stream_status"), Some(stream)) => status(stream, head.status, true)?,
+        ("trace", Some("error"), stream) => {
+            let error = TraceError {
+                failure_type: Text(head.failure_type),
+                message: Text(Some(text)),
+                stream: Text(stream),
+                ..TraceError::default()
+            };
+            Kind::Failure(Box::new(error.failure(None)))
         }
-        "connection_status" => {
-            Kind::Connection { ok: head.status.as_deref() == Some("succeeded"), message: head.message }
-        }
-        "eof" | "end" => {
+        ("connection_status", ..) => Kind::Connection { ok: connected(head.status.as_deref()), message: head.message },
+        ("eof" | "end", ..) => {
             let end = Eof {
                 reason: Text(head.reason),
                 status: Text(head.status),
@@ -696,13 +725,13 @@ pub(super) fn message_of_head(head: Head, length: u64) -> Option<Message> {
             };
             Kind::End(Box::new(end.end()))
         }
-        "log" => Kind::Log(Box::new(Log {
+        ("log", ..) => Kind::Log(Box::new(Log {
             level: Level::from_word(head.level.as_deref().unwrap_or_default()),
             message: text,
             ..Log::default()
         })),
-        "catalog" | "start" => Kind::Catalog(Vec::new()),
-        known => Kind::Note(KINDS.into_iter().find(|kind| *kind == known)?),
+        ("catalog" | "start", ..) => Kind::Catalog(Vec::new()),
+        (known, ..) => nothing(known)?,
     };
     Some(Message { at: head.at, from: head.from, kind })
 }

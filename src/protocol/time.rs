@@ -3,11 +3,15 @@
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
+/// The last instant that can be printed again (the library's own bound).
+const LAST: Millis = 253_402_207_200_000;
+
 /// Reads an ISO 8601 instant. The form all engines print (`2026-11-20T08:31:18.003Z`) takes a short path,
 /// because a progress line holds some hundred of them.
 #[must_use]
 pub fn parse(text: &str) -> Option<Millis> {
     canonical(text.as_bytes())
+        .filter(|at| *at <= LAST)
         .or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond))
         .or_else(|| {
             let plain = text.trim().parse::<jiff::civil::DateTime>().ok()?;

@@ -68,6 +68,12 @@ impl Validator {
         through && self.open.is_empty()
     }
 
+    /// Whether a value may stand next.
+    #[must_use]
+    pub fn expects_value(&self) -> bool {
+        matches!(self.at, At::Value | At::FirstItem)
+    }
+
     fn step(&mut self, byte: u8) -> At {
         match self.at {
             At::Text => self.text(byte),
