@@ -24,6 +24,9 @@ const FEED_FRAME: Duration = Duration::from_millis(40);
 /// Keys that come together are drawn together.
 const KEY_FRAME: Duration = Duration::from_millis(8);
 
+/// How long a word on what was just done stays.
+const TOAST: Duration = Duration::from_secs(3);
+
 /// What to show, and how.
 pub struct Options {
     pub source: String,
@@ -41,6 +44,10 @@ pub struct Ended {
     pub link: Link,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+    /// Milliseconds since the last line.
+    pub silent: Option<u64>,
+    /// We stopped the engine because the user left.
+    pub stopped: bool,
 }
 
 /// Runs until the user leaves, a signal comes, or the terminal is gone.
@@ -54,9 +61,11 @@ pub fn run(options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result
         let mut app = App::new(options, snapshots)?;
         let result = app.turn_round(&wake).await;
         terminal::give_back();
+        let stopped = app.stopping || app.engine_runs();
         app.stop_engine();
         let latest = app.snapshots.borrow().clone();
-        result.map(|signal| Ended { progress: latest.progress, link: latest.link, signal })
+        let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
+        result.map(|signal| Ended { progress: latest.progress, link: latest.link, signal, silent, stopped })
     })
 }
 
@@ -73,6 +82,8 @@ struct App {
     drawn: Instant,
     dirty: Option<Because>,
     stopping: bool,
+    /// When the word in the footer was said.
+    toast_at: Option<Instant>,
     /// When we sent ourselves back to the shell.
     suspended: Option<Instant>,
     signals: Signals,
@@ -126,6 +137,7 @@ impl App {
             dirty: Some(Because::Key),
             stopping: false,
             suspended: None,
+            toast_at: None,
             signals,
         })
     }
@@ -170,7 +182,13 @@ impl App {
                     self.take_feed();
                 }
                 Turn::Diagnostics => self.due(Because::Feed),
-                Turn::Timer => self.due(Because::Feed),
+                Turn::Timer => {
+                    if self.toast_at.is_some_and(|said| said.elapsed() >= TOAST) && !self.stopping {
+                        self.ui.toast = None;
+                        self.toast_at = None;
+                    }
+                    self.due(Because::Feed);
+                }
             }
             if self.stopping && self.options.engine.as_ref().is_none_or(|engine| !engine.runs()) {
                 // What the engine said last is still on its way.
@@ -207,6 +225,11 @@ impl App {
     fn next_look(&self) -> Option<Instant> {
         if self.stopping {
             return Some(Instant::now() + Duration::from_millis(50));
+        }
+        if let Some(said) = self.toast_at
+            && self.dirty.is_none()
+        {
+            return Some(said + TOAST);
         }
         match self.dirty {
             Some(Because::Key) => Some(self.drawn + KEY_FRAME),
@@ -245,6 +268,7 @@ impl App {
         self.hits = hits;
         self.drawn = Instant::now();
         self.dirty = None;
+        self.toast_at = self.ui.toast.as_ref().map(|_| self.toast_at.unwrap_or(self.drawn));
         assert!(!self.options.panic_for_test, "asked to");
         Ok(())
     }
@@ -273,6 +297,8 @@ impl App {
         match self.ui.overlays.last_mut() {
             Some(Overlay::Filter { input, .. }) => {
                 match chord.as_str() {
+                    // A bad pattern stays to be mended.
+                    "enter" if self.ui.lists.iter().any(|list| list.filter.bad.is_some()) => {}
                     "enter" => drop(self.ui.overlays.pop()),
                     "esc" => return self.act(Action::Back),
                     _ => {
@@ -384,6 +410,7 @@ impl App {
 
     /// Does what an action means; `Some` when it ends the program.
     fn act(&mut self, action: Action) -> io::Result<Option<Option<i32>>> {
+        self.toast_at = None;
         let before = self.ui.clone();
         let screen = screen_of(&self.shown, &before, &self.options, self.began, self.frozen_at);
         let effects = update(&mut self.ui, &screen, &self.hits, action);

@@ -1,7 +1,7 @@
 //! Actions -> what changes on the screen, and what has to be done outside it.
 
 use crate::progress::key_of;
-use crate::protocol::Level;
+use crate::protocol::{Level, clean};
 use crate::views::action::{Action, TargetKey, matching};
 use crate::views::rows::{Group, Row, Rows, rows};
 use crate::views::state::{Chosen, Column, Filter, Overlay};
@@ -42,8 +42,8 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::Copy => return copy(ui, screen),
         Action::Help => toggle_help(ui),
         Action::Palette => ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 }),
+        Action::Filter if !ui.overlays.is_empty() => ui.toast = Some("Esc closes this; then / filters the list".into()),
         Action::Filter => {
-            ui.overlays.clear();
             let before = ui.list(ui.focus).filter.clone();
             let input = Input::new(before.text.clone());
             if ui.focus == Pane::Diagnostics {
@@ -158,12 +158,8 @@ fn open(ui: &mut Ui, screen: &Screen) {
         }
         Pane::Log => {
             let items = log::items(screen);
-            let number = match ui.list(Pane::Log).chosen {
-                Some(Chosen::Line(number)) => Some(number),
-                _ => items.last().map(|(number, _)| *number),
-            };
-            if let Some(number) = number {
-                ui.overlays.push(Overlay::Line { number, top: 0 });
+            if let Some((number, _)) = items.get(log::place(&items, ui.list(Pane::Log).chosen.as_ref())) {
+                ui.overlays.push(Overlay::Line { number: *number, top: 0 });
             }
         }
         Pane::Diagnostics => ui.diagnostics.transition(TuiWidgetEvent::FocusKey),
@@ -203,6 +199,15 @@ fn step_error(ui: &mut Ui, screen: &Screen, forward: bool) {
         && let Chosen::Error(id) = chosen
     {
         *open = Overlay::Error { id, top: 0 };
+    }
+    // The stream it struck is shown too.
+    let struck = match items.get(next) {
+        Some(errors::Item::Error(group)) => group.streams().next().map(ToString::to_string),
+        Some(errors::Item::Retry(stream)) => Some(key_of(stream)),
+        None => None,
+    };
+    if let Some(key) = struck {
+        ui.list_mut(Pane::Streams).chosen = Some(Chosen::Stream(key));
     }
     ui.focus = Pane::Errors;
     ui.list_mut(Pane::Errors).chosen = Some(chosen);
@@ -252,10 +257,7 @@ fn movement(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) {
         }
         Pane::Log => {
             let items = log::items(screen);
-            let at = match ui.list(Pane::Log).chosen {
-                Some(Chosen::Line(number)) => items.partition_point(|(at, _)| *at < number),
-                _ => items.len().saturating_sub(1),
-            };
+            let at = log::place(&items, ui.list(Pane::Log).chosen.as_ref());
             let next = to(at, items.len());
             let newest = next + 1 >= items.len() && matches!(action, Action::Bottom | Action::Down | Action::PageDown);
             let chosen = items.get(next).filter(|_| !newest).map(|(number, _)| Chosen::Line(*number));
@@ -316,8 +318,13 @@ fn target(ui: &mut Ui, key: TargetKey) {
     if ui.focus != Pane::Diagnostics {
         focus(ui, Pane::Diagnostics);
     }
+    if key == TargetKey::Show {
+        ui.targets = !ui.targets;
+        return;
+    }
+    ui.targets = true;
     ui.diagnostics.transition(match key {
-        TargetKey::Show => TuiWidgetEvent::HideKey,
+        TargetKey::Show => TuiWidgetEvent::EscapeKey,
         TargetKey::Focus => TuiWidgetEvent::FocusKey,
         TargetKey::CaptureMore => TuiWidgetEvent::PlusKey,
         TargetKey::CaptureLess => TuiWidgetEvent::MinusKey,
@@ -331,7 +338,7 @@ fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
     let (text, what) = match ui.overlays.last() {
         Some(Overlay::Error { id, .. }) => (error_text(screen, *id), "the error"),
         Some(Overlay::Stream { key, .. }) => (stream_text(screen, key), "the stream"),
-        Some(Overlay::Line { number, .. }) => (line_text(screen, Some(*number)), "the line"),
+        Some(Overlay::Line { number, .. }) => (line_text(screen, *number), "the line"),
         _ => match ui.focus {
             Pane::Streams => {
                 let (all, place) = chosen_row(screen);
@@ -359,17 +366,16 @@ fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
                 (Some(text.join("\n")).filter(|text| !text.is_empty()), "the doubts")
             }
             Pane::Log => {
-                let number = match ui.list(Pane::Log).chosen {
-                    Some(Chosen::Line(number)) => Some(number),
-                    _ => None,
-                };
-                (line_text(screen, number), "the line")
+                let items = log::items(screen);
+                let found = items.get(log::place(&items, ui.list(Pane::Log).chosen.as_ref()));
+                (found.map(|(_, line)| line.text.to_string()), "the line")
             }
             Pane::Diagnostics => (None, ""),
         },
     };
     match text {
-        Some(text) => vec![Effect::Copy(crate::progress::feed::cut(&text, COPY_LIMIT).to_owned(), what)],
+        // What the screen does not show raw, the clipboard must not hold raw either.
+        Some(text) => vec![Effect::Copy(clean::lines(crate::progress::feed::cut(&text, COPY_LIMIT)), what)],
         None => Vec::new(),
     }
 }
@@ -388,11 +394,8 @@ fn stream_text(screen: &Screen, key: &str) -> Option<String> {
     Some(format!("{} {} {records} records{message}", stream.name, stream.status.word()))
 }
 
-fn line_text(screen: &Screen, number: Option<u64>) -> Option<String> {
-    let items = log::items(screen);
-    let found = match number {
-        Some(number) => items.iter().find(|(at, _)| *at == number),
-        None => items.last(),
-    };
-    found.map(|(_, line)| line.text.to_string())
+fn line_text(screen: &Screen, number: u64) -> Option<String> {
+    let feed = &screen.progress.feed;
+    let first = feed.total - feed.lines().len() as u64;
+    feed.lines().get(usize::try_from(number.checked_sub(first)?).ok()?).map(|line| line.text.to_string())
 }

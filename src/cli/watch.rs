@@ -84,7 +84,10 @@ pub(super) fn show(
         code: exit::FAILED,
     })?;
     if ended.signal != Some(1) {
-        print(&text::brief(&ended.progress))?;
+        if ended.stopped {
+            print("You stopped the engine.\n")?;
+        }
+        print(&text::brief(&ended.progress, ended.silent))?;
     }
     Ok(code(&ended))
 }
@@ -96,7 +99,11 @@ fn code(ended: &Ended) -> u8 {
         (Some(number), _) => signal(number),
         (None, Some(Exit::Code(code))) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
         (None, Some(Exit::Signal(number))) => signal(number),
-        (None, _) if ended.progress.closed && ended.progress.input.messages == 0 => exit::NOT_UNDERSTOOD,
+        (None, _)
+            if ended.progress.input.messages == 0 && (ended.progress.closed || ended.progress.input.lines > 0) =>
+        {
+            exit::NOT_UNDERSTOOD
+        }
         (None, _) => progress::outcome(&ended.progress).exit_code(),
     }
 }

@@ -92,6 +92,8 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let silent = Arc::new(AtomicBool::new(false));
     let said_all = silent.clone();
+    let deaf = Arc::new(AtomicBool::new(false));
+    let heard_all = deaf.clone();
     let feed = events.clone();
     thread("read", move || {
         if let Some(mut stdout) = stdout
@@ -102,10 +104,12 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
         said_all.store(true, Ordering::Release);
     })
     .map_err(failed)?;
+    let words = events.clone();
     thread("stderr", move || {
         if let Some(stderr) = stderr {
-            diagnostics(stderr);
+            diagnostics(stderr, &words);
         }
+        heard_all.store(true, Ordering::Release);
     })
     .map_err(failed)?;
     let gone = engine.gone.clone();
@@ -114,7 +118,7 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
         let exit = wait(&mut child);
         gone.store(true, Ordering::Release);
         let died = Instant::now();
-        while !silent.load(Ordering::Acquire) && died.elapsed() < LAST_WORDS {
+        while !(silent.load(Ordering::Acquire) && deaf.load(Ordering::Acquire)) && died.elapsed() < LAST_WORDS {
             std::thread::sleep(Duration::from_millis(5));
         }
         let _ = events.send(Event::End(exit));
@@ -164,7 +168,7 @@ fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
 const STDERR_LINE: u64 = 16 * 1024;
 
 /// Each line of stderr into the diagnostics, with the level that it seems to have.
-fn diagnostics(stderr: impl std::io::Read) {
+fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
     use std::io::Read;
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
@@ -180,6 +184,7 @@ fn diagnostics(stderr: impl std::io::Read) {
         if text.is_empty() {
             continue;
         }
+        let _ = events.send(Event::Stderr(text.to_string()));
         let lower = text.to_ascii_lowercase();
         if ["error", "fatal", "panic", "exception"].iter().any(|word| lower.contains(word)) {
             tracing::error!(target: "engine", "{text}");

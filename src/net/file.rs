@@ -73,13 +73,15 @@ struct Open {
     id: (u64, u64),
     at: u64,
     head: Vec<u8>,
+    /// Its name is gone, and that was said.
+    gone: bool,
 }
 
 impl Open {
     fn new(file: File, from: From) -> io::Result<Self> {
         let found = file.metadata()?;
         let at = if from == From::End { found.len() } else { 0 };
-        let mut open = Self { file, id: (found.dev(), found.ino()), at, head: Vec::new() };
+        let mut open = Self { file, id: (found.dev(), found.ino()), at, head: Vec::new(), gone: false };
         open.file.seek(SeekFrom::Start(at))?;
         open.head = open.read_head();
         Ok(open)
@@ -176,6 +178,7 @@ fn turn(
     if let Some(current) = open {
         match std::fs::metadata(&follow.path) {
             Ok(found) if (found.dev(), found.ino()) == current.id => {
+                current.gone = false;
                 if current.rewritten(&found) {
                     let _ = events
                         .send(Event::Break(format!("{} was truncated: read from its begin", follow.path.display())));
@@ -193,7 +196,13 @@ fn turn(
                     *open = None;
                 }
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return current.drain(events),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !std::mem::replace(&mut current.gone, true) {
+                    let name = follow.path.display();
+                    let _ = events.send(Event::Notice(format!("{name} is gone: waiting for a new one of that name")));
+                }
+                return current.drain(events);
+            }
             Err(error) => return Err(error),
         }
     }

@@ -128,11 +128,18 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
             }
         }
         Event::Break(why) => {
-            tracing::info!(target: "synctop::file", "{why}");
             ingest.break_line();
+            tracing::info!(target: "synctop::file", "{why}");
+            ingest.progress.notice(&why);
         }
+        Event::Notice(text) => {
+            tracing::info!(target: "synctop::file", "{text}");
+            ingest.progress.notice(&text);
+        }
+        Event::Stderr(line) => ingest.progress.stderr(&line),
         Event::Down(why) => {
             tracing::warn!(target: "synctop::source", "{why}");
+            ingest.progress.notice(&why);
             now.link = Link::Down(why.into());
         }
         Event::End(exit) => {

@@ -34,6 +34,10 @@ pub enum Event {
     CaughtUp(Option<SystemTime>),
     /// The file was replaced or truncated: what comes now does not continue the last line.
     Break(String),
+    /// Something that happened to the source, for the user to see.
+    Notice(String),
+    /// A line that an engine of ours wrote to stderr.
+    Stderr(String),
     /// Nothing more can be read, for this reason; it goes on being tried.
     Down(String),
     End(Option<Exit>),

@@ -3,7 +3,8 @@
 use super::errors::{Occurrence, Place, TEXT_KEPT};
 use super::feed::{FEED_LINE, FeedLine, Origin, cut};
 use super::stream::{Retrying, Stream};
-use super::{Anomaly, Attempt, Errors, Exit, Progress};
+use super::text::duration;
+use super::{Anomaly, Attempt, Errors, Exit, Progress, core};
 use crate::protocol::{
     Checkpoint, Counts, Decoded, Failure, Kind, Level, Line, LineEnd, Log, Message, Millis, Name, ProgressReport,
     State, Status, StreamClaim, StreamReport, Where, mask,
@@ -16,6 +17,9 @@ const SILENT_ERROR: &str = "the stream ended with an error that says nothing";
 
 /// Anomalies are kept by stream for so many streams; further ones are counted without a stream.
 const ANOMALY_STREAMS: usize = 500;
+
+/// Lines of an engine's stderr that are kept.
+const STDERR_KEPT: usize = 20;
 
 /// Asked-for streams remembered.
 const ASKED_KEPT: usize = 10_000;
@@ -224,11 +228,6 @@ impl Progress {
                 self.sum_attempt.saturating_add(now_attempt.unwrap_or(0)).saturating_sub(attempt.unwrap_or(0));
             self.sum_cumulative =
                 self.sum_cumulative.saturating_add(now_cumulative.unwrap_or(0)).saturating_sub(cumulative.unwrap_or(0));
-            if let (Some(at), Some(count)) = (self.last_at, now_cumulative)
-                && cumulative != now_cumulative
-            {
-                stream.rate.report(at, count);
-            }
         }
         Some(result)
     }
@@ -245,9 +244,15 @@ impl Progress {
         let (sum, count) = &mut self.coverage_shares;
         *sum = (*sum + now.unwrap_or(0)).saturating_sub(before.unwrap_or(0));
         *count = (*count + u32::from(now.is_some())).saturating_sub(u32::from(before.is_some()));
-        if let (Some(at), Some(share)) = (self.last_at, self.coverage()) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
-            self.coverage_rate.report(at, (share * 1e6) as u64);
+    }
+
+    /// A count of this stream was reported or counted. One that is the same as before is a report too: its rate is zero, and known.
+    fn count_stream(&mut self, at: usize) {
+        let now = self.last_at;
+        if let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut)
+            && let (Some(at), Some(count)) = (now, stream.records.cumulative)
+        {
+            stream.rate.report(at, count);
         }
     }
 
@@ -286,6 +291,7 @@ impl Progress {
                 stream.become_(Status::Started, now);
             }
         });
+        self.count_stream(at);
         self.count_total();
     }
 
@@ -340,6 +346,7 @@ impl Progress {
             let text = format!("unknown stream status {word}");
             self.note(Level::Warn, Origin::Unknown, None, Some(&claim.stream.name), &text);
         }
+        let counted = claim.records.said();
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
         let outcome = self.change(at, |stream| {
             let mut doubled = false;
@@ -402,7 +409,10 @@ impl Progress {
                 line,
             );
         }
-        self.count_total();
+        if counted {
+            self.count_stream(at);
+            self.count_total();
+        }
     }
 
     pub(super) fn progress(&mut self, report: ProgressReport, line: &Line) {
@@ -462,6 +472,7 @@ impl Progress {
         let at = self.place(name);
         let now = self.last_at;
         let attempt = self.attempts;
+        let counted = report.records.said();
         let outcome = self.change(at, |stream| {
             match report.status {
                 Some(Status::NotStarted) | None => {}
@@ -497,6 +508,9 @@ impl Progress {
             let news = stream.failed_in.is_none() || (stream.failed_in != Some(attempt) && stream.took_part());
             (clears, report.status == Some(Status::Errored) && news, odd, stream.name.clone())
         });
+        if counted {
+            self.count_stream(at);
+        }
         let Some((clears, unheard, odd, name)) = outcome else { return };
         if odd {
             let word = report.odd_status.as_deref().unwrap_or_default();
@@ -651,8 +665,15 @@ impl Progress {
                 });
             }
         }
-        let text = match log.retry.as_ref().and_then(|retry| retry.error.as_deref()) {
-            Some(error) => format!("{}: {error}", log.message),
+        // What is retried and why comes first: it is what a narrow pane has room for.
+        let text = match &log.retry {
+            Some(retry) => {
+                let what = retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
+                let of = retry.max.map(|max| format!("/{max}")).unwrap_or_default();
+                let error = retry.error.as_deref().map(core).unwrap_or_default();
+                let delay = duration(retry.delay_ms);
+                format!("{what}, retry {}{of} in {delay}: {error} ({})", retry.attempt, log.message)
+            }
             None => log.message.to_string(),
         };
         if log.level >= Level::Error && !log.message.trim().is_empty() {
@@ -660,6 +681,19 @@ impl Progress {
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
         self.note(log.level, Origin::Log, from, log.stream.as_deref(), &text);
+    }
+
+    /// Something that happened to the feed itself (a file was replaced, is gone, cannot be read).
+    pub fn notice(&mut self, text: &str) {
+        self.note(Level::Warn, Origin::Source, None, None, text);
+    }
+
+    /// A line that an engine of ours wrote to stderr; the last ones are kept for the case that it dies.
+    pub fn stderr(&mut self, line: &str) {
+        if self.stderr_tail.len() >= STDERR_KEPT {
+            self.stderr_tail.pop_front();
+        }
+        self.stderr_tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
     }
 
     /// One line for the feed log, secrets masked.
@@ -671,7 +705,8 @@ impl Progress {
             origin,
             from: from.map(Into::into),
             stream: stream.map(Into::into),
-            text: mask::secrets(cut(text, FEED_LINE)).into(),
+            text: mask::secrets(cut(if text.is_empty() { "(no message)" } else { text }, FEED_LINE)).into(),
+            times: 1,
         });
     }
 

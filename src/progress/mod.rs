@@ -40,7 +40,9 @@ pub use stream::{Retrying, Stream};
 pub use summary::{Summary, summary};
 pub use tally::Tally;
 pub use text::{count, report};
-pub use verdict::{Verdict, exit_words, not_understood, remedy as verdict_remedy, standing, trouble, verdict};
+pub use verdict::{
+    Verdict, core, exit_words, gibberish, not_understood, remedy as verdict_remedy, standing, trouble, verdict,
+};
 
 use crate::protocol::{EndWord, Millis};
 use std::collections::{BTreeMap, HashMap};
@@ -156,8 +158,6 @@ pub struct Progress {
     pub last_checkpoint_at: Option<Millis>,
     engine_checkpoints: Option<u64>,
     pub rate: Rates,
-    /// Ranges completed of all streams, in millionths; for the time left.
-    pub coverage_rate: Rates,
     /// Sum of the streams' coverage in millionths, and how many have one.
     coverage_shares: (u64, u32),
     pub errors: Errors,
@@ -171,6 +171,8 @@ pub struct Progress {
     pub emitters: Vec<Arc<str>>,
     /// The start that came just before: of which stream, and whether it had started already.
     last_start: Option<(Arc<str>, bool)>,
+    /// The last lines that an engine of ours wrote to stderr.
+    pub stderr_tail: std::collections::VecDeque<Arc<str>>,
     /// Retries in all streams.
     pub retries: u64,
 }
@@ -217,6 +219,12 @@ impl Progress {
         let (sum, count) = self.coverage_shares;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         (count > 0).then(|| (sum as f64 / 1e6 / f64::from(count)).clamp(0.0, 1.0))
+    }
+
+    /// How many streams the mean coverage is of.
+    #[must_use]
+    pub fn covered_streams(&self) -> usize {
+        self.coverage_shares.1 as usize
     }
 
     /// Milliseconds since the last attempt began, as the engine says or by the messages' times.

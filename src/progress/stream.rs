@@ -227,6 +227,12 @@ impl Stream {
         self.left > 0
     }
 
+    /// The share that earlier attempts had completed.
+    #[must_use]
+    pub fn coverage_before(&self) -> f64 {
+        self.total_range.and_then(|total| self.ranges_before.coverage(total)).unwrap_or(0.0)
+    }
+
     /// Completed share of its total range, 0 to 1.
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {

@@ -5,6 +5,9 @@ use super::{Outcome, Progress, Stream, doubts, outcome};
 use crate::protocol::{Status, clean, time};
 use std::fmt::Write;
 
+/// A feed without a line for so long, in milliseconds, is no longer called moving.
+pub const SILENT_MS: u64 = 60_000;
+
 /// Streams listed in the text; trouble comes first, so what is cut is in order.
 const STREAMS_LISTED: usize = 40;
 const ERRORS_LISTED: usize = 10;
@@ -59,13 +62,19 @@ pub fn report(progress: &Progress) -> String {
     clean::lines(&out)
 }
 
-/// The few lines that stand on the shell after the screen.
+/// The few lines that stand on the shell after the screen; `silent` is for how long nothing came, where it still runs.
 #[must_use]
-pub fn brief(progress: &Progress) -> String {
-    if progress.input.lines == 0 {
+pub fn brief(progress: &Progress, silent: Option<u64>) -> String {
+    if progress.input.lines == 0 && progress.exit.is_none() {
         return "Nothing came.\n".into();
     }
     let mut out = String::new();
+    if let Some(silent) = silent.filter(|silent| *silent >= SILENT_MS && outcome(progress) == Outcome::Running) {
+        out.push_str(&format!(
+            "NO NEWS for {}: the feed stopped without an end; see whether the engine still runs\n",
+            duration(silent)
+        ));
+    }
     // Writing to a String cannot fail.
     let _ = write_verdict(progress, &mut out)
         .and_then(|()| write_totals(progress, &mut out))

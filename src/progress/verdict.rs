@@ -55,7 +55,37 @@ pub fn standing(progress: &Progress) -> Vec<&Arc<Group>> {
     groups
 }
 
-/// `disputes: auth_error, The provided key ...`
+/// The core of an error's message: what an operator has to know, without request ids and addresses of documents.
+#[must_use]
+pub fn core(message: &str) -> String {
+    let line = clean::line(message);
+    let text = line.trim();
+    if let Some((_, rest)) = text.split_once("Having the '")
+        && let Some((permission, _)) = rest.split_once('\'')
+    {
+        return format!("the key lacks '{permission}'");
+    }
+    let (head, status) = match text.rfind(" [") {
+        Some(at) => (text.get(..at).unwrap_or(text), http_status(text)),
+        None => (text, None),
+    };
+    let first = match head.find(". ") {
+        Some(end) if head.len() > 80 && end > 20 => head.get(..end).unwrap_or(head),
+        _ => head,
+    };
+    match status {
+        Some(status) => format!("{} (HTTP {status})", first.trim_end_matches('.')),
+        None => first.to_owned(),
+    }
+}
+
+/// The status in `[GET /v1/charges (429)]`.
+fn http_status(text: &str) -> Option<u16> {
+    let (_, rest) = text.rsplit_once(" (")?;
+    rest.split_once(")]")?.0.parse().ok()
+}
+
+/// `disputes: auth_error, the key lacks 'Disputes Read'`
 fn cause(progress: &Progress, group: &Group) -> String {
     let streams: Vec<_> = group.streams().take(3).map(|name| clean::line(name).into_owned()).collect();
     let all = group.streams().count();
@@ -65,12 +95,12 @@ fn cause(progress: &Progress, group: &Group) -> String {
         (all, names) => format!("{names} and {} more: ", all - 3),
     };
     let kind = group.failure_type.as_deref().map(|kind| format!("{}, ", clean::line(kind))).unwrap_or_default();
-    let share = if all > 0 && progress.streams.len() > 1 {
-        format!(" ({all} of {})", plural(progress.streams.len(), "stream"))
+    let share = if all > 1 && progress.streams.len() > 1 {
+        format!(" ({} of {})", count(all as u64), plural(progress.streams.len(), "stream"))
     } else {
         String::new()
     };
-    format!("{who}{kind}{}{share}", short(&group.message, 200))
+    format!("{who}{kind}{}{share}", short(&core(&group.message), 200))
 }
 
 fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
@@ -83,7 +113,14 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
     };
     let end = progress.attempt.end.as_ref();
     match outcome {
-        Outcome::Running | Outcome::Succeeded => error.map(also),
+        Outcome::Running => error.map(also),
+        Outcome::Succeeded => {
+            let doubts = doubts(progress);
+            doubts
+                .iter()
+                .find(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none())
+                .map(|doubt| doubt.message.clone())
+        }
         Outcome::Failed => error.map(also).or_else(|| Some("the engine says so and gives no error".into())),
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
@@ -113,19 +150,42 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
 }
 
 fn truncated(progress: &Progress) -> String {
+    let said = last_words(progress).map(|line| format!("; its last words: {}", short(line, 160))).unwrap_or_default();
+    let exit = progress.exit.map(|exit| format!(" ({})", exit_words(exit))).unwrap_or_default();
     if progress.input.lines == 0 {
-        return "the input is empty".into();
+        return match progress.exit {
+            Some(_) => format!("the engine ended{exit} and printed nothing{said}"),
+            None => "the input is empty".into(),
+        };
     }
     if progress.input.messages == 0 {
-        return "nothing in the input was understood".into();
+        return format!("{}, and none is a message of an engine{exit}{said}", lines_read(progress));
     }
     let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
-    let exit = match progress.exit {
-        Some(Exit::Signal(signal)) => format!(" (killed by {signal})"),
-        Some(Exit::Code(code)) => format!(" (exit {code})"),
-        None => String::new(),
+    format!("the input ended without an end message{torn}{exit}: the engine was stopped or died{said}")
+}
+
+fn lines_read(progress: &Progress) -> String {
+    plural(usize::try_from(progress.input.lines).unwrap_or(usize::MAX), "line") + " read"
+}
+
+/// The line of an engine's stderr that tells most: the last one that speaks of an error, else the last one.
+fn last_words(progress: &Progress) -> Option<&str> {
+    let lines = || progress.stderr_tail.iter().rev().map(AsRef::as_ref).filter(|line: &&str| !line.trim().is_empty());
+    let tells = |line: &&str| {
+        let lower = line.to_ascii_lowercase();
+        ["error", "fatal", "panic", "exception", "denied", "refused", "not found"]
+            .iter()
+            .any(|word| lower.contains(word))
     };
-    format!("the input ended without an end message{torn}{exit}: the engine was stopped or died")
+    lines().find(tells).or_else(|| lines().next())
+}
+
+/// Nothing of many lines was understood, so that waiting for more is no use.
+#[must_use]
+pub fn gibberish(progress: &Progress) -> Option<String> {
+    (progress.input.messages == 0 && progress.input.lines >= 20)
+        .then(|| format!("{}, and none is a message of an engine: is this its stdout?", lines_read(progress)))
 }
 
 fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
@@ -169,23 +229,30 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
 #[must_use]
 pub fn remedy(progress: &Progress, group: &Group) -> String {
     let message = group.message.to_lowercase();
-    let one_stream = group.streams().count() == 1 && group.level != Where::Global;
-    let again = if one_stream { "start a new run (this one may skip it)" } else { "start it again" };
-    match group.failure_type.as_deref() {
-        Some("auth_error") if message.contains("permission") => format!("give the key that permission, then {again}"),
-        Some("auth_error") => format!("check the key, then {again}"),
-        Some("config_error") => format!("correct the configuration, then {again}"),
-        Some("transient_error") => "it may pass: start it again; look at the other side if it comes back".into(),
-        _ if message.contains("api key") => format!("check the key, then {again}"),
-        _ if message.contains("permission") => format!("give the key that permission, then {again}"),
-        _ if message.contains("econnrefused") || message.contains("connect ") => {
-            "see that the other side is up and reachable, then start it again".into()
+    let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
+    // Engines leave a stream that failed out of the same run when it is resumed.
+    let again = if one_stream { "start a new run (a resumed one may skip it)" } else { "start it again" };
+    let has = |word: &str| message.contains(word);
+    match (group.failure_type.as_deref(), http_status(&group.message)) {
+        (Some("config_error"), _) => format!("correct the configuration, then {again}"),
+        _ if has("permission") => format!("give the key that permission, then {again}"),
+        (Some("auth_error"), _) | (_, Some(401)) => format!("check the key, then {again}"),
+        _ if has("api key") => format!("check the key, then {again}"),
+        (_, Some(429)) => format!("wait, or lower the request rate, then {again}"),
+        _ if has("rate limit") => format!("wait, or lower the request rate, then {again}"),
+        (_, Some(404)) => "the source does not know this: leave the stream out, or see whether it is enabled".into(),
+        (_, Some(500..)) => format!("the source itself failed: see its status page, then {again}"),
+        (_, Some(400..)) => format!("the source refuses the request: see the message, then {again}"),
+        _ if has("does not exist") && (has("relation") || has("table") || has("schema")) => {
+            format!("restore the table at the destination (or run setup again), then {again}")
         }
-        _ if message.contains("rate limit") => format!("wait, or lower the request rate, then {again}"),
-        _ if progress.attempt.end.is_none() => {
-            "look at the engine's log, then start it again from the last checkpoint".into()
+        _ if has("econnrefused") || has("connect ") || has("etimedout") || has("enotfound") => {
+            "see that the other side is up and can be reached, then start it again".into()
         }
-        _ => format!("mend the cause, then {again}"),
+        (Some("transient_error"), _) => {
+            "it may pass: start it again, and look at the other side if it comes back".into()
+        }
+        _ => format!("see the whole message, mend its cause, then {again}"),
     }
 }
 
@@ -203,7 +270,7 @@ pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
     });
     let standing = standing(progress);
     let error = standing.first().map(|group| {
-        let act = if group.permanent() || group.failure_type.is_none() { " — needs you" } else { "" };
+        let act = if group.permanent() || group.failure_type.is_none() { " (needs you)" } else { "" };
         let more =
             if standing.len() > 1 { format!("; {} more kinds of error", standing.len() - 1) } else { String::new() };
         format!("{}{act}{more}", cause(progress, group))

@@ -4,7 +4,7 @@ use super::pen::Pen;
 use super::state::{Chosen, Hits, Pane, Screen, Target};
 use super::streams::scrolled;
 use super::words::{age, clock, count, plural};
-use crate::progress::{GROUPS_KEPT, Group, Stream, key_of};
+use crate::progress::{GROUPS_KEPT, Group, Stream, core, key_of};
 use crate::protocol::Status;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -53,12 +53,15 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<Item<'a>> {
     let mut retries: Vec<_> = if screen.progress.retries == 0 {
         Vec::new()
     } else {
-        let retried = |stream: &&Arc<Stream>| stream.retry.is_some() && stream.status == Status::Started;
-        screen.progress.streams.iter().filter(retried).collect()
+        screen.progress.streams.iter().filter(|stream| retried(stream)).collect()
     };
     retries.sort_by_key(|stream| stream.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
     let all = groups.into_iter().map(Item::Error).chain(retries.into_iter().map(Item::Retry));
     all.filter(|item| !filter.active() || filter.keeps(&item.text())).collect()
+}
+
+fn retried(stream: &Stream) -> bool {
+    stream.retry.is_some() && stream.status == Status::Started
 }
 
 /// The place of what is chosen.
@@ -81,6 +84,15 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             count(errors.total)
         );
     }
+    let (retrying, retries) = screen
+        .progress
+        .streams
+        .iter()
+        .filter(|stream| retried(stream))
+        .fold((0, 0), |(n, sum), stream| (n + 1, sum + stream.retry.as_ref().map_or(0, |retry| retry.count)));
+    if retrying > 0 {
+        about.push_str(&format!(", {retrying} retrying {}{}", look.glyphs.times, count(retries)));
+    }
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", items.len(), list.filter.text);
     }
@@ -88,7 +100,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     if items.is_empty() {
         pen.put(3, 1, if list.filter.active() { "nothing matches" } else { "none" }, look.dim());
     }
-    let each = if pen.width() < 70 && pen.height() > CARD { CARD } else { 1 };
+    let each = if pen.width() < 70 && pen.height() > CARD * 2 { CARD } else { 1 };
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
     let wide = |text: &str, most: usize| u16::try_from(text.chars().count().min(most)).unwrap_or(0);
     let shown = || items.iter().take(200).map(|item| Facts::new(item, screen));
@@ -168,7 +180,7 @@ impl Facts {
                     streams,
                     times: format!("{}{}", glyphs.times, count(group.count)),
                     when: group.last_at.map_or_else(|| glyphs.dash.to_owned(), |at| clock(at, now)),
-                    message: group.message.to_string(),
+                    message: core(&group.message),
                 }
             }
             Item::Retry(stream) => {
@@ -183,7 +195,7 @@ impl Facts {
                         Some(now) => format!("{} ago", age(now - retry.last_at)),
                         None => clock(retry.last_at, now),
                     },
-                    message: retry.error.as_deref().unwrap_or("the source tries again").to_owned(),
+                    message: retry.error.as_deref().map_or_else(|| "the source tries again".to_owned(), core),
                 }
             }
         }

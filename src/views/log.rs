@@ -29,6 +29,16 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<(u64, &'a Arc<FeedLine>)> {
         .collect()
 }
 
+/// The place of what is chosen; nothing chosen follows the newest line.
+#[must_use]
+pub fn place(items: &[(u64, &Arc<FeedLine>)], chosen: Option<&Chosen>) -> usize {
+    let last = items.len().saturating_sub(1);
+    match chosen {
+        Some(Chosen::Line(number)) => items.partition_point(|(at, _)| at < number).min(last),
+        _ => last,
+    }
+}
+
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let look = screen.look;
     let list = screen.ui.list(Pane::Log);
@@ -43,11 +53,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         about.push_str(&format!(", {} of {}", count(kept), count(feed.total)));
     }
     let page = usize::from(pen.height().saturating_sub(1)).max(1);
-    // Nothing chosen: it follows the newest line.
-    let place = match &list.chosen {
-        Some(Chosen::Line(number)) => items.partition_point(|(at, _)| at < number).min(items.len().saturating_sub(1)),
-        _ => items.len().saturating_sub(1),
-    };
+    let place = place(&items, list.chosen.as_ref());
     let top = super::streams::scrolled(list.top, place, page, items.len());
     pen.rule(0, focused, "log", &about, if list.chosen.is_some() { "" } else { "follows" });
     if items.is_empty() {
@@ -96,6 +102,7 @@ fn one(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
     }
     let (word, style) = match line.origin {
         Origin::Log => (line.level.word(), level_style(line.level, screen)),
+        Origin::Source => ("feed", screen.look.accent()),
         Origin::Raw => ("raw", look.dim()),
         Origin::Unknown => ("unknown", look.doubt()),
         Origin::Malformed => ("malformed", look.warn()),
@@ -103,6 +110,9 @@ fn one(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
     column = pen.put(column, row, word, style) + 1;
     if let Some(stream) = &line.stream {
         column = pen.put_in(column, row, 20, stream, look.strong()) + 1;
+    }
+    if line.times > 1 {
+        column = pen.put(column, row, &format!("{}{} ", look.glyphs.times, count(line.times)), look.warn());
     }
     pen.put(column, row, &line.text, look.plain());
 }

@@ -49,7 +49,8 @@ pub struct Rows {
     pub rows: Vec<Row>,
     /// Streams by group, whatever the filter.
     pub counts: [usize; 6],
-    /// Streams that the filter lets through.
+    /// Streams that the filter lets through, of each group and in all.
+    pub kept_of: [usize; 6],
     pub kept: usize,
 }
 
@@ -116,17 +117,19 @@ pub fn rows(screen: &Screen) -> Rows {
     let mut counts = [0; 6];
     for at in progress.name_order() {
         let Some(stream) = progress.streams.get(*at as usize) else { continue };
-        let group = group_of(stream, screen) as usize;
+        let found = group_of(stream, screen);
+        let group = found as usize;
         if let Some(count) = counts.get_mut(group) {
             *count += 1;
         }
         if let Some(list) = groups.get_mut(group)
-            && (!filter.active() || filter.keeps(&stream.name))
+            && (!filter.active() || filter.keeps(&searched(stream, found, screen)))
         {
             list.push(*at);
         }
     }
-    let kept = groups.iter().map(Vec::len).sum();
+    let kept_of = groups.each_ref().map(Vec::len);
+    let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
     for (group, mut list) in Group::ALL.into_iter().zip(groups) {
         if list.is_empty() {
@@ -146,13 +149,31 @@ pub fn rows(screen: &Screen) -> Rows {
             }
         }
     }
-    Rows { rows, counts, kept }
+    Rows { rows, counts, kept_of, kept }
+}
+
+/// What a filter looks at: all that the row says.
+fn searched(stream: &Stream, group: Group, screen: &Screen) -> String {
+    let error = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
+    let retry = stream.retry.as_ref();
+    let status = retry.and_then(|retry| retry.status).map(|status| status.to_string()).unwrap_or_default();
+    let parts = [
+        stream.namespace.as_deref(),
+        Some(&stream.name),
+        Some(group.word()),
+        error.map(|error| error.kind()),
+        error.map(|error| error.message.as_ref()).or(stream.message.as_deref()),
+        Some(&status),
+        retry.and_then(|retry| retry.error.as_deref()),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// A stalled or waiting stream has its reason under it; of errored ones with the same error the last has the next step.
 fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: Group, screen: &Screen) -> bool {
     match group {
-        Group::Stalled => true,
+        // When the whole feed is silent, that is said once, at the top.
+        Group::Stalled => screen.silent().is_none(),
         Group::Started => screen.judged_at().is_some_and(|now| waiting(stream, now).is_some()),
         Group::Errored => next.is_none_or(|next| next.failed_group != stream.failed_group),
         _ => false,

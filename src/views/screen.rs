@@ -56,7 +56,8 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
 
 fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let focus = screen.ui.focus;
-    if screen.ui.zoomed || body.height < TALL - 6 {
+    // The diagnostics are long lines: beside something they could not be read.
+    if screen.ui.zoomed || (focus == Pane::Diagnostics && body.width >= WIDE) || body.height < TALL - 6 {
         return pane(pen, body, focus, screen, hits);
     }
     if body.width >= WIDE {
@@ -111,8 +112,7 @@ fn beside(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     if doubts_wanted > 0 || screen.ui.focus == Pane::Doubts {
         pane(pen, doubts_area, Pane::Doubts, screen, hits);
     }
-    let lowest = if screen.ui.focus == Pane::Diagnostics { Pane::Diagnostics } else { Pane::Log };
-    pane(pen, log_area, lowest, screen, hits);
+    pane(pen, log_area, Pane::Log, screen, hits);
 }
 
 fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &Screen, hits: &mut Hits) {

@@ -115,6 +115,9 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     let since = stream.changed_at.map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
     let settling = if stream.settling { ", its counts are still to come" } else { "" };
     sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.word()), style);
+    if let Some(word) = &stream.odd_status {
+        sheet.fact("", format!("the engine's own word, which nobody knows: {word}"), look.warn());
+    }
     let pace = pace(stream, screen);
     if !pace.is_empty() && screen.running() {
         sheet.fact("", pace, look.warn());
@@ -221,11 +224,10 @@ pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hit
         return sheet.draw(pen, "error", top, None, hits);
     };
     let now = screen.now.or(screen.progress.last_at);
+    sheet.text(&group.message, look.strong());
+    sheet.text(&format!("{} {}", look.glyphs.next, verdict_remedy(screen.progress, group)), look.plain());
+    sheet.lines.push(Line::Text(Vec::new()));
     error_facts(&mut sheet, group, now);
-    sheet.head("message");
-    sheet.text(&group.message, look.plain());
-    sheet.head("what to do");
-    sheet.text(&verdict_remedy(screen.progress, group), look.plain());
     sheet.head("where it occurred");
     for place in group.places.iter().rev() {
         let at = place.at.map(|at| clock(at, now)).unwrap_or_default();
@@ -284,6 +286,13 @@ pub fn line(pen: &mut Pen, screen: &Screen, number: u64, top: usize, hits: &mut 
         if let Some(text) = text {
             sheet.fact(label, text.to_string(), look.plain());
         }
+    }
+    if line.times > 1 {
+        sheet.fact(
+            "in a row",
+            format!("{} lines that differ in numbers and ids only; this is the last", count(line.times)),
+            look.plain(),
+        );
     }
     sheet.head("text");
     sheet.text(&line.text, look.plain());

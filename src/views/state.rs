@@ -184,6 +184,8 @@ pub struct Ui {
     pub frozen: bool,
     /// A word on what was just done.
     pub toast: Option<String>,
+    /// The diagnostics show their list of targets.
+    pub targets: bool,
     pub diagnostics: Arc<TuiWidgetState>,
 }
 
@@ -213,6 +215,7 @@ impl Default for Ui {
             level: Level::Info,
             frozen: false,
             toast: None,
+            targets: false,
             diagnostics: Arc::new(TuiWidgetState::new()),
         }
     }
@@ -268,6 +271,12 @@ impl Screen<'_> {
     #[must_use]
     pub fn running(&self) -> bool {
         !self.progress.closed && self.progress.attempt.end.is_none()
+    }
+
+    /// For how long the whole feed has been silent, once that is no longer a pause.
+    #[must_use]
+    pub fn silent(&self) -> Option<u64> {
+        self.age.filter(|age| *age >= crate::progress::text::SILENT_MS && self.running())
     }
 
     /// The clock by which streams are judged to stand still; none once it is over.

@@ -4,7 +4,7 @@ use super::pen::Pen;
 use super::rows::{Group, Row, Rows, group_of, rows};
 use super::state::{Column, Hits, Pane, Screen, Target};
 use super::words::{self, age, clock, count, percent, rate};
-use crate::progress::{ONE_MINUTE, Stream, stall_verdict, verdict_remedy, waiting};
+use crate::progress::{ONE_MINUTE, Stream, TEN_SECONDS, core, stall_verdict, verdict_remedy, waiting};
 use crate::protocol::{Millis, Status};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -20,6 +20,7 @@ struct Columns {
     bar: Option<(u16, u16)>,
     percent: Option<u16>,
     sparks: Option<(u16, u16)>,
+    checkpoints: Option<u16>,
 }
 
 /// Widths: records, attempt, rate, checkpoint age.
@@ -28,6 +29,9 @@ const ATTEMPT: u16 = 11;
 const RATE: u16 = 9;
 const AGE: u16 = 7;
 const PERCENT: u16 = 5;
+
+/// Below this an error's cause stands under its row, not in it.
+const NARROW: u16 = 60;
 
 /// Rows looked at to find which columns are known; beyond them a column may show up when it is scrolled to.
 const SAMPLE: usize = 400;
@@ -55,6 +59,7 @@ impl Columns {
         let has_age = take(moving && any(&|s| s.last_checkpoint_at.is_some()), AGE);
         let has_attempt = take(screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()), ATTEMPT);
         let has_sparks = take(has_rate, 14);
+        let has_checkpoints = take(width >= 100 && any(&|s| s.checkpoints > 0), 9);
         // What is left makes the bars longer.
         let bar = if has_bar { 8 + room.min(12) } else { 0 };
         let mut place = |shown: bool, wide: u16| {
@@ -68,7 +73,9 @@ impl Columns {
         let bar_end = place(has_bar, bar + 1);
         let percent = place(has_bar, PERCENT);
         let sparks = place(has_sparks, 14);
+        let checkpoints = place(has_checkpoints, 9);
         Self {
+            checkpoints,
             name,
             records,
             attempt,
@@ -109,7 +116,11 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     pen.rule(0, focused, "streams", &about, &right);
     heads(pen, 1, &columns, screen, hits);
     if all.rows.is_empty() {
-        let text = if list.filter.active() { "no stream matches; Esc drops the filter" } else { "no streams yet" };
+        let text = match (list.filter.active(), screen.running()) {
+            (true, _) => "no stream matches; Esc drops the filter",
+            (false, true) => "no streams yet",
+            (false, false) => "no streams",
+        };
         pen.put(3, 2, text, look.dim());
     }
     for (index, row) in all.rows.iter().enumerate().skip(top).take(page) {
@@ -176,6 +187,9 @@ fn heads(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut
     if let Some((begin, width)) = columns.sparks {
         pen.put_right(begin + width, row, "2 MIN", style);
     }
+    if let Some(end) = columns.checkpoints {
+        pen.put_right(end, row, "CKPTS", style);
+    }
 }
 
 pub(super) fn mark(group: Group, screen: &Screen) -> (&'static str, Style) {
@@ -200,7 +214,9 @@ fn head(pen: &mut Pen, row: u16, group: Group, all: &Rows, screen: &Screen) {
         group => group.word(),
     };
     let column = pen.put(3, row, word, style.patch(look.strong()));
-    let column = pen.put(column + 1, row, &count(all.count(group) as u64), look.dim());
+    let (kept, of) = (all.kept_of.get(group as usize).copied().unwrap_or(0), all.count(group));
+    let number = if kept < of { format!("{} of {}", count(kept as u64), count(of as u64)) } else { count(of as u64) };
+    let column = pen.put(column + 1, row, &number, look.dim());
     if screen.ui.folded(group) && !screen.ui.list(Pane::Streams).filter.active() {
         let mut names = String::new();
         for at in screen.progress.name_order() {
@@ -256,18 +272,17 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
         };
     }
     if stream.settling {
-        pen.put(columns.words_from(), row, "counts to come", look.dim());
+        let words = if screen.running() { "counts to come" } else { "its counts never came" };
+        pen.put(columns.words_from(), row, words, look.dim());
         return;
     }
     let moving = matches!(group, Group::Started | Group::Stalled);
     if let Some(end) = columns.rate {
-        let value = stream.rate.per_second(ONE_MINUTE, now).filter(|_| moving);
-        pen.put_right(
-            end,
-            row,
-            &value.map_or_else(|| dash.to_owned(), rate),
-            if moving { look.plain() } else { look.dim() },
-        );
+        // Ten seconds, and where reports are rarer than that a minute, dimmed because it is older.
+        let fresh = stream.rate.per_second(TEN_SECONDS, now);
+        let value = fresh.or_else(|| stream.rate.per_second(ONE_MINUTE, now)).filter(|_| moving);
+        let style = if moving && fresh.is_some() { look.plain() } else { look.dim() };
+        pen.put_right(end, row, &value.map_or_else(|| dash.to_owned(), rate), style);
     }
     if let Some(end) = columns.checkpoint {
         let style = if group == Group::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
@@ -278,6 +293,9 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
         coverage(pen, begin, row, width, stream, screen);
         let text = shown_share(stream).map_or_else(|| dash.to_owned(), percent);
         pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
+    }
+    if let Some(end) = columns.checkpoints {
+        pen.put_right(end, row, &count(stream.checkpoints), look.dim());
     }
     if let Some((begin, width)) = columns.sparks
         && moving
@@ -357,8 +375,10 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) 
         Some(at) => pen.put(column + 1, row, &clock(at, screen.now.or(screen.progress.last_at)), look.dim()),
         None => column,
     };
-    let message = group.map(|group| group.message.as_ref()).or(stream.message.as_deref()).unwrap_or_default();
-    pen.put(column + 2, row, message, look.plain());
+    if pen.width() >= NARROW {
+        let message = group.map(|group| group.message.as_ref()).or(stream.message.as_deref()).unwrap_or_default();
+        pen.put(column + 2, row, &core(message), look.plain());
+    }
 }
 
 /// Under a stream: why it stands still, what it waits for, or what to do about its error.
@@ -367,6 +387,10 @@ fn note(pen: &mut Pen, row: u16, stream: &Stream, group: Group, screen: &Screen)
     let (text, style) = match group {
         Group::Errored => {
             let Some(group) = stream.failed_group.and_then(|id| screen.progress.errors.get(id)) else { return };
+            if pen.width() < NARROW {
+                pen.put(4, row, &core(&group.message), look.bad());
+                return;
+            }
             (format!("{} {}", look.glyphs.next, verdict_remedy(screen.progress, group)), look.dim())
         }
         _ => (pace(stream, screen), look.warn()),

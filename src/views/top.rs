@@ -5,7 +5,10 @@ use super::rows::{Group, Rows, rows};
 use super::screen::headline;
 use super::state::Screen;
 use super::words::{self, age, count, percent, rate, span};
-use crate::progress::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, not_understood, trouble, verdict};
+use crate::progress::{
+    Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, gibberish, not_understood, trouble, verdict,
+};
+use crate::protocol::Status;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
@@ -26,9 +29,15 @@ impl Facts {
     pub fn new(screen: &Screen, area: Rect) -> Self {
         let progress = screen.progress;
         let small = area.height < 14;
-        let (why, next) = if screen.running() {
-            let why = screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
-            (why, None)
+        let (why, next): (Option<String>, Option<String>) = if screen.running() {
+            let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
+            match screen.silent() {
+                Some(_) => {
+                    let why = "no line came for so long: the engine is stuck, or it is gone".to_owned();
+                    (Some(why), Some("see whether the engine still runs, and its own log".to_owned()))
+                }
+                None => (gibberish(progress).or_else(trouble), None),
+            }
         } else {
             let verdict = verdict(progress);
             (verdict.why, verdict.next.filter(|_| area.height >= 8))
@@ -91,22 +100,26 @@ fn header(pen: &mut Pen, screen: &Screen) {
     let look = screen.look;
     let width = pen.width();
     let mut end = width.saturating_sub(1);
-    if let Some(now) = screen.now.or(screen.progress.last_at)
+    // The log's own time: that of its last message.
+    if let Some(now) = screen.progress.last_at
         && width >= 60
     {
         let form = if width >= 100 { "%Y-%m-%d %H:%M:%SZ" } else { "%H:%M:%SZ" };
         end = pen.put_right(end, 0, &crate::protocol::time::stamp(now, form), look.dim()).saturating_sub(2);
     }
     if screen.ui.frozen {
-        end = pen.put_right(end, 0, " FROZEN ", look.badge(look.accent())).saturating_sub(2);
+        let text = if width >= 60 { " FROZEN: space goes on " } else { " FROZEN " };
+        end = pen.put_right(end, 0, text, look.badge(look.warn())).saturating_sub(2);
     }
     let (mark, word, about, style) = link_words(screen);
     let about = if width < 50 { String::new() } else { about };
     if !about.is_empty() {
         end = pen.put_right(end, 0, &format!(" {about}"), look.dim());
     }
-    end = pen.put_right(end, 0, word, style.patch(look.strong()));
-    end = pen.put_right(end, 0, &format!("{mark} "), style).saturating_sub(2);
+    if !word.is_empty() {
+        end = pen.put_right(end, 0, word, style.patch(look.strong()));
+        end = pen.put_right(end, 0, &format!("{mark} "), style).saturating_sub(2);
+    }
     let mut column = 1;
     if width >= 60 {
         column = pen.put(column, 0, "synctop ", look.accent().patch(look.strong()));
@@ -140,7 +153,8 @@ fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match screen.link {
         Link::Waiting => (glyphs.pending, "WAITING", span_words(screen.watched), look.warn()),
-        Link::Live if !screen.running() => (glyphs.pending, "QUIET", String::new(), look.plain()),
+        _ if screen.ui.frozen => ("", "", String::new(), look.plain()),
+        Link::Live if !screen.running() => ("", "ENDED", String::new(), look.plain()),
         Link::Live => match screen.age {
             Some(silent) if silent >= QUIET_MS => (glyphs.pending, "QUIET", age_words(silent), look.warn()),
             Some(silent) => (glyphs.live, "LIVE", format!("last line {} ago", age_words(silent)), look.good()),
@@ -167,6 +181,7 @@ fn outcome_style(screen: &Screen) -> Style {
     let look = screen.look;
     match verdict(screen.progress).outcome {
         Outcome::Running => look.accent(),
+        Outcome::Succeeded if verdict(screen.progress).why.is_some() => look.warn(),
         Outcome::Succeeded => look.good(),
         Outcome::CompletedWithErrors | Outcome::CutOff | Outcome::Truncated => look.warn(),
         Outcome::Failed | Outcome::Aborted => look.bad(),
@@ -183,8 +198,14 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
         let column = pen.put(column + 1, row, rest, look.dim());
         return groups(pen, column + 2, row, screen, rows);
     }
+    if let Some(silent) = screen.silent() {
+        let mut column = pen.put(1, row, " NO NEWS ", look.badge(look.warn()));
+        column = pen.put(column + 1, row, &age_words(silent), look.strong());
+        return groups(pen, column + 2, row, screen, rows);
+    }
     let word = match screen.link {
         Link::Waiting => " WAITING ",
+        _ if gibberish(screen.progress).is_some() => " NOT UNDERSTOOD ",
         _ if screen.progress.attempts == 0 => " READING ",
         _ => " SYNCING ",
     };
@@ -262,11 +283,17 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
     }
 }
 
-/// Records of this attempt by its elapsed time.
+/// Records by elapsed time.
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 fn mean_rate(screen: &Screen) -> Option<f64> {
-    let elapsed = screen.progress.attempt_elapsed().filter(|elapsed| *elapsed > 0)?;
-    Some(screen.progress.attempt_records()? as f64 * 1000.0 / elapsed as f64)
+    let progress = screen.progress;
+    // While it runs, of this attempt; afterwards of all of them, as the figures beside it.
+    let (records, elapsed) = if screen.running() {
+        (progress.attempt_records()?, progress.attempt_elapsed()?)
+    } else {
+        (progress.cumulative_records()?, progress.elapsed.cumulative.or_else(|| progress.attempt_elapsed())?)
+    };
+    (elapsed > 0).then(|| records as f64 * 1000.0 / elapsed as f64)
 }
 
 fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
@@ -298,11 +325,15 @@ pub(super) fn sparks(pen: &mut Pen, column: u16, row: u16, values: &[Option<f64>
 fn ranges(pen: &mut Pen, row: u16, screen: &Screen) {
     let (progress, look) = (screen.progress, screen.look);
     let mut column = pen.put(1, row, "ranges  ", look.dim());
-    if let Some(share) = progress.coverage() {
+    if let Some(share) = shown_coverage(screen) {
         let width = if pen.width() >= 100 { 36 } else { 16 };
         bar(pen, column, row, width, share, look.good());
         column = pen.put(column + width + 1, row, &percent(share), look.strong());
-        if let Some(left) = time_left(screen, share) {
+        let (known, all) = (progress.covered_streams(), progress.streams.len());
+        if known < all {
+            column = pen.put(column + 1, row, &format!("of {} known", count(known as u64)), look.dim());
+        }
+        if let Some(left) = time_left(screen) {
             column = pen.put(column + 3, row, "left ", look.dim());
             column = pen.put(column, row, &left, look.plain());
         }
@@ -338,31 +369,48 @@ pub(super) fn bar(pen: &mut Pen, column: u16, row: u16, width: u16, share: f64, 
     pen.fill(column + full, row, width - full, glyphs.track, track);
 }
 
-/// The time left by the ranges' pace over a minute and over all: a band, because it is a guess.
-fn time_left(screen: &Screen, share: f64) -> Option<String> {
-    let now = screen.judged_at()?;
-    let (left, progress) = ((1.0 - share) * 1e6, screen.progress);
-    let began = progress.attempt.started_at?;
-    let recent = progress.coverage_rate.per_second(ONE_MINUTE, now).filter(|pace| *pace > 0.1);
-    #[expect(clippy::cast_precision_loss, reason = "a guess")]
-    let mean = (now > began + 10_000).then(|| share * 1e9 / (now - began) as f64).filter(|pace| *pace > 0.1);
-    let (a, b) = match (recent, mean) {
-        (Some(a), Some(b)) => (left / a, left / b),
-        (Some(one), None) | (None, Some(one)) => (left / one, left / one),
-        (None, None) => return None,
+/// Coverage of the streams whose ranges are known; all of it only where nothing contradicts that.
+fn shown_coverage(screen: &Screen) -> Option<f64> {
+    let share = screen.progress.coverage()?;
+    let open = |stream: &&std::sync::Arc<crate::progress::Stream>| {
+        stream.left_over()
+            || (stream.total_range.is_some() && (stream.failed_in.is_some() || stream.status == Status::Started))
     };
-    if share >= 1.0 {
+    Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })
+}
+
+/// The time left, by the slowest stream at its pace since it started: a band, because it is a guess.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
+fn time_left(screen: &Screen) -> Option<String> {
+    let now = screen.judged_at().filter(|_| screen.silent().is_none())?;
+    let mut slowest: f64 = 0.0;
+    let mut pending = false;
+    for stream in &screen.progress.streams {
+        pending |= stream.status == Status::NotStarted;
+        if stream.status != Status::Started || stream.failed_in.is_some() {
+            continue;
+        }
+        let (share, since) = stream.coverage().zip(stream.started_at)?;
+        let (done, took) = (share - stream.coverage_before(), (now - since) as f64 / 1000.0);
+        // Too early to tell.
+        if took < 10.0 || done <= 0.001 {
+            return None;
+        }
+        slowest = slowest.max((1.0 - share) / done * took);
+    }
+    if slowest <= 0.0 {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a guess")]
-    let minutes = |seconds: f64| (seconds / 60.0).min(1e6).round() as i64;
-    let (short, long) = (minutes(a.min(b)), minutes(a.max(b)));
-    Some(match (short, long) {
-        (_, 0) => "under a minute".into(),
-        (0, long) => format!("up to {long} min"),
-        (short, long) if short == long => format!("about {long} min"),
-        (short, long) if long > 120 => format!("{}-{} h", (short / 60).max(1), (long / 60).max(1)),
-        (short, long) => format!("{short}-{long} min"),
+    let minutes = |seconds: f64| (seconds / 60.0).clamp(0.0, 1e6).round() as i64;
+    let (short, long) = (minutes(slowest * 0.8), minutes(slowest * 1.3));
+    Some(match (pending, short, long) {
+        (true, 0, _) => "some minutes at least".into(),
+        (true, short, _) => format!("at least {short} min"),
+        (false, _, 0) => "under a minute".into(),
+        (false, 0, long) => format!("up to {long} min"),
+        (false, short, long) if short == long => format!("about {long} min"),
+        (false, short, long) if long > 120 => format!("{}-{} h", (short / 60).max(1), (long / 60).max(1)),
+        (false, short, long) => format!("{short}-{long} min"),
     })
 }
 
@@ -373,6 +421,7 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
     let word = match (screen.running(), screen.link) {
         (true, Link::Waiting) => "WAITING".to_owned(),
         (true, Link::Down(_)) => "DOWN".to_owned(),
+        (true, _) if screen.silent().is_some() => "NO NEWS".to_owned(),
         (true, _) => "SYNCING".to_owned(),
         (false, _) => {
             crate::progress::text::headline(screen.progress).split(" after").next().unwrap_or_default().to_owned()
