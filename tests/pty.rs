@@ -85,6 +85,7 @@ fn a_followed_file_grows_is_replaced_and_is_truncated() {
     term.wait_for("eighth");
     // Removed, and there again after a while.
     std::fs::remove_file(&path).unwrap();
+    term.wait_for("is gone");
     std::thread::sleep(Duration::from_millis(600));
     append(&path, &start("ninth"));
     term.wait_for("ninth");
@@ -105,6 +106,7 @@ fn tail_begins_at_the_end_and_retry_waits() {
     let (_folder, missing) = file();
     let waiting = Term::start(SIZE, &["--retry", missing.to_str().unwrap()]);
     waiting.wait_for("WAITING");
+    waiting.wait_for("there is no file");
     append(&missing, &start("there"));
     waiting.wait_for("there");
 }
@@ -144,6 +146,27 @@ fn a_child_is_the_feed_and_its_death_part_of_the_outcome() {
     term.wait_for("ENDED exit 3");
     term.keys("q");
     assert_eq!(term.exit_code(), 3);
+}
+
+#[test]
+fn an_engine_that_dies_before_it_speaks_is_quoted() {
+    let script = "echo starting >&2; echo 'KeyError: STRIPE_KEY is not set' >&2; echo 'Node.js v24' >&2; exit 1";
+    let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", script]);
+    term.wait_for("its last words: KeyError");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 1);
+    let text = term.text().replace('\n', "");
+    assert!(text.contains("printed nothing; its last words: KeyError"), "{text}");
+}
+
+#[test]
+fn what_is_no_engines_output_is_said_to_be_none() {
+    let (_folder, path) = file();
+    append(&path, &"some text\n".repeat(30));
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("NOT UNDERSTOOD");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 65);
 }
 
 #[test]

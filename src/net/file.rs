@@ -139,6 +139,9 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
     let mut open: Option<Open> = None;
     let mut from = follow.from;
     let mut was_down = false;
+    if !follow.path.exists() {
+        let _ = events.send(Event::Notice(format!("there is no file {} yet", follow.path.display())));
+    }
     loop {
         match turn(follow, &mut open, from, events) {
             Ok(None) => return,

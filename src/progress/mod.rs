@@ -12,13 +12,18 @@
 //! a line in `summary.rs`, and a golden.
 
 mod apply;
+mod attempt;
+mod claims;
 mod doubts;
 mod end;
 mod errors;
+mod failures;
 pub mod feed;
 pub mod fingerprint;
 mod link;
+mod notes;
 mod outcome;
+mod place;
 mod ranges;
 mod rates;
 mod stall;

@@ -216,9 +216,12 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             _ => "call the engine again with the state it returned".into(),
         }),
         Outcome::Aborted => Some("start it again with the last state when you are ready".into()),
-        Outcome::Truncated if progress.input.messages == 0 => Some(
-            "check that this is the engine's NDJSON output (its logs may be on stderr), or name a --dialect".into(),
-        ),
+        Outcome::Truncated if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
+            Some("mend what it says, and start it again; all it wrote to stderr is in the diagnostics (5)".into())
+        }
+        Outcome::Truncated if progress.input.messages == 0 => {
+            Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
+        }
         Outcome::Truncated => {
             Some("look at the engine's stderr or log, then start it again from the last checkpoint".into())
         }

@@ -32,11 +32,11 @@ impl Facts {
         let (why, next): (Option<String>, Option<String>) = if screen.running() {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
-                Some(_) => {
+                Some(_) if gibberish(progress).is_none() => {
                     let why = "no line came for so long: the engine is stuck, or it is gone".to_owned();
                     (Some(why), Some("see whether the engine still runs, and its own log".to_owned()))
                 }
-                None => (gibberish(progress).or_else(trouble), None),
+                _ => (gibberish(progress).or_else(trouble), None),
             }
         } else {
             let verdict = verdict(progress);
@@ -198,7 +198,7 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
         let column = pen.put(column + 1, row, rest, look.dim());
         return groups(pen, column + 2, row, screen, rows);
     }
-    if let Some(silent) = screen.silent() {
+    if let Some(silent) = screen.silent().filter(|_| gibberish(screen.progress).is_none()) {
         let mut column = pen.put(1, row, " NO NEWS ", look.badge(look.warn()));
         column = pen.put(column + 1, row, &age_words(silent), look.strong());
         return groups(pen, column + 2, row, screen, rows);

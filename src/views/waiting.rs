@@ -23,4 +23,10 @@ pub fn draw(pen: &mut Pen, screen: &Screen) {
     let waited = i64::try_from(screen.watched).unwrap_or(i64::MAX) / 1000 * 1000;
     pen.put(3, row + 3, &format!("for {}", span(waited)), look.dim());
     pen.put(3, row + 5, "q leaves, ? shows the keys", look.dim());
+    // What is known of why nothing comes: of the source, and of what an engine of ours says beside its feed.
+    let about = screen.progress.feed.lines().back().map(|line| line.text.as_ref());
+    let stderr = screen.progress.stderr_tail.iter().rev().take(3).rev().map(AsRef::as_ref);
+    for (line, text) in about.into_iter().chain(stderr).enumerate() {
+        pen.put(3, row + 7 + u16::try_from(line).unwrap_or(0), text, look.warn());
+    }
 }

@@ -1,0 +1,84 @@
+//! When an attempt begins, and what of the one before carries over.
+
+use super::Anomaly;
+use super::Attempt;
+use super::Progress;
+use crate::protocol::ProgressReport;
+use crate::protocol::Status;
+use std::sync::Arc;
+
+impl Progress {
+    pub(super) fn begin_attempt(&mut self) {
+        let first = self.attempts == 0;
+        self.attempts += 1;
+        self.attempt = Attempt {
+            open: true,
+            started_at: self.last_at,
+            counters_known: first,
+            // What was said of a connection before anything began belongs to this attempt.
+            connection: if first { self.attempt.connection } else { None },
+            ..Attempt::default()
+        };
+        if first {
+            return;
+        }
+        let at = self.last_at;
+        for stream in &mut self.streams {
+            Arc::make_mut(stream).begin_attempt(at);
+        }
+        self.reported.begin_attempt();
+        self.requests.begin_attempt();
+        self.elapsed.begin_attempt();
+        self.sum_attempt = 0;
+        if let (Some(at), Some(count)) = (at, self.cumulative_records()) {
+            self.rate.mark(at, count);
+        }
+    }
+
+    /// A message about a stream came: without an attempt, or after an end, it begins one.
+    pub(super) fn stream_message(&mut self) {
+        if !self.attempt.open {
+            self.begin_attempt();
+        }
+        self.attempt.last_word_failed = false;
+    }
+
+    /// A new process without an end of the old one: a new start of its counters, no time elapsed, and counts that fell.
+    pub(super) fn restarted_without_end(&mut self, report: &ProgressReport, start: Option<(Arc<str>, bool)>) {
+        let moved = report.started_at.is_some() && report.started_at != self.attempt.counters_since;
+        let fresh = report.elapsed.running == Some(0);
+        let fell = self.reported.fell(report.records) || report.checkpoints < self.engine_checkpoints;
+        if self.attempts > 0
+            && self.attempt.counters_since.is_some()
+            && moved
+            && fresh
+            && fell
+            && report.checkpoints.is_some()
+        {
+            // The start that came just before was this attempt's first, not a second one.
+            if let Some((stream, true)) = &start {
+                self.forget_anomaly(Anomaly::DuplicateStart, stream);
+            }
+            self.begin_attempt();
+            if let Some(at) = start.and_then(|(stream, _)| self.index.get(stream.as_ref()).copied()) {
+                let now = self.last_at;
+                self.change(at, |stream| {
+                    stream.resumed = stream.open_before;
+                    stream.start_said = true;
+                    stream.become_(Status::Started, now);
+                });
+            }
+        }
+    }
+
+    /// Whether any of the engine's own counters fell, so that all of them started again.
+    pub(super) fn counters_fell(&self, report: &ProgressReport) -> bool {
+        self.reported.fell(report.records)
+            || self.elapsed.fell(report.elapsed)
+            || report.checkpoints.is_some_and(|now| Some(now) < self.engine_checkpoints)
+            || report
+                .streams
+                .iter()
+                .any(|(name, stream)| self.stream(&name.key()).is_some_and(|known| known.records.fell(stream.records)))
+    }
+}

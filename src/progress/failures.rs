@@ -1,0 +1,120 @@
+//! Errors: recorded once each, by stream and attempt.
+
+use super::Errors;
+use super::Progress;
+use super::errors::Occurrence;
+use super::errors::Place;
+use super::errors::TEXT_KEPT;
+use super::feed::Origin;
+use super::feed::cut;
+use crate::protocol::Failure;
+use crate::protocol::Level;
+use crate::protocol::Line;
+use crate::protocol::Name;
+use crate::protocol::Where;
+use crate::protocol::mask;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The message of an error that has none.
+pub(super) const SILENT_ERROR: &str = "the stream ended with an error that says nothing";
+
+impl Progress {
+    pub(super) fn clear_stream(&mut self, at: usize, name: &str) {
+        self.errors.clear(name, self.attempts);
+        self.change(at, |stream| (stream.failed_in, stream.failed_group) = (None, None));
+    }
+
+    /// An error that the engine said: counted each time.
+    pub(super) fn failure(&mut self, failure: Failure, line: &Line) {
+        match &failure.stream {
+            Some(_) => self.stream_message(),
+            None => self.attempt.last_word_failed = true,
+        }
+        self.record_failure(failure, line);
+    }
+
+    /// Errors in a list that is said again and again: of each as many as the list has, once an attempt and stream.
+    pub(super) fn listed_failures(&mut self, list: Vec<Failure>, line: &Line) {
+        let mut seen: HashMap<(u64, Option<String>), u64> = HashMap::new();
+        for failure in list {
+            let message = mask::secrets(cut(&failure.message, TEXT_KEPT)).into_owned();
+            let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
+            let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.name).into_owned());
+            let nth = seen.entry((id, stream.clone())).or_default();
+            *nth += 1;
+            let stream = stream.as_deref();
+            let known = self.errors.known(id, stream, self.attempts) >= *nth
+                || stream.is_some_and(|name| self.errors.has_text(name, self.attempts, &message));
+            if !known {
+                self.attempt.last_word_failed |= failure.stream.is_none();
+                self.record_failure(failure, line);
+            }
+        }
+    }
+
+    /// An error that a stream's status or message tells, where nothing else did.
+    pub(super) fn stream_failure(&mut self, name: &str, failure_type: Option<&str>, text: &str, line: &Line) {
+        let failure = Failure {
+            level: Where::Stream,
+            failure_type: failure_type.map(Into::into),
+            stream: Some(Name::plain(name.into())),
+            message: text.into(),
+            stack: None,
+            is_final: true,
+        };
+        self.record_failure(failure, line);
+    }
+
+    pub(super) fn record_failure(&mut self, failure: Failure, line: &Line) {
+        let keep = |text: &str| -> Arc<str> { mask::secrets(cut(text, TEXT_KEPT)).into() };
+        let message: Arc<str> = if failure.message.trim().is_empty() {
+            "(an error without a message)".into()
+        } else {
+            keep(&failure.message)
+        };
+        let raw = line.bytes.get(..TEXT_KEPT * 2).unwrap_or(line.bytes);
+        let slot = failure.stream.as_ref().map(|name| self.place(name));
+        let stream = slot.and_then(|at| self.streams.get(at)).map(|stream| stream.name.clone());
+        let id = self.errors.add(Occurrence {
+            level: failure.level,
+            failure_type: failure.failure_type.as_deref().map(|text| mask::secrets(text).into()),
+            stream: stream.clone(),
+            message: message.clone(),
+            stack: failure.stack.as_deref().map(keep),
+            raw: Some(mask::secrets(&String::from_utf8_lossy(raw)).into()),
+            is_final: failure.is_final,
+            place: Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream },
+        });
+        if let Some(slot) = slot {
+            let attempt = self.attempts;
+            self.change(slot, |stream| {
+                stream.errors += 1;
+                if failure.is_final {
+                    (stream.failed_in, stream.failed_group) = (Some(attempt), Some(id));
+                    stream.message = Some(message);
+                }
+            });
+        }
+    }
+
+    pub(super) fn connection(&mut self, ok: Option<bool>, message: Option<&str>, line: &Line) {
+        let Some(ok) = ok else {
+            let text = format!("connection status that nobody knows: {}", message.unwrap_or("(no message)"));
+            return self.note(Level::Warn, Origin::Unknown, None, None, &text);
+        };
+        self.attempt.connection = Some(ok);
+        // Without a message the cause has to come from elsewhere.
+        if let Some(message) = message.filter(|_| !ok) {
+            let failure = Failure {
+                level: Where::Global,
+                failure_type: None,
+                stream: None,
+                message: message.into(),
+                stack: None,
+                is_final: true,
+            };
+            self.listed_failures(vec![failure], line);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What is kept for people to read: the feed log, retries, anomalies, an engine's last words.
+
+use super::Anomaly;
+use super::Progress;
+use super::core;
+use super::errors::Place;
+use super::errors::TEXT_KEPT;
+use super::feed::FEED_LINE;
+use super::feed::FeedLine;
+use super::feed::Origin;
+use super::feed::cut;
+use super::stream::Retrying;
+use super::text::duration;
+use crate::protocol::Level;
+use crate::protocol::Log;
+use crate::protocol::Millis;
+use crate::protocol::mask;
+use std::sync::Arc;
+
+/// Anomalies are kept by stream for so many streams; further ones are counted without a stream.
+const ANOMALY_STREAMS: usize = 500;
+
+/// Lines of an engine's stderr that are kept.
+const STDERR_KEPT: usize = 20;
+
+/// Asked-for streams remembered.
+const ASKED_KEPT: usize = 10_000;
+
+impl Progress {
+    pub(super) fn log(&mut self, log: &Log, from: Option<&str>) {
+        for name in &log.asked {
+            if self.asked.len() < ASKED_KEPT && !self.asked.iter().any(|known| **known == **name) {
+                self.asked.push(name.as_ref().into());
+            }
+        }
+        if let Some(retry) = &log.retry {
+            self.retries += 1;
+            let now = self.last_at.unwrap_or(0);
+            let at = log.stream.as_deref().and_then(|name| self.index.get(name).copied());
+            if let Some(at) = at {
+                self.change(at, |stream| {
+                    let count = stream.retry.as_ref().map_or(0, |retry| retry.count) + 1;
+                    stream.retry = Some(Retrying {
+                        status: retry.status,
+                        count,
+                        attempt: retry.attempt,
+                        max: retry.max,
+                        last_at: now,
+                        until: now.saturating_add(Millis::try_from(retry.delay_ms).unwrap_or(0)),
+                        error: retry.error.as_deref().map(|text| mask::secrets(cut(text, FEED_LINE)).into()),
+                    });
+                });
+            }
+        }
+        // What is retried and why comes first: it is what a narrow pane has room for.
+        let text = match &log.retry {
+            Some(retry) => {
+                let what = retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
+                let of = retry.max.map(|max| format!("/{max}")).unwrap_or_default();
+                let error = retry.error.as_deref().map(core).unwrap_or_default();
+                let delay = duration(retry.delay_ms);
+                format!("{what}, retry {}{of} in {delay}: {error} ({})", retry.attempt, log.message)
+            }
+            None => log.message.to_string(),
+        };
+        if log.level >= Level::Error && !log.message.trim().is_empty() {
+            let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+            self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
+        }
+        self.note(log.level, Origin::Log, from, log.stream.as_deref(), &text);
+    }
+
+    /// Something that happened to the feed itself (a file was replaced, is gone, cannot be read).
+    pub fn notice(&mut self, text: &str) {
+        self.note(Level::Warn, Origin::Source, None, None, text);
+    }
+
+    /// A line that an engine of ours wrote to stderr; the last ones are kept for the case that it dies.
+    pub fn stderr(&mut self, line: &str) {
+        if self.stderr_tail.len() >= STDERR_KEPT {
+            self.stderr_tail.pop_front();
+        }
+        self.stderr_tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
+    }
+
+    /// One line for the feed log, secrets masked.
+    pub(super) fn note(&mut self, level: Level, origin: Origin, from: Option<&str>, stream: Option<&str>, text: &str) {
+        self.feed.push(FeedLine {
+            line: self.input.lines,
+            at: self.last_at,
+            level,
+            origin,
+            from: from.map(Into::into),
+            stream: stream.map(Into::into),
+            text: mask::secrets(cut(if text.is_empty() { "(no message)" } else { text }, FEED_LINE)).into(),
+            times: 1,
+        });
+    }
+
+    pub(super) fn anomaly(&mut self, kind: Anomaly, stream: Option<Arc<str>>) {
+        let key = (kind, stream);
+        let room = self.anomalies.len() < ANOMALY_STREAMS || self.anomalies.contains_key(&key);
+        *self.anomalies.entry(if room { key } else { (kind, None) }).or_default() += 1;
+    }
+
+    pub(super) fn forget_anomaly(&mut self, kind: Anomaly, stream: &Arc<str>) {
+        let key = (kind, Some(stream.clone()));
+        if let Some(count) = self.anomalies.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.anomalies.remove(&key);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Streams by their place, changed so that the sums over all of them stay true.
+
+use super::Anomaly;
+use super::Progress;
+use super::stream::Stream;
+use crate::protocol::Name;
+use crate::protocol::State;
+use crate::protocol::mask;
+use std::sync::Arc;
+
+impl Progress {
+    /// The place of a stream; a new one is made where it is not known yet.
+    pub(super) fn place(&mut self, name: &Name) -> usize {
+        if name.namespace.is_none()
+            && self.streams.get(self.last_stream).is_some_and(|s| *s.name == *name.name && s.namespace.is_none())
+        {
+            return self.last_stream;
+        }
+        let key = name.key();
+        if let Some(at) = self.index.get(key.as_ref()) {
+            self.last_stream = *at;
+            return *at;
+        }
+        let at = self.streams.len();
+        let mut stream = Stream::named(&mask::secrets(&name.name));
+        stream.namespace = name.namespace.as_deref().map(Into::into);
+        self.streams.push(Arc::new(stream));
+        Arc::make_mut(&mut self.index).insert(key.into(), at);
+        let order = (name.name.as_ref(), name.namespace.as_deref());
+        let streams = &self.streams;
+        let by_name = Arc::make_mut(&mut self.by_name);
+        let slot = by_name.partition_point(|at| {
+            streams.get(*at as usize).is_some_and(|s| (s.name.as_ref(), s.namespace.as_deref()) < order)
+        });
+        by_name.insert(slot, u32::try_from(at).unwrap_or(u32::MAX));
+        self.last_stream = at;
+        at
+    }
+
+    /// The place of a stream that a message is about: where a catalog came, it should be in it.
+    pub(super) fn place_of_message(&mut self, name: &Name) -> usize {
+        let at = self.place(name);
+        if self.attempt.catalog && self.streams.get(at).is_some_and(|stream| !stream.in_catalog) {
+            self.change(at, |stream| stream.in_catalog = true);
+            let shown = self.streams.get(at).map(|stream| stream.name.clone());
+            self.anomaly(Anomaly::UnknownStream, shown);
+        }
+        at
+    }
+
+    /// Changes one stream and keeps the sums over all of them true.
+    pub(super) fn change<R>(&mut self, at: usize, change: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+        let stream = Arc::make_mut(self.streams.get_mut(at)?);
+        let (attempt, cumulative) = (stream.records.attempt, stream.records.cumulative);
+        let result = change(stream);
+        let (now_attempt, now_cumulative) = (stream.records.attempt, stream.records.cumulative);
+        if (attempt, cumulative) != (now_attempt, now_cumulative) {
+            self.sum_known = true;
+            self.sum_attempt =
+                self.sum_attempt.saturating_add(now_attempt.unwrap_or(0)).saturating_sub(attempt.unwrap_or(0));
+            self.sum_cumulative =
+                self.sum_cumulative.saturating_add(now_cumulative.unwrap_or(0)).saturating_sub(cumulative.unwrap_or(0));
+        }
+        Some(result)
+    }
+
+    /// A range of a stream may have been completed: keeps the mean coverage true.
+    pub(super) fn ranges(&mut self, at: usize, change: impl FnOnce(&mut Stream)) {
+        // Whole millionths, so that adding and taking away leaves no rest.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
+        let share = |stream: &Stream| stream.coverage().map(|share| (share * 1e6) as u64);
+        let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut) else { return };
+        let before = share(stream);
+        change(stream);
+        let now = share(stream);
+        let (sum, count) = &mut self.coverage_shares;
+        *sum = (*sum + now.unwrap_or(0)).saturating_sub(before.unwrap_or(0));
+        *count = (*count + u32::from(now.is_some())).saturating_sub(u32::from(before.is_some()));
+    }
+
+    /// A count of this stream was reported or counted. One that is the same as before is a report too: its rate is zero, and known.
+    pub(super) fn count_stream(&mut self, at: usize) {
+        let now = self.last_at;
+        if let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut)
+            && let (Some(at), Some(count)) = (now, stream.records.cumulative)
+        {
+            stream.rate.report(at, count);
+        }
+    }
+
+    pub(super) fn count_total(&mut self) {
+        if let (Some(at), Some(count)) = (self.last_at, self.cumulative_records()) {
+            self.rate.report(at, count);
+        }
+    }
+
+    /// The ranges that a source's state tells.
+    pub(super) fn state_ranges(&mut self, at: usize, state: State) {
+        if state.total.is_none() && state.completed.is_none() {
+            return;
+        }
+        self.ranges(at, |stream| {
+            stream.total_range = state.total.or(stream.total_range);
+            if let Some(completed) = state.completed {
+                stream.ranges = completed.into_iter().collect();
+            }
+        });
+    }
+}
