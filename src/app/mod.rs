@@ -8,6 +8,7 @@
 
 mod detect;
 mod diagnostics;
+mod input;
 mod keys;
 mod run;
 mod terminal;

@@ -1,22 +1,18 @@
 //! The loop: signals and keys before the feed, a picture when something changed, nothing when nothing did.
 
+use super::diagnostics;
 use super::terminal;
-use super::update::{Effect, sort, update};
-use super::{diagnostics, keys};
 use crate::net::{Snapshot, child::Engine};
 use crate::progress::{Link, Progress};
 use crate::protocol::Millis;
-use crate::views::action::{Action, bound, matching};
-use crate::views::state::{Filter, Overlay, Target};
 use crate::views::{Hits, Look, Screen, Ui, draw};
-use crossterm::event::{Event, EventStream, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tui_input::backend::crossterm::EventHandler;
 
 /// Pictures for the feed come no faster than this (25 a second), so that with those for keys there are at most 30.
 const FEED_FRAME: Duration = Duration::from_millis(40);
@@ -69,29 +65,29 @@ pub fn run(options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result
     })
 }
 
-struct App {
-    options: Options,
-    snapshots: watch::Receiver<Snapshot>,
-    terminal: terminal::Screen,
-    ui: Ui,
-    hits: Hits,
-    began: Instant,
+pub(super) struct App {
+    pub(super) options: Options,
+    pub(super) snapshots: watch::Receiver<Snapshot>,
+    pub(super) terminal: terminal::Screen,
+    pub(super) ui: Ui,
+    pub(super) hits: Hits,
+    pub(super) began: Instant,
     /// The feed as it is shown: the newest, or what was when the picture was frozen.
-    shown: Snapshot,
-    frozen_at: Option<Instant>,
-    drawn: Instant,
-    dirty: Option<Because>,
-    stopping: bool,
+    pub(super) shown: Snapshot,
+    pub(super) frozen_at: Option<Instant>,
+    pub(super) drawn: Instant,
+    pub(super) dirty: Option<Because>,
+    pub(super) stopping: bool,
     /// When the word in the footer was said.
-    toast_at: Option<Instant>,
+    pub(super) toast_at: Option<Instant>,
     /// When we sent ourselves back to the shell.
-    suspended: Option<Instant>,
+    pub(super) suspended: Option<Instant>,
     signals: Signals,
 }
 
 /// Why a picture is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Because {
+pub(super) enum Because {
     Feed,
     Key,
 }
@@ -205,14 +201,14 @@ impl App {
         }
     }
 
-    fn due(&mut self, because: Because) {
+    pub(super) fn due(&mut self, because: Because) {
         self.dirty = Some(match self.dirty {
             Some(Because::Key) => Because::Key,
             _ => because,
         });
     }
 
-    fn take_feed(&mut self) {
+    pub(super) fn take_feed(&mut self) {
         if self.frozen_at.is_none() {
             self.shown = self.snapshots.borrow_and_update().clone();
             self.due(Because::Feed);
@@ -273,199 +269,14 @@ impl App {
         Ok(())
     }
 
-    // Input.
-
-    /// Takes one event; `Some` when it ends the program.
-    fn input(&mut self, event: &Event) -> io::Result<Option<Option<i32>>> {
-        match event {
-            Event::Key(key) => return self.key(key, event),
-            Event::Mouse(mouse) => return self.mouse(mouse),
-            Event::Resize(..) => self.due(Because::Key),
-            Event::Paste(text) => self.paste(text),
-            Event::FocusGained | Event::FocusLost => {}
-        }
-        Ok(None)
-    }
-
-    fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<Option<Option<i32>>> {
-        let Some(chord) = keys::chord(key) else { return Ok(None) };
-        self.due(Because::Key);
-        if chord == "ctrl-c" {
-            return self.act(Action::Interrupt);
-        }
-        let focus = self.ui.focus;
-        match self.ui.overlays.last_mut() {
-            Some(Overlay::Filter { input, .. }) => {
-                match chord.as_str() {
-                    // A bad pattern stays to be mended.
-                    "enter" if self.ui.lists.iter().any(|list| list.filter.bad.is_some()) => {}
-                    "enter" => drop(self.ui.overlays.pop()),
-                    "esc" => return self.act(Action::Back),
-                    _ => {
-                        input.handle_event(event);
-                        let filter = Filter::new(input.value());
-                        self.ui.list_mut(focus).filter = filter;
-                    }
-                }
-                Ok(None)
-            }
-            Some(Overlay::Palette { input, chosen }) => {
-                let all = matching(input.value());
-                match chord.as_str() {
-                    "esc" => drop(self.ui.overlays.pop()),
-                    "down" | "ctrl-n" | "tab" => *chosen = (*chosen + 1).min(all.len().saturating_sub(1)),
-                    "up" | "ctrl-p" | "shift-tab" => *chosen = chosen.saturating_sub(1),
-                    "enter" => {
-                        let action = all.get(*chosen).map(|binding| binding.action);
-                        self.ui.overlays.pop();
-                        if let Some(action) = action {
-                            return self.act(action);
-                        }
-                    }
-                    _ => {
-                        input.handle_event(event);
-                        *chosen = 0;
-                    }
-                }
-                Ok(None)
-            }
-            Some(Overlay::ConfirmQuit) => {
-                match chord.as_str() {
-                    "y" | "enter" => {
-                        self.ui.overlays.pop();
-                        self.begin_stop();
-                    }
-                    "n" | "esc" | "q" => drop(self.ui.overlays.pop()),
-                    _ => {}
-                }
-                Ok(None)
-            }
-            // On a sheet, left and q close it: they never leave the program from inside.
-            Some(_) if chord == "q" => self.act(Action::Back),
-            _ => match bound(&chord) {
-                Some(action) => self.act(action),
-                None => Ok(None),
-            },
-        }
-    }
-
-    fn paste(&mut self, text: &str) {
-        let focus = self.ui.focus;
-        let line = text.lines().next().unwrap_or_default();
-        match self.ui.overlays.last_mut() {
-            Some(Overlay::Filter { input, .. }) => {
-                *input = input.clone().with_value(format!("{}{line}", input.value()));
-                let filter = Filter::new(input.value());
-                self.ui.list_mut(focus).filter = filter;
-            }
-            Some(Overlay::Palette { input, .. }) => {
-                *input = input.clone().with_value(format!("{}{line}", input.value()));
-            }
-            _ => {}
-        }
-        self.due(Because::Key);
-    }
-
-    fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<Option<Option<i32>>> {
-        let target = self.hits.at(mouse.column, mouse.row).cloned();
-        match mouse.kind {
-            MouseEventKind::Down(MouseButton::Left) => {
-                self.due(Because::Key);
-                match target {
-                    Some(Target::Do(action)) => {
-                        if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
-                            self.ui.overlays.pop();
-                        }
-                        return self.act(action);
-                    }
-                    Some(Target::Column(column)) => sort(&mut self.ui, column),
-                    Some(Target::Pane(pane)) => self.ui.focus = pane,
-                    Some(Target::Row(pane, chosen)) => {
-                        let again = self.ui.focus == pane && self.ui.list(pane).chosen.as_ref() == Some(&chosen);
-                        self.ui.focus = pane;
-                        self.ui.list_mut(pane).chosen = Some(chosen);
-                        if again {
-                            return self.act(Action::Open);
-                        }
-                    }
-                    Some(Target::Nothing) | None => {}
-                }
-            }
-            MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
-                let action = if mouse.kind == MouseEventKind::ScrollDown { Action::Down } else { Action::Up };
-                if let Some(Target::Row(pane, _) | Target::Pane(pane)) = target
-                    && self.ui.overlays.is_empty()
-                {
-                    self.ui.focus = pane;
-                }
-                self.due(Because::Key);
-                for _ in 0..3 {
-                    self.act(action)?;
-                }
-            }
-            _ => {}
-        }
-        Ok(None)
-    }
-
-    /// Does what an action means; `Some` when it ends the program.
-    fn act(&mut self, action: Action) -> io::Result<Option<Option<i32>>> {
-        self.toast_at = None;
-        let before = self.ui.clone();
-        let screen = screen_of(&self.shown, &before, &self.options, self.began, self.frozen_at);
-        let effects = update(&mut self.ui, &screen, &self.hits, action);
-        for effect in effects {
-            match effect {
-                Effect::Quit if self.engine_runs() => {
-                    if self.stopping {
-                        return Ok(Some(None));
-                    }
-                    self.ui.overlays.push(Overlay::ConfirmQuit);
-                }
-                Effect::Quit => return Ok(Some(None)),
-                Effect::Interrupt => return Ok(Some(Some(2))),
-                Effect::Suspend => self.suspend()?,
-                Effect::Redraw => self.terminal.forget()?,
-                Effect::NextTheme => {
-                    self.options.look.theme = self.options.look.theme.next();
-                    self.ui.toast = Some(format!("theme {}", self.options.look.theme.word()));
-                }
-                Effect::ToggleMouse => {
-                    self.options.mouse = !self.options.mouse;
-                    self.terminal.set_mouse(self.options.mouse)?;
-                    let whose = if self.options.mouse {
-                        "synctop has the mouse"
-                    } else {
-                        "the terminal has the mouse: select text"
-                    };
-                    self.ui.toast = Some(whose.into());
-                }
-                Effect::Freeze(true) => self.frozen_at = Some(Instant::now()),
-                Effect::Freeze(false) => {
-                    self.frozen_at = None;
-                    let before = self.shown.progress.input.lines;
-                    self.take_feed();
-                    let came = self.shown.progress.input.lines.saturating_sub(before);
-                    self.ui.toast =
-                        Some(format!("{} lines came while the picture was frozen", crate::progress::count(came)));
-                }
-                Effect::Copy(text, what) => {
-                    self.terminal.copy(&text)?;
-                    self.ui.toast = Some(format!("copied {what}"));
-                }
-            }
-        }
-        Ok(None)
-    }
-
     // The engine.
 
-    fn engine_runs(&self) -> bool {
+    pub(super) fn engine_runs(&self) -> bool {
         self.options.engine.as_ref().is_some_and(Engine::runs)
     }
 
     /// Asks the engine to end; the loop goes on until it is gone.
-    fn begin_stop(&mut self) {
+    pub(super) fn begin_stop(&mut self) {
         if let Some(engine) = self.options.engine.clone() {
             self.stopping = true;
             self.ui.toast = Some("stopping the engine: TERM, and KILL after 5 seconds; q leaves at once".into());
@@ -488,7 +299,7 @@ impl App {
     // Suspending.
 
     /// Gives the terminal back and stops, as a shell's Ctrl-Z would; SIGCONT takes it again.
-    fn suspend(&mut self) -> io::Result<()> {
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
         use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
         let ours = getsid(None).ok();
         let has_shell = getppid().and_then(|parent| getsid(Some(parent)).ok()) == ours && ours != Some(getpid());
@@ -517,7 +328,7 @@ async fn sleep(until: Option<Instant>) {
 }
 
 /// The picture's facts at this moment; a frozen or ended one has no time that goes on.
-fn screen_of<'a>(
+pub(super) fn screen_of<'a>(
     shown: &'a Snapshot,
     ui: &'a Ui,
     options: &'a Options,

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! Decoded --apply.rs--> Progress { streams, total, errors, feed, anomalies, attempt }
-//!                          |- end.rs       an end message: what it claims against what was seen
-//!                          |- outcome.rs   the verdict      doubts.rs  claims that evidence does not bear out
-//!                          |- stall.rs     who stands still, and why
-//!                          `- summary.rs   the JSON         text.rs    the same for people
+//!              |- attempt.rs   when one begins, and what carries over
+//!              |- claims.rs    catalog, records, checkpoints, statuses, reports   place.rs  streams and the sums over them
+//!              |- failures.rs  errors, once each      notes.rs  the feed log, retries, anomalies
+//!              |- end.rs       an end message: what it claims against what was seen
+//!              |- outcome.rs   the verdict            doubts.rs  claims that evidence does not bear out
+//!              |- stall.rs     who stands still, and why
+//!              `- summary.rs   the JSON   text.rs  the same for people   verdict.rs  why, and what next
 //! ```
 //!
-//! Adding a claim: a field in `protocol::message`, its reading in the adapter, its weighing in `apply.rs` or `end.rs`,
+//! Adding a claim: a field in `protocol::message`, its reading in the adapter, its weighing in `claims.rs` or `end.rs`,
 //! a line in `summary.rs`, and a golden.
 
 mod apply;

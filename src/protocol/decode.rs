@@ -1,12 +1,13 @@
 //! What a line is: a message, raw text, an unknown envelope, or malformed.
 
-use super::lenient::{Entries, Flag, Text, When};
+use super::lenient::Entries;
 use super::lines::{Line, LineEnd};
+use super::mend::mend;
 use super::message::{Level, Message};
-use super::stripe::{self, Envelope, Generation, Head, KINDS};
+use super::stripe::{self, Envelope, Generation, KINDS};
 use super::validate::Validator;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -171,7 +172,7 @@ impl Decoder {
         if !valid {
             return Decoded::Malformed { torn };
         }
-        let head = read_head(head);
+        let head = stripe::read_head(head);
         let kind = head.kind.clone();
         match kind {
             Some(kind) if self.dialect.has(&kind) => match stripe::message_of_head(head, line.length) {
@@ -200,60 +201,6 @@ fn looks_like_json(line: &[u8]) -> bool {
         [b'{', ..] => true,
         [b'[', rest @ ..] => matches!(rest.trim_ascii_start(), [b'{' | b'"' | b'[' | b']', ..]),
         _ => false,
-    }
-}
-
-/// The same JSON with half surrogate pairs replaced, numbers beyond f64 as null, and of equal keys the last; `None` where
-/// it is no JSON after all.
-fn mend(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    let mut quoted = false;
-    while let Some(c) = rest.chars().next() {
-        let length = match c {
-            '"' => {
-                quoted = !quoted;
-                1
-            }
-            '\\' if quoted => {
-                let (length, whole) = escape(rest);
-                if !whole {
-                    out.push_str("\\ufffd");
-                    rest = rest.get(length..)?;
-                    continue;
-                }
-                length
-            }
-            '-' | '0'..='9' if !quoted => {
-                let length =
-                    rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
-                if rest.get(..length)?.parse::<f64>().is_ok_and(f64::is_infinite) {
-                    out.push_str("null");
-                    rest = rest.get(length..)?;
-                    continue;
-                }
-                length
-            }
-            c => c.len_utf8(),
-        };
-        out.push_str(rest.get(..length)?);
-        rest = rest.get(length..)?;
-    }
-    let value: serde_json::Value = serde_json::from_str(&out).ok()?;
-    serde_json::to_string(&value).ok()
-}
-
-/// The length of an escape, and whether it stands for a character (half a surrogate pair does not).
-fn escape(text: &str) -> (usize, bool) {
-    let unit = |text: Option<&str>| text.and_then(|text| u32::from_str_radix(text.strip_prefix("\\u")?, 16).ok());
-    match unit(text.get(..6)) {
-        Some(0xd800..=0xdbff) => match unit(text.get(6..12)) {
-            Some(0xdc00..=0xdfff) => (12, true),
-            _ => (6, false),
-        },
-        Some(0xdc00..=0xdfff) => (6, false),
-        Some(_) => (6, true),
-        None => (2.min(text.len()), true),
     }
 }
 
@@ -318,66 +265,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Shape<'a> {
             }
         }
         deserializer.deserialize_any(V)
-    }
-}
-
-/// Reads the fields that stand in the head of a valid line; where the head ends, reading ends.
-fn read_head(text: &str) -> Head<'_> {
-    let mut head = Head::default();
-    let mut json = serde_json::Deserializer::from_str(text);
-    // The error is the end of the head: what came before it is what we wanted.
-    let _ = HeadSeed { head: &mut head, depth: 0 }.deserialize(&mut json);
-    head
-}
-
-struct HeadSeed<'h, 'a> {
-    head: &'h mut Head<'a>,
-    /// 0 the envelope, 1 its payload, 2 what lies in a trace.
-    depth: u8,
-}
-
-impl<'de> DeserializeSeed<'de> for HeadSeed<'_, 'de> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for HeadSeed<'_, 'de> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            let key = key.0.unwrap_or_default();
-            match (self.depth, key.as_ref()) {
-                (0, "type") => self.head.kind = map.next_value::<Text>()?.0,
-                (0, "_ts") => self.head.at = map.next_value::<When>()?.0,
-                (0, "_emitted_by") => self.head.from = map.next_value::<Text>()?.0,
-                (0, name) if KINDS.contains(&name) || self.head.kind.as_deref() == Some(name) => {
-                    self.head.payload = Some(key);
-                    map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 1 })?;
-                }
-                (1, "error" | "stream_status") if self.head.payload.as_deref() == Some("trace") => {
-                    self.head.inner = Some(key);
-                    map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 2 })?;
-                }
-                (1.., "emitted_at") => {
-                    let at = map.next_value::<When>()?.0;
-                    self.head.at = self.head.at.or(at);
-                }
-                (1.., "stream") => self.head.stream = map.next_value::<Text>()?.0,
-                (1.., "status") => self.head.status = map.next_value::<Text>()?.0,
-                (1.., "reason") => self.head.reason = map.next_value::<Text>()?.0,
-                (1.., "level") => self.head.level = map.next_value::<Text>()?.0,
-                (1.., "message") => self.head.message = map.next_value::<Text>()?.0,
-                (1.., "failure_type") => self.head.failure_type = map.next_value::<Text>()?.0,
-                (1.., "has_more") => self.head.has_more = map.next_value::<Flag>()?.0,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! bytes -> lines::Splitter -> decode::Decoder -> Decoded::{Message, Raw, Unknown, Malformed}
-//!                                  `- stripe.rs (trace, progress, start/end generations)
+//!                                  `- stripe/ (trace, progress, start/end generations)
 //! ```
 
 pub mod clean;
@@ -14,6 +14,7 @@ pub mod decode;
 mod lenient;
 pub mod lines;
 pub mod mask;
+mod mend;
 pub mod message;
 mod stripe;
 pub mod time;

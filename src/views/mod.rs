@@ -17,6 +17,8 @@
 //! its snapshots, and a line in the help through `action.rs`.
 
 pub mod action;
+mod bars;
+mod columns;
 mod diagnostics;
 mod doubts;
 pub mod errors;
@@ -26,6 +28,7 @@ pub mod log;
 mod look;
 mod palette;
 mod pen;
+mod ranges;
 pub mod rows;
 mod screen;
 mod sheet;

@@ -91,7 +91,7 @@ fn chart(pen: &mut Pen, row: u16, level: u16, stream: &Stream, screen: &Screen) 
     let part: Vec<_> =
         values.iter().map(|value| value.map(|value| value - floor).filter(|value| *value > 0.0)).collect();
     let capped: Vec<_> = part.iter().map(|value| value.map(|value| value.min(most / f64::from(CHART)))).collect();
-    super::top::sparks(pen, 2, row, &capped, most / f64::from(CHART), look.accent());
+    super::bars::sparks(pen, 2, row, &capped, most / f64::from(CHART), look.accent());
     if level == 0 {
         pen.put(3 + u16::try_from(width).unwrap_or(0), row, &rate(most), look.dim());
     }

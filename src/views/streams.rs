@@ -1,5 +1,6 @@
 //! Which streams are in trouble, which move, and how far each is. Columns that are unknown for all are not shown.
 
+use super::columns::Columns;
 use super::pen::Pen;
 use super::rows::{Group, Row, Rows, group_of, rows};
 use super::state::{Column, Hits, Pane, Screen, Target};
@@ -9,89 +10,8 @@ use crate::protocol::{Millis, Status};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-/// Where each column stands; `None` where it is not shown.
-#[derive(Debug, Default)]
-struct Columns {
-    name: u16,
-    records: Option<u16>,
-    attempt: Option<u16>,
-    rate: Option<u16>,
-    checkpoint: Option<u16>,
-    bar: Option<(u16, u16)>,
-    percent: Option<u16>,
-    sparks: Option<(u16, u16)>,
-    checkpoints: Option<u16>,
-}
-
-/// Widths: records, attempt, rate, checkpoint age.
-const NUMBER: u16 = 12;
-const ATTEMPT: u16 = 11;
-const RATE: u16 = 9;
-const AGE: u16 = 7;
-const PERCENT: u16 = 5;
-
 /// Below this an error's cause stands under its row, not in it.
 const NARROW: u16 = 60;
-
-/// Rows looked at to find which columns are known; beyond them a column may show up when it is scrolled to.
-const SAMPLE: usize = 400;
-
-impl Columns {
-    /// Columns in the order of their worth, as long as they fit; a column is left out where nothing in it is known.
-    fn new(screen: &Screen, width: u16) -> Self {
-        let streams = || screen.progress.streams.iter().take(SAMPLE);
-        let longest = streams().map(|stream| stream.name.chars().count()).max().unwrap_or(0);
-        let now = screen.now.unwrap_or(0);
-        let any = |known: &dyn Fn(&Stream) -> bool| streams().any(|stream| known(stream));
-        let moving = screen.running();
-        let covered = any(&|s| s.coverage().is_some());
-        let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(10, if width >= 100 { 36 } else { 24 });
-        let mut end = 4 + name;
-        let mut room = width.saturating_sub(end + 1);
-        let mut take = |wanted: bool, wide: u16| {
-            let fits = wanted && room >= wide;
-            room -= if fits { wide } else { 0 };
-            fits
-        };
-        let has_records = take(any(&|s| s.records.cumulative.is_some()), NUMBER);
-        let has_bar = take(covered, PERCENT + 9);
-        let has_rate = take(moving && any(&|s| s.rate.per_second(ONE_MINUTE, now).is_some()), RATE);
-        let has_age = take(moving && any(&|s| s.last_checkpoint_at.is_some()), AGE);
-        let has_attempt = take(screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()), ATTEMPT);
-        let has_sparks = take(has_rate, 14);
-        let has_checkpoints = take(width >= 100 && any(&|s| s.checkpoints > 0), 9);
-        // What is left makes the bars longer.
-        let bar = if has_bar { 8 + room.min(12) } else { 0 };
-        let mut place = |shown: bool, wide: u16| {
-            end += if shown { wide } else { 0 };
-            shown.then_some(end)
-        };
-        let records = place(has_records, NUMBER);
-        let attempt = place(has_attempt, ATTEMPT);
-        let rate = place(has_rate, RATE);
-        let checkpoint = place(has_age, AGE);
-        let bar_end = place(has_bar, bar + 1);
-        let percent = place(has_bar, PERCENT);
-        let sparks = place(has_sparks, 14);
-        let checkpoints = place(has_checkpoints, 9);
-        Self {
-            checkpoints,
-            name,
-            records,
-            attempt,
-            rate,
-            checkpoint,
-            bar: bar_end.map(|end| (end - bar + 1, bar - 1)),
-            percent,
-            sparks: sparks.map(|end| (end - 12, 12)),
-        }
-    }
-
-    /// Where words may begin that stand instead of rates and ranges.
-    fn words_from(&self) -> u16 {
-        self.records.unwrap_or(3 + self.name) + 2
-    }
-}
 
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
@@ -302,7 +222,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
     {
         let values = halves(&stream.rate.history(usize::from(width) * 5, now), 5);
         let top = values.iter().flatten().copied().fold(0.0, f64::max);
-        super::top::sparks(pen, begin, row, &values, top, look.accent());
+        super::bars::sparks(pen, begin, row, &values, top, look.accent());
     }
 }
 

@@ -4,11 +4,10 @@ use super::pen::Pen;
 use super::rows::{Group, Rows, rows};
 use super::screen::headline;
 use super::state::Screen;
-use super::words::{self, age, count, percent, rate, span};
+use super::words::{self, age, count, rate, span};
 use crate::progress::{
     Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, gibberish, not_understood, trouble, verdict,
 };
-use crate::protocol::Status;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
@@ -92,7 +91,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, facts: &Facts) {
         row += 1;
     }
     if facts.ranges {
-        ranges(pen, row, screen);
+        super::ranges::draw(pen, row, screen);
     }
 }
 
@@ -305,113 +304,8 @@ fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
     if top <= 0.0 {
         return;
     }
-    sparks(pen, column, row, &values, top, look.accent());
+    super::bars::sparks(pen, column, row, &values, top, look.accent());
     pen.put(column + width + 1, row, &rate(top), look.dim());
-}
-
-/// One row of bars; a value that is unknown leaves a blank.
-pub(super) fn sparks(pen: &mut Pen, column: u16, row: u16, values: &[Option<f64>], top: f64, style: Style) {
-    let sparks = pen.look.glyphs.sparks;
-    for (index, value) in values.iter().enumerate() {
-        let Some(value) = value.filter(|_| top > 0.0) else { continue };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 7")]
-        let level = ((value / top * 8.0).ceil() as usize).clamp(1, 8) - 1;
-        let glyph = sparks.get(level).copied().unwrap_or(" ");
-        pen.put_in(column + u16::try_from(index).unwrap_or(u16::MAX), row, 1, glyph, style);
-    }
-}
-
-/// Coverage of all ranges, the time left as a band, the last checkpoint, requests.
-fn ranges(pen: &mut Pen, row: u16, screen: &Screen) {
-    let (progress, look) = (screen.progress, screen.look);
-    let mut column = pen.put(1, row, "ranges  ", look.dim());
-    if let Some(share) = shown_coverage(screen) {
-        let width = if pen.width() >= 100 { 36 } else { 16 };
-        bar(pen, column, row, width, share, look.good());
-        column = pen.put(column + width + 1, row, &percent(share), look.strong());
-        let (known, all) = (progress.covered_streams(), progress.streams.len());
-        if known < all {
-            column = pen.put(column + 1, row, &format!("of {} known", count(known as u64)), look.dim());
-        }
-        if let Some(left) = time_left(screen) {
-            column = pen.put(column + 3, row, "left ", look.dim());
-            column = pen.put(column, row, &left, look.plain());
-        }
-    } else {
-        column = pen.put(column, row, look.glyphs.dash, look.dim());
-    }
-    column = pen.put(column + 3, row, "checkpoints ", look.dim());
-    column = pen.put(column, row, &count(progress.checkpoints), look.strong());
-    if let (Some(last), Some(now)) = (progress.last_checkpoint_at, screen.judged_at()) {
-        column = pen.put(column, row, &format!(", last {} ago", age(now - last)), look.dim());
-    }
-    if let Some(requests) = progress.known_requests(progress.requests.cumulative).filter(|n| *n > 0) {
-        column = pen.put(column + 3, row, "requests ", look.dim());
-        column = pen.put(column, row, &count(requests), look.plain());
-    }
-    if progress.retries > 0 {
-        column = pen.put(column + 3, row, "retries ", look.dim());
-        column = pen.put(column, row, &count(progress.retries), look.warn());
-    }
-    if screen.running()
-        && let Some(odd) = not_understood(progress)
-    {
-        pen.put(column + 3, row, &odd, look.warn());
-    }
-}
-
-pub(super) fn bar(pen: &mut Pen, column: u16, row: u16, width: u16, share: f64, style: Style) {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
-    let full = ((share * f64::from(width)) as u16).min(width).max(u16::from(share > 0.0));
-    let glyphs = pen.look.glyphs;
-    let track = pen.look.dim();
-    pen.fill(column, row, full, glyphs.bar, style);
-    pen.fill(column + full, row, width - full, glyphs.track, track);
-}
-
-/// Coverage of the streams whose ranges are known; all of it only where nothing contradicts that.
-fn shown_coverage(screen: &Screen) -> Option<f64> {
-    let share = screen.progress.coverage()?;
-    let open = |stream: &&std::sync::Arc<crate::progress::Stream>| {
-        stream.left_over()
-            || (stream.total_range.is_some() && (stream.failed_in.is_some() || stream.status == Status::Started))
-    };
-    Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })
-}
-
-/// The time left, by the slowest stream at its pace since it started: a band, because it is a guess.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
-fn time_left(screen: &Screen) -> Option<String> {
-    let now = screen.judged_at().filter(|_| screen.silent().is_none())?;
-    let mut slowest: f64 = 0.0;
-    let mut pending = false;
-    for stream in &screen.progress.streams {
-        pending |= stream.status == Status::NotStarted;
-        if stream.status != Status::Started || stream.failed_in.is_some() {
-            continue;
-        }
-        let (share, since) = stream.coverage().zip(stream.started_at)?;
-        let (done, took) = (share - stream.coverage_before(), (now - since) as f64 / 1000.0);
-        // Too early to tell.
-        if took < 10.0 || done <= 0.001 {
-            return None;
-        }
-        slowest = slowest.max((1.0 - share) / done * took);
-    }
-    if slowest <= 0.0 {
-        return None;
-    }
-    let minutes = |seconds: f64| (seconds / 60.0).clamp(0.0, 1e6).round() as i64;
-    let (short, long) = (minutes(slowest * 0.8), minutes(slowest * 1.3));
-    Some(match (pending, short, long) {
-        (true, 0, _) => "some minutes at least".into(),
-        (true, short, _) => format!("at least {short} min"),
-        (false, _, 0) => "under a minute".into(),
-        (false, 0, long) => format!("up to {long} min"),
-        (false, short, long) if short == long => format!("about {long} min"),
-        (false, short, long) if long > 120 => format!("{}-{} h", (short / 60).max(1), (long / 60).max(1)),
-        (false, short, long) => format!("{short}-{long} min"),
-    })
 }
 
 /// A word, and a number where there is room: for screens that hold no more.

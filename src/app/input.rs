@@ -1,0 +1,196 @@
+//! Events from the terminal -> actions, and the doing of what they ask for.
+
+use super::keys;
+use super::run::{App, Because, screen_of};
+use super::update::{Effect, sort, update};
+use crate::views::action::{Action, bound, matching};
+use crate::views::state::{Filter, Overlay, Target};
+use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
+use std::io;
+use std::time::Instant;
+use tui_input::backend::crossterm::EventHandler;
+
+impl App {
+    /// Takes one event; `Some` when it ends the program.
+    pub(super) fn input(&mut self, event: &Event) -> io::Result<Option<Option<i32>>> {
+        match event {
+            Event::Key(key) => return self.key(key, event),
+            Event::Mouse(mouse) => return self.mouse(mouse),
+            Event::Resize(..) => self.due(Because::Key),
+            Event::Paste(text) => self.paste(text),
+            Event::FocusGained | Event::FocusLost => {}
+        }
+        Ok(None)
+    }
+
+    fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<Option<Option<i32>>> {
+        let Some(chord) = keys::chord(key) else { return Ok(None) };
+        self.due(Because::Key);
+        if chord == "ctrl-c" {
+            return self.act(Action::Interrupt);
+        }
+        let focus = self.ui.focus;
+        match self.ui.overlays.last_mut() {
+            Some(Overlay::Filter { input, .. }) => {
+                match chord.as_str() {
+                    // A bad pattern stays to be mended.
+                    "enter" if self.ui.lists.iter().any(|list| list.filter.bad.is_some()) => {}
+                    "enter" => drop(self.ui.overlays.pop()),
+                    "esc" => return self.act(Action::Back),
+                    _ => {
+                        input.handle_event(event);
+                        let filter = Filter::new(input.value());
+                        self.ui.list_mut(focus).filter = filter;
+                    }
+                }
+                Ok(None)
+            }
+            Some(Overlay::Palette { input, chosen }) => {
+                let all = matching(input.value());
+                match chord.as_str() {
+                    "esc" => drop(self.ui.overlays.pop()),
+                    "down" | "ctrl-n" | "tab" => *chosen = (*chosen + 1).min(all.len().saturating_sub(1)),
+                    "up" | "ctrl-p" | "shift-tab" => *chosen = chosen.saturating_sub(1),
+                    "enter" => {
+                        let action = all.get(*chosen).map(|binding| binding.action);
+                        self.ui.overlays.pop();
+                        if let Some(action) = action {
+                            return self.act(action);
+                        }
+                    }
+                    _ => {
+                        input.handle_event(event);
+                        *chosen = 0;
+                    }
+                }
+                Ok(None)
+            }
+            Some(Overlay::ConfirmQuit) => {
+                match chord.as_str() {
+                    "y" | "enter" => {
+                        self.ui.overlays.pop();
+                        self.begin_stop();
+                    }
+                    "n" | "esc" | "q" => drop(self.ui.overlays.pop()),
+                    _ => {}
+                }
+                Ok(None)
+            }
+            // On a sheet, left and q close it: they never leave the program from inside.
+            Some(_) if chord == "q" => self.act(Action::Back),
+            _ => match bound(&chord) {
+                Some(action) => self.act(action),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn paste(&mut self, text: &str) {
+        let focus = self.ui.focus;
+        let line = text.lines().next().unwrap_or_default();
+        match self.ui.overlays.last_mut() {
+            Some(Overlay::Filter { input, .. }) => {
+                *input = input.clone().with_value(format!("{}{line}", input.value()));
+                let filter = Filter::new(input.value());
+                self.ui.list_mut(focus).filter = filter;
+            }
+            Some(Overlay::Palette { input, .. }) => {
+                *input = input.clone().with_value(format!("{}{line}", input.value()));
+            }
+            _ => {}
+        }
+        self.due(Because::Key);
+    }
+
+    fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<Option<Option<i32>>> {
+        let target = self.hits.at(mouse.column, mouse.row).cloned();
+        match mouse.kind {
+            MouseEventKind::Down(MouseButton::Left) => {
+                self.due(Because::Key);
+                match target {
+                    Some(Target::Do(action)) => {
+                        if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
+                            self.ui.overlays.pop();
+                        }
+                        return self.act(action);
+                    }
+                    Some(Target::Column(column)) => sort(&mut self.ui, column),
+                    Some(Target::Pane(pane)) => self.ui.focus = pane,
+                    Some(Target::Row(pane, chosen)) => {
+                        let again = self.ui.focus == pane && self.ui.list(pane).chosen.as_ref() == Some(&chosen);
+                        self.ui.focus = pane;
+                        self.ui.list_mut(pane).chosen = Some(chosen);
+                        if again {
+                            return self.act(Action::Open);
+                        }
+                    }
+                    Some(Target::Nothing) | None => {}
+                }
+            }
+            MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
+                let action = if mouse.kind == MouseEventKind::ScrollDown { Action::Down } else { Action::Up };
+                if let Some(Target::Row(pane, _) | Target::Pane(pane)) = target
+                    && self.ui.overlays.is_empty()
+                {
+                    self.ui.focus = pane;
+                }
+                self.due(Because::Key);
+                for _ in 0..3 {
+                    self.act(action)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Does what an action means; `Some` when it ends the program.
+    fn act(&mut self, action: Action) -> io::Result<Option<Option<i32>>> {
+        self.toast_at = None;
+        let before = self.ui.clone();
+        let screen = screen_of(&self.shown, &before, &self.options, self.began, self.frozen_at);
+        let effects = update(&mut self.ui, &screen, &self.hits, action);
+        for effect in effects {
+            match effect {
+                Effect::Quit if self.engine_runs() => {
+                    if self.stopping {
+                        return Ok(Some(None));
+                    }
+                    self.ui.overlays.push(Overlay::ConfirmQuit);
+                }
+                Effect::Quit => return Ok(Some(None)),
+                Effect::Interrupt => return Ok(Some(Some(2))),
+                Effect::Suspend => self.suspend()?,
+                Effect::Redraw => self.terminal.forget()?,
+                Effect::NextTheme => {
+                    self.options.look.theme = self.options.look.theme.next();
+                    self.ui.toast = Some(format!("theme {}", self.options.look.theme.word()));
+                }
+                Effect::ToggleMouse => {
+                    self.options.mouse = !self.options.mouse;
+                    self.terminal.set_mouse(self.options.mouse)?;
+                    let whose = if self.options.mouse {
+                        "synctop has the mouse"
+                    } else {
+                        "the terminal has the mouse: select text"
+                    };
+                    self.ui.toast = Some(whose.into());
+                }
+                Effect::Freeze(true) => self.frozen_at = Some(Instant::now()),
+                Effect::Freeze(false) => {
+                    self.frozen_at = None;
+                    let before = self.shown.progress.input.lines;
+                    self.take_feed();
+                    let came = self.shown.progress.input.lines.saturating_sub(before);
+                    self.ui.toast =
+                        Some(format!("{} lines came while the picture was frozen", crate::progress::count(came)));
+                }
+                Effect::Copy(text, what) => {
+                    self.terminal.copy(&text)?;
+                    self.ui.toast = Some(format!("copied {what}"));
+                }
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,142 @@
+//! A line over the limit, known by its head.
+
+use super::wire::{Eof, StreamStatus, TraceError};
+use super::{KINDS, connected};
+use crate::protocol::lenient::{Flag, Text, When};
+use crate::protocol::message::{Checkpoint, Kind, Level, Log, Message, Name, State};
+use crate::protocol::time::Millis;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// What could be read from the head of a line over the limit.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Head<'a> {
+    pub(in crate::protocol) kind: Option<Cow<'a, str>>,
+    pub(in crate::protocol) at: Option<Millis>,
+    pub(in crate::protocol) from: Option<Cow<'a, str>>,
+    /// The key of the payload, and of what lies in a `trace`.
+    pub(in crate::protocol) payload: Option<Cow<'a, str>>,
+    pub(in crate::protocol) inner: Option<Cow<'a, str>>,
+    pub(in crate::protocol) stream: Option<Cow<'a, str>>,
+    pub(in crate::protocol) status: Option<Cow<'a, str>>,
+    pub(in crate::protocol) reason: Option<Cow<'a, str>>,
+    pub(in crate::protocol) has_more: Option<bool>,
+    pub(in crate::protocol) level: Option<Cow<'a, str>>,
+    pub(in crate::protocol) message: Option<Cow<'a, str>>,
+    pub(in crate::protocol) failure_type: Option<Cow<'a, str>>,
+}
+
+/// The message of a line whose head is all that is known of it; `length` is that of the whole line.
+pub(in crate::protocol) fn message_of_head(head: Head, length: u64) -> Option<Message> {
+    let kind = head.kind.or_else(|| head.payload.clone())?;
+    if head.payload.as_ref() != Some(&kind) {
+        return None;
+    }
+    let text =
+        head.message.clone().unwrap_or_else(|| Cow::Owned(format!("(a line of {length} bytes, read from its head)")));
+    let nothing = |known: &str| KINDS.into_iter().find(|kind| *kind == known).map(Kind::Note);
+    let status = |stream: Cow<'_, str>, status, early| {
+        let claim = StreamStatus {
+            stream: Text(Some(stream.into_owned().into())),
+            status: Text(status),
+            ..StreamStatus::default()
+        };
+        claim.claim(early).map(|claim| Kind::Stream(Box::new(claim)))
+    };
+    let kind = match (kind.as_ref(), head.inner.as_deref(), head.stream) {
+        ("record", _, Some(stream)) => Kind::Record(Name::plain(stream)),
+        ("source_state", _, stream) => {
+            Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), state: State::default() })
+        }
+        ("stream_status", _, Some(stream)) => status(stream, head.status, false)?,
+        ("trace", Some("stream_status"), Some(stream)) => status(stream, head.status, true)?,
+        ("trace", Some("error"), stream) => {
+            let error = TraceError {
+                failure_type: Text(head.failure_type),
+                message: Text(Some(text)),
+                stream: Text(stream),
+                ..TraceError::default()
+            };
+            Kind::Failure(Box::new(error.failure(None)))
+        }
+        ("connection_status", ..) => Kind::Connection { ok: connected(head.status.as_deref()), message: head.message },
+        ("eof" | "end", ..) => {
+            let end = Eof {
+                reason: Text(head.reason),
+                status: Text(head.status),
+                has_more: Flag(head.has_more),
+                ..Eof::default()
+            };
+            Kind::End(Box::new(end.end()))
+        }
+        ("log", ..) => Kind::Log(Box::new(Log {
+            level: Level::from_word(head.level.as_deref().unwrap_or_default()),
+            message: text,
+            ..Log::default()
+        })),
+        ("catalog" | "start", ..) => Kind::Catalog(Vec::new()),
+        (known, ..) => nothing(known)?,
+    };
+    Some(Message { at: head.at, from: head.from, kind })
+}
+
+/// Reads the fields that stand in the head of a valid line; where the head ends, reading ends.
+pub(in crate::protocol) fn read_head(text: &str) -> Head<'_> {
+    let mut head = Head::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    // The error is the end of the head: what came before it is what we wanted.
+    let _ = HeadSeed { head: &mut head, depth: 0 }.deserialize(&mut json);
+    head
+}
+
+struct HeadSeed<'h, 'a> {
+    head: &'h mut Head<'a>,
+    /// 0 the envelope, 1 its payload, 2 what lies in a trace.
+    depth: u8,
+}
+
+impl<'de> DeserializeSeed<'de> for HeadSeed<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for HeadSeed<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            let key = key.0.unwrap_or_default();
+            match (self.depth, key.as_ref()) {
+                (0, "type") => self.head.kind = map.next_value::<Text>()?.0,
+                (0, "_ts") => self.head.at = map.next_value::<When>()?.0,
+                (0, "_emitted_by") => self.head.from = map.next_value::<Text>()?.0,
+                (0, name) if KINDS.contains(&name) || self.head.kind.as_deref() == Some(name) => {
+                    self.head.payload = Some(key);
+                    map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 1 })?;
+                }
+                (1, "error" | "stream_status") if self.head.payload.as_deref() == Some("trace") => {
+                    self.head.inner = Some(key);
+                    map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 2 })?;
+                }
+                (1.., "emitted_at") => {
+                    let at = map.next_value::<When>()?.0;
+                    self.head.at = self.head.at.or(at);
+                }
+                (1.., "stream") => self.head.stream = map.next_value::<Text>()?.0,
+                (1.., "status") => self.head.status = map.next_value::<Text>()?.0,
+                (1.., "reason") => self.head.reason = map.next_value::<Text>()?.0,
+                (1.., "level") => self.head.level = map.next_value::<Text>()?.0,
+                (1.., "message") => self.head.message = map.next_value::<Text>()?.0,
+                (1.., "failure_type") => self.head.failure_type = map.next_value::<Text>()?.0,
+                (1.., "has_more") => self.head.has_more = map.next_value::<Flag>()?.0,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! The shapes on the wire, field by field as the engines print them.
+
+use crate::protocol::lenient::{Entries, Flag, Maybe, Num, Seq, Span, Text, When};
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::protocol) struct Envelope<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(in crate::protocol) kind: Text<'a>,
+    #[serde(rename = "_ts")]
+    pub(super) at: When,
+    #[serde(borrow, rename = "_emitted_by")]
+    pub(super) from: Text<'a>,
+    #[serde(borrow)]
+    pub(super) record: Maybe<Record<'a>>,
+    #[serde(borrow)]
+    pub(super) source_state: Maybe<SourceState<'a>>,
+    #[serde(borrow)]
+    pub(super) trace: Maybe<Trace<'a>>,
+    #[serde(borrow)]
+    pub(super) stream_status: Maybe<StreamStatus<'a>>,
+    #[serde(borrow)]
+    pub(super) progress: Maybe<Progress<'a>>,
+    #[serde(borrow)]
+    pub(super) connection_status: Maybe<Connection<'a>>,
+    #[serde(borrow)]
+    pub(super) log: Maybe<LogLine<'a>>,
+    #[serde(borrow)]
+    pub(super) catalog: Maybe<Catalog<'a>>,
+    #[serde(borrow)]
+    pub(super) eof: Maybe<Eof<'a>>,
+    #[serde(borrow)]
+    pub(super) start: Maybe<Start<'a>>,
+    #[serde(borrow)]
+    pub(super) end: Maybe<Eof<'a>>,
+    pub(super) control: Maybe<Nothing>,
+    pub(super) spec: Maybe<Nothing>,
+    pub(super) source_input: Maybe<Nothing>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Nothing {}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Record<'a> {
+    #[serde(borrow)]
+    pub(super) stream: Text<'a>,
+    pub(super) emitted_at: When,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SourceState<'a> {
+    #[serde(borrow)]
+    pub(super) stream: Text<'a>,
+    #[serde(borrow)]
+    pub(super) data: Maybe<StateData<'a>>,
+}
+
+/// A source's state of one stream: `status` and `backfill` in the trace generation, `remaining` in the progress generation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StateData<'a> {
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    pub(super) backfill: Maybe<Backfill>,
+    pub(super) accounted_range: Maybe<Span>,
+    pub(super) remaining: Seq<Maybe<Span>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Backfill {
+    pub(super) range: Maybe<Span>,
+    pub(super) completed: Seq<Maybe<Span>>,
+    pub(super) in_flight: Seq<Maybe<Span>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Trace<'a> {
+    #[serde(borrow)]
+    pub(super) trace_type: Text<'a>,
+    #[serde(borrow)]
+    pub(super) stream_status: Maybe<StreamStatus<'a>>,
+    pub(super) global_progress: Maybe<Totals>,
+    #[serde(borrow)]
+    pub(super) error: Maybe<TraceError<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TraceError<'a> {
+    #[serde(borrow)]
+    pub(super) failure_type: Text<'a>,
+    #[serde(borrow)]
+    pub(super) message: Text<'a>,
+    #[serde(borrow)]
+    pub(super) stack_trace: Text<'a>,
+    #[serde(borrow)]
+    pub(super) stream: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StreamStatus<'a> {
+    #[serde(borrow)]
+    pub(super) stream: Text<'a>,
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    pub(super) cumulative_record_count: Num,
+    pub(super) run_record_count: Num,
+    pub(super) time_range: Maybe<Span>,
+    pub(super) range_complete: Maybe<Span>,
+    #[serde(borrow)]
+    pub(super) error: Text<'a>,
+    #[serde(borrow)]
+    pub(super) reason: Text<'a>,
+    #[serde(borrow)]
+    pub(super) errors: Seq<Maybe<TraceError<'a>>>,
+}
+
+/// `global_progress` of the trace generation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Totals {
+    pub(super) elapsed_ms: Num,
+    pub(super) cumulative_elapsed_ms: Num,
+    pub(super) run_record_count: Num,
+    pub(super) cumulative_record_count: Num,
+    pub(super) request_count: Num,
+    pub(super) cumulative_request_count: Num,
+    pub(super) state_checkpoint_count: Num,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Progress<'a> {
+    pub(super) started_at: When,
+    pub(super) elapsed_ms: Num,
+    pub(super) derived: Maybe<Derived>,
+    #[serde(borrow)]
+    pub(super) streams: Entries<'a, Maybe<ProgressStream<'a>>>,
+    #[serde(borrow)]
+    pub(super) errors: Seq<Maybe<ListedError<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Derived {
+    pub(super) total_record_count: Num,
+    pub(super) total_state_count: Num,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ProgressStream<'a> {
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    pub(super) state_count: Num,
+    pub(super) record_count: Num,
+    pub(super) total_range: Maybe<Span>,
+    pub(super) completed_ranges: Seq<Maybe<Span>>,
+    #[serde(borrow)]
+    pub(super) message: Text<'a>,
+    pub(super) terminal: Flag,
+    pub(super) insert_count: Num,
+    pub(super) update_count: Num,
+    pub(super) delete_count: Num,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ListedError<'a> {
+    #[serde(borrow)]
+    pub(super) error_level: Text<'a>,
+    #[serde(borrow)]
+    pub(super) failure_type: Text<'a>,
+    #[serde(borrow)]
+    pub(super) message: Text<'a>,
+    #[serde(borrow)]
+    pub(super) stream: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Connection<'a> {
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    #[serde(borrow)]
+    pub(super) message: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LogLine<'a> {
+    #[serde(borrow)]
+    pub(super) level: Text<'a>,
+    #[serde(borrow)]
+    pub(super) message: Text<'a>,
+    #[serde(borrow)]
+    pub(super) data: Maybe<LogData<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LogData<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+    #[serde(borrow)]
+    pub(super) stream: Text<'a>,
+    #[serde(borrow)]
+    pub(super) label: Text<'a>,
+    pub(super) attempt: Num,
+    pub(super) max_retries: Num,
+    pub(super) delay_ms: Num,
+    pub(super) status: Num,
+    #[serde(borrow)]
+    pub(super) error_message: Text<'a>,
+    #[serde(borrow)]
+    pub(super) err: Text<'a>,
+    #[serde(borrow, rename = "configuredStreams")]
+    pub(super) configured_streams: Seq<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Catalog<'a> {
+    #[serde(borrow)]
+    pub(super) streams: Seq<Maybe<CatalogStream<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CatalogStream<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+    #[serde(borrow)]
+    pub(super) stream: Maybe<InnerStream<'a>>,
+}
+
+/// A configured catalog may wrap each stream once more.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct InnerStream<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Start<'a> {
+    #[serde(borrow)]
+    pub(super) configured_catalog: Maybe<Catalog<'a>>,
+}
+
+/// `eof` of both generations, and `end`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Eof<'a> {
+    #[serde(borrow)]
+    pub(super) reason: Text<'a>,
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    pub(super) has_more: Flag,
+    pub(super) elapsed_ms: Num,
+    #[serde(borrow)]
+    pub(super) state: Maybe<Returned<'a>>,
+    #[serde(borrow)]
+    pub(super) ending_state: Maybe<Returned<'a>>,
+    pub(super) global_progress: Maybe<Totals>,
+    #[serde(borrow)]
+    pub(super) stream_progress: Entries<'a, Maybe<StreamStatus<'a>>>,
+    #[serde(borrow)]
+    pub(super) run_progress: Maybe<Progress<'a>>,
+    #[serde(borrow)]
+    pub(super) request_progress: Maybe<Progress<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Returned<'a> {
+    #[serde(borrow)]
+    pub(super) source: Maybe<ReturnedSource<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ReturnedSource<'a> {
+    #[serde(borrow)]
+    pub(super) streams: Entries<'a, Maybe<StateData<'a>>>,
+}
