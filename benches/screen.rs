@@ -93,7 +93,7 @@ fn frames(c: &mut Criterion) {
     let (mut shown, mut next, mut out) = (Buffer::empty(AREA), Buffer::empty(AREA), Vec::new());
     let plain = Ui::default();
     group.bench_function("nothing changed", |b| {
-        b.iter(|| frame(&before, &plain, &look, &mut shown, &mut next, &mut out))
+        b.iter(|| frame(&before, &plain, &look, &mut shown, &mut next, &mut out));
     });
     let mut turn = false;
     group.bench_function("every count changed", |b| {
@@ -104,7 +104,7 @@ fn frames(c: &mut Criterion) {
     });
     let sorted = Ui { sort: Column::Records, ..Ui::default() };
     group.bench_function("sorted by records", |b| {
-        b.iter(|| frame(&before, &sorted, &look, &mut shown, &mut next, &mut out))
+        b.iter(|| frame(&before, &sorted, &look, &mut shown, &mut next, &mut out));
     });
     group.bench_function("snapshot (clone of all streams' handles)", |b| b.iter(|| black_box(before.clone())));
     group.finish();
