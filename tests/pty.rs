@@ -364,6 +364,46 @@ fn no_color_uses_no_colour_and_keeps_the_selection() {
 }
 
 #[test]
+fn the_theme_follows_the_terminals_background() {
+    let (white, black) = ("ffff/ffff/ffff", "1000/1000/1000");
+    for (ink, paper, seen) in [(black, white, "38;5;25;"), (white, black, "38;5;75;")] {
+        let line = format!("$SYNCTOP --glyphs unicode {}", fixture("stripe-progress/01-small-success.ndjson.zst"));
+        let mut term = Term::shell(SIZE, &line);
+        term.answer_colours(ink, paper);
+        term.wait_for("SUCCEEDED");
+        let raw = String::from_utf8_lossy(&term.raw()).into_owned();
+        assert!(raw.contains(seen), "{paper}: the accent of that theme");
+    }
+}
+
+#[test]
+fn an_archive_that_breaks_off_is_down_and_says_why() {
+    let (_folder, path) = file();
+    let packed = std::fs::read(fixture("stripe-progress/20-eventful-all.ndjson.zst")).unwrap();
+    std::fs::write(&path, &packed[..packed.len() / 2]).unwrap();
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("DOWN");
+    term.wait_for("TRUNCATED");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 2);
+}
+
+#[test]
+fn a_named_pipe_is_waited_for_and_read() {
+    let (_folder, path) = file();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("WAITING");
+    let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
+    writer.write_all(start("through_a_fifo").as_bytes()).unwrap();
+    term.wait_for("through_a_fifo");
+    drop(writer);
+    term.wait_for("ENDED");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 2);
+}
+
+#[test]
 fn without_a_terminal_it_says_so() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
         .arg(fixture("stripe-progress/01-small-success.ndjson.zst"))

@@ -7,7 +7,7 @@ use super::{CHUNK, Event, SourceError, pipe};
 use notify::Watcher;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -40,6 +40,11 @@ pub struct Follow {
 /// When the file cannot be read (and is not waited for), or the system gives no thread.
 pub fn spawn(follow: Follow, events: mpsc::SyncSender<Event>) -> Result<(), SourceError> {
     let name = follow.path.display().to_string();
+    if std::fs::metadata(&follow.path).is_ok_and(|found| found.file_type().is_fifo()) {
+        // Opening a FIFO waits for its writer: not here, where nothing is drawn yet.
+        let input = Fifo { path: follow.path, file: None };
+        return pipe::spawn(input, name.clone(), events).map_err(|error| SourceError::of(&name, &error));
+    }
     match open(&follow.path) {
         Ok(mut file) => {
             let mut magic = [0; 4];
@@ -56,6 +61,21 @@ pub fn spawn(follow: Follow, events: mpsc::SyncSender<Event>) -> Result<(), Sour
     let thread = std::thread::Builder::new().name("follow".into());
     thread.spawn(move || run(&follow, &events)).map_err(|error| SourceError::of(&name, &error))?;
     Ok(())
+}
+
+/// A named pipe, opened when it is read.
+struct Fifo {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Read for Fifo {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.read(buffer),
+            none => none.insert(File::open(&self.path)?).read(buffer),
+        }
+    }
 }
 
 /// A file, and not a directory.

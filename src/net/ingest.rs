@@ -144,7 +144,10 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
         }
         Event::End(exit) => {
             ingest.finish(exit);
-            now.link = Link::Ended(exit);
+            // An input that broke off did not end.
+            if exit.is_some() || !matches!(now.link, Link::Down(_)) {
+                now.link = Link::Ended(exit);
+            }
         }
     }
 }

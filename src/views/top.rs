@@ -329,6 +329,11 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
             row += 1;
         }
     }
+    if !screen.ui.overlays.is_empty() {
+        // What is open has no room here, and has the keys all the same.
+        pen.put(0, row, "Esc closes", look.accent());
+        return;
+    }
     let records = screen.progress.cumulative_records().map_or_else(|| look.glyphs.dash.to_owned(), count);
     pen.put(0, row, &records, look.plain());
     pen.put(

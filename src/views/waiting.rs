@@ -2,7 +2,7 @@
 
 use super::pen::Pen;
 use super::state::Screen;
-use super::words::{fit_middle, span};
+use super::words::{age, fit_middle};
 use crate::progress::Link;
 
 pub fn draw(pen: &mut Pen, screen: &Screen) {
@@ -20,8 +20,8 @@ pub fn draw(pen: &mut Pen, screen: &Screen) {
     if let Link::Down(why) = screen.link {
         pen.put(3, row + 2, why, look.bad());
     }
-    let waited = i64::try_from(screen.watched).unwrap_or(i64::MAX) / 1000 * 1000;
-    pen.put(3, row + 3, &format!("for {}", span(waited)), look.dim());
+    let waited = i64::try_from(screen.watched).unwrap_or(i64::MAX);
+    pen.put(3, row + 3, &format!("for {}", age(waited)), look.dim());
     pen.put(3, row + 5, "q leaves, ? shows the keys", look.dim());
     // What is known of why nothing comes: of the source, and of what an engine of ours says beside its feed.
     let about = screen.progress.feed.lines().back().map(|line| line.text.as_ref());

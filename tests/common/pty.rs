@@ -82,6 +82,15 @@ impl Term {
         Self { child, master: pair.master, writer, seen }
     }
 
+    /// Answers, once, when the program asks the terminal for its colours (OSC 10, 11) and what it is (DA1).
+    pub fn answer_colours(&mut self, ink: &str, paper: &str) {
+        self.until("the question for the background", |term| {
+            let raw = term.raw();
+            raw.windows(6).any(|part| part == b"\x1b]11;?") && raw.windows(3).any(|part| part == b"\x1b[c")
+        });
+        self.keys(&format!("\x1b]10;rgb:{ink}\x1b\\\x1b]11;rgb:{paper}\x1b\\\x1b[?62;c"));
+    }
+
     pub fn keys(&mut self, keys: &str) {
         self.writer.write_all(keys.as_bytes()).unwrap();
         self.writer.flush().unwrap();
