@@ -323,6 +323,25 @@ fn nothing_is_written_when_nothing_changes() {
 }
 
 #[test]
+fn a_flood_is_drawn_at_most_thirty_times_a_second() {
+    let (_folder, path) = file();
+    std::fs::write(&path, start("flood").repeat(2_000)).unwrap();
+    let script = format!("while :; do cat {}; done", path.display());
+    let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
+    term.wait_for("flood");
+    let frames = |term: &Term| term.raw().windows(8).filter(|part| part == b"\x1b[?2026h").count();
+    let (before, began) = (frames(&term), std::time::Instant::now());
+    std::thread::sleep(Duration::from_secs(2));
+    let seconds = began.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a few dozen")]
+    let each = (frames(&term) - before) as f64 / seconds;
+    assert!((2.0..=31.0).contains(&each), "{each} pictures a second");
+    term.keys("qy");
+    term.exit_code();
+    assert!(term.given_back());
+}
+
+#[test]
 fn mouse_selection_and_sheets() {
     let mut term = Term::start(SIZE, &[&fixture("stripe-progress/04-stream-fail.ndjson.zst")]);
     term.wait_for("FAILED");

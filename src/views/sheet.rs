@@ -6,7 +6,7 @@ use super::state::{Hits, Screen, Target};
 use super::streams::{coverage, pace};
 use super::words::{self, age, clock, count, percent, rate, wrap};
 use crate::progress::{Group, ONE_MINUTE, Stream, TEN_SECONDS, doubts, verdict_remedy};
-use crate::protocol::{Range, time};
+use crate::protocol::{Range, Status, time};
 use ratatui::style::Style;
 
 /// Ranges listed with their dates.
@@ -145,7 +145,9 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     sheet.fact("checkpoints", checkpoints, look.plain());
     let at = now.unwrap_or(0);
     let window = |ms| stream.rate.per_second(ms, at).map_or_else(|| dash.to_owned(), rate);
-    sheet.fact("rate", format!("10s {}   1m {}", window(TEN_SECONDS), window(ONE_MINUTE)), look.plain());
+    let all = mean_rate(stream, at).map_or_else(|| dash.to_owned(), rate);
+    let rates = format!("10s {}   1m {}   all {all}", window(TEN_SECONDS), window(ONE_MINUTE));
+    sheet.fact("rate", rates, look.plain());
     if stream.rate.history(30, at).iter().flatten().any(|rate| *rate > 0.0) {
         (0..CHART).for_each(|level| sheet.lines.push(Line::Chart(level)));
     }
@@ -158,6 +160,14 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     ranges(&mut sheet, stream);
     let title = crate::protocol::clean::line(&stream.name).into_owned();
     sheet.draw(pen, &title, top, Some(stream), hits);
+}
+
+/// Records of this attempt by the time since it started, or until it was done.
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+fn mean_rate(stream: &Stream, now: i64) -> Option<f64> {
+    let until = if stream.status == Status::Started { now } else { stream.changed_at? };
+    let millis = until - stream.started_at?;
+    (millis > 0).then_some(stream.records.attempt? as f64 * 1000.0 / millis as f64)
 }
 
 fn stream_errors(sheet: &mut Sheet, stream: &Stream) {

@@ -124,7 +124,14 @@ fn header(pen: &mut Pen, screen: &Screen) {
         column = pen.put(column, 0, "synctop ", look.accent().patch(look.strong()));
     }
     let room = usize::from(end.saturating_sub(column));
-    let source = words::fit_middle(screen.source, room.min(48), look.glyphs.ellipsis).into_owned();
+    // Of a path that is too long its last part tells most.
+    let whole = screen.source;
+    let short = if whole.chars().count() > room.min(48) && !whole.contains(' ') {
+        whole.rsplit('/').next().unwrap_or(whole)
+    } else {
+        whole
+    };
+    let source = words::fit_middle(short, room.min(48), look.glyphs.ellipsis).into_owned();
     column = pen.put_in(column, 0, end.saturating_sub(column), &source, look.plain());
     for text in [parties(screen), attempt_words(screen)].into_iter().flatten() {
         if column + 3 + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < end {
