@@ -68,6 +68,7 @@ fn screen<'a>(progress: &'a Progress, ui: &'a Ui, look: &'a Look) -> Screen<'a> 
         ui,
         look,
         source: "engine.ndjson",
+        engine_runs: false,
         now: progress.last_at,
         age: Some(500),
         watched: 30_000,

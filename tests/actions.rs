@@ -34,7 +34,17 @@ impl Desk {
     fn screen<'a>(&'a self, ui: &'a Ui) -> Screen<'a> {
         let progress = &self.progress;
         let link = &Link::Live;
-        Screen { progress, link, ui, look: &self.look, source: "x", now: progress.last_at, age: Some(1), watched: 1 }
+        Screen {
+            progress,
+            link,
+            ui,
+            look: &self.look,
+            source: "x",
+            engine_runs: false,
+            now: progress.last_at,
+            age: Some(1),
+            watched: 1,
+        }
     }
 
     fn draw(&mut self) -> String {

@@ -209,6 +209,7 @@ fn a_child_that_ignores_term_is_killed_after_the_grace_time() {
     term.keys("y");
     assert_eq!(term.exit_code(), 128 + 9);
     assert!(term.given_back());
+    assert!(term.text().contains("STOPPED BY YOU  (killed by 9)"), "{}", term.text());
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn ctrl_z_suspends_and_fg_repaints() {
     term.keys("fg\r");
     term.until("repainted", |term| term.full_screen() && term.text().contains("meanwhile"));
     term.keys("q");
-    term.until("given back", |term| term.at_the_shell() && term.text().contains("STILL RUNNING"));
+    term.until("given back", |term| term.at_the_shell() && term.text().contains("records  "));
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> 
         ui,
         look,
         source: "engine.ndjson",
+        engine_runs: false,
         now: state.progress.last_at.map(|last| last + age),
         age: state.progress.last_at.filter(|_| !over).map(|_| state.age),
         watched: 4_200,

@@ -3,6 +3,7 @@
 use super::diagnostics;
 use super::terminal;
 use crate::net::{Snapshot, child::Engine};
+use crate::progress::text::Leaving;
 use crate::progress::{Link, Progress};
 use crate::protocol::Millis;
 use crate::views::{Hits, Look, Screen, Ui, draw};
@@ -40,10 +41,7 @@ pub struct Ended {
     pub link: Link,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
-    /// Milliseconds since the last line.
-    pub silent: Option<u64>,
-    /// We stopped the engine because the user left.
-    pub stopped: bool,
+    pub leaving: Leaving,
 }
 
 /// Runs until the user leaves, a signal comes, or the terminal is gone.
@@ -61,7 +59,12 @@ pub fn run(options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result
         app.stop_engine();
         let latest = app.snapshots.borrow().clone();
         let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
-        result.map(|signal| Ended { progress: latest.progress, link: latest.link, signal, silent, stopped })
+        result.map(|signal| Ended {
+            progress: latest.progress,
+            link: latest.link,
+            signal,
+            leaving: Leaving { silent, stopped },
+        })
     })
 }
 
@@ -213,7 +216,12 @@ impl App {
             self.shown = self.snapshots.borrow_and_update().clone();
             self.due(Because::Feed);
         } else {
-            self.snapshots.mark_unchanged();
+            // The picture stands still; that the feed ended or broke off is told all the same.
+            let link = self.snapshots.borrow_and_update().link.clone();
+            if std::mem::discriminant(&link) != std::mem::discriminant(&self.shown.link) {
+                self.shown.link = link;
+                self.due(Because::Feed);
+            }
         }
     }
 
@@ -346,6 +354,7 @@ pub(super) fn screen_of<'a>(
         ui,
         look: &options.look,
         source: &options.source,
+        engine_runs: options.engine.as_ref().is_some_and(Engine::runs),
         now: progress.last_at.map(|last| last.saturating_add(age.map_or(0, millis))),
         age: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         watched: u64::try_from(at.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX),

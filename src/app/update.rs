@@ -42,6 +42,11 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::Copy => return copy(ui, screen),
         Action::Help => toggle_help(ui),
         Action::Palette => ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 }),
+        // The filter of the help is the palette.
+        Action::Filter if matches!(ui.overlays.last(), Some(Overlay::Help { .. })) => {
+            ui.overlays.pop();
+            ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 });
+        }
         Action::Filter if !ui.overlays.is_empty() => ui.toast = Some("Esc closes this; then / filters the list".into()),
         Action::Filter => {
             let before = ui.list(ui.focus).filter.clone();
@@ -64,6 +69,9 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::Zoom => ui.zoomed = !ui.zoomed,
         Action::Down | Action::Up | Action::PageDown | Action::PageUp | Action::Top | Action::Bottom => {
             movement(ui, screen, hits, action);
+        }
+        Action::SortNext | Action::SortPrevious | Action::SortReverse if ui.focus != Pane::Streams => {
+            ui.toast = Some("only the streams are sorted: 1 goes there".into());
         }
         Action::SortNext | Action::SortPrevious => {
             let all = Column::ALL;

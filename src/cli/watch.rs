@@ -84,10 +84,7 @@ pub(super) fn show(
         code: exit::FAILED,
     })?;
     if ended.signal != Some(1) {
-        if ended.stopped {
-            print("You stopped the engine.\n")?;
-        }
-        print(&text::brief(&ended.progress, ended.silent))?;
+        print(&text::brief(&ended.progress, ended.leaving))?;
     }
     Ok(code(&ended))
 }

@@ -12,6 +12,8 @@ use crate::protocol::Line;
 use crate::protocol::LineEnd;
 use crate::protocol::Message;
 
+use crate::protocol::mask;
+
 impl Progress {
     /// Takes in one line and what it was decoded to.
     pub fn apply(&mut self, line: &Line, decoded: Decoded) {
@@ -27,6 +29,9 @@ impl Progress {
             }
             Decoded::Raw(raw) => {
                 self.input.raw += 1;
+                if raw.level >= Level::Error {
+                    self.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
+                }
                 self.note(raw.level, Origin::Raw, None, None, &raw.text);
             }
             Decoded::Unknown { kind } => {

@@ -20,6 +20,8 @@ impl Progress {
             ..Attempt::default()
         };
         if first {
+            // What failed before anything began belongs to this attempt too.
+            self.errors.first_attempt();
             return;
         }
         let at = self.last_at;

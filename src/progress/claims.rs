@@ -101,6 +101,7 @@ impl Progress {
                         stream.resumed = true;
                     }
                     stream.start_said = true;
+                    stream.complete_said = false;
                     stream.become_(Status::Started, now);
                 }
                 Some(Status::Completed) => {

@@ -14,7 +14,6 @@ impl Progress {
         if !self.attempt.open {
             self.begin_attempt();
         }
-        self.attempt.last_word_failed = false;
         let ended = Ended {
             word: end.word,
             reason: end.reason.as_deref().map(|text| mask::secrets(text).into()),
@@ -23,11 +22,12 @@ impl Progress {
         let complete = ended.claims_complete();
         let limited =
             end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted | EndWord::Unknown);
+        // Before the streams, so that the error behind an errored status is known.
+        self.listed_failures(end.errors, line);
         self.progress(end.progress, line);
         if let Some(attempt) = &end.attempt {
             self.attempt_counts(attempt);
         }
-        self.listed_failures(end.errors, line);
         if complete {
             self.completed_with_message(line);
         }
@@ -44,6 +44,7 @@ impl Progress {
                 self.change(at, |stream| stream.settling = false);
             }
         }
+        self.attempt.last_word_failed = false;
         self.attempt.end = Some(ended);
         self.attempt.open = false;
         if complete {

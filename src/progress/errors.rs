@@ -49,6 +49,8 @@ pub struct Hit {
     pub is_final: bool,
     /// Its stream (or, without one, a later attempt) has done without since.
     pub cleared: bool,
+    /// In which attempt it did.
+    cleared_in: u32,
 }
 
 /// One occurrence.
@@ -91,11 +93,15 @@ impl Group {
     /// config, auth and system errors stay until somebody acts; so does a failure of the whole run of no said type.
     #[must_use]
     pub fn permanent(&self) -> bool {
-        match self.failure_type.as_deref() {
-            Some("config_error" | "auth_error" | "system_error") => true,
-            Some(_) => false,
-            None => self.level == Where::Global,
-        }
+        is_permanent(self.failure_type.as_deref(), self.level)
+    }
+}
+
+fn is_permanent(failure_type: Option<&str>, level: Where) -> bool {
+    match failure_type {
+        Some("config_error" | "auth_error" | "system_error") => true,
+        Some(_) => false,
+        None => level == Where::Global,
     }
 }
 
@@ -120,6 +126,9 @@ pub struct Errors {
     pub total: u64,
     /// Occurrences of groups beyond the bound.
     pub beyond: u64,
+    /// The last attempt in which one beyond the bound struck the whole run for good, or struck at all.
+    beyond_permanent: Option<u32>,
+    beyond_attempt: Option<u32>,
 }
 
 impl Errors {
@@ -157,10 +166,15 @@ impl Errors {
         let id = Self::id(error.level, error.failure_type.as_deref(), &error.message);
         let (at, attempt) = (error.place.at, error.place.attempt);
         self.total += 1;
+        self.unclear(error.stream.as_deref().unwrap_or_default(), attempt);
         let slot = match self.index.get(&id) {
             Some(slot) => *slot,
             None if self.groups.len() >= GROUPS_KEPT => {
                 self.beyond += 1;
+                self.beyond_attempt = Some(attempt);
+                if error.stream.is_none() && is_permanent(error.failure_type.as_deref(), error.level) {
+                    self.beyond_permanent = Some(attempt);
+                }
                 return id;
             }
             None => {
@@ -200,6 +214,7 @@ impl Errors {
             in_attempt: 0,
             is_final: false,
             cleared: false,
+            cleared_in: 0,
         });
         let before = if hit.attempt == attempt { hit.in_attempt } else { 0 };
         *hit = Hit {
@@ -208,12 +223,25 @@ impl Errors {
             in_attempt: before + 1,
             is_final: hit.is_final || error.is_final,
             cleared: false,
+            cleared_in: 0,
         };
         if group.places.len() >= PLACES_KEPT {
             group.places.pop_front();
         }
         group.places.push_back(error.place);
         id
+    }
+
+    /// Whether further groups can be kept.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.groups.len() >= GROUPS_KEPT
+    }
+
+    /// Whether an error beyond the bound struck in this attempt; and whether one struck the whole run for good.
+    #[must_use]
+    pub fn beyond_in(&self, attempt: u32) -> (bool, bool) {
+        (self.beyond_attempt == Some(attempt), self.beyond_permanent == Some(attempt))
     }
 
     /// Marks the errors of a stream (or, with an empty name, of the run) from attempts before this one as made up for.
@@ -223,7 +251,28 @@ impl Errors {
                 && let Some(hit) = Arc::make_mut(group).hits.get_mut(stream)
             {
                 hit.cleared = true;
+                hit.cleared_in = attempt;
             }
+        }
+    }
+
+    /// A stream that fails in this attempt after all has not done without: what was cleared in it stands again.
+    fn unclear(&mut self, stream: &str, attempt: u32) {
+        for group in &mut self.groups {
+            if group.hits.get(stream).is_some_and(|hit| hit.cleared && hit.cleared_in == attempt)
+                && let Some(hit) = Arc::make_mut(group).hits.get_mut(stream)
+            {
+                hit.cleared = false;
+            }
+        }
+    }
+
+    /// Errors from before the first attempt are of the first attempt.
+    pub(super) fn first_attempt(&mut self) {
+        for group in self.groups.iter_mut().map(Arc::make_mut) {
+            group.attempt = 1;
+            group.hits.values_mut().for_each(|hit| hit.attempt = 1);
+            group.places.iter_mut().for_each(|place| place.attempt = 1);
         }
     }
 

@@ -19,6 +19,23 @@ use std::sync::Arc;
 /// The message of an error that has none.
 pub(super) const SILENT_ERROR: &str = "the stream ended with an error that says nothing";
 
+/// Errors of lists that found no room as groups and are remembered, so that a repeated list does not count them again.
+const LISTED_BEYOND: usize = 10_000;
+
+/// What is kept of an error's message; an error without one says so.
+fn message_of(failure: &Failure) -> String {
+    if failure.message.trim().is_empty() {
+        return "(an error without a message)".to_owned();
+    }
+    kept(&failure.message, TEXT_KEPT)
+}
+
+/// So much of a text, with its secrets masked before it is cut: a cut may take away what tells a secret.
+fn kept(text: &str, limit: usize) -> String {
+    let masked = mask::secrets(cut(text, limit * 2));
+    cut(&masked, limit).to_owned()
+}
+
 impl Progress {
     pub(super) fn clear_stream(&mut self, at: usize, name: &str) {
         self.errors.clear(name, self.attempts);
@@ -38,18 +55,28 @@ impl Progress {
     pub(super) fn listed_failures(&mut self, list: Vec<Failure>, line: &Line) {
         let mut seen: HashMap<(u64, Option<String>), u64> = HashMap::new();
         for failure in list {
-            let message = mask::secrets(cut(&failure.message, TEXT_KEPT)).into_owned();
+            let message = message_of(&failure);
             let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
             let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.name).into_owned());
             let nth = seen.entry((id, stream.clone())).or_default();
             *nth += 1;
             let stream = stream.as_deref();
-            let known = self.errors.known(id, stream, self.attempts) >= *nth
-                || stream.is_some_and(|name| self.errors.has_text(name, self.attempts, &message));
-            if !known {
-                self.attempt.last_word_failed |= failure.stream.is_none();
-                self.record_failure(failure, line);
+            let here = self.errors.known(id, stream, self.attempts);
+            // The same text under another level or type is the same error, told by another message.
+            let told = here == 0
+                && *nth == 1
+                && stream.is_some_and(|name| self.errors.has_text(name, self.attempts, &message));
+            // Beyond the bound it cannot be known whether it was counted: it was, the first time.
+            let beyond =
+                here == 0 && self.errors.full() && self.errors.get(id).is_none() && self.listed_beyond.contains(&id);
+            if here >= *nth || told || beyond {
+                continue;
             }
+            if self.errors.full() && self.errors.get(id).is_none() && self.listed_beyond.len() < LISTED_BEYOND {
+                self.listed_beyond.insert(id);
+            }
+            self.attempt.last_word_failed |= failure.stream.is_none();
+            self.record_failure(failure, line);
         }
     }
 
@@ -67,13 +94,10 @@ impl Progress {
     }
 
     pub(super) fn record_failure(&mut self, failure: Failure, line: &Line) {
-        let keep = |text: &str| -> Arc<str> { mask::secrets(cut(text, TEXT_KEPT)).into() };
-        let message: Arc<str> = if failure.message.trim().is_empty() {
-            "(an error without a message)".into()
-        } else {
-            keep(&failure.message)
-        };
-        let raw = line.bytes.get(..TEXT_KEPT * 2).unwrap_or(line.bytes);
+        let keep = |text: &str| -> Arc<str> { kept(text, TEXT_KEPT).into() };
+        let message: Arc<str> = message_of(&failure).into();
+        // Only groups that are kept need it.
+        let raw = if self.errors.full() { &[][..] } else { line.bytes.get(..TEXT_KEPT * 2).unwrap_or(line.bytes) };
         let slot = failure.stream.as_ref().map(|name| self.place(name));
         let stream = slot.and_then(|at| self.streams.get(at)).map(|stream| stream.name.clone());
         let id = self.errors.add(Occurrence {
@@ -82,7 +106,7 @@ impl Progress {
             stream: stream.clone(),
             message: message.clone(),
             stack: failure.stack.as_deref().map(keep),
-            raw: Some(mask::secrets(&String::from_utf8_lossy(raw)).into()),
+            raw: (!raw.is_empty()).then(|| mask::secrets(&String::from_utf8_lossy(raw)).into()),
             is_final: failure.is_final,
             place: Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream },
         });

@@ -8,6 +8,9 @@ pub fn of(message: &str) -> u64 {
     hash.0
 }
 
+/// Bytes within which a quoted value ends.
+const QUOTE_LIMIT: usize = 256;
+
 struct Fnv(u64);
 
 impl Fnv {
@@ -49,7 +52,8 @@ fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
         other => other,
     };
     let start = open.len_utf8();
-    let body = text.get(start..)?;
+    // A quote that does not close soon is none (and looking for its end again and again would take for ever).
+    let body = super::feed::cut(text.get(start..)?, QUOTE_LIMIT);
     body.match_indices(close).find_map(|(at, _)| {
         let end = start + at + close.len_utf8();
         let next = text.get(end..)?.chars().next();

@@ -169,6 +169,8 @@ pub struct Progress {
     /// Sum of the streams' coverage in millionths, and how many have one.
     coverage_shares: (u64, u32),
     pub errors: Errors,
+    /// Listed errors beyond the bound that were counted already.
+    listed_beyond: std::collections::HashSet<u64>,
     pub anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
     pub feed: Feed,
     /// The last log line of level error: text and place.
@@ -179,6 +181,8 @@ pub struct Progress {
     pub emitters: Vec<Arc<str>>,
     /// The start that came just before: of which stream, and whether it had started already.
     last_start: Option<(Arc<str>, bool)>,
+    /// The last line of level error that was no message.
+    last_raw_error: Option<Arc<str>>,
     /// The last lines that an engine of ours wrote to stderr.
     pub stderr_tail: std::collections::VecDeque<Arc<str>>,
     /// Retries in all streams.

@@ -29,8 +29,8 @@ const ASKED_KEPT: usize = 10_000;
 impl Progress {
     pub(super) fn log(&mut self, log: &Log, from: Option<&str>) {
         for name in &log.asked {
-            if self.asked.len() < ASKED_KEPT && !self.asked.iter().any(|known| **known == **name) {
-                self.asked.push(name.as_ref().into());
+            if self.asked.len() < ASKED_KEPT && !self.asked.iter().any(|known| **known == *mask::secrets(name)) {
+                self.asked.push(mask::secrets(name).into());
             }
         }
         if let Some(retry) = &log.retry {

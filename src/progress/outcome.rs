@@ -60,7 +60,10 @@ pub fn outcome(progress: &Progress) -> Outcome {
         return Outcome::CutOff;
     }
     let left = progress.streams.iter().any(|stream| stream.left > 0);
-    if left || progress.errors.groups().iter().any(|group| group.stands()) || progress.errors.beyond > 0 {
+    if left
+        || progress.errors.groups().iter().any(|group| group.stands())
+        || progress.errors.beyond_in(progress.attempts).0
+    {
         return Outcome::CompletedWithErrors;
     }
     Outcome::Succeeded
@@ -74,7 +77,9 @@ fn failed(progress: &Progress) -> bool {
     }
     let groups = progress.errors.groups();
     let whole_run = |hit: &super::Hit| hit.attempt == now && !hit.cleared;
-    if groups.iter().any(|group| group.permanent() && group.hits.get("").is_some_and(whole_run)) {
+    if progress.errors.beyond_in(now).1
+        || groups.iter().any(|group| group.permanent() && group.hits.get("").is_some_and(whole_run))
+    {
         return true;
     }
     let struck = groups.iter().any(|group| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared));

@@ -26,7 +26,9 @@ impl Tally {
     /// Whether an engine's own counter fell below its last value, so that it must have started again.
     #[must_use]
     pub fn fell(&self, counts: Counts) -> bool {
-        matches!((counts.running, self.running), (Some(now), Some(before)) if now < before)
+        // Of an engine that never told its counter, what was counted is all there is to fall below.
+        let before = self.running.or(self.cumulative);
+        matches!((counts.running, before), (Some(now), Some(before)) if now < before)
     }
 
     /// The engine's counters started again in this attempt.
@@ -77,6 +79,11 @@ impl Tally {
             self.cumulative = Some(self.base.saturating_add(attempt));
         }
         self.attempt = Some(attempt);
+        // Later than the last counter that was seen.
+        let cumulative = self.cumulative.unwrap_or(0);
+        if attempt > cumulative.saturating_sub(self.base) && self.base <= cumulative {
+            self.cumulative = Some(self.base.saturating_add(attempt));
+        }
     }
 
     /// What there was before this attempt.

@@ -1,6 +1,6 @@
 //! The summary for people: what happened, why, and what to do next.
 
-use super::verdict::verdict;
+use super::verdict::{exit_words, verdict};
 use super::{Outcome, Progress, Stream, doubts, outcome};
 use crate::protocol::{Status, clean, time};
 use std::fmt::Write;
@@ -62,24 +62,46 @@ pub fn report(progress: &Progress) -> String {
     clean::lines(&out)
 }
 
-/// The few lines that stand on the shell after the screen; `silent` is for how long nothing came, where it still runs.
+/// What is known at the end beside the feed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Leaving {
+    /// Milliseconds since the last line.
+    pub silent: Option<u64>,
+    /// The user left, and so we stopped the engine.
+    pub stopped: bool,
+}
+
+/// The few lines that stand on the shell after the screen.
 #[must_use]
-pub fn brief(progress: &Progress, silent: Option<u64>) -> String {
+pub fn brief(progress: &Progress, leaving: Leaving) -> String {
+    let mut out = String::new();
     if progress.input.lines == 0 && progress.exit.is_none() {
         return "Nothing came.\n".into();
     }
-    let mut out = String::new();
-    if let Some(silent) = silent.filter(|silent| *silent >= SILENT_MS && outcome(progress) == Outcome::Running) {
-        out.push_str(&format!(
-            "NO NEWS for {}: the feed stopped without an end; see whether the engine still runs\n",
-            duration(silent)
-        ));
-    }
+    let silent = leaving.silent.filter(|silent| *silent >= SILENT_MS && outcome(progress) == Outcome::Running);
     // Writing to a String cannot fail.
-    let _ = write_verdict(progress, &mut out)
-        .and_then(|()| write_totals(progress, &mut out))
-        .and_then(|()| stream_counts(progress, &mut out));
+    let _ = match silent {
+        _ if leaving.stopped => write_stopped(progress, &mut out),
+        Some(silent) => write_silent(progress, silent, &mut out),
+        None => write_verdict(progress, &mut out),
+    }
+    .and_then(|()| write_totals(progress, &mut out))
+    .and_then(|()| stream_counts(progress, &mut out));
     clean::lines(&out)
+}
+
+fn write_stopped(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    let exit = progress.exit.map(|exit| format!("  ({})", exit_words(exit))).unwrap_or_default();
+    writeln!(out, "STOPPED BY YOU{exit}")?;
+    writeln!(out, "next         start it again; it goes on from its last checkpoint")
+}
+
+fn write_silent(progress: &Progress, silent: u64, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "NO NEWS for {}: the feed stopped without an end", duration(silent))?;
+    if let Some(why) = verdict(progress).why {
+        writeln!(out, "why          {why}")?;
+    }
+    writeln!(out, "next         see whether the engine still runs, and its own log")
 }
 
 fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
@@ -267,6 +289,9 @@ pub fn headline(progress: &Progress) -> String {
         Outcome::Truncated => "TRUNCATED",
     };
     let mut line = what.to_owned();
+    if doubts(progress).iter().any(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none()) {
+        line.push_str(", NOTHING SYNCED");
+    }
     if let Some(elapsed) = progress.elapsed.cumulative.filter(|elapsed| *elapsed > 0) {
         line.push_str(&format!(" after {}", duration(elapsed)));
     }

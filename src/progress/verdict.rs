@@ -145,7 +145,10 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(also(format!("{what}{open}{}", error.map(|error| format!("; {error}")).unwrap_or_default())))
         }
         Outcome::Aborted => Some("the engine says that it was aborted".into()),
-        Outcome::Truncated => Some(truncated(progress)),
+        Outcome::Truncated => Some(match error {
+            Some(error) => also(format!("{}; before that {error}", truncated(progress))),
+            None => truncated(progress),
+        }),
     }
 }
 
@@ -178,7 +181,7 @@ fn last_words(progress: &Progress) -> Option<&str> {
             .iter()
             .any(|word| lower.contains(word))
     };
-    lines().find(tells).or_else(|| lines().next())
+    lines().find(tells).or(progress.last_raw_error.as_deref()).or_else(|| lines().next())
 }
 
 /// Nothing of many lines was understood, so that waiting for more is no use.
@@ -217,14 +220,13 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
         }),
         Outcome::Aborted => Some("start it again with the last state when you are ready".into()),
         Outcome::Truncated if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
-            Some("mend what it says, and start it again; all it wrote to stderr is in the diagnostics (5)".into())
+            Some("mend that and start it again; 5 shows all it wrote to stderr".into())
         }
         Outcome::Truncated if progress.input.messages == 0 => {
             Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
         }
-        Outcome::Truncated => {
-            Some("look at the engine's stderr or log, then start it again from the last checkpoint".into())
-        }
+        Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
+        Outcome::Truncated => Some("see the engine's stderr or log, then start it again".into()),
     }
 }
 
@@ -234,7 +236,7 @@ pub fn remedy(progress: &Progress, group: &Group) -> String {
     let message = group.message.to_lowercase();
     let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
     // Engines leave a stream that failed out of the same run when it is resumed.
-    let again = if one_stream { "start a new run (a resumed one may skip it)" } else { "start it again" };
+    let again = if one_stream { "start a new run, not a resume" } else { "start it again" };
     let has = |word: &str| message.contains(word);
     match (group.failure_type.as_deref(), http_status(&group.message)) {
         (Some("config_error"), _) => format!("correct the configuration, then {again}"),

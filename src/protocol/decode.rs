@@ -1,6 +1,6 @@
 //! What a line is: a message, raw text, an unknown envelope, or malformed.
 
-use super::lenient::Entries;
+use super::lenient::{Entries, Text};
 use super::lines::{Line, LineEnd};
 use super::mend::mend;
 use super::message::{Level, Message};
@@ -134,7 +134,16 @@ impl Decoder {
                 let level =
                     shape.iter().find(|(key, _)| key == "level").map_or(Level::Info, |(_, value)| value.level());
                 let said = word("msg").or_else(|| word("message")).or_else(|| word("event"));
-                Decoded::Raw(RawLine { level, text: said.unwrap_or(Cow::Borrowed(text)) })
+                let error = shape
+                    .iter()
+                    .find(|(key, _)| key == "err" || key == "error")
+                    .and_then(|(_, value)| value.inner.clone());
+                let text = match (said, error) {
+                    (Some(said), Some(error)) => Cow::Owned(format!("{said}: {error}")),
+                    (Some(said), None) => said,
+                    (None, error) => error.unwrap_or(Cow::Borrowed(text)),
+                };
+                Decoded::Raw(RawLine { level, text })
             }
         }
     }
@@ -142,8 +151,11 @@ impl Decoder {
     /// A message that begins later in the line: `Listening...{"type":...`, or a torn line and the next one in one.
     /// In a line that is itself JSON as far as it goes, an object where a value may stand is part of its data.
     fn behind_glue<'a>(&self, text: &'a str, json: bool) -> Option<Decoded<'a>> {
-        let starts = text.match_indices("{\"").map(|(at, _)| at).filter(|at| *at > 0).take(GLUE_TRIES);
-        for at in starts {
+        // An envelope mostly begins with its type: those places first, and the last ones of them, because a message that is whole
+        // ends the line.
+        let typed = text.rmatch_indices("{\"type\":").take(GLUE_TRIES);
+        let any = text.match_indices("{\"").take(GLUE_TRIES);
+        for at in typed.chain(any).map(|(at, _)| at).filter(|at| *at > 0) {
             let (glue, rest) = text.split_at_checked(at)?;
             if let Some(message) = self.message(rest) {
                 let mut before = Validator::default();
@@ -210,6 +222,8 @@ struct Shape<'a> {
     object: bool,
     text: Option<Cow<'a, str>>,
     number: Option<u64>,
+    /// The `message` in an object.
+    inner: Option<Cow<'a, str>>,
 }
 
 impl Shape<'_> {
@@ -235,8 +249,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Shape<'a> {
                 f.write_str("any value")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Shape { object: true, ..Shape::default() })
+                let mut inner = None;
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    if key.0.as_deref() == Some("message") {
+                        inner = map.next_value::<Text<'de>>()?.0;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Shape { object: true, inner, ..Shape::default() })
             }
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Shape<'de>, A::Error> {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}

@@ -15,10 +15,10 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"(?P<key>(?i:(?:sk|rk|ek)_(?:live|test)_|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
         r"|(?P<pem>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?s:.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))",
         r"|(?P<bearer>(?i:\b(?:bearer|basic)[\s:]+))(?:[A-Za-z0-9._~+/-]{8,}=*)",
-        r#"|(?P<url>://[^\s/:@"'<>]*:)[^\s"'<>]+@"#,
+        r#"|(?P<url>://[^\s/:@"'<>]*:)(?:[^\s"<>]+@|[^\s/@"'<>]*[^\s/@"'<>0-9][^\s/@"'<>]*\z)"#,
         r"|(?P<user>://)[A-Za-z0-9._~%+-]{16,}@",
         r#"|(?P<field>(?i:(?:\\*["'])?[a-z0-9_.-]*(?:api[_-]?key|password|passwd|passphrase|pwd|secret|token|private[_-]?key|access[_-]?key|credentials?|authorization|cookie)(?:[_-][a-z0-9_-]+)?(?:\\*["'])?\s*[:=]\s*))"#,
-        r#"(?P<value>(?i:(?:bearer|basic|token)\s+)?(?:\\+"(?:[^"\\]|\\[^"])*\\+"|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\]]*\]|\{[^}]*\}|[^\s"',;&})\]]+))"#,
+        r#"(?P<value>(?i:(?:bearer|basic|token|digest|negotiate|aws4-hmac-sha256)\s+)?(?:\\+"(?:[^"\\]|\\[^"])*\\+"|"(?:[^"\\]|\\.)*(?:"|\z)|'(?:[^'\\]|\\.)*(?:'|\z)|\[[^\]]*\]|\{[^}]*\}|[^\s"',;&})\]]+))"#,
     ))
     .ok()
 });
@@ -56,7 +56,8 @@ fn masked(found: &Captures) -> String {
     let (field, value) = (part("field").unwrap_or_default(), part("value").unwrap_or_default());
     let bare = value.trim_matches(['"', '\'', '\\']);
     let nothing = matches!(bare, "" | "null" | "true" | "false" | MASK);
-    if nothing || (value.len() <= COUNT_DIGITS && value.bytes().all(|byte| byte.is_ascii_digit())) {
+    let counted = field.to_ascii_lowercase().contains("token") && value.bytes().all(|byte| byte.is_ascii_digit());
+    if nothing || (counted && value.len() <= COUNT_DIGITS) {
         return format!("{field}{value}");
     }
     let quote = value.find(|c| c != '\\' && c != '"' && c != '\'').and_then(|at| value.get(..at)).unwrap_or_default();

@@ -36,7 +36,7 @@ impl Columns {
         let any = |known: &dyn Fn(&Stream) -> bool| streams().any(|stream| known(stream));
         let moving = screen.running();
         let covered = any(&|s| s.coverage().is_some());
-        let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(10, if width >= 100 { 36 } else { 24 });
+        let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(10, if width >= 100 || !covered { 36 } else { 24 });
         let mut end = 4 + name;
         let mut room = width.saturating_sub(end + 1);
         let mut take = |wanted: bool, wide: u16| {

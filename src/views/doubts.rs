@@ -7,6 +7,9 @@ use super::words;
 use crate::progress::{Doubt, doubts};
 use ratatui::layout::Rect;
 
+/// Lines of a doubt where there is no room for one long one.
+pub const CARD: u16 = 4;
+
 /// The doubts that the filter lets through.
 #[must_use]
 pub fn items(screen: &Screen) -> Vec<Doubt> {
@@ -30,24 +33,26 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let focused = screen.ui.focus == Pane::Doubts;
     let items = items(screen);
     let filtered = if list.filter.active() { format!(", /{}/", list.filter.text) } else { String::new() };
-    pen.rule(0, focused, "doubts", &format!("{}{filtered}", words::count(items.len() as u64)), "");
     if items.is_empty() {
         pen.put(3, 1, "none: what the engine claims agrees with what was seen", look.dim());
     }
     let narrow = pen.width() < 70;
-    let each: u16 = if narrow { 3 } else { 1 };
+    let each = if narrow { CARD } else { 1 };
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
     let place = items.iter().position(|doubt| Some(&chosen(doubt)) == list.chosen.as_ref()).unwrap_or(0);
     let top = scrolled(list.top, place, page, items.len());
+    let shown = (top + page).min(items.len());
+    let right = if shown - top < items.len() { format!("{}-{shown}/{}", top + 1, items.len()) } else { String::new() };
+    pen.rule(0, focused, "doubts", &format!("{}{filtered}", words::count(items.len() as u64)), &right);
     for (index, doubt) in items.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
         pen.put(1, row, look.glyphs.doubt, look.doubt());
         let who = doubt.stream.as_deref().unwrap_or("the whole run");
         let column = pen.put_in(3, row, 30, who, look.strong());
         if narrow {
-            pen.put(column + 2, row, doubt.kind, look.dim());
+            pen.put(column + 2, row, &doubt.kind.replace('_', " "), look.dim());
             for (line, text) in
-                words::wrap(&doubt.message, pen.width().saturating_sub(4).into()).iter().take(2).enumerate()
+                words::wrap(&doubt.message, pen.width().saturating_sub(4).into()).iter().take(3).enumerate()
             {
                 pen.put(3, row + 1 + u16::try_from(line).unwrap_or(0), text, look.doubt());
             }

@@ -1,6 +1,6 @@
 //! The last line: the keys that help most here, a prompt, or a word on what was just done.
 
-use super::action::{Action, binding};
+use super::action::{Action, TargetKey, binding};
 use super::palette::field;
 use super::pen::Pen;
 use super::rows::rows;
@@ -37,6 +37,16 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             &[Action::Back, Action::Down, Action::Up, Action::Copy, Action::NextError, Action::Quit]
         }
         Some(_) => &[Action::Back],
+        None if ui.focus == Pane::Diagnostics => &[
+            Action::Help,
+            Action::Target(TargetKey::Show),
+            Action::Target(TargetKey::Focus),
+            Action::LevelMore,
+            Action::LevelLess,
+            Action::NextPane,
+            Action::Back,
+            Action::Quit,
+        ],
         None if filtered => &[Action::Help, Action::Filter, Action::Back, Action::Open, Action::NextPane, Action::Quit],
         None => &[
             Action::Help,
@@ -55,7 +65,8 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     for action in shown {
         let Some(binding) = binding(*action) else { continue };
         let key = binding.keys.first().copied().unwrap_or_default();
-        let name = if filtered && *action == Action::Back { "drop filter" } else { binding.name };
+        let name =
+            if filtered && ui.overlays.is_empty() && *action == Action::Back { "drop filter" } else { binding.name };
         let wide = u16::try_from(key.len() + name.len() + 1).unwrap_or(u16::MAX);
         if column + wide > pen.width() {
             break;

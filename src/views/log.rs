@@ -103,6 +103,7 @@ fn one(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
     let (word, style) = match line.origin {
         Origin::Log => (line.level.word(), level_style(line.level, screen)),
         Origin::Source => ("feed", screen.look.accent()),
+        Origin::Raw if line.level >= Level::Warn => (line.level.word(), level_style(line.level, screen)),
         Origin::Raw => ("raw", look.dim()),
         Origin::Unknown => ("unknown", look.doubt()),
         Origin::Malformed => ("malformed", look.warn()),

@@ -60,7 +60,8 @@ fn shown_coverage(screen: &Screen) -> Option<f64> {
 /// The time left, by the slowest stream at its pace since it started: a band, because it is a guess.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
 fn time_left(screen: &Screen) -> Option<String> {
-    let now = screen.judged_at().filter(|_| screen.silent().is_none())?;
+    // Of a feed that is quiet nothing can be told.
+    let now = screen.judged_at().filter(|_| screen.age.is_none_or(|age| age < 10_000))?;
     let mut slowest: f64 = 0.0;
     let mut pending = false;
     for stream in &screen.progress.streams {

@@ -1,7 +1,7 @@
 //! The rows of the stream list: groups with trouble first, streams in them by the chosen column. Built as places only;
 //! text is made for the rows that are seen.
 
-use super::state::{Chosen, Column, Screen};
+use super::state::{Chosen, Column, Filter, Screen};
 use crate::progress::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
 use crate::protocol::Status;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ pub fn rows(screen: &Screen) -> Rows {
             *count += 1;
         }
         if let Some(list) = groups.get_mut(group)
-            && (!filter.active() || filter.keeps(&searched(stream, found, screen)))
+            && (!filter.active() || searched(filter, stream, found, screen))
         {
             list.push(*at);
         }
@@ -152,21 +152,21 @@ pub fn rows(screen: &Screen) -> Rows {
     Rows { rows, counts, kept_of, kept }
 }
 
-/// What a filter looks at: all that the row says.
-fn searched(stream: &Stream, group: Group, screen: &Screen) -> String {
+/// A filter looks at all that the row says.
+fn searched(filter: &Filter, stream: &Stream, group: Group, screen: &Screen) -> bool {
     let error = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
     let retry = stream.retry.as_ref();
-    let status = retry.and_then(|retry| retry.status).map(|status| status.to_string()).unwrap_or_default();
-    let parts = [
+    let status = retry.and_then(|retry| retry.status).map(|status| status.to_string());
+    let says = [
         stream.namespace.as_deref(),
         Some(&stream.name),
         Some(group.word()),
         error.map(|error| error.kind()),
         error.map(|error| error.message.as_ref()).or(stream.message.as_deref()),
-        Some(&status),
+        status.as_deref(),
         retry.and_then(|retry| retry.error.as_deref()),
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    filter.keeps_any(says.into_iter().flatten())
 }
 
 /// A stalled or waiting stream has its reason under it; of errored ones with the same error the last has the next step.

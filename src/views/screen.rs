@@ -44,7 +44,9 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
     match screen.ui.overlays.last() {
         None | Some(Overlay::Filter { .. }) => {}
-        Some(Overlay::Help { top }) => help::draw(&mut pen.at(body), *top, hits),
+        Some(Overlay::Help { top }) => {
+            help::draw(&mut pen.at(if above.height < 20 { above } else { body }), *top, hits);
+        }
         Some(Overlay::Palette { input, chosen }) => palette::draw(&mut pen.at(body), input, *chosen, hits),
         Some(Overlay::Stream { key, top }) => sheet::stream(&mut pen.at(body), screen, key, *top, hits),
         Some(Overlay::Error { id, top }) => sheet::error(&mut pen.at(body), screen, *id, *top, hits),
@@ -104,7 +106,7 @@ fn beside(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let doubts_wanted = if doubtful == 0 {
         0
     } else {
-        doubtful.saturating_mul(3).saturating_add(1).clamp(4, (right.height / 4).max(4))
+        doubtful.saturating_mul(doubts::CARD).saturating_add(1).clamp(4, (right.height / 3).max(4))
     };
     let (errors_area, rest) = cut_top(right, errors_wanted);
     let (doubts_area, log_area) = cut_top(rest, doubts_wanted);

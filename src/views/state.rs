@@ -103,7 +103,13 @@ impl Filter {
 
     #[must_use]
     pub fn keeps(&self, text: &str) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text) != self.negated)
+        self.keeps_any([text])
+    }
+
+    /// Whether it lets something through that says each of these, so that `^` and `$` are those of one.
+    #[must_use]
+    pub fn keeps_any<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| texts.into_iter().any(|text| pattern.is_match(text)) != self.negated)
     }
 }
 
@@ -258,6 +264,8 @@ pub struct Screen<'a> {
     pub look: &'a super::look::Look,
     /// What is watched, in the user's words.
     pub source: &'a str,
+    /// An engine of ours runs.
+    pub engine_runs: bool,
     /// The engine's clock at this moment: the last message's time and what has passed since.
     pub now: Option<Millis>,
     /// Milliseconds since the last line came.

@@ -32,7 +32,10 @@ impl Facts {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
                 Some(_) if gibberish(progress).is_none() => {
-                    let why = "no line came for so long: the engine is stuck, or it is gone".to_owned();
+                    let mut why = "no line came for so long: the engine is stuck, or it is gone".to_owned();
+                    if let Some(error) = verdict(progress).why {
+                        why.push_str(&format!("; before that {error}"));
+                    }
                     (Some(why), Some("see whether the engine still runs, and its own log".to_owned()))
                 }
                 _ => (gibberish(progress).or_else(trouble), None),
@@ -59,7 +62,7 @@ impl Facts {
         Self {
             rows: rows(screen),
             why: lines(why.filter(|_| !empty || progress.closed), most),
-            next: lines(next, 1),
+            next: lines(next, if area.height < 20 { 1 } else { 2 }),
             ranges: !empty && !small && (progress.coverage().is_some() || progress.checkpoints > 0),
             totals: !empty,
         }
@@ -159,8 +162,12 @@ fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match screen.link {
         Link::Waiting => (glyphs.pending, "WAITING", span_words(screen.watched), look.warn()),
-        _ if screen.ui.frozen => ("", "", String::new(), look.plain()),
-        Link::Live if !screen.running() => ("", "ENDED", String::new(), look.plain()),
+        Link::Live if !screen.running() => {
+            let about = if screen.engine_runs { "engine still runs" } else { "" };
+            ("", "ENDED", about.to_owned(), look.plain())
+        }
+        // The age of a picture that stands still would be wrong at once.
+        Link::Live if screen.ui.frozen => (glyphs.live, "LIVE", String::new(), look.good()),
         Link::Live => match screen.age {
             Some(silent) if silent >= QUIET_MS => (glyphs.pending, "QUIET", age_words(silent), look.warn()),
             Some(silent) => (glyphs.live, "LIVE", format!("last line {} ago", age_words(silent)), look.good()),
@@ -270,7 +277,9 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
                 && column + 14 < pen.width()
             {
                 column = pen.put(column + 3, row, &format!("{name} "), look.dim());
-                column = pen.put(column, row, &rate(value), look.strong());
+                // Of a feed that is quiet it is what was.
+                let quiet = screen.age.is_some_and(|age| age >= QUIET_MS);
+                column = pen.put(column, row, &rate(value), if quiet { look.dim() } else { look.strong() });
             }
         }
     }

@@ -374,10 +374,10 @@ impl<'a> Eof<'a> {
             progress.streams.push((Name::plain(name), report));
         }
         progress.elapsed.attempt = progress.elapsed.attempt.or(self.elapsed_ms.0);
-        if let Some(attempt) = &mut attempt {
-            errors.append(&mut attempt.errors);
-        }
-        errors.append(&mut progress.errors);
+        // Said in both reports it is said once.
+        let listed = std::mem::take(&mut progress.errors);
+        let again = attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.errors)).unwrap_or_default();
+        errors.extend(if again.len() >= listed.len() { again } else { listed });
         End { word, reason, has_more: self.has_more.0.or(implied), states, progress, attempt, errors }
     }
 }
