@@ -12,13 +12,20 @@ pub const MASK: &str = "***";
 /// like a secret in JSON, `key=value` or header text (also with the quotes escaped, as in a log that quotes JSON).
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?P<key>(?i:(?:sk|rk|ek)_(?:live|test)_|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
+        r"(?P<key>(?i:(?:sk|rk|ek)[_-](?:live|test)[_-]|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
+        r"|(?P<shape>\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}",
+        r"|AKIA[0-9A-Z]{12,}|eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*))",
         r"|(?P<pem>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?s:.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))",
-        r"|(?P<bearer>(?i:\b(?:bearer|basic)[\s:]+))(?:[A-Za-z0-9._~+/-]{8,}=*)",
-        r#"|(?P<url>://[^\s/:@"'<>]*:)(?:[^\s"<>]+@|[^\s/@"'<>]*[^\s/@"'<>0-9][^\s/@"'<>]*\z)"#,
+        r"|(?P<header>(?i:\b(?:authorization|cookie)\s*[:=]\s*))[^\s\x22'\\][^\r\n]*",
+        r"|(?P<bearer>(?i:\b(?:bearer|basic)[\s:]+))[\x22']?(?:[A-Za-z0-9._~+/-]{8,}=*)",
+        r"|(?P<url>://[^\s/:@\x22'<>]*:)(?:[^\s\x22<>]+@|[^\s/@\x22'<>]*[^\s/@\x22'<>0-9][^\s/@\x22'<>]*\z)",
         r"|(?P<user>://)[A-Za-z0-9._~%+-]{16,}@",
-        r#"|(?P<field>(?i:(?:\\*["'])?[a-z0-9_.-]*(?:api[_-]?key|password|passwd|passphrase|pwd|secret|token|private[_-]?key|access[_-]?key|credentials?|authorization|cookie)(?:[_-][a-z0-9_-]+)?(?:\\*["'])?\s*[:=]\s*))"#,
-        r#"(?P<value>(?i:(?:bearer|basic|token|digest|negotiate|aws4-hmac-sha256)\s+)?(?:\\+"(?:[^"\\]|\\[^"])*\\+"|"(?:[^"\\]|\\.)*(?:"|\z)|'(?:[^'\\]|\\.)*(?:'|\z)|\[[^\]]*\]|\{[^}]*\}|[^\s"',;&})\]]+))"#,
+        r"|(?P<field>(?i:(?:\\*[\x22'])?[a-z0-9_.-]*(?:api[ _-]?key|password|passwd|passphrase|pwd|secret|token|private[_-]?key",
+        r"|access[_-]?key|credentials?|authorization|cookie|[?&](?:key|sig|signature|auth|pass))(?:[_-][a-z0-9_-]+|s)?",
+        r"(?:\\*[\x22'])?\s*(?:=>|->|[:=>]|%3d)\s*))",
+        r"(?P<value>(?i:(?:bearer|basic|token|digest|negotiate)\s+)?(?:\\\x22(?:[^\x22\\]|\\\\\\\x22|\\[^\x22\\])*\\\x22",
+        r"|\\+\x22(?:[^\x22\\]|\\[^\x22])*\\+\x22|\x22(?:[^\x22\\]|\\.)*(?:\x22|\z)|'(?:[^'\\]|\\.)*(?:'|\z)",
+        r"|\[[^\]]*(?:\]|\z)|\{[^}]*(?:\}|\z)|[^\s\x22',;&})\]<]+))",
     ))
     .ok()
 });
@@ -42,7 +49,13 @@ fn masked(found: &Captures) -> String {
     if let (Some(key), Some(body)) = (part("key"), part("body")) {
         // An engine masked it already: what it left tells which key it was.
         let stars = body.bytes().filter(|byte| *byte == b'*').count();
-        return if stars >= 3 && body.len() - stars <= 8 { format!("{key}{body}") } else { format!("{key}{MASK}") };
+        return if stars >= 3 && body.len() - stars <= 4 { format!("{key}{body}") } else { format!("{key}{MASK}") };
+    }
+    if part("shape").is_some() {
+        return MASK.to_owned();
+    }
+    if let Some(header) = part("header") {
+        return format!("{header}{MASK}");
     }
     if let Some(pem) = part("pem") {
         return format!("{pem}{MASK}");
@@ -103,7 +116,18 @@ mod tests {
             ),
             ("aws_secret_access_key = 'a b c' PGPASSWORD=x", "aws_secret_access_key = '***' PGPASSWORD=***"),
             (r#"said {\\\"password\\\":\\\"abc\\\"}"#, r#"said {\\\"password\\\":\\\"***\\\"}"#),
-            (r#"{"api_keys":["a","b"],"credentials":{"x":"y"}}"#, r#"{"api_keys":["a","b"],"credentials":***}"#),
+            (r#"{"api_keys":["a","b"],"credentials":{"x":"y"}}"#, r#"{"api_keys":***,"credentials":***}"#),
+            (r#"{"password":"never closed"#, r#"{"password":"***""#),
+            ("password=12345678 ok", "password=*** ok"),
+            ("sk_live_***SECRET12", "sk_live_***"),
+            ("api key: abc", "api key: ***"),
+            ("Cookie: sid=a; csrf=b", "Cookie: ***"),
+            ("Bearer 'abcdefgh12'", "Bearer ***'"),
+            ("ghp_abcdefghijklmnopqrstuvwxyz and AKIAIOSFODNN7EXAMPLE", "*** and ***"),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.abc", "***"),
+            ("https://host/x?key=abc&n=1", "https://host/x?key=***&n=1"),
+            ("<password>abc</password>", "<password>***</password>"),
+            ("secret -> abc, token => def", "secret -> ***, token => ***"),
             ("Authorization: token abc", "Authorization: ***"),
             ("cookie: session=abc", "cookie: ***"),
             (
