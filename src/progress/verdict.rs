@@ -184,11 +184,16 @@ fn last_words(progress: &Progress) -> Option<&str> {
     lines().find(tells).or(progress.last_raw_error.as_deref()).or_else(|| lines().next())
 }
 
-/// Nothing of many lines was understood, so that waiting for more is no use.
+/// Nothing of many lines, or of all that a silent feed ever said, was understood: waiting for more is no use.
 #[must_use]
-pub fn gibberish(progress: &Progress) -> Option<String> {
-    (progress.input.messages == 0 && progress.input.lines >= 20)
-        .then(|| format!("{}, and none is a message of an engine: is this its stdout?", lines_read(progress)))
+pub fn gibberish(progress: &Progress, silent: bool) -> Option<String> {
+    let enough = progress.input.lines >= 20 || (silent && progress.input.lines > 0);
+    if progress.input.messages > 0 || !enough {
+        return None;
+    }
+    let said = progress.last_raw_error.as_deref().map(|line| format!("; the last error in them: {}", short(line, 160)));
+    let read = lines_read(progress);
+    Some(format!("{read}, and none is a message of an engine: is this its stdout?{}", said.unwrap_or_default()))
 }
 
 fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
@@ -276,8 +281,11 @@ pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
     let standing = standing(progress);
     let error = standing.first().map(|group| {
         let act = if group.permanent() || group.failure_type.is_none() { " (needs you)" } else { "" };
-        let more =
-            if standing.len() > 1 { format!("; {} more kinds of error", standing.len() - 1) } else { String::new() };
+        let more = match standing.len() {
+            0 | 1 => String::new(),
+            2 => "; and one more kind of error".into(),
+            all => format!("; and {} more kinds of error", all - 1),
+        };
         format!("{}{act}{more}", cause(progress, group))
     });
     match (stalled, error) {

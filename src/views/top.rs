@@ -31,14 +31,14 @@ impl Facts {
         let (why, next): (Option<String>, Option<String>) = if screen.running() {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
-                Some(_) if gibberish(progress).is_none() => {
+                Some(_) if gibberish(progress, screen.silent().is_some()).is_none() => {
                     let mut why = "no line came for so long: the engine is stuck, or it is gone".to_owned();
                     if let Some(error) = verdict(progress).why {
                         why.push_str(&format!("; before that {error}"));
                     }
                     (Some(why), Some("see whether the engine still runs, and its own log".to_owned()))
                 }
-                _ => (gibberish(progress).or_else(trouble), None),
+                _ => (gibberish(progress, screen.silent().is_some()).or_else(trouble), None),
             }
         } else {
             let verdict = verdict(progress);
@@ -211,14 +211,14 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
         let column = pen.put(column + 1, row, rest, look.dim());
         return groups(pen, column + 2, row, screen, rows);
     }
-    if let Some(silent) = screen.silent().filter(|_| gibberish(screen.progress).is_none()) {
+    if let Some(silent) = screen.silent().filter(|_| gibberish(screen.progress, screen.silent().is_some()).is_none()) {
         let mut column = pen.put(1, row, " NO NEWS ", look.badge(look.warn()));
         column = pen.put(column + 1, row, &age_words(silent), look.strong());
         return groups(pen, column + 2, row, screen, rows);
     }
     let word = match screen.link {
         Link::Waiting => " WAITING ",
-        _ if gibberish(screen.progress).is_some() => " NOT UNDERSTOOD ",
+        _ if gibberish(screen.progress, screen.silent().is_some()).is_some() => " NOT UNDERSTOOD ",
         _ if screen.progress.attempts == 0 => " READING ",
         _ => " SYNCING ",
     };
