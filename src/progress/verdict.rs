@@ -69,6 +69,11 @@ pub fn core(message: &str) -> String {
         Some(at) => (text.get(..at).unwrap_or(text), http_status(text)),
         None => (text, None),
     };
+    // Details in brackets at the end of a long message tell a developer more than an operator.
+    let head = match head.find(" (") {
+        Some(at) if head.len() > 100 && at > 40 => head.get(..at).unwrap_or(head),
+        _ => head,
+    };
     let first = match head.find(". ") {
         Some(end) if head.len() > 80 && end > 20 => head.get(..end).unwrap_or(head),
         _ => head,
@@ -300,4 +305,23 @@ pub fn not_understood(progress: &Progress) -> Option<String> {
     let input = progress.input;
     let odd = input.unknown + input.malformed;
     (odd > 0).then(|| format!("{} of {} lines not understood", count(odd), count(input.lines)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_of_what_engines_say() {
+        let long = "The provided key 'sk_test_*****_ok' does not have the required permissions for this endpoint on account 'acct_1'. \
+            Having the 'Disputes Read' permission would allow this request to continue. [GET /v1/disputes (403)] {request-id=req_1}";
+        assert_eq!(core(long), "the key lacks 'Disputes Read'");
+        let limit = "Request rate limit exceeded. You can learn more about rate limits here https://stripe.com/docs/rate-limits. \
+            [GET /v1/charges (429)] {request-id=req_00000000000347, retry-after=2}";
+        assert_eq!(core(limit), "Request rate limit exceeded (HTTP 429)");
+        let table = "upsertWithStats failed: relation \"12_midway.charge\" does not exist (table=\"12_midway\".\"charge\" columns=[_raw_data])";
+        assert_eq!(core(table), "upsertWithStats failed: relation \"12_midway.charge\" does not exist");
+        assert_eq!(core("connect ECONNREFUSED 127.0.0.1:1"), "connect ECONNREFUSED 127.0.0.1:1");
+        assert_eq!(core(""), "");
+    }
 }

@@ -1,6 +1,6 @@
 //! The last line: the keys that help most here, a prompt, or a word on what was just done.
 
-use super::action::{Action, TargetKey, binding};
+use super::action::{Action, Binding, TargetKey, binding};
 use super::palette::field;
 use super::pen::Pen;
 use super::rows::rows;
@@ -61,21 +61,26 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             Action::Quit,
         ],
     };
+    let name = |action: Action, binding: &Binding| {
+        if filtered && ui.overlays.is_empty() && action == Action::Back { "drop filter" } else { binding.name }
+    };
+    let mut bound: Vec<_> = shown.iter().filter_map(|action| Some((*action, binding(*action)?))).collect();
+    let wide = |(action, binding): &(Action, &Binding)| {
+        let key = binding.keys.first().map_or(0, |key| key.len());
+        u16::try_from(key + name(*action, binding).len() + 3).unwrap_or(u16::MAX)
+    };
+    // Where not all fit, those go that people find by themselves; the last ones lead to all the others, and out.
+    while bound.len() > 2 && bound.iter().map(wide).sum::<u16>() > pen.width() {
+        bound.remove(bound.len() - 3);
+    }
     let mut column = 1;
-    for action in shown {
-        let Some(binding) = binding(*action) else { continue };
-        let key = binding.keys.first().copied().unwrap_or_default();
-        let name =
-            if filtered && ui.overlays.is_empty() && *action == Action::Back { "drop filter" } else { binding.name };
-        let wide = u16::try_from(key.len() + name.len() + 1).unwrap_or(u16::MAX);
-        if column + wide > pen.width() {
-            break;
-        }
+    for (action, binding) in bound {
         let begin = column;
+        let key = binding.keys.first().copied().unwrap_or_default();
         column = pen.put(column, 0, key, look.accent().patch(look.strong()));
-        column = pen.put(column + 1, 0, name, look.dim());
+        column = pen.put(column + 1, 0, name(action, binding), look.dim());
         let place = Rect { x: pen.area.x + begin, width: column - begin, ..pen.area };
-        hits.add(place, Target::Do(*action));
+        hits.add(place, Target::Do(action));
         column += 2;
     }
 }
