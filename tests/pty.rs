@@ -268,10 +268,12 @@ fn ctrl_z_suspends_a_whole_pipeline() {
 fn a_panic_gives_the_terminal_back_and_is_readable() {
     let (_folder, path) = file();
     append(&path, &start("charges"));
-    let mut term = Term::start(SIZE, &["--panic-for-test", path.to_str().unwrap()]);
-    assert_eq!(term.exit_code(), 101);
-    assert!(term.given_back());
-    assert!(term.text().contains("panicked at") && term.text().contains("a bug in synctop"), "{}", term.text());
+    for which in ["loop", "thread"] {
+        let mut term = Term::start(SIZE, &["--panic-for-test", which, path.to_str().unwrap()]);
+        assert_eq!(term.exit_code(), 101, "{which}");
+        assert!(term.given_back(), "{which}");
+        assert!(term.text().contains("panicked at") && term.text().contains("a bug in synctop"), "{}", term.text());
+    }
 }
 
 #[test]

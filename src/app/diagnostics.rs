@@ -16,9 +16,17 @@ impl<S: Subscriber> Layer<S> for Wake {
     }
 }
 
+static WAKE: OnceLock<Arc<Notify>> = OnceLock::new();
+
+/// Wakes the loop although nothing was logged.
+pub(super) fn wake() {
+    if let Some(wake) = WAKE.get() {
+        wake.notify_one();
+    }
+}
+
 /// Installs it once for the process. tui-logger's own start is not used: it would wake every 10 ms.
 pub(super) fn install() -> Arc<Notify> {
-    static WAKE: OnceLock<Arc<Notify>> = OnceLock::new();
     WAKE.get_or_init(|| {
         let wake = Arc::new(Notify::new());
         tui_logger::set_default_level(LevelFilter::Debug);

@@ -31,8 +31,8 @@ pub struct Options {
     pub mouse: bool,
     /// An engine of ours that has to be stopped when we leave.
     pub engine: Option<Engine>,
-    /// Panic after the first picture: the only way to test that the terminal is given back then.
-    pub panic_for_test: bool,
+    /// Panic after the first picture, in the loop or in a thread: the only way to test that the terminal is given back then.
+    pub panic_for_test: Option<String>,
 }
 
 /// How it ended.
@@ -42,6 +42,8 @@ pub struct Ended {
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
     pub leaving: Leaving,
+    /// A part of synctop panicked; what it said is on the shell.
+    pub panicked: bool,
 }
 
 /// Runs until the user leaves, a signal comes, or the terminal is gone.
@@ -64,6 +66,7 @@ pub fn run(options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result
             link: latest.link,
             signal,
             leaving: Leaving { silent, stopped },
+            panicked: terminal::panicked(),
         })
     })
 }
@@ -146,6 +149,9 @@ impl App {
         let mut input = EventStream::new();
         let mut feed_open = true;
         loop {
+            if terminal::panicked() {
+                return Ok(None);
+            }
             self.draw_if_due()?;
             let timer = self.next_look();
             let turn = tokio::select! {
@@ -273,7 +279,11 @@ impl App {
         self.drawn = Instant::now();
         self.dirty = None;
         self.toast_at = self.ui.toast.as_ref().map(|_| self.toast_at.unwrap_or(self.drawn));
-        assert!(!self.options.panic_for_test, "asked to");
+        match self.options.panic_for_test.take().as_deref() {
+            None => {}
+            Some("thread") => drop(std::thread::Builder::new().spawn(panic_as_asked)?),
+            Some(_) => panic_as_asked(),
+        }
         Ok(())
     }
 
@@ -327,6 +337,11 @@ impl App {
         self.due(Because::Key);
         Ok(())
     }
+}
+
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_as_asked() {
+    panic!("asked to");
 }
 
 async fn sleep(until: Option<Instant>) {

@@ -110,15 +110,25 @@ pub(super) fn give_back() {
     let _ = out.flush();
 }
 
+/// Some thread panicked: the terminal is given back, and nothing may be drawn any more.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn panicked() -> bool {
+    PANICKED.load(Ordering::SeqCst)
+}
+
 /// A panic is told on the shell, not on a screen that is going away.
 fn restore_on_panic() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
+            PANICKED.store(true, Ordering::SeqCst);
             give_back();
             before(panic);
             eprintln!("synctop: This is a bug in synctop; the feed was not changed. Please report the lines above.");
+            // In another thread than the loop's: the loop has to hear of it.
+            super::diagnostics::wake();
         }));
     });
 }

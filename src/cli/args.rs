@@ -75,8 +75,8 @@ pub struct WatchArgs {
     #[arg(long, default_value = "1", hide = true, value_parser = speed)]
     pub demo_speed: f64,
     /// Panic after the first picture, to test that the terminal is given back
-    #[arg(long, hide = true)]
-    pub panic_for_test: bool,
+    #[arg(long, hide = true, value_parser = ["loop", "thread"])]
+    pub panic_for_test: Option<String>,
 }
 
 fn speed(text: &str) -> Result<f64, String> {

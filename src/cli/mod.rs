@@ -16,6 +16,8 @@ pub(crate) mod exit {
     pub const USAGE: u8 = 64;
     pub const NOT_UNDERSTOOD: u8 = 65;
     pub const FAILED: u8 = 70;
+    /// As Rust has it for a panic.
+    pub const PANICKED: u8 = 101;
 }
 
 /// An error as a sentence with a next step, and its exit code.

@@ -9,5 +9,5 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     need_a_terminal("FILE (of the engine's output)")?;
     let (sender, events) = net::channel();
     let engine = child::spawn(&args.engine, args.stdin.into(), sender)?;
-    show(args.engine.join(" "), Some(engine), events, look, feed, false)
+    show(args.engine.join(" "), Some(engine), events, look, feed, None)
 }

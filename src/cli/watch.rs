@@ -39,7 +39,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
             path.to_owned()
         }
     };
-    show(name, None, events, look, feed, args.panic_for_test)
+    show(name, None, events, look, feed, args.panic_for_test.clone())
 }
 
 /// A full screen needs a terminal to draw on, and one to read keys from.
@@ -64,7 +64,7 @@ pub(super) fn show(
     events: std::sync::mpsc::Receiver<net::Event>,
     look: &LookArgs,
     feed: &FeedArgs,
-    panic_for_test: bool,
+    panic_for_test: Option<String>,
 ) -> Result<u8, Failure> {
     let theme = match look.theme {
         ThemeArg::Auto => Wish::Auto,
@@ -83,6 +83,9 @@ pub(super) fn show(
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,
     })?;
+    if ended.panicked {
+        return Ok(exit::PANICKED);
+    }
     if ended.signal != Some(1) {
         print(&text::brief(&ended.progress, ended.leaving))?;
     }
