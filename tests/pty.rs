@@ -160,6 +160,17 @@ fn an_engine_that_dies_before_it_speaks_is_quoted() {
 }
 
 #[test]
+fn a_childs_stdin_is_a_terminal_of_its_own_unless_told_otherwise() {
+    let say = |what: &str| format!(r#"echo '{{"type":"log","log":{{"level":"info","message":"stdin is {what}"}}}}'"#);
+    let script =
+        format!("if test -t 0; then {}; else {}; fi; cat >/dev/null & sleep 60", say("a terminal"), say("no terminal"));
+    let term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
+    term.wait_for("stdin is a terminal");
+    let term = Term::start(SIZE, &["run", "--stdin", "null", "--", "sh", "-c", &script]);
+    term.wait_for("stdin is no terminal");
+}
+
+#[test]
 fn what_is_no_engines_output_is_said_to_be_none() {
     let (_folder, path) = file();
     append(&path, &"some text\n".repeat(30));

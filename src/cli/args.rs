@@ -5,7 +5,7 @@ use crate::protocol::Dialect;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// top for data syncs: watch live syncs, replay saved NDJSON logs, triage what failed.
+/// top for data syncs: watch live syncs, see what became of saved ones, triage what failed.
 ///
 /// Without SOURCE on a terminal, synctop plays a built-in recording of a real engine, so that everything can be tried.
 /// With something piped in, it reads that: `engine | synctop`.
