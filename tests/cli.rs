@@ -175,6 +175,18 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn a_full_disk_changes_no_exit_code() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let file = path("stripe-progress/01-small-success.ndjson.zst");
+    for (arguments, wanted) in
+        [(vec!["summary", "/no/such/file"], 66), (vec!["summary", &file], 70), (vec!["summary", "--quiet", &file], 0)]
+    {
+        let status = synctop(&arguments).stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(wanted), "{arguments:?}");
+    }
+}
+
+#[test]
 fn memory_does_not_grow_with_the_log() {
     let line = r#"{"type":"record","record":{"stream":"a","data":{"x":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"},"emitted_at":"2026-11-20T08:00:00.000Z"}}"#;
     let mut child = synctop(&["summary", "--json", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -112,6 +112,65 @@ fn tail_begins_at_the_end_and_retry_waits() {
 }
 
 #[test]
+fn a_file_that_could_not_be_looked_at_is_read_on_and_not_again() {
+    let (folder, _) = file();
+    let (inner, aside) = (folder.path().join("logs"), folder.path().join("aside"));
+    std::fs::create_dir(&inner).unwrap();
+    let path = inner.join("sync.ndjson");
+    append(&path, &start("first"));
+    append(&path, "{\"type\":\"log\",\"log\":{\"level\":\"warn\",\"message\":\"said once\"}}\n");
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("first");
+    // A path that leads through a file cannot be looked at.
+    std::fs::rename(&inner, &aside).unwrap();
+    std::fs::write(&inner, "").unwrap();
+    term.wait_for("DOWN");
+    std::fs::remove_file(&inner).unwrap();
+    std::fs::rename(&aside, &inner).unwrap();
+    append(&path, &start("second"));
+    term.wait_for("second");
+    term.keys("4z");
+    term.wait_gone("STARTED");
+    assert_eq!(term.text().matches("said once").count(), 1, "{}", term.text());
+    assert!(!term.text().contains("×2"), "{}", term.text());
+}
+
+#[test]
+fn a_writer_that_is_told_of_the_rotation_later_loses_nothing() {
+    let (_folder, path) = file();
+    append(&path, &start("first"));
+    let term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("first");
+    let mut writer = OpenOptions::new().append(true).open(&path).unwrap();
+    std::fs::rename(&path, path.with_extension("1")).unwrap();
+    std::fs::write(&path, "").unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    writer.write_all(start("second").as_bytes()).unwrap();
+    term.wait_for("second");
+    // Into the old one, and at once into the new one.
+    writer.write_all(start("third").as_bytes()).unwrap();
+    append(&path, &start("fourth"));
+    term.wait_for("third");
+    term.wait_for("fourth");
+}
+
+#[test]
+fn a_file_that_comes_later_is_all_new_and_may_be_packed() {
+    let (_folder, path) = file();
+    let term = Term::start(SIZE, &["--tail", "--retry", path.to_str().unwrap()]);
+    term.wait_for("there is no file");
+    append(&path, &start("there"));
+    term.wait_for("there");
+    let (folder, path) = file();
+    let term = Term::start(SIZE, &["--retry", path.to_str().unwrap()]);
+    term.wait_for("there is no file");
+    let whole = folder.path().join("whole");
+    std::fs::copy(fixture("stripe-progress/01-small-success.ndjson.zst"), &whole).unwrap();
+    std::fs::rename(&whole, &path).unwrap();
+    term.wait_for("SUCCEEDED");
+}
+
+#[test]
 fn a_pipe_is_watched_and_keys_come_from_the_terminal() {
     let line = format!(
         "{{ zstdcat {}; sleep 60; }} | $SYNCTOP --theme dark",
@@ -171,6 +230,13 @@ fn a_childs_stdin_is_a_terminal_of_its_own_unless_told_otherwise() {
 }
 
 #[test]
+fn an_engine_cannot_have_our_terminal() {
+    let mut term = Term::start(SIZE, &["run", "--stdin", "inherit", "--", "cat"]);
+    assert_eq!(term.exit_code(), 66);
+    assert!(term.text().contains("whose keys synctop reads"), "{}", term.text());
+}
+
+#[test]
 fn what_is_no_engines_output_is_said_to_be_none() {
     let (_folder, path) = file();
     append(&path, &"some text\n".repeat(30));
@@ -225,7 +291,8 @@ fn a_child_that_ignores_term_is_killed_after_the_grace_time() {
 
 #[test]
 fn signals_give_the_terminal_back_and_are_told_by_the_code() {
-    for (which, wanted) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+    let all = [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131), (Signal::USR1, 138)];
+    for (which, wanted) in all {
         let (_folder, path) = file();
         append(&path, &start("charges"));
         let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
@@ -241,6 +308,74 @@ fn signals_give_the_terminal_back_and_are_told_by_the_code() {
     term.keys("\x03");
     assert_eq!(term.exit_code(), 130);
     assert!(term.given_back());
+}
+
+#[test]
+fn a_signal_at_the_start_stops_the_engine_too() {
+    for delay in [0, 5, 40, 150] {
+        let (folder, _) = file();
+        let pid = folder.path().join("pid");
+        let line = format!("exec $SYNCTOP run -- sh -c 'echo $$ > {}; exec sleep 300'", pid.display());
+        let mut term = Term::shell(SIZE, &line);
+        term.until("the child", |_| std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+        std::thread::sleep(Duration::from_millis(delay));
+        signal(term.pid(), Signal::TERM);
+        assert_eq!(term.exit_code(), 143);
+        assert!(term.given_back());
+        let pid = std::fs::read_to_string(&pid).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z"), "{pid} outlived us: {state}");
+    }
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_any_more_does_not_hold_us() {
+    let mut term = Term::start(SIZE, &["--demo-speed", "500"]);
+    term.until("full screen", Term::full_screen);
+    term.stall();
+    for round in 0..60 {
+        term.resize(100 + round % 3 * 20, 30 + round % 2 * 9);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    signal(term.pid(), Signal::TERM);
+    assert_eq!(term.exit_code(), 143);
+}
+
+#[test]
+fn an_engine_that_leaves_its_work_to_another_process_is_read_on_and_stopped() {
+    let line = start("later").trim().to_owned();
+    let script = format!("(sleep 3; printf '%s\\n' '{line}'; exec sleep 300) & exit 0");
+    let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
+    term.wait_for("holds its output open");
+    assert!(!term.text().contains("TRUNCATED"));
+    term.wait_for("later");
+    term.keys("q");
+    term.wait_for("still running");
+    term.keys("y");
+    term.exit_code();
+    assert!(term.text().contains("STOPPED BY YOU"), "{}", term.text());
+}
+
+#[test]
+fn a_stopped_engine_is_ended_at_once() {
+    let script = format!("printf '%s\\n' '{}'; kill -STOP $$; sleep 300", start("charges").trim());
+    let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
+    term.wait_for("charges");
+    term.keys("qy");
+    assert_eq!(term.exit_code(), 128 + 15, "by TERM, not by KILL");
+}
+
+#[test]
+fn nothing_is_written_to_the_shells_screen_after_leaving() {
+    let (_folder, path) = file();
+    append(&path, &start("charges"));
+    let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("charges");
+    term.keys("j\x0cq");
+    term.exit_code();
+    let raw = String::from_utf8_lossy(&term.raw()).into_owned();
+    let (_, after) = raw.rsplit_once("\x1b[?1049l").unwrap();
+    assert!(!after.contains("\x1b[2J"), "{after:?}");
 }
 
 #[test]
@@ -402,14 +537,27 @@ fn no_color_uses_no_colour_and_keeps_the_selection() {
 #[test]
 fn the_theme_follows_the_terminals_background() {
     let (white, black) = ("ffff/ffff/ffff", "1000/1000/1000");
-    for (ink, paper, seen) in [(black, white, "38;5;25;"), (white, black, "38;5;75;")] {
+    // An answer that comes late changes the colours, and is never taken for keys.
+    for (paper, seen, late) in [(white, "38;5;25;", 0), (black, "38;5;75;", 0), (white, "38;5;25;", 600)] {
         let line = format!("$SYNCTOP --glyphs unicode {}", fixture("stripe-progress/01-small-success.ndjson.zst"));
         let mut term = Term::shell(SIZE, &line);
-        term.answer_colours(ink, paper);
+        term.answer_background(paper, Duration::from_millis(late));
         term.wait_for("SUCCEEDED");
-        let raw = String::from_utf8_lossy(&term.raw()).into_owned();
-        assert!(raw.contains(seen), "{paper}: the accent of that theme");
+        term.until("the accent of that theme", |term| String::from_utf8_lossy(&term.raw()).contains(seen));
+        assert!(!term.text().contains("actions"), "no palette: {}", term.text());
+        term.keys("q");
+        assert_eq!(term.exit_code(), 0);
     }
+}
+
+#[test]
+fn keys_typed_ahead_are_keys_also_where_the_terminal_does_not_answer() {
+    let line = format!("$SYNCTOP {}", fixture("stripe-progress/01-small-success.ndjson.zst"));
+    let mut term = Term::shell(SIZE, &line);
+    term.until("the question for the background", |term| term.raw().windows(6).any(|part| part == b"\x1b]11;?"));
+    term.keys("q");
+    term.exit_code();
+    assert!(term.given_back());
 }
 
 #[test]

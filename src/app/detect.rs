@@ -1,10 +1,6 @@
 //! Which theme, depth and glyphs suit this terminal.
 
 use crate::views::{ASCII, Depth, Look, Theme, UNICODE};
-use std::time::Duration;
-
-/// How long the terminal may take to say its background.
-const ASK: Duration = Duration::from_millis(250);
 
 /// A theme by the user's wish, or by asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +16,18 @@ pub enum Glyphs {
     Ascii,
 }
 
-/// The look for this terminal. Asks it for its background colour, so nothing else may read from it yet.
+/// The look for this terminal, and whether it has to be asked for its background colour too.
 #[must_use]
-pub fn look(theme: Wish, glyphs: Glyphs) -> Look {
+pub fn look(theme: Wish, glyphs: Glyphs) -> (Look, bool) {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let term = env("TERM").unwrap_or_default();
-    let theme = match theme {
-        Wish::Theme(theme) => theme,
-        Wish::Auto if env("NO_COLOR").is_some() || term == "dumb" => Theme::Mono,
-        Wish::Auto => background(),
-    };
     let few = matches!(term.as_str(), "linux" | "ansi" | "vt100" | "vt220" | "cons25") && env("COLORTERM").is_none();
+    let (theme, ask) = match theme {
+        Wish::Theme(theme) => (theme, false),
+        Wish::Auto if env("NO_COLOR").is_some() || term == "dumb" => (Theme::Mono, false),
+        // They print a question that they do not know.
+        Wish::Auto => (Theme::Dark, !few && term != "Eterm"),
+    };
     let ascii = match glyphs {
         Glyphs::Ascii => true,
         Glyphs::Unicode => false,
@@ -38,7 +35,8 @@ pub fn look(theme: Wish, glyphs: Glyphs) -> Look {
             plain_locale(env("LC_ALL").or_else(|| env("LC_CTYPE")).or_else(|| env("LANG")).as_deref(), &term)
         }
     };
-    Look { theme, depth: if few { Depth::Sixteen } else { Depth::Many }, glyphs: if ascii { ASCII } else { UNICODE } }
+    let depth = if few { Depth::Sixteen } else { Depth::Many };
+    (Look { theme, depth, glyphs: if ascii { ASCII } else { UNICODE } }, ask)
 }
 
 /// Where lines and marks may have no glyph, or be two columns wide (as East Asian locales have it), ASCII is used.
@@ -49,15 +47,6 @@ fn plain_locale(locale: Option<&str>, term: &str) -> bool {
     };
     let wide = |locale: &str| ["zh", "ja", "ko"].iter().any(|language| locale.starts_with(language));
     term == "linux" || locale.is_some_and(|locale| !utf8(locale) || wide(locale))
-}
-
-fn background() -> Theme {
-    let mut options = terminal_colorsaurus::QueryOptions::default();
-    options.timeout = ASK;
-    match terminal_colorsaurus::theme_mode(options) {
-        Ok(terminal_colorsaurus::ThemeMode::Light) => Theme::Light,
-        _ => Theme::Dark,
-    }
 }
 
 #[cfg(test)]

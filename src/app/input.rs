@@ -1,5 +1,6 @@
 //! Events from the terminal -> actions, and the doing of what they ask for.
 
+use super::background::Taken;
 use super::keys;
 use super::run::{App, Because, screen_of};
 use super::update::{Effect, sort, update};
@@ -13,6 +14,20 @@ use tui_input::backend::crossterm::EventHandler;
 impl App {
     /// Takes one event; `Some` when it ends the program.
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Option<Option<i32>>> {
+        match self.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
+            Taken::No => {}
+            Taken::Part => return Ok(None),
+            Taken::Answer(theme) => {
+                self.asked = None;
+                // The user's own choice meanwhile stands.
+                if let Some(theme) = theme.filter(|_| self.options.ask) {
+                    self.options.look.theme = theme;
+                    self.terminal.forget();
+                    self.due(Because::Key);
+                }
+                return Ok(None);
+            }
+        }
         match event {
             Event::Key(key) => return self.key(key, event),
             Event::Mouse(mouse) => return self.mouse(mouse),
@@ -161,8 +176,9 @@ impl App {
                 Effect::Quit => return Ok(Some(None)),
                 Effect::Interrupt => return Ok(Some(Some(2))),
                 Effect::Suspend => self.suspend()?,
-                Effect::Redraw => self.terminal.forget()?,
+                Effect::Redraw => self.terminal.forget(),
                 Effect::NextTheme => {
+                    self.options.ask = false;
                     self.options.look.theme = self.options.look.theme.next();
                     self.ui.toast = Some(format!("theme {}", self.options.look.theme.word()));
                 }

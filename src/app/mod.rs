@@ -6,14 +6,16 @@
 //!    dirty? -> views::draw -> only the cells that changed (terminal.rs)
 //! ```
 
+mod background;
 mod detect;
 mod diagnostics;
 mod input;
 mod keys;
 mod run;
+mod signals;
 mod terminal;
 mod update;
 
 pub use detect::{Glyphs, Wish, look};
-pub use run::{Ended, Options, run};
+pub use run::{Ended, Options, Session};
 pub use update::{Effect, update};

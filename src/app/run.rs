@@ -1,7 +1,8 @@
 //! The loop: signals and keys before the feed, a picture when something changed, nothing when nothing did.
 
-use super::diagnostics;
-use super::terminal;
+use super::background::{self, Asked};
+use super::signals::{self, Enders};
+use super::{diagnostics, terminal};
 use crate::net::{Snapshot, child::Engine};
 use crate::progress::text::Leaving;
 use crate::progress::{Link, Progress};
@@ -9,7 +10,7 @@ use crate::protocol::Millis;
 use crate::views::{Hits, Look, Screen, Ui, draw};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,6 +29,8 @@ const TOAST: Duration = Duration::from_secs(3);
 pub struct Options {
     pub source: String,
     pub look: Look,
+    /// Ask the terminal for its background, and choose the theme by it.
+    pub ask: bool,
     pub mouse: bool,
     /// An engine of ours that has to be stopped when we leave.
     pub engine: Option<Engine>,
@@ -46,29 +49,54 @@ pub struct Ended {
     pub panicked: bool,
 }
 
-/// Runs until the user leaves, a signal comes, or the terminal is gone.
-///
-/// # Errors
-/// When there is no terminal to draw on.
-pub fn run(options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<Ended> {
-    let wake = diagnostics::install();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut app = App::new(options, snapshots)?;
-        let result = app.turn_round(&wake).await;
-        terminal::give_back();
-        let stopped = app.stopping || app.engine_runs();
-        app.stop_engine();
-        let latest = app.snapshots.borrow().clone();
-        let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
-        result.map(|signal| Ended {
-            progress: latest.progress,
-            link: latest.link,
-            signal,
-            leaving: Leaving { silent, stopped },
-            panicked: terminal::panicked(),
+/// Signals are heard, and nothing else is done yet: made before an engine is started, which has to be stopped on one.
+pub struct Session {
+    runtime: tokio::runtime::Runtime,
+    signals: Signals,
+}
+
+impl Session {
+    /// Hears signals from now on.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub fn new() -> io::Result<Self> {
+        let runtime = signals::runtime()?;
+        let inside = runtime.enter();
+        let signals = Signals {
+            enders: Enders::hear()?,
+            stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
+            resume: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+        };
+        drop(inside);
+        Ok(Self { runtime, signals })
+    }
+
+    /// Runs until the user leaves, a signal comes, or the terminal is gone.
+    ///
+    /// # Errors
+    /// When there is no terminal to draw on.
+    pub fn run(self, options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<Ended> {
+        let Self { runtime, signals } = self;
+        let wake = diagnostics::install();
+        signals::watchdog(options.engine.clone())?;
+        runtime.block_on(async {
+            let mut app = App::new(options, snapshots, signals)?;
+            let result = app.turn_round(&wake).await;
+            terminal::give_back();
+            let stopped = app.stopping || app.engine_runs();
+            app.stop_engine();
+            let latest = app.snapshots.borrow().clone();
+            let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
+            result.map(|signal| Ended {
+                progress: latest.progress,
+                link: latest.link,
+                signal,
+                leaving: Leaving { silent, stopped },
+                panicked: terminal::panicked(),
+            })
         })
-    })
+    }
 }
 
 pub(super) struct App {
@@ -86,8 +114,10 @@ pub(super) struct App {
     pub(super) stopping: bool,
     /// When the word in the footer was said.
     pub(super) toast_at: Option<Instant>,
-    /// When we sent ourselves back to the shell.
-    pub(super) suspended: Option<Instant>,
+    /// We stopped ourselves: that signal is still to reach our own handler.
+    own_stop: bool,
+    /// The question for the background, until it is answered.
+    pub(super) asked: Option<Asked>,
     signals: Signals,
 }
 
@@ -99,9 +129,7 @@ pub(super) enum Because {
 }
 
 struct Signals {
-    term: Signal,
-    hang_up: Signal,
-    interrupt: Signal,
+    enders: Enders,
     stop: Signal,
     resume: Signal,
 }
@@ -117,15 +145,12 @@ enum Turn {
 }
 
 impl App {
-    fn new(options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<Self> {
-        let signals = Signals {
-            term: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
-            resume: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
-        };
-        let terminal = terminal::Screen::take(options.mouse)?;
+    fn new(options: Options, snapshots: watch::Receiver<Snapshot>, signals: Signals) -> io::Result<Self> {
+        let mut terminal = terminal::Screen::take(options.mouse)?;
+        let asked = options.ask.then(Asked::now);
+        if asked.is_some() {
+            terminal.ask()?;
+        }
         Ok(Self {
             options,
             shown: Snapshot::default(),
@@ -138,7 +163,8 @@ impl App {
             drawn: Instant::now().checked_sub(FEED_FRAME).unwrap_or_else(Instant::now),
             dirty: Some(Because::Key),
             stopping: false,
-            suspended: None,
+            own_stop: false,
+            asked,
             toast_at: None,
             signals,
         })
@@ -156,9 +182,7 @@ impl App {
             let timer = self.next_look();
             let turn = tokio::select! {
                 biased;
-                _ = self.signals.term.recv() => Turn::Signal(15),
-                _ = self.signals.hang_up.recv() => Turn::Signal(1),
-                _ = self.signals.interrupt.recv() => Turn::Signal(2),
+                number = self.signals.enders.next() => Turn::Signal(number),
                 _ = self.signals.stop.recv() => Turn::Stop,
                 _ = self.signals.resume.recv() => Turn::Resume,
                 event = input.next() => Turn::Input(event),
@@ -169,7 +193,7 @@ impl App {
             match turn {
                 Turn::Signal(number) => return Ok(Some(number)),
                 // Our own stop comes back to us; only somebody else's is news.
-                Turn::Stop if self.suspended.take().is_some_and(|at| at.elapsed() < Duration::from_secs(1)) => {}
+                Turn::Stop if std::mem::take(&mut self.own_stop) => {}
                 Turn::Stop => self.suspend()?,
                 Turn::Resume => {
                     self.terminal.enter()?;
@@ -233,6 +257,9 @@ impl App {
 
     /// When to look again although nothing came: for a picture that is due, or because an age grows.
     fn next_look(&self) -> Option<Instant> {
+        if let Some(until) = self.first_waits() {
+            return Some(until);
+        }
         if self.stopping {
             return Some(Instant::now() + Duration::from_millis(50));
         }
@@ -253,6 +280,12 @@ impl App {
         }
     }
 
+    /// Until when the first picture waits for the colours that it should have.
+    fn first_waits(&self) -> Option<Instant> {
+        let until = self.asked.as_ref()?.at + background::PATIENCE;
+        (self.drawn < self.began && Instant::now() < until).then_some(until)
+    }
+
     /// Whether time alone changes the picture.
     fn aging(&self) -> bool {
         !matches!(self.shown.link, Link::Ended(_))
@@ -266,7 +299,7 @@ impl App {
             Some(Because::Key) => KEY_FRAME,
             Some(Because::Feed) => FEED_FRAME,
         };
-        if self.drawn.elapsed() < frame {
+        if self.drawn.elapsed() < frame || self.first_waits().is_some() {
             return Ok(());
         }
         tui_logger::move_events();
@@ -304,7 +337,7 @@ impl App {
     }
 
     /// On the way out: an engine of ours does not outlive us.
-    fn stop_engine(&mut self) {
+    fn stop_engine(&self) {
         if let Some(engine) = self.options.engine.as_ref().filter(|engine| engine.runs()) {
             engine.stop();
         }
@@ -327,15 +360,24 @@ impl App {
             return Ok(());
         }
         terminal::give_back();
-        eprintln!("synctop: suspended; fg returns. The engine may wait for it.");
+        let _ = writeln!(io::stderr(), "synctop: suspended; fg returns. The engine may wait for it.");
         // The rest of a pipeline stops with us: a shell waits for all of it. Our own group gets the signal too, and
         // it finds a handler; what stops this process is STOP.
+        self.own_stop = true;
         let _ = rustix::process::kill_current_process_group(Signal::TSTP);
         let _ = kill_process(getpid(), Signal::STOP);
-        self.suspended = Some(Instant::now());
         self.terminal.enter()?;
         self.due(Because::Key);
         Ok(())
+    }
+}
+
+/// Also when the loop panicked: an engine of ours does not outlive us.
+impl Drop for App {
+    fn drop(&mut self) {
+        if self.engine_runs() {
+            self.stop_engine();
+        }
     }
 }
 

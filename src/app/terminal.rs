@@ -11,20 +11,56 @@ use crossterm::{execute, queue};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect, Size};
-use std::io::{self, BufWriter, Stdout, Write};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::io::{self, Write};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether all that giving it back takes was done.
+static GIVEN_BACK: AtomicBool = AtomicBool::new(false);
+
 /// Buttons and wheel only (1000, 1006): every movement would wake us for nothing.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
+/// The largest picture; what claims to be larger is no screen.
+const LARGEST: (u16, u16) = (2048, 1024);
+
+/// Stdout, written a picture at a time. What was not flushed is never written: it would land on the shell.
+#[derive(Default)]
+struct Output(Vec<u8>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let bytes = std::mem::take(&mut self.0);
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            match rustix::io::write(rustix::stdio::stdout(), rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(rustix::io::Errno::INTR) => {}
+                // Somebody else who has this terminal open made it so: wait, as a write would.
+                Err(rustix::io::Errno::AGAIN) => {
+                    let stdout = rustix::stdio::stdout();
+                    let _ = poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A terminal in full-screen use. Only cells that changed are written.
 pub(super) struct Screen {
-    backend: CrosstermBackend<BufWriter<Stdout>>,
+    backend: CrosstermBackend<Output>,
     shown: Buffer,
     next: Buffer,
     mouse: bool,
@@ -36,7 +72,7 @@ impl Screen {
         restore_on_panic();
         // NO_COLOR is obeyed by the mono theme; the library would take reverse and bold away with the colours.
         crossterm::style::force_color_output(true);
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout()));
+        let backend = CrosstermBackend::new(Output::default());
         let mut screen = Self { backend, shown: Buffer::default(), next: Buffer::default(), mouse };
         screen.enter()?;
         Ok(screen)
@@ -45,6 +81,7 @@ impl Screen {
     /// Takes the terminal (again); the next picture is drawn whole.
     pub(super) fn enter(&mut self) -> io::Result<()> {
         TAKEN.store(true, Ordering::SeqCst);
+        GIVEN_BACK.store(false, Ordering::SeqCst);
         enable_raw_mode()?;
         execute!(self.backend, EnterAlternateScreen, Hide, EnableBracketedPaste, Clear(ClearType::All))?;
         if self.mouse {
@@ -64,26 +101,32 @@ impl Screen {
     }
 
     /// The next picture is drawn whole.
-    pub(super) fn forget(&mut self) -> io::Result<()> {
-        queue!(self.backend, Clear(ClearType::All))?;
+    pub(super) fn forget(&mut self) {
         self.shown = Buffer::empty(Rect::ZERO);
-        Ok(())
+    }
+
+    /// Asks for the background colour.
+    pub(super) fn ask(&mut self) -> io::Result<()> {
+        execute!(self.backend, Print(super::background::QUESTION))
     }
 
     /// Draws a picture; nothing is written when nothing changed.
     pub(super) fn draw<R>(&mut self, picture: impl FnOnce(&mut Buffer, Rect) -> R) -> io::Result<R> {
         let (width, height) = size()?;
-        let area = Rect::from((Position::ORIGIN, Size::new(width, height)));
-        if self.shown.area != area {
-            self.forget()?;
+        let area = Rect::from((Position::ORIGIN, Size::new(width.min(LARGEST.0), height.min(LARGEST.1))));
+        let anew = self.shown.area != area;
+        if anew {
             self.shown = Buffer::empty(area);
             self.next = Buffer::empty(area);
         }
         self.next.reset();
         let result = picture(&mut self.next, area);
         let changes = self.shown.diff(&self.next);
-        if !changes.is_empty() {
+        if anew || !changes.is_empty() {
             queue!(self.backend, BeginSynchronizedUpdate)?;
+            if anew {
+                queue!(self.backend, Clear(ClearType::All))?;
+            }
             self.backend.draw(changes.into_iter())?;
             queue!(self.backend, ResetColor, EndSynchronizedUpdate)?;
             Backend::flush(&mut self.backend)?;
@@ -104,10 +147,20 @@ pub(super) fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    let mut out = io::stdout();
+    let mut out = Output::default();
     let _ = execute!(out, Print(MOUSE_OFF), DisableBracketedPaste, LeaveAlternateScreen, ResetColor, Show);
+    cook();
+    GIVEN_BACK.store(true, Ordering::SeqCst);
+}
+
+/// Echo, lines and signals of keys as they were; does not wait for anything.
+pub(super) fn cook() {
     let _ = disable_raw_mode();
-    let _ = out.flush();
+}
+
+/// It was ours, and is not any more.
+pub(super) fn given_back() -> bool {
+    GIVEN_BACK.load(Ordering::SeqCst)
 }
 
 /// Some thread panicked: the terminal is given back, and nothing may be drawn any more.
@@ -126,7 +179,8 @@ fn restore_on_panic() {
             PANICKED.store(true, Ordering::SeqCst);
             give_back();
             before(panic);
-            eprintln!("synctop: This is a bug in synctop; the feed was not changed. Please report the lines above.");
+            let text = "synctop: This is a bug in synctop; the feed was not changed. Please report the lines above.";
+            let _ = writeln!(io::stderr(), "{text}");
             // In another thread than the loop's: the loop has to hear of it.
             super::diagnostics::wake();
         }));

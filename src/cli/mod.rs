@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
     match dispatch(args) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("synctop: {}", failure.sentence);
+            complain(&failure.sentence);
             ExitCode::from(failure.code)
         }
     }
@@ -73,6 +73,12 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man) => man::man(),
     }
+}
+
+/// Writes to stderr; when even that fails the exit code has to do.
+pub(crate) fn complain(sentence: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "synctop: {sentence}");
 }
 
 /// Writes to stdout; a reader that has gone is no error, as for `cat`.

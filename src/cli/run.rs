@@ -3,11 +3,14 @@
 use super::Failure;
 use super::args::{FeedArgs, LookArgs, RunArgs};
 use super::watch::{need_a_terminal, show};
+use crate::app;
 use crate::net::{self, child};
 
 pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
     need_a_terminal("FILE (of the engine's output)")?;
+    // Before the engine: a signal that came between would leave it behind.
+    let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let engine = child::spawn(&args.engine, args.stdin.into(), sender)?;
-    show(args.engine.join(" "), Some(engine), events, look, feed, None)
+    show(session, args.engine.join(" "), Some(engine), events, look, feed, None)
 }

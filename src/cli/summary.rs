@@ -1,7 +1,7 @@
 //! `synctop summary FILE|-`
 
 use super::args::{FeedArgs, SummaryArgs};
-use super::{Failure, exit, print};
+use super::{Failure, complain, exit, print};
 use crate::net::{CHUNK, Ingest, SourceError, decompress};
 use crate::progress;
 use crate::protocol::{Decoder, clean};
@@ -45,9 +45,9 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     }
     if progress.input.messages == 0 {
         if !args.quiet && !args.json {
-            eprintln!(
-                "synctop: Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
-            );
+            complain(&format!(
+                "Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
+            ));
         }
         return Ok(exit::NOT_UNDERSTOOD);
     }

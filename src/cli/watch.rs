@@ -22,6 +22,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
         return Err(Failure::usage(format!("URLs are not read yet. Pipe one in: curl -sN '{source}' | synctop")));
     }
     need_a_terminal(if matches!(source, "" | "-") { "FILE" } else { source })?;
+    let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let started = |error: io::Error| Failure::from(error);
     let name = match source {
@@ -39,7 +40,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
             path.to_owned()
         }
     };
-    show(name, None, events, look, feed, args.panic_for_test.clone())
+    show(session, name, None, events, look, feed, args.panic_for_test.clone())
 }
 
 /// A full screen needs a terminal to draw on, and one to read keys from.
@@ -59,6 +60,7 @@ pub(super) fn need_a_terminal(file: &str) -> Result<(), Failure> {
 
 /// Shows a feed until the user leaves; then a short summary on the shell, and its exit code.
 pub(super) fn show(
+    session: app::Session,
     source: String,
     engine: Option<Engine>,
     events: std::sync::mpsc::Receiver<net::Event>,
@@ -78,8 +80,10 @@ pub(super) fn show(
         GlyphsArg::Ascii => Glyphs::Ascii,
     };
     let snapshots = net::spawn_ingest(Decoder::new(feed.dialect()), events)?;
-    let options = Options { source, look: app::look(theme, glyphs), mouse: !look.no_mouse, engine, panic_for_test };
-    let ended = app::run(options, snapshots).map_err(|error| Failure {
+    let mouse = !look.no_mouse;
+    let (look, ask) = app::look(theme, glyphs);
+    let options = Options { source, look, ask, mouse, engine, panic_for_test };
+    let ended = session.run(options, snapshots).map_err(|error| Failure {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,
     })?;

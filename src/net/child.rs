@@ -3,7 +3,7 @@
 use super::{Event, SourceError, pipe};
 use crate::progress::Exit;
 use crate::protocol::mask;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long a child may take to end after TERM.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the output of a dead child is waited for, when a grandchild keeps it open.
+/// How long the output of a dead child is waited for, when nobody is known to write to it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What the child reads.
@@ -37,7 +37,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Whether it still runs.
+    /// Whether it, or something it started that writes to its output, still runs.
     #[must_use]
     pub fn runs(&self) -> bool {
         !self.gone.load(Ordering::Acquire)
@@ -46,6 +46,8 @@ impl Engine {
     /// Asks it to end, and after the grace time makes it. Returns when it is gone.
     pub fn stop(&self) {
         self.signal(Signal::TERM);
+        // A stopped one would hear of it only later.
+        self.signal(Signal::CONT);
         let asked = Instant::now();
         while self.runs() && asked.elapsed() < GRACE {
             std::thread::sleep(Duration::from_millis(20));
@@ -112,13 +114,26 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
         heard_all.store(true, Ordering::Release);
     })
     .map_err(failed)?;
-    let gone = engine.gone.clone();
+    let (gone, group) = (engine.gone.clone(), engine.group);
     thread("wait", move || {
         let _terminal = stdin.ours;
         let exit = wait(&mut child);
-        gone.store(true, Ordering::Release);
         let died = Instant::now();
-        while !(silent.load(Ordering::Acquire) && deaf.load(Ordering::Acquire)) && died.elapsed() < LAST_WORDS {
+        let mut said = false;
+        // Its output is over when everybody who could write to it is gone: what it started may go on without it.
+        while !silent.load(Ordering::Acquire) {
+            let late = died.elapsed() >= LAST_WORDS;
+            if late && group.is_none_or(|group| test_kill_process_group(group).is_err()) {
+                break;
+            }
+            if late && !std::mem::replace(&mut said, true) {
+                let text = "the engine ended, but something it started holds its output open: still reading";
+                let _ = events.send(Event::Notice(text.into()));
+            }
+            std::thread::sleep(Duration::from_millis(if late { 100 } else { 5 }));
+        }
+        gone.store(true, Ordering::Release);
+        while !deaf.load(Ordering::Acquire) && died.elapsed() < LAST_WORDS {
             std::thread::sleep(Duration::from_millis(5));
         }
         let _ = events.send(Event::End(exit));
@@ -146,6 +161,10 @@ fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
     let piped_in = !rustix::termios::isatty(rustix::stdio::stdin());
     match input {
         ChildInput::Null => Ok(Stdin { child: Stdio::null(), ours: None }),
+        // In a process group of its own a read from our terminal would stop it.
+        ChildInput::Inherit if !piped_in => Err(std::io::Error::other(
+            "its stdin would be this terminal, whose keys synctop reads. Pipe something in, or leave --stdin out",
+        )),
         ChildInput::Inherit => Ok(Stdin { child: Stdio::inherit(), ours: None }),
         ChildInput::Auto if piped_in => Ok(Stdin { child: Stdio::inherit(), ours: None }),
         ChildInput::Auto => {

@@ -5,18 +5,22 @@
 use super::decompress::{Packing, packing};
 use super::{CHUNK, Event, SourceError, pipe};
 use notify::Watcher;
+use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a file is looked at when no notification comes.
 const POLL: Duration = Duration::from_millis(250);
 
 /// Bytes of a file's begin by which a rewritten file is told from a grown one.
 const HEAD: usize = 512;
+
+/// How long a replaced file is read on while the new one is empty: a writer that is told later writes into the old one.
+const HANDOVER: Duration = Duration::from_secs(60);
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,15 +97,15 @@ struct Open {
     id: (u64, u64),
     at: u64,
     head: Vec<u8>,
-    /// Its name is gone, and that was said.
-    gone: bool,
+    /// When it was found under the name.
+    since: Instant,
 }
 
 impl Open {
     fn new(file: File, from: From) -> io::Result<Self> {
         let found = file.metadata()?;
         let at = if from == From::End { found.len() } else { 0 };
-        let mut open = Self { file, id: (found.dev(), found.ino()), at, head: Vec::new(), gone: false };
+        let mut open = Self { file, id: (found.dev(), found.ino()), at, head: Vec::new(), since: Instant::now() };
         open.file.seek(SeekFrom::Start(at))?;
         open.head = open.read_head();
         Ok(open)
@@ -156,33 +160,29 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
     let (hint, hints) = mpsc::sync_channel(1);
     // Without notifications (a network file system, no more watches) polling alone does.
     let _watcher = watch(&follow.path, hint);
-    let mut open: Option<Open> = None;
-    let mut from = follow.from;
-    let mut was_down = false;
+    let mut name = Name { follow, from: follow.from, open: VecDeque::new(), gone: false, down: false };
     if !follow.path.exists() {
         let _ = events.send(Event::Notice(format!("there is no file {} yet", follow.path.display())));
     }
     loop {
-        match turn(follow, &mut open, from, events) {
+        match name.turn(events) {
             Ok(None) => return,
             Ok(Some(read)) => {
-                if read > 0 || was_down {
-                    let written = open.as_ref().and_then(|open| open.file.metadata().ok()?.modified().ok());
+                if read > 0 || name.down {
+                    let written = name.open.back().and_then(|open| open.file.metadata().ok()?.modified().ok());
                     if events.send(Event::CaughtUp(written)).is_err() {
                         return;
                     }
                 }
-                was_down = false;
-                if open.is_some() {
-                    from = From::Start;
-                }
+                name.down = false;
+                // A file that comes later was not there before: all of it is new.
+                name.from = From::Start;
             }
             Err(error) => {
-                open = None;
-                if !was_down && events.send(Event::Down(format!("{}: {error}", follow.path.display()))).is_err() {
+                let why = format!("{}: {error}", follow.path.display());
+                if !std::mem::replace(&mut name.down, true) && events.send(Event::Down(why)).is_err() {
                     return;
                 }
-                was_down = true;
             }
         }
         let _ = hints.recv_timeout(POLL);
@@ -190,53 +190,83 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
     }
 }
 
-/// One look at the file: reads what is new. Answers how much, or `None` when nobody listens any more.
-fn turn(
-    follow: &Follow,
-    open: &mut Option<Open>,
+/// A name, and the files that have had it and are not read to their end.
+struct Name<'f> {
+    follow: &'f Follow,
     from: From,
-    events: &mpsc::SyncSender<Event>,
-) -> io::Result<Option<u64>> {
-    let mut read = 0;
-    if let Some(current) = open {
-        match std::fs::metadata(&follow.path) {
-            Ok(found) if (found.dev(), found.ino()) == current.id => {
-                current.gone = false;
-                if current.rewritten(&found) {
-                    let _ = events
-                        .send(Event::Break(format!("{} was truncated: read from its begin", follow.path.display())));
-                    current.restart()?;
-                }
-                return current.drain(events);
+    /// The oldest is the one that is read.
+    open: VecDeque<Open>,
+    /// Nothing has the name, and that was said.
+    gone: bool,
+    /// The last look failed.
+    down: bool,
+}
+
+impl Name<'_> {
+    /// One look: reads what is new. Answers how much, or `None` when nobody listens any more or nothing can follow.
+    ///
+    /// After an error everything stays open, so that reading goes on where it was.
+    fn turn(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<Option<u64>> {
+        let looked = self.look(events);
+        let mut read = 0;
+        while let Some(open) = self.open.front_mut() {
+            if open.at == 0 && packing(&open.read_head()) != Packing::Plain {
+                pipe::to_its_end(&open.file, &self.follow.path.display().to_string(), events);
+                return Ok(None);
             }
-            // Renamed or removed: the old file to its end, then whatever has its name.
-            Ok(_) => match current.drain(events)? {
+            match open.drain(events)? {
                 None => return Ok(None),
-                Some(more) => {
-                    read += more;
-                    let _ =
-                        events.send(Event::Break(format!("{} was replaced: read the new one", follow.path.display())));
-                    *open = None;
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !std::mem::replace(&mut current.gone, true) {
-                    let name = follow.path.display();
-                    let _ = events.send(Event::Notice(format!("{name} is gone: waiting for a new one of that name")));
-                }
-                return current.drain(events);
+                Some(more) => read += more,
             }
-            Err(error) => return Err(error),
+            let Some(next) = self.open.get(1) else { break };
+            if next.file.metadata()?.len() == 0 && next.since.elapsed() < HANDOVER {
+                break;
+            }
+            // Once more: its writer may have written between our last read and its change to the new file.
+            match self.open.front_mut().map(|open| open.drain(events)).transpose()?.flatten() {
+                None => return Ok(None),
+                Some(more) => read += more,
+            }
+            self.open.pop_front();
+            let why = format!("{} was replaced: read the new one", self.follow.path.display());
+            let _ = events.send(Event::Break(why));
         }
+        looked.map(|()| Some(read))
     }
-    let file = match self::open(&follow.path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && follow.retry => return Ok(Some(read)),
-        file => file?,
-    };
-    let mut fresh = Open::new(file, from)?;
-    let more = fresh.drain(events)?;
-    *open = Some(fresh);
-    Ok(more.map(|more| more + read))
+
+    /// Which file has the name now, and whether it is still what it was.
+    fn look(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<()> {
+        let path = &self.follow.path;
+        let found = match std::fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.open.is_empty() => {
+                if !std::mem::replace(&mut self.gone, true) {
+                    let text = format!("{} is gone: waiting for a new one of that name", path.display());
+                    let _ = events.send(Event::Notice(text));
+                }
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.follow.retry => return Ok(()),
+            found => found?,
+        };
+        self.gone = false;
+        match self.open.back_mut().filter(|open| open.id == (found.dev(), found.ino())) {
+            Some(open) => {
+                if self.down {
+                    // What failed may be the open file itself (a network file system that went away).
+                    let mut again = self::open(path)?;
+                    again.seek(SeekFrom::Start(open.at))?;
+                    open.file = again;
+                }
+                if open.rewritten(&found) {
+                    let text = format!("{} was truncated: read from its begin", path.display());
+                    let _ = events.send(Event::Break(text));
+                    open.restart()?;
+                }
+            }
+            None => self.open.push_back(Open::new(self::open(path)?, self.from)?),
+        }
+        Ok(())
+    }
 }
 
 /// Notifications of the folder, because the file in it may be another one soon.

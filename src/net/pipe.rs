@@ -32,13 +32,16 @@ pub fn pump(input: &mut dyn Read, events: &SyncSender<Event>) -> io::Result<bool
 /// # Errors
 /// When the system gives no thread.
 pub fn spawn(input: impl Read + Send + 'static, what: String, events: SyncSender<Event>) -> io::Result<()> {
-    std::thread::Builder::new().name("read".into()).spawn(move || {
-        let read = super::decompress::open(input).and_then(|(_, mut unpacked)| pump(&mut *unpacked, &events));
-        if let Err(error) = read {
-            // What came so far stands; the reason is shown, and in the summary the input is cut short.
-            let _ = events.send(Event::Down(format!("{what}: {error}")));
-        }
-        let _ = events.send(Event::End(None));
-    })?;
+    std::thread::Builder::new().name("read".into()).spawn(move || to_its_end(input, &what, &events))?;
     Ok(())
+}
+
+/// Reads `input` (packed or not) to its end, and says how it ended.
+pub fn to_its_end(input: impl Read + Send, what: &str, events: &SyncSender<Event>) {
+    let read = super::decompress::open(input).and_then(|(_, mut unpacked)| pump(&mut *unpacked, events));
+    if let Err(error) = read {
+        // What came so far stands; the reason is shown, and in the summary the input is cut short.
+        let _ = events.send(Event::Down(format!("{what}: {error}")));
+    }
+    let _ = events.send(Event::End(None));
 }

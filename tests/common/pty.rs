@@ -3,6 +3,7 @@
 use portable_pty::{Child, CommandBuilder, MasterPty, NativePtySystem, PtySize, PtySystem};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ pub struct Term {
     master: Box<dyn MasterPty + Send>,
     writer: Box<dyn Write + Send>,
     seen: Arc<Mutex<Seen>>,
+    stalled: Arc<AtomicBool>,
 }
 
 struct Seen {
@@ -66,6 +68,8 @@ impl Term {
         let seen = Arc::new(Mutex::new(Seen { parser, bytes: Vec::new(), open: true }));
         let mut reader = pair.master.try_clone_reader().unwrap();
         let shared = seen.clone();
+        let stalled = Arc::new(AtomicBool::new(false));
+        let stopped = stalled.clone();
         std::thread::spawn(move || {
             let mut buffer = vec![0; 65536];
             while let Ok(length) = reader.read(&mut buffer) {
@@ -75,20 +79,27 @@ impl Term {
                 let mut seen = shared.lock().unwrap();
                 seen.parser.process(&buffer[..length]);
                 seen.bytes.extend_from_slice(&buffer[..length]);
+                drop(seen);
+                while stopped.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
             }
             shared.lock().unwrap().open = false;
         });
         let writer = pair.master.take_writer().unwrap();
-        Self { child, master: pair.master, writer, seen }
+        Self { child, master: pair.master, writer, seen, stalled }
     }
 
-    /// Answers, once, when the program asks the terminal for its colours (OSC 10, 11) and what it is (DA1).
-    pub fn answer_colours(&mut self, ink: &str, paper: &str) {
-        self.until("the question for the background", |term| {
-            let raw = term.raw();
-            raw.windows(6).any(|part| part == b"\x1b]11;?") && raw.windows(3).any(|part| part == b"\x1b[c")
-        });
-        self.keys(&format!("\x1b]10;rgb:{ink}\x1b\\\x1b]11;rgb:{paper}\x1b\\\x1b[?62;c"));
+    /// Answers, once, when the program asks the terminal for its background (OSC 11), after that delay.
+    pub fn answer_background(&mut self, paper: &str, delay: Duration) {
+        self.until("the question for the background", |term| term.raw().windows(6).any(|part| part == b"\x1b]11;?"));
+        std::thread::sleep(delay);
+        self.keys(&format!("\x1b]11;rgb:{paper}\x1b\\"));
+    }
+
+    /// The terminal takes nothing any more, as a lost connection does.
+    pub fn stall(&self) {
+        self.stalled.store(true, Ordering::SeqCst);
     }
 
     pub fn keys(&mut self, keys: &str) {
@@ -182,6 +193,7 @@ impl Term {
 
 impl Drop for Term {
     fn drop(&mut self) {
+        self.stalled.store(false, Ordering::SeqCst);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

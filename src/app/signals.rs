@@ -1,0 +1,73 @@
+//! Signals that end us: heard from the start on, and obeyed also when the terminal takes nothing any more.
+
+use super::terminal;
+use crate::net::child::Engine;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long giving the terminal back may take after a signal.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// How long leaving may take after that: an engine has its grace time in it.
+const LEAVING: Duration = Duration::from_secs(8);
+
+/// Every signal whose default is to end the process, and that somebody may send.
+pub(super) struct Enders(Vec<(i32, Signal)>);
+
+impl Enders {
+    /// Has to be called in a runtime.
+    pub(super) fn hear() -> io::Result<Self> {
+        let kinds = [
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+            SignalKind::interrupt(),
+            SignalKind::quit(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+            SignalKind::alarm(),
+        ];
+        kinds.into_iter().map(|kind| Ok((kind.as_raw_value(), signal(kind)?))).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// The number of the next one.
+    pub(super) async fn next(&mut self) -> i32 {
+        poll_fn(|context| {
+            let mut came = self.0.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
+                Poll::Ready(_) => Some(*number),
+                Poll::Pending => None,
+            });
+            came.next().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// One thread's runtime.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Starts the thread that ends us when the loop cannot: it may hang in a write to a terminal that is not read.
+pub(super) fn watchdog(engine: Option<Engine>) -> io::Result<()> {
+    let runtime = runtime()?;
+    let mut enders = {
+        let _inside = runtime.enter();
+        Enders::hear()?
+    };
+    std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+        let number = runtime.block_on(enders.next());
+        std::thread::sleep(STALLED);
+        if terminal::given_back() {
+            std::thread::sleep(LEAVING);
+        } else if let Some(engine) = engine.filter(Engine::runs) {
+            engine.stop();
+        }
+        terminal::cook();
+        std::process::exit(128 + number);
+    })?;
+    Ok(())
+}
