@@ -7,6 +7,7 @@
 //! ```
 
 mod background;
+mod copy;
 mod detect;
 mod diagnostics;
 mod input;

@@ -1,7 +1,7 @@
 //! The loop: signals and keys before the feed, a picture when something changed, nothing when nothing did.
 
 use super::background::{self, Asked};
-use super::signals::{self, Enders};
+use super::signals::{self, Signals};
 use super::{diagnostics, terminal};
 use crate::net::{Snapshot, child::Engine};
 use crate::progress::text::Leaving;
@@ -13,7 +13,6 @@ use futures_util::StreamExt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Pictures for the feed come no faster than this (25 a second), so that with those for keys there are at most 30.
@@ -62,13 +61,10 @@ impl Session {
     /// When the system does not let us.
     pub fn new() -> io::Result<Self> {
         let runtime = signals::runtime()?;
-        let inside = runtime.enter();
-        let signals = Signals {
-            enders: Enders::hear()?,
-            stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
-            resume: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::hear()?
         };
-        drop(inside);
         Ok(Self { runtime, signals })
     }
 
@@ -126,12 +122,6 @@ pub(super) struct App {
 pub(super) enum Because {
     Feed,
     Key,
-}
-
-struct Signals {
-    enders: Enders,
-    stop: Signal,
-    resume: Signal,
 }
 
 enum Turn {

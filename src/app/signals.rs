@@ -15,6 +15,24 @@ const STALLED: Duration = Duration::from_secs(2);
 /// How long leaving may take after that: an engine has its grace time in it.
 const LEAVING: Duration = Duration::from_secs(8);
 
+/// What the loop hears. Has to be made in a runtime.
+pub(super) struct Signals {
+    pub(super) enders: Enders,
+    pub(super) stop: Signal,
+    pub(super) resume: Signal,
+}
+
+impl Signals {
+    pub(super) fn hear() -> io::Result<Self> {
+        let number = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
+        Ok(Self {
+            enders: Enders::hear()?,
+            stop: signal(number(rustix::process::Signal::TSTP))?,
+            resume: signal(number(rustix::process::Signal::CONT))?,
+        })
+    }
+}
+
 /// Every signal whose default is to end the process, and that somebody may send.
 pub(super) struct Enders(Vec<(i32, Signal)>);
 

@@ -1,7 +1,8 @@
 //! Actions -> what changes on the screen, and what has to be done outside it.
 
+use super::copy::copy;
 use crate::progress::key_of;
-use crate::protocol::{Level, clean};
+use crate::protocol::Level;
 use crate::views::action::{Action, TargetKey, matching};
 use crate::views::rows::{Group, Row, Rows, rows};
 use crate::views::state::{Chosen, Column, Filter, Overlay};
@@ -131,7 +132,7 @@ fn back(ui: &mut Ui) {
     }
 }
 
-fn chosen_row(screen: &Screen) -> (Rows, usize) {
+pub(super) fn chosen_row(screen: &Screen) -> (Rows, usize) {
     let all = rows(screen);
     let place = all.place(screen, screen.ui.list(Pane::Streams).chosen.as_ref());
     (all, place)
@@ -337,73 +338,4 @@ fn target(ui: &mut Ui, key: TargetKey) {
         TargetKey::CaptureMore => TuiWidgetEvent::PlusKey,
         TargetKey::CaptureLess => TuiWidgetEvent::MinusKey,
     });
-}
-
-/// Bytes that a clipboard takes over OSC 52.
-const COPY_LIMIT: usize = 100_000;
-
-fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
-    let (text, what) = match ui.overlays.last() {
-        Some(Overlay::Error { id, .. }) => (error_text(screen, *id), "the error"),
-        Some(Overlay::Stream { key, .. }) => (stream_text(screen, key), "the stream"),
-        Some(Overlay::Line { number, .. }) => (line_text(screen, *number), "the line"),
-        _ => match ui.focus {
-            Pane::Streams => {
-                let (all, place) = chosen_row(screen);
-                match all.chosen(screen, place) {
-                    Some(Chosen::Stream(key)) => (stream_text(screen, &key), "the stream"),
-                    _ => (None, ""),
-                }
-            }
-            Pane::Errors => {
-                let items = errors::items(screen);
-                match items.get(errors::place(&items, ui.list(Pane::Errors).chosen.as_ref())) {
-                    Some(errors::Item::Error(group)) => (error_text(screen, group.id), "the error"),
-                    Some(errors::Item::Retry(stream)) => (stream_text(screen, &key_of(stream)), "the stream"),
-                    None => (None, ""),
-                }
-            }
-            Pane::Doubts => {
-                let items = doubt_items(screen);
-                let text: Vec<_> = items
-                    .iter()
-                    .map(|doubt| {
-                        format!("{} {}: {}", doubt.kind, doubt.stream.as_deref().unwrap_or("-"), doubt.message)
-                    })
-                    .collect();
-                (Some(text.join("\n")).filter(|text| !text.is_empty()), "the doubts")
-            }
-            Pane::Log => {
-                let items = log::items(screen);
-                let found = items.get(log::place(&items, ui.list(Pane::Log).chosen.as_ref()));
-                (found.map(|(_, line)| line.text.to_string()), "the line")
-            }
-            Pane::Diagnostics => (None, ""),
-        },
-    };
-    match text {
-        // What the screen does not show raw, the clipboard must not hold raw either.
-        Some(text) => vec![Effect::Copy(clean::lines(crate::progress::feed::cut(&text, COPY_LIMIT)), what)],
-        None => Vec::new(),
-    }
-}
-
-fn error_text(screen: &Screen, id: u64) -> Option<String> {
-    let group = screen.progress.errors.get(id)?;
-    let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
-    let kind = group.kind();
-    Some(format!("{kind} x{} {}\n{}", group.count, streams.join(", "), group.message))
-}
-
-fn stream_text(screen: &Screen, key: &str) -> Option<String> {
-    let stream = screen.progress.stream(key)?;
-    let records = crate::progress::text::known(stream.records.cumulative);
-    let message = stream.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-    Some(format!("{} {} {records} records{message}", stream.name, stream.status.word()))
-}
-
-fn line_text(screen: &Screen, number: u64) -> Option<String> {
-    let feed = &screen.progress.feed;
-    let first = feed.total - feed.lines().len() as u64;
-    feed.lines().get(usize::try_from(number.checked_sub(first)?).ok()?).map(|line| line.text.to_string())
 }
