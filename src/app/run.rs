@@ -11,7 +11,7 @@ use crate::views::{Hits, Look, Screen, Ui, draw};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -52,6 +52,8 @@ pub struct Ended {
 pub struct Session {
     runtime: tokio::runtime::Runtime,
     signals: Signals,
+    /// For the watchdog.
+    engine: Arc<OnceLock<Engine>>,
 }
 
 impl Session {
@@ -65,7 +67,9 @@ impl Session {
             let _inside = runtime.enter();
             Signals::hear()?
         };
-        Ok(Self { runtime, signals })
+        let engine = Arc::default();
+        signals::watchdog(Arc::clone(&engine))?;
+        Ok(Self { runtime, signals, engine })
     }
 
     /// Runs until the user leaves, a signal comes, or the terminal is gone.
@@ -73,9 +77,11 @@ impl Session {
     /// # Errors
     /// When there is no terminal to draw on.
     pub fn run(self, options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<Ended> {
-        let Self { runtime, signals } = self;
+        let Self { runtime, signals, engine } = self;
+        if let Some(ours) = &options.engine {
+            engine.get_or_init(|| ours.clone());
+        }
         let wake = diagnostics::install();
-        signals::watchdog(options.engine.clone())?;
         runtime.block_on(async {
             let mut app = App::new(options, snapshots, signals)?;
             let result = app.turn_round(&wake).await;

@@ -4,6 +4,7 @@ use super::terminal;
 use crate::net::child::Engine;
 use std::future::poll_fn;
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -69,8 +70,9 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Starts the thread that ends us when the loop cannot: it may hang in a write to a terminal that is not read.
-pub(super) fn watchdog(engine: Option<Engine>) -> io::Result<()> {
+/// Starts the thread that ends us when the loop cannot: it may hang in a write to a terminal that is not read, or not
+/// have begun because a file cannot be opened.
+pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
     let runtime = runtime()?;
     let mut enders = {
         let _inside = runtime.enter();
@@ -81,7 +83,7 @@ pub(super) fn watchdog(engine: Option<Engine>) -> io::Result<()> {
         std::thread::sleep(STALLED);
         if terminal::given_back() {
             std::thread::sleep(LEAVING);
-        } else if let Some(engine) = engine.filter(Engine::runs) {
+        } else if let Some(engine) = engine.get().filter(|engine| engine.runs()) {
             engine.stop();
         }
         terminal::cook();

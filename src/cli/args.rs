@@ -141,7 +141,8 @@ pub struct SummaryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct RunArgs {
-    /// What the engine reads: `auto` hands on what is piped in, else a terminal of its own on which nobody types
+    /// What the engine reads: `auto` hands on what is piped in, else a terminal of its own on which nobody types;
+    /// `inherit` hands on what is piped in or says that nothing is; `null` is empty
     #[arg(long, value_enum, default_value = "auto")]
     pub stdin: StdinArg,
     /// The engine and its arguments
