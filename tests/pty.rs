@@ -168,6 +168,9 @@ fn a_file_that_comes_later_is_all_new_and_may_be_packed() {
     std::fs::copy(fixture("stripe-progress/01-small-success.ndjson.zst"), &whole).unwrap();
     std::fs::rename(&whole, &path).unwrap();
     term.wait_for("SUCCEEDED");
+    // A packed file is read whole, wherever one would begin.
+    let term = Term::start(SIZE, &["--tail", path.to_str().unwrap()]);
+    term.wait_for("SUCCEEDED");
 }
 
 #[test]
@@ -291,7 +294,15 @@ fn a_child_that_ignores_term_is_killed_after_the_grace_time() {
 
 #[test]
 fn signals_give_the_terminal_back_and_are_told_by_the_code() {
-    let all = [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131), (Signal::USR1, 138)];
+    let all = [
+        (Signal::TERM, 143),
+        (Signal::HUP, 129),
+        (Signal::INT, 130),
+        (Signal::QUIT, 131),
+        (Signal::USR1, 138),
+        (Signal::USR2, 140),
+        (Signal::ALARM, 142),
+    ];
     for (which, wanted) in all {
         let (_folder, path) = file();
         append(&path, &start("charges"));

@@ -40,7 +40,6 @@ pub struct Options {
 /// How it ended.
 pub struct Ended {
     pub progress: Arc<Progress>,
-    pub link: Link,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
     pub leaving: Leaving,
@@ -92,7 +91,6 @@ impl Session {
             let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
             result.map(|signal| Ended {
                 progress: latest.progress,
-                link: latest.link,
                 signal,
                 leaving: Leaving { silent, stopped },
                 panicked: terminal::panicked(),

@@ -40,7 +40,8 @@ Exit codes (watch, run, summary):
   1   failed, or done with errors
   2   not finished: cut off by a limit, aborted, truncated, or still running
   64  wrong use; 65 nothing in the input was understood; 66 no such file; 77 not allowed
-  130 interrupted, 143 terminated; run: the engine's own non-zero code first
+  70  output or terminal cannot be written; 101 a bug in synctop
+  130 interrupted, 143 terminated (128 + signal); run: the engine's own non-zero code first
 
 Environment: NO_COLOR (no colours), SYNCTOP_THEME, SYNCTOP_GLYPHS.
 synctop sends nothing anywhere: no telemetry, no update check.";

@@ -50,12 +50,8 @@ pub fn spawn(follow: Follow, events: mpsc::SyncSender<Event>) -> Result<(), Sour
         return pipe::spawn(input, name.clone(), events).map_err(|error| SourceError::of(&name, &error));
     }
     match open(&follow.path) {
-        Ok(mut file) => {
-            let mut magic = [0; 4];
-            let length = file.read_at(&mut magic, 0).unwrap_or(0);
-            let regular = file.metadata().is_ok_and(|found| found.is_file());
-            if !regular || packing(magic.get(..length).unwrap_or_default()) != Packing::Plain {
-                let _ = file.rewind();
+        Ok(file) => {
+            if !file.metadata().is_ok_and(|found| found.is_file()) {
                 return pipe::spawn(file, name.clone(), events).map_err(|error| SourceError::of(&name, &error));
             }
         }
@@ -104,11 +100,18 @@ struct Open {
 impl Open {
     fn new(file: File, from: From) -> io::Result<Self> {
         let found = file.metadata()?;
-        let at = if from == From::End { found.len() } else { 0 };
-        let mut open = Self { file, id: (found.dev(), found.ino()), at, head: Vec::new(), since: Instant::now() };
-        open.file.seek(SeekFrom::Start(at))?;
+        let id = (found.dev(), found.ino());
+        let mut open = Self { file, id, at: 0, head: Vec::new(), since: Instant::now() };
         open.head = open.read_head();
+        // A packed file has no end to begin at.
+        if from == From::End && !open.packed() {
+            open.at = open.file.seek(SeekFrom::Start(found.len()))?;
+        }
         Ok(open)
+    }
+
+    fn packed(&self) -> bool {
+        packing(&self.read_head()) != Packing::Plain
     }
 
     fn read_head(&self) -> Vec<u8> {
@@ -210,7 +213,7 @@ impl Name<'_> {
         let looked = self.look(events);
         let mut read = 0;
         while let Some(open) = self.open.front_mut() {
-            if open.at == 0 && packing(&open.read_head()) != Packing::Plain {
+            if open.at == 0 && open.packed() {
                 pipe::to_its_end(&open.file, &self.follow.path.display().to_string(), events);
                 return Ok(None);
             }
