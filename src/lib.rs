@@ -22,6 +22,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod engine;
 pub mod net;
 pub mod progress;
 pub mod protocol;

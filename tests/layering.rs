@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms from the top down, and the rooms each may use.
-const MAY_USE: [(&str, &[&str]); 6] = [
-    ("cli", &["app", "views", "net", "progress", "protocol"]),
+const MAY_USE: [(&str, &[&str]); 7] = [
+    ("cli", &["app", "views", "net", "engine", "progress", "protocol"]),
     ("app", &["views", "net", "progress", "protocol"]),
     ("views", &["progress", "protocol"]),
     ("net", &["progress", "protocol"]),
+    ("engine", &["progress", "protocol"]),
     ("progress", &["protocol"]),
     ("protocol", &[]),
 ];

@@ -43,7 +43,7 @@ pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
             Pane::Log => {
                 let items = log::items(screen);
                 let found = items.get(log::place(&items, ui.list(Pane::Log).chosen.as_ref()));
-                (found.map(|(_, line)| line.text.to_string()), "the line")
+                (found.map(|(_, line)| line.text.clone()), "the line")
             }
             Pane::Diagnostics => (None, ""),
         },
@@ -72,5 +72,5 @@ fn stream_text(screen: &Screen, key: &str) -> Option<String> {
 fn line_text(screen: &Screen, number: u64) -> Option<String> {
     let feed = &screen.progress.feed;
     let first = feed.total - feed.lines().len() as u64;
-    feed.lines().get(usize::try_from(number.checked_sub(first)?).ok()?).map(|line| line.text.to_string())
+    feed.lines().get(usize::try_from(number.checked_sub(first)?).ok()?).map(|line| line.text.clone())
 }

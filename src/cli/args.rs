@@ -52,6 +52,8 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Start an engine and watch its stdout; its stderr goes to the diagnostics
     Run(RunArgs),
+    /// Write a log out of nothing: the same one for the same seed
+    Simulate(SimulateArgs),
     /// Print completions for a shell
     Completions {
         #[arg(value_enum)]
@@ -166,6 +168,72 @@ impl From<StdinArg> for ChildInput {
             StdinArg::Inherit => Self::Inherit,
         }
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SimulateArgs {
+    /// `read`: nearly all lines are records; `sync`: transitions, checkpoints and logs
+    #[arg(value_enum)]
+    pub scenario: ScenarioArg,
+    /// Which engine's lines
+    #[arg(long, value_enum, default_value = "trace")]
+    pub generation: GenerationArg,
+    /// Write as fast as possible, not when each line's time comes
+    #[arg(long)]
+    pub no_pace: bool,
+    /// How many times as fast as its clock a paced log is written
+    #[arg(long, default_value = "1", value_parser = speed, conflicts_with = "no_pace")]
+    pub speed: f64,
+    /// Another number is another log
+    #[arg(long, default_value = "1")]
+    pub seed: u64,
+    /// Bytes after which the log comes to its end: 800, 64kB, 300MB, 2GiB
+    #[arg(long, default_value = "10MB", value_parser = size)]
+    pub size: u64,
+    #[arg(long, default_value = "60", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    pub streams: usize,
+    /// Mean bytes of a record's data
+    #[arg(long, default_value = "800", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(50..=10_000_000))]
+    pub record_size: usize,
+    /// Errors in a million checkpoints
+    #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub errors: u32,
+    /// Damaged lines in a million
+    #[arg(long, default_value = "0", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub malformed: u32,
+    /// Calls of the engine, each but the last cut off by a limit
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub attempts: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScenarioArg {
+    Read,
+    Sync,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GenerationArg {
+    Trace,
+    Progress,
+}
+
+/// A number of bytes: `800`, `64kB`, `300MB`, `2GiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err("a number of bytes such as 800, 64kB, 300MB or 2GiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a number of bytes such as 800, 64kB, 300MB or 2GiB")?;
+    number.checked_mul(factor).ok_or_else(|| "less than 18 EB".into())
 }
 
 /// The whole command line, for help, man page and completions.

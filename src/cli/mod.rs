@@ -3,6 +3,7 @@
 mod args;
 mod man;
 mod run;
+mod simulate;
 mod summary;
 mod watch;
 
@@ -70,6 +71,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         None => watch::watch(args.source.as_deref(), &args.watch, &args.look, &args.feed),
         Some(Command::Summary(summary)) => summary::summary(&summary, &args.feed),
         Some(Command::Run(run)) => run::run(&run, &args.look, &args.feed),
+        Some(Command::Simulate(plan)) => simulate::simulate(&plan),
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man) => man::man(),
     }

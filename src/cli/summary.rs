@@ -2,31 +2,33 @@
 
 use super::args::{FeedArgs, SummaryArgs};
 use super::{Failure, complain, exit, print};
-use crate::net::{CHUNK, Ingest, SourceError, decompress};
-use crate::progress;
+use crate::net::chunks::Chunks;
+use crate::net::{SourceError, decompress, parallel};
+use crate::progress::{self, Progress};
 use crate::protocol::{Decoder, clean};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 
 pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure> {
     let name = args.file.display().to_string();
-    let mut ingest = Ingest::new(Decoder::new(feed.dialect()));
+    let decoder = Decoder::new(feed.dialect());
+    let mut progress = Progress::default();
     let read = if name == "-" {
         if io::stdin().is_terminal() {
             return Err(Failure::usage(
                 "stdin is a terminal. Pipe a log into it, or name a file: synctop summary FILE",
             ));
         }
-        read_all(io::stdin(), &mut ingest)
+        read_all(io::stdin(), &mut progress, &decoder)
     } else {
         let file = File::open(&args.file).map_err(|error| SourceError::of(&name, &error))?;
         if file.metadata().is_ok_and(|found| found.is_dir()) {
             return Err(SourceError::Directory(name).into());
         }
-        read_all(file, &mut ingest)
+        read_all(file, &mut progress, &decoder)
     };
-    ingest.finish(None);
-    let progress = &ingest.progress;
+    progress.close(None);
+    let progress = &progress;
     if args.json {
         let summary = progress::summary(progress);
         let text = if io::stdout().is_terminal() {
@@ -54,15 +56,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     Ok(progress::outcome(progress).exit_code())
 }
 
-fn read_all(input: impl Read + Send, ingest: &mut Ingest) -> io::Result<()> {
-    let (_, mut input) = decompress::open(input)?;
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match input.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(length) => ingest.push(chunk.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+fn read_all(input: impl Read + Send, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
+    let (_, input) = decompress::open(input)?;
+    parallel::reduce(Chunks::new(input, 0), decoder, progress, parallel::workers())
 }

@@ -8,9 +8,11 @@
 //! makes nobody wait, because the screen takes the newest snapshot and no other.
 
 pub mod child;
+pub mod chunks;
 pub mod decompress;
 pub mod file;
 pub mod ingest;
+pub mod parallel;
 pub mod pipe;
 pub mod recording;
 

@@ -5,6 +5,7 @@ use super::Progress;
 use super::feed::FEED_LINE;
 use super::feed::Origin;
 use super::feed::cut;
+use super::notes::Note;
 use crate::protocol::Decoded;
 use crate::protocol::Kind;
 use crate::protocol::Level;
@@ -17,6 +18,11 @@ use crate::protocol::mask;
 impl Progress {
     /// Takes in one line and what it was decoded to.
     pub fn apply(&mut self, line: &Line, decoded: Decoded) {
+        self.apply_noted(line, decoded, None);
+    }
+
+    /// The same where it is known already what the feed keeps of a log line.
+    pub(super) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
         self.input.lines += 1;
         self.input.bytes += line.length;
         match decoded {
@@ -25,7 +31,7 @@ impl Progress {
                 if let Some(text) = glued {
                     self.note(Level::Info, Origin::Raw, None, None, text.trim_end());
                 }
-                self.message(message, line);
+                self.message(message, line, note);
             }
             Decoded::Raw(raw) => {
                 self.input.raw += 1;
@@ -61,7 +67,7 @@ impl Progress {
     }
 
     /// A message of any kind.
-    pub(super) fn message(&mut self, message: Message, line: &Line) {
+    pub(super) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
         self.dialect = Some("stripe");
         if let Some(at) = message.at {
             self.first_at.get_or_insert(at);
@@ -86,7 +92,7 @@ impl Progress {
             Kind::Failure(failure) => self.failure(*failure, line),
             Kind::Catalog(names) => self.catalog(&names),
             Kind::Connection { ok, message } => self.connection(ok, message.as_deref(), line),
-            Kind::Log(log) => self.log(&log, message.from.as_deref()),
+            Kind::Log(log) => self.log(&log, message.from.as_deref(), note),
             Kind::End(end) => self.end(*end, line),
             Kind::Note(what) => {
                 if what == "control" {

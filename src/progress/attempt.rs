@@ -31,7 +31,7 @@ impl Progress {
         self.reported.begin_attempt();
         self.requests.begin_attempt();
         self.elapsed.begin_attempt();
-        self.sum_attempt = 0;
+        self.sums.begin_attempt();
         if let (Some(at), Some(count)) = (at, self.cumulative_records()) {
             self.rate.mark(at, count);
         }

@@ -264,9 +264,12 @@ impl Progress {
             self.ranges(at, |stream| {
                 stream.total_range = report.total.or(stream.total_range);
                 if let Some(completed) = report.completed {
+                    stream.ranges.assign(&completed);
                     // A stream that goes on keeps what earlier attempts completed.
                     let before = if stream.resumed { stream.ranges_before.list() } else { &[] };
-                    stream.ranges = completed.into_iter().chain(before.iter().copied()).collect();
+                    for range in before {
+                        stream.ranges.add(*range);
+                    }
                 }
             });
         }

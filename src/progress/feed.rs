@@ -1,6 +1,5 @@
 //! The feed's own log lines: bounded, counted, part of [`super::Progress`] so that they can be rewound with it.
 
-use super::fingerprint;
 use crate::protocol::{Level, Millis};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +11,9 @@ pub const FEED_KEPT: usize = 1_000;
 pub const FEED_LINE: usize = 2 * 1024;
 
 /// What a feed line was before it was text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Origin {
+    #[default]
     Log,
     /// About the feed, from ourselves.
     Source,
@@ -22,7 +22,7 @@ pub enum Origin {
     Malformed,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FeedLine {
     /// Line of the input, from 1.
     pub line: u64,
@@ -32,7 +32,7 @@ pub struct FeedLine {
     pub from: Option<Arc<str>>,
     pub stream: Option<Arc<str>>,
     /// Of the last one, where it stands for several.
-    pub text: Arc<str>,
+    pub text: String,
     /// Lines in a row that differ in numbers and ids only.
     pub times: u64,
 }
@@ -47,22 +47,31 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub(super) fn push(&mut self, line: FeedLine) {
-        let newest = fingerprint::of(&line.text);
-        if newest == self.newest
-            && let Some(last) = self.lines.back_mut()
-            && (last.level, last.origin, &last.stream) == (line.level, line.origin, &line.stream)
-        {
-            let times = last.times + 1;
-            *last = Arc::new(FeedLine { times, ..line });
-            return;
-        }
+    /// Takes in a line whose text (in `text`, not yet in the line) has the fingerprint `newest`.
+    pub(super) fn push(&mut self, line: FeedLine, text: &str, newest: u64) {
+        let repeated = newest == self.newest
+            && self
+                .lines
+                .back()
+                .is_some_and(|last| (last.level, last.origin, &last.stream) == (line.level, line.origin, &line.stream));
+        // The room of a line that goes, or that this one stands for too, is used again: a log may have more log lines than others.
+        let old = if repeated {
+            self.lines.pop_back()
+        } else if self.lines.len() >= FEED_KEPT {
+            self.lines.pop_front()
+        } else {
+            None
+        };
+        let times = old.as_ref().filter(|_| repeated).map_or(1, |last| last.times + 1);
+        self.total += u64::from(!repeated);
         self.newest = newest;
-        if self.lines.len() >= FEED_KEPT {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(Arc::new(line));
-        self.total += 1;
+        let mut slot = old.unwrap_or_default();
+        let kept = Arc::make_mut(&mut slot);
+        let mut room = std::mem::take(&mut kept.text);
+        room.clear();
+        room.push_str(text);
+        *kept = FeedLine { times, text: room, ..line };
+        self.lines.push_back(slot);
     }
 
     /// Oldest first.

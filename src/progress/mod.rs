@@ -16,6 +16,7 @@
 
 mod apply;
 mod attempt;
+mod batch;
 mod claims;
 mod doubts;
 mod end;
@@ -36,6 +37,7 @@ mod tally;
 pub mod text;
 mod verdict;
 
+pub use batch::Batch;
 pub use doubts::{Doubt, doubts};
 pub use errors::{Errors, GROUPS_KEPT, Group, Hit, Place};
 pub use feed::{FEED_KEPT, Feed, FeedLine, Origin};
@@ -157,9 +159,7 @@ pub struct Progress {
     last_stream: usize,
     /// As the engine reports them.
     pub reported: Tally,
-    sum_attempt: u64,
-    sum_cumulative: u64,
-    sum_known: bool,
+    sums: place::Sums,
     pub requests: Tally,
     pub elapsed: Tally,
     pub checkpoints: u64,
@@ -210,13 +210,13 @@ impl Progress {
     /// Records of the last attempt: the larger of the engine's own total and the sum of the streams.
     #[must_use]
     pub fn attempt_records(&self) -> Option<u64> {
-        self.reported.attempt.max(self.sum_known.then_some(self.sum_attempt))
+        self.reported.attempt.max(self.sums.attempt())
     }
 
     /// Records of all attempts.
     #[must_use]
     pub fn cumulative_records(&self) -> Option<u64> {
-        self.reported.cumulative.max(self.sum_known.then_some(self.sum_cumulative))
+        self.reported.cumulative.max(self.sums.cumulative())
     }
 
     /// A request count; 0 beside records is an engine that does not count.

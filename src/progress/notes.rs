@@ -9,12 +9,14 @@ use super::feed::FEED_LINE;
 use super::feed::FeedLine;
 use super::feed::Origin;
 use super::feed::cut;
+use super::fingerprint;
 use super::stream::Retrying;
 use super::text::duration;
 use crate::protocol::Level;
 use crate::protocol::Log;
 use crate::protocol::Millis;
 use crate::protocol::mask;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Anomalies are kept by stream for so many streams; further ones are counted without a stream.
@@ -26,8 +28,37 @@ const STDERR_KEPT: usize = 20;
 /// Asked-for streams remembered.
 const ASKED_KEPT: usize = 10_000;
 
+/// A text as the feed keeps it, and its fingerprint.
+#[derive(Debug)]
+pub(super) struct Note<'a> {
+    text: Cow<'a, str>,
+    fingerprint: u64,
+}
+
+impl<'a> Note<'a> {
+    fn new(text: Cow<'a, str>) -> Self {
+        let text = match text {
+            text if text.is_empty() => Cow::Borrowed("(no message)"),
+            Cow::Borrowed(text) => mask::secrets(cut(text, FEED_LINE)),
+            Cow::Owned(text) => Cow::Owned(mask::secrets(cut(&text, FEED_LINE)).into_owned()),
+        };
+        Self { fingerprint: fingerprint::of(&text), text }
+    }
+}
+
+/// What the feed keeps of a log line.
+pub(super) fn log_note<'a>(log: &Log<'a>) -> Note<'a> {
+    let Some(retry) = &log.retry else { return Note::new(log.message.clone()) };
+    // What is retried and why comes first: it is what a narrow pane has room for.
+    let what = retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
+    let of = retry.max.map(|max| format!("/{max}")).unwrap_or_default();
+    let error = retry.error.as_deref().map(core).unwrap_or_default();
+    let delay = duration(retry.delay_ms);
+    Note::new(format!("{what}, retry {}{of} in {delay}: {error} ({})", retry.attempt, log.message).into())
+}
+
 impl Progress {
-    pub(super) fn log(&mut self, log: &Log, from: Option<&str>) {
+    pub(super) fn log(&mut self, log: &Log, from: Option<&str>, note: Option<Note>) {
         for name in &log.asked {
             if self.asked.len() < ASKED_KEPT && !self.asked.iter().any(|known| **known == *mask::secrets(name)) {
                 self.asked.push(mask::secrets(name).into());
@@ -52,22 +83,12 @@ impl Progress {
                 });
             }
         }
-        // What is retried and why comes first: it is what a narrow pane has room for.
-        let text = match &log.retry {
-            Some(retry) => {
-                let what = retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
-                let of = retry.max.map(|max| format!("/{max}")).unwrap_or_default();
-                let error = retry.error.as_deref().map(core).unwrap_or_default();
-                let delay = duration(retry.delay_ms);
-                format!("{what}, retry {}{of} in {delay}: {error} ({})", retry.attempt, log.message)
-            }
-            None => log.message.to_string(),
-        };
         if log.level >= Level::Error && !log.message.trim().is_empty() {
             let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
-        self.note(log.level, Origin::Log, from, log.stream.as_deref(), &text);
+        let note = note.unwrap_or_else(|| log_note(log));
+        self.keep(log.level, Origin::Log, from, log.stream.as_deref(), &note);
     }
 
     /// Something that happened to the feed itself (a file was replaced, is gone, cannot be read).
@@ -85,16 +106,20 @@ impl Progress {
 
     /// One line for the feed log, secrets masked.
     pub(super) fn note(&mut self, level: Level, origin: Origin, from: Option<&str>, stream: Option<&str>, text: &str) {
-        self.feed.push(FeedLine {
-            line: self.input.lines,
-            at: self.last_at,
-            level,
-            origin,
-            from: from.map(Into::into),
-            stream: stream.map(Into::into),
-            text: mask::secrets(cut(if text.is_empty() { "(no message)" } else { text }, FEED_LINE)).into(),
-            times: 1,
+        self.keep(level, origin, from, stream, &Note::new(text.into()));
+    }
+
+    fn keep(&mut self, level: Level, origin: Origin, from: Option<&str>, stream: Option<&str>, note: &Note) {
+        // Names that are known already are shared.
+        let from =
+            from.map(|from| self.emitters.iter().find(|known| ***known == *from).cloned().unwrap_or(from.into()));
+        let stream = stream.map(|name| {
+            let known = self.stream(name).map(|stream| &stream.name).filter(|known| ***known == *name);
+            known.cloned().unwrap_or_else(|| name.into())
         });
+        let at = self.last_at;
+        let line = FeedLine { line: self.input.lines, at, level, origin, from, stream, ..FeedLine::default() };
+        self.feed.push(line, &note.text, note.fingerprint);
     }
 
     pub(super) fn anomaly(&mut self, kind: Anomaly, stream: Option<Arc<str>>) {

@@ -3,10 +3,46 @@
 use super::Anomaly;
 use super::Progress;
 use super::stream::Stream;
+use super::tally::Tally;
 use crate::protocol::Name;
 use crate::protocol::State;
 use crate::protocol::mask;
 use std::sync::Arc;
+
+/// The counts of all streams together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    attempt: u64,
+    cumulative: u64,
+    /// Any stream has a count.
+    known: bool,
+}
+
+impl Sums {
+    /// One stream's count changed.
+    pub(super) fn moved(&mut self, before: &Tally, now: &Tally) {
+        if (before.attempt, before.cumulative) != (now.attempt, now.cumulative) {
+            let step = |sum: u64, before: Option<u64>, now: Option<u64>| {
+                sum.saturating_add(now.unwrap_or(0)).saturating_sub(before.unwrap_or(0))
+            };
+            self.known = true;
+            self.attempt = step(self.attempt, before.attempt, now.attempt);
+            self.cumulative = step(self.cumulative, before.cumulative, now.cumulative);
+        }
+    }
+
+    pub(super) fn begin_attempt(&mut self) {
+        self.attempt = 0;
+    }
+
+    pub(super) fn attempt(&self) -> Option<u64> {
+        self.known.then_some(self.attempt)
+    }
+
+    pub(super) fn cumulative(&self) -> Option<u64> {
+        self.known.then_some(self.cumulative)
+    }
+}
 
 impl Progress {
     /// The place of a stream; a new one is made where it is not known yet.
@@ -51,16 +87,9 @@ impl Progress {
     /// Changes one stream and keeps the sums over all of them true.
     pub(super) fn change<R>(&mut self, at: usize, change: impl FnOnce(&mut Stream) -> R) -> Option<R> {
         let stream = Arc::make_mut(self.streams.get_mut(at)?);
-        let (attempt, cumulative) = (stream.records.attempt, stream.records.cumulative);
+        let before = stream.records;
         let result = change(stream);
-        let (now_attempt, now_cumulative) = (stream.records.attempt, stream.records.cumulative);
-        if (attempt, cumulative) != (now_attempt, now_cumulative) {
-            self.sum_known = true;
-            self.sum_attempt =
-                self.sum_attempt.saturating_add(now_attempt.unwrap_or(0)).saturating_sub(attempt.unwrap_or(0));
-            self.sum_cumulative =
-                self.sum_cumulative.saturating_add(now_cumulative.unwrap_or(0)).saturating_sub(cumulative.unwrap_or(0));
-        }
+        self.sums.moved(&before, &stream.records);
         Some(result)
     }
 
@@ -102,7 +131,7 @@ impl Progress {
         self.ranges(at, |stream| {
             stream.total_range = state.total.or(stream.total_range);
             if let Some(completed) = state.completed {
-                stream.ranges = completed.into_iter().collect();
+                stream.ranges.assign(&completed);
             }
         });
     }

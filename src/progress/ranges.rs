@@ -40,6 +40,21 @@ impl Ranges {
         self.list.splice(from..to.max(from), [merged]);
     }
 
+    /// Becomes what these merge to. Lists from engines are mostly in order and apart already.
+    pub fn assign(&mut self, ranges: &[Range]) {
+        self.beyond = 0;
+        self.list.clear();
+        let whole = |range: &Range| !matches!((range.gte, range.lt), (Some(gte), Some(lt)) if gte >= lt);
+        let apart = |pair: &[Range]| matches!(pair, [one, next] if end(one) < begin(next));
+        if ranges.len() <= RANGES_KEPT && ranges.iter().all(whole) && ranges.windows(2).all(apart) {
+            self.list.extend_from_slice(ranges);
+            return;
+        }
+        for range in ranges {
+            self.add(*range);
+        }
+    }
+
     /// How much of the total is completed, 0 to 1; unknown where the total has no begin or no end.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -56,9 +71,7 @@ impl Ranges {
 impl FromIterator<Range> for Ranges {
     fn from_iter<T: IntoIterator<Item = Range>>(ranges: T) -> Self {
         let mut merged = Self::default();
-        for range in ranges {
-            merged.add(range);
-        }
+        merged.assign(&ranges.into_iter().collect::<Vec<_>>());
         merged
     }
 }

@@ -87,49 +87,112 @@ impl Decoder {
     /// Says what one line is. `scratch` holds a line that had to be mended to be read.
     #[must_use]
     pub fn decode<'a>(&self, line: &Line<'a>, scratch: &'a mut String) -> Decoded<'a> {
+        if let Some(decoded) = self.decode_in_place(line) {
+            return decoded;
+        }
+        *scratch = std::str::from_utf8(line.bytes).ok().and_then(mend).unwrap_or_default();
+        match self.message(scratch) {
+            Some(message) => Decoded::Message { message, glued: None },
+            None => Decoded::Malformed { torn: line.end == LineEnd::Input },
+        }
+    }
+
+    /// Says what one line is; `None` for one that has to be mended to be read.
+    #[must_use]
+    pub fn decode_in_place<'a>(&self, line: &Line<'a>) -> Option<Decoded<'a>> {
+        if line.huge.is_none()
+            && let Ok(text) = simdutf8::basic::from_utf8(line.bytes)
+            && let Some(message) = self.fast(text)
+        {
+            return Some(Decoded::Message { message, glued: None });
+        }
+        self.decode_slowly(line)
+    }
+
+    /// Decodes every line of `bytes`; what stands behind the last newline is a line that the input ended in. `None` stands for a
+    /// line that has to be mended to be read.
+    pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Decoded<'a>>)) {
+        // UTF-8 is checked once for all lines; where one of them is none, each is looked at by itself.
+        let whole = simdutf8::basic::from_utf8(bytes).ok();
+        let mut begin = 0;
+        let mut one = |begin: usize, ends: usize, end: LineEnd| {
+            let body = bytes.get(begin..ends).unwrap_or_default();
+            let length = body.len() as u64 + u64::from(end == LineEnd::Newline);
+            let line = Line { bytes: body, length, end, huge: None };
+            let text = match whole {
+                Some(text) => text.get(begin..ends),
+                None => simdutf8::basic::from_utf8(body).ok(),
+            };
+            let decoded = match text.and_then(|text| self.fast(text)) {
+                Some(message) => Some(Decoded::Message { message, glued: None }),
+                None => self.decode_slowly(&line),
+            };
+            each(line, decoded);
+        };
+        for newline in memchr::memchr_iter(b'\n', bytes) {
+            one(begin, newline, LineEnd::Newline);
+            begin = newline + 1;
+        }
+        if begin < bytes.len() {
+            one(begin, bytes.len(), LineEnd::Input);
+        }
+    }
+
+    /// The short way for lines as engines print them; of any other it says nothing.
+    #[must_use]
+    pub fn fast<'a>(&self, text: &'a str) -> Option<Message<'a>> {
+        match self.dialect {
+            Dialect::Auto => stripe::fast(text, None),
+            Dialect::Stripe(generation) => stripe::fast(text, Some(generation)),
+        }
+    }
+
+    /// [`Self::decode_in_place`] without the short way: what it says is what counts, and the short way may not say otherwise.
+    #[must_use]
+    pub fn decode_slowly<'a>(&self, line: &Line<'a>) -> Option<Decoded<'a>> {
         let torn = line.end == LineEnd::Input;
         if let Some(valid) = line.huge {
-            return self.huge(line, valid, torn);
+            return Some(self.huge(line, valid, torn));
         }
         let Ok(text) = simdutf8::basic::from_utf8(line.bytes) else {
             let json = looks_like_json(line.bytes);
-            return if json { Decoded::Malformed { torn } } else { raw(String::from_utf8_lossy(line.bytes)) };
+            let text = String::from_utf8_lossy(line.bytes);
+            return Some(if json { Decoded::Malformed { torn } } else { raw(text) });
         };
         let text = text.strip_suffix('\r').unwrap_or(text);
         let json = looks_like_json(text.as_bytes());
         if json && let Some(message) = self.message(text) {
-            return Decoded::Message { message, glued: None };
+            return Some(Decoded::Message { message, glued: None });
         }
         if json && serde_json::from_str::<IgnoredAny>(text).is_ok() {
-            return self.whole(text, scratch);
+            return self.whole(text);
         }
         if let Some(decoded) = self.behind_glue(text, json) {
-            return decoded;
+            return Some(decoded);
         }
-        if json { Decoded::Malformed { torn } } else { raw(Cow::Borrowed(text)) }
+        Some(if json { Decoded::Malformed { torn } } else { raw(Cow::Borrowed(text)) })
     }
 
-    /// A line that is one message, the short way.
+    /// A line that is one message.
     fn message<'a>(&self, text: &'a str) -> Option<Message<'a>> {
         let envelope = serde_json::from_str::<Envelope>(text).ok()?;
         let known = envelope.kind.0.as_deref().is_some_and(|kind| self.dialect.has(kind));
         if known { stripe::message(envelope) } else { None }
     }
 
-    /// A line that is one valid JSON value.
-    fn whole<'a>(&self, text: &'a str, scratch: &'a mut String) -> Decoded<'a> {
+    /// A line that is one valid JSON value; `None` for a message that has to be mended.
+    fn whole<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
         // Valid, and yet not read: half an emoji, a number beyond all bounds, a key twice. Engines write such lines
         // exactly when something goes wrong.
-        if let Some(mended) = mend(text) {
-            *scratch = mended;
-            if let Some(message) = self.message(scratch) {
-                return Decoded::Message { message, glued: None };
-            }
+        if mend(text).is_some_and(|mended| self.message(&mended).is_some()) {
+            return None;
         }
         let shape = serde_json::from_str::<Entries<Shape>>(text).ok().and_then(|entries| entries.0).unwrap_or_default();
         let word = |name: &str| shape.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.text.clone());
         match word("type") {
-            Some(kind) if shape.iter().any(|(key, value)| *key == kind && value.object) => Decoded::Unknown { kind },
+            Some(kind) if shape.iter().any(|(key, value)| *key == kind && value.object) => {
+                Some(Decoded::Unknown { kind })
+            }
             _ => {
                 let level =
                     shape.iter().find(|(key, _)| key == "level").map_or(Level::Info, |(_, value)| value.level());
@@ -143,7 +206,7 @@ impl Decoder {
                     (Some(said), None) => said,
                     (None, error) => error.unwrap_or(Cow::Borrowed(text)),
                 };
-                Decoded::Raw(RawLine { level, text })
+                Some(Decoded::Raw(RawLine { level, text }))
             }
         }
     }

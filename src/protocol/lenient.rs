@@ -30,6 +30,10 @@ pub(super) struct Maybe<T>(pub Option<T>);
 #[derive(Debug, Clone)]
 pub(super) struct Seq<T>(pub Option<Vec<T>>);
 
+/// How many elements an array has; nothing when it is no array.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Length(pub Option<usize>);
+
 /// An object's entries in order.
 #[derive(Debug, Clone)]
 pub(super) struct Entries<'a, T>(pub Option<Vec<(Cow<'a, str>, T)>>);
@@ -233,6 +237,26 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Seq<T> {
     }
 }
 
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Length;
+            expecting!("an array");
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Length, A::Error> {
+                let mut count = 0;
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Length(Some(count)))
+            }
+            otherwise!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
+            skip_map!();
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
 impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Entries<'a, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct V<T>(PhantomData<T>);
@@ -262,6 +286,10 @@ pub(super) struct Span {
 }
 
 impl Span {
+    pub(super) fn new(gte: When, lt: When) -> Self {
+        Self { gte, lt }
+    }
+
     pub(super) fn range(self) -> Option<Range> {
         (self.gte.0.is_some() || self.lt.0.is_some()).then_some(Range { gte: self.gte.0, lt: self.lt.0 })
     }

@@ -45,13 +45,16 @@ const COUNT_DIGITS: usize = 9;
 /// The text with every secret in it masked. Sequences and characters that could hide a part of one are taken out first.
 #[must_use]
 pub fn secrets(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| clean::is_hidden(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
+    let hides = text.chars().any(hidden);
+    if !hides && HINT.as_ref().is_some_and(|hint| !hint.is_match(text)) {
+        return Cow::Borrowed(text);
+    }
+    // Made when the first text needs it: it is most of the memory that a small log takes.
     let Some(secret) = SECRET.as_ref() else { return Cow::Borrowed(MASK) };
-    if text.chars().any(|c| clean::is_hidden(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))) {
+    if hides {
         let visible = clean::lines(text);
         return Cow::Owned(secret.replace_all(&visible, masked).into_owned());
-    }
-    if HINT.as_ref().is_some_and(|hint| !hint.is_match(text)) {
-        return Cow::Borrowed(text);
     }
     secret.replace_all(text, masked)
 }

@@ -10,20 +10,24 @@
 //! ```
 
 pub mod clean;
+mod cursor;
 pub mod decode;
 mod lenient;
 pub mod lines;
 pub mod mask;
 mod mend;
 pub mod message;
+mod simd;
+mod skip;
 mod stripe;
 pub mod time;
 pub mod validate;
 
 pub use decode::{Decoded, Decoder, Dialect, RawLine};
-pub use lines::{Line, LineEnd, Splitter};
+pub use lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use message::{
     Checkpoint, Counts, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Range, Retry, State,
     Status, StreamClaim, StreamReport, Where,
 };
 pub use time::Millis;
+pub use validate::Validator;

@@ -8,9 +8,11 @@
 //!
 //! Shapes and surprises: the recordings of published engines of 2026-11-20.
 
+mod fast;
 mod head;
 mod wire;
 
+pub(super) use fast::message as fast;
 pub(super) use head::{message_of_head, read_head};
 pub(super) use wire::Envelope;
 
@@ -273,13 +275,13 @@ impl<'a> StateData<'a> {
         let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).cloned();
         let backfill = self.backfill.0.unwrap_or_default();
         let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
-        let by_ranges = self.remaining.0.as_ref().map(Vec::is_empty);
+        let by_ranges = self.remaining.0.map(|count| count == 0);
         // Either of them says so.
         let done = by_status.max(by_ranges);
-        let open = if done == Some(true) { 0 } else { backfill.in_flight.0.map_or(0, |ranges| ranges.len()) };
+        let open = if done == Some(true) { 0 } else { backfill.in_flight.0.unwrap_or(0) };
         State {
             done,
-            left: self.remaining.0.map_or(open, |ranges| ranges.len()),
+            left: self.remaining.0.unwrap_or(open),
             failure,
             total: backfill.range.range().or_else(|| self.accounted_range.range()),
             completed: backfill.completed.ranges(),

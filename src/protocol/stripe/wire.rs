@@ -1,6 +1,6 @@
 //! The shapes on the wire, field by field as the engines print them.
 
-use crate::protocol::lenient::{Entries, Flag, Maybe, Num, Seq, Span, Text, When};
+use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Text, When};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,7 +67,7 @@ pub(super) struct StateData<'a> {
     pub(super) status: Text<'a>,
     pub(super) backfill: Maybe<Backfill>,
     pub(super) accounted_range: Maybe<Span>,
-    pub(super) remaining: Seq<Maybe<Span>>,
+    pub(super) remaining: Length,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,7 +75,7 @@ pub(super) struct StateData<'a> {
 pub(super) struct Backfill {
     pub(super) range: Maybe<Span>,
     pub(super) completed: Seq<Maybe<Span>>,
-    pub(super) in_flight: Seq<Maybe<Span>>,
+    pub(super) in_flight: Length,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../oracle.rs"]
+mod oracle;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| oracle::hold(bytes));

@@ -1,0 +1,30 @@
+//! What has to hold of any bytes: the short way says nothing but what the slow way says, and many lines at once come to what
+//! they come to one by one. Used by the fuzz target, and by `tests/fast.rs` with a bounded run.
+
+use synctop::progress::{Batch, Progress};
+use synctop::protocol::{Decoder, Line, LineEnd, Splitter};
+
+/// Panics where the two ways differ on any line of `bytes`.
+pub fn hold(bytes: &[u8]) {
+    let decoder = Decoder::default();
+    for body in bytes.split(|byte| *byte == b'\n') {
+        let line = Line { bytes: body, length: body.len() as u64 + 1, end: LineEnd::Newline, huge: None };
+        let (fast, slow) = (decoder.decode_in_place(&line), decoder.decode_slowly(&line));
+        assert_eq!(fast, slow, "{}", String::from_utf8_lossy(body));
+    }
+    let mut one_by_one = Progress::default();
+    let mut splitter = Splitter::default();
+    let mut each = |line: Line| {
+        let mut scratch = String::new();
+        let decoded = match decoder.decode_slowly(&line) {
+            Some(decoded) => decoded,
+            None => decoder.decode(&line, &mut scratch),
+        };
+        one_by_one.apply(&line, decoded);
+    };
+    splitter.push(bytes, &mut each);
+    splitter.finish(&mut each);
+    let mut at_once = Progress::default();
+    at_once.apply_batch(Batch::of(&decoder, bytes), &decoder);
+    assert!(at_once == one_by_one, "{}", String::from_utf8_lossy(bytes));
+}

@@ -1,0 +1,3 @@
+//! What makes NDJSON.
+
+pub mod simulate;

@@ -1,0 +1,150 @@
+//! A byte stream -> chunks of whole lines.
+
+use crate::protocol::{HEAD, LINE_LIMIT, Line, LineEnd, Validator};
+use memchr::{memchr, memrchr};
+use std::io::{self, Read};
+
+/// Bytes of a chunk: large enough that handing the streams' state from one core to another does not count.
+const CHUNK: usize = 512 * 1024;
+
+/// Cuts what it reads behind the last newline; what is left begins the next chunk.
+pub struct Chunks<R> {
+    input: R,
+    /// Bytes of the line that the last chunk ended in.
+    rest: Vec<u8>,
+    /// Where the next chunk begins in the input.
+    at: u64,
+    /// Why reading stopped, told after what was read before.
+    error: Option<io::Error>,
+    over: bool,
+}
+
+/// Whole lines; its buffer is used again for the next one.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    buffer: Vec<u8>,
+    filled: usize,
+    /// Where it begins in the input.
+    pub at: u64,
+    /// Bytes of the input that it stands for.
+    pub length: u64,
+    /// It is one line over the limit, of which only the head is here: whether all of it is valid.
+    huge: Option<(bool, LineEnd)>,
+}
+
+impl Chunk {
+    /// The lines.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// The line over the limit that it is, if it is one.
+    #[must_use]
+    pub fn huge(&self) -> Option<Line<'_>> {
+        self.huge.map(|(valid, end)| Line { bytes: self.bytes(), length: self.length, end, huge: Some(valid) })
+    }
+}
+
+impl<R: Read> Chunks<R> {
+    /// Begins at place `at` of the input, which is where `input` stands.
+    pub fn new(input: R, at: u64) -> Self {
+        Self { input, rest: Vec::new(), at, error: None, over: false }
+    }
+
+    /// Fills the chunk with the next lines; `false` at the end of the input.
+    ///
+    /// # Errors
+    /// When reading fails, once everything that was read before was handed on.
+    pub fn next(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
+        chunk.at = self.at;
+        chunk.huge = None;
+        chunk.filled = self.rest.len();
+        if chunk.buffer.len() < CHUNK.max(chunk.filled) {
+            chunk.buffer.resize(CHUNK.max(chunk.filled), 0);
+        }
+        if let Some(begin) = chunk.buffer.get_mut(..self.rest.len()) {
+            begin.copy_from_slice(&self.rest);
+        }
+        self.rest.clear();
+        let mut searched = 0;
+        loop {
+            let fresh = chunk.buffer.get(searched..chunk.filled).unwrap_or_default();
+            let newline = memrchr(b'\n', fresh).map(|at| searched + at + 1);
+            // A chunk is not handed on before it is full: the input is no feed that somebody watches.
+            if chunk.filled == chunk.buffer.len() || self.over {
+                if let Some(end) = newline.filter(|_| !self.over) {
+                    self.rest.extend_from_slice(chunk.buffer.get(end..chunk.filled).unwrap_or_default());
+                    chunk.filled = end;
+                }
+                if newline.is_some() || self.over {
+                    break;
+                }
+                if chunk.filled > LINE_LIMIT {
+                    return self.over_the_limit(chunk);
+                }
+                searched = chunk.filled;
+                chunk.buffer.resize((chunk.buffer.len() * 2).min(LINE_LIMIT + CHUNK), 0);
+            }
+            self.read(chunk);
+        }
+        chunk.length = chunk.filled as u64;
+        self.at += chunk.length;
+        self.answer(chunk.filled > 0)
+    }
+
+    fn answer(&mut self, found: bool) -> io::Result<bool> {
+        match self.error.take() {
+            Some(error) if !found => Err(error),
+            error => {
+                self.error = error;
+                Ok(found)
+            }
+        }
+    }
+
+    fn read(&mut self, chunk: &mut Chunk) {
+        let room = chunk.buffer.get_mut(chunk.filled..).unwrap_or_default();
+        match self.input.read(room) {
+            Ok(0) => self.over = true,
+            Ok(length) => chunk.filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.error = Some(error);
+                self.over = true;
+            }
+        }
+    }
+
+    /// The chunk is the begin of a line too long to hold: the rest of it is validated as it passes.
+    fn over_the_limit(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
+        let mut validator = Validator::default();
+        validator.push(chunk.bytes());
+        let mut length = chunk.filled as u64;
+        let mut head = std::mem::take(&mut chunk.buffer);
+        head.truncate(HEAD);
+        chunk.buffer = vec![0; CHUNK];
+        let end = loop {
+            chunk.filled = 0;
+            self.read(chunk);
+            if self.over {
+                break LineEnd::Input;
+            }
+            if let Some(newline) = memchr(b'\n', chunk.bytes()) {
+                let (line, rest) = chunk.bytes().split_at(newline);
+                validator.push(line);
+                self.rest.extend_from_slice(rest.get(1..).unwrap_or_default());
+                length += newline as u64 + 1;
+                break LineEnd::Newline;
+            }
+            validator.push(chunk.bytes());
+            length += chunk.filled as u64;
+        };
+        chunk.filled = head.len();
+        chunk.buffer = head;
+        chunk.huge = Some((validator.valid(), end));
+        chunk.length = length;
+        self.at += length;
+        self.answer(true)
+    }
+}

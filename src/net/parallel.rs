@@ -1,0 +1,153 @@
+//! Reading at disk speed: chunks are decoded side by side and applied in their order.
+//!
+//! ```text
+//! worker 1   take chunk 0 | decode ......... | apply 0 | take chunk 2 | decode ...
+//! worker 2        take chunk 1 | decode ......... | wait | apply 1 | ...
+//! ```
+//!
+//! Whoever decoded a chunk applies it when its turn comes, so that nothing decoded crosses threads and memory is one chunk a
+//! worker. One reducer, one order: the answer is that of reading line by line (`tests/properties.rs`).
+
+use super::chunks::{Chunk, Chunks};
+use crate::progress::{Batch, Progress};
+use crate::protocol::Decoder;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// More workers than this would wait for the one that applies.
+const WORKERS: usize = 4;
+
+/// Looks at whose turn it is before sleeping until it is ours: turns are shorter than falling asleep and waking up.
+const SPINS: u32 = 4_000;
+
+/// What takes in decoded lines, in order.
+pub trait Sink: Send {
+    /// Lines that begin at place `at` of the input and are `length` bytes of it. `false` stops the reading.
+    fn take(&mut self, batch: Batch, decoder: &Decoder, at: u64, length: u64) -> bool;
+}
+
+impl Sink for Progress {
+    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+        self.apply_batch(batch, decoder);
+        true
+    }
+}
+
+/// Whose turn it is to apply.
+struct Turn<'s, S> {
+    sink: &'s mut S,
+    next: u64,
+    stopped: bool,
+}
+
+struct Source<R> {
+    chunks: Chunks<R>,
+    /// Number of the next chunk.
+    number: u64,
+    error: Option<io::Error>,
+    over: bool,
+}
+
+/// How many threads decode.
+#[must_use]
+pub fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS)
+}
+
+/// Reads to the end.
+///
+/// # Errors
+/// When reading fails; everything before it was taken in.
+pub fn reduce<R: Read + Send, S: Sink>(
+    chunks: Chunks<R>,
+    decoder: &Decoder,
+    sink: &mut S,
+    workers: usize,
+) -> io::Result<()> {
+    let source = Mutex::new(Source { chunks, number: 0, error: None, over: false });
+    let turn = Mutex::new(Turn { sink, next: 0, stopped: false });
+    let turned = Condvar::new();
+    let due = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            // Without a second thread one does all of it.
+            let _ = std::thread::Builder::new()
+                .name("decode".into())
+                .spawn_scoped(scope, || work(&source, &turn, &turned, &due, decoder));
+        }
+        work(&source, &turn, &turned, &due, decoder);
+    });
+    match lock(&source).error.take() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn work<R: Read, S: Sink>(
+    source: &Mutex<Source<R>>,
+    turn: &Mutex<Turn<S>>,
+    turned: &Condvar,
+    due: &AtomicU64,
+    decoder: &Decoder,
+) {
+    let mut chunk = Chunk::default();
+    loop {
+        let Some(number) = next(source, &mut chunk) else { return };
+        let batch = match chunk.huge() {
+            None => Batch::of(decoder, chunk.bytes()),
+            Some(line) => Batch::of_line(decoder, line),
+        };
+        for _ in 0..SPINS {
+            if due.load(Ordering::Relaxed) >= number {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let mut mine = lock(turn);
+        while mine.next != number && !mine.stopped {
+            mine = turned.wait(mine).unwrap_or_else(PoisonError::into_inner);
+        }
+        if mine.stopped {
+            return;
+        }
+        let go_on = mine.sink.take(batch, decoder, chunk.at, chunk.length);
+        mine.next += 1;
+        due.store(mine.next, Ordering::Relaxed);
+        mine.stopped = !go_on;
+        drop(mine);
+        turned.notify_all();
+        if !go_on {
+            lock(source).over = true;
+            return;
+        }
+    }
+}
+
+/// Fills the chunk and answers its number.
+fn next<R: Read>(source: &Mutex<Source<R>>, chunk: &mut Chunk) -> Option<u64> {
+    let mut source = lock(source);
+    if source.over {
+        return None;
+    }
+    match source.chunks.next(chunk) {
+        Ok(true) => {
+            source.number += 1;
+            Some(source.number - 1)
+        }
+        Ok(false) => {
+            source.over = true;
+            None
+        }
+        Err(error) => {
+            source.error = Some(error);
+            source.over = true;
+            None
+        }
+    }
+}
+
+/// A thread that panicked is told by its scope; what it held is not needed any more.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

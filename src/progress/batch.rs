@@ -1,0 +1,142 @@
+//! Many lines into [`Progress`] at once: the same as one by one, only sooner. What does not depend on what came before (decoding,
+//! masking, fingerprints of log lines) is done when a batch is made, which may be on another thread; the rest when it is applied.
+
+use super::Progress;
+use super::notes::{Note, log_note};
+use crate::protocol::{Counts, Decoded, Decoder, Kind, Line, Message, Millis, Name};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Decoded lines in order; records of one stream in a row are folded to their times.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    steps: Vec<Step<'a>>,
+    times: Vec<Option<Millis>>,
+}
+
+#[derive(Debug)]
+enum Step<'a> {
+    Records(Records<'a>),
+    /// A line; for a log line what the feed keeps of it.
+    Line(Line<'a>, Decoded<'a>, Option<Note<'a>>),
+    /// A line that has to be mended: decoded when it is applied.
+    Slow(Line<'a>),
+}
+
+/// Record lines of one stream that follow each other.
+#[derive(Debug)]
+struct Records<'a> {
+    name: Cow<'a, str>,
+    from: Option<Cow<'a, str>>,
+    /// The first of their lines.
+    first: Line<'a>,
+    /// Bytes of all of their lines.
+    bytes: u64,
+    count: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// Of every line of `bytes`; what stands behind the last newline is a line that the input ended in.
+    #[must_use]
+    pub fn of(decoder: &Decoder, bytes: &'a [u8]) -> Self {
+        let mut batch = Self::default();
+        decoder.each(bytes, |line, decoded| batch.take(line, decoded));
+        batch
+    }
+
+    /// Of one line, of any length.
+    #[must_use]
+    pub fn of_line(decoder: &Decoder, line: Line<'a>) -> Self {
+        let mut batch = Self::default();
+        batch.take(line, decoder.decode_in_place(&line));
+        batch
+    }
+
+    fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
+        match decoded {
+            Some(Decoded::Message { message: Message { at, from, kind: Kind::Record(name) }, glued: None })
+                if name.namespace.is_none() =>
+            {
+                self.record(at, from, name, line);
+            }
+            Some(decoded) => {
+                let note = match &decoded {
+                    Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. } => Some(log_note(log)),
+                    _ => None,
+                };
+                self.steps.push(Step::Line(line, decoded, note));
+            }
+            None => self.steps.push(Step::Slow(line)),
+        }
+    }
+
+    fn record(&mut self, at: Option<Millis>, from: Option<Cow<'a, str>>, name: Name<'a>, line: Line<'a>) {
+        self.times.push(at);
+        if let Some(Step::Records(run)) = self.steps.last_mut()
+            && run.name == name.name
+            && run.from == from
+        {
+            run.count += 1;
+            run.bytes += line.length;
+        } else {
+            let bytes = line.length;
+            self.steps.push(Step::Records(Records { name: name.name, from, first: line, bytes, count: 1 }));
+        }
+    }
+}
+
+impl Progress {
+    /// Takes in a batch that `decoder` made.
+    pub fn apply_batch(&mut self, batch: Batch, decoder: &Decoder) {
+        let mut times = batch.times.as_slice();
+        for step in batch.steps {
+            match step {
+                Step::Records(records) => {
+                    let (mine, rest) = times.split_at_checked(records.count).unwrap_or_default();
+                    times = rest;
+                    self.records(records, mine);
+                }
+                Step::Line(line, decoded, note) => self.apply_noted(&line, decoded, note),
+                Step::Slow(line) => {
+                    let mut scratch = String::new();
+                    let decoded = decoder.decode(&line, &mut scratch);
+                    self.apply(&line, decoded);
+                }
+            }
+        }
+    }
+
+    /// Record lines of one stream in a row.
+    fn records(&mut self, records: Records, times: &[Option<Millis>]) {
+        let Some((first, rest)) = times.split_first() else { return };
+        self.input.lines += 1;
+        self.input.messages += 1;
+        let message = Message { at: *first, from: records.from, kind: Kind::Record(Name::plain(records.name)) };
+        self.message(message, &records.first, None);
+        self.input.lines += rest.len() as u64;
+        self.input.messages += rest.len() as u64;
+        self.input.bytes += records.bytes;
+        // The first one left everything as the others need it: the attempt is open, the stream known and started.
+        let Some(stream) = self.streams.get_mut(self.last_stream).map(Arc::make_mut) else { return };
+        for at in rest {
+            if let Some(at) = at {
+                self.first_at.get_or_insert(*at);
+                self.last_at = self.last_at.max(Some(*at));
+            }
+            stream.counted += 1;
+            if !stream.reported {
+                let before = stream.records;
+                stream.records.report(Counts { attempt: Some(stream.counted), ..Counts::default() });
+                self.sums.moved(&before, &stream.records);
+            }
+            stream.sign_of_life(self.last_at);
+            let Some(now) = self.last_at else { continue };
+            if let Some(count) = stream.records.cumulative {
+                stream.rate.report(now, count);
+            }
+            if let Some(count) = self.reported.cumulative.max(self.sums.cumulative()) {
+                self.rate.report(now, count);
+            }
+        }
+    }
+}

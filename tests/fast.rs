@@ -1,0 +1,250 @@
+//! The short way of reading lines against the slow one, and reading in parallel against reading line by line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+#[path = "../fuzz/oracle.rs"]
+mod oracle;
+
+use common::{bytes, corpus, fixtures, reduced, unpack};
+use oracle::hold;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use synctop::engine::simulate::{Generation, Plan, Scenario, write};
+use synctop::net::chunks::Chunks;
+use synctop::net::parallel;
+use synctop::progress::Progress;
+use synctop::protocol::{Decoder, LINE_LIMIT};
+
+fn simulated(scenario: Scenario, generation: Generation, seed: u64) -> Vec<u8> {
+    let plan = Plan {
+        scenario,
+        generation,
+        seed,
+        size: 400_000,
+        streams: 30,
+        record_size: 300,
+        errors: 20_000,
+        malformed: 20_000,
+        attempts: 2,
+        begin: 1_763_625_600_000,
+        pace: None,
+    };
+    let mut log = Vec::new();
+    write(&plan, &mut log).unwrap();
+    log
+}
+
+fn in_parallel(log: &[u8], workers: usize) -> Progress {
+    let mut progress = Progress::default();
+    parallel::reduce(Chunks::new(log, 0), &Decoder::default(), &mut progress, workers).unwrap();
+    progress.close(None);
+    progress
+}
+
+#[test]
+fn both_ways_agree_on_every_line_ever_recorded() {
+    for (folder, path) in fixtures().into_iter().chain(corpus().unwrap_or_default()) {
+        let log = unpack(&path);
+        println!("{folder}/{}", path.display());
+        // The two biggest recordings repeat themselves.
+        hold(&log[..log.len().min(20_000_000)]);
+    }
+}
+
+#[test]
+fn both_ways_agree_on_simulated_logs_with_damaged_lines() {
+    for scenario in [Scenario::Read, Scenario::Sync] {
+        for generation in [Generation::Trace, Generation::Progress] {
+            hold(&simulated(scenario, generation, 7));
+        }
+    }
+}
+
+#[test]
+fn reading_in_parallel_comes_to_reading_line_by_line() {
+    for (_, path) in fixtures() {
+        let log = unpack(&path);
+        assert!(in_parallel(&log, 3) == reduced(&log), "{}", path.display());
+    }
+    for generation in [Generation::Trace, Generation::Progress] {
+        let log = simulated(Scenario::Read, generation, 3).repeat(8);
+        assert!(in_parallel(&log, 1) == reduced(&log));
+        assert!(in_parallel(&log, 4) == reduced(&log));
+    }
+}
+
+#[test]
+fn lines_around_every_limit_are_the_same_in_chunks_of_any_size() {
+    let line = |length: usize| {
+        let mut line = br#"{"type":"record","record":{"stream":"a","data":""#.to_vec();
+        line.resize(length, b'x');
+        line.extend_from_slice(b"\"}}\n");
+        line
+    };
+    let mut log = Vec::new();
+    for length in [100, 600_000, 3_000_000, LINE_LIMIT - 10, LINE_LIMIT + 600_000, 70, LINE_LIMIT * 2] {
+        log.extend(line(length));
+        log.extend_from_slice(b"{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"between\"}}\n");
+    }
+    log.extend_from_slice(b"{\"type\":\"eof\",\"eof\":{");
+    let slow = reduced(&log);
+    assert_eq!(slow.input.lines, 15);
+    assert!(in_parallel(&log, 2) == slow);
+}
+
+#[test]
+fn a_reader_that_fails_has_handed_on_what_it_read() {
+    struct Breaks<'a>(&'a [u8]);
+    impl std::io::Read for Breaks<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(std::io::Error::other("broken"));
+            }
+            std::io::Read::read(&mut self.0, buffer)
+        }
+    }
+    let log = bytes("stripe-progress/06-rate-limit.ndjson.zst");
+    let mut progress = Progress::default();
+    let error = parallel::reduce(Chunks::new(Breaks(&log), 0), &Decoder::default(), &mut progress, 2).unwrap_err();
+    assert_eq!(error.to_string(), "broken");
+    assert_eq!(progress.input.bytes, log.len() as u64);
+}
+
+/// Lines as engines print them, one of each kind and some more.
+fn samples() -> Vec<String> {
+    let mut samples: Vec<String> = Vec::new();
+    for (_, path) in fixtures() {
+        let log = unpack(&path);
+        let lines = log.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+        let mut kinds = std::collections::HashMap::<String, u32>::new();
+        for line in lines.filter(|line| line.len() < 4_000) {
+            let seen = kinds.entry(line.chars().take(60).collect()).or_default();
+            *seen += 1;
+            if *seen <= 2 {
+                samples.push(line.to_owned());
+            }
+        }
+    }
+    samples
+}
+
+/// Something that happens to a line on its way.
+#[derive(Debug, Clone)]
+enum Change {
+    Sorted,
+    Spaced,
+    Flip(Index, u8),
+    Cut(Index),
+    Remove(Index),
+    /// A key or string is written with an escape.
+    Escape(Index),
+    /// Something that stands twice.
+    Double(Index),
+    Swap(Index, &'static str),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let words = prop::sample::select(vec![
+        "null",
+        "0",
+        "-1",
+        "01",
+        "1.5",
+        "1e400",
+        "99999999999999999999",
+        "\"\"",
+        "\"\\ud800\"",
+        "[]",
+        "{}",
+        "true",
+        "[1,]",
+        "{\"gte\":1}",
+        "{\"gte\":\"2026-02-30T00:00:00.000Z\",\"lt\":\"2026-11-20T08:00:00.000Z\"}",
+        "\"complete\"",
+    ]);
+    prop_oneof![
+        Just(Change::Sorted),
+        Just(Change::Spaced),
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Change::Flip(at, byte)),
+        any::<Index>().prop_map(Change::Cut),
+        any::<Index>().prop_map(Change::Remove),
+        any::<Index>().prop_map(Change::Escape),
+        any::<Index>().prop_map(Change::Double),
+        (any::<Index>(), words).prop_map(|(at, word)| Change::Swap(at, word)),
+    ]
+}
+
+fn changed(line: &mut Vec<u8>, change: &Change) {
+    if line.is_empty() {
+        return;
+    }
+    let places = |line: &[u8], byte: u8| -> Vec<usize> { memchr(line, byte) };
+    match change {
+        Change::Sorted => {
+            if let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) {
+                *line = serde_json::to_vec(&value).unwrap();
+            }
+        }
+        Change::Spaced => {
+            *line = String::from_utf8_lossy(line).replace("\":", "\": ").replace(",\"", ", \"").into_bytes();
+        }
+        Change::Flip(at, byte) => {
+            let at = at.index(line.len());
+            line[at] = if *byte == b'\n' { b' ' } else { *byte };
+        }
+        Change::Cut(at) => line.truncate(at.index(line.len())),
+        Change::Remove(at) => drop(line.remove(at.index(line.len()))),
+        Change::Escape(at) => {
+            let quotes = places(line, b'"');
+            if let Some(quote) = quotes.get(at.index(quotes.len().max(1)))
+                && let Some(byte) = line.get(quote + 1).copied().filter(u8::is_ascii_alphanumeric)
+            {
+                line.splice(quote + 1..quote + 2, format!("\\u00{byte:02x}").into_bytes());
+            }
+        }
+        Change::Double(at) => {
+            let commas = places(line, b',');
+            if commas.len() > 1 {
+                let which = at.index(commas.len() - 1);
+                let part = line[commas[which]..commas[which + 1]].to_vec();
+                line.splice(commas[which]..commas[which], part);
+            }
+        }
+        Change::Swap(at, word) => {
+            let colons = places(line, b':');
+            if let Some(colon) = colons.get(at.index(colons.len().max(1))) {
+                let end = line[*colon..]
+                    .iter()
+                    .position(|byte| matches!(byte, b',' | b'}'))
+                    .map_or(line.len(), |n| colon + n);
+                line.splice(colon + 1..end, word.bytes());
+            }
+        }
+    }
+}
+
+fn memchr(line: &[u8], byte: u8) -> Vec<usize> {
+    line.iter().enumerate().filter(|(_, have)| **have == byte).map(|(at, _)| at).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn both_ways_agree_on_lines_that_something_happened_to(
+        picks in prop::collection::vec((any::<Index>(), prop::collection::vec(change(), 0..4)), 1..6),
+    ) {
+        thread_local! { static SAMPLES: Vec<String> = samples(); }
+        let mut log = Vec::new();
+        SAMPLES.with(|samples| {
+            for (at, changes) in &picks {
+                let mut line = samples[at.index(samples.len())].clone().into_bytes();
+                for change in changes {
+                    changed(&mut line, change);
+                }
+                log.extend(line);
+                log.push(b'\n');
+            }
+        });
+        hold(&log);
+    }
+}
