@@ -1,6 +1,7 @@
 //! `.gz` and `.zst`, known by their first bytes and not by their name.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::sync::mpsc;
 
 /// What an input is packed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,63 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Packing, Box<dyn Re
             Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         },
     ))
+}
+
+/// Chunks that may wait to be taken.
+const AHEAD: usize = 4;
+
+/// Reads on a thread of its own, so that unpacking and understanding go on side by side.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Send> {
+    let (full, chunks) = mpsc::sync_channel::<io::Result<Vec<u8>>>(AHEAD);
+    let (empty, used) = mpsc::channel::<Vec<u8>>();
+    std::thread::Builder::new().name("unpack".into()).spawn(move || {
+        loop {
+            let mut chunk = used.try_recv().unwrap_or_default();
+            chunk.resize(super::CHUNK, 0);
+            let read = match input.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read,
+            };
+            let over = !matches!(read, Ok(1..));
+            let read = read.map(|length| {
+                chunk.truncate(length);
+                chunk
+            });
+            if full.send(read).is_err() || over {
+                return;
+            }
+        }
+    })?;
+    Ok(Ahead { chunks, empty, chunk: Vec::new(), given: 0 })
+}
+
+struct Ahead {
+    chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
+    /// Chunks that were read go back and are filled again.
+    empty: mpsc::Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    given: usize,
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.chunk.len() {
+            let Ok(next) = self.chunks.recv() else { return Ok(0) };
+            let used = std::mem::replace(&mut self.chunk, next?);
+            self.given = 0;
+            let _ = self.empty.send(used);
+        }
+        let rest = self.chunk.get(self.given..).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
+            to.copy_from_slice(from);
+        }
+        self.given += length;
+        Ok(length)
+    }
 }
 
 /// A reader whose first bytes were looked at.

@@ -11,10 +11,13 @@ pub mod child;
 pub mod chunks;
 pub mod decompress;
 pub mod file;
+pub mod index;
 pub mod ingest;
 pub mod parallel;
 pub mod pipe;
 pub mod recording;
+pub mod seek;
+pub mod store;
 
 pub use ingest::{Ingest, Snapshot, spawn_ingest};
 

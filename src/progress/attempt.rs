@@ -45,6 +45,12 @@ impl Progress {
         self.attempt.last_word_failed = false;
     }
 
+    /// The next of several logs begins: what comes is another attempt, whether the one before was ended or not.
+    pub fn next_file(&mut self) {
+        self.attempt.open = false;
+        self.last_start = None;
+    }
+
     /// A new process without an end of the old one: a new start of its counters, no time elapsed, and counts that fell.
     pub(super) fn restarted_without_end(&mut self, report: &ProgressReport, start: Option<(Arc<str>, bool)>) {
         let moved = report.started_at.is_some() && report.started_at != self.attempt.counters_since;

@@ -88,6 +88,11 @@ impl<'a> Batch<'a> {
 impl Progress {
     /// Takes in a batch that `decoder` made.
     pub fn apply_batch(&mut self, batch: Batch, decoder: &Decoder) {
+        self.apply_batch_noting(batch, decoder, |_| ());
+    }
+
+    /// The same; `each` sees the progress after every line or run of records.
+    pub fn apply_batch_noting(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&Self)) {
         let mut times = batch.times.as_slice();
         for step in batch.steps {
             match step {
@@ -103,6 +108,7 @@ impl Progress {
                     self.apply(&line, decoded);
                 }
             }
+            each(self);
         }
     }
 

@@ -15,7 +15,7 @@ pub const PLACES_KEPT: usize = 20;
 pub const TEXT_KEPT: usize = 8 * 1024;
 
 /// One kind of error.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Group {
     /// Identity: level, failure type and fingerprint.
     pub id: u64,
@@ -40,7 +40,7 @@ pub struct Group {
 }
 
 /// Where a group struck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hit {
     pub count: u64,
     pub attempt: u32,
@@ -54,7 +54,7 @@ pub struct Hit {
 }
 
 /// One occurrence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// Line of the input, from 1.
     pub line: u64,
@@ -118,7 +118,7 @@ pub(super) struct Occurrence {
     pub place: Place,
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Errors {
     groups: Vec<Arc<Group>>,
     index: Arc<HashMap<u64, usize>>,

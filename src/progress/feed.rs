@@ -11,7 +11,7 @@ pub const FEED_KEPT: usize = 1_000;
 pub const FEED_LINE: usize = 2 * 1024;
 
 /// What a feed line was before it was text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Origin {
     #[default]
     Log,
@@ -22,7 +22,7 @@ pub enum Origin {
     Malformed,
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FeedLine {
     /// Line of the input, from 1.
     pub line: u64,
@@ -38,7 +38,7 @@ pub struct FeedLine {
 }
 
 /// The newest lines, and how many there were; repeats in a row stand as one with their number.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Feed {
     lines: VecDeque<Arc<FeedLine>>,
     pub total: u64,

@@ -24,9 +24,11 @@ mod errors;
 mod failures;
 pub mod feed;
 pub mod fingerprint;
+pub mod history;
 mod link;
 mod notes;
 mod outcome;
+mod pack;
 mod place;
 mod ranges;
 mod rates;
@@ -34,6 +36,7 @@ mod stall;
 mod stream;
 mod summary;
 mod tally;
+mod target;
 pub mod text;
 mod verdict;
 
@@ -43,12 +46,14 @@ pub use errors::{Errors, GROUPS_KEPT, Group, Hit, Place};
 pub use feed::{FEED_KEPT, Feed, FeedLine, Origin};
 pub use link::Link;
 pub use outcome::{Outcome, outcome};
+pub use pack::Packed;
 pub use ranges::Ranges;
 pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, TEN_SECONDS};
 pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
 pub use stream::{Retrying, Stream};
 pub use summary::{Summary, summary};
 pub use tally::Tally;
+pub use target::{Target, at_share, target};
 pub use text::{count, report};
 pub use verdict::{
     Verdict, core, exit_words, gibberish, not_understood, remedy as verdict_remedy, standing, trouble, verdict,
@@ -59,7 +64,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Lines and bytes of the input, each line in exactly one class.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Input {
     pub lines: u64,
     pub bytes: u64,
@@ -71,14 +76,14 @@ pub struct Input {
 }
 
 /// How a child process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Exit {
     Code(i32),
     Signal(i32),
 }
 
 /// What is odd about the order of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Anomaly {
     StateBeforeStart,
     StateAfterComplete,
@@ -99,7 +104,7 @@ impl Anomaly {
 }
 
 /// The end message of an attempt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ended {
     pub word: EndWord,
     pub reason: Option<Arc<str>>,
@@ -120,7 +125,7 @@ impl Ended {
 }
 
 /// The last attempt.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Attempt {
     /// Begun and not ended.
     pub open: bool,
@@ -138,10 +143,14 @@ pub struct Attempt {
     counters_since: Option<Millis>,
 }
 
+/// As [`Progress::dialect`] has it.
+type DialectName = Option<&'static str>;
+
 /// Everything known of one input.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
-    pub dialect: Option<&'static str>,
+    #[serde(with = "pack::dialect")]
+    pub dialect: DialectName,
     pub input: Input,
     /// The input ended (nothing more will come).
     pub closed: bool,
@@ -151,9 +160,13 @@ pub struct Progress {
     pub last_at: Option<Millis>,
     pub attempts: u32,
     pub attempt: Attempt,
+    /// Packed by themselves, as are errors and feed (`pack.rs`).
+    #[serde(skip)]
     pub streams: Vec<Arc<Stream>>,
+    #[serde(skip)]
     index: Arc<HashMap<Box<str>, usize>>,
     /// Places in `streams`, by name.
+    #[serde(skip)]
     by_name: Arc<Vec<u32>>,
     /// The stream of the last record, because records come in runs.
     last_stream: usize,
@@ -168,10 +181,12 @@ pub struct Progress {
     pub rate: Rates,
     /// Sum of the streams' coverage in millionths, and how many have one.
     coverage_shares: (u64, u32),
+    #[serde(skip)]
     pub errors: Errors,
     /// Listed errors beyond the bound that were counted already.
     listed_beyond: std::collections::HashSet<u64>,
     pub anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
+    #[serde(skip)]
     pub feed: Feed,
     /// The last log line of level error: text and place.
     last_log_error: Option<(Arc<str>, Place)>,
@@ -187,6 +202,8 @@ pub struct Progress {
     pub stderr_tail: std::collections::VecDeque<Arc<str>>,
     /// Retries in all streams.
     pub retries: u64,
+    /// Changes of a stream's status.
+    pub transitions: u64,
 }
 
 impl Progress {

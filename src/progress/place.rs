@@ -10,7 +10,7 @@ use crate::protocol::mask;
 use std::sync::Arc;
 
 /// The counts of all streams together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Sums {
     attempt: u64,
     cumulative: u64,
@@ -87,9 +87,10 @@ impl Progress {
     /// Changes one stream and keeps the sums over all of them true.
     pub(super) fn change<R>(&mut self, at: usize, change: impl FnOnce(&mut Stream) -> R) -> Option<R> {
         let stream = Arc::make_mut(self.streams.get_mut(at)?);
-        let before = stream.records;
+        let (before, status) = (stream.records, stream.status);
         let result = change(stream);
         self.sums.moved(&before, &stream.records);
+        self.transitions += u64::from(status != stream.status);
         Some(result)
     }
 

@@ -6,7 +6,7 @@ use crate::protocol::{Millis, Range};
 pub const RANGES_KEPT: usize = 4_096;
 
 /// Merged, sorted, disjoint ranges.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ranges {
     list: Vec<Range>,
     /// Ranges that found no room.

@@ -13,8 +13,9 @@ pub const TEN_SECONDS: Millis = 10_000;
 pub const ONE_MINUTE: Millis = 60_000;
 
 /// Differences of one counter in buckets of fixed width; its size never grows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
+    #[serde(with = "super::pack::buckets")]
     buckets: [f32; BUCKETS],
     /// Number of the newest bucket (its begin divided by the width).
     newest: Millis,

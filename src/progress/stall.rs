@@ -10,7 +10,7 @@ pub const FLOOR_MS: Millis = 60_000;
 const GAPS_KEPT: usize = 32;
 
 /// The last gaps between signs of life, in milliseconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Gaps {
     ring: [u32; GAPS_KEPT],
     count: u32,

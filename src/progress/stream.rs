@@ -7,7 +7,7 @@ use super::tally::Tally;
 use crate::protocol::{Millis, Range, Status};
 use std::sync::Arc;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stream {
     pub name: Arc<str>,
     pub namespace: Option<Arc<str>>,
@@ -76,7 +76,7 @@ pub struct Stream {
 }
 
 /// The source waits before its next try.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Retrying {
     /// HTTP status of the last refusal; absent when the connection failed.
     pub status: Option<u16>,

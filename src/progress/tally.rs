@@ -4,7 +4,7 @@ use crate::protocol::Counts;
 
 /// The last report wins. A counter that an engine restarts in a new attempt is added to what was there,
 /// as Prometheus treats a counter reset; one that it carries on stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     pub attempt: Option<u64>,
     pub cumulative: Option<u64>,

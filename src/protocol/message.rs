@@ -78,7 +78,7 @@ impl Counts {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Status {
     #[default]
     NotStarted,
@@ -102,7 +102,7 @@ impl Status {
 }
 
 /// `[gte, lt)` in milliseconds. Without `gte`: from the beginning, and coverage is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Range {
     pub gte: Option<Millis>,
     pub lt: Option<Millis>,
@@ -187,7 +187,7 @@ pub struct StreamReport<'a> {
 }
 
 /// Where an error struck, as the wire says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Where {
     Global,
     Stream,
@@ -216,7 +216,7 @@ pub struct Failure<'a> {
     pub is_final: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Level {
     Trace,
     Debug,
@@ -273,7 +273,7 @@ pub struct Retry<'a> {
 }
 
 /// How an engine says that it is through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum EndWord {
     Complete,
     Failed,

@@ -1,0 +1,184 @@
+//! One pass over a saved log (or several, as attempts in order) that reduces it and makes it possible to go anywhere in it.
+
+use super::chunks::Chunks;
+use super::decompress::{self, Packing};
+use super::parallel::{self, Sink};
+use super::store::{Side, Spooling, Store};
+use super::{Snapshot, SourceError};
+use crate::progress::history::History;
+use crate::progress::{Batch, Link, Progress};
+use crate::protocol::Decoder;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// A saved log.
+pub struct Saved {
+    name: String,
+    input: Input,
+}
+
+enum Input {
+    File(File),
+    Stdin,
+}
+
+impl Saved {
+    /// Opens a log; `-` is what is piped in.
+    ///
+    /// # Errors
+    /// When there is no such file, or it may not be read.
+    pub fn open(path: &PathBuf) -> Result<Self, SourceError> {
+        let name = path.display().to_string();
+        if name == "-" {
+            return Ok(Self { name: "stdin".into(), input: Input::Stdin });
+        }
+        let file = File::open(path).map_err(|error| SourceError::of(&name, &error))?;
+        if file.metadata().is_ok_and(|found| found.is_dir()) {
+            return Err(SourceError::Directory(name));
+        }
+        Ok(Self { name, input: Input::File(file) })
+    }
+
+    /// Whether all of it can be read where it lies; what cannot is spooled.
+    #[must_use]
+    pub fn in_place(&self) -> bool {
+        use std::os::unix::fs::FileExt;
+        let Input::File(file) = &self.input else { return false };
+        let mut head = [0; 4];
+        let read = file.read_at(&mut head, 0).unwrap_or(0);
+        file.metadata().is_ok_and(|found| found.is_file())
+            && decompress::packing(head.get(..read).unwrap_or_default()) == Packing::Plain
+    }
+
+    /// Bytes as it lies there, packed or not; `None` for a pipe.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        match &self.input {
+            Input::File(file) => file.metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len()),
+            Input::Stdin => None,
+        }
+    }
+}
+
+/// What indexing has come to.
+pub struct Indexer {
+    pub progress: Progress,
+    store: Arc<Store>,
+    history: Arc<Mutex<History>>,
+    /// Who is shown how far it is, and when it was last.
+    watch: Option<(watch::Sender<Snapshot>, Instant)>,
+}
+
+impl Sink for Indexer {
+    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+        {
+            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            self.progress.apply_batch_noting(batch, decoder, |progress| history.note(progress));
+            history.rest(&self.progress);
+        }
+        self.show(false)
+    }
+}
+
+impl Indexer {
+    #[must_use]
+    pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>) -> Self {
+        Self { progress: Progress::default(), store, history, watch: None }
+    }
+
+    /// Shows on `watch` how far it is; ends when nobody looks any more.
+    #[must_use]
+    pub fn shown_on(mut self, watch: watch::Sender<Snapshot>) -> Self {
+        self.watch = Some((watch, Instant::now()));
+        self
+    }
+
+    fn show(&mut self, over: bool) -> bool {
+        let Some((watch, shown)) = &mut self.watch else { return true };
+        if over || shown.elapsed() >= super::ingest::BETWEEN_SNAPSHOTS {
+            *shown = Instant::now();
+            let link = if over { Link::Ended(None) } else { Link::Live };
+            let progress = Arc::new(self.progress.clone());
+            return watch.send(Snapshot { progress, link, last_line: None }).is_ok();
+        }
+        !watch.is_closed()
+    }
+
+    /// Reads all of the logs.
+    ///
+    /// # Errors
+    /// When one of them cannot be read to its end; what came before is in.
+    pub fn run(&mut self, logs: Vec<Saved>, decoder: &Decoder) -> io::Result<()> {
+        let mut result = Ok(());
+        for (number, log) in logs.into_iter().enumerate() {
+            if number > 0 {
+                let side = Side::NextFile;
+                side.apply(&mut self.progress);
+                self.store.side(self.progress.input.bytes, side);
+            }
+            let name = log.name.clone();
+            if let Err(error) = self.one(log, decoder) {
+                result = Err(io::Error::new(error.kind(), format!("{name}: {error}")));
+                let side = Side::Notice(format!("{name}: {error}"));
+                side.apply(&mut self.progress);
+                self.store.side(self.progress.input.bytes, side);
+                break;
+            }
+        }
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).finish(&self.progress);
+        self.progress.close(None);
+        self.show(true);
+        result
+    }
+
+    fn one(&mut self, log: Saved, decoder: &Decoder) -> io::Result<()> {
+        let at = self.progress.input.bytes;
+        let in_place = log.in_place();
+        match log.input {
+            Input::File(file) if in_place => {
+                let file = Arc::new(file);
+                // What is written to it later is not looked at: that is for following it.
+                let length = file.metadata()?.len();
+                self.store.file(&file, 0, length);
+                let input = FileFrom { file, at: 0, end: length };
+                parallel::reduce(Chunks::new(input, at), decoder, self, parallel::workers())
+            }
+            Input::File(file) => self.spooled(file, at, decoder),
+            Input::Stdin => self.spooled(io::stdin(), at, decoder),
+        }
+    }
+
+    fn spooled(&mut self, input: impl Read + Send + 'static, at: u64, decoder: &Decoder) -> io::Result<()> {
+        let (packing, input) = decompress::open(input)?;
+        let store = Arc::clone(&self.store);
+        let workers = parallel::workers();
+        match packing {
+            Packing::Plain => parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers),
+            Packing::Gzip | Packing::Zstd => {
+                let input = decompress::ahead(input)?;
+                parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers)
+            }
+        }
+    }
+}
+
+/// A file from some place on, read without moving anybody else's place in it.
+struct FileFrom {
+    file: Arc<File>,
+    at: u64,
+    end: u64,
+}
+
+impl Read for FileFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt;
+        let room = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let length = self.file.read_at(buffer.get_mut(..room).unwrap_or_default(), self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}

@@ -1,0 +1,297 @@
+//! Any instant of a log: the nearest snapshot, and what comes after it reduced again.
+
+use super::chunks::{Chunk, Chunks};
+use super::parallel;
+use super::store::Store;
+use crate::progress::history::{History, Mark, Position};
+use crate::progress::{Progress, Target};
+use crate::protocol::{Decoded, Decoder, Line, LineEnd};
+use memchr::memchr;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// From this distance on, two threads are quicker than one.
+const FAR: u64 = 1 << 20;
+
+/// Steps by which a log can be walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Lines(i64),
+    Mark(Mark, bool),
+}
+
+/// Holds the progress of one place and goes to others.
+pub struct Seeker {
+    store: Arc<Store>,
+    history: Arc<Mutex<History>>,
+    decoder: Decoder,
+    progress: Progress,
+    /// How many of the store's sides are in `progress`.
+    sides: usize,
+}
+
+/// Where reading line by line ends.
+enum Until {
+    /// Behind the last line that ends here or before.
+    Bytes(u64),
+    Lines(u64),
+    /// Before the first message after this time.
+    Time(i64),
+    /// Behind the first line that brings such a mark, or here.
+    Mark(Mark, u64),
+}
+
+impl Seeker {
+    /// Stands at the begin.
+    #[must_use]
+    pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
+        Self { store, history, decoder, progress: Progress::default(), sides: 0 }
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was known at the place where it stands.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Goes to a place; behind the end of what was read so far, to that end.
+    ///
+    /// # Errors
+    /// When the bytes cannot be read again.
+    pub fn go(&mut self, target: Target) -> io::Result<()> {
+        let end = self.history().end();
+        match target {
+            Target::Begin => self.near(0),
+            Target::End => self.near(end.bytes).and_then(|()| self.far(end.bytes)),
+            Target::Bytes(bytes) => {
+                self.near(bytes)?;
+                self.walk(&Until::Bytes(bytes), end.bytes)
+            }
+            Target::Line(line) => {
+                if self.progress.input.lines > line {
+                    let near = self.history().place_of_line(line);
+                    self.near(near.bytes)?;
+                }
+                let near = self.history().place_of_line(line).bytes;
+                self.skip_to(near)?;
+                self.walk(&Until::Lines(line), end.bytes)
+            }
+            Target::Time(at) => {
+                let near = self.history().place_of_time(at).bytes;
+                if self.progress.last_at > Some(at) {
+                    self.back_to(near)?;
+                }
+                self.skip_to(near)?;
+                self.walk(&Until::Time(at), end.bytes)
+            }
+        }
+    }
+
+    /// Steps on or back. Answers whether there was anything to step to.
+    ///
+    /// # Errors
+    /// When the bytes cannot be read again.
+    pub fn step(&mut self, step: Step) -> io::Result<bool> {
+        let here = Position::of(&self.progress);
+        match step {
+            Step::Lines(count) => {
+                let line = here.lines.saturating_add_signed(count);
+                self.go(Target::Line(line))?;
+                Ok(self.progress.input.lines != here.lines)
+            }
+            Step::Mark(kind, true) => {
+                let end = self.history().end().bytes;
+                let stretches: Vec<_> = self.history().stretches_after(here.bytes, kind).collect();
+                let before = kind.count(&self.progress);
+                for (begin, stop) in stretches {
+                    self.skip_to(begin.bytes)?;
+                    if kind.count(&self.progress) == before {
+                        self.walk(&Until::Mark(kind, stop), end)?;
+                    }
+                    if kind.count(&self.progress) != before {
+                        return Ok(true);
+                    }
+                }
+                self.go(Target::Bytes(here.bytes))?;
+                Ok(false)
+            }
+            Step::Mark(kind, false) => {
+                let stretches: Vec<_> = self.history().stretches_before(here.bytes, kind).collect();
+                for (begin, stop) in stretches {
+                    self.back_to(begin.bytes)?;
+                    let mut found = None;
+                    let stop = stop.min(here.bytes);
+                    while self.progress.input.bytes < stop {
+                        let before = kind.count(&self.progress);
+                        self.walk(&Until::Mark(kind, stop), stop)?;
+                        let place = self.progress.input.bytes;
+                        if kind.count(&self.progress) == before || place >= here.bytes {
+                            break;
+                        }
+                        found = Some(place);
+                    }
+                    if let Some(place) = found {
+                        self.go(Target::Bytes(place))?;
+                        return Ok(true);
+                    }
+                }
+                self.go(Target::Bytes(here.bytes))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// The nearest snapshot before a place, unless where it stands is nearer.
+    fn near(&mut self, bytes: u64) -> io::Result<()> {
+        let here = self.progress.input.bytes;
+        let (key, latest) = {
+            let history = self.history();
+            let key = history.key_before(bytes).cloned();
+            (key, history.newest().cloned())
+        };
+        let found = key.as_ref().map_or(0, |key| key.at.bytes);
+        if here <= bytes && here >= found && (here > 0 || found == 0) {
+            return Ok(());
+        }
+        self.progress = match key.zip(latest) {
+            Some((key, latest)) => {
+                key.open(&latest).ok_or_else(|| io::Error::other("a snapshot cannot be read: please report this"))?
+            }
+            None => Progress::default(),
+        };
+        self.sides = self.store.sides_before(self.progress.input.bytes);
+        let kept_from = self.store.kept_from();
+        if self.progress.input.bytes < kept_from {
+            // The begin is not kept any more: the first snapshot there is.
+            let history = self.history();
+            let first = history.first_key().cloned().zip(history.newest().cloned());
+            drop(history);
+            if let Some((first, latest)) = first
+                && let Some(progress) = first.open(&latest)
+            {
+                self.sides = self.store.sides_before(progress.input.bytes);
+                self.progress = progress;
+            }
+        }
+        Ok(())
+    }
+
+    /// A place that a mark is to be looked for behind.
+    fn back_to(&mut self, bytes: u64) -> io::Result<()> {
+        self.near(bytes)?;
+        self.far(bytes)
+    }
+
+    /// On to a place that is known to lie between two lines, by the nearest snapshot if that is further.
+    fn skip_to(&mut self, bytes: u64) -> io::Result<()> {
+        if self.progress.input.bytes < bytes {
+            self.near(bytes)?;
+            self.far(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Reduces on to a place between two lines, with all threads where it is far.
+    fn far(&mut self, bytes: u64) -> io::Result<()> {
+        loop {
+            let here = self.progress.input.bytes;
+            let side = self.store.side_at(self.sides);
+            let stop = side.as_ref().map_or(bytes, |(at, _)| (*at).min(bytes));
+            if stop > here {
+                let input = self.store.reader(here).take(stop - here);
+                let workers = if stop - here >= FAR { parallel::workers() } else { 1 };
+                parallel::reduce(Chunks::new(input, here), &self.decoder, &mut self.progress, workers)?;
+                if self.progress.input.bytes == here {
+                    return Ok(());
+                }
+            }
+            match side {
+                Some((at, side)) if at <= bytes => {
+                    side.apply(&mut self.progress);
+                    self.sides += 1;
+                }
+                _ if stop <= here || stop >= bytes => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Line by line, up to `end` at most, which lies between two lines.
+    fn walk(&mut self, until: &Until, end: u64) -> io::Result<()> {
+        let end = if let Until::Mark(_, stop) = until { end.min(*stop) } else { end };
+        loop {
+            let side = self.store.side_at(self.sides);
+            let stop = side.as_ref().map_or(end, |(at, _)| (*at).min(end));
+            if stop > self.progress.input.bytes && !self.walk_lines(until, stop)? {
+                return Ok(());
+            }
+            match side {
+                Some((at, side)) if at <= end && self.progress.input.bytes >= at => {
+                    side.apply(&mut self.progress);
+                    self.sides += 1;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Line by line up to `stop`, which lies between two lines; answers whether it came there.
+    fn walk_lines(&mut self, until: &Until, stop: u64) -> io::Result<bool> {
+        let here = self.progress.input.bytes;
+        let mut chunks = Chunks::new(self.store.reader(here).take(stop - here), here);
+        let mut chunk = Chunk::default();
+        while chunks.next(&mut chunk)? {
+            if let Some(line) = chunk.huge() {
+                if !self.line(&line, until) {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let mut rest = chunk.bytes();
+            while !rest.is_empty() {
+                let (body, end, after) = match memchr(b'\n', rest) {
+                    Some(at) => {
+                        let (body, after) = rest.split_at_checked(at).unwrap_or_default();
+                        (body, LineEnd::Newline, after.get(1..).unwrap_or_default())
+                    }
+                    None => (rest, LineEnd::Input, &[][..]),
+                };
+                let length = body.len() as u64 + u64::from(end == LineEnd::Newline);
+                if !self.line(&Line { bytes: body, length, end, huge: None }, until) {
+                    return Ok(false);
+                }
+                rest = after;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes in one line, unless it lies behind the place; answers whether to go on.
+    fn line(&mut self, line: &Line, until: &Until) -> bool {
+        if let Until::Bytes(bytes) = until
+            && self.progress.input.bytes + line.length > *bytes
+        {
+            return false;
+        }
+        if matches!(until, Until::Lines(lines) if self.progress.input.lines >= *lines) {
+            return false;
+        }
+        let mut scratch = String::new();
+        let decoded = self.decoder.decode(line, &mut scratch);
+        if let (Until::Time(until), Decoded::Message { message, .. }) = (until, &decoded)
+            && message.at.max(self.progress.last_at).is_some_and(|at| at > *until)
+        {
+            return false;
+        }
+        let before = match until {
+            Until::Mark(kind, _) => kind.count(&self.progress),
+            _ => 0,
+        };
+        self.progress.apply(line, decoded);
+        !matches!(until, Until::Mark(kind, _) if kind.count(&self.progress) != before)
+    }
+}

@@ -1,0 +1,369 @@
+//! The bytes of an input, wherever they are, so that any place of it can be read again.
+//!
+//! A plain file is read where it lies. What comes through a pipe, from a child or out of an archive is spooled: packed in blocks
+//! into a temporary file that has no name, so that it is gone with us. A feed's spool has a bound; what falls out of it cannot be
+//! rewound to any more, and that is said.
+
+use crate::progress::Progress;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes of a block before it is packed.
+const BLOCK: usize = 1 << 20;
+
+/// Packed bytes in one of a feed's two spool files; the older one is given up when the newer one is full.
+const HALF: u64 = 512 << 20;
+
+/// The quickest packing: it must not hold up a feed.
+const LEVEL: i32 = -3;
+
+/// Things besides lines that are kept for rewinding.
+const SIDES: usize = 10_000;
+
+/// Something that happened to the input between two lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// What came next did not continue the line before.
+    Cut(String),
+    /// The next of several files began, which is another attempt.
+    NextFile,
+    Notice(String),
+    Stderr(String),
+}
+
+impl Side {
+    /// What it means for the progress.
+    pub fn apply(&self, progress: &mut Progress) {
+        match self {
+            Self::Cut(why) | Self::Notice(why) => progress.notice(why),
+            Self::NextFile => progress.next_file(),
+            Self::Stderr(line) => progress.stderr(line),
+        }
+    }
+}
+
+/// Where some of the bytes are.
+#[derive(Debug, Clone)]
+enum Place {
+    /// As they are.
+    File { file: Arc<File>, at: u64 },
+    /// A packed block.
+    Block { file: Arc<File>, at: u64, packed: usize },
+}
+
+#[derive(Debug, Clone)]
+struct Segment {
+    begin: u64,
+    length: u64,
+    place: Place,
+}
+
+/// What is known of an input's bytes. One thread adds, others read.
+#[derive(Debug, Default)]
+pub struct Store {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    segments: VecDeque<Segment>,
+    /// Bytes of the input so far.
+    length: u64,
+    /// The last ones, which are not yet a block.
+    pending: Vec<u8>,
+    /// Where the next block goes.
+    spool: Option<(Arc<File>, u64)>,
+    /// A feed's spool is bounded, a log's is not.
+    bounded: bool,
+    sides: VecDeque<(u64, Side)>,
+    /// Sides that fell out.
+    sides_before: usize,
+    /// What lies before is gone.
+    kept_from: u64,
+    /// Why the spool could not be written any more.
+    broken: Option<String>,
+}
+
+impl Store {
+    /// For a feed that may never end.
+    #[must_use]
+    pub fn bounded() -> Self {
+        Self { inner: Mutex::new(Inner { bounded: true, ..Inner::default() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next bytes, which are nowhere else.
+    pub fn spool(&self, bytes: &[u8]) {
+        let mut inner = self.lock();
+        inner.length += bytes.len() as u64;
+        inner.pending.extend_from_slice(bytes);
+        while inner.pending.len() >= BLOCK {
+            let rest = inner.pending.split_off(BLOCK);
+            inner.flush();
+            inner.pending = rest;
+        }
+    }
+
+    /// The next bytes, which stand in a file.
+    pub fn file(&self, file: &Arc<File>, at: u64, length: u64) {
+        let mut inner = self.lock();
+        inner.flush();
+        let begin = inner.length;
+        inner.length += length;
+        if let Some(Segment { length: have, place: Place::File { file: last, at: from }, .. }) =
+            inner.segments.back_mut()
+            && Arc::ptr_eq(last, file)
+            && *from + *have == at
+        {
+            *have += length;
+            return;
+        }
+        inner.segments.push_back(Segment { begin, length, place: Place::File { file: Arc::clone(file), at } });
+    }
+
+    /// The bytes of this file were overwritten: everything up to here is gone.
+    pub fn lose(&self) {
+        let mut inner = self.lock();
+        inner.pending.clear();
+        inner.segments.clear();
+        inner.kept_from = inner.length;
+    }
+
+    /// Something happened behind `at` bytes.
+    pub fn side(&self, at: u64, side: Side) {
+        let mut inner = self.lock();
+        if inner.sides.len() >= SIDES {
+            inner.sides.pop_front();
+            inner.sides_before += 1;
+        }
+        inner.sides.push_back((at, side));
+    }
+
+    /// How many sides there are before a place.
+    #[must_use]
+    pub fn sides_before(&self, place: u64) -> usize {
+        let inner = self.lock();
+        inner.sides_before + inner.sides.partition_point(|(at, _)| *at < place)
+    }
+
+    /// The side with this number.
+    #[must_use]
+    pub fn side_at(&self, number: usize) -> Option<(u64, Side)> {
+        let inner = self.lock();
+        inner.sides.get(number.checked_sub(inner.sides_before)?).cloned()
+    }
+
+    /// The first place that can be read.
+    #[must_use]
+    pub fn kept_from(&self) -> u64 {
+        self.lock().kept_from
+    }
+
+    /// Why the spool cannot be written, if it cannot.
+    #[must_use]
+    pub fn broken(&self) -> Option<String> {
+        self.lock().broken.clone()
+    }
+
+    /// Bytes from a place on.
+    #[must_use]
+    pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
+        Reader { store: Arc::clone(self), at, block: (0, Vec::new()) }
+    }
+}
+
+impl Inner {
+    /// What is pending becomes a block.
+    fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let length = self.pending.len() as u64;
+        let begin = self.length_before_pending();
+        match self.write_block() {
+            Ok(place) => self.segments.push_back(Segment { begin, length, place }),
+            Err(error) => {
+                // A full disk: the feed goes on, only what was cannot be seen again.
+                self.broken = Some(error.to_string());
+                self.segments.clear();
+                self.spool = None;
+                self.kept_from = begin + length;
+            }
+        }
+        self.pending.clear();
+    }
+
+    fn length_before_pending(&self) -> u64 {
+        let blocks = self.segments.back().map_or(self.kept_from, |last| last.begin + last.length);
+        blocks.max(self.kept_from)
+    }
+
+    fn write_block(&mut self) -> io::Result<Place> {
+        let packed = zstd::bulk::compress(&self.pending, LEVEL)?;
+        if self.bounded && self.spool.as_ref().is_some_and(|(_, at)| *at >= HALF) {
+            self.spool = None;
+            self.forget_old();
+        }
+        let (file, at) = match self.spool.take() {
+            Some(spool) => spool,
+            None => (Arc::new(tempfile::tempfile()?), 0),
+        };
+        file.write_all_at(&packed, at)?;
+        let place = Place::Block { file: Arc::clone(&file), at, packed: packed.len() };
+        self.spool = Some((file, at + packed.len() as u64));
+        Ok(place)
+    }
+
+    /// Gives up all spool files but the newest one.
+    fn forget_old(&mut self) {
+        let newest = self.segments.iter().rev().find_map(|segment| match &segment.place {
+            Place::Block { file, .. } => Some(Arc::clone(file)),
+            Place::File { .. } => None,
+        });
+        let Some(newest) = newest else { return };
+        let is_newest =
+            |segment: &Segment| matches!(&segment.place, Place::Block { file, .. } if Arc::ptr_eq(file, &newest));
+        while self.segments.front().is_some_and(|segment| !is_newest(segment)) {
+            self.segments.pop_front();
+        }
+        self.kept_from = self.segments.front().map_or(self.length, |segment| segment.begin);
+    }
+
+    fn find(&self, at: u64) -> Option<Segment> {
+        let behind = self.segments.partition_point(|segment| segment.begin <= at);
+        let found = self.segments.get(behind.checked_sub(1)?)?;
+        (at < found.begin + found.length).then(|| found.clone())
+    }
+}
+
+/// Reads a store from some place on.
+#[derive(Debug)]
+pub struct Reader {
+    store: Arc<Store>,
+    at: u64,
+    /// The block that was unpacked last, and where it begins.
+    block: (u64, Vec<u8>),
+}
+
+impl Reader {
+    fn from_block(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let within = usize::try_from(self.at.checked_sub(self.block.0)?).ok()?;
+        let rest = self.block.1.get(within..).filter(|rest| !rest.is_empty())?;
+        let length = rest.len().min(buffer.len());
+        buffer.get_mut(..length)?.copy_from_slice(rest.get(..length)?);
+        Some(length)
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(length) = self.from_block(buffer) {
+            self.at += length as u64;
+            return Ok(length);
+        }
+        let segment = {
+            let inner = self.store.lock();
+            if self.at < inner.kept_from {
+                return Err(io::Error::other("these bytes are not kept any more"));
+            }
+            match inner.find(self.at) {
+                Some(segment) => segment,
+                None => {
+                    let begin = inner.length_before_pending();
+                    let within = usize::try_from(self.at.saturating_sub(begin)).unwrap_or(usize::MAX);
+                    let rest = inner.pending.get(within..).unwrap_or_default();
+                    let length = rest.len().min(buffer.len());
+                    if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
+                        to.copy_from_slice(from);
+                    }
+                    self.at += length as u64;
+                    return Ok(length);
+                }
+            }
+        };
+        match segment.place {
+            Place::File { file, at } => {
+                let within = self.at - segment.begin;
+                let left = usize::try_from(segment.length - within).unwrap_or(usize::MAX);
+                let room = buffer.len().min(left);
+                let length = file.read_at(buffer.get_mut(..room).unwrap_or_default(), at + within)?;
+                if length == 0 {
+                    return Err(io::Error::other("the file was made shorter while it was read"));
+                }
+                self.at += length as u64;
+                Ok(length)
+            }
+            Place::Block { file, at, packed } => {
+                let mut bytes = vec![0; packed];
+                file.read_exact_at(&mut bytes, at)?;
+                self.block = (segment.begin, zstd::bulk::decompress(&bytes, BLOCK * 2)?);
+                let length = self.from_block(buffer).unwrap_or(0);
+                self.at += length as u64;
+                Ok(length)
+            }
+        }
+    }
+}
+
+/// Reads something and spools it on the way.
+pub struct Spooling<R> {
+    pub input: R,
+    pub store: Arc<Store>,
+}
+
+impl<R: Read> Read for Spooling<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.store.spool(buffer.get(..length).unwrap_or_default());
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(store: &Arc<Store>, from: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        store.reader(from).read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_was_spooled_is_there_from_any_place_on() {
+        let store = Arc::new(Store::default());
+        let text: Vec<u8> = (0..300_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        for part in text.chunks(77_777) {
+            store.spool(part);
+        }
+        for from in [0, 1, 1_000_000, BLOCK - 1, BLOCK, BLOCK + 1, text.len() - 3, text.len()] {
+            assert!(all(&store, from as u64) == text[from..], "from {from}");
+        }
+    }
+
+    #[test]
+    fn files_and_pipes_follow_each_other_and_what_is_lost_is_told() {
+        use std::io::Write;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let file = Arc::new(file);
+        let store = Arc::new(Store::bounded());
+        store.file(&file, 2, 3);
+        store.file(&file, 5, 1);
+        store.spool(b"abc");
+        store.file(&file, 0, 2);
+        store.spool(b"xyz");
+        assert_eq!(all(&store, 0), b"2345abc01xyz");
+        assert_eq!(all(&store, 5), b"bc01xyz");
+        store.lose();
+        store.spool(b"new");
+        assert_eq!((store.kept_from(), all(&store, 12)), (12, b"new".to_vec()));
+        assert!(store.reader(3).read(&mut [0; 4]).is_err());
+    }
+}

@@ -1,0 +1,350 @@
+//! What a log can be rewound by: sparse snapshots, and where along it errors, transitions and attempts are.
+//!
+//! Bounded whatever the log: snapshots are thinned out when there are too many or too large ones, marks lie in a fixed number of
+//! bins that grow wider, gaps are the longest ones. All of it is for finding a place quickly; what is there is found by reducing
+//! the log from the nearest snapshot, so that it is exact.
+
+use super::{Packed, Progress};
+use crate::protocol::Millis;
+
+/// Bytes of the log between two snapshots at first.
+const SPACING: u64 = 2 << 20;
+
+/// Snapshots kept.
+const KEYS: usize = 384;
+
+/// Bytes that all snapshots may take.
+const BUDGET: usize = 40 << 20;
+
+/// Bins kept, once there have been twice as many.
+const BINS: usize = 4_096;
+
+/// Silence of this length is a gap, in milliseconds.
+pub const GAP_MS: Millis = 30_000;
+
+/// Gaps kept: the longest ones.
+const GAPS: usize = 1_000;
+
+/// What can be jumped to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    Error,
+    Transition,
+    Attempt,
+    Checkpoint,
+}
+
+impl Mark {
+    pub const ALL: [Self; 4] = [Self::Error, Self::Transition, Self::Attempt, Self::Checkpoint];
+
+    /// How many there were up to now.
+    #[must_use]
+    pub fn count(self, progress: &Progress) -> u64 {
+        match self {
+            Self::Error => progress.errors.total,
+            Self::Transition => progress.transitions,
+            Self::Attempt => u64::from(progress.attempts),
+            Self::Checkpoint => progress.checkpoints,
+        }
+    }
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Transition => "transition",
+            Self::Attempt => "attempt",
+            Self::Checkpoint => "checkpoint",
+        }
+    }
+}
+
+/// A place in a log: behind so many lines and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    pub bytes: u64,
+    pub lines: u64,
+    /// The log's clock there.
+    pub at: Option<Millis>,
+}
+
+impl Position {
+    /// Where a reduction has come to.
+    #[must_use]
+    pub fn of(progress: &Progress) -> Self {
+        Self { bytes: progress.input.bytes, lines: progress.input.lines, at: progress.last_at }
+    }
+}
+
+/// A stretch of the log, and how many marks lie in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bin {
+    pub begin: Position,
+    /// By [`Mark::ALL`].
+    pub marks: [u32; 4],
+    /// The clock at the first mark of each kind.
+    pub first: [Option<Millis>; 4],
+}
+
+/// A snapshot, and where it was taken.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub at: Position,
+    packed: Packed,
+}
+
+impl Key {
+    /// The snapshot; `latest` is a later progress of the same log.
+    #[must_use]
+    pub fn open(&self, latest: &Progress) -> Option<Progress> {
+        self.packed.unpack(latest)
+    }
+}
+
+/// A silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    pub from: Millis,
+    pub to: Millis,
+}
+
+/// Grows while a log is reduced.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    keys: Vec<Key>,
+    spacing: u64,
+    /// Bytes that the keys take.
+    size: usize,
+    /// The newest snapshot as it was packed; it holds every stream once.
+    newest: Option<Progress>,
+    bins: Vec<Bin>,
+    bin_width: u64,
+    gaps: Vec<Gap>,
+    /// Gaps that found no room.
+    pub gaps_beyond: u64,
+    /// Where reducing has come to.
+    end: Position,
+    first_at: Option<Millis>,
+    counts: [u64; 4],
+    /// All of the log is in it.
+    pub complete: bool,
+}
+
+impl History {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::spaced(SPACING)
+    }
+
+    /// With a snapshot every so many bytes at first.
+    #[must_use]
+    pub fn spaced(spacing: u64) -> Self {
+        Self { spacing, bin_width: 1, ..Self::default() }
+    }
+
+    /// A line, or a run of records, was taken in.
+    pub fn note(&mut self, progress: &Progress) {
+        let begin = std::mem::replace(&mut self.end, Position::of(progress));
+        if self.first_at.is_none() {
+            self.first_at = progress.first_at;
+        }
+        if self.bins.last().is_none_or(|bin| begin.bytes - bin.begin.bytes >= self.bin_width) {
+            // The clock at which a first line without a time before it stands is its own.
+            let at = begin.at.or(progress.first_at);
+            self.bins.push(Bin { begin: Position { at, ..begin }, ..Bin::default() });
+            if self.bins.len() >= 2 * BINS {
+                self.widen();
+            }
+        }
+        if let (Some(from), Some(to)) = (begin.at, self.end.at)
+            && to - from >= GAP_MS
+        {
+            self.gap(Gap { from, to });
+        }
+        let Some(bin) = self.bins.last_mut() else { return };
+        for ((kind, before), (count, first)) in
+            Mark::ALL.into_iter().zip(&mut self.counts).zip(bin.marks.iter_mut().zip(&mut bin.first))
+        {
+            let now = kind.count(progress);
+            if now != *before {
+                *count = count.saturating_add(u32::try_from(now.saturating_sub(*before)).unwrap_or(u32::MAX));
+                *first = first.or(progress.last_at);
+                *before = now;
+            }
+        }
+    }
+
+    fn widen(&mut self) {
+        self.bin_width *= 2;
+        let mut merged: Vec<Bin> = Vec::with_capacity(self.bins.len());
+        for bin in self.bins.drain(..) {
+            match merged.last_mut() {
+                Some(last) if bin.begin.bytes - last.begin.bytes < self.bin_width => {
+                    for (sum, count) in last.marks.iter_mut().zip(bin.marks) {
+                        *sum = sum.saturating_add(count);
+                    }
+                    for (first, other) in last.first.iter_mut().zip(bin.first) {
+                        *first = first.or(other);
+                    }
+                }
+                _ => merged.push(bin),
+            }
+        }
+        self.bins = merged;
+        if self.bins.len() >= BINS + BINS / 2 {
+            // Lines longer than a bin: twice as wide does not halve them.
+            self.widen();
+        }
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        self.gaps.push(gap);
+        if self.gaps.len() >= 2 * GAPS {
+            self.gaps.sort_unstable_by_key(|gap| gap.from - gap.to);
+            self.gaps_beyond += (self.gaps.len() - GAPS) as u64;
+            self.gaps.truncate(GAPS);
+            self.gaps.sort_unstable_by_key(|gap| gap.from);
+        }
+    }
+
+    /// A place between two lines where a snapshot may be taken; it is, if the last one is far enough.
+    pub fn rest(&mut self, progress: &Progress) {
+        let since = self.keys.last().map_or(0, |key| key.at.bytes);
+        if progress.input.bytes - since >= self.spacing {
+            self.keep(progress);
+        }
+    }
+
+    /// Takes a snapshot.
+    pub fn keep(&mut self, progress: &Progress) {
+        let before = self.newest.as_ref().zip(self.keys.last().map(|key| &key.packed));
+        let Some(packed) = Packed::new(progress, before) else { return };
+        self.size += packed.size(self.keys.last().map(|key| &key.packed));
+        self.keys.push(Key { at: Position::of(progress), packed });
+        self.newest = Some(progress.clone());
+        while self.keys.len() > 2 && (self.keys.len() > KEYS || self.size > BUDGET) {
+            self.thin();
+        }
+    }
+
+    /// Leaves every other snapshot out, and takes them half as often.
+    fn thin(&mut self) {
+        self.spacing *= 2;
+        let last = self.keys.len() - 1;
+        let mut at = 0;
+        // The newest stays: the next one shares with it.
+        self.keys.retain(|_| {
+            at += 1;
+            at % 2 == 0 || at > last
+        });
+        let mut before = None;
+        self.size = 0;
+        for key in &self.keys {
+            self.size += key.packed.size(before);
+            before = Some(&key.packed);
+        }
+    }
+
+    /// All of the log was taken in.
+    pub fn finish(&mut self, progress: &Progress) {
+        self.end = Position::of(progress);
+        self.complete = true;
+    }
+
+    /// What came before `place` is gone (its bytes are): it cannot be rewound to any more.
+    pub fn forget_before(&mut self, place: u64) {
+        self.keys.retain(|key| key.at.bytes >= place);
+        self.bins.retain(|bin| bin.begin.bytes >= place);
+        if let Some(from) = self.bins.first().and_then(|bin| bin.begin.at) {
+            self.first_at = self.first_at.max(Some(from));
+            self.gaps.retain(|gap| gap.to > from);
+        }
+    }
+
+    /// The last snapshot at or before a place; `None`: the begin of the log.
+    #[must_use]
+    pub fn key_before(&self, bytes: u64) -> Option<&Key> {
+        let behind = self.keys.partition_point(|key| key.at.bytes <= bytes);
+        self.keys.get(behind.checked_sub(1)?)
+    }
+
+    /// The first snapshot there is.
+    #[must_use]
+    pub fn first_key(&self) -> Option<&Key> {
+        self.keys.first()
+    }
+
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Bytes of memory that the snapshots take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size + self.bins.capacity() * size_of::<Bin>() + self.gaps.capacity() * size_of::<Gap>()
+    }
+
+    /// The progress that packed snapshots are opened with.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Progress> {
+        self.newest.as_ref()
+    }
+
+    #[must_use]
+    pub fn bins(&self) -> &[Bin] {
+        &self.bins
+    }
+
+    /// By time.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// Where reducing has come to.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// First and last time in the log; `None` where it has no times.
+    #[must_use]
+    pub fn span(&self) -> Option<(Millis, Millis)> {
+        self.first_at.zip(self.end.at)
+    }
+
+    /// A place at or before the first line after this time, and near it.
+    #[must_use]
+    pub fn place_of_time(&self, at: Millis) -> Position {
+        let behind = self.bins.partition_point(|bin| bin.begin.at.is_none_or(|begin| begin <= at));
+        self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
+    }
+
+    /// A place at or before the end of this line, and near it.
+    #[must_use]
+    pub fn place_of_line(&self, line: u64) -> Position {
+        let behind = self.bins.partition_point(|bin| bin.begin.lines <= line);
+        self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
+    }
+
+    /// The stretches behind `from` with such a mark, the first one first: begin, and begin of what follows.
+    pub fn stretches_after(&self, from: u64, kind: Mark) -> impl Iterator<Item = (Position, u64)> {
+        let first = self.bins.partition_point(|bin| bin.begin.bytes <= from).saturating_sub(1);
+        self.stretches(first..self.bins.len(), kind)
+    }
+
+    /// The stretches before `to` with such a mark, the last one first.
+    pub fn stretches_before(&self, to: u64, kind: Mark) -> impl Iterator<Item = (Position, u64)> {
+        let behind = self.bins.partition_point(|bin| bin.begin.bytes < to);
+        self.stretches(0..behind, kind).collect::<Vec<_>>().into_iter().rev()
+    }
+
+    fn stretches(&self, places: std::ops::Range<usize>, kind: Mark) -> impl Iterator<Item = (Position, u64)> {
+        places.filter_map(move |at| {
+            let bin = self.bins.get(at)?;
+            let next = self.bins.get(at + 1).map_or(self.end.bytes, |next| next.begin.bytes);
+            (*bin.marks.get(kind as usize)? > 0).then_some((bin.begin, next))
+        })
+    }
+}

@@ -1,0 +1,246 @@
+//! Going anywhere in a log: what is there is what plain reading of that much comes to.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{corpus, fixtures, open_after, reduced, unpack};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use synctop::engine::simulate::{Generation, Plan, Scenario, write};
+use synctop::net::index::{Indexer, Saved};
+use synctop::net::seek::{Seeker, Step};
+use synctop::net::store::Store;
+use synctop::progress::history::{History, Mark, Position};
+use synctop::progress::{Progress, Target, outcome, summary};
+use synctop::protocol::{Decoder, Line, LineEnd};
+
+/// A log, indexed with a snapshot every so many bytes.
+fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Progress) {
+    let store = Arc::new(Store::default());
+    let history = Arc::new(Mutex::new(History::spaced(spacing)));
+    let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
+    let logs = paths.iter().map(|path| Saved::open(path).unwrap()).collect();
+    indexer.run(logs, &Decoder::default()).unwrap();
+    let seeker = Seeker::new(store, Arc::clone(&history), Decoder::default());
+    (seeker, history, indexer.progress)
+}
+
+fn saved(log: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.ndjson");
+    std::fs::write(&path, log).unwrap();
+    (folder, path)
+}
+
+fn simulated(scenario: Scenario, generation: Generation, size: u64, streams: usize) -> Vec<u8> {
+    let plan = Plan {
+        scenario,
+        generation,
+        seed: 11,
+        size,
+        streams,
+        record_size: 300,
+        errors: 5_000,
+        malformed: 2_000,
+        attempts: 3,
+        begin: 1_763_625_600_000,
+        pace: None,
+    };
+    let mut log = Vec::new();
+    write(&plan, &mut log).unwrap();
+    log
+}
+
+/// Goes to these places and compares each with plain reading.
+fn holds_at(paths: &[PathBuf], log: &[u8], spacing: u64, places: &[usize]) {
+    let (mut seeker, _, end) = indexed(paths, spacing);
+    for place in places {
+        seeker.go(Target::Bytes(*place as u64)).unwrap();
+        assert!(*seeker.progress() == open_after(log, *place), "{} at {place}", paths[0].display());
+    }
+    seeker.go(Target::End).unwrap();
+    let mut last = seeker.progress().clone();
+    last.close(None);
+    assert!(last == end && last == reduced(log), "{} at its end", paths[0].display());
+}
+
+#[test]
+fn any_prefix_of_any_recording_by_seek_is_that_prefix_read() {
+    for (_, path) in fixtures().into_iter().chain(corpus().unwrap_or_default()) {
+        let mut log = unpack(&path);
+        let mut paths = vec![path.clone()];
+        let folder;
+        if log.len() > 6_000_000 {
+            // Big ones by their begin, so that a debug build does not take minutes.
+            log.truncate(6_000_000);
+            let small = saved(&log);
+            (folder, paths) = (small.0, vec![small.1]);
+            let _ = &folder;
+            let places: Vec<usize> = [9, 2, 7, 4, 0, 8].iter().map(|tenth| log.len() / 10 * tenth + 13).collect();
+            holds_at(&paths, &log, 500_000, &places);
+            continue;
+        }
+        let places: Vec<usize> =
+            [19, 3, 11, 5, 17, 1, 0, 13].iter().map(|part| log.len() * part / 20 + part % 3).collect();
+        holds_at(&paths, &log, (log.len() / 7).max(200) as u64, &places);
+    }
+}
+
+#[test]
+fn a_simulated_log_with_many_streams_and_errors_too() {
+    for (scenario, generation) in [(Scenario::Sync, Generation::Trace), (Scenario::Read, Generation::Progress)] {
+        let log = simulated(scenario, generation, 3_000_000, 300);
+        let (_folder, path) = saved(&log);
+        let places: Vec<usize> = (0..20).map(|at| (at * 7_919_317) % log.len()).collect();
+        holds_at(&[path], &log, 100_000, &places);
+    }
+}
+
+/// The progress behind every line, for what is compared line by line.
+fn behind_each_line(log: &[u8]) -> Vec<(Position, [u64; 4])> {
+    let decoder = Decoder::default();
+    let mut progress = Progress::default();
+    let mut all = vec![(Position::of(&progress), Mark::ALL.map(|kind| kind.count(&progress)))];
+    for body in log.split_inclusive(|byte| *byte == b'\n') {
+        let bytes = body.strip_suffix(b"\n").unwrap_or(body);
+        let end = if bytes.len() < body.len() { LineEnd::Newline } else { LineEnd::Input };
+        let line = Line { bytes, length: body.len() as u64, end, huge: None };
+        let mut scratch = String::new();
+        progress.apply(&line, decoder.decode(&line, &mut scratch));
+        all.push((Position::of(&progress), Mark::ALL.map(|kind| kind.count(&progress))));
+    }
+    all
+}
+
+#[test]
+fn times_lines_and_marks_are_found_exactly() {
+    let eventful = unpack(&common::fixture("stripe-progress/20-eventful-all.ndjson.zst"));
+    let limited = unpack(&common::fixture("stripe-progress/06-rate-limit.ndjson.zst"));
+    for log in [eventful, limited, simulated(Scenario::Sync, Generation::Trace, 600_000, 40)] {
+        // Less of the biggest: every step is compared.
+        let log = &log[..log.len().min(4_000_000)];
+        let (_folder, path) = saved(log);
+        let (mut seeker, history, _) = indexed(&[path], 100_000);
+        let behind = behind_each_line(log);
+        let at = |seeker: &Seeker| Position::of(seeker.progress());
+        for line in [behind.len() - 1, 3, behind.len() / 2, behind.len() / 3] {
+            seeker.go(Target::Line(line as u64)).unwrap();
+            assert_eq!(at(&seeker), behind[line].0);
+        }
+        let (first, last) = history.lock().unwrap().span().unwrap();
+        for share in [99, 1, 50, 30, 80, 0, 100] {
+            let time = first + (last - first) * share / 100;
+            seeker.go(Target::Time(time)).unwrap();
+            let wanted = behind.iter().rposition(|(position, _)| position.at.is_none_or(|at| at <= time)).unwrap();
+            assert_eq!(at(&seeker), behind[wanted].0, "{share} %");
+        }
+        for (number, kind) in Mark::ALL.into_iter().enumerate() {
+            let marks: Vec<usize> =
+                (1..behind.len()).filter(|at| behind[*at].1[number] != behind[at - 1].1[number]).collect();
+            seeker.go(Target::Begin).unwrap();
+            for mark in marks.iter().take(40) {
+                assert!(seeker.step(Step::Mark(kind, true)).unwrap());
+                assert_eq!(at(&seeker), behind[*mark].0, "next {}", kind.word());
+            }
+            seeker.go(Target::End).unwrap();
+            for mark in marks.iter().rev().filter(|mark| **mark + 1 < behind.len()).take(40) {
+                assert!(seeker.step(Step::Mark(kind, false)).unwrap());
+                assert_eq!(at(&seeker), behind[*mark].0, "previous {}", kind.word());
+            }
+            let first = marks.first().copied().unwrap_or(0);
+            seeker.go(Target::Line(first as u64)).unwrap();
+            assert!(!seeker.step(Step::Mark(kind, false)).unwrap());
+            assert_eq!(at(&seeker).lines, first as u64, "nothing before the first {}", kind.word());
+        }
+    }
+}
+
+#[test]
+fn several_files_are_attempts_in_order() {
+    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let one = fixture("stripe-trace/08c-errored-stream-rerun-1.ndjson.zst");
+    let two = fixture("stripe-trace/08c-errored-stream-rerun-2.ndjson.zst");
+    // The first one as a killed engine leaves it: no end, no newline.
+    let mut log = unpack(&one);
+    log.truncate(log.len() * 2 / 3);
+    let (_folder, killed) = saved(&log);
+    let (mut seeker, _, end) = indexed(&[killed, two.clone()], 3_000);
+    assert_eq!(end.attempts, 2);
+    assert_eq!(outcome(&end), outcome(&reduced(&unpack(&two))));
+    assert_eq!(end.input.bytes, (log.len() + unpack(&two).len()) as u64);
+    for place in [log.len(), end.input.bytes as usize - 1, log.len() / 2, log.len() + 500] {
+        seeker.go(Target::Bytes(place as u64)).unwrap();
+        let attempts = 1 + u32::from(seeker.progress().input.bytes > log.len() as u64 + 400);
+        assert_eq!(seeker.progress().attempts, attempts, "at {place}");
+    }
+    seeker.go(Target::End).unwrap();
+    let mut last = seeker.progress().clone();
+    last.close(None);
+    assert!(last == end);
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
+    let mut history = History::spaced(1);
+    let mut progress = Progress::default();
+    let decoder = Decoder::default();
+    for number in 0..3_000u64 {
+        let mut text = String::new();
+        for part in 0..40 {
+            let name = (number * 40 + part) % 5_000;
+            text.push_str(&format!(
+                "{{\"type\":\"trace\",\"trace\":{{\"trace_type\":\"error\",\"error\":{{\"failure_type\":\"system_error\",\"message\":\"{} {:x}\",\"stream\":\"s{name}\"}}}},\"_ts\":\"2026-11-20T08:{:02}:{:02}.000Z\"}}\n",
+                "no two of these are alike ".repeat(20),
+                (number * 41 + part).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                number / 60,
+                number % 60,
+            ));
+        }
+        progress.apply_batch_noting(synctop::progress::Batch::of(&decoder, text.as_bytes()), &decoder, |now| {
+            history.note(now)
+        });
+        history.rest(&progress);
+    }
+    assert_eq!(progress.streams.len(), 5_000);
+    assert!(history.size() < 44 << 20, "{}", history.size());
+    assert!(history.keys().len() > 8, "{}", history.keys().len());
+    assert!(history.bins().len() < 8_192);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+    #[test]
+    fn any_walk_through_a_log_ends_where_reading_would(
+        places in prop::collection::vec((any::<Index>(), 0u8..6), 1..12), spacing in 1_000u64..200_000,
+    ) {
+        let log = simulated(Scenario::Sync, Generation::Progress, 150_000, 12);
+        let (_folder, path) = saved(&log);
+        let (mut seeker, _, end) = indexed(&[path], spacing);
+        for (place, how) in places {
+            match how {
+                0 => seeker.go(Target::Line(place.index(end.input.lines as usize + 1) as u64)).unwrap(),
+                1 => drop(seeker.step(Step::Mark(Mark::Error, true)).unwrap()),
+                2 => drop(seeker.step(Step::Mark(Mark::Transition, false)).unwrap()),
+                3 => drop(seeker.step(Step::Lines(-3)).unwrap()),
+                4 => seeker.go(Target::Time(1_763_625_600_000 + place.index(200_000) as i64)).unwrap(),
+                _ => seeker.go(Target::Bytes(place.index(log.len()) as u64)).unwrap(),
+            }
+            let here = seeker.progress().input.bytes as usize;
+            prop_assert!(*seeker.progress() == open_after(&log, here), "at {here}");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_replay_is_the_summary() {
+    for (_, path) in fixtures() {
+        let (mut seeker, _, _) = indexed(std::slice::from_ref(&path), 30_000);
+        seeker.go(Target::End).unwrap();
+        let mut last = seeker.progress().clone();
+        last.close(None);
+        let json = |summary| serde_json::to_string(&summary).unwrap();
+        assert_eq!(json(summary(&last)), json(common::summary_of(&path)));
+    }
+}
