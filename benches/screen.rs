@@ -72,6 +72,7 @@ fn screen<'a>(progress: &'a Progress, ui: &'a Ui, look: &'a Look) -> Screen<'a> 
         now: progress.last_at,
         age: Some(500),
         watched: 30_000,
+        scrub: None,
     }
 }
 

@@ -44,6 +44,7 @@ impl Desk {
             now: progress.last_at,
             age: Some(1),
             watched: 1,
+            scrub: None,
         }
     }
 

@@ -12,9 +12,12 @@ use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
+use synctop::net::{Ingest, Past};
+use synctop::progress::history::{History, Position};
 use synctop::progress::{Exit, Link, Progress};
+use synctop::protocol::Decoder;
 use synctop::views::state::{Chosen, Filter, Overlay};
-use synctop::views::{ASCII, Depth, Look, Pane, Screen, Theme, UNICODE, Ui, draw};
+use synctop::views::{ASCII, Depth, Look, Pane, Screen, Scrub, Theme, UNICODE, Ui, draw};
 use tui_input::Input;
 
 /// A moment of a feed.
@@ -24,6 +27,27 @@ struct State {
     link: Link,
     /// Milliseconds since the last line.
     age: u64,
+    /// It is a picture of the past.
+    past: Option<Seen>,
+}
+
+/// How a past is looked at.
+struct Seen {
+    history: History,
+    playing: bool,
+    speed: &'static str,
+    skip: bool,
+    behind: Option<i64>,
+    indexing: Option<f64>,
+}
+
+/// What a log can be rewound by, all of it read.
+fn history_of(log: &[u8]) -> History {
+    let past = Past::default();
+    let mut ingest = Ingest::new(Decoder::default()).remembering(past.clone());
+    ingest.push(log);
+    ingest.finish(None);
+    past.history.lock().unwrap().clone()
 }
 
 const SIZES: [(u16, u16); 3] = [(40, 12), (80, 24), (120, 40)];
@@ -33,25 +57,76 @@ const MIDWAY: usize = 12_500_000;
 
 static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
     let eventful = bytes("stripe-progress/20-eventful-all.ndjson.zst");
+    let limited = bytes("stripe-progress/06-rate-limit.ndjson.zst");
+    let untimed: Vec<u8> = (0..300)
+        .flat_map(|n| {
+            let stream = ["a", "b", "c"][n / 100];
+            format!("{{\"type\":\"record\",\"record\":{{\"stream\":\"{stream}\",\"data\":{{}}}}}}\n").into_bytes()
+        })
+        .collect();
     let mut killed = reduced(&bytes("stripe-trace/10-kill9-pipeline_sync.ndjson.zst"));
     killed.exit = Some(Exit::Signal(9));
     vec![
-        State { name: "empty", progress: Progress::default(), link: Link::Waiting, age: 0 },
-        State { name: "running", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 900 },
-        State { name: "stalled", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 95_000 },
+        State { name: "empty", progress: Progress::default(), link: Link::Waiting, age: 0, past: None },
+        State { name: "running", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 900, past: None },
+        State { name: "stalled", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 95_000, past: None },
         State {
             name: "ended-well",
             progress: reduced(&bytes("stripe-progress/02-many-streams.ndjson.zst")),
             link: Link::Ended(Some(Exit::Code(0))),
             age: 0,
+            past: None,
         },
         State {
             name: "ended-badly",
             progress: reduced(&bytes("stripe-progress/12-destination-fails-midway.ndjson.zst")),
             link: Link::Ended(Some(Exit::Code(0))),
             age: 0,
+            past: None,
         },
-        State { name: "killed", progress: killed, link: Link::Ended(Some(Exit::Signal(9))), age: 0 },
+        State {
+            name: "replay",
+            progress: open_after(&eventful, MIDWAY),
+            link: Link::Live,
+            age: 300,
+            past: Some(Seen {
+                history: history_of(&eventful),
+                playing: true,
+                speed: "4x",
+                skip: false,
+                behind: None,
+                indexing: Some(0.43),
+            }),
+        },
+        State {
+            name: "behind",
+            progress: open_after(&limited, limited.len() / 2),
+            link: Link::Live,
+            age: 12_000,
+            past: Some(Seen {
+                history: history_of(&limited),
+                playing: false,
+                speed: "1x",
+                skip: true,
+                behind: Some(754_000),
+                indexing: None,
+            }),
+        },
+        State {
+            name: "untimed",
+            progress: open_after(&untimed, untimed.len() / 3),
+            link: Link::Live,
+            age: 0,
+            past: Some(Seen {
+                history: history_of(&untimed),
+                playing: false,
+                speed: "1x",
+                skip: false,
+                behind: None,
+                indexing: None,
+            }),
+        },
+        State { name: "killed", progress: killed, link: Link::Ended(Some(Exit::Signal(9))), age: 0, past: None },
     ]
 });
 
@@ -76,6 +151,17 @@ fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> 
         now: state.progress.last_at.map(|last| last + age),
         age: state.progress.last_at.filter(|_| !over).map(|_| state.age),
         watched: 4_200,
+        scrub: state.past.as_ref().map(|seen| Scrub {
+            history: &seen.history,
+            playing: seen.playing,
+            speed: seen.speed,
+            skip: seen.skip,
+            position: Position::of(&state.progress),
+            at: state.progress.last_at.map(|last| last + age),
+            ended: false,
+            behind: seen.behind.map(|behind| (state.progress.last_at.map(|_| behind), 42)),
+            indexing: seen.indexing,
+        }),
     };
     let area = Rect { x: 0, y: 0, width, height };
     let mut buffer = Buffer::empty(area);
@@ -186,6 +272,12 @@ fn visits() -> Vec<(&'static str, &'static str, Ui)> {
         ("stream-waiting", "running", over(Overlay::Stream { key: "payout".into(), top: 0 })),
         ("error", "running", over(Overlay::Error { id: error, top: 0 })),
         ("line", "running", over(Overlay::Line { number: 3, top: 0 })),
+        ("goto", "replay", over(Overlay::Goto { input: Input::new("+10m".into()), bad: None })),
+        (
+            "goto-bad",
+            "behind",
+            over(Overlay::Goto { input: Input::new("x".into()), bad: Some("a place is 08:31:20".into()) }),
+        ),
         ("confirm", "running", over(Overlay::ConfirmQuit)),
         ("frozen", "running", Ui { frozen: true, ..Ui::default() }),
     ]
@@ -239,7 +331,7 @@ fn nothing_of_a_feed_reaches_the_terminal_raw() {
         "\n",
     );
     let progress = open_after(hostile.as_bytes(), usize::MAX);
-    let state = State { name: "hostile", progress, link: Link::Down("no \u{1b}[2J route".into()), age: 0 };
+    let state = State { name: "hostile", progress, link: Link::Down("no \u{1b}[2J route".into()), age: 0, past: None };
     let id = state.progress.errors.groups()[0].id;
     let mut uis = vec![Ui::default(), Ui { focus: Pane::Log, zoomed: true, ..Ui::default() }];
     uis.push(Ui { overlays: vec![Overlay::Error { id, top: 0 }], ..Ui::default() });
@@ -255,7 +347,7 @@ fn nothing_of_a_feed_reaches_the_terminal_raw() {
 }
 
 fn any_ui() -> impl Strategy<Value = Ui> {
-    let overlay = (0usize..8, any::<u16>()).prop_map(|(which, top)| {
+    let overlay = (0usize..9, any::<u16>()).prop_map(|(which, top)| {
         let top = usize::from(top);
         let error = state("running").progress.errors.groups()[0].id;
         match which {
@@ -266,6 +358,7 @@ fn any_ui() -> impl Strategy<Value = Ui> {
             4 => vec![Overlay::Error { id: error, top }],
             5 => vec![Overlay::Line { number: top as u64, top: 0 }],
             6 => vec![Overlay::ConfirmQuit],
+            7 => vec![Overlay::Goto { input: Input::new("9".repeat(top % 300)), bad: None }],
             _ => Vec::new(),
         }
     });
@@ -283,7 +376,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..6, ui in any_ui(), theme in 0usize..3) {
+    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..9, ui in any_ui(), theme in 0usize..3) {
         let theme = [Theme::Dark, Theme::Light, Theme::Mono][theme];
         picture(&STATES[which], &ui, &look(theme), (width, height));
     }
@@ -341,6 +434,8 @@ fn the_pictures_in_the_documents_are_todays() {
         ("running-120x40-light", "running", Theme::Light, (120, 40)),
         ("running-80x24-dark", "running", Theme::Dark, (80, 24)),
         ("running-80x24-mono", "running", Theme::Mono, (80, 24)),
+        ("replay-120x40-dark", "replay", Theme::Dark, (120, 40)),
+        ("replay-80x24-light", "replay", Theme::Light, (80, 24)),
         ("stalled-120x40-dark", "stalled", Theme::Dark, (120, 40)),
         ("ended-badly-80x24-dark", "ended-badly", Theme::Dark, (80, 24)),
         ("ended-badly-80x24-light", "ended-badly", Theme::Light, (80, 24)),

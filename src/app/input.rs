@@ -4,10 +4,13 @@ use super::background::Taken;
 use super::keys;
 use super::run::{App, Because, screen_of};
 use super::update::{Effect, sort, update};
+use crate::progress::history::Position;
+use crate::progress::{Target, target};
 use crate::views::action::{Action, bound, matching};
-use crate::views::state::{Filter, Overlay, Target};
+use crate::views::state::{Filter, Overlay, Target as Hit};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
+use std::sync::PoisonError;
 use std::time::Instant;
 use tui_input::backend::crossterm::EventHandler;
 
@@ -60,6 +63,20 @@ impl App {
                 }
                 Ok(None)
             }
+            Some(Overlay::Goto { input, bad }) => {
+                match chord.as_str() {
+                    "esc" => drop(self.ui.overlays.pop()),
+                    "enter" => {
+                        let text = input.value().to_owned();
+                        return Ok(self.go_to(&text));
+                    }
+                    _ => {
+                        input.handle_event(event);
+                        *bad = None;
+                    }
+                }
+                Ok(None)
+            }
             Some(Overlay::Palette { input, chosen }) => {
                 let all = matching(input.value());
                 match chord.as_str() {
@@ -92,7 +109,7 @@ impl App {
                 Ok(None)
             }
             // On a sheet, left and q close it: they never leave the program from inside.
-            Some(_) if chord == "q" => self.act(Action::Back),
+            Some(_) if chord == "q" || chord == "left" => self.act(Action::Back),
             _ => match bound(&chord) {
                 Some(action) => self.act(action),
                 None => Ok(None),
@@ -109,7 +126,7 @@ impl App {
                 let filter = Filter::new(input.value());
                 self.ui.list_mut(focus).filter = filter;
             }
-            Some(Overlay::Palette { input, .. }) => {
+            Some(Overlay::Palette { input, .. } | Overlay::Goto { input, .. }) => {
                 *input = input.clone().with_value(format!("{}{line}", input.value()));
             }
             _ => {}
@@ -123,15 +140,15 @@ impl App {
             MouseEventKind::Down(MouseButton::Left) => {
                 self.due(Because::Key);
                 match target {
-                    Some(Target::Do(action)) => {
+                    Some(Hit::Do(action)) => {
                         if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
                             self.ui.overlays.pop();
                         }
                         return self.act(action);
                     }
-                    Some(Target::Column(column)) => sort(&mut self.ui, column),
-                    Some(Target::Pane(pane)) => self.ui.focus = pane,
-                    Some(Target::Row(pane, chosen)) => {
+                    Some(Hit::Column(column)) => sort(&mut self.ui, column),
+                    Some(Hit::Pane(pane)) => self.ui.focus = pane,
+                    Some(Hit::Row(pane, chosen)) => {
                         let again = self.ui.focus == pane && self.ui.list(pane).chosen.as_ref() == Some(&chosen);
                         self.ui.focus = pane;
                         self.ui.list_mut(pane).chosen = Some(chosen);
@@ -139,12 +156,18 @@ impl App {
                             return self.act(Action::Open);
                         }
                     }
-                    Some(Target::Nothing) | None => {}
+                    Some(Hit::Scrub) => {
+                        self.dragging = true;
+                        self.scrub(mouse.column);
+                    }
+                    Some(Hit::Nothing) | None => {}
                 }
             }
+            MouseEventKind::Drag(MouseButton::Left) if self.dragging => self.scrub(mouse.column),
+            MouseEventKind::Up(MouseButton::Left) => self.dragging = false,
             MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
                 let action = if mouse.kind == MouseEventKind::ScrollDown { Action::Down } else { Action::Up };
-                if let Some(Target::Row(pane, _) | Target::Pane(pane)) = target
+                if let Some(Hit::Row(pane, _) | Hit::Pane(pane)) = target
                     && self.ui.overlays.is_empty()
                 {
                     self.ui.focus = pane;
@@ -159,12 +182,55 @@ impl App {
         Ok(None)
     }
 
+    /// The place of the log that this column of the scrubber stands for.
+    fn scrub(&mut self, column: u16) {
+        let Some(line) = self.hits.scrub else { return };
+        let within = column.clamp(line.x, line.x + line.width.saturating_sub(1)) - line.x;
+        self.traveller.share(f64::from(within) / f64::from(line.width.saturating_sub(1).max(1)));
+        self.due(Because::Key);
+    }
+
+    /// Goes to a place that was typed; one that cannot be understood stays to be mended.
+    fn go_to(&mut self, text: &str) -> Option<Option<i32>> {
+        if text.trim().is_empty() {
+            self.ui.overlays.pop();
+            return None;
+        }
+        let from = match self.traveller.view() {
+            Some(view) => Position { at: view.at, ..Position::of(&view.progress) },
+            None => Position::of(&self.shown.progress),
+        };
+        let found = target(text, &self.traveller.history(), from);
+        match found {
+            Ok(Target::End) if self.traveller.live => {
+                self.ui.overlays.pop();
+                self.back_to_now();
+            }
+            Ok(place) => {
+                self.ui.overlays.pop();
+                self.hold();
+                self.traveller.jump(place);
+            }
+            Err(why) => {
+                if let Some(Overlay::Goto { bad, .. }) = self.ui.overlays.last_mut() {
+                    *bad = Some(why);
+                }
+            }
+        }
+        None
+    }
+
     /// Does what an action means; `Some` when it ends the program.
     fn act(&mut self, action: Action) -> io::Result<Option<Option<i32>>> {
         self.toast_at = None;
         let before = self.ui.clone();
-        let screen = screen_of(&self.shown, &before, &self.options, self.began, self.frozen_at);
-        let effects = update(&mut self.ui, &screen, &self.hits, action);
+        let effects = {
+            let history = self.traveller.shared();
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            let scrub = self.traveller.scrub(&history, "", &self.snapshots.borrow().progress, self.options.size);
+            let screen = screen_of(&self.shown, &before, &self.options, self.began, self.frozen_at, scrub);
+            update(&mut self.ui, &screen, &self.hits, action)
+        };
         for effect in effects {
             match effect {
                 Effect::Quit if self.engine_runs() => {
@@ -201,6 +267,7 @@ impl App {
                     self.ui.toast =
                         Some(format!("{} lines came while the picture was frozen", crate::progress::count(came)));
                 }
+                Effect::Travel(what) => self.travel(what),
                 Effect::Copy(text, what) => {
                     self.terminal.copy(&text)?;
                     self.ui.toast = Some(format!("copied {what}"));

@@ -29,9 +29,11 @@ pub fn chord(key: &KeyEvent) -> Option<String> {
     };
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
+    let shift = key.modifiers.contains(KeyModifiers::SHIFT) && matches!(key.code, KeyCode::Left | KeyCode::Right);
     Some(match (control, alt) {
         (true, _) => format!("ctrl-{}", name.to_lowercase()),
         (false, true) => format!("alt-{name}"),
+        (false, false) if shift => format!("shift-{name}"),
         (false, false) => name,
     })
 }
@@ -46,7 +48,10 @@ mod tests {
         let typed = |name: &str| {
             let (modifiers, rest) = match name.strip_prefix("ctrl-") {
                 Some(rest) => (KeyModifiers::CONTROL, rest),
-                None => (KeyModifiers::NONE, name),
+                None => match name.strip_prefix("shift-").filter(|rest| *rest != "tab") {
+                    Some(rest) => (KeyModifiers::SHIFT, rest),
+                    None => (KeyModifiers::NONE, name),
+                },
             };
             let code = match rest {
                 "space" => KeyCode::Char(' '),

@@ -15,8 +15,10 @@ mod keys;
 mod run;
 mod signals;
 mod terminal;
+mod travel;
 mod update;
 
 pub use detect::{Glyphs, Wish, look};
 pub use run::{Ended, Options, Session};
+pub use travel::{SPEEDS, Start};
 pub use update::{Effect, update};

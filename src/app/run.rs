@@ -2,16 +2,20 @@
 
 use super::background::{self, Asked};
 use super::signals::{self, Signals};
+use super::travel::{Start, Traveller};
 use super::{diagnostics, terminal};
-use crate::net::{Snapshot, child::Engine};
+use crate::net::rewind::Rewind;
+use crate::net::{Past, Snapshot, child::Engine};
+use crate::progress::history::Position;
 use crate::progress::text::Leaving;
-use crate::progress::{Link, Progress};
-use crate::protocol::Millis;
-use crate::views::{Hits, Look, Screen, Ui, draw};
+use crate::progress::{Link, Progress, Target, target};
+use crate::protocol::{Decoder, Millis};
+use crate::views::action::Travel;
+use crate::views::{Hits, Look, Screen, Scrub, Ui, draw};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io::{self, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -33,6 +37,13 @@ pub struct Options {
     pub mouse: bool,
     /// An engine of ours that has to be stopped when we leave.
     pub engine: Option<Engine>,
+    /// What the feed can be rewound by, and how its lines are read.
+    pub past: Past,
+    pub decoder: Decoder,
+    /// It is a saved log, and begins so.
+    pub replay: Option<Start>,
+    /// Bytes of it, where that is known.
+    pub size: Option<u64>,
     /// Panic after the first picture, in the loop or in a thread: the only way to test that the terminal is given back then.
     pub panic_for_test: Option<String>,
 }
@@ -116,6 +127,10 @@ pub(super) struct App {
     pub(super) toast_at: Option<Instant>,
     /// We stopped ourselves: that signal is still to reach our own handler.
     own_stop: bool,
+    /// The clock, when it is not now's.
+    pub(super) traveller: Traveller,
+    /// The mouse draws the scrubber along.
+    pub(super) dragging: bool,
     /// The question for the background, until it is answered.
     pub(super) asked: Option<Asked>,
     signals: Signals,
@@ -134,6 +149,7 @@ enum Turn {
     Resume,
     Input(Option<io::Result<Event>>),
     Feed(bool),
+    View,
     Diagnostics,
     Timer,
 }
@@ -141,6 +157,12 @@ enum Turn {
 impl App {
     fn new(options: Options, snapshots: watch::Receiver<Snapshot>, signals: Signals) -> io::Result<Self> {
         let mut terminal = terminal::Screen::take(options.mouse)?;
+        let past = &options.past;
+        let rewind = Rewind::spawn(Arc::clone(&past.store), Arc::clone(&past.history), options.decoder)?;
+        let mut traveller = Traveller::new(rewind, options.replay.is_none());
+        if let Some(start) = &options.replay {
+            traveller.begin(start);
+        }
         let asked = options.ask.then(Asked::now);
         if asked.is_some() {
             terminal.ask()?;
@@ -160,6 +182,8 @@ impl App {
             own_stop: false,
             asked,
             toast_at: None,
+            traveller,
+            dragging: false,
             signals,
         })
     }
@@ -181,6 +205,7 @@ impl App {
                 _ = self.signals.resume.recv() => Turn::Resume,
                 event = input.next() => Turn::Input(event),
                 changed = self.snapshots.changed(), if feed_open => Turn::Feed(changed.is_ok()),
+                Ok(()) = self.traveller.views().changed() => Turn::View,
                 () = wake.notified() => Turn::Diagnostics,
                 () = sleep(timer), if timer.is_some() => Turn::Timer,
             };
@@ -204,12 +229,14 @@ impl App {
                     feed_open = open;
                     self.take_feed();
                 }
+                Turn::View => self.take_view(),
                 Turn::Diagnostics => self.due(Because::Feed),
                 Turn::Timer => {
                     if self.toast_at.is_some_and(|said| said.elapsed() >= TOAST) && !self.stopping {
                         self.ui.toast = None;
                         self.toast_at = None;
                     }
+                    self.traveller.tick();
                     self.due(Because::Feed);
                 }
             }
@@ -236,7 +263,11 @@ impl App {
     }
 
     pub(super) fn take_feed(&mut self) {
-        if self.frozen_at.is_none() {
+        if self.traveller.view().is_some() {
+            self.snapshots.mark_unchanged();
+            self.start_replay();
+            self.due(Because::Feed);
+        } else if self.frozen_at.is_none() {
             self.shown = self.snapshots.borrow_and_update().clone();
             self.due(Because::Feed);
         } else {
@@ -246,6 +277,82 @@ impl App {
                 self.shown.link = link;
                 self.due(Because::Feed);
             }
+        }
+    }
+
+    /// A picture of the past came.
+    fn take_view(&mut self) {
+        let word = self.traveller.arrived();
+        let end = self.traveller.history().end();
+        if self.traveller.live && self.traveller.playing() && self.traveller.position().bytes >= end.bytes {
+            // Played up to now.
+            self.back_to_now();
+        }
+        if let Some(view) = self.traveller.view() {
+            let link = if view.ended { Link::Ended(None) } else { Link::Live };
+            self.shown = Snapshot { progress: Arc::clone(&view.progress), link, last_line: None };
+        }
+        if let Some(word) = word {
+            self.ui.toast = Some(word);
+            self.toast_at = None;
+        }
+        self.due(Because::Key);
+    }
+
+    /// A replay that begins at some place goes there once that is known.
+    fn start_replay(&mut self) {
+        let Some(start) = &mut self.options.replay else { return };
+        let Some(text) = start.at.clone() else { return };
+        let goes = {
+            let history = self.traveller.history();
+            // Of a log that is still indexed the place may be known already, or not yet.
+            let found = target(&text, &history, Position::default());
+            let behind = match found {
+                Ok(Target::Time(at)) => history.end().at.is_some_and(|end| end > at) && !text.contains('%'),
+                Ok(Target::Line(line)) => history.end().lines > line,
+                Ok(Target::Begin) => true,
+                _ => false,
+            };
+            (history.complete || behind).then_some(found)
+        };
+        match goes {
+            None => {}
+            Some(found) => {
+                start.at = None;
+                match found {
+                    Ok(target) => self.traveller.jump(target),
+                    Err(why) => self.ui.toast = Some(why),
+                }
+            }
+        }
+    }
+
+    /// What is shown is now again.
+    pub(super) fn back_to_now(&mut self) {
+        self.traveller.now();
+        self.frozen_at = None;
+        self.ui.frozen = false;
+        self.shown = self.snapshots.borrow_and_update().clone();
+        self.due(Because::Key);
+    }
+
+    /// Goes through time, as a key asks.
+    pub(super) fn travel(&mut self, what: Travel) {
+        if what == Travel::Now && self.traveller.live {
+            return self.back_to_now();
+        }
+        self.hold();
+        if let Some(word) = self.traveller.travel(what) {
+            self.ui.toast = Some(word);
+        }
+    }
+
+    /// The picture is no longer of now: it stands where it stood.
+    pub(super) fn hold(&mut self) {
+        if self.traveller.view().is_none() {
+            self.traveller.hold(&self.shown.progress, self.shown.progress.last_at);
+            self.frozen_at = None;
+            self.ui.frozen = false;
         }
     }
 
@@ -265,6 +372,15 @@ impl App {
         match self.dirty {
             Some(Because::Key) => Some(self.drawn + KEY_FRAME),
             Some(Because::Feed) => Some(self.drawn + FEED_FRAME),
+            None if self.traveller.playing() => self.traveller.next(self.drawn, FEED_FRAME),
+            // How far behind it is grows.
+            None if self.traveller.live
+                && self.traveller.view().is_some()
+                && !self.snapshots.borrow().progress.closed =>
+            {
+                Some(self.drawn + Duration::from_secs(1))
+            }
+            None if self.traveller.view().is_some() => None,
             None if self.frozen_at.is_some() || !self.aging() => None,
             None => {
                 let quiet = self.shown.last_line.unwrap_or(self.began).elapsed();
@@ -297,8 +413,13 @@ impl App {
             return Ok(());
         }
         tui_logger::move_events();
-        let screen = screen_of(&self.shown, &self.ui, &self.options, self.began, self.frozen_at);
+        let history = self.traveller.shared();
+        let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+        let speed = self.traveller.speed_words();
+        let scrub = self.traveller.scrub(&history, &speed, &self.snapshots.borrow().progress, self.options.size);
+        let screen = screen_of(&self.shown, &self.ui, &self.options, self.began, self.frozen_at, scrub);
         let hits = self.terminal.draw(|buffer, area| draw(buffer, area, &screen))?;
+        drop(history);
         for (list, top) in self.ui.lists.iter_mut().zip(hits.tops) {
             list.top = top.unwrap_or(list.top);
         }
@@ -393,11 +514,19 @@ pub(super) fn screen_of<'a>(
     options: &'a Options,
     began: Instant,
     frozen_at: Option<Instant>,
+    scrub: Option<Scrub<'a>>,
 ) -> Screen<'a> {
     let at = frozen_at.unwrap_or_else(Instant::now);
     let progress = &*shown.progress;
     let over = progress.closed || progress.attempt.end.is_some();
-    let age = shown.last_line.map(|last| at.saturating_duration_since(last)).filter(|_| !over);
+    let age = match scrub {
+        None => shown.last_line.map(|last| at.saturating_duration_since(last)).filter(|_| !over),
+        // By the log's own clock.
+        Some(scrub) => {
+            let silent = scrub.at.zip(progress.last_at).and_then(|(now, last)| u64::try_from(now - last).ok());
+            silent.map(Duration::from_millis).filter(|_| !over)
+        }
+    };
     let millis = |time: Duration| Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX / 2);
     Screen {
         progress,
@@ -408,6 +537,7 @@ pub(super) fn screen_of<'a>(
         engine_runs: options.engine.as_ref().is_some_and(Engine::runs),
         now: progress.last_at.map(|last| last.saturating_add(age.map_or(0, millis))),
         age: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        scrub,
         watched: u64::try_from(at.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX),
     }
 }

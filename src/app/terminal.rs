@@ -23,8 +23,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static GIVEN_BACK: AtomicBool = AtomicBool::new(false);
 
 /// Buttons and wheel only (1000, 1006): every movement would wake us for nothing.
-const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
-const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
+const MOUSE_ON: &str = "\x1b[?1002h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l";
 
 /// The largest picture; what claims to be larger is no screen.
 const LARGEST: (u16, u16) = (2048, 1024);

@@ -3,7 +3,7 @@
 use super::copy::copy;
 use crate::progress::key_of;
 use crate::protocol::Level;
-use crate::views::action::{Action, TargetKey, matching};
+use crate::views::action::{Action, TargetKey, Travel, matching};
 use crate::views::rows::{Group, Row, Rows, rows};
 use crate::views::state::{Chosen, Column, Filter, Overlay};
 use crate::views::{Hits, Pane, Screen, Ui, doubt_items, errors, log};
@@ -21,6 +21,7 @@ pub enum Effect {
     NextTheme,
     ToggleMouse,
     Freeze(bool),
+    Travel(Travel),
     /// Text for the clipboard, and what it is.
     Copy(String, &'static str),
 }
@@ -36,6 +37,15 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::Redraw => return vec![Effect::Redraw],
         Action::Theme => return vec![Effect::NextTheme],
         Action::Mouse => return vec![Effect::ToggleMouse],
+        Action::Travel(Travel::Goto) => {
+            let already = matches!(ui.overlays.last(), Some(Overlay::Goto { .. }));
+            if !already {
+                ui.overlays.push(Overlay::Goto { input: Input::default(), bad: None });
+            }
+        }
+        Action::Travel(what) => return vec![Effect::Travel(what)],
+        // Of a picture that is not of now, the clock is stopped and started.
+        Action::Freeze if screen.scrub.is_some() => return vec![Effect::Travel(Travel::Play)],
         Action::Freeze => {
             ui.frozen = !ui.frozen;
             return vec![Effect::Freeze(ui.frozen)];
@@ -53,7 +63,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
             let before = ui.list(ui.focus).filter.clone();
             let input = Input::new(before.text.clone());
             if ui.focus == Pane::Diagnostics {
-                ui.toast = Some("the diagnostics have filters of their own: t f + - > <".into());
+                ui.toast = Some("the diagnostics have filters of their own: t f + - c C".into());
             } else {
                 ui.overlays.push(Overlay::Filter { input, before });
             }
@@ -300,7 +310,7 @@ fn scroll_overlay(overlay: &mut Overlay, hits: &Hits, action: Action) {
             *top = to(*top, most);
         }
         Overlay::Palette { input, chosen } => *chosen = to(*chosen, matching(input.value()).len().saturating_sub(1)),
-        Overlay::Filter { .. } | Overlay::ConfirmQuit => {}
+        Overlay::Filter { .. } | Overlay::Goto { .. } | Overlay::ConfirmQuit => {}
     }
 }
 

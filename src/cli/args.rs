@@ -34,8 +34,10 @@ Examples:
   synctop run -- engine --flag         start an engine and watch it
   synctop summary sync.ndjson          what became of a saved log, as text
   synctop summary --json sync.ndjson.zst
+  synctop summary --at 08:31:20 sync.ndjson
+  synctop replay sync.ndjson           the dashboard at any instant of a saved log: play, step, jump to errors
 
-Exit codes (watch, run, summary):
+Exit codes (watch, run, summary, replay):
   0   done
   1   failed, or done with errors
   2   not finished: cut off by a limit, aborted, truncated, or still running
@@ -50,6 +52,8 @@ synctop sends nothing anywhere: no telemetry, no update check.";
 pub enum Command {
     /// Say what became of a saved log or a pipe, without a screen
     Summary(SummaryArgs),
+    /// Go through a saved log with a clock: play, step, jump to errors and times
+    Replay(ReplayArgs),
     /// Start an engine and watch its stdout; its stderr goes to the diagnostics
     Run(RunArgs),
     /// Write a log out of nothing: the same one for the same seed
@@ -132,14 +136,46 @@ impl FeedArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct SummaryArgs {
-    /// The log; `-` for what is piped in. May be .gz or .zst
-    pub file: PathBuf,
+    /// The log, or several as attempts in order; `-` for what is piped in. May be .gz or .zst
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What was known at some place: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200"
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    pub at: Option<String>,
     /// One JSON object, the same shape for every outcome
     #[arg(long)]
     pub json: bool,
     /// Say nothing; the exit code tells
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ReplayArgs {
+    /// The logs, as attempts in order; `-` for what is piped in. May be .gz or .zst (unpacked into a temporary file)
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Begin there, paused: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200", end
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    pub at: Option<String>,
+    /// How many times as fast as the log's clock: 0.25, 0.5, 1, 2, 4, 10, 30, 60, 100, 300, 1000; 0 is as fast as it can be read
+    #[arg(long, default_value = "1", value_parser = replay_speed)]
+    pub speed: f64,
+    /// Begin paused
+    #[arg(long)]
+    pub paused: bool,
+    /// Pass over silences of 30 seconds and more
+    #[arg(long)]
+    pub skip_gaps: bool,
+}
+
+fn replay_speed(text: &str) -> Result<f64, String> {
+    let known = crate::app::SPEEDS;
+    let asked = text.trim_end_matches('x').parse::<f64>().ok();
+    asked.filter(|speed| known.contains(speed)).ok_or_else(|| {
+        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+        format!("one of {}", known.join(", "))
+    })
 }
 
 #[derive(Debug, ClapArgs)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod man;
+mod replay;
 mod run;
 mod simulate;
 mod summary;
@@ -70,6 +71,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
     match args.command {
         None => watch::watch(args.source.as_deref(), &args.watch, &args.look, &args.feed),
         Some(Command::Summary(summary)) => summary::summary(&summary, &args.feed),
+        Some(Command::Replay(replay)) => replay::replay(&replay, &args.look, &args.feed),
         Some(Command::Run(run)) => run::run(&run, &args.look, &args.feed),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
         Some(Command::Completions { shell }) => man::completions(shell),

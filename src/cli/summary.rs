@@ -1,33 +1,38 @@
 //! `synctop summary FILE|-`
 
 use super::args::{FeedArgs, SummaryArgs};
+use super::replay::open;
 use super::{Failure, complain, exit, print};
-use crate::net::chunks::Chunks;
-use crate::net::{SourceError, decompress, parallel};
-use crate::progress::{self, Progress};
+use crate::net::index::{Indexer, Saved, read};
+use crate::net::seek::Seeker;
+use crate::net::store::Store;
+use crate::net::{Past, SourceError};
+use crate::progress::history::Position;
+use crate::progress::{self, Progress, target};
 use crate::protocol::{Decoder, clean};
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, PoisonError};
 
 pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure> {
-    let name = args.file.display().to_string();
+    let logs = open(&args.files, "summary")?;
+    let name = match args.files.as_slice() {
+        [one] => one.display().to_string(),
+        _ => "these files".to_owned(),
+    };
     let decoder = Decoder::new(feed.dialect());
     let mut progress = Progress::default();
-    let read = if name == "-" {
-        if io::stdin().is_terminal() {
-            return Err(Failure::usage(
-                "stdin is a terminal. Pipe a log into it, or name a file: synctop summary FILE",
-            ));
+    let read = match &args.at {
+        None => {
+            let read = read(logs, &mut progress, &decoder);
+            progress.close(None);
+            read
         }
-        read_all(io::stdin(), &mut progress, &decoder)
-    } else {
-        let file = File::open(&args.file).map_err(|error| SourceError::of(&name, &error))?;
-        if file.metadata().is_ok_and(|found| found.is_dir()) {
-            return Err(SourceError::Directory(name).into());
+        Some(at) => {
+            let (known, read) = at_place(at, logs, &decoder)?;
+            progress = known;
+            read
         }
-        read_all(file, &mut progress, &decoder)
     };
-    progress.close(None);
     let progress = &progress;
     if args.json {
         let summary = progress::summary(progress);
@@ -56,7 +61,20 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     Ok(progress::outcome(progress).exit_code())
 }
 
-fn read_all(input: impl Read + Send, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
-    let (_, input) = decompress::open(input)?;
-    parallel::reduce(Chunks::new(input, 0), decoder, progress, parallel::workers())
+/// What was known at a place of a log; and whether all of it could be read.
+fn at_place(text: &str, logs: Vec<Saved>, decoder: &Decoder) -> Result<(Progress, io::Result<()>), Failure> {
+    let past = Past { store: Arc::new(Store::default()), ..Past::default() };
+    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
+    let read = indexer.run(logs, decoder);
+    let (place, end) = {
+        let history = past.history.lock().unwrap_or_else(PoisonError::into_inner);
+        (target(text, &history, Position::default()), history.end())
+    };
+    let place = place.map_err(|why| Failure::usage(format!("--at {text}: {why}")))?;
+    let mut seeker = Seeker::new(past.store, past.history, *decoder);
+    seeker.go(place).map_err(|error| SourceError::of("the log", &error))?;
+    if seeker.progress().input.bytes == end.bytes {
+        return Ok((indexer.progress, read));
+    }
+    Ok((seeker.progress().clone(), read))
 }

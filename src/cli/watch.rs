@@ -3,7 +3,7 @@
 use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
 use super::{Failure, exit, print};
 use crate::app::{self, Ended, Glyphs, Options, Wish};
-use crate::net::{self, SourceError, child::Engine, file, pipe, recording};
+use crate::net::{self, Past, SourceError, child::Engine, file, pipe, recording};
 use crate::progress::{self, Exit, text};
 use crate::protocol::Decoder;
 use crate::views::Theme;
@@ -68,6 +68,18 @@ pub(super) fn show(
     feed: &FeedArgs,
     panic_for_test: Option<String>,
 ) -> Result<u8, Failure> {
+    let decoder = Decoder::new(feed.dialect());
+    let past = Past::default();
+    let snapshots = net::spawn_ingest(decoder, events, past.clone())?;
+    let mouse = !look.no_mouse;
+    let (look, ask) = looks(look);
+    let (replay, size) = (None, None);
+    let options = Options { source, look, ask, mouse, engine, past, decoder, replay, size, panic_for_test };
+    leave(session.run(options, snapshots))
+}
+
+/// Theme and glyphs as wished; and whether the terminal is asked for its background.
+pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
     let theme = match look.theme {
         ThemeArg::Auto => Wish::Auto,
         ThemeArg::Dark => Wish::Theme(Theme::Dark),
@@ -79,11 +91,12 @@ pub(super) fn show(
         GlyphsArg::Unicode => Glyphs::Unicode,
         GlyphsArg::Ascii => Glyphs::Ascii,
     };
-    let snapshots = net::spawn_ingest(Decoder::new(feed.dialect()), events)?;
-    let mouse = !look.no_mouse;
-    let (look, ask) = app::look(theme, glyphs);
-    let options = Options { source, look, ask, mouse, engine, panic_for_test };
-    let ended = session.run(options, snapshots).map_err(|error| Failure {
+    app::look(theme, glyphs)
+}
+
+/// After the screen: a short summary on the shell, and the exit code.
+pub(super) fn leave(ended: io::Result<Ended>) -> Result<u8, Failure> {
+    let ended = ended.map_err(|error| Failure {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,
     })?;

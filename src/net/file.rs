@@ -3,14 +3,14 @@
 //! Notifications are a hint, polling is the truth: some file systems send none.
 
 use super::decompress::{Packing, packing};
-use super::{CHUNK, Event, SourceError, pipe};
+use super::{CHUNK, Event, Origin, SourceError, pipe};
 use notify::Watcher;
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// How often a file is looked at when no notification comes.
@@ -89,7 +89,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// The file as it is open now.
 struct Open {
-    file: File,
+    file: Arc<File>,
     id: (u64, u64),
     at: u64,
     head: Vec<u8>,
@@ -101,11 +101,11 @@ impl Open {
     fn new(file: File, from: From) -> io::Result<Self> {
         let found = file.metadata()?;
         let id = (found.dev(), found.ino());
-        let mut open = Self { file, id, at: 0, head: Vec::new(), since: Instant::now() };
+        let mut open = Self { file: Arc::new(file), id, at: 0, head: Vec::new(), since: Instant::now() };
         open.head = open.read_head();
         // A packed file has no end to begin at.
         if from == From::End && !open.packed() {
-            open.at = open.file.seek(SeekFrom::Start(found.len()))?;
+            open.at = found.len();
         }
         Ok(open)
     }
@@ -131,11 +131,9 @@ impl Open {
         found.len() < self.at || !same
     }
 
-    fn restart(&mut self) -> io::Result<()> {
+    fn restart(&mut self) {
         self.at = 0;
-        self.file.rewind()?;
         self.head = self.read_head();
-        Ok(())
     }
 
     /// Hands on everything up to the end. Answers whether anybody listens.
@@ -143,16 +141,17 @@ impl Open {
         let mut sum = 0;
         loop {
             let mut chunk = vec![0; CHUNK];
-            let length = match self.file.read(&mut chunk) {
+            let length = match self.file.read_at(&mut chunk, self.at) {
                 Ok(0) => return Ok(Some(sum)),
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             chunk.truncate(length);
+            let origin = Origin { file: Arc::clone(&self.file), at: self.at };
             self.at += length as u64;
             sum += length as u64;
-            if events.send(Event::Bytes(chunk)).is_err() {
+            if events.send(Event::Bytes(chunk, Some(origin))).is_err() {
                 return Ok(None);
             }
         }
@@ -214,7 +213,7 @@ impl Name<'_> {
         let mut read = 0;
         while let Some(open) = self.open.front_mut() {
             if open.at == 0 && open.packed() {
-                pipe::to_its_end(&open.file, &self.follow.path.display().to_string(), events);
+                pipe::to_its_end(&*open.file, &self.follow.path.display().to_string(), events);
                 return Ok(None);
             }
             match open.drain(events)? {
@@ -232,7 +231,7 @@ impl Name<'_> {
             }
             self.open.pop_front();
             let why = format!("{} was replaced: read the new one", self.follow.path.display());
-            let _ = events.send(Event::Break(why));
+            let _ = events.send(Event::Break { why, overwritten: false });
         }
         looked.map(|()| Some(read))
     }
@@ -256,14 +255,12 @@ impl Name<'_> {
             Some(open) => {
                 if self.down {
                     // What failed may be the open file itself (a network file system that went away).
-                    let mut again = self::open(path)?;
-                    again.seek(SeekFrom::Start(open.at))?;
-                    open.file = again;
+                    open.file = Arc::new(self::open(path)?);
                 }
                 if open.rewritten(&found) {
                     let text = format!("{} was truncated: read from its begin", path.display());
-                    let _ = events.send(Event::Break(text));
-                    open.restart()?;
+                    let _ = events.send(Event::Break { why: text, overwritten: true });
+                    open.restart();
                 }
             }
             None => self.open.push_back(Open::new(self::open(path)?, self.from)?),

@@ -64,6 +64,31 @@ impl Saved {
     }
 }
 
+/// Reduces all of the logs, without an index.
+///
+/// # Errors
+/// When one of them cannot be read to its end; what came before is in.
+pub fn read(logs: Vec<Saved>, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
+    for (number, log) in logs.into_iter().enumerate() {
+        if number > 0 {
+            progress.next_file();
+        }
+        let workers = parallel::workers();
+        let at = progress.input.bytes;
+        let (packing, input) = match log.input {
+            Input::File(file) => decompress::open(file)?,
+            Input::Stdin => decompress::open(io::stdin())?,
+        };
+        match packing {
+            Packing::Plain => parallel::reduce(Chunks::new(input, at), decoder, progress, workers)?,
+            Packing::Gzip | Packing::Zstd => {
+                parallel::reduce(Chunks::new(decompress::ahead(input)?, at), decoder, progress, workers)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What indexing has come to.
 pub struct Indexer {
     pub progress: Progress,

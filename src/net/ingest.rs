@@ -1,10 +1,12 @@
 //! Bytes -> [`Progress`], and at most 30 snapshots of it a second. One thread owns the `Progress`; everybody else sees
 //! snapshots that share what did not change.
 
-use super::Event;
+use super::store::{Side, Store};
+use super::{Event, Origin};
+use crate::progress::history::History;
 use crate::progress::{Exit, Link, Progress};
 use crate::protocol::{Decoder, Splitter};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
@@ -17,6 +19,26 @@ pub struct Ingest {
     splitter: Splitter,
     decoder: Decoder,
     pub progress: Progress,
+    past: Option<Past>,
+}
+
+/// What a feed can be rewound by.
+#[derive(Debug, Clone)]
+pub struct Past {
+    pub store: Arc<Store>,
+    pub history: Arc<Mutex<History>>,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { store: Arc::new(Store::bounded()), history: Arc::new(Mutex::new(History::new())) }
+    }
+}
+
+impl Past {
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Ingest {
@@ -25,21 +47,74 @@ impl Ingest {
         Self { decoder, ..Self::default() }
     }
 
+    /// Remembers what it takes in.
+    #[must_use]
+    pub fn remembering(mut self, past: Past) -> Self {
+        self.past = Some(past);
+        self
+    }
+
     /// The next bytes of the input.
     pub fn push(&mut self, bytes: &[u8]) {
-        let Self { splitter, decoder, progress } = self;
-        splitter.push(bytes, |line| progress.apply(&line, decoder.decode(&line, &mut String::new())));
+        let Self { splitter, decoder, progress, past } = self;
+        let mut history = past.as_ref().map(Past::history);
+        splitter.push(bytes, |line| {
+            progress.apply(&line, decoder.decode(&line, &mut String::new()));
+            if let Some(history) = &mut history {
+                history.note(progress);
+            }
+        });
+        if let Some(history) = &mut history {
+            history.rest(progress);
+        }
+    }
+
+    /// Bytes that stand in a file, from this place on.
+    fn push_from(&mut self, bytes: &[u8], origin: Option<&Origin>) {
+        if let Some(past) = &self.past {
+            match origin {
+                Some(Origin { file, at }) => past.store.file(file, *at, bytes.len() as u64),
+                None => past.store.spool(bytes),
+            }
+        }
+        self.push(bytes);
+    }
+
+    /// Something that happened to the input between two lines.
+    fn side(&mut self, side: Side) {
+        side.apply(&mut self.progress);
+        if let Some(past) = &self.past {
+            past.store.side(self.progress.input.bytes, side);
+        }
+    }
+
+    /// The bytes that came so far cannot be read again.
+    fn lose(&mut self) {
+        if let Some(past) = &self.past {
+            let mut history = past.history();
+            history.keep(&self.progress);
+            history.forget_before(self.progress.input.bytes);
+            past.store.lose();
+        }
     }
 
     /// What comes next does not continue the last line.
     pub fn break_line(&mut self) {
-        let Self { splitter, decoder, progress } = self;
-        splitter.finish(|line| progress.apply(&line, decoder.decode(&line, &mut String::new())));
+        let Self { splitter, decoder, progress, past } = self;
+        splitter.finish(|line| {
+            progress.apply(&line, decoder.decode(&line, &mut String::new()));
+            if let Some(past) = past {
+                past.history().note(progress);
+            }
+        });
     }
 
     /// The input ended.
     pub fn finish(&mut self, exit: Option<Exit>) {
         self.break_line();
+        if let Some(past) = &self.past {
+            past.history().finish(&self.progress);
+        }
         self.progress.close(exit);
     }
 }
@@ -63,14 +138,18 @@ impl Default for Snapshot {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn spawn_ingest(decoder: Decoder, events: mpsc::Receiver<Event>) -> std::io::Result<watch::Receiver<Snapshot>> {
+pub fn spawn_ingest(
+    decoder: Decoder,
+    events: mpsc::Receiver<Event>,
+    past: Past,
+) -> std::io::Result<watch::Receiver<Snapshot>> {
     let (sender, receiver) = watch::channel(Snapshot::default());
-    std::thread::Builder::new().name("ingest".into()).spawn(move || run(decoder, &events, &sender))?;
+    let ingest = Ingest::new(decoder).remembering(past);
+    std::thread::Builder::new().name("ingest".into()).spawn(move || run(ingest, &events, &sender))?;
     Ok(receiver)
 }
 
-fn run(decoder: Decoder, events: &mpsc::Receiver<Event>, snapshots: &watch::Sender<Snapshot>) {
-    let mut ingest = Ingest::new(decoder);
+fn run(mut ingest: Ingest, events: &mpsc::Receiver<Event>, snapshots: &watch::Sender<Snapshot>) {
     let mut now = Snapshot::default();
     let mut shown: Option<Instant> = None;
     let mut dirty = false;
@@ -108,9 +187,9 @@ fn publish(ingest: &Ingest, now: &Snapshot, snapshots: &watch::Sender<Snapshot>)
 
 fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
     match event {
-        Event::Bytes(bytes) => {
+        Event::Bytes(bytes, origin) => {
             let lines = ingest.progress.input.lines;
-            ingest.push(&bytes);
+            ingest.push_from(&bytes, origin.as_ref());
             if ingest.progress.input.lines > lines || now.last_line.is_none() {
                 now.last_line = Some(Instant::now());
             }
@@ -127,19 +206,22 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
                 now.last_line = Instant::now().checked_sub(age).or(now.last_line);
             }
         }
-        Event::Break(why) => {
+        Event::Break { why, overwritten } => {
             ingest.break_line();
             tracing::info!(target: "synctop::file", "{why}");
-            ingest.progress.notice(&why);
+            if overwritten {
+                ingest.lose();
+            }
+            ingest.side(Side::Cut(why));
         }
         Event::Notice(text) => {
             tracing::info!(target: "synctop::file", "{text}");
-            ingest.progress.notice(&text);
+            ingest.side(Side::Notice(text));
         }
-        Event::Stderr(line) => ingest.progress.stderr(&line),
+        Event::Stderr(line) => ingest.side(Side::Stderr(line)),
         Event::Down(why) => {
             tracing::warn!(target: "synctop::source", "{why}");
-            ingest.progress.notice(&why);
+            ingest.side(Side::Notice(why.clone()));
             now.link = Link::Down(why.into());
         }
         Event::End(exit) => {

@@ -16,13 +16,15 @@ pub mod ingest;
 pub mod parallel;
 pub mod pipe;
 pub mod recording;
+pub mod rewind;
 pub mod seek;
 pub mod store;
 
-pub use ingest::{Ingest, Snapshot, spawn_ingest};
+pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};
 
 use crate::progress::Exit;
-use std::sync::mpsc;
+use std::fs::File;
+use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
 /// Bytes a source reads at once.
@@ -34,11 +36,16 @@ pub const QUEUE: usize = 8;
 /// What a source hands on, in order.
 #[derive(Debug)]
 pub enum Event {
-    Bytes(Vec<u8>),
+    /// The next bytes; where they can be read again, if they can.
+    Bytes(Vec<u8>, Option<Origin>),
     /// The source has read all there is for now; what is there was written at this time.
     CaughtUp(Option<SystemTime>),
     /// The file was replaced or truncated: what comes now does not continue the last line.
-    Break(String),
+    Break {
+        why: String,
+        /// What was read so far was in the same file, and is gone.
+        overwritten: bool,
+    },
     /// Something that happened to the source, for the user to see.
     Notice(String),
     /// A line that an engine of ours wrote to stderr.
@@ -46,6 +53,13 @@ pub enum Event {
     /// Nothing more can be read, for this reason; it goes on being tried.
     Down(String),
     End(Option<Exit>),
+}
+
+/// A place in a file.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    pub file: Arc<File>,
+    pub at: u64,
 }
 
 /// The channel from a source to the ingest thread.

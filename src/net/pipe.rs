@@ -21,7 +21,7 @@ pub fn pump(input: &mut dyn Read, events: &SyncSender<Event>) -> io::Result<bool
         if length < CHUNK / 4 {
             chunk.shrink_to_fit();
         }
-        if events.send(Event::Bytes(chunk)).is_err() {
+        if events.send(Event::Bytes(chunk, None)).is_err() {
             return Ok(false);
         }
     }

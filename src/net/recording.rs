@@ -37,7 +37,7 @@ fn play(speed: f64, events: &SyncSender<Event>) -> std::io::Result<()> {
             let due = Duration::from_millis(since).div_f64(speed);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
-        if events.send(Event::Bytes(line)).is_err() {
+        if events.send(Event::Bytes(line, None)).is_err() {
             return Ok(());
         }
     }

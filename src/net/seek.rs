@@ -166,16 +166,13 @@ impl Seeker {
         self.sides = self.store.sides_before(self.progress.input.bytes);
         let kept_from = self.store.kept_from();
         if self.progress.input.bytes < kept_from {
-            // The begin is not kept any more: the first snapshot there is.
+            // What came before is not kept any more: the first snapshot that what is kept follows.
             let history = self.history();
-            let first = history.first_key().cloned().zip(history.newest().cloned());
+            let first = history.key_from(kept_from).cloned().zip(history.newest().cloned());
             drop(history);
-            if let Some((first, latest)) = first
-                && let Some(progress) = first.open(&latest)
-            {
-                self.sides = self.store.sides_before(progress.input.bytes);
-                self.progress = progress;
-            }
+            let opened = first.and_then(|(first, latest)| first.open(&latest));
+            self.progress = opened.ok_or_else(|| io::Error::other("what came before is not kept any more"))?;
+            self.sides = self.store.sides_before(self.progress.input.bytes);
         }
         Ok(())
     }

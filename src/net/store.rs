@@ -20,6 +20,9 @@ const HALF: u64 = 512 << 20;
 /// The quickest packing: it must not hold up a feed.
 const LEVEL: i32 = -3;
 
+/// Files of one name that a feed is rewound through.
+const FILES: usize = 3;
+
 /// Things besides lines that are kept for rewinding.
 const SIDES: usize = 10_000;
 
@@ -125,6 +128,9 @@ impl Store {
             return;
         }
         inner.segments.push_back(Segment { begin, length, place: Place::File { file: Arc::clone(file), at } });
+        if inner.bounded {
+            inner.let_go_of_files();
+        }
     }
 
     /// The bytes of this file were overwritten: everything up to here is gone.
@@ -233,6 +239,28 @@ impl Inner {
             self.segments.pop_front();
         }
         self.kept_from = self.segments.front().map_or(self.length, |segment| segment.begin);
+    }
+
+    /// A file that was rotated away takes room on its disk as long as it is open.
+    fn let_go_of_files(&mut self) {
+        let mut files: Vec<*const File> = Vec::new();
+        let mut keep = 0;
+        for segment in self.segments.iter().rev() {
+            if let Place::File { file, .. } = &segment.place
+                && !files.contains(&Arc::as_ptr(file))
+            {
+                if files.len() >= FILES {
+                    break;
+                }
+                files.push(Arc::as_ptr(file));
+            }
+            keep += 1;
+        }
+        let gone = self.segments.len() - keep;
+        self.segments.drain(..gone);
+        if gone > 0 {
+            self.kept_from = self.segments.front().map_or(self.length, |segment| segment.begin);
+        }
     }
 
     fn find(&self, at: u64) -> Option<Segment> {

@@ -1,6 +1,6 @@
 //! Places in a log as people say them: `08:31:20`, `+10m`, `50%`, `line 1200`.
 
-use super::history::{History, Position};
+use super::history::{Axis, History, Position};
 use crate::protocol::{Millis, time};
 
 /// Where to go in a log.
@@ -41,7 +41,7 @@ pub fn target(text: &str, history: &History, from: Position) -> Result<Target, S
     if let Some(number) = lower.strip_suffix('%') {
         let share = number.trim().parse::<f64>().ok().filter(|share| (0.0..=100.0).contains(share));
         let share = share.ok_or("a share is a number from 0 to 100: 50%")? / 100.0;
-        return Ok(at_share(history, share));
+        return Ok(Axis::new(history, false).target(share));
     }
     let no_times = || "this log has no times: try 50% or line 1200".to_owned();
     if let Some(sign) = lower.chars().next().filter(|c| matches!(c, '+' | '-')) {
@@ -68,22 +68,6 @@ pub fn target(text: &str, history: &History, from: Position) -> Result<Target, S
 /// How far a time lies outside the log.
 fn outside(at: Millis, first: Millis, last: Millis) -> Millis {
     (first - at).max(at - last).max(0)
-}
-
-/// The place at a share of the log: of its time where it has one, else of its lines.
-#[must_use]
-pub fn at_share(history: &History, share: f64) -> Target {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a share")]
-    let part = |whole: u64| (whole as f64 * share).round() as u64;
-    match history.span() {
-        _ if share >= 1.0 => Target::End,
-        _ if share <= 0.0 => Target::Begin,
-        Some((first, last)) => {
-            let length = u64::try_from(last - first).unwrap_or(0);
-            Target::Time(first.saturating_add(Millis::try_from(part(length)).unwrap_or(0)))
-        }
-        None => Target::Line(part(history.end().lines)),
-    }
 }
 
 /// `1h30m`, `10m`, `90s`, `250ms`, `2d`; a bare number is seconds.

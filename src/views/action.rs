@@ -1,6 +1,7 @@
 //! Everything a user can do, in one table: keys, `?`, `:` and the footer are all read from it.
 
 use super::state::Pane;
+use crate::progress::history::Mark;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -33,10 +34,29 @@ pub enum Action {
     LevelMore,
     LevelLess,
     Target(TargetKey),
+    Travel(Travel),
     Mouse,
     Theme,
     Redraw,
     Suspend,
+}
+
+/// Going through time. `true` is on, `false` back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Travel {
+    Play,
+    Faster,
+    Slower,
+    /// Silences are passed over.
+    Gaps,
+    Goto,
+    Begin,
+    Now,
+    Second(bool),
+    Ten(bool),
+    Minute(bool),
+    Line(bool),
+    Mark(Mark, bool),
 }
 
 /// Keys of the diagnostics pane's own filter (tui-logger).
@@ -68,8 +88,8 @@ pub const ACTIONS: &[Binding] = &[
     bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]),
     bind(Action::NextError, "next error", "Go to the next error", &["e"]),
     bind(Action::PreviousError, "previous error", "Go to the previous error", &["E"]),
-    bind(Action::Open, "open", "Open the chosen stream, error or line; fold or unfold a group", &["enter", "right"]),
-    bind(Action::Back, "back", "Close what is open; clear the filter; leave zoom", &["esc", "left"]),
+    bind(Action::Open, "open", "Open the chosen stream, error or line; fold or unfold a group", &["enter"]),
+    bind(Action::Back, "back", "Close what is open; clear the filter; leave zoom", &["esc"]),
     bind(Action::NextPane, "pane", "Go to the next pane", &["tab"]),
     bind(Action::PreviousPane, "previous pane", "Go to the previous pane", &["shift-tab"]),
     bind(Action::Go(Pane::Streams), "streams", "Go to the streams", &["1"]),
@@ -83,12 +103,74 @@ pub const ACTIONS: &[Binding] = &[
         &["5"],
     ),
     bind(Action::Zoom, "zoom", "Give the pane in focus the whole screen, and back", &["z"]),
-    bind(Action::Freeze, "freeze", "Stop the picture; counting goes on", &["space"]),
+    bind(Action::Freeze, "freeze", "Stop the picture; counting goes on. In the past: play and pause", &["space"]),
+    bind(
+        Action::Travel(Travel::Mark(Mark::Error, true)),
+        "time: next error",
+        "To the next error of the log, in time",
+        &["n"],
+    ),
+    bind(
+        Action::Travel(Travel::Mark(Mark::Error, false)),
+        "time: previous error",
+        "To the error before, in time",
+        &["N"],
+    ),
+    bind(Action::Travel(Travel::Goto), "time: go to", "To 08:31:20, +10m, 50%, line 1200, end", &["g"]),
+    bind(Action::Travel(Travel::Now), "time: now", "Back to now; in a replay to the end", &["L"]),
+    bind(Action::Travel(Travel::Begin), "time: begin", "To the begin of the log", &["0"]),
+    bind(Action::Travel(Travel::Second(true)), "time: second on", "One second on", &["right"]),
+    bind(Action::Travel(Travel::Second(false)), "time: second back", "One second back", &["left"]),
+    bind(Action::Travel(Travel::Ten(true)), "time: 10 s on", "Ten seconds on", &["shift-right"]),
+    bind(Action::Travel(Travel::Ten(false)), "time: 10 s back", "Ten seconds back", &["shift-left"]),
+    bind(Action::Travel(Travel::Minute(true)), "time: minute on", "A minute on", &["ctrl-right"]),
+    bind(Action::Travel(Travel::Minute(false)), "time: minute back", "A minute back", &["ctrl-left"]),
+    bind(Action::Travel(Travel::Line(true)), "time: next message", "One message (line of the log) on", &["."]),
+    bind(Action::Travel(Travel::Line(false)), "time: previous message", "One message back", &[","]),
+    bind(
+        Action::Travel(Travel::Mark(Mark::Transition, true)),
+        "time: next transition",
+        "To the next change of a stream's status",
+        &["]"],
+    ),
+    bind(
+        Action::Travel(Travel::Mark(Mark::Transition, false)),
+        "time: previous transition",
+        "To the change of a status before",
+        &["["],
+    ),
+    bind(
+        Action::Travel(Travel::Mark(Mark::Checkpoint, true)),
+        "time: next checkpoint",
+        "To the next checkpoint",
+        &["}"],
+    ),
+    bind(
+        Action::Travel(Travel::Mark(Mark::Checkpoint, false)),
+        "time: previous checkpoint",
+        "To the checkpoint before",
+        &["{"],
+    ),
+    bind(Action::Travel(Travel::Mark(Mark::Attempt, true)), "time: next attempt", "To the next attempt", &[")"]),
+    bind(
+        Action::Travel(Travel::Mark(Mark::Attempt, false)),
+        "time: previous attempt",
+        "To the begin of an attempt before",
+        &["("],
+    ),
+    bind(
+        Action::Travel(Travel::Faster),
+        "faster",
+        "Play faster: 1/4x to 1000x, then as fast as it can be read",
+        &[">"],
+    ),
+    bind(Action::Travel(Travel::Slower), "time: slower", "Play slower", &["<"]),
+    bind(Action::Travel(Travel::Gaps), "time: silences", "Pass over silences of 30 s and more, or play them", &["x"]),
     bind(Action::Down, "down", "One row down", &["j", "down"]),
     bind(Action::Up, "up", "One row up", &["k", "up"]),
     bind(Action::PageDown, "page down", "One page down", &["pgdn", "ctrl-d", "ctrl-f"]),
     bind(Action::PageUp, "page up", "One page up", &["pgup", "ctrl-u", "ctrl-b"]),
-    bind(Action::Top, "top", "To the first row", &["g", "home"]),
+    bind(Action::Top, "top", "To the first row", &["home"]),
     bind(Action::Bottom, "bottom", "To the last row (the log follows there)", &["G", "end"]),
     bind(Action::SortNext, "sort", "Sort by the next column", &["s"]),
     bind(Action::SortPrevious, "sort previous", "Sort by the column before", &["S"]),
@@ -104,13 +186,13 @@ pub const ACTIONS: &[Binding] = &[
         Action::Target(TargetKey::CaptureMore),
         "capture more",
         "Diagnostics: keep one level more of the chosen target",
-        &[">"],
+        &["c"],
     ),
     bind(
         Action::Target(TargetKey::CaptureLess),
         "capture less",
         "Diagnostics: keep one level less of the chosen target",
-        &["<"],
+        &["C"],
     ),
     bind(Action::Mouse, "mouse", "Give the mouse to the terminal (to select text), and take it back", &["m"]),
     bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]),

@@ -1,10 +1,11 @@
 //! The last line: the keys that help most here, a prompt, or a word on what was just done.
 
-use super::action::{Action, Binding, TargetKey, binding};
+use super::action::{Action, Binding, TargetKey, Travel, binding};
 use super::palette::field;
 use super::pen::Pen;
 use super::rows::rows;
 use super::state::{Hits, Overlay, Pane, Screen, Target};
+use crate::progress::history::Mark;
 use ratatui::layout::Rect;
 
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
@@ -24,6 +25,15 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
                 pen.put(end + 2, 0, &about, look.dim())
             }
             None => pen.put(end + 2, 0, "Enter keeps, Esc drops, ! negates", look.dim()),
+        };
+        return;
+    }
+    if let Some(Overlay::Goto { input, bad }) = ui.overlays.last() {
+        let column = pen.put(1, 0, "go to ", look.accent().patch(look.strong()));
+        let end = field(pen, column, 0, input);
+        match bad {
+            Some(why) => pen.put(end + 2, 0, why, look.bad()),
+            None => pen.put(end + 2, 0, "08:31:20  +10m  -30s  50%  line 1200  end", look.dim()),
         };
         return;
     }
@@ -47,6 +57,20 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             Action::Back,
             Action::Quit,
         ],
+        None if screen.scrub.is_some() => &[
+            Action::Help,
+            Action::Freeze,
+            Action::Travel(Travel::Mark(Mark::Error, true)),
+            Action::Travel(Travel::Goto),
+            Action::Travel(Travel::Second(true)),
+            Action::Travel(Travel::Faster),
+            Action::Travel(Travel::Now),
+            Action::Open,
+            Action::NextPane,
+            Action::Filter,
+            Action::Palette,
+            Action::Quit,
+        ],
         None if filtered => &[Action::Help, Action::Filter, Action::Back, Action::Open, Action::NextPane, Action::Quit],
         None => &[
             Action::Help,
@@ -61,8 +85,11 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             Action::Quit,
         ],
     };
-    let name = |action: Action, binding: &Binding| {
-        if filtered && ui.overlays.is_empty() && action == Action::Back { "drop filter" } else { binding.name }
+    let name = |action: Action, binding: &Binding| match (action, &screen.scrub) {
+        (Action::Back, _) if filtered && ui.overlays.is_empty() => "drop filter",
+        (Action::Freeze, Some(scrub)) if scrub.playing => "pause",
+        (Action::Freeze, Some(_)) => "play",
+        _ => binding.name.strip_prefix("time: ").unwrap_or(binding.name),
     };
     let mut bound: Vec<_> = shown.iter().filter_map(|action| Some((*action, binding(*action)?))).collect();
     let wide = |(action, binding): &(Action, &Binding)| {

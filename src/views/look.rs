@@ -62,6 +62,9 @@ pub struct Glyphs {
     pub dot: &'static str,
     pub up: &'static str,
     pub down: &'static str,
+    /// A place along a line, and where nothing is.
+    pub mark: &'static str,
+    pub gap: &'static str,
     pub sparks: [&'static str; 8],
 }
 
@@ -87,6 +90,8 @@ pub const UNICODE: Glyphs = Glyphs {
     dot: "·",
     up: "▴",
     down: "▾",
+    mark: "┼",
+    gap: "┄",
     sparks: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
 };
 
@@ -112,6 +117,8 @@ pub const ASCII: Glyphs = Glyphs {
     dot: "-",
     up: "^",
     down: "v",
+    mark: "+",
+    gap: ".",
     sparks: [".", ".", ":", "-", "=", "+", "*", "#"],
 };
 

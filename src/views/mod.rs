@@ -10,6 +10,7 @@
 //! |  groups, trouble first           +- doubts.rs ---+   (side by side from 110 columns,
 //! |                                  +- log.rs ------+    one under the other below)
 //! +----------------------------------+ diagnostics.rs+
+//!  scrubber.rs the whole log as a line     (in a replay, and when a feed is rewound)
 //!  footer.rs   keys, prompt, toast
 //! ```
 //!
@@ -31,6 +32,7 @@ mod pen;
 mod ranges;
 pub mod rows;
 mod screen;
+mod scrubber;
 mod sheet;
 pub mod state;
 mod streams;
@@ -41,4 +43,4 @@ pub mod words;
 pub use doubts::items as doubt_items;
 pub use look::{ASCII, Depth, Glyphs, Look, Theme, UNICODE};
 pub use screen::draw;
-pub use state::{Hits, Pane, Screen, Ui};
+pub use state::{Hits, Pane, Screen, Scrub, Ui};

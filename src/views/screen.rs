@@ -2,7 +2,7 @@
 
 use super::pen::Pen;
 use super::state::{Hits, Overlay, Pane, Screen, Target};
-use super::{diagnostics, doubts, errors, footer, help, log, palette, sheet, streams, top, waiting};
+use super::{diagnostics, doubts, errors, footer, help, log, palette, scrubber, sheet, streams, top, waiting};
 use crate::progress::{doubts as all_doubts, verdict};
 use crate::protocol::clean::is_hidden;
 use ratatui::buffer::Buffer;
@@ -34,16 +34,18 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen) -> Hits {
 fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let area = pen.area;
     let (above, foot) = cut_bottom(area, 1);
+    let (above, line) = cut_bottom(above, scrubber::height(screen, area));
+    scrubber::draw(&mut pen.at(line), screen, hits);
     let facts = top::Facts::new(screen, area);
     let (head, body) = cut_top(above, facts.height());
     top::draw(&mut pen.at(head), screen, &facts);
-    if screen.progress.input.lines == 0 && !screen.progress.closed {
+    if screen.progress.input.lines == 0 && !screen.progress.closed && screen.scrub.is_none() {
         waiting::draw(&mut pen.at(body), screen);
     } else {
         panes(pen, body, screen, hits);
     }
     match screen.ui.overlays.last() {
-        None | Some(Overlay::Filter { .. }) => {}
+        None | Some(Overlay::Filter { .. } | Overlay::Goto { .. }) => {}
         Some(Overlay::Help { top }) => {
             help::draw(&mut pen.at(if above.height < 20 { above } else { body }), *top, hits);
         }

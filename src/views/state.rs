@@ -2,6 +2,7 @@
 
 use super::action::Action;
 use super::rows::Group;
+use crate::progress::history::{History, Position};
 use crate::progress::{Link, Progress};
 use crate::protocol::{Level, Millis};
 use ratatui::layout::Rect;
@@ -170,6 +171,11 @@ pub enum Overlay {
         number: u64,
         top: usize,
     },
+    /// A place to go to, being typed; what is wrong with it.
+    Goto {
+        input: Input,
+        bad: Option<String>,
+    },
     /// Quit although our engine runs?
     ConfirmQuit,
 }
@@ -272,6 +278,28 @@ pub struct Screen<'a> {
     pub age: Option<u64>,
     /// Milliseconds that synctop has watched.
     pub watched: u64,
+    /// Where in its log the picture is; `None`: now.
+    pub scrub: Option<Scrub<'a>>,
+}
+
+/// A picture of some instant of a log.
+#[derive(Clone, Copy)]
+pub struct Scrub<'a> {
+    pub history: &'a History,
+    /// The clock goes, so fast.
+    pub playing: bool,
+    pub speed: &'a str,
+    /// Silences are passed over.
+    pub skip: bool,
+    pub position: Position,
+    /// The instant; it may lie after the last message.
+    pub at: Option<Millis>,
+    /// It is the end.
+    pub ended: bool,
+    /// Of a feed that goes on: how far it is behind, in milliseconds and in lines.
+    pub behind: Option<(Option<Millis>, u64)>,
+    /// How much of the log is indexed, 0 to 1, while it is; 0: nobody knows.
+    pub indexing: Option<f64>,
 }
 
 impl Screen<'_> {
@@ -301,6 +329,8 @@ pub enum Target {
     Row(Pane, Chosen),
     Column(Column),
     Do(Action),
+    /// The line of the scrubber.
+    Scrub,
     /// Inside what is open: nothing, but not what lies under it.
     Nothing,
 }
@@ -314,6 +344,8 @@ pub struct Hits {
     pub pages: [usize; 5],
     /// How far the topmost overlay can scroll, and its page.
     pub overlay: (usize, usize),
+    /// The line of the scrubber.
+    pub scrub: Option<Rect>,
 }
 
 impl Hits {

@@ -102,8 +102,8 @@ fn header(pen: &mut Pen, screen: &Screen) {
     let look = screen.look;
     let width = pen.width();
     let mut end = width.saturating_sub(1);
-    // The log's own time: that of its last message.
-    if let Some(now) = screen.progress.last_at
+    // The log's own time: that of its last message, or of the instant that is shown.
+    if let Some(now) = screen.scrub.map_or(screen.progress.last_at, |scrub| scrub.at)
         && width >= 60
     {
         let form = if width >= 100 { "%Y-%m-%d %H:%M:%SZ" } else { "%H:%M:%SZ" };
@@ -112,6 +112,14 @@ fn header(pen: &mut Pen, screen: &Screen) {
     if screen.ui.frozen {
         let text = if width >= 60 { " FROZEN: space goes on " } else { " FROZEN " };
         end = pen.put_right(end, 0, text, look.badge(look.warn())).saturating_sub(2);
+    }
+    if let Some((time, lines)) = screen.scrub.and_then(|scrub| scrub.behind) {
+        let far = match time {
+            Some(time) => span(time / 1000 * 1000),
+            None => format!("{} lines", count(lines)),
+        };
+        let text = if width >= 60 { format!(" {far} BEHIND: L returns ") } else { format!(" {far} BEHIND ") };
+        end = pen.put_right(end, 0, &text, look.badge(look.warn())).saturating_sub(2);
     }
     let (mark, word, about, style) = link_words(screen);
     let about = if width < 50 { String::new() } else { about };
@@ -161,6 +169,12 @@ fn attempt_words(screen: &Screen) -> Option<String> {
 fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match screen.link {
+        _ if screen.scrub.is_some_and(|scrub| scrub.behind.is_some()) => ("", "", String::new(), look.plain()),
+        Link::Live if screen.scrub.is_some_and(|_| screen.running()) => {
+            let quiet = screen.age.filter(|silent| *silent >= QUIET_MS);
+            let about = quiet.map(|silent| format!("quiet for {}", age_words(silent))).unwrap_or_default();
+            ("", "REPLAY", about, look.accent())
+        }
         Link::Waiting => (glyphs.pending, "WAITING", span_words(screen.watched), look.warn()),
         Link::Live if !screen.running() => {
             let about = if screen.engine_runs { "engine still runs" } else { "" };

@@ -1,0 +1,59 @@
+//! `synctop replay FILE...`
+
+use super::Failure;
+use super::args::{FeedArgs, LookArgs, ReplayArgs};
+use super::watch::{leave, looks, need_a_terminal};
+use crate::app::{Options, Session, Start};
+use crate::net::index::{Indexer, Saved};
+use crate::net::store::Store;
+use crate::net::{Past, Snapshot};
+use crate::protocol::Decoder;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    let logs = open(&args.files, "replay")?;
+    need_a_terminal(&args.files.first().map(|file| file.display().to_string()).unwrap_or_default())?;
+    let session = Session::new()?;
+    let decoder = Decoder::new(feed.dialect());
+    let past = Past { store: Arc::new(Store::default()), ..Past::default() };
+    let (sender, snapshots) = watch::channel(Snapshot::default());
+    let source = match args.files.as_slice() {
+        [one] => one.display().to_string(),
+        [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
+        [] => String::new(),
+    };
+    let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
+    let spooled = logs.iter().filter(|log| !log.in_place()).count();
+    if spooled > 0 {
+        tracing::info!(target: "synctop::index", "{spooled} of the logs cannot be read in place: unpacked into a temporary file");
+    }
+    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).shown_on(sender);
+    std::thread::Builder::new().name("index".into()).spawn(move || {
+        if let Err(error) = indexer.run(logs, &decoder) {
+            tracing::error!(target: "synctop::index", "{error}");
+        }
+    })?;
+    let start = Start {
+        at: args.at.clone(),
+        speed: args.speed,
+        paused: args.paused || args.at.is_some(),
+        skip: args.skip_gaps,
+    };
+    let mouse = !look.no_mouse;
+    let (look, ask) = looks(look);
+    let (engine, panic_for_test) = (None, None);
+    let options =
+        Options { source, look, ask, mouse, engine, past, decoder, replay: Some(start), size, panic_for_test };
+    leave(session.run(options, snapshots))
+}
+
+/// Opens all of them, before anything is drawn or printed.
+pub(super) fn open(files: &[std::path::PathBuf], command: &str) -> Result<Vec<Saved>, Failure> {
+    if files.iter().any(|file| file.as_os_str() == "-") && io::stdin().is_terminal() {
+        let sentence = format!("stdin is a terminal. Pipe a log into it, or name a file: synctop {command} FILE");
+        return Err(Failure::usage(sentence));
+    }
+    files.iter().map(|file| Saved::open(file).map_err(Failure::from)).collect()
+}

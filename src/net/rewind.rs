@@ -1,0 +1,131 @@
+//! The thread that goes to other instants of a log while the screen is drawn and a feed goes on.
+
+use super::seek::{Seeker, Step};
+use super::store::Store;
+use crate::progress::history::History;
+use crate::progress::{Progress, Target};
+use crate::protocol::{Decoder, Millis};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use tokio::sync::watch;
+
+/// Where to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    Go(Target),
+    Step(Step),
+}
+
+/// What was known at an instant.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The number of the request that led here.
+    pub served: u64,
+    pub progress: Arc<Progress>,
+    /// The instant: of the log's last message, or later where nothing was said for a while.
+    pub at: Option<Millis>,
+    /// It is the end of a log that is read to its end.
+    pub ended: bool,
+    /// It could not go where it was told, for this reason.
+    pub word: Option<String>,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub struct Rewind {
+    requests: mpsc::Sender<(u64, Request)>,
+    sent: u64,
+    pub views: watch::Receiver<View>,
+    pub history: Arc<Mutex<History>>,
+    pub store: Arc<Store>,
+}
+
+impl Rewind {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn(store: Arc<Store>, history: Arc<Mutex<History>>, decoder: Decoder) -> std::io::Result<Self> {
+        let (requests, wanted) = mpsc::channel();
+        let (sender, views) = watch::channel(View::default());
+        let seeker = Seeker::new(Arc::clone(&store), Arc::clone(&history), decoder);
+        let its = Arc::clone(&history);
+        std::thread::Builder::new().name("rewind".into()).spawn(move || run(seeker, &its, &wanted, &sender))?;
+        Ok(Self { requests, sent: 0, views, history, store })
+    }
+
+    /// Asks; the view that answers has this number or a later one.
+    pub fn ask(&mut self, request: Request) -> u64 {
+        self.sent += 1;
+        // Without the thread the picture stays as it is.
+        let _ = self.requests.send((self.sent, request));
+        self.sent
+    }
+
+    /// Whether something that was asked for is still to come.
+    #[must_use]
+    pub fn busy(&self) -> bool {
+        self.views.borrow().served < self.sent
+    }
+}
+
+fn run(
+    mut seeker: Seeker,
+    history: &Mutex<History>,
+    wanted: &mpsc::Receiver<(u64, Request)>,
+    views: &watch::Sender<View>,
+) {
+    let mut queue: VecDeque<(u64, Request)> = VecDeque::new();
+    loop {
+        if queue.is_empty() {
+            let Ok(next) = wanted.recv() else { return };
+            queue.push_back(next);
+        }
+        queue.extend(wanted.try_iter());
+        // Of places only the last one counts: a mouse that is drawn along asks for many.
+        while matches!((queue.front(), queue.get(1)), (Some(_), Some((_, Request::Go(_))))) {
+            queue.pop_front();
+        }
+        let Some((number, request)) = queue.pop_front() else { continue };
+        let mut word = None;
+        let went = match request {
+            Request::Go(target) => seeker.go(target),
+            Request::Step(step) => seeker.step(step).map(|found| {
+                if !found {
+                    word = Some(nothing(step));
+                }
+            }),
+        };
+        if let Err(error) = went {
+            tracing::warn!(target: "synctop::rewind", "{error}");
+            word = Some(error.to_string());
+        }
+        let progress = seeker.progress();
+        let (end, complete, span) = {
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            (history.end(), history.complete, history.span())
+        };
+        let at = match request {
+            Request::Go(Target::Time(at)) => span.map(|(first, last)| at.clamp(first, last)).max(progress.last_at),
+            _ => progress.last_at,
+        };
+        let ended = complete && progress.input.bytes == end.bytes && at >= end.at;
+        let mut progress = progress.clone();
+        if ended {
+            progress.close(None);
+        }
+        let view = View { served: number, progress: Arc::new(progress), at, ended, word };
+        if views.send(view).is_err() {
+            return;
+        }
+    }
+}
+
+fn nothing(step: Step) -> String {
+    match step {
+        Step::Lines(1..) => "this is the end of the log".into(),
+        Step::Lines(_) => "this is the begin of the log".into(),
+        Step::Mark(kind, true) => format!("no {} after this", kind.word()),
+        Step::Mark(kind, false) => format!("no {} before this", kind.word()),
+    }
+}
