@@ -1,5 +1,6 @@
 //! Going anywhere in a log: what is there is what plain reading of that much comes to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(clippy::cast_possible_truncation, reason = "sizes of small logs")]
 
 mod common;
 
@@ -199,7 +200,7 @@ fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
             ));
         }
         progress.apply_batch_noting(synctop::progress::Batch::of(&decoder, text.as_bytes()), &decoder, |now| {
-            history.note(now)
+            history.note(now);
         });
         history.rest(&progress);
     }

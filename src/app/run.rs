@@ -282,9 +282,10 @@ impl App {
 
     /// A picture of the past came.
     fn take_view(&mut self) {
+        let playing = self.traveller.playing();
         let word = self.traveller.arrived();
         let end = self.traveller.history().end();
-        if self.traveller.live && self.traveller.playing() && self.traveller.position().bytes >= end.bytes {
+        if self.traveller.live && playing && self.traveller.position().bytes >= end.bytes {
             // Played up to now.
             self.back_to_now();
         }

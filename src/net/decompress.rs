@@ -57,7 +57,7 @@ const AHEAD: usize = 4;
 /// When the system gives no thread.
 pub fn ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Send> {
     let (full, chunks) = mpsc::sync_channel::<io::Result<Vec<u8>>>(AHEAD);
-    let (empty, used) = mpsc::channel::<Vec<u8>>();
+    let (empty, used) = mpsc::sync_channel::<Vec<u8>>(AHEAD + 2);
     std::thread::Builder::new().name("unpack".into()).spawn(move || {
         loop {
             let mut chunk = used.try_recv().unwrap_or_default();
@@ -82,7 +82,7 @@ pub fn ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Se
 struct Ahead {
     chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
     /// Chunks that were read go back and are filled again.
-    empty: mpsc::Sender<Vec<u8>>,
+    empty: mpsc::SyncSender<Vec<u8>>,
     chunk: Vec<u8>,
     given: usize,
 }
@@ -93,7 +93,7 @@ impl Read for Ahead {
             let Ok(next) = self.chunks.recv() else { return Ok(0) };
             let used = std::mem::replace(&mut self.chunk, next?);
             self.given = 0;
-            let _ = self.empty.send(used);
+            let _ = self.empty.try_send(used);
         }
         let rest = self.chunk.get(self.given..).unwrap_or_default();
         let length = rest.len().min(buffer.len());

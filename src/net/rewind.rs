@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::watch;
 
+/// Requests that may wait.
+const WAITING: usize = 1_024;
+
 /// Where to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
@@ -33,7 +36,7 @@ pub struct View {
 /// The way to the thread.
 #[derive(Debug)]
 pub struct Rewind {
-    requests: mpsc::Sender<(u64, Request)>,
+    requests: mpsc::SyncSender<(u64, Request)>,
     sent: u64,
     pub views: watch::Receiver<View>,
     pub history: Arc<Mutex<History>>,
@@ -46,7 +49,7 @@ impl Rewind {
     /// # Errors
     /// When the system gives no thread.
     pub fn spawn(store: Arc<Store>, history: Arc<Mutex<History>>, decoder: Decoder) -> std::io::Result<Self> {
-        let (requests, wanted) = mpsc::channel();
+        let (requests, wanted) = mpsc::sync_channel(WAITING);
         let (sender, views) = watch::channel(View::default());
         let seeker = Seeker::new(Arc::clone(&store), Arc::clone(&history), decoder);
         let its = Arc::clone(&history);
@@ -56,9 +59,10 @@ impl Rewind {
 
     /// Asks; the view that answers has this number or a later one.
     pub fn ask(&mut self, request: Request) -> u64 {
-        self.sent += 1;
-        // Without the thread the picture stays as it is.
-        let _ = self.requests.send((self.sent, request));
+        // Without the thread, and when so many wait that one more makes no difference, the picture stays as it is.
+        if self.requests.try_send((self.sent + 1, request)).is_ok() {
+            self.sent += 1;
+        }
         self.sent
     }
 

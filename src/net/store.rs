@@ -280,7 +280,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    fn from_block(&mut self, buffer: &mut [u8]) -> Option<usize> {
+    fn of_block(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let within = usize::try_from(self.at.checked_sub(self.block.0)?).ok()?;
         let rest = self.block.1.get(within..).filter(|rest| !rest.is_empty())?;
         let length = rest.len().min(buffer.len());
@@ -291,7 +291,7 @@ impl Reader {
 
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(length) = self.from_block(buffer) {
+        if let Some(length) = self.of_block(buffer) {
             self.at += length as u64;
             return Ok(length);
         }
@@ -300,19 +300,18 @@ impl Read for Reader {
             if self.at < inner.kept_from {
                 return Err(io::Error::other("these bytes are not kept any more"));
             }
-            match inner.find(self.at) {
-                Some(segment) => segment,
-                None => {
-                    let begin = inner.length_before_pending();
-                    let within = usize::try_from(self.at.saturating_sub(begin)).unwrap_or(usize::MAX);
-                    let rest = inner.pending.get(within..).unwrap_or_default();
-                    let length = rest.len().min(buffer.len());
-                    if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
-                        to.copy_from_slice(from);
-                    }
-                    self.at += length as u64;
-                    return Ok(length);
+            if let Some(segment) = inner.find(self.at) {
+                segment
+            } else {
+                let begin = inner.length_before_pending();
+                let within = usize::try_from(self.at.saturating_sub(begin)).unwrap_or(usize::MAX);
+                let rest = inner.pending.get(within..).unwrap_or_default();
+                let length = rest.len().min(buffer.len());
+                if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
+                    to.copy_from_slice(from);
                 }
+                self.at += length as u64;
+                return Ok(length);
             }
         };
         match segment.place {
@@ -331,7 +330,7 @@ impl Read for Reader {
                 let mut bytes = vec![0; packed];
                 file.read_exact_at(&mut bytes, at)?;
                 self.block = (segment.begin, zstd::bulk::decompress(&bytes, BLOCK * 2)?);
-                let length = self.from_block(buffer).unwrap_or(0);
+                let length = self.of_block(buffer).unwrap_or(0);
                 self.at += length as u64;
                 Ok(length)
             }

@@ -124,7 +124,7 @@ pub(super) mod dialect {
 
     const KNOWN: [&str; 1] = ["stripe"];
 
-    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    #[expect(clippy::ref_option_ref, reason = "serde calls it so")]
     pub fn serialize<S: Serializer>(name: &Option<&'static str>, to: S) -> Result<S::Ok, S::Error> {
         name.and_then(|name| KNOWN.iter().position(|known| *known == name)).serialize(to)
     }

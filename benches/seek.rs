@@ -1,0 +1,114 @@
+//! How long it takes to index a log and to go to random instants of it: `cargo bench --bench seek -- FILE`.
+//! Without a file a log of 200 MB is made up. Prints figures; says nothing about what they should be.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    reason = "a bench"
+)]
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use synctop::engine::simulate::{Generation, Plan, Scenario, write};
+use synctop::net::index::{Indexer, Saved};
+use synctop::net::seek::{Seeker, Step};
+use synctop::net::store::Store;
+use synctop::progress::Target;
+use synctop::progress::history::{History, Mark};
+use synctop::protocol::Decoder;
+
+/// Places gone to.
+const SEEKS: usize = 1_000;
+
+fn memory(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).unwrap_or(0)
+}
+
+fn told(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    println!("{what:<28} p50 {:>7.2} ms   p99 {:>7.2} ms   max {:>7.2} ms", at(0.5), at(0.99), at(1.0));
+}
+
+fn main() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let path = given.map_or_else(
+        || {
+            let path = folder.path().join("log.ndjson");
+            let plan = Plan {
+                scenario: Scenario::Read,
+                generation: Generation::Trace,
+                seed: 1,
+                size: 200_000_000,
+                streams: 60,
+                record_size: 800,
+                errors: 50,
+                malformed: 10,
+                attempts: 2,
+                begin: 1_763_625_600_000,
+                pace: None,
+            };
+            write(&plan, &mut std::io::BufWriter::new(std::fs::File::create(&path).unwrap())).unwrap();
+            path
+        },
+        PathBuf::from,
+    );
+    let store = Arc::new(Store::default());
+    let history = Arc::new(Mutex::new(History::new()));
+    let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
+    let began = Instant::now();
+    indexer.run(vec![Saved::open(&path).unwrap()], &Decoder::default()).unwrap();
+    let took = began.elapsed();
+    let (end, keys, size, bins) = {
+        let history = history.lock().unwrap();
+        (history.end(), history.keys().len(), history.size(), history.bins().len())
+    };
+    let streams = indexer.progress.streams.len();
+    println!(
+        "{}: {:.3} GB, {} lines, {streams} streams, {} errors",
+        path.display(),
+        end.bytes as f64 / 1e9,
+        end.lines,
+        indexer.progress.errors.total
+    );
+    println!("index {:.3} s, {keys} snapshots, {bins} bins, {:.1} MiB", took.as_secs_f64(), size as f64 / 1_048_576.0);
+    println!("memory now {:.1} MB, at most {:.1} MB", memory("VmRSS") as f64 / 1e3, memory("VmHWM") as f64 / 1e3);
+    drop(indexer);
+    let mut seeker = Seeker::new(store, history, Decoder::default());
+    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice
+    };
+    let mut by_bytes = Vec::new();
+    let mut errors = Vec::new();
+    for _ in 0..SEEKS {
+        let began = Instant::now();
+        seeker.go(Target::Bytes(random() % end.bytes)).unwrap();
+        by_bytes.push(began.elapsed());
+    }
+    for _ in 0..100 {
+        seeker.go(Target::Bytes(random() % end.bytes)).unwrap();
+        let began = Instant::now();
+        seeker.step(Step::Mark(Mark::Error, random() % 2 == 0)).unwrap();
+        errors.push(began.elapsed());
+    }
+    told("a random instant", by_bytes);
+    told("next or previous error", errors);
+    let mut back = Vec::new();
+    for _ in 0..100 {
+        let began = Instant::now();
+        seeker.step(Step::Lines(-1)).unwrap();
+        back.push(began.elapsed());
+    }
+    told("one line back", back);
+    println!("memory at most {:.1} MB", memory("VmHWM") as f64 / 1e3);
+}
