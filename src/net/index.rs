@@ -139,6 +139,8 @@ impl Indexer {
     /// When one of them cannot be read to its end; what came before is in.
     pub fn run(&mut self, logs: Vec<Saved>, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
+        let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(Saved::size).sum();
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).expect(size);
         for (number, log) in logs.into_iter().enumerate() {
             if number > 0 {
                 let side = Side::NextFile;

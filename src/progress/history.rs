@@ -14,7 +14,7 @@ const SPACING: u64 = 2 << 20;
 const KEYS: usize = 384;
 
 /// Bytes that all snapshots may take.
-const BUDGET: usize = 40 << 20;
+const BUDGET: usize = 44 << 20;
 
 /// Bins kept, once there have been twice as many.
 const BINS: usize = 4_096;
@@ -113,6 +113,8 @@ pub struct Gap {
 pub struct History {
     keys: Vec<Key>,
     spacing: u64,
+    /// Bytes that the log is expected to have; 0: nobody knows.
+    expected: u64,
     /// Bytes that the keys take.
     size: usize,
     /// The newest snapshot as it was packed; it holds every stream once.
@@ -140,6 +142,19 @@ impl History {
     #[must_use]
     pub fn spaced(spacing: u64) -> Self {
         Self { spacing, bin_width: 1, ..Self::default() }
+    }
+
+    /// The log has about so many bytes: snapshots are taken no more often than that many can be kept.
+    pub fn expect(&mut self, bytes: u64) {
+        self.expected = bytes;
+        self.spacing = self.spacing.max(bytes / (KEYS as u64 * 2 / 3));
+    }
+
+    /// So far apart that all of an expected log fits, as large as snapshots are by now.
+    fn plan(&mut self) {
+        let mean = (self.size / self.keys.len().max(1)) as u64;
+        let room = (BUDGET as u64 - BUDGET as u64 / 8) / mean.max(1);
+        self.spacing = self.spacing.max(self.expected / room.max(1));
     }
 
     /// A line, or a run of records, was taken in.
@@ -222,20 +237,21 @@ impl History {
         self.size += packed.size(self.keys.last().map(|key| &key.packed));
         self.keys.push(Key { at: Position::of(progress), packed });
         self.newest = Some(progress.clone());
+        self.plan();
         while self.keys.len() > 2 && (self.keys.len() > KEYS || self.size > BUDGET) {
             self.thin();
         }
     }
 
-    /// Leaves every other snapshot out, and takes them half as often.
+    /// Leaves every third snapshot out, and takes them so much less often.
     fn thin(&mut self) {
-        self.spacing *= 2;
+        self.spacing += self.spacing / 2;
         let last = self.keys.len() - 1;
         let mut at = 0;
         // The newest stays: the next one shares with it.
         self.keys.retain(|_| {
             at += 1;
-            at % 2 == 0 || at > last
+            at % 3 != 2 || at > last
         });
         let mut before = None;
         self.size = 0;

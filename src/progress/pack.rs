@@ -5,7 +5,9 @@
 use super::{Errors, Feed, Group, Progress, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::RefCell;
 use std::sync::Arc;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Streams of a page: few enough that a stream that changes alone costs little, enough that packing finds what repeats.
 const PAGE: usize = 64;
@@ -108,13 +110,24 @@ impl Feed {
     }
 }
 
+thread_local! {
+    /// Both take longer to make than to use.
+    static PACKER: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
+
+/// The length of the plain bytes, and these packed.
 fn squeeze<T: Serialize + ?Sized>(value: &T) -> Option<Arc<[u8]>> {
     let plain = postcard::to_allocvec(value).ok()?;
-    zstd::bulk::compress(&plain, LEVEL).ok().map(Into::into)
+    let mut packed = u32::try_from(plain.len()).ok()?.to_le_bytes().to_vec();
+    packed.extend(PACKER.with_borrow_mut(|packer| packer.as_mut()?.compress(&plain).ok())?);
+    Some(packed.into())
 }
 
 fn spread<T: DeserializeOwned>(packed: &[u8]) -> Option<T> {
-    let plain = zstd::stream::decode_all(packed).ok()?;
+    let (length, packed) = packed.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let plain = UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(packed, length).ok())?;
     postcard::from_bytes(&plain).ok()
 }
 
@@ -135,17 +148,20 @@ pub(super) mod dialect {
     }
 }
 
-/// Serde has arrays of at most 32.
-pub(super) mod buckets {
-    use crate::progress::rates::BUCKETS;
+/// A ring (serde has arrays of at most 32), which is often not full: its begin.
+pub(super) mod ring {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub fn serialize<S: Serializer>(buckets: &[f32; BUCKETS], to: S) -> Result<S::Ok, S::Error> {
-        buckets.as_slice().serialize(to)
+    pub fn serialize<const N: usize, S: Serializer>(ring: &[u32; N], to: S) -> Result<S::Ok, S::Error> {
+        let filled = ring.iter().rposition(|value| *value != 0).map_or(0, |last| last + 1);
+        ring.get(..filled).unwrap_or_default().serialize(to)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[f32; BUCKETS], D::Error> {
-        let list = Vec::<f32>::deserialize(from)?;
-        list.try_into().map_err(|_| serde::de::Error::custom("not so many buckets"))
+    pub fn deserialize<'de, const N: usize, D: Deserializer<'de>>(from: D) -> Result<[u32; N], D::Error> {
+        let mut ring = [0; N];
+        for (slot, value) in ring.iter_mut().zip(Vec::<u32>::deserialize(from)?) {
+            *slot = value;
+        }
+        Ok(ring)
     }
 }

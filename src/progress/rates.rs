@@ -12,11 +12,15 @@ pub const BUCKETS: usize = 64;
 pub const TEN_SECONDS: Millis = 10_000;
 pub const ONE_MINUTE: Millis = 60_000;
 
+/// Parts of a unit that are told apart.
+const PARTS: u64 = 16;
+
 /// Differences of one counter in buckets of fixed width; its size never grows.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
-    #[serde(with = "super::pack::buckets")]
-    buckets: [f32; BUCKETS],
+    /// In sixteenths: whole numbers, so that no order of reports makes a difference, and few bytes when packed.
+    #[serde(with = "super::pack::ring")]
+    buckets: [u32; BUCKETS],
     /// Number of the newest bucket (its begin divided by the width).
     newest: Millis,
     first_at: Option<Millis>,
@@ -25,7 +29,7 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { buckets: [0.0; BUCKETS], newest: 0, first_at: None, last: None }
+        Self { buckets: [0; BUCKETS], newest: 0, first_at: None, last: None }
     }
 }
 
@@ -48,29 +52,32 @@ impl Rates {
         self.last = Some((at, count));
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate is a picture, not an account")]
     fn spread(&mut self, from: Millis, to: Millis, amount: u64) {
-        let amount = amount as f32;
+        let amount = amount.saturating_mul(PARTS);
         let (first, last) = (from.div_euclid(BUCKET_MS), to.div_euclid(BUCKET_MS));
         self.advance(last);
         if from == to || first == last {
             self.add(last, amount);
             return;
         }
-        let span = (to - from) as f32;
-        for bucket in first.max(last - BUCKETS as Millis + 1)..=last {
-            let begin = (bucket * BUCKET_MS).max(from);
-            let end = ((bucket + 1) * BUCKET_MS).min(to);
-            self.add(bucket, amount * (end - begin) as f32 / span);
+        // What is due up to the end of each bucket, less what is in those before: nothing is lost to rounding.
+        let span = i128::from(to - from);
+        let due = |at: Millis| u64::try_from(i128::from(amount) * i128::from(at - from) / span).unwrap_or(0);
+        let kept = first.max(last - BUCKETS as Millis + 1);
+        let mut before = due((kept * BUCKET_MS).max(from));
+        for bucket in kept..=last {
+            let now = due(((bucket + 1) * BUCKET_MS).min(to));
+            self.add(bucket, now - before);
+            before = now;
         }
     }
 
     fn advance(&mut self, to: Millis) {
         if to - self.newest >= BUCKETS as Millis {
-            self.buckets = [0.0; BUCKETS];
+            self.buckets = [0; BUCKETS];
         } else {
             for bucket in self.newest + 1..=to {
-                self.set(bucket, 0.0);
+                self.set(bucket, 0);
             }
         }
         self.newest = self.newest.max(to);
@@ -80,23 +87,25 @@ impl Rates {
         usize::try_from(bucket.rem_euclid(BUCKETS as Millis)).unwrap_or(0)
     }
 
-    fn add(&mut self, bucket: Millis, amount: f32) {
+    fn add(&mut self, bucket: Millis, amount: u64) {
         if let Some(slot) = self.buckets.get_mut(Self::slot(bucket)) {
-            *slot += amount;
+            *slot = slot.saturating_add(u32::try_from(amount).unwrap_or(u32::MAX));
         }
     }
 
-    fn set(&mut self, bucket: Millis, amount: f32) {
+    fn set(&mut self, bucket: Millis, amount: u32) {
         if let Some(slot) = self.buckets.get_mut(Self::slot(bucket)) {
             *slot = amount;
         }
     }
 
-    fn get(&self, bucket: Millis) -> f32 {
+    /// Units in a bucket.
+    #[expect(clippy::cast_precision_loss, reason = "a rate is a picture, not an account")]
+    fn get(&self, bucket: Millis) -> f64 {
         if bucket > self.newest || bucket <= self.newest - BUCKETS as Millis {
             return 0.0;
         }
-        self.buckets.get(Self::slot(bucket)).copied().unwrap_or(0.0)
+        f64::from(self.buckets.get(Self::slot(bucket)).copied().unwrap_or(0)) / PARTS as f64
     }
 
     /// When the last report came.
@@ -121,7 +130,7 @@ impl Rates {
         for bucket in first..=last {
             let (begin, end) = ((bucket * BUCKET_MS).max(first_at), ((bucket + 1) * BUCKET_MS).min(last_at));
             let part = if end > begin && from > begin { (end - from) as f64 / (end - begin) as f64 } else { 1.0 };
-            sum += f64::from(self.get(bucket)) * part.clamp(0.0, 1.0);
+            sum += self.get(bucket) * part.clamp(0.0, 1.0);
         }
         Some(sum * 1000.0 / (last_at - from) as f64)
     }
@@ -137,7 +146,7 @@ impl Rates {
         (newest - count + 1..=newest)
             .map(|bucket| {
                 let (first, last) = known?;
-                (first..=last).contains(&bucket).then(|| f64::from(self.get(bucket)) * 1000.0 / BUCKET_MS as f64)
+                (first..=last).contains(&bucket).then(|| self.get(bucket) * 1000.0 / BUCKET_MS as f64)
             })
             .collect()
     }
@@ -181,6 +190,6 @@ mod tests {
         let mut rates = Rates::default();
         rates.report(0, 0);
         rates.report(1_000_000_000_000, 1_000);
-        assert!(rates.per_second(TEN_SECONDS, 1_000_000_000_000).unwrap() < 0.001);
+        assert!(rates.per_second(TEN_SECONDS, 1_000_000_000_000).unwrap() < 0.01);
     }
 }

@@ -12,6 +12,7 @@ const GAPS_KEPT: usize = 32;
 /// The last gaps between signs of life, in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Gaps {
+    #[serde(with = "super::pack::ring")]
     ring: [u32; GAPS_KEPT],
     count: u32,
 }
