@@ -215,3 +215,69 @@ fn completions_exist_for_every_shell() {
         assert!(out(&run(&["completions", shell])).contains("synctop"));
     }
 }
+
+#[test]
+fn a_summary_at_a_place_is_what_was_known_there() {
+    let log = path("stripe-progress/20-eventful-all.ndjson.zst");
+    let plain = String::from_utf8(bytes("stripe-progress/20-eventful-all.ndjson.zst")).unwrap();
+    let head: String = plain.split_inclusive('\n').take(1200).collect();
+    let json = |output: &Output| -> serde_json::Value { serde_json::from_slice(&output.stdout).unwrap() };
+    let at = run(&["summary", "--json", "--at", "line 1200", &log]);
+    let mut wanted = json(&with_stdin(&["summary", "--json", "-"], head.as_bytes()));
+    // Of the same lines without their end it would be said that they were cut off.
+    wanted["outcome"] = "running".into();
+    assert_eq!(json(&at), wanted);
+    assert_eq!(code(&at), 2);
+    let end = run(&["summary", "--json", "--at", "end", &log]);
+    assert_eq!((json(&end), code(&end)), (json(&run(&["summary", "--json", &log])), 1));
+    for (place, words) in [("25:00", "a place is"), ("never", "a place is"), ("200%", "0 to 100")] {
+        let output = run(&["summary", "--at", place, &log]);
+        assert_eq!(code(&output), 64, "{place}");
+        assert!(err(&output).contains(words), "{}", err(&output));
+    }
+    let text = run(&["summary", "--at", "+30s", &log]);
+    assert!(out(&text).contains("records"), "{}", out(&text));
+}
+
+#[test]
+fn several_logs_are_attempts_in_order() {
+    let one = path("stripe-trace/08c-errored-stream-rerun-1.ndjson.zst");
+    let two = path("stripe-trace/08c-errored-stream-rerun-2.ndjson.zst");
+    let json: serde_json::Value = serde_json::from_slice(&run(&["summary", "--json", &one, &two]).stdout).unwrap();
+    assert_eq!(json["attempts"], 2);
+    let missing = run(&["summary", &one, "/nonexistent"]);
+    assert_eq!(code(&missing), 66);
+}
+
+#[test]
+fn simulated_logs_are_the_same_for_the_same_seed_and_are_understood() {
+    for generation in ["trace", "progress"] {
+        let make = |seed: &str, scenario: &str| {
+            let size = ["--size", "300kB", "--malformed", "20000", "--errors", "100000"];
+            let mut all = vec!["simulate", scenario, "--no-pace", "--generation", generation, "--seed", seed];
+            all.extend(size);
+            run(&all).stdout
+        };
+        let log = make("1", "sync");
+        assert_eq!(log, make("1", "sync"));
+        assert_ne!(log, make("2", "sync"));
+        assert!((300_000..400_000).contains(&log.len()), "{}", log.len());
+        let json: serde_json::Value =
+            serde_json::from_slice(&with_stdin(&["summary", "--json", "-"], &log).stdout).unwrap();
+        assert!(json["input"]["malformed"].as_u64().unwrap() > 3, "{json}");
+        assert!(json["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{json}");
+        let read = with_stdin(&["summary", "--json", "-"], &make("1", "read"));
+        let json: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+        assert!(json["records"]["cumulative"].as_u64().unwrap() > 200, "{json}");
+    }
+    let wrong = run(&["simulate", "read", "--size", "ten"]);
+    assert_eq!(code(&wrong), 64);
+    assert!(err(&wrong).contains("64kB"), "{}", err(&wrong));
+}
+
+#[test]
+fn a_replay_needs_a_terminal_and_says_what_does_without() {
+    let output = run(&["replay", &path("stripe-progress/06-rate-limit.ndjson.zst")]);
+    assert_eq!(code(&output), 64);
+    assert!(err(&output).contains("synctop summary"), "{}", err(&output));
+}

@@ -104,6 +104,9 @@ fn run(
             tracing::warn!(target: "synctop::rewind", "{error}");
             word = Some(error.to_string());
         }
+        if seeker.fell_short() {
+            word = Some("what came before is not kept any more".to_owned());
+        }
         let progress = seeker.progress();
         let (end, complete, span) = {
             let history = history.lock().unwrap_or_else(PoisonError::into_inner);

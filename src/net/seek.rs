@@ -28,6 +28,8 @@ pub struct Seeker {
     progress: Progress,
     /// How many of the store's sides are in `progress`.
     sides: usize,
+    /// It was sent to a place before what is kept.
+    short: bool,
 }
 
 /// Where reading line by line ends.
@@ -45,7 +47,7 @@ impl Seeker {
     /// Stands at the begin.
     #[must_use]
     pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
-        Self { store, history, decoder, progress: Progress::default(), sides: 0 }
+        Self { store, history, decoder, progress: Progress::default(), sides: 0, short: false }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -56,6 +58,11 @@ impl Seeker {
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Whether it was sent to a place before what is kept, since this was asked last.
+    pub fn fell_short(&mut self) -> bool {
+        std::mem::take(&mut self.short)
     }
 
     /// Goes to a place; behind the end of what was read so far, to that end.
@@ -171,6 +178,7 @@ impl Seeker {
             let first = history.key_from(kept_from).cloned().zip(history.newest().cloned());
             drop(history);
             let opened = first.and_then(|(first, latest)| first.open(&latest));
+            self.short = true;
             self.progress = opened.ok_or_else(|| io::Error::other("what came before is not kept any more"))?;
             self.sides = self.store.sides_before(self.progress.input.bytes);
         }

@@ -2,6 +2,7 @@
 //! masking, fingerprints of log lines) is done when a batch is made, which may be on another thread; the rest when it is applied.
 
 use super::Progress;
+use super::history::GAP_MS;
 use super::notes::{Note, log_note};
 use crate::protocol::{Counts, Decoded, Decoder, Kind, Line, Message, Millis, Name};
 use std::borrow::Cow;
@@ -33,6 +34,8 @@ struct Records<'a> {
     /// Bytes of all of their lines.
     bytes: u64,
     count: usize,
+    /// The first after a silence: where that ends is seen behind it.
+    alone: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -71,16 +74,33 @@ impl<'a> Batch<'a> {
     }
 
     fn record(&mut self, at: Option<Millis>, from: Option<Cow<'a, str>>, name: Name<'a>, line: Line<'a>) {
+        // A silence parts two runs: between them it is seen.
+        let silent = self
+            .times
+            .last()
+            .copied()
+            .flatten()
+            .zip(at)
+            .is_some_and(|(before, at)| at.saturating_sub(before) >= GAP_MS);
         self.times.push(at);
         if let Some(Step::Records(run)) = self.steps.last_mut()
             && run.name == name.name
             && run.from == from
+            && !silent
+            && !run.alone
         {
             run.count += 1;
             run.bytes += line.length;
         } else {
             let bytes = line.length;
-            self.steps.push(Step::Records(Records { name: name.name, from, first: line, bytes, count: 1 }));
+            self.steps.push(Step::Records(Records {
+                name: name.name,
+                from,
+                first: line,
+                bytes,
+                count: 1,
+                alone: silent,
+            }));
         }
     }
 }

@@ -13,12 +13,12 @@ pub const TEN_SECONDS: Millis = 10_000;
 pub const ONE_MINUTE: Millis = 60_000;
 
 /// Parts of a unit that are told apart.
-const PARTS: u64 = 16;
+const PARTS: u64 = 256;
 
 /// Differences of one counter in buckets of fixed width; its size never grows.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
-    /// In sixteenths: whole numbers, so that no order of reports makes a difference, and few bytes when packed.
+    /// In parts: whole numbers, so that no order of reports makes a difference, and few bytes when packed.
     #[serde(with = "super::pack::ring")]
     buckets: [u32; BUCKETS],
     /// Number of the newest bucket (its begin divided by the width).
