@@ -82,13 +82,15 @@ fn lines_around_every_limit_are_the_same_in_chunks_of_any_size() {
         line
     };
     let mut log = Vec::new();
-    for length in [100, 600_000, 3_000_000, LINE_LIMIT - 10, LINE_LIMIT + 600_000, 70, LINE_LIMIT * 2] {
+    for length in
+        [100, 600_000, 3_000_000, LINE_LIMIT - 10, LINE_LIMIT + 100_000, LINE_LIMIT + 600_000, 70, LINE_LIMIT * 2]
+    {
         log.extend(line(length));
         log.extend_from_slice(b"{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"between\"}}\n");
     }
     log.extend_from_slice(b"{\"type\":\"eof\",\"eof\":{");
     let slow = reduced(&log);
-    assert_eq!(slow.input.lines, 15);
+    assert_eq!(slow.input.lines, 17);
     assert!(in_parallel(&log, 2) == slow);
 }
 
@@ -108,6 +110,27 @@ fn a_reader_that_fails_has_handed_on_what_it_read() {
     let error = parallel::reduce(Chunks::new(Breaks(&log), 0), &Decoder::default(), &mut progress, 2).unwrap_err();
     assert_eq!(error.to_string(), "broken");
     assert_eq!(progress.input.bytes, log.len() as u64);
+}
+
+#[test]
+fn a_key_twice_is_for_the_slow_way() {
+    hold(br#"{"type":"progress","progress":{"errors":[],"errors":[],"streams":{"b":{"status":"started"},"a":{"status":"started"}}}}"#);
+}
+
+#[test]
+fn a_worker_that_panics_does_not_leave_the_others_waiting() {
+    struct Panics;
+    impl parallel::Sink for Panics {
+        fn take(&mut self, _: synctop::progress::Batch, _: &Decoder, at: u64, _: u64) -> bool {
+            assert!(at < 1_000_000, "as asked");
+            true
+        }
+    }
+    let log = simulated(Scenario::Read, Generation::Trace, 3).repeat(20);
+    let all = std::panic::catch_unwind(|| {
+        parallel::reduce(Chunks::new(log.as_slice(), 0), &Decoder::default(), &mut Panics, 3)
+    });
+    assert!(all.is_err());
 }
 
 /// Lines as engines print them, one of each kind and some more.

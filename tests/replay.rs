@@ -50,7 +50,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -239,6 +239,19 @@ fn a_followed_file_is_rewound_while_it_grows() {
     term.keys(",");
     term.wait_gone("echo");
     assert!(term.text().contains("delta"), "{}", term.text());
+    term.keys("L");
+    term.wait_for("echo");
+    // A file that was renamed is still there to go back to.
+    for number in 0..5 {
+        std::fs::rename(&path, path.with_extension(number.to_string())).unwrap();
+        append(&path, &record(&format!("rotated{number}"), 90 + number));
+        term.wait_for(&format!("rotated{number}"));
+    }
+    term.keys(",");
+    term.wait_gone("rotated4");
+    term.keys(",");
+    term.wait_gone("rotated3");
+    assert!(term.text().contains("rotated2"), "{}", term.text());
     term.keys("q");
     assert_eq!(term.exit_code(), 2);
 }

@@ -13,8 +13,9 @@ use synctop::engine::simulate::{Generation, Plan, Scenario, write};
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::store::Store;
+use synctop::net::{Event, Past, channel, spawn_ingest};
 use synctop::progress::history::{History, Mark, Position};
-use synctop::progress::{Progress, Target, outcome, summary};
+use synctop::progress::{Packed, Progress, Target, outcome, summary};
 use synctop::protocol::{Decoder, Line, LineEnd};
 
 /// A log, indexed with a snapshot every so many bytes.
@@ -199,10 +200,14 @@ fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
                 number % 60,
             ));
         }
-        progress.apply_batch_noting(synctop::progress::Batch::of(&decoder, text.as_bytes()), &decoder, |now| {
-            history.note(now);
+        progress.apply_batch_noting(synctop::progress::Batch::of(&decoder, text.as_bytes()), &decoder, |now, run| {
+            history.note(now, run);
         });
-        history.rest(&progress);
+        if history.due(&progress) {
+            let base = history.base();
+            let packed = Packed::new(&progress, base.as_ref().map(|(progress, packed)| (progress, packed))).unwrap();
+            history.keep(&progress, packed, 0);
+        }
     }
     assert_eq!(progress.streams.len(), 5_000);
     assert!(history.size() < 44 << 20, "{}", history.size());
@@ -244,4 +249,99 @@ fn the_end_of_a_replay_is_the_summary() {
         let json = |summary| serde_json::to_string(&summary).unwrap();
         assert_eq!(json(summary(&last)), json(common::summary_of(&path)));
     }
+}
+
+#[test]
+fn silences_are_those_between_lines_however_the_log_is_read() {
+    let record = |second: i64| {
+        let at = synctop::protocol::time::iso(1_763_625_600_000 + second * 1000);
+        format!("{{\"type\":\"record\",\"record\":{{\"stream\":\"a\",\"data\":{{}},\"emitted_at\":\"{at}\"}}}}\n")
+    };
+    // A record a second for two minutes, then nothing for five.
+    let log: String = (0..120).chain(420..500).map(record).collect();
+    let (_folder, path) = saved(log.as_bytes());
+    let (_, history, _) = indexed(&[path], 1_000);
+    let past = Past::default();
+    let mut live = synctop::net::Ingest::new(Decoder::default()).remembering(past.clone());
+    live.push(log.as_bytes());
+    for history in [history, past.history] {
+        let history = history.lock().unwrap();
+        let gaps: Vec<_> =
+            history.gaps().iter().map(|gap| (gap.from - 1_763_625_600_000, gap.to - 1_763_625_600_000)).collect();
+        assert_eq!(gaps, [(119_000, 420_000)]);
+        assert_eq!(history.bins()[0].first[1], Some(1_763_625_600_000), "the first record started its stream");
+    }
+}
+
+/// What happens to a feed.
+#[derive(Debug, Clone)]
+enum Happens {
+    Lines(u8),
+    Torn,
+    Notice,
+    Stderr,
+    Replaced,
+    Overwritten,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn a_feed_rewound_and_played_to_its_end_is_what_it_was_live(
+        all in prop::collection::vec(prop_oneof![
+            6 => (1u8..40).prop_map(Happens::Lines),
+            1 => Just(Happens::Torn),
+            1 => Just(Happens::Notice),
+            1 => Just(Happens::Stderr),
+            1 => Just(Happens::Replaced),
+            1 => Just(Happens::Overwritten),
+        ], 1..25),
+    ) {
+        let log = simulated(Scenario::Sync, Generation::Trace, 400_000, 9);
+        let mut lines = log.split_inclusive(|byte| *byte == b'\n');
+        let past = Past { history: Arc::new(Mutex::new(History::spaced(3_000))), ..Past::default() };
+        let (events, receiver) = channel();
+        let mut snapshots = spawn_ingest(Decoder::default(), receiver, past.clone()).unwrap();
+        for (number, happens) in all.iter().enumerate() {
+            events.send(match happens {
+                Happens::Lines(count) => Event::Bytes(lines.by_ref().take((*count).into()).collect::<Vec<_>>().concat(), None),
+                Happens::Torn => Event::Bytes(lines.next().map(|line| line[..line.len() / 2].to_vec()).unwrap_or_default(), None),
+                Happens::Notice => Event::Notice(format!("notice {number}")),
+                Happens::Stderr => Event::Stderr(format!("stderr {number}")),
+                Happens::Replaced => Event::Break { why: format!("replaced {number}"), overwritten: false },
+                Happens::Overwritten => Event::Break { why: format!("overwritten {number}"), overwritten: true },
+            }).unwrap();
+        }
+        drop(events);
+        // The thread ends when its source is gone, with a last snapshot.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async { while snapshots.changed().await.is_ok() {} });
+        let live = snapshots.borrow().progress.clone();
+        let mut seeker = Seeker::new(past.store.clone(), past.history.clone(), Decoder::default());
+        for target in [Target::Begin, Target::Bytes(live.input.bytes / 2), Target::Line(3), Target::End] {
+            seeker.go(target).unwrap();
+        }
+        prop_assert!(*seeker.progress() == *live);
+    }
+}
+
+#[test]
+fn a_file_that_fails_meanwhile_leaves_the_picture_and_comes_back() {
+    let log = simulated(Scenario::Sync, Generation::Trace, 300_000, 9);
+    let (_folder, path) = saved(&log);
+    let (mut seeker, _, end) = indexed(std::slice::from_ref(&path), 50_000);
+    seeker.go(Target::Bytes(100_000)).unwrap();
+    let before = seeker.progress().clone();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(130_000).unwrap();
+    assert!(seeker.go(Target::Bytes(200_000)).is_err());
+    assert!(*seeker.progress() == before, "half a line is not kept");
+    std::fs::write(&path, &log).unwrap();
+    seeker.go(Target::End).unwrap();
+    let mut last = seeker.progress().clone();
+    last.close(None);
+    assert!(last == end);
+    // Written anew with something else, it is gone and not taken for what it was.
+    std::fs::write(&path, vec![b'x'; log.len()]).unwrap();
+    assert!(seeker.go(Target::Line(5)).unwrap_err().to_string().contains("overwritten"));
 }

@@ -109,7 +109,7 @@ impl App {
                 Ok(None)
             }
             // On a sheet, left and q close it: they never leave the program from inside.
-            Some(_) if chord == "q" || chord == "left" => self.act(Action::Back),
+            Some(_) if chord == "q" => self.act(Action::Back),
             _ => match bound(&chord) {
                 Some(action) => self.act(action),
                 None => Ok(None),
@@ -156,6 +156,8 @@ impl App {
                             return self.act(Action::Open);
                         }
                     }
+                    // Behind what is typed nothing moves.
+                    Some(Hit::Scrub) if !self.ui.overlays.is_empty() => {}
                     Some(Hit::Scrub) => {
                         self.dragging = true;
                         self.scrub(mouse.column);

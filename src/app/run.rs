@@ -51,6 +51,8 @@ pub struct Options {
 /// How it ended.
 pub struct Ended {
     pub progress: Arc<Progress>,
+    /// A saved log was not read to its end: of what became of it nothing is known.
+    pub unread: bool,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
     pub leaving: Leaving,
@@ -100,8 +102,10 @@ impl Session {
             app.stop_engine();
             let latest = app.snapshots.borrow().clone();
             let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
+            let unread = app.options.replay.is_some() && !latest.progress.closed;
             result.map(|signal| Ended {
                 progress: latest.progress,
+                unread,
                 signal,
                 leaving: Leaving { silent, stopped },
                 panicked: terminal::panicked(),
@@ -289,8 +293,16 @@ impl App {
             // Played up to now.
             self.back_to_now();
         }
+        if self.traveller.live && self.traveller.view().is_none() {
+            self.shown = self.snapshots.borrow_and_update().clone();
+        }
         if let Some(view) = self.traveller.view() {
-            let link = if view.ended { Link::Ended(None) } else { Link::Live };
+            let latest = self.snapshots.borrow().link.clone();
+            let link = match (view.ended, latest) {
+                (true, Link::Live | Link::Waiting) => Link::Ended(None),
+                (true, latest) => latest,
+                (false, _) => Link::Live,
+            };
             self.shown = Snapshot { progress: Arc::clone(&view.progress), link, last_line: None };
         }
         if let Some(word) = word {
@@ -308,9 +320,12 @@ impl App {
             let history = self.traveller.history();
             // Of a log that is still indexed the place may be known already, or not yet.
             let found = target(&text, &history, Position::default());
+            // A share, and a time without a date, depend on the whole log.
+            let fixed =
+                !text.contains('%') && (text.starts_with(['+', 'l', 'L', '#']) || text.len() >= "2026-11-20".len());
             let behind = match found {
-                Ok(Target::Time(at)) => history.end().at.is_some_and(|end| end > at) && !text.contains('%'),
-                Ok(Target::Line(line)) => history.end().lines > line,
+                Ok(Target::Time(at)) => fixed && history.end().at.is_some_and(|end| end > at),
+                Ok(Target::Line(line)) => fixed && history.end().lines > line,
                 Ok(Target::Begin) => true,
                 _ => false,
             };
@@ -339,10 +354,26 @@ impl App {
 
     /// Goes through time, as a key asks.
     pub(super) fn travel(&mut self, what: Travel) {
-        if what == Travel::Now && self.traveller.live {
-            return self.back_to_now();
+        if self.traveller.live {
+            let on = matches!(
+                what,
+                Travel::Line(true)
+                    | Travel::Second(true)
+                    | Travel::Ten(true)
+                    | Travel::Minute(true)
+                    | Travel::Mark(_, true)
+            );
+            match what {
+                Travel::Now => return self.back_to_now(),
+                _ if on && self.traveller.view().is_none() => {
+                    self.ui.toast = Some("this is now; left and N go back".into());
+                    return;
+                }
+                // These are for later.
+                Travel::Faster | Travel::Slower | Travel::Gaps => {}
+                _ => self.hold(),
+            }
         }
-        self.hold();
         if let Some(word) = self.traveller.travel(what) {
             self.ui.toast = Some(word);
         }
@@ -415,12 +446,16 @@ impl App {
         }
         tui_logger::move_events();
         let history = self.traveller.shared();
-        let history = history.lock().unwrap_or_else(PoisonError::into_inner);
         let speed = self.traveller.speed_words();
-        let scrub = self.traveller.scrub(&history, &speed, &self.snapshots.borrow().progress, self.options.size);
-        let screen = screen_of(&self.shown, &self.ui, &self.options, self.began, self.frozen_at, scrub);
-        let hits = self.terminal.draw(|buffer, area| draw(buffer, area, &screen))?;
-        drop(history);
+        let latest = Arc::clone(&self.snapshots.borrow().progress);
+        let hits = self.terminal.draw(|buffer, area| {
+            // Given back before anything is written: a terminal that takes nothing must not hold up the feed.
+            let history = self.traveller.view().map(|_| history.lock().unwrap_or_else(PoisonError::into_inner));
+            let scrub =
+                history.as_ref().and_then(|history| self.traveller.scrub(history, &speed, &latest, self.options.size));
+            let screen = screen_of(&self.shown, &self.ui, &self.options, self.began, self.frozen_at, scrub);
+            draw(buffer, area, &screen)
+        })?;
         for (list, top) in self.ui.lists.iter_mut().zip(hits.tops) {
             list.top = top.unwrap_or(list.top);
         }

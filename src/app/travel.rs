@@ -43,6 +43,10 @@ pub(super) struct Traveller {
     pub skip: bool,
     /// Places are asked for one after the other: this one is on its way.
     asked: u64,
+    /// The time that is on its way: what is pressed meanwhile counts from there.
+    aim: Option<Millis>,
+    /// It was now until the place that is on its way was asked for.
+    from_now: bool,
 }
 
 /// How to begin.
@@ -57,7 +61,17 @@ pub struct Start {
 
 impl Traveller {
     pub(super) fn new(rewind: Rewind, live: bool) -> Self {
-        Self { rewind, live, view: None, anchor: None, speed: NORMAL, skip: false, asked: 0 }
+        Self {
+            rewind,
+            live,
+            view: None,
+            anchor: None,
+            speed: NORMAL,
+            skip: false,
+            asked: 0,
+            aim: None,
+            from_now: false,
+        }
     }
 
     /// Holds the clock from the begin on, as a replay does.
@@ -108,6 +122,7 @@ impl Traveller {
     }
 
     fn go(&mut self, target: Target) {
+        self.aim = if let Target::Time(at) = target { Some(at) } else { None };
         self.asked = self.rewind.ask(Request::Go(target));
     }
 
@@ -116,6 +131,7 @@ impl Traveller {
         if self.view.is_none() {
             self.view = Some(View { at, progress: Arc::clone(shown), ..View::default() });
             self.go(Target::Bytes(shown.input.bytes));
+            self.from_now = true;
         }
     }
 
@@ -123,6 +139,7 @@ impl Traveller {
     pub(super) fn now(&mut self) {
         self.view = None;
         self.anchor = None;
+        self.from_now = false;
     }
 
     /// Where the picture is.
@@ -151,7 +168,8 @@ impl Traveller {
             at: view.at,
             ended: view.ended,
             behind: self.live.then(|| {
-                let time = latest.last_at.zip(view.at).map(|(now, then)| (now - then).max(0));
+                let then = view.at.or(history.span().map(|span| span.0));
+                let time = latest.last_at.zip(then).map(|(now, then)| (now - then).max(0));
                 (time, latest.input.lines.saturating_sub(position.lines))
             }),
             indexing: (!self.live && !history.complete).then_some(share),
@@ -162,6 +180,14 @@ impl Traveller {
     pub(super) fn arrived(&mut self) -> Option<String> {
         let view = self.rewind.views.borrow_and_update().clone();
         let word = view.word.clone();
+        if view.served >= self.asked {
+            self.aim = None;
+            // What was looked for is not there: it is now still.
+            if std::mem::take(&mut self.from_now) && view.failed {
+                self.now();
+                return word;
+            }
+        }
         if self.view.is_some() {
             if view.ended && self.playing() && view.served >= self.asked {
                 self.anchor = None;
@@ -192,6 +218,8 @@ impl Traveller {
             Travel::Second(on) => self.by(here, if on { 1_000 } else { -1_000 }),
             Travel::Ten(on) => self.by(here, if on { 10_000 } else { -10_000 }),
             Travel::Minute(on) => self.by(here, if on { 60_000 } else { -60_000 }),
+            // Behind the last message, in a silence: back to its own instant first.
+            Travel::Line(false) if here.1 > here.0.at => self.jump(Target::Bytes(here.0.bytes)),
             Travel::Line(on) => self.step(Step::Lines(if on { 1 } else { -1 })),
             Travel::Mark(kind, on) => self.step(Step::Mark(kind, on)),
             Travel::Begin => self.jump(Target::Begin),
@@ -202,7 +230,8 @@ impl Traveller {
     }
 
     fn by(&mut self, (here, at): (Position, Option<Millis>), step: Millis) {
-        let target = match at.or(here.at) {
+        let begin = self.history().span().map(|span| span.0);
+        let target = match self.aim.or(at).or(here.at).or(begin) {
             Some(at) => Target::Time(at.saturating_add(step)),
             // Without times a second is a message.
             None => Target::Line(here.lines.saturating_add_signed(step.signum())),
@@ -248,16 +277,20 @@ impl Traveller {
 
     /// The clock went on: asks for where it is now.
     pub(super) fn tick(&mut self) {
-        if self.busy() {
+        let (Some(view), Some(anchor)) = (self.view.as_ref(), self.anchor.as_mut()) else { return };
+        // Not before the last place is shown, or the clock would start from the one before.
+        if self.rewind.busy() || view.served < self.asked {
             return;
         }
-        let (Some(view), Some(anchor)) = (self.view.as_ref(), self.anchor.as_mut()) else { return };
         let here = Position::of(&view.progress);
         let speed = SPEEDS.get(self.speed).copied().unwrap_or(1.0);
         let (end, begin, gap) = {
             let history = lock(&self.rewind.history);
             let clock = anchor.at.or(view.at);
             let gap = clock.filter(|_| self.skip).and_then(|at| history.gap_at(at));
+            if history.end().lines == 0 && !history.complete {
+                return;
+            }
             (history.end(), history.span().map(|span| span.0), gap)
         };
         if speed <= 0.0 {

@@ -6,13 +6,19 @@ use super::watch::{leave, looks, need_a_terminal};
 use crate::app::{Options, Session, Start};
 use crate::net::index::{Indexer, Saved};
 use crate::net::store::Store;
-use crate::net::{Past, Snapshot};
+use crate::net::{Past, Snapshot, SourceError};
+use crate::progress;
 use crate::protocol::Decoder;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    if let Some(text) = &args.at
+        && let Err(why) = progress::place(text)
+    {
+        return Err(Failure::usage(format!("--at {text}: {why}")));
+    }
     let logs = open(&args.files, "replay")?;
     need_a_terminal(&args.files.first().map(|file| file.display().to_string()).unwrap_or_default())?;
     let session = Session::new()?;
@@ -20,6 +26,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     let past = Past { store: Arc::new(Store::default()), ..Past::default() };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let source = match args.files.as_slice() {
+        [one] if one.as_os_str() == "-" => "stdin".to_owned(),
         [one] => one.display().to_string(),
         [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
         [] => String::new(),
@@ -30,9 +37,12 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         tracing::info!(target: "synctop::index", "{spooled} of the logs cannot be read in place: unpacked into a temporary file");
     }
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).shown_on(sender);
+    let broken = Arc::new(OnceLock::new());
+    let told = Arc::clone(&broken);
     std::thread::Builder::new().name("index".into()).spawn(move || {
         if let Err(error) = indexer.run(logs, &decoder) {
             tracing::error!(target: "synctop::index", "{error}");
+            let _ = told.set(error);
         }
     })?;
     let start = Start {
@@ -46,7 +56,12 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     let (engine, panic_for_test) = (None, None);
     let options =
         Options { source, look, ask, mouse, engine, past, decoder, replay: Some(start), size, panic_for_test };
-    leave(session.run(options, snapshots))
+    let code = leave(session.run(options, snapshots))?;
+    match broken.get() {
+        // What could be read was shown; that it is not all is told as `summary` tells it.
+        Some(error) => Err(SourceError::Unreadable("the log".into(), error.to_string()).into()),
+        None => Ok(code),
+    }
 }
 
 /// Opens all of them, before anything is drawn or printed.

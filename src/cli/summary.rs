@@ -9,7 +9,7 @@ use crate::net::store::Store;
 use crate::net::{Past, SourceError};
 use crate::progress::history::Position;
 use crate::progress::{self, Progress, target};
-use crate::protocol::{Decoder, clean};
+use crate::protocol::{Decoder, clean, time};
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, PoisonError};
 
@@ -21,6 +21,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     };
     let decoder = Decoder::new(feed.dialect());
     let mut progress = Progress::default();
+    let mut place = None;
     let read = match &args.at {
         None => {
             let read = read(logs, &mut progress, &decoder);
@@ -28,7 +29,11 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
             read
         }
         Some(at) => {
-            let (known, read) = at_place(at, logs, &decoder)?;
+            let (known, end, read) = at_place(at, logs, &decoder)?;
+            let at = known.last_at.map_or_else(|| "before any time".to_owned(), time::iso);
+            let line = progress::count(known.input.lines);
+            place =
+                Some((format!("at {at}, line {line} of {}\n", progress::count(end.input.lines)), end.input.messages));
             progress = known;
             read
         }
@@ -45,12 +50,15 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
             .map_err(|error| Failure { sentence: format!("Cannot write the summary: {error}."), code: exit::FAILED })?;
         print(&format!("{}\n", clean::json(text)))?;
     } else if !args.quiet {
+        if let Some((words, _)) = &place {
+            print(words)?;
+        }
         print(&progress::report(progress))?;
     }
     if let Err(error) = read {
         return Err(SourceError::of(&name, &error).into());
     }
-    if progress.input.messages == 0 {
+    if progress.input.messages == 0 && place.is_none_or(|(_, messages)| messages == 0) {
         if !args.quiet && !args.json {
             complain(&format!(
                 "Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
@@ -61,8 +69,8 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     Ok(progress::outcome(progress).exit_code())
 }
 
-/// What was known at a place of a log; and whether all of it could be read.
-fn at_place(text: &str, logs: Vec<Saved>, decoder: &Decoder) -> Result<(Progress, io::Result<()>), Failure> {
+/// What was known at a place of a log, and at its end; and whether all of it could be read.
+fn at_place(text: &str, logs: Vec<Saved>, decoder: &Decoder) -> Result<(Progress, Progress, io::Result<()>), Failure> {
     let past = Past { store: Arc::new(Store::default()), ..Past::default() };
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
     let read = indexer.run(logs, decoder);
@@ -74,7 +82,7 @@ fn at_place(text: &str, logs: Vec<Saved>, decoder: &Decoder) -> Result<(Progress
     let mut seeker = Seeker::new(past.store, past.history, *decoder);
     seeker.go(place).map_err(|error| SourceError::of("the log", &error))?;
     if seeker.progress().input.bytes == end.bytes {
-        return Ok((indexer.progress, read));
+        return Ok((indexer.progress.clone(), indexer.progress, read));
     }
-    Ok((seeker.progress().clone(), read))
+    Ok((seeker.progress().clone(), indexer.progress, read))
 }

@@ -103,6 +103,10 @@ pub(super) fn leave(ended: io::Result<Ended>) -> Result<u8, Failure> {
     if ended.panicked {
         return Ok(exit::PANICKED);
     }
+    if ended.unread && ended.signal.is_none() {
+        print("left before the log was read to its end: what became of it is not known\n")?;
+        return Ok(crate::progress::Outcome::Running.exit_code());
+    }
     if ended.signal != Some(1) {
         print(&text::brief(&ended.progress, ended.leaving))?;
     }

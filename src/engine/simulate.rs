@@ -417,10 +417,14 @@ impl<'p, W: Write> Log<'p, W> {
                     "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
                 );
                 self.name(at);
-                let _ = write!(
-                    self.buffer,
-                    "\",\"status\":\"{word}\",\"cumulative_record_count\":{records},\"run_record_count\":{attempt}}}}}"
-                );
+                // A read is counted by its records: the engine says nothing of them.
+                let _ = match self.plan.scenario {
+                    Scenario::Read => write!(self.buffer, "\",\"status\":\"{word}\"}}}}"),
+                    Scenario::Sync => write!(
+                        self.buffer,
+                        "\",\"status\":\"{word}\",\"cumulative_record_count\":{records},\"run_record_count\":{attempt}}}}}"
+                    ),
+                };
             }
             Generation::Progress => {
                 let word = if word == "started" { "start" } else { word };
@@ -462,6 +466,9 @@ impl<'p, W: Write> Log<'p, W> {
     }
 
     fn totals(&mut self) -> io::Result<()> {
+        if self.plan.scenario == Scenario::Read {
+            return Ok(());
+        }
         let elapsed = u64::try_from(self.at - self.plan.begin).unwrap_or(0);
         let records: u64 = self.streams.iter().map(|stream| stream.records).sum();
         let attempt: u64 = self.streams.iter().map(|stream| stream.attempt_records).sum();

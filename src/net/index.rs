@@ -36,7 +36,10 @@ impl Saved {
         if name == "-" {
             return Ok(Self { name: "stdin".into(), input: Input::Stdin });
         }
-        let file = File::open(path).map_err(|error| SourceError::of(&name, &error))?;
+        let file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => SourceError::Absent(name.clone()),
+            _ => SourceError::of(&name, &error),
+        })?;
         if file.metadata().is_ok_and(|found| found.is_dir()) {
             return Err(SourceError::Directory(name));
         }
@@ -96,14 +99,26 @@ pub struct Indexer {
     history: Arc<Mutex<History>>,
     /// Who is shown how far it is, and when it was last.
     watch: Option<(watch::Sender<Snapshot>, Instant)>,
+    /// It was said that the store is broken.
+    broken: bool,
+    /// Why the log cannot be read to its end.
+    down: Option<String>,
 }
 
 impl Sink for Indexer {
     fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+        let due;
         {
             let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            self.progress.apply_batch_noting(batch, decoder, |progress| history.note(progress));
-            history.rest(&self.progress);
+            self.progress.apply_batch_noting(batch, decoder, |progress, run| history.note(progress, run));
+            due = history.due(&self.progress);
+        }
+        if due {
+            super::remember(&self.history, &self.progress, self.store.sides());
+        }
+        if let Some(why) = self.store.broken().filter(|_| !self.broken) {
+            self.broken = true;
+            self.side(Side::Notice(format!("what was cannot be kept for going back to it: {why}")));
         }
         self.show(false)
     }
@@ -112,7 +127,7 @@ impl Sink for Indexer {
 impl Indexer {
     #[must_use]
     pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>) -> Self {
-        Self { progress: Progress::default(), store, history, watch: None }
+        Self { progress: Progress::default(), store, history, watch: None, broken: false, down: None }
     }
 
     /// Shows on `watch` how far it is; ends when nobody looks any more.
@@ -124,6 +139,10 @@ impl Indexer {
 
     fn show(&mut self, over: bool) -> bool {
         let Some((watch, shown)) = &mut self.watch else { return true };
+        if let Some(why) = &self.down {
+            let progress = Arc::new(self.progress.clone());
+            return watch.send(Snapshot { progress, link: Link::Down(why.as_str().into()), last_line: None }).is_ok();
+        }
         if over || shown.elapsed() >= super::ingest::BETWEEN_SNAPSHOTS {
             *shown = Instant::now();
             let link = if over { Link::Ended(None) } else { Link::Live };
@@ -143,23 +162,25 @@ impl Indexer {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).expect(size);
         for (number, log) in logs.into_iter().enumerate() {
             if number > 0 {
-                let side = Side::NextFile;
-                side.apply(&mut self.progress);
-                self.store.side(self.progress.input.bytes, side);
+                self.side(Side::NextFile);
             }
             let name = log.name.clone();
             if let Err(error) = self.one(log, decoder) {
                 result = Err(io::Error::new(error.kind(), format!("{name}: {error}")));
-                let side = Side::Notice(format!("{name}: {error}"));
-                side.apply(&mut self.progress);
-                self.store.side(self.progress.input.bytes, side);
+                self.side(Side::Notice(format!("{name}: {error}")));
+                self.down = Some(error.to_string());
                 break;
             }
         }
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).finish(&self.progress);
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).finish(&self.progress, None);
         self.progress.close(None);
         self.show(true);
         result
+    }
+
+    fn side(&mut self, side: Side) {
+        side.apply(&mut self.progress);
+        self.store.side(self.progress.input.bytes, side);
     }
 
     fn one(&mut self, log: Saved, decoder: &Decoder) -> io::Result<()> {
@@ -170,8 +191,7 @@ impl Indexer {
                 let file = Arc::new(file);
                 // What is written to it later is not looked at: that is for following it.
                 let length = file.metadata()?.len();
-                self.store.file(&file, 0, length);
-                let input = FileFrom { file, at: 0, end: length };
+                let input = FileFrom { file, at: 0, end: length, store: Arc::clone(&self.store) };
                 parallel::reduce(Chunks::new(input, at), decoder, self, parallel::workers())
             }
             Input::File(file) => self.spooled(file, at, decoder),
@@ -198,6 +218,7 @@ struct FileFrom {
     file: Arc<File>,
     at: u64,
     end: u64,
+    store: Arc<Store>,
 }
 
 impl Read for FileFrom {
@@ -205,6 +226,9 @@ impl Read for FileFrom {
         use std::os::unix::fs::FileExt;
         let room = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
         let length = self.file.read_at(buffer.get_mut(..room).unwrap_or_default(), self.at)?;
+        if length > 0 {
+            self.store.file(&self.file, self.at, length as u64);
+        }
         self.at += length as u64;
         Ok(length)
     }

@@ -61,20 +61,31 @@ impl Ingest {
         splitter.push(bytes, |line| {
             progress.apply(&line, decoder.decode(&line, &mut String::new()));
             if let Some(history) = &mut history {
-                history.note(progress);
+                history.note(progress, false);
             }
         });
-        if let Some(history) = &mut history {
-            history.rest(progress);
+        let due = history.is_some_and(|history| history.due(progress));
+        if let Some(past) = past.as_ref().filter(|_| due) {
+            super::remember(&past.history, progress, past.store.sides());
         }
     }
 
     /// Bytes that stand in a file, from this place on.
     fn push_from(&mut self, bytes: &[u8], origin: Option<&Origin>) {
         if let Some(past) = &self.past {
+            let before = (past.store.kept_from(), past.store.broken().is_some());
             match origin {
                 Some(Origin { file, at }) => past.store.file(file, *at, bytes.len() as u64),
                 None => past.store.spool(bytes),
+            }
+            let now = past.store.kept_from();
+            if now > before.0 {
+                // What is kept begins later: the way to it is from here.
+                super::remember(&past.history, &self.progress, past.store.sides());
+                past.history().forget_before(now);
+            }
+            if let Some(why) = past.store.broken().filter(|_| !before.1) {
+                self.side(Side::Notice(format!("what was cannot be kept for going back to it: {why}")));
             }
         }
         self.push(bytes);
@@ -91,9 +102,8 @@ impl Ingest {
     /// The bytes that came so far cannot be read again.
     fn lose(&mut self) {
         if let Some(past) = &self.past {
-            let mut history = past.history();
-            history.keep(&self.progress);
-            history.forget_before(self.progress.input.bytes);
+            super::remember(&past.history, &self.progress, past.store.sides());
+            past.history().forget_before(self.progress.input.bytes);
             past.store.lose();
         }
     }
@@ -104,7 +114,7 @@ impl Ingest {
         splitter.finish(|line| {
             progress.apply(&line, decoder.decode(&line, &mut String::new()));
             if let Some(past) = past {
-                past.history().note(progress);
+                past.history().note(progress, false);
             }
         });
     }
@@ -113,7 +123,7 @@ impl Ingest {
     pub fn finish(&mut self, exit: Option<Exit>) {
         self.break_line();
         if let Some(past) = &self.past {
-            past.history().finish(&self.progress);
+            past.history().finish(&self.progress, exit);
         }
         self.progress.close(exit);
     }
@@ -211,6 +221,9 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
             tracing::info!(target: "synctop::file", "{why}");
             if overwritten {
                 ingest.lose();
+            } else if let Some(past) = &ingest.past {
+                // The file before may be let go of: the way to this one is from here.
+                super::remember(&past.history, &ingest.progress, past.store.sides());
             }
             ingest.side(Side::Cut(why));
         }

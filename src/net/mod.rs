@@ -22,9 +22,10 @@ pub mod store;
 
 pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};
 
-use crate::progress::Exit;
+use crate::progress::history::History;
+use crate::progress::{Exit, Packed, Progress};
 use std::fs::File;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::SystemTime;
 
 /// Bytes a source reads at once.
@@ -62,6 +63,16 @@ pub struct Origin {
     pub at: u64,
 }
 
+/// Takes a snapshot of this moment for going back to it; packed while others may look at the history.
+pub(crate) fn remember(history: &Mutex<History>, progress: &Progress, sides: usize) {
+    let lock = || history.lock().unwrap_or_else(PoisonError::into_inner);
+    let base = lock().base();
+    let base = base.as_ref().map(|(progress, packed)| (progress, packed));
+    if let Some(packed) = Packed::new(progress, base) {
+        lock().keep(progress, packed, sides);
+    }
+}
+
 /// The channel from a source to the ingest thread.
 #[must_use]
 pub fn channel() -> (mpsc::SyncSender<Event>, mpsc::Receiver<Event>) {
@@ -73,6 +84,8 @@ pub fn channel() -> (mpsc::SyncSender<Event>, mpsc::Receiver<Event>) {
 pub enum SourceError {
     #[error("No such file: {0}. Check the path, or pass --retry to wait until it is there.")]
     Missing(String),
+    #[error("No such file: {0}. Check the path.")]
+    Absent(String),
     #[error("{0} is a directory. Name a file in it.")]
     Directory(String),
     #[error("Cannot read {0}: permission denied. Run as a user who may read it.")]
@@ -100,7 +113,7 @@ impl SourceError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Denied(_) => 77,
-            Self::Missing(_) | Self::Directory(_) | Self::Unreadable(..) | Self::Spawn(..) => 66,
+            Self::Missing(_) | Self::Absent(_) | Self::Directory(_) | Self::Unreadable(..) | Self::Spawn(..) => 66,
         }
     }
 }

@@ -92,6 +92,7 @@ fn work<R: Read, S: Sink>(
     decoder: &Decoder,
 ) {
     let mut chunk = Chunk::default();
+    let _guard = Guard { source, turn, turned };
     loop {
         let Some(number) = next(source, &mut chunk) else { return };
         let batch = match chunk.huge() {
@@ -120,6 +121,23 @@ fn work<R: Read, S: Sink>(
         if !go_on {
             lock(source).over = true;
             return;
+        }
+    }
+}
+
+/// A worker that panics stops the others, which would wait for its turn for ever; its scope then tells of the panic.
+struct Guard<'g, 's, R, S> {
+    source: &'g Mutex<Source<R>>,
+    turn: &'g Mutex<Turn<'s, S>>,
+    turned: &'g Condvar,
+}
+
+impl<R, S> Drop for Guard<'_, '_, R, S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(self.turn).stopped = true;
+            self.turned.notify_all();
+            lock(self.source).over = true;
         }
     }
 }

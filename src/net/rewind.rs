@@ -4,7 +4,7 @@ use super::seek::{Seeker, Step};
 use super::store::Store;
 use crate::progress::history::History;
 use crate::progress::{Progress, Target};
-use crate::protocol::{Decoder, Millis};
+use crate::protocol::{Decoder, Millis, time};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ pub struct View {
     pub ended: bool,
     /// It could not go where it was told, for this reason.
     pub word: Option<String>,
+    /// It did not go at all.
+    pub failed: bool,
 }
 
 /// The way to the thread.
@@ -92,36 +94,54 @@ fn run(
         }
         let Some((number, request)) = queue.pop_front() else { continue };
         let mut word = None;
+        let mut stayed = false;
         let went = match request {
             Request::Go(target) => seeker.go(target),
             Request::Step(step) => seeker.step(step).map(|found| {
                 if !found {
+                    stayed = true;
                     word = Some(nothing(step));
                 }
             }),
         };
+        let progress = seeker.progress();
+        let before = views.borrow().clone();
+        let (end, complete, span, exit) = {
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            (history.end(), history.complete, history.span(), history.exit)
+        };
         if let Err(error) = went {
             tracing::warn!(target: "synctop::rewind", "{error}");
-            word = Some(error.to_string());
+            // The picture stays as it was.
+            let view = View { served: number, word: Some(error.to_string()), failed: true, ..before };
+            if views.send(view).is_err() {
+                return;
+            }
+            continue;
         }
+        let at = match (request, span) {
+            (Request::Go(Target::Time(at)), Some((first, last))) => {
+                if at < first {
+                    word = Some(format!("the log begins at {}", time::stamp(first, "%H:%M:%S%.3f")));
+                } else if at > last && complete {
+                    word = Some(format!("the log ends at {}", time::stamp(last, "%H:%M:%S%.3f")));
+                }
+                Some(at.clamp(first, last)).max(progress.last_at)
+            }
+            // Of a step that led nowhere the instant stays too.
+            (Request::Step(_), _) if stayed && before.progress.input.bytes == progress.input.bytes => before.at,
+            _ => progress.last_at,
+        };
         if seeker.fell_short() {
             word = Some("what came before is not kept any more".to_owned());
         }
         let progress = seeker.progress();
-        let (end, complete, span) = {
-            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
-            (history.end(), history.complete, history.span())
-        };
-        let at = match request {
-            Request::Go(Target::Time(at)) => span.map(|(first, last)| at.clamp(first, last)).max(progress.last_at),
-            _ => progress.last_at,
-        };
         let ended = complete && progress.input.bytes == end.bytes && at >= end.at;
         let mut progress = progress.clone();
         if ended {
-            progress.close(None);
+            progress.close(exit);
         }
-        let view = View { served: number, progress: Arc::new(progress), at, ended, word };
+        let view = View { served: number, progress: Arc::new(progress), at, ended, word, failed: stayed };
         if views.send(view).is_err() {
             return;
         }

@@ -70,6 +70,20 @@ impl Seeker {
     /// # Errors
     /// When the bytes cannot be read again.
     pub fn go(&mut self, target: Target) -> io::Result<()> {
+        self.or_back(|seeker| seeker.go_on(target))
+    }
+
+    /// What fails leaves everything as it was: half a line may have been read.
+    fn or_back<T>(&mut self, walk: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        let before = (self.progress.clone(), self.sides);
+        let result = walk(self);
+        if result.is_err() {
+            (self.progress, self.sides) = before;
+        }
+        result
+    }
+
+    fn go_on(&mut self, target: Target) -> io::Result<()> {
         let end = self.history().end();
         match target {
             Target::Begin => self.near(0),
@@ -103,6 +117,10 @@ impl Seeker {
     /// # Errors
     /// When the bytes cannot be read again.
     pub fn step(&mut self, step: Step) -> io::Result<bool> {
+        self.or_back(|seeker| seeker.step_on(step))
+    }
+
+    fn step_on(&mut self, step: Step) -> io::Result<bool> {
         let here = Position::of(&self.progress);
         match step {
             Step::Lines(count) => {
@@ -155,33 +173,33 @@ impl Seeker {
     /// The nearest snapshot before a place, unless where it stands is nearer.
     fn near(&mut self, bytes: u64) -> io::Result<()> {
         let here = self.progress.input.bytes;
+        let kept_from = self.store.kept_from();
+        let mut short = false;
         let (key, latest) = {
             let history = self.history();
-            let key = history.key_before(bytes).cloned();
-            (key, history.newest().cloned())
-        };
-        let found = key.as_ref().map_or(0, |key| key.at.bytes);
-        if here <= bytes && here >= found && (here > 0 || found == 0) {
-            return Ok(());
-        }
-        self.progress = match key.zip(latest) {
-            Some((key, latest)) => {
-                key.open(&latest).ok_or_else(|| io::Error::other("a snapshot cannot be read: please report this"))?
+            let mut key = history.key_before(bytes);
+            let found = key.map_or(0, |key| key.at.bytes);
+            if here <= bytes && here >= found && here >= kept_from && (here > 0 || found == 0) {
+                return Ok(());
             }
-            None => Progress::default(),
+            if found < kept_from {
+                // What came before is not kept any more: the first snapshot that what is kept follows.
+                key = history.key_from(kept_from);
+                let why = "what came before is not kept any more";
+                short = key.ok_or_else(|| io::Error::other(why))?.at.bytes > bytes;
+            }
+            (key.cloned(), history.newest().cloned())
         };
-        self.sides = self.store.sides_before(self.progress.input.bytes);
-        let kept_from = self.store.kept_from();
-        if self.progress.input.bytes < kept_from {
-            // What came before is not kept any more: the first snapshot that what is kept follows.
-            let history = self.history();
-            let first = history.key_from(kept_from).cloned().zip(history.newest().cloned());
-            drop(history);
-            let opened = first.and_then(|(first, latest)| first.open(&latest));
-            self.short = true;
-            self.progress = opened.ok_or_else(|| io::Error::other("what came before is not kept any more"))?;
-            self.sides = self.store.sides_before(self.progress.input.bytes);
-        }
+        self.short |= short;
+        (self.progress, self.sides) = match key.zip(latest) {
+            Some((key, latest)) => {
+                let opened = key.open(&latest);
+                let progress =
+                    opened.ok_or_else(|| io::Error::other("a snapshot cannot be read: please report this"))?;
+                (progress, key.sides)
+            }
+            None => (Progress::default(), 0),
+        };
         Ok(())
     }
 
@@ -204,8 +222,8 @@ impl Seeker {
     fn far(&mut self, bytes: u64) -> io::Result<()> {
         loop {
             let here = self.progress.input.bytes;
-            let side = self.store.side_at(self.sides);
-            let stop = side.as_ref().map_or(bytes, |(at, _)| (*at).min(bytes));
+            let side = self.store.side_from(self.sides);
+            let stop = side.as_ref().map_or(bytes, |(_, at, _)| (*at).min(bytes));
             if stop > here {
                 let input = self.store.reader(here).take(stop - here);
                 let workers = if stop - here >= FAR { parallel::workers() } else { 1 };
@@ -215,9 +233,9 @@ impl Seeker {
                 }
             }
             match side {
-                Some((at, side)) if at <= bytes => {
+                Some((number, at, side)) if at <= bytes => {
                     side.apply(&mut self.progress);
-                    self.sides += 1;
+                    self.sides = number + 1;
                 }
                 _ if stop <= here || stop >= bytes => return Ok(()),
                 _ => {}
@@ -229,15 +247,15 @@ impl Seeker {
     fn walk(&mut self, until: &Until, end: u64) -> io::Result<()> {
         let end = if let Until::Mark(_, stop) = until { end.min(*stop) } else { end };
         loop {
-            let side = self.store.side_at(self.sides);
-            let stop = side.as_ref().map_or(end, |(at, _)| (*at).min(end));
+            let side = self.store.side_from(self.sides);
+            let stop = side.as_ref().map_or(end, |(_, at, _)| (*at).min(end));
             if stop > self.progress.input.bytes && !self.walk_lines(until, stop)? {
                 return Ok(());
             }
             match side {
-                Some((at, side)) if at <= end && self.progress.input.bytes >= at => {
+                Some((number, at, side)) if at <= end && self.progress.input.bytes >= at => {
                     side.apply(&mut self.progress);
-                    self.sides += 1;
+                    self.sides = number + 1;
                 }
                 _ => return Ok(()),
             }
@@ -265,8 +283,7 @@ impl Seeker {
                     }
                     None => (rest, LineEnd::Input, &[][..]),
                 };
-                let length = body.len() as u64 + u64::from(end == LineEnd::Newline);
-                if !self.line(&Line { bytes: body, length, end, huge: None }, until) {
+                if !self.line(&Line::whole(body, end), until) {
                     return Ok(false);
                 }
                 rest = after;

@@ -20,6 +20,9 @@ const HALF: u64 = 512 << 20;
 /// The quickest packing: it must not hold up a feed.
 const LEVEL: i32 = -3;
 
+/// Bytes of a file's begin by which it is known again.
+const HEAD: usize = 512;
+
 /// Files of one name that a feed is rewound through.
 const FILES: usize = 3;
 
@@ -52,7 +55,12 @@ impl Side {
 #[derive(Debug, Clone)]
 enum Place {
     /// As they are.
-    File { file: Arc<File>, at: u64 },
+    File {
+        file: Arc<File>,
+        at: u64,
+        /// How the file began when this was read: a file that was overwritten begins otherwise.
+        head: Arc<[u8]>,
+    },
     /// A packed block.
     Block { file: Arc<File>, at: u64, packed: usize },
 }
@@ -119,7 +127,7 @@ impl Store {
         inner.flush();
         let begin = inner.length;
         inner.length += length;
-        if let Some(Segment { length: have, place: Place::File { file: last, at: from }, .. }) =
+        if let Some(Segment { length: have, place: Place::File { file: last, at: from, .. }, .. }) =
             inner.segments.back_mut()
             && Arc::ptr_eq(last, file)
             && *from + *have == at
@@ -127,7 +135,11 @@ impl Store {
             *have += length;
             return;
         }
-        inner.segments.push_back(Segment { begin, length, place: Place::File { file: Arc::clone(file), at } });
+        let mut head = vec![0; HEAD.min(usize::try_from(at + length).unwrap_or(HEAD))];
+        let read = file.read_at(&mut head, 0).unwrap_or(0);
+        head.truncate(read);
+        let place = Place::File { file: Arc::clone(file), at, head: head.into() };
+        inner.segments.push_back(Segment { begin, length, place });
         if inner.bounded {
             inner.let_go_of_files();
         }
@@ -151,18 +163,20 @@ impl Store {
         inner.sides.push_back((at, side));
     }
 
-    /// How many sides there are before a place.
+    /// How many sides there were so far.
     #[must_use]
-    pub fn sides_before(&self, place: u64) -> usize {
+    pub fn sides(&self) -> usize {
         let inner = self.lock();
-        inner.sides_before + inner.sides.partition_point(|(at, _)| *at < place)
+        inner.sides_before + inner.sides.len()
     }
 
-    /// The side with this number.
+    /// The side with this number, or the first one after it that is kept: its number, its place, and it.
     #[must_use]
-    pub fn side_at(&self, number: usize) -> Option<(u64, Side)> {
+    pub fn side_from(&self, number: usize) -> Option<(usize, u64, Side)> {
         let inner = self.lock();
-        inner.sides.get(number.checked_sub(inner.sides_before)?).cloned()
+        let number = number.max(inner.sides_before);
+        let (at, side) = inner.sides.get(number - inner.sides_before)?.clone();
+        Some((number, at, side))
     }
 
     /// The first place that can be read.
@@ -298,7 +312,8 @@ impl Read for Reader {
         let segment = {
             let inner = self.store.lock();
             if self.at < inner.kept_from {
-                return Err(io::Error::other("these bytes are not kept any more"));
+                let why = inner.broken.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                return Err(io::Error::other(format!("what came before is not kept any more{why}")));
             }
             if let Some(segment) = inner.find(self.at) {
                 segment
@@ -315,7 +330,11 @@ impl Read for Reader {
             }
         };
         match segment.place {
-            Place::File { file, at } => {
+            Place::File { file, at, head } => {
+                let mut now = vec![0; head.len()];
+                if file.read_exact_at(&mut now, 0).is_err() || *now != *head {
+                    return Err(io::Error::other("the file was overwritten: what was in it is gone"));
+                }
                 let within = self.at - segment.begin;
                 let left = usize::try_from(segment.length - within).unwrap_or(usize::MAX);
                 let room = buffer.len().min(left);

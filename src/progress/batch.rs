@@ -34,8 +34,6 @@ struct Records<'a> {
     /// Bytes of all of their lines.
     bytes: u64,
     count: usize,
-    /// The first after a silence: where that ends is seen behind it.
-    alone: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -87,20 +85,12 @@ impl<'a> Batch<'a> {
             && run.name == name.name
             && run.from == from
             && !silent
-            && !run.alone
         {
             run.count += 1;
             run.bytes += line.length;
         } else {
             let bytes = line.length;
-            self.steps.push(Step::Records(Records {
-                name: name.name,
-                from,
-                first: line,
-                bytes,
-                count: 1,
-                alone: silent,
-            }));
+            self.steps.push(Step::Records(Records { name: name.name, from, first: line, bytes, count: 1 }));
         }
     }
 }
@@ -108,18 +98,20 @@ impl<'a> Batch<'a> {
 impl Progress {
     /// Takes in a batch that `decoder` made.
     pub fn apply_batch(&mut self, batch: Batch, decoder: &Decoder) {
-        self.apply_batch_noting(batch, decoder, |_| ());
+        self.apply_batch_noting(batch, decoder, |_, _| ());
     }
 
-    /// The same; `each` sees the progress after every line or run of records.
-    pub fn apply_batch_noting(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&Self)) {
+    /// The same; `each` sees the progress after every line, and after a run of records without a silence in it (`true`).
+    pub fn apply_batch_noting(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&Self, bool)) {
         let mut times = batch.times.as_slice();
         for step in batch.steps {
+            let mut run = false;
             match step {
                 Step::Records(records) => {
+                    run = records.count > 1;
                     let (mine, rest) = times.split_at_checked(records.count).unwrap_or_default();
                     times = rest;
-                    self.records(records, mine);
+                    self.records(records, mine, &mut each);
                 }
                 Step::Line(line, decoded, note) => self.apply_noted(&line, decoded, note),
                 Step::Slow(line) => {
@@ -128,20 +120,25 @@ impl Progress {
                     self.apply(&line, decoded);
                 }
             }
-            each(self);
+            each(self, run);
         }
     }
 
-    /// Record lines of one stream in a row.
-    fn records(&mut self, records: Records, times: &[Option<Millis>]) {
+    /// Record lines of one stream in a row; `each` sees the first one by itself, because only that one can bring a mark.
+    fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&Self, bool)) {
         let Some((first, rest)) = times.split_first() else { return };
         self.input.lines += 1;
         self.input.messages += 1;
         let message = Message { at: *first, from: records.from, kind: Kind::Record(Name::plain(records.name)) };
         self.message(message, &records.first, None);
+        self.input.bytes += records.first.length;
+        if rest.is_empty() {
+            return;
+        }
+        each(self, false);
         self.input.lines += rest.len() as u64;
         self.input.messages += rest.len() as u64;
-        self.input.bytes += records.bytes;
+        self.input.bytes += records.bytes - records.first.length;
         // The first one left everything as the others need it: the attempt is open, the stream known and started.
         let Some(stream) = self.streams.get_mut(self.last_stream).map(Arc::make_mut) else { return };
         for at in rest {

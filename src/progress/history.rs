@@ -4,7 +4,7 @@
 //! bins that grow wider, gaps are the longest ones. All of it is for finding a place quickly; what is there is found by reducing
 //! the log from the nearest snapshot, so that it is exact.
 
-use super::{Packed, Progress, Target};
+use super::{Exit, Packed, Progress, Target};
 use crate::protocol::Millis;
 
 /// Bytes of the log between two snapshots at first.
@@ -90,6 +90,8 @@ pub struct Bin {
 #[derive(Debug, Clone)]
 pub struct Key {
     pub at: Position,
+    /// Things besides lines that are in it.
+    pub sides: usize,
     packed: Packed,
 }
 
@@ -130,6 +132,8 @@ pub struct History {
     counts: [u64; 4],
     /// All of the log is in it.
     pub complete: bool,
+    /// How the engine's process ended, where we ran it.
+    pub exit: Option<Exit>,
 }
 
 impl History {
@@ -157,8 +161,8 @@ impl History {
         self.spacing = self.spacing.max(self.expected / room.max(1));
     }
 
-    /// A line, or a run of records, was taken in.
-    pub fn note(&mut self, progress: &Progress) {
+    /// A line was taken in, or a run of records without a silence in it (`run`).
+    pub fn note(&mut self, progress: &Progress, run: bool) {
         let begin = std::mem::replace(&mut self.end, Position::of(progress));
         if self.first_at.is_none() {
             self.first_at = progress.first_at;
@@ -172,6 +176,7 @@ impl History {
             }
         }
         if let (Some(from), Some(to)) = (begin.at, self.end.at)
+            && !run
             && to - from >= GAP_MS
         {
             self.gap(Gap { from, to });
@@ -222,20 +227,23 @@ impl History {
         }
     }
 
-    /// A place between two lines where a snapshot may be taken; it is, if the last one is far enough.
-    pub fn rest(&mut self, progress: &Progress) {
+    /// Whether a snapshot is due at a place between two lines.
+    #[must_use]
+    pub fn due(&self, progress: &Progress) -> bool {
         let since = self.keys.last().map_or(0, |key| key.at.bytes);
-        if progress.input.bytes - since >= self.spacing {
-            self.keep(progress);
-        }
+        progress.input.bytes.saturating_sub(since) >= self.spacing
     }
 
-    /// Takes a snapshot.
-    pub fn keep(&mut self, progress: &Progress) {
-        let before = self.newest.as_ref().zip(self.keys.last().map(|key| &key.packed));
-        let Some(packed) = Packed::new(progress, before) else { return };
+    /// What a snapshot is packed with: the newest one, and what it was packed to. Packing takes a while: not here.
+    #[must_use]
+    pub fn base(&self) -> Option<(Progress, Packed)> {
+        self.newest.clone().zip(self.keys.last().map(|key| key.packed.clone()))
+    }
+
+    /// Takes in a snapshot, and how many things besides lines are in it.
+    pub fn keep(&mut self, progress: &Progress, packed: Packed, sides: usize) {
         self.size += packed.size(self.keys.last().map(|key| &key.packed));
-        self.keys.push(Key { at: Position::of(progress), packed });
+        self.keys.push(Key { at: Position::of(progress), sides, packed });
         self.newest = Some(progress.clone());
         self.plan();
         while self.keys.len() > 2 && (self.keys.len() > KEYS || self.size > BUDGET) {
@@ -262,7 +270,8 @@ impl History {
     }
 
     /// All of the log was taken in.
-    pub fn finish(&mut self, progress: &Progress) {
+    pub fn finish(&mut self, progress: &Progress, exit: Option<Exit>) {
+        self.exit = exit;
         self.end = Position::of(progress);
         self.complete = true;
     }
@@ -271,7 +280,8 @@ impl History {
     pub fn forget_before(&mut self, place: u64) {
         self.keys.retain(|key| key.at.bytes >= place);
         self.bins.retain(|bin| bin.begin.bytes >= place);
-        if let Some(from) = self.bins.first().and_then(|bin| bin.begin.at) {
+        let first = self.bins.first().map_or(self.end, |bin| bin.begin);
+        if let Some(from) = first.at {
             self.first_at = self.first_at.max(Some(from));
             self.gaps.retain(|gap| gap.to > from);
         }
@@ -454,7 +464,7 @@ mod tests {
             progress.input.bytes = (line as u64 + 1) * 100;
             progress.last_at = Some(at);
             progress.first_at = Some(0);
-            history.note(&progress);
+            history.note(&progress, false);
         }
         assert_eq!(history.gaps().len(), 2);
         let whole = Axis::new(&history, false);

@@ -53,7 +53,7 @@ pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
 pub use stream::{Retrying, Stream};
 pub use summary::{Summary, summary};
 pub use tally::Tally;
-pub use target::{Target, target};
+pub use target::{Target, place, target};
 pub use text::{count, report};
 pub use verdict::{
     Verdict, core, exit_words, gibberish, not_understood, remedy as verdict_remedy, standing, trouble, verdict,

@@ -1,5 +1,6 @@
 //! Places in a log as people say them: `08:31:20`, `+10m`, `50%`, `line 1200`.
 
+use super::Progress;
 use super::history::{Axis, History, Position};
 use crate::protocol::{Millis, time};
 
@@ -43,9 +44,17 @@ pub fn target(text: &str, history: &History, from: Position) -> Result<Target, S
         let share = share.ok_or("a share is a number from 0 to 100: 50%")? / 100.0;
         return Ok(Axis::new(history, false).target(share));
     }
+    if lower.starts_with(|c: char| c.is_ascii_digit())
+        && let Ok(line) = lower.replace([',', '_'], "").parse()
+    {
+        return Ok(Target::Line(line));
+    }
     let no_times = || "this log has no times: try 50% or line 1200".to_owned();
-    if let Some(sign) = lower.chars().next().filter(|c| matches!(c, '+' | '-')) {
-        let step = duration(lower.get(1..).unwrap_or_default()).ok_or("a distance is +10m, -30s, +1h30m or +250ms")?;
+    let signed = lower.chars().next().filter(|c| matches!(c, '+' | '-'));
+    if signed.is_some() || duration(&lower).is_some() {
+        let sign = signed.unwrap_or('+');
+        let distance = lower.trim_start_matches(['+', '-']);
+        let step = duration(distance).ok_or("a distance is +10m, -30s, +1h30m or +250ms")?;
         let begin = from.at.or(span.map(|span| span.0)).ok_or_else(no_times)?;
         return Ok(Target::Time(if sign == '+' { begin.saturating_add(step) } else { begin.saturating_sub(step) }));
     }
@@ -63,6 +72,23 @@ pub fn target(text: &str, history: &History, from: Position) -> Result<Target, S
     dated
         .map(Target::Time)
         .ok_or_else(|| "a place is 08:31:20, 2026-11-20 08:31, +10m, -30s, 50%, line 1200 or end".into())
+}
+
+/// Whether a text is a place at all, of whatever log.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn place(text: &str) -> Result<(), String> {
+    let mut history = History::new();
+    let mut progress = Progress::default();
+    for at in [0, DAY] {
+        progress.input.lines += 1;
+        progress.input.bytes += 1;
+        progress.last_at = Some(at);
+        progress.first_at = Some(0);
+        history.note(&progress, false);
+    }
+    target(text, &history, Position::default()).map(drop)
 }
 
 /// How far a time lies outside the log.
@@ -131,7 +157,7 @@ mod tests {
             progress.input.bytes = (line as u64 + 1) * 100;
             progress.last_at = time::parse(text);
             progress.first_at = progress.first_at.or(progress.last_at);
-            history.note(&progress);
+            history.note(&progress, false);
         }
         history
     }
@@ -156,12 +182,14 @@ mod tests {
             ("0%", Target::Begin),
             ("line 1,200", Target::Line(1200)),
             ("l7", Target::Line(7)),
+            ("1,200", Target::Line(1200)),
+            ("10m", at("2026-11-20T10:10:00Z")),
             ("End", Target::End),
         ] {
             assert_eq!(target(text, &history, from), Ok(wanted), "{text}");
         }
         for text in ["", "never", "101%", "line x", "+ten", "25:00", "08:31:20:10", "+"] {
-            assert!(target(text, &history, from).is_err(), "{text}");
+            assert!(target(text, &history, from).is_err() && place(text).is_err(), "{text}");
         }
     }
 }

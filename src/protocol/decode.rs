@@ -116,12 +116,11 @@ impl Decoder {
         let whole = simdutf8::basic::from_utf8(bytes).ok();
         let mut begin = 0;
         let mut one = |begin: usize, ends: usize, end: LineEnd| {
-            let body = bytes.get(begin..ends).unwrap_or_default();
-            let length = body.len() as u64 + u64::from(end == LineEnd::Newline);
-            let line = Line { bytes: body, length, end, huge: None };
+            let line = Line::whole(bytes.get(begin..ends).unwrap_or_default(), end);
             let text = match whole {
+                _ if line.huge.is_some() => None,
                 Some(text) => text.get(begin..ends),
-                None => simdutf8::basic::from_utf8(body).ok(),
+                None => simdutf8::basic::from_utf8(line.bytes).ok(),
             };
             let decoded = match text.and_then(|text| self.fast(text)) {
                 Some(message) => Some(Decoded::Message { message, glued: None }),

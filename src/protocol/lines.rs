@@ -28,6 +28,20 @@ pub struct Line<'a> {
     pub huge: Option<bool>,
 }
 
+impl<'a> Line<'a> {
+    /// A line that is here whole: over the limit only its head is handed on, as of one that came in pieces.
+    #[must_use]
+    pub fn whole(body: &'a [u8], end: LineEnd) -> Self {
+        let length = body.len() as u64 + u64::from(end == LineEnd::Newline);
+        if body.len() <= LINE_LIMIT {
+            return Self { bytes: body, length, end, huge: None };
+        }
+        let mut validator = Validator::default();
+        validator.push(body);
+        Self { bytes: body.get(..HEAD).unwrap_or(body), length, end, huge: Some(validator.valid()) }
+    }
+}
+
 /// Cuts chunks into lines, holding at most one line of up to [`LINE_LIMIT`] bytes.
 #[derive(Debug, Default)]
 pub struct Splitter {

@@ -9,7 +9,7 @@ use tui_logger::{TuiLoggerLevelOutput, TuiLoggerSmartWidget, TuiLoggerWidget};
 pub fn draw(pen: &mut Pen, screen: &Screen) {
     let look = screen.look;
     let focused = screen.ui.focus == Pane::Diagnostics;
-    pen.rule(0, focused, "diagnostics", "t targets, f one target, + - levels shown, > < levels kept", "");
+    pen.rule(0, focused, "diagnostics", "t targets, f one target, + - levels shown, c C levels kept", "");
     let area = Rect { y: pen.area.y + 1, height: pen.area.height.saturating_sub(1), ..pen.area };
     pen.put(3, 1, "nothing said yet", look.dim());
     // The list of targets has borders, which need room.

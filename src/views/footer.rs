@@ -30,7 +30,9 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
     if let Some(Overlay::Goto { input, bad }) = ui.overlays.last() {
         let column = pen.put(1, 0, "go to ", look.accent().patch(look.strong()));
-        let end = field(pen, column, 0, input);
+        let room = if bad.is_some() { 24 } else { 40 };
+        let area = Rect { width: (column + room).min(pen.width()), ..pen.area };
+        let end = field(&mut pen.at(area), column, 0, input);
         match bad {
             Some(why) => pen.put(end + 2, 0, why, look.bad()),
             None => pen.put(end + 2, 0, "08:31:20  +10m  -30s  50%  line 1200  end", look.dim()),

@@ -49,8 +49,6 @@ fn words(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
         _ if history.span().is_none() => parts.push(("no times in this log: by message".into(), look.warn())),
         _ => {}
     }
-    let lines = format!("line {} of {}", count(scrub.position.lines), count(history.end().lines));
-    parts.push((lines, look.dim()));
     if let Some(gap) = scrub.at.and_then(|at| history.gap_at(at)) {
         let silence = format!("silence of {}", span(gap.to - gap.from));
         parts.push((if scrub.skip { silence } else { format!("{silence}: x passes over") }, look.warn()));
@@ -61,6 +59,10 @@ fn words(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
         let text = if share > 0.0 { format!("indexing {:.0} %", share * 100.0) } else { "indexing".to_owned() };
         parts.push((text, look.accent()));
     }
+    let lines = format!("line {} of {}", count(scrub.position.lines), count(history.end().lines));
+    // Where not all fit, a silence counts more than the line.
+    let place = parts.len().min(if pen.width() >= 100 { 2 } else { usize::MAX });
+    parts.insert(place, (lines, look.dim()));
     for (text, style) in parts {
         if column + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < pen.width() {
             column = pen.put(column, 0, &text, style) + 3;

@@ -351,8 +351,14 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
             crate::progress::text::headline(screen.progress).split(" after").next().unwrap_or_default().to_owned()
         }
     };
-    pen.put(0, 0, &word, outcome_style(screen).patch(look.strong()));
-    let mut row = 1;
+    let mut row = 0;
+    if let Some(scrub) = &screen.scrub {
+        let at = scrub.at.map(|at| crate::protocol::time::stamp(at, "%H:%M:%S")).unwrap_or_default();
+        pen.put(0, 0, &format!("PAST {at}"), look.badge(look.warn()));
+        row = 1;
+    }
+    pen.put(0, row, &word, outcome_style(screen).patch(look.strong()));
+    row += 1;
     for (group, word) in [(Group::Errored, "ERRORED"), (Group::Stalled, "STALLED")] {
         if rows.count(group) > 0 {
             pen.put(0, row, &format!("{} {word}", rows.count(group)), look.bad());

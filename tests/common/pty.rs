@@ -1,4 +1,5 @@
 //! A real terminal for the real binary: a PTY, a terminal emulator behind it, and waits with a bound.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use portable_pty::{Child, CommandBuilder, MasterPty, NativePtySystem, PtySize, PtySystem};
 use std::io::{Read, Write};

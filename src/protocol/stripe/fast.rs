@@ -287,7 +287,7 @@ fn totals(cursor: &mut Cursor) -> Option<Totals> {
 }
 
 fn progress<'a>(cursor: &mut Cursor<'a>) -> Option<Progress<'a>> {
-    let (mut started_at, mut elapsed, mut derived, mut streams) = (None, None, None, None);
+    let (mut started_at, mut elapsed, mut derived, mut streams, mut errors) = (None, None, None, None, None);
     cursor.object(|cursor, key| match key {
         "started_at" => once(&mut started_at, cursor.instant()?),
         "elapsed_ms" => once(&mut elapsed, cursor.whole()?),
@@ -301,7 +301,10 @@ fn progress<'a>(cursor: &mut Cursor<'a>) -> Option<Progress<'a>> {
             once(&mut streams, all)
         }
         // An empty list is one; errors are read the slow way.
-        "errors" => cursor.literal("[]"),
+        "errors" => {
+            cursor.literal("[]")?;
+            once(&mut errors, ())
+        }
         _ => cursor.skip(),
     })?;
     Some(Progress {
