@@ -31,7 +31,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
             "built-in recording".to_owned()
         }
         "-" => {
-            pipe::spawn(io::stdin(), "stdin".into(), sender).map_err(started)?;
+            pipe::spawn(pipe::stdin(), "stdin".into(), sender).map_err(started)?;
             "stdin".to_owned()
         }
         path => {

@@ -3,6 +3,7 @@
 use super::chunks::Chunks;
 use super::decompress::{self, Packing};
 use super::parallel::{self, Sink};
+use super::pipe;
 use super::store::{Side, Spooling, Store};
 use super::{Snapshot, SourceError};
 use crate::progress::history::History;
@@ -80,7 +81,7 @@ pub fn read(logs: Vec<Saved>, progress: &mut Progress, decoder: &Decoder) -> io:
         let at = progress.input.bytes;
         let (packing, input) = match log.input {
             Input::File(file) => decompress::open(file)?,
-            Input::Stdin => decompress::open(io::stdin())?,
+            Input::Stdin => decompress::open(pipe::stdin())?,
         };
         match packing {
             Packing::Plain => parallel::reduce(Chunks::new(input, at), decoder, progress, workers)?,
@@ -195,7 +196,7 @@ impl Indexer {
                 parallel::reduce(Chunks::new(input, at), decoder, self, parallel::workers())
             }
             Input::File(file) => self.spooled(file, at, decoder),
-            Input::Stdin => self.spooled(io::stdin(), at, decoder),
+            Input::Stdin => self.spooled(pipe::stdin(), at, decoder),
         }
     }
 

@@ -19,7 +19,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 const WORKERS: usize = 4;
 
 /// Looks at whose turn it is before sleeping until it is ours: turns are shorter than falling asleep and waking up.
-const SPINS: u32 = 4_000;
+const SPINS: u32 = 400;
 
 /// What takes in decoded lines, in order.
 pub trait Sink: Send {

@@ -27,6 +27,18 @@ pub fn pump(input: &mut dyn Read, events: &SyncSender<Event>) -> io::Result<bool
     }
 }
 
+/// Bytes that a pipe into us may hold: fewer turns between its writer and us. The system's default is 64 KiB, its bound 1 MiB.
+const WIDE: usize = 1 << 20;
+
+/// Standard input; a pipe is widened, if it is one.
+#[must_use]
+pub fn stdin() -> io::Stdin {
+    let stdin = io::stdin();
+    // What is no pipe stays as it is.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdin, WIDE);
+    stdin
+}
+
 /// Starts a thread that reads `input` (packed or not) to its end.
 ///
 /// # Errors

@@ -301,8 +301,13 @@ impl Maybe<Span> {
     }
 }
 
-impl Seq<Maybe<Span>> {
-    pub(super) fn ranges(&self) -> Option<Vec<Range>> {
-        self.0.as_ref().map(|all| all.iter().filter_map(Maybe::range).collect())
+/// The ranges of an array; nothing when it is no array.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spans(pub Option<Vec<Range>>);
+
+impl<'de> Deserialize<'de> for Spans {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = Seq::<Maybe<Span>>::deserialize(deserializer)?;
+        Ok(Self(all.0.map(|all| all.iter().filter_map(Maybe::range).collect())))
     }
 }

@@ -10,33 +10,7 @@ use ratatui::layout::Rect;
 
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
-    if let Some(Overlay::Filter { input, .. }) = ui.overlays.last() {
-        let column = pen.put(1, 0, "/", look.accent().patch(look.strong()));
-        let end = field(pen, column, 0, input);
-        let filter = &ui.list(ui.focus).filter;
-        match &filter.bad {
-            Some(why) => pen.put(end + 2, 0, &format!("bad pattern: {why}"), look.bad()),
-            None if ui.focus == Pane::Streams => {
-                let about = format!(
-                    "{} of {}  Enter keeps, Esc drops, ! negates",
-                    rows(screen).kept,
-                    screen.progress.streams.len()
-                );
-                pen.put(end + 2, 0, &about, look.dim())
-            }
-            None => pen.put(end + 2, 0, "Enter keeps, Esc drops, ! negates", look.dim()),
-        };
-        return;
-    }
-    if let Some(Overlay::Goto { input, bad }) = ui.overlays.last() {
-        let column = pen.put(1, 0, "go to ", look.accent().patch(look.strong()));
-        let room = if bad.is_some() { 24 } else { 40 };
-        let area = Rect { width: (column + room).min(pen.width()), ..pen.area };
-        let end = field(&mut pen.at(area), column, 0, input);
-        match bad {
-            Some(why) => pen.put(end + 2, 0, why, look.bad()),
-            None => pen.put(end + 2, 0, "08:31:20  +10m  -30s  50%  line 1200  end", look.dim()),
-        };
+    if prompt(pen, screen) {
         return;
     }
     if let Some(toast) = &ui.toast {
@@ -112,6 +86,41 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         hits.add(place, Target::Do(action));
         column += 2;
     }
+}
+
+/// What is being typed; answers whether anything is.
+fn prompt(pen: &mut Pen, screen: &Screen) -> bool {
+    let (look, ui) = (screen.look, screen.ui);
+    if let Some(Overlay::Filter { input, .. }) = ui.overlays.last() {
+        let column = pen.put(1, 0, "/", look.accent().patch(look.strong()));
+        let end = field(pen, column, 0, input);
+        let filter = &ui.list(ui.focus).filter;
+        match &filter.bad {
+            Some(why) => pen.put(end + 2, 0, &format!("bad pattern: {why}"), look.bad()),
+            None if ui.focus == Pane::Streams => {
+                let about = format!(
+                    "{} of {}  Enter keeps, Esc drops, ! negates",
+                    rows(screen).kept,
+                    screen.progress.streams.len()
+                );
+                pen.put(end + 2, 0, &about, look.dim())
+            }
+            None => pen.put(end + 2, 0, "Enter keeps, Esc drops, ! negates", look.dim()),
+        };
+        return true;
+    }
+    if let Some(Overlay::Goto { input, bad }) = ui.overlays.last() {
+        let column = pen.put(1, 0, "go to ", look.accent().patch(look.strong()));
+        let room = if bad.is_some() { 24 } else { 40 };
+        let area = Rect { width: (column + room).min(pen.width()), ..pen.area };
+        let end = field(&mut pen.at(area), column, 0, input);
+        match bad {
+            Some(why) => pen.put(end + 2, 0, why, look.bad()),
+            None => pen.put(end + 2, 0, "08:31:20  +10m  -30s  50%  line 1200  end", look.dim()),
+        };
+        return true;
+    }
+    false
 }
 
 /// Quit although an engine of ours runs: names what it will do.

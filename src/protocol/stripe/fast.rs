@@ -8,8 +8,8 @@ use super::wire::{
 };
 use super::{Generation, KINDS};
 use crate::protocol::cursor::{Cursor, once};
-use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Text, When};
-use crate::protocol::message::{Checkpoint, Kind, Message, Name};
+use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Spans, Text, When};
+use crate::protocol::message::{Checkpoint, Kind, Message, Name, Range};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
     Some(Message { at: at.or(emitted_at), from: from.or(logger), kind: payload? })
 }
 
-/// The three kinds that most lines of a big log are, with their fields in the usual order.
+/// The kinds that most lines of a big log are, with their fields in the usual order.
 fn usual(text: &str) -> Option<Message<'_>> {
     let mut cursor = Cursor::new(text);
     if cursor.literal("{\"type\":\"record\",\"record\":{\"stream\":").is_some() {
@@ -87,26 +87,36 @@ fn usual(text: &str) -> Option<Message<'_>> {
         cursor.literal(",\"num_segments\":")?;
         cursor.whole()?;
         cursor.literal(",\"completed\":")?;
-        let completed = Seq(Some(spans(&mut cursor)?));
+        let completed = Spans(Some(spans(&mut cursor)?));
         cursor.literal(",\"in_flight\":")?;
         let in_flight = Length(Some(counted(&mut cursor)?));
         cursor.literal("}}}")?;
         let backfill = Maybe(Some(Backfill { range, completed, in_flight }));
         let state = StateData { status, backfill, ..StateData::default() }.state();
         Kind::Checkpoint(Checkpoint { stream, state })
+    } else if cursor.literal("{\"type\":\"log\",\"log\":{\"level\":").is_some() {
+        let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
+        cursor.literal(",\"message\":")?;
+        let message = Text(Some(cursor.string()?));
+        // With data there is a logger's name in it: the general way.
+        cursor.byte(b'}')?;
+        Kind::Log(Box::new(LogLine { level, message, ..LogLine::default() }.log()))
     } else {
         let begin = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":";
         cursor.literal(begin)?;
         let stream = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"status\":")?;
         let status = Text(Some(Cow::Borrowed(cursor.plain()?)));
-        cursor.literal(",\"cumulative_record_count\":")?;
-        let cumulative_record_count = Num(Some(cursor.whole()?));
-        cursor.literal(",\"run_record_count\":")?;
-        let run_record_count = Num(Some(cursor.whole()?));
+        let said = if cursor.literal(",\"range_complete\":").is_some() {
+            StreamStatus { stream, status, range_complete: Maybe(Some(span(&mut cursor)?)), ..StreamStatus::default() }
+        } else {
+            cursor.literal(",\"cumulative_record_count\":")?;
+            let cumulative_record_count = Num(Some(cursor.whole()?));
+            cursor.literal(",\"run_record_count\":")?;
+            let run_record_count = Num(Some(cursor.whole()?));
+            StreamStatus { stream, status, cumulative_record_count, run_record_count, ..StreamStatus::default() }
+        };
         cursor.literal("}}")?;
-        let said =
-            StreamStatus { stream, status, cumulative_record_count, run_record_count, ..StreamStatus::default() };
         Kind::Stream(Box::new(said.claim(true)?))
     };
     let (from, at) = tail(&mut cursor)?;
@@ -177,7 +187,7 @@ fn backfill(cursor: &mut Cursor) -> Option<Backfill> {
         "in_flight" => once(&mut in_flight, counted(cursor)?),
         _ => cursor.skip(),
     })?;
-    Some(Backfill { range: Maybe(range), completed: Seq(completed), in_flight: Length(in_flight) })
+    Some(Backfill { range: Maybe(range), completed: Spans(completed), in_flight: Length(in_flight) })
 }
 
 /// An array of which only the number of elements counts.
@@ -190,10 +200,10 @@ fn counted(cursor: &mut Cursor) -> Option<usize> {
     Some(count)
 }
 
-fn spans(cursor: &mut Cursor) -> Option<Vec<Maybe<Span>>> {
+fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {
     let mut all = Vec::new();
     cursor.array(|cursor| {
-        all.push(Maybe(Some(span(cursor)?)));
+        all.extend(span(cursor)?.range());
         Some(())
     })?;
     Some(all)
@@ -351,7 +361,7 @@ fn progress_stream<'a>(cursor: &mut Cursor<'a>) -> Option<ProgressStream<'a>> {
         state_count: Num(states),
         record_count: Num(records),
         total_range: Maybe(total),
-        completed_ranges: Seq(completed),
+        completed_ranges: Spans(completed),
         message: Text(message),
         terminal: Flag(terminal),
         insert_count: Num(inserted),

@@ -241,7 +241,7 @@ impl<'a> ProgressStream<'a> {
             records: Counts::running(self.record_count.0),
             message: self.message.0.filter(|text| !text.is_empty()),
             total: self.total_range.range(),
-            completed: self.completed_ranges.ranges(),
+            completed: self.completed_ranges.0,
             inserted: self.insert_count.0,
             updated: self.update_count.0,
             deleted: self.delete_count.0,
@@ -284,7 +284,7 @@ impl<'a> StateData<'a> {
             left: self.remaining.0.unwrap_or(open),
             failure,
             total: backfill.range.range().or_else(|| self.accounted_range.range()),
-            completed: backfill.completed.ranges(),
+            completed: backfill.completed.0,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The shapes on the wire, field by field as the engines print them.
 
-use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Text, When};
+use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Spans, Text, When};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,7 +74,7 @@ pub(super) struct StateData<'a> {
 #[serde(default)]
 pub(super) struct Backfill {
     pub(super) range: Maybe<Span>,
-    pub(super) completed: Seq<Maybe<Span>>,
+    pub(super) completed: Spans,
     pub(super) in_flight: Length,
 }
 
@@ -162,7 +162,7 @@ pub(super) struct ProgressStream<'a> {
     pub(super) state_count: Num,
     pub(super) record_count: Num,
     pub(super) total_range: Maybe<Span>,
-    pub(super) completed_ranges: Seq<Maybe<Span>>,
+    pub(super) completed_ranges: Spans,
     #[serde(borrow)]
     pub(super) message: Text<'a>,
     pub(super) terminal: Flag,
