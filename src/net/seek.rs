@@ -90,6 +90,8 @@ impl Seeker {
             Target::End => self.near(end.bytes).and_then(|()| self.far(end.bytes)),
             Target::Bytes(bytes) => {
                 self.near(bytes)?;
+                let near = self.history().place_of_bytes(bytes).bytes;
+                self.skip_to(near)?;
                 self.walk(&Until::Bytes(bytes), end.bytes)
             }
             Target::Line(line) => {

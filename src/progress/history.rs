@@ -353,6 +353,13 @@ impl History {
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
+    /// A place between two lines at or before so many bytes, and near it.
+    #[must_use]
+    pub fn place_of_bytes(&self, bytes: u64) -> Position {
+        let behind = self.bins.partition_point(|bin| bin.begin.bytes <= bytes);
+        self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
+    }
+
     /// A place at or before the end of this line, and near it.
     #[must_use]
     pub fn place_of_line(&self, line: u64) -> Position {
