@@ -28,7 +28,7 @@ python=$folder/venv/bin/python
 "$python" -c 'import duckdb' 2>/dev/null || python=
 
 log() { [ -s "$folder/$1" ] || "${@:2}" >"$folder/$1"; }
-log read.ndjson "$synctop" simulate read --no-pace --size "${SIZE:-1GB}" --errors 500 --malformed 1000
+log read.ndjson "$synctop" simulate read --no-pace --size "${SIZE:-1GB}"
 log short.ndjson "$synctop" simulate sync --no-pace --size "${SHORT:-300MB}" --streams 500
 recording=../shared/corpus/stripe-progress/03b-large-pipeline_sync.ndjson.zst
 repeat() { for _ in 1 2 3 4 5; do zstd -dcq "$recording"; done; }

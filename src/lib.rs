@@ -17,7 +17,10 @@
 //!                               views::draw(buffer, area, &Screen)
 //! ```
 //!
-//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`] -> [`progress`] -> [`protocol`]. [`protocol`] and
+//! A picture of another instant takes the same path: `net::seek` reduces the log again from a snapshot of `progress::history`,
+//! and `app::travel` holds the clock.
+//!
+//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`], [`engine`] -> [`progress`] -> [`protocol`]. [`protocol`] and
 //! [`progress`] are pure: no clock, no I/O, no screen. A test over the sources holds this.
 
 pub mod app;

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! file.rs | pipe.rs | child.rs | recording.rs --bounded channel of Event--> ingest.rs --watch--> Snapshot
+//! a saved log: index.rs (chunks.rs, parallel.rs) ---------------------------------------watch--> Snapshot
+//!                both keep store.rs (bytes) and progress::history --> seek.rs, rewind.rs --watch--> View of any instant
 //! ```
 //!
 //! A full channel makes the source wait (and with it the engine behind a pipe, as any reader would); a slow screen

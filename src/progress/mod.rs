@@ -1,7 +1,7 @@
 //! Messages -> [`Progress`]: the one reducer. Pure and total: no clock, no I/O, no panic; it knows no dialect.
 //!
 //! ```text
-//! Decoded --apply.rs--> Progress { streams, total, errors, feed, anomalies, attempt }
+//! Decoded --apply.rs--> Progress { streams, total, errors, feed, anomalies, attempt }      batch.rs  many lines at once
 //!              |- attempt.rs   when one begins, and what carries over
 //!              |- claims.rs    catalog, records, checkpoints, statuses, reports   place.rs  streams and the sums over them
 //!              |- failures.rs  errors, once each      notes.rs  the feed log, retries, anomalies
@@ -9,6 +9,7 @@
 //!              |- outcome.rs   the verdict            doubts.rs  claims that evidence does not bear out
 //!              |- stall.rs     who stands still, and why
 //!              `- summary.rs   the JSON   text.rs  the same for people   verdict.rs  why, and what next
+//! history.rs  what a log is rewound by    pack.rs  a snapshot in few bytes    target.rs  places as people say them
 //! ```
 //!
 //! Adding a claim: a field in `protocol::message`, its reading in the adapter, its weighing in `claims.rs` or `end.rs`,

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! bytes -> lines::Splitter -> decode::Decoder -> Decoded::{Message, Raw, Unknown, Malformed}
-//!                                  `- stripe/ (trace, progress, start/end generations)
+//!                                  |- stripe/ (trace, progress, start/end generations)
+//!                                  `- stripe/fast.rs (usual lines in one walk: cursor.rs, skip.rs, simd.rs)
 //! ```
 
 pub mod clean;

@@ -19,13 +19,13 @@ pub(super) fn value(bytes: &[u8], at: usize) -> Option<usize> {
 /// Anything that is no object and no array.
 #[inline]
 pub(super) fn scalar(bytes: &[u8], at: usize) -> Option<usize> {
-    let word = |word: &[u8]| bytes.get(at..)?.starts_with(word).then(|| at + word.len());
-    match bytes.get(at)? {
+    let rest = bytes.get(at..)?;
+    match rest.first()? {
         b'"' => string(bytes, at + 1).map(|(end, _)| end),
         b'-' | b'0'..=b'9' => number(bytes, at),
-        b't' => word(b"true"),
-        b'f' => word(b"false"),
-        b'n' => word(b"null"),
+        b't' => (rest.first_chunk() == Some(b"true")).then_some(at + 4),
+        b'f' => (rest.first_chunk() == Some(b"false")).then_some(at + 5),
+        b'n' => (rest.first_chunk() == Some(b"null")).then_some(at + 4),
         _ => None,
     }
 }
