@@ -38,7 +38,7 @@ pub struct FeedLine {
 }
 
 /// The newest lines, and how many there were; repeats in a row stand as one with their number.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Feed {
     lines: VecDeque<Arc<FeedLine>>,
     pub total: u64,
@@ -72,6 +72,26 @@ impl Feed {
         room.push_str(text);
         *kept = FeedLine { times, text: room, ..line };
         self.lines.push_back(slot);
+    }
+
+    /// One that has these lines.
+    pub(super) fn of(lines: VecDeque<Arc<FeedLine>>, total: u64, newest: u64) -> Self {
+        Self { lines, total, newest }
+    }
+
+    /// The number of the oldest line that is kept, among all there were.
+    pub(super) fn first(&self) -> u64 {
+        self.total - self.lines.len() as u64
+    }
+
+    /// The line of this number among all there were.
+    pub(super) fn line(&self, number: u64) -> Option<&Arc<FeedLine>> {
+        self.lines.get(usize::try_from(number.checked_sub(self.first())?).ok()?)
+    }
+
+    /// Fingerprint of the newest line.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// Oldest first.

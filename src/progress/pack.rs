@@ -2,15 +2,19 @@
 //!
 //! Streams are packed in pages; a page of which no stream changed is the one of the snapshot before. Errors and feed likewise.
 
-use super::{Errors, Feed, Group, Progress, Stream};
+use super::{Errors, Feed, FeedLine, Group, Progress, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// Streams of a page: few enough that a stream that changes alone costs little, enough that packing finds what repeats.
 const PAGE: usize = 64;
+
+/// Lines of a feed's page.
+const FEED_PAGE: u64 = 64;
 
 /// The quickest level that still finds names and times that repeat.
 const LEVEL: i32 = 1;
@@ -21,7 +25,16 @@ pub struct Packed {
     core: Arc<[u8]>,
     pages: Vec<Arc<[u8]>>,
     errors: Arc<[u8]>,
-    feed: Arc<[u8]>,
+    feed: FeedPages,
+}
+
+/// A feed: its lines in pages by their number among all of them, so that a page that is full is packed once.
+#[derive(Debug, Clone)]
+struct FeedPages {
+    total: u64,
+    newest: u64,
+    kept: u64,
+    pages: Vec<(u64, Arc<[u8]>)>,
 }
 
 impl Packed {
@@ -41,12 +54,12 @@ impl Packed {
             });
         }
         let errors = before.filter(|(old, _)| old.errors.same(&progress.errors)).map(|(_, packed)| &packed.errors);
-        let feed = before.filter(|(old, _)| old.feed.same(&progress.feed)).map(|(_, packed)| &packed.feed);
+        let old_feed = before.map(|(old, packed)| (&old.feed, &packed.feed));
         Some(Self {
             core: squeeze(progress)?,
             pages,
             errors: errors.cloned().map_or_else(|| squeeze(&progress.errors), Some)?,
-            feed: feed.cloned().map_or_else(|| squeeze(&progress.feed), Some)?,
+            feed: FeedPages::new(&progress.feed, old_feed)?,
         })
     }
 
@@ -58,7 +71,7 @@ impl Packed {
             progress.streams.append(&mut spread::<Vec<Arc<Stream>>>(page)?);
         }
         progress.errors = spread(&self.errors)?;
-        progress.feed = spread(&self.feed)?;
+        progress.feed = self.feed.unpack()?;
         let known = progress.streams.len();
         if known == latest.streams.len() {
             progress.index = Arc::clone(&latest.index);
@@ -83,7 +96,12 @@ impl Packed {
         pages.map(|(at, page)| own(page, before.and_then(|old| old.pages.get(at)))).sum::<usize>()
             + self.pages.len() * size_of::<Arc<[u8]>>()
             + own(&self.errors, before.map(|old| &old.errors))
-            + own(&self.feed, before.map(|old| &old.feed))
+            + self
+                .feed
+                .pages
+                .iter()
+                .map(|(number, page)| own(page, before.and_then(|old| old.feed.page(*number))))
+                .sum::<usize>()
             + self.core.len()
     }
 }
@@ -98,15 +116,44 @@ impl Errors {
     }
 }
 
-impl Feed {
-    /// Nothing was added since.
-    fn same(&self, other: &Self) -> bool {
-        self.total == other.total
-            && match (self.lines().back(), other.lines().back()) {
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                (None, None) => true,
-                _ => false,
-            }
+impl FeedPages {
+    fn new(feed: &Feed, before: Option<(&Feed, &FeedPages)>) -> Option<Self> {
+        let (first, total) = (feed.first(), feed.total);
+        let mut pages = Vec::new();
+        for number in first / FEED_PAGE..total.div_ceil(FEED_PAGE) {
+            let begin = first.max(number * FEED_PAGE);
+            let lines = || (begin..total.min((number + 1) * FEED_PAGE)).map(|line| feed.line(line));
+            let same = |old: &Feed| {
+                let old = |line| old.line(line);
+                lines()
+                    .zip(begin..)
+                    .all(|(new, line)| new.zip(old(line)).is_some_and(|(new, old)| Arc::ptr_eq(new, old)))
+            };
+            let unchanged = before.filter(|(old, _)| same(old)).and_then(|(_, packed)| packed.page(number));
+            let page = match unchanged {
+                Some(page) => Arc::clone(page),
+                None => squeeze(&(begin, lines().collect::<Vec<_>>()))?,
+            };
+            pages.push((number, page));
+        }
+        Some(Self { total, newest: feed.newest(), kept: total - first, pages })
+    }
+
+    fn page(&self, number: u64) -> Option<&Arc<[u8]>> {
+        let at = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.pages.get(at).map(|(_, page)| page)
+    }
+
+    fn unpack(&self) -> Option<Feed> {
+        let first = self.total - self.kept;
+        let mut all = VecDeque::new();
+        for (_, page) in &self.pages {
+            let (begin, lines): (u64, Vec<Option<Arc<FeedLine>>>) = spread(page)?;
+            // A page may begin with lines that have fallen out since it was packed.
+            let gone = usize::try_from(first.saturating_sub(begin)).ok()?;
+            all.extend(lines.into_iter().flatten().skip(gone));
+        }
+        Some(Feed::of(all, self.total, self.newest))
     }
 }
 

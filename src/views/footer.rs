@@ -55,6 +55,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             Action::Open,
             Action::NextPane,
             Action::SortNext,
+            Action::Travel(Travel::Second(false)),
             Action::Zoom,
             Action::Freeze,
             Action::Palette,
