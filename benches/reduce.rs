@@ -1,11 +1,17 @@
 //! Decoding and reducing, by kind of log: `cargo bench --bench reduce`.
-#![allow(clippy::unwrap_used, reason = "a bench")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench")]
+
+use std::sync::{Arc, Mutex};
 
 use criterion::{BatchSize, Criterion, Throughput};
 use synctop::engine::simulate::{Generation, Plan, Scenario, write};
 use synctop::net::chunks::Chunks;
+use synctop::net::index::{Indexer, Saved};
 use synctop::net::parallel;
-use synctop::progress::{Batch, Progress};
+use synctop::net::seek::Seeker;
+use synctop::net::store::Store;
+use synctop::progress::history::History;
+use synctop::progress::{Batch, Progress, Target};
 use synctop::protocol::{Decoder, Line, LineEnd};
 
 fn simulated(scenario: Scenario, generation: Generation) -> Vec<u8> {
@@ -38,6 +44,24 @@ fn slowly(log: &[u8]) -> usize {
             decoder.decode_slowly(&line).is_some()
         })
         .count()
+}
+
+/// To random instants of a log of 16 MB.
+fn seek(criterion: &mut Criterion, log: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.ndjson");
+    std::fs::write(&path, log).unwrap();
+    let (store, history) = (Arc::new(Store::default()), Arc::new(Mutex::new(History::new())));
+    let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
+    indexer.run(vec![Saved::open(&path).unwrap()], &Decoder::default()).unwrap();
+    let mut seeker = Seeker::new(store, history, Decoder::default());
+    let mut place = 0;
+    criterion.bench_function("seek", |b| {
+        b.iter(|| {
+            place = (place + 7_654_321) % log.len() as u64;
+            seeker.go(Target::Bytes(place)).unwrap();
+        });
+    });
 }
 
 fn main() {
@@ -74,5 +98,6 @@ fn main() {
         }
         group.finish();
     }
+    seek(&mut criterion, &logs[0].1);
     criterion.final_summary();
 }

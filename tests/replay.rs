@@ -69,6 +69,7 @@ fn a_saved_log_is_walked_and_every_place_shows_what_summary_says_of_it() {
     let mut term = Term::start(SIZE, &["replay", "--paused", EVENTFUL]);
     term.wait_for("PAUSED");
     term.wait_for("of 5,233");
+    term.wait_for("spooled");
     assert!(term.full_screen());
     for place in ["line 1200", "09:44:10", "75%", "+5s", "line 3"] {
         go(&mut term, place);

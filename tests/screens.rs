@@ -161,6 +161,7 @@ fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> 
             ended: false,
             behind: seen.behind.map(|behind| (state.progress.last_at.map(|_| behind), 42)),
             indexing: seen.indexing,
+            spooled: seen.indexing.is_some(),
         }),
     };
     let area = Rect { x: 0, y: 0, width, height };

@@ -173,6 +173,7 @@ impl Traveller {
                 (time, latest.input.lines.saturating_sub(position.lines))
             }),
             indexing: (!self.live && !history.complete).then_some(share),
+            spooled: !self.live && size.is_none(),
         })
     }
 

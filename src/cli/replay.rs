@@ -32,10 +32,6 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         [] => String::new(),
     };
     let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
-    let spooled = logs.iter().filter(|log| !log.in_place()).count();
-    if spooled > 0 {
-        tracing::info!(target: "synctop::index", "{spooled} of the logs cannot be read in place: unpacked into a temporary file");
-    }
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).shown_on(sender);
     let broken = Arc::new(OnceLock::new());
     let told = Arc::clone(&broken);

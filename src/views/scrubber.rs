@@ -59,6 +59,9 @@ fn words(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
         let text = if share > 0.0 { format!("indexing {:.0} %", share * 100.0) } else { "indexing".to_owned() };
         parts.push((text, look.accent()));
     }
+    if scrub.spooled {
+        parts.push(("spooled".into(), look.dim()));
+    }
     let lines = format!("line {} of {}", count(scrub.position.lines), count(history.end().lines));
     // Where not all fit, a silence counts more than the line.
     let place = parts.len().min(if pen.width() >= 100 { 2 } else { usize::MAX });

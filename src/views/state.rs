@@ -300,6 +300,8 @@ pub struct Scrub<'a> {
     pub behind: Option<(Option<Millis>, u64)>,
     /// How much of the log is indexed, 0 to 1, while it is; 0: nobody knows.
     pub indexing: Option<f64>,
+    /// The log cannot be read where it lies: it is unpacked into a temporary file.
+    pub spooled: bool,
 }
 
 impl Screen<'_> {
