@@ -12,6 +12,7 @@ mod detect;
 mod diagnostics;
 mod input;
 mod keys;
+mod past;
 mod run;
 mod signals;
 mod terminal;

@@ -3,7 +3,8 @@
 
 use crate::net::rewind::{Request, Rewind, View};
 use crate::net::seek::Step;
-use crate::progress::history::{Axis, GAP_MS, History, Position};
+use crate::progress::Axis;
+use crate::progress::history::{GAP_MS, History, Position};
 use crate::progress::{Progress, Target};
 use crate::protocol::Millis;
 use crate::views::Scrub;

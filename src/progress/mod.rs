@@ -9,7 +9,7 @@
 //!              |- outcome.rs   the verdict            doubts.rs  claims that evidence does not bear out
 //!              |- stall.rs     who stands still, and why
 //!              `- summary.rs   the JSON   text.rs  the same for people   verdict.rs  why, and what next
-//! history.rs  what a log is rewound by    pack.rs  a snapshot in few bytes    target.rs  places as people say them
+//! history.rs  what a log is rewound by    pack.rs  a snapshot in few bytes    target.rs  places as people say them    axis.rs  the log as a line
 //! ```
 //!
 //! Adding a claim: a field in `protocol::message`, its reading in the adapter, its weighing in `claims.rs` or `end.rs`,
@@ -17,6 +17,7 @@
 
 mod apply;
 mod attempt;
+mod axis;
 mod batch;
 mod claims;
 mod doubts;
@@ -41,6 +42,7 @@ mod target;
 pub mod text;
 mod verdict;
 
+pub use axis::Axis;
 pub use batch::Batch;
 pub use doubts::{Doubt, doubts};
 pub use errors::{Errors, GROUPS_KEPT, Group, Hit, Place};

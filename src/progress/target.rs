@@ -1,7 +1,8 @@
 //! Places in a log as people say them: `08:31:20`, `+10m`, `50%`, `line 1200`.
 
+use super::Axis;
 use super::Progress;
-use super::history::{Axis, History, Position};
+use super::history::{History, Position};
 use crate::protocol::{Millis, time};
 
 /// Where to go in a log.

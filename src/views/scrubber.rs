@@ -3,7 +3,8 @@
 use super::pen::Pen;
 use super::state::{Hits, Screen, Scrub, Target};
 use super::words::{count, span};
-use crate::progress::history::{Axis, Mark};
+use crate::progress::Axis;
+use crate::progress::history::Mark;
 use crate::protocol::{Millis, time};
 use ratatui::layout::Rect;
 
