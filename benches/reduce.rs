@@ -22,7 +22,7 @@ fn simulated(scenario: Scenario, generation: Generation) -> Vec<u8> {
         size: 16_000_000,
         streams: 60,
         record_size: 800,
-        errors: 50,
+        errors: 1_000,
         malformed: 0,
         attempts: 1,
         begin: 1_763_625_600_000,

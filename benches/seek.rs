@@ -48,7 +48,7 @@ fn main() {
                 size: 200_000_000,
                 streams: 60,
                 record_size: 800,
-                errors: 50,
+                errors: 1_000,
                 malformed: 10,
                 attempts: 2,
                 begin: 1_763_625_600_000,

@@ -253,7 +253,7 @@ fn several_logs_are_attempts_in_order() {
 fn simulated_logs_are_the_same_for_the_same_seed_and_are_understood() {
     for generation in ["trace", "progress"] {
         let make = |seed: &str, scenario: &str| {
-            let size = ["--size", "300kB", "--malformed", "20000", "--errors", "100000"];
+            let size = ["--size", "300kB", "--malformed", "20000", "--errors", "1000000"];
             let mut all = vec!["simulate", scenario, "--no-pace", "--generation", generation, "--seed", seed];
             all.extend(size);
             run(&all).stdout

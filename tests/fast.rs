@@ -23,7 +23,7 @@ fn simulated(scenario: Scenario, generation: Generation, seed: u64) -> Vec<u8> {
         size: 400_000,
         streams: 30,
         record_size: 300,
-        errors: 20_000,
+        errors: 400_000,
         malformed: 20_000,
         attempts: 2,
         begin: 1_763_625_600_000,

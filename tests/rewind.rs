@@ -44,7 +44,7 @@ fn simulated(scenario: Scenario, generation: Generation, size: u64, streams: usi
         size,
         streams,
         record_size: 300,
-        errors: 5_000,
+        errors: 100_000,
         malformed: 2_000,
         attempts: 3,
         begin: 1_763_625_600_000,
@@ -258,7 +258,8 @@ fn silences_are_those_between_lines_however_the_log_is_read() {
         format!("{{\"type\":\"record\",\"record\":{{\"stream\":\"a\",\"data\":{{}},\"emitted_at\":\"{at}\"}}}}\n")
     };
     // A record a second for two minutes, then nothing for five.
-    let log: String = (0..120).chain(420..500).map(record).collect();
+    let untimed = "{\"type\":\"record\",\"record\":{\"stream\":\"a\",\"data\":{}}}\n".to_owned();
+    let log: String = (0..120).map(record).chain([untimed]).chain((420..500).map(record)).collect();
     let (_folder, path) = saved(log.as_bytes());
     let (_, history, _) = indexed(&[path], 1_000);
     let past = Past::default();

@@ -10,7 +10,6 @@ use crate::views::action::{Action, bound, matching};
 use crate::views::state::{Filter, Overlay, Target as Hit};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
-use std::sync::PoisonError;
 use std::time::Instant;
 use tui_input::backend::crossterm::EventHandler;
 
@@ -228,7 +227,7 @@ impl App {
         let before = self.ui.clone();
         let effects = {
             let history = self.traveller.shared();
-            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            let history = crate::net::lock(&history);
             let scrub = self.traveller.scrub(&history, "", &self.snapshots.borrow().progress, self.options.size);
             let screen = screen_of(&self.shown, &before, &self.options, self.began, self.frozen_at, scrub);
             update(&mut self.ui, &screen, &self.hits, action)

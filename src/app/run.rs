@@ -13,7 +13,7 @@ use crate::views::{Hits, Look, Screen, Scrub, Ui, draw};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io::{self, Write};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -344,7 +344,7 @@ impl App {
         let latest = Arc::clone(&self.snapshots.borrow().progress);
         let hits = self.terminal.draw(|buffer, area| {
             // Given back before anything is written: a terminal that takes nothing must not hold up the feed.
-            let history = self.traveller.view().map(|_| history.lock().unwrap_or_else(PoisonError::into_inner));
+            let history = self.traveller.view().map(|_| crate::net::lock(&history));
             let scrub =
                 history.as_ref().and_then(|history| self.traveller.scrub(history, &speed, &latest, self.options.size));
             let screen = screen_of(&self.shown, &self.ui, &self.options, self.began, self.frozen_at, scrub);

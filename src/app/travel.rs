@@ -1,6 +1,7 @@
 //! The clock of a picture that is not of now: playing, stepping, going to a place. The one who holds the clock of a replay, and of
 //! a feed that was rewound; live is what is shown when nobody holds it.
 
+use crate::net::lock;
 use crate::net::rewind::{Request, Rewind, View};
 use crate::net::seek::Step;
 use crate::progress::Axis;
@@ -9,7 +10,7 @@ use crate::progress::{Progress, Target};
 use crate::protocol::Millis;
 use crate::views::Scrub;
 use crate::views::action::Travel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How many times as fast as the log's clock; 0 is as fast as can be read.
@@ -328,8 +329,4 @@ impl Traveller {
         }
         self.go(if end.at.is_some_and(|end| at >= end) { Target::End } else { Target::Time(at) });
     }
-}
-
-fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
-    history.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -232,7 +232,7 @@ pub struct SimulateArgs {
     #[arg(long, default_value = "800", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(50..=10_000_000))]
     pub record_size: usize,
     /// Errors in a million checkpoints
-    #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub errors: u32,
     /// Damaged lines in a million
     #[arg(long, default_value = "0", value_parser = clap::value_parser!(u32).range(..=1_000_000))]

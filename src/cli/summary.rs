@@ -6,12 +6,12 @@ use super::{Failure, complain, exit, print};
 use crate::net::index::{Indexer, Saved, read};
 use crate::net::seek::Seeker;
 use crate::net::store::Store;
-use crate::net::{Past, SourceError};
+use crate::net::{Past, SourceError, lock};
 use crate::progress::history::Position;
 use crate::progress::{self, Progress, target};
 use crate::protocol::{Decoder, clean, time};
 use std::io::{self, IsTerminal};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure> {
     let logs = open(&args.files, "summary")?;
@@ -75,7 +75,7 @@ fn at_place(text: &str, logs: Vec<Saved>, decoder: &Decoder) -> Result<(Progress
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
     let read = indexer.run(logs, decoder);
     let (place, end) = {
-        let history = past.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let history = lock(&past.history);
         (target(text, &history, Position::default()), history.end())
     };
     let place = place.map_err(|why| Failure::usage(format!("--at {text}: {why}")))?;

@@ -33,7 +33,7 @@ pub struct Plan {
     pub streams: usize,
     /// Mean bytes of a record's data.
     pub record_size: usize,
-    /// Errors in a million lines.
+    /// Errors in a million checkpoints.
     pub errors: u32,
     /// Lines that are damaged, in a million.
     pub malformed: u32,
@@ -402,7 +402,7 @@ impl<'p, W: Write> Log<'p, W> {
         if self.plan.generation == Generation::Progress && self.dice.below(8) == 0 {
             return self.totals();
         }
-        if self.dice.one_in_a_million(self.plan.errors.saturating_mul(20)) {
+        if self.dice.one_in_a_million(self.plan.errors) {
             return self.error(at);
         }
         Ok(())

@@ -5,14 +5,14 @@ use super::decompress::{self, Packing};
 use super::parallel::{self, Sink};
 use super::pipe;
 use super::store::{Side, Spooling, Store};
-use super::{Snapshot, SourceError};
+use super::{Snapshot, SourceError, lock};
 use crate::progress::history::History;
 use crate::progress::{Batch, Link, Progress};
 use crate::protocol::Decoder;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -110,7 +110,7 @@ impl Sink for Indexer {
     fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
         let due;
         {
-            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut history = lock(&self.history);
             self.progress.apply_batch_noting(batch, decoder, |progress, run| history.note(progress, run));
             due = history.due(&self.progress);
         }
@@ -160,7 +160,7 @@ impl Indexer {
     pub fn run(&mut self, logs: Vec<Saved>, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
         let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(Saved::size).sum();
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).expect(size);
+        lock(&self.history).expect(size);
         for (number, log) in logs.into_iter().enumerate() {
             if number > 0 {
                 self.side(Side::NextFile);
@@ -173,7 +173,7 @@ impl Indexer {
                 break;
             }
         }
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).finish(&self.progress, None);
+        lock(&self.history).finish(&self.progress, None);
         self.progress.close(None);
         self.show(true);
         result

@@ -2,11 +2,11 @@
 //! snapshots that share what did not change.
 
 use super::store::{Side, Store};
-use super::{Event, Origin};
+use super::{Event, Origin, lock};
 use crate::progress::history::History;
 use crate::progress::{Exit, Link, Progress};
 use crate::protocol::{Decoder, Splitter};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
@@ -37,7 +37,7 @@ impl Default for Past {
 
 impl Past {
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 }
 

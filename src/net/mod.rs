@@ -27,7 +27,7 @@ pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};
 use crate::progress::history::History;
 use crate::progress::{Exit, Packed, Progress};
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::SystemTime;
 
 /// Bytes a source reads at once.
@@ -65,13 +65,17 @@ pub struct Origin {
     pub at: u64,
 }
 
+/// A thread that panicked is told by whoever joins it; what it held is whole between two changes.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Takes a snapshot of this moment for going back to it; packed while others may look at the history.
 pub(crate) fn remember(history: &Mutex<History>, progress: &Progress, sides: usize) {
-    let lock = || history.lock().unwrap_or_else(PoisonError::into_inner);
-    let base = lock().base();
+    let base = lock(history).base();
     let base = base.as_ref().map(|(progress, packed)| (progress, packed));
     if let Some(packed) = Packed::new(progress, base) {
-        lock().keep(progress, packed, sides);
+        lock(history).keep(progress, packed, sides);
     }
 }
 

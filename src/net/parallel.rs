@@ -9,11 +9,12 @@
 //! worker. One reducer, one order: the answer is that of reading line by line (`tests/properties.rs`).
 
 use super::chunks::{Chunk, Chunks};
+use super::lock;
 use crate::progress::{Batch, Progress};
 use crate::protocol::Decoder;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// More workers than this would wait for the one that applies.
 const WORKERS: usize = 4;
@@ -163,9 +164,4 @@ fn next<R: Read>(source: &Mutex<Source<R>>, chunk: &mut Chunk) -> Option<u64> {
             None
         }
     }
-}
-
-/// A thread that panicked is told by its scope; what it held is not needed any more.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,13 @@
 //! The thread that goes to other instants of a log while the screen is drawn and a feed goes on.
 
+use super::lock;
 use super::seek::{Seeker, Step};
 use super::store::Store;
 use crate::progress::history::History;
 use crate::progress::{Progress, Target};
 use crate::protocol::{Decoder, Millis, time};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use tokio::sync::watch;
 
 /// Requests that may wait.
@@ -107,7 +108,7 @@ fn run(
         let progress = seeker.progress();
         let before = views.borrow().clone();
         let (end, complete, span, exit) = {
-            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            let history = lock(history);
             (history.end(), history.complete, history.span(), history.exit)
         };
         if let Err(error) = went {

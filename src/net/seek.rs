@@ -1,14 +1,14 @@
 //! Any instant of a log: the nearest snapshot, and what comes after it reduced again.
 
 use super::chunks::{Chunk, Chunks};
-use super::parallel;
 use super::store::Store;
+use super::{lock, parallel};
 use crate::progress::history::{History, Mark, Position};
 use crate::progress::{Progress, Target};
 use crate::protocol::{Decoded, Decoder, Line, LineEnd};
 use memchr::memchr;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// From this distance on, two threads are quicker than one.
 const FAR: u64 = 1 << 20;
@@ -51,7 +51,7 @@ impl Seeker {
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 
     /// What was known at the place where it stands.
@@ -127,7 +127,7 @@ impl Seeker {
         match step {
             Step::Lines(count) => {
                 let line = here.lines.saturating_add_signed(count);
-                self.go(Target::Line(line))?;
+                self.go_on(Target::Line(line))?;
                 Ok(self.progress.input.lines != here.lines)
             }
             Step::Mark(kind, true) => {
@@ -143,7 +143,7 @@ impl Seeker {
                         return Ok(true);
                     }
                 }
-                self.go(Target::Bytes(here.bytes))?;
+                self.go_on(Target::Bytes(here.bytes))?;
                 Ok(false)
             }
             Step::Mark(kind, false) => {
@@ -162,11 +162,11 @@ impl Seeker {
                         found = Some(place);
                     }
                     if let Some(place) = found {
-                        self.go(Target::Bytes(place))?;
+                        self.go_on(Target::Bytes(place))?;
                         return Ok(true);
                     }
                 }
-                self.go(Target::Bytes(here.bytes))?;
+                self.go_on(Target::Bytes(here.bytes))?;
                 Ok(false)
             }
         }

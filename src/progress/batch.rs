@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Batch<'a> {
     steps: Vec<Step<'a>>,
     times: Vec<Option<Millis>>,
+    /// The last time of a record.
+    clock: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -72,14 +74,9 @@ impl<'a> Batch<'a> {
     }
 
     fn record(&mut self, at: Option<Millis>, from: Option<Cow<'a, str>>, name: Name<'a>, line: Line<'a>) {
-        // A silence parts two runs: between them it is seen.
-        let silent = self
-            .times
-            .last()
-            .copied()
-            .flatten()
-            .zip(at)
-            .is_some_and(|(before, at)| at.saturating_sub(before) >= GAP_MS);
+        // A silence parts two runs: between them it is seen. A record without a time stands at the time before it.
+        let silent = self.clock.zip(at).is_some_and(|(before, at)| at.saturating_sub(before) >= GAP_MS);
+        self.clock = at.or(self.clock);
         self.times.push(at);
         if let Some(Step::Records(run)) = self.steps.last_mut()
             && run.name == name.name
