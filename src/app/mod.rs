@@ -10,6 +10,7 @@ mod background;
 mod copy;
 mod detect;
 mod diagnostics;
+mod inline;
 mod input;
 mod keys;
 mod past;
@@ -20,6 +21,8 @@ mod travel;
 mod update;
 
 pub use detect::{Glyphs, Wish, look};
+pub use inline::{Inline, Tell};
 pub use run::{Ended, Options, Session};
+pub use signals::on_end;
 pub use travel::{SPEEDS, Start};
 pub use update::{Effect, update};

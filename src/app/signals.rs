@@ -91,3 +91,17 @@ pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
     })?;
     Ok(())
 }
+
+/// Starts a thread that hears the first signal that would end us, and says which.
+///
+/// # Errors
+/// When signals cannot be heard.
+pub fn on_end(tell: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
+    let runtime = runtime()?;
+    let mut enders = {
+        let _inside = runtime.enter();
+        Enders::hear()?
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || tell(runtime.block_on(enders.next())))?;
+    Ok(())
+}

@@ -11,7 +11,6 @@ use crossterm::{execute, queue};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect, Size};
-use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, Write};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,20 +40,7 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.0);
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            match rustix::io::write(rustix::stdio::stdout(), rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(rustix::io::Errno::INTR) => {}
-                // Somebody else who has this terminal open made it so: wait, as a write would.
-                Err(rustix::io::Errno::AGAIN) => {
-                    let stdout = rustix::stdio::stdout();
-                    let _ = poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        crate::net::pipe::write_all(rustix::stdio::stdout(), &bytes)
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Start an engine and watch its stdout; its stderr goes to the diagnostics
     Run(RunArgs),
+    /// Hand an engine's output on byte for byte, and show its progress on stderr: engine | synctop tee | next
+    Tee(TeeArgs),
     /// Write a log out of nothing: the same one for the same seed
     Simulate(SimulateArgs),
     /// Print completions for a shell
@@ -176,6 +178,44 @@ fn replay_speed(text: &str) -> Result<f64, String> {
         let known: Vec<_> = known.iter().map(ToString::to_string).collect();
         format!("one of {}", known.join(", "))
     })
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct TeeArgs {
+    /// Keep a copy there; packed if the name ends in .zst
+    #[arg(short, long, value_name = "FILE", value_parser = copy)]
+    pub output: Option<PathBuf>,
+    /// End with the exit code of the outcome, not with 0
+    #[arg(long)]
+    pub exit_status: bool,
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+fn copy(text: &str) -> Result<PathBuf, String> {
+    match std::path::Path::new(text).extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Err("a copy is written plain or as .zst".into()),
+        _ => Ok(text.into()),
+    }
+}
+
+/// What stderr is told beside a pipeline.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub struct ShowArgs {
+    /// On stderr: `auto` is a picture in place on a terminal, and elsewhere a line for each change and one a minute; `always` is
+    /// the picture; `never` tells only how it ended
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub progress: ProgressArg,
+    /// Tell nothing on stderr
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressArg {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Debug, ClapArgs)]

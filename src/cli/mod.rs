@@ -6,6 +6,7 @@ mod replay;
 mod run;
 mod simulate;
 mod summary;
+mod tee;
 mod watch;
 
 pub use args::{Args, command};
@@ -73,6 +74,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Summary(summary)) => summary::summary(&summary, &args.feed),
         Some(Command::Replay(replay)) => replay::replay(&replay, &args.look, &args.feed),
         Some(Command::Run(run)) => run::run(&run, &args.look, &args.feed),
+        Some(Command::Tee(tee)) => tee::tee(&tee, &args.look, &args.feed),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man) => man::man(),

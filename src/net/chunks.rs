@@ -17,6 +17,8 @@ pub struct Chunks<R> {
     /// Why reading stopped, told after what was read before.
     error: Option<io::Error>,
     over: bool,
+    /// Somebody watches: what came is handed on with its first whole line.
+    live: bool,
 }
 
 /// Whole lines; its buffer is used again for the next one.
@@ -49,7 +51,14 @@ impl Chunk {
 impl<R: Read> Chunks<R> {
     /// Begins at place `at` of the input, which is where `input` stands.
     pub fn new(input: R, at: u64) -> Self {
-        Self { input, rest: Vec::new(), at, error: None, over: false }
+        Self { input, rest: Vec::new(), at, error: None, over: false, live: false }
+    }
+
+    /// Hands on what came as soon as there is a whole line in it.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.live = true;
+        self
     }
 
     /// Fills the chunk with the next lines; `false` at the end of the input.
@@ -71,8 +80,8 @@ impl<R: Read> Chunks<R> {
         loop {
             let fresh = chunk.buffer.get(searched..chunk.filled).unwrap_or_default();
             let newline = memrchr(b'\n', fresh).map(|at| searched + at + 1);
-            // A chunk is not handed on before it is full: the input is no feed that somebody watches.
-            if chunk.filled == chunk.buffer.len() || self.over {
+            let full = chunk.filled == chunk.buffer.len();
+            if full || self.over || (self.live && newline.is_some()) {
                 if let Some(end) = newline.filter(|_| !self.over) {
                     self.rest.extend_from_slice(chunk.buffer.get(end..chunk.filled).unwrap_or_default());
                     chunk.filled = end;
@@ -83,8 +92,10 @@ impl<R: Read> Chunks<R> {
                 if chunk.filled > LINE_LIMIT {
                     return self.over_the_limit(chunk);
                 }
-                searched = chunk.filled;
                 chunk.buffer.resize((chunk.buffer.len() * 2).min(LINE_LIMIT + CHUNK), 0);
+            }
+            if newline.is_none() {
+                searched = chunk.filled;
             }
             self.read(chunk);
         }

@@ -11,6 +11,7 @@
 
 pub mod child;
 pub mod chunks;
+pub mod copy;
 pub mod decompress;
 pub mod file;
 pub mod index;

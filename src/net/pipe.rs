@@ -1,6 +1,8 @@
 //! A stream that is read to its end: standard input, a compressed file, a child's output.
 
 use super::{CHUNK, Event};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::BorrowedFd;
 use std::io::{self, Read};
 use std::sync::mpsc::SyncSender;
 
@@ -56,4 +58,47 @@ pub fn to_its_end(input: impl Read + Send, what: &str, events: &SyncSender<Event
         let _ = events.send(Event::Down(format!("{what}: {error}")));
     }
     let _ = events.send(Event::End(None));
+}
+
+/// Writes all of it, also to a descriptor that somebody else who has it open made non-blocking.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_all(to: BorrowedFd, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match rustix::io::write(to, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => ready(to, PollFlags::OUT),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads what is there, at least a byte before the end; waits also where somebody else made the descriptor non-blocking.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(from: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match rustix::io::read(from, &mut *buffer) {
+            Ok(length) => return Ok(length),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => ready(from, PollFlags::IN),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn ready(descriptor: BorrowedFd, what: PollFlags) {
+    let _ = poll(&mut [PollFd::from_borrowed_fd(descriptor, what)], None);
+}
+
+/// Standard output; a pipe is widened, if it is one.
+#[must_use]
+pub fn stdout() -> BorrowedFd<'static> {
+    let stdout = rustix::stdio::stdout();
+    let _ = rustix::pipe::fcntl_setpipe_size(stdout, WIDE);
+    stdout
 }

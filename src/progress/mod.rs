@@ -19,6 +19,7 @@ mod apply;
 mod attempt;
 mod axis;
 mod batch;
+pub mod changes;
 mod claims;
 mod doubts;
 mod end;

@@ -25,6 +25,7 @@ mod doubts;
 pub mod errors;
 mod footer;
 mod help;
+mod inline;
 pub mod log;
 mod look;
 mod palette;
@@ -41,6 +42,7 @@ mod waiting;
 pub mod words;
 
 pub use doubts::items as doubt_items;
+pub use inline::inline;
 pub use look::{ASCII, Depth, Glyphs, Look, Theme, UNICODE};
 pub use screen::draw;
 pub use state::{Hits, Pane, Screen, Scrub, Ui};

@@ -156,7 +156,7 @@ fn cut_right(area: Rect, width: u16) -> (Rect, Rect) {
 }
 
 /// The last net: no cell may hold a character that moves the cursor or turns the line round.
-fn harmless(buffer: &mut Buffer, area: Rect) {
+pub(super) fn harmless(buffer: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {
         for x in area.left()..area.right() {
             if let Some(cell) = buffer.cell_mut((x, y))

@@ -1,0 +1,279 @@
+//! The feed on stderr beside a pipeline: a few lines in place on a terminal, a line for each change elsewhere. It has a thread of its
+//! own that looks at the progress when it likes: whoever reduces never waits for it.
+
+use crate::net::{lock, pipe};
+use crate::progress::changes::{Changes, REMINDER_MS, reminder, stamped};
+use crate::progress::{Link, Progress, text};
+use crate::views::{self, Look, Screen, Ui};
+use crossterm::cursor::MoveUp;
+use crossterm::queue;
+use crossterm::style::{Attribute, Print, PrintStyledContent, SetAttribute, StyledContent};
+use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
+use ratatui::backend::IntoCrossterm;
+use ratatui::buffer::Buffer;
+use ratatui::style::Style;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often it looks.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the end may wait for a terminal that takes nothing.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Narrower than this nothing is drawn in place.
+const NARROWEST: u16 = 24;
+
+/// Words that may wait to be told.
+const QUEUE: usize = 64;
+
+/// What stderr is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    Nothing,
+    /// Only how it ended.
+    End,
+    /// A line for each change, and one a minute.
+    Changes,
+    /// A picture in place.
+    InPlace,
+}
+
+enum Word {
+    Notice(String),
+    Over,
+}
+
+/// What stderr is told of a feed.
+pub struct Inline {
+    words: SyncSender<Word>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Inline {
+    /// Starts telling.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(progress: Arc<Mutex<Progress>>, tell: Tell, look: Look, source: String) -> io::Result<Self> {
+        let (words, heard) = sync_channel(QUEUE);
+        let mut teller = Teller {
+            progress,
+            tell,
+            look,
+            source,
+            changes: Changes::default(),
+            shown: Vec::new(),
+            picture: Buffer::default(),
+            began: Instant::now(),
+            told: Instant::now(),
+            lines: 0,
+            last_line: None,
+        };
+        let thread = std::thread::Builder::new().name("inline".into()).spawn(move || teller.run(&heard))?;
+        Ok(Self { words, thread: Some(thread) })
+    }
+
+    /// Something to tell that is not in the feed. Left out when a terminal that takes nothing holds the others up.
+    pub fn notice(&self, text: impl Into<String>) {
+        let _ = self.words.try_send(Word::Notice(text.into()));
+    }
+
+    /// Tells the end, and waits until it was told (not for ever).
+    pub fn end(mut self) {
+        let asked = Instant::now();
+        let mut word = Word::Over;
+        while let Err(std::sync::mpsc::TrySendError::Full(back)) = self.words.try_send(word) {
+            if asked.elapsed() > LAST_WORDS {
+                return;
+            }
+            word = back;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let Some(thread) = self.thread.take() else { return };
+        while !thread.is_finished() && asked.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Teller {
+    progress: Arc<Mutex<Progress>>,
+    tell: Tell,
+    look: Look,
+    source: String,
+    changes: Changes,
+    /// Widths of the lines that stand on the terminal, to find the first of them again.
+    shown: Vec<u16>,
+    picture: Buffer,
+    began: Instant,
+    /// When something was last told.
+    told: Instant,
+    lines: u64,
+    last_line: Option<Instant>,
+}
+
+impl Teller {
+    fn run(&mut self, words: &Receiver<Word>) {
+        loop {
+            let word = words.recv_timeout(TICK);
+            let over = match word {
+                Ok(Word::Notice(text)) => {
+                    self.notice(&text);
+                    false
+                }
+                Ok(Word::Over) | Err(RecvTimeoutError::Disconnected) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+            };
+            // Taken in one step: whoever reduces waits for a copy of what is shared, never for the terminal.
+            let progress = lock(&self.progress).clone();
+            if progress.input.lines > self.lines {
+                self.lines = progress.input.lines;
+                self.last_line = Some(Instant::now());
+            }
+            match self.tell {
+                Tell::Changes => self.changes(&progress),
+                Tell::InPlace if !over => self.draw(&progress),
+                _ => {}
+            }
+            if over {
+                return self.end(&progress);
+            }
+        }
+    }
+
+    fn silent(&self) -> Option<u64> {
+        self.last_line.map(|last| u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn changes(&mut self, progress: &Progress) {
+        let mut lines = self.changes.since(progress);
+        if lines.is_empty() && self.told.elapsed() >= Duration::from_millis(REMINDER_MS) {
+            lines.push(reminder(progress, self.silent()));
+        }
+        if !lines.is_empty() {
+            self.told = Instant::now();
+            say(&(lines.join("\n") + "\n"));
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        let at = lock(&self.progress).last_at;
+        match self.tell {
+            Tell::Nothing | Tell::End => {}
+            Tell::Changes => say(&format!("{}\n", stamped(at, text))),
+            Tell::InPlace => {
+                // Above the picture, where it stays.
+                let mut out = self.back();
+                let _ = queue!(out, Clear(ClearType::FromCursorDown), Print(stamped(at, text)), Print("\n"));
+                self.picture = Buffer::default();
+                pipe::write_all(rustix::stdio::stderr(), &out).ok();
+            }
+        }
+    }
+
+    fn end(&mut self, progress: &Progress) {
+        let mut out = if self.tell == Tell::InPlace { self.back() } else { Vec::new() };
+        if self.tell == Tell::InPlace {
+            let _ = queue!(out, Clear(ClearType::FromCursorDown));
+        }
+        if self.tell != Tell::Nothing {
+            let leaving = text::Leaving::default();
+            let _ = out.write_all(text::brief(progress, leaving).as_bytes());
+        }
+        pipe::write_all(rustix::stdio::stderr(), &out).ok();
+    }
+
+    /// To the first line of the picture that stands there.
+    fn back(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let width = size().map_or(80, |(width, _)| width).max(1);
+        // A terminal that became narrower has broken lines.
+        let rows: u16 = self.shown.drain(..).map(|wide| wide.max(1).div_ceil(width)).sum();
+        if rows > 0 {
+            let _ = queue!(out, Print("\r"), MoveUp(rows));
+        }
+        out
+    }
+
+    fn draw(&mut self, progress: &Progress) {
+        let Some((width, height)) = size().filter(|(width, height)| *width >= NARROWEST && *height > 2) else { return };
+        let age = self.silent();
+        let screen = Screen {
+            progress,
+            link: if self.lines == 0 { &Link::Waiting } else { &Link::Live },
+            ui: &Ui::default(),
+            look: &self.look,
+            source: &self.source,
+            engine_runs: false,
+            now: progress.last_at.map(|last| last.saturating_add(age.and_then(|age| age.try_into().ok()).unwrap_or(0))),
+            age,
+            watched: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            scrub: None,
+        };
+        // The last column stays free: some terminals break a line that fills it.
+        let picture = views::inline(&screen, width - 1);
+        if picture == self.picture {
+            return;
+        }
+        let rows = picture.area.height.min(height - 1);
+        let mut out = Vec::new();
+        let _ = queue!(out, BeginSynchronizedUpdate);
+        out.extend(self.back());
+        for row in 0..rows {
+            self.shown.push(line(&picture, row, &mut out));
+        }
+        let _ = queue!(out, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate);
+        self.picture = picture;
+        pipe::write_all(rustix::stdio::stderr(), &out).ok();
+    }
+}
+
+/// Writes one row of a picture; answers how wide it is.
+fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) -> u16 {
+    let cells: Vec<_> = (0..picture.area.width).filter_map(|column| picture.cell((column, row))).collect();
+    let blank = |cell: &&&ratatui::buffer::Cell| {
+        cell.symbol() == " " && cell.style().bg.is_none_or(|bg| bg == ratatui::style::Color::Reset)
+    };
+    let wide = cells.len() - cells.iter().rev().take_while(blank).count();
+    let mut style = Style::reset();
+    let mut text = String::new();
+    let flush = |text: &mut String, style: Style, out: &mut Vec<u8>| {
+        if !text.is_empty() {
+            let content = StyledContent::new(style.into_crossterm(), std::mem::take(text));
+            let _ = queue!(out, PrintStyledContent(content), SetAttribute(Attribute::Reset));
+        }
+    };
+    let mut skip = 0;
+    for cell in cells.into_iter().take(wide) {
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
+        if cell.style() != style {
+            flush(&mut text, style, out);
+            style = cell.style();
+        }
+        text.push_str(cell.symbol());
+        skip = unicode_width::UnicodeWidthStr::width(cell.symbol()).saturating_sub(1);
+    }
+    flush(&mut text, style, out);
+    let _ = queue!(out, Clear(ClearType::UntilNewLine), Print("\n"));
+    u16::try_from(wide).unwrap_or(u16::MAX)
+}
+
+fn size() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok()?;
+    (size.ws_col > 0).then_some((size.ws_col, size.ws_row.max(1)))
+}
+
+/// Stderr; when it takes nothing the exit code has to do.
+fn say(text: &str) {
+    pipe::write_all(rustix::stdio::stderr(), text.as_bytes()).ok();
+}

@@ -1,0 +1,146 @@
+//! `ENGINE | synctop tee | NEXT`
+
+use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
+use super::watch::looks;
+use super::{Failure, complain, exit};
+use crate::app::{Inline, Tell, on_end};
+use crate::net::chunks::Chunks;
+use crate::net::copy::{Beside, Copying, Stopped};
+use crate::net::parallel::{self, Sink};
+use crate::net::{SourceError, decompress, lock};
+use crate::progress::{self, Batch, Progress};
+use crate::protocol::Decoder;
+use crate::views::{Depth, Look};
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long an engine that is interrupted with us may take for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A reader of the output that has gone ended us, as SIGPIPE ends `cat`.
+const READER_GONE: u8 = 128 + 13;
+
+/// A progress that is looked at while it grows.
+struct Shared(Arc<Mutex<Progress>>);
+
+impl Sink for Shared {
+    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+        lock(&self.0).apply_batch(batch, decoder);
+        true
+    }
+}
+
+pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    if io::stdin().is_terminal() {
+        return Err(Failure::usage("stdin is a terminal. Pipe an engine into it: engine | synctop tee | next"));
+    }
+    let beside = match &args.output {
+        None => None,
+        Some(path) => {
+            let beside = Beside::create(path).map_err(|error| Failure {
+                sentence: format!("Cannot write {}: {error}. Name another file after -o.", path.display()),
+                code: exit::FAILED,
+            })?;
+            Some(Arc::new(Mutex::new(beside)))
+        }
+    };
+    let progress = Arc::new(Mutex::new(Progress::default()));
+    let inline = Inline::start(Arc::clone(&progress), args.show.tell(), quiet_look(look), "stdin".into())?;
+    let signal = Arc::new(AtomicI32::new(0));
+    {
+        let (signal, beside) = (Arc::clone(&signal), beside.clone());
+        on_end(move |number| ended_by(number, &signal, beside.as_deref()))?;
+    }
+    let stopped = Arc::new(Mutex::new(None));
+    let read = reduce(Copying::new(beside.clone(), Arc::clone(&stopped)), feed, &progress);
+    // What cannot be unpacked is handed on all the same.
+    if read.is_err() && lock(&stopped).is_none() {
+        let mut rest = Copying::new(beside.clone(), Arc::clone(&stopped));
+        let _ = io::copy(&mut rest, &mut io::sink());
+    }
+    // The next in the pipeline is through when the bytes are, whatever a terminal still has to draw.
+    if let Ok(nowhere) = std::fs::File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(nowhere);
+    }
+    let mut broken = None;
+    if let Some(beside) = &beside {
+        let mut beside = lock(beside);
+        beside.finish();
+        broken.clone_from(&beside.broken);
+    }
+    lock(&progress).close(None);
+    inline.end();
+    if let (Some(why), Some(path)) = (broken, &args.output) {
+        return Err(Failure {
+            sentence: format!("The copy in {} is not whole: {why}.", path.display()),
+            code: exit::FAILED,
+        });
+    }
+    let stopped = lock(&stopped).clone();
+    match (stopped, signal.load(Ordering::Relaxed)) {
+        (_, number) if number > 0 => Ok(u8::try_from(128 + number).unwrap_or(u8::MAX)),
+        (Some(Stopped::ReaderGone), _) => Ok(READER_GONE),
+        (Some(Stopped::Output(why)), _) => {
+            Err(Failure { sentence: format!("Cannot write stdout: {why}."), code: exit::FAILED })
+        }
+        (Some(Stopped::Input(why)), _) => Err(SourceError::Unreadable("stdin".into(), why).into()),
+        (None, _) => Ok(code(args, &lock(&progress), read)),
+    }
+}
+
+fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
+    if let Err(error) = read
+        && args.show.tell() != Tell::Nothing
+    {
+        complain(&format!("The bytes were handed on, but not all of them understood: {error}."));
+    }
+    match args.exit_status {
+        false => 0,
+        true if progress.input.messages == 0 => exit::NOT_UNDERSTOOD,
+        true => progress::outcome(progress).exit_code(),
+    }
+}
+
+fn reduce(input: Copying, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> io::Result<()> {
+    let decoder = Decoder::new(feed.dialect());
+    let (_, input) = decompress::open(input)?;
+    parallel::reduce(Chunks::new(input, 0).live(), &decoder, &mut Shared(Arc::clone(progress)), parallel::workers())
+}
+
+/// A signal: what an interrupted engine still has to say is handed on; the copy is ended well.
+fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>) {
+    signal.store(number, Ordering::Relaxed);
+    let asked = Instant::now();
+    while number == rustix::process::Signal::INT.as_raw() && asked.elapsed() < LAST_WORDS {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if let Some(beside) = beside {
+        lock(beside).finish();
+    }
+    std::process::exit(128 + number);
+}
+
+/// Nobody can be asked for the background's colour beside a pipeline: where the user did not say, the terminal's own sixteen suit both.
+pub(super) fn quiet_look(args: &LookArgs) -> Look {
+    let (look, _) = looks(args);
+    match args.theme {
+        ThemeArg::Auto => Look { depth: Depth::Sixteen, ..look },
+        _ => look,
+    }
+}
+
+impl super::args::ShowArgs {
+    pub(super) fn tell(&self) -> Tell {
+        let terminal = io::stderr().is_terminal();
+        match self.progress {
+            _ if self.quiet => Tell::Nothing,
+            ProgressArg::Never => Tell::End,
+            ProgressArg::Always => Tell::InPlace,
+            // Lines of the feed and a picture on one terminal would be neither.
+            ProgressArg::Auto if terminal && !io::stdout().is_terminal() => Tell::InPlace,
+            ProgressArg::Auto => Tell::Changes,
+        }
+    }
+}

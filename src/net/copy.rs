@@ -1,0 +1,135 @@
+//! Standard input handed on to standard output as it is read, and to a file beside it.
+
+use super::pipe;
+use rustix::fd::BorrowedFd;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// Chunks that may wait to be packed.
+const WAITING: usize = 8;
+
+/// Why copying stopped before the end of the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// Whoever read standard output has gone.
+    ReaderGone,
+    /// Standard output cannot be written.
+    Output(String),
+    /// Standard input cannot be read.
+    Input(String),
+}
+
+/// Reads standard input; what it hands to its reader was written to standard output before.
+pub struct Copying {
+    input: BorrowedFd<'static>,
+    out: BorrowedFd<'static>,
+    beside: Option<Arc<Mutex<Beside>>>,
+    stopped: Arc<Mutex<Option<Stopped>>>,
+}
+
+impl Copying {
+    #[must_use]
+    pub fn new(beside: Option<Arc<Mutex<Beside>>>, stopped: Arc<Mutex<Option<Stopped>>>) -> Self {
+        let _ = pipe::stdin();
+        Self { input: rustix::stdio::stdin(), out: pipe::stdout(), beside, stopped }
+    }
+
+    fn stop(&self, why: Stopped, error: io::Error) -> io::Error {
+        super::lock(&self.stopped).get_or_insert(why);
+        error
+    }
+}
+
+impl Read for Copying {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length =
+            pipe::read(self.input, buffer).map_err(|error| self.stop(Stopped::Input(error.to_string()), error))?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let written = pipe::write_all(self.out, bytes);
+        // What was read is in the copy also when nobody reads the output any more.
+        if let Some(beside) = &self.beside {
+            super::lock(beside).write(bytes);
+        }
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => self.stop(Stopped::ReaderGone, error),
+            _ => self.stop(Stopped::Output(error.to_string()), error),
+        })?;
+        Ok(length)
+    }
+}
+
+/// A copy in a file, packed if its name ends in `.zst`.
+pub struct Beside {
+    to: To,
+    /// Why it is not whole.
+    pub broken: Option<String>,
+}
+
+enum To {
+    File(File),
+    /// Packed on a thread of its own.
+    Packed(SyncSender<Vec<u8>>, JoinHandle<io::Result<()>>),
+    Closed,
+}
+
+impl Beside {
+    /// Makes the file, or makes it empty.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = File::create(path)?;
+        let to = if path.extension().is_some_and(|extension| extension == "zst") {
+            let (sender, chunks) = sync_channel::<Vec<u8>>(WAITING);
+            let thread = std::thread::Builder::new().name("pack".into()).spawn(move || {
+                let mut packer = zstd::stream::write::Encoder::new(file, 1)?;
+                for chunk in chunks {
+                    packer.write_all(&chunk)?;
+                }
+                packer.finish()?.sync_all()
+            })?;
+            To::Packed(sender, thread)
+        } else {
+            To::File(file)
+        };
+        Ok(Self { to, broken: None })
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let written = match &mut self.to {
+            _ if bytes.is_empty() => Ok(()),
+            To::File(file) => file.write_all(bytes),
+            To::Packed(chunks, _) => {
+                // Its thread ended: its own error is the reason.
+                if chunks.send(bytes.to_vec()).is_err() { self.close() } else { Ok(()) }
+            }
+            To::Closed => Ok(()),
+        };
+        if let Err(error) = written {
+            self.broken.get_or_insert_with(|| error.to_string());
+            self.to = To::Closed;
+        }
+    }
+
+    /// Ends the copy: all of it is in the file.
+    pub fn finish(&mut self) {
+        if let Err(error) = self.close() {
+            self.broken.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.to, To::Closed) {
+            To::File(mut file) => file.flush(),
+            To::Packed(chunks, thread) => {
+                drop(chunks);
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("packing failed")))
+            }
+            To::Closed => Ok(()),
+        }
+    }
+}
