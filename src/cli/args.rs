@@ -58,6 +58,8 @@ pub enum Command {
     Run(RunArgs),
     /// Hand an engine's output on byte for byte, and show its progress on stderr: engine | synctop tee | next
     Tee(TeeArgs),
+    /// The engine's progress stage as a filter: raw connector messages in, an engine's messages out
+    Track(TrackArgs),
     /// Write a log out of nothing: the same one for the same seed
     Simulate(SimulateArgs),
     /// Print completions for a shell
@@ -197,6 +199,25 @@ fn copy(text: &str) -> Result<PathBuf, String> {
         Some("gz") => Err("a copy is written plain or as .zst".into()),
         _ => Ok(text.into()),
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct TrackArgs {
+    /// The streams that are asked for: a catalog message, or a JSON list of names
+    #[arg(long, value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+    /// The state of the last attempt, which this one goes on from; replaced by its own at its end
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Which engine's lines are written
+    #[arg(long, value_enum, default_value = "trace")]
+    pub generation: FormArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormArg {
+    Trace,
+    Progress,
 }
 
 /// What stderr is told beside a pipeline.

@@ -7,6 +7,7 @@ mod run;
 mod simulate;
 mod summary;
 mod tee;
+mod track;
 mod watch;
 
 pub use args::{Args, command};
@@ -75,6 +76,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Replay(replay)) => replay::replay(&replay, &args.look, &args.feed),
         Some(Command::Run(run)) => run::run(&run, &args.look, &args.feed),
         Some(Command::Tee(tee)) => tee::tee(&tee, &args.look, &args.feed),
+        Some(Command::Track(track)) => track::track(&track),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man) => man::man(),

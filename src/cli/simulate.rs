@@ -2,7 +2,7 @@
 
 use super::args::{GenerationArg, ScenarioArg, SimulateArgs};
 use super::{Failure, exit};
-use crate::engine::simulate::{self, Generation, Plan, Scenario};
+use crate::engine::generator::{self, Generation, Plan, Scenario};
 use crate::protocol::time;
 use std::io::{self, ErrorKind};
 
@@ -29,7 +29,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, Failure> {
         begin: time::parse(BEGIN).unwrap_or(0),
         pace: (!args.no_pace).then_some(args.speed),
     };
-    match simulate::write(&plan, &mut io::stdout().lock()) {
+    match generator::write(&plan, &mut io::stdout().lock()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure { sentence: format!("Cannot write the log: {error}."), code: exit::FAILED })
         }

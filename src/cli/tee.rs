@@ -1,6 +1,7 @@
 //! `ENGINE | synctop tee | NEXT`
 
 use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
+use super::track::READER_GONE;
 use super::watch::looks;
 use super::{Failure, complain, exit};
 use crate::app::{Inline, Tell, on_end};
@@ -18,9 +19,6 @@ use std::time::{Duration, Instant};
 
 /// How long an engine that is interrupted with us may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// A reader of the output that has gone ended us, as SIGPIPE ends `cat`.
-const READER_GONE: u8 = 128 + 13;
 
 /// A progress that is looked at while it grows.
 struct Shared(Arc<Mutex<Progress>>);

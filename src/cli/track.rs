@@ -1,0 +1,205 @@
+//! `CONNECTOR | synctop track | NEXT`
+
+use super::args::{FormArg, TrackArgs};
+use super::{Failure, complain, exit};
+use crate::app::on_end;
+use crate::engine::state;
+use crate::engine::tracker::Tracker;
+use crate::engine::tracker::memory::Memory;
+use crate::engine::tracker::wire::Form;
+use crate::net::{CHUNK, SourceError, pipe};
+use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis};
+use memchr::{memchr, memrchr};
+use serde_json::value::RawValue;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a connector that is interrupted with us may take for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A reader of the output that has gone ended us, as SIGPIPE ends `cat`.
+pub(super) const READER_GONE: u8 = 128 + 13;
+
+pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
+    if io::stdin().is_terminal() {
+        return Err(Failure::usage("stdin is a terminal. Pipe a connector into it: connector | synctop track | next"));
+    }
+    let memory = match &args.state {
+        Some(path) => remembered(path)?,
+        None => Memory::default(),
+    };
+    let mut tracker = Tracker::new(args.generation.form(), memory, now());
+    let mut out = Vec::new();
+    if let Some(path) = &args.catalog {
+        let (names, payload) = catalog(path)?;
+        tracker.catalog(&names, &payload, now(), &mut out);
+    }
+    let signal = Arc::new(AtomicI32::new(0));
+    {
+        let signal = Arc::clone(&signal);
+        on_end(move |number| {
+            signal.store(number, Ordering::Relaxed);
+            // A connector that was interrupted with us still has something to say, and then its output ends.
+            std::thread::sleep(if number == rustix::process::Signal::INT.as_raw() {
+                LAST_WORDS
+            } else {
+                Duration::ZERO
+            });
+            std::process::exit(128 + number);
+        })?;
+    }
+    let read = filter(&mut tracker, &mut out);
+    let gone = match &read {
+        Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => true,
+        Err(Broken::Output(error)) => {
+            return Err(Failure { sentence: format!("Cannot write stdout: {error}."), code: exit::FAILED });
+        }
+        _ => false,
+    };
+    if gone {
+        if args.state.is_some() {
+            complain("The reader of the output has gone: the state file stays as it was, so that nothing is skipped.");
+        }
+        return Ok(READER_GONE);
+    }
+    let outcome = tracker.finish(None, now(), &mut out);
+    if let Err(error) = pipe::write_all(rustix::stdio::stdout(), &out) {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Ok(READER_GONE);
+        }
+        return Err(Failure { sentence: format!("Cannot write stdout: {error}."), code: exit::FAILED });
+    }
+    if let Some(path) = &args.state {
+        state::write(path, &tracker.state()).map_err(|error| Failure {
+            sentence: format!("Cannot write {}: {error}. The old state is still there.", path.display()),
+            code: exit::FAILED,
+        })?;
+    }
+    match read {
+        Err(Broken::Input(error)) => Err(SourceError::Unreadable("stdin".into(), error.to_string()).into()),
+        _ if signal.load(Ordering::Relaxed) > 0 => Ok(u8::try_from(128 + signal.load(Ordering::Relaxed)).unwrap_or(1)),
+        _ if outcome.reason == "error" && tracker.memory().streams.is_empty() && !tracker.tracked() => {
+            complain("Nothing in stdin was understood. Is it the output of a connector?");
+            Ok(exit::NOT_UNDERSTOOD)
+        }
+        _ => Ok(0),
+    }
+}
+
+enum Broken {
+    Input(io::Error),
+    Output(io::Error),
+}
+
+/// Hands on what comes as it comes, whole lines at a time.
+fn filter(tracker: &mut Tracker, out: &mut Vec<u8>) -> Result<(), Broken> {
+    let _ = pipe::stdin();
+    let (input, output) = (rustix::stdio::stdin(), pipe::stdout());
+    let mut waiting: Vec<u8> = Vec::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        if !out.is_empty() {
+            pipe::write_all(output, out).map_err(Broken::Output)?;
+            out.clear();
+        }
+        let length = pipe::read(input, &mut chunk).map_err(Broken::Input)?;
+        if length == 0 {
+            break;
+        }
+        let mut rest = chunk.get(..length).unwrap_or_default();
+        let at = now();
+        if !waiting.is_empty() {
+            let Some(newline) = memchr(b'\n', rest) else {
+                waiting.extend_from_slice(rest);
+                continue;
+            };
+            waiting.extend_from_slice(rest.get(..newline).unwrap_or_default());
+            tracker.line(&waiting, LineEnd::Newline, at, out);
+            waiting.clear();
+            rest = rest.get(newline + 1..).unwrap_or_default();
+        }
+        let whole = memrchr(b'\n', rest).map_or(0, |newline| newline + 1);
+        let (lines, torn) = rest.split_at(whole);
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            tracker.line(line.strip_suffix(b"\n").unwrap_or(line), LineEnd::Newline, at, out);
+        }
+        waiting.extend_from_slice(torn);
+    }
+    if !waiting.is_empty() {
+        tracker.line(&waiting, LineEnd::Input, now(), out);
+        // What comes next is no part of it.
+        if out.last().is_some_and(|byte| *byte != b'\n') {
+            out.push(b'\n');
+        }
+    }
+    Ok(())
+}
+
+/// Milliseconds since 1970, UTC.
+pub(super) fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(0)
+}
+
+/// What the state file has.
+fn remembered(path: &Path) -> Result<Memory, Failure> {
+    let name = path.display();
+    let text = state::read(path).map_err(|error| Failure::from(SourceError::of(&name.to_string(), &error)))?;
+    let Some(text) = text else { return Ok(Memory::default()) };
+    Memory::read(&text).map_err(|error| Failure {
+        sentence: format!("{name} is no state of an engine: {error}. Name another file, or begin anew without it."),
+        code: exit::NOT_UNDERSTOOD,
+    })
+}
+
+/// The streams of a catalog file: a catalog message, its payload, or a list of names.
+fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), Failure> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::from(SourceError::Absent(name.to_string())),
+        _ => SourceError::of(&name.to_string(), &error).into(),
+    })?;
+    let bad = |why: &str| Failure {
+        sentence: format!(
+            "{name} is no catalog: {why}. It has {{\"streams\":[{{\"name\":\"...\"}}]}}, or a list of names."
+        ),
+        code: exit::NOT_UNDERSTOOD,
+    };
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(&error.to_string()))?;
+    let payload = match &value {
+        serde_json::Value::Array(names) => {
+            let streams: Vec<_> = names
+                .iter()
+                .map(|it| if it.is_string() { serde_json::json!({ "name": it }) } else { it.clone() })
+                .collect();
+            serde_json::json!({ "streams": streams })
+        }
+        value => value.get("catalog").unwrap_or(value).clone(),
+    };
+    let payload = payload.to_string();
+    let line = format!("{{\"type\":\"catalog\",\"catalog\":{payload}}}");
+    let names = match Decoder::default().decode(&Line::whole(line.as_bytes(), LineEnd::Newline), &mut String::new()) {
+        Decoded::Message { message, .. } => match message.kind {
+            Kind::Catalog(names) => names.iter().map(|name| name.key().into_owned()).collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    if names.is_empty() {
+        return Err(bad("it names no stream"));
+    }
+    let payload = RawValue::from_string(payload).map_err(|error| bad(&error.to_string()))?;
+    Ok((names, payload))
+}
+
+impl FormArg {
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Trace => Form::Trace,
+            Self::Progress => Form::Progress,
+        }
+    }
+}

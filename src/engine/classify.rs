@@ -1,0 +1,155 @@
+//! What kind of failure it is: by status code, never by the words of a message.
+
+/// The failure types of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureType {
+    Config,
+    Auth,
+    System,
+    Transient,
+}
+
+impl FailureType {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Config => "config_error",
+            Self::Auth => "auth_error",
+            Self::System => "system_error",
+            Self::Transient => "transient_error",
+        }
+    }
+
+    /// By the word of the wire; what nobody knows may pass.
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "config_error" => Self::Config,
+            "auth_error" => Self::Auth,
+            "system_error" => Self::System,
+            _ => Self::Transient,
+        }
+    }
+
+    /// By an HTTP status (RFC 9110, 15; 429 is RFC 6585, 4).
+    #[must_use]
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Auth,
+            408 | 425 | 429 | 500.. => Self::Transient,
+            _ => Self::System,
+        }
+    }
+
+    /// Trying again does not help.
+    #[must_use]
+    pub fn permanent(self) -> bool {
+        self != Self::Transient
+    }
+}
+
+/// An HTTP status outranks the word beside it: sources call rate limits all kinds of things.
+#[must_use]
+pub fn classify(status: Option<u16>, word: Option<&str>) -> Option<FailureType> {
+    let by_status = status.map(FailureType::of_status);
+    let by_word = word.map(FailureType::of_word);
+    match (by_status, by_word) {
+        (Some(FailureType::Transient), _) => Some(FailureType::Transient),
+        (Some(status), Some(word)) => Some(if word.permanent() { word } else { status }),
+        (status, word) => word.or(status),
+    }
+}
+
+/// A refusal that is no failure: the account does not have what the stream is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The name a scenario has for it.
+    pub name: &'static str,
+    pub status: u16,
+    pub code: Option<&'static str>,
+    /// What the message has in it.
+    pub text: &'static str,
+    /// The message as the API words it.
+    pub message: &'static str,
+}
+
+/// Refusals that a stream is skipped for, as Stripe's source has them (recordings of 2026-11-20).
+pub const REFUSALS: [Refusal; 6] = [
+    Refusal {
+        name: "testmode_only",
+        status: 400,
+        code: None,
+        text: "only available in testmode",
+        message: "This endpoint is only available in testmode. Try using your test keys instead.",
+    },
+    Refusal {
+        name: "not_in_livemode",
+        status: 400,
+        code: None,
+        text: "not in live mode",
+        message: "This resource is not in live mode.",
+    },
+    Refusal {
+        name: "not_enabled",
+        status: 400,
+        code: None,
+        text: "not enabled for",
+        message: "Your account is not enabled for this product.",
+    },
+    Refusal {
+        name: "must_provide",
+        status: 400,
+        code: Some("parameter_missing"),
+        text: "Must provide",
+        message: "Must provide customer.",
+    },
+    Refusal {
+        name: "not_set_up",
+        status: 400,
+        code: None,
+        text: "not set up to use",
+        message: "Your account is not set up to use Issuing. Please visit the dashboard to get started.",
+    },
+    Refusal {
+        name: "unrecognized_url",
+        status: 404,
+        code: None,
+        text: "Unrecognized request URL",
+        message: "Unrecognized request URL. Please see the documentation of the API.",
+    },
+];
+
+/// The refusal that an answer is, if it is one: its status, and its code or its text.
+#[must_use]
+pub fn refusal(status: u16, code: Option<&str>, message: &str) -> Option<&'static Refusal> {
+    REFUSALS.iter().find(|refusal| {
+        refusal.status == status && (refusal.code.is_some_and(|it| Some(it) == code) || message.contains(refusal.text))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_known_by_its_number_and_never_by_a_text() {
+        for status in [429, 500, 502, 503, 504, 529, 408] {
+            assert_eq!(classify(Some(status), Some("system_error")), Some(FailureType::Transient), "{status}");
+        }
+        assert_eq!(classify(Some(401), None), Some(FailureType::Auth));
+        assert_eq!(classify(Some(400), Some("config_error")), Some(FailureType::Config));
+        assert_eq!(classify(Some(400), Some("transient_error")), Some(FailureType::System));
+        assert_eq!(classify(None, Some("transient_error")), Some(FailureType::Transient));
+        assert_eq!(classify(None, Some("a word of tomorrow")), Some(FailureType::Transient));
+        assert_eq!(classify(None, None), None);
+    }
+
+    #[test]
+    fn refusals_need_their_status_too() {
+        for known in REFUSALS {
+            assert_eq!(refusal(known.status, known.code, known.message).map(|it| it.name), Some(known.name));
+            assert_eq!(refusal(500, known.code, known.message), None);
+        }
+        assert_eq!(refusal(400, None, "Received unknown parameter"), None);
+    }
+}
