@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use synctop::engine::simulate::{Generation, Plan, Scenario, write};
+use synctop::engine::generator::{Generation, Plan, Scenario, write};
 use synctop::net::chunks::Chunks;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::parallel;

@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use synctop::engine::simulate::{Generation, Plan, Scenario, write};
+use synctop::engine::generator::{Generation, Plan, Scenario, write};
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::store::Store;

@@ -9,7 +9,7 @@ use common::{bytes, corpus, fixtures, reduced, unpack};
 use oracle::hold;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use synctop::engine::simulate::{Generation, Plan, Scenario, write};
+use synctop::engine::generator::{Generation, Plan, Scenario, write};
 use synctop::net::chunks::Chunks;
 use synctop::net::parallel;
 use synctop::progress::Progress;

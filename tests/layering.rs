@@ -1,4 +1,4 @@
-//! Imports point one way: cli -> app -> views, net -> progress -> protocol; the pure core reaches outside for nothing.
+//! Imports point one way: cli -> app -> views, engine -> net -> progress -> protocol; the pure core reaches outside for nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("app", &["views", "net", "progress", "protocol"]),
     ("views", &["progress", "protocol"]),
     ("net", &["progress", "protocol"]),
-    ("engine", &["progress", "protocol"]),
+    ("engine", &["net", "progress", "protocol"]),
     ("progress", &["protocol"]),
     ("protocol", &[]),
 ];

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use synctop::engine::simulate::{Generation, Plan, Scenario, write};
+use synctop::engine::generator::{Generation, Plan, Scenario, write};
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::store::Store;

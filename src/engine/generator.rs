@@ -51,10 +51,14 @@ const CHUNK: usize = 256 * 1024;
 const BODIES: usize = 2_048;
 
 /// xorshift64*: small, quick, and the same everywhere.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -62,7 +66,7 @@ impl Dice {
     }
 
     /// 0 to `end` - 1.
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         (self.next() >> 16) % end.max(1)
     }
 
@@ -153,7 +157,7 @@ const SEGMENTS: u64 = 12;
 
 impl<'p, W: Write> Log<'p, W> {
     fn new(plan: &'p Plan, out: &'p mut W) -> Self {
-        let mut dice = Dice(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut dice = Dice::new(plan.seed);
         let streams = (0..plan.streams)
             .map(|at| {
                 let object = OBJECTS.get(at % OBJECTS.len()).copied().unwrap_or("object");
@@ -569,7 +573,7 @@ impl<'p, W: Write> Log<'p, W> {
 }
 
 /// The fields of a record, of about `size` bytes, without the braces.
-fn body(dice: &mut Dice, size: usize) -> String {
+pub(super) fn body(dice: &mut Dice, size: usize) -> String {
     let wanted = size * 3 / 4 + usize::try_from(dice.below(size as u64 / 2 + 1)).unwrap_or(0);
     let mut text = String::with_capacity(wanted + 200);
     text.push_str("\"object\":\"customer\",\"livemode\":false,\"deleted\":null");

@@ -1,5 +1,8 @@
 //! What makes NDJSON.
+pub mod api;
 pub mod classify;
-pub mod simulate;
+pub mod generator;
+pub mod scenario;
+pub mod source;
 pub mod state;
 pub mod tracker;

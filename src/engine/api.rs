@@ -1,0 +1,309 @@
+//! A list API in memory: objects of every stream by their time of creation, newest first, in pages with a cursor. Nothing is kept of them:
+//! the n-th object of a stream is always the same.
+
+use super::classify::REFUSALS;
+use super::generator::{Dice, body};
+use super::scenario::{Fault, FaultKind, Scenario};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Objects of a page.
+pub const PAGE: u64 = 100;
+
+/// Bodies to choose from.
+const BODIES: usize = 256;
+
+/// Which objects: created in `[gte, lt)` (seconds since 1970), older than the one with the cursor's id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Query {
+    pub stream: usize,
+    pub gte: i64,
+    pub lt: i64,
+    pub cursor: Option<String>,
+}
+
+/// What comes of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Page(Page),
+    Refused {
+        status: u16,
+        code: Option<&'static str>,
+        message: String,
+        /// Seconds.
+        retry_after: Option<f64>,
+    },
+    /// The connection broke, as the message says.
+    Broken(&'static str),
+    /// The engine itself is gone.
+    Crash,
+}
+
+/// Objects by number, the newest (the highest) first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    pub objects: Range<u64>,
+    pub has_more: bool,
+}
+
+/// The API, as long as it lives: what it has handed out, and how often each fault struck.
+pub struct Api {
+    scenario: Scenario,
+    bodies: Vec<String>,
+    handed_out: Vec<u64>,
+    struck: Vec<u32>,
+    /// Requests of each page that failed, so that the next one is another throw of the dice.
+    tries: HashMap<Query, u32>,
+    requests: u64,
+}
+
+impl Api {
+    #[must_use]
+    pub fn new(scenario: Scenario) -> Self {
+        let mut dice = Dice::new(scenario.seed);
+        let bodies = (0..BODIES).map(|_| body(&mut dice, scenario.record_size)).collect();
+        Self {
+            bodies,
+            handed_out: vec![0; scenario.streams.len()],
+            struck: vec![0; scenario.faults.len()],
+            tries: HashMap::new(),
+            requests: 0,
+            scenario,
+        }
+    }
+
+    #[must_use]
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    fn records(&self, stream: usize) -> u64 {
+        self.scenario.streams.get(stream).map_or(0, |stream| stream.records)
+    }
+
+    /// When an object was created, in seconds. Never before the one with the number below it; some share a second.
+    #[must_use]
+    pub fn created(&self, stream: usize, number: u64) -> i64 {
+        let (gte, lt) = (self.scenario.range.gte.div_euclid(1000), self.scenario.range.lt.div_euclid(1000));
+        // One, two or three at a time, as customers sign up in a rush.
+        let together = 1 + stream as u64 % 3;
+        let first = number - number % together;
+        let share = u128::from(first) * u128::from((lt - gte).max(1).unsigned_abs());
+        gte + i64::try_from(share / u128::from(self.records(stream).max(1))).unwrap_or(0)
+    }
+
+    /// How many objects were created before an instant.
+    fn before(&self, stream: usize, at: i64) -> u64 {
+        let (mut low, mut high) = (0, self.records(stream));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.created(stream, middle) < at { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    fn prefix(&self, stream: usize) -> &str {
+        let name = self.scenario.streams.get(stream).map_or("obj", |stream| stream.name.as_str());
+        name.get(..3).unwrap_or(name)
+    }
+
+    #[must_use]
+    pub fn id(&self, stream: usize, number: u64) -> String {
+        format!("{}_{number:014}", self.prefix(stream))
+    }
+
+    /// The number of an object; a cursor that is none begins anew.
+    #[must_use]
+    pub fn number(&self, id: &str) -> Option<u64> {
+        id.rsplit_once('_')?.1.parse().ok()
+    }
+
+    /// The object's data.
+    pub fn write(&self, stream: usize, number: u64, out: &mut String) {
+        let mixed = (number ^ (stream as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let body = usize::try_from(mixed).unwrap_or(0) % BODIES;
+        out.push_str("{\"id\":\"");
+        out.push_str(&self.id(stream, number));
+        out.push_str(&format!("\",\"created\":{}", self.created(stream, number)));
+        if let Some(body) = self.bodies.get(body) {
+            out.push(',');
+            out.push_str(body);
+        }
+        out.push('}');
+    }
+
+    /// Milliseconds that a request takes: those of the dice, and those of a stall.
+    pub fn latency(&mut self, query: &Query) -> u64 {
+        let [low, high] = self.scenario.latency_ms;
+        let mut dice = self.dice(query, u64::MAX);
+        let latency = low + dice.below(high - low + 1);
+        let mut late = 0.0;
+        for at in 0..self.scenario.faults.len() {
+            let seconds = self.scenario.faults.get(at).and_then(|fault| fault.seconds);
+            if let Some(seconds) = seconds.filter(|_| self.strikes(at, query)) {
+                late += seconds;
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most some days")]
+        let late = (late * 1000.0) as u64;
+        latency + late
+    }
+
+    /// A list request.
+    pub fn list(&mut self, query: &Query) -> Answer {
+        self.requests += 1;
+        for at in 0..self.scenario.faults.len() {
+            let stalls = self.scenario.faults.get(at).is_some_and(|fault| fault.kind == FaultKind::Stall);
+            if !stalls
+                && self.strikes(at, query)
+                && let Some(answer) = self.scenario.faults.get(at).and_then(|fault| self.fault(fault, query))
+            {
+                *self.tries.entry(query.clone()).or_default() += 1;
+                return answer;
+            }
+        }
+        self.tries.remove(query);
+        let page = self.page(query);
+        if let Some(count) = self.handed_out.get_mut(query.stream) {
+            *count += page.objects.end - page.objects.start;
+        }
+        Answer::Page(page)
+    }
+
+    fn page(&self, query: &Query) -> Page {
+        let lowest = self.before(query.stream, query.gte);
+        let highest = self.before(query.stream, query.lt);
+        let cursor = query.cursor.as_deref().and_then(|cursor| self.number(cursor));
+        let end = cursor.unwrap_or(highest).min(highest).max(lowest);
+        let start = end.saturating_sub(PAGE).max(lowest);
+        Page { objects: start..end, has_more: start > lowest }
+    }
+
+    /// Records that were handed out, of a stream or of all.
+    #[must_use]
+    pub fn handed_out(&self, stream: Option<usize>) -> u64 {
+        match stream {
+            Some(stream) => self.handed_out.get(stream).copied().unwrap_or(0),
+            None => self.handed_out.iter().sum(),
+        }
+    }
+
+    /// The message with which the destination fails now, if it does.
+    #[must_use]
+    pub fn destination_fails(&self) -> Option<String> {
+        let due = |fault: &&Fault| {
+            fault.kind == FaultKind::DestinationError && self.handed_out(self.named(fault)) >= fault.after.unwrap_or(0)
+        };
+        let fault = self.scenario.faults.iter().find(due)?;
+        Some(fault.message.clone().unwrap_or_else(|| "connect ECONNREFUSED 127.0.0.1:5432".into()))
+    }
+
+    fn named(&self, fault: &Fault) -> Option<usize> {
+        let name = fault.stream.as_deref()?;
+        self.scenario.streams.iter().position(|stream| stream.name == name)
+    }
+
+    /// A throw that is the same for the same request and another for the next try of it.
+    fn dice(&self, query: &Query, fault: u64) -> Dice {
+        let tries = self.tries.get(query).copied().unwrap_or(0);
+        let cursor = query.cursor.as_deref().and_then(|cursor| self.number(cursor)).unwrap_or(u64::MAX);
+        let parts = [
+            query.stream as u64,
+            query.gte.cast_unsigned(),
+            query.lt.cast_unsigned(),
+            cursor,
+            u64::from(tries),
+            fault,
+        ];
+        let seed = parts.iter().fold(self.scenario.seed ^ 0x51_7c_c1, |seed, part| {
+            (seed.rotate_left(23) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        Dice::new(seed)
+    }
+
+    fn strikes(&mut self, at: usize, query: &Query) -> bool {
+        let Some(fault) = self.scenario.faults.get(at) else { return false };
+        let stream = self.named(fault);
+        if fault.kind == FaultKind::DestinationError || stream.is_some_and(|stream| stream != query.stream) {
+            return false;
+        }
+        let due = self.handed_out(stream) >= fault.after.unwrap_or(0);
+        let left = self.struck.get(at).is_some_and(|struck| *struck < fault.most());
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let thrown = fault.chance.is_none_or(|chance| {
+            let mut dice = self.dice(query, at as u64);
+            dice.next();
+            (dice.below(1_000_000) as f64) < chance * 1e6
+        });
+        let strikes = due && left && thrown;
+        if let Some(struck) = self.struck.get_mut(at).filter(|_| strikes) {
+            *struck += 1;
+        }
+        strikes
+    }
+
+    fn fault(&self, fault: &Fault, query: &Query) -> Option<Answer> {
+        let name = self.scenario.streams.get(query.stream).map_or("", |stream| stream.name.as_str());
+        let request = |status: u16, path: &str| {
+            format!(" [GET {path} ({status})] {{request-id=req_{:014}}}", self.requests)
+        };
+        let said = |unsaid: &str| fault.message.clone().unwrap_or_else(|| unsaid.to_owned());
+        let refused = |status: u16, message: String, retry_after: Option<f64>| {
+            let message = message + &request(status, &format!("/v1/{name}s"));
+            Some(Answer::Refused { status, code: None, message, retry_after })
+        };
+        match fault.kind {
+            FaultKind::RateLimit => {
+                refused(429, said("Request rate limit exceeded."), Some(fault.retry_after.unwrap_or(1.0)))
+            }
+            FaultKind::ServerError => {
+                refused(fault.status.unwrap_or(500), said("An error occurred at the other side."), None)
+            }
+            FaultKind::Reset => Some(Answer::Broken("read ECONNRESET")),
+            FaultKind::HalfBody => Some(Answer::Broken("the answer ended in the middle of its body")),
+            FaultKind::Refused => {
+                let refusal = REFUSALS.iter().find(|it| Some(it.name) == fault.refusal.as_deref())?;
+                let message = said(refusal.message) + &request(refusal.status, &format!("/v1/{name}s"));
+                Some(Answer::Refused { status: refusal.status, code: refusal.code, message, retry_after: None })
+            }
+            FaultKind::Denied => refused(403, said("The key may not read this."), None),
+            FaultKind::BadRequest => refused(400, said("Received unknown parameter."), None),
+            FaultKind::BadKey => {
+                let message = said("Invalid API Key provided: sk_test_****zzzz") + &request(401, "/v1/account");
+                Some(Answer::Refused { status: 401, code: None, message, retry_after: None })
+            }
+            FaultKind::Crash => Some(Answer::Crash),
+            FaultKind::Stall | FaultKind::DestinationError => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenario::SCENARIOS;
+    use super::*;
+
+    #[test]
+    fn pages_have_every_object_once_newest_first() {
+        let api = Api::new(Scenario::read(SCENARIOS[0].1).unwrap());
+        let (gte, lt) = (api.scenario.range.gte / 1000, api.scenario.range.lt / 1000);
+        for stream in 0..api.scenario.streams.len() {
+            let middle = gte + (lt - gte) / 3;
+            let mut seen = Vec::new();
+            for (gte, lt) in [(middle, lt), (gte, middle)] {
+                let mut query = Query { stream, gte, lt, cursor: None };
+                for _ in 0..200 {
+                    let page = api.page(&query);
+                    seen.extend(page.objects.clone().rev());
+                    assert!(page.objects.clone().all(|n| (gte..lt).contains(&api.created(stream, n))));
+                    query.cursor = Some(api.id(stream, page.objects.start));
+                    if !page.has_more {
+                        break;
+                    }
+                }
+            }
+            let all: Vec<u64> = (0..api.records(stream)).rev().collect();
+            assert_eq!(seen, all, "stream {stream}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! A scenario of the simulated source: which streams there are, and what goes wrong. A small TOML file.
+
+use super::classify::REFUSALS;
+use crate::protocol::{Millis, time};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// The scenarios that are always there: name and text.
+pub const SCENARIOS: [(&str, &str); 6] = [
+    ("healthy", include_str!("../../assets/scenarios/healthy.toml")),
+    ("large", include_str!("../../assets/scenarios/large.toml")),
+    ("rate-limited", include_str!("../../assets/scenarios/rate-limited.toml")),
+    ("parked", include_str!("../../assets/scenarios/parked.toml")),
+    ("flaky", include_str!("../../assets/scenarios/flaky.toml")),
+    ("everything", include_str!("../../assets/scenarios/everything.toml")),
+];
+
+/// Records of one stream at most: what is made is counted, not kept.
+const MOST_RECORDS: u64 = 100_000_000;
+const MOST_STREAMS: usize = 10_000;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, in a few words.
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    pub seed: u64,
+    pub range: Span,
+    /// The request budget of the whole source.
+    #[serde(default = "requests_per_second")]
+    pub requests_per_second: u32,
+    #[serde(default = "max_concurrent_streams")]
+    pub max_concurrent_streams: usize,
+    /// Shortest and longest time of a request.
+    #[serde(default = "latency_ms")]
+    pub latency_ms: [u64; 2],
+    /// Mean bytes of a record's data.
+    #[serde(default = "record_size")]
+    pub record_size: usize,
+    #[serde(default)]
+    pub calls: Calls,
+    #[serde(default)]
+    pub destination: Destination,
+    pub streams: Vec<Stream>,
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// When its objects were created.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Span {
+    #[serde(deserialize_with = "instant")]
+    pub gte: Millis,
+    #[serde(deserialize_with = "instant")]
+    pub lt: Millis,
+}
+
+/// How a caller calls, where nobody else says it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calls {
+    /// Seconds of one call.
+    pub time_limit: Option<f64>,
+    /// Checkpoints of one call.
+    pub state_limit: Option<u64>,
+    /// Seconds between two calls.
+    pub pause: f64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Destination {
+    /// How fast it takes rows; 0: at once.
+    pub rows_per_second: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    pub name: String,
+    pub records: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// 429 with Retry-After.
+    RateLimit,
+    /// A 5xx.
+    ServerError,
+    /// The connection breaks.
+    Reset,
+    /// The connection breaks in the middle of the answer.
+    HalfBody,
+    /// A refusal that the stream is skipped for.
+    Refused,
+    /// 403: the key may not read this stream.
+    Denied,
+    /// 400: the API does not take the request for this stream.
+    BadRequest,
+    /// 401 for everything.
+    BadKey,
+    /// An answer that comes late.
+    Stall,
+    /// The destination fails: nothing can go on.
+    DestinationError,
+    /// The engine dies, in the middle of a line.
+    Crash,
+}
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// Only requests for this stream.
+    pub stream: Option<String>,
+    /// So many of a hundred requests, as a share.
+    pub chance: Option<f64>,
+    /// From the moment on that so many records (of the stream, or of all) were handed out.
+    pub after: Option<u64>,
+    /// How often at most. With `after`, once if it is not said; a permanent one always.
+    pub times: Option<u32>,
+    pub status: Option<u16>,
+    /// Seconds, in a 429.
+    pub retry_after: Option<f64>,
+    /// Of a stall.
+    pub seconds: Option<f64>,
+    pub message: Option<String>,
+    /// Which refusal.
+    pub refusal: Option<String>,
+}
+
+impl Fault {
+    /// It does not pass by itself.
+    #[must_use]
+    pub fn lasting(&self) -> bool {
+        use FaultKind as K;
+        matches!(self.kind, K::Refused | K::Denied | K::BadRequest | K::BadKey | K::DestinationError)
+    }
+
+    /// How often it strikes at most.
+    #[must_use]
+    pub fn most(&self) -> u32 {
+        let unsaid = if self.lasting() || self.chance.is_some() { u32::MAX } else { 1 };
+        self.times.unwrap_or(unsaid)
+    }
+}
+
+fn requests_per_second() -> u32 {
+    20
+}
+
+fn max_concurrent_streams() -> usize {
+    5
+}
+
+fn latency_ms() -> [u64; 2] {
+    [60, 240]
+}
+
+fn record_size() -> usize {
+    400
+}
+
+fn instant<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    time::parse(&text).ok_or_else(|| serde::de::Error::custom("expected a time such as \"2026-11-20T08:00:00Z\""))
+}
+
+impl Scenario {
+    /// One of [`SCENARIOS`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static str> {
+        SCENARIOS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// What is wrong with it and where, in a sentence.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let scenario: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.range.gte >= self.range.lt {
+            return Err("the range ends before it begins: gte has to be before lt".into());
+        }
+        if self.streams.is_empty() || self.streams.len() > MOST_STREAMS {
+            return Err(format!("it has {} streams: it needs 1 to {MOST_STREAMS}", self.streams.len()));
+        }
+        if self.requests_per_second == 0 || self.requests_per_second > 100_000 {
+            return Err("requests_per_second has to be from 1 to 100000".into());
+        }
+        if self.max_concurrent_streams == 0 {
+            return Err("max_concurrent_streams has to be at least 1".into());
+        }
+        if self.latency_ms[0] > self.latency_ms[1] {
+            return Err("latency_ms is [shortest, longest]".into());
+        }
+        if self.record_size > 10_000_000 {
+            return Err("record_size is at most 10000000 bytes".into());
+        }
+        let seconds = |value: f64| (0.0..=1e9).contains(&value);
+        if !seconds(self.calls.pause) || self.calls.time_limit.is_some_and(|limit| !seconds(limit) || limit == 0.0) {
+            return Err("in [calls] times are seconds, and a time_limit is more than 0".into());
+        }
+        if self.calls.state_limit == Some(0) {
+            return Err("in [calls] a state_limit is at least 1".into());
+        }
+        let mut names = BTreeSet::new();
+        for stream in &self.streams {
+            let name = &stream.name;
+            if name.is_empty() || name.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
+                return Err(format!("{name:?} cannot be the name of a stream"));
+            }
+            if !names.insert(name.as_str()) {
+                return Err(format!("the stream {name} is there twice"));
+            }
+            if stream.records > MOST_RECORDS {
+                return Err(format!("{name} has more than {MOST_RECORDS} records"));
+            }
+        }
+        self.faults.iter().enumerate().try_for_each(|(at, fault)| {
+            let bad = |why: String| Err(format!("fault {} ({:?}): {why}", at + 1, fault.kind));
+            fault.check(&names).or_else(bad)
+        })
+    }
+
+    /// Segments that a stream's range is read in side by side, when `streams` are read at once.
+    #[must_use]
+    pub fn segments(&self, streams: usize) -> usize {
+        let effective = self.max_concurrent_streams.min(streams).max(1);
+        (self.requests_per_second as usize / effective).max(1)
+    }
+}
+
+impl Fault {
+    fn check(&self, streams: &BTreeSet<&str>) -> Result<(), String> {
+        use FaultKind as K;
+        if let Some(name) = self.stream.as_deref().filter(|name| !streams.contains(name)) {
+            let known: Vec<_> = streams.iter().take(8).copied().collect();
+            return Err(format!("there is no stream {name} (there are {})", known.join(", ")));
+        }
+        if self.chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
+            return Err("chance is a share, from 0 to 1".into());
+        }
+        let allowed = |field: &str, said: bool, kinds: &[K]| {
+            if said && !kinds.contains(&self.kind) { Err(format!("{field} does not belong to it")) } else { Ok(()) }
+        };
+        allowed("status", self.status.is_some(), &[K::ServerError])?;
+        allowed("retry_after", self.retry_after.is_some(), &[K::RateLimit])?;
+        allowed("seconds", self.seconds.is_some(), &[K::Stall])?;
+        allowed("refusal", self.refusal.is_some(), &[K::Refused])?;
+        if self.status.is_some_and(|status| !(500..600).contains(&status)) {
+            return Err("status is from 500 to 599".into());
+        }
+        let seconds = |value: Option<f64>| value.is_none_or(|value| (0.0..=86_400.0).contains(&value));
+        if !seconds(self.retry_after) || !seconds(self.seconds) {
+            return Err("times are seconds, at most a day".into());
+        }
+        match self.kind {
+            K::Stall if self.seconds.is_none() => Err("it needs `seconds`".into()),
+            K::Refused if self.stream.is_none() => Err("it needs a `stream`".into()),
+            K::Denied | K::BadRequest if self.stream.is_none() => Err("it needs a `stream`".into()),
+            K::Refused => {
+                let names: Vec<_> = REFUSALS.iter().map(|refusal| refusal.name).collect();
+                match &self.refusal {
+                    Some(name) if names.contains(&name.as_str()) => Ok(()),
+                    _ => Err(format!("refusal is one of {}", names.join(", "))),
+                }
+            }
+            K::RateLimit | K::ServerError | K::Reset | K::HalfBody if self.chance.is_none() && self.after.is_none() => {
+                Err("it needs a `chance` or an `after`".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_are_always_there_can_be_read() {
+        for (name, text) in SCENARIOS {
+            let scenario = Scenario::read(text).unwrap_or_else(|why| panic!("{name}: {why}"));
+            assert!(!scenario.title.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let good = "range = { gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }\n[[streams]]\nname = \"a\"\nrecords = 5\n";
+        assert!(Scenario::read(good).is_ok());
+        for (text, says) in [
+            (String::new(), "missing field `range`"),
+            (format!("sed = 1\n{good}"), "unknown field `sed`"),
+            (good.replace("5\n", "\"five\"\n"), "line 4"),
+            (good.replace("2024-01-01T00:00:00Z", "yesterday"), "expected a time such as"),
+            (good.replace("2024", "2026"), "ends before it begins"),
+            (format!("{good}[[streams]]\nname = \"a\"\nrecords = 5\n"), "there twice"),
+            (format!("{good}[[faults]]\nkind = \"reset\"\nstream = \"b\"\nchance = 0.1\n"), "there is no stream b (there are a)"),
+            (format!("{good}[[faults]]\nkind = \"reset\"\n"), "needs a `chance` or an `after`"),
+            (format!("{good}[[faults]]\nkind = \"rests\"\n"), "unknown variant `rests`"),
+            (format!("{good}[[faults]]\nkind = \"refused\"\nstream = \"a\"\n"), "refusal is one of testmode_only"),
+            (format!("{good}[[faults]]\nkind = \"reset\"\nchance = 2.0\n"), "from 0 to 1"),
+            (format!("{good}[[faults]]\nkind = \"crash\"\nseconds = 2.0\n"), "does not belong to it"),
+        ] {
+            let why = Scenario::read(&text).expect_err(&text);
+            assert!(why.contains(says), "{why}\n-- does not say: {says}");
+        }
+    }
+
+    #[test]
+    fn the_request_budget_is_spread_as_the_published_source_spreads_it() {
+        let mut scenario = Scenario::read(SCENARIOS[0].1).unwrap();
+        // 20 requests a second: 20 streams 4, 3 streams 6, 1 stream 20; 10 a second: 20 streams 2, 1 stream 10.
+        for (rps, streams, segments) in [(20, 20, 4), (20, 3, 6), (20, 1, 20), (10, 20, 2), (10, 1, 10), (2, 5, 1)] {
+            scenario.requests_per_second = rps;
+            assert_eq!(scenario.segments(streams), segments, "{rps} {streams}");
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The simulated source: reads the list API of `api.rs` as the published source reads its own, and prints raw messages. It has a clock
+//! of its own that goes from event to event, so that the same scenario is the same log, whatever the machine does meanwhile.
+//!
+//! ```text
+//! streams, at most so many at once -> pieces of their ranges, so many side by side -> requests, so many a second
+//!     answer: a page -> records, a checkpoint, perhaps the end of a range; the rest of the range is split when there is room
+//!             a refusal -> wait and try again | skip the stream | its end
+//! ```
+
+pub mod state;
+
+use super::api::{Answer, Api, Query};
+use super::classify::{FailureType, refusal};
+use super::tracker::memory::WireRange;
+use super::tracker::wire::Form;
+use crate::net::lock;
+use crate::protocol::Millis;
+use serde_json::{Value, json};
+use state::{Left, StreamState, range};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+/// Tries of a request after the first, and the waits between them (Stripe's source: 1 s, doubling, at most 32 s).
+const RETRIES: u32 = 5;
+const FIRST_WAIT_MS: u64 = 1_000;
+const LONGEST_WAIT_MS: u64 = 32_000;
+
+/// A million: the budget's clock counts microseconds.
+const MICROS: i64 = 1_000_000;
+
+/// What the source prints.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// One message, without its newline.
+    Line(Value),
+    /// Records of a stream by their numbers; the newest come first.
+    Records(usize, Range<u64>),
+    /// The engine is gone.
+    Crash,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Active,
+    Over,
+}
+
+struct Piece {
+    id: u64,
+    left: Left,
+    busy: bool,
+    tries: u32,
+}
+
+struct Reading {
+    phase: Phase,
+    total: (i64, i64),
+    pieces: Vec<Piece>,
+    failed: Option<FailureType>,
+}
+
+/// One attempt of the source.
+pub struct Source {
+    api: Arc<Mutex<Api>>,
+    form: Form,
+    names: Vec<String>,
+    streams: Vec<Reading>,
+    most_streams: usize,
+    segments: usize,
+    now: Millis,
+    began: Millis,
+    /// When the next request may go out, in microseconds.
+    slot: i64,
+    spacing: i64,
+    /// Not before this: the destination is behind.
+    held_until: Millis,
+    /// Answers to come: when, in which order, to which stream's piece.
+    answers: BinaryHeap<Reverse<(Millis, u64, usize, u64)>>,
+    counter: u64,
+    requests: u64,
+    said: VecDeque<Said>,
+    /// The key is bad: no stream is begun any more.
+    refused: bool,
+    over: bool,
+}
+
+impl Source {
+    /// Begins to read `streams` (by place and with what was kept of each; `None`: it is left out) at `now`.
+    /// `ceiling`: the upper bound of all ranges, in seconds.
+    #[must_use]
+    pub fn new(
+        api: Arc<Mutex<Api>>,
+        form: Form,
+        kept: &BTreeMap<usize, StreamState>,
+        ceiling: i64,
+        now: Millis,
+    ) -> Self {
+        let (names, begin, rps, most_streams, segments) = {
+            let api = lock(&api);
+            let scenario = api.scenario();
+            let names: Vec<_> = scenario.streams.iter().map(|stream| stream.name.clone()).collect();
+            let begin = scenario.range.gte.div_euclid(1000);
+            let segments = scenario.segments(kept.len());
+            (names, begin, scenario.requests_per_second, scenario.max_concurrent_streams, segments)
+        };
+        let mut source = Self {
+            api,
+            form,
+            streams: Vec::new(),
+            names,
+            most_streams,
+            segments,
+            now,
+            began: now,
+            slot: now * 1000,
+            spacing: MICROS / i64::from(rps.max(1)),
+            held_until: now,
+            answers: BinaryHeap::new(),
+            counter: 0,
+            requests: 0,
+            said: VecDeque::new(),
+            refused: false,
+            over: false,
+        };
+        for at in 0..source.names.len() {
+            let reading = match kept.get(&at) {
+                None => Reading { phase: Phase::Over, total: (begin, ceiling), pieces: Vec::new(), failed: None },
+                Some(state) => source.reading(state, begin, ceiling),
+            };
+            source.streams.push(reading);
+        }
+        source
+    }
+
+    fn reading(&mut self, kept: &StreamState, begin: i64, ceiling: i64) -> Reading {
+        let mut left = kept.left.clone();
+        let total = match kept.total {
+            Some((gte, lt)) => {
+                if lt < ceiling {
+                    // A later run: what was created since then.
+                    left.push(Left { gte: lt, lt: ceiling, cursor: None });
+                }
+                (gte, lt.max(ceiling))
+            }
+            None => {
+                left.push(Left { gte: begin, lt: ceiling, cursor: None });
+                (begin, ceiling)
+            }
+        };
+        let phase = if left.is_empty() || kept.failed.is_some() { Phase::Over } else { Phase::Waiting };
+        let pieces = left.into_iter().map(|left| self.piece(left)).collect();
+        Reading { phase, total, pieces, failed: kept.failed }
+    }
+
+    fn piece(&mut self, left: Left) -> Piece {
+        self.counter += 1;
+        Piece { id: self.counter, left, busy: false, tries: 0 }
+    }
+
+    /// The next thing it says, and when; `None` when it has nothing more to say.
+    pub fn next(&mut self) -> Option<(Millis, Said)> {
+        loop {
+            if let Some(said) = self.said.pop_front() {
+                return Some((self.now, said));
+            }
+            if self.over {
+                return None;
+            }
+            self.pump();
+            if !self.said.is_empty() {
+                continue;
+            }
+            match self.answers.pop() {
+                Some(Reverse((at, _, stream, piece))) => {
+                    self.now = self.now.max(at);
+                    self.answer(stream, piece);
+                }
+                None => self.end(),
+            }
+        }
+    }
+
+    /// No request before this instant: the destination is behind.
+    pub fn hold(&mut self, until: Millis) {
+        self.held_until = self.held_until.max(until);
+    }
+
+    /// When the next thing will be said, if it is known already.
+    #[must_use]
+    pub fn due(&self) -> Option<Millis> {
+        if self.said.is_empty() { self.answers.peek().map(|Reverse((at, ..))| *at) } else { Some(self.now) }
+    }
+
+    fn name(&self, stream: usize) -> &str {
+        self.names.get(stream).map_or("", String::as_str)
+    }
+
+    fn line(&mut self, message: Value) {
+        self.said.push_back(Said::Line(message));
+    }
+
+    /// Begins streams and sends requests as far as the budget lets it.
+    fn pump(&mut self) {
+        let mut active = self.streams.iter().filter(|stream| stream.phase == Phase::Active).count();
+        for at in 0..self.streams.len() {
+            if self.streams.get(at).is_some_and(|stream| stream.phase == Phase::Waiting) && active < self.most_streams && !self.refused {
+                active += 1;
+                self.begin(at);
+            }
+        }
+        for at in 0..self.streams.len() {
+            let Some(stream) = self.streams.get_mut(at).filter(|stream| stream.phase == Phase::Active) else { continue };
+            let busy = stream.pieces.iter().filter(|piece| piece.busy).count();
+            let mut idle: Vec<u64> = Vec::new();
+            for piece in stream.pieces.iter_mut().filter(|piece| !piece.busy).take(self.segments.saturating_sub(busy)) {
+                piece.busy = true;
+                idle.push(piece.id);
+            }
+            for id in idle {
+                self.request(at, id, self.now);
+            }
+        }
+    }
+
+    fn begin(&mut self, at: usize) {
+        let Some(stream) = self.streams.get_mut(at) else { return };
+        stream.phase = Phase::Active;
+        let total = WireRange::from(range(stream.total.0, stream.total.1));
+        let name = self.name(at).to_owned();
+        let message = match self.form {
+            Form::Trace => trace("stream_status", json!({"stream": name, "status": "started"})),
+            Form::Progress => status(json!({"stream": name, "status": "start", "time_range": total})),
+        };
+        self.line(message);
+    }
+
+    fn query(&self, stream: usize, piece: u64) -> Option<Query> {
+        let piece = self.streams.get(stream)?.pieces.iter().find(|it| it.id == piece)?;
+        let Left { gte, lt, cursor } = piece.left.clone();
+        Some(Query { stream, gte, lt, cursor })
+    }
+
+    /// Sends a request for a piece, not before `at`.
+    fn request(&mut self, stream: usize, piece: u64, at: Millis) {
+        let Some(query) = self.query(stream, piece) else { return };
+        let slot = self.slot.max(at.max(self.held_until) * 1000);
+        self.slot = slot + self.spacing;
+        let latency = lock(&self.api).latency(&query);
+        self.counter += 1;
+        self.requests += 1;
+        let back = slot.div_euclid(1000) + i64::try_from(latency).unwrap_or(0);
+        self.answers.push(Reverse((back, self.counter, stream, piece)));
+    }
+
+    fn answer(&mut self, stream: usize, piece: u64) {
+        // A stream that ended meanwhile wants no answers.
+        if self.streams.get(stream).is_none_or(|stream| stream.phase != Phase::Active) {
+            return;
+        }
+        let Some(query) = self.query(stream, piece) else { return };
+        let answer = lock(&self.api).list(&query);
+        match answer {
+            Answer::Page(page) => self.page(stream, piece, page.objects, page.has_more),
+            Answer::Broken(why) => self.again(stream, piece, None, None, why.to_owned()),
+            Answer::Refused { status, code, message, retry_after } => {
+                if let Some(refusal) = refusal(status, code, &message) {
+                    tracing::debug!(target: "synctop::simulate", "skipped: {}", refusal.name);
+                    self.skip(stream, &message);
+                } else if FailureType::of_status(status).permanent() {
+                    self.fail(stream, FailureType::of_status(status), Some(status), &message);
+                } else {
+                    self.again(stream, piece, Some(status), retry_after, message);
+                }
+            }
+            Answer::Crash => {
+                self.said.push_back(Said::Crash);
+                self.over = true;
+            }
+        }
+    }
+
+    fn page(&mut self, stream: usize, piece: u64, objects: Range<u64>, has_more: bool) {
+        if !objects.is_empty() {
+            self.said.push_back(Said::Records(stream, objects.clone()));
+        }
+        let (last, cursor) = {
+            let api = lock(&self.api);
+            (api.created(stream, objects.start), api.id(stream, objects.start))
+        };
+        let segments = self.segments;
+        let Some(reading) = self.streams.get_mut(stream) else { return };
+        let Some(place) = reading.pieces.iter().position(|it| it.id == piece) else { return };
+        let mut finished = None;
+        let mut parts = Vec::new();
+        if has_more {
+            let room = i64::try_from((segments + 1).saturating_sub(reading.pieces.len())).unwrap_or(1);
+            if let Some(piece) = reading.pieces.get_mut(place) {
+                (piece.busy, piece.tries) = (false, 0);
+                // All of what came after the last object's second was read; of that second there may be more behind the cursor.
+                let read = last + 1;
+                finished = (read < piece.left.lt).then_some((read, piece.left.lt));
+                piece.left.lt = piece.left.lt.min(read);
+                parts = split(piece.left.gte, piece.left.lt, room);
+                piece.left = Left { cursor: Some(cursor), ..parts.remove(0) };
+            }
+        } else {
+            let piece = reading.pieces.remove(place);
+            finished = Some((piece.left.gte, piece.left.lt));
+        }
+        for part in parts {
+            let piece = self.piece(part);
+            if let Some(reading) = self.streams.get_mut(stream) {
+                reading.pieces.push(piece);
+            }
+        }
+        self.checkpoint(stream);
+        // In the trace generation the checkpoint says it.
+        if let (Some((gte, lt)), Form::Progress) = (finished, self.form) {
+            let done = WireRange::from(range(gte, lt));
+            self.line(status(json!({"stream": self.name(stream), "status": "range_complete", "range_complete": done})));
+        }
+        if self.streams.get(stream).is_some_and(|reading| reading.pieces.is_empty()) {
+            self.finish(stream);
+        }
+    }
+
+    fn checkpoint(&mut self, stream: usize) {
+        let Some(reading) = self.streams.get(stream) else { return };
+        let left = reading.pieces.iter().map(|piece| piece.left.clone()).collect();
+        let state = StreamState { total: Some(reading.total), left, failed: reading.failed };
+        let data = state.form(self.form, self.segments);
+        let message = json!({"state_type": "stream", "stream": self.name(stream), "data": data});
+        self.line(json!({"type": "source_state", "source_state": message}));
+    }
+
+    fn finish(&mut self, stream: usize) {
+        if let Some(reading) = self.streams.get_mut(stream) {
+            reading.phase = Phase::Over;
+        }
+        self.count_requests();
+        let done = json!({"stream": self.name(stream), "status": "complete"});
+        self.line(match self.form {
+            Form::Trace => trace("stream_status", done),
+            Form::Progress => status(done),
+        });
+    }
+
+    fn skip(&mut self, stream: usize, reason: &str) {
+        if let Some(reading) = self.streams.get_mut(stream) {
+            reading.phase = Phase::Over;
+        }
+        let skipped = json!({"stream": self.name(stream), "status": "skip", "reason": reason});
+        self.line(match self.form {
+            Form::Trace => trace("stream_status", skipped),
+            Form::Progress => status(skipped),
+        });
+    }
+
+    /// A request that may do better the next time; after the last one the stream is given up for this attempt.
+    fn again(&mut self, stream: usize, piece: u64, http: Option<u16>, retry_after: Option<f64>, why: String) {
+        let found = self.streams.get_mut(stream).and_then(|reading| reading.pieces.iter_mut().find(|it| it.id == piece));
+        let Some(piece_left) = found else { return };
+        if piece_left.tries >= RETRIES {
+            return self.fail(stream, FailureType::Transient, http, &why);
+        }
+        piece_left.tries += 1;
+        let tries = piece_left.tries;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a day")]
+        let asked = retry_after.map(|seconds| (seconds * 1000.0) as u64);
+        let wait = asked.unwrap_or_else(|| (FIRST_WAIT_MS << (tries - 1)).min(LONGEST_WAIT_MS));
+        let mut data = json!({
+            "name": "source-simulated",
+            "stream": self.name(stream),
+            "attempt": tries,
+            "max_retries": RETRIES,
+            "delay_ms": wait,
+            "error_message": why,
+        });
+        if let (Some(data), Some(status)) = (data.as_object_mut(), http) {
+            data.insert("status".into(), status.into());
+        }
+        self.log("warn", "Retrying request", data);
+        self.request(stream, piece, self.now + i64::try_from(wait).unwrap_or(0));
+    }
+
+    fn fail(&mut self, stream: usize, kind: FailureType, http: Option<u16>, message: &str) {
+        self.refused |= http == Some(401);
+        if let Some(reading) = self.streams.get_mut(stream) {
+            reading.phase = Phase::Over;
+            reading.pieces.iter_mut().for_each(|piece| piece.busy = false);
+            reading.failed = Some(kind).filter(|kind| kind.permanent());
+        }
+        let name = self.name(stream).to_owned();
+        match self.form {
+            Form::Trace => {
+                let error = json!({"failure_type": kind.word(), "message": message, "stream": name});
+                self.line(trace("error", error));
+                // The state says it too, so that the next attempt leaves the stream out.
+                if kind.permanent() {
+                    self.checkpoint(stream);
+                }
+            }
+            Form::Progress => {
+                let err = json!({"status": http, "name": "ApiRequestError"});
+                self.log("error", "List page failed", json!({"name": "source-simulated", "stream": name, "err": err}));
+                self.line(status(json!({"stream": name, "status": "error", "error": message})));
+            }
+        }
+    }
+
+    fn log(&mut self, level: &str, message: &str, data: Value) {
+        self.line(json!({"type": "log", "log": {"level": level, "message": message, "data": data}}));
+    }
+
+    /// Only the trace generation has a place for it.
+    fn count_requests(&mut self) {
+        if self.form == Form::Trace {
+            self.line(trace("global_progress", json!({"request_count": self.requests})));
+        }
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        let elapsed = u64::try_from(self.now - self.began).unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let rate = if elapsed == 0 { 0.0 } else { self.requests as f64 * 1000.0 / elapsed as f64 };
+        if self.requests > 0 {
+            let data = json!({"name": "source-simulated", "requests": self.requests, "elapsed_ms": elapsed});
+            self.log("info", &format!("{} requests, {rate:.1} requests/s", self.requests), data);
+            self.count_requests();
+        }
+    }
+}
+
+/// `[gte, lt)` in at most so many parts of about the same length, the newest first; at least one.
+fn split(gte: i64, lt: i64, parts: i64) -> Vec<Left> {
+    let parts = parts.clamp(1, (lt - gte).max(1));
+    let edge = |part: i64| gte + (lt - gte) * part / parts;
+    (0..parts).rev().map(|part| Left { gte: edge(part), lt: edge(part + 1), cursor: None }).collect()
+}
+
+fn trace(kind: &str, payload: Value) -> Value {
+    json!({"type": "trace", "trace": {"trace_type": kind, kind: payload}})
+}
+
+fn status(payload: Value) -> Value {
+    json!({"type": "stream_status", "stream_status": payload})
+}

@@ -1,0 +1,190 @@
+//! What the source keeps of one stream between attempts, in the form of either generation; either is read.
+
+use crate::engine::classify::FailureType;
+use crate::engine::tracker::wire::Form;
+use crate::progress::Ranges;
+use crate::protocol::{Millis, Range, time};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A part of a stream's range that is still to be read, in seconds. Without a cursor it was not begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    pub gte: i64,
+    pub lt: i64,
+    pub cursor: Option<String>,
+}
+
+/// One stream. The total range is in seconds too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamState {
+    pub total: Option<(i64, i64)>,
+    pub left: Vec<Left>,
+    /// It ended with a permanent error.
+    pub failed: Option<FailureType>,
+}
+
+#[derive(Deserialize)]
+struct Seconds {
+    gte: i64,
+    lt: i64,
+    #[serde(default)]
+    page_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Backfill {
+    range: Seconds,
+    #[serde(default)]
+    completed: Vec<Seconds>,
+    #[serde(default)]
+    in_flight: Vec<Seconds>,
+}
+
+#[derive(Deserialize)]
+struct Iso {
+    gte: String,
+    lt: String,
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    status: Option<String>,
+    backfill: Option<Backfill>,
+    accounted_range: Option<Iso>,
+    remaining: Option<Vec<Iso>>,
+}
+
+fn seconds(text: &str) -> Option<i64> {
+    time::parse(text).map(|at| at.div_euclid(1000))
+}
+
+fn iso(at: i64) -> String {
+    time::iso(at * 1000)
+}
+
+/// A range of seconds as everybody else has ranges.
+#[must_use]
+pub fn range(gte: i64, lt: i64) -> Range {
+    Range { gte: Some(gte * 1000), lt: Some(lt * 1000) }
+}
+
+impl StreamState {
+    /// Reads what was kept; nothing of another shape.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let wire: Wire = serde_json::from_str(text).ok()?;
+        let failed = wire.status.as_deref().filter(|word| word.ends_with("_error")).map(FailureType::of_word);
+        if let Some(backfill) = wire.backfill {
+            let total = (backfill.range.gte, backfill.range.lt);
+            let known = backfill.completed.iter().chain(&backfill.in_flight);
+            let mut known: Vec<_> = known.map(|range| (range.gte, range.lt)).collect();
+            known.sort_unstable();
+            let begun = backfill.in_flight.into_iter();
+            let mut left: Vec<_> = begun.map(|it| Left { gte: it.gte, lt: it.lt, cursor: it.page_cursor }).collect();
+            let mut from = total.0;
+            for (gte, lt) in known.into_iter().chain([(total.1, total.1)]) {
+                if from < gte {
+                    left.push(Left { gte: from, lt: gte, cursor: None });
+                }
+                from = from.max(lt);
+            }
+            return Some(Self { total: Some(total), left, failed });
+        }
+        if let (Some(total), Some(remaining)) = (wire.accounted_range, wire.remaining) {
+            let total = Some((seconds(&total.gte)?, seconds(&total.lt)?));
+            let left = remaining.into_iter();
+            let left = left.map(|it| Some(Left { gte: seconds(&it.gte)?, lt: seconds(&it.lt)?, cursor: it.cursor }));
+            return Some(Self { total, left: left.collect::<Option<_>>()?, failed });
+        }
+        failed.map(|failed| Self { failed: Some(failed), ..Self::default() })
+    }
+
+    /// What is read of it, merged.
+    #[must_use]
+    pub fn completed(&self) -> Ranges {
+        let mut completed = Ranges::default();
+        let Some((begin, end)) = self.total else { return completed };
+        let mut left: Vec<_> = self.left.iter().map(|it| (it.gte, it.lt)).collect();
+        left.sort_unstable();
+        let mut from = begin;
+        for (gte, lt) in left.into_iter().chain([(end, end)]) {
+            if from < gte {
+                completed.add(range(from, gte));
+            }
+            from = from.max(lt);
+        }
+        completed
+    }
+
+    /// As the source hands it out.
+    #[must_use]
+    pub fn form(&self, form: Form, segments: usize) -> Value {
+        let (begin, end) = self.total.unwrap_or_default();
+        match form {
+            Form::Progress => {
+                let left = self.left.iter();
+                let left = left.map(|it| json!({"gte": iso(it.gte), "lt": iso(it.lt), "cursor": it.cursor}));
+                json!({
+                    "accounted_range": {"gte": iso(begin), "lt": iso(end)},
+                    "remaining": left.collect::<Vec<_>>(),
+                })
+            }
+            Form::Trace => {
+                let status = match self.failed {
+                    Some(failed) => failed.word(),
+                    None if self.left.is_empty() => "complete",
+                    None => "pending",
+                };
+                let second = |at: Option<Millis>| at.unwrap_or(0).div_euclid(1000);
+                let completed = self.completed();
+                let completed = completed.list().iter().map(|it| json!({"gte": second(it.gte), "lt": second(it.lt)}));
+                let begun = self.left.iter().filter(|it| it.cursor.is_some());
+                let begun = begun.map(|it| json!({"gte": it.gte, "lt": it.lt, "page_cursor": it.cursor}));
+                json!({
+                    "page_cursor": null,
+                    "status": status,
+                    "backfill": {
+                        "range": {"gte": begin, "lt": end},
+                        "num_segments": segments,
+                        "completed": completed.collect::<Vec<_>>(),
+                        "in_flight": begun.collect::<Vec<_>>(),
+                    },
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_handed_out_is_read_again_in_either_form() {
+        let left = |gte, lt, cursor: Option<&str>| Left { gte, lt, cursor: cursor.map(str::to_owned) };
+        let state = StreamState {
+            total: Some((100, 900)),
+            left: vec![left(100, 200, None), left(300, 400, Some("cha_1")), left(600, 900, Some("cha_2"))],
+            failed: None,
+        };
+        for form in [Form::Trace, Form::Progress] {
+            let mut read = StreamState::read(&state.form(form, 3).to_string()).unwrap();
+            read.left.sort_by_key(|it| it.gte);
+            assert_eq!(read, state, "{form:?}");
+        }
+        assert_eq!(state.completed().list(), [range(200, 300), range(400, 600)]);
+        let done = StreamState { left: Vec::new(), ..state.clone() };
+        for form in [Form::Trace, Form::Progress] {
+            assert_eq!(StreamState::read(&done.form(form, 3).to_string()).unwrap(), done);
+        }
+        let failed = StreamState { failed: Some(FailureType::Auth), ..state };
+        let read = StreamState::read(&failed.form(Form::Trace, 3).to_string()).unwrap();
+        assert_eq!(read.failed, Some(FailureType::Auth));
+        assert_eq!(StreamState::read("17"), None);
+        assert_eq!(StreamState::read("{\"cursor\": 4}"), None);
+    }
+}
