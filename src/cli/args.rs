@@ -60,7 +60,7 @@ pub enum Command {
     Tee(TeeArgs),
     /// The engine's progress stage as a filter: raw connector messages in, an engine's messages out
     Track(TrackArgs),
-    /// Write a log out of nothing: the same one for the same seed
+    /// A source and an engine out of nothing, to try things with: scenarios, paced like an engine, flat out, or served over HTTP
     Simulate(SimulateArgs),
     /// Print completions for a shell
     Completions {
@@ -269,21 +269,68 @@ impl From<StdinArg> for ChildInput {
 
 #[derive(Debug, ClapArgs)]
 pub struct SimulateArgs {
-    /// `read`: nearly all lines are records; `sync`: transitions, checkpoints and logs
-    #[arg(value_enum)]
-    pub scenario: ScenarioArg,
+    /// A scenario by its name (healthy, large, rate-limited, parked, flaky, everything) or a TOML file of your own; or a log of any size:
+    /// `read` is nearly all records, `sync` is transitions, checkpoints and logs
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
     /// Which engine's lines
     #[arg(long, value_enum, default_value = "trace")]
-    pub generation: GenerationArg,
+    pub generation: FormArg,
     /// Write as fast as possible, not when each line's time comes
     #[arg(long)]
     pub no_pace: bool,
     /// How many times as fast as its clock a paced log is written
     #[arg(long, default_value = "1", value_parser = speed, conflicts_with = "no_pace")]
     pub speed: f64,
-    /// Another number is another log
-    #[arg(long, default_value = "1")]
-    pub seed: u64,
+    /// Another number is another log; a scenario has one of its own
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub of_scenario: OfScenarioArgs,
+    #[command(flatten)]
+    pub of_size: OfSizeArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Of a scenario")]
+pub struct OfScenarioArgs {
+    /// Be an HTTP engine there (port 0: any that is free; the address is printed): /health, /pipeline_check, /pipeline_setup,
+    /// /pipeline_sync, /pipeline_read
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["raw", "records", "state", "time_limit", "state_limit", "speed"])]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Print the scenario's TOML, to begin one of your own with
+    #[arg(long)]
+    pub print: bool,
+    /// The records are part of the output
+    #[arg(long)]
+    pub records: bool,
+    /// The source's own messages, for `synctop track`
+    #[arg(long)]
+    pub raw: bool,
+    /// One call that goes on from this state, and replaces it
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    pub state: Option<PathBuf>,
+    /// One call of so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub time_limit: Option<f64>,
+    /// One call of so many checkpoints
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub state_limit: Option<u64>,
+    /// Rows that arrived at the destination are written there, a JSON line each
+    #[arg(long, value_name = "FILE")]
+    pub destination: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| *seconds > 0.0 && *seconds <= 1e9)
+        .ok_or_else(|| "a number of seconds, more than 0".into())
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Of read and sync")]
+pub struct OfSizeArgs {
     /// Bytes after which the log comes to its end: 800, 64kB, 300MB, 2GiB
     #[arg(long, default_value = "10MB", value_parser = size)]
     pub size: u64,
@@ -301,18 +348,6 @@ pub struct SimulateArgs {
     /// Calls of the engine, each but the last cut off by a limit
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub attempts: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScenarioArg {
-    Read,
-    Sync,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GenerationArg {
-    Trace,
-    Progress,
 }
 
 /// A number of bytes: `800`, `64kB`, `300MB`, `2GiB`.

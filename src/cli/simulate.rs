@@ -1,38 +1,195 @@
 //! `synctop simulate SCENARIO`
 
-use super::args::{GenerationArg, ScenarioArg, SimulateArgs};
-use super::{Failure, exit};
-use crate::engine::generator::{self, Generation, Plan, Scenario};
-use crate::protocol::time;
-use std::io::{self, ErrorKind};
+use super::args::{FormArg, SimulateArgs};
+use super::track::{now, remembered};
+use super::{Failure, exit, print};
+use crate::engine::api::Api;
+use crate::engine::call::{Call, CallError, Called, Outlet, call};
+use crate::engine::generator::{self, Generation, Plan};
+use crate::engine::rows::Rows;
+use crate::engine::scenario::{SCENARIOS, Scenario};
+use crate::engine::serve::{self, Serving};
+use crate::engine::state;
+use crate::engine::tracker::memory::Memory;
+use crate::net::SourceError;
+use crate::protocol::{Millis, time};
+use std::io::{self, ErrorKind, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Where the clock of a log begins that is as it always is.
 const BEGIN: &str = "2026-11-20T08:00:00.000Z";
 
+/// Calls of one scenario at most: one that never comes to its end is told.
+const MOST_CALLS: u32 = 10_000;
+
 pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, Failure> {
+    match args.scenario.as_str() {
+        "read" => generate(args, generator::Scenario::Read),
+        "sync" => generate(args, generator::Scenario::Sync),
+        name => play(args, name),
+    }
+}
+
+fn generate(args: &SimulateArgs, scenario: generator::Scenario) -> Result<u8, Failure> {
+    let of = &args.of_size;
     let plan = Plan {
-        scenario: match args.scenario {
-            ScenarioArg::Read => Scenario::Read,
-            ScenarioArg::Sync => Scenario::Sync,
-        },
+        scenario,
         generation: match args.generation {
-            GenerationArg::Trace => Generation::Trace,
-            GenerationArg::Progress => Generation::Progress,
+            FormArg::Trace => Generation::Trace,
+            FormArg::Progress => Generation::Progress,
         },
-        seed: args.seed,
-        size: args.size,
-        streams: args.streams,
-        record_size: args.record_size,
-        errors: args.errors,
-        malformed: args.malformed,
-        attempts: args.attempts,
+        seed: args.seed.unwrap_or(1),
+        size: of.size,
+        streams: of.streams,
+        record_size: of.record_size,
+        errors: of.errors,
+        malformed: of.malformed,
+        attempts: of.attempts,
         begin: time::parse(BEGIN).unwrap_or(0),
         pace: (!args.no_pace).then_some(args.speed),
     };
     match generator::write(&plan, &mut io::stdout().lock()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure { sentence: format!("Cannot write the log: {error}."), code: exit::FAILED })
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritable(&error)),
         _ => Ok(0),
+    }
+}
+
+fn unwritable(error: &io::Error) -> Failure {
+    Failure { sentence: format!("Cannot write the log: {error}."), code: exit::FAILED }
+}
+
+/// The text of a scenario: a known one, or a file.
+fn text(name: &str) -> Result<String, Failure> {
+    if let Some(text) = Scenario::named(name) {
+        return Ok(text.to_owned());
+    }
+    match std::fs::read_to_string(name) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+            let known = known.join(", ");
+            Err(Failure {
+                sentence: format!("There is no scenario {name}, and no such file. There are {known}, read and sync."),
+                code: 66,
+            })
+        }
+        Err(error) => Err(SourceError::of(name, &error).into()),
+    }
+}
+
+fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
+    let of = &args.of_scenario;
+    let text = text(name)?;
+    if of.print {
+        print(&text)?;
+        return Ok(0);
+    }
+    let mut scenario = Scenario::read(&text).map_err(|why| Failure {
+        sentence: format!("The scenario {name} cannot be read: {why}"),
+        code: exit::NOT_UNDERSTOOD,
+    })?;
+    scenario.seed = args.seed.unwrap_or(scenario.seed);
+    let rows = match &of.destination {
+        None => None,
+        Some(path) => Some(Rows::open(path).map_err(|error| Failure {
+            sentence: format!("Cannot write {}: {error}. Name another file after --destination.", path.display()),
+            code: exit::FAILED,
+        })?),
+    };
+    if let Some(address) = of.listen {
+        let serving =
+            Serving { form: args.generation.form(), pace: (!args.no_pace).then_some(args.speed), scenario, rows };
+        return serve::run(address, serving, |address| print(&format!("http://{address}\n")).is_ok())
+            .map(|()| 0)
+            .map_err(|error| Failure {
+                sentence: format!("Cannot listen on {address}: {error}. Name another address, or port 0 for any."),
+                code: exit::FAILED,
+            });
+    }
+    calls(args, scenario, rows)
+}
+
+/// Calls until nothing is left, as the scenario says; or once, where the user says how.
+fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<u8, Failure> {
+    let of = &args.of_scenario;
+    let once = of.state.is_some() || of.time_limit.is_some() || of.state_limit.is_some() || of.raw;
+    let own = scenario.calls.clone();
+    let millis = |seconds: f64| u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap_or(u64::MAX);
+    let begin = if args.no_pace { time::parse(BEGIN).unwrap_or(0) } else { now() };
+    let mut outlet =
+        Stdout { began: Instant::now(), begin, pace: (!args.no_pace).then_some(args.speed), rows };
+    let api = Arc::new(Mutex::new(Api::new(scenario)));
+    let mut memory = match &of.state {
+        Some(path) => remembered(path)?,
+        None => Memory::default(),
+    };
+    let mut at = begin;
+    let looped = !once && (own.time_limit.is_some() || own.state_limit.is_some());
+    for _ in 0..MOST_CALLS {
+        let wish = Call {
+            form: args.generation.form(),
+            memory: std::mem::take(&mut memory),
+            time_limit_ms: if once { of.time_limit } else { own.time_limit }.map(millis),
+            state_limit: if once { of.state_limit } else { own.state_limit },
+            begin: at,
+            records: of.records,
+            raw: of.raw,
+            ..Call::default()
+        };
+        let called = match call(&api, wish, &mut outlet) {
+            Ok(called) => called,
+            Err(CallError::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
+            Err(CallError::Io(error)) => return Err(unwritable(&error)),
+            Err(error) => return Err(Failure::usage(format!("{error}."))),
+        };
+        if let (Some(path), Some(_)) = (&of.state, &called.outcome) {
+            keep(path, &called)?;
+        }
+        let Some(outcome) = &called.outcome else {
+            if of.raw {
+                return Ok(0);
+            }
+            return Err(Failure { sentence: "The engine crashed, as the scenario has it.".into(), code: 1 });
+        };
+        if !looped || !outcome.has_more || called.global {
+            return Ok(0);
+        }
+        memory = Memory::read(&called.state.to_string()).unwrap_or_default();
+        at = called.now.saturating_add(Millis::try_from(millis(own.pause)).unwrap_or(0));
+    }
+    Err(Failure { sentence: format!("{MOST_CALLS} calls, and the scenario has not come to its end."), code: 1 })
+}
+
+fn keep(path: &Path, called: &Called) -> Result<(), Failure> {
+    state::write(path, &called.state).map_err(|error| Failure {
+        sentence: format!("Cannot write {}: {error}. The old state is still there.", path.display()),
+        code: exit::FAILED,
+    })
+}
+
+/// Stdout; each line when its time has come.
+struct Stdout {
+    began: Instant,
+    begin: Millis,
+    pace: Option<f64>,
+    rows: Option<Rows>,
+}
+
+impl Outlet for Stdout {
+    fn say(&mut self, at: Millis, lines: &[u8]) -> io::Result<()> {
+        if let Some(speed) = self.pace {
+            let due = Duration::from_millis(u64::try_from(at - self.begin).unwrap_or(0)).div_f64(speed);
+            std::thread::sleep(due.saturating_sub(self.began.elapsed()));
+        }
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(lines)?;
+        stdout.flush()
+    }
+
+    fn rows(&mut self, api: &Api, stream: usize, objects: Range<u64>) -> io::Result<()> {
+        self.rows.as_ref().map_or(Ok(()), |rows| rows.add(api, stream, objects))
     }
 }

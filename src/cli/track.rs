@@ -145,7 +145,7 @@ pub(super) fn now() -> Millis {
 }
 
 /// What the state file has.
-fn remembered(path: &Path) -> Result<Memory, Failure> {
+pub(super) fn remembered(path: &Path) -> Result<Memory, Failure> {
     let name = path.display();
     let text = state::read(path).map_err(|error| Failure::from(SourceError::of(&name.to_string(), &error)))?;
     let Some(text) = text else { return Ok(Memory::default()) };

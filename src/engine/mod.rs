@@ -1,8 +1,11 @@
 //! What makes NDJSON.
 pub mod api;
+pub mod call;
 pub mod classify;
 pub mod generator;
+pub mod rows;
 pub mod scenario;
+pub mod serve;
 pub mod source;
 pub mod state;
 pub mod tracker;

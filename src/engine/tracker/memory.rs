@@ -188,6 +188,19 @@ impl Memory {
         Ok(memory)
     }
 
+    /// A new run goes on from what was read, and tries again what failed or was skipped; its counts are its own.
+    pub fn new_run(&mut self) {
+        for kept in self.streams.values_mut() {
+            if matches!(kept.status, Status::Errored | Status::Skipped) {
+                kept.status = Status::NotStarted;
+            }
+            (kept.records, kept.states, kept.reason) = (0, 0, None);
+            kept.errors.clear();
+        }
+        (self.elapsed_ms, self.checkpoints, self.requests) = (0, 0, None);
+        (self.started_at, self.time_ceiling) = (None, None);
+    }
+
     /// What the source's own state says of a stream.
     #[must_use]
     pub fn source_says(&self, stream: &str) -> Option<Brief> {

@@ -1,0 +1,308 @@
+//! One call of the simulated engine: the source, a destination with a queue, the tracker, and the limits of the caller.
+//!
+//! ```text
+//! source --records, states, statuses--> destination (so many rows a second; the source waits when it is behind) --> tracker --> outlet
+//! ```
+//!
+//! Everything passes the destination in order, so that nothing is said to be complete before the counts behind it are.
+
+use super::api::Api;
+use super::classify::FailureType;
+use super::source::state::StreamState;
+use super::source::{Said, Source};
+use super::tracker::memory::Memory;
+use super::tracker::wire::Form;
+use super::tracker::{Limit, Outcome, Tracker};
+use crate::net::lock;
+use crate::protocol::{LineEnd, Millis, Status, time};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+/// How far the source may be ahead of the destination, in milliseconds.
+const AHEAD_MS: Millis = 2_000;
+
+/// What the caller wants.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    pub form: Form,
+    /// What the last call returned.
+    pub memory: Memory,
+    /// Only these streams.
+    pub streams: Option<Vec<String>>,
+    /// Another one than that of the state is a new run: what failed or was skipped is tried again, and counts begin anew.
+    pub run_id: Option<String>,
+    pub time_limit_ms: Option<u64>,
+    pub state_limit: Option<u64>,
+    /// The engine's clock at the begin.
+    pub begin: Millis,
+    /// Records are part of the output.
+    pub records: bool,
+    /// The source's own messages, without the tracker.
+    pub raw: bool,
+}
+
+/// Where the output goes.
+pub trait Outlet {
+    /// Whole lines whose time has come at `at`.
+    ///
+    /// # Errors
+    /// When nobody takes them any more: the call ends.
+    fn say(&mut self, at: Millis, lines: &[u8]) -> io::Result<()>;
+
+    /// Rows that the destination has now.
+    ///
+    /// # Errors
+    /// When they cannot be kept: the call ends.
+    fn rows(&mut self, _api: &Api, _stream: usize, _objects: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How a call ended.
+pub struct Called {
+    /// `None`: the engine died.
+    pub outcome: Option<Outcome>,
+    pub state: Value,
+    /// The engine's clock at the end.
+    pub now: Millis,
+    /// A permanent error that nothing can go on with.
+    pub global: bool,
+}
+
+/// What a caller asked for that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("there is no stream {0} (there are {1})")]
+    NoSuchStream(String, String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs one call to its end.
+///
+/// # Errors
+/// When a stream that is asked for is not there, or nobody takes the output.
+pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> Result<Called, CallError> {
+    let (asked, kept, ceiling) = prepare(api, &mut call)?;
+    let mut run = Run {
+        source: Source::new(Arc::clone(api), call.form, &kept, ceiling, call.begin),
+        tracker: Tracker::new(call.form, std::mem::take(&mut call.memory), call.begin),
+        free: call.begin,
+        out: Vec::new(),
+        states: 0,
+        api: Arc::clone(api),
+        call,
+    };
+    if !run.call.raw {
+        let streams: Vec<_> = asked.iter().map(|name| json!({"name": name, "primary_key": [["id"]]})).collect();
+        let payload = serde_json::value::to_raw_value(&json!({ "streams": streams })).map_err(io::Error::from)?;
+        run.tracker.catalog(&asked, &payload, run.call.begin, &mut run.out);
+        run.flush(run.call.begin, outlet)?;
+    }
+    let limit = run.go(outlet)?;
+    run.end(limit, outlet)
+}
+
+/// Streams asked for, what was kept of each, and the upper bound of their ranges in seconds.
+type Prepared = (Vec<String>, BTreeMap<usize, StreamState>, i64);
+
+fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError> {
+    let api = lock(api);
+    let scenario = api.scenario();
+    let names: Vec<&str> = scenario.streams.iter().map(|stream| stream.name.as_str()).collect();
+    if let Some(unknown) = call.streams.iter().flatten().find(|name| !names.contains(&name.as_str())) {
+        return Err(CallError::NoSuchStream(unknown.clone(), names.join(", ")));
+    }
+    let memory = &mut call.memory;
+    let anew = call.run_id.is_some() && memory.run_id.is_some() && memory.run_id != call.run_id;
+    if anew {
+        memory.new_run();
+    }
+    memory.run_id = call.run_id.clone().or(memory.run_id.take());
+    let frozen = memory.time_ceiling.as_deref().and_then(time::parse);
+    let ceiling = frozen.unwrap_or_else(|| scenario.range.lt.min(call.begin.max(scenario.range.gte + 1000)));
+    memory.time_ceiling = Some(time::iso(ceiling));
+    let mut asked = Vec::new();
+    let mut kept = BTreeMap::new();
+    for (at, name) in names.iter().enumerate() {
+        if call.streams.as_ref().is_some_and(|streams| !streams.iter().any(|it| it == name)) {
+            continue;
+        }
+        asked.push((*name).to_owned());
+        let known = memory.streams.get(*name);
+        let permanent = |word: &str| FailureType::of_word(word).permanent();
+        let failed = known.is_some_and(|kept| {
+            let last = kept.errors.last().and_then(|error| error.failure_type.as_deref());
+            kept.status == Status::Errored && last.is_some_and(permanent)
+        });
+        if failed || known.is_some_and(|kept| kept.status == Status::Skipped) {
+            continue;
+        }
+        let state = memory.source.streams.get(*name).and_then(|data| StreamState::read(data.get()));
+        let mut state = state.unwrap_or_default();
+        if anew && state.failed.take().is_some() {
+            let data = state.form(call.form, scenario.segments(names.len()));
+            let data = serde_json::value::to_raw_value(&data).map_err(io::Error::from)?;
+            memory.source.streams.insert((*name).to_owned(), data);
+        }
+        kept.insert(at, state);
+    }
+    Ok((asked, kept, ceiling.div_euclid(1000)))
+}
+
+struct Run {
+    api: Arc<Mutex<Api>>,
+    call: Call,
+    source: Source,
+    tracker: Tracker,
+    /// When the destination has taken all that it was given.
+    free: Millis,
+    states: u64,
+    out: Vec<u8>,
+}
+
+/// Why the source is not listened to any more.
+enum Stop {
+    Over,
+    Limit(Limit),
+    Crash,
+}
+
+impl Run {
+    fn flush(&mut self, at: Millis, outlet: &mut dyn Outlet) -> io::Result<()> {
+        if !self.out.is_empty() {
+            outlet.say(at, &self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Millis> {
+        Some(self.call.begin.saturating_add(Millis::try_from(self.call.time_limit_ms?).unwrap_or(Millis::MAX)))
+    }
+
+    fn go(&mut self, outlet: &mut dyn Outlet) -> Result<Stop, CallError> {
+        while let Some((at, said)) = self.source.next() {
+            let at = at.max(self.free);
+            if self.deadline().is_some_and(|deadline| at >= deadline) {
+                return Ok(Stop::Limit(Limit::Time));
+            }
+            match said {
+                Said::Crash => {
+                    self.free = at;
+                    return Ok(Stop::Crash);
+                }
+                Said::Records(stream, objects) => self.records(stream, objects, at, outlet)?,
+                Said::Line(message) => {
+                    self.message(message, at);
+                    self.flush(at, outlet)?;
+                }
+            }
+            let failure = lock(&self.api).destination_fails();
+            if let Some(message) = failure {
+                self.destination_failed(&message, self.free.max(at));
+                self.flush(self.free.max(at), outlet)?;
+                return Ok(Stop::Over);
+            }
+            if self.call.state_limit.is_some_and(|limit| self.states >= limit) {
+                return Ok(Stop::Limit(Limit::States));
+            }
+        }
+        Ok(Stop::Over)
+    }
+
+    fn records(&mut self, stream: usize, objects: Range<u64>, at: Millis, outlet: &mut dyn Outlet) -> io::Result<()> {
+        let api = lock(&self.api);
+        let speed = i64::from(api.scenario().destination.rows_per_second);
+        let rows = i64::try_from(objects.end - objects.start).unwrap_or(0);
+        self.free = at + if speed > 0 { rows * 1000 / speed } else { 0 };
+        let name = api.scenario().streams.get(stream).map_or("", |stream| stream.name.as_str());
+        outlet.rows(&api, stream, objects.clone())?;
+        if self.call.records || self.call.raw {
+            let mut line = String::new();
+            for number in objects.rev() {
+                line.clear();
+                line.push_str("{\"type\":\"record\",\"record\":{\"stream\":");
+                line.push_str(&Value::from(name).to_string());
+                line.push_str(",\"data\":");
+                api.write(stream, number, &mut line);
+                line.push_str(&format!(",\"emitted_at\":\"{}\"}}}}", time::iso(at)));
+                if self.call.raw {
+                    self.out.extend_from_slice(line.as_bytes());
+                    self.out.push(b'\n');
+                } else {
+                    self.tracker.line(line.as_bytes(), LineEnd::Newline, self.free, &mut self.out);
+                }
+            }
+        } else {
+            let count = objects.end - objects.start;
+            self.tracker.records(name, count, self.free, &mut self.out);
+        }
+        drop(api);
+        self.source.hold(self.free - AHEAD_MS);
+        self.flush(self.free, outlet)
+    }
+
+    fn message(&mut self, mut message: Value, at: Millis) {
+        let state = message.get("type").and_then(Value::as_str) == Some("source_state");
+        self.states += u64::from(state);
+        if !self.call.raw
+            && let Some(fields) = message.as_object_mut()
+        {
+            // It has passed the destination, which says so.
+            let from = if state { "destination/simulated" } else { "source/simulated" };
+            fields.insert("_emitted_by".into(), from.into());
+            fields.insert("_ts".into(), time::iso(at).into());
+        }
+        let line = message.to_string();
+        if self.call.raw {
+            self.out.extend_from_slice(line.as_bytes());
+            self.out.push(b'\n');
+        } else {
+            self.tracker.line(line.as_bytes(), LineEnd::Newline, at, &mut self.out);
+        }
+    }
+
+    fn destination_failed(&mut self, message: &str, at: Millis) {
+        let failed = match self.call.form {
+            Form::Trace => {
+                let error = json!({"failure_type": "system_error", "message": message});
+                json!({"type": "trace", "trace": {"trace_type": "error", "error": error}})
+            }
+            Form::Progress => {
+                json!({"type": "connection_status", "connection_status": {"status": "failed", "message": message}})
+            }
+        };
+        self.message(failed, at);
+        self.free = at;
+    }
+
+    fn end(mut self, stop: Stop, outlet: &mut dyn Outlet) -> Result<Called, CallError> {
+        let limit = match stop {
+            Stop::Crash => {
+                // The end of a process is in the middle of a line.
+                outlet.say(self.free, b"{\"type\":\"source_state\",\"source_st")?;
+                return Ok(Called { outcome: None, state: self.tracker.state(), now: self.free, global: false });
+            }
+            Stop::Limit(limit) => Some(limit),
+            Stop::Over => None,
+        };
+        let now = match (limit, self.deadline()) {
+            (Some(Limit::Time), Some(deadline)) => deadline,
+            _ => self.free,
+        };
+        if self.call.raw {
+            let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", Limit::word)}});
+            self.message(end, now);
+            self.flush(now, outlet)?;
+            return Ok(Called { outcome: None, state: Value::Null, now, global: false });
+        }
+        let outcome = self.tracker.finish(limit, now, &mut self.out);
+        self.flush(now, outlet)?;
+        let global = self.tracker.global_failure().is_some();
+        Ok(Called { outcome: Some(outcome), state: self.tracker.state(), now, global })
+    }
+}

@@ -1,0 +1,42 @@
+//! The rows that arrived at the simulated destination, in a file: what a sync was for.
+
+use super::api::Api;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// A file with a JSON line for each row: `{"stream":"charge","id":"cha_00000000000001"}`. A row that is sent twice is there twice.
+pub struct Rows(Mutex<File>);
+
+impl Rows {
+    /// Opens the file to write behind what is in it; a line that a crash tore is ended.
+    ///
+    /// # Errors
+    /// When it cannot be opened or written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::options().create(true).read(true).append(true).open(path)?;
+        if file.metadata()?.len() > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
+        Ok(Self(Mutex::new(file)))
+    }
+
+    /// Adds rows; they are handed to the system before the checkpoint behind them is said.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn add(&self, api: &Api, stream: usize, objects: Range<u64>) -> io::Result<()> {
+        let name = api.scenario().streams.get(stream).map_or("", |stream| stream.name.as_str());
+        let name = serde_json::Value::from(name).to_string();
+        let lines: String =
+            objects.map(|number| format!("{{\"stream\":{name},\"id\":\"{}\"}}\n", api.id(stream, number))).collect();
+        crate::net::lock(&self.0).write_all(lines.as_bytes())
+    }
+}
