@@ -6,6 +6,7 @@ mod common;
 use common::{fixtures, reduced, unpack};
 use serde_json::{Value, json};
 use std::process::Command;
+use synctop::engine::scenario::SCENARIOS;
 use synctop::progress::summary;
 
 /// What has to agree: everything but words of ours, and the hash of a fingerprint.
@@ -37,6 +38,17 @@ fn comparable(mut summary: Value) -> Value {
     summary
 }
 
+/// What the simulated engine prints of each scenario.
+fn simulated() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let scenarios = SCENARIOS.iter().filter(|(name, _)| *name != "large");
+    scenarios.flat_map(|(name, _)| ["trace", "progress"].map(|form| (*name, form))).map(|(name, form)| {
+        let arguments = ["simulate", name, "--no-pace", "--generation", form];
+        let output = Command::new(env!("CARGO_BIN_EXE_synctop")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{name} {form}: {output:?}");
+        (format!("{name} {form}"), output.stdout)
+    })
+}
+
 #[test]
 fn a_slow_count_in_another_language_agrees() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slow_summary.py");
@@ -45,8 +57,11 @@ fn a_slow_count_in_another_language_agrees() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    for (name, path) in fixtures() {
-        let bytes = unpack(&path);
+    let recorded = fixtures().into_iter().map(|(name, path)| {
+        let file = path.file_name().unwrap().display().to_string();
+        (format!("{name}/{file}"), unpack(&path))
+    });
+    for (name, bytes) in recorded.chain(simulated()) {
         if bytes.len() > 5_000_000 {
             continue;
         }
@@ -54,11 +69,11 @@ fn a_slow_count_in_another_language_agrees() {
         std::fs::write(&plain, &bytes).unwrap();
         let output = Command::new("python3").arg(script).arg(&plain).output().unwrap();
         let slow: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{}: {error}: {}", path.display(), String::from_utf8_lossy(&output.stderr)));
+            .unwrap_or_else(|error| panic!("{name}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
         let ours = serde_json::to_value(summary(&reduced(&bytes))).unwrap();
         let (slow, ours) = (comparable(slow), comparable(ours));
         for (field, wanted) in slow.as_object().unwrap() {
-            assert_eq!(&ours[field], wanted, "{name}/{}: {field}", path.file_name().unwrap().display());
+            assert_eq!(&ours[field], wanted, "{name}: {field}");
         }
     }
 }

@@ -141,6 +141,7 @@ class Oracle:
         self.p_offset = 0
         self.p_base = 0
         self.requests = None
+        self.attempt_requests = None
         self.elapsed = None
         self.elapsed_base = 0
         self.errors = []             # occurrences
@@ -323,6 +324,13 @@ class Oracle:
             self.need_attempt()
             self.word(q["stream"], q.get("status"), False)
             self.trace_counts(self.streams[q["stream"]], q, q["stream"])
+            if rng(q.get("range_complete")):
+                self.streams[q["stream"]].done = merge(self.streams[q["stream"]].done + [rng(q["range_complete"])])
+            told = [e for e in self.errors if e["stream"] == q["stream"] and e["attempt"] == self.attempts and e["message"] == q.get("error")]
+            if q.get("status") == "error" and not (told and all(e["failure_type"] for e in told)):
+                self.add_error(str(q.get("error", "")), None, q["stream"])
+            if q.get("status") == "skip":
+                self.streams[q["stream"]].message = q.get("reason")
         elif tt == "global_progress":
             if self.attempts == 0:
                 self.begin()
@@ -344,6 +352,7 @@ class Oracle:
             self.total_attempt = q["run_record_count"]
         if "cumulative_record_count" in q:
             self.total_cumulative = q["cumulative_record_count"]
+        self.attempt_requests = q.get("request_count")
         if "cumulative_request_count" in q:
             self.requests = q["cumulative_request_count"]
         if "cumulative_elapsed_ms" in q:
@@ -363,7 +372,8 @@ class Oracle:
         if rng(p.get("range_complete")):
             s.done = merge(s.done + [rng(p["range_complete"])])
         self.word(name, status, True)
-        if status == "error":
+        told = [e for e in self.errors if e["stream"] == name and e["attempt"] == self.attempts and e["message"] == p.get("error")]
+        if status == "error" and not (told and all(e["failure_type"] != p.get("failure_type") for e in told)):
             self.add_error(str(p.get("error", "")), p.get("failure_type"), name)
         if status == "skip":
             s.message = p.get("reason")
@@ -605,7 +615,7 @@ class Oracle:
             "has_more": self.ended["has_more"] if self.ended else None,
             "started_at": iso(self.first), "ended_at": iso(self.last), "elapsed_ms": self.elapsed,
             "wall_ms": None if self.first is None else self.last - self.first,
-            "attempts": self.attempts, "records": records, "requests": {"attempt": None, "cumulative": requests},
+            "attempts": self.attempts, "records": records, "requests": {"attempt": self.attempt_requests, "cumulative": requests},
             "checkpoints": self.checkpoints, "streams": streams, "errors": errors,
             "doubts": [self.doubts[k] for k in sorted(self.doubts)],
             "anomalies": [{"kind": k, "stream": n, "count": c} for (k, n), c in sorted(self.anomalies.items())],

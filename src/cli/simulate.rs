@@ -119,8 +119,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
     let own = scenario.calls.clone();
     let millis = |seconds: f64| u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap_or(u64::MAX);
     let begin = if args.no_pace { time::parse(BEGIN).unwrap_or(0) } else { now() };
-    let mut outlet =
-        Stdout { began: Instant::now(), begin, pace: (!args.no_pace).then_some(args.speed), rows };
+    let mut outlet = Stdout { began: Instant::now(), begin, pace: (!args.no_pace).then_some(args.speed), rows };
     let api = Arc::new(Mutex::new(Api::new(scenario)));
     let mut memory = match &of.state {
         Some(path) => remembered(path)?,

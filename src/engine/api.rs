@@ -207,14 +207,8 @@ impl Api {
     fn dice(&self, query: &Query, fault: u64) -> Dice {
         let tries = self.tries.get(query).copied().unwrap_or(0);
         let cursor = query.cursor.as_deref().and_then(|cursor| self.number(cursor)).unwrap_or(u64::MAX);
-        let parts = [
-            query.stream as u64,
-            query.gte.cast_unsigned(),
-            query.lt.cast_unsigned(),
-            cursor,
-            u64::from(tries),
-            fault,
-        ];
+        let parts =
+            [query.stream as u64, query.gte.cast_unsigned(), query.lt.cast_unsigned(), cursor, u64::from(tries), fault];
         let seed = parts.iter().fold(self.scenario.seed ^ 0x51_7c_c1, |seed, part| {
             (seed.rotate_left(23) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
@@ -244,9 +238,8 @@ impl Api {
 
     fn fault(&self, fault: &Fault, query: &Query) -> Option<Answer> {
         let name = self.scenario.streams.get(query.stream).map_or("", |stream| stream.name.as_str());
-        let request = |status: u16, path: &str| {
-            format!(" [GET {path} ({status})] {{request-id=req_{:014}}}", self.requests)
-        };
+        let request =
+            |status: u16, path: &str| format!(" [GET {path} ({status})] {{request-id=req_{:014}}}", self.requests);
         let said = |unsaid: &str| fault.message.clone().unwrap_or_else(|| unsaid.to_owned());
         let refused = |status: u16, message: String, retry_after: Option<f64>| {
             let message = message + &request(status, &format!("/v1/{name}s"));

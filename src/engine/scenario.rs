@@ -307,7 +307,10 @@ mod tests {
             (good.replace("2024-01-01T00:00:00Z", "yesterday"), "expected a time such as"),
             (good.replace("2024", "2026"), "ends before it begins"),
             (format!("{good}[[streams]]\nname = \"a\"\nrecords = 5\n"), "there twice"),
-            (format!("{good}[[faults]]\nkind = \"reset\"\nstream = \"b\"\nchance = 0.1\n"), "there is no stream b (there are a)"),
+            (
+                format!("{good}[[faults]]\nkind = \"reset\"\nstream = \"b\"\nchance = 0.1\n"),
+                "there is no stream b (there are a)",
+            ),
             (format!("{good}[[faults]]\nkind = \"reset\"\n"), "needs a `chance` or an `after`"),
             (format!("{good}[[faults]]\nkind = \"rests\"\n"), "unknown variant `rests`"),
             (format!("{good}[[faults]]\nkind = \"refused\"\nstream = \"a\"\n"), "refusal is one of testmode_only"),

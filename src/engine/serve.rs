@@ -144,7 +144,10 @@ fn wish(headers: &HeaderMap, body: &Bytes) -> Result<Wish, Response> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let value: Value = if body.is_empty() {
         let Some(pipeline) = header("x-pipeline") else { return Err(bad_request("x-pipeline header is required")) };
-        let parsed = (serde_json::from_str::<Value>(pipeline), serde_json::from_str::<Value>(header("x-state").unwrap_or("null")));
+        let parsed = (
+            serde_json::from_str::<Value>(pipeline),
+            serde_json::from_str::<Value>(header("x-state").unwrap_or("null")),
+        );
         let (Ok(pipeline), Ok(state)) = parsed else { return Err(bad_request("Malformed JSON in a header")) };
         json!({"pipeline": pipeline, "state": state})
     } else {
@@ -157,7 +160,8 @@ fn wish(headers: &HeaderMap, body: &Bytes) -> Result<Wish, Response> {
         let message = "Invalid input: expected object, received undefined".to_owned();
         return Err(issue(&["pipeline"], message));
     }
-    let wish: Wish = serde_json::from_value(value).map_err(|error| issue(&["pipeline"], format!("Invalid input: {error}")))?;
+    let wish: Wish =
+        serde_json::from_value(value).map_err(|error| issue(&["pipeline"], format!("Invalid input: {error}")))?;
     let bad = |limit: Option<f64>| limit.is_some_and(|limit| !(limit > 0.0 && limit <= 1e9));
     if bad(wish.limits.time_limit) || wish.limits.state_limit == Some(0) {
         return Err(issue(&["time_limit"], "Too small: expected number to be >0".to_owned()));
@@ -172,10 +176,11 @@ async fn check(headers: HeaderMap, body: Bytes) -> Response {
     };
     let Some(pipeline) = wish.pipeline else { return bad_request("a pipeline is required") };
     let at = time::iso(now());
-    let said = |from: String| {
-        json!({"type": "connection_status", "connection_status": {"status": "succeeded"}, "_emitted_by": from, "_ts": at})
-    };
-    lines(&[said(format!("source/{}", pipeline.source.r#type)), said(format!("destination/{}", pipeline.destination.r#type))])
+    let said = |from: String| json!({"type": "connection_status", "connection_status": {"status": "succeeded"}, "_emitted_by": from, "_ts": at});
+    lines(&[
+        said(format!("source/{}", pipeline.source.r#type)),
+        said(format!("destination/{}", pipeline.destination.r#type)),
+    ])
 }
 
 async fn setup(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {

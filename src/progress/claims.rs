@@ -142,7 +142,7 @@ impl Progress {
             });
         }
         if claim.status == Some(Status::Errored) {
-            self.failure(
+            self.status_failure(
                 Failure {
                     level: Where::Stream,
                     failure_type: None,

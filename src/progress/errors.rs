@@ -160,6 +160,12 @@ impl Errors {
         self.groups.iter().any(|group| here(group) && *group.message == *message)
     }
 
+    /// Whether a stream has this very text as an error that stands, of whatever attempt.
+    pub(super) fn standing_text(&self, stream: &str, message: &str) -> bool {
+        let stands = |group: &Arc<Group>| group.hits.get(stream).is_some_and(|hit| !hit.cleared);
+        self.groups.iter().any(|group| stands(group) && *group.message == *message)
+    }
+
     /// Records one occurrence; answers the group's id.
     pub(super) fn add(&mut self, error: Occurrence) -> u64 {
         let fingerprint = fingerprint::of(&error.message);

@@ -51,6 +51,18 @@ impl Progress {
         self.record_failure(failure, line);
     }
 
+    /// An error that a stream's status tells: once, where another message told it before.
+    pub(super) fn status_failure(&mut self, failure: Failure, line: &Line) {
+        let message = message_of(&failure);
+        let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
+        let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.name).into_owned());
+        let first = self.errors.known(id, stream.as_deref(), self.attempts) == 0;
+        if first && stream.is_some_and(|name| self.errors.has_text(&name, self.attempts, &message)) {
+            return self.stream_message();
+        }
+        self.failure(failure, line);
+    }
+
     /// Errors in a list that is said again and again: of each as many as the list has, once an attempt and stream.
     pub(super) fn listed_failures(&mut self, list: Vec<Failure>, line: &Line) {
         let mut seen: HashMap<(u64, Option<String>), u64> = HashMap::new();
@@ -62,10 +74,15 @@ impl Progress {
             *nth += 1;
             let stream = stream.as_deref();
             let here = self.errors.known(id, stream, self.attempts);
-            // The same text under another level or type is the same error, told by another message.
+            // The same text under another level or type is the same error, told by another message; and what is listed of a
+            // stream that this attempt did not touch is from before it.
             let told = here == 0
                 && *nth == 1
-                && stream.is_some_and(|name| self.errors.has_text(name, self.attempts, &message));
+                && stream.is_some_and(|name| {
+                    let untouched = self.stream(name).is_some_and(|stream| stream.started_at.is_none());
+                    self.errors.has_text(name, self.attempts, &message)
+                        || untouched && self.errors.standing_text(name, &message)
+                });
             // Beyond the bound it cannot be known whether it was counted: it was, the first time.
             let beyond =
                 here == 0 && self.errors.full() && self.errors.get(id).is_none() && self.listed_beyond.contains(&id);

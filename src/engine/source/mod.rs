@@ -206,13 +206,18 @@ impl Source {
     fn pump(&mut self) {
         let mut active = self.streams.iter().filter(|stream| stream.phase == Phase::Active).count();
         for at in 0..self.streams.len() {
-            if self.streams.get(at).is_some_and(|stream| stream.phase == Phase::Waiting) && active < self.most_streams && !self.refused {
+            if self.streams.get(at).is_some_and(|stream| stream.phase == Phase::Waiting)
+                && active < self.most_streams
+                && !self.refused
+            {
                 active += 1;
                 self.begin(at);
             }
         }
         for at in 0..self.streams.len() {
-            let Some(stream) = self.streams.get_mut(at).filter(|stream| stream.phase == Phase::Active) else { continue };
+            let Some(stream) = self.streams.get_mut(at).filter(|stream| stream.phase == Phase::Active) else {
+                continue;
+            };
             let busy = stream.pieces.iter().filter(|piece| piece.busy).count();
             let mut idle: Vec<u64> = Vec::new();
             for piece in stream.pieces.iter_mut().filter(|piece| !piece.busy).take(self.segments.saturating_sub(busy)) {
@@ -361,7 +366,8 @@ impl Source {
 
     /// A request that may do better the next time; after the last one the stream is given up for this attempt.
     fn again(&mut self, stream: usize, piece: u64, http: Option<u16>, retry_after: Option<f64>, why: String) {
-        let found = self.streams.get_mut(stream).and_then(|reading| reading.pieces.iter_mut().find(|it| it.id == piece));
+        let found =
+            self.streams.get_mut(stream).and_then(|reading| reading.pieces.iter_mut().find(|it| it.id == piece));
         let Some(piece_left) = found else { return };
         if piece_left.tries >= RETRIES {
             return self.fail(stream, FailureType::Transient, http, &why);
