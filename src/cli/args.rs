@@ -13,7 +13,8 @@ use std::path::PathBuf;
 #[command(name = "synctop", version, max_term_width = 100)]
 #[command(after_long_help = AFTER)]
 pub struct Args {
-    /// What to watch: a file (followed by its name), or `-` for what is piped in. A file may be .gz or .zst
+    /// What to watch: a file (followed by its name; it may be .gz or .zst), `-` for what is piped in, or an engine's URL
+    /// (http://127.0.0.1:4010/pipeline_sync), which is called once with --pipeline
     #[arg(value_name = "SOURCE")]
     pub source: Option<String>,
     #[command(flatten)]
@@ -60,6 +61,8 @@ pub enum Command {
     Tee(TeeArgs),
     /// The engine's progress stage as a filter: raw connector messages in, an engine's messages out
     Track(TrackArgs),
+    /// Call an engine over HTTP until nothing is left; its messages on stdout, the progress on stderr
+    Backfill(BackfillArgs),
     /// A source and an engine out of nothing, to try things with: scenarios, paced like an engine, flat out, or served over HTTP
     Simulate(SimulateArgs),
     /// Print completions for a shell
@@ -82,6 +85,15 @@ pub struct WatchArgs {
     /// Wait for a file that is not there yet
     #[arg(long)]
     pub retry: bool,
+    /// Of an engine's URL: what is synced, a JSON file with source and destination
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+    /// Of an engine's URL: the state that the call goes on from, replaced by its own
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    pub state: Option<PathBuf>,
+    /// Of an engine's URL: the longest silence (5m if it is not said)
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "pipeline")]
+    pub stall_timeout: Option<std::time::Duration>,
     /// Speed of the built-in recording
     #[arg(long, default_value = "1", hide = true, value_parser = speed)]
     pub demo_speed: f64,
@@ -218,6 +230,53 @@ pub struct TrackArgs {
 pub enum FormArg {
     Trace,
     Progress,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BackfillArgs {
+    /// The engine: http://127.0.0.1:4010
+    #[arg(value_name = "ENGINE_URL")]
+    pub engine: String,
+    /// What is synced: a JSON file with source, destination and perhaps streams
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: PathBuf,
+    /// Where the run's state is kept after each call; the same command goes on from it
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Seconds of one call
+    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    pub time_limit: Option<f64>,
+    /// Checkpoints of one call
+    #[arg(long, default_value = "100", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub state_limit: Option<u64>,
+    /// Another endpoint for the API that the source reads
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// The longest silence of a call: 90, 90s, 5m
+    #[arg(long, default_value = "2m", value_name = "TIME", value_parser = span)]
+    pub stall_timeout: Option<std::time::Duration>,
+    /// Failures in a row, without a checkpoint between them, before it is given up
+    #[arg(long, default_value = "8", value_name = "N")]
+    pub retries: u32,
+    /// On the full screen
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// A time: `90`, `90s`, `5m`, `1h`.
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) if text.ends_with('h') => (number, 3600.0),
+        Some(number) if text.ends_with('m') => (number, 60.0),
+        Some(number) => (number, 1.0),
+        None => (text, 1.0),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * factor);
+    let seconds =
+        seconds.filter(|seconds| (0.001..=1e9).contains(seconds)).ok_or("a time such as 90, 90s, 5m or 1h")?;
+    Ok(std::time::Duration::from_secs_f64(seconds))
 }
 
 /// What stderr is told beside a pipeline.

@@ -1,6 +1,7 @@
 //! What was typed: one file a command, no logic of its own.
 
 mod args;
+mod backfill;
 mod man;
 mod replay;
 mod run;
@@ -77,6 +78,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Run(run)) => run::run(&run, &args.look, &args.feed),
         Some(Command::Tee(tee)) => tee::tee(&tee, &args.look, &args.feed),
         Some(Command::Track(track)) => track::track(&track),
+        Some(Command::Backfill(calls)) => backfill::backfill(&calls, &args.look, &args.feed),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man) => man::man(),

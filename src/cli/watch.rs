@@ -19,7 +19,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
         None => "",
     };
     if source.contains("://") {
-        return Err(Failure::usage(format!("URLs are not read yet. Pipe one in: curl -sN '{source}' | synctop")));
+        return super::backfill::watch(source, args, look, feed);
     }
     need_a_terminal(if matches!(source, "" | "-") { "FILE" } else { source })?;
     let session = app::Session::new()?;

@@ -1,7 +1,9 @@
 //! What makes NDJSON.
 pub mod api;
+pub mod backfill;
 pub mod call;
 pub mod classify;
+pub mod drive;
 pub mod generator;
 pub mod rows;
 pub mod scenario;

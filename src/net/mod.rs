@@ -14,6 +14,7 @@ pub mod chunks;
 pub mod copy;
 pub mod decompress;
 pub mod file;
+pub mod http;
 pub mod index;
 pub mod ingest;
 pub mod parallel;

@@ -1,0 +1,99 @@
+//! Calls an engine as `backfill.rs` says, and hands on what it answers.
+
+use super::backfill::{Backfill, Next, Verdict};
+use super::state;
+use crate::net::http::{self, How};
+use crate::progress::text::duration;
+use crate::protocol::Splitter;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Who takes what comes.
+pub trait Taker {
+    /// Bytes of an answer, as they come. `Break`: nobody wants more.
+    fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()>;
+
+    /// Something about the calls that is not in their answers.
+    fn notice(&mut self, text: &str);
+}
+
+/// What is called, and how long a silence may be.
+pub struct Drive {
+    pub url: reqwest::Url,
+    pub stall: Option<Duration>,
+    pub state: Option<PathBuf>,
+    /// One call, whatever comes of it.
+    pub once: bool,
+}
+
+/// Calls until nothing is left, or it is given up. The state is kept after each call. `stop` ends it early.
+///
+/// # Errors
+/// When there is no client, or the state cannot be kept: what was read would be read again.
+pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, stop: &Notify) -> io::Result<Verdict> {
+    let client = http::client().map_err(io::Error::other)?;
+    let mut url = drive.url.clone();
+    url.query_pairs_mut().extend_pairs(run.query());
+    taker.notice(&match run.attempts {
+        0 => format!("run {}", run.run_id()),
+        before => format!("run {} goes on after {before} calls", run.run_id()),
+    });
+    loop {
+        let body = run.begin();
+        let mut splitter = Splitter::default();
+        let mut last = b'\n';
+        let how = http::call(&client, url.clone(), body, drive.stall, stop, |bytes| {
+            splitter.push(bytes, |line| run.line(&line));
+            last = bytes.last().copied().unwrap_or(last);
+            taker.bytes(bytes)
+        })
+        .await;
+        splitter.finish(|line| run.line(&line));
+        if last != b'\n' {
+            // The next answer does not go on with this line.
+            let _ = taker.bytes(b"\n");
+        }
+        let next = run.over(&how, dice());
+        if let Some(path) = &drive.state {
+            state::write(path, &run.to_keep())?;
+        }
+        match next {
+            Next::Done(verdict) => return Ok(verdict),
+            Next::Again(_, why) if drive.once => {
+                return Ok(match why {
+                    Some(why) if how != How::Ended => Verdict::Failed(format!("{why}."), 2),
+                    _ => Verdict::Through,
+                });
+            }
+            Next::Again(wait, why) => {
+                if let Some(why) = why {
+                    let millis = u64::try_from(wait.as_millis()).unwrap_or(0);
+                    taker.notice(&format!("{why}; calling again in {}", duration(millis / 100 * 100)));
+                }
+                tokio::select! {
+                    biased;
+                    () = stop.notified() => return Ok(Verdict::Failed("stopped".into(), 2)),
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        }
+    }
+}
+
+/// 0 to 1, another one each time.
+#[expect(clippy::cast_precision_loss, reason = "a throw of dice")]
+fn dice() -> f64 {
+    let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    (hash >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// The name of a new run.
+#[must_use]
+pub fn fresh_id() -> String {
+    let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("run_{hash:016x}")
+}

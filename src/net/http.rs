@@ -1,0 +1,204 @@
+//! An engine over HTTP: one call, and how its answer ended.
+
+use std::ops::ControlFlow;
+use std::sync::Once;
+use std::time::Duration;
+
+/// How long reaching the engine may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that is no NDJSON which are read for its reason.
+const REASON: usize = 64 * 1024;
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum How {
+    /// The body came to its end. Whether the run did is in what it said.
+    Ended,
+    /// The connection broke in the middle of the body.
+    Broke(String),
+    /// No byte came for so long.
+    Silent(Duration),
+    /// No connection, or no answer.
+    Unreachable(String),
+    /// An HTTP status other than success.
+    Refused {
+        status: u16,
+        /// What the answer says, in a line.
+        says: String,
+        retry_after: Option<Duration>,
+    },
+    /// Success, and a page for people.
+    Page(String),
+    /// Nobody wants more of it.
+    Stopped,
+}
+
+/// A client for engines.
+///
+/// # Errors
+/// When the system's certificates cannot be used.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // Somebody else's is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .user_agent(concat!("synctop/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// Calls `url` with a JSON body and hands on what comes. `stall`: the longest silence; `stop` ends the call.
+pub async fn call(
+    client: &reqwest::Client,
+    url: reqwest::Url,
+    body: String,
+    stall: Option<Duration>,
+    stop: &tokio::sync::Notify,
+    mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> How {
+    let request = client.post(url).header("content-type", "application/json").header("accept", "application/x-ndjson");
+    let sent = request.body(body).send();
+    let mut response = tokio::select! {
+        biased;
+        () = stop.notified() => return How::Stopped,
+        () = silence(stall) => return How::Silent(stall.unwrap_or_default()),
+        sent = sent => match sent {
+            Ok(response) => response,
+            Err(error) => return How::Unreachable(cause(&error)),
+        },
+    };
+    let status = response.status();
+    let page = response
+        .headers()
+        .get("content-type")
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("text/html"));
+    if !status.is_success() || page {
+        let retry_after = response.headers().get("retry-after").and_then(|value| wait(value.to_str().ok()?));
+        let mut text = Vec::new();
+        let read = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                text.extend_from_slice(&chunk);
+                if text.len() > REASON {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CONNECT, read).await;
+        let says = says(&String::from_utf8_lossy(&text));
+        return match status.is_success() {
+            true => How::Page(says),
+            false => How::Refused { status: status.as_u16(), says, retry_after },
+        };
+    }
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            () = stop.notified() => return How::Stopped,
+            () = silence(stall) => return How::Silent(stall.unwrap_or_default()),
+            chunk = response.chunk() => chunk,
+        };
+        match chunk {
+            Ok(Some(bytes)) => {
+                if each(&bytes).is_break() {
+                    return How::Stopped;
+                }
+            }
+            Ok(None) => return How::Ended,
+            Err(error) => return How::Broke(cause(&error)),
+        }
+    }
+}
+
+async fn silence(stall: Option<Duration>) {
+    match stall {
+        Some(stall) => tokio::time::sleep(stall).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The innermost reason: what stands round it names our own libraries.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// `Retry-After` in seconds, or as a date (RFC 9110, 10.2.3).
+fn wait(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
+    let now = jiff::Timestamp::now();
+    Some(Duration::from_millis(u64::try_from(at.as_millisecond() - now.as_millisecond()).unwrap_or(0)))
+}
+
+/// The reason in an answer: the `error` of a JSON object, the title of a page, else its first line.
+#[must_use]
+pub fn says(text: &str) -> String {
+    let json = serde_json::from_str::<serde_json::Value>(text).ok();
+    let error = json.as_ref().and_then(|json| json.get("error").or_else(|| json.get("message")));
+    let words = match error {
+        Some(serde_json::Value::String(words)) => words.clone(),
+        Some(serde_json::Value::Array(issues)) => {
+            let issues: Vec<_> = issues.iter().map(issue).collect();
+            issues.join("; ")
+        }
+        Some(other) => other.to_string(),
+        None => match title(text) {
+            Some(title) => title.to_owned(),
+            None => text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned(),
+        },
+    };
+    let masked = crate::protocol::mask::secrets(&words).into_owned();
+    crate::progress::text::short(&masked, 300)
+}
+
+/// `pipeline: expected object, received undefined`.
+fn issue(issue: &serde_json::Value) -> String {
+    let message = issue.get("message").and_then(serde_json::Value::as_str);
+    let Some(message) = message else { return issue.to_string() };
+    let path = issue.get("path").and_then(serde_json::Value::as_array);
+    let path: Vec<_> =
+        path.into_iter().flatten().map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned)).collect();
+    if path.is_empty() { message.to_owned() } else { format!("{}: {message}", path.join(".")) }
+}
+
+/// The title of a page.
+#[must_use]
+pub fn title(text: &str) -> Option<&str> {
+    let lower = text.to_ascii_lowercase();
+    let from = lower.find("<title>")? + "<title>".len();
+    let length = lower.get(from..)?.find("</title>")?;
+    text.get(from..from + length).map(str::trim).filter(|title| !title.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_why_in_a_line() {
+        assert_eq!(says("{\"error\":\"Malformed JSON in request body\"}"), "Malformed JSON in request body");
+        let issues =
+            "{\"error\":[{\"code\":\"invalid_type\",\"path\":[\"pipeline\",0],\"message\":\"expected object\"}]}";
+        assert_eq!(says(issues), "pipeline.0: expected object");
+        assert_eq!(says("<html><head><TITLE> 504 Gateway Time-out </TITLE></head>"), "504 Gateway Time-out");
+        assert_eq!(says("\n404 Not Found\nmore"), "404 Not Found");
+        assert_eq!(says(""), "");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("Fri, 20 Nov 1998 08:00:00 GMT"), Some(Duration::ZERO));
+        assert!(wait("Fri, 20 Nov 2093 08:00:00 GMT").is_some_and(|wait| wait > Duration::from_secs(1_000_000)));
+        assert_eq!(wait("soon"), None);
+    }
+}
