@@ -355,7 +355,7 @@ pub struct SimulateArgs {
 pub struct OfScenarioArgs {
     /// Be an HTTP engine there (port 0: any that is free; the address is printed): /health, /pipeline_check, /pipeline_setup,
     /// /pipeline_sync, /pipeline_read
-    #[arg(long, value_name = "ADDR", conflicts_with_all = ["raw", "records", "state", "time_limit", "state_limit", "speed"])]
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["raw", "records", "state", "time_limit", "state_limit"])]
     pub listen: Option<std::net::SocketAddr>,
     /// Print the scenario's TOML, to begin one of your own with
     #[arg(long)]
