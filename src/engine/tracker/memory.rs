@@ -42,6 +42,12 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// There is nothing to tell of it.
+    #[must_use]
+    pub fn blank(&self) -> bool {
+        *self == Self { total: self.total, ..Self::default() }
+    }
+
     pub fn fail(&mut self, mistake: Mistake) {
         if self.errors.len() < ERRORS_KEPT && !self.errors.contains(&mistake) {
             self.errors.push(mistake);
@@ -213,7 +219,7 @@ impl Memory {
         let streams: Map<_, _> = self
             .streams
             .iter()
-            .filter(|(_, kept)| kept.status != Status::NotStarted || kept.records > 0)
+            .filter(|(_, kept)| !kept.blank())
             .map(|(name, kept)| {
                 let mut form = json!({"cumulative_record_count": kept.records, "status": trace_word(kept.status)});
                 kept.write(&mut form);

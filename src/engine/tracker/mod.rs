@@ -633,7 +633,7 @@ impl Tracker {
         let rows = self.memory.streams.iter().filter_map(|(name, kept)| {
             let here = self.here.get(name)?;
             let spoke = here.started || here.over;
-            (if attempt { spoke } else { spoke || kept.status != Status::NotStarted || kept.records > 0 }).then(|| {
+            (if attempt { spoke } else { spoke || !kept.blank() }).then(|| {
                 wire::Row {
                     name,
                     status: kept.status,
@@ -806,7 +806,7 @@ impl Tracker {
             .memory
             .streams
             .iter()
-            .filter(|(_, kept)| kept.status != Status::NotStarted || kept.records > 0)
+            .filter(|(_, kept)| !kept.blank())
             .map(|(name, kept)| {
                 let entry = wire::TraceEofStream {
                     status: trace_word(kept.status),

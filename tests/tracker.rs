@@ -1,0 +1,510 @@
+//! The progress stage: what it must not do, each by its name, and what holds for any sequence of messages.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{bytes, corpus, fixtures, reduced, unpack};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use synctop::engine::tracker::memory::Memory;
+use synctop::engine::tracker::wire::Form;
+use synctop::engine::tracker::{Limit, Outcome, Tracker};
+use synctop::protocol::{LineEnd, Status};
+
+/// An attempt: its output, its end, and the state after it.
+struct Ran {
+    out: Vec<u8>,
+    outcome: Outcome,
+    state: Value,
+}
+
+impl Ran {
+    fn lines(&self) -> Vec<Value> {
+        let lines = self.out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap_or(Value::Null)).collect()
+    }
+
+    fn statuses(&self) -> Vec<(String, String)> {
+        let status = |line: &Value| {
+            let status = line.pointer("/trace/stream_status").or_else(|| line.get("stream_status"))?.clone();
+            Some((status["stream"].as_str()?.to_owned(), status["status"].as_str()?.to_owned()))
+        };
+        self.lines().iter().filter_map(status).collect()
+    }
+
+    fn eof(&self) -> Value {
+        let last = self.lines().pop().unwrap();
+        assert_eq!(last["type"], "eof", "{last}");
+        last["eof"].clone()
+    }
+
+    fn logs(&self, level: &str) -> Vec<String> {
+        let lines = self.lines();
+        let ours = lines.iter().filter(|line| line["_emitted_by"] == "engine" && line["log"]["level"] == level);
+        ours.map(|line| line["log"]["message"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn attempt_of(form: Form, state: &Value, messages: &[String], limit: Option<Limit>) -> Ran {
+    let memory = Memory::read(&state.to_string()).unwrap();
+    let mut tracker = Tracker::new(form, memory, 1_000);
+    let mut out = Vec::new();
+    let mut at = 1_000;
+    for message in messages {
+        at += 7;
+        tracker.line(message.as_bytes(), LineEnd::Newline, at, &mut out);
+    }
+    let outcome = tracker.finish(limit, at + 1, &mut out);
+    Ran { out, outcome, state: tracker.state() }
+}
+
+fn attempt(state: &Value, messages: &[Value]) -> Ran {
+    let messages: Vec<_> = messages.iter().map(Value::to_string).collect();
+    attempt_of(Form::Trace, state, &messages, None)
+}
+
+fn cut(state: &Value, messages: &[Value]) -> Ran {
+    let messages: Vec<_> = messages.iter().map(Value::to_string).collect();
+    attempt_of(Form::Trace, state, &messages, Some(Limit::Time))
+}
+
+fn catalog(names: &[&str]) -> Value {
+    let streams: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+    json!({"type": "catalog", "catalog": {"streams": streams}})
+}
+
+fn status(stream: &str, word: &str) -> Value {
+    json!({"type": "trace", "trace": {"trace_type": "stream_status", "stream_status": {"stream": stream, "status": word}}})
+}
+
+fn record(stream: &str) -> Value {
+    json!({"type": "record", "record": {"stream": stream, "data": {"id": 1}, "emitted_at": "2026-11-20T08:00:00.000Z"}})
+}
+
+fn state(stream: &str, word: &str) -> Value {
+    let data = json!({"page_cursor": null, "status": word, "backfill": {"range": {"gte": 100, "lt": 900}, "num_segments": 1,
+        "completed": if word == "complete" { json!([{"gte": 100, "lt": 900}]) } else { json!([{"gte": 500, "lt": 900}]) }, "in_flight": []}});
+    json!({"type": "source_state", "source_state": {"state_type": "stream", "stream": stream, "data": data}})
+}
+
+fn error(stream: Option<&str>, kind: &str, message: &str) -> Value {
+    let mut error = json!({"failure_type": kind, "message": message});
+    if let Some(stream) = stream {
+        error["stream"] = stream.into();
+    }
+    json!({"type": "trace", "trace": {"trace_type": "error", "error": error}})
+}
+
+fn eof(reason: &str) -> Value {
+    json!({"type": "eof", "eof": {"reason": reason}})
+}
+
+const NONE: Value = Value::Null;
+
+// The mistakes of the published engines.
+
+#[test]
+fn data_output_stays_on_stdout_whatever_is_displayed() {
+    let raw = bytes("stripe-trace/13-small-pipeline_read.ndjson.zst");
+    for show in ["auto", "always", "never"] {
+        let line = format!("\"$SYNCTOP\" track | \"$SYNCTOP\" tee --progress {show} 2>/dev/null");
+        let mut child = Command::new("bash")
+            .args(["-c", &line])
+            .env("SYNCTOP", env!("CARGO_BIN_EXE_synctop"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&raw).unwrap();
+        let out = child.wait_with_output().unwrap().stdout;
+        let records = |bytes: &[u8]| -> Vec<Vec<u8>> {
+            let lines = bytes.split(|byte| *byte == b'\n');
+            lines.filter(|line| line.starts_with(b"{\"type\":\"record\"")).map(<[u8]>::to_vec).collect()
+        };
+        assert_eq!(records(&out), records(&raw), "{show}");
+        assert_eq!(records(&out).len(), 345);
+    }
+}
+
+#[test]
+fn a_global_progress_refreshes_what_is_shown_and_is_never_one_transition_behind() {
+    let requests = |count: u64| json!({"type": "trace", "trace": {"trace_type": "global_progress", "global_progress": {"request_count": count}}});
+    let ran = attempt(
+        &NONE,
+        &[status("a", "started"), record("a"), record("a"), requests(1), record("a"), status("a", "complete")],
+    );
+    let totals: Vec<_> =
+        ran.lines().iter().filter_map(|line| line.pointer("/trace/global_progress").cloned()).collect();
+    // At the start nothing; the source's own report shows the two records before it; the completion shows all three.
+    let counts: Vec<_> = totals.iter().map(|totals| totals["cumulative_record_count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [0, 2, 3, 3]);
+    assert_eq!(totals[1]["request_count"], 1);
+    // Every transition is followed by totals that have it in them.
+    let lines = ran.lines();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.pointer("/trace/stream_status").is_some()) {
+        let status = line.pointer("/trace/stream_status").unwrap();
+        let next = lines[at + 1].pointer("/trace/global_progress").expect("totals behind each transition");
+        assert_eq!(next["cumulative_record_count"], status["cumulative_record_count"]);
+    }
+}
+
+#[test]
+fn a_stream_that_the_engine_calls_complete_is_demoted_by_the_sources_state() {
+    for (word, wanted) in [("pending", Status::NotStarted), ("auth_error", Status::Errored)] {
+        let before = json!({
+            "source": {"streams": {"a": {"status": word, "backfill": {"range": {"gte": 1, "lt": 9}}}}, "global": {}},
+            "engine": {"streams": {"a": {"cumulative_record_count": 5, "status": "complete"}}, "global": {}},
+        });
+        let memory = Memory::read(&before.to_string()).unwrap();
+        let tracker = Tracker::new(Form::Trace, memory, 0);
+        assert_eq!(tracker.memory().streams["a"].status, wanted, "{word}");
+        let ran =
+            attempt(&before, &[status("a", "started"), record("a"), state("a", "complete"), status("a", "complete")]);
+        let announced: Vec<_> = ran.statuses().into_iter().map(|(_, word)| word).collect();
+        assert_eq!(announced, ["started", "complete"], "{word}: its start is announced");
+        assert_eq!(ran.eof()["stream_progress"]["a"]["cumulative_record_count"], 6);
+    }
+}
+
+#[test]
+fn requests_are_counted_from_what_the_source_reports_or_left_out() {
+    let quiet = attempt(&NONE, &[status("a", "started"), record("a"), status("a", "complete")]);
+    assert!(!String::from_utf8_lossy(&quiet.out).contains("request_count"), "never a constant 0");
+    let report = |count: u64| json!({"type": "trace", "trace": {"trace_type": "global_progress", "global_progress": {"request_count": count}}});
+    let first = cut(&NONE, &[status("a", "started"), report(7), record("a")]);
+    assert_eq!(first.eof()["global_progress"]["cumulative_request_count"], 7);
+    let second = attempt(&first.state, &[status("a", "started"), report(3), report(5), status("a", "complete")]);
+    let totals = &second.eof()["global_progress"];
+    assert_eq!((&totals["request_count"], &totals["cumulative_request_count"]), (&json!(5), &json!(12)));
+}
+
+#[test]
+fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
+    let typed = |payload: Value| -> String {
+        let message = json!({"type": "trace", "trace": {"trace_type": "error", "error": payload}});
+        let ran = attempt(&NONE, &[status("a", "started"), message]);
+        let lines = ran.lines();
+        let error = lines.iter().find_map(|line| line.pointer("/trace/error")).unwrap();
+        error["failure_type"].as_str().unwrap().to_owned()
+    };
+    // A number says it, also against the source's own word.
+    assert_eq!(typed(json!({"message": "slow down", "stream": "a", "status": 429})), "transient_error");
+    assert_eq!(
+        typed(json!({"failure_type": "system_error", "message": "?", "stream": "a", "status_code": 503})),
+        "transient_error"
+    );
+    // A text says nothing.
+    assert_eq!(typed(json!({"message": "HTTP 429 Too Many Requests, rate limit", "stream": "a"})), "system_error");
+    assert_eq!(typed(json!({"failure_type": "auth_error", "message": "503 429 500", "stream": "a"})), "auth_error");
+    // The progress generation logs the status beside its error.
+    let log = |status: u16| json!({"type": "log", "log": {"level": "error", "message": "List page failed", "data": {"stream": "a", "err": {"status": status}}}});
+    let failed =
+        json!({"type": "stream_status", "stream_status": {"stream": "a", "status": "error", "error": "no (429)"}});
+    for (number, wanted) in [(503, true), (403, false)] {
+        let ran = attempt(&NONE, &[status("a", "started"), log(number), failed.clone()]);
+        assert_eq!(ran.outcome.has_more, wanted, "{number}");
+    }
+}
+
+#[test]
+fn complete_is_not_announced_before_the_counts_behind_it_are() {
+    // The source says "complete" while its own state says that something is left: the published engine's 03b.
+    let ran = attempt(
+        &NONE,
+        &[
+            status("a", "started"),
+            record("a"),
+            state("a", "pending"),
+            status("a", "complete"),
+            record("a"),
+            record("a"),
+            state("a", "complete"),
+        ],
+    );
+    let lines = ran.lines();
+    let complete =
+        lines.iter().position(|line| line.pointer("/trace/stream_status/status") == Some(&json!("complete"))).unwrap();
+    let last_state = lines.iter().rposition(|line| line["type"] == "source_state").unwrap();
+    assert!(complete > last_state);
+    assert_eq!(lines[complete].pointer("/trace/stream_status/cumulative_record_count"), Some(&json!(3)));
+    // Without a state it is believed; what comes after it is said again with the last counts.
+    let ran = attempt(&NONE, &[status("a", "started"), status("a", "complete"), record("a")]);
+    let counts: Vec<_> =
+        ran.lines().iter().filter_map(|line| line.pointer("/trace/stream_status/run_record_count")?.as_u64()).collect();
+    assert_eq!(counts, [0, 0, 1]);
+    assert_eq!(ran.logs("warn").len(), 1, "{:?}", ran.logs("warn"));
+}
+
+#[test]
+fn a_cut_off_does_not_promote_started_streams_to_complete() {
+    let messages = [
+        catalog(&["a", "b", "c"]),
+        status("a", "started"),
+        record("a"),
+        status("b", "started"),
+        status("b", "complete"),
+    ];
+    for ran in [cut(&NONE, &messages), attempt(&NONE, &[&messages[..], &[eof("state_limit")]].concat())] {
+        let eof = ran.eof();
+        assert_eq!(eof["stream_progress"]["a"]["status"], "started");
+        assert_eq!(eof["stream_progress"]["b"]["status"], "complete");
+        assert_eq!(eof["stream_progress"].get("c"), None, "never started");
+        assert_eq!(eof["state"]["engine"]["streams"]["a"]["status"], "started");
+        assert!(ran.outcome.has_more);
+    }
+    // Nor one that the source calls complete while its state says otherwise.
+    let ran = cut(&NONE, &[status("a", "started"), state("a", "pending"), status("a", "complete")]);
+    assert_eq!(ran.eof()["stream_progress"]["a"]["status"], "started");
+}
+
+#[test]
+fn an_error_is_not_wiped_by_a_later_complete_nor_forgotten_on_resume() {
+    let first = attempt(
+        &NONE,
+        &[
+            status("a", "started"),
+            status("b", "started"),
+            error(Some("a"), "auth_error", "may not read"),
+            status("a", "complete"),
+            status("b", "complete"),
+        ],
+    );
+    assert_eq!(first.statuses().last().unwrap(), &("b".to_owned(), "complete".to_owned()));
+    assert_eq!(first.statuses().iter().filter(|(stream, _)| stream == "a").last().unwrap().1, "error");
+    for ran in [&first, &attempt(&first.state, &[eof("complete")])] {
+        let a = &ran.eof()["stream_progress"]["a"];
+        assert_eq!((&a["status"], &a["errors"][0]["failure_type"]), (&json!("error"), &json!("auth_error")));
+        assert_eq!(reduced(&ran.out).streams.iter().filter(|stream| stream.failed_in.is_some()).count(), 1);
+    }
+    // A later attempt that does without it makes up for it.
+    let made_up = attempt(&first.state, &[status("a", "started"), record("a"), status("a", "complete")]);
+    let a = &made_up.eof()["stream_progress"]["a"];
+    assert_eq!((&a["status"], a.get("errors")), (&json!("complete"), None));
+    // And one that may pass keeps its stream open, with a terminal status in this attempt.
+    let passing =
+        attempt(&NONE, &[status("a", "started"), state("a", "pending"), error(Some("a"), "transient_error", "reset")]);
+    assert_eq!(passing.statuses().last().unwrap().1, "error");
+    assert_eq!((passing.outcome.reason.as_str(), passing.outcome.has_more), ("error", true));
+}
+
+// What else it holds to.
+
+#[test]
+fn a_permanent_error_is_global_without_a_stream_before_a_start_or_when_all_share_it() {
+    let bad_key = |stream: &str| {
+        error(
+            Some(stream),
+            "auth_error",
+            &format!("Invalid API Key [GET /v1/account (401)] {{request-id=req_{stream}1}}"),
+        )
+    };
+    for (messages, global) in [
+        (vec![status("a", "started"), error(None, "system_error", "table is gone")], true),
+        (vec![bad_key("a")], true),
+        (vec![status("a", "started"), status("b", "started"), bad_key("a"), bad_key("b")], true),
+        (vec![status("a", "started"), status("b", "started"), bad_key("a"), status("b", "complete")], false),
+        (
+            vec![
+                status("a", "started"),
+                status("b", "started"),
+                bad_key("a"),
+                error(Some("b"), "auth_error", "another"),
+            ],
+            false,
+        ),
+        (vec![status("a", "started"), error(None, "transient_error", "reset"), status("a", "complete")], false),
+    ] {
+        let ran = attempt(&NONE, &messages);
+        assert_eq!(ran.outcome.reason == "error", global, "{messages:?}: {:?}", ran.outcome);
+    }
+}
+
+#[test]
+fn anomalies_are_warnings_said_once_a_stream() {
+    let ran = attempt(
+        &NONE,
+        &[
+            catalog(&["a", "b"]),
+            record("a"),
+            status("a", "started"),
+            status("a", "started"),
+            status("a", "complete"),
+            state("a", "pending"),
+            state("a", "pending"),
+            status("z", "started"),
+            status("z", "complete"),
+        ],
+    );
+    let warnings = ran.logs("warn");
+    for kind in ["record_before_start", "duplicate_start", "state_after_complete", "unknown_stream"] {
+        assert_eq!(warnings.iter().filter(|text| text.contains(kind)).count(), 1, "{kind}: {warnings:?}");
+    }
+    assert!(ran.logs("info").is_empty());
+}
+
+#[test]
+fn the_state_round_trips_what_it_does_not_know() {
+    let before = json!({
+        "source": {"streams": {"a": {"cursor": "x1", "n": 12345678901234567890_u64}}, "global": {"events": {"after": "evt_1"}}},
+        "destination": {"anything": [1, 2, {"b": null}]},
+        "engine": {"streams": {"a": {"cumulative_record_count": 3, "status": "started"}}, "global": {"cumulative_record_count": 3}},
+    });
+    for form in [Form::Trace, Form::Progress] {
+        let ran = attempt_of(form, &before, &[status("a", "started").to_string()], Some(Limit::States));
+        assert_eq!(ran.state["source"], before["source"], "{form:?}");
+        assert_eq!(ran.state["destination"], before["destination"]);
+        let again = attempt_of(form, &ran.state, &[record("a").to_string()], None);
+        assert_eq!(reduced(&again.out).cumulative_records(), Some(4), "{form:?}");
+    }
+    let global = json!({"type": "source_state", "source_state": {"state_type": "global", "data": {"events": {"after": "evt_9"}}}});
+    let ran = attempt(&before, &[global]);
+    assert_eq!(ran.state["source"]["global"], json!({"events": {"after": "evt_9"}}));
+}
+
+#[test]
+fn what_was_tracked_already_is_handed_on_as_it_is() {
+    let log = bytes("stripe-trace/08-time-limit-resume-all.ndjson.zst");
+    let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+    let mut out = Vec::new();
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        tracker.line(line.strip_suffix(b"\n").unwrap(), LineEnd::Newline, 0, &mut out);
+    }
+    tracker.finish(None, 0, &mut out);
+    assert!(tracker.tracked());
+    let (before, after) = (reduced(&log), reduced(&out));
+    assert_eq!(after.cumulative_records(), before.cumulative_records());
+    assert_eq!((after.attempts, after.checkpoints), (before.attempts, before.checkpoints));
+    let last = log.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
+    let last: Value = serde_json::from_slice(last).unwrap();
+    assert_eq!(tracker.state(), last["eof"]["state"]);
+}
+
+#[test]
+fn every_raw_recording_comes_out_with_its_data_untouched_and_counted() {
+    let mut logs = fixtures();
+    logs.extend(corpus().into_iter().flatten());
+    let mut reads = 0;
+    for (_, path) in logs.iter().filter(|(_, path)| path.to_string_lossy().contains("pipeline_read")) {
+        let log = unpack(path);
+        if log.len() > 50_000_000 && cfg!(debug_assertions) {
+            continue;
+        }
+        reads += 1;
+        for form in [Form::Trace, Form::Progress] {
+            let mut tracker = Tracker::new(form, Memory::default(), 0);
+            let mut out = Vec::new();
+            for line in log.split_inclusive(|byte| *byte == b'\n') {
+                let (line, end) =
+                    line.strip_suffix(b"\n").map_or((line, LineEnd::Input), |line| (line, LineEnd::Newline));
+                tracker.line(line, end, 0, &mut out);
+            }
+            tracker.finish(None, 0, &mut out);
+            let data = |bytes: &[u8]| -> Vec<Vec<u8>> {
+                let kept = |line: &&[u8]| {
+                    line.starts_with(b"{\"type\":\"record\"") || line.starts_with(b"{\"type\":\"source_state\"")
+                };
+                bytes.split(|byte| *byte == b'\n').filter(kept).map(<[u8]>::to_vec).collect()
+            };
+            assert!(data(&out) == data(&log), "{}", path.display());
+            let (before, after) = (reduced(&log), reduced(&out));
+            assert_eq!(after.cumulative_records(), before.cumulative_records(), "{}", path.display());
+            assert_eq!(after.checkpoints, before.checkpoints);
+        }
+    }
+    assert!(reads >= 4, "{reads}");
+}
+
+// Any sequence.
+
+fn message() -> impl Strategy<Value = Value> {
+    let stream = prop_oneof![Just("a"), Just("b"), Just("c"), Just("not asked for")];
+    let range = (100_u64..900, 1_u64..300);
+    prop_oneof![
+        8 => stream.clone().prop_map(record),
+        2 => stream.clone().prop_map(|stream| status(stream, "started")),
+        2 => stream.clone().prop_map(|stream| status(stream, "complete")),
+        3 => stream.clone().prop_map(|stream| state(stream, "pending")),
+        1 => stream.clone().prop_map(|stream| state(stream, "complete")),
+        2 => (stream.clone(), range).prop_map(|(stream, (gte, length))| {
+            json!({"type": "stream_status", "stream_status": {"stream": stream, "status": "range_complete",
+                "range_complete": {"gte": gte, "lt": gte + length}}})
+        }),
+        1 => (stream.clone(), prop_oneof![Just("auth_error"), Just("transient_error"), Just("strange")])
+            .prop_map(|(stream, kind)| error(Some(stream), kind, "went wrong")),
+        1 => (0_u64..50).prop_map(|count| json!({"type": "trace", "trace": {"trace_type": "global_progress", "global_progress": {"request_count": count}}})),
+        1 => stream.prop_map(|stream| json!({"type": "stream_status", "stream_status": {"stream": stream, "status": "skip", "reason": "not enabled"}})),
+        1 => Just(json!({"type": "log", "log": {"level": "info", "message": "hello"}})),
+        1 => Just(json!({"no": "envelope"})),
+        1 => Just(catalog(&["a", "b", "c"])),
+    ]
+}
+
+/// Cumulative counts and merged ranges by stream.
+fn totals(form: Form, state: &Value) -> BTreeMap<String, (u64, Vec<(Option<i64>, Option<i64>)>)> {
+    let tracker = Tracker::new(form, Memory::read(&state.to_string()).unwrap(), 0);
+    let streams = tracker.memory().streams.iter();
+    let kept = streams.map(|(name, kept)| {
+        let ranges = kept.ranges.list().iter().map(|range| (range.gte, range.lt)).collect();
+        (name.clone(), (kept.records, ranges))
+    });
+    kept.filter(|(_, (records, ranges)): &(String, (u64, Vec<_>))| *records > 0 || !ranges.is_empty()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn totals_out_are_records_in(messages in prop::collection::vec(message(), 0..60), limited: bool) {
+        let records = messages.iter().filter(|message| message["type"] == "record").count() as u64;
+        let lines: Vec<_> = messages.iter().map(Value::to_string).collect();
+        for form in [Form::Trace, Form::Progress] {
+            let ran = attempt_of(form, &NONE, &lines, limited.then_some(Limit::States));
+            let said = ran.lines().iter().filter(|line| line["type"] == "record").count() as u64;
+            prop_assert_eq!(said, records, "data is handed on");
+            let eof = ran.eof();
+            let total = match form {
+                Form::Trace => eof["global_progress"]["cumulative_record_count"].as_u64(),
+                Form::Progress => eof["run_progress"]["derived"]["total_record_count"].as_u64(),
+            };
+            prop_assert_eq!(total, Some(records));
+            prop_assert_eq!(totals(form, &ran.state).values().map(|(records, _)| records).sum::<u64>(), records);
+            // Whoever reduces it comes to the same.
+            prop_assert_eq!(reduced(&ran.out).cumulative_records().unwrap_or(0), records);
+        }
+    }
+
+    #[test]
+    fn attempts_that_carry_the_state_add_up_to_one_run(
+        messages in prop::collection::vec(message(), 1..50),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..4),
+    ) {
+        let lines: Vec<_> = messages.iter().map(Value::to_string).collect();
+        for form in [Form::Trace, Form::Progress] {
+            let whole = attempt_of(form, &NONE, &lines, None);
+            let mut places: Vec<_> = cuts.iter().map(|(at, limited)| (at.index(lines.len()), *limited)).collect();
+            places.sort_unstable();
+            let (mut state, mut from) = (NONE, 0);
+            for (at, limited) in places.into_iter().chain([(lines.len(), false)]) {
+                let part = attempt_of(form, &state, &lines[from..at], limited.then_some(Limit::Time));
+                (state, from) = (part.state, at);
+            }
+            prop_assert_eq!(totals(form, &state), totals(form, &whole.state), "{:?}", form);
+        }
+    }
+
+    #[test]
+    fn nothing_panics_and_no_byte_of_what_is_unknown_is_lost(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..20)) {
+        let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+        let (mut out, mut wanted) = (Vec::new(), Vec::new());
+        for line in &lines {
+            let line: Vec<_> = line.iter().copied().filter(|byte| *byte != b'\n').collect();
+            tracker.line(&line, LineEnd::Newline, 0, &mut out);
+            wanted.extend_from_slice(&line);
+            wanted.push(b'\n');
+        }
+        prop_assert_eq!(out, wanted);
+    }
+}
