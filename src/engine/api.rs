@@ -55,6 +55,8 @@ pub struct Api {
     /// Requests of each page that failed, so that the next one is another throw of the dice.
     tries: HashMap<Query, u32>,
     requests: u64,
+    /// Another one in each call of a run: what fails for good in one may go well in the next.
+    call: u64,
 }
 
 impl Api {
@@ -68,6 +70,7 @@ impl Api {
             struck: vec![0; scenario.faults.len()],
             tries: HashMap::new(),
             requests: 0,
+            call: 0,
             scenario,
         }
     }
@@ -75,6 +78,11 @@ impl Api {
     #[must_use]
     pub fn scenario(&self) -> &Scenario {
         &self.scenario
+    }
+
+    /// A call of the engine begins; `number` tells it from the others of its run.
+    pub fn begin(&mut self, number: u64) {
+        self.call = number;
     }
 
     fn records(&self, stream: usize) -> u64 {

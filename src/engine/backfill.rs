@@ -342,7 +342,9 @@ impl Backfill {
             How::Page(title) => format!("a web page answered instead of an engine: {title}"),
             _ => match &self.call.page {
                 Some(title) => format!("the answer ended in a web page: {title}"),
-                None if self.call.messages == 0 => "the answer has no message of an engine in it".into(),
+                None if self.call.messages == 0 && !self.call.torn => {
+                    "the answer has no message of an engine in it".into()
+                }
                 None => format!("the answer ended{torn} without an end message"),
             },
         }

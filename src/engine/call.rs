@@ -110,7 +110,9 @@ pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> R
 type Prepared = (Vec<String>, BTreeMap<usize, StreamState>, i64);
 
 fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError> {
-    let api = lock(api);
+    let mut api = lock(api);
+    // A process that lives for one call only has nothing else to tell it from the one before.
+    api.begin(call.memory.elapsed_ms);
     let scenario = api.scenario();
     let names: Vec<&str> = scenario.streams.iter().map(|stream| stream.name.as_str()).collect();
     if let Some(unknown) = call.streams.iter().flatten().find(|name| !names.contains(&name.as_str())) {
@@ -166,7 +168,10 @@ struct Run {
 
 /// Why the source is not listened to any more.
 enum Stop {
+    /// It has read all there is for it.
     Over,
+    /// The destination takes nothing any more.
+    Failed,
     Limit(Limit),
     Crash,
 }
@@ -205,7 +210,7 @@ impl Run {
             if let Some(message) = failure {
                 self.destination_failed(&message, self.free.max(at));
                 self.flush(self.free.max(at), outlet)?;
-                return Ok(Stop::Over);
+                return Ok(Stop::Failed);
             }
             if self.call.state_limit.is_some_and(|limit| self.states >= limit) {
                 return Ok(Stop::Limit(Limit::States));
@@ -288,7 +293,11 @@ impl Run {
                 return Ok(Called { outcome: None, state: self.tracker.state(), now: self.free, global: false });
             }
             Stop::Limit(limit) => Some(limit),
-            Stop::Over => None,
+            Stop::Over => {
+                self.tracker.source_ended();
+                None
+            }
+            Stop::Failed => None,
         };
         let now = match (limit, self.deadline()) {
             (Some(Limit::Time), Some(deadline)) => deadline,

@@ -336,6 +336,17 @@ pub struct Brief {
     pub completed: Vec<Range>,
 }
 
+impl Brief {
+    /// With what is done by what `data` says is left.
+    #[must_use]
+    pub fn with_rest(mut self, data: Option<&RawValue>) -> Self {
+        if self.completed.is_empty() {
+            self.completed = data.map(done_by_rest).unwrap_or_default();
+        }
+        self
+    }
+}
+
 impl From<State<'_>> for Brief {
     fn from(state: State) -> Self {
         Self {
@@ -345,6 +356,36 @@ impl From<State<'_>> for Brief {
             completed: state.completed.unwrap_or_default(),
         }
     }
+}
+
+/// A state that has what is left, and not what is done.
+#[derive(Deserialize)]
+struct WireLeft {
+    accounted_range: WireRange,
+    remaining: Vec<WireRange>,
+}
+
+/// What is done by a state that says what is left: all the rest. A message that says so may not have come any more.
+#[must_use]
+pub fn done_by_rest(data: &RawValue) -> Vec<Range> {
+    let Ok(wire) = serde_json::from_str::<WireLeft>(data.get()) else { return Vec::new() };
+    let total = Range::from(&wire.accounted_range);
+    let (Some(begin), Some(end)) = (total.gte, total.lt) else { return Vec::new() };
+    let mut left: Vec<_> = wire.remaining.iter().map(Range::from).collect();
+    left.sort_unstable();
+    let mut done = Vec::new();
+    let mut from = begin;
+    for range in left {
+        let (gte, lt) = (range.gte.unwrap_or(begin), range.lt.unwrap_or(end));
+        if from < gte {
+            done.push(Range { gte: Some(from), lt: Some(gte) });
+        }
+        from = from.max(lt);
+    }
+    if from < end {
+        done.push(Range { gte: Some(from), lt: Some(end) });
+    }
+    done
 }
 
 /// Reads a source's state of one stream as a checkpoint with it would be read.
@@ -357,7 +398,7 @@ fn brief(stream: &str, data: &RawValue) -> Brief {
     let line = Line::whole(text.as_bytes(), LineEnd::Newline);
     match Decoder::default().decode(&line, &mut String::new()) {
         Decoded::Message { message, .. } => match message.kind {
-            Kind::Checkpoint(checkpoint) => checkpoint.state.into(),
+            Kind::Checkpoint(checkpoint) => Brief::from(checkpoint.state).with_rest(Some(data)),
             _ => Brief::default(),
         },
         _ => Brief::default(),

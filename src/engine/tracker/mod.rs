@@ -377,6 +377,7 @@ impl Tracker {
             return came.pass(out);
         };
         self.started_by(&stream, "state_before_start", out);
+        let brief = brief.with_rest(data.as_deref());
         if let Some(data) = data {
             self.memory.source.streams.insert(stream.clone(), data);
         }
@@ -633,17 +634,15 @@ impl Tracker {
         let rows = self.memory.streams.iter().filter_map(|(name, kept)| {
             let here = self.here.get(name)?;
             let spoke = here.started || here.over;
-            (if attempt { spoke } else { spoke || !kept.blank() }).then(|| {
-                wire::Row {
-                    name,
-                    status: kept.status,
-                    states: if attempt { here.states } else { kept.states },
-                    records: if attempt { here.records } else { kept.records },
-                    total: kept.total,
-                    ranges: &kept.ranges,
-                    errors: &kept.errors,
-                    reason: kept.reason.as_deref(),
-                }
+            (if attempt { spoke } else { spoke || !kept.blank() }).then(|| wire::Row {
+                name,
+                status: kept.status,
+                states: if attempt { here.states } else { kept.states },
+                records: if attempt { here.records } else { kept.records },
+                total: kept.total,
+                ranges: &kept.ranges,
+                errors: &kept.errors,
+                reason: kept.reason.as_deref(),
             })
         });
         let (elapsed, counts, started) = if attempt {
@@ -656,6 +655,11 @@ impl Tracker {
     }
 
     // The end.
+
+    /// The source has said all that it has to say, which not every source says itself.
+    pub fn source_ended(&mut self) {
+        self.end.get_or_insert((EndWord::Complete, Some("complete".into()), None));
+    }
 
     fn ends(&mut self, end: &End, came: &Came) {
         let cutoff = came.raw().eof.and_then(|eof| eof.cutoff);

@@ -1,0 +1,421 @@
+//! The simulated source and engine: nothing is lost wherever a run is cut, and the same scenario is the same log.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::reduced;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use synctop::engine::api::Api;
+use synctop::engine::backfill::{Backfill, Next, Verdict, Wish};
+use synctop::engine::call::{Call, Called, Outlet, call};
+use synctop::engine::scenario::{SCENARIOS, Scenario};
+use synctop::engine::tracker::memory::Memory;
+use synctop::engine::tracker::wire::Form;
+use synctop::net::http::How;
+use synctop::progress::{Outcome, outcome};
+use synctop::protocol::{LineEnd, Splitter, time};
+
+const FORMS: [Form; 2] = [Form::Trace, Form::Progress];
+
+/// Small, with streams that share seconds, and with things that go wrong.
+const SMALL: &str = "
+seed = 9
+range = { gte = \"2024-01-01T00:00:00Z\", lt = \"2024-01-01T02:00:00Z\" }
+requests_per_second = 20
+[destination]
+rows_per_second = 700
+[[streams]]
+name = \"customer\"
+records = 1430
+[[streams]]
+name = \"charge\"
+records = 900
+[[streams]]
+name = \"refund\"
+records = 310
+[[streams]]
+name = \"coupon\"
+records = 0
+[[faults]]
+kind = \"server_error\"
+chance = 0.15
+[[faults]]
+kind = \"reset\"
+chance = 0.1
+";
+
+#[derive(Default)]
+struct Kept {
+    out: Vec<u8>,
+    rows: BTreeSet<(usize, u64)>,
+    /// How often rows were written, and after how many bytes of output all of them were there.
+    written: u64,
+    times: Vec<i64>,
+}
+
+impl Outlet for Kept {
+    fn say(&mut self, at: i64, lines: &[u8]) -> io::Result<()> {
+        self.out.extend_from_slice(lines);
+        self.times.push(at);
+        Ok(())
+    }
+
+    fn rows(&mut self, _: &Api, stream: usize, objects: Range<u64>) -> io::Result<()> {
+        self.written += objects.end - objects.start;
+        self.rows.extend(objects.map(|number| (stream, number)));
+        Ok(())
+    }
+}
+
+fn small() -> Scenario {
+    Scenario::read(SMALL).unwrap()
+}
+
+fn begin() -> i64 {
+    time::parse("2026-11-20T08:00:00Z").unwrap()
+}
+
+fn one(form: Form, state: &Value, change: impl FnOnce(&mut Call), kept: &mut Kept) -> Called {
+    let api = Arc::new(Mutex::new(Api::new(small())));
+    let mut wish = Call { form, memory: Memory::read(&state.to_string()).unwrap(), begin: begin(), ..Call::default() };
+    change(&mut wish);
+    call(&api, wish, kept).unwrap()
+}
+
+/// Calls until nothing is left, as a backfill does: a stream that is given up in one call goes on in the next.
+fn to_the_end(form: Form, state: &Value, kept: &mut Kept) -> Called {
+    let mut called = one(form, state, |_| {}, kept);
+    for _ in 0..5 {
+        if !called.outcome.as_ref().unwrap().has_more {
+            break;
+        }
+        called = one(form, &called.state, |_| {}, kept);
+    }
+    called
+}
+
+/// Every row arrived, and what is said to be completed is all there is.
+fn whole(form: Form, kept: &Kept, called: &Called, what: &str) {
+    let scenario = small();
+    for (at, stream) in scenario.streams.iter().enumerate() {
+        let have = kept.rows.iter().filter(|(it, _)| *it == at).count() as u64;
+        assert_eq!(have, stream.records, "{form:?} {what}: rows of {}", stream.name);
+        let memory = Memory::read(&called.state.to_string()).unwrap();
+        let known = &memory.streams[&stream.name];
+        let (gte, lt) = (scenario.range.gte, scenario.range.lt);
+        let ranges: Vec<_> = known.ranges.list().iter().map(|range| (range.gte, range.lt)).collect();
+        assert_eq!(ranges, [(Some(gte), Some(lt))], "{form:?} {what}: ranges of {}", stream.name);
+    }
+    let end = called.outcome.as_ref().unwrap();
+    assert_eq!((end.reason.as_str(), end.has_more), ("complete", false), "{form:?} {what}");
+}
+
+#[test]
+fn a_run_that_is_cut_off_at_any_request_and_resumed_brings_every_record() {
+    for form in FORMS {
+        let mut all = Kept::default();
+        let called = one(form, &Value::Null, |_| {}, &mut all);
+        whole(form, &all, &called, "uncut");
+        assert_eq!(all.written, all.rows.len() as u64, "uncut, nothing is read twice");
+        let progress = reduced(&all.out);
+        assert_eq!((outcome(&progress), progress.cumulative_records()), (Outcome::Succeeded, Some(2640)));
+        // By the number of checkpoints.
+        for limit in 1..=progress.checkpoints {
+            let mut kept = Kept::default();
+            let first = one(form, &Value::Null, |call| call.state_limit = Some(limit), &mut kept);
+            assert!(first.outcome.as_ref().unwrap().has_more || limit == progress.checkpoints);
+            let second = to_the_end(form, &first.state, &mut kept);
+            whole(form, &kept, &second, &format!("cut after {limit} checkpoints"));
+        }
+        // By time: at every instant at which something was said.
+        let times: BTreeSet<_> = all.times.iter().map(|at| at - begin()).filter(|at| *at > 0).collect();
+        for at in times {
+            let mut kept = Kept::default();
+            let first = one(form, &Value::Null, |call| call.time_limit_ms = Some(at.unsigned_abs()), &mut kept);
+            let second = to_the_end(form, &first.state, &mut kept);
+            whole(form, &kept, &second, &format!("cut after {at} ms"));
+        }
+    }
+}
+
+#[test]
+fn a_run_in_calls_of_one_checkpoint_comes_to_its_end() {
+    for form in FORMS {
+        let (mut kept, mut state) = (Kept::default(), Value::Null);
+        let mut calls = 0;
+        let called = loop {
+            let called = one(form, &state, |call| call.state_limit = Some(1), &mut kept);
+            calls += 1;
+            assert!(calls < 200, "it does not come to its end");
+            if !called.outcome.as_ref().unwrap().has_more {
+                break called;
+            }
+            state = called.state;
+        };
+        whole(form, &kept, &called, "one by one");
+        let progress = reduced(&kept.out);
+        assert_eq!(progress.attempts, calls);
+        assert_eq!(outcome(&progress), Outcome::Succeeded);
+        assert!(progress.cumulative_records().unwrap() >= 2640);
+    }
+}
+
+#[test]
+fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every_record() {
+    for form in FORMS {
+        let mut all = Kept::default();
+        one(form, &Value::Null, |_| {}, &mut all);
+        let lines: Vec<_> = all.out.split_inclusive(|byte| *byte == b'\n').collect();
+        for dies_after in (0..lines.len()).step_by(7) {
+            let pipeline = json!({"source": {"type": "simulated"}, "destination": {"type": "simulated"}});
+            let mut run =
+                Backfill::new(Wish { pipeline, retries: 3, ..Wish::default() }, None, "run_1".into()).unwrap();
+            run.begin();
+            let mut splitter = Splitter::default();
+            splitter.push(&lines[..dies_after].concat(), |line| run.line(&line));
+            // The process died in the middle of the next line.
+            splitter.push(&lines[dies_after][..lines[dies_after].len() / 2], |line| run.line(&line));
+            splitter.finish(|line| {
+                assert_eq!(line.end, LineEnd::Input);
+                run.line(&line);
+            });
+            match run.over(&How::Broke("reset".into()), 0.5) {
+                Next::Again(wait, Some(why)) => {
+                    assert!(wait.as_millis() >= 500);
+                    assert!(why.contains("connection broke"), "{why}");
+                }
+                other => panic!("{other:?}"),
+            }
+            // What the engine had written when it died is what it had written before its last checkpoint at least.
+            let mut kept = Kept::default();
+            let checkpoints =
+                lines[..dies_after].iter().filter(|line| line.starts_with(b"{\"type\":\"source_state\"")).count();
+            if checkpoints > 0 {
+                one(form, &Value::Null, |call| call.state_limit = Some(checkpoints as u64), &mut kept);
+            }
+            let body: Value = serde_json::from_str(&run.begin()).unwrap();
+            let called = to_the_end(form, &body["state"], &mut kept);
+            whole(form, &kept, &called, &format!("died after line {dies_after}"));
+        }
+    }
+}
+
+#[test]
+fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
+    let wish = || Wish {
+        pipeline: json!({"source": {"type": "s"}, "destination": {"type": "d"}}),
+        retries: 1,
+        ..Wish::default()
+    };
+    let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+    let body: Value = serde_json::from_str(&run.begin()).unwrap();
+    assert_eq!((body["run_id"].as_str(), body.get("state")), (Some("run_1"), None));
+    let end = |reason: &str| {
+        format!(
+            "{{\"type\":\"eof\",\"eof\":{{\"reason\":\"{reason}\",\"state\":{{\"source\":{{\"streams\":{{}}}},\"engine\":{{}}}}}}}}\n"
+        )
+    };
+    let feed = |run: &mut Backfill, text: &str| {
+        let mut splitter = Splitter::default();
+        splitter.push(text.as_bytes(), |line| run.line(&line));
+        splitter.finish(|line| run.line(&line));
+        run.over(&How::Ended, 0.0)
+    };
+    feed(
+        &mut run,
+        &(String::from("{\"type\":\"record\",\"record\":{\"stream\":\"a\",\"data\":{}}}\n") + &end("time_limit")),
+    );
+    let kept = run.to_keep().to_string();
+    let mut later = Backfill::new(wish(), Some(&kept), "run_2".into()).unwrap();
+    let body: Value = serde_json::from_str(&later.begin()).unwrap();
+    assert_eq!(body["run_id"], "run_1", "an unfinished run goes on");
+    assert_eq!(later.attempts, 2);
+    assert_eq!(body["state"].get("synctop"), None, "what is ours is not sent");
+    assert_eq!(feed(&mut later, &end("complete")), Next::Done(Verdict::Through));
+    let mut next = Backfill::new(wish(), Some(&later.to_keep().to_string()), "run_2".into()).unwrap();
+    let body: Value = serde_json::from_str(&next.begin()).unwrap();
+    assert_eq!((body["run_id"].as_str(), next.attempts), (Some("run_2"), 1), "a finished one is followed by another");
+    assert!(body["state"].is_object());
+    // An engine that says "more" for ever is given up.
+    let mut calls = 0;
+    let verdict = loop {
+        next.begin();
+        calls += 1;
+        if let Next::Done(verdict) = feed(&mut next, &end("time_limit")) {
+            break verdict;
+        }
+        assert!(calls < 20);
+    };
+    assert!(matches!(verdict, Verdict::Failed(why, 2) if why.contains("brought nothing")));
+}
+
+#[test]
+fn every_end_of_an_answer_has_a_verdict_of_its_own() {
+    let wish = || Wish { pipeline: json!({}), retries: 0, ..Wish::default() };
+    let start = "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"a\",\"status\":\"start\"}}\n";
+    let global = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"error\",\"error\":{\"failure_type\":\"system_error\",\"message\":\"the table is gone\"}}}\n";
+    let second = std::time::Duration::from_secs(1);
+    for (body, how, says, code) in [
+        (start, How::Ended, "without an end message", 2),
+        ("{\"type\":\"stream_sta", How::Ended, "in the middle of a line", 2),
+        ("", How::Ended, "has no message of an engine", 2),
+        (start, How::Broke("connection reset".into()), "the connection broke", 2),
+        (start, How::Silent(second * 90), "said nothing for 01:30", 2),
+        ("", How::Unreachable("Connection refused".into()), "cannot be reached: Connection refused", 69),
+        ("", How::Page("502 Bad Gateway".into()), "a web page answered", 2),
+        (
+            &format!("{start}<html>\n<head><title>504 Gateway Time-out</title></head>\n"),
+            How::Ended,
+            "ended in a web page: 504 Gateway",
+            2,
+        ),
+        (&format!("{start}{global}"), How::Ended, "the table is gone", 1),
+        (
+            "",
+            How::Refused { status: 400, says: "pipeline: bad".into(), retry_after: None },
+            "HTTP 400: pipeline: bad",
+            1,
+        ),
+        ("", How::Refused { status: 401, says: String::new(), retry_after: None }, "HTTP 401", 77),
+        ("", How::Refused { status: 404, says: String::new(), retry_after: None }, "HTTP 404", 4),
+        ("", How::Refused { status: 503, says: "busy".into(), retry_after: None }, "HTTP 503: busy", 69),
+    ] {
+        let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+        run.begin();
+        let mut splitter = Splitter::default();
+        splitter.push(body.as_bytes(), |line| run.line(&line));
+        splitter.finish(|line| run.line(&line));
+        match run.over(&how, 0.0) {
+            Next::Done(Verdict::Failed(why, exit)) => {
+                assert!(why.contains(says), "{why}\n-- does not say: {says}");
+                assert_eq!(exit, code, "{why}");
+            }
+            other => panic!("{how:?}: {other:?}"),
+        }
+    }
+    // A refusal that may pass is waited for as long as it says.
+    let mut run = Backfill::new(Wish { retries: 3, ..wish() }, None, "run_1".into()).unwrap();
+    run.begin();
+    let refused = How::Refused { status: 429, says: String::new(), retry_after: Some(second * 7) };
+    assert!(matches!(run.over(&refused, 0.3), Next::Again(wait, Some(_)) if wait == second * 7));
+    let mut waits = Vec::new();
+    for _ in 0..2 {
+        run.begin();
+        if let Next::Again(wait, _) = run.over(&How::Unreachable("refused".into()), 1.0) {
+            waits.push(wait);
+        }
+    }
+    assert_eq!(waits, [second * 2, second * 4], "doubling");
+}
+
+fn simulate(arguments: &[&str]) -> (Vec<u8>, String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_synctop")).arg("simulate").args(arguments).output().unwrap();
+    (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
+}
+
+#[test]
+fn a_scenario_is_the_same_log_each_time_and_another_with_another_seed() {
+    for (name, _) in SCENARIOS.iter().filter(|(name, _)| *name != "large") {
+        let (first, ..) = simulate(&[name, "--no-pace"]);
+        let (second, ..) = simulate(&[name, "--no-pace"]);
+        assert!(first == second, "{name}");
+    }
+    assert!(simulate(&["flaky", "--no-pace"]).0 != simulate(&["flaky", "--no-pace", "--seed", "99"]).0);
+}
+
+#[test]
+fn each_scenario_shows_what_it_promises() {
+    for form in ["trace", "progress"] {
+        let ran = |name: &str| reduced(&simulate(&[name, "--no-pace", "--generation", form]).0);
+        assert_eq!(outcome(&ran("healthy")), Outcome::Succeeded);
+        let limited = ran("rate-limited");
+        assert_eq!(outcome(&limited), Outcome::Succeeded);
+        assert!(limited.retries > 10, "{}", limited.retries);
+        assert_eq!(outcome(&ran("parked")), Outcome::Failed);
+        let flaky = ran("flaky");
+        assert_eq!((outcome(&flaky), flaky.attempts), (Outcome::Succeeded, 3));
+        assert_eq!(flaky.cumulative_records(), Some(16_300));
+        let everything = ran("everything");
+        let wanted = if form == "trace" { Outcome::CompletedWithErrors } else { Outcome::Failed };
+        assert_eq!(outcome(&everything), wanted);
+        assert_eq!(everything.streams.iter().filter(|stream| stream.failed_in.is_some()).count(), 2);
+        for log in [&limited, &flaky, &everything] {
+            assert_eq!((log.input.malformed, log.input.unknown, log.input.raw), (0, 0, 0));
+            assert!(log.anomalies.is_empty(), "{form}: {:?}", log.anomalies);
+        }
+    }
+}
+
+#[test]
+fn a_large_scenario_is_made_faster_than_it_is_read() {
+    let (log, ..) = simulate(&["large", "--no-pace"]);
+    let progress = reduced(&log);
+    let records: u64 =
+        Scenario::read(Scenario::named("large").unwrap()).unwrap().streams.iter().map(|stream| stream.records).sum();
+    assert_eq!((outcome(&progress), progress.cumulative_records()), (Outcome::Succeeded, Some(records)));
+}
+
+#[test]
+fn raw_records_and_calls_with_a_state_can_be_had_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.json").display().to_string();
+    let (raw, ..) = simulate(&["healthy", "--no-pace", "--raw"]);
+    let raw = String::from_utf8(raw).unwrap();
+    assert_eq!(raw.lines().filter(|line| line.starts_with("{\"type\":\"record\"")).count(), 16_375);
+    assert!(raw.ends_with("{\"type\":\"eof\",\"eof\":{\"reason\":\"complete\"}}\n"));
+    assert!(!raw.contains("_emitted_by"));
+    let (with, ..) = simulate(&["healthy", "--no-pace", "--records"]);
+    assert_eq!(reduced(&with).input.messages as usize, with.split(|byte| *byte == b'\n').count() - 1);
+    let mut log = Vec::new();
+    for _ in 0..40 {
+        let (part, ..) = simulate(&["healthy", "--no-pace", "--state", &state, "--state-limit", "7"]);
+        log.extend(part);
+    }
+    let progress = reduced(&log);
+    assert_eq!(outcome(&progress), Outcome::Succeeded);
+    assert!(progress.cumulative_records().unwrap() >= 16_375 && progress.attempts > 20, "{}", progress.attempts);
+}
+
+#[test]
+fn a_crash_ends_in_the_middle_of_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("crash.toml");
+    std::fs::write(&file, format!("{SMALL}[[faults]]\nkind = \"crash\"\nafter = 800\n")).unwrap();
+    let (log, says, code) = simulate(&[&file.display().to_string(), "--no-pace"]);
+    let progress = reduced(&log);
+    assert_eq!((outcome(&progress), progress.input.truncated_line, code), (Outcome::Truncated, true, Some(1)));
+    assert!(says.contains("crashed, as the scenario has it"), "{says}");
+}
+
+#[test]
+fn what_is_wrong_with_a_scenario_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let name = file.display().to_string();
+    let (text, _, code) = simulate(&["parked", "--print"]);
+    assert_eq!(code, Some(0));
+    std::fs::write(&file, &text).unwrap();
+    assert_eq!(
+        simulate(&[&name, "--no-pace"]).0,
+        simulate(&["parked", "--no-pace"]).0,
+        "a printed scenario is a scenario"
+    );
+    for (text, says, wanted) in [
+        (Some("seed = \"nine\"\n"), "line 1, column 8", 65),
+        (Some(&SMALL.replace("customer", "charge")[..]), "the stream charge is there twice", 65),
+        (None, "There is no scenario", 66),
+    ] {
+        match text {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let (_, err, code) = simulate(&[&name, "--no-pace"]);
+        assert!(err.contains(says), "{err}");
+        assert_eq!(code, Some(wanted), "{err}");
+    }
+}
