@@ -49,12 +49,11 @@ impl Read for Copying {
         let length =
             pipe::read(self.input, buffer).map_err(|error| self.stop(Stopped::Input(error.to_string()), error))?;
         let bytes = buffer.get(..length).unwrap_or_default();
-        let written = pipe::write_all(self.out, bytes);
-        // What was read is in the copy also when nobody reads the output any more.
+        // The copy first: what was handed on is in it, whatever comes between.
         if let Some(beside) = &self.beside {
             super::lock(beside).write(bytes);
         }
-        written.map_err(|error| match error.kind() {
+        pipe::write_all(self.out, bytes).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => self.stop(Stopped::ReaderGone, error),
             _ => self.stop(Stopped::Output(error.to_string()), error),
         })?;
