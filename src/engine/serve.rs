@@ -162,11 +162,28 @@ fn wish(headers: &HeaderMap, body: &Bytes) -> Result<Wish, Response> {
     }
     let wish: Wish =
         serde_json::from_value(value).map_err(|error| issue(&["pipeline"], format!("Invalid input: {error}")))?;
-    let bad = |limit: Option<f64>| limit.is_some_and(|limit| !(limit > 0.0 && limit <= 1e9));
-    if bad(wish.limits.time_limit) || wish.limits.state_limit == Some(0) {
-        return Err(issue(&["time_limit"], "Too small: expected number to be >0".to_owned()));
-    }
     Ok(wish)
+}
+
+impl Limits {
+    /// Those of the body, else those of the query.
+    #[expect(clippy::result_large_err, reason = "an answer is an answer")]
+    fn or(self, query: Self) -> Result<Self, Response> {
+        let limits = Self {
+            time_limit: self.time_limit.or(query.time_limit),
+            state_limit: self.state_limit.or(query.state_limit),
+            run_id: self.run_id.or(query.run_id),
+        };
+        let bad = |path: &str| {
+            let message = "Too small: expected number to be >0";
+            Err(bad_request(json!([{"code": "too_small", "path": [path], "message": message}])))
+        };
+        match limits {
+            Self { time_limit: Some(limit), .. } if !(limit > 0.0 && limit <= 1e9) => bad("time_limit"),
+            Self { state_limit: Some(0), .. } => bad("state_limit"),
+            limits => Ok(limits),
+        }
+    }
 }
 
 async fn check(headers: HeaderMap, body: Bytes) -> Response {
@@ -219,15 +236,19 @@ async fn called(shared: Arc<Shared>, query: Limits, headers: &HeaderMap, body: &
         Ok(memory) => memory,
         Err(error) => return bad_request(format!("state: {error}")),
     };
-    let limits = wish.limits;
-    let seconds = limits.time_limit.or(query.time_limit);
+    let limits = match wish.limits.or(query) {
+        Ok(limits) => limits,
+        Err(answer) => return answer,
+    };
     let call_wish = Call {
         form: shared.form,
         memory,
         streams: wish.pipeline.and_then(|it| it.streams).map(|all| all.into_iter().map(|it| it.name).collect()),
-        run_id: limits.run_id.or(query.run_id),
-        time_limit_ms: seconds.map(|it| u64::try_from(Duration::from_secs_f64(it).as_millis()).unwrap_or(u64::MAX)),
-        state_limit: limits.state_limit.or(query.state_limit),
+        run_id: limits.run_id,
+        time_limit_ms: limits
+            .time_limit
+            .map(|it| u64::try_from(Duration::from_secs_f64(it).as_millis()).unwrap_or(u64::MAX)),
+        state_limit: limits.state_limit,
         begin: now(),
         records,
         raw: false,

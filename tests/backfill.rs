@@ -1,0 +1,515 @@
+//! `backfill` and an engine's URL, against real engines on real sockets: killed, restarted, and answering badly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+#[path = "common/pty.rs"]
+mod pty;
+
+use common::reduced;
+use pty::Term;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use synctop::progress::{Outcome, outcome};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// An engine of ours in a process of its own, which ends with the test.
+struct Engine {
+    child: Child,
+    address: String,
+}
+
+impl Engine {
+    fn start(arguments: &[&str], address: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
+            .args(["simulate", "--listen", address])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("http://127.0.0.1:"), "{line:?}");
+        Self { child, address: line.trim().to_owned() }
+    }
+
+    /// As `kill -9`.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = folder.path().join("pipeline.json");
+    std::fs::write(&pipeline, PIPELINE).unwrap();
+    (folder, pipeline)
+}
+
+const PIPELINE: &str = r#"{"source":{"type":"simulated","simulated":{"api_key":"sk_test_4eC39HqLyjWDarjtT1zdp7dc"}},"destination":{"type":"simulated","simulated":{}}}"#;
+
+fn backfill(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_synctop"));
+    command.arg("backfill").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn rows(path: &Path) -> BTreeSet<String> {
+    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
+    let (folder, pipeline) = folder();
+    let (state, kept) = (folder.path().join("state.json"), folder.path().join("rows.ndjson"));
+    let (pipeline, state, kept) = (pipeline.to_str().unwrap(), state.to_str().unwrap(), kept.to_str().unwrap());
+    for form in ["trace", "progress"] {
+        let _ = (std::fs::remove_file(state), std::fs::remove_file(kept));
+        let serve = ["flaky", "--speed", "40", "--destination", kept, "--generation", form];
+        let mut engine = Engine::start(&serve, "127.0.0.1:0");
+        let address = engine.address.clone();
+        let calls = ["--pipeline", pipeline, "--state", state, "--time-limit", "30", "--state-limit", "1000"];
+        let mut child = backfill(&[&[address.as_str()][..], &calls].concat()).spawn().unwrap();
+        // Twice, each time with some rows there and not all.
+        for share in [2_000, 9_000] {
+            let asked = Instant::now();
+            while std::fs::read_to_string(kept).map_or(0, |text| text.lines().count()) < share {
+                if asked.elapsed() > PATIENCE {
+                    let _ = child.kill();
+                    panic!("{form}: no rows come: {}", err(&child.wait_with_output().unwrap()));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            engine.kill();
+            engine = Engine::start(&serve, address.strip_prefix("http://").unwrap());
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{form}: {}", err(&output));
+        assert_eq!(rows(Path::new(kept)).len(), 16_300, "{form}");
+        let progress = reduced(&output.stdout);
+        assert_eq!(outcome(&progress), Outcome::Succeeded, "{form}");
+        assert!(progress.attempts >= 3, "{form}: {}", progress.attempts);
+        assert!(err(&output).contains("the connection broke"), "{}", err(&output));
+        assert!(err(&output).contains("calling again in"), "{}", err(&output));
+        let state: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
+        assert_eq!(state["synctop"]["done"], true);
+        // Nothing is left: the next run ends at once, and reads nothing again.
+        let again = backfill(&[&[address.as_str()][..], &calls, &["-q"]].concat()).output().unwrap();
+        assert_eq!(again.status.code(), Some(0), "{form}: {}", err(&again));
+        assert_eq!(reduced(&again.stdout).checkpoints, 0, "{form}");
+        assert_eq!(err(&again), "");
+    }
+}
+
+#[test]
+fn a_backfill_that_is_stopped_goes_on_where_it_was() {
+    let (folder, pipeline) = folder();
+    let (state, kept) = (folder.path().join("state.json"), folder.path().join("rows.ndjson"));
+    let engine = Engine::start(&["healthy", "--speed", "4", "--destination", kept.to_str().unwrap()], "127.0.0.1:0");
+    let calls = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let child = backfill(&calls).spawn().unwrap();
+    let asked = Instant::now();
+    while std::fs::read_to_string(&kept).map_or(0, |text| text.lines().count()) < 3_000 {
+        assert!(asked.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(err(&output).contains("the same command goes on from it"), "{}", err(&output));
+    let before: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    assert_eq!(before["synctop"]["done"], false);
+    let output = backfill(&calls).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(err(&output).contains("goes on after 1 calls"), "{}", err(&output));
+    assert_eq!(rows(&kept).len(), 16_375);
+    let written = std::fs::read_to_string(&kept).unwrap().lines().count();
+    assert!(written < 16_375 + 3_000, "{written} rows were written: what was read is not read again");
+    let after: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    assert_eq!(after["synctop"]["run_id"], before["synctop"]["run_id"]);
+}
+
+#[test]
+fn a_parked_run_ends_at_once_with_its_cause() {
+    let (_folder, pipeline) = folder();
+    for form in ["trace", "progress"] {
+        let engine = Engine::start(&["parked", "--no-pace", "--generation", form], "127.0.0.1:0");
+        let output = backfill(&[&engine.address, "--pipeline", pipeline.to_str().unwrap()]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{form}");
+        let told = err(&output);
+        assert!(told.contains("relation \"public.charge\" does not exist"), "{form}: {told}");
+        assert!(!told.contains("calling again"), "{form}: {told}");
+    }
+}
+
+/// A socket that answers each request with the next of these, and the requests that came.
+struct Answers {
+    address: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+/// What is sent, and whether the connection is then held open in silence.
+type Answer = (String, bool);
+
+fn answers(all: Vec<Answer>) -> Answers {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let kept = requests.clone();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for (answer, hold) in all {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            kept.lock().unwrap().push(request(&mut stream));
+            let _ = stream.write_all(answer.as_bytes());
+            if hold {
+                held.push(stream);
+            }
+        }
+        std::thread::sleep(PATIENCE);
+    });
+    Answers { address, requests }
+}
+
+fn request(stream: &mut TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    head + "\n" + &String::from_utf8(body).unwrap()
+}
+
+fn ndjson(body: &str) -> Answer {
+    (format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n{body}"), false)
+}
+
+fn other(status: &str, headers: &str, body: &str) -> Answer {
+    (format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()), false)
+}
+
+fn started() -> String {
+    json!({"type": "stream_status", "stream_status": {"stream": "a", "status": "start"}}).to_string() + "\n"
+}
+
+fn checkpoint(cursor: &str) -> String {
+    let data = json!({"cursor": cursor, "status": "pending"});
+    json!({"type": "source_state", "source_state": {"state_type": "stream", "stream": "a", "data": data}}).to_string()
+        + "\n"
+}
+
+fn ended(status: &str, has_more: bool) -> String {
+    let state = json!({"source": {"streams": {"a": {"remaining": []}}, "global": {}}, "destination": {}, "sync_run": {"run_id": "theirs", "progress": {}}});
+    json!({"type": "eof", "eof": {"status": status, "has_more": has_more, "ending_state": state}}).to_string() + "\n"
+}
+
+#[test]
+fn what_may_pass_is_tried_again_as_the_answer_asks() {
+    let (folder, pipeline) = folder();
+    let state = folder.path().join("state.json");
+    let server = answers(vec![
+        other(
+            "429 Too Many Requests",
+            "retry-after: 1\r\ncontent-type: application/json\r\n",
+            "{\"error\":\"slow down\"}",
+        ),
+        other("503 Service Unavailable", "retry-after: 0\r\n", "busy"),
+        ndjson(&(started() + &checkpoint("c1") + "{\"type\":\"source_sta")),
+        other("200 OK", "content-type: text/html\r\n", "<html><title>502 Bad Gateway</title></html>"),
+        ndjson(&(started() + &checkpoint("c2") + "<html>\n<title>504 Gateway Time-out</title>\n")),
+        ndjson(&(started() + &ended("succeeded", false))),
+    ]);
+    let began = Instant::now();
+    let arguments = [
+        server.address.as_str(),
+        "--pipeline",
+        pipeline.to_str().unwrap(),
+        "--state",
+        state.to_str().unwrap(),
+        "--base-url",
+        "http://127.0.0.1:12111",
+        "--time-limit",
+        "7",
+    ];
+    let output = backfill(&arguments).output().unwrap();
+    let told = err(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(began.elapsed() >= Duration::from_secs(1), "Retry-After is obeyed");
+    for words in [
+        "the engine answers HTTP 429: slow down; calling again in 1s",
+        "the engine answers HTTP 503: busy; calling again in 0ms",
+        "in the middle of a line",
+        "a web page answered instead of an engine: 502 Bad Gateway",
+        "the answer ended in a web page: 504 Gateway Time-out",
+    ] {
+        assert!(told.contains(words), "{words} is not in\n{told}");
+    }
+    let requests = server.requests.lock().unwrap().clone();
+    let bodies: Vec<Value> =
+        requests.iter().map(|it| serde_json::from_str(it.split("\n\n").last().unwrap()).unwrap()).collect();
+    assert_eq!(requests.len(), 6);
+    assert!(requests[0].starts_with("POST /pipeline_sync?sync_run_id=run_"), "{}", requests[0]);
+    assert!(requests[0].contains("time_limit=7") && requests[0].contains("state_limit=100"));
+    for body in &bodies {
+        assert_eq!(body["run_id"], bodies[0]["run_id"], "one run, one id");
+        assert_eq!(body["pipeline"]["source"]["simulated"]["base_url"], "http://127.0.0.1:12111");
+        assert_eq!((&body["time_limit"], &body["state_limit"]), (&json!(7.0), &json!(100)));
+    }
+    assert_eq!(bodies[2].get("state"), None);
+    // Checkpoints are kept although no end message came, and the last one counts.
+    assert_eq!(bodies[3]["state"]["source"]["streams"]["a"]["cursor"], "c1");
+    assert_eq!(bodies[5]["state"]["source"]["streams"]["a"]["cursor"], "c2");
+    // A line that was torn stays a line of its own.
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains("{\"type\":\"source_sta\n"), "{out}");
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    assert_eq!(kept["source"]["streams"]["a"], json!({"remaining": []}), "the returned state replaces it");
+}
+
+#[test]
+fn each_bad_answer_has_a_sentence_and_a_code() {
+    let (_folder, pipeline) = folder();
+    let silent = (format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n{}", started()), true);
+    for (answer, says, code) in [
+        (ndjson(&started()), "The answer ended without an end message.", 2),
+        (ndjson(&(started() + "{\"type\":\"sour")), "ended in the middle of a line without an end message", 2),
+        (ndjson(""), "has no message of an engine in it", 2),
+        (silent, "The engine said nothing for 0.6s.", 2),
+        (
+            other("200 OK", "content-type: text/html; charset=utf-8\r\n", "<title>Sign in</title>"),
+            "A web page answered instead of an engine: Sign in.",
+            2,
+        ),
+        (
+            other(
+                "400 Bad Request",
+                "content-type: application/json\r\n",
+                "{\"error\":[{\"path\":[\"pipeline\"],\"message\":\"expected object\"}]}",
+            ),
+            "The engine answers HTTP 400: pipeline: expected object. Correct the pipeline.",
+            1,
+        ),
+        (other("401 Unauthorized", "", ""), "The engine answers HTTP 401. See that you may call it.", 77),
+        (other("404 Not Found", "", "404 Not Found"), "See that the address is that of an engine.", 4),
+        (other("500 Internal Server Error", "", "oops"), "The engine answers HTTP 500: oops.", 69),
+    ] {
+        let server = answers(vec![answer]);
+        let arguments =
+            [&server.address, "--pipeline", pipeline.to_str().unwrap(), "--retries", "0", "--stall-timeout", "0.6"];
+        let output = backfill(&arguments).output().unwrap();
+        assert!(err(&output).contains(says), "{says}\n-- is not in --\n{}", err(&output));
+        assert_eq!(output.status.code(), Some(code), "{says}");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output =
+        backfill(&[&format!("http://u:secret@{nobody}"), "--pipeline", pipeline.to_str().unwrap(), "--retries", "1"])
+            .output()
+            .unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(err(&output).contains("cannot be reached: Connection refused"), "{}", err(&output));
+    assert!(err(&output).contains("2 times in a row"), "{}", err(&output));
+    assert!(!err(&output).contains("secret"), "{}", err(&output));
+}
+
+#[test]
+fn a_start_end_engine_is_understood_too() {
+    let (folder, pipeline) = folder();
+    let state = folder.path().join("state.json");
+    let end = |has_more: bool, cursor: &str| {
+        let progress = json!({"elapsed_ms": 5, "streams": {"a": {"state_count": 1, "record_count": 3, "terminal": !has_more}}, "errors": []});
+        json!({"type": "end", "end": {"has_more": has_more, "ending_state": {"a": cursor}, "request_progress": progress}}).to_string() + "\n"
+    };
+    let start =
+        json!({"type": "start", "start": {"sync_run_id": "r", "configured_catalog": {"streams": [{"name": "a"}]}}})
+            .to_string()
+            + "\n";
+    let said = json!({"type": "record", "record": {"stream": "a", "data": {"id": 1}}}).to_string() + "\n";
+    let server = answers(vec![
+        ndjson(&(start.clone() + &said + &end(true, "c1"))),
+        ndjson(&(start + &said + &end(false, "c2"))),
+    ]);
+    let output =
+        backfill(&[&server.address, "--pipeline", pipeline.to_str().unwrap(), "--state", state.to_str().unwrap()])
+            .output()
+            .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let requests = server.requests.lock().unwrap().clone();
+    let second: Value = serde_json::from_str(requests[1].split("\n\n").last().unwrap()).unwrap();
+    assert_eq!(second["state"], json!({"a": "c1"}));
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    assert_eq!(kept["a"], "c2");
+}
+
+#[test]
+fn what_is_typed_wrong_is_said_before_anything_is_called() {
+    let (folder, pipeline) = folder();
+    let pipeline = pipeline.to_str().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let half = file("half.json", "{\"source\":{\"type\":\"s\"}}");
+    let torn = file("torn.json", "{\"source\":");
+    let list = file("list.json", "[1]");
+    for (arguments, says, code) in [
+        (vec!["http://127.0.0.1:1", "--pipeline", "/no/such.json"], "No such file: /no/such.json", 66),
+        (vec!["http://127.0.0.1:1", "--pipeline", &half], "its destination has no type", 65),
+        (vec!["http://127.0.0.1:1", "--pipeline", &torn], "is no pipeline", 65),
+        (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", &list], "is no state of an engine", 65),
+        (vec!["127.0.0.1:4010", "--pipeline", pipeline], "is no address of an engine", 64),
+        (vec!["ftp://x", "--pipeline", pipeline], "is not http", 64),
+        (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--base-url", "nowhere"], "--base-url nowhere", 64),
+        (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--stall-timeout", "soon"], "a time such as", 64),
+    ] {
+        let output = backfill(&arguments).output().unwrap();
+        assert!(err(&output).contains(says), "{says}\n-- is not in --\n{}", err(&output));
+        assert_eq!(output.status.code(), Some(code), "{}", err(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn an_engine_can_be_watched_on_the_full_screen() {
+    let (folder, pipeline) = folder();
+    let state = folder.path().join("state.json");
+    let engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
+    let (pipeline, state) = (pipeline.to_str().unwrap(), state.to_str().unwrap());
+    let url = format!("{}/pipeline_sync", engine.address);
+    let mut term = Term::start((100, 30), &[&url, "--pipeline", pipeline]);
+    term.wait_for("SYNCING");
+    term.wait_for("customer");
+    term.wait_for("SUCCEEDED");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
+    let mut term = Term::start(
+        (100, 30),
+        &["backfill", &engine.address, "--pipeline", pipeline, "--state", state, "--watch", "--time-limit", "4"],
+    );
+    term.wait_for("attempt 2");
+    term.wait_for("SUCCEEDED");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
+    assert_eq!(kept["synctop"]["done"], true);
+}
+
+#[test]
+fn what_goes_wrong_is_on_the_full_screen_too() {
+    let (_folder, pipeline) = folder();
+    let server = answers(vec![other("404 Not Found", "", "404 Not Found")]);
+    let mut term = Term::start(
+        (100, 30),
+        &[&format!("{}/pipeline_sync", server.address), "--pipeline", pipeline.to_str().unwrap()],
+    );
+    term.wait_for("HTTP 404");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 4);
+    term.wait_for("See that the address is that of an engine.");
+}
+
+#[test]
+fn the_served_engine_has_the_wire_of_the_published_ones() {
+    let engine = Engine::start(&["healthy", "--no-pace"], "127.0.0.1:0");
+    let host = engine.address.strip_prefix("http://").unwrap();
+    let call = |request: String| -> (u16, String) {
+        let mut stream = TcpStream::connect(host).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    };
+    let post = |path: &str, headers: &str, body: &str| {
+        call(format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    let (status, body) = call("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".into());
+    assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["ok"].clone()), (200, json!(true)));
+    assert_eq!(post("/pipeline_sync", "", "{"), (400, "{\"error\":\"Malformed JSON in request body\"}".into()));
+    let (status, body) = post("/pipeline_sync", "", "{}");
+    assert_eq!(status, 400);
+    assert!(body.contains("expected object, received undefined"), "{body}");
+    assert_eq!(post("/pipeline_sync", "", "").1, "{\"error\":\"x-pipeline header is required\"}");
+    assert_eq!(post("/nope", "", "").0, 404);
+    let wish = format!("{{\"pipeline\":{PIPELINE}}}");
+    let (_, body) = post("/pipeline_check", "", &wish);
+    assert_eq!(body.matches("\"status\":\"succeeded\"").count(), 2, "{body}");
+    assert!(post("/pipeline_setup", "", &wish).1.contains("Creating schema"));
+    assert_eq!(post("/pipeline_teardown", "", &wish).0, 200);
+    let asked = wish.replace("}}}", "}},\"streams\":[{\"name\":\"customer\"},{\"name\":\"nobody\"}]}");
+    let (status, body) = post("/pipeline_sync", "", &asked);
+    assert_eq!(status, 400);
+    assert!(body.contains("there is no stream nobody"), "{body}");
+    // Headers instead of a body, limits in the query: the trace generation.
+    let (status, body) = post("/pipeline_sync?state_limit=3", &format!("x-pipeline: {PIPELINE}\r\n"), "");
+    assert_eq!(status, 200);
+    assert_eq!(body.matches("\"type\":\"source_state\"").count(), 3);
+    assert!(body.contains("\"reason\":\"state_limit\""), "{body}");
+    let (_, body) = post("/pipeline_read", "", &wish.replace("{\"pipeline\"", "{\"state_limit\":2,\"pipeline\""));
+    assert!(body.matches("\"type\":\"record\"").count() >= 100);
+    assert_eq!(post("/pipeline_sync?time_limit=0", "", &wish).0, 400);
+    assert_eq!(post("/pipeline_sync", "", &wish.replace("{\"pipeline\"", "{\"time_limit\":-1,\"pipeline\"")).0, 400);
+}
+
+#[test]
+fn a_client_that_goes_away_stops_its_call() {
+    let (folder, _) = folder();
+    let kept = folder.path().join("rows.ndjson");
+    let engine = Engine::start(&["large", "--speed", "10", "--destination", kept.to_str().unwrap()], "127.0.0.1:0");
+    let host = engine.address.strip_prefix("http://").unwrap().to_owned();
+    let body = format!("{{\"pipeline\":{PIPELINE}}}");
+    let mut stream = TcpStream::connect(&host).unwrap();
+    stream
+        .write_all(
+            format!("POST /pipeline_sync HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+                .as_bytes(),
+        )
+        .unwrap();
+    let mut some = [0; 20_000];
+    stream.read_exact(&mut some).unwrap();
+    drop(stream);
+    let count = || std::fs::metadata(&kept).map_or(0, |found| found.len());
+    let asked = Instant::now();
+    let mut last = count();
+    loop {
+        std::thread::sleep(Duration::from_millis(700));
+        if count() == last {
+            break;
+        }
+        last = count();
+        assert!(asked.elapsed() < PATIENCE, "it goes on for nobody");
+    }
+}
