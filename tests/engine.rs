@@ -18,7 +18,7 @@ use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::Form;
 use synctop::net::http::How;
 use synctop::progress::{Outcome, outcome};
-use synctop::protocol::{LineEnd, Splitter, time};
+use synctop::protocol::time;
 
 const FORMS: [Form; 2] = [Form::Trace, Form::Progress];
 
@@ -80,21 +80,21 @@ fn begin() -> i64 {
     time::parse("2026-11-20T08:00:00Z").unwrap()
 }
 
-fn one(form: Form, state: &Value, change: impl FnOnce(&mut Call), kept: &mut Kept) -> Called {
+fn one(form: Form, state: &str, change: impl FnOnce(&mut Call), kept: &mut Kept) -> Called {
     let api = Arc::new(Mutex::new(Api::new(small())));
-    let mut wish = Call { form, memory: Memory::read(&state.to_string()).unwrap(), begin: begin(), ..Call::default() };
+    let mut wish = Call { form, memory: Memory::read(state).unwrap(), begin: begin(), ..Call::default() };
     change(&mut wish);
     call(&api, wish, kept).unwrap()
 }
 
 /// Calls until nothing is left, as a backfill does: a stream that is given up in one call goes on in the next.
-fn to_the_end(form: Form, state: &Value, kept: &mut Kept) -> Called {
+fn to_the_end(form: Form, state: &str, kept: &mut Kept) -> Called {
     let mut called = one(form, state, |_| {}, kept);
     for _ in 0..5 {
         if !called.outcome.as_ref().unwrap().has_more {
             break;
         }
-        called = one(form, &called.state, |_| {}, kept);
+        called = one(form, called.state.get(), |_| {}, kept);
     }
     called
 }
@@ -105,7 +105,7 @@ fn whole(form: Form, kept: &Kept, called: &Called, what: &str) {
     for (at, stream) in scenario.streams.iter().enumerate() {
         let have = kept.rows.iter().filter(|(it, _)| *it == at).count() as u64;
         assert_eq!(have, stream.records, "{form:?} {what}: rows of {}", stream.name);
-        let memory = Memory::read(&called.state.to_string()).unwrap();
+        let memory = Memory::read(called.state.get()).unwrap();
         let known = &memory.streams[&stream.name];
         let (gte, lt) = (scenario.range.gte, scenario.range.lt);
         let ranges: Vec<_> = known.ranges.list().iter().map(|range| (range.gte, range.lt)).collect();
@@ -119,7 +119,7 @@ fn whole(form: Form, kept: &Kept, called: &Called, what: &str) {
 fn a_run_that_is_cut_off_at_any_request_and_resumed_brings_every_record() {
     for form in FORMS {
         let mut all = Kept::default();
-        let called = one(form, &Value::Null, |_| {}, &mut all);
+        let called = one(form, "null", |_| {}, &mut all);
         whole(form, &all, &called, "uncut");
         assert_eq!(all.written, all.rows.len() as u64, "uncut, nothing is read twice");
         let progress = reduced(&all.out);
@@ -127,17 +127,17 @@ fn a_run_that_is_cut_off_at_any_request_and_resumed_brings_every_record() {
         // By the number of checkpoints.
         for limit in 1..=progress.checkpoints {
             let mut kept = Kept::default();
-            let first = one(form, &Value::Null, |call| call.state_limit = Some(limit), &mut kept);
+            let first = one(form, "null", |call| call.state_limit = Some(limit), &mut kept);
             assert!(first.outcome.as_ref().unwrap().has_more || limit == progress.checkpoints);
-            let second = to_the_end(form, &first.state, &mut kept);
+            let second = to_the_end(form, first.state.get(), &mut kept);
             whole(form, &kept, &second, &format!("cut after {limit} checkpoints"));
         }
         // By time: at every instant at which something was said.
         let times: BTreeSet<_> = all.times.iter().map(|at| at - begin()).filter(|at| *at > 0).collect();
         for at in times {
             let mut kept = Kept::default();
-            let first = one(form, &Value::Null, |call| call.time_limit_ms = Some(at.unsigned_abs()), &mut kept);
-            let second = to_the_end(form, &first.state, &mut kept);
+            let first = one(form, "null", |call| call.time_limit_ms = Some(at.unsigned_abs()), &mut kept);
+            let second = to_the_end(form, first.state.get(), &mut kept);
             whole(form, &kept, &second, &format!("cut after {at} ms"));
         }
     }
@@ -146,7 +146,7 @@ fn a_run_that_is_cut_off_at_any_request_and_resumed_brings_every_record() {
 #[test]
 fn a_run_in_calls_of_one_checkpoint_comes_to_its_end() {
     for form in FORMS {
-        let (mut kept, mut state) = (Kept::default(), Value::Null);
+        let (mut kept, mut state) = (Kept::default(), "null".to_owned());
         let mut calls = 0;
         let called = loop {
             let called = one(form, &state, |call| call.state_limit = Some(1), &mut kept);
@@ -155,7 +155,7 @@ fn a_run_in_calls_of_one_checkpoint_comes_to_its_end() {
             if !called.outcome.as_ref().unwrap().has_more {
                 break called;
             }
-            state = called.state;
+            state = called.state.get().to_owned();
         };
         whole(form, &kept, &called, "one by one");
         let progress = reduced(&kept.out);
@@ -169,21 +169,17 @@ fn a_run_in_calls_of_one_checkpoint_comes_to_its_end() {
 fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every_record() {
     for form in FORMS {
         let mut all = Kept::default();
-        one(form, &Value::Null, |_| {}, &mut all);
+        one(form, "null", |_| {}, &mut all);
         let lines: Vec<_> = all.out.split_inclusive(|byte| *byte == b'\n').collect();
         for dies_after in (0..lines.len()).step_by(7) {
             let pipeline = json!({"source": {"type": "simulated"}, "destination": {"type": "simulated"}});
             let mut run =
                 Backfill::new(Wish { pipeline, retries: 3, ..Wish::default() }, None, "run_1".into()).unwrap();
             run.begin();
-            let mut splitter = Splitter::default();
-            splitter.push(&lines[..dies_after].concat(), |line| run.line(&line));
+            run.push(&lines[..dies_after].concat());
             // The process died in the middle of the next line.
-            splitter.push(&lines[dies_after][..lines[dies_after].len() / 2], |line| run.line(&line));
-            splitter.finish(|line| {
-                assert_eq!(line.end, LineEnd::Input);
-                run.line(&line);
-            });
+            run.push(&lines[dies_after][..lines[dies_after].len() / 2]);
+            run.cut();
             match run.over(&How::Broke("reset".into()), 0.5) {
                 Next::Again(wait, Some(why)) => {
                     assert!(wait.as_millis() >= 500);
@@ -196,10 +192,10 @@ fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every
             let checkpoints =
                 lines[..dies_after].iter().filter(|line| line.starts_with(b"{\"type\":\"source_state\"")).count();
             if checkpoints > 0 {
-                one(form, &Value::Null, |call| call.state_limit = Some(checkpoints as u64), &mut kept);
+                one(form, "null", |call| call.state_limit = Some(checkpoints as u64), &mut kept);
             }
             let body: Value = serde_json::from_str(&run.begin()).unwrap();
-            let called = to_the_end(form, &body["state"], &mut kept);
+            let called = to_the_end(form, &body["state"].to_string(), &mut kept);
             whole(form, &kept, &called, &format!("died after line {dies_after}"));
         }
     }
@@ -221,23 +217,22 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
         )
     };
     let feed = |run: &mut Backfill, text: &str| {
-        let mut splitter = Splitter::default();
-        splitter.push(text.as_bytes(), |line| run.line(&line));
-        splitter.finish(|line| run.line(&line));
+        run.push(text.as_bytes());
+        run.cut();
         run.over(&How::Ended, 0.0)
     };
     feed(
         &mut run,
         &(String::from("{\"type\":\"record\",\"record\":{\"stream\":\"a\",\"data\":{}}}\n") + &end("time_limit")),
     );
-    let kept = run.to_keep().to_string();
+    let kept = run.to_keep().get().to_owned();
     let mut later = Backfill::new(wish(), Some(&kept), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&later.begin()).unwrap();
     assert_eq!(body["run_id"], "run_1", "an unfinished run goes on");
     assert_eq!(later.attempts, 2);
     assert_eq!(body["state"].get("synctop"), None, "what is ours is not sent");
     assert_eq!(feed(&mut later, &end("complete")), Next::Done(Verdict::Through));
-    let mut next = Backfill::new(wish(), Some(&later.to_keep().to_string()), "run_2".into()).unwrap();
+    let mut next = Backfill::new(wish(), Some(&later.to_keep().get().to_owned()), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&next.begin()).unwrap();
     assert_eq!((body["run_id"].as_str(), next.attempts), (Some("run_2"), 1), "a finished one is followed by another");
     assert!(body["state"].is_object());
@@ -287,9 +282,8 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
     ] {
         let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
         run.begin();
-        let mut splitter = Splitter::default();
-        splitter.push(body.as_bytes(), |line| run.line(&line));
-        splitter.finish(|line| run.line(&line));
+        run.push(body.as_bytes());
+        run.cut();
         match run.over(&how, 0.0) {
             Next::Done(Verdict::Failed(why, exit)) => {
                 assert!(why.contains(says), "{why}\n-- does not say: {says}");

@@ -37,7 +37,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
         Wish { time_limit: args.time_limit, state_limit: args.state_limit, retries: args.retries, ..Wish::default() },
     )?;
     if let Some(base) = &args.base_url {
-        Url::parse(base).map_err(|error| Failure::usage(format!("--base-url {base}: {error}.")))?;
+        Url::parse(base).map_err(|error| Failure::usage(format!("--base-url {}: {error}.", shown(base))))?;
         run.base_url(base);
     }
     let calls = Drive { url, stall: args.stall_timeout, state: args.state.clone(), once: false };
@@ -130,14 +130,20 @@ struct Beside<'b> {
     ingest: Ingest,
     shared: Arc<Mutex<Progress>>,
     inline: &'b Inline,
+    signal: &'b AtomicI32,
     gone: Option<io::Error>,
 }
 
 impl Taker for Beside<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        if let Err(error) = pipe::write_all(rustix::stdio::stdout(), bytes) {
-            self.gone = Some(error);
-            return ControlFlow::Break(());
+        // A reader that takes nothing holds the engine up, and not a signal.
+        match pipe::write_while(rustix::stdio::stdout(), bytes, || self.signal.load(Ordering::Relaxed) == 0) {
+            Ok(true) => {}
+            Ok(false) => return ControlFlow::Break(()),
+            Err(error) => {
+                self.gone = Some(error);
+                return ControlFlow::Break(());
+            }
         }
         self.ingest.push(bytes);
         // What is shared of it is not copied.
@@ -172,7 +178,7 @@ fn beside(
         })?;
     }
     let ingest = Ingest::new(Decoder::new(feed.dialect()));
-    let mut taker = Beside { ingest, shared: Arc::clone(&shared), inline: &inline, gone: None };
+    let mut taker = Beside { ingest, shared: Arc::clone(&shared), inline: &inline, signal: &signal, gone: None };
     let verdict = runtime()?.block_on(drive(calls, &mut run, &mut taker, &stop));
     let gone = taker.gone.take();
     taker.ingest.finish(None);

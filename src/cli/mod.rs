@@ -87,8 +87,10 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
 
 /// Writes to stderr; when even that fails the exit code has to do.
 pub(crate) fn complain(sentence: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "synctop: {sentence}");
+    // A terminal or pipe that takes nothing does not keep us.
+    let asked = std::time::Instant::now();
+    let wait = || asked.elapsed() < std::time::Duration::from_secs(2);
+    let _ = crate::net::pipe::write_while(rustix::stdio::stderr(), format!("synctop: {sentence}\n").as_bytes(), wait);
 }
 
 /// Writes to stdout; a reader that has gone is no error, as for `cat`.

@@ -100,6 +100,12 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
         })?),
     };
     if let Some(address) = of.listen {
+        if !address.ip().is_loopback() {
+            return Err(Failure::usage(format!(
+                "The simulated engine asks nobody who he is: it listens on loopback only, such as 127.0.0.1:{}.",
+                address.port()
+            )));
+        }
         let serving =
             Serving { form: args.generation.form(), pace: (!args.no_pace).then_some(args.speed), scenario, rows };
         return serve::run(address, serving, |address| print(&format!("http://{address}\n")).is_ok())

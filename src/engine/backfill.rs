@@ -1,10 +1,13 @@
 //! The client's side of a run: what to call an engine with, what to keep of its answer, and whether to call again. Pure: `drive.rs` calls.
 
 use super::classify::FailureType;
-use crate::net::http::How;
+use super::raw::{Fields, fields, find, raw, take_object};
+use crate::net::http::{How, title};
 use crate::progress::text::duration;
-use crate::protocol::{Decoded, Decoder, EndWord, Kind, Line, Name, State, mask};
-use serde_json::{Map, Value, json};
+use crate::protocol::{Decoded, Decoder, End, EndWord, Kind, Line, LineEnd, Message, Millis, Name, State, mask, time};
+use memchr::memchr;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +17,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Calls in a row that end well and bring nothing: an engine that says "more" for ever.
 const FRUITLESS: u32 = 5;
+
+/// A line over this is not looked at: no state is as large.
+const LONGEST_LINE: usize = 512 << 20;
 
 /// Where we keep what the engine does not: beside its own sections, never sent to it.
 const OURS: &str = "synctop";
@@ -50,18 +56,24 @@ pub enum Verdict {
 /// What one call brought.
 #[derive(Debug, Default)]
 struct Call {
-    checkpoints: u64,
-    records: bool,
+    /// Where the run was before it.
+    mark: String,
+    messages: u64,
     end: Option<Ended>,
-    /// Streams with a failure that may pass, and whether one that cannot pass has no stream.
+    /// A failure that may pass, and one that cannot and has no stream.
     transient: bool,
     global: Option<String>,
-    /// The last line that was no message looked like a page.
+    /// The title of a page among the lines.
     page: Option<String>,
-    messages: u64,
     /// The end of the body was in the middle of a line.
     torn: bool,
-    progress: Option<Value>,
+    /// Checkpoints by stream, and the global one.
+    checkpoints: Fields,
+    checkpoint: Option<Box<RawValue>>,
+    /// The upper bound of the run's ranges.
+    ceiling: Option<Millis>,
+    /// What the engine told of its counts.
+    progress: Option<Box<RawValue>>,
     streams: BTreeMap<String, Value>,
     totals: Option<Value>,
 }
@@ -72,16 +84,21 @@ struct Ended {
     has_more: Option<bool>,
     /// A stream's returned state says that something is left of it, and no error.
     left: bool,
+    /// The state that came with it.
+    state: Option<Fields>,
 }
 
 /// A run from the first call to the last.
 #[derive(Debug)]
 pub struct Backfill {
     wish: Wish,
-    state: Option<Value>,
+    /// The engine's sections.
+    state: Fields,
     run_id: String,
     decoder: Decoder,
     call: Call,
+    /// The line that is not whole yet.
+    partial: Vec<u8>,
     /// Calls of the whole run, those before this start too.
     pub attempts: u64,
     failures: u32,
@@ -95,27 +112,32 @@ impl Backfill {
     /// # Errors
     /// When the state is no JSON object.
     pub fn new(wish: Wish, state: Option<&str>, fresh_id: String) -> Result<Self, String> {
-        let mut state: Option<Value> = match state {
-            None => None,
-            Some(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
+        let mut state = match state {
+            None => Fields::new(),
+            Some(text) => {
+                let all: Box<RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                match all.get() {
+                    "null" => Fields::new(),
+                    _ => fields(&all).ok_or("it is no JSON object")?,
+                }
+            }
         };
-        if state.as_ref().is_some_and(|state| !state.is_object() && !state.is_null()) {
-            return Err("it is no JSON object".into());
-        }
-        let ours = state.as_mut().and_then(Value::as_object_mut).and_then(|state| state.remove(OURS));
+        let ours: Option<Value> = state.remove(OURS).and_then(|ours| serde_json::from_str(ours.get()).ok());
         let text = |key: &str| ours.as_ref().and_then(|ours| ours.get(key)?.as_str()).map(str::to_owned);
         let through = ours.as_ref().and_then(|ours| ours.get("done")?.as_bool()).unwrap_or(false);
-        let of_engine = state.as_ref().and_then(|state| state.pointer("/sync_run/run_id")?.as_str()).map(str::to_owned);
         let attempts = ours.as_ref().and_then(|ours| ours.get("attempts")?.as_u64()).unwrap_or(0);
+        let of_engine = find(raw(&state).get(), &["sync_run", "run_id"]);
+        let of_engine = of_engine.and_then(|id| serde_json::from_str::<String>(id.get()).ok());
         // A run that is over is followed by another one, which goes on from what was read.
         let known = text("run_id").or(of_engine).filter(|_| !through);
         Ok(Self {
             wish,
             attempts: if known.is_some() { attempts } else { 0 },
             run_id: known.unwrap_or(fresh_id),
-            state: state.filter(|state| state.as_object().is_some_and(|state| !state.is_empty())),
+            state,
             decoder: Decoder::default(),
             call: Call::default(),
+            partial: Vec::new(),
             failures: 0,
             fruitless: 0,
             done: false,
@@ -141,20 +163,24 @@ impl Backfill {
     /// The body of the next call, which begins an attempt. Both generations find in it what they know.
     pub fn begin(&mut self) -> String {
         self.attempts += 1;
-        self.call = Call::default();
-        let mut body = json!({"pipeline": self.wish.pipeline, "run_id": self.run_id});
-        if let Some(body) = body.as_object_mut() {
-            if let Some(state) = &self.state {
-                body.insert("state".into(), state.clone());
-            }
-            if let Some(limit) = self.wish.time_limit {
-                body.insert("time_limit".into(), json!(limit));
-            }
-            if let Some(limit) = self.wish.state_limit {
-                body.insert("state_limit".into(), json!(limit));
-            }
+        self.call = Call { mark: self.mark(), ..Call::default() };
+        self.partial.clear();
+        let mut body =
+            Fields::from([("pipeline".to_owned(), raw(&self.wish.pipeline)), ("run_id".to_owned(), raw(&self.run_id))]);
+        if !self.state.is_empty() {
+            body.insert("state".into(), raw(&self.state));
         }
-        body.to_string()
+        body.extend(self.wish.time_limit.map(|limit| ("time_limit".to_owned(), raw(&limit))));
+        body.extend(self.wish.state_limit.map(|limit| ("state_limit".to_owned(), raw(&limit))));
+        raw(&body).get().to_owned()
+    }
+
+    /// Where the run is: what the source has still to read. Counts and clocks do not count.
+    fn mark(&self) -> String {
+        match self.state.get("source") {
+            Some(source) => source.get().to_owned(),
+            None => raw(&self.state).get().to_owned(),
+        }
     }
 
     /// The query of each call, where the trace generation looks for its limits.
@@ -166,38 +192,71 @@ impl Backfill {
         query
     }
 
-    /// Takes in a line of the answer.
-    pub fn line(&mut self, line: &Line) {
+    /// Takes in bytes of the answer.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(newline) = memchr(b'\n', bytes) {
+            let (head, rest) = bytes.split_at(newline);
+            bytes = rest.get(1..).unwrap_or_default();
+            if self.partial.is_empty() {
+                self.line(head, LineEnd::Newline);
+            } else {
+                let mut line = std::mem::take(&mut self.partial);
+                line.extend_from_slice(head);
+                self.line(&line, LineEnd::Newline);
+            }
+        }
+        if self.partial.len() + bytes.len() <= LONGEST_LINE {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    /// The answer is over.
+    pub fn cut(&mut self) {
+        let line = std::mem::take(&mut self.partial);
+        if !line.is_empty() {
+            self.line(&line, LineEnd::Input);
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8], end: LineEnd) {
+        let line = Line::whole(bytes, end);
         let mut scratch = String::new();
         let decoder = self.decoder;
-        let message = match decoder.decode(line, &mut scratch) {
-            Decoded::Message { message, .. } => message,
-            Decoded::Raw(raw) => {
-                let lower = raw.text.trim_start().to_ascii_lowercase();
+        match decoder.decode(&line, &mut scratch) {
+            Decoded::Message { message, glued } => {
+                // All of it, also where the decoder had to mend it to read it, or read its head only.
+                let whole = bytes.get(glued.map_or(0, |glue| glue.len())..).unwrap_or_default();
+                self.message(message, std::str::from_utf8(whole).unwrap_or_default());
+            }
+            Decoded::Raw(text) => {
+                let lower = text.text.trim_start().to_ascii_lowercase();
                 if lower.starts_with("<html") || lower.starts_with("<!doctype") {
-                    let title = crate::net::http::title(&raw.text).unwrap_or("no title");
-                    self.call.page = Some(title.to_owned());
+                    self.call.page = Some(title(&text.text).unwrap_or("no title").to_owned());
                 } else if self.call.page.as_deref() == Some("no title")
-                    && let Some(title) = crate::net::http::title(&raw.text)
+                    && let Some(title) = title(&text.text)
                 {
                     self.call.page = Some(title.to_owned());
                 }
-                return;
             }
-            Decoded::Malformed { torn } => {
-                self.call.torn |= torn;
-                return;
-            }
-            Decoded::Unknown { .. } => return,
-        };
-        self.call.messages += 1;
+            Decoded::Malformed { torn } => self.call.torn |= torn,
+            Decoded::Unknown { .. } => {}
+        }
+    }
+
+    /// Takes in a message; `text` is all of its JSON.
+    fn message(&mut self, message: Message, text: &str) {
         let call = &mut self.call;
+        call.messages += 1;
         match message.kind {
-            Kind::Checkpoint(_) => {
-                call.checkpoints += 1;
-                self.merge(line);
+            Kind::Checkpoint(checkpoint) => {
+                let total = checkpoint.state.total.and_then(|range| range.lt);
+                call.ceiling = call.ceiling.or(total);
+                match (&checkpoint.stream, find(text, &["source_state", "data"])) {
+                    (Some(stream), Some(data)) => drop(call.checkpoints.insert(stream.name.to_string(), data)),
+                    (None, Some(data)) => call.checkpoint = Some(data),
+                    _ => {}
+                }
             }
-            Kind::Record(_) => call.records = true,
             Kind::Failure(failure) => {
                 let kind = failure.failure_type.as_deref().map(FailureType::of_word);
                 match (kind, &failure.stream) {
@@ -210,104 +269,96 @@ impl Backfill {
                 call.global = Some(mask::secrets(message.as_deref().unwrap_or("the connection failed")).into_owned());
             }
             Kind::End(end) => {
-                let unfinished = |(_, state): &(Name, State)| state.done == Some(false) && state.failure.is_none();
-                let left = end.states.as_ref().is_some_and(|states| states.iter().any(unfinished));
-                let passing = |it: &crate::protocol::Failure| it.failure_type.as_deref() == Some("transient_error");
-                call.transient |= end.errors.iter().any(passing);
-                call.end = Some(Ended { word: end.word, has_more: end.has_more, left });
-                self.ended(line);
+                call.transient |= end.errors.iter().any(|it| it.failure_type.as_deref() == Some("transient_error"));
+                call.end = Some(ended(&end, text));
             }
-            Kind::Stream(_) | Kind::Progress(_) => self.remember(line),
+            Kind::Stream(claim) => {
+                call.ceiling = call.ceiling.or(claim.total.and_then(|range| range.lt));
+                if let Some(status) = value(text, &["trace", "stream_status"]) {
+                    call.streams.insert(claim.stream.name.to_string(), status);
+                }
+            }
+            Kind::Progress(_) => {
+                call.progress = find(text, &["progress"]).or(call.progress.take());
+                call.totals = value(text, &["trace", "global_progress"]).or(call.totals.take());
+            }
             _ => {}
         }
     }
 
-    /// The state that an end message returned.
-    fn ended(&mut self, line: &Line) {
-        let value: Value = serde_json::from_slice(line.bytes).unwrap_or_default();
-        let inside = value.get("eof").or_else(|| value.get("end"));
-        // The trace generation says `has_more` by its reason; a limit means it.
-        let state = inside.and_then(|end| end.get("state").or_else(|| end.get("ending_state")));
-        if let Some(state) = state.filter(|state| state.is_object()) {
-            self.state = Some(state.clone());
-        }
-    }
-
-    /// A checkpoint: what is kept if the end message never comes.
-    fn merge(&mut self, line: &Line) {
-        let value: Value = serde_json::from_slice(line.bytes).unwrap_or_default();
-        let Some(checkpoint) = value.get("source_state") else { return };
-        let data = checkpoint.get("data").cloned().unwrap_or_default();
-        let state = self.state.get_or_insert_with(|| json!({}));
-        let source = section(section(state, "source"), "streams");
-        match checkpoint.get("stream").and_then(Value::as_str) {
-            Some(stream) => drop(source.as_object_mut().map(|streams| streams.insert(stream.to_owned(), data))),
-            None => *section(section(state, "source"), "global") = data,
-        }
-    }
-
-    /// What the engine's own section of the state is made of, if the end message never comes.
-    fn remember(&mut self, line: &Line) {
-        let value: Value = serde_json::from_slice(line.bytes).unwrap_or_default();
-        if let Some(progress) = value.get("progress") {
-            self.call.progress = Some(progress.clone());
-        } else if let Some(status) = value.pointer("/trace/stream_status") {
-            if let Some(stream) = status.get("stream").and_then(Value::as_str) {
-                self.call.streams.insert(stream.to_owned(), status.clone());
+    /// Keeps what the call returned, or what it told before it broke.
+    fn keep(&mut self) {
+        let returned = self.call.end.as_mut().and_then(|end| end.state.take());
+        let streams = |state: &Fields| -> Fields {
+            let mut source = state.get("source").and_then(|source| fields(source)).unwrap_or_default();
+            take_object(&mut source, "streams").unwrap_or_default()
+        };
+        if let Some(state) = returned {
+            let lost = state.contains_key("source")
+                && streams(&state).is_empty()
+                && !(streams(&self.state).is_empty() && self.call.checkpoints.is_empty());
+            // A state without what was read is none: engines that fail early return such.
+            if !state.is_empty() && !lost {
+                self.state = state;
+                return;
             }
-        } else if let Some(totals) = value.pointer("/trace/global_progress") {
-            self.call.totals = Some(totals.clone());
         }
-    }
-
-    /// A call without an end message: its checkpoints are kept, and its counts as far as it told them.
-    fn complete_state(&mut self) {
-        if self.call.end.is_some() || self.call.checkpoints == 0 {
+        let call = &mut self.call;
+        if call.checkpoints.is_empty() && call.checkpoint.is_none() {
             return;
         }
-        let run_id = self.run_id.clone();
-        let (progress, streams, totals) =
-            (self.call.progress.take(), std::mem::take(&mut self.call.streams), self.call.totals.take());
-        let state = self.state.get_or_insert_with(|| json!({}));
-        section(section(state, "source"), "global");
-        section(state, "destination");
-        if let Some(progress) = progress {
-            let run = section(state, "sync_run");
-            if let Some(run) = run.as_object_mut() {
-                run.insert("run_id".into(), run_id.into());
+        edit(&mut self.state, "source", |source| {
+            edit(source, "streams", |streams| streams.append(&mut call.checkpoints));
+            let global = call.checkpoint.take();
+            source.extend(global.map(|global| ("global".to_owned(), global)));
+            source.entry("global".into()).or_insert_with(|| raw(&json!({})));
+        });
+        self.state.entry("destination".into()).or_insert_with(|| raw(&json!({})));
+        let ceiling = call.ceiling.map(|at| raw(&time::iso(at)));
+        if let Some(progress) = call.progress.take() {
+            edit(&mut self.state, "sync_run", |run| {
+                run.insert("run_id".into(), raw(&self.run_id));
                 run.insert("progress".into(), progress);
-            }
+                if let Some(ceiling) = ceiling {
+                    run.entry("time_ceiling".into()).or_insert(ceiling);
+                }
+            });
             return;
         }
-        let engine = section(state, "engine");
-        for (name, status) in streams {
-            if let (Some(known), Some(status)) =
-                (section(section(engine, "streams"), &name).as_object_mut(), status.as_object())
-            {
-                let kept = ["status", "cumulative_record_count"];
-                let kept = kept.iter().filter_map(|key| Some(((*key).to_owned(), status.get(*key)?.clone())));
-                known.extend(kept.filter(|(_, value)| value != "range_complete"));
-            }
-        }
-        section(engine, "streams");
-        let global = section(engine, "global");
-        if let (Some(global), Some(totals)) = (global.as_object_mut(), totals.as_ref().and_then(Value::as_object)) {
-            global.extend(
-                totals.iter().filter(|(key, _)| key.starts_with("cumulative_")).map(|(k, v)| (k.clone(), v.clone())),
-            );
-        }
+        edit(&mut self.state, "engine", |engine| {
+            edit(engine, "streams", |known| {
+                for (name, status) in std::mem::take(&mut call.streams) {
+                    edit(known, &name, |stream| {
+                        for key in ["status", "cumulative_record_count"] {
+                            let said = status.get(key).filter(|said| *said != "range_complete");
+                            stream.extend(said.map(|said| (key.to_owned(), raw(said))));
+                        }
+                    });
+                }
+            });
+            edit(engine, "global", |global| {
+                let totals = call.totals.take().unwrap_or_default();
+                let said = totals.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("cumulative_"));
+                global.extend(said.map(|(key, count)| (key.clone(), raw(count))));
+                if let Some(ceiling) = ceiling {
+                    global.entry("time_ceiling".into()).or_insert(ceiling);
+                }
+            });
+        });
     }
 
     /// The call is over. `dice` in 0..=1 spreads waits.
     pub fn over(&mut self, how: &How, dice: f64) -> Next {
-        self.complete_state();
-        let fruit = self.call.checkpoints > 0 || self.call.records;
+        self.keep();
+        // Only what the source need not read again is progress.
+        let fruit = self.mark() != self.call.mark;
         if fruit {
             self.failures = 0;
             self.fruitless = 0;
         }
         let next = self.decide(how, fruit, dice);
-        self.done = matches!(next, Next::Done(Verdict::Through));
+        let left = self.call.end.as_ref().is_some_and(|end| end.left);
+        self.done = matches!(next, Next::Done(Verdict::Through)) && !left;
         next
     }
 
@@ -359,6 +410,7 @@ impl Backfill {
         let (code, next) = match status {
             401 | 403 => (77, "See that you may call it."),
             404 => (4, "See that the address is that of an engine."),
+            300..=399 => (1, "Name the engine's own address."),
             _ => (1, "Correct the pipeline."),
         };
         Next::Done(Verdict::Failed(format!("{why}. {next}"), code))
@@ -368,7 +420,8 @@ impl Backfill {
         let more = end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted);
         match end.word {
             EndWord::Failed if self.call.global.is_some() => Next::Done(Verdict::Through),
-            EndWord::Failed if more || (self.call.transient && end.left) => {
+            EndWord::Failed if more => self.failed("it failed, and says that there is more".into(), 1, None, dice),
+            EndWord::Failed | EndWord::Complete | EndWord::Unsaid if !more && self.call.transient && end.left => {
                 self.failed("it ended with errors that may pass".into(), 1, None, dice)
             }
             _ if more && fruit => Next::Again(Duration::ZERO, None),
@@ -392,7 +445,7 @@ impl Backfill {
         if self.failures > self.wish.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
             let kept =
-                if self.state.is_some() { " What was read is kept: the same command goes on from it." } else { "" };
+                if !self.state.is_empty() { " What was read is kept: the same command goes on from it." } else { "" };
             return Next::Done(Verdict::Failed(format!("{why}{times}.{kept}"), code));
         }
         Next::Again(retry_after.unwrap_or_else(|| wait(self.failures, dice)), Some(why))
@@ -400,25 +453,33 @@ impl Backfill {
 
     /// The state to keep, with what only we know of the run beside the engine's own sections.
     #[must_use]
-    pub fn to_keep(&self) -> Value {
-        let mut state = self.state.clone().unwrap_or_else(|| Value::Object(Map::new()));
-        if let Some(fields) = state.as_object_mut() {
-            let ours = json!({"run_id": self.run_id, "attempts": self.attempts, "done": self.done});
-            fields.insert(OURS.into(), ours);
-        }
-        state
+    pub fn to_keep(&self) -> Box<RawValue> {
+        let mut all = self.state.clone();
+        all.insert(OURS.into(), raw(&json!({"run_id": self.run_id, "attempts": self.attempts, "done": self.done})));
+        raw(&all)
     }
 }
 
-/// A part of a state, made where it is not there.
-fn section<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
-    if !value.is_object() {
-        *value = json!({});
+fn ended(end: &End, text: &str) -> Ended {
+    let unfinished = |(_, state): &(Name, State)| state.done == Some(false) && state.failure.is_none();
+    let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
+    Ended {
+        word: end.word,
+        has_more: end.has_more,
+        left: end.states.as_ref().is_some_and(|states| states.iter().any(unfinished)),
+        state: places.iter().find_map(|place| find(text, place)).and_then(|state| fields(&state)),
     }
-    match value {
-        Value::Object(fields) => fields.entry(key.to_owned()).or_insert_with(|| json!({})),
-        other => other,
-    }
+}
+
+fn value(text: &str, path: &[&str]) -> Option<Value> {
+    serde_json::from_str(find(text, path)?.get()).ok()
+}
+
+/// Changes a field that is an object; made where there is none.
+fn edit(of: &mut Fields, key: &str, change: impl FnOnce(&mut Fields)) {
+    let mut inner = of.get(key).and_then(|inner| fields(inner)).unwrap_or_default();
+    change(&mut inner);
+    of.insert(key.to_owned(), raw(&inner));
 }
 
 /// Doubling, and spread over its upper half so that many clients do not come back at once.

@@ -8,6 +8,7 @@
 
 use super::api::Api;
 use super::classify::FailureType;
+use super::raw::raw;
 use super::source::state::StreamState;
 use super::source::{Said, Source};
 use super::tracker::memory::Memory;
@@ -15,6 +16,7 @@ use super::tracker::wire::Form;
 use super::tracker::{Limit, Outcome, Tracker};
 use crate::net::lock;
 use crate::protocol::{LineEnd, Millis, Status, time};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
@@ -65,7 +67,7 @@ pub trait Outlet {
 pub struct Called {
     /// `None`: the engine died.
     pub outcome: Option<Outcome>,
-    pub state: Value,
+    pub state: Box<RawValue>,
     /// The engine's clock at the end.
     pub now: Millis,
     /// A permanent error that nothing can go on with.
@@ -98,7 +100,7 @@ pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> R
     };
     if !run.call.raw {
         let streams: Vec<_> = asked.iter().map(|name| json!({"name": name, "primary_key": [["id"]]})).collect();
-        let payload = serde_json::value::to_raw_value(&json!({ "streams": streams })).map_err(io::Error::from)?;
+        let payload = raw(&json!({ "streams": streams }));
         run.tracker.catalog(&asked, &payload, run.call.begin, &mut run.out);
         run.flush(run.call.begin, outlet)?;
     }
@@ -147,8 +149,7 @@ fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError
         let mut state = state.unwrap_or_default();
         if anew && state.failed.take().is_some() {
             let data = state.form(call.form, scenario.segments(names.len()));
-            let data = serde_json::value::to_raw_value(&data).map_err(io::Error::from)?;
-            memory.source.streams.insert((*name).to_owned(), data);
+            memory.source.streams.insert((*name).to_owned(), raw(&data));
         }
         kept.insert(at, state);
     }
@@ -191,10 +192,11 @@ impl Run {
 
     fn go(&mut self, outlet: &mut dyn Outlet) -> Result<Stop, CallError> {
         while let Some((at, said)) = self.source.next() {
-            let at = at.max(self.free);
+            // The source is not read any more; what the destination has taken is said with its checkpoint.
             if self.deadline().is_some_and(|deadline| at >= deadline) {
                 return Ok(Stop::Limit(Limit::Time));
             }
+            let at = at.max(self.free);
             match said {
                 Said::Crash => {
                     self.free = at;
@@ -300,14 +302,22 @@ impl Run {
             Stop::Failed => None,
         };
         let now = match (limit, self.deadline()) {
-            (Some(Limit::Time), Some(deadline)) => deadline,
+            (Some(Limit::Time), Some(deadline)) => deadline.max(self.free),
             _ => self.free,
         };
         if self.call.raw {
             let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", Limit::word)}});
             self.message(end, now);
             self.flush(now, outlet)?;
-            return Ok(Called { outcome: None, state: Value::Null, now, global: false });
+            return Ok(Called { outcome: None, state: RawValue::NULL.to_owned(), now, global: false });
+        }
+        if limit.is_some() && self.call.form == Form::Trace {
+            // At its own end the source says it itself.
+            let count = json!({"request_count": self.source.requests()});
+            self.message(
+                json!({"type": "trace", "trace": {"trace_type": "global_progress", "global_progress": count}}),
+                now,
+            );
         }
         let outcome = self.tracker.finish(limit, now, &mut self.out);
         self.flush(now, outlet)?;

@@ -4,7 +4,6 @@ use super::backfill::{Backfill, Next, Verdict};
 use super::state;
 use crate::net::http::{self, How};
 use crate::progress::text::duration;
-use crate::protocol::Splitter;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::ops::ControlFlow;
@@ -44,15 +43,14 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
     });
     loop {
         let body = run.begin();
-        let mut splitter = Splitter::default();
         let mut last = b'\n';
         let how = http::call(&client, url.clone(), body, drive.stall, stop, |bytes| {
-            splitter.push(bytes, |line| run.line(&line));
+            run.push(bytes);
             last = bytes.last().copied().unwrap_or(last);
             taker.bytes(bytes)
         })
         .await;
-        splitter.finish(|line| run.line(&line));
+        run.cut();
         if last != b'\n' {
             // The next answer does not go on with this line.
             let _ = taker.bytes(b"\n");

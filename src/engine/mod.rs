@@ -5,6 +5,7 @@ pub mod call;
 pub mod classify;
 pub mod drive;
 pub mod generator;
+pub mod raw;
 pub mod rows;
 pub mod scenario;
 pub mod serve;

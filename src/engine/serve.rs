@@ -274,7 +274,19 @@ async fn called(shared: Arc<Shared>, query: Limits, headers: &HeaderMap, body: &
     ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")], body).into_response()
 }
 
+/// A panic of the engine breaks the body off, as the death of a process would.
+struct Broken<'b>(&'b mpsc::Sender<io::Result<Bytes>>);
+
+impl Drop for Broken<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.blocking_send(Err(io::Error::other("the engine panicked")));
+        }
+    }
+}
+
 fn engine(shared: &Shared, wish: Call, sender: &mpsc::Sender<io::Result<Bytes>>) {
+    let _guard = Broken(sender);
     let mut outlet =
         Client { began: Instant::now(), begin: wish.begin, pace: shared.pace, rows: shared.rows.as_ref(), sender };
     let broke = match call(&shared.api, wish, &mut outlet) {

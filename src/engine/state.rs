@@ -1,6 +1,6 @@
 //! The file that a caller keeps a run's state in between attempts.
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -23,13 +23,13 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
 ///
 /// # Errors
 /// When it cannot be written; the old one is there then.
-pub fn write(path: &Path, state: &Value) -> io::Result<()> {
+pub fn write(path: &Path, state: &RawValue) -> io::Result<()> {
     // A link stays one.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mode = std::fs::metadata(&path).map_or_else(|_| Permissions::from_mode(0o666), |found| found.permissions());
     let mut file = tempfile::Builder::new().prefix(".synctop-state-").permissions(mode).tempfile_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, state)?;
+    file.write_all(state.get().as_bytes())?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;

@@ -46,6 +46,8 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
     });
     reqwest::Client::builder()
         .connect_timeout(CONNECT)
+        // A pipeline has keys in it: it goes where the user said, and nowhere else.
+        .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("synctop/", env!("CARGO_PKG_VERSION")))
         .build()
 }
@@ -88,7 +90,11 @@ pub async fn call(
             }
         };
         let _ = tokio::time::timeout(CONNECT, read).await;
-        let says = says(&String::from_utf8_lossy(&text));
+        let location = response.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
+        let says = match location.filter(|_| status.is_redirection()) {
+            Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
+            None => says(&String::from_utf8_lossy(&text)),
+        };
         return match status.is_success() {
             true => How::Page(says),
             false => How::Refused { status: status.as_u16(), says, retry_after },

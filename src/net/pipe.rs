@@ -76,6 +76,26 @@ pub fn write_all(to: BorrowedFd, mut rest: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes that a pipe takes at once without blocking, when it takes any (`PIPE_BUF`, POSIX pipe(7)).
+const ATOMIC: usize = 4096;
+
+/// Writes all of it, as long as `go_on` says so while nobody takes it. Answers whether all was written.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_while(to: BorrowedFd, bytes: &[u8], mut go_on: impl FnMut() -> bool) -> io::Result<bool> {
+    for part in bytes.chunks(ATOMIC) {
+        let a_while = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        while poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], Some(&a_while)) == Ok(0) {
+            if !go_on() {
+                return Ok(false);
+            }
+        }
+        write_all(to, part)?;
+    }
+    Ok(true)
+}
+
 /// Reads what is there, at least a byte before the end; waits also where somebody else made the descriptor non-blocking.
 ///
 /// # Errors

@@ -48,6 +48,12 @@ enum Phase {
     Over,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Answer,
+    Retry,
+}
+
 struct Piece {
     id: u64,
     left: Left,
@@ -77,8 +83,8 @@ pub struct Source {
     spacing: i64,
     /// Not before this: the destination is behind.
     held_until: Millis,
-    /// Answers to come: when, in which order, to which stream's piece.
-    answers: BinaryHeap<Reverse<(Millis, u64, usize, u64)>>,
+    /// What is to come: when, in which order, of which stream's piece; an answer, or the time to try again.
+    events: BinaryHeap<Reverse<(Millis, u64, usize, u64, Event)>>,
     counter: u64,
     requests: u64,
     said: VecDeque<Said>,
@@ -118,7 +124,7 @@ impl Source {
             slot: now * 1000,
             spacing: MICROS / i64::from(rps.max(1)),
             held_until: now,
-            answers: BinaryHeap::new(),
+            events: BinaryHeap::new(),
             counter: 0,
             requests: 0,
             said: VecDeque::new(),
@@ -173,10 +179,13 @@ impl Source {
             if !self.said.is_empty() {
                 continue;
             }
-            match self.answers.pop() {
-                Some(Reverse((at, _, stream, piece))) => {
+            match self.events.pop() {
+                Some(Reverse((at, _, stream, piece, event))) => {
                     self.now = self.now.max(at);
-                    self.answer(stream, piece);
+                    match event {
+                        Event::Answer => self.answer(stream, piece),
+                        Event::Retry => self.request(stream, piece),
+                    }
                 }
                 None => self.end(),
             }
@@ -188,10 +197,10 @@ impl Source {
         self.held_until = self.held_until.max(until);
     }
 
-    /// When the next thing will be said, if it is known already.
+    /// Requests so far.
     #[must_use]
-    pub fn due(&self) -> Option<Millis> {
-        if self.said.is_empty() { self.answers.peek().map(|Reverse((at, ..))| *at) } else { Some(self.now) }
+    pub fn requests(&self) -> u64 {
+        self.requests
     }
 
     fn name(&self, stream: usize) -> &str {
@@ -225,7 +234,7 @@ impl Source {
                 idle.push(piece.id);
             }
             for id in idle {
-                self.request(at, id, self.now);
+                self.request(at, id);
             }
         }
     }
@@ -248,16 +257,20 @@ impl Source {
         Some(Query { stream, gte, lt, cursor })
     }
 
-    /// Sends a request for a piece, not before `at`.
-    fn request(&mut self, stream: usize, piece: u64, at: Millis) {
+    /// Sends a request for a piece, as soon as the budget has one left.
+    fn request(&mut self, stream: usize, piece: u64) {
+        // A stream that ended meanwhile asks for nothing.
+        if self.streams.get(stream).is_none_or(|stream| stream.phase != Phase::Active) {
+            return;
+        }
         let Some(query) = self.query(stream, piece) else { return };
-        let slot = self.slot.max(at.max(self.held_until) * 1000);
+        let slot = self.slot.max(self.now.max(self.held_until) * 1000);
         self.slot = slot + self.spacing;
         let latency = lock(&self.api).latency(&query);
         self.counter += 1;
         self.requests += 1;
         let back = slot.div_euclid(1000) + i64::try_from(latency).unwrap_or(0);
-        self.answers.push(Reverse((back, self.counter, stream, piece)));
+        self.events.push(Reverse((back, self.counter, stream, piece, Event::Answer)));
     }
 
     fn answer(&mut self, stream: usize, piece: u64) {
@@ -389,7 +402,10 @@ impl Source {
             data.insert("status".into(), status.into());
         }
         self.log("warn", "Retrying request", data);
-        self.request(stream, piece, self.now + i64::try_from(wait).unwrap_or(0));
+        // The budget is for others meanwhile.
+        self.counter += 1;
+        let at = self.now + i64::try_from(wait).unwrap_or(0);
+        self.events.push(Reverse((at, self.counter, stream, piece, Event::Retry)));
     }
 
     fn fail(&mut self, stream: usize, kind: FailureType, http: Option<u16>, message: &str) {

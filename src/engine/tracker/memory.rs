@@ -1,23 +1,24 @@
 //! What is carried from one attempt to the next, in the state that a caller keeps: `{source, destination, engine}` of the trace
 //! generation, `{source, destination, sync_run}` of the progress generation. Either is read, whichever is written.
 
+use crate::engine::raw::{Fields, fields, raw, take, take_object};
 use crate::progress::Ranges;
 use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis, Range, State, Status, time};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Errors of one stream that are carried on.
 const ERRORS_KEPT: usize = 10;
 
-/// What the source or the destination keeps: opaque to the tracker, and returned as it came.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(default)]
+/// What the source keeps: opaque to the tracker, and returned as it came.
+#[derive(Debug, Clone, Default)]
 pub struct Section {
-    pub streams: BTreeMap<String, Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Fields,
     pub global: Option<Box<RawValue>>,
+    /// Whatever else there is in it.
+    rest: Fields,
 }
 
 /// An error of a stream.
@@ -45,7 +46,7 @@ impl Kept {
     /// There is nothing to tell of it.
     #[must_use]
     pub fn blank(&self) -> bool {
-        *self == Self { total: self.total, ..Self::default() }
+        *self == Self::default()
     }
 
     pub fn fail(&mut self, mistake: Mistake) {
@@ -59,8 +60,6 @@ impl Kept {
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     pub source: Section,
-    /// As it came: the tracker has no part in it.
-    pub destination: Option<Box<RawValue>>,
     pub streams: BTreeMap<String, Kept>,
     pub elapsed_ms: u64,
     /// As far as sources reported them.
@@ -70,61 +69,20 @@ pub struct Memory {
     /// The upper bound of the run's ranges, frozen by its first attempt.
     pub time_ceiling: Option<String>,
     pub started_at: Option<Millis>,
+    /// Sections that are not ours (the destination's is one), and what else there is in the global part of the engine's.
+    rest: Fields,
+    engine_rest: Fields,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Wire {
-    source: Option<Section>,
-    destination: Option<Box<RawValue>>,
-    engine: Option<WireEngine>,
-    sync_run: Option<WireRun>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireEngine {
-    streams: BTreeMap<String, WireStream>,
-    global: Map<String, Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireStream {
-    #[serde(alias = "record_count")]
-    cumulative_record_count: u64,
-    state_count: u64,
-    status: String,
-    total_range: Option<WireRange>,
-    completed_ranges: Vec<WireRange>,
-    errors: Vec<Mistake>,
-    message: Option<String>,
-    failure_type: Option<String>,
-    reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireRun {
-    run_id: Option<String>,
-    time_ceiling: Option<String>,
-    progress: WireProgress,
-    request_count: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireProgress {
-    started_at: Option<String>,
-    elapsed_ms: u64,
-    derived: WireDerived,
-    streams: BTreeMap<String, WireStream>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireDerived {
-    total_state_count: u64,
+/// Why a state cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("its {0} is no object")]
+    Shape(&'static str),
+    #[error("its source has neither streams nor global: it is of another engine, or of an older one")]
+    Source,
 }
 
 /// `[gte, lt)` as ISO 8601.
@@ -156,41 +114,58 @@ pub fn wire_ranges(ranges: &Ranges) -> Vec<WireRange> {
 }
 
 impl Memory {
-    /// Reads the state that an attempt returned; `{}` and `null` are the begin of a run.
+    /// Reads the state that an attempt returned; `{}` and `null` are the begin of a run. What it does not know it keeps; what has a shape
+    /// that it does not know, in its own section, is as if it were not there.
     ///
     /// # Errors
-    /// When it is no JSON, or has another shape.
-    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
-        let wire: Option<Wire> = serde_json::from_str(text)?;
-        let wire = wire.unwrap_or_default();
-        let mut memory =
-            Self { source: wire.source.unwrap_or_default(), destination: wire.destination, ..Self::default() };
-        let number = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_u64);
-        let word = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
-        let mut streams = BTreeMap::new();
-        if let Some(run) = wire.sync_run {
-            memory.elapsed_ms = run.progress.elapsed_ms;
-            memory.checkpoints = run.progress.derived.total_state_count;
-            memory.started_at = run.progress.started_at.as_deref().and_then(time::parse);
-            memory.requests = run.request_count;
-            (memory.run_id, memory.time_ceiling) = (run.run_id, run.time_ceiling);
-            streams = run.progress.streams;
+    /// When it is no JSON object, or the source's section cannot be kept as it is.
+    pub fn read(text: &str) -> Result<Self, StateError> {
+        let all: Box<RawValue> = serde_json::from_str(text)?;
+        let mut rest = match all.get() {
+            "null" => Fields::new(),
+            _ => fields(&all).ok_or(StateError::Shape("whole"))?,
+        };
+        let mut source = take_object(&mut rest, "source").ok_or(StateError::Shape("source"))?;
+        if !source.is_empty() && !source.contains_key("streams") && !source.contains_key("global") {
+            return Err(StateError::Source);
         }
-        if let Some(engine) = wire.engine {
-            let global = engine.global;
-            memory.elapsed_ms = number(&global, "cumulative_elapsed_ms").unwrap_or(memory.elapsed_ms);
-            memory.checkpoints = number(&global, "cumulative_state_count").unwrap_or(memory.checkpoints);
-            // Engines that do not count requests return a 0.
-            memory.requests =
-                number(&global, "cumulative_request_count").filter(|count| *count > 0).or(memory.requests);
-            memory.run_id = word(&global, "run_id").or(memory.run_id);
-            memory.time_ceiling = word(&global, "time_ceiling").or(memory.time_ceiling);
-            memory.started_at = word(&global, "started_at").as_deref().and_then(time::parse).or(memory.started_at);
-            if streams.is_empty() {
-                streams = engine.streams;
-            }
+        let mut memory = Self {
+            source: Section {
+                streams: take_object(&mut source, "streams").ok_or(StateError::Shape("source.streams"))?,
+                global: source.remove("global"),
+                rest: source,
+            },
+            ..Self::default()
+        };
+        let mut streams = Fields::new();
+        let mut run = take_object(&mut rest, "sync_run").unwrap_or_default();
+        let mut progress = take_object(&mut run, "progress").unwrap_or_default();
+        let mut derived = take_object(&mut progress, "derived").unwrap_or_default();
+        memory.elapsed_ms = take(&mut progress, "elapsed_ms").unwrap_or(0);
+        memory.checkpoints = take(&mut derived, "total_state_count").unwrap_or(0);
+        memory.started_at = take::<String>(&mut progress, "started_at").as_deref().and_then(time::parse);
+        memory.requests = take(&mut run, "request_count");
+        memory.run_id = take(&mut run, "run_id");
+        memory.time_ceiling = take(&mut run, "time_ceiling");
+        streams.append(&mut take_object(&mut progress, "streams").unwrap_or_default());
+        let mut engine = take_object(&mut rest, "engine").unwrap_or_default();
+        let mut global = take_object(&mut engine, "global").unwrap_or_default();
+        memory.elapsed_ms = take(&mut global, "cumulative_elapsed_ms").unwrap_or(memory.elapsed_ms);
+        memory.checkpoints = take(&mut global, "cumulative_state_count").unwrap_or(memory.checkpoints);
+        // Engines that do not count requests return a 0.
+        let requests = take::<u64>(&mut global, "cumulative_request_count").filter(|count| *count > 0);
+        memory.requests = requests.or(memory.requests);
+        memory.run_id = take(&mut global, "run_id").or(memory.run_id);
+        memory.time_ceiling = take(&mut global, "time_ceiling").or(memory.time_ceiling);
+        let started_at = take::<String>(&mut global, "started_at").as_deref().and_then(time::parse);
+        memory.started_at = started_at.or(memory.started_at);
+        global.remove("cumulative_record_count");
+        memory.engine_rest = global;
+        if streams.is_empty() {
+            streams = take_object(&mut engine, "streams").unwrap_or_default();
         }
-        memory.streams = streams.into_iter().map(|(name, stream)| (name, stream.kept())).collect();
+        memory.streams = streams.into_iter().filter_map(|(name, data)| Some((name, kept(fields(&data)?)))).collect();
+        memory.rest = rest;
         Ok(memory)
     }
 
@@ -215,91 +190,97 @@ impl Memory {
 
     /// The state to return, in the trace generation's form.
     #[must_use]
-    pub fn trace_form(&self) -> Value {
-        let streams: Map<_, _> = self
-            .streams
-            .iter()
-            .filter(|(_, kept)| !kept.blank())
+    pub fn trace_form(&self) -> Box<RawValue> {
+        let streams = self.streams.iter().filter(|(_, kept)| !kept.blank());
+        let streams: Fields = streams
             .map(|(name, kept)| {
                 let mut form = json!({"cumulative_record_count": kept.records, "status": trace_word(kept.status)});
                 kept.write(&mut form);
-                (name.clone(), form)
+                (name.clone(), raw(&form))
             })
             .collect();
-        let mut global = json!({
-            "cumulative_record_count": self.records(),
-            "cumulative_elapsed_ms": self.elapsed_ms,
-            "cumulative_state_count": self.checkpoints,
-        });
-        set(&mut global, "cumulative_request_count", &self.requests);
-        set(&mut global, "run_id", &self.run_id);
-        set(&mut global, "time_ceiling", &self.time_ceiling);
-        set(&mut global, "started_at", &self.started_at.map(time::iso));
-        let empty = || json!({"streams": {}, "global": {}});
-        json!({
-            "source": self.source_form(),
-            "destination": self.destination.as_ref().map_or_else(empty, |it| json!(it)),
-            "engine": {"streams": streams, "global": global},
-        })
+        let mut global = self.engine_rest.clone();
+        global.insert("cumulative_record_count".into(), raw(&self.records()));
+        global.insert("cumulative_elapsed_ms".into(), raw(&self.elapsed_ms));
+        global.insert("cumulative_state_count".into(), raw(&self.checkpoints));
+        set(&mut global, "cumulative_request_count", self.requests.as_ref());
+        set(&mut global, "run_id", self.run_id.as_ref());
+        set(&mut global, "time_ceiling", self.time_ceiling.as_ref());
+        set(&mut global, "started_at", self.started_at.map(time::iso).as_ref());
+        let engine = Fields::from([("streams".into(), raw(&streams)), ("global".into(), raw(&global))]);
+        self.with("engine", raw(&engine), &json!({"streams": {}, "global": {}}))
     }
 
     /// The state to return, in the progress generation's form. `progress` is that of the run.
     #[must_use]
-    pub fn progress_form(&self, progress: &Value) -> Value {
-        let mut run = json!({"progress": progress});
-        set(&mut run, "run_id", &self.run_id);
-        set(&mut run, "time_ceiling", &self.time_ceiling);
-        set(&mut run, "request_count", &self.requests);
-        json!({
-            "source": self.source_form(),
-            "destination": self.destination.as_ref().map_or_else(|| json!({}), |it| json!(it)),
-            "sync_run": run,
-        })
+    pub fn progress_form(&self, progress: Box<RawValue>) -> Box<RawValue> {
+        let mut run = Fields::from([("progress".into(), progress)]);
+        set(&mut run, "run_id", self.run_id.as_ref());
+        set(&mut run, "time_ceiling", self.time_ceiling.as_ref());
+        set(&mut run, "request_count", self.requests.as_ref());
+        self.with("sync_run", raw(&run), &json!({}))
     }
 
-    fn source_form(&self) -> Value {
-        let global = self.source.global.as_ref().map_or_else(|| json!({}), |it| json!(it));
-        json!({"streams": self.source.streams, "global": global})
+    /// All sections, with ours.
+    fn with(&self, key: &str, ours: Box<RawValue>, destination: &Value) -> Box<RawValue> {
+        let mut all = self.rest.clone();
+        let mut source = self.source.rest.clone();
+        source.insert("streams".into(), raw(&self.source.streams));
+        let global = self.source.global.clone();
+        source.insert("global".into(), global.unwrap_or_else(|| raw(&json!({}))));
+        all.insert("source".into(), raw(&source));
+        all.entry("destination".into()).or_insert_with(|| raw(destination));
+        all.insert(key.into(), ours);
+        raw(&all)
     }
 
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.streams.values().map(|kept| kept.records).sum()
+        self.streams.values().fold(0, |sum, kept| sum.saturating_add(kept.records))
     }
 }
 
 /// Adds a field where there is something to say.
-fn set<T: Serialize>(form: &mut Value, key: &str, value: &Option<T>) {
-    if let (Some(form), Some(value)) = (form.as_object_mut(), value) {
-        form.insert(key.to_owned(), json!(value));
+fn set<T: Serialize>(form: &mut Fields, key: &str, value: Option<&T>) {
+    if let Some(value) = value {
+        form.insert(key.to_owned(), raw(value));
     }
 }
 
-impl WireStream {
-    fn kept(self) -> Kept {
-        let mut errors = self.errors;
-        if let (Some(message), true) = (self.message, errors.is_empty()) {
-            errors.push(Mistake { message, failure_type: self.failure_type });
-        }
-        Kept {
-            status: status(&self.status),
-            records: self.cumulative_record_count,
-            states: self.state_count,
-            total: self.total_range.as_ref().map(Range::from),
-            ranges: self.completed_ranges.iter().map(Range::from).collect(),
-            errors,
-            reason: self.reason,
-        }
+/// A stream in the engine's own section, of either generation.
+fn kept(mut stream: Fields) -> Kept {
+    let status = status(&take::<String>(&mut stream, "status").unwrap_or_default());
+    let mut errors: Vec<Mistake> = take(&mut stream, "errors").unwrap_or_default();
+    let message: Option<String> = take(&mut stream, "message");
+    let mut reason: Option<String> = take(&mut stream, "reason");
+    let failure_type = take(&mut stream, "failure_type");
+    match message {
+        // The progress generation has one place for both.
+        Some(message) if status == Status::Skipped => reason = reason.or(Some(message)),
+        Some(message) if errors.is_empty() => errors.push(Mistake { message, failure_type }),
+        _ => {}
+    }
+    let count = |stream: &mut Fields, key: &str| take::<u64>(stream, key);
+    Kept {
+        status,
+        records: count(&mut stream, "cumulative_record_count").or(count(&mut stream, "record_count")).unwrap_or(0),
+        states: count(&mut stream, "state_count").unwrap_or(0),
+        total: take::<WireRange>(&mut stream, "total_range").as_ref().map(Range::from),
+        ranges: take::<Vec<WireRange>>(&mut stream, "completed_ranges").iter().flatten().map(Range::from).collect(),
+        errors,
+        reason,
     }
 }
 
 impl Kept {
     fn write(&self, form: &mut Value) {
-        set(form, "state_count", &Some(self.states).filter(|count| *count > 0));
-        set(form, "total_range", &self.total.map(WireRange::from));
-        set(form, "completed_ranges", &Some(wire_ranges(&self.ranges)).filter(|all| !all.is_empty()));
-        set(form, "errors", &Some(&self.errors).filter(|all| !all.is_empty()));
-        set(form, "reason", &self.reason);
+        let Some(form) = form.as_object_mut() else { return };
+        let mut set = |key: &str, value: Option<Value>| drop(value.map(|value| form.insert(key.to_owned(), value)));
+        set("state_count", (self.states > 0).then(|| json!(self.states)));
+        set("total_range", self.total.map(|range| json!(WireRange::from(range))));
+        set("completed_ranges", (!self.ranges.list().is_empty()).then(|| json!(wire_ranges(&self.ranges))));
+        set("errors", (!self.errors.is_empty()).then(|| json!(self.errors)));
+        set("reason", self.reason.as_ref().map(|reason| json!(reason)));
     }
 }
 

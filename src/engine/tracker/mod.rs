@@ -12,6 +12,7 @@ pub mod memory;
 pub mod wire;
 
 use super::classify::{FailureType, classify};
+use super::raw::raw;
 use crate::progress::fingerprint;
 use crate::protocol::{
     Decoded, Decoder, End, EndWord, Failure, Kind, Level, Line, LineEnd, Message, Millis, ProgressReport, Status,
@@ -108,8 +109,12 @@ pub struct Tracker {
     warnings: usize,
     /// HTTP statuses that the source logged beside a failure, by stream.
     statuses: BTreeMap<String, u16>,
+    /// An error without a stream was the last word.
+    last_word: Option<Mistake>,
+    /// Streams that the last attempt finished without a word: announced with the first thing that is said.
+    finished: Vec<String>,
     /// The input comes from a tracker: it is handed on as it is, with the state that it returned.
-    tracked: Option<Option<Value>>,
+    tracked: Option<Option<Box<RawValue>>>,
 }
 
 /// The parts of a line that the canonical message does not have.
@@ -124,7 +129,6 @@ struct Raw {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawState {
-    stream: Option<String>,
     data: Option<Box<RawValue>>,
 }
 
@@ -132,8 +136,8 @@ struct RawState {
 #[serde(default)]
 struct RawEof {
     cutoff: Option<String>,
-    state: Option<Value>,
-    ending_state: Option<Value>,
+    state: Option<Box<RawValue>>,
+    ending_state: Option<Box<RawValue>>,
 }
 
 impl Tracker {
@@ -141,29 +145,35 @@ impl Tracker {
     #[must_use]
     pub fn new(form: Form, mut memory: Memory, now: Millis) -> Self {
         let mut here = BTreeMap::new();
+        let mut finished = Vec::new();
         let names: BTreeSet<String> = memory.streams.keys().chain(memory.source.streams.keys()).cloned().collect();
         for name in names {
             let says = memory.source_says(&name);
             let kept = memory.streams.entry(name.clone()).or_default();
             let failure = says.as_ref().and_then(|brief| brief.failure.clone());
-            // The source's state overrides what an engine said of it: an engine says "complete" too early.
-            kept.status = match (kept.status, &failure, says.as_ref().and_then(|brief| brief.done)) {
+            // The source's state overrides what an engine said of it: an engine says "complete" too early, and one that was cut off
+            // did not come to say it.
+            let before = kept.status;
+            kept.status = match (before, &failure, says.as_ref().and_then(|brief| brief.done)) {
                 (Status::Skipped, ..) => Status::Skipped,
                 (_, Some(_), _) => Status::Errored,
                 (Status::Errored, ..) => Status::Errored,
-                (Status::Completed, None, Some(false)) => Status::NotStarted,
-                (Status::Completed, ..) => Status::Completed,
+                (Status::Completed | Status::Started, None, Some(true)) => Status::Completed,
+                (Status::Completed, None, None) => Status::Completed,
                 _ => Status::NotStarted,
             };
+            if (before, kept.status) == (Status::Started, Status::Completed) {
+                finished.push(name.clone());
+            }
             if let Some(failure) = failure.filter(|_| kept.errors.is_empty()) {
                 let message = format!("the source's state says {failure}; its message was not kept");
                 kept.errors.push(Mistake { message, failure_type: Some(failure) });
             }
-            if let Some(brief) = says {
+            if let Some(brief) = &says {
                 kept.total = brief.total.or(kept.total);
                 brief.completed.iter().for_each(|range| kept.ranges.add(*range));
             }
-            here.insert(name, Here::default());
+            here.insert(name, Here { brief: says, ..Here::default() });
         }
         memory.started_at.get_or_insert(now);
         Self {
@@ -186,6 +196,8 @@ impl Tracker {
             warned: BTreeSet::new(),
             warnings: 0,
             statuses: BTreeMap::new(),
+            last_word: None,
+            finished,
             tracked: None,
         }
     }
@@ -198,6 +210,7 @@ impl Tracker {
         if self.form == Form::Trace {
             wire::line(out, "catalog", &payload, self.now);
         }
+        self.announce_finished(out);
     }
 
     fn asked(&mut self, streams: impl Iterator<Item = String>) {
@@ -210,14 +223,11 @@ impl Tracker {
 
     /// The state to carry to the next attempt.
     #[must_use]
-    pub fn state(&self) -> Value {
+    pub fn state(&self) -> Box<RawValue> {
         match (&self.tracked, self.form) {
             (Some(Some(state)), _) => state.clone(),
             (_, Form::Trace) => self.memory.trace_form(),
-            (_, Form::Progress) => {
-                let progress = serde_json::to_value(self.progress(None, false)).unwrap_or_default();
-                self.memory.progress_form(&progress)
-            }
+            (_, Form::Progress) => self.memory.progress_form(raw(&self.progress(None, false))),
         }
     }
 
@@ -262,8 +272,25 @@ impl Tracker {
         self.count(stream, count, out);
     }
 
+    /// What the last attempt finished and did not say.
+    fn announce_finished(&mut self, out: &mut Vec<u8>) {
+        for stream in std::mem::take(&mut self.finished) {
+            self.over(&stream, Status::Completed, out);
+            // It is of the last attempt.
+            self.here(&stream).started = false;
+        }
+    }
+
     fn message(&mut self, message: Message, came: &Came, out: &mut Vec<u8>) {
         let engine = message.from.as_deref() == Some("engine");
+        let about_streams =
+            matches!(message.kind, Kind::Record(_) | Kind::Checkpoint(_) | Kind::Stream(_) | Kind::Failure(_));
+        if about_streams {
+            self.last_word = None;
+            if !engine {
+                self.announce_finished(out);
+            }
+        }
         match message.kind {
             Kind::Progress(_) if engine => self.is_tracked(came, out),
             Kind::End(_) if engine && came.has_state() => {
@@ -327,7 +354,7 @@ impl Tracker {
     fn count(&mut self, stream: &str, count: u64, out: &mut Vec<u8>) {
         let (known, over) = match self.here.get_mut(stream) {
             Some(here) => {
-                here.records += count;
+                here.records = here.records.saturating_add(count);
                 (true, here.over)
             }
             None => (false, false),
@@ -336,9 +363,10 @@ impl Tracker {
             self.here(stream).records += count;
         }
         if let Some(kept) = self.memory.streams.get_mut(stream) {
-            kept.records += count;
+            kept.records = kept.records.saturating_add(count);
         }
-        self.records += count;
+        self.records = self.records.saturating_add(count);
+        self.statuses.remove(stream);
         if over && !self.here.get(stream).is_some_and(|here| here.failed) {
             self.warn("record_after_complete", stream, "records came after it was said to be complete", out);
         }
@@ -358,6 +386,7 @@ impl Tracker {
         let here = self.here(stream);
         let unknown = catalog && !here.in_catalog;
         (here.started, here.over, here.claimed) = (true, false, false);
+        self.statuses.remove(stream);
         if let Some(kept) = self.memory.streams.get_mut(stream) {
             kept.status = Status::Started;
             kept.reason = None;
@@ -371,7 +400,7 @@ impl Tracker {
     fn checkpoint(&mut self, stream: Option<String>, brief: Brief, came: &Came, out: &mut Vec<u8>) {
         let data = came.raw().source_state.and_then(|state| state.data);
         self.states += 1;
-        self.memory.checkpoints += 1;
+        self.memory.checkpoints = self.memory.checkpoints.saturating_add(1);
         let Some(stream) = stream else {
             self.memory.source.global = data.or(self.memory.source.global.take());
             return came.pass(out);
@@ -382,16 +411,24 @@ impl Tracker {
             self.memory.source.streams.insert(stream.clone(), data);
         }
         if let Some(kept) = self.memory.streams.get_mut(&stream) {
-            kept.states += 1;
+            kept.states = kept.states.saturating_add(1);
             kept.total = brief.total.or(kept.total);
             brief.completed.iter().for_each(|range| kept.ranges.add(*range));
         }
         let here = self.here(&stream);
         here.states += 1;
         let done = brief.done == Some(true);
-        let late = here.over && !done && !here.failed;
+        let late = here.over && brief.done == Some(false) && !here.failed;
         let confirmed = here.claimed && done;
         here.brief = Some(brief);
+        if late {
+            // It is not, then; and is said to be once its state says so.
+            (here.over, here.claimed) = (false, true);
+            if let Some(kept) = self.memory.streams.get_mut(&stream) {
+                kept.status = Status::Started;
+            }
+        }
+        self.statuses.remove(&stream);
         came.pass(out);
         if late {
             self.warn("state_after_complete", &stream, "its state goes on after it was said to be complete", out);
@@ -523,6 +560,8 @@ impl Tracker {
             self.error(&format!("the run failed with {text}"), out);
             if permanent {
                 self.global.get_or_insert(mistake);
+            } else {
+                self.last_word = Some(mistake);
             }
             return self.totals(out);
         };
@@ -570,9 +609,11 @@ impl Tracker {
         came.glued(out);
         let before = self.requests_before.unwrap_or(0);
         let reported = report.requests.attempt.or_else(|| Some(report.requests.cumulative?.saturating_sub(before)));
-        if let Some(requests) = reported {
-            self.requests = self.requests.max(Some(requests));
-            self.memory.requests = Some(before + requests);
+        // A 0 beside records is a source that does not count.
+        if let Some(requests) = reported.filter(|requests| *requests > 0 || self.records == 0) {
+            let requests = requests.max(self.requests.unwrap_or(0));
+            self.requests = Some(requests);
+            self.memory.requests = Some(before.saturating_add(requests));
         }
         // Whatever is shown of it is of now, not of the last transition.
         self.totals(out);
@@ -580,7 +621,7 @@ impl Tracker {
 
     fn so_far(&mut self) -> Totals {
         let elapsed = u64::try_from(self.now - self.began).unwrap_or(0);
-        self.memory.elapsed_ms = self.elapsed_before + elapsed;
+        self.memory.elapsed_ms = self.elapsed_before.saturating_add(elapsed);
         self.window.push_back((self.now, self.records));
         while self.window.len() > 2 && self.window.get(1).is_some_and(|(at, _)| *at <= self.now - WINDOW_MS) {
             self.window.pop_front();
@@ -646,7 +687,7 @@ impl Tracker {
             })
         });
         let (elapsed, counts, started) = if attempt {
-            (self.memory.elapsed_ms - self.elapsed_before, (self.records, self.states), self.began)
+            (self.memory.elapsed_ms.saturating_sub(self.elapsed_before), (self.records, self.states), self.began)
         } else {
             let started = self.memory.started_at.unwrap_or(self.began);
             (self.memory.elapsed_ms, (self.memory.records(), self.memory.checkpoints), started)
@@ -708,8 +749,11 @@ impl Tracker {
             (None, Some((word, reason, cutoff))) => (Some(word), reason, cutoff),
             (None, None) => (None, None, None),
         };
+        self.announce_finished(out);
         let complete = matches!(word, None | Some(EndWord::Complete));
         let cut = word == Some(EndWord::Limit);
+        // Who asked for streams and did not get them did not get everything.
+        let unread = word.is_none() && self.unread();
         let names: Vec<String> = self.here.keys().cloned().collect();
         let (mut open, mut again) = (false, false);
         for name in &names {
@@ -729,7 +773,8 @@ impl Tracker {
                 self.error("the source ended without a message", out);
                 ("error".to_owned(), true)
             }
-            None if open => {
+            None if self.last_word.is_some() => ("error".to_owned(), true),
+            None if open || unread => {
                 self.error("the source ended without saying so, and with streams that it had not finished", out);
                 ("aborted".to_owned(), true)
             }
@@ -739,10 +784,25 @@ impl Tracker {
         Outcome { reason, has_more }
     }
 
+    /// Streams that were asked for and are not done.
+    fn unread(&self) -> bool {
+        let asked = self.here.iter().filter(|(_, here)| here.in_catalog);
+        let done = |name: &String| {
+            let status = self.memory.streams.get(name).map(|kept| kept.status);
+            matches!(status, Some(Status::Completed | Status::Skipped | Status::Errored))
+        };
+        asked.into_iter().any(|(name, _)| !done(name))
+    }
+
     /// A stream at the end of the attempt. Answers whether it is left open, and whether something that may pass left it so.
     fn settle(&mut self, name: &str, word: Option<EndWord>, out: &mut Vec<u8>) -> (bool, bool) {
         let here = self.here(name).clone();
         if !here.started || here.over {
+            return (false, false);
+        }
+        if here.failed {
+            // It started again after its error, and the error stands.
+            self.over(name, Status::Errored, out);
             return (false, false);
         }
         let done = here.brief.as_ref().and_then(|brief| brief.done);
@@ -793,7 +853,7 @@ impl Tracker {
                 _ => Some(false),
             };
             let run = self.progress(ended, false);
-            let state = self.memory.progress_form(&serde_json::to_value(&run).unwrap_or_default());
+            let state = self.memory.progress_form(raw(&run));
             let status = if global { "failed" } else { wire::run_word(ended) };
             let request = self.progress(ended, true);
             let eof = wire::ProgressEof {

@@ -4,7 +4,7 @@ use super::memory::{Mistake, WireRange, trace_word, wire_ranges};
 use crate::progress::Ranges;
 use crate::protocol::{Millis, Range, Status, time};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// Whose lines are written.
@@ -194,6 +194,8 @@ struct StreamPayload<'a> {
     failure_type: Option<&'a str>,
     #[serde(skip_serializing_if = "<[Mistake]>::is_empty")]
     errors: &'a [Mistake],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 /// One stream in a progress payload.
@@ -242,6 +244,7 @@ pub fn progress_payload<'a>(
                 message: error.map(|error| error.message.as_str()).or(row.reason),
                 failure_type: error.and_then(|error| error.failure_type.as_deref()),
                 errors: if row.errors.len() > 1 { row.errors } else { &[] },
+                reason: row.reason,
             };
             (row.name, payload)
         })
@@ -270,7 +273,7 @@ pub struct TraceEof<'a> {
     pub cutoff: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    pub state: &'a Value,
+    pub state: &'a RawValue,
     pub global_progress: GlobalProgress,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub stream_progress: BTreeMap<&'a str, TraceEofStream<'a>>,
@@ -291,7 +294,7 @@ pub struct TraceEofStream<'a> {
 pub struct ProgressEof<'a> {
     pub status: &'static str,
     pub has_more: bool,
-    pub ending_state: &'a Value,
+    pub ending_state: &'a RawValue,
     pub run_progress: ProgressPayload<'a>,
     pub request_progress: ProgressPayload<'a>,
 }

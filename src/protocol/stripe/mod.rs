@@ -278,7 +278,13 @@ impl<'a> StateData<'a> {
         let by_ranges = self.remaining.0.map(|count| count == 0);
         // Either of them says so.
         let done = by_status.max(by_ranges);
-        let open = if done == Some(true) { 0 } else { backfill.in_flight.0.unwrap_or(0) };
+        let begun = backfill.in_flight.0.unwrap_or(0);
+        let open = match self.status.0.as_deref() {
+            _ if done == Some(true) => 0,
+            // What was not begun is not listed.
+            Some("pending") => begun.max(1),
+            _ => begun,
+        };
         State {
             done,
             left: self.remaining.0.unwrap_or(open),
