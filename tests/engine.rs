@@ -18,7 +18,7 @@ use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::Form;
 use synctop::net::http::How;
 use synctop::progress::{Outcome, outcome};
-use synctop::protocol::time;
+use synctop::protocol::{Status, time};
 
 const FORMS: [Form; 2] = [Form::Trace, Form::Progress];
 
@@ -110,6 +110,7 @@ fn whole(form: Form, kept: &Kept, called: &Called, what: &str) {
         let (gte, lt) = (scenario.range.gte, scenario.range.lt);
         let ranges: Vec<_> = known.ranges.list().iter().map(|range| (range.gte, range.lt)).collect();
         assert_eq!(ranges, [(Some(gte), Some(lt))], "{form:?} {what}: ranges of {}", stream.name);
+        assert_eq!(known.status, Status::Completed, "{form:?} {what}: {}", stream.name);
     }
     let end = called.outcome.as_ref().unwrap();
     assert_eq!((end.reason.as_str(), end.has_more), ("complete", false), "{form:?} {what}");
@@ -305,6 +306,156 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
         }
     }
     assert_eq!(waits, [second * 2, second * 4], "doubling");
+}
+
+/// What comes of one answer: the next call's body, unless it is over.
+fn answered(run: &mut Backfill, body: &[u8]) -> (Next, Value) {
+    run.push(body);
+    run.cut();
+    let next = run.over(&How::Ended, 0.0);
+    let body = serde_json::from_str(&run.begin()).unwrap();
+    (next, body)
+}
+
+#[test]
+fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
+    let wish = || Wish { pipeline: json!({}), retries: 9, ..Wish::default() };
+    let odd = r#"{"cursor":"\ud83d","n":123456789012345678901234567890,"x":1.10,"y":1e999,"z":{"b":1,"a":2}}"#;
+    let huge = format!(r#"{{"cursor":"{}"}}"#, "x".repeat(9 << 20));
+    let plain = r#"{"n":123456789012345678901234567890,"x":1.10,"z":{"b":1,"a":2}}"#;
+    for (data, glues) in [(odd, &[""][..]), (&huge, &[""]), (plain, &["", "warning: deprecated "])] {
+        for glue in glues {
+            let checkpoint =
+                format!("{glue}{{\"type\":\"source_state\",\"source_state\":{{\"stream\":\"a\",\"data\":{data}}}}}\n");
+            let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+            run.begin();
+            run.push(checkpoint.as_bytes());
+            run.cut();
+            run.over(&How::Broke("reset".into()), 0.0);
+            assert!(run.to_keep().get().contains(data), "a checkpoint behind {glue:?}");
+            let state = format!(
+                "{{\"source\":{{\"streams\":{{\"a\":{data}}},\"own\":7}},\"destination\":{{\"d\":{data}}},\"later\":{data}}}"
+            );
+            let end = format!("{glue}{{\"type\":\"eof\",\"eof\":{{\"reason\":\"time_limit\",\"state\":{state}}}}}\n");
+            run.begin();
+            run.push(end.as_bytes());
+            run.cut();
+            assert_eq!(run.over(&How::Ended, 0.0), Next::Again(std::time::Duration::ZERO, None));
+            let kept = run.to_keep();
+            assert_eq!(kept.get().matches(data).count(), 3, "an end behind {glue:?}");
+            // The tracker too.
+            let memory = Memory::read(kept.get()).unwrap();
+            for form in
+                [memory.trace_form(), memory.progress_form(serde_json::value::to_raw_value(&json!({})).unwrap())]
+            {
+                assert_eq!(form.get().matches(data).count(), 3);
+                assert!(form.get().contains("\"own\":7"));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_get_on_is_given_up() {
+    let wish = || Wish { pipeline: json!({}), retries: 2, ..Wish::default() };
+    let same = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"cursor\":\"c\"}}}\n";
+    let limit = "{\"type\":\"eof\",\"eof\":{\"reason\":\"state_limit\",\"state\":{\"source\":{\"streams\":{\"a\":{\"cursor\":\"c\"}}},\"engine\":{}}}}\n";
+    for (answer, times, says) in
+        [(format!("{same}{limit}"), 8, "brought nothing"), (format!("{same}{{\"torn"), 6, "in the middle of a line")]
+    {
+        let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+        run.begin();
+        let mut calls = 0;
+        let why = loop {
+            calls += 1;
+            assert!(calls < times, "{says}: it is called for ever");
+            if let (Next::Done(Verdict::Failed(why, 2)), _) = answered(&mut run, answer.as_bytes()) {
+                break why;
+            }
+        };
+        assert!(why.contains(says), "{why}");
+    }
+}
+
+#[test]
+fn a_state_that_lost_what_was_read_is_not_taken() {
+    let mut run = Backfill::new(Wish { retries: 3, ..Wish::default() }, None, "run_1".into()).unwrap();
+    run.begin();
+    let read = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"n\":1}}}\n";
+    answered(&mut run, read.as_bytes());
+    for empty in ["{}", "{\"source\":{\"streams\":{}}}"] {
+        let end = format!(
+            "{{\"type\":\"eof\",\"eof\":{{\"status\":\"failed\",\"has_more\":true,\"ending_state\":{empty}}}}}\n"
+        );
+        let (_, body) = answered(&mut run, end.as_bytes());
+        assert_eq!(body["state"]["source"]["streams"]["a"]["n"], 1, "{empty}");
+    }
+    // "Complete" beside an error that may pass and a range that is left is not the end.
+    let end = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"error\",\"error\":{\"failure_type\":\"transient_error\",\"message\":\"reset\",\"stream\":\"a\"}}}\n\
+        {\"type\":\"eof\",\"eof\":{\"reason\":\"complete\",\"state\":{\"source\":{\"streams\":{\"a\":{\"status\":\"pending\"}}}}}}\n";
+    assert!(matches!(answered(&mut run, end.as_bytes()).0, Next::Again(..)));
+}
+
+#[test]
+fn the_upper_bound_of_a_run_is_frozen_also_by_an_attempt_that_died() {
+    for form in FORMS {
+        let mut kept = Kept::default();
+        one(form, "null", |call| call.state_limit = Some(3), &mut kept);
+        let mut run = Backfill::new(Wish { retries: 3, ..Wish::default() }, None, "run_1".into()).unwrap();
+        run.begin();
+        let log = String::from_utf8(kept.out).unwrap();
+        let before_the_end = &log[..log.find("{\"type\":\"eof\"").unwrap()];
+        let (_, body) = answered(&mut run, before_the_end.as_bytes());
+        let memory = Memory::read(&body["state"].to_string()).unwrap();
+        assert_eq!(memory.time_ceiling.as_deref(), Some("2024-01-01T02:00:00.000Z"), "{form:?}");
+        // The trace generation tells counts with transitions only.
+        assert_eq!(memory.records() > 0, form == Form::Progress, "its counts are carried on as far as it told them");
+    }
+}
+
+#[test]
+fn a_stream_that_waits_does_not_hold_the_others_up() {
+    let text =
+        format!("{SMALL}[[faults]]\nkind = \"rate_limit\"\nstream = \"customer\"\nafter = 0\nretry_after = 60\n");
+    let api = Arc::new(Mutex::new(Api::new(Scenario::read(&text).unwrap())));
+    let mut kept = Kept::default();
+    call(&api, Call { begin: begin(), ..Call::default() }, &mut kept).unwrap();
+    let progress = reduced(&kept.out);
+    let done = |name: &str| progress.stream(name).unwrap().changed_at.unwrap() - begin();
+    assert!(done("charge") < 50_000 && done("refund") < 50_000, "{} {}", done("charge"), done("refund"));
+    assert!(done("customer") >= 60_000);
+}
+
+#[test]
+fn a_state_of_the_wrong_shape_is_refused_or_read_as_far_as_it_goes() {
+    for (text, says) in [
+        ("[]", "whole is no object"),
+        ("{", "EOF"),
+        ("{\"source\":{\"a\":{\"cursor\":1}}}", "neither streams nor global"),
+        ("{\"source\":{\"streams\":[1]}}", "source.streams is no object"),
+    ] {
+        let error = Memory::read(text).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    for text in [
+        "null",
+        "{}",
+        "{\"source\":null}",
+        "{\"source\":{\"streams\":null,\"global\":null}}",
+        "{\"engine\":{\"streams\":null,\"global\":[]}}",
+    ] {
+        assert!(Memory::read(text).is_ok(), "{text}");
+    }
+    let odd = "{\"engine\":{\"streams\":{\"a\":{\"status\":null,\"errors\":[{\"msg\":1}],\"cumulative_record_count\":18446744073709551615}},\"global\":{}}}";
+    let memory = Memory::read(odd).unwrap();
+    assert_eq!(memory.records(), u64::MAX);
+    for form in FORMS {
+        let mut kept = Kept::default();
+        let state = odd.replace("\"a\"", "\"customer\"");
+        one(form, &state, |_| {}, &mut kept);
+        let far = "{\"source\":{\"streams\":{\"customer\":{\"backfill\":{\"range\":{\"gte\":-9223372036854775808,\"lt\":9223372036854775807}}}}}}";
+        one(form, far, |_| {}, &mut kept);
+    }
 }
 
 fn simulate(arguments: &[&str]) -> (Vec<u8>, String, Option<i32>) {

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::Form;
 use synctop::engine::tracker::{Limit, Outcome, Tracker};
+use synctop::progress::outcome;
 use synctop::protocol::{LineEnd, Status};
 
 /// An attempt: its output, its end, and the state after it.
@@ -362,6 +363,55 @@ fn the_state_round_trips_what_it_does_not_know() {
     let global = json!({"type": "source_state", "source_state": {"state_type": "global", "data": {"events": {"after": "evt_9"}}}});
     let ran = attempt(&before, &[global]);
     assert_eq!(ran.state["source"]["global"], json!({"events": {"after": "evt_9"}}));
+}
+
+#[test]
+fn an_end_that_nobody_said_is_no_success() {
+    let transient = error(None, "transient_error", "reset by peer");
+    for (messages, reason) in [
+        (vec![], "error"),
+        (vec![status("a", "started"), record("a"), status("a", "complete")], "complete"),
+        (vec![catalog(&["a", "b"]), status("a", "started"), status("a", "complete")], "aborted"),
+        (vec![status("a", "started"), record("a")], "aborted"),
+        (vec![status("a", "started"), status("a", "complete"), transient.clone()], "error"),
+        (vec![status("a", "started"), transient, status("a", "complete"), eof("complete")], "complete"),
+    ] {
+        assert_eq!(attempt(&NONE, &messages).outcome.reason, reason, "{messages:?}");
+    }
+    // The source's own state outranks its word, also the state of an earlier attempt.
+    for messages in [
+        vec![status("a", "started"), state("a", "pending"), status("a", "complete"), eof("complete")],
+        vec![status("a", "started"), status("a", "complete"), state("a", "pending"), eof("complete")],
+    ] {
+        let ran = attempt(&NONE, &messages);
+        assert_eq!(ran.eof()["stream_progress"]["a"]["status"], "started", "{messages:?}");
+        assert_eq!(outcome(&reduced(&ran.out)), synctop::progress::Outcome::CompletedWithErrors, "{messages:?}");
+        let resumed = attempt(&ran.state, &[status("a", "started"), status("a", "complete"), eof("complete")]);
+        assert_eq!(resumed.eof()["stream_progress"]["a"]["status"], "started");
+    }
+}
+
+#[test]
+fn a_stream_that_was_finished_without_a_word_is_complete_in_the_next_attempt() {
+    let first = cut(&NONE, &[status("a", "started"), record("a"), state("a", "complete")]);
+    assert_eq!(first.eof()["stream_progress"]["a"]["status"], "started");
+    let second = attempt(&first.state, &[status("b", "started"), status("b", "complete")]);
+    assert_eq!(second.eof()["stream_progress"]["a"]["status"], "complete");
+    assert_eq!(second.statuses()[0], ("a".to_owned(), "complete".to_owned()), "and it is announced");
+}
+
+#[test]
+fn a_skipped_stream_keeps_its_reason_and_is_no_error_on_resume() {
+    let skip = json!({"type": "stream_status", "stream_status": {"stream": "a", "status": "skip", "reason": "not enabled for"}});
+    let mut state = attempt_of(Form::Progress, &NONE, &[skip.to_string()], None).state;
+    for form in [Form::Progress, Form::Trace, Form::Progress] {
+        let ran =
+            attempt_of(form, &state, &[status("b", "started").to_string(), status("b", "complete").to_string()], None);
+        state = ran.state.clone();
+        let progress = reduced(&ran.out);
+        assert!(progress.errors.groups().is_empty(), "{form:?}");
+        assert!(String::from_utf8_lossy(&ran.out).contains("not enabled for"), "{form:?}");
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ struct Wire {
 }
 
 /// Seconds beyond this are no time: the year 5138.
-const LATEST: i64 = 100_000_000_000;
+const LATEST: u64 = 100_000_000_000;
 
 fn seconds(text: &str) -> Option<i64> {
     time::parse(text).map(|at| at.div_euclid(1000))
@@ -81,7 +81,7 @@ impl StreamState {
     pub fn read(text: &str) -> Option<Self> {
         let wire: Wire = serde_json::from_str(text).ok()?;
         let failed = wire.status.as_deref().filter(|word| word.ends_with("_error")).map(FailureType::of_word);
-        let sane = |it: &Seconds| it.gte.abs() <= LATEST && it.lt.abs() <= LATEST;
+        let sane = |it: &Seconds| it.gte.unsigned_abs() <= LATEST && it.lt.unsigned_abs() <= LATEST;
         if let Some(backfill) = wire.backfill {
             if ![&backfill.range].into_iter().chain(&backfill.completed).chain(&backfill.in_flight).all(sane) {
                 return None;
