@@ -501,7 +501,7 @@ fn a_client_that_goes_away_stops_its_call() {
                 .as_bytes(),
         )
         .unwrap();
-    let mut some = [0; 20_000];
+    let mut some = vec![0; 20_000];
     stream.read_exact(&mut some).unwrap();
     drop(stream);
     let count = || std::fs::metadata(&kept).map_or(0, |found| found.len());

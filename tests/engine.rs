@@ -233,7 +233,7 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
     assert_eq!(later.attempts, 2);
     assert_eq!(body["state"].get("synctop"), None, "what is ours is not sent");
     assert_eq!(feed(&mut later, &end("complete")), Next::Done(Verdict::Through));
-    let mut next = Backfill::new(wish(), Some(&later.to_keep().get().to_owned()), "run_2".into()).unwrap();
+    let mut next = Backfill::new(wish(), Some(later.to_keep().get()), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&next.begin()).unwrap();
     assert_eq!((body["run_id"].as_str(), next.attempts), (Some("run_2"), 1), "a finished one is followed by another");
     assert!(body["state"].is_object());
@@ -515,7 +515,7 @@ fn raw_records_and_calls_with_a_state_can_be_had_one_by_one() {
     assert!(raw.ends_with("{\"type\":\"eof\",\"eof\":{\"reason\":\"complete\"}}\n"));
     assert!(!raw.contains("_emitted_by"));
     let (with, ..) = simulate(&["healthy", "--no-pace", "--records"]);
-    assert_eq!(reduced(&with).input.messages as usize, with.split(|byte| *byte == b'\n').count() - 1);
+    assert_eq!(reduced(&with).input.messages, with.split_inclusive(|byte| *byte == b'\n').count() as u64);
     let mut log = Vec::new();
     for _ in 0..40 {
         let (part, ..) = simulate(&["healthy", "--no-pace", "--state", &state, "--state-limit", "7"]);

@@ -274,7 +274,7 @@ fn an_error_is_not_wiped_by_a_later_complete_nor_forgotten_on_resume() {
         ],
     );
     assert_eq!(first.statuses().last().unwrap(), &("b".to_owned(), "complete".to_owned()));
-    assert_eq!(first.statuses().iter().filter(|(stream, _)| stream == "a").last().unwrap().1, "error");
+    assert_eq!(first.statuses().iter().rfind(|(stream, _)| stream == "a").unwrap().1, "error");
     for ran in [&first, &attempt(&first.state, &[eof("complete")])] {
         let a = &ran.eof()["stream_progress"]["a"];
         assert_eq!((&a["status"], &a["errors"][0]["failure_type"]), (&json!("error"), &json!("auth_error")));
@@ -349,7 +349,7 @@ fn anomalies_are_warnings_said_once_a_stream() {
 #[test]
 fn the_state_round_trips_what_it_does_not_know() {
     let before = json!({
-        "source": {"streams": {"a": {"cursor": "x1", "n": 12345678901234567890_u64}}, "global": {"events": {"after": "evt_1"}}},
+        "source": {"streams": {"a": {"cursor": "x1", "n": 12_345_678_901_234_567_890_u64}}, "global": {"events": {"after": "evt_1"}}},
         "destination": {"anything": [1, 2, {"b": null}]},
         "engine": {"streams": {"a": {"cumulative_record_count": 3, "status": "started"}}, "global": {"cumulative_record_count": 3}},
     });
@@ -493,8 +493,10 @@ fn message() -> impl Strategy<Value = Value> {
     ]
 }
 
+type Counted = (u64, Vec<(Option<i64>, Option<i64>)>);
+
 /// Cumulative counts and merged ranges by stream.
-fn totals(form: Form, state: &Value) -> BTreeMap<String, (u64, Vec<(Option<i64>, Option<i64>)>)> {
+fn totals(form: Form, state: &Value) -> BTreeMap<String, Counted> {
     let tracker = Tracker::new(form, Memory::read(&state.to_string()).unwrap(), 0);
     let streams = tracker.memory().streams.iter();
     let kept = streams.map(|(name, kept)| {

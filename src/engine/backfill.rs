@@ -445,7 +445,7 @@ impl Backfill {
         if self.failures > self.wish.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
             let kept =
-                if !self.state.is_empty() { " What was read is kept: the same command goes on from it." } else { "" };
+                if self.state.is_empty() { "" } else { " What was read is kept: the same command goes on from it." };
             return Next::Done(Verdict::Failed(format!("{why}{times}.{kept}"), code));
         }
         Next::Again(retry_after.unwrap_or_else(|| wait(self.failures, dice)), Some(why))

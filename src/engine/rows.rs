@@ -35,8 +35,10 @@ impl Rows {
     pub fn add(&self, api: &Api, stream: usize, objects: Range<u64>) -> io::Result<()> {
         let name = api.scenario().streams.get(stream).map_or("", |stream| stream.name.as_str());
         let name = serde_json::Value::from(name).to_string();
-        let lines: String =
-            objects.map(|number| format!("{{\"stream\":{name},\"id\":\"{}\"}}\n", api.id(stream, number))).collect();
+        let mut lines = String::new();
+        for number in objects {
+            lines.push_str(&format!("{{\"stream\":{name},\"id\":\"{}\"}}\n", api.id(stream, number)));
+        }
         crate::net::lock(&self.0).write_all(lines.as_bytes())
     }
 }

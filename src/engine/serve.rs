@@ -99,7 +99,10 @@ fn bad_request(why: impl Into<Value>) -> Response {
 
 /// A response of lines.
 fn lines(messages: &[Value]) -> Response {
-    let text: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    let mut text = messages.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    if !text.is_empty() {
+        text.push('\n');
+    }
     ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")], text).into_response()
 }
 

@@ -95,9 +95,10 @@ pub async fn call(
             Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
             None => says(&String::from_utf8_lossy(&text)),
         };
-        return match status.is_success() {
-            true => How::Page(says),
-            false => How::Refused { status: status.as_u16(), says, retry_after },
+        return if status.is_success() {
+            How::Page(says)
+        } else {
+            How::Refused { status: status.as_u16(), says, retry_after }
         };
     }
     loop {

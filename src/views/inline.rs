@@ -12,10 +12,10 @@ const AS_IF: u16 = 24;
 /// The picture, as wide as asked and as high as it needs.
 #[must_use]
 pub fn inline(screen: &Screen, width: u16) -> Buffer {
-    let facts = top::Facts::new(screen, Rect::new(0, 0, width, AS_IF));
+    let facts = top::Facts::new(screen, Rect { width, height: AS_IF, ..Rect::ZERO });
     let head = facts.height();
     let last = u16::from(!screen.progress.feed.lines().is_empty());
-    let area = Rect::new(0, 0, width, head + last);
+    let area = Rect { width, height: head + last, ..Rect::ZERO };
     let mut buffer = Buffer::empty(area);
     let mut pen = Pen::new(&mut buffer, area, screen.look);
     top::draw(&mut pen.at(Rect { height: head, ..area }), screen, &facts);

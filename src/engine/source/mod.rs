@@ -54,6 +54,9 @@ enum Event {
     Retry,
 }
 
+/// What is to come: when, in which order, of which stream's piece; an answer, or the time to try again.
+type Coming = (Millis, u64, usize, u64, Event);
+
 struct Piece {
     id: u64,
     left: Left,
@@ -83,8 +86,7 @@ pub struct Source {
     spacing: i64,
     /// Not before this: the destination is behind.
     held_until: Millis,
-    /// What is to come: when, in which order, of which stream's piece; an answer, or the time to try again.
-    events: BinaryHeap<Reverse<(Millis, u64, usize, u64, Event)>>,
+    events: BinaryHeap<Reverse<Coming>>,
     counter: u64,
     requests: u64,
     said: VecDeque<Said>,
@@ -143,19 +145,12 @@ impl Source {
 
     fn reading(&mut self, kept: &StreamState, begin: i64, ceiling: i64) -> Reading {
         let mut left = kept.left.clone();
-        let total = match kept.total {
-            Some((gte, lt)) => {
-                if lt < ceiling {
-                    // A later run: what was created since then.
-                    left.push(Left { gte: lt, lt: ceiling, cursor: None });
-                }
-                (gte, lt.max(ceiling))
-            }
-            None => {
-                left.push(Left { gte: begin, lt: ceiling, cursor: None });
-                (begin, ceiling)
-            }
-        };
+        // Of a later run: what was created since the last one.
+        let (gte, lt) = kept.total.unwrap_or((begin, begin));
+        if lt < ceiling {
+            left.push(Left { gte: lt, lt: ceiling, cursor: None });
+        }
+        let total = (gte, lt.max(ceiling));
         let phase = if left.is_empty() || kept.failed.is_some() { Phase::Over } else { Phase::Waiting };
         let pieces = left.into_iter().map(|left| self.piece(left)).collect();
         Reading { phase, total, pieces, failed: kept.failed }
@@ -166,8 +161,8 @@ impl Source {
         Piece { id: self.counter, left, busy: false, tries: 0 }
     }
 
-    /// The next thing it says, and when; `None` when it has nothing more to say.
-    pub fn next(&mut self) -> Option<(Millis, Said)> {
+    /// What is said next.
+    fn say(&mut self) -> Option<(Millis, Said)> {
         loop {
             if let Some(said) = self.said.pop_front() {
                 return Some((self.now, said));
@@ -454,6 +449,15 @@ impl Source {
             self.log("info", &format!("{} requests, {rate:.1} requests/s", self.requests), data);
             self.count_requests();
         }
+    }
+}
+
+/// What it says, and when.
+impl Iterator for Source {
+    type Item = (Millis, Said);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.say()
     }
 }
 

@@ -505,16 +505,15 @@ impl Tracker {
             return;
         }
         let unsaid = !here.started;
-        match here.brief.as_ref().and_then(|brief| brief.done) {
+        if here.brief.as_ref().and_then(|brief| brief.done) == Some(false) {
             // Its own state says that something is left: the counts behind it are not through.
-            Some(false) => here.claimed = true,
-            _ => {
-                if unsaid {
-                    self.start(stream, out);
-                }
-                self.over(stream, Status::Completed, out);
-            }
+            here.claimed = true;
+            return;
         }
+        if unsaid {
+            self.start(stream, out);
+        }
+        self.over(stream, Status::Completed, out);
     }
 
     fn over(&mut self, stream: &str, status: Status, out: &mut Vec<u8>) {
