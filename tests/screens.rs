@@ -17,7 +17,7 @@ use synctop::progress::history::{History, Position};
 use synctop::progress::{Exit, Link, Progress};
 use synctop::protocol::Decoder;
 use synctop::views::state::{Chosen, Filter, Overlay};
-use synctop::views::{ASCII, Depth, Look, Pane, Screen, Scrub, Theme, UNICODE, Ui, draw};
+use synctop::views::{ASCII, Depth, Look, Pane, Screen, Scrub, Theme, UNICODE, Ui, draw, inline};
 use tui_input::Input;
 
 /// A moment of a feed.
@@ -139,6 +139,13 @@ fn look(theme: Theme) -> Look {
 }
 
 fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> Buffer {
+    let area = Rect { x: 0, y: 0, width, height };
+    let mut buffer = Buffer::empty(area);
+    with_screen(state, ui, look, |screen| draw(&mut buffer, area, screen));
+    buffer
+}
+
+fn with_screen<R>(state: &State, ui: &Ui, look: &Look, see: impl FnOnce(&Screen) -> R) -> R {
     let over = state.progress.closed || state.progress.attempt.end.is_some();
     let age = i64::try_from(if over { 0 } else { state.age }).unwrap();
     let screen = Screen {
@@ -164,10 +171,12 @@ fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> 
             spooled: seen.indexing.is_some(),
         }),
     };
-    let area = Rect { x: 0, y: 0, width, height };
-    let mut buffer = Buffer::empty(area);
-    draw(&mut buffer, area, &screen);
-    buffer
+    see(&screen)
+}
+
+/// The few lines beside a pipeline.
+fn beside(state: &State, look: &Look, width: u16) -> Buffer {
+    with_screen(state, &Ui::default(), look, |screen| inline(screen, width))
 }
 
 /// The text of a picture, line by line.
@@ -394,6 +403,19 @@ fn every_small_size_draws() {
     }
 }
 
+#[test]
+fn a_pipeline_has_its_few_lines_beside_it() {
+    for state in STATES.iter().filter(|state| state.past.is_none()) {
+        for width in [40, 80, 120] {
+            snapshot(&format!("inline-{}-{width}", state.name), &beside(state, &look(Theme::Dark), width));
+        }
+        for width in 1..200 {
+            let rows = beside(state, &look(Theme::Mono), width).area.height;
+            assert!((2..=9).contains(&rows), "{} {width}: {rows} rows", state.name);
+        }
+    }
+}
+
 // Pictures for the documents.
 
 /// A picture as text with SGR sequences, which `anstyle_svg` turns into SVG.
@@ -425,6 +447,18 @@ fn ansi(buffer: &Buffer) -> String {
     out
 }
 
+/// As it stands on a terminal: under what was typed.
+fn under_a_command(picture: &Buffer) -> Buffer {
+    let mut all = Buffer::empty(Rect { x: 0, y: 0, width: 80, height: picture.area.height + 2 });
+    all.set_string(0, 0, "$ engine | synctop tee -o sync.ndjson.zst | loader", Style::new());
+    for row in 0..picture.area.height {
+        for column in 0..picture.area.width {
+            all[(column, row + 1)] = picture[(column, row)].clone();
+        }
+    }
+    all
+}
+
 #[test]
 fn the_pictures_in_the_documents_are_todays() {
     use anstyle::{Color as Ink, RgbColor};
@@ -443,8 +477,14 @@ fn the_pictures_in_the_documents_are_todays() {
         ("killed-80x24-dark", "killed", Theme::Dark, (80, 24)),
     ];
     let mut stale = Vec::new();
-    for (name, state_name, theme, size) in shown {
-        let buffer = picture(state(state_name), &Ui::default(), &look(theme), size);
+    let whole = shown.map(|(name, state_name, theme, size)| {
+        (name, theme, picture(state(state_name), &Ui::default(), &look(theme), size))
+    });
+    let few = [Theme::Dark, Theme::Light].map(|theme| {
+        let name = if theme == Theme::Dark { "inline-80x24-dark" } else { "inline-80x24-light" };
+        (name, theme, under_a_command(&beside(state("running"), &look(theme), 79)))
+    });
+    for (name, theme, buffer) in whole.into_iter().chain(few) {
         let (fg, bg) = match theme {
             Theme::Light => (rgb(0x1f, 0x23, 0x28), rgb(0xff, 0xff, 0xff)),
             _ => (rgb(0xd0, 0xd7, 0xde), rgb(0x0d, 0x11, 0x17)),

@@ -37,17 +37,22 @@ Examples:
   synctop summary --json sync.ndjson.zst
   synctop summary --at 08:31:20 sync.ndjson
   synctop replay sync.ndjson           the dashboard at any instant of a saved log: play, step, jump to errors
+  engine | synctop tee | loader        hand the bytes on; progress on stderr
+  synctop simulate everything | synctop     one of everything that goes wrong
+  synctop backfill http://127.0.0.1:4010 --pipeline p.json --state s.json > log.ndjson
 
-Exit codes (watch, run, summary, replay):
+Exit codes:
   0   done
   1   failed, or done with errors
   2   not finished: cut off by a limit, aborted, truncated, or still running
-  64  wrong use; 65 nothing in the input was understood; 66 no such file; 77 not allowed
+  4   the engine does not know the address; 69 it cannot be reached; 77 not allowed
+  64  wrong use; 65 nothing in the input was understood; 66 no such file
   70  output or terminal cannot be written; 101 a bug in synctop
-  130 interrupted, 143 terminated (128 + signal); run: the engine's own non-zero code first
+  130 interrupted, 141 the reader has gone, 143 terminated (128 + signal); run: the engine's own non-zero code first
+  tee, track and simulate: 0 when all was handed on; tee --exit-status: as above
 
 Environment: NO_COLOR (no colours), SYNCTOP_THEME, SYNCTOP_GLYPHS.
-synctop sends nothing anywhere: no telemetry, no update check.";
+synctop sends nothing anywhere: no telemetry, no update check. It calls the engine whose address you type.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
