@@ -143,7 +143,7 @@ fn a_backfill_that_is_stopped_goes_on_where_it_was() {
     assert_eq!(before["synctop"]["done"], false);
     let output = backfill(&calls).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    assert!(err(&output).contains("goes on after 1 calls"), "{}", err(&output));
+    assert!(err(&output).contains("goes on after 1 call"), "{}", err(&output));
     assert_eq!(rows(&kept).len(), 16_375);
     let written = std::fs::read_to_string(&kept).unwrap().lines().count();
     assert!(written < 16_375 + 3_000, "{written} rows were written: what was read is not read again");
@@ -268,8 +268,8 @@ fn what_may_pass_is_tried_again_as_the_answer_asks() {
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert!(began.elapsed() >= Duration::from_secs(1), "Retry-After is obeyed");
     for words in [
-        "the engine answers HTTP 429: slow down; calling again in 1s",
-        "the engine answers HTTP 503: busy; calling again in 0ms",
+        "the engine answers HTTP 429: slow down (1 of 8); calling again in 1s",
+        "the engine answers HTTP 503: busy (2 of 8); calling again in 0ms",
         "in the middle of a line",
         "a web page answered instead of an engine: 502 Bad Gateway",
         "the answer ended in a web page: 504 Gateway Time-out",
@@ -442,7 +442,7 @@ fn what_goes_wrong_is_on_the_full_screen_too() {
 
 #[test]
 fn the_served_engine_has_the_wire_of_the_published_ones() {
-    let engine = Engine::start(&["healthy", "--no-pace"], "127.0.0.1:0");
+    let engine = Engine::start(&["healthy", "--no-pace", "--generation", "trace"], "127.0.0.1:0");
     let host = engine.address.strip_prefix("http://").unwrap();
     let call = |request: String| -> (u16, String) {
         let mut stream = TcpStream::connect(host).unwrap();

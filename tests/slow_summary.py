@@ -322,12 +322,15 @@ class Oracle:
             self.error_last_word = name is None
         elif tt == "stream_status" and isinstance(q.get("stream"), str):
             self.need_attempt()
+            known = self.streams.get(q["stream"])
+            before = known is not None and not known.started_now
+            old = before and any(e["message"] == q.get("error") for e in self.standing(q["stream"]))
             self.word(q["stream"], q.get("status"), False)
             self.trace_counts(self.streams[q["stream"]], q, q["stream"])
             if rng(q.get("range_complete")):
                 self.streams[q["stream"]].done = merge(self.streams[q["stream"]].done + [rng(q["range_complete"])])
             told = [e for e in self.errors if e["stream"] == q["stream"] and e["attempt"] == self.attempts and e["message"] == q.get("error")]
-            if q.get("status") == "error" and not (told and all(e["failure_type"] for e in told)):
+            if q.get("status") == "error" and not old and not (told and all(e["failure_type"] for e in told)):
                 self.add_error(str(q.get("error", "")), None, q["stream"])
             if q.get("status") == "skip":
                 self.streams[q["stream"]].message = q.get("reason")
@@ -366,6 +369,7 @@ class Oracle:
             return
         self.need_attempt()
         s = self.stream(name)
+        old = not s.started_now and any(e["message"] == p.get("error") for e in self.standing(name))
         status = p.get("status")
         if rng(p.get("time_range")):
             s.total = rng(p["time_range"])
@@ -373,7 +377,7 @@ class Oracle:
             s.done = merge(s.done + [rng(p["range_complete"])])
         self.word(name, status, True)
         told = [e for e in self.errors if e["stream"] == name and e["attempt"] == self.attempts and e["message"] == p.get("error")]
-        if status == "error" and not (told and all(e["failure_type"] != p.get("failure_type") for e in told)):
+        if status == "error" and not old and not (told and all(e["failure_type"] != p.get("failure_type") for e in told)):
             self.add_error(str(p.get("error", "")), p.get("failure_type"), name)
         if status == "skip":
             s.message = p.get("reason")

@@ -276,7 +276,7 @@ fn on_a_terminal_it_draws_in_place_and_leaves_the_shell_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.ndjson");
     let line =
-        format!("\"$SYNCTOP\" simulate everything --speed 25 | \"$SYNCTOP\" tee > {}; echo; echo rc $?", out.display());
+        format!("\"$SYNCTOP\" simulate everything --generation trace --speed 25 | \"$SYNCTOP\" tee > {}; echo; echo rc $?", out.display());
     let term = Term::shell((80, 24), &line);
     term.wait_for("SYNCING");
     term.wait_for("ERRORED");

@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ pub enum Tell {
 
 enum Word {
     Notice(String),
-    Over,
+    Over(Option<&'static str>),
 }
 
 /// What stderr is told of a feed.
@@ -82,10 +82,10 @@ impl Inline {
         let _ = self.words.try_send(Word::Notice(text.into()));
     }
 
-    /// Tells the end, and waits until it was told (not for ever).
-    pub fn end(mut self) {
+    /// Tells the end, and waits until it was told (not for ever). `cut`: it was ended from outside, in these words.
+    pub fn end(mut self, cut: Option<&'static str>) {
         let asked = Instant::now();
-        let mut word = Word::Over;
+        let mut word = Word::Over(cut);
         while let Err(std::sync::mpsc::TrySendError::Full(back)) = self.words.try_send(word) {
             if asked.elapsed() > LAST_WORDS {
                 return;
@@ -126,10 +126,11 @@ impl Teller {
             let over = match word {
                 Ok(Word::Notice(text)) => {
                     self.notice(&text);
-                    false
+                    None
                 }
-                Ok(Word::Over) | Err(RecvTimeoutError::Disconnected) => true,
-                Err(RecvTimeoutError::Timeout) => false,
+                Ok(Word::Over(cut)) => Some(cut),
+                Err(RecvTimeoutError::Disconnected) => Some(None),
+                Err(RecvTimeoutError::Timeout) => None,
             };
             // Taken in one step: whoever reduces waits for a copy of what is shared, never for the terminal.
             let progress = lock(&self.progress).clone();
@@ -139,11 +140,11 @@ impl Teller {
             }
             match self.tell {
                 Tell::Changes => self.changes(&progress),
-                Tell::InPlace if !over => self.draw(&progress),
+                Tell::InPlace if over.is_none() => self.draw(&progress),
                 _ => {}
             }
-            if over {
-                return self.end(&progress);
+            if let Some(cut) = over {
+                return self.end(&progress, cut);
             }
         }
     }
@@ -164,7 +165,9 @@ impl Teller {
     }
 
     fn notice(&mut self, text: &str) {
-        let at = lock(&self.progress).last_at;
+        // It happens now, whatever the feed's clock says.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = i64::try_from(now.as_millis()).ok();
         match self.tell {
             Tell::Nothing | Tell::End => {}
             Tell::Changes => say(&format!("{}\n", stamped(at, text))),
@@ -178,13 +181,13 @@ impl Teller {
         }
     }
 
-    fn end(&mut self, progress: &Progress) {
+    fn end(&mut self, progress: &Progress, cut: Option<&'static str>) {
         let mut out = if self.tell == Tell::InPlace { self.back() } else { Vec::new() };
         if self.tell == Tell::InPlace {
             let _ = queue!(out, Clear(ClearType::FromCursorDown));
         }
         if self.tell != Tell::Nothing {
-            let leaving = text::Leaving::default();
+            let leaving = text::Leaving { cut, ..text::Leaving::default() };
             let _ = out.write_all(text::brief(progress, leaving).as_bytes());
         }
         pipe::write_all(rustix::stdio::stderr(), &out).ok();

@@ -35,6 +35,8 @@ pub struct Options {
     pub mouse: bool,
     /// An engine of ours that has to be stopped when we leave.
     pub engine: Option<Engine>,
+    /// The feed is of our making, and ends when we leave.
+    pub ours: bool,
     /// What the feed can be rewound by, and how its lines are read.
     pub past: Past,
     pub decoder: Decoder,
@@ -96,7 +98,8 @@ impl Session {
             let mut app = App::new(options, snapshots, signals)?;
             let result = app.turn_round(&wake).await;
             terminal::give_back();
-            let stopped = app.stopping || app.engine_runs();
+            let ours = app.options.ours && matches!(app.snapshots.borrow().link, Link::Live | Link::Waiting);
+            let stopped = app.stopping || app.engine_runs() || ours;
             app.stop_engine();
             let latest = app.snapshots.borrow().clone();
             let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
@@ -105,7 +108,7 @@ impl Session {
                 progress: latest.progress,
                 unread,
                 signal,
-                leaving: Leaving { silent, stopped },
+                leaving: Leaving { silent, stopped, cut: None },
                 panicked: terminal::panicked(),
             })
         })

@@ -252,7 +252,7 @@ pub struct BackfillArgs {
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub time_limit: Option<f64>,
     /// Checkpoints of one call
-    #[arg(long, default_value = "100", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value = "100", value_name = "N", value_parser = at_least_one)]
     pub state_limit: Option<u64>,
     /// Another endpoint for the API that the source reads
     #[arg(long, value_name = "URL")]
@@ -263,11 +263,18 @@ pub struct BackfillArgs {
     /// Failures in a row, without a checkpoint between them, before it is given up
     #[arg(long, default_value = "8", value_name = "N")]
     pub retries: u32,
-    /// On the full screen
+    /// On the full screen; the messages are on stdout without it, and in a file with -o
     #[arg(long)]
     pub watch: bool,
+    /// Keep all messages there too; packed if the name ends in .zst
+    #[arg(short, long, value_name = "FILE", value_parser = copy)]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub show: ShowArgs,
+}
+
+fn at_least_one(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1".into())
 }
 
 /// A time: `90`, `90s`, `5m`, `1h`.
@@ -337,9 +344,9 @@ pub struct SimulateArgs {
     /// `read` is nearly all records, `sync` is transitions, checkpoints and logs
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Which engine's lines
-    #[arg(long, value_enum, default_value = "trace")]
-    pub generation: FormArg,
+    /// Which engine's lines [default: progress, which counts at every checkpoint; read and sync: trace]
+    #[arg(long, value_enum)]
+    pub generation: Option<FormArg>,
     /// Write as fast as possible, not when each line's time comes
     #[arg(long)]
     pub no_pace: bool,
@@ -368,7 +375,7 @@ pub struct OfScenarioArgs {
     /// The records are part of the output
     #[arg(long)]
     pub records: bool,
-    /// The source's own messages, for `synctop track`
+    /// The source's own messages in one call, for `synctop track`
     #[arg(long)]
     pub raw: bool,
     /// One call that goes on from this state, and replaces it
@@ -378,9 +385,9 @@ pub struct OfScenarioArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub time_limit: Option<f64>,
     /// One call of so many checkpoints
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub state_limit: Option<u64>,
-    /// Rows that arrived at the destination are written there, a JSON line each
+    /// Rows that arrive at the destination are added there, a JSON line each
     #[arg(long, value_name = "FILE")]
     pub destination: Option<PathBuf>,
 }
@@ -395,23 +402,24 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Of read and sync")]
 pub struct OfSizeArgs {
-    /// Bytes after which the log comes to its end: 800, 64kB, 300MB, 2GiB
-    #[arg(long, default_value = "10MB", value_parser = size)]
-    pub size: u64,
-    #[arg(long, default_value = "60", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
-    pub streams: usize,
-    /// Mean bytes of a record's data
-    #[arg(long, default_value = "800", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(50..=10_000_000))]
-    pub record_size: usize,
-    /// Errors in a million checkpoints
-    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
-    pub errors: u32,
-    /// Damaged lines in a million
-    #[arg(long, default_value = "0", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
-    pub malformed: u32,
-    /// Calls of the engine, each but the last cut off by a limit
-    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub attempts: u32,
+    /// Bytes after which the log comes to its end: 800, 64kB, 300MB, 2GiB [default: 10MB]
+    #[arg(long, value_parser = size)]
+    pub size: Option<u64>,
+    /// [default: 60]
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    pub streams: Option<usize>,
+    /// Mean bytes of a record's data [default: 800]
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(50..=10_000_000))]
+    pub record_size: Option<usize>,
+    /// Errors in a million checkpoints [default: 1000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub errors: Option<u32>,
+    /// Damaged lines in a million [default: 0]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub malformed: Option<u32>,
+    /// Calls of the engine, each but the last cut off by a limit [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub attempts: Option<u32>,
 }
 
 /// A number of bytes: `800`, `64kB`, `300MB`, `2GiB`.

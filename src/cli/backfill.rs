@@ -3,12 +3,13 @@
 use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
 use super::tee::quiet_look;
 use super::track::READER_GONE;
-use super::watch::{need_a_terminal, show};
+use super::watch::show;
 use super::{Failure, complain, exit};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::engine::backfill::{Backfill, Verdict, Wish};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
 use crate::engine::state;
+use crate::net::copy::Beside;
 use crate::net::{self, Event, Ingest, SourceError, lock, pipe};
 use crate::progress::{self, Progress};
 use crate::protocol::{Decoder, mask};
@@ -42,7 +43,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
     }
     let calls = Drive { url, stall: args.stall_timeout, state: args.state.clone(), once: false };
     if args.watch {
-        return watched(calls, run, &shown(&args.engine), look, feed);
+        return watched(calls, run, &name_of(&args.engine), args.output.as_deref(), look, feed);
     }
     beside(args, &calls, run, look, feed)
 }
@@ -58,7 +59,7 @@ pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArg
     let run = begin(pipeline, args.state.as_deref(), Wish::default())?;
     let stall = args.stall_timeout.or(Some(Duration::from_secs(300)));
     let calls = Drive { url: engine_url(url)?, stall, state: args.state.clone(), once: true };
-    watched(calls, run, &shown(url), look, feed)
+    watched(calls, run, &name_of(url), None, look, feed)
 }
 
 /// An address without what is secret in it.
@@ -66,10 +67,20 @@ fn shown(url: &str) -> String {
     mask::secrets(url).into_owned()
 }
 
+/// What is called, in few letters.
+fn name_of(url: &str) -> String {
+    let shown = shown(url);
+    let short = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);
+    short.trim_end_matches('/').trim_end_matches(ROUTE).to_owned()
+}
+
 fn engine_url(text: &str) -> Result<Url, Failure> {
     let bad = |why: String| {
         Failure::usage(format!("{} is no address of an engine: {why}. It is like http://127.0.0.1:4010", shown(text)))
     };
+    if !text.contains("://") {
+        return Err(bad("it begins with neither http:// nor https://".into()));
+    }
     let mut url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad(format!("{}: is not http:", url.scheme())));
@@ -81,10 +92,18 @@ fn engine_url(text: &str) -> Result<Url, Failure> {
     Ok(url)
 }
 
-fn begin(pipeline: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfill, Failure> {
-    let name = pipeline.display();
-    let text = std::fs::read_to_string(pipeline).map_err(|error| match error.kind() {
+/// Two names of one file.
+fn same(one: &Path, other: &Path) -> bool {
+    matches!((std::fs::canonicalize(one), std::fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfill, Failure> {
+    let name = pipeline_file.display();
+    let text = std::fs::read_to_string(pipeline_file).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::from(SourceError::Absent(name.to_string())),
+        io::ErrorKind::InvalidData => {
+            Failure { sentence: format!("{name} is no pipeline: it is no text."), code: exit::NOT_UNDERSTOOD }
+        }
         _ => SourceError::of(&name.to_string(), &error).into(),
     })?;
     let bad = |why: &str| Failure {
@@ -102,7 +121,11 @@ fn begin(pipeline: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfill, F
     }
     let state = match kept {
         None => None,
+        Some(path) if same(path, pipeline_file) => {
+            return Err(Failure::usage(format!("{name} is the pipeline: the state is kept in another file.")));
+        }
         Some(path) => {
+            state::check(path).map_err(|error| unkept(Some(path), &error))?;
             state::read(path).map_err(|error| Failure::from(SourceError::of(&path.display().to_string(), &error)))?
         }
     };
@@ -121,21 +144,34 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 fn unkept(path: Option<&Path>, error: &io::Error) -> Failure {
     let name = path.map_or_else(|| "the state".to_owned(), |path| path.display().to_string());
-    Failure { sentence: format!("Cannot write {name}: {error}. The old state is still there."), code: exit::FAILED }
+    Failure { sentence: format!("Cannot write {name}: {error}. Name another file after --state."), code: exit::FAILED }
+}
+
+/// A copy of all messages.
+fn kept_in(path: &Path) -> Result<Arc<Mutex<Beside>>, Failure> {
+    let beside = Beside::create(path).map_err(|error| Failure {
+        sentence: format!("Cannot write {}: {error}. Name another file after -o.", path.display()),
+        code: exit::FAILED,
+    })?;
+    Ok(Arc::new(Mutex::new(beside)))
 }
 
 // NDJSON on stdout, the display on stderr.
 
-struct Beside<'b> {
+struct Stdout<'b> {
     ingest: Ingest,
     shared: Arc<Mutex<Progress>>,
     inline: &'b Inline,
     signal: &'b AtomicI32,
+    copy: Option<Arc<Mutex<Beside>>>,
     gone: Option<io::Error>,
 }
 
-impl Taker for Beside<'_> {
+impl Taker for Stdout<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        if let Some(copy) = &self.copy {
+            lock(copy).write(bytes);
+        }
         // A reader that takes nothing holds the engine up, and not a signal.
         match pipe::write_while(rustix::stdio::stdout(), bytes, || self.signal.load(Ordering::Relaxed) == 0) {
             Ok(true) => {}
@@ -165,7 +201,7 @@ fn beside(
 ) -> Result<u8, Failure> {
     let shared = Arc::new(Mutex::new(Progress::default()));
     let tell = args.show.tell();
-    let inline = Inline::start(Arc::clone(&shared), tell, quiet_look(look), shown(&args.engine))?;
+    let inline = Inline::start(Arc::clone(&shared), tell, quiet_look(look), name_of(&args.engine))?;
     let stop = Arc::new(Notify::new());
     let signal = Arc::new(AtomicI32::new(0));
     {
@@ -178,13 +214,32 @@ fn beside(
         })?;
     }
     let ingest = Ingest::new(Decoder::new(feed.dialect()));
-    let mut taker = Beside { ingest, shared: Arc::clone(&shared), inline: &inline, signal: &signal, gone: None };
+    let copy = args.output.as_deref().map(kept_in).transpose()?;
+    let mut taker = Stdout {
+        copy: copy.clone(),
+        ingest,
+        shared: Arc::clone(&shared),
+        inline: &inline,
+        signal: &signal,
+        gone: None,
+    };
     let verdict = runtime()?.block_on(drive(calls, &mut run, &mut taker, &stop));
     let gone = taker.gone.take();
+    if let Some(copy) = &copy {
+        lock(copy).finish();
+    }
     taker.ingest.finish(None);
     let progress = taker.ingest.progress;
     *lock(&shared) = progress.clone();
-    inline.end();
+    let stopped = signal.load(Ordering::Relaxed) > 0;
+    inline.end(match &gone {
+        Some(_) => Some("READER GONE: nobody takes the messages any more"),
+        None if stopped => Some("STOPPED BY YOU"),
+        None => None,
+    });
+    if let Some(broken) = copy.and_then(|copy| lock(&copy).broken.clone()) {
+        complain(&format!("The copy is not whole: {broken}."));
+    }
     if let Some(error) = gone {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(READER_GONE);
@@ -217,26 +272,41 @@ fn capital(text: &str) -> String {
 
 // The full screen.
 
-struct Screened(SyncSender<Event>);
+struct Screened {
+    events: SyncSender<Event>,
+    copy: Option<Arc<Mutex<Beside>>>,
+}
 
 impl Taker for Screened {
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        match self.0.send(Event::Bytes(bytes.to_vec(), None)) {
+        if let Some(copy) = &self.copy {
+            lock(copy).write(bytes);
+        }
+        match self.events.send(Event::Bytes(bytes.to_vec(), None)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
     }
 
     fn notice(&mut self, text: &str) {
-        let _ = self.0.send(Event::Notice(text.to_owned()));
+        let _ = self.events.send(Event::Notice(text.to_owned()));
     }
 }
 
-fn watched(calls: Drive, mut run: Backfill, name: &str, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
-    need_a_terminal("FILE")?;
+fn watched(
+    calls: Drive,
+    mut run: Backfill,
+    name: &str,
+    copy: Option<&Path>,
+    look: &LookArgs,
+    feed: &FeedArgs,
+) -> Result<u8, Failure> {
     if !io::stdout().is_terminal() {
-        return Err(Failure::usage("The dashboard needs a terminal. Without --watch the messages are on stdout."));
+        return Err(Failure::usage(
+            "The dashboard needs a terminal. Without --watch the messages are on stdout, with -o FILE in a file.",
+        ));
     }
+    let copy = copy.map(kept_in).transpose()?;
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let stop = Arc::new(Notify::new());
@@ -244,16 +314,20 @@ fn watched(calls: Drive, mut run: Backfill, name: &str, look: &LookArgs, feed: &
     let runtime = runtime()?;
     let stopped = Arc::clone(&stop);
     let thread = std::thread::Builder::new().name("calls".into()).spawn(move || {
-        let verdict = runtime.block_on(drive(&calls, &mut run, &mut Screened(sender.clone()), &stopped));
-        match &verdict {
-            Ok(Verdict::Failed(why, _)) if why != "stopped" => drop(sender.send(Event::Down(why.clone()))),
-            Err(error) => drop(sender.send(Event::Down(error.to_string()))),
-            _ => {}
+        let mut screened = Screened { events: sender.clone(), copy };
+        let verdict = runtime.block_on(drive(&calls, &mut run, &mut screened, &stopped));
+        if let Some(copy) = &screened.copy {
+            lock(copy).finish();
         }
-        let _ = sender.send(Event::End(None));
+        // What is down has not ended: why it is down is the verdict.
+        let _ = match &verdict {
+            Ok(Verdict::Failed(why, _)) if why != "stopped" => sender.send(Event::Down(why.clone())),
+            Err(error) => sender.send(Event::Down(error.to_string())),
+            _ => sender.send(Event::End(None)),
+        };
         verdict
     })?;
-    let code = show(session, name.to_owned(), None, events, look, feed, None);
+    let code = show(session, name.to_owned(), None, events, look, feed, true, None);
     stop.notify_one();
     let asked = Instant::now();
     while !thread.is_finished() && asked.elapsed() < STOPPING {

@@ -50,8 +50,9 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     let mouse = !look.no_mouse;
     let (look, ask) = looks(look);
     let (engine, panic_for_test) = (None, None);
+    let ours = false;
     let options =
-        Options { source, look, ask, mouse, engine, past, decoder, replay: Some(start), size, panic_for_test };
+        Options { source, look, ask, mouse, engine, ours, past, decoder, replay: Some(start), size, panic_for_test };
     let code = leave(session.run(options, snapshots))?;
     match broken.get() {
         // What could be read was shown; that it is not all is told as `summary` tells it.

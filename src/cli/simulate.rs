@@ -11,6 +11,7 @@ use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::serve::{self, Serving};
 use crate::engine::state;
 use crate::engine::tracker::memory::Memory;
+use crate::engine::tracker::wire::Form;
 use crate::net::SourceError;
 use crate::protocol::{Millis, time};
 use std::io::{self, ErrorKind, Write};
@@ -26,7 +27,31 @@ const BEGIN: &str = "2026-11-20T08:00:00.000Z";
 const MOST_CALLS: u32 = 10_000;
 
 pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, Failure> {
-    match args.scenario.as_str() {
+    let name = args.scenario.as_str();
+    let (of, size) = (&args.of_scenario, &args.of_size);
+    let of_size = [
+        ("--size", size.size.is_some()),
+        ("--streams", size.streams.is_some()),
+        ("--record-size", size.record_size.is_some()),
+        ("--errors", size.errors.is_some()),
+        ("--malformed", size.malformed.is_some()),
+        ("--attempts", size.attempts.is_some()),
+    ];
+    let of_scenario = [
+        ("--listen", of.listen.is_some()),
+        ("--print", of.print),
+        ("--records", of.records),
+        ("--raw", of.raw),
+        ("--state", of.state.is_some()),
+        ("--time-limit", of.time_limit.is_some()),
+        ("--state-limit", of.state_limit.is_some()),
+        ("--destination", of.destination.is_some()),
+    ];
+    let wrong = if matches!(name, "read" | "sync") { &of_scenario[..] } else { &of_size[..] };
+    if let Some((flag, _)) = wrong.iter().find(|(_, said)| *said) {
+        return Err(Failure::usage(format!("{flag} does not belong to {name}. See synctop simulate --help.")));
+    }
+    match name {
         "read" => generate(args, generator::Scenario::Read),
         "sync" => generate(args, generator::Scenario::Sync),
         name => play(args, name),
@@ -38,16 +63,16 @@ fn generate(args: &SimulateArgs, scenario: generator::Scenario) -> Result<u8, Fa
     let plan = Plan {
         scenario,
         generation: match args.generation {
-            FormArg::Trace => Generation::Trace,
-            FormArg::Progress => Generation::Progress,
+            None | Some(FormArg::Trace) => Generation::Trace,
+            Some(FormArg::Progress) => Generation::Progress,
         },
         seed: args.seed.unwrap_or(1),
-        size: of.size,
-        streams: of.streams,
-        record_size: of.record_size,
-        errors: of.errors,
-        malformed: of.malformed,
-        attempts: of.attempts,
+        size: of.size.unwrap_or(10_000_000),
+        streams: of.streams.unwrap_or(60),
+        record_size: of.record_size.unwrap_or(800),
+        errors: of.errors.unwrap_or(1_000),
+        malformed: of.malformed.unwrap_or(0),
+        attempts: of.attempts.unwrap_or(1),
         begin: time::parse(BEGIN).unwrap_or(0),
         pace: (!args.no_pace).then_some(args.speed),
     };
@@ -106,8 +131,7 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
                 address.port()
             )));
         }
-        let serving =
-            Serving { form: args.generation.form(), pace: (!args.no_pace).then_some(args.speed), scenario, rows };
+        let serving = Serving { form: form(args), pace: (!args.no_pace).then_some(args.speed), scenario, rows };
         return serve::run(address, serving, |address| print(&format!("http://{address}\n")).is_ok())
             .map(|()| 0)
             .map_err(|error| Failure {
@@ -116,6 +140,12 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
             });
     }
     calls(args, scenario, rows)
+}
+
+/// The progress generation counts at every checkpoint, which is the better one to look at; a source by itself is of the trace generation.
+fn form(args: &SimulateArgs) -> Form {
+    let unsaid = if args.of_scenario.raw { Form::Trace } else { Form::Progress };
+    args.generation.map_or(unsaid, FormArg::form)
 }
 
 /// Calls until nothing is left, as the scenario says; or once, where the user says how.
@@ -135,7 +165,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
     let looped = !once && (own.time_limit.is_some() || own.state_limit.is_some());
     for _ in 0..MOST_CALLS {
         let wish = Call {
-            form: args.generation.form(),
+            form: form(args),
             memory: std::mem::take(&mut memory),
             time_limit_ms: if once { of.time_limit } else { own.time_limit }.map(millis),
             state_limit: if once { of.state_limit } else { own.state_limit },
@@ -170,7 +200,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
 
 fn keep(path: &Path, called: &Called) -> Result<(), Failure> {
     state::write(path, &called.state).map_err(|error| Failure {
-        sentence: format!("Cannot write {}: {error}. The old state is still there.", path.display()),
+        sentence: format!("Cannot write {}: {error}. Name another file after --state.", path.display()),
         code: exit::FAILED,
     })
 }

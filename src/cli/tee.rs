@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How long an engine that is interrupted with us may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// What it says when a signal ends it before its input ends.
+const INTERRUPTED: &str = "INTERRUPTED: the rest of the input was not read";
+
 /// A progress that is looked at while it grows.
 struct Shared(Arc<Mutex<Progress>>);
 
@@ -46,10 +49,11 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     };
     let progress = Arc::new(Mutex::new(Progress::default()));
     let inline = Inline::start(Arc::clone(&progress), args.show.tell(), quiet_look(look), "stdin".into())?;
+    let inline = Arc::new(Mutex::new(Some(inline)));
     let signal = Arc::new(AtomicI32::new(0));
     {
-        let (signal, beside) = (Arc::clone(&signal), beside.clone());
-        on_end(move |number| ended_by(number, &signal, beside.as_deref()))?;
+        let (signal, beside, inline) = (Arc::clone(&signal), beside.clone(), Arc::clone(&inline));
+        on_end(move |number| ended_by(number, &signal, beside.as_deref(), &inline))?;
     }
     let stopped = Arc::new(Mutex::new(None));
     let read = reduce(Copying::new(beside.clone(), Arc::clone(&stopped)), feed, &progress);
@@ -69,7 +73,16 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         broken.clone_from(&beside.broken);
     }
     lock(&progress).close(None);
-    inline.end();
+    let inline = lock(&inline).take();
+    let interrupted = signal.load(Ordering::Relaxed) > 0;
+    let cut = match &*lock(&stopped) {
+        Some(Stopped::ReaderGone) => Some("READER GONE: nobody takes the bytes any more"),
+        _ if interrupted => Some(INTERRUPTED),
+        _ => None,
+    };
+    if let Some(inline) = inline {
+        inline.end(cut);
+    }
     if let (Some(why), Some(path)) = (broken, &args.output) {
         return Err(Failure {
             sentence: format!("The copy in {} is not whole: {why}.", path.display()),
@@ -108,7 +121,7 @@ fn reduce(input: Copying, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> i
 }
 
 /// A signal: what an interrupted engine still has to say is handed on; the copy is ended well.
-fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>) {
+fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>, inline: &Mutex<Option<Inline>>) {
     signal.store(number, Ordering::Relaxed);
     let asked = Instant::now();
     while number == rustix::process::Signal::INT.as_raw() && asked.elapsed() < LAST_WORDS {
@@ -116,6 +129,10 @@ fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>) {
     }
     if let Some(beside) = beside {
         lock(beside).finish();
+    }
+    let inline = lock(inline).take();
+    if let Some(inline) = inline {
+        inline.end(Some(INTERRUPTED));
     }
     std::process::exit(128 + number);
 }

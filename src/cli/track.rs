@@ -15,7 +15,10 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often it looks whether it was ended.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How long a connector that is interrupted with us may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -42,16 +45,12 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
         let signal = Arc::clone(&signal);
         on_end(move |number| {
             signal.store(number, Ordering::Relaxed);
-            // A connector that was interrupted with us still has something to say, and then its output ends.
-            std::thread::sleep(if number == rustix::process::Signal::INT.as_raw() {
-                LAST_WORDS
-            } else {
-                Duration::ZERO
-            });
+            // A reader that takes nothing does not keep us for ever.
+            std::thread::sleep(LAST_WORDS * 2);
             std::process::exit(128 + number);
         })?;
     }
-    let read = filter(&mut tracker, &mut out);
+    let read = filter(&mut tracker, &mut out, &signal);
     let gone = match &read {
         Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => true,
         Err(Broken::Output(error)) => {
@@ -74,7 +73,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
     }
     if let Some(path) = &args.state {
         state::write(path, &tracker.state()).map_err(|error| Failure {
-            sentence: format!("Cannot write {}: {error}. The old state is still there.", path.display()),
+            sentence: format!("Cannot write {}: {error}. Name another file after --state.", path.display()),
             code: exit::FAILED,
         })?;
     }
@@ -89,13 +88,18 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
     }
 }
 
+/// A signal other than an interrupt, which a connector hears too.
+fn stopped_at_once(signal: &AtomicI32) -> bool {
+    !matches!(signal.load(Ordering::Relaxed), 0 | 2)
+}
+
 enum Broken {
     Input(io::Error),
     Output(io::Error),
 }
 
 /// Hands on what comes as it comes, whole lines at a time.
-fn filter(tracker: &mut Tracker, out: &mut Vec<u8>) -> Result<(), Broken> {
+fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Result<(), Broken> {
     let _ = pipe::stdin();
     let (input, output) = (rustix::stdio::stdin(), pipe::stdout());
     let mut waiting: Vec<u8> = Vec::new();
@@ -104,6 +108,18 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>) -> Result<(), Broken> {
         if !out.is_empty() {
             pipe::write_all(output, out).map_err(Broken::Output)?;
             out.clear();
+        }
+        let mut asked = None;
+        while !pipe::readable(input, TICK) {
+            // A connector that was interrupted with us still has something to say, and then its output ends.
+            let number = signal.load(Ordering::Relaxed);
+            let patience = if number == rustix::process::Signal::INT.as_raw() { LAST_WORDS } else { Duration::ZERO };
+            if number > 0 && asked.get_or_insert_with(Instant::now).elapsed() >= patience {
+                break;
+            }
+        }
+        if asked.is_some_and(|asked: Instant| asked.elapsed() >= LAST_WORDS) || stopped_at_once(signal) {
+            break;
         }
         let length = pipe::read(input, &mut chunk).map_err(Broken::Input)?;
         if length == 0 {
@@ -147,6 +163,10 @@ pub(super) fn now() -> Millis {
 /// What the state file has.
 pub(super) fn remembered(path: &Path) -> Result<Memory, Failure> {
     let name = path.display();
+    state::check(path).map_err(|error| Failure {
+        sentence: format!("Cannot write {name}: {error}. Name another file after --state."),
+        code: exit::FAILED,
+    })?;
     let text = state::read(path).map_err(|error| Failure::from(SourceError::of(&name.to_string(), &error)))?;
     let Some(text) = text else { return Ok(Memory::default()) };
     Memory::read(&text).map_err(|error| Failure {

@@ -40,7 +40,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
             path.to_owned()
         }
     };
-    show(session, name, None, events, look, feed, args.panic_for_test.clone())
+    show(session, name, None, events, look, feed, false, args.panic_for_test.clone())
 }
 
 /// A full screen needs a terminal to draw on, and one to read keys from.
@@ -59,6 +59,7 @@ pub(super) fn need_a_terminal(file: &str) -> Result<(), Failure> {
 }
 
 /// Shows a feed until the user leaves; then a short summary on the shell, and its exit code.
+#[expect(clippy::too_many_arguments, reason = "what was typed, and what it makes")]
 pub(super) fn show(
     session: app::Session,
     source: String,
@@ -66,6 +67,7 @@ pub(super) fn show(
     events: std::sync::mpsc::Receiver<net::Event>,
     look: &LookArgs,
     feed: &FeedArgs,
+    ours: bool,
     panic_for_test: Option<String>,
 ) -> Result<u8, Failure> {
     let decoder = Decoder::new(feed.dialect());
@@ -74,7 +76,7 @@ pub(super) fn show(
     let mouse = !look.no_mouse;
     let (look, ask) = looks(look);
     let (replay, size) = (None, None);
-    let options = Options { source, look, ask, mouse, engine, past, decoder, replay, size, panic_for_test };
+    let options = Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, panic_for_test };
     leave(session.run(options, snapshots))
 }
 

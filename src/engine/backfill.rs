@@ -104,6 +104,7 @@ pub struct Backfill {
     failures: u32,
     fruitless: u32,
     done: bool,
+    uncounted: u32,
 }
 
 impl Backfill {
@@ -116,10 +117,15 @@ impl Backfill {
             None => Fields::new(),
             Some(text) => {
                 let all: Box<RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-                match all.get() {
+                let state = match all.get() {
                     "null" => Fields::new(),
                     _ => fields(&all).ok_or("it is no JSON object")?,
+                };
+                let known = [OURS, "source", "engine", "sync_run"];
+                if !state.is_empty() && !known.iter().any(|key| state.contains_key(*key)) {
+                    return Err(format!("it has none of the sections {}", known.join(", ")));
                 }
+                state
             }
         };
         let ours: Option<Value> = state.remove(OURS).and_then(|ours| serde_json::from_str(ours.get()).ok());
@@ -141,6 +147,7 @@ impl Backfill {
             failures: 0,
             fruitless: 0,
             done: false,
+            uncounted: 0,
         })
     }
 
@@ -325,6 +332,7 @@ impl Backfill {
             });
             return;
         }
+        self.uncounted += 1;
         edit(&mut self.state, "engine", |engine| {
             edit(engine, "streams", |known| {
                 for (name, status) in std::mem::take(&mut call.streams) {
@@ -448,7 +456,20 @@ impl Backfill {
                 if self.state.is_empty() { "" } else { " What was read is kept: the same command goes on from it." };
             return Next::Done(Verdict::Failed(format!("{why}{times}.{kept}"), code));
         }
+        let why = format!("{why} ({} of {})", self.failures, self.wish.retries);
         Next::Again(retry_after.unwrap_or_else(|| wait(self.failures, dice)), Some(why))
+    }
+
+    /// There is something to keep.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        !self.state.is_empty()
+    }
+
+    /// Calls that broke after something was read, where the engine tells its counts with their end only.
+    #[must_use]
+    pub fn uncounted(&self) -> u32 {
+        self.uncounted
     }
 
     /// The state to keep, with what only we know of the run beside the engine's own sections.

@@ -123,7 +123,8 @@ fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError
     let memory = &mut call.memory;
     let anew = call.run_id.is_some() && memory.run_id.is_some() && memory.run_id != call.run_id;
     if anew {
-        memory.new_run();
+        // The trace generation knows no runs: its counts go on.
+        memory.new_run(call.form == Form::Progress);
     }
     memory.run_id = call.run_id.clone().or(memory.run_id.take());
     let frozen = memory.time_ceiling.as_deref().and_then(time::parse);

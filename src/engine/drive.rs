@@ -39,6 +39,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
     url.query_pairs_mut().extend_pairs(run.query());
     taker.notice(&match run.attempts {
         0 => format!("run {}", run.run_id()),
+        1 => format!("run {} goes on after 1 call", run.run_id()),
         before => format!("run {} goes on after {before} calls", run.run_id()),
     });
     loop {
@@ -56,11 +57,22 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
             let _ = taker.bytes(b"\n");
         }
         let next = run.over(&how, dice());
-        if let Some(path) = &drive.state {
+        if let Some(path) = drive.state.as_ref().filter(|path| run.has_state() || path.exists()) {
             state::write(path, &run.to_keep())?;
         }
         match next {
-            Next::Done(verdict) => return Ok(verdict),
+            Next::Done(verdict) => {
+                match run.uncounted() {
+                    0 => {}
+                    1 => taker.notice(
+                        "the records of a call that broke are not in the totals: this engine counts with its end",
+                    ),
+                    n => taker.notice(&format!(
+                        "the records of {n} calls that broke are not in the totals: this engine counts with its end"
+                    )),
+                }
+                return Ok(verdict);
+            }
             Next::Again(_, why) if drive.once => {
                 return Ok(match why {
                     Some(why) if how != How::Ended => Verdict::Failed(format!("{why}."), 2),

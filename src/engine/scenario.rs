@@ -111,6 +111,25 @@ pub enum FaultKind {
     Crash,
 }
 
+impl FaultKind {
+    /// As the file has it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate_limit",
+            Self::ServerError => "server_error",
+            Self::Reset => "reset",
+            Self::HalfBody => "half_body",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::BadRequest => "bad_request",
+            Self::BadKey => "bad_key",
+            Self::Stall => "stall",
+            Self::DestinationError => "destination_error",
+            Self::Crash => "crash",
+        }
+    }
+}
+
 /// Something that goes wrong.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -228,7 +247,7 @@ impl Scenario {
             }
         }
         self.faults.iter().enumerate().try_for_each(|(at, fault)| {
-            let bad = |why: String| Err(format!("fault {} ({:?}): {why}", at + 1, fault.kind));
+            let bad = |why: String| Err(format!("fault {} ({}): {why}", at + 1, fault.kind.word()));
             fault.check(&names).or_else(bad)
         })
     }

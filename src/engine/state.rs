@@ -19,6 +19,32 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Whether it could be written, before anything is done whose state would be lost.
+///
+/// # Errors
+/// When there is something there that is no file, or its folder takes none.
+pub fn check(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it is no file"));
+    }
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    tempfile::Builder::new().prefix(".synctop-state-").tempfile_in(folder(&path)).map(drop).map_err(plain)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Without the name of a temporary file.
+fn plain(error: io::Error) -> io::Error {
+    let text = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such folder".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), text)
+}
+
 /// Replaces it in one step: whoever reads it, also after a crash, finds the old state or the new one, whole.
 ///
 /// # Errors
@@ -26,9 +52,14 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
 pub fn write(path: &Path, state: &RawValue) -> io::Result<()> {
     // A link stays one.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A device or a pipe is not replaced by a file.
+    if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it is no file"));
+    }
+    let folder = folder(&path);
     let mode = std::fs::metadata(&path).map_or_else(|_| Permissions::from_mode(0o666), |found| found.permissions());
-    let mut file = tempfile::Builder::new().prefix(".synctop-state-").permissions(mode).tempfile_in(folder)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".synctop-state-").permissions(mode).tempfile_in(folder).map_err(plain)?;
     file.write_all(state.get().as_bytes())?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;

@@ -98,7 +98,8 @@ impl Beside {
         Ok(Self { to, broken: None })
     }
 
-    fn write(&mut self, bytes: &[u8]) {
+    /// Adds to it; what goes wrong is kept in `broken`, and costs nobody else anything.
+    pub fn write(&mut self, bytes: &[u8]) {
         let written = match &mut self.to {
             _ if bytes.is_empty() => Ok(()),
             To::File(file) => file.write_all(bytes),

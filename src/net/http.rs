@@ -133,7 +133,12 @@ fn cause(error: &reqwest::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    let text = cause.to_string();
+    if text.contains("InvalidContentType") {
+        // As rustls says it of bytes that are no TLS.
+        return "no TLS is spoken there: is it an http:// address?".into();
+    }
+    text
 }
 
 /// `Retry-After` in seconds, or as a date (RFC 9110, 10.2.3).
@@ -160,6 +165,7 @@ pub fn says(text: &str) -> String {
         Some(other) => other.to_string(),
         None => match title(text) {
             Some(title) => title.to_owned(),
+            None if text.trim_start().starts_with('<') => "a web page".to_owned(),
             None => text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned(),
         },
     };

@@ -111,6 +111,13 @@ pub fn read(from: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// Whether something can be read (or its end), within this time.
+#[must_use]
+pub fn readable(from: BorrowedFd, within: std::time::Duration) -> bool {
+    let within = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(within.subsec_nanos()) };
+    poll(&mut [PollFd::from_borrowed_fd(from, PollFlags::IN)], Some(&within)) != Ok(0)
+}
+
 fn ready(descriptor: BorrowedFd, what: PollFlags) {
     let _ = poll(&mut [PollFd::from_borrowed_fd(descriptor, what)], None);
 }

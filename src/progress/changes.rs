@@ -70,7 +70,9 @@ impl Changes {
         self.statuses.resize(progress.streams.len(), (Status::NotStarted, false));
         let mut changed: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (at, stream) in progress.streams.iter().enumerate() {
-            let now = (stream.status, stream.settling);
+            // An error stands over a "complete": it was told as an error.
+            let failed = stream.failed_in.is_some() && stream.status == Status::Completed;
+            let now = if failed { (Status::Errored, false) } else { (stream.status, stream.settling) };
             if let Some(before) = self.statuses.get_mut(at).filter(|before| **before != now) {
                 *before = now;
                 let word = match now {
@@ -108,7 +110,10 @@ impl Changes {
                 }),
                 _ => String::new(),
             };
-            let done = progress.streams.iter().filter(|s| s.status == Status::Completed && !s.settling).count();
+            let done = |stream: &&std::sync::Arc<super::Stream>| {
+                stream.status == Status::Completed && !stream.settling && stream.failed_in.is_none()
+            };
+            let done = progress.streams.iter().filter(done).count();
             let share =
                 if word == "completed" { format!("  ({done} of {})", progress.streams.len()) } else { String::new() };
             say(format!("{word:<10} {}{detail}{share}", names(&named)));

@@ -57,10 +57,17 @@ impl Progress {
         let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
         let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.name).into_owned());
         let first = self.errors.known(id, stream.as_deref(), self.attempts) == 0;
-        if first && stream.is_some_and(|name| self.errors.has_text(&name, self.attempts, &message)) {
+        if first && stream.is_some_and(|name| self.told(&name, &message)) {
             return self.stream_message();
         }
         self.failure(failure, line);
+    }
+
+    /// The same text under another level or type is the same error, told by another message; and what is said of a stream that
+    /// this attempt did not touch is from before it.
+    fn told(&self, stream: &str, message: &str) -> bool {
+        let untouched = self.stream(stream).is_some_and(|stream| stream.started_at.is_none());
+        self.errors.has_text(stream, self.attempts, message) || untouched && self.errors.standing_text(stream, message)
     }
 
     /// Errors in a list that is said again and again: of each as many as the list has, once an attempt and stream.
@@ -74,15 +81,7 @@ impl Progress {
             *nth += 1;
             let stream = stream.as_deref();
             let here = self.errors.known(id, stream, self.attempts);
-            // The same text under another level or type is the same error, told by another message; and what is listed of a
-            // stream that this attempt did not touch is from before it.
-            let told = here == 0
-                && *nth == 1
-                && stream.is_some_and(|name| {
-                    let untouched = self.stream(name).is_some_and(|stream| stream.started_at.is_none());
-                    self.errors.has_text(name, self.attempts, &message)
-                        || untouched && self.errors.standing_text(name, &message)
-                });
+            let told = here == 0 && *nth == 1 && stream.is_some_and(|name| self.told(name, &message));
             // Beyond the bound it cannot be known whether it was counted: it was, the first time.
             let beyond =
                 here == 0 && self.errors.full() && self.errors.get(id).is_none() && self.listed_beyond.contains(&id);

@@ -69,6 +69,8 @@ pub struct Leaving {
     pub silent: Option<u64>,
     /// The user left, and so we stopped the engine.
     pub stopped: bool,
+    /// It was ended from outside, in these words: what the feed says is no verdict.
+    pub cut: Option<&'static str>,
 }
 
 /// The few lines that stand on the shell after the screen.
@@ -80,7 +82,9 @@ pub fn brief(progress: &Progress, leaving: Leaving) -> String {
     }
     let silent = leaving.silent.filter(|silent| *silent >= SILENT_MS && outcome(progress) == Outcome::Running);
     // Writing to a String cannot fail.
+    let over = progress.attempt.end.is_some();
     let _ = match silent {
+        _ if leaving.cut.is_some() && !over => writeln!(out, "{}", leaving.cut.unwrap_or_default()),
         _ if leaving.stopped => write_stopped(progress, &mut out),
         Some(silent) => write_silent(progress, silent, &mut out),
         None => write_verdict(progress, &mut out),

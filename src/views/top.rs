@@ -28,7 +28,11 @@ impl Facts {
     pub fn new(screen: &Screen, area: Rect) -> Self {
         let progress = screen.progress;
         let small = area.height < 14;
-        let (why, next): (Option<String>, Option<String>) = if screen.running() {
+        let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) =
+            (screen.link, screen.running())
+        {
+            (Some(why.to_string()), None)
+        } else if screen.running() {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
                 Some(_) if gibberish(progress, screen.silent().is_some()).is_none() => {
@@ -61,7 +65,7 @@ impl Facts {
         };
         Self {
             rows: rows(screen),
-            why: lines(why.filter(|_| !empty || progress.closed), most),
+            why: lines(why.filter(|_| !empty || progress.closed || matches!(screen.link, Link::Down(_))), most),
             next: lines(next, if area.height < 20 { 1 } else { 2 }),
             ranges: !empty && !small && (progress.coverage().is_some() || progress.checkpoints > 0),
             totals: !empty,
@@ -192,6 +196,8 @@ fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
             let bad = !matches!(exit, None | Some(Exit::Code(0)));
             ("", "ENDED", about, if bad { look.bad() } else { look.plain() })
         }
+        // Why, stands below.
+        Link::Down(_) if screen.running() => (glyphs.bad, "DOWN", String::new(), look.bad()),
         Link::Down(why) => (glyphs.bad, "DOWN", words::fit(why, 40, glyphs.ellipsis).into_owned(), look.bad()),
     }
 }
@@ -232,6 +238,7 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
     }
     let word = match screen.link {
         Link::Waiting => " WAITING ",
+        Link::Down(_) => " DOWN ",
         _ if gibberish(screen.progress, screen.silent().is_some()).is_some() => " NOT UNDERSTOOD ",
         _ if screen.progress.attempts == 0 => " READING ",
         _ => " SYNCING ",

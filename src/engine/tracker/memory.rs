@@ -81,6 +81,8 @@ pub enum StateError {
     Json(#[from] serde_json::Error),
     #[error("its {0} is no object")]
     Shape(&'static str),
+    #[error("it has none of the sections source, engine and sync_run")]
+    Foreign,
     #[error("its source has neither streams nor global: it is of another engine, or of an older one")]
     Source,
 }
@@ -125,6 +127,9 @@ impl Memory {
             "null" => Fields::new(),
             _ => fields(&all).ok_or(StateError::Shape("whole"))?,
         };
+        if !rest.is_empty() && !["source", "engine", "sync_run"].iter().any(|key| rest.contains_key(*key)) {
+            return Err(StateError::Foreign);
+        }
         let mut source = take_object(&mut rest, "source").ok_or(StateError::Shape("source"))?;
         if !source.is_empty() && !source.contains_key("streams") && !source.contains_key("global") {
             return Err(StateError::Source);
@@ -169,17 +174,22 @@ impl Memory {
         Ok(memory)
     }
 
-    /// A new run goes on from what was read, and tries again what failed or was skipped; its counts are its own.
-    pub fn new_run(&mut self) {
+    /// A new run goes on from what was read, and tries again what failed or was skipped. `anew`: its counts are its own.
+    pub fn new_run(&mut self, anew: bool) {
         for kept in self.streams.values_mut() {
             if matches!(kept.status, Status::Errored | Status::Skipped) {
                 kept.status = Status::NotStarted;
             }
-            (kept.records, kept.states, kept.reason) = (0, 0, None);
+            kept.reason = None;
             kept.errors.clear();
+            if anew {
+                (kept.records, kept.states) = (0, 0);
+            }
         }
-        (self.elapsed_ms, self.checkpoints, self.requests) = (0, 0, None);
-        (self.started_at, self.time_ceiling) = (None, None);
+        self.time_ceiling = None;
+        if anew {
+            (self.elapsed_ms, self.checkpoints, self.requests, self.started_at) = (0, 0, None, None);
+        }
     }
 
     /// What the source's own state says of a stream.

@@ -113,6 +113,8 @@ pub struct Tracker {
     last_word: Option<Mistake>,
     /// Streams that the last attempt finished without a word: announced with the first thing that is said.
     finished: Vec<String>,
+    /// Streams that were over before this attempt.
+    carried: Vec<String>,
     /// The input comes from a tracker: it is handed on as it is, with the state that it returned.
     tracked: Option<Option<Box<RawValue>>>,
 }
@@ -145,7 +147,7 @@ impl Tracker {
     #[must_use]
     pub fn new(form: Form, mut memory: Memory, now: Millis) -> Self {
         let mut here = BTreeMap::new();
-        let mut finished = Vec::new();
+        let (mut finished, mut carried) = (Vec::new(), Vec::new());
         let names: BTreeSet<String> = memory.streams.keys().chain(memory.source.streams.keys()).cloned().collect();
         for name in names {
             let says = memory.source_says(&name);
@@ -162,8 +164,10 @@ impl Tracker {
                 (Status::Completed, None, None) => Status::Completed,
                 _ => Status::NotStarted,
             };
-            if (before, kept.status) == (Status::Started, Status::Completed) {
-                finished.push(name.clone());
+            match (before, kept.status) {
+                (Status::Started, Status::Completed) => finished.push(name.clone()),
+                (_, Status::Completed | Status::Skipped | Status::Errored) => carried.push(name.clone()),
+                _ => {}
             }
             if let Some(failure) = failure.filter(|_| kept.errors.is_empty()) {
                 let message = format!("the source's state says {failure}; its message was not kept");
@@ -198,6 +202,7 @@ impl Tracker {
             statuses: BTreeMap::new(),
             last_word: None,
             finished,
+            carried,
             tracked: None,
         }
     }
@@ -272,8 +277,24 @@ impl Tracker {
         self.count(stream, count, out);
     }
 
-    /// What the last attempt finished and did not say.
+    /// What became of streams in earlier attempts: what the last one finished and did not say, and what it said.
     fn announce_finished(&mut self, out: &mut Vec<u8>) {
+        let carried = std::mem::take(&mut self.carried);
+        if !carried.is_empty() {
+            for stream in &carried {
+                let Some(kept) = self.memory.streams.get(stream).filter(|_| self.form == Form::Trace) else { continue };
+                let said = Said {
+                    stream,
+                    status: kept.status,
+                    uncounted: true,
+                    error: kept.errors.last().filter(|_| kept.status == Status::Errored),
+                    reason: kept.reason.as_deref(),
+                    ..Said::default()
+                };
+                wire::status(out, self.form, &said, self.now);
+            }
+            self.totals(out);
+        }
         for stream in std::mem::take(&mut self.finished) {
             self.over(&stream, Status::Completed, out);
             // It is of the last attempt.
@@ -651,6 +672,7 @@ impl Tracker {
             stream,
             status: kept.status,
             range,
+            uncounted: false,
             attempt: here.records,
             cumulative: kept.records,
             total: kept.total,

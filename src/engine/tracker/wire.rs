@@ -22,6 +22,8 @@ pub struct Said<'a> {
     pub status: Status,
     /// A finished range, which is no change of the status.
     pub range: Option<Range>,
+    /// Nothing is said of its counts.
+    pub uncounted: bool,
     pub attempt: u64,
     pub cumulative: u64,
     pub total: Option<Range>,
@@ -83,8 +85,8 @@ pub fn status(out: &mut Vec<u8>, form: Form, said: &Said, at: Millis) {
     let payload = StatusPayload {
         stream: said.stream,
         status,
-        cumulative_record_count: trace.then_some(said.cumulative),
-        run_record_count: trace.then_some(said.attempt),
+        cumulative_record_count: Some(said.cumulative).filter(|_| trace && !said.uncounted),
+        run_record_count: Some(said.attempt).filter(|_| trace && !said.uncounted),
         time_range: said.total.filter(|_| said.range.is_none() && said.status == Status::Started).map(WireRange::from),
         range_complete: said.range.map(WireRange::from),
         error: said.error.map(|error| error.message.as_str()),
