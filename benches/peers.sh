@@ -109,6 +109,8 @@ index = ["synctop, index", [synctop, "summary", "-q", "--at", "end", "FILE"]]
 table("records, every line validated", "read.ndjson", [wc, summary, pipe, index, *duck, *slow], [*base, "synctop"])
 table("short lines", "short.ndjson", [wc, summary, *duck, *slow[:1]], [*base, "synctop"])
 table("progress lines", "progress.ndjson", [wc, summary, *duck], [*base, "synctop"])
+piped = [["tee", ["PIPE", "tee"]], ["synctop tee", ["PIPE", synctop, "tee", "-q"]], ["synctop track", ["PIPE", synctop, "track"]]]
+table("in a pipeline: cat FILE | ... > /dev/null", "read.ndjson", piped, ["tee"])
 table("packed with zstd", "read.ndjson.zst", [summary, ["zstd -dc", ["zstd", "-dcq", "FILE"]]], ["zstd -dc"])
 table("packed with gzip", "read.ndjson.gz", [summary, ["gzip -dc", ["gzip", "-dc", "FILE"]]], ["gzip -dc"])
 PYTHON
