@@ -16,6 +16,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop::progress::{Outcome, outcome};
+use synctop::protocol::Status;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -118,7 +119,8 @@ fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
         // Nothing is left: the next run ends at once, and reads nothing again.
         let again = backfill(&[&[address.as_str()][..], &calls, &["-q"]].concat()).output().unwrap();
         assert_eq!(again.status.code(), Some(0), "{form}: {}", err(&again));
-        assert_eq!(reduced(&again.stdout).checkpoints, 0, "{form}");
+        let again_ = reduced(&again.stdout);
+        assert_eq!((again_.checkpoints, outcome(&again_)), (0, Outcome::Succeeded), "{form}");
         assert_eq!(err(&again), "");
     }
 }
@@ -149,6 +151,48 @@ fn a_backfill_that_is_stopped_goes_on_where_it_was() {
     assert!(written < 16_375 + 3_000, "{written} rows were written: what was read is not read again");
     let after: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
     assert_eq!(after["synctop"]["run_id"], before["synctop"]["run_id"]);
+}
+
+#[test]
+fn what_was_over_before_is_told_when_a_run_goes_on() {
+    let (folder, pipeline) = folder();
+    let (state, copy) = (folder.path().join("state.json"), folder.path().join("copy.ndjson.zst"));
+    for form in ["trace", "progress"] {
+        let _ = std::fs::remove_file(&state);
+        let engine = Engine::start(&["everything", "--no-pace", "--generation", form], "127.0.0.1:0");
+        let call = |limit: &str| {
+            let arguments = [
+                engine.address.as_str(),
+                "--pipeline",
+                pipeline.to_str().unwrap(),
+                "--state",
+                state.to_str().unwrap(),
+                "--time-limit",
+                limit,
+                "--state-limit",
+                "100000",
+                "-o",
+                copy.to_str().unwrap(),
+            ];
+            let mut child = backfill(&arguments).spawn().unwrap();
+            let mut out = Vec::new();
+            child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
+            (out, child.wait_with_output().unwrap())
+        };
+        let (whole, output) = call("40");
+        assert_eq!(output.status.code(), Some(1), "{form}: {}", err(&output));
+        assert!(common::unpack(&copy) == whole, "-o keeps all messages");
+        let calls: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+        let end = calls.iter().position(|line| line.starts_with(b"{\"type\":\"eof\"")).unwrap();
+        let later = calls[end + 1..].concat();
+        // Of the second call alone, before its end: the errors of the first stand.
+        let until_its_end = later.len() - later.split_inclusive(|byte| *byte == b'\n').next_back().unwrap().len();
+        let progress = reduced(&later[..until_its_end]);
+        let failed =
+            progress.streams.iter().filter(|stream| stream.failed_in.is_some() || stream.status == Status::Errored);
+        assert_eq!(failed.count(), 2, "{form}");
+        assert_eq!(progress.streams.iter().filter(|stream| stream.status == Status::Skipped).count(), 2, "{form}");
+    }
 }
 
 #[test]
@@ -389,7 +433,14 @@ fn what_is_typed_wrong_is_said_before_anything_is_called() {
         (vec!["http://127.0.0.1:1", "--pipeline", &half], "its destination has no type", 65),
         (vec!["http://127.0.0.1:1", "--pipeline", &torn], "is no pipeline", 65),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", &list], "is no state of an engine", 65),
-        (vec!["127.0.0.1:4010", "--pipeline", pipeline], "is no address of an engine", 64),
+        (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", pipeline], "is the pipeline", 64),
+        (vec!["http://127.0.0.1:1", "--pipeline", "/bin/sh"], "it is no text", 65),
+        (
+            vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", "/no/such/s.json"],
+            "there is no such folder",
+            70,
+        ),
+        (vec!["127.0.0.1:4010", "--pipeline", pipeline], "begins with neither http:// nor https://", 64),
         (vec!["ftp://x", "--pipeline", pipeline], "is not http", 64),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--base-url", "nowhere"], "--base-url nowhere", 64),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--stall-timeout", "soon"], "a time such as", 64),

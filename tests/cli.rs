@@ -42,6 +42,70 @@ fn path(name: &str) -> String {
 }
 
 #[test]
+fn a_state_file_is_a_file_and_has_a_state_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let fifo = folder.path().join("fifo").display().to_string();
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let other = file("other.json", "{\"hello\":1}");
+    let torn = file("torn.json", "{\"source\":");
+    let missing = folder.path().join("no/such/folder.json").display().to_string();
+    let directory = folder.path().display().to_string();
+    let raw = bytes("stripe-trace/13-small-pipeline_read.ndjson.zst");
+    for (path, says, code_) in [
+        (&fifo, "it is no file", 70),
+        (&directory, "it is no file", 70),
+        (&missing, "there is no such folder", 70),
+        (&other, "none of the sections source, engine and sync_run", 65),
+        (&torn, "is no state of an engine", 65),
+    ] {
+        for arguments in [vec!["track", "--state", path], vec!["simulate", "healthy", "--no-pace", "--state", path]] {
+            let output = with_stdin(&arguments, &raw);
+            assert_eq!(code(&output), code_, "{arguments:?}: {}", err(&output));
+            assert!(err(&output).contains(says), "{}", err(&output));
+            assert!(output.stdout.is_empty(), "nothing is read whose state could not be kept");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(other).unwrap(), "{\"hello\":1}");
+    // One that is not there yet is the begin of a run; a link stays one, and the file's mode its own.
+    let (real, link) = (folder.path().join("real.json"), folder.path().join("link.json"));
+    std::fs::write(&real, "").unwrap();
+    std::fs::set_permissions(&real, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let output = with_stdin(&["track", "--state", &link.display().to_string()], &raw);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&real).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o640);
+    let state: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&real).unwrap()).unwrap();
+    assert_eq!(state["engine"]["global"]["cumulative_record_count"], 345);
+    // A second attempt goes on from it.
+    let again = with_stdin(&["track", "--state", &link.display().to_string()], &raw);
+    assert!(out(&again).contains("\"cumulative_record_count\":690"), "345 and 345");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5, "no temporary file is left");
+}
+
+#[test]
+fn what_does_not_belong_to_a_scenario_is_said() {
+    for (arguments, says) in [
+        (vec!["simulate", "read", "--listen", "127.0.0.1:0"], "--listen does not belong to read"),
+        (vec!["simulate", "sync", "--raw"], "--raw does not belong to sync"),
+        (vec!["simulate", "healthy", "--size", "10MB"], "--size does not belong to healthy"),
+        (vec!["simulate", "healthy", "--listen", "0.0.0.0:0"], "it listens on loopback only"),
+        (vec!["simulate", "healthy", "--state-limit", "0"], "a whole number from 1"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(code(&output), 64, "{arguments:?}");
+        assert!(err(&output).contains(says), "{}", err(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
 fn exit_codes_tell_the_outcome() {
     for (file, wanted) in [
         ("stripe-progress/01-small-success.ndjson.zst", 0),

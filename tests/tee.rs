@@ -130,6 +130,32 @@ fn it_ends_as_cat_would_when_the_reader_goes() {
 }
 
 #[test]
+fn what_ended_it_is_told_and_not_what_the_engine_may_have_done() {
+    let input = bytes("stripe-trace/01-small-success.ndjson.zst");
+    let half = &input[..input.len() / 2];
+    let mut child = tee(&[]).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    drop(stdout);
+    let _ = stdin.write_all(half);
+    let output = child.wait_with_output().unwrap();
+    assert!(err(&output).contains("READER GONE"), "{}", err(&output));
+    assert!(!err(&output).contains("TRUNCATED"), "{}", err(&output));
+    let mut child = tee(&[]).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    stdin.write_all(half).unwrap();
+    stdout.read_exact(&mut vec![0; half.len()]).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(143));
+    assert!(err(&output).contains("INTERRUPTED"), "{}", err(&output));
+    drop((stdin, stdout));
+    // Streams that ended with an error are told as that, and not as completed.
+    let told = err(&through(&[], &bytes("stripe-trace/04-stream-fail.ndjson.zst")));
+    let completed = told.lines().find(|line| line.contains("completed ")).unwrap();
+    assert!(completed.contains("(7 of 9)") && !completed.contains("disputes"), "{told}");
+}
+
+#[test]
 fn a_reader_that_waits_makes_the_writer_wait_and_nothing_grows() {
     let input = bytes("stripe-progress/04-stream-fail.ndjson.zst").repeat(260);
     let mut child = tee(&["-q"]).spawn().unwrap();
@@ -275,8 +301,10 @@ fn a_signal_ends_it_with_the_copy_whole() {
 fn on_a_terminal_it_draws_in_place_and_leaves_the_shell_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.ndjson");
-    let line =
-        format!("\"$SYNCTOP\" simulate everything --generation trace --speed 25 | \"$SYNCTOP\" tee > {}; echo; echo rc $?", out.display());
+    let line = format!(
+        "\"$SYNCTOP\" simulate everything --generation trace --speed 25 | \"$SYNCTOP\" tee > {}; echo; echo rc $?",
+        out.display()
+    );
     let term = Term::shell((80, 24), &line);
     term.wait_for("SYNCING");
     term.wait_for("ERRORED");

@@ -469,6 +469,53 @@ fn every_raw_recording_comes_out_with_its_data_untouched_and_counted() {
     assert!(reads >= 4, "{reads}");
 }
 
+#[test]
+fn a_signal_ends_it_with_its_end_message_and_its_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.json");
+    let arguments = ["track", "--state", path.to_str().unwrap()];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines = [status("a", "started"), record("a"), state("a", "pending")].map(|line| line.to_string());
+    stdin.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(143));
+    let last = String::from_utf8(output.stdout).unwrap();
+    assert!(last.lines().last().unwrap().contains("\"reason\":\"aborted\""), "{last}");
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(kept["engine"]["streams"]["a"]["cumulative_record_count"], 1);
+    assert_eq!(kept["source"]["streams"]["a"]["status"], "pending");
+}
+
+#[test]
+fn a_reader_that_goes_leaves_the_state_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(["track", "--state", path.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    drop(child.stdout.take());
+    let _ = stdin.write_all(&bytes("stripe-trace/13-small-pipeline_read.ndjson.zst"));
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stays as it was"));
+    assert!(!path.exists());
+}
+
 // Any sequence.
 
 fn message() -> impl Strategy<Value = Value> {

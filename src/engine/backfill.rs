@@ -454,7 +454,12 @@ impl Backfill {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
             let kept =
                 if self.state.is_empty() { "" } else { " What was read is kept: the same command goes on from it." };
-            return Next::Done(Verdict::Failed(format!("{why}{times}.{kept}"), code));
+            let next = if code == 69 && !why.contains("HTTP") {
+                " See that it runs, and that the address is right."
+            } else {
+                ""
+            };
+            return Next::Done(Verdict::Failed(format!("{why}{times}.{next}{kept}"), code));
         }
         let why = format!("{why} ({} of {})", self.failures, self.wish.retries);
         Next::Again(retry_after.unwrap_or_else(|| wait(self.failures, dice)), Some(why))

@@ -2,7 +2,7 @@
 
 use super::backfill::{Backfill, Next, Verdict};
 use super::state;
-use crate::net::http::{self, How};
+use crate::net::http;
 use crate::progress::text::duration;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -73,12 +73,8 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
                 }
                 return Ok(verdict);
             }
-            Next::Again(_, why) if drive.once => {
-                return Ok(match why {
-                    Some(why) if how != How::Ended => Verdict::Failed(format!("{why}."), 2),
-                    _ => Verdict::Through,
-                });
-            }
+            // More, or nothing new: of one call its own end is the answer.
+            Next::Again(..) if drive.once => return Ok(Verdict::Through),
             Next::Again(wait, why) => {
                 if let Some(why) = why {
                     let millis = u64::try_from(wait.as_millis()).unwrap_or(0);

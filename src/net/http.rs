@@ -138,7 +138,8 @@ fn cause(error: &reqwest::Error) -> String {
         // As rustls says it of bytes that are no TLS.
         return "no TLS is spoken there: is it an http:// address?".into();
     }
-    text
+    // The number of an error tells an operator nothing that its words do not.
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// `Retry-After` in seconds, or as a date (RFC 9110, 10.2.3).

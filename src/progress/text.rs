@@ -78,6 +78,9 @@ pub struct Leaving {
 pub fn brief(progress: &Progress, leaving: Leaving) -> String {
     let mut out = String::new();
     if progress.input.lines == 0 && progress.exit.is_none() {
+        if let Some(cut) = leaving.cut {
+            return format!("{cut}\n");
+        }
         return "Nothing came.\n".into();
     }
     let silent = leaving.silent.filter(|silent| *silent >= SILENT_MS && outcome(progress) == Outcome::Running);
