@@ -1,0 +1,127 @@
+//! A line as it came, and ways to hand it on.
+
+use super::wire;
+use crate::protocol::{LineEnd, Millis};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The parts of a line that the canonical message does not have.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Raw {
+    pub(super) source_state: Option<RawState>,
+    pub(super) eof: Option<RawEof>,
+    pub(super) end: Option<RawEof>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawState {
+    pub(super) data: Option<Box<RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawEof {
+    pub(super) cutoff: Option<String>,
+    pub(super) state: Option<Box<RawValue>>,
+    pub(super) ending_state: Option<Box<RawValue>>,
+}
+
+/// A line as it came.
+pub(super) struct Came<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) end: LineEnd,
+    /// Bytes of text that stand in front of the message.
+    pub(super) glued: usize,
+}
+
+impl Came<'_> {
+    /// The message itself.
+    pub(super) fn json(&self) -> &[u8] {
+        self.bytes.get(self.glued..).unwrap_or_default()
+    }
+
+    pub(super) fn pass(&self, out: &mut Vec<u8>) {
+        pass(self.bytes, self.end, out);
+    }
+
+    /// The text in front of a message that is written anew.
+    pub(super) fn glued(&self, out: &mut Vec<u8>) {
+        if self.glued > 0 {
+            out.extend_from_slice(self.bytes.get(..self.glued).unwrap_or_default());
+            out.push(b'\n');
+        }
+    }
+
+    pub(super) fn raw(&self) -> Raw {
+        serde_json::from_slice(self.json()).unwrap_or_default()
+    }
+
+    pub(super) fn has_state(&self) -> bool {
+        let raw = self.raw();
+        raw.eof.or(raw.end).is_some_and(|eof| eof.state.is_some() || eof.ending_state.is_some())
+    }
+
+    pub(super) fn value(&self) -> Value {
+        serde_json::from_slice(self.json()).unwrap_or_default()
+    }
+
+    /// The HTTP status that stands beside an error, as a number.
+    pub(super) fn error_status(&self) -> Option<u16> {
+        let value = self.value();
+        let inside = value.pointer("/trace/error").or_else(|| value.get("stream_status"))?;
+        let named = ["status_code", "http_status", "status"].iter().find_map(|key| inside.get(*key)?.as_u64());
+        named.and_then(|status| u16::try_from(status).ok())
+    }
+
+    /// The HTTP status in a logged error: `data.err.status`.
+    pub(super) fn logged_status(&self) -> Option<u16> {
+        let value = self.value();
+        let status = value.pointer("/log/data/err/status").or_else(|| value.pointer("/log/data/status"))?;
+        u16::try_from(status.as_u64()?).ok()
+    }
+
+    /// As it came, with who wrote it and when, where it does not say so itself.
+    pub(super) fn enriched(&self, from: &str, at: Millis, out: &mut Vec<u8>) {
+        let json = self.json().trim_ascii_end();
+        let Some(body) = json.strip_suffix(b"}") else { return self.pass(out) };
+        let known: Envelope = serde_json::from_slice(json).unwrap_or_default();
+        out.extend_from_slice(body);
+        if known.from.is_none() {
+            out.extend_from_slice(format!(",\"_emitted_by\":\"{from}\"").as_bytes());
+        }
+        if known.at.is_none() {
+            out.extend_from_slice(format!(",\"_ts\":\"{}\"", crate::protocol::time::iso(at)).as_bytes());
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// As it came, with another failure type.
+    pub(super) fn retyped(&self, word: &str, at: Millis, out: &mut Vec<u8>) {
+        let mut value = self.value();
+        if let Some(error) = value.pointer_mut("/trace/error").and_then(Value::as_object_mut) {
+            error.insert("failure_type".into(), word.into());
+        }
+        let payload = value.get("trace").cloned().unwrap_or_default();
+        let from = value.get("_emitted_by").and_then(Value::as_str).unwrap_or("source").to_owned();
+        wire::enveloped(out, "trace", &payload, Some(&from), Some(at));
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Envelope {
+    #[serde(rename = "_emitted_by")]
+    from: Option<Value>,
+    #[serde(rename = "_ts")]
+    at: Option<Value>,
+}
+
+pub(super) fn pass(bytes: &[u8], end: LineEnd, out: &mut Vec<u8>) {
+    out.extend_from_slice(bytes);
+    if end == LineEnd::Newline {
+        out.push(b'\n');
+    }
+}

@@ -1,0 +1,79 @@
+//! Errors, which stand; and anomalies, which are warned of once.
+
+use super::came::Came;
+use super::{Mistake, TEXT, Tracker, WARNINGS, wire};
+use crate::engine::classify::{FailureType, classify};
+use crate::progress::fingerprint;
+use crate::protocol::{Failure, Status};
+
+impl Tracker {
+    pub(super) fn failure(&mut self, failure: Failure, came: &Came, out: &mut Vec<u8>) {
+        let stream = failure.stream.as_ref().map(|name| name.key().into_owned());
+        let said = failure.failure_type.as_deref();
+        let kind = classify(came.error_status(), said).unwrap_or(FailureType::System);
+        // The wire's own word stays, unless the status says otherwise.
+        let word = match said {
+            Some(said) if FailureType::of_word(said).permanent() == kind.permanent() => said.to_owned(),
+            _ => kind.word().to_owned(),
+        };
+        came.glued(out);
+        if said == Some(word.as_str()) {
+            came.enriched("source", self.now, out);
+        } else {
+            came.retyped(&word, self.now, out);
+        }
+        self.mistake(stream, Mistake { message: failure.message.into_owned(), failure_type: Some(word) }, out);
+    }
+
+    pub(super) fn mistake(&mut self, stream: Option<String>, mistake: Mistake, out: &mut Vec<u8>) {
+        let permanent = mistake.failure_type.as_deref().is_none_or(|word| FailureType::of_word(word).permanent());
+        let kind = mistake.failure_type.clone().unwrap_or_else(|| "error".into());
+        let none_started = !self.here.values().any(|here| here.started);
+        let text = format!("{kind}: {}", crate::progress::text::short(&mistake.message, TEXT));
+        let Some(stream) = stream else {
+            self.error(&format!("the run failed with {text}"), out);
+            if permanent {
+                self.global.get_or_insert(mistake);
+            } else {
+                self.last_word = Some(mistake);
+            }
+            return self.totals(out);
+        };
+        self.error(&format!("{stream} failed with {text}"), out);
+        if permanent && none_started {
+            self.global.get_or_insert_with(|| mistake.clone());
+        }
+        let here = self.here(&stream);
+        here.fingerprint = Some(fingerprint::of(&mistake.message));
+        here.failed |= permanent;
+        here.stumbled |= !permanent;
+        let again = here.over;
+        if let Some(kept) = self.memory.streams.get_mut(&stream) {
+            kept.fail(mistake);
+        }
+        if permanent {
+            self.over(&stream, Status::Errored, out);
+        } else if again {
+            // It was said to be complete, and an error of it stands.
+            self.say(&stream, None, out);
+        }
+    }
+
+    pub(super) fn error(&mut self, message: &str, out: &mut Vec<u8>) {
+        wire::log(out, "error", message, self.now);
+    }
+
+    /// An anomaly, once for each stream.
+    pub(super) fn warn(&mut self, kind: &'static str, stream: &str, message: &str, out: &mut Vec<u8>) {
+        if !self.warned.insert((kind, stream.to_owned())) {
+            return;
+        }
+        self.warnings += 1;
+        let who = if stream.is_empty() { String::new() } else { format!("{stream}: ") };
+        match self.warnings {
+            ..=WARNINGS => wire::log(out, "warn", &format!("{who}{message} ({kind})"), self.now),
+            n if n == WARNINGS + 1 => wire::log(out, "warn", "further warnings are left out", self.now),
+            _ => {}
+        }
+    }
+}

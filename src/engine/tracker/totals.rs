@@ -1,0 +1,99 @@
+//! What is announced: how a stream stands, and the totals with it.
+
+use super::came::Came;
+use super::wire::{self, Form, Said, Totals};
+use super::{Tracker, WINDOW_MS};
+use crate::protocol::{ProgressReport, Status};
+
+impl Tracker {
+    pub(super) fn report(&mut self, report: &ProgressReport, came: &Came, out: &mut Vec<u8>) {
+        came.glued(out);
+        let before = self.requests_before.unwrap_or(0);
+        let reported = report.requests.attempt.or_else(|| Some(report.requests.cumulative?.saturating_sub(before)));
+        // A 0 beside records is a source that does not count.
+        if let Some(requests) = reported.filter(|requests| *requests > 0 || self.records == 0) {
+            let requests = requests.max(self.requests.unwrap_or(0));
+            self.requests = Some(requests);
+            self.memory.requests = Some(before.saturating_add(requests));
+        }
+        // Whatever is shown of it is of now, not of the last transition.
+        self.totals(out);
+    }
+
+    pub(super) fn so_far(&mut self) -> Totals {
+        let elapsed = u64::try_from(self.now - self.began).unwrap_or(0);
+        self.memory.elapsed_ms = self.elapsed_before.saturating_add(elapsed);
+        self.window.push_back((self.now, self.records));
+        while self.window.len() > 2 && self.window.get(1).is_some_and(|(at, _)| *at <= self.now - WINDOW_MS) {
+            self.window.pop_front();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let window = match self.window.front() {
+            Some((at, records)) if *at < self.now => (self.records - records) as f64 * 1000.0 / (self.now - at) as f64,
+            _ => 0.0,
+        };
+        Totals {
+            attempt_records: self.records,
+            records: self.memory.records(),
+            attempt_requests: self.requests,
+            requests: self.memory.requests,
+            attempt_elapsed: elapsed,
+            elapsed: self.memory.elapsed_ms,
+            attempt_states: self.states,
+            states: self.memory.checkpoints,
+            window,
+        }
+    }
+
+    /// Says how a stream stands (or which range of it is finished), and the totals with it.
+    pub(super) fn say(&mut self, stream: &str, range: Option<crate::protocol::Range>, out: &mut Vec<u8>) {
+        let (Some(here), Some(kept)) = (self.here.get_mut(stream), self.memory.streams.get(stream)) else { return };
+        here.said = here.records;
+        let said = Said {
+            stream,
+            status: kept.status,
+            range,
+            uncounted: false,
+            attempt: here.records,
+            cumulative: kept.records,
+            total: kept.total,
+            error: kept.errors.last().filter(|_| kept.status == Status::Errored),
+            reason: kept.reason.as_deref(),
+        };
+        wire::status(out, self.form, &said, self.now);
+        self.totals(out);
+    }
+
+    pub(super) fn totals(&mut self, out: &mut Vec<u8>) {
+        let totals = self.so_far();
+        match self.form {
+            Form::Trace => wire::totals(out, &totals, self.now),
+            Form::Progress => wire::line(out, "progress", &self.progress(None, false), self.now),
+        }
+    }
+
+    /// The progress payload of the run, or of this attempt alone.
+    pub(super) fn progress(&self, ended: Option<bool>, attempt: bool) -> wire::ProgressPayload<'_> {
+        let rows = self.memory.streams.iter().filter_map(|(name, kept)| {
+            let here = self.here.get(name)?;
+            let spoke = here.started || here.over;
+            (if attempt { spoke } else { spoke || !kept.blank() }).then(|| wire::Row {
+                name,
+                status: kept.status,
+                states: if attempt { here.states } else { kept.states },
+                records: if attempt { here.records } else { kept.records },
+                total: kept.total,
+                ranges: &kept.ranges,
+                errors: &kept.errors,
+                reason: kept.reason.as_deref(),
+            })
+        });
+        let (elapsed, counts, started) = if attempt {
+            (self.memory.elapsed_ms.saturating_sub(self.elapsed_before), (self.records, self.states), self.began)
+        } else {
+            let started = self.memory.started_at.unwrap_or(self.began);
+            (self.memory.elapsed_ms, (self.memory.records(), self.memory.checkpoints), started)
+        };
+        wire::progress_payload(rows, started, elapsed, counts, wire::run_word(ended))
+    }
+}
