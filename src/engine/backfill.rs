@@ -1,14 +1,13 @@
 //! The client's side of a run: what to call an engine with, what to keep of its answer, and whether to call again. Pure: `drive.rs` calls.
 
+use super::answer::{Answer, Ended};
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find, raw, take_object};
-use crate::net::http::{How, title};
+use crate::net::http::How;
 use crate::progress::text::duration;
-use crate::protocol::{Decoded, Decoder, End, EndWord, Kind, Line, LineEnd, Message, Millis, Name, State, mask, time};
-use memchr::memchr;
+use crate::protocol::{EndWord, time};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The first wait after a failure, and the longest.
@@ -17,9 +16,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Calls in a row that end well and bring nothing: an engine that says "more" for ever.
 const FRUITLESS: u32 = 5;
-
-/// A line over this is not looked at: no state is as large.
-const LONGEST_LINE: usize = 512 << 20;
 
 /// Where we keep what the engine does not: beside its own sections, never sent to it.
 const OURS: &str = "synctop";
@@ -53,41 +49,6 @@ pub enum Verdict {
     Failed(String, u8),
 }
 
-/// What one call brought.
-#[derive(Debug, Default)]
-struct Call {
-    /// Where the run was before it.
-    mark: String,
-    messages: u64,
-    end: Option<Ended>,
-    /// A failure that may pass, and one that cannot and has no stream.
-    transient: bool,
-    global: Option<String>,
-    /// The title of a page among the lines.
-    page: Option<String>,
-    /// The end of the body was in the middle of a line.
-    torn: bool,
-    /// Checkpoints by stream, and the global one.
-    checkpoints: Fields,
-    checkpoint: Option<Box<RawValue>>,
-    /// The upper bound of the run's ranges.
-    ceiling: Option<Millis>,
-    /// What the engine told of its counts.
-    progress: Option<Box<RawValue>>,
-    streams: BTreeMap<String, Value>,
-    totals: Option<Value>,
-}
-
-#[derive(Debug, Clone)]
-struct Ended {
-    word: EndWord,
-    has_more: Option<bool>,
-    /// A stream's returned state says that something is left of it, and no error.
-    left: bool,
-    /// The state that came with it.
-    state: Option<Fields>,
-}
-
 /// A run from the first call to the last.
 #[derive(Debug)]
 pub struct Backfill {
@@ -95,10 +56,7 @@ pub struct Backfill {
     /// The engine's sections.
     state: Fields,
     run_id: String,
-    decoder: Decoder,
-    call: Call,
-    /// The line that is not whole yet.
-    partial: Vec<u8>,
+    call: Answer,
     /// Calls of the whole run, those before this start too.
     pub attempts: u64,
     failures: u32,
@@ -141,9 +99,7 @@ impl Backfill {
             attempts: if known.is_some() { attempts } else { 0 },
             run_id: known.unwrap_or(fresh_id),
             state,
-            decoder: Decoder::default(),
-            call: Call::default(),
-            partial: Vec::new(),
+            call: Answer::default(),
             failures: 0,
             fruitless: 0,
             done: false,
@@ -170,8 +126,8 @@ impl Backfill {
     /// The body of the next call, which begins an attempt. Both generations find in it what they know.
     pub fn begin(&mut self) -> String {
         self.attempts += 1;
-        self.call = Call { mark: self.mark(), ..Call::default() };
-        self.partial.clear();
+        self.call = Answer::default();
+        self.call.mark = self.mark();
         let mut body =
             Fields::from([("pipeline".to_owned(), raw(&self.wish.pipeline)), ("run_id".to_owned(), raw(&self.run_id))]);
         if !self.state.is_empty() {
@@ -200,97 +156,13 @@ impl Backfill {
     }
 
     /// Takes in bytes of the answer.
-    pub fn push(&mut self, mut bytes: &[u8]) {
-        while let Some(newline) = memchr(b'\n', bytes) {
-            let (head, rest) = bytes.split_at(newline);
-            bytes = rest.get(1..).unwrap_or_default();
-            if self.partial.is_empty() {
-                self.line(head, LineEnd::Newline);
-            } else {
-                let mut line = std::mem::take(&mut self.partial);
-                line.extend_from_slice(head);
-                self.line(&line, LineEnd::Newline);
-            }
-        }
-        if self.partial.len() + bytes.len() <= LONGEST_LINE {
-            self.partial.extend_from_slice(bytes);
-        }
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.call.push(bytes);
     }
 
     /// The answer is over.
     pub fn cut(&mut self) {
-        let line = std::mem::take(&mut self.partial);
-        if !line.is_empty() {
-            self.line(&line, LineEnd::Input);
-        }
-    }
-
-    fn line(&mut self, bytes: &[u8], end: LineEnd) {
-        let line = Line::whole(bytes, end);
-        let mut scratch = String::new();
-        let decoder = self.decoder;
-        match decoder.decode(&line, &mut scratch) {
-            Decoded::Message { message, glued } => {
-                // All of it, also where the decoder had to mend it to read it, or read its head only.
-                let whole = bytes.get(glued.map_or(0, |glue| glue.len())..).unwrap_or_default();
-                self.message(message, std::str::from_utf8(whole).unwrap_or_default());
-            }
-            Decoded::Raw(text) => {
-                let lower = text.text.trim_start().to_ascii_lowercase();
-                if lower.starts_with("<html") || lower.starts_with("<!doctype") {
-                    self.call.page = Some(title(&text.text).unwrap_or("no title").to_owned());
-                } else if self.call.page.as_deref() == Some("no title")
-                    && let Some(title) = title(&text.text)
-                {
-                    self.call.page = Some(title.to_owned());
-                }
-            }
-            Decoded::Malformed { torn } => self.call.torn |= torn,
-            Decoded::Unknown { .. } => {}
-        }
-    }
-
-    /// Takes in a message; `text` is all of its JSON.
-    fn message(&mut self, message: Message, text: &str) {
-        let call = &mut self.call;
-        call.messages += 1;
-        match message.kind {
-            Kind::Checkpoint(checkpoint) => {
-                let total = checkpoint.state.total.and_then(|range| range.lt);
-                call.ceiling = call.ceiling.or(total);
-                match (&checkpoint.stream, find(text, &["source_state", "data"])) {
-                    (Some(stream), Some(data)) => drop(call.checkpoints.insert(stream.name.to_string(), data)),
-                    (None, Some(data)) => call.checkpoint = Some(data),
-                    _ => {}
-                }
-            }
-            Kind::Failure(failure) => {
-                let kind = failure.failure_type.as_deref().map(FailureType::of_word);
-                match (kind, &failure.stream) {
-                    (Some(FailureType::Transient), _) => call.transient = true,
-                    (_, None) => call.global = Some(mask::secrets(&failure.message).into_owned()),
-                    _ => {}
-                }
-            }
-            Kind::Connection { ok: Some(false), message } => {
-                call.global = Some(mask::secrets(message.as_deref().unwrap_or("the connection failed")).into_owned());
-            }
-            Kind::End(end) => {
-                call.transient |= end.errors.iter().any(|it| it.failure_type.as_deref() == Some("transient_error"));
-                call.end = Some(ended(&end, text));
-            }
-            Kind::Stream(claim) => {
-                call.ceiling = call.ceiling.or(claim.total.and_then(|range| range.lt));
-                if let Some(status) = value(text, &["trace", "stream_status"]) {
-                    call.streams.insert(claim.stream.name.to_string(), status);
-                }
-            }
-            Kind::Progress(_) => {
-                call.progress = find(text, &["progress"]).or(call.progress.take());
-                call.totals = value(text, &["trace", "global_progress"]).or(call.totals.take());
-            }
-            _ => {}
-        }
+        self.call.cut();
     }
 
     /// Keeps what the call returned, or what it told before it broke.
@@ -484,21 +356,6 @@ impl Backfill {
         all.insert(OURS.into(), raw(&json!({"run_id": self.run_id, "attempts": self.attempts, "done": self.done})));
         raw(&all)
     }
-}
-
-fn ended(end: &End, text: &str) -> Ended {
-    let unfinished = |(_, state): &(Name, State)| state.done == Some(false) && state.failure.is_none();
-    let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
-    Ended {
-        word: end.word,
-        has_more: end.has_more,
-        left: end.states.as_ref().is_some_and(|states| states.iter().any(unfinished)),
-        state: places.iter().find_map(|place| find(text, place)).and_then(|state| fields(&state)),
-    }
-}
-
-fn value(text: &str, path: &[&str]) -> Option<Value> {
-    serde_json::from_str(find(text, path)?.get()).ok()
 }
 
 /// Changes a field that is an object; made where there is none.

@@ -1,4 +1,5 @@
 //! What makes NDJSON.
+mod answer;
 pub mod api;
 pub mod backfill;
 pub mod call;

@@ -1,0 +1,162 @@
+//! What one call of an engine brought: its checkpoints, its end, and what went wrong.
+
+use super::classify::FailureType;
+use super::raw::{Fields, fields, find};
+use crate::net::http::title;
+use crate::protocol::{Decoded, Decoder, End, EndWord, Kind, Line, LineEnd, Message, Millis, Name, State, mask};
+use memchr::memchr;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// A line over this is not looked at: no state is as large.
+const LONGEST_LINE: usize = 512 << 20;
+
+/// What one call brought.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// Where the run was before it.
+    pub(super) mark: String,
+    pub(super) messages: u64,
+    pub(super) end: Option<Ended>,
+    /// A failure that may pass, and one that cannot and has no stream.
+    pub(super) transient: bool,
+    pub(super) global: Option<String>,
+    /// The title of a page among the lines.
+    pub(super) page: Option<String>,
+    /// The end of the body was in the middle of a line.
+    pub(super) torn: bool,
+    /// Checkpoints by stream, and the global one.
+    pub(super) checkpoints: Fields,
+    pub(super) checkpoint: Option<Box<RawValue>>,
+    /// The upper bound of the run's ranges.
+    pub(super) ceiling: Option<Millis>,
+    /// What the engine told of its counts.
+    pub(super) progress: Option<Box<RawValue>>,
+    pub(super) streams: BTreeMap<String, Value>,
+    pub(super) totals: Option<Value>,
+    decoder: Decoder,
+    /// The line that is not whole yet.
+    partial: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) word: EndWord,
+    pub(super) has_more: Option<bool>,
+    /// A stream's returned state says that something is left of it, and no error.
+    pub(super) left: bool,
+    /// The state that came with it.
+    pub(super) state: Option<Fields>,
+}
+
+impl Answer {
+    /// Takes in bytes of the answer.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(newline) = memchr(b'\n', bytes) {
+            let (head, rest) = bytes.split_at(newline);
+            bytes = rest.get(1..).unwrap_or_default();
+            if self.partial.is_empty() {
+                self.line(head, LineEnd::Newline);
+            } else {
+                let mut line = std::mem::take(&mut self.partial);
+                line.extend_from_slice(head);
+                self.line(&line, LineEnd::Newline);
+            }
+        }
+        if self.partial.len() + bytes.len() <= LONGEST_LINE {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    /// The answer is over.
+    pub(super) fn cut(&mut self) {
+        let line = std::mem::take(&mut self.partial);
+        if !line.is_empty() {
+            self.line(&line, LineEnd::Input);
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8], end: LineEnd) {
+        let line = Line::whole(bytes, end);
+        let mut scratch = String::new();
+        let decoder = self.decoder;
+        match decoder.decode(&line, &mut scratch) {
+            Decoded::Message { message, glued } => {
+                // All of it, also where the decoder had to mend it to read it, or read its head only.
+                let whole = bytes.get(glued.map_or(0, |glue| glue.len())..).unwrap_or_default();
+                self.message(message, std::str::from_utf8(whole).unwrap_or_default());
+            }
+            Decoded::Raw(text) => {
+                let lower = text.text.trim_start().to_ascii_lowercase();
+                if lower.starts_with("<html") || lower.starts_with("<!doctype") {
+                    self.page = Some(title(&text.text).unwrap_or("no title").to_owned());
+                } else if self.page.as_deref() == Some("no title")
+                    && let Some(title) = title(&text.text)
+                {
+                    self.page = Some(title.to_owned());
+                }
+            }
+            Decoded::Malformed { torn } => self.torn |= torn,
+            Decoded::Unknown { .. } => {}
+        }
+    }
+
+    /// Takes in a message; `text` is all of its JSON.
+    fn message(&mut self, message: Message, text: &str) {
+        let call = self;
+        call.messages += 1;
+        match message.kind {
+            Kind::Checkpoint(checkpoint) => {
+                let total = checkpoint.state.total.and_then(|range| range.lt);
+                call.ceiling = call.ceiling.or(total);
+                match (&checkpoint.stream, find(text, &["source_state", "data"])) {
+                    (Some(stream), Some(data)) => drop(call.checkpoints.insert(stream.name.to_string(), data)),
+                    (None, Some(data)) => call.checkpoint = Some(data),
+                    _ => {}
+                }
+            }
+            Kind::Failure(failure) => {
+                let kind = failure.failure_type.as_deref().map(FailureType::of_word);
+                match (kind, &failure.stream) {
+                    (Some(FailureType::Transient), _) => call.transient = true,
+                    (_, None) => call.global = Some(mask::secrets(&failure.message).into_owned()),
+                    _ => {}
+                }
+            }
+            Kind::Connection { ok: Some(false), message } => {
+                call.global = Some(mask::secrets(message.as_deref().unwrap_or("the connection failed")).into_owned());
+            }
+            Kind::End(end) => {
+                call.transient |= end.errors.iter().any(|it| it.failure_type.as_deref() == Some("transient_error"));
+                call.end = Some(ended(&end, text));
+            }
+            Kind::Stream(claim) => {
+                call.ceiling = call.ceiling.or(claim.total.and_then(|range| range.lt));
+                if let Some(status) = value(text, &["trace", "stream_status"]) {
+                    call.streams.insert(claim.stream.name.to_string(), status);
+                }
+            }
+            Kind::Progress(_) => {
+                call.progress = find(text, &["progress"]).or(call.progress.take());
+                call.totals = value(text, &["trace", "global_progress"]).or(call.totals.take());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn ended(end: &End, text: &str) -> Ended {
+    let unfinished = |(_, state): &(Name, State)| state.done == Some(false) && state.failure.is_none();
+    let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
+    Ended {
+        word: end.word,
+        has_more: end.has_more,
+        left: end.states.as_ref().is_some_and(|states| states.iter().any(unfinished)),
+        state: places.iter().find_map(|place| find(text, place)).and_then(|state| fields(&state)),
+    }
+}
+
+fn value(text: &str, path: &[&str]) -> Option<Value> {
+    serde_json::from_str(find(text, path)?.get()).ok()
+}
