@@ -526,6 +526,70 @@ fn raw_records_and_calls_with_a_state_can_be_had_one_by_one() {
     assert!(progress.cumulative_records().unwrap() >= 16_375 && progress.attempts > 20, "{}", progress.attempts);
 }
 
+/// The log of a scenario made of this one, and of faults.
+fn with_faults(faults: &str, form: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let calm = &SMALL[..SMALL.find("[[faults]]").unwrap()];
+    std::fs::write(&file, format!("{calm}{faults}")).unwrap();
+    simulate(&[&file.display().to_string(), "--no-pace", "--generation", form]).0
+}
+
+#[test]
+fn a_bad_key_is_global_before_a_start_and_in_the_middle_of_a_run() {
+    for form in ["trace", "progress"] {
+        for after in [0, 1_000] {
+            let log = with_faults(&format!("[[faults]]\nkind = \"bad_key\"\nafter = {after}\n"), form);
+            let progress = reduced(&log);
+            assert_eq!(outcome(&progress), Outcome::Failed, "{form} {after}");
+            assert!(String::from_utf8_lossy(&log).contains("Invalid API Key provided"), "{form} {after}");
+            assert_eq!(progress.attempts, 1, "it is not called again");
+            let records = progress.cumulative_records().unwrap_or(0);
+            assert!(records >= after && records < 2_000, "{form} {after}: {records}");
+            let done = progress.streams.iter().filter(|stream| stream.status == Status::Completed);
+            assert!(done.clone().count() <= usize::from(after > 0), "{form} {after}: nothing is promoted");
+        }
+    }
+}
+
+#[test]
+fn every_fault_shows_as_what_it_is() {
+    let every = |kind: &str, more: &str| format!("[[faults]]\nkind = \"{kind}\"\n{more}\n");
+    for form in ["trace", "progress"] {
+        let ran = |faults: &str| reduced(&with_faults(faults, form));
+        // What passes leaves nothing but retries.
+        for (kind, more) in [
+            ("rate_limit", "chance = 0.3"),
+            ("server_error", "chance = 0.2\nstatus = 502"),
+            ("reset", "after = 500\ntimes = 3"),
+            ("half_body", "chance = 0.2"),
+        ] {
+            let progress = ran(&every(kind, more));
+            assert_eq!(outcome(&progress), Outcome::Succeeded, "{form} {kind}");
+            assert!(progress.retries > 0, "{form} {kind}");
+        }
+        // What does not pass within five tries ends the stream for this attempt: the engine says that there is more.
+        let progress = ran(&every("reset", "stream = \"charge\"\nafter = 300\ntimes = 100"));
+        assert_eq!(outcome(&progress), Outcome::Failed, "{form}");
+        let charge = progress.stream("charge").unwrap();
+        assert!(charge.failed_in.is_some() && charge.coverage().unwrap() < 1.0, "{form}: {charge:?}");
+        assert_eq!(progress.stream("customer").unwrap().status, Status::Completed);
+        for (kind, more, status) in [
+            ("denied", "stream = \"charge\"", Status::Errored),
+            ("bad_request", "stream = \"charge\"\nafter = 200", Status::Errored),
+            ("refused", "stream = \"charge\"\nrefusal = \"not_enabled\"", Status::Skipped),
+        ] {
+            let progress = ran(&every(kind, more));
+            assert_eq!(progress.stream("charge").unwrap().status, status, "{form} {kind}");
+            assert_eq!(progress.stream("refund").unwrap().status, Status::Completed, "{form} {kind}");
+        }
+        // A stall is a silence of that length.
+        let calm = ran("").last_at.unwrap();
+        let late = ran(&every("stall", "stream = \"refund\"\nafter = 100\nseconds = 90")).last_at.unwrap();
+        assert!((80_000..110_000).contains(&(late - calm)), "{form}: {}", late - calm);
+    }
+}
+
 #[test]
 fn a_crash_ends_in_the_middle_of_a_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -172,7 +172,7 @@ struct Run {
 enum Stop {
     /// It has read all there is for it.
     Over,
-    /// The destination takes nothing any more.
+    /// The destination takes nothing any more, or the key is bad.
     Failed,
     Limit(Limit),
     Crash,
@@ -219,7 +219,7 @@ impl Run {
                 return Ok(Stop::Limit(Limit::States));
             }
         }
-        Ok(Stop::Over)
+        Ok(if self.source.failed() { Stop::Failed } else { Stop::Over })
     }
 
     fn records(&mut self, stream: usize, objects: Range<u64>, at: Millis, outlet: &mut dyn Outlet) -> io::Result<()> {

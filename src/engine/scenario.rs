@@ -28,9 +28,11 @@ pub struct Scenario {
     #[serde(default)]
     pub seed: u64,
     pub range: Span,
-    /// The request budget of the whole source.
-    #[serde(default = "requests_per_second")]
-    pub requests_per_second: u32,
+    /// Whether the key is a live one, which may ask twice as often.
+    #[serde(default = "livemode")]
+    pub livemode: bool,
+    /// The request budget of the whole source, where it is not that of the mode: 20 live, 10 test.
+    requests_per_second: Option<u32>,
     #[serde(default = "max_concurrent_streams")]
     pub max_concurrent_streams: usize,
     /// Shortest and longest time of a request.
@@ -169,8 +171,8 @@ impl Fault {
     }
 }
 
-fn requests_per_second() -> u32 {
-    20
+fn livemode() -> bool {
+    true
 }
 
 fn max_concurrent_streams() -> usize {
@@ -214,7 +216,7 @@ impl Scenario {
         if self.streams.is_empty() || self.streams.len() > MOST_STREAMS {
             return Err(format!("it has {} streams: it needs 1 to {MOST_STREAMS}", self.streams.len()));
         }
-        if self.requests_per_second == 0 || self.requests_per_second > 100_000 {
+        if self.requests_per_second.is_some_and(|budget| budget == 0 || budget > 100_000) {
             return Err("requests_per_second has to be from 1 to 100000".into());
         }
         if self.max_concurrent_streams == 0 {
@@ -252,11 +254,17 @@ impl Scenario {
         })
     }
 
+    /// Requests a second of the whole source.
+    #[must_use]
+    pub fn budget(&self) -> u32 {
+        self.requests_per_second.unwrap_or(if self.livemode { 20 } else { 10 })
+    }
+
     /// Segments that a stream's range is read in side by side, when `streams` are read at once.
     #[must_use]
     pub fn segments(&self, streams: usize) -> usize {
         let effective = self.max_concurrent_streams.min(streams).max(1);
-        (self.requests_per_second as usize / effective).max(1)
+        (self.budget() as usize / effective).max(1)
     }
 }
 
@@ -346,8 +354,12 @@ mod tests {
         let mut scenario = Scenario::read(SCENARIOS[0].1).unwrap();
         // 20 requests a second: 20 streams 4, 3 streams 6, 1 stream 20; 10 a second: 20 streams 2, 1 stream 10.
         for (rps, streams, segments) in [(20, 20, 4), (20, 3, 6), (20, 1, 20), (10, 20, 2), (10, 1, 10), (2, 5, 1)] {
-            scenario.requests_per_second = rps;
+            scenario.requests_per_second = Some(rps);
             assert_eq!(scenario.segments(streams), segments, "{rps} {streams}");
         }
+        scenario.requests_per_second = None;
+        assert_eq!((scenario.budget(), scenario.segments(1)), (20, 20));
+        scenario.livemode = false;
+        assert_eq!((scenario.budget(), scenario.segments(1), scenario.segments(20)), (10, 10, 2));
     }
 }

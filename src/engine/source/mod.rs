@@ -90,9 +90,8 @@ pub struct Source {
     counter: u64,
     requests: u64,
     said: VecDeque<Said>,
-    /// The key is bad: no stream is begun any more.
-    refused: bool,
     over: bool,
+    failed: bool,
 }
 
 impl Source {
@@ -112,7 +111,7 @@ impl Source {
             let names: Vec<_> = scenario.streams.iter().map(|stream| stream.name.clone()).collect();
             let begin = scenario.range.gte.div_euclid(1000);
             let segments = scenario.segments(kept.len());
-            (names, begin, scenario.requests_per_second, scenario.max_concurrent_streams, segments)
+            (names, begin, scenario.budget(), scenario.max_concurrent_streams, segments)
         };
         let mut source = Self {
             api,
@@ -130,8 +129,8 @@ impl Source {
             counter: 0,
             requests: 0,
             said: VecDeque::new(),
-            refused: false,
             over: false,
+            failed: false,
         };
         for at in 0..source.names.len() {
             let reading = match kept.get(&at) {
@@ -192,6 +191,12 @@ impl Source {
         self.held_until = self.held_until.max(until);
     }
 
+    /// It stopped because nothing can go on.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
     /// Requests so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -210,10 +215,7 @@ impl Source {
     fn pump(&mut self) {
         let mut active = self.streams.iter().filter(|stream| stream.phase == Phase::Active).count();
         for at in 0..self.streams.len() {
-            if self.streams.get(at).is_some_and(|stream| stream.phase == Phase::Waiting)
-                && active < self.most_streams
-                && !self.refused
-            {
+            if self.streams.get(at).is_some_and(|stream| stream.phase == Phase::Waiting) && active < self.most_streams {
                 active += 1;
                 self.begin(at);
             }
@@ -279,7 +281,9 @@ impl Source {
             Answer::Page(page) => self.page(stream, piece, page.objects, page.has_more),
             Answer::Broken(why) => self.again(stream, piece, None, None, why.to_owned()),
             Answer::Refused { status, code, message, retry_after } => {
-                if let Some(refusal) = refusal(status, code, &message) {
+                if status == 401 {
+                    self.bad_key(&message);
+                } else if let Some(refusal) = refusal(status, code, &message) {
                     tracing::debug!(target: "synctop::simulate", "skipped: {}", refusal.name);
                     self.skip(stream, &message);
                 } else if FailureType::of_status(status).permanent() {
@@ -403,8 +407,19 @@ impl Source {
         self.events.push(Reverse((at, self.counter, stream, piece, Event::Retry)));
     }
 
+    /// Nothing can go on with a key that nobody knows, whichever stream asked first.
+    fn bad_key(&mut self, message: &str) {
+        (self.over, self.failed) = (true, true);
+        let kind = FailureType::Auth.word();
+        self.line(match self.form {
+            Form::Trace => trace("error", json!({"failure_type": kind, "message": message})),
+            Form::Progress => {
+                json!({"type": "connection_status", "connection_status": {"status": "failed", "message": message}})
+            }
+        });
+    }
+
     fn fail(&mut self, stream: usize, kind: FailureType, http: Option<u16>, message: &str) {
-        self.refused |= http == Some(401);
         if let Some(reading) = self.streams.get_mut(stream) {
             reading.phase = Phase::Over;
             reading.pieces.iter_mut().for_each(|piece| piece.busy = false);
