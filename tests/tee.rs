@@ -5,7 +5,7 @@ mod common;
 #[path = "common/pty.rs"]
 mod pty;
 
-use common::{bytes, corpus, fixtures};
+use common::{bytes, corpus, fixtures, reduced};
 use pty::Term;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -231,6 +231,33 @@ fn changes_are_told_a_line_each_where_stderr_is_no_terminal() {
 }
 
 #[test]
+fn each_change_is_told_once_and_that_it_goes_on() {
+    use synctop::progress::changes::{Changes, reminder};
+    let log = bytes("stripe-progress/20-eventful-all.ndjson.zst");
+    let mut changes = Changes::default();
+    let mut told = Vec::new();
+    for part in 1..=60 {
+        let progress = common::open_after(&log, log.len() / 60 * part);
+        told.extend(changes.since(&progress));
+        assert!(changes.since(&progress).is_empty(), "what did not change is not told");
+    }
+    told.extend(changes.since(&reduced(&log)));
+    let all = told.join("\n");
+    for words in ["11 streams", "attempt 2", "ERROR ", "retrying ", "started ", "completed ", "end        "] {
+        assert!(all.contains(words), "{words} is not in\n{all}");
+    }
+    for (at, line) in told.iter().enumerate() {
+        assert!(line.starts_with("synctop 09:4"), "{line}");
+        assert!(!told[..at].contains(line), "twice: {line}\n{all}");
+    }
+    let midway = common::open_after(&log, log.len() / 2);
+    let said = reminder(&midway, Some(73_000));
+    assert!(said.contains("syncing") && said.contains("moving") && said.contains("no line for 01:13"), "{said}");
+    assert!(!reminder(&midway, Some(900)).contains("no line"));
+    assert!(reminder(&reduced(&log), None).contains("ended"));
+}
+
+#[test]
 fn exit_status_is_that_of_the_outcome_where_it_is_asked_for() {
     for (file, wanted) in [
         ("stripe-progress/01-small-success.ndjson.zst", 0),
@@ -317,5 +344,5 @@ fn on_a_terminal_it_draws_in_place_and_leaves_the_shell_in_order() {
     assert!(picture.contains("COMPLETED WITH ERRORS"), "{picture}");
     assert!(!picture.contains("SYNCING"), "{picture}");
     let log = std::fs::read(&out).unwrap();
-    assert_eq!(common::reduced(&log).cumulative_records(), Some(40_900));
+    assert_eq!(reduced(&log).cumulative_records(), Some(40_900));
 }
