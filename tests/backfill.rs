@@ -196,6 +196,43 @@ fn what_was_over_before_is_told_when_a_run_goes_on() {
 }
 
 #[test]
+fn a_network_failure_of_one_stream_passes_in_either_generation() {
+    let (folder, pipeline) = folder();
+    let scenario = folder.path().join("net.toml");
+    let text = "range = { gte = \"2024-01-01T00:00:00Z\", lt = \"2024-02-01T00:00:00Z\" }\n\
+        [[streams]]\nname = \"a\"\nrecords = 900\n[[streams]]\nname = \"b\"\nrecords = 900\n\
+        [[faults]]\nkind = \"reset\"\nstream = \"a\"\nafter = 200\ntimes = 20\n";
+    std::fs::write(&scenario, text).unwrap();
+    for form in ["trace", "progress"] {
+        let kept = folder.path().join(format!("{form}.ndjson"));
+        let serve =
+            [scenario.to_str().unwrap(), "--no-pace", "--generation", form, "--destination", kept.to_str().unwrap()];
+        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let arguments = [&engine.address, "--pipeline", pipeline.to_str().unwrap(), "--time-limit", "1000"];
+        let output = backfill(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{form}: {}", err(&output));
+        assert_eq!(rows(&kept).len(), 1_800, "{form}");
+    }
+}
+
+#[test]
+fn a_reader_that_takes_nothing_does_not_keep_a_signal_from_it() {
+    let (folder, pipeline) = folder();
+    let state = folder.path().join("state.json");
+    let engine = Engine::start(&["everything", "--no-pace", "--generation", "progress"], "127.0.0.1:0");
+    let arguments =
+        [&engine.address, "--pipeline", pipeline.to_str().unwrap(), "--state", state.to_str().unwrap(), "-q"];
+    let mut child = backfill(&arguments).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    let asked = Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(asked.elapsed() < Duration::from_millis(2_500), "{:?}", asked.elapsed());
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
+    assert!(kept["source"]["streams"].as_object().is_some_and(|streams| !streams.is_empty()));
+}
+
+#[test]
 fn a_parked_run_ends_at_once_with_its_cause() {
     let (_folder, pipeline) = folder();
     for form in ["trace", "progress"] {
@@ -347,10 +384,14 @@ fn each_bad_answer_has_a_sentence_and_a_code() {
     let (_folder, pipeline) = folder();
     let silent = (format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n{}", started()), true);
     for (answer, says, code) in [
-        (ndjson(&started()), "The answer ended without an end message.", 2),
+        (ndjson(&started()), "The answer ended without an end message. See the engine's own log.", 2),
         (ndjson(&(started() + "{\"type\":\"sour")), "ended in the middle of a line without an end message", 2),
         (ndjson(""), "has no message of an engine in it", 2),
-        (silent, "The engine said nothing for 0.6s.", 2),
+        (
+            silent,
+            "The engine said nothing for 0.6s. See whether it still works, or give it longer with --stall-timeout.",
+            2,
+        ),
         (
             other("200 OK", "content-type: text/html; charset=utf-8\r\n", "<title>Sign in</title>"),
             "A web page answered instead of an engine: Sign in.",
@@ -434,6 +475,12 @@ fn what_is_typed_wrong_is_said_before_anything_is_called() {
         (vec!["http://127.0.0.1:1", "--pipeline", &torn], "is no pipeline", 65),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", &list], "is no state of an engine", 65),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", pipeline], "is the pipeline", 64),
+        (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "-o", pipeline], "is the pipeline", 64),
+        (
+            vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", "new.json", "-o", "./new.json"],
+            "is the state",
+            64,
+        ),
         (vec!["http://127.0.0.1:1", "--pipeline", "/bin/sh"], "it is no text", 65),
         (
             vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", "/no/such/s.json"],

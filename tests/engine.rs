@@ -356,6 +356,48 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
 }
 
 #[test]
+fn an_outage_at_the_source_is_waited_for_as_long_as_was_asked() {
+    let wish = || Wish { pipeline: json!({}), retries: 12, ..Wish::default() };
+    let retry = "{\"type\":\"log\",\"log\":{\"level\":\"warn\",\"message\":\"Retrying\",\"data\":{\"stream\":\"b\",\"attempt\":1,\"delay_ms\":1000,\"status\":503}}}\n";
+    let limit = "{\"type\":\"eof\",\"eof\":{\"reason\":\"time_limit\",\"state\":{\"source\":{\"streams\":{\"a\":{\"cursor\":\"c\"}}},\"engine\":{}}}}\n";
+    let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+    run.begin();
+    let mut calls = 0;
+    let why = loop {
+        calls += 1;
+        assert!(calls < 20);
+        match answered(&mut run, format!("{retry}{limit}").as_bytes()).0 {
+            Next::Done(Verdict::Failed(why, 2)) => break why,
+            Next::Done(other) => panic!("{other:?}"),
+            Next::Again(..) => {}
+        }
+    };
+    assert_eq!(calls, 14, "the first brought a state, then as many as were asked for");
+    assert!(why.contains("HTTP 503") && why.contains("--time-limit"), "{why}");
+    // However long an answer asks for, it is not for ever.
+    let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+    run.begin();
+    let refused =
+        How::Refused { status: 503, says: String::new(), retry_after: Some(std::time::Duration::from_secs(u64::MAX)) };
+    assert!(matches!(run.over(&refused, 0.5), Next::Again(wait, _) if wait.as_secs() == 3_600));
+}
+
+#[test]
+fn a_run_that_ended_with_errors_is_followed_by_a_new_one() {
+    // The progress generation has no word for an error in the source's state.
+    let end = json!({"type": "eof", "eof": {"status": "failed", "has_more": false,
+        "run_progress": {"streams": {"a": {"status": "errored", "message": "no"}, "b": {"status": "completed"}}},
+        "ending_state": {"source": {"streams": {"a": {"remaining": [{"gte": "x"}]}, "b": {"remaining": []}}}, "sync_run": {"run_id": "run_1"}}}});
+    let mut run = Backfill::new(Wish::default(), None, "run_1".into()).unwrap();
+    run.begin();
+    run.push(end.to_string().as_bytes());
+    run.cut();
+    assert_eq!(run.over(&How::Ended, 0.0), Next::Done(Verdict::Through));
+    let again = Backfill::new(Wish::default(), Some(run.to_keep().get()), "run_2".into()).unwrap();
+    assert_eq!(again.run_id(), "run_2");
+}
+
+#[test]
 fn an_engine_that_does_not_get_on_is_given_up() {
     let wish = || Wish { pipeline: json!({}), retries: 2, ..Wish::default() };
     let same = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"cursor\":\"c\"}}}\n";
@@ -568,7 +610,7 @@ fn every_fault_shows_as_what_it_is() {
             assert_eq!(outcome(&progress), Outcome::Succeeded, "{form} {kind}");
             assert!(progress.retries > 0, "{form} {kind}");
         }
-        // What does not pass within five tries ends the stream for this attempt: the engine says that there is more.
+        // What does not pass within five tries ends the stream for this attempt; another call goes on with it.
         let progress = ran(&every("reset", "stream = \"charge\"\nafter = 300\ntimes = 100"));
         assert_eq!(outcome(&progress), Outcome::Failed, "{form}");
         let charge = progress.stream("charge").unwrap();

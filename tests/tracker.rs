@@ -209,6 +209,16 @@ fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
         let ran = attempt(&NONE, &[status("a", "started"), log(number), failed.clone()]);
         assert_eq!(ran.outcome.has_more, wanted, "{number}");
     }
+    let network = json!({"type": "log", "log": {"level": "error", "message": "?", "data": {"stream": "a", "err": {"code": "ECONNRESET"}}}});
+    assert!(attempt(&NONE, &[status("a", "started"), network, failed.clone()]).outcome.has_more);
+    // A status inside the trace envelope too; and what was logged before something went well is not of this error.
+    let traced = |code: u16| {
+        json!({"type": "trace", "trace": {"trace_type": "stream_status", "stream_status":
+        {"stream": "a", "status": "error", "error": "slow", "status_code": code}}})
+    };
+    assert!(attempt(&NONE, &[status("a", "started"), traced(429)]).outcome.has_more);
+    assert!(!attempt(&NONE, &[status("a", "started"), traced(400)]).outcome.has_more);
+    assert!(!attempt(&NONE, &[status("a", "started"), log(503), record("a"), failed]).outcome.has_more);
 }
 
 #[test]
@@ -290,6 +300,66 @@ fn an_error_is_not_wiped_by_a_later_complete_nor_forgotten_on_resume() {
         attempt(&NONE, &[status("a", "started"), state("a", "pending"), error(Some("a"), "transient_error", "reset")]);
     assert_eq!(passing.statuses().last().unwrap().1, "error");
     assert_eq!((passing.outcome.reason.as_str(), passing.outcome.has_more), ("error", true));
+}
+
+#[test]
+fn an_error_outlives_a_skip_a_silent_finish_and_a_stream_that_never_started() {
+    let skip =
+        json!({"type": "stream_status", "stream_status": {"stream": "a", "status": "skip", "reason": "not set up"}});
+    let ran = attempt(
+        &NONE,
+        &[status("a", "started"), status("b", "started"), error(Some("a"), "config_error", "bad"), skip.clone()],
+    );
+    let a = &ran.eof()["stream_progress"]["a"];
+    assert_eq!((&a["status"], a["errors"].as_array().unwrap().len()), (&json!("error"), 1));
+    // A stream that was skipped stays so, whatever its state has left.
+    let ran = attempt(&NONE, &[status("a", "started"), skip, state("a", "pending"), eof("complete")]);
+    assert_eq!(ran.eof()["stream_progress"]["a"]["status"], "skip");
+    let first =
+        cut(&NONE, &[status("a", "started"), error(Some("a"), "transient_error", "reset"), state("a", "complete")]);
+    let second = attempt(&first.state, &[status("b", "started"), status("b", "complete")]);
+    let a = &second.eof()["stream_progress"]["a"];
+    assert_eq!((&a["status"], a["errors"].as_array().unwrap().len()), (&json!("complete"), 1));
+    for messages in [
+        vec![error(Some("a"), "transient_error", "HTTP 500")],
+        vec![error(Some("a"), "transient_error", "HTTP 500"), eof("complete")],
+    ] {
+        let ran = attempt(&NONE, &messages);
+        assert_eq!((ran.outcome.reason.as_str(), ran.outcome.has_more), ("error", true), "{messages:?}");
+    }
+    let secret = attempt(
+        &NONE,
+        &[
+            status("a", "started"),
+            error(Some("a"), "auth_error", "bad key sk_live_51Habcdefghijklmnop at postgres://u:hunter2@h/d"),
+        ],
+    );
+    assert!(
+        secret.logs("error").iter().all(|text| !text.contains("51Habc") && !text.contains("hunter2")),
+        "{:?}",
+        secret.logs("error")
+    );
+}
+
+#[test]
+fn lines_of_any_length_and_order_are_understood() {
+    let long = "x".repeat(9 << 20);
+    let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+    let mut out = Vec::new();
+    for line in [
+        format!("{{\"type\":\"record\",\"record\":{{\"data\":{{\"x\":\"{long}\"}},\"stream\":\"a\"}}}}"),
+        format!(
+            "{{\"type\":\"source_state\",\"source_state\":{{\"data\":{{\"x\":\"{long}\"}},\"state_type\":\"stream\",\"stream\":\"a\"}}}}"
+        ),
+        format!("text {{\"type\":\"eof\",\"eof\":{{\"state\":\"{long}\",\"reason\":\"time_limit\"}}}}"),
+    ] {
+        tracker.line(line.as_bytes(), LineEnd::Newline, 0, &mut out);
+    }
+    let outcome = tracker.finish(None, 0, &mut out);
+    assert_eq!((outcome.reason.as_str(), outcome.has_more), ("time_limit", true));
+    let memory = tracker.memory();
+    assert_eq!((memory.records(), memory.source.streams.len(), memory.source.global.is_some()), (1, 1, false));
+    assert!(String::from_utf8(out).unwrap().contains("\ntext \n"), "text in front of an end is handed on");
 }
 
 // What else it holds to.
@@ -471,6 +541,13 @@ fn every_raw_recording_comes_out_with_its_data_untouched_and_counted() {
 
 #[test]
 fn a_signal_ends_it_with_its_end_message_and_its_state() {
+    for _ in 0..5 {
+        ended_by(rustix::process::Signal::TERM, 143);
+    }
+    ended_by(rustix::process::Signal::INT, 130);
+}
+
+fn ended_by(signal: rustix::process::Signal, code: i32) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
     let arguments = ["track", "--state", path.to_str().unwrap()];
@@ -484,10 +561,12 @@ fn a_signal_ends_it_with_its_end_message_and_its_state() {
     let lines = [status("a", "started"), record("a"), state("a", "pending")].map(|line| line.to_string());
     stdin.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let asked = std::time::Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
     let output = child.wait_with_output().unwrap();
     drop(stdin);
-    assert_eq!(output.status.code(), Some(143));
+    assert_eq!(output.status.code(), Some(code));
+    assert!(asked.elapsed() < std::time::Duration::from_millis(3_500), "{:?}", asked.elapsed());
     let last = String::from_utf8(output.stdout).unwrap();
     assert!(last.lines().last().unwrap().contains("\"reason\":\"aborted\""), "{last}");
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();

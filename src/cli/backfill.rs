@@ -32,6 +32,13 @@ const ROUTE: &str = "/pipeline_sync";
 
 pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
     let url = engine_url(&args.engine)?;
+    if let Some(copy) = &args.output {
+        for (other, what) in [(Some(&args.pipeline), "the pipeline"), (args.state.as_ref(), "the state")] {
+            if other.is_some_and(|other| same(copy, other)) {
+                return Err(Failure::usage(format!("{} is {what}: the copy is kept in another file.", copy.display())));
+            }
+        }
+    }
     let mut run = begin(
         &args.pipeline,
         args.state.as_deref(),
@@ -94,7 +101,14 @@ fn engine_url(text: &str) -> Result<Url, Failure> {
 
 /// Two names of one file.
 fn same(one: &Path, other: &Path) -> bool {
-    matches!((std::fs::canonicalize(one), std::fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+    // One that is not there yet is known by its folder.
+    let whole = |path: &Path| {
+        std::fs::canonicalize(path).ok().or_else(|| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(std::fs::canonicalize(folder).ok()?.join(path.file_name()?))
+        })
+    };
+    matches!((whole(one), whole(other)), (Some(one), Some(other)) if one == other)
 }
 
 fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfill, Failure> {
@@ -129,12 +143,14 @@ fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfi
             state::read(path).map_err(|error| Failure::from(SourceError::of(&path.display().to_string(), &error)))?
         }
     };
-    Backfill::new(Wish { pipeline, ..wish }, state.as_deref(), fresh_id()).map_err(|why| Failure {
-        sentence: format!(
-            "{} is no state of an engine: {why}. Name another file, or begin anew without it.",
-            kept.unwrap_or(Path::new("-")).display()
-        ),
-        code: exit::NOT_UNDERSTOOD,
+    Backfill::new(Wish { pipeline, kept: kept.is_some(), ..wish }, state.as_deref(), fresh_id()).map_err(|why| {
+        Failure {
+            sentence: format!(
+                "{} is no state of an engine: {why}. Name another file, or begin anew without it.",
+                kept.unwrap_or(Path::new("-")).display()
+            ),
+            code: exit::NOT_UNDERSTOOD,
+        }
     })
 }
 
@@ -248,7 +264,7 @@ fn beside(
     }
     let number = signal.load(Ordering::Relaxed);
     if number > 0 {
-        if tell != Tell::Nothing && calls.state.is_some() {
+        if tell != Tell::Nothing && calls.state.as_ref().is_some_and(|path| path.exists()) {
             complain("Stopped. What was read is kept: the same command goes on from it.");
         }
         return Ok(u8::try_from(128 + number).unwrap_or(u8::MAX));

@@ -127,8 +127,14 @@ fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>, inl
     while number == rustix::process::Signal::INT.as_raw() && asked.elapsed() < LAST_WORDS {
         std::thread::sleep(Duration::from_millis(20));
     }
-    if let Some(beside) = beside {
-        lock(beside).finish();
+    // A copy that nobody takes does not keep us.
+    let asked = Instant::now();
+    while let Some(beside) = beside.filter(|_| asked.elapsed() < LAST_WORDS) {
+        if let Ok(mut beside) = beside.try_lock() {
+            beside.finish();
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
     let inline = lock(inline).take();
     if let Some(inline) = inline {

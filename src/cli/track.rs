@@ -17,9 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often it looks whether it was ended.
-const TICK: Duration = Duration::from_millis(100);
-
 /// How long a connector that is interrupted with us may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -110,7 +107,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
             out.clear();
         }
         let mut asked = None;
-        while !pipe::readable(input, TICK) {
+        while !pipe::readable(input) {
             // A connector that was interrupted with us still has something to say, and then its output ends.
             let number = signal.load(Ordering::Relaxed);
             let patience = if number == rustix::process::Signal::INT.as_raw() { LAST_WORDS } else { Duration::ZERO };

@@ -3,7 +3,9 @@
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find};
 use crate::net::http::title;
-use crate::protocol::{Decoded, Decoder, End, EndWord, Kind, Line, LineEnd, Message, Millis, Name, State, mask};
+use crate::protocol::{
+    Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, State, Status, mask,
+};
 use memchr::memchr;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -21,6 +23,8 @@ pub(super) struct Answer {
     pub(super) end: Option<Ended>,
     /// A failure that may pass, and one that cannot and has no stream.
     pub(super) transient: bool,
+    /// Why the source last waited.
+    pub(super) retrying: Option<String>,
     pub(super) global: Option<String>,
     /// The title of a page among the lines.
     pub(super) page: Option<String>,
@@ -78,7 +82,9 @@ impl Answer {
     }
 
     fn line(&mut self, bytes: &[u8], end: LineEnd) {
-        let line = Line::whole(bytes, end);
+        // All of it, however long: a state is not to be known by its head.
+        let length = bytes.len() as u64 + u64::from(end == LineEnd::Newline);
+        let line = Line { bytes, length, end, huge: None };
         let mut scratch = String::new();
         let decoder = self.decoder;
         match decoder.decode(&line, &mut scratch) {
@@ -116,6 +122,13 @@ impl Answer {
                     _ => {}
                 }
             }
+            Kind::Log(log) => {
+                if let Some(retry) = log.retry {
+                    let status = retry.status.map(|status| format!("HTTP {status}"));
+                    let error = retry.error.map(|error| mask::secrets(&error).into_owned());
+                    call.retrying = status.or(error).or(call.retrying.take());
+                }
+            }
             Kind::Failure(failure) => {
                 let kind = failure.failure_type.as_deref().map(FailureType::of_word);
                 match (kind, &failure.stream) {
@@ -147,7 +160,18 @@ impl Answer {
 }
 
 fn ended(end: &End, text: &str) -> Ended {
-    let unfinished = |(_, state): &(Name, State)| state.done == Some(false) && state.failure.is_none();
+    // What ended with an error that does not pass is not left: only a new run tries it again.
+    let passing = |name: &Name| {
+        let transient = |error: &Failure| error.failure_type.as_deref() == Some("transient_error");
+        end.errors.iter().any(|error| error.stream.as_ref() == Some(name) && transient(error))
+    };
+    let over = |name: &Name| {
+        let reported = end.progress.streams.iter().find(|(it, _)| it == name);
+        matches!(reported.and_then(|(_, report)| report.status), Some(Status::Errored | Status::Skipped))
+            && !passing(name)
+    };
+    let unfinished =
+        |(name, state): &(Name, State)| state.done == Some(false) && state.failure.is_none() && !over(name);
     let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
     Ended {
         word: end.word,

@@ -14,6 +14,9 @@ use std::time::Duration;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// The longest wait that an answer may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+
 /// Calls in a row that end well and bring nothing: an engine that says "more" for ever.
 const FRUITLESS: u32 = 5;
 
@@ -30,6 +33,8 @@ pub struct Wish {
     pub state_limit: Option<u64>,
     /// Failures in a row without any progress between them, before it is given up.
     pub retries: u32,
+    /// The state is kept somewhere.
+    pub kept: bool,
 }
 
 /// What to do after a call.
@@ -62,7 +67,7 @@ pub struct Backfill {
     failures: u32,
     fruitless: u32,
     done: bool,
-    uncounted: u32,
+    uncounted: u64,
 }
 
 impl Backfill {
@@ -90,6 +95,7 @@ impl Backfill {
         let text = |key: &str| ours.as_ref().and_then(|ours| ours.get(key)?.as_str()).map(str::to_owned);
         let through = ours.as_ref().and_then(|ours| ours.get("done")?.as_bool()).unwrap_or(false);
         let attempts = ours.as_ref().and_then(|ours| ours.get("attempts")?.as_u64()).unwrap_or(0);
+        let uncounted = ours.as_ref().and_then(|ours| ours.get("uncounted_calls")?.as_u64()).unwrap_or(0);
         let of_engine = find(raw(&state).get(), &["sync_run", "run_id"]);
         let of_engine = of_engine.and_then(|id| serde_json::from_str::<String>(id.get()).ok());
         // A run that is over is followed by another one, which goes on from what was read.
@@ -97,13 +103,13 @@ impl Backfill {
         Ok(Self {
             wish,
             attempts: if known.is_some() { attempts } else { 0 },
+            uncounted: if known.is_some() { uncounted } else { 0 },
             run_id: known.unwrap_or(fresh_id),
             state,
             call: Answer::default(),
             failures: 0,
             fruitless: 0,
             done: false,
-            uncounted: 0,
         })
     }
 
@@ -249,19 +255,30 @@ impl Backfill {
             (How::Refused { status, says, retry_after }, _) => self.refused(*status, says, *retry_after, dice),
             (_, Some(end)) => self.after_end(&end, fruit, dice),
             (how, None) => {
-                let why = self.without_end(how);
+                let (why, next) = self.without_end(how);
                 if let Some(message) = self.call.global.clone() {
                     // An error without a stream was its last word: calling again will say the same.
                     return Next::Done(Verdict::Failed(format!("{message} ({why})"), 1));
                 }
                 let code = if matches!(how, How::Unreachable(_)) { 69 } else { 2 };
-                self.failed(why, code, None, dice)
+                self.failed(why, next, code, None, dice)
             }
         }
     }
 
-    /// What the answer was cut short by, in a sentence.
-    fn without_end(&self, how: &How) -> String {
+    /// What the answer was cut short by, in a sentence; and what to do if it stays so.
+    fn without_end(&self, how: &How) -> (String, &'static str) {
+        let next = match how {
+            How::Silent(_) => "See whether it still works, or give it longer with --stall-timeout.",
+            How::Unreachable(_) => "See that it runs, and that the address is right.",
+            How::Page(_) => "See that the address is that of an engine.",
+            _ if self.call.messages == 0 && !self.call.torn => "See that the address is that of an engine.",
+            _ => "See the engine's own log.",
+        };
+        (self.cut_short(how), next)
+    }
+
+    fn cut_short(&self, how: &How) -> String {
         let torn = if self.call.torn { " in the middle of a line" } else { "" };
         match how {
             How::Broke(why) => format!("the connection broke{torn} before the end message: {why}"),
@@ -285,7 +302,7 @@ impl Backfill {
         let says = if says.is_empty() { String::new() } else { format!(": {says}") };
         let why = format!("the engine answers HTTP {status}{says}");
         if FailureType::of_status(status) == FailureType::Transient {
-            return self.failed(why, 69, retry_after, dice);
+            return self.failed(why, "See the engine's own log.", 69, retry_after, dice);
         }
         let (code, next) = match status {
             401 | 403 => (77, "See that you may call it."),
@@ -300,11 +317,20 @@ impl Backfill {
         let more = end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted);
         match end.word {
             EndWord::Failed if self.call.global.is_some() => Next::Done(Verdict::Through),
-            EndWord::Failed if more => self.failed("it failed, and says that there is more".into(), 1, None, dice),
+            EndWord::Failed if more => {
+                self.failed("it failed, and says that there is more".into(), "See the engine's own log.", 1, None, dice)
+            }
             EndWord::Failed | EndWord::Complete | EndWord::Unsaid if !more && self.call.transient && end.left => {
-                self.failed("it ended with errors that may pass".into(), 1, None, dice)
+                let why = "it ended with errors that may pass".to_owned();
+                self.failed(why, "See the source's own status.", 1, None, dice)
             }
             _ if more && fruit => Next::Again(Duration::ZERO, None),
+            // An outage at the source outlasts a short call: it is waited for as any other.
+            _ if more && (self.call.retrying.is_some() || self.call.transient) => {
+                let why = self.call.retrying.as_deref().unwrap_or("errors that may pass");
+                let why = format!("the last call brought nothing, the source still tries again after {why}");
+                self.failed(why, "See the source's own status, or give a call longer with --time-limit.", 2, None, dice)
+            }
             _ if more => {
                 self.fruitless += 1;
                 if self.fruitless >= FRUITLESS {
@@ -320,21 +346,19 @@ impl Backfill {
         }
     }
 
-    fn failed(&mut self, why: String, code: u8, retry_after: Option<Duration>, dice: f64) -> Next {
+    fn failed(&mut self, why: String, next: &str, code: u8, retry_after: Option<Duration>, dice: f64) -> Next {
         self.failures += 1;
         if self.failures > self.wish.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
-            let kept =
-                if self.state.is_empty() { "" } else { " What was read is kept: the same command goes on from it." };
-            let next = if code == 69 && !why.contains("HTTP") {
-                " See that it runs, and that the address is right."
-            } else {
-                ""
+            let kept = match self.wish.kept && !self.state.is_empty() {
+                true => " What was read is kept: the same command goes on from it.",
+                false => "",
             };
-            return Next::Done(Verdict::Failed(format!("{why}{times}.{next}{kept}"), code));
+            return Next::Done(Verdict::Failed(format!("{why}{times}. {next}{kept}"), code));
         }
         let why = format!("{why} ({} of {})", self.failures, self.wish.retries);
-        Next::Again(retry_after.unwrap_or_else(|| wait(self.failures, dice)), Some(why))
+        let wait = retry_after.map_or_else(|| wait(self.failures, dice), |asked| asked.min(LONGEST_ASKED));
+        Next::Again(wait, Some(why))
     }
 
     /// There is something to keep.
@@ -345,7 +369,7 @@ impl Backfill {
 
     /// Calls that broke after something was read, where the engine tells its counts with their end only.
     #[must_use]
-    pub fn uncounted(&self) -> u32 {
+    pub fn uncounted(&self) -> u64 {
         self.uncounted
     }
 
@@ -353,7 +377,11 @@ impl Backfill {
     #[must_use]
     pub fn to_keep(&self) -> Box<RawValue> {
         let mut all = self.state.clone();
-        all.insert(OURS.into(), raw(&json!({"run_id": self.run_id, "attempts": self.attempts, "done": self.done})));
+        let mut ours = json!({"run_id": self.run_id, "attempts": self.attempts, "done": self.done});
+        if let Some(ours) = ours.as_object_mut().filter(|_| self.uncounted > 0) {
+            ours.insert("uncounted_calls".into(), self.uncounted.into());
+        }
+        all.insert(OURS.into(), raw(&ours));
         raw(&all)
     }
 }

@@ -48,6 +48,26 @@ impl FailureType {
     }
 }
 
+/// Codes of network failures, which may pass (as Stripe's source has them).
+const NETWORK: [&str; 9] = [
+    "ECONNRESET",
+    "ECONNREFUSED",
+    "ETIMEDOUT",
+    "EAI_AGAIN",
+    "ENOTFOUND",
+    "UND_ERR_CONNECT_TIMEOUT",
+    "UND_ERR_HEADERS_TIMEOUT",
+    "UND_ERR_BODY_TIMEOUT",
+    "UND_ERR_SOCKET",
+];
+
+/// The failure type of a logged error, by its HTTP status or its network code.
+#[must_use]
+pub fn of_error(status: Option<u16>, code: Option<&str>) -> Option<FailureType> {
+    let network = code.is_some_and(|code| NETWORK.contains(&code));
+    status.map(FailureType::of_status).or(network.then_some(FailureType::Transient))
+}
+
 /// An HTTP status outranks the word beside it: sources call rate limits all kinds of things.
 #[must_use]
 pub fn classify(status: Option<u16>, word: Option<&str>) -> Option<FailureType> {

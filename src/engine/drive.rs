@@ -62,15 +62,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
         }
         match next {
             Next::Done(verdict) => {
-                match run.uncounted() {
-                    0 => {}
-                    1 => taker.notice(
-                        "the records of a call that broke are not in the totals: this engine counts with its end",
-                    ),
-                    n => taker.notice(&format!(
-                        "the records of {n} calls that broke are not in the totals: this engine counts with its end"
-                    )),
-                }
+                uncounted(run, taker);
                 return Ok(verdict);
             }
             // More, or nothing new: of one call its own end is the answer.
@@ -82,12 +74,27 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
                 }
                 tokio::select! {
                     biased;
-                    () = stop.notified() => return Ok(Verdict::Failed("stopped".into(), 2)),
+                    () = stop.notified() => {
+                        uncounted(run, taker);
+                        return Ok(Verdict::Failed("stopped".into(), 2));
+                    }
                     () = tokio::time::sleep(wait) => {}
                 }
             }
         }
     }
+}
+
+/// Totals that are known to be short are told to be.
+fn uncounted(run: &Backfill, taker: &mut dyn Taker) {
+    let calls = match run.uncounted() {
+        0 => return,
+        1 => "a call".to_owned(),
+        n => format!("{n} calls"),
+    };
+    taker.notice(&format!(
+        "records of {calls} that broke are not in the totals: this engine counts with transitions only"
+    ));
 }
 
 /// 0 to 1, another one each time.

@@ -85,8 +85,7 @@ const ATOMIC: usize = 4096;
 /// When it cannot be written.
 pub fn write_while(to: BorrowedFd, bytes: &[u8], mut go_on: impl FnMut() -> bool) -> io::Result<bool> {
     for part in bytes.chunks(ATOMIC) {
-        let a_while = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-        while poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], Some(&a_while)) == Ok(0) {
+        while !within(to, PollFlags::OUT, A_WHILE) {
             if !go_on() {
                 return Ok(false);
             }
@@ -111,11 +110,19 @@ pub fn read(from: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Whether something can be read (or its end), within this time.
+/// Whether something can be read (or its end), within a tenth of a second.
 #[must_use]
-pub fn readable(from: BorrowedFd, within: std::time::Duration) -> bool {
-    let within = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(within.subsec_nanos()) };
-    poll(&mut [PollFd::from_borrowed_fd(from, PollFlags::IN)], Some(&within)) != Ok(0)
+pub fn readable(from: BorrowedFd) -> bool {
+    within(from, PollFlags::IN, A_WHILE)
+}
+
+/// How long is waited before somebody is asked whether to go on, in nanoseconds.
+const A_WHILE: i64 = 100_000_000;
+
+/// Whether a descriptor is ready within this time. One that was interrupted is not: somebody has to look why.
+fn within(descriptor: BorrowedFd, what: PollFlags, nanoseconds: i64) -> bool {
+    let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    poll(&mut [PollFd::from_borrowed_fd(descriptor, what)], Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
 fn ready(descriptor: BorrowedFd, what: PollFlags) {

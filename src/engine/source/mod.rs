@@ -436,7 +436,10 @@ impl Source {
                 }
             }
             Form::Progress => {
-                let err = json!({"status": http, "name": "ApiRequestError"});
+                let err = match http {
+                    Some(status) => json!({"status": status, "name": "ApiRequestError"}),
+                    None => json!({"code": "ECONNRESET", "name": "FetchError"}),
+                };
                 self.log("error", "List page failed", json!({"name": "source-simulated", "stream": name, "err": err}));
                 self.line(status(json!({"stream": name, "status": "error", "error": message})));
             }

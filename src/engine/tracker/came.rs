@@ -1,6 +1,7 @@
 //! A line as it came, and ways to hand it on.
 
 use super::wire;
+use crate::engine::classify::{FailureType, of_error};
 use crate::protocol::{LineEnd, Millis};
 use serde::Deserialize;
 use serde_json::Value;
@@ -71,16 +72,23 @@ impl Came<'_> {
     /// The HTTP status that stands beside an error, as a number.
     pub(super) fn error_status(&self) -> Option<u16> {
         let value = self.value();
-        let inside = value.pointer("/trace/error").or_else(|| value.get("stream_status"))?;
+        let inside = about(&value)?;
         let named = ["status_code", "http_status", "status"].iter().find_map(|key| inside.get(*key)?.as_u64());
         named.and_then(|status| u16::try_from(status).ok())
     }
 
-    /// The HTTP status in a logged error: `data.err.status`.
-    pub(super) fn logged_status(&self) -> Option<u16> {
+    /// The failure type that stands beside an error.
+    pub(super) fn failure_type(&self) -> Option<String> {
         let value = self.value();
-        let status = value.pointer("/log/data/err/status").or_else(|| value.pointer("/log/data/status"))?;
-        u16::try_from(status.as_u64()?).ok()
+        about(&value)?.get("failure_type")?.as_str().map(str::to_owned)
+    }
+
+    /// What a logged error is: by `data.err.status`, or `data.err.code`.
+    pub(super) fn logged_failure(&self) -> Option<FailureType> {
+        let value = self.value();
+        let status = value.pointer("/log/data/err/status").or_else(|| value.pointer("/log/data/status"));
+        let status = status.and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        of_error(status, value.pointer("/log/data/err/code").and_then(Value::as_str))
     }
 
     /// As it came, with who wrote it and when, where it does not say so itself.
@@ -108,6 +116,12 @@ impl Came<'_> {
         let from = value.get("_emitted_by").and_then(Value::as_str).unwrap_or("source").to_owned();
         wire::enveloped(out, "trace", &payload, Some(&from), Some(at));
     }
+}
+
+/// Where a message about an error has its fields.
+fn about(value: &Value) -> Option<&Value> {
+    let places = ["/trace/error", "/trace/stream_status", "/stream_status"];
+    places.iter().find_map(|place| value.pointer(place))
 }
 
 #[derive(Default, Deserialize)]

@@ -108,7 +108,7 @@ impl Tracker {
     /// A stream at the end of the attempt. Answers whether it is left open, and whether something that may pass left it so.
     pub(super) fn settle(&mut self, name: &str, word: Option<EndWord>, out: &mut Vec<u8>) -> (bool, bool) {
         let here = self.here(name).clone();
-        if !here.started || here.over {
+        if here.over || !(here.started || here.stumbled) {
             return (false, false);
         }
         if here.failed {

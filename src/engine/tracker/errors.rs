@@ -4,7 +4,7 @@ use super::came::Came;
 use super::{Mistake, TEXT, Tracker, WARNINGS, wire};
 use crate::engine::classify::{FailureType, classify};
 use crate::progress::fingerprint;
-use crate::protocol::{Failure, Status};
+use crate::protocol::{Failure, Status, mask};
 
 impl Tracker {
     pub(super) fn failure(&mut self, failure: Failure, came: &Came, out: &mut Vec<u8>) {
@@ -60,7 +60,7 @@ impl Tracker {
     }
 
     pub(super) fn error(&mut self, message: &str, out: &mut Vec<u8>) {
-        wire::log(out, "error", message, self.now);
+        wire::log(out, "error", &mask::secrets(message), self.now);
     }
 
     /// An anomaly, once for each stream.

@@ -19,6 +19,7 @@ mod streams;
 mod totals;
 pub mod wire;
 
+use super::classify::FailureType;
 use super::raw::raw;
 use crate::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
 use came::{Came, Raw, pass};
@@ -109,8 +110,8 @@ pub struct Tracker {
     global: Option<Mistake>,
     warned: BTreeSet<(&'static str, String)>,
     warnings: usize,
-    /// HTTP statuses that the source logged beside a failure, by stream.
-    statuses: BTreeMap<String, u16>,
+    /// What the source logged beside a failure, by stream.
+    logged: BTreeMap<String, FailureType>,
     /// An error without a stream was the last word.
     last_word: Option<Mistake>,
     /// Streams that the last attempt finished without a word: announced with the first thing that is said.
@@ -178,7 +179,7 @@ impl Tracker {
             global: None,
             warned: BTreeSet::new(),
             warnings: 0,
-            statuses: BTreeMap::new(),
+            logged: BTreeMap::new(),
             last_word: None,
             finished,
             carried,
@@ -230,7 +231,9 @@ impl Tracker {
     pub fn line(&mut self, bytes: &[u8], end: LineEnd, now: Millis, out: &mut Vec<u8>) {
         self.now = now.max(self.now);
         let decoder = self.decoder;
-        let line = Line::whole(bytes, end);
+        // All of it, however long: it is here, and a message is not to be known by its head.
+        let length = bytes.len() as u64 + u64::from(end == LineEnd::Newline);
+        let line = Line { bytes, length, end, huge: None };
         let mut scratch = String::new();
         match decoder.decode(&line, &mut scratch) {
             Decoded::Message { message, glued } if self.tracked.is_none() => {
@@ -275,9 +278,12 @@ impl Tracker {
             self.totals(out);
         }
         for stream in std::mem::take(&mut self.finished) {
-            self.over(&stream, Status::Completed, out);
-            // It is of the last attempt.
-            self.here(&stream).started = false;
+            if let Some(kept) = self.memory.streams.get_mut(&stream) {
+                kept.status = Status::Completed;
+            }
+            // It is of the last attempt, and so are its errors.
+            self.here(&stream).over = true;
+            self.say(&stream, None, out);
         }
     }
 
@@ -292,7 +298,7 @@ impl Tracker {
             }
         }
         match message.kind {
-            Kind::Progress(_) if engine => self.is_tracked(came, out),
+            Kind::Progress(_) | Kind::Stream(_) | Kind::Catalog(_) if engine => self.is_tracked(came, out),
             Kind::End(_) if engine && came.has_state() => {
                 self.is_tracked(came, out);
                 self.keep_state(came.bytes);
@@ -317,6 +323,7 @@ impl Tracker {
                     if !names.iter().all(known) {
                         self.warn("second_catalog", "", "the source lists other streams than were asked for", out);
                     }
+                    came.glued(out);
                     return;
                 }
                 self.asked(names.into_iter());
@@ -324,7 +331,10 @@ impl Tracker {
                     came.enriched("engine", self.now, out);
                 }
             }
-            Kind::End(end) => self.ends(&end, came),
+            Kind::End(end) => {
+                came.glued(out);
+                self.ends(&end, came);
+            }
             Kind::Connection { ok, message } => {
                 if ok == Some(false) {
                     let message = message.as_deref().unwrap_or("the connection failed").to_owned();
@@ -334,9 +344,9 @@ impl Tracker {
             }
             Kind::Log(log) => {
                 if log.level >= Level::Error
-                    && let (Some(stream), Some(status)) = (&log.stream, came.logged_status())
+                    && let (Some(stream), Some(kind)) = (&log.stream, came.logged_failure())
                 {
-                    self.statuses.insert(stream.clone().into_owned(), status);
+                    self.logged.insert(stream.clone().into_owned(), kind);
                 }
                 came.pass(out);
             }

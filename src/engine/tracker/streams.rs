@@ -28,7 +28,7 @@ impl Tracker {
             kept.records = kept.records.saturating_add(count);
         }
         self.records = self.records.saturating_add(count);
-        self.statuses.remove(stream);
+        self.logged.remove(stream);
         if over && !self.here.get(stream).is_some_and(|here| here.failed) {
             self.warn("record_after_complete", stream, "records came after it was said to be complete", out);
         }
@@ -48,7 +48,7 @@ impl Tracker {
         let here = self.here(stream);
         let unknown = catalog && !here.in_catalog;
         (here.started, here.over, here.claimed) = (true, false, false);
-        self.statuses.remove(stream);
+        self.logged.remove(stream);
         if let Some(kept) = self.memory.streams.get_mut(stream) {
             kept.status = Status::Started;
             kept.reason = None;
@@ -77,10 +77,11 @@ impl Tracker {
             kept.total = brief.total.or(kept.total);
             brief.completed.iter().for_each(|range| kept.ranges.add(*range));
         }
+        let completed = self.memory.streams.get(&stream).is_some_and(|kept| kept.status == Status::Completed);
         let here = self.here(&stream);
         here.states += 1;
         let done = brief.done == Some(true);
-        let late = here.over && brief.done == Some(false) && !here.failed;
+        let late = completed && here.over && brief.done == Some(false) && !here.failed;
         let confirmed = here.claimed && done;
         here.brief = Some(brief);
         if late {
@@ -90,10 +91,11 @@ impl Tracker {
                 kept.status = Status::Started;
             }
         }
-        self.statuses.remove(&stream);
+        self.logged.remove(&stream);
         came.pass(out);
         if late {
             self.warn("state_after_complete", &stream, "its state goes on after it was said to be complete", out);
+            self.say(&stream, None, out);
         }
         if confirmed {
             return self.over(&stream, Status::Completed, out);
@@ -138,8 +140,9 @@ impl Tracker {
         }
         match claim.status {
             Some(Status::Completed) => self.complete(stream, out),
+            // A refusal does not wipe an error.
+            Some(Status::Skipped) if self.here(stream).failed => {}
             Some(Status::Skipped) => {
-                self.here(stream);
                 if let Some(kept) = self.memory.streams.get_mut(stream) {
                     kept.reason = claim.reason.as_deref().map(str::to_owned);
                     kept.errors.clear();
@@ -148,8 +151,9 @@ impl Tracker {
             }
             Some(Status::Errored) => {
                 let message = claim.error.or(claim.reason).unwrap_or_default().into_owned();
-                let status = came.error_status().or_else(|| self.statuses.remove(stream));
-                let kind = classify(status, None).unwrap_or(FailureType::System);
+                let said = came.failure_type();
+                let logged = self.logged.remove(stream);
+                let kind = classify(came.error_status(), said.as_deref()).or(logged).unwrap_or(FailureType::System);
                 let mistake = Mistake { message, failure_type: Some(kind.word().to_owned()) };
                 if !self.here.get(stream).is_some_and(|here| here.over && here.failed) {
                     self.mistake(Some(stream.to_owned()), mistake, out);
