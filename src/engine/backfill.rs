@@ -350,9 +350,10 @@ impl Backfill {
         self.failures += 1;
         if self.failures > self.wish.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
-            let kept = match self.wish.kept && !self.state.is_empty() {
-                true => " What was read is kept: the same command goes on from it.",
-                false => "",
+            let kept = if self.wish.kept && !self.state.is_empty() {
+                " What was read is kept: the same command goes on from it."
+            } else {
+                ""
             };
             return Next::Done(Verdict::Failed(format!("{why}{times}. {next}{kept}"), code));
         }
