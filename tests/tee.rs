@@ -225,9 +225,33 @@ fn changes_are_told_a_line_each_where_stderr_is_no_terminal() {
     }
     assert!(told.lines().count() < 20, "{told}");
     assert!(!told.contains('\u{1b}'), "no control characters: {told}");
+    // A picture where it is asked for, whatever stderr is.
+    let always = err(&through(&["--progress", "always"], &bytes("stripe-trace/04-stream-fail.ndjson.zst")));
+    assert!(always.contains("COMPLETED WITH ERRORS"), "{always}");
     let never = err(&through(&["--progress", "never"], &bytes("stripe-trace/04-stream-fail.ndjson.zst")));
     assert!(never.starts_with("COMPLETED WITH ERRORS"), "{never}");
     assert_eq!(err(&through(&["-q"], &bytes("stripe-trace/04-stream-fail.ndjson.zst"))), "");
+}
+
+#[test]
+fn a_quiet_feed_lets_its_age_tick_and_nothing_else() {
+    let mut child = tee(&["--progress", "always"]).spawn().unwrap();
+    let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
+    let log = bytes("stripe-progress/20-eventful-all.ndjson.zst");
+    let whole = log.iter().take(400_000).rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let mut stdout = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    stdin.write_all(&log[..whole]).unwrap();
+    std::thread::sleep(Duration::from_millis(3_400));
+    drop(stdin);
+    let mut told = String::new();
+    stderr.read_to_string(&mut told).unwrap();
+    reader.join().unwrap().unwrap();
+    // A picture when it came, and one a second after that.
+    let pictures = told.matches("\u{1b}[?2026h").count();
+    assert!((3..=7).contains(&pictures), "{pictures} pictures");
+    assert!(told.contains("last line") && told.contains("2s ago"), "{told}");
+    wait(&mut child);
 }
 
 #[test]

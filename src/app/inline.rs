@@ -72,6 +72,7 @@ impl Inline {
             told: Instant::now(),
             lines: 0,
             last_line: None,
+            beat: (u64::MAX, 0, 0),
         };
         let thread = std::thread::Builder::new().name("inline".into()).spawn(move || teller.run(&heard))?;
         Ok(Self { words, thread: Some(thread) })
@@ -117,6 +118,8 @@ struct Teller {
     told: Instant,
     lines: u64,
     last_line: Option<Instant>,
+    /// What the last picture was of: lines, seconds of silence, columns.
+    beat: (u64, u64, u16),
 }
 
 impl Teller {
@@ -176,6 +179,7 @@ impl Teller {
                 let mut out = self.back();
                 let _ = queue!(out, Clear(ClearType::FromCursorDown), Print(stamped(at, text)), Print("\n"));
                 self.picture = Buffer::default();
+                self.beat.0 = u64::MAX;
                 pipe::write_all(rustix::stdio::stderr(), &out).ok();
             }
         }
@@ -196,7 +200,7 @@ impl Teller {
     /// To the first line of the picture that stands there.
     fn back(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        let width = size().map_or(80, |(width, _)| width).max(1);
+        let (width, _) = size();
         // A terminal that became narrower has broken lines.
         let rows: u16 = self.shown.drain(..).map(|wide| wide.max(1).div_ceil(width)).sum();
         if rows > 0 {
@@ -206,8 +210,18 @@ impl Teller {
     }
 
     fn draw(&mut self, progress: &Progress) {
-        let Some((width, height)) = size().filter(|(width, height)| *width >= NARROWEST && *height > 2) else { return };
+        let (width, height) = size();
+        if width < NARROWEST || height < 3 {
+            return;
+        }
         let age = self.silent();
+        // Of a quiet feed only the age ticks: once a second for a minute, then every ten.
+        let seconds = age.unwrap_or_else(|| u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0)) / 1000;
+        let beat = (self.lines, if seconds < 60 { seconds } else { seconds / 10 * 10 }, width);
+        if beat == self.beat {
+            return;
+        }
+        self.beat = beat;
         let screen = Screen {
             progress,
             link: if self.lines == 0 { &Link::Waiting } else { &Link::Live },
@@ -271,9 +285,10 @@ fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) -> u16 {
     u16::try_from(wide).unwrap_or(u16::MAX)
 }
 
-fn size() -> Option<(u16, u16)> {
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok()?;
-    (size.ws_col > 0).then_some((size.ws_col, size.ws_row.max(1)))
+/// Columns and rows; what is no terminal is as large as the smallest that is comfortable.
+fn size() -> (u16, u16) {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok();
+    size.filter(|size| size.ws_col > 0).map_or((80, 24), |size| (size.ws_col, size.ws_row.max(1)))
 }
 
 /// Stderr; when it takes nothing the exit code has to do.

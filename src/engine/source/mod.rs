@@ -110,7 +110,10 @@ impl Source {
             let scenario = api.scenario();
             let names: Vec<_> = scenario.streams.iter().map(|stream| stream.name.clone()).collect();
             let begin = scenario.range.gte.div_euclid(1000);
-            let segments = scenario.segments(kept.len());
+            // Of those that have something to read.
+            let to_read =
+                |state: &&StreamState| state.failed.is_none() && (state.total.is_none() || !state.left.is_empty());
+            let segments = scenario.segments(kept.values().filter(to_read).count());
             (names, begin, scenario.budget(), scenario.max_concurrent_streams, segments)
         };
         let mut source = Self {
