@@ -1,7 +1,7 @@
 //! The feed on stderr beside a pipeline: a few lines in place on a terminal, a line for each change elsewhere. It has a thread of its
 //! own that looks at the progress when it likes: whoever reduces never waits for it.
 
-use crate::net::{lock, pipe};
+use crate::net::{lock, now, pipe};
 use crate::progress::changes::{Changes, REMINDER_MS, reminder, stamped};
 use crate::progress::{Link, Progress, text};
 use crate::views::{self, Look, Screen, Ui};
@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(100);
@@ -169,8 +169,7 @@ impl Teller {
 
     fn notice(&mut self, text: &str) {
         // It happens now, whatever the feed's clock says.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = i64::try_from(now.as_millis()).ok();
+        let at = Some(now());
         match self.tell {
             Tell::Nothing | Tell::End => {}
             Tell::Changes => say(&format!("{}\n", stamped(at, text))),

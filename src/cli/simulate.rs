@@ -1,7 +1,7 @@
 //! `synctop simulate SCENARIO`
 
 use super::args::{FormArg, SimulateArgs};
-use super::track::{now, remembered};
+use super::track::remembered;
 use super::{Failure, exit, print};
 use crate::engine::api::Api;
 use crate::engine::call::{Call, CallError, Called, Outlet, call};
@@ -12,7 +12,7 @@ use crate::engine::serve::{self, Serving};
 use crate::engine::state;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::Form;
-use crate::net::SourceError;
+use crate::net::{SourceError, now};
 use crate::protocol::{Millis, time};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;

@@ -7,15 +7,15 @@ use crate::engine::state;
 use crate::engine::tracker::Tracker;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::Form;
-use crate::net::{CHUNK, SourceError, pipe};
-use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis};
+use crate::net::{CHUNK, SourceError, now, pipe};
+use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd};
 use memchr::{memchr, memrchr};
 use serde_json::value::RawValue;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How long a connector that is interrupted with us may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -149,12 +149,6 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
         }
     }
     Ok(())
-}
-
-/// Milliseconds since 1970, UTC.
-pub(super) fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(0)
 }
 
 /// What the state file has.

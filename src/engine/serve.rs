@@ -10,6 +10,7 @@ use super::rows::Rows;
 use super::scenario::Scenario;
 use super::tracker::memory::Memory;
 use super::tracker::wire::Form;
+use crate::net::now;
 use crate::protocol::{Millis, time};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -24,7 +25,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// States of large runs are some megabytes.
@@ -329,9 +330,4 @@ impl Outlet for Client<'_> {
     fn rows(&mut self, api: &Api, stream: usize, objects: Range<u64>) -> io::Result<()> {
         self.rows.map_or(Ok(()), |rows| rows.add(api, stream, objects))
     }
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(0)
 }

@@ -67,6 +67,13 @@ pub struct Origin {
     pub at: u64,
 }
 
+/// Milliseconds since 1970, UTC.
+#[must_use]
+pub fn now() -> crate::protocol::Millis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(0)
+}
+
 /// A thread that panicked is told by whoever joins it; what it held is whole between two changes.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -51,7 +51,7 @@ pub use feed::{FEED_KEPT, Feed, FeedLine, Origin};
 pub use link::Link;
 pub use outcome::{Outcome, outcome};
 pub use pack::Packed;
-pub use ranges::Ranges;
+pub use ranges::{Ranges, gaps};
 pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, TEN_SECONDS};
 pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
 pub use stream::{Retrying, Stream};

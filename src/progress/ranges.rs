@@ -68,6 +68,22 @@ impl Ranges {
     }
 }
 
+/// What is left of `[begin, end)` without these ranges, in order.
+#[must_use]
+pub fn gaps(begin: i64, end: i64, taken: impl IntoIterator<Item = (i64, i64)>) -> Vec<(i64, i64)> {
+    let mut taken: Vec<_> = taken.into_iter().collect();
+    taken.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut from = begin;
+    for (gte, lt) in taken.into_iter().chain([(end, end)]) {
+        if from < gte.min(end) {
+            gaps.push((from, gte.min(end)));
+        }
+        from = from.max(lt);
+    }
+    gaps
+}
+
 impl FromIterator<Range> for Ranges {
     fn from_iter<T: IntoIterator<Item = Range>>(ranges: T) -> Self {
         let mut merged = Self::default();

@@ -2,7 +2,7 @@
 
 use crate::engine::classify::FailureType;
 use crate::engine::tracker::wire::Form;
-use crate::progress::Ranges;
+use crate::progress::{Ranges, gaps};
 use crate::protocol::{Millis, Range, time};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -87,18 +87,11 @@ impl StreamState {
                 return None;
             }
             let total = (backfill.range.gte, backfill.range.lt);
-            let known = backfill.completed.iter().chain(&backfill.in_flight);
-            let mut known: Vec<_> = known.map(|range| (range.gte, range.lt)).collect();
-            known.sort_unstable();
-            let begun = backfill.in_flight.into_iter();
-            let mut left: Vec<_> = begun.map(|it| Left { gte: it.gte, lt: it.lt, cursor: it.page_cursor }).collect();
-            let mut from = total.0;
-            for (gte, lt) in known.into_iter().chain([(total.1, total.1)]) {
-                if from < gte {
-                    left.push(Left { gte: from, lt: gte, cursor: None });
-                }
-                from = from.max(lt);
-            }
+            let known = backfill.completed.iter().chain(&backfill.in_flight).map(|range| (range.gte, range.lt));
+            let unbegun = gaps(total.0, total.1, known).into_iter().map(|(gte, lt)| Left { gte, lt, cursor: None });
+            let begun = backfill.in_flight.iter();
+            let begun = begun.map(|it| Left { gte: it.gte, lt: it.lt, cursor: it.page_cursor.clone() });
+            let left = begun.chain(unbegun).collect();
             return Some(Self { total: Some(total), left, failed });
         }
         if let (Some(total), Some(remaining)) = (wire.accounted_range, wire.remaining) {
@@ -113,18 +106,9 @@ impl StreamState {
     /// What is read of it, merged.
     #[must_use]
     pub fn completed(&self) -> Ranges {
-        let mut completed = Ranges::default();
-        let Some((begin, end)) = self.total else { return completed };
-        let mut left: Vec<_> = self.left.iter().map(|it| (it.gte, it.lt)).collect();
-        left.sort_unstable();
-        let mut from = begin;
-        for (gte, lt) in left.into_iter().chain([(end, end)]) {
-            if from < gte {
-                completed.add(range(from, gte));
-            }
-            from = from.max(lt);
-        }
-        completed
+        let Some((begin, end)) = self.total else { return Ranges::default() };
+        let read = gaps(begin, end, self.left.iter().map(|it| (it.gte, it.lt)));
+        read.into_iter().map(|(gte, lt)| range(gte, lt)).collect()
     }
 
     /// As the source hands it out.

@@ -2,7 +2,7 @@
 //! generation, `{source, destination, sync_run}` of the progress generation. Either is read, whichever is written.
 
 use crate::engine::raw::{Fields, fields, raw, take, take_object};
-use crate::progress::Ranges;
+use crate::progress::{Ranges, gaps};
 use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis, Range, State, Status, time};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -362,21 +362,10 @@ pub fn done_by_rest(data: &RawValue) -> Vec<Range> {
     let Ok(wire) = serde_json::from_str::<WireLeft>(data.get()) else { return Vec::new() };
     let total = Range::from(&wire.accounted_range);
     let (Some(begin), Some(end)) = (total.gte, total.lt) else { return Vec::new() };
-    let mut left: Vec<_> = wire.remaining.iter().map(Range::from).collect();
-    left.sort_unstable();
-    let mut done = Vec::new();
-    let mut from = begin;
-    for range in left {
-        let (gte, lt) = (range.gte.unwrap_or(begin), range.lt.unwrap_or(end));
-        if from < gte {
-            done.push(Range { gte: Some(from), lt: Some(gte) });
-        }
-        from = from.max(lt);
-    }
-    if from < end {
-        done.push(Range { gte: Some(from), lt: Some(end) });
-    }
-    done
+    let left = wire.remaining.iter().map(Range::from);
+    let left = left.map(|range| (range.gte.unwrap_or(begin), range.lt.unwrap_or(end)));
+    let done = gaps(begin, end, left).into_iter();
+    done.map(|(gte, lt)| Range { gte: Some(gte), lt: Some(lt) }).collect()
 }
 
 /// Reads a source's state of one stream as a checkpoint with it would be read.
