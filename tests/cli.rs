@@ -184,6 +184,14 @@ fn wrong_use_is_said_with_a_next_step() {
         assert_eq!(code(&output), 0);
         assert!(!out(&output).is_empty() && err(&output).is_empty());
     }
+    for command in ["summary", "replay", "run", "tee", "track", "backfill", "simulate"] {
+        for (arguments, says) in [(["man", command], "SH OPTIONS"), ([command, "--help"], "Usage: synctop")] {
+            let output = run(&arguments);
+            assert_eq!(code(&output), 0, "{arguments:?}");
+            assert!(out(&output).contains(says), "{arguments:?}");
+        }
+    }
+    assert_eq!(code(&run(&["man", "nothing"])), 64);
 }
 
 #[test]

@@ -260,8 +260,8 @@ fn each_change_is_told_once_and_that_it_goes_on() {
     let log = bytes("stripe-progress/20-eventful-all.ndjson.zst");
     let mut changes = Changes::default();
     let mut told = Vec::new();
-    for part in 1..=60 {
-        let progress = common::open_after(&log, log.len() / 60 * part);
+    for part in 1..=14 {
+        let progress = common::open_after(&log, log.len() / 14 * part);
         told.extend(changes.since(&progress));
         assert!(changes.since(&progress).is_empty(), "what did not change is not told");
     }

@@ -75,8 +75,11 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the manual page (roff)
-    Man,
+    /// Print the manual page (roff), of all of it or of one command
+    Man {
+        /// tee, track, backfill, simulate, ...
+        command: Option<String>,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

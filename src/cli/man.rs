@@ -2,9 +2,23 @@
 
 use super::{Failure, args, print};
 
-pub(super) fn man() -> Result<u8, Failure> {
+pub(super) fn man(of: Option<&str>) -> Result<u8, Failure> {
+    let mut whole = args::command();
+    // Options for all commands are told on each page.
+    whole.build();
+    let command = match of {
+        None => whole,
+        Some(name) => {
+            let Some(command) = whole.find_subcommand(name) else {
+                let known: Vec<_> =
+                    whole.get_subcommands().map(clap::Command::get_name).filter(|it| *it != "help").collect();
+                return Err(Failure::usage(format!("There is no command {name}. There are {}.", known.join(", "))));
+            };
+            command.clone()
+        }
+    };
     let mut page = Vec::new();
-    clap_mangen::Man::new(args::command()).render(&mut page)?;
+    clap_mangen::Man::new(command).render(&mut page)?;
     print(&String::from_utf8_lossy(&page))?;
     Ok(0)
 }

@@ -81,7 +81,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Backfill(calls)) => backfill::backfill(&calls, &args.look, &args.feed),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
         Some(Command::Completions { shell }) => man::completions(shell),
-        Some(Command::Man) => man::man(),
+        Some(Command::Man { command }) => man::man(command.as_deref()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::text::{count, duration, known, plural, short};
 use super::verdict::{core, standing};
 use super::{Outcome, Progress, outcome};
 use crate::protocol::{Millis, Status, clean, time};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// Names that one line spells out.
 const NAMED: usize = 4;
@@ -15,6 +15,8 @@ const TOLD_AGAIN: [u64; 3] = [10, 100, 1_000];
 /// A line that says that it goes on, after so many milliseconds.
 pub const REMINDER_MS: u64 = 60_000;
 
+const REMINDER: Millis = REMINDER_MS.cast_signed();
+
 /// What was told of a feed so far.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
@@ -23,7 +25,8 @@ pub struct Changes {
     statuses: Vec<(Status, bool)>,
     /// Occurrences of each group of errors when it was told last.
     errors: BTreeMap<u64, u64>,
-    retrying: HashSet<usize>,
+    /// When it was last told of a stream that it waits for its next try.
+    retrying: BTreeMap<usize, Millis>,
     ended: bool,
 }
 
@@ -52,8 +55,9 @@ impl Changes {
                 let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
                 let who = if streams.is_empty() { String::new() } else { format!("{}: ", names(&streams)) };
                 let times = if group.count > 1 { format!(" (x{})", count(group.count)) } else { String::new() };
-                let kind = clean::line(group.kind());
-                say(format!("ERROR      {who}{kind}, {}{times}", short(&core(&group.message), 200)));
+                let kind =
+                    group.failure_type.as_deref().map(|kind| format!("{}, ", clean::line(kind))).unwrap_or_default();
+                say(format!("ERROR      {who}{kind}{}{times}", short(&core(&group.message), 200)));
             }
         }
         self.streams(progress, &mut say);
@@ -85,18 +89,20 @@ impl Changes {
                 changed.entry(word).or_default().push(at);
             }
         }
-        let waiting: HashSet<usize> = progress
-            .streams
-            .iter()
-            .enumerate()
-            .filter(|(_, stream)| super::waiting(stream, progress.last_at.unwrap_or(0)).is_some())
-            .map(|(at, _)| at)
-            .collect();
-        let fresh: Vec<_> = waiting.difference(&self.retrying).copied().collect();
+        // A source that is held back waits again and again: once a minute is enough to know.
+        let now = progress.last_at.unwrap_or(0);
+        let waits = |stream: &super::Stream| super::waiting(stream, now).is_some();
+        let mut fresh = Vec::new();
+        for (at, _) in progress.streams.iter().enumerate().filter(|(_, stream)| waits(stream)) {
+            let told = self.retrying.get(&at).is_some_and(|told| now - told < REMINDER);
+            if !told {
+                self.retrying.insert(at, now);
+                fresh.push(at);
+            }
+        }
         if !fresh.is_empty() {
             changed.insert("retrying", fresh);
         }
-        self.retrying = waiting;
         for (word, mut places) in changed {
             places.sort_unstable();
             let streams: Vec<_> = places.iter().filter_map(|at| progress.streams.get(*at)).collect();
