@@ -85,11 +85,6 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
     }
 }
 
-/// A signal other than an interrupt, which a connector hears too.
-fn stopped_at_once(signal: &AtomicI32) -> bool {
-    !matches!(signal.load(Ordering::Relaxed), 0 | 2)
-}
-
 enum Broken {
     Input(io::Error),
     Output(io::Error),
@@ -101,22 +96,25 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
     let (input, output) = (rustix::stdio::stdin(), pipe::stdout());
     let mut waiting: Vec<u8> = Vec::new();
     let mut chunk = vec![0; CHUNK];
+    let mut interrupted: Option<Instant> = None;
     loop {
         if !out.is_empty() {
             pipe::write_all(output, out).map_err(Broken::Output)?;
             out.clear();
         }
-        let mut asked = None;
-        while !pipe::readable(input) {
+        let came = pipe::readable(input);
+        match signal.load(Ordering::Relaxed) {
+            0 => {}
             // A connector that was interrupted with us still has something to say, and then its output ends.
-            let number = signal.load(Ordering::Relaxed);
-            let patience = if number == rustix::process::Signal::INT.as_raw() { LAST_WORDS } else { Duration::ZERO };
-            if number > 0 && asked.get_or_insert_with(Instant::now).elapsed() >= patience {
-                break;
+            number if number == rustix::process::Signal::INT.as_raw() => {
+                if interrupted.get_or_insert_with(Instant::now).elapsed() >= LAST_WORDS {
+                    break;
+                }
             }
+            _ => break,
         }
-        if asked.is_some_and(|asked: Instant| asked.elapsed() >= LAST_WORDS) || stopped_at_once(signal) {
-            break;
+        if !came {
+            continue;
         }
         let length = pipe::read(input, &mut chunk).map_err(Broken::Input)?;
         if length == 0 {
