@@ -216,6 +216,64 @@ fn a_network_failure_of_one_stream_passes_in_either_generation() {
 }
 
 #[test]
+fn a_stream_that_fails_before_its_first_checkpoint_is_tried_again_too() {
+    let (folder, pipeline) = folder();
+    let state = folder.path().join("state.json");
+    for form in ["trace", "progress"] {
+        let _ = std::fs::remove_file(&state);
+        let kept = folder.path().join(format!("{form}.ndjson"));
+        let engine = Engine::start(
+            &["flaky", "--no-pace", "--generation", form, "--destination", kept.to_str().unwrap()],
+            "127.0.0.1:0",
+        );
+        let limits = ["--time-limit", "60", "--state-limit", "100000", "--state", state.to_str().unwrap()];
+        let output =
+            backfill(&[&[engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap()][..], &limits].concat())
+                .output()
+                .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{form}: {}", err(&output));
+        assert_eq!(rows(&kept).len(), 16_300, "{form}");
+    }
+}
+
+#[test]
+fn the_run_and_the_copy_go_on_after_a_client_that_was_killed() {
+    let (folder, pipeline) = folder();
+    let (state, copy) = (folder.path().join("state.json"), folder.path().join("copy.ndjson.zst"));
+    let engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
+    let arguments = [
+        engine.address.as_str(),
+        "--pipeline",
+        pipeline.to_str().unwrap(),
+        "--state",
+        state.to_str().unwrap(),
+        "-o",
+        copy.to_str().unwrap(),
+    ];
+    let mut child = backfill(&arguments).spawn().unwrap();
+    let asked = Instant::now();
+    while !state.exists() {
+        assert!(asked.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let mut first = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut first).unwrap();
+    child.wait().unwrap();
+    let run_id = |path: &Path| -> Value {
+        let state: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        state["synctop"]["run_id"].clone()
+    };
+    let before = run_id(&state);
+    assert!(common::unpack(&copy) == first, "what was received is in the copy");
+    let output = backfill(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(run_id(&state), before, "the same run");
+    assert!(common::unpack(&copy) == [first, output.stdout].concat(), "the copy goes on");
+}
+
+#[test]
 fn a_reader_that_takes_nothing_does_not_keep_a_signal_from_it() {
     let (folder, pipeline) = folder();
     let state = folder.path().join("state.json");
@@ -527,6 +585,28 @@ fn an_engine_can_be_watched_on_the_full_screen() {
 #[test]
 fn what_goes_wrong_is_on_the_full_screen_too() {
     let (_folder, pipeline) = folder();
+    // An engine that dies: why nothing comes, and when it is called again.
+    let mut engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
+    let mut term =
+        Term::start((110, 30), &["backfill", &engine.address, "--pipeline", pipeline.to_str().unwrap(), "--watch"]);
+    term.wait_for("SYNCING");
+    engine.kill();
+    term.wait_for("DOWN");
+    term.wait_for("calling again in");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 2);
+    term.wait_for("STOPPED BY YOU");
+    term.wait_for("--state FILE keeps what was read");
+    // One call of it: what broke it off is the cause of its end.
+    let mut engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
+    let url = format!("{}/pipeline_sync", engine.address);
+    let mut term = Term::start((110, 30), &[&url, "--pipeline", pipeline.to_str().unwrap()]);
+    term.wait_for("SYNCING");
+    engine.kill();
+    term.wait_for("TRUNCATED");
+    term.wait_for("the connection broke");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 2);
     let server = answers(vec![other("404 Not Found", "", "404 Not Found")]);
     let mut term = Term::start(
         (100, 30),

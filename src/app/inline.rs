@@ -44,6 +44,7 @@ pub enum Tell {
 
 enum Word {
     Notice(String),
+    Down(String),
     Over(Option<&'static str>),
 }
 
@@ -66,12 +67,13 @@ impl Inline {
             look,
             source,
             changes: Changes::default(),
-            shown: Vec::new(),
+            shown: 0,
             picture: Buffer::default(),
             began: Instant::now(),
             told: Instant::now(),
             lines: 0,
             last_line: None,
+            down: None,
             beat: (u64::MAX, 0, 0),
         };
         let thread = std::thread::Builder::new().name("inline".into()).spawn(move || teller.run(&heard))?;
@@ -81,6 +83,11 @@ impl Inline {
     /// Something to tell that is not in the feed. Left out when a terminal that takes nothing holds the others up.
     pub fn notice(&self, text: impl Into<String>) {
         let _ = self.words.try_send(Word::Notice(text.into()));
+    }
+
+    /// Nothing comes for a while, and why: told, and shown until something comes.
+    pub fn down(&self, why: &str) {
+        let _ = self.words.try_send(Word::Down(why.to_owned()));
     }
 
     /// Tells the end, and waits until it was told (not for ever). `cut`: it was ended from outside, in these words.
@@ -110,14 +117,16 @@ struct Teller {
     look: Look,
     source: String,
     changes: Changes,
-    /// Widths of the lines that stand on the terminal, to find the first of them again.
-    shown: Vec<u16>,
+    /// Lines of the picture that stands on the terminal.
+    shown: u16,
     picture: Buffer,
     began: Instant,
     /// When something was last told.
     told: Instant,
     lines: u64,
     last_line: Option<Instant>,
+    /// Why nothing comes, since so many lines.
+    down: Option<(u64, std::sync::Arc<str>)>,
     /// What the last picture was of: lines, seconds of silence, columns.
     beat: (u64, u64, u16),
 }
@@ -129,6 +138,11 @@ impl Teller {
             let over = match word {
                 Ok(Word::Notice(text)) => {
                     self.notice(&text);
+                    None
+                }
+                Ok(Word::Down(why)) => {
+                    self.notice(&why);
+                    self.down = Some((self.lines, why.into()));
                     None
                 }
                 Ok(Word::Over(cut)) => Some(cut),
@@ -199,9 +213,9 @@ impl Teller {
     /// To the first line of the picture that stands there.
     fn back(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        let (width, _) = size();
-        // A terminal that became narrower has broken lines.
-        let rows: u16 = self.shown.drain(..).map(|wide| wide.max(1).div_ceil(width)).sum();
+        // As many as there are lines: a terminal that became narrower may have broken some of them, and what is left of those stays
+        // above; what stood there before is never written over.
+        let rows = std::mem::take(&mut self.shown);
         if rows > 0 {
             let _ = queue!(out, Print("\r"), MoveUp(rows));
         }
@@ -221,9 +235,14 @@ impl Teller {
             return;
         }
         self.beat = beat;
+        let link = match &self.down {
+            Some((lines, why)) if *lines == self.lines => Link::Down(why.clone()),
+            _ if self.lines == 0 => Link::Waiting,
+            _ => Link::Live,
+        };
         let screen = Screen {
             progress,
-            link: if self.lines == 0 { &Link::Waiting } else { &Link::Live },
+            link: &link,
             ui: &Ui::default(),
             look: &self.look,
             source: &self.source,
@@ -243,16 +262,17 @@ impl Teller {
         let _ = queue!(out, BeginSynchronizedUpdate);
         out.extend(self.back());
         for row in 0..rows {
-            self.shown.push(line(&picture, row, &mut out));
+            line(&picture, row, &mut out);
         }
+        self.shown = rows;
         let _ = queue!(out, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate);
         self.picture = picture;
         pipe::write_all(rustix::stdio::stderr(), &out).ok();
     }
 }
 
-/// Writes one row of a picture; answers how wide it is.
-fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) -> u16 {
+/// Writes one row of a picture.
+fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) {
     let cells: Vec<_> = (0..picture.area.width).filter_map(|column| picture.cell((column, row))).collect();
     let blank = |cell: &&&ratatui::buffer::Cell| {
         cell.symbol() == " " && cell.style().bg.is_none_or(|bg| bg == ratatui::style::Color::Reset)
@@ -281,7 +301,6 @@ fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) -> u16 {
     }
     flush(&mut text, style, out);
     let _ = queue!(out, Clear(ClearType::UntilNewLine), Print("\n"));
-    u16::try_from(wide).unwrap_or(u16::MAX)
 }
 
 /// Columns and rows; what is no terminal is as large as the smallest that is comfortable.

@@ -35,8 +35,8 @@ pub struct Options {
     pub mouse: bool,
     /// An engine of ours that has to be stopped when we leave.
     pub engine: Option<Engine>,
-    /// The feed is of our making, and ends when we leave.
-    pub ours: bool,
+    /// The feed is of our making, and ends when we leave; whether what was read is kept.
+    pub ours: Option<bool>,
     /// What the feed can be rewound by, and how its lines are read.
     pub past: Past,
     pub decoder: Decoder,
@@ -98,7 +98,7 @@ impl Session {
             let mut app = App::new(options, snapshots, signals)?;
             let result = app.turn_round(&wake).await;
             terminal::give_back();
-            let ours = app.options.ours && matches!(app.snapshots.borrow().link, Link::Live | Link::Waiting);
+            let ours = app.options.ours.is_some() && !app.snapshots.borrow().progress.closed;
             let stopped = app.stopping || app.engine_runs() || ours;
             app.stop_engine();
             let latest = app.snapshots.borrow().clone();
@@ -108,7 +108,7 @@ impl Session {
                 progress: latest.progress,
                 unread,
                 signal,
-                leaving: Leaving { silent, stopped, cut: None },
+                leaving: Leaving { silent, stopped, unkept: app.options.ours == Some(false), cut: None },
                 panicked: terminal::panicked(),
             })
         })

@@ -269,7 +269,7 @@ pub struct BackfillArgs {
     /// On the full screen; the messages are on stdout without it, and in a file with -o
     #[arg(long)]
     pub watch: bool,
-    /// Keep all messages there too; packed if the name ends in .zst
+    /// Keep all messages there too, those of a run that goes on behind the others; packed if the name ends in .zst
     #[arg(short, long, value_name = "FILE", value_parser = copy)]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -381,7 +381,7 @@ pub struct OfScenarioArgs {
     /// The source's own messages in one call, for `synctop track`
     #[arg(long)]
     pub raw: bool,
-    /// One call that goes on from this state, and replaces it
+    /// One call that goes on from this state, and replaces it (what goes wrong begins anew with each process)
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub state: Option<PathBuf>,
     /// One call of so many seconds

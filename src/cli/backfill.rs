@@ -163,9 +163,9 @@ fn unkept(path: Option<&Path>, error: &io::Error) -> Failure {
     Failure { sentence: format!("Cannot write {name}: {error}. Name another file after --state."), code: exit::FAILED }
 }
 
-/// A copy of all messages.
-fn kept_in(path: &Path) -> Result<Arc<Mutex<Beside>>, Failure> {
-    let beside = Beside::create(path).map_err(|error| Failure {
+/// A copy of all messages; of a run that goes on it does too.
+fn kept_in(path: &Path, on: bool) -> Result<Arc<Mutex<Beside>>, Failure> {
+    let beside = Beside::create(path, on).map_err(|error| Failure {
         sentence: format!("Cannot write {}: {error}. Name another file after -o.", path.display()),
         code: exit::FAILED,
     })?;
@@ -206,6 +206,10 @@ impl Taker for Stdout<'_> {
     fn notice(&mut self, text: &str) {
         self.inline.notice(text);
     }
+
+    fn down(&mut self, why: &str) {
+        self.inline.down(why);
+    }
 }
 
 fn beside(
@@ -230,7 +234,7 @@ fn beside(
         })?;
     }
     let ingest = Ingest::new(Decoder::new(feed.dialect()));
-    let copy = args.output.as_deref().map(kept_in).transpose()?;
+    let copy = args.output.as_deref().map(|path| kept_in(path, run.attempts > 0)).transpose()?;
     let mut taker = Stdout {
         copy: copy.clone(),
         ingest,
@@ -255,6 +259,17 @@ fn beside(
     });
     if let Some(broken) = copy.and_then(|copy| lock(&copy).broken.clone()) {
         complain(&format!("The copy is not whole: {broken}."));
+    }
+    // At the very end, where it is seen.
+    let short = match run.uncounted() {
+        0 => None,
+        1 => Some("a call".to_owned()),
+        n => Some(format!("{n} calls")),
+    };
+    if let Some(calls) = short.filter(|_| tell != Tell::Nothing) {
+        complain(&format!(
+            "There are more records than that: those of {calls} that broke are not in the totals, as this engine tells them late."
+        ));
     }
     if let Some(error) = gone {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -290,6 +305,8 @@ fn capital(text: &str) -> String {
 
 struct Screened {
     events: SyncSender<Event>,
+    /// Something came.
+    came: bool,
     copy: Option<Arc<Mutex<Beside>>>,
 }
 
@@ -298,6 +315,7 @@ impl Taker for Screened {
         if let Some(copy) = &self.copy {
             lock(copy).write(bytes);
         }
+        self.came = true;
         match self.events.send(Event::Bytes(bytes.to_vec(), None)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -306,6 +324,11 @@ impl Taker for Screened {
 
     fn notice(&mut self, text: &str) {
         let _ = self.events.send(Event::Notice(text.to_owned()));
+    }
+
+    fn down(&mut self, why: &str) {
+        self.came = false;
+        let _ = self.events.send(Event::Down(why.to_owned()));
     }
 }
 
@@ -322,7 +345,7 @@ fn watched(
             "The dashboard needs a terminal. Without --watch the messages are on stdout, with -o FILE in a file.",
         ));
     }
-    let copy = copy.map(kept_in).transpose()?;
+    let copy = copy.map(|path| kept_in(path, run.attempts > 0)).transpose()?;
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let stop = Arc::new(Notify::new());
@@ -330,20 +353,27 @@ fn watched(
     let runtime = runtime()?;
     let stopped = Arc::clone(&stop);
     let thread = std::thread::Builder::new().name("calls".into()).spawn(move || {
-        let mut screened = Screened { events: sender.clone(), copy };
+        let mut screened = Screened { events: sender.clone(), came: false, copy };
         let verdict = runtime.block_on(drive(&calls, &mut run, &mut screened, &stopped));
         if let Some(copy) = &screened.copy {
             lock(copy).finish();
         }
-        // What is down has not ended: why it is down is the verdict.
-        let _ = match &verdict {
-            Ok(Verdict::Failed(why, _)) if why != "stopped" => sender.send(Event::Down(why.clone())),
-            Err(error) => sender.send(Event::Down(error.to_string())),
-            _ => sender.send(Event::End(None)),
+        let broken = match &verdict {
+            Ok(Verdict::Failed(why, _)) if why != "stopped" => Some(why.clone()),
+            Err(error) => Some(error.to_string()),
+            _ => None,
         };
+        // Where nothing came there is nothing that ended: why it is down is the verdict.
+        let ended = broken.is_none() || screened.came;
+        if let Some(why) = broken {
+            let _ = sender.send(Event::Down(why));
+        }
+        if ended {
+            let _ = sender.send(Event::End(None));
+        }
         verdict
     })?;
-    let code = show(session, name.to_owned(), None, events, look, feed, true, None);
+    let code = show(session, name.to_owned(), None, events, look, feed, Some(state.is_some()), None);
     stop.notify_one();
     let asked = Instant::now();
     while !thread.is_finished() && asked.elapsed() < STOPPING {

@@ -50,7 +50,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     let mouse = !look.no_mouse;
     let (look, ask) = looks(look);
     let (engine, panic_for_test) = (None, None);
-    let ours = false;
+    let ours = None;
     let options =
         Options { source, look, ask, mouse, engine, ours, past, decoder, replay: Some(start), size, panic_for_test };
     let code = leave(session.run(options, snapshots))?;

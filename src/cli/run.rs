@@ -12,5 +12,5 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let engine = child::spawn(&args.engine, args.stdin.into(), sender)?;
-    show(session, args.engine.join(" "), Some(engine), events, look, feed, false, None)
+    show(session, args.engine.join(" "), Some(engine), events, look, feed, None, None)
 }

@@ -40,7 +40,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let beside = match &args.output {
         None => None,
         Some(path) => {
-            let beside = Beside::create(path).map_err(|error| Failure {
+            let beside = Beside::create(path, false).map_err(|error| Failure {
                 sentence: format!("Cannot write {}: {error}. Name another file after -o.", path.display()),
                 code: exit::FAILED,
             })?;

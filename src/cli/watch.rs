@@ -40,7 +40,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
             path.to_owned()
         }
     };
-    show(session, name, None, events, look, feed, false, args.panic_for_test.clone())
+    show(session, name, None, events, look, feed, None, args.panic_for_test.clone())
 }
 
 /// A full screen needs a terminal to draw on, and one to read keys from.
@@ -67,7 +67,7 @@ pub(super) fn show(
     events: std::sync::mpsc::Receiver<net::Event>,
     look: &LookArgs,
     feed: &FeedArgs,
-    ours: bool,
+    ours: Option<bool>,
     panic_for_test: Option<String>,
 ) -> Result<u8, Failure> {
     let decoder = Decoder::new(feed.dialect());

@@ -170,13 +170,20 @@ fn ended(end: &End, text: &str) -> Ended {
         matches!(reported.and_then(|(_, report)| report.status), Some(Status::Errored | Status::Skipped))
             && !passing(name)
     };
+    // Also one that never came to a checkpoint, and so is in no state.
+    let completed = |name: &Name| {
+        let reported = end.progress.streams.iter().find(|(it, _)| it == name);
+        reported.is_some_and(|(_, report)| report.status == Some(Status::Completed))
+    };
+    let given_up =
+        end.errors.iter().filter_map(|error| error.stream.as_ref()).any(|name| passing(name) && !completed(name));
     let unfinished =
         |(name, state): &(Name, State)| state.done == Some(false) && state.failure.is_none() && !over(name);
     let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
     Ended {
         word: end.word,
         has_more: end.has_more,
-        left: end.states.as_ref().is_some_and(|states| states.iter().any(unfinished)),
+        left: given_up || end.states.as_ref().is_some_and(|states| states.iter().any(unfinished)),
         state: places.iter().find_map(|place| find(text, place)).and_then(|state| fields(&state)),
     }
 }

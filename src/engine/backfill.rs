@@ -287,6 +287,7 @@ impl Backfill {
                 format!("the engine said nothing for {silence}")
             }
             How::Unreachable(why) => format!("the engine cannot be reached: {why}"),
+            How::Page(title) if title.is_empty() => "a web page answered instead of an engine".to_owned(),
             How::Page(title) => format!("a web page answered instead of an engine: {title}"),
             _ => match &self.call.page {
                 Some(title) => format!("the answer ended in a web page: {title}"),

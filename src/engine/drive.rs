@@ -18,6 +18,9 @@ pub trait Taker {
 
     /// Something about the calls that is not in their answers.
     fn notice(&mut self, text: &str);
+
+    /// Nothing comes until the next call, and why.
+    fn down(&mut self, why: &str);
 }
 
 /// What is called, and how long a silence may be.
@@ -45,12 +48,22 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
     loop {
         let body = run.begin();
         let mut last = b'\n';
+        let mut unkept = None;
+        let mut kept = drive.state.is_none() || run.attempts > 1;
         let how = http::call(&client, url.clone(), body, drive.stall, stop, |bytes| {
+            if !std::mem::replace(&mut kept, true) {
+                // The run has begun, and is the same run also for who is killed in its first call.
+                let begun = drive.state.as_ref().filter(|path| !path.exists());
+                unkept = begun.and_then(|path| state::write(path, &run.to_keep()).err());
+            }
             run.push(bytes);
             last = bytes.last().copied().unwrap_or(last);
             taker.bytes(bytes)
         })
         .await;
+        if let Some(error) = unkept {
+            return Err(error);
+        }
         run.cut();
         if last != b'\n' {
             // The next answer does not go on with this line.
@@ -62,7 +75,6 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
         }
         match next {
             Next::Done(verdict) => {
-                uncounted(run, taker);
                 return Ok(verdict);
             }
             // More, or nothing new: of one call its own end is the answer.
@@ -70,31 +82,16 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
             Next::Again(wait, why) => {
                 if let Some(why) = why {
                     let millis = u64::try_from(wait.as_millis()).unwrap_or(0);
-                    taker.notice(&format!("{why}; calling again in {}", duration(millis / 100 * 100)));
+                    taker.down(&format!("{why}; calling again in {}", duration(millis / 100 * 100)));
                 }
                 tokio::select! {
                     biased;
-                    () = stop.notified() => {
-                        uncounted(run, taker);
-                        return Ok(Verdict::Failed("stopped".into(), 2));
-                    }
+                    () = stop.notified() => return Ok(Verdict::Failed("stopped".into(), 2)),
                     () = tokio::time::sleep(wait) => {}
                 }
             }
         }
     }
-}
-
-/// Totals that are known to be short are told to be.
-fn uncounted(run: &Backfill, taker: &mut dyn Taker) {
-    let calls = match run.uncounted() {
-        0 => return,
-        1 => "a call".to_owned(),
-        n => format!("{n} calls"),
-    };
-    taker.notice(&format!(
-        "records of {calls} that broke are not in the totals: this engine counts with transitions only"
-    ));
 }
 
 /// 0 to 1, another one each time.

@@ -76,12 +76,13 @@ enum To {
 }
 
 impl Beside {
-    /// Makes the file, or makes it empty.
+    /// Makes the file, or makes it empty; with `on`, what is in it stays, and more is added (a packed one may have several frames,
+    /// RFC 8878, 3.1).
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        let file = File::create(path)?;
+    pub fn create(path: &Path, on: bool) -> io::Result<Self> {
+        let file = File::options().create(true).write(true).truncate(!on).append(on).open(path)?;
         let to = if path.extension().is_some_and(|extension| extension == "zst") {
             let (sender, chunks) = sync_channel::<Vec<u8>>(WAITING);
             let thread = std::thread::Builder::new().name("pack".into()).spawn(move || {

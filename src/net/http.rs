@@ -10,6 +10,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Bytes of an answer that is no NDJSON which are read for its reason.
 const REASON: usize = 64 * 1024;
 
+/// What there is to say of a page without a title.
+const A_PAGE: &str = "a web page";
+
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
@@ -96,7 +99,7 @@ pub async fn call(
             None => says(&String::from_utf8_lossy(&text)),
         };
         return if status.is_success() {
-            How::Page(says)
+            How::Page(if says == A_PAGE { String::new() } else { says })
         } else {
             How::Refused { status: status.as_u16(), says, retry_after }
         };
@@ -166,7 +169,7 @@ pub fn says(text: &str) -> String {
         Some(other) => other.to_string(),
         None => match title(text) {
             Some(title) => title.to_owned(),
-            None if text.trim_start().starts_with('<') => "a web page".to_owned(),
+            None if text.trim_start().starts_with('<') => A_PAGE.to_owned(),
             None => text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned(),
         },
     };

@@ -69,6 +69,8 @@ pub struct Leaving {
     pub silent: Option<u64>,
     /// The user left, and so we stopped the engine.
     pub stopped: bool,
+    /// Nothing was kept of what was read: the next one begins anew.
+    pub unkept: bool,
     /// It was ended from outside, in these words: what the feed says is no verdict.
     pub cut: Option<&'static str>,
 }
@@ -88,7 +90,7 @@ pub fn brief(progress: &Progress, leaving: Leaving) -> String {
     let over = progress.attempt.end.is_some();
     let _ = match silent {
         _ if leaving.cut.is_some() && !over => writeln!(out, "{}", leaving.cut.unwrap_or_default()),
-        _ if leaving.stopped => write_stopped(progress, &mut out),
+        _ if leaving.stopped => write_stopped(progress, leaving.unkept, &mut out),
         Some(silent) => write_silent(progress, silent, &mut out),
         None => write_verdict(progress, &mut out),
     }
@@ -97,10 +99,15 @@ pub fn brief(progress: &Progress, leaving: Leaving) -> String {
     clean::lines(&out)
 }
 
-fn write_stopped(progress: &Progress, out: &mut String) -> std::fmt::Result {
+fn write_stopped(progress: &Progress, unkept: bool, out: &mut String) -> std::fmt::Result {
     let exit = progress.exit.map(|exit| format!("  ({})", exit_words(exit))).unwrap_or_default();
     writeln!(out, "STOPPED BY YOU{exit}")?;
-    writeln!(out, "next         start it again; it goes on from its last checkpoint")
+    let next = if unkept {
+        "it begins anew when it is started again: --state FILE keeps what was read"
+    } else {
+        "start it again; it goes on from its last checkpoint"
+    };
+    writeln!(out, "next         {next}")
 }
 
 fn write_silent(progress: &Progress, silent: u64, out: &mut String) -> std::fmt::Result {

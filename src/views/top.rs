@@ -28,9 +28,9 @@ impl Facts {
     pub fn new(screen: &Screen, area: Rect) -> Self {
         let progress = screen.progress;
         let small = area.height < 14;
-        let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) =
-            (screen.link, screen.running())
-        {
+        // What broke the feed off is the cause of its end.
+        let broken = screen.running() || verdict(progress).outcome == Outcome::Truncated;
+        let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) = (screen.link, broken) {
             (Some(why.to_string()), None)
         } else if screen.running() {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
