@@ -1,4 +1,4 @@
-//! The simulated engine over HTTP, with the wire of the published engines (corpus of 2026-11-20): `GET /health`, `POST /pipeline_check`,
+//! The simulated engine over HTTP, with the wire of the published engines (recordings of 2026-11-20): `GET /health`, `POST /pipeline_check`,
 //! `/pipeline_setup`, `/pipeline_teardown`, `/pipeline_sync`, `/pipeline_read`.
 //!
 //! The body of a call is `{pipeline, state?, run_id?, time_limit?, state_limit?}` (progress generation), or the limits and `sync_run_id`
