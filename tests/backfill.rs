@@ -303,6 +303,22 @@ fn a_parked_run_ends_at_once_with_its_cause() {
     }
 }
 
+#[test]
+fn a_machine_without_certificates_calls_engines_over_http_and_says_why_not_over_https() {
+    let (_folder, pipeline) = folder();
+    let engine = Engine::start(&["healthy", "--no-pace"], "127.0.0.1:0");
+    let bare = |url: &str| {
+        let mut command = backfill(&[url, "--pipeline", pipeline.to_str().unwrap(), "--retries", "0"]);
+        command.env("SSL_CERT_FILE", "/no/such.pem").env("SSL_CERT_DIR", "/no/such").output().unwrap()
+    };
+    let output = bare(&engine.address);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let output = bare(&engine.address.replace("http:", "https:"));
+    assert_eq!(output.status.code(), Some(70), "{}", err(&output));
+    assert!(err(&output).contains("An https address cannot be trusted here: No CA certificates"), "{}", err(&output));
+    assert!(err(&output).contains("Install the system's certificates"), "{}", err(&output));
+}
+
 /// A socket that answers each request with the next of these, and the requests that came.
 struct Answers {
     address: String,

@@ -4,13 +4,12 @@ use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
 use super::tee::quiet_look;
 use super::track::READER_GONE;
 use super::watch::show;
-use super::{Failure, complain, exit};
+use super::{Failure, complain, exit, kept_in, text_of};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::engine::backfill::{Backfill, Verdict, Wish};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
-use crate::engine::state;
 use crate::net::copy::Beside;
-use crate::net::{self, Event, Ingest, SourceError, lock, pipe};
+use crate::net::{self, Event, Ingest, lock, pipe};
 use crate::progress::{self, Progress};
 use crate::protocol::{Decoder, mask};
 use reqwest::Url;
@@ -113,13 +112,7 @@ fn same(one: &Path, other: &Path) -> bool {
 
 fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfill, Failure> {
     let name = pipeline_file.display();
-    let text = std::fs::read_to_string(pipeline_file).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::from(SourceError::Absent(name.to_string())),
-        io::ErrorKind::InvalidData => {
-            Failure { sentence: format!("{name} is no pipeline: it is no text."), code: exit::NOT_UNDERSTOOD }
-        }
-        _ => SourceError::of(&name.to_string(), &error).into(),
-    })?;
+    let text = text_of(pipeline_file, "pipeline")?;
     let bad = |why: &str| Failure {
         sentence: format!(
             "{name} is no pipeline: {why}. It has {{\"source\":{{\"type\":...}},\"destination\":{{\"type\":...}}}}."
@@ -138,20 +131,10 @@ fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfi
         Some(path) if same(path, pipeline_file) => {
             return Err(Failure::usage(format!("{name} is the pipeline: the state is kept in another file.")));
         }
-        Some(path) => {
-            state::check(path).map_err(|error| unkept(Some(path), &error))?;
-            state::read(path).map_err(|error| Failure::from(SourceError::of(&path.display().to_string(), &error)))?
-        }
+        Some(path) => kept_in(path)?,
     };
-    Backfill::new(Wish { pipeline, kept: kept.is_some(), ..wish }, state.as_deref(), fresh_id()).map_err(|why| {
-        Failure {
-            sentence: format!(
-                "{} is no state of an engine: {why}. Name another file, or begin anew without it.",
-                kept.unwrap_or(Path::new("-")).display()
-            ),
-            code: exit::NOT_UNDERSTOOD,
-        }
-    })
+    Backfill::new(Wish { pipeline, kept: kept.is_some(), ..wish }, state.as_deref(), fresh_id())
+        .map_err(|why| Failure::no_state(kept.unwrap_or(Path::new("-")), &why))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -159,16 +142,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn unkept(path: Option<&Path>, error: &io::Error) -> Failure {
-    let name = path.map_or_else(|| "the state".to_owned(), |path| path.display().to_string());
-    Failure { sentence: format!("Cannot write {name}: {error}. Name another file after --state."), code: exit::FAILED }
+    Failure::unwritable(path.unwrap_or(Path::new("-")), "--state", error)
 }
 
 /// A copy of all messages; of a run that goes on it does too.
-fn kept_in(path: &Path, on: bool) -> Result<Arc<Mutex<Beside>>, Failure> {
-    let beside = Beside::create(path, on).map_err(|error| Failure {
-        sentence: format!("Cannot write {}: {error}. Name another file after -o.", path.display()),
-        code: exit::FAILED,
-    })?;
+fn copy_in(path: &Path, on: bool) -> Result<Arc<Mutex<Beside>>, Failure> {
+    let beside = Beside::create(path, on).map_err(|error| Failure::unwritable(path, "-o", &error))?;
     Ok(Arc::new(Mutex::new(beside)))
 }
 
@@ -234,7 +213,7 @@ fn beside(
         })?;
     }
     let ingest = Ingest::new(Decoder::new(feed.dialect()));
-    let copy = args.output.as_deref().map(|path| kept_in(path, run.attempts > 0)).transpose()?;
+    let copy = args.output.as_deref().map(|path| copy_in(path, run.attempts > 0)).transpose()?;
     let mut taker = Stdout {
         copy: copy.clone(),
         ingest,
@@ -275,14 +254,14 @@ fn beside(
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(READER_GONE);
         }
-        return Err(Failure { sentence: format!("Cannot write stdout: {error}."), code: exit::FAILED });
+        return Err(Failure::unwritable_stdout(&error));
     }
     let number = signal.load(Ordering::Relaxed);
     if number > 0 {
         if tell != Tell::Nothing && calls.state.as_ref().is_some_and(|path| path.exists()) {
             complain("Stopped. What was read is kept: the same command goes on from it.");
         }
-        return Ok(u8::try_from(128 + number).unwrap_or(u8::MAX));
+        return Ok(exit::signal(number));
     }
     match verdict {
         Err(error) => Err(unkept(calls.state.as_deref(), &error)),
@@ -345,7 +324,7 @@ fn watched(
             "The dashboard needs a terminal. Without --watch the messages are on stdout, with -o FILE in a file.",
         ));
     }
-    let copy = copy.map(|path| kept_in(path, run.attempts > 0)).transpose()?;
+    let copy = copy.map(|path| copy_in(path, run.attempts > 0)).transpose()?;
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let stop = Arc::new(Notify::new());

@@ -13,7 +13,11 @@ mod watch;
 
 pub use args::{Args, command};
 
+use crate::engine::state;
+use crate::net::SourceError;
 use clap::Parser;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Exit codes of every command that reports on work, besides those of an outcome (0, 1, 2).
@@ -23,6 +27,11 @@ pub(crate) mod exit {
     pub const FAILED: u8 = 70;
     /// As Rust has it for a panic.
     pub const PANICKED: u8 = 101;
+
+    /// Ended by a signal, as shells tell it.
+    pub fn signal(number: i32) -> u8 {
+        u8::try_from(128 + number).unwrap_or(u8::MAX)
+    }
 }
 
 /// An error as a sentence with a next step, and its exit code.
@@ -35,16 +44,34 @@ impl Failure {
     pub fn usage(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), code: exit::USAGE }
     }
+
+    /// A file that was named after `flag`.
+    pub fn unwritable(path: &Path, flag: &str, error: &io::Error) -> Self {
+        let path = path.display();
+        Self { sentence: format!("Cannot write {path}: {error}. Name another file after {flag}."), code: exit::FAILED }
+    }
+
+    pub fn unwritable_stdout(error: &dyn std::fmt::Display) -> Self {
+        Self { sentence: format!("Cannot write stdout: {error}."), code: exit::FAILED }
+    }
+
+    pub fn no_state(path: &Path, error: &dyn std::fmt::Display) -> Self {
+        let path = path.display();
+        Self {
+            sentence: format!("{path} is no state of an engine: {error}. Name another file, or begin anew without it."),
+            code: exit::NOT_UNDERSTOOD,
+        }
+    }
 }
 
-impl From<crate::net::SourceError> for Failure {
-    fn from(error: crate::net::SourceError) -> Self {
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
         Self { sentence: error.to_string(), code: error.exit_code() }
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
         Self { sentence: format!("{error}."), code: exit::FAILED }
     }
 }
@@ -91,6 +118,25 @@ pub(crate) fn complain(sentence: &str) {
     let asked = std::time::Instant::now();
     let wait = || asked.elapsed() < std::time::Duration::from_secs(2);
     let _ = crate::net::pipe::write_while(rustix::stdio::stderr(), format!("synctop: {sentence}\n").as_bytes(), wait);
+}
+
+/// The text of a file that has to be a `what`.
+pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, Failure> {
+    let name = path.display().to_string();
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        // It is not waited for, as a feed would be.
+        io::ErrorKind::NotFound => SourceError::Absent(name).into(),
+        io::ErrorKind::InvalidData => {
+            Failure { sentence: format!("{name} is no {what}: it is no text."), code: exit::NOT_UNDERSTOOD }
+        }
+        _ => SourceError::of(&name, &error).into(),
+    })
+}
+
+/// The text of a state file, if there is one yet; that it can be written is known before anything is read.
+pub(crate) fn kept_in(path: &Path) -> Result<Option<String>, Failure> {
+    state::check(path).map_err(|error| Failure::unwritable(path, "--state", &error))?;
+    state::read(path).map_err(|error| SourceError::of(&path.display().to_string(), &error).into())
 }
 
 /// Writes to stdout; a reader that has gone is no error, as for `cat`.

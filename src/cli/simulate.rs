@@ -1,22 +1,20 @@
 //! `synctop simulate SCENARIO`
 
 use super::args::{FormArg, SimulateArgs};
-use super::track::remembered;
+use super::track::{keep, remembered};
 use super::{Failure, exit, print};
 use crate::engine::api::Api;
-use crate::engine::call::{Call, CallError, Called, Outlet, call};
+use crate::engine::call::{Call, CallError, Outlet, call};
 use crate::engine::generator::{self, Generation, Plan};
 use crate::engine::rows::Rows;
 use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::serve::{self, Serving};
-use crate::engine::state;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::Form;
 use crate::net::{SourceError, now};
 use crate::protocol::{Millis, time};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -119,10 +117,7 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let rows = match &of.destination {
         None => None,
-        Some(path) => Some(Rows::open(path).map_err(|error| Failure {
-            sentence: format!("Cannot write {}: {error}. Name another file after --destination.", path.display()),
-            code: exit::FAILED,
-        })?),
+        Some(path) => Some(Rows::open(path).map_err(|error| Failure::unwritable(path, "--destination", &error))?),
     };
     if let Some(address) = of.listen {
         if !address.ip().is_loopback() {
@@ -181,7 +176,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
             Err(error) => return Err(Failure::usage(format!("{error}."))),
         };
         if let (Some(path), Some(_)) = (&of.state, &called.outcome) {
-            keep(path, &called)?;
+            keep(path, &called.state)?;
         }
         let Some(outcome) = &called.outcome else {
             if of.raw {
@@ -196,13 +191,6 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
         at = called.now.saturating_add(Millis::try_from(millis(own.pause)).unwrap_or(0));
     }
     Err(Failure { sentence: format!("{MOST_CALLS} calls, and the scenario has not come to its end."), code: 1 })
-}
-
-fn keep(path: &Path, called: &Called) -> Result<(), Failure> {
-    state::write(path, &called.state).map_err(|error| Failure {
-        sentence: format!("Cannot write {}: {error}. Name another file after --state.", path.display()),
-        code: exit::FAILED,
-    })
 }
 
 /// Stdout; each line when its time has come.

@@ -1,7 +1,7 @@
 //! `ENGINE | synctop tee | NEXT`
 
 use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
-use super::track::READER_GONE;
+use super::track::{LAST_WORDS, READER_GONE};
 use super::watch::looks;
 use super::{Failure, complain, exit};
 use crate::app::{Inline, Tell, on_end};
@@ -16,9 +16,6 @@ use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// How long an engine that is interrupted with us may take for its last words.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What it says when a signal ends it before its input ends.
 const INTERRUPTED: &str = "INTERRUPTED: the rest of the input was not read";
@@ -40,10 +37,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let beside = match &args.output {
         None => None,
         Some(path) => {
-            let beside = Beside::create(path, false).map_err(|error| Failure {
-                sentence: format!("Cannot write {}: {error}. Name another file after -o.", path.display()),
-                code: exit::FAILED,
-            })?;
+            let beside = Beside::create(path, false).map_err(|error| Failure::unwritable(path, "-o", &error))?;
             Some(Arc::new(Mutex::new(beside)))
         }
     };
@@ -91,11 +85,9 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     }
     let stopped = lock(&stopped).clone();
     match (stopped, signal.load(Ordering::Relaxed)) {
-        (_, number) if number > 0 => Ok(u8::try_from(128 + number).unwrap_or(u8::MAX)),
+        (_, number) if number > 0 => Ok(exit::signal(number)),
         (Some(Stopped::ReaderGone), _) => Ok(READER_GONE),
-        (Some(Stopped::Output(why)), _) => {
-            Err(Failure { sentence: format!("Cannot write stdout: {why}."), code: exit::FAILED })
-        }
+        (Some(Stopped::Output(why)), _) => Err(Failure::unwritable_stdout(&why)),
         (Some(Stopped::Input(why)), _) => Err(SourceError::Unreadable("stdin".into(), why).into()),
         (None, _) => Ok(code(args, &lock(&progress), read)),
     }

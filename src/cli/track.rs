@@ -1,7 +1,7 @@
 //! `CONNECTOR | synctop track | NEXT`
 
 use super::args::{FormArg, TrackArgs};
-use super::{Failure, complain, exit};
+use super::{Failure, complain, exit, kept_in, text_of};
 use crate::app::on_end;
 use crate::engine::state;
 use crate::engine::tracker::Tracker;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a connector that is interrupted with us may take for its last words.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long an engine or a connector that is interrupted with us may take for its last words.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A reader of the output that has gone ended us, as SIGPIPE ends `cat`.
 pub(super) const READER_GONE: u8 = 128 + 13;
@@ -51,7 +51,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
     let gone = match &read {
         Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => true,
         Err(Broken::Output(error)) => {
-            return Err(Failure { sentence: format!("Cannot write stdout: {error}."), code: exit::FAILED });
+            return Err(Failure::unwritable_stdout(error));
         }
         _ => false,
     };
@@ -66,17 +66,14 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(READER_GONE);
         }
-        return Err(Failure { sentence: format!("Cannot write stdout: {error}."), code: exit::FAILED });
+        return Err(Failure::unwritable_stdout(&error));
     }
     if let Some(path) = &args.state {
-        state::write(path, &tracker.state()).map_err(|error| Failure {
-            sentence: format!("Cannot write {}: {error}. Name another file after --state.", path.display()),
-            code: exit::FAILED,
-        })?;
+        keep(path, &tracker.state())?;
     }
     match read {
         Err(Broken::Input(error)) => Err(SourceError::Unreadable("stdin".into(), error.to_string()).into()),
-        _ if signal.load(Ordering::Relaxed) > 0 => Ok(u8::try_from(128 + signal.load(Ordering::Relaxed)).unwrap_or(1)),
+        _ if signal.load(Ordering::Relaxed) > 0 => Ok(exit::signal(signal.load(Ordering::Relaxed))),
         _ if outcome.reason == "error" && tracker.memory().streams.is_empty() && !tracker.tracked() => {
             complain("Nothing in stdin was understood. Is it the output of a connector?");
             Ok(exit::NOT_UNDERSTOOD)
@@ -151,26 +148,19 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
 
 /// What the state file has.
 pub(super) fn remembered(path: &Path) -> Result<Memory, Failure> {
-    let name = path.display();
-    state::check(path).map_err(|error| Failure {
-        sentence: format!("Cannot write {name}: {error}. Name another file after --state."),
-        code: exit::FAILED,
-    })?;
-    let text = state::read(path).map_err(|error| Failure::from(SourceError::of(&name.to_string(), &error)))?;
-    let Some(text) = text else { return Ok(Memory::default()) };
-    Memory::read(&text).map_err(|error| Failure {
-        sentence: format!("{name} is no state of an engine: {error}. Name another file, or begin anew without it."),
-        code: exit::NOT_UNDERSTOOD,
-    })
+    let Some(text) = kept_in(path)? else { return Ok(Memory::default()) };
+    Memory::read(&text).map_err(|error| Failure::no_state(path, &error))
+}
+
+/// Keeps it there.
+pub(super) fn keep(path: &Path, state: &RawValue) -> Result<(), Failure> {
+    state::write(path, state).map_err(|error| Failure::unwritable(path, "--state", &error))
 }
 
 /// The streams of a catalog file: a catalog message, its payload, or a list of names.
 fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), Failure> {
     let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::from(SourceError::Absent(name.to_string())),
-        _ => SourceError::of(&name.to_string(), &error).into(),
-    })?;
+    let text = text_of(path, "catalog")?;
     let bad = |why: &str| Failure {
         sentence: format!(
             "{name} is no catalog: {why}. It has {{\"streams\":[{{\"name\":\"...\"}}]}}, or a list of names."

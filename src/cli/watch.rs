@@ -117,11 +117,10 @@ pub(super) fn leave(ended: io::Result<Ended>) -> Result<u8, Failure> {
 
 /// The engine's own non-zero code first (128 + signal), then ours, then the outcome's: engines exit 0 on failure.
 fn code(ended: &Ended) -> u8 {
-    let signal = |number: i32| u8::try_from(128 + number).unwrap_or(u8::MAX);
     match (ended.signal, ended.progress.exit) {
-        (Some(number), _) => signal(number),
+        (Some(number), _) => exit::signal(number),
         (None, Some(Exit::Code(code))) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
-        (None, Some(Exit::Signal(number))) => signal(number),
+        (None, Some(Exit::Signal(number))) => exit::signal(number),
         (None, _)
             if ended.progress.input.messages == 0 && (ended.progress.closed || ended.progress.input.lines > 0) =>
         {

@@ -35,9 +35,15 @@ pub struct Drive {
 /// Calls until nothing is left, or it is given up. The state is kept after each call. `stop` ends it early.
 ///
 /// # Errors
-/// When there is no client, or the state cannot be kept: what was read would be read again.
+/// When the state cannot be kept: what was read would be read again.
 pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, stop: &Notify) -> io::Result<Verdict> {
-    let client = http::client().map_err(io::Error::other)?;
+    let client = match http::client(&drive.url) {
+        Ok(client) => client,
+        Err(error) => {
+            let next = "Install the system's certificates (ca-certificates), or name a file of them in SSL_CERT_FILE";
+            return Ok(Verdict::Failed(format!("an https address cannot be trusted here: {error}. {next}"), 70));
+        }
+    };
     let mut url = drive.url.clone();
     url.query_pairs_mut().extend_pairs(run.query());
     taker.notice(&match run.attempts {

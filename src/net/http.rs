@@ -37,22 +37,28 @@ pub enum How {
     Stopped,
 }
 
-/// A client for engines.
+/// A client for the engine at `url`.
 ///
 /// # Errors
-/// When the system's certificates cannot be used.
-pub fn client() -> reqwest::Result<reqwest::Client> {
+/// When `url` is of https and the system has no certificates to know it by; why.
+pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, String> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Somebody else's is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder();
+    if url.scheme() != "https" {
+        // It never comes to certificates, and a bare machine has none.
+        builder = builder.tls_certs_only([]);
+    }
+    builder
         .connect_timeout(CONNECT)
         // A pipeline has keys in it: it goes where the user said, and nowhere else.
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("synctop/", env!("CARGO_PKG_VERSION")))
         .build()
+        .map_err(|error| cause(&error))
 }
 
 /// Calls `url` with a JSON body and hands on what comes. `stall`: the longest silence; `stop` ends the call.
@@ -137,12 +143,13 @@ fn cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     let text = cause.to_string();
+    let text = text.trim_start_matches("unexpected error: ");
     if text.contains("InvalidContentType") {
         // As rustls says it of bytes that are no TLS.
         return "no TLS is spoken there: is it an http:// address?".into();
     }
     // The number of an error tells an operator nothing that its words do not.
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    text.split(" (os error").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 /// `Retry-After` in seconds, or as a date (RFC 9110, 10.2.3).
