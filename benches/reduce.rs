@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use synctop::engine::generator::{Generation, Plan, Scenario, write};
+use synctop::engine::generator::{Plan, Scenario, write};
+use synctop::engine::tracker::wire::Form;
 use synctop::net::chunks::Chunks;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::parallel;
@@ -14,7 +15,7 @@ use synctop::progress::history::History;
 use synctop::progress::{Batch, Progress, Target};
 use synctop::protocol::{Decoder, Line, LineEnd};
 
-fn simulated(scenario: Scenario, generation: Generation) -> Vec<u8> {
+fn simulated(scenario: Scenario, generation: Form) -> Vec<u8> {
     let plan = Plan {
         scenario,
         generation,
@@ -67,9 +68,9 @@ fn seek(criterion: &mut Criterion, log: &[u8]) {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(20);
     let logs = [
-        ("read", simulated(Scenario::Read, Generation::Trace)),
-        ("sync trace", simulated(Scenario::Sync, Generation::Trace)),
-        ("sync progress", simulated(Scenario::Sync, Generation::Progress)),
+        ("read", simulated(Scenario::Read, Form::Trace)),
+        ("sync trace", simulated(Scenario::Sync, Form::Trace)),
+        ("sync progress", simulated(Scenario::Sync, Form::Progress)),
     ];
     let decoder = Decoder::default();
     for (name, log) in &logs {

@@ -12,7 +12,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use synctop::engine::generator::{Generation, Plan, Scenario, write};
+use synctop::engine::generator::{Plan, Scenario, write};
+use synctop::engine::tracker::wire::Form;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::store::Store;
@@ -43,7 +44,7 @@ fn main() {
             let path = folder.path().join("log.ndjson");
             let plan = Plan {
                 scenario: Scenario::Read,
-                generation: Generation::Trace,
+                generation: Form::Trace,
                 seed: 1,
                 size: 200_000_000,
                 streams: 60,

@@ -505,6 +505,27 @@ fn what_was_tracked_already_is_handed_on_as_it_is() {
 }
 
 #[test]
+fn a_returned_state_behind_other_text_is_kept() {
+    let log = bytes("stripe-trace/08-time-limit-resume-all.ndjson.zst");
+    let last = log.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
+    let glued = [b"npm notice ", last].concat();
+    let expected: Value = serde_json::from_slice(last).unwrap();
+    // Whether it is the first that a tracker wrote, or not.
+    for first in [last, br#"{"type":"catalog","catalog":{"streams":[{"name":"a"}]},"_emitted_by":"engine"}"#] {
+        let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+        let mut out = Vec::new();
+        if first != last {
+            tracker.line(first, LineEnd::Newline, 0, &mut out);
+        }
+        tracker.line(&glued, LineEnd::Newline, 0, &mut out);
+        assert!(tracker.tracked());
+        assert!(out.ends_with(&[&glued, &b"\n"[..]].concat()));
+        let state: Value = serde_json::from_str(tracker.state().get()).unwrap();
+        assert_eq!(state, expected["eof"]["state"]);
+    }
+}
+
+#[test]
 fn every_raw_recording_comes_out_with_its_data_untouched_and_counted() {
     let mut logs = fixtures();
     logs.extend(corpus().into_iter().flatten());

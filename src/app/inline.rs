@@ -36,7 +36,7 @@ pub enum Tell {
     Nothing,
     /// Only how it ended.
     End,
-    /// A line for each change, and one a minute.
+    /// A line for each change, and one after a minute without.
     Changes,
     /// A picture in place.
     InPlace,

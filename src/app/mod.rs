@@ -23,6 +23,6 @@ mod update;
 pub use detect::{Glyphs, Wish, look};
 pub use inline::{Inline, Tell};
 pub use run::{Ended, Options, Session};
-pub use signals::on_end;
+pub use signals::{on_end, runtime};
 pub use travel::{SPEEDS, Start};
 pub use update::{Effect, update};

@@ -66,7 +66,10 @@ impl Enders {
 }
 
 /// One thread's runtime.
-pub(super) fn runtime() -> io::Result<Runtime> {
+///
+/// # Errors
+/// When the system gives none.
+pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 

@@ -38,7 +38,7 @@ Examples:
   synctop summary --at 08:31:20 sync.ndjson
   synctop replay sync.ndjson           the dashboard at any instant of a saved log: play, step, jump to errors
   engine | synctop tee | loader        hand the bytes on; progress on stderr
-  synctop simulate everything | synctop     one of everything that goes wrong
+  synctop simulate everything | synctop     most that can go wrong, in one log
   synctop backfill http://127.0.0.1:4010 --pipeline p.json --state s.json > log.ndjson
 
 Exit codes:
@@ -49,7 +49,7 @@ Exit codes:
   64  wrong use; 65 nothing in the input was understood; 66 no such file
   70  output or terminal cannot be written; 101 a bug in synctop
   130 interrupted, 141 the reader has gone, 143 terminated (128 + signal); run: the engine's own non-zero code first
-  tee, track and simulate: 0 when all was handed on; tee --exit-status: as above
+  tee, track: 0 when all was handed on; tee --exit-status: as above; simulate: 0, also when its reader has gone
 
 Environment: NO_COLOR (no colours), SYNCTOP_THEME, SYNCTOP_GLYPHS.
 synctop sends nothing anywhere: no telemetry, no update check. It calls the engine whose address you type.";
@@ -263,13 +263,14 @@ pub struct BackfillArgs {
     /// The longest silence of a call: 90, 90s, 5m
     #[arg(long, default_value = "2m", value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
-    /// Failures in a row, without a checkpoint between them, before it is given up
+    /// How often in a row, without a checkpoint between, a call that failed is made again before it is given up
     #[arg(long, default_value = "8", value_name = "N")]
     pub retries: u32,
     /// On the full screen; the messages are on stdout without it, and in a file with -o
     #[arg(long)]
     pub watch: bool,
-    /// Keep all messages there too, those of a run that goes on behind the others; packed if the name ends in .zst
+    /// Keep all messages there too, those of a run that goes on behind the others (a new run replaces them); packed if the name
+    /// ends in .zst
     #[arg(short, long, value_name = "FILE", value_parser = copy)]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -297,8 +298,8 @@ fn span(text: &str) -> Result<std::time::Duration, String> {
 /// What stderr is told beside a pipeline.
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub struct ShowArgs {
-    /// On stderr: `auto` is a picture in place on a terminal, and elsewhere a line for each change and one a minute; `always` is
-    /// the picture; `never` tells only how it ended
+    /// On stderr: `auto` is a picture in place on a terminal, and elsewhere a line for each change and one after a minute without;
+    /// `always` is the picture; `never` tells only how it ended
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     pub progress: ProgressArg,
     /// Tell nothing on stderr

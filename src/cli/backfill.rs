@@ -102,10 +102,9 @@ fn engine_url(text: &str) -> Result<Url, Failure> {
 fn same(one: &Path, other: &Path) -> bool {
     // One that is not there yet is known by its folder.
     let whole = |path: &Path| {
-        std::fs::canonicalize(path).ok().or_else(|| {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Some(std::fs::canonicalize(folder).ok()?.join(path.file_name()?))
-        })
+        std::fs::canonicalize(path)
+            .ok()
+            .or_else(|| Some(std::fs::canonicalize(net::folder(path)).ok()?.join(path.file_name()?)))
     };
     matches!((whole(one), whole(other)), (Some(one), Some(other)) if one == other)
 }
@@ -137,10 +136,6 @@ fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfi
         .map_err(|why| Failure::no_state(kept.unwrap_or(Path::new("-")), &why))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
-}
-
 fn unkept(path: Option<&Path>, error: &io::Error) -> Failure {
     Failure::unwritable(path.unwrap_or(Path::new("-")), "--state", error)
 }
@@ -162,6 +157,16 @@ struct Stdout<'b> {
     gone: Option<io::Error>,
 }
 
+impl Stdout<'_> {
+    /// In the progress that the display looks at.
+    fn reduce(&mut self, change: impl FnOnce(&mut Ingest)) {
+        let mut shared = lock(&self.shared);
+        std::mem::swap(&mut self.ingest.progress, &mut shared);
+        change(&mut self.ingest);
+        std::mem::swap(&mut self.ingest.progress, &mut shared);
+    }
+}
+
 impl Taker for Stdout<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         if let Some(copy) = &self.copy {
@@ -176,9 +181,7 @@ impl Taker for Stdout<'_> {
                 return ControlFlow::Break(());
             }
         }
-        self.ingest.push(bytes);
-        // What is shared of it is not copied.
-        *lock(&self.shared) = self.ingest.progress.clone();
+        self.reduce(|ingest| ingest.push(bytes));
         ControlFlow::Continue(())
     }
 
@@ -222,14 +225,13 @@ fn beside(
         signal: &signal,
         gone: None,
     };
-    let verdict = runtime()?.block_on(drive(calls, &mut run, &mut taker, &stop));
+    let verdict = app::runtime()?.block_on(drive(calls, &mut run, &mut taker, &stop));
     let gone = taker.gone.take();
     if let Some(copy) = &copy {
         lock(copy).finish();
     }
-    taker.ingest.finish(None);
-    let progress = taker.ingest.progress;
-    *lock(&shared) = progress.clone();
+    taker.reduce(|ingest| ingest.finish(None));
+    let progress = lock(&shared).clone();
     let stopped = signal.load(Ordering::Relaxed) > 0;
     inline.end(match &gone {
         Some(_) => Some("READER GONE: nobody takes the messages any more"),
@@ -320,16 +322,18 @@ fn watched(
     feed: &FeedArgs,
 ) -> Result<u8, Failure> {
     if !io::stdout().is_terminal() {
-        return Err(Failure::usage(
-            "The dashboard needs a terminal. Without --watch the messages are on stdout, with -o FILE in a file.",
-        ));
+        return Err(Failure::usage(if calls.once {
+            "The dashboard needs a terminal. Without one: synctop backfill URL --pipeline FILE"
+        } else {
+            "The dashboard needs a terminal. Without --watch the messages are on stdout, with -o FILE in a file."
+        }));
     }
     let copy = copy.map(|path| copy_in(path, run.attempts > 0)).transpose()?;
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let stop = Arc::new(Notify::new());
     let state = calls.state.clone();
-    let runtime = runtime()?;
+    let runtime = app::runtime()?;
     let stopped = Arc::clone(&stop);
     let thread = std::thread::Builder::new().name("calls".into()).spawn(move || {
         let mut screened = Screened { events: sender.clone(), came: false, copy };

@@ -5,7 +5,7 @@ use super::track::{keep, remembered};
 use super::{Failure, exit, print};
 use crate::engine::api::Api;
 use crate::engine::call::{Call, CallError, Outlet, call};
-use crate::engine::generator::{self, Generation, Plan};
+use crate::engine::generator::{self, Plan};
 use crate::engine::rows::Rows;
 use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::serve::{self, Serving};
@@ -60,10 +60,7 @@ fn generate(args: &SimulateArgs, scenario: generator::Scenario) -> Result<u8, Fa
     let of = &args.of_size;
     let plan = Plan {
         scenario,
-        generation: match args.generation {
-            None | Some(FormArg::Trace) => Generation::Trace,
-            Some(FormArg::Progress) => Generation::Progress,
-        },
+        generation: args.generation.map_or(Form::Trace, FormArg::form),
         seed: args.seed.unwrap_or(1),
         size: of.size.unwrap_or(10_000_000),
         streams: of.streams.unwrap_or(60),
@@ -184,7 +181,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
             }
             return Err(Failure { sentence: "The engine crashed, as the scenario has it.".into(), code: 1 });
         };
-        if !looped || !outcome.has_more || called.global {
+        if !looped || !outcome.has_more {
             return Ok(0);
         }
         memory = Memory::read(&called.state.to_string()).unwrap_or_default();

@@ -21,10 +21,11 @@ pub(super) struct Answer {
     pub(super) mark: String,
     pub(super) messages: u64,
     pub(super) end: Option<Ended>,
-    /// A failure that may pass, and one that cannot and has no stream.
+    /// A failure that may pass was told.
     pub(super) transient: bool,
     /// Why the source last waited.
     pub(super) retrying: Option<String>,
+    /// A failure that cannot pass and has no stream.
     pub(super) global: Option<String>,
     /// The title of a page among the lines.
     pub(super) page: Option<String>,
@@ -42,6 +43,8 @@ pub(super) struct Answer {
     decoder: Decoder,
     /// The line that is not whole yet.
     partial: Vec<u8>,
+    /// It is too long to be looked at.
+    skipping: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +63,9 @@ impl Answer {
         while let Some(newline) = memchr(b'\n', bytes) {
             let (head, rest) = bytes.split_at(newline);
             bytes = rest.get(1..).unwrap_or_default();
+            if std::mem::take(&mut self.skipping) {
+                continue;
+            }
             if self.partial.is_empty() {
                 self.line(head, LineEnd::Newline);
             } else {
@@ -68,13 +74,17 @@ impl Answer {
                 self.line(&line, LineEnd::Newline);
             }
         }
-        if self.partial.len() + bytes.len() <= LONGEST_LINE {
+        if self.skipping || self.partial.len() + bytes.len() > LONGEST_LINE {
+            self.skipping = true;
+            self.partial = Vec::new();
+        } else {
             self.partial.extend_from_slice(bytes);
         }
     }
 
     /// The answer is over.
     pub(super) fn cut(&mut self) {
+        self.torn |= self.skipping;
         let line = std::mem::take(&mut self.partial);
         if !line.is_empty() {
             self.line(&line, LineEnd::Input);

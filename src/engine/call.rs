@@ -10,7 +10,7 @@ use super::api::Api;
 use super::classify::FailureType;
 use super::raw::raw;
 use super::source::state::StreamState;
-use super::source::{Said, Source};
+use super::source::{Said, Source, global_error, trace};
 use super::tracker::memory::Memory;
 use super::tracker::wire::Form;
 use super::tracker::{Limit, Outcome, Tracker};
@@ -70,8 +70,6 @@ pub struct Called {
     pub state: Box<RawValue>,
     /// The engine's clock at the end.
     pub now: Millis,
-    /// A permanent error that nothing can go on with.
-    pub global: bool,
 }
 
 /// What a caller asked for that cannot be.
@@ -275,15 +273,7 @@ impl Run {
     }
 
     fn destination_failed(&mut self, message: &str, at: Millis) {
-        let failed = match self.call.form {
-            Form::Trace => {
-                let error = json!({"failure_type": "system_error", "message": message});
-                json!({"type": "trace", "trace": {"trace_type": "error", "error": error}})
-            }
-            Form::Progress => {
-                json!({"type": "connection_status", "connection_status": {"status": "failed", "message": message}})
-            }
-        };
+        let failed = global_error(self.call.form, FailureType::System, message);
         self.message(failed, at);
         self.free = at;
     }
@@ -293,7 +283,7 @@ impl Run {
             Stop::Crash => {
                 // The end of a process is in the middle of a line.
                 outlet.say(self.free, b"{\"type\":\"source_state\",\"source_st")?;
-                return Ok(Called { outcome: None, state: self.tracker.state(), now: self.free, global: false });
+                return Ok(Called { outcome: None, state: self.tracker.state(), now: self.free });
             }
             Stop::Limit(limit) => Some(limit),
             Stop::Over => {
@@ -310,19 +300,15 @@ impl Run {
             let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", Limit::word)}});
             self.message(end, now);
             self.flush(now, outlet)?;
-            return Ok(Called { outcome: None, state: RawValue::NULL.to_owned(), now, global: false });
+            return Ok(Called { outcome: None, state: RawValue::NULL.to_owned(), now });
         }
         if limit.is_some() && self.call.form == Form::Trace {
             // At its own end the source says it itself.
             let count = json!({"request_count": self.source.requests()});
-            self.message(
-                json!({"type": "trace", "trace": {"trace_type": "global_progress", "global_progress": count}}),
-                now,
-            );
+            self.message(trace("global_progress", count), now);
         }
         let outcome = self.tracker.finish(limit, now, &mut self.out);
         self.flush(now, outlet)?;
-        let global = self.tracker.global_failure().is_some();
-        Ok(Called { outcome: Some(outcome), state: self.tracker.state(), now, global })
+        Ok(Called { outcome: Some(outcome), state: self.tracker.state(), now })
     }
 }

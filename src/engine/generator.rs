@@ -2,6 +2,7 @@
 //!
 //! Lines have the fields, order and quirks of the published engines of 2026-11-20 (escapes, nested data, raw UTF-8, long logs).
 
+use super::tracker::wire::Form;
 use crate::protocol::{Millis, time};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -15,18 +16,11 @@ pub enum Scenario {
     Sync,
 }
 
-/// Which engine writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Generation {
-    Trace,
-    Progress,
-}
-
 /// What to make.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub scenario: Scenario,
-    pub generation: Generation,
+    pub generation: Form,
     pub seed: u64,
     /// Bytes after which the log comes to its end.
     pub size: u64,
@@ -311,7 +305,7 @@ impl<'p, W: Write> Log<'p, W> {
     }
 
     fn catalog(&mut self) -> io::Result<()> {
-        if self.plan.generation == Generation::Progress {
+        if self.plan.generation == Form::Progress {
             return Ok(());
         }
         self.put("{\"type\":\"catalog\",\"catalog\":{\"streams\":[");
@@ -368,7 +362,7 @@ impl<'p, W: Write> Log<'p, W> {
         self.name(at);
         let (gte, lt) = (Self::segment(0), Self::segment(SEGMENTS));
         let _ = match self.plan.generation {
-            Generation::Trace => {
+            Form::Trace => {
                 let word = if done == SEGMENTS { "complete" } else { "pending" };
                 let _ = write!(
                     self.buffer,
@@ -385,7 +379,7 @@ impl<'p, W: Write> Log<'p, W> {
                 }
                 write!(self.buffer, "]}}}}}}")
             }
-            Generation::Progress => {
+            Form::Progress => {
                 let iso = |seconds: u64| time::iso(Millis::try_from(seconds * 1000).unwrap_or(0));
                 let (from, to) = (iso(gte), iso(lt));
                 let _ = write!(
@@ -403,7 +397,7 @@ impl<'p, W: Write> Log<'p, W> {
             }
         };
         self.end("source/stripe")?;
-        if self.plan.generation == Generation::Progress && self.dice.below(8) == 0 {
+        if self.plan.generation == Form::Progress && self.dice.below(8) == 0 {
             return self.totals();
         }
         if self.dice.one_in_a_million(self.plan.errors) {
@@ -416,7 +410,7 @@ impl<'p, W: Write> Log<'p, W> {
         let Some(stream) = self.streams.get(at) else { return Ok(()) };
         let (records, attempt) = (stream.records, stream.attempt_records);
         match self.plan.generation {
-            Generation::Trace => {
+            Form::Trace => {
                 self.put(
                     "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
                 );
@@ -430,7 +424,7 @@ impl<'p, W: Write> Log<'p, W> {
                     ),
                 };
             }
-            Generation::Progress => {
+            Form::Progress => {
                 let word = if word == "started" { "start" } else { word };
                 self.put("{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"");
                 self.name(at);
@@ -444,15 +438,15 @@ impl<'p, W: Write> Log<'p, W> {
         let done = self.streams.get(at).map_or(0, |stream| stream.segments);
         let (gte, lt) = (Self::segment(0), Self::segment(done.max(1)));
         self.put(match self.plan.generation {
-            Generation::Trace => {
+            Form::Trace => {
                 "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":\""
             }
-            Generation::Progress => "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
+            Form::Progress => "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
         });
         self.name(at);
         let _ =
             write!(self.buffer, "\",\"status\":\"range_complete\",\"range_complete\":{{\"gte\":{gte},\"lt\":{lt}}}}}");
-        if self.plan.generation == Generation::Trace {
+        if self.plan.generation == Form::Trace {
             self.put("}");
         }
         self.end("engine")
@@ -478,7 +472,7 @@ impl<'p, W: Write> Log<'p, W> {
         let attempt: u64 = self.streams.iter().map(|stream| stream.attempt_records).sum();
         let states: u64 = self.streams.iter().map(|stream| stream.states).sum();
         match self.plan.generation {
-            Generation::Trace => {
+            Form::Trace => {
                 let _ = write!(
                     self.buffer,
                     "{{\"type\":\"trace\",\"trace\":{{\"trace_type\":\"global_progress\",\"global_progress\":{{\
@@ -486,7 +480,7 @@ impl<'p, W: Write> Log<'p, W> {
                      \"request_count\":0,\"cumulative_record_count\":{records},\"state_checkpoint_count\":{states}}}}}"
                 );
             }
-            Generation::Progress => {
+            Form::Progress => {
                 let started = time::iso(self.plan.begin);
                 let _ = write!(
                     self.buffer,
@@ -537,7 +531,7 @@ impl<'p, W: Write> Log<'p, W> {
         let id = self.dice.next();
         let kind = if self.dice.below(3) == 0 { "auth_error" } else { "transient_error" };
         match self.plan.generation {
-            Generation::Trace => {
+            Form::Trace => {
                 let _ = write!(
                     self.buffer,
                     "{{\"type\":\"trace\",\"trace\":{{\"trace_type\":\"error\",\"error\":{{\"failure_type\":\"{kind}\",\
@@ -546,7 +540,7 @@ impl<'p, W: Write> Log<'p, W> {
                 self.name(at);
                 self.put("\"}}");
             }
-            Generation::Progress => {
+            Form::Progress => {
                 self.put("{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"");
                 self.name(at);
                 let _ = write!(
@@ -562,10 +556,10 @@ impl<'p, W: Write> Log<'p, W> {
 
     fn eof(&mut self, last: bool) -> io::Result<()> {
         let word = match (self.plan.generation, last) {
-            (Generation::Trace, true) => "\"reason\":\"complete\"",
-            (Generation::Trace, false) => "\"reason\":\"time_limit\"",
-            (Generation::Progress, true) => "\"status\":\"succeeded\",\"has_more\":false",
-            (Generation::Progress, false) => "\"status\":\"started\",\"has_more\":true",
+            (Form::Trace, true) => "\"reason\":\"complete\"",
+            (Form::Trace, false) => "\"reason\":\"time_limit\"",
+            (Form::Progress, true) => "\"status\":\"succeeded\",\"has_more\":false",
+            (Form::Progress, false) => "\"status\":\"started\",\"has_more\":true",
         };
         let _ = write!(self.buffer, "{{\"type\":\"eof\",\"eof\":{{{word}}}");
         self.end("engine")

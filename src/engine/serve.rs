@@ -118,7 +118,7 @@ struct Limits {
 
 #[derive(Deserialize)]
 struct Wish {
-    pipeline: Option<Pipeline>,
+    pipeline: Pipeline,
     #[serde(default)]
     state: Value,
     #[serde(flatten)]
@@ -195,7 +195,7 @@ async fn check(headers: HeaderMap, body: Bytes) -> Response {
         Ok(wish) => wish,
         Err(answer) => return answer,
     };
-    let Some(pipeline) = wish.pipeline else { return bad_request("a pipeline is required") };
+    let pipeline = wish.pipeline;
     let at = time::iso(now());
     let said = |from: String| json!({"type": "connection_status", "connection_status": {"status": "succeeded"}, "_emitted_by": from, "_ts": at});
     lines(&[
@@ -247,7 +247,7 @@ async fn called(shared: Arc<Shared>, query: Limits, headers: &HeaderMap, body: &
     let call_wish = Call {
         form: shared.form,
         memory,
-        streams: wish.pipeline.and_then(|it| it.streams).map(|all| all.into_iter().map(|it| it.name).collect()),
+        streams: wish.pipeline.streams.map(|all| all.into_iter().map(|it| it.name).collect()),
         run_id: limits.run_id,
         time_limit_ms: limits
             .time_limit

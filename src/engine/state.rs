@@ -1,5 +1,6 @@
 //! The file that a caller keeps a run's state in between attempts.
 
+use crate::net::folder;
 use serde_json::value::RawValue;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -29,10 +30,6 @@ pub fn check(path: &Path) -> io::Result<()> {
     }
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     tempfile::Builder::new().prefix(".synctop-state-").tempfile_in(folder(&path)).map(drop).map_err(plain)
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Without the name of a temporary file.

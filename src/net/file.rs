@@ -271,7 +271,7 @@ impl Name<'_> {
 
 /// Notifications of the folder, because the file in it may be another one soon.
 fn watch(path: &Path, hint: mpsc::SyncSender<()>) -> Option<notify::RecommendedWatcher> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = super::folder(path);
     let name = path.file_name()?.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let ours = event.is_ok_and(|event| {

@@ -29,6 +29,7 @@ pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};
 use crate::progress::history::History;
 use crate::progress::{Exit, Packed, Progress};
 use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::SystemTime;
 
@@ -65,6 +66,12 @@ pub enum Event {
 pub struct Origin {
     pub file: Arc<File>,
     pub at: u64,
+}
+
+/// The folder that a path is in.
+#[must_use]
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Milliseconds since 1970, UTC.

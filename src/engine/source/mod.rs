@@ -22,10 +22,9 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-/// Tries of a request after the first, and the waits between them (Stripe's source: 1 s, doubling, at most 32 s).
+/// Tries of a request after the first, and the first wait between them, which doubles (as Stripe's source has it).
 const RETRIES: u32 = 5;
 const FIRST_WAIT_MS: u64 = 1_000;
-const LONGEST_WAIT_MS: u64 = 32_000;
 
 /// A million: the budget's clock counts microseconds.
 const MICROS: i64 = 1_000_000;
@@ -95,7 +94,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Begins to read `streams` (by place and with what was kept of each; `None`: it is left out) at `now`.
+    /// Begins to read the streams of `kept` (by place, with what was kept of each; one that is not in it is left out) at `now`.
     /// `ceiling`: the upper bound of all ranges, in seconds.
     #[must_use]
     pub fn new(
@@ -391,7 +390,7 @@ impl Source {
         let tries = piece_left.tries;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a day")]
         let asked = retry_after.map(|seconds| (seconds * 1000.0) as u64);
-        let wait = asked.unwrap_or_else(|| (FIRST_WAIT_MS << (tries - 1)).min(LONGEST_WAIT_MS));
+        let wait = asked.unwrap_or_else(|| FIRST_WAIT_MS << (tries - 1));
         let mut data = json!({
             "name": "source-simulated",
             "stream": self.name(stream),
@@ -413,13 +412,7 @@ impl Source {
     /// Nothing can go on with a key that nobody knows, whichever stream asked first.
     fn bad_key(&mut self, message: &str) {
         (self.over, self.failed) = (true, true);
-        let kind = FailureType::Auth.word();
-        self.line(match self.form {
-            Form::Trace => trace("error", json!({"failure_type": kind, "message": message})),
-            Form::Progress => {
-                json!({"type": "connection_status", "connection_status": {"status": "failed", "message": message}})
-            }
-        });
+        self.line(global_error(self.form, FailureType::Auth, message));
     }
 
     fn fail(&mut self, stream: usize, kind: FailureType, http: Option<u16>, message: &str) {
@@ -489,7 +482,17 @@ fn split(gte: i64, lt: i64, parts: i64) -> Vec<Left> {
     (0..parts).rev().map(|part| Left { gte: edge(part), lt: edge(part + 1), cursor: None }).collect()
 }
 
-fn trace(kind: &str, payload: Value) -> Value {
+/// A failure without a stream.
+pub(super) fn global_error(form: Form, kind: FailureType, message: &str) -> Value {
+    match form {
+        Form::Trace => trace("error", json!({"failure_type": kind.word(), "message": message})),
+        Form::Progress => {
+            json!({"type": "connection_status", "connection_status": {"status": "failed", "message": message}})
+        }
+    }
+}
+
+pub(super) fn trace(kind: &str, payload: Value) -> Value {
     json!({"type": "trace", "trace": {"trace_type": kind, kind: payload}})
 }
 

@@ -114,7 +114,7 @@ impl Came<'_> {
         }
         let payload = value.get("trace").cloned().unwrap_or_default();
         let from = value.get("_emitted_by").and_then(Value::as_str).unwrap_or("source").to_owned();
-        wire::enveloped(out, "trace", &payload, Some(&from), Some(at));
+        wire::enveloped(out, "trace", &payload, Some(&from), at);
     }
 }
 

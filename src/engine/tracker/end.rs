@@ -84,7 +84,7 @@ impl Tracker {
                 self.error("the source ended without a message", out);
                 ("error".to_owned(), true)
             }
-            None if self.last_word.is_some() => ("error".to_owned(), true),
+            None if self.last_word_failed => ("error".to_owned(), true),
             None if open || unread => {
                 self.error("the source ended without saying so, and with streams that it had not finished", out);
                 ("aborted".to_owned(), true)

@@ -35,7 +35,7 @@ impl Tracker {
             if permanent {
                 self.global.get_or_insert(mistake);
             } else {
-                self.last_word = Some(mistake);
+                self.last_word_failed = true;
             }
             return self.totals(out);
         };
@@ -68,9 +68,8 @@ impl Tracker {
         if !self.warned.insert((kind, stream.to_owned())) {
             return;
         }
-        self.warnings += 1;
         let who = if stream.is_empty() { String::new() } else { format!("{stream}: ") };
-        match self.warnings {
+        match self.warned.len() {
             ..=WARNINGS => wire::log(out, "warn", &format!("{who}{message} ({kind})"), self.now),
             n if n == WARNINGS + 1 => wire::log(out, "warn", "further warnings are left out", self.now),
             _ => {}

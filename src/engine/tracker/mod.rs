@@ -22,7 +22,7 @@ pub mod wire;
 use super::classify::FailureType;
 use super::raw::raw;
 use crate::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
-use came::{Came, Raw, pass};
+use came::{Came, pass};
 use memory::{Brief, Memory, Mistake};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,7 +31,7 @@ use wire::{Form, Said};
 /// The window of the rate in totals, in milliseconds.
 const WINDOW_MS: Millis = 10_000;
 
-/// Warnings of one attempt; further ones are counted in the last.
+/// Warnings of one attempt; after them it is said that further ones are left out.
 const WARNINGS: usize = 100;
 
 /// A message's text in one of our logs.
@@ -109,11 +109,10 @@ pub struct Tracker {
     /// A permanent error without a stream, or before any stream started.
     global: Option<Mistake>,
     warned: BTreeSet<(&'static str, String)>,
-    warnings: usize,
     /// What the source logged beside a failure, by stream.
     logged: BTreeMap<String, FailureType>,
     /// An error without a stream was the last word.
-    last_word: Option<Mistake>,
+    last_word_failed: bool,
     /// Streams that the last attempt finished without a word: announced with the first thing that is said.
     finished: Vec<String>,
     /// Streams that were over before this attempt.
@@ -178,9 +177,8 @@ impl Tracker {
             end: None,
             global: None,
             warned: BTreeSet::new(),
-            warnings: 0,
             logged: BTreeMap::new(),
-            last_word: None,
+            last_word_failed: false,
             finished,
             carried,
             tracked: None,
@@ -236,16 +234,16 @@ impl Tracker {
         let line = Line { bytes, length, end, huge: None };
         let mut scratch = String::new();
         match decoder.decode(&line, &mut scratch) {
-            Decoded::Message { message, glued } if self.tracked.is_none() => {
+            Decoded::Message { message, glued } => {
                 let came = Came { bytes, end, glued: glued.map_or(0, |glue| glue.len()) };
-                self.messages += 1;
-                self.message(message, &came, out);
-            }
-            Decoded::Message { message, .. } => {
-                if matches!(message.kind, Kind::End(_)) {
-                    self.keep_state(bytes);
+                if self.tracked.is_none() {
+                    self.messages += 1;
+                    return self.message(message, &came, out);
                 }
-                pass(bytes, end, out);
+                if matches!(message.kind, Kind::End(_)) {
+                    self.keep_state(&came);
+                }
+                came.pass(out);
             }
             _ => pass(bytes, end, out),
         }
@@ -292,7 +290,7 @@ impl Tracker {
         let about_streams =
             matches!(message.kind, Kind::Record(_) | Kind::Checkpoint(_) | Kind::Stream(_) | Kind::Failure(_));
         if about_streams {
-            self.last_word = None;
+            self.last_word_failed = false;
             if !engine {
                 self.announce_finished(out);
             }
@@ -301,7 +299,7 @@ impl Tracker {
             Kind::Progress(_) | Kind::Stream(_) | Kind::Catalog(_) if engine => self.is_tracked(came, out),
             Kind::End(_) if engine && came.has_state() => {
                 self.is_tracked(came, out);
-                self.keep_state(came.bytes);
+                self.keep_state(came);
             }
             Kind::Record(name) => {
                 self.started_by(&name.key(), "record_before_start", out);
@@ -362,8 +360,8 @@ impl Tracker {
         came.pass(out);
     }
 
-    fn keep_state(&mut self, bytes: &[u8]) {
-        let raw: Raw = serde_json::from_slice(bytes).unwrap_or_default();
+    fn keep_state(&mut self, came: &Came) {
+        let raw = came.raw();
         let eof = raw.eof.or(raw.end).unwrap_or_default();
         self.tracked = Some(eof.state.or(eof.ending_state).or_else(|| self.tracked.take().flatten()));
     }

@@ -57,11 +57,11 @@ struct StatusPayload<'a> {
 
 /// Writes one line of ours.
 pub fn line<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, at: Millis) {
-    enveloped(out, kind, payload, Some("engine"), Some(at));
+    enveloped(out, kind, payload, Some("engine"), at);
 }
 
-/// Writes one line; `from` and `at` where they are known.
-pub fn enveloped<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, from: Option<&str>, at: Option<Millis>) {
+/// Writes one line; `from` where it is known.
+pub fn enveloped<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, from: Option<&str>, at: Millis) {
     out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"{kind}\":").as_bytes());
     // Writing into memory cannot fail, and none of the shapes here has a key that is no string.
     let _ = serde_json::to_writer(&mut *out, payload);
@@ -69,10 +69,7 @@ pub fn enveloped<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, from:
         out.extend_from_slice(b",\"_emitted_by\":");
         let _ = serde_json::to_writer(&mut *out, from);
     }
-    if let Some(at) = at {
-        out.extend_from_slice(format!(",\"_ts\":\"{}\"", time::iso(at)).as_bytes());
-    }
-    out.extend_from_slice(b"}\n");
+    out.extend_from_slice(format!(",\"_ts\":\"{}\"}}\n", time::iso(at)).as_bytes());
 }
 
 pub fn status(out: &mut Vec<u8>, form: Form, said: &Said, at: Millis) {
@@ -95,7 +92,7 @@ pub fn status(out: &mut Vec<u8>, form: Form, said: &Said, at: Millis) {
     if trace {
         line(out, "trace", &TraceStatus { trace_type: "stream_status", stream_status: payload }, at);
     } else {
-        enveloped(out, "stream_status", &payload, None, Some(at));
+        enveloped(out, "stream_status", &payload, None, at);
     }
 }
 
