@@ -36,7 +36,7 @@ pub enum Tell {
     Nothing,
     /// Only how it ended.
     End,
-    /// A line for each change, and one after a minute without.
+    /// A line for each change, and one a minute.
     Changes,
     /// A picture in place.
     InPlace,
@@ -70,7 +70,7 @@ impl Inline {
             shown: 0,
             picture: Buffer::default(),
             began: Instant::now(),
-            told: Instant::now(),
+            reminded: Instant::now(),
             lines: 0,
             last_line: None,
             down: None,
@@ -121,8 +121,8 @@ struct Teller {
     shown: u16,
     picture: Buffer,
     began: Instant,
-    /// When something was last told.
-    told: Instant,
+    /// When the totals were last told.
+    reminded: Instant,
     lines: u64,
     last_line: Option<Instant>,
     /// Why nothing comes, since so many lines.
@@ -172,11 +172,11 @@ impl Teller {
 
     fn changes(&mut self, progress: &Progress) {
         let mut lines = self.changes.since(progress);
-        if lines.is_empty() && self.told.elapsed() >= Duration::from_millis(REMINDER_MS) {
+        if self.reminded.elapsed() >= Duration::from_millis(REMINDER_MS) {
+            self.reminded = Instant::now();
             lines.push(reminder(progress, self.silent()));
         }
         if !lines.is_empty() {
-            self.told = Instant::now();
             say(&(lines.join("\n") + "\n"));
         }
     }

@@ -298,8 +298,8 @@ fn span(text: &str) -> Result<std::time::Duration, String> {
 /// What stderr is told beside a pipeline.
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub struct ShowArgs {
-    /// On stderr: `auto` is a picture in place on a terminal, and elsewhere a line for each change and one after a minute without;
-    /// `always` is the picture; `never` tells only how it ended
+    /// On stderr: `auto` is a picture in place on a terminal, and elsewhere a line for each change and one a minute; `always` is
+    /// the picture; `never` tells only how it ended
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     pub progress: ProgressArg,
     /// Tell nothing on stderr
