@@ -2,6 +2,7 @@
 
 use crate::net::child::ChildInput;
 use crate::protocol::Dialect;
+use crate::protocol::quantity::{size, span};
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -281,20 +282,6 @@ fn at_least_one(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1".into())
 }
 
-/// A time: `90`, `90s`, `5m`, `1h`.
-fn span(text: &str) -> Result<std::time::Duration, String> {
-    let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) if text.ends_with('h') => (number, 3600.0),
-        Some(number) if text.ends_with('m') => (number, 60.0),
-        Some(number) => (number, 1.0),
-        None => (text, 1.0),
-    };
-    let seconds = number.parse::<f64>().ok().map(|number| number * factor);
-    let seconds =
-        seconds.filter(|seconds| (0.001..=1e9).contains(seconds)).ok_or("a time such as 90, 90s, 5m or 1h")?;
-    Ok(std::time::Duration::from_secs_f64(seconds))
-}
-
 /// What stderr is told beside a pipeline.
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub struct ShowArgs {
@@ -424,24 +411,6 @@ pub struct OfSizeArgs {
     /// Calls of the engine, each but the last cut off by a limit [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub attempts: Option<u32>,
-}
-
-/// A number of bytes: `800`, `64kB`, `300MB`, `2GiB`.
-fn size(text: &str) -> Result<u64, String> {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1_000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return Err("a number of bytes such as 800, 64kB, 300MB or 2GiB".into()),
-    };
-    let number: u64 = number.parse().map_err(|_| "a number of bytes such as 800, 64kB, 300MB or 2GiB")?;
-    number.checked_mul(factor).ok_or_else(|| "less than 18 EB".into())
 }
 
 /// The whole command line, for help, man page and completions.

@@ -8,7 +8,8 @@ use crate::engine::call::{Call, CallError, Outlet, call};
 use crate::engine::generator::{self, Plan};
 use crate::engine::rows::Rows;
 use crate::engine::scenario::{SCENARIOS, Scenario};
-use crate::engine::serve::{self, Serving};
+use crate::engine::serve;
+use crate::engine::simulated::Simulated;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::Form;
 use crate::net::{SourceError, now};
@@ -123,8 +124,8 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
                 address.port()
             )));
         }
-        let serving = Serving { form: form(args), pace: (!args.no_pace).then_some(args.speed), scenario, rows };
-        return serve::run(address, serving, |address| print(&format!("http://{address}\n")).is_ok())
+        let engine = Simulated::new(scenario, form(args), (!args.no_pace).then_some(args.speed), rows);
+        return serve::run(address, engine, |address| print(&format!("http://{address}\n")).is_ok())
             .map(|()| 0)
             .map_err(|error| Failure {
                 sentence: format!("Cannot listen on {address}: {error}. Name another address, or port 0 for any."),

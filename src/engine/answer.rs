@@ -2,17 +2,14 @@
 
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find};
+use super::whole::WholeLines;
 use crate::net::http::title;
 use crate::protocol::{
     Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, State, Status, mask,
 };
-use memchr::memchr;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-
-/// A line over this is not looked at: no state is as large.
-const LONGEST_LINE: usize = 512 << 20;
 
 /// What one call brought.
 #[derive(Debug, Default)]
@@ -41,10 +38,7 @@ pub(super) struct Answer {
     pub(super) streams: BTreeMap<String, Value>,
     pub(super) totals: Option<Value>,
     decoder: Decoder,
-    /// The line that is not whole yet.
-    partial: Vec<u8>,
-    /// It is too long to be looked at.
-    skipping: bool,
+    lines: WholeLines,
 }
 
 #[derive(Debug, Clone)]
@@ -59,40 +53,19 @@ pub(super) struct Ended {
 
 impl Answer {
     /// Takes in bytes of the answer.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) {
-        while let Some(newline) = memchr(b'\n', bytes) {
-            let (head, rest) = bytes.split_at(newline);
-            bytes = rest.get(1..).unwrap_or_default();
-            if std::mem::take(&mut self.skipping) {
-                continue;
-            }
-            if self.partial.is_empty() {
-                self.line(head, LineEnd::Newline);
-            } else {
-                let mut line = std::mem::take(&mut self.partial);
-                line.extend_from_slice(head);
-                self.line(&line, LineEnd::Newline);
-            }
-        }
-        if self.skipping || self.partial.len() + bytes.len() > LONGEST_LINE {
-            self.skipping = true;
-            self.partial = Vec::new();
-        } else {
-            self.partial.extend_from_slice(bytes);
-        }
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.push(bytes, |line| self.line(line, LineEnd::Newline));
+        self.lines = lines;
     }
 
     /// The answer is over.
     pub(super) fn cut(&mut self) {
-        self.torn |= self.skipping;
-        let line = std::mem::take(&mut self.partial);
-        if !line.is_empty() {
-            self.line(&line, LineEnd::Input);
-        }
+        let mut lines = std::mem::take(&mut self.lines);
+        self.torn |= lines.finish(|line, end| self.line(line, end));
     }
 
     fn line(&mut self, bytes: &[u8], end: LineEnd) {
-        // All of it, however long: a state is not to be known by its head.
         let length = bytes.len() as u64 + u64::from(end == LineEnd::Newline);
         let line = Line { bytes, length, end, huge: None };
         let mut scratch = String::new();

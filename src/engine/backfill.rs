@@ -118,6 +118,22 @@ impl Backfill {
         &self.run_id
     }
 
+    /// It is another run, or the one of this name.
+    pub fn name(&mut self, run_id: String) {
+        self.run_id = run_id;
+    }
+
+    /// What is synced from the next call on.
+    pub fn pipeline(&mut self, pipeline: Value) {
+        self.wish.pipeline = pipeline;
+    }
+
+    /// Limits from the next call on.
+    pub fn limits(&mut self, time_limit: Option<f64>, state_limit: Option<u64>) {
+        self.wish.time_limit = time_limit;
+        self.wish.state_limit = state_limit;
+    }
+
     /// Points the source at another endpoint of its API.
     pub fn base_url(&mut self, url: &str) {
         let source = self.wish.pipeline.get_mut("source").and_then(Value::as_object_mut);
@@ -131,6 +147,11 @@ impl Backfill {
 
     /// The body of the next call, which begins an attempt. Both generations find in it what they know.
     pub fn begin(&mut self) -> String {
+        self.begin_with(&[])
+    }
+
+    /// The same for a call that takes in live events, as `source_input` messages.
+    pub fn begin_with(&mut self, inputs: &[Box<RawValue>]) -> String {
         self.attempts += 1;
         self.call = Answer::default();
         self.call.mark = self.mark();
@@ -141,6 +162,9 @@ impl Backfill {
         }
         body.extend(self.wish.time_limit.map(|limit| ("time_limit".to_owned(), raw(&limit))));
         body.extend(self.wish.state_limit.map(|limit| ("state_limit".to_owned(), raw(&limit))));
+        if !inputs.is_empty() {
+            body.insert("stdin".into(), raw(&inputs));
+        }
         raw(&body).get().to_owned()
     }
 
@@ -287,6 +311,7 @@ impl Backfill {
                 format!("the engine said nothing for {silence}")
             }
             How::Unreachable(why) => format!("the engine cannot be reached: {why}"),
+            How::Exited(why) => format!("{why}{torn}"),
             How::Page(title) if title.is_empty() => "a web page answered instead of an engine".to_owned(),
             How::Page(title) => format!("a web page answered instead of an engine: {title}"),
             _ => match &self.call.page {
@@ -367,6 +392,18 @@ impl Backfill {
     #[must_use]
     pub fn has_state(&self) -> bool {
         !self.state.is_empty()
+    }
+
+    /// The engine's sections alone, as they came.
+    #[must_use]
+    pub fn state(&self) -> Box<RawValue> {
+        raw(&self.state)
+    }
+
+    /// Failures in a row without any progress between them.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// Calls that broke after something was read, where the engine tells its counts with their end only.

@@ -44,6 +44,10 @@ pub struct Call {
     pub records: bool,
     /// The source's own messages, without the tracker.
     pub raw: bool,
+    /// The API does not take the key, with these words.
+    pub refused: Option<String>,
+    /// Live events (`source_input` messages): they alone are taken in, and nothing is read.
+    pub inputs: Vec<Value>,
 }
 
 /// Where the output goes.
@@ -102,8 +106,22 @@ pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> R
         run.tracker.catalog(&asked, &payload, run.call.begin, &mut run.out);
         run.flush(run.call.begin, outlet)?;
     }
-    let limit = run.go(outlet)?;
-    run.end(limit, outlet)
+    let stop = if let Some(message) = run.call.refused.take() {
+        run.failed(FailureType::Auth, &message, run.call.begin);
+        run.flush(run.call.begin, outlet)?;
+        Stop::Failed
+    } else if run.call.inputs.is_empty() {
+        run.go(outlet)?
+    } else {
+        run.live(outlet)?
+    };
+    run.end(stop, outlet)
+}
+
+/// The stream that an event is about, as Stripe words it: the kind of the object in it.
+fn stream_of(input: &Value) -> Option<&str> {
+    let event = input.get("source_input").unwrap_or(input);
+    event.pointer("/data/object/object").or_else(|| event.get("stream"))?.as_str()
 }
 
 /// Streams asked for, what was kept of each, and the upper bound of their ranges in seconds.
@@ -209,7 +227,7 @@ impl Run {
             }
             let failure = lock(&self.api).destination_fails();
             if let Some(message) = failure {
-                self.destination_failed(&message, self.free.max(at));
+                self.failed(FailureType::System, &message, self.free.max(at));
                 self.flush(self.free.max(at), outlet)?;
                 return Ok(Stop::Failed);
             }
@@ -272,10 +290,48 @@ impl Run {
         }
     }
 
-    fn destination_failed(&mut self, message: &str, at: Millis) {
-        let failed = global_error(self.call.form, FailureType::System, message);
+    fn failed(&mut self, kind: FailureType, message: &str, at: Millis) {
+        let failed = global_error(self.call.form, kind, message);
         self.message(failed, at);
         self.free = at;
+    }
+
+    /// Takes in live events: each is an object of its stream, which is as complete as it was.
+    fn live(&mut self, outlet: &mut dyn Outlet) -> Result<Stop, CallError> {
+        let at = self.call.begin;
+        let inputs = std::mem::take(&mut self.call.inputs);
+        let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+        {
+            let api = lock(&self.api);
+            let streams = &api.scenario().streams;
+            for input in &inputs {
+                let stream = stream_of(input);
+                let known = streams.iter().position(|it| Some(it.name.as_str()) == stream);
+                if let Some(stream) = known {
+                    *counts.entry(stream).or_default() += 1;
+                }
+            }
+        }
+        for (stream, count) in counts {
+            let (name, records) = {
+                let api = lock(&self.api);
+                let stream = api.scenario().streams.get(stream);
+                (stream.map(|it| it.name.clone()).unwrap_or_default(), stream.map_or(0, |it| it.records))
+            };
+            // What an event tells of is newer than all that a backfill reads.
+            let api = lock(&self.api);
+            outlet.rows(&api, stream, records..records + count)?;
+            drop(api);
+            self.tracker.records(&name, count, at, &mut self.out);
+            let data = self.tracker.memory().source.streams.get(&name).map(|data| data.get().to_owned());
+            let data: Value = data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_else(|| json!({}));
+            self.message(
+                json!({"type": "source_state", "source_state": {"state_type": "stream", "stream": name, "data": data}}),
+                at,
+            );
+            self.flush(at, outlet)?;
+        }
+        Ok(Stop::Over)
     }
 
     fn end(mut self, stop: Stop, outlet: &mut dyn Outlet) -> Result<Called, CallError> {

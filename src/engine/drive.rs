@@ -102,7 +102,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
 
 /// 0 to 1, another one each time.
 #[expect(clippy::cast_precision_loss, reason = "a throw of dice")]
-fn dice() -> f64 {
+pub(crate) fn dice() -> f64 {
     let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
     (hash >> 11) as f64 / (1_u64 << 53) as f64
 }

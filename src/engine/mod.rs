@@ -10,6 +10,8 @@ pub mod raw;
 pub mod rows;
 pub mod scenario;
 pub mod serve;
+pub mod simulated;
 pub mod source;
 pub mod state;
 pub mod tracker;
+pub mod whole;

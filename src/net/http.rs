@@ -33,6 +33,8 @@ pub enum How {
     },
     /// Success, and a page for people.
     Page(String),
+    /// A command ended, and not well: how.
+    Exited(String),
     /// Nobody wants more of it.
     Stopped,
 }

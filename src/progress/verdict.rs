@@ -85,7 +85,8 @@ pub fn core(message: &str) -> String {
 }
 
 /// The status in `[GET /v1/charges (429)]`.
-fn http_status(text: &str) -> Option<u16> {
+#[must_use]
+pub fn http_status(text: &str) -> Option<u16> {
     let (_, rest) = text.rsplit_once(" (")?;
     rest.split_once(")]")?.0.parse().ok()
 }

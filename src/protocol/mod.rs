@@ -18,6 +18,7 @@ pub mod lines;
 pub mod mask;
 mod mend;
 pub mod message;
+pub mod quantity;
 mod simd;
 mod skip;
 mod stripe;

@@ -1,0 +1,259 @@
+//! The simulated engine: what `serve.rs` serves over HTTP, and what the pipeline service runs in its own process.
+
+use super::api::Api;
+use super::call::{Call, CallError, Outlet, call};
+use super::rows::Rows;
+use super::scenario::Scenario;
+use super::tracker::memory::Memory;
+use super::tracker::wire::Form;
+use crate::net::{lock, now};
+use crate::protocol::{Millis, time};
+use axum::body::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Writes that may wait for a slow client; then the engine waits.
+const QUEUE: usize = 16;
+
+/// How long it sleeps before it looks whether its client is still there.
+const NAP: Duration = Duration::from_millis(50);
+
+/// An engine, for as long as its API lives.
+pub struct Simulated {
+    api: Arc<Mutex<Api>>,
+    form: Form,
+    /// `None`: as fast as the client takes it.
+    pace: Option<f64>,
+    rows: Option<Rows>,
+}
+
+/// Limits of one call.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    time_limit: Option<f64>,
+    state_limit: Option<u64>,
+    #[serde(alias = "sync_run_id")]
+    run_id: Option<String>,
+}
+
+/// What a call is about: `{pipeline, state?, run_id?, time_limit?, state_limit?, stdin?}`.
+#[derive(Debug, Deserialize)]
+pub struct Wish {
+    pipeline: Pipeline,
+    #[serde(default)]
+    state: Value,
+    #[serde(flatten)]
+    limits: Limits,
+    /// Live events, as `source_input` messages.
+    #[serde(default)]
+    stdin: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pipeline {
+    source: Party,
+    destination: Party,
+    streams: Option<Vec<Asked>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Party {
+    r#type: String,
+    #[serde(flatten)]
+    config: serde_json::Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    name: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Refused {
+    /// What is wrong with the wish: a sentence, or a list of issues.
+    Wish(Value),
+    /// The machine has no thread left.
+    Busy(String),
+}
+
+impl Wish {
+    /// Reads the body of a call.
+    ///
+    /// # Errors
+    /// The list of issues that published engines answer with.
+    pub fn read(value: Value) -> Result<Self, Value> {
+        let issue = |message: String| json!([{"code": "invalid_type", "path": ["pipeline"], "message": message}]);
+        if !value.get("pipeline").is_some_and(Value::is_object) {
+            return Err(issue("Invalid input: expected object, received undefined".to_owned()));
+        }
+        serde_json::from_value(value).map_err(|error| issue(format!("Invalid input: {error}")))
+    }
+
+    /// What the source's API says of the key, where it says no. There is no API behind this: a key with `bad` or `revoked` in it is
+    /// one, every other one is good.
+    fn key_refused(&self) -> Option<String> {
+        let source = &self.pipeline.source;
+        let key = source.config.get(&source.r#type)?.get("api_key")?.as_str()?;
+        if !["bad", "revoked"].iter().any(|word| key.contains(word)) {
+            return None;
+        }
+        let last: String = key.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
+        Some(format!(
+            "Invalid API Key provided: sk_test_****{last} [GET /v1/account (401)] {{request-id=req_00000000000001}}"
+        ))
+    }
+}
+
+impl Limits {
+    /// Those of the body, else those of the query.
+    fn or(self, query: Self) -> Result<Self, Value> {
+        let limits = Self {
+            time_limit: self.time_limit.or(query.time_limit),
+            state_limit: self.state_limit.or(query.state_limit),
+            run_id: self.run_id.or(query.run_id),
+        };
+        let bad = |path: &str| {
+            let message = "Too small: expected number to be >0";
+            Err(json!([{"code": "too_small", "path": [path], "message": message}]))
+        };
+        match limits {
+            Self { time_limit: Some(limit), .. } if !(limit > 0.0 && limit <= 1e9) => bad("time_limit"),
+            Self { state_limit: Some(0), .. } => bad("state_limit"),
+            limits => Ok(limits),
+        }
+    }
+}
+
+impl Simulated {
+    /// `pace`: how many times as fast as the scenario's clock; `None`: as fast as it is read. `rows`: what the destination keeps.
+    #[must_use]
+    pub fn new(scenario: Scenario, form: Form, pace: Option<f64>, rows: Option<Rows>) -> Self {
+        Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows }
+    }
+
+    /// Whether source and destination can be reached.
+    #[must_use]
+    pub fn check(&self, wish: &Wish) -> Vec<Value> {
+        let at = time::iso(now());
+        let (source, destination) = (&wish.pipeline.source.r#type, &wish.pipeline.destination.r#type);
+        let status = match wish.key_refused() {
+            Some(message) => json!({"status": "failed", "message": message}),
+            None => json!({"status": "succeeded"}),
+        };
+        vec![
+            json!({"type": "connection_status", "connection_status": status, "_emitted_by": format!("source/{source}"), "_ts": at}),
+            json!({"type": "connection_status", "connection_status": {"status": "succeeded"}, "_emitted_by": format!("destination/{destination}"), "_ts": at}),
+        ]
+    }
+
+    /// Prepares source and destination.
+    #[must_use]
+    pub fn setup(&self, wish: &Wish) -> Vec<Value> {
+        if let Some(message) = wish.key_refused() {
+            return vec![json!({"type": "log", "log": {"level": "error", "message": message}})];
+        }
+        let streams = lock(&self.api).scenario().streams.len();
+        let message = format!("Creating schema \"simulated\" ({streams} streams)");
+        vec![json!({
+            "type": "log", "log": {"level": "info", "message": message},
+            "_emitted_by": "destination/simulated", "_ts": time::iso(now()),
+        })]
+    }
+
+    /// Begins a call; its lines come as the pace has them, and an error where the engine dies. Dropping the receiver ends it.
+    ///
+    /// # Errors
+    /// When the wish cannot be understood, or there is no thread for it.
+    pub fn sync(
+        self: &Arc<Self>,
+        wish: Wish,
+        query: Limits,
+        records: bool,
+    ) -> Result<mpsc::Receiver<io::Result<Bytes>>, Refused> {
+        let refused = wish.key_refused();
+        let memory =
+            Memory::read(&wish.state.to_string()).map_err(|error| Refused::Wish(format!("state: {error}").into()))?;
+        let limits = wish.limits.or(query).map_err(Refused::Wish)?;
+        let call = Call {
+            form: self.form,
+            memory,
+            streams: wish.pipeline.streams.map(|all| all.into_iter().map(|it| it.name).collect()),
+            run_id: limits.run_id,
+            time_limit_ms: limits
+                .time_limit
+                .map(|it| u64::try_from(Duration::from_secs_f64(it).as_millis()).unwrap_or(u64::MAX)),
+            state_limit: limits.state_limit,
+            begin: now(),
+            records,
+            raw: false,
+            refused,
+            inputs: wish.stdin,
+        };
+        let (sender, chunks) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
+        let engine = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("engine".into());
+        thread.spawn(move || engine.run(call, &sender)).map_err(|error| Refused::Busy(error.to_string()))?;
+        Ok(chunks)
+    }
+
+    fn run(&self, wish: Call, sender: &mpsc::Sender<io::Result<Bytes>>) {
+        let _guard = Broken(sender);
+        let mut outlet =
+            Client { began: Instant::now(), begin: wish.begin, pace: self.pace, rows: self.rows.as_ref(), sender };
+        let broke = match call(&self.api, wish, &mut outlet) {
+            Ok(called) if called.outcome.is_some() => return,
+            Ok(_) => io::Error::new(io::ErrorKind::UnexpectedEof, "the engine died, as the scenario has it"),
+            Err(error @ CallError::NoSuchStream(..)) => io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
+            Err(CallError::Io(error)) => error,
+        };
+        // The client is told by a body that breaks off.
+        let _ = sender.blocking_send(Err(broke));
+    }
+}
+
+/// A panic of the engine breaks the body off, as the death of a process would.
+struct Broken<'b>(&'b mpsc::Sender<io::Result<Bytes>>);
+
+impl Drop for Broken<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.blocking_send(Err(io::Error::other("the engine panicked")));
+        }
+    }
+}
+
+/// A client who takes what is said when its time has come, and may go away.
+struct Client<'c> {
+    began: Instant,
+    begin: Millis,
+    pace: Option<f64>,
+    rows: Option<&'c Rows>,
+    sender: &'c mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl Outlet for Client<'_> {
+    fn say(&mut self, at: Millis, lines: &[u8]) -> io::Result<()> {
+        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone");
+        if let Some(speed) = self.pace {
+            let due = Duration::from_millis(u64::try_from(at - self.begin).unwrap_or(0)).div_f64(speed);
+            while let Some(wait) = due.checked_sub(self.began.elapsed()).filter(|wait| !wait.is_zero()) {
+                if self.sender.is_closed() {
+                    return Err(gone());
+                }
+                std::thread::sleep(wait.min(NAP));
+            }
+        }
+        self.sender.blocking_send(Ok(Bytes::copy_from_slice(lines))).map_err(|_| gone())
+    }
+
+    fn rows(&mut self, api: &Api, stream: usize, objects: Range<u64>) -> io::Result<()> {
+        self.rows.map_or(Ok(()), |rows| rows.add(api, stream, objects))
+    }
+}

@@ -1,0 +1,38 @@
+//! Times and sizes as people write them.
+
+use std::time::Duration;
+
+/// A time: `90`, `90s`, `5m`, `1h`, `14d`.
+///
+/// # Errors
+/// What it should look like.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let factors = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86400.0)];
+    let (number, factor) =
+        factors.iter().find_map(|(unit, factor)| Some((text.strip_suffix(*unit)?, *factor))).unwrap_or((text, 1.0));
+    let seconds = number.parse::<f64>().ok().map(|number| number * factor);
+    let seconds =
+        seconds.filter(|seconds| (0.001..=1e9).contains(seconds)).ok_or("a time such as 90, 90s, 5m or 1h")?;
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// A number of bytes: `800`, `64kB`, `300MB`, `2GiB`.
+///
+/// # Errors
+/// What it should look like.
+pub fn size(text: &str) -> Result<u64, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err("a number of bytes such as 800, 64kB, 300MB or 2GiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a number of bytes such as 800, 64kB, 300MB or 2GiB")?;
+    number.checked_mul(factor).ok_or_else(|| "less than 18 EB".into())
+}

@@ -1,0 +1,263 @@
+//! The service's own configuration: a TOML file. Engines are named here and nowhere else: a request chooses a name, never a command.
+
+use super::log::Keep;
+use super::secrets::References;
+use crate::protocol::quantity;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The engine that is always there.
+pub const SIMULATED: &str = "simulated";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where it listens, where the command line does not say it.
+    pub listen: Option<std::net::SocketAddr>,
+    pub data_dir: Option<PathBuf>,
+    /// Who has this token may do all.
+    pub token_file: Option<PathBuf>,
+    /// Who has this one may look.
+    pub read_token_file: Option<PathBuf>,
+    pub limits: Limits,
+    pub calls: Calls,
+    pub logs: Logs,
+    pub secrets: References,
+    pub engines: BTreeMap<String, Engine>,
+}
+
+/// How much at once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Engines that run at once; the others wait in turn.
+    pub runs: usize,
+    pub pipelines: usize,
+    pub waits: usize,
+    /// Of one address.
+    pub waits_per_client: usize,
+    /// Readers of events.
+    pub streams: usize,
+    pub connections: usize,
+    /// Of one address; twice as many may come in a burst.
+    pub requests_per_second: f64,
+    #[serde(deserialize_with = "size")]
+    pub body: u64,
+    /// Live events of one pipeline that wait.
+    pub inputs: u64,
+    /// Bytes that one who follows live events may be behind before he is given a snapshot.
+    #[serde(deserialize_with = "size")]
+    pub behind: u64,
+}
+
+/// Limits of each call of an engine; an engine may have its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calls {
+    /// Seconds.
+    pub time_limit: f64,
+    /// Checkpoints.
+    pub state_limit: u64,
+    /// The longest silence.
+    #[serde(deserialize_with = "span")]
+    pub stall_timeout: Duration,
+    /// How long a call in flight may take to come to its next checkpoint when it is to stop, and a command to end after TERM.
+    #[serde(deserialize_with = "span")]
+    pub grace: Duration,
+}
+
+/// How much of the logs is kept, of each pipeline.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logs {
+    #[serde(deserialize_with = "size")]
+    pub segment: u64,
+    #[serde(deserialize_with = "size")]
+    pub size: u64,
+    #[serde(deserialize_with = "span")]
+    pub age: Duration,
+}
+
+/// An engine: by its address, or by its command.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// `http://127.0.0.1:4010`
+    pub url: Option<String>,
+    /// The program and its arguments. It reads one JSON object (`{action, pipeline, state?, ...}`) on stdin and writes messages on stdout.
+    pub command: Option<Vec<String>>,
+    /// What it can besides syncing: `check`, `setup`, `teardown`. An engine by its address can all of them.
+    pub actions: Vec<String>,
+    pub time_limit: Option<f64>,
+    pub state_limit: Option<u64>,
+    #[serde(deserialize_with = "maybe_span")]
+    pub stall_timeout: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            data_dir: None,
+            token_file: None,
+            read_token_file: None,
+            limits: Limits::default(),
+            calls: Calls::default(),
+            logs: Logs::default(),
+            secrets: References::default(),
+            engines: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            runs: 16,
+            pipelines: 10_000,
+            waits: 1_000,
+            waits_per_client: 8,
+            streams: 500,
+            connections: 4_000,
+            requests_per_second: 500.0,
+            body: 4 << 20,
+            inputs: 10_000,
+            behind: 4 << 20,
+        }
+    }
+}
+
+impl Default for Calls {
+    /// As the published service calls its engine.
+    fn default() -> Self {
+        Self {
+            time_limit: 10.0,
+            state_limit: 100,
+            stall_timeout: Duration::from_secs(120),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { segment: 16 << 20, size: 256 << 20, age: Duration::from_secs(14 * 86400) }
+    }
+}
+
+impl Config {
+    /// Reads the text of a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it and where, in a sentence.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (name, engine) in &self.engines {
+            if name == SIMULATED {
+                return Err(format!("engines.{name} is the one that is always there: name yours otherwise"));
+            }
+            let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if name.is_empty() || !name.chars().all(fine) {
+                return Err(format!("engines.{name}: a name has letters, digits, - and _"));
+            }
+            match (&engine.url, &engine.command) {
+                (Some(url), None) => {
+                    let url = reqwest::Url::parse(url).map_err(|error| format!("engines.{name}.url: {error}"))?;
+                    if !matches!(url.scheme(), "http" | "https") {
+                        return Err(format!("engines.{name}.url: {}: is not http:", url.scheme()));
+                    }
+                }
+                (None, Some(command)) if !command.is_empty() => {}
+                _ => return Err(format!("engines.{name} needs a url or a command, and not both")),
+            }
+            let known = ["check", "setup", "teardown"];
+            if let Some(odd) = engine.actions.iter().find(|it| !known.contains(&it.as_str())) {
+                return Err(format!("engines.{name}.actions: {odd} is none of {}", known.join(", ")));
+            }
+            if engine.time_limit.is_some_and(|limit| !(limit > 0.0 && limit <= 1e6)) {
+                return Err(format!("engines.{name}.time_limit is a number of seconds"));
+            }
+        }
+        let limits = &self.limits;
+        for (name, bad) in [
+            ("limits.runs", limits.runs == 0),
+            ("limits.waits", limits.waits == 0),
+            ("limits.waits_per_client", limits.waits_per_client == 0),
+            ("limits.connections", limits.connections == 0),
+            ("limits.requests_per_second", !(limits.requests_per_second > 0.0)),
+            ("limits.body", limits.body < 1024),
+            ("calls.time_limit", !(self.calls.time_limit > 0.0 && self.calls.time_limit <= 1e6)),
+            ("calls.state_limit", self.calls.state_limit == 0),
+            ("logs.segment", self.logs.segment < 1024),
+        ] {
+            if bad {
+                return Err(format!("{name} is too small"));
+            }
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        Keep { segment: self.logs.segment, size: self.logs.size, age: self.logs.age }
+    }
+}
+
+/// A number, or a text with a unit.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Quantity {
+    Number(f64),
+    Text(String),
+}
+
+impl Quantity {
+    fn text(self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    quantity::size(&Quantity::deserialize(deserializer)?.text()).map_err(serde::de::Error::custom)
+}
+
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    quantity::span(&Quantity::deserialize(deserializer)?.text()).map_err(serde::de::Error::custom)
+}
+
+fn maybe_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    span(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let good = "listen = \"127.0.0.1:4020\"\n[calls]\nstall_timeout = \"2m\"\n[logs]\nsize = \"1GiB\"\n[engines.stripe]\nurl = \"http://127.0.0.1:4010\"\n[engines.tap]\ncommand = [\"tap\"]\n";
+        let read = Config::read(good).unwrap();
+        assert_eq!((read.logs.size, read.calls.stall_timeout), (1 << 30, Duration::from_secs(120)));
+        for (text, says) in [
+            (good.replace("listen", "lisen"), "unknown field `lisen`"),
+            (good.replace("\"2m\"", "\"soon\""), "a time such as"),
+            (good.replace("http:", "ftp:"), "ftp: is not http:"),
+            (good.replace("stripe", "simulated"), "always there"),
+            (good.replace("command = [\"tap\"]", "command = []"), "needs a url or a command"),
+            (good.replace("[logs]", "[logs]\nsegment = 1"), "logs.segment is too small"),
+        ] {
+            let why = Config::read(&text).expect_err(&text);
+            assert!(why.contains(says), "{why}\n-- does not say: {says}");
+        }
+    }
+}

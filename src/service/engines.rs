@@ -1,0 +1,411 @@
+//! The engines that pipelines run on: the simulated one in this process, engines over HTTP, and commands; supervised alike.
+
+use super::config::{Config, Engine as Named, SIMULATED};
+use crate::engine::scenario::{SCENARIOS, Scenario};
+use crate::engine::simulated::{Limits, Refused, Simulated, Wish};
+use crate::engine::tracker::wire::Form;
+use crate::net::http::{self, How};
+use crate::net::lock;
+use crate::protocol::{clean, mask};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::Notify;
+
+/// Bytes of a command's output that are read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// The last words of a command's stderr that are kept for its reason.
+const LAST_WORDS: usize = 400;
+
+/// What an engine is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Sync,
+    Check,
+    Setup,
+    Teardown,
+}
+
+impl Action {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Check => "check",
+            Self::Setup => "setup",
+            Self::Teardown => "teardown",
+        }
+    }
+}
+
+/// Engines by their names.
+pub struct Engines {
+    config: Arc<Config>,
+    /// Simulated ones by pipeline, with the text they were made of: their API remembers what it handed out.
+    simulated: Mutex<HashMap<String, (String, Arc<Simulated>)>>,
+    clients: HashMap<String, (reqwest::Client, reqwest::Url)>,
+}
+
+impl Engines {
+    /// # Errors
+    /// Which engine cannot be called at all.
+    pub fn new(config: Arc<Config>) -> Result<Self, String> {
+        let mut clients = HashMap::new();
+        for (name, engine) in &config.engines {
+            if let Some(url) = &engine.url {
+                let url = reqwest::Url::parse(url).map_err(|error| format!("engines.{name}.url: {error}"))?;
+                let client = http::client(&url).map_err(|error| {
+                    format!("engines.{name}: an https address cannot be trusted here: {error}. Install the system's certificates (ca-certificates)")
+                })?;
+                clients.insert(name.clone(), (client, url));
+            }
+        }
+        Ok(Self { config, simulated: Mutex::default(), clients })
+    }
+
+    fn named(&self, name: &str) -> Option<&Named> {
+        self.config.engines.get(name)
+    }
+
+    /// The names that a request may choose.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        std::iter::once(SIMULATED).chain(self.config.engines.keys().map(String::as_str)).collect()
+    }
+
+    /// Limits of a call: seconds, checkpoints.
+    #[must_use]
+    pub fn limits(&self, name: &str) -> (f64, u64) {
+        let own = self.named(name);
+        (
+            own.and_then(|it| it.time_limit).unwrap_or(self.config.calls.time_limit),
+            own.and_then(|it| it.state_limit).unwrap_or(self.config.calls.state_limit),
+        )
+    }
+
+    /// Whether it can do this at all; what it cannot is not asked of it.
+    #[must_use]
+    pub fn can(&self, name: &str, action: Action) -> bool {
+        match self.named(name) {
+            Some(Named { command: Some(_), actions, .. }) => {
+                action == Action::Sync || actions.iter().any(|it| it == action.word())
+            }
+            _ => true,
+        }
+    }
+
+    /// What is wrong with a source's configuration, as far as it is known without asking.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn look_over(&self, source: &Value) -> Result<(), String> {
+        let name = source.get("type").and_then(Value::as_str).unwrap_or_default();
+        if name == SIMULATED {
+            return scenario(source).map(drop);
+        }
+        match self.named(name) {
+            Some(_) => Ok(()),
+            None => Err(format!("the service knows no engine {name:?} (it has {})", self.names().join(", "))),
+        }
+    }
+
+    /// Forgets what the engine of a pipeline that is gone remembers.
+    pub fn forget(&self, pipeline: &str) {
+        lock(&self.simulated).remove(pipeline);
+    }
+
+    fn simulated(&self, pipeline: &str, source: &Value) -> Result<Arc<Simulated>, String> {
+        let mut kept = source.get(SIMULATED).cloned().unwrap_or_default();
+        if let Some(kept) = kept.as_object_mut() {
+            // Another key is another key of the same account.
+            kept.remove("api_key");
+        }
+        let text = kept.to_string();
+        let mut all = lock(&self.simulated);
+        if let Some((of, engine)) = all.get(pipeline)
+            && *of == text
+        {
+            return Ok(Arc::clone(engine));
+        }
+        let (scenario, form, pace) = scenario(source)?;
+        let engine = Arc::new(Simulated::new(scenario, form, pace, None));
+        all.insert(pipeline.to_owned(), (text, Arc::clone(&engine)));
+        Ok(engine)
+    }
+
+    /// Calls the engine of a pipeline. `body`: what an engine over HTTP gets. `each` takes what it prints as it comes; `stop` ends it.
+    pub async fn call(
+        &self,
+        pipeline: &str,
+        name: &str,
+        action: Action,
+        body: String,
+        stop: &Notify,
+        each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> How {
+        let stall = self.named(name).and_then(|it| it.stall_timeout).unwrap_or(self.config.calls.stall_timeout);
+        if let Some((client, url)) = self.clients.get(name) {
+            let mut url = url.clone();
+            let path = url.path().trim_end_matches('/').trim_end_matches("/pipeline_sync").to_owned();
+            url.set_path(&format!("{path}/pipeline_{}", action.word()));
+            return http::call(client, url, body, Some(stall), stop, each).await;
+        }
+        if let Some(command) = self.named(name).and_then(|it| it.command.as_deref()) {
+            return run(command, action, &body, stall, self.config.calls.grace, stop, each).await;
+        }
+        self.simulate(pipeline, action, &body, stall, stop, each).await
+    }
+
+    async fn simulate(
+        &self,
+        pipeline: &str,
+        action: Action,
+        body: &str,
+        stall: Duration,
+        stop: &Notify,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> How {
+        let refused = |why: Value| How::Refused {
+            status: 400,
+            says: http::says(&serde_json::json!({ "error": why }).to_string()),
+            retry_after: None,
+        };
+        let value: Value = serde_json::from_str(body).unwrap_or_default();
+        let source = value.pointer("/pipeline/source").cloned().unwrap_or_default();
+        let engine = match self.simulated(pipeline, &source) {
+            Ok(engine) => engine,
+            Err(why) => return refused(why.into()),
+        };
+        let wish = match Wish::read(value) {
+            Ok(wish) => wish,
+            Err(why) => return refused(why),
+        };
+        let said = match action {
+            Action::Check => engine.check(&wish),
+            Action::Setup => engine.setup(&wish),
+            Action::Teardown => Vec::new(),
+            Action::Sync => {
+                let mut chunks = match engine.sync(wish, Limits::default(), false) {
+                    Ok(chunks) => chunks,
+                    Err(Refused::Wish(why)) => return refused(why),
+                    Err(Refused::Busy(why)) => return How::Unreachable(why),
+                };
+                loop {
+                    let chunk = tokio::select! {
+                        biased;
+                        () = stop.notified() => return How::Stopped,
+                        () = tokio::time::sleep(stall) => return How::Silent(stall),
+                        chunk = chunks.recv() => chunk,
+                    };
+                    match chunk {
+                        None => return How::Ended,
+                        Some(Ok(bytes)) => {
+                            if each(&bytes).is_break() {
+                                return How::Stopped;
+                            }
+                        }
+                        Some(Err(error)) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                            return refused(error.to_string().into());
+                        }
+                        Some(Err(error)) => return How::Broke(error.to_string()),
+                    }
+                }
+            }
+        };
+        for message in said {
+            if each(format!("{message}\n").as_bytes()).is_break() {
+                return How::Stopped;
+            }
+        }
+        How::Ended
+    }
+}
+
+/// The scenario that a simulated source names, the generation it speaks, and its pace.
+fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
+    let config = source.get(SIMULATED).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::default()));
+    let text = |key: &str| config.get(key).and_then(Value::as_str);
+    let known = ["scenario", "scenario_text", "seed", "speed", "generation", "api_key", "account_id"];
+    if let Some(odd) =
+        config.as_object().into_iter().flatten().map(|(key, _)| key).find(|it| !known.contains(&it.as_str()))
+    {
+        return Err(format!("source.simulated has no field {odd} (it has {})", known.join(", ")));
+    }
+    let toml = match (text("scenario_text"), text("scenario").unwrap_or("healthy")) {
+        (Some(toml), _) => toml,
+        (None, name) => Scenario::named(name).ok_or_else(|| {
+            let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+            format!("source.simulated.scenario: there is no scenario {name:?} (there are {})", known.join(", "))
+        })?,
+    };
+    let mut scenario = Scenario::read(toml).map_err(|why| format!("source.simulated.scenario_text: {why}"))?;
+    if let Some(seed) = config.get("seed") {
+        scenario.seed = seed.as_u64().ok_or("source.simulated.seed is a whole number")?;
+    }
+    let pace = match config.get("speed") {
+        None => Some(1.0),
+        Some(speed) => match speed.as_f64() {
+            Some(0.0) => None,
+            Some(speed) if (0.01..=1e6).contains(&speed) => Some(speed),
+            _ => {
+                return Err("source.simulated.speed is a number from 0.01 to 1000000, or 0 for as fast as it can".into());
+            }
+        },
+    };
+    let form = match text("generation").unwrap_or("progress") {
+        "progress" => Form::Progress,
+        "trace" => Form::Trace,
+        _ => return Err("source.simulated.generation is progress or trace".into()),
+    };
+    Ok((scenario, form, pace))
+}
+
+/// Runs a command: the call on its stdin, its messages on its stdout.
+async fn run(
+    command: &[String],
+    action: Action,
+    body: &str,
+    stall: Duration,
+    grace: Duration,
+    stop: &Notify,
+    mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> How {
+    let Some((program, arguments)) = command.split_first() else { return How::Unreachable("it has no command".into()) };
+    let spawned = tokio::process::Command::new(program)
+        .args(arguments)
+        .env("SYNCTOP_ACTION", action.word())
+        // Those of the service are nobody's.
+        .env_remove("SYNCTOP_TOKEN")
+        .env_remove("SYNCTOP_READ_TOKEN")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => return How::Unreachable(format!("{program} cannot be started: {error}")),
+    };
+    let mut body: Value = serde_json::from_str(body).unwrap_or_default();
+    if let Some(body) = body.as_object_mut() {
+        body.insert("action".into(), action.word().into());
+    }
+    let words = Arc::new(Mutex::new(String::new()));
+    let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    if let Some(mut stdin) = child.stdin.take() {
+        tokio::spawn(async move {
+            // One that does not read it ends without it.
+            let _ = stdin.write_all(format!("{body}\n").as_bytes()).await;
+        });
+    }
+    let heard = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&words))));
+    let mut how = None;
+    if let Some(mut stdout) = child.stdout.take() {
+        let mut buffer = vec![0; CHUNK];
+        while how.is_none() {
+            let read = tokio::select! {
+                biased;
+                () = stop.notified() => Err(How::Stopped),
+                () = tokio::time::sleep(stall) => Err(How::Silent(stall)),
+                read = stdout.read(&mut buffer) => Ok(read),
+            };
+            match read {
+                Err(why) => how = Some(why),
+                Ok(Ok(0)) => break,
+                Ok(Err(error)) => how = Some(How::Broke(error.to_string())),
+                Ok(Ok(length)) => {
+                    if each(buffer.get(..length).unwrap_or_default()).is_break() {
+                        how = Some(How::Stopped);
+                    }
+                }
+            }
+        }
+    }
+    // Its output is over, or it is to end: it has a while for it.
+    if how.is_some() {
+        group.signal(Signal::TERM);
+    }
+    let ended = match tokio::time::timeout(grace, child.wait()).await {
+        Ok(ended) => ended.ok(),
+        Err(_) => {
+            group.signal(Signal::TERM);
+            match tokio::time::timeout(grace, child.wait()).await {
+                Ok(ended) => ended.ok(),
+                Err(_) => {
+                    group.signal(Signal::KILL);
+                    child.wait().await.ok()
+                }
+            }
+        }
+    };
+    // What it started goes with it.
+    group.signal(Signal::KILL);
+    if let Some(heard) = heard {
+        let _ = tokio::time::timeout(grace, heard).await;
+    }
+    if let Some(how) = how {
+        return how;
+    }
+    match ended {
+        Some(status) if status.success() => How::Ended,
+        Some(status) => {
+            let words = lock(&words).trim().to_owned();
+            let said = if words.is_empty() { String::new() } else { format!("; its last words: {words}") };
+            How::Exited(format!("{program} ended with {}{said}", exit(status)))
+        }
+        None => How::Broke(format!("{program} is gone")),
+    }
+}
+
+fn exit(status: std::process::ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no exit code".into(),
+    }
+}
+
+/// A process and what it started; killed when nobody waits for it any more.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// A command's stderr, into our own log; its last words are kept.
+async fn listen(stderr: tokio::process::ChildStderr, words: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut lines).take(16 * 1024).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = mask::secrets(text.trim_end());
+        let text = clean::line(&text);
+        if !text.is_empty() {
+            tracing::info!(target: "engine", "{text}");
+            *lock(&words) = crate::progress::text::short(&text, LAST_WORDS);
+        }
+    }
+}

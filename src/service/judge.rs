@@ -1,0 +1,182 @@
+//! What came of a run, for its pipeline: ready, parked, or tried again. Pure.
+
+use super::model::Reason;
+use crate::engine::classify::FailureType;
+use crate::progress::{Group, Outcome, Progress, outcome, standing, verdict, verdict_remedy};
+use crate::protocol::{Millis, mask};
+use std::sync::Arc;
+
+/// The verdict on a run that its engine says is through.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judged {
+    /// Nothing is left, or only streams that a new run has to try again.
+    Ready,
+    /// Somebody has to act.
+    Park(Reason),
+    /// It failed with what may pass.
+    Again(String),
+}
+
+/// Judges a run that is over.
+#[must_use]
+pub fn judge(progress: &Progress, now: Millis) -> Judged {
+    let mut closed = progress.clone();
+    closed.close(None);
+    if let Some(group) = global(&closed) {
+        return Judged::Park(reason(&closed, group, now));
+    }
+    match outcome(&closed) {
+        Outcome::Succeeded | Outcome::CompletedWithErrors => Judged::Ready,
+        Outcome::Failed => {
+            let standing = standing(&closed);
+            // Streams that failed for good, each with its own error: they are left out until a new run.
+            let streams_failed = standing.iter().any(|group| group.permanent() && group.streams().next().is_some());
+            if streams_failed {
+                return Judged::Ready;
+            }
+            let may_pass = |group: &&&Arc<Group>| !group.permanent() && group.failure_type.is_some();
+            match (standing.first(), standing.iter().find(may_pass)) {
+                (Some(_), Some(passing)) => Judged::Again(passing.message.to_string()),
+                (Some(group), None) => Judged::Park(reason(&closed, group, now)),
+                (None, _) => Judged::Park(without_group(&closed, now)),
+            }
+        }
+        // It ended at a limit and says that nothing more is to come: what is left is for the next run.
+        Outcome::CutOff => Judged::Ready,
+        Outcome::Aborted | Outcome::Truncated | Outcome::Running => {
+            Judged::Again(verdict(&closed).why.unwrap_or_else(|| "it ended without an end".into()))
+        }
+    }
+}
+
+/// A permanent error that is about the whole pipeline: without a stream, or before any stream started, or the same one of every stream
+/// that started (engines tag a bad key with the name of the first stream).
+fn global(progress: &Progress) -> Option<&Arc<Group>> {
+    let now = progress.attempts;
+    let struck =
+        |group: &Group, stream: &str| group.hits.get(stream).is_some_and(|hit| hit.attempt == now && !hit.cleared);
+    let here = |group: &Group| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared);
+    let permanent = || progress.errors.groups().iter().filter(|group| group.permanent() && here(group));
+    if let Some(group) = permanent().find(|group| struck(group, "")) {
+        return Some(group);
+    }
+    let started: Vec<_> = progress.streams.iter().filter(|stream| stream.took_part()).collect();
+    if started.is_empty() {
+        return permanent().next();
+    }
+    let all_failed = started.iter().all(|stream| stream.failed_in == Some(now));
+    let first = permanent().next()?;
+    let same = |group: &Arc<Group>| group.fingerprint == first.fingerprint;
+    let every = started
+        .iter()
+        .all(|stream| permanent().any(|group| same(group) && struck(group, &crate::progress::key_of(stream))));
+    (all_failed && every).then_some(first)
+}
+
+fn reason(progress: &Progress, group: &Group, now: Millis) -> Reason {
+    let global = group.hits.contains_key("") || group.streams().count() != 1 || progress.streams.len() <= 1;
+    Reason {
+        message: mask::secrets(&group.message).into_owned(),
+        failure_type: group.failure_type.as_deref().map(str::to_owned).or_else(|| {
+            let status = crate::progress::http_status(&group.message);
+            status.map(|status| FailureType::of_status(status).word().to_owned())
+        }),
+        stream: if global { None } else { group.streams().next().map(|name| name.to_string()) },
+        fingerprint: format!("{:016x}", group.fingerprint),
+        since: now,
+        next: verdict_remedy(progress, group),
+    }
+}
+
+fn without_group(progress: &Progress, now: Millis) -> Reason {
+    let why = verdict(progress).why.unwrap_or_else(|| "the engine says that it failed, and gives no error".into());
+    said(&why, None, now)
+}
+
+/// A reason that stands in a sentence.
+#[must_use]
+pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Reason {
+    let message = mask::secrets(message).into_owned();
+    let status = crate::progress::http_status(&message);
+    let kind = failure_type.or_else(|| status.map(FailureType::of_status));
+    let next = match kind {
+        Some(FailureType::Auth) => "check the key, then resume it",
+        Some(FailureType::Config) => "correct the configuration, then resume it",
+        Some(FailureType::Transient) => "it may pass: resume it, and look at the other side if it comes back",
+        _ => "mend the cause, then resume it",
+    };
+    Reason {
+        fingerprint: format!("{:016x}", crate::progress::fingerprint::of(&message)),
+        message,
+        failure_type: kind.map(|kind| kind.word().to_owned()),
+        stream: None,
+        since: now,
+        next: next.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Ingest;
+
+    fn judged(lines: &[&str]) -> Judged {
+        let mut ingest = Ingest::default();
+        for line in lines {
+            ingest.push(format!("{line}\n").as_bytes());
+        }
+        judge(&ingest.progress, 7)
+    }
+
+    const CATALOG: &str = r#"{"type":"catalog","catalog":{"streams":[{"name":"a"},{"name":"b"}]}}"#;
+    const END: &str = r#"{"type":"eof","eof":{"reason":"complete"}}"#;
+
+    fn status(stream: &str, status: &str) -> String {
+        format!(
+            r#"{{"type":"trace","trace":{{"trace_type":"stream_status","stream_status":{{"stream":"{stream}","status":"{status}"}}}}}}"#
+        )
+    }
+
+    fn error(stream: Option<&str>, kind: &str, message: &str) -> String {
+        let stream = stream.map(|name| format!(r#","stream":"{name}""#)).unwrap_or_default();
+        format!(
+            r#"{{"type":"trace","trace":{{"trace_type":"error","error":{{"failure_type":"{kind}","message":"{message}"{stream}}}}}}}"#
+        )
+    }
+
+    #[test]
+    fn only_an_error_of_the_whole_parks() {
+        let (a, b) = (status("a", "started"), status("b", "started"));
+        let parks = |lines: &[&str]| matches!(judged(lines), Judged::Park(_));
+        // Without a stream.
+        assert!(parks(&[CATALOG, &a, &error(None, "system_error", "relation x does not exist")]));
+        // Before any stream started, although tagged with the first one's name.
+        assert!(parks(&[CATALOG, &error(Some("a"), "auth_error", "Invalid API Key [GET /v1/account (401)]"), END]));
+        // The same of every stream that started.
+        let (no_a, no_b) = (error(Some("a"), "auth_error", "bad key 1"), error(Some("b"), "auth_error", "bad key 22"));
+        assert!(parks(&[CATALOG, &a, &b, &no_a, &no_b, END]));
+        // Of one only: that one is left out.
+        assert_eq!(judged(&[CATALOG, &a, &b, &no_a, &status("b", "complete"), END]), Judged::Ready);
+        // Each with another one.
+        let other = error(Some("b"), "config_error", "no such field");
+        assert_eq!(judged(&[CATALOG, &a, &b, &no_a, &other, END]), Judged::Ready);
+        // What may pass does not park, of the whole or of all.
+        let passing = error(None, "transient_error", "connect ECONNREFUSED");
+        assert!(matches!(judged(&[CATALOG, &a, &passing]), Judged::Again(_)), "{:?}", judged(&[CATALOG, &a, &passing]));
+        assert_eq!(judged(&[CATALOG, &a, &b, &status("a", "complete"), &status("b", "complete"), END]), Judged::Ready);
+    }
+
+    #[test]
+    fn a_reason_says_what_and_what_next() {
+        let bad = error(Some("a"), "auth_error", "Invalid API Key provided: sk_test_****zzzz [GET /v1/account (401)]");
+        let Judged::Park(reason) = judged(&[CATALOG, &bad, END]) else { panic!("not parked") };
+        assert_eq!((reason.failure_type.as_deref(), reason.since), (Some("auth_error"), 7));
+        assert!(reason.next.contains("check the key"), "{}", reason.next);
+        // The progress generation says it in a log line only.
+        let log = r#"{"type":"log","log":{"level":"error","message":"Invalid API Key provided: sk_test_****ey_1 [GET /v1/account (401)]"}}"#;
+        let end = r#"{"type":"eof","eof":{"status":"failed","has_more":false,"run_progress":{"streams":{}},"request_progress":{"streams":{}}}}"#;
+        let Judged::Park(reason) = judged(&[end, log]) else { panic!("not parked") };
+        assert_eq!(reason.failure_type.as_deref(), Some("auth_error"));
+        assert!(reason.message.contains("Invalid API Key"), "{}", reason.message);
+    }
+}

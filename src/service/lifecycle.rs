@@ -1,0 +1,353 @@
+//! The lifecycle of a pipeline: what is wanted, how far it has come, and what is to be done next. Pure; one table.
+//!
+//! ```text
+//!            create                      nothing left                     run requested
+//!   (none) --------> setup --set up--> backfill ---------> ready -----------------------.
+//!                      |                  ^  |               |  ^--live events, kept here  |
+//!                      |                  '--|---------------|-----------------------------'
+//!                      '-------.             |               |
+//!   global permanent error     '--> error <--+---------------'      from error: resume clears it, backfill goes on
+//!   paused is wanted, and the call in flight has come to a safe point --> paused      resume: where it was
+//!   deleted is wanted, from anywhere --> teardown --torn down--> (gone)               final
+//! ```
+//!
+//! A request changes only what is wanted, in one step that is kept before it is answered; what is to be done follows from what is kept
+//! ([`Life::todo`]). So a crash between a request and its effect loses nothing: the effect is still to be done.
+
+use serde::{Deserialize, Serialize};
+
+/// What the operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    Active,
+    Paused,
+    Deleted,
+}
+
+/// What the wire says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Setup,
+    Backfill,
+    Ready,
+    Paused,
+    Teardown,
+    Error,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Setup,
+    Backfill,
+    Ready,
+}
+
+/// What keeps it from going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    None,
+    Paused,
+    /// A global permanent error: somebody has to act.
+    Parked,
+    Teardown,
+}
+
+/// All that is kept of a lifecycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Life {
+    pub desired: Desired,
+    pub phase: Phase,
+    pub hold: Hold,
+}
+
+/// What changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Requests.
+    Want(Desired),
+    /// A new run is asked for.
+    Run,
+    /// Results.
+    SetUp,
+    /// The run is through: nothing is left of it.
+    Through,
+    /// The run was given up by its caller, or canceled: what was there before it stands.
+    GivenUp,
+    /// A global permanent error.
+    Parked,
+    /// Nothing is in flight any more.
+    Halted,
+    TornDown,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Todo {
+    SetUp,
+    Sync,
+    /// Live events, as they come.
+    Live,
+    /// What is in flight is brought to a safe point.
+    Halt,
+    TearDown,
+    Nothing,
+}
+
+/// Why a request is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    #[error("it is deleted, which is final: create a new pipeline instead")]
+    Deleted,
+    #[error("it is paused: resume it first (PATCH desired_status \"active\")")]
+    Paused,
+    #[error("it is parked with an error: see its reason, then resume it (PATCH desired_status \"active\")")]
+    Parked,
+    #[error("it is not set up yet: wait until it is ready")]
+    NotSetUp,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { desired: Desired::Active, phase: Phase::Setup, hold: Hold::None }
+    }
+}
+
+impl Life {
+    #[must_use]
+    pub fn status(self) -> Status {
+        match (self.hold, self.phase) {
+            (Hold::Teardown, _) => Status::Teardown,
+            (Hold::Parked, _) => Status::Error,
+            (Hold::Paused, _) => Status::Paused,
+            (Hold::None, Phase::Setup) => Status::Setup,
+            (Hold::None, Phase::Backfill) => Status::Backfill,
+            (Hold::None, Phase::Ready) => Status::Ready,
+        }
+    }
+
+    /// The lifecycle after an event; `None`: it is gone.
+    ///
+    /// # Errors
+    /// When the request cannot be taken; nothing has changed then. Results are always taken: one that comes late changes nothing.
+    pub fn after(self, event: Event) -> Result<Option<Self>, Refusal> {
+        use {Desired as D, Event as E, Hold as H, Phase as P};
+        let with = |life: Self| Ok(Some(life));
+        match (event, self.hold) {
+            // Final, also for results that come late.
+            (E::TornDown, H::Teardown) => Ok(None),
+            (E::Want(D::Deleted), _) => with(Self { desired: D::Deleted, hold: H::Teardown, ..self }),
+            (E::Want(_) | E::Run, H::Teardown) => Err(Refusal::Deleted),
+            (_, H::Teardown) | (E::TornDown, _) => with(self),
+
+            // Resuming what is parked clears it, and starts again: a run that had nothing left is run anew.
+            (E::Want(D::Active), H::Parked) => {
+                let phase = if self.phase == P::Setup { P::Setup } else { P::Backfill };
+                with(Self { desired: D::Active, hold: H::None, phase })
+            }
+            (E::Want(D::Active), H::None | H::Paused) => with(Self { desired: D::Active, hold: H::None, ..self }),
+            // What is parked stays so, with its reason; it is only not wanted to go on.
+            (E::Want(D::Paused), H::Parked | H::Paused | H::None) => with(Self { desired: D::Paused, ..self }),
+
+            (E::Run, H::Parked) => Err(Refusal::Parked),
+            (E::Run, H::Paused) => Err(Refusal::Paused),
+            (E::Run, H::None) if self.desired == D::Paused => Err(Refusal::Paused),
+            (E::Run, H::None) => match self.phase {
+                P::Setup => Err(Refusal::NotSetUp),
+                P::Backfill | P::Ready => with(Self { phase: P::Backfill, ..self }),
+            },
+
+            (E::Halted, H::None) if self.desired == D::Paused => with(Self { hold: H::Paused, ..self }),
+            (E::Halted, _) => with(self),
+
+            // Results say how far it has come, whatever is wanted meanwhile.
+            (E::SetUp, _) if self.phase == P::Setup => with(Self { phase: P::Backfill, ..self }),
+            (E::Through | E::GivenUp, _) if self.phase == P::Backfill => with(Self { phase: P::Ready, ..self }),
+            (E::Parked, H::None) => with(Self { hold: H::Parked, ..self }),
+            (E::SetUp | E::Through | E::GivenUp | E::Parked, _) => with(self),
+        }
+    }
+
+    #[must_use]
+    pub fn todo(self) -> Todo {
+        match (self.hold, self.desired, self.phase) {
+            (Hold::Teardown, ..) => Todo::TearDown,
+            (Hold::Parked | Hold::Paused, ..) => Todo::Nothing,
+            (Hold::None, Desired::Paused | Desired::Deleted, _) => Todo::Halt,
+            (Hold::None, Desired::Active, Phase::Setup) => Todo::SetUp,
+            (Hold::None, Desired::Active, Phase::Backfill) => Todo::Sync,
+            (Hold::None, Desired::Active, Phase::Ready) => Todo::Live,
+        }
+    }
+
+    /// The status is where what is wanted ends: nothing more happens by itself.
+    #[must_use]
+    pub fn agrees(self) -> bool {
+        match self.desired {
+            Desired::Active => self.status() == Status::Ready,
+            Desired::Paused => self.status() == Status::Paused,
+            Desired::Deleted => false,
+        }
+    }
+}
+
+impl Status {
+    pub const ALL: [Self; 6] = [Self::Setup, Self::Backfill, Self::Ready, Self::Paused, Self::Teardown, Self::Error];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Backfill => "backfill",
+            Self::Ready => "ready",
+            Self::Paused => "paused",
+            Self::Teardown => "teardown",
+            Self::Error => "error",
+        }
+    }
+
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+}
+
+impl Desired {
+    pub const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Deleted];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|desired| desired.word() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EVENTS: [Event; 10] = [
+        Event::Want(Desired::Active),
+        Event::Want(Desired::Paused),
+        Event::Want(Desired::Deleted),
+        Event::Run,
+        Event::SetUp,
+        Event::Through,
+        Event::GivenUp,
+        Event::Parked,
+        Event::Halted,
+        Event::TornDown,
+    ];
+
+    /// What the service does, when everything goes well.
+    fn done(todo: Todo) -> Option<Event> {
+        match todo {
+            Todo::SetUp => Some(Event::SetUp),
+            Todo::Sync => Some(Event::Through),
+            Todo::Halt => Some(Event::Halted),
+            Todo::TearDown => Some(Event::TornDown),
+            Todo::Live | Todo::Nothing => None,
+        }
+    }
+
+    proptest! {
+        /// Any requests and results, in any order, late ones and those that a crash makes come twice: the last request that was taken
+        /// stands, every state is one of the table, and left alone it comes to where it is wanted.
+        #[test]
+        fn no_sequence_loses_what_is_wanted(events in proptest::collection::vec(0..EVENTS.len(), 0..60)) {
+            let mut life = Some(Life::default());
+            let mut wanted = Desired::Active;
+            for event in events.into_iter().filter_map(|at| EVENTS.get(at).copied()) {
+                let Some(before) = life else { break };
+                match before.after(event) {
+                    Ok(after) => {
+                        if let Event::Want(desired) = event {
+                            wanted = desired;
+                        }
+                        prop_assert!(after.is_some() || (event == Event::TornDown && wanted == Desired::Deleted));
+                        life = after;
+                    }
+                    Err(refusal) => {
+                        prop_assert!(matches!(event, Event::Want(_) | Event::Run), "a result was refused: {refusal}");
+                        prop_assert!(refusal != Refusal::Deleted || wanted == Desired::Deleted);
+                    }
+                }
+                let Some(life) = life else { break };
+                prop_assert_eq!(life.desired, wanted);
+                prop_assert_eq!(life.hold == Hold::Teardown, wanted == Desired::Deleted);
+                prop_assert!(Status::ALL.contains(&life.status()));
+            }
+            // Left alone.
+            for _ in 0..4 {
+                let Some(now) = life else { break };
+                let Some(event) = done(now.todo()) else { break };
+                life = now.after(event).unwrap();
+            }
+            match (life, wanted) {
+                (None, Desired::Deleted) => {}
+                (Some(life), wanted) => {
+                    prop_assert!(wanted != Desired::Deleted, "not torn down: {life:?}");
+                    prop_assert!(life.agrees() || life.status() == Status::Error, "{life:?}");
+                    // Somebody acts: it goes on from an error too.
+                    let resumed = life.after(Event::Want(Desired::Active)).unwrap().unwrap();
+                    prop_assert!(resumed.status() != Status::Error && resumed.status() != Status::Paused);
+                    prop_assert!(resumed.todo() != Todo::Nothing);
+                }
+                (None, _) => prop_assert!(false, "gone without being wanted so"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        use {Desired as D, Event as E, Status as S};
+        let go = |events: &[Event]| {
+            events
+                .iter()
+                .try_fold(Life::default(), |life, event| life.after(*event).map(|life| life.expect("is there")))
+        };
+        let status = |events: &[Event]| go(events).map(|life| (life.desired, life.status()));
+        let (pause, resume, delete) = (E::Want(D::Paused), E::Want(D::Active), E::Want(D::Deleted));
+        for (events, after) in [
+            (&[][..], Ok((D::Active, S::Setup))),
+            (&[E::SetUp], Ok((D::Active, S::Backfill))),
+            (&[E::SetUp, E::Through], Ok((D::Active, S::Ready))),
+            (&[E::SetUp, E::Through, E::Run], Ok((D::Active, S::Backfill))),
+            // A pause waits for the safe point, and a resume before it has nothing to undo.
+            (&[E::SetUp, pause], Ok((D::Paused, S::Backfill))),
+            (&[E::SetUp, pause, E::Halted], Ok((D::Paused, S::Paused))),
+            (&[E::SetUp, pause, resume, E::Halted], Ok((D::Active, S::Backfill))),
+            (&[E::SetUp, pause, E::Halted, resume], Ok((D::Active, S::Backfill))),
+            // It came to its end before the pause took effect.
+            (&[E::SetUp, pause, E::Through, E::Halted, resume], Ok((D::Active, S::Ready))),
+            (&[E::Parked], Ok((D::Active, S::Error))),
+            (&[E::Parked, resume], Ok((D::Active, S::Setup))),
+            (&[E::SetUp, E::Through, E::Parked, resume], Ok((D::Active, S::Backfill))),
+            (&[E::SetUp, E::Parked, pause], Ok((D::Paused, S::Error))),
+            (&[E::SetUp, E::Parked, pause, resume], Ok((D::Active, S::Backfill))),
+            (&[E::SetUp, delete, E::Through, E::Parked], Ok((D::Deleted, S::Teardown))),
+            (&[delete, resume], Err(Refusal::Deleted)),
+            (&[delete, pause], Err(Refusal::Deleted)),
+            (&[delete, E::Run], Err(Refusal::Deleted)),
+            (&[E::Run], Err(Refusal::NotSetUp)),
+            (&[E::SetUp, E::Parked, E::Run], Err(Refusal::Parked)),
+            (&[E::SetUp, pause, E::Run], Err(Refusal::Paused)),
+        ] {
+            assert_eq!(status(events), after, "{events:?}");
+        }
+        assert_eq!(go(&[delete]).unwrap().after(E::TornDown), Ok(None));
+    }
+}

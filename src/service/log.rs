@@ -1,0 +1,492 @@
+//! The log of a pipeline: what its runs printed, line by line, in segment files. A position in it is a number of bytes since it began,
+//! and stays what it is for as long as the line is kept.
+//!
+//! ```text
+//! logs/PIPELINE.INCARNATION/run-000001.00000000000000000000.ndjson.zst    closed, packed
+//!                           run-000002.00000000000000481516.ndjson        open
+//! ```
+//!
+//! A run begins a segment, and a segment that is full is followed by another one; a folder's names in order are the log. Whoever reads it
+//! has a place in it and no queue: nobody who writes waits for him.
+
+use crate::net::lock;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+/// How well a closed segment is packed: zstd's own choice.
+const LEVEL: i32 = 3;
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Bytes of a segment before the next one begins.
+    pub segment: u64,
+    /// Bytes of a pipeline's closed segments, as they lie there.
+    pub size: u64,
+    pub age: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Segment {
+    begin: u64,
+    length: u64,
+    run: u64,
+    packed: bool,
+}
+
+impl Segment {
+    fn name(&self) -> String {
+        let packed = if self.packed { ".zst" } else { "" };
+        format!("run-{:06}.{:020}.ndjson{packed}", self.run, self.begin)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (name, packed) = match name.strip_suffix(".zst") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let (run, begin) = name.strip_prefix("run-")?.strip_suffix(".ndjson")?.split_once('.')?;
+        Some(Self { begin: begin.parse().ok()?, length: 0, run: run.parse().ok()?, packed })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    segments: Vec<Segment>,
+    /// The last of them, while it is written.
+    open: Option<File>,
+    run: u64,
+    /// It is deleted: nothing is kept of it any more.
+    over: bool,
+}
+
+/// A log, for one who writes and any number who read.
+#[derive(Debug)]
+pub struct Log {
+    folder: PathBuf,
+    keep: Keep,
+    inner: Mutex<Inner>,
+    tail: watch::Sender<u64>,
+    packer: mpsc::Sender<(Arc<Log>, u64)>,
+}
+
+/// What a reader finds at his place.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    Bytes(Vec<u8>),
+    /// Nothing yet.
+    End,
+    /// It is not kept any more; the first place that is.
+    Gone(u64),
+}
+
+/// The thread that packs closed segments, and gives up what is too old.
+///
+/// # Errors
+/// When there is no thread for it.
+pub fn packer() -> io::Result<mpsc::Sender<(Arc<Log>, u64)>> {
+    let (sender, closed) = mpsc::channel::<(Arc<Log>, u64)>();
+    std::thread::Builder::new().name("packer".into()).spawn(move || {
+        while let Ok((log, begin)) = closed.recv() {
+            if let Err(error) = log.pack(begin) {
+                tracing::warn!(target: "service", "{}: a segment stays as it is: {error}", log.folder.display());
+            }
+            log.prune(SystemTime::now());
+        }
+    })?;
+    Ok(sender)
+}
+
+impl Log {
+    /// Opens the log in `folder`, made where there is none. What a crash left open is closed.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn open(folder: PathBuf, keep: Keep, packer: mpsc::Sender<(Arc<Log>, u64)>) -> io::Result<Arc<Self>> {
+        std::fs::create_dir_all(&folder)?;
+        let mut segments = Vec::new();
+        for entry in std::fs::read_dir(&folder)?.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(".tmp") {
+                let _ = std::fs::remove_file(entry.path());
+                continue;
+            }
+            let Some(mut segment) = Segment::parse(&name) else { continue };
+            segment.length = if segment.packed { unpacked(&entry.path())? } else { mended(&entry.path())? };
+            segments.push(segment);
+        }
+        segments.sort_by_key(|segment| (segment.begin, !segment.packed));
+        // Packed, and the plain one not yet removed.
+        segments.dedup_by(|later, first| {
+            let twice = later.begin == first.begin;
+            if twice {
+                let _ = std::fs::remove_file(folder.join(later.name()));
+            }
+            twice
+        });
+        let run = segments.last().map_or(0, |segment| segment.run);
+        let tail = segments.last().map_or(0, |segment| segment.begin + segment.length);
+        let plain: Vec<u64> = segments.iter().filter(|it| !it.packed && it.length > 0).map(|it| it.begin).collect();
+        let inner = Mutex::new(Inner { segments, open: None, run, over: false });
+        let log = Arc::new(Self { folder, keep, inner, tail: watch::channel(tail).0, packer });
+        for begin in plain {
+            let _ = log.packer.send((Arc::clone(&log), begin));
+        }
+        Ok(log)
+    }
+
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The end, which is told as it moves.
+    #[must_use]
+    pub fn tail(&self) -> watch::Receiver<u64> {
+        self.tail.subscribe()
+    }
+
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        *self.tail.borrow()
+    }
+
+    /// The first place that is kept.
+    #[must_use]
+    pub fn kept_from(&self) -> u64 {
+        lock(&self.inner).segments.first().map_or_else(|| self.end(), |segment| segment.begin)
+    }
+
+    /// What is written from now on is of this run.
+    pub fn begin_run(self: &Arc<Self>, run: u64) {
+        let mut inner = lock(&self.inner);
+        if inner.run != run {
+            self.close(&mut inner);
+            inner.run = run;
+        }
+    }
+
+    /// The run is over: its last segment is closed.
+    pub fn end_run(self: &Arc<Self>) {
+        self.close(&mut lock(&self.inner));
+    }
+
+    fn close(self: &Arc<Self>, inner: &mut Inner) {
+        if let Some(file) = inner.open.take() {
+            let _ = file.sync_data();
+            if let Some(segment) = inner.segments.last() {
+                let _ = self.packer.send((Arc::clone(self), segment.begin));
+            }
+        }
+    }
+
+    /// Writes whole lines; answers where they end.
+    ///
+    /// # Errors
+    /// When they cannot be written; nothing of them is there then.
+    pub fn append(self: &Arc<Self>, lines: &[u8]) -> io::Result<u64> {
+        let mut inner = lock(&self.inner);
+        if inner.over {
+            return Ok(self.end());
+        }
+        if inner.segments.last().is_some_and(|segment| segment.length >= self.keep.segment) {
+            self.close(&mut inner);
+        }
+        if inner.open.is_none() {
+            let segment = Segment { begin: self.end(), length: 0, run: inner.run, packed: false };
+            let path = self.folder.join(segment.name());
+            let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+            // One without a line may be left of a crash.
+            inner.segments.retain(|it| it.begin != segment.begin);
+            inner.segments.push(segment);
+            inner.open = Some(file);
+        }
+        let length = inner.segments.last().map_or(0, |segment| segment.length);
+        let Some(file) = &mut inner.open else { return Ok(self.end()) };
+        if let Err(error) = file.write_all_at(lines, length) {
+            let _ = file.set_len(length);
+            return Err(error);
+        }
+        if let Some(segment) = inner.segments.last_mut() {
+            segment.length += lines.len() as u64;
+        }
+        // Under the lock, so that the end never steps back.
+        self.tail.send_modify(|end| *end += lines.len() as u64);
+        Ok(self.end())
+    }
+
+    fn pack(&self, begin: u64) -> io::Result<()> {
+        let found = lock(&self.inner).segments.iter().find(|it| it.begin == begin && !it.packed).cloned();
+        let Some(segment) = found else { return Ok(()) };
+        let plain = self.folder.join(segment.name());
+        let packed = Segment { packed: true, ..segment.clone() };
+        let temporary = self.folder.join(format!("{}.tmp", packed.name()));
+        let mut input = File::open(&plain)?;
+        let output = File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut encoder = zstd::Encoder::new(output, LEVEL)?;
+        // The length can be read from the head then.
+        encoder.set_pledged_src_size(Some(segment.length))?;
+        encoder.include_contentsize(true)?;
+        encoder.include_checksum(true)?;
+        io::copy(&mut Read::by_ref(&mut input).take(segment.length), &mut encoder)?;
+        encoder.finish()?.sync_all()?;
+        std::fs::rename(&temporary, self.folder.join(packed.name()))?;
+        if let Some(it) = lock(&self.inner).segments.iter_mut().find(|it| it.begin == begin) {
+            it.packed = true;
+        }
+        std::fs::remove_file(plain)
+    }
+
+    /// Gives up the oldest closed segments, beyond the age and the size that are kept; never those of the last run.
+    fn prune(&self, now: SystemTime) {
+        let mut inner = lock(&self.inner);
+        let last = inner.run;
+        let found = |segment: &Segment| std::fs::metadata(self.folder.join(segment.name())).ok();
+        let mut size: u64 =
+            inner.segments.iter().filter(|it| it.packed).filter_map(found).map(|found| found.len()).sum();
+        while let Some(segment) = inner.segments.first().filter(|it| it.packed && it.run != last) {
+            let Some(file) = found(segment) else { break };
+            let age = file.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+            if size <= self.keep.size && age <= self.keep.age {
+                break;
+            }
+            if std::fs::remove_file(self.folder.join(segment.name())).is_err() {
+                break;
+            }
+            size = size.saturating_sub(file.len());
+            inner.segments.remove(0);
+        }
+    }
+
+    /// The pipeline is gone: who reads comes to the end, and nothing more is written. The files stay until they are too old.
+    pub fn finish(self: &Arc<Self>) {
+        let mut inner = lock(&self.inner);
+        self.close(&mut inner);
+        inner.over = true;
+        drop(inner);
+        self.tail.send_modify(|_| {});
+    }
+
+    /// Nothing comes any more.
+    #[must_use]
+    pub fn over(&self) -> bool {
+        lock(&self.inner).over
+    }
+
+    /// Reads from a place on.
+    #[must_use]
+    pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
+        Reader { log: Arc::clone(self), at, open: None }
+    }
+}
+
+/// Removes logs of pipelines that are gone, once nothing of them is younger than the age that is kept. Not those that `there` knows.
+pub fn prune_gone(folder: &Path, age: Duration, there: impl Fn(&str) -> bool) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if there(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        let newest = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
+        let newest = newest.filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+        let young = newest.is_some_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() <= age);
+        if !young {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The length of a packed file's content.
+fn unpacked(path: &Path) -> io::Result<u64> {
+    let mut head = [0; 18];
+    let read = File::open(path)?.read(&mut head)?;
+    let size = zstd::zstd_safe::get_frame_content_size(head.get(..read).unwrap_or_default());
+    size.ok().flatten().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it does not say how long it is"))
+}
+
+/// The length of a file of whole lines: a line that a crash tore is ended.
+fn mended(path: &Path) -> io::Result<u64> {
+    let mut file = File::options().read(true).append(true).open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    if last == *b"\n" {
+        return Ok(length);
+    }
+    file.write_all(b"\n")?;
+    Ok(length + 1)
+}
+
+/// One who reads a log.
+pub struct Reader {
+    log: Arc<Log>,
+    pub at: u64,
+    open: Option<(Segment, Box<dyn Read + Send>)>,
+}
+
+impl Reader {
+    /// The next bytes, at most so many.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn next(&mut self, most: usize) -> io::Result<Part> {
+        loop {
+            let end = self.log.end();
+            if self.at >= end {
+                return Ok(Part::End);
+            }
+            if self.open.is_none() {
+                match self.find() {
+                    Ok(segment) => self.enter(segment)?,
+                    Err(kept_from) => return Ok(Part::Gone(kept_from)),
+                }
+            }
+            let Some((segment, input)) = &mut self.open else { return Ok(Part::End) };
+            // Not beyond what is whole.
+            let room = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(most);
+            let mut bytes = vec![0; room];
+            let length = input.read(&mut bytes)?;
+            if length == 0 {
+                // The next segment, or this one under its packed name.
+                let stuck = self.at == segment.begin && segment.packed;
+                self.open = None;
+                if stuck {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than it says"));
+                }
+                continue;
+            }
+            bytes.truncate(length);
+            self.at += length as u64;
+            return Ok(Part::Bytes(bytes));
+        }
+    }
+
+    /// The segment of the place; else the first place that is kept.
+    fn find(&self) -> Result<Segment, u64> {
+        let inner = lock(&self.log.inner);
+        let within = |it: &&Segment| (it.begin..it.begin + it.length).contains(&self.at);
+        let next = inner.segments.iter().map(|it| it.begin).find(|begin| *begin > self.at);
+        let kept = inner.segments.iter().find(within).cloned();
+        kept.ok_or_else(|| next.unwrap_or_else(|| self.log.end()))
+    }
+
+    fn enter(&mut self, segment: Segment) -> io::Result<()> {
+        let open = |packed: bool| File::open(self.log.folder.join(Segment { packed, ..segment.clone() }.name()));
+        // It may be packed meanwhile.
+        let (file, packed) = match open(segment.packed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !segment.packed => (open(true)?, true),
+            found => (found?, segment.packed),
+        };
+        let skip = self.at - segment.begin;
+        let input: Box<dyn Read + Send> = if packed {
+            let mut input = zstd::Decoder::new(file)?;
+            io::copy(&mut Read::by_ref(&mut input).take(skip), &mut io::sink())?;
+            Box::new(input)
+        } else {
+            let mut file = file;
+            io::Seek::seek(&mut file, io::SeekFrom::Start(skip))?;
+            Box::new(file)
+        };
+        self.open = Some((segment, input));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(segment: u64, size: u64) -> Keep {
+        Keep { segment, size, age: Duration::from_secs(3600) }
+    }
+
+    fn all(log: &Arc<Log>, from: u64) -> String {
+        let mut reader = log.reader(from);
+        let mut text = Vec::new();
+        while let Part::Bytes(bytes) = reader.next(7).unwrap() {
+            text.extend(bytes);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Until the packer has come to its end.
+    fn settle(log: &Arc<Log>, packed: usize) {
+        for _ in 0..500 {
+            let now = lock(&log.inner).segments.iter().filter(|it| it.packed).count();
+            if now == packed {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("never packed: {:?}", lock(&log.inner).segments);
+    }
+
+    #[test]
+    fn every_place_reads_the_same_open_closed_packed_and_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
+        let mut whole = String::new();
+        for run in 1..=3 {
+            log.begin_run(run);
+            for line in 0..9 {
+                let text = format!("{{\"run\":{run},\"line\":{line}}}\n");
+                whole.push_str(&text);
+                assert_eq!(log.append(text.as_bytes()).unwrap(), whole.len() as u64);
+            }
+        }
+        let places: Vec<usize> = whole.match_indices('\n').map(|(at, _)| at + 1).collect();
+        let check = |log: &Arc<Log>, whole: &str| {
+            for from in [0, places[3], places[11], whole.len()] {
+                assert_eq!(all(log, from as u64), &whole[from..]);
+            }
+        };
+        check(&log, &whole);
+        let mut reader = log.reader(0);
+        assert!(matches!(reader.next(1).unwrap(), Part::Bytes(_)));
+        log.end_run();
+        let segments = lock(&log.inner).segments.len();
+        settle(&log, segments);
+        check(&log, &whole);
+        // One who was in a segment while it was packed.
+        let mut rest = Vec::new();
+        while let Part::Bytes(bytes) = reader.next(5).unwrap() {
+            rest.extend(bytes);
+        }
+        assert_eq!(rest, whole.as_bytes()[1..]);
+        log.append(b"torn").unwrap();
+        drop(log);
+        let log = Log::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
+        whole.push_str("torn\n");
+        assert_eq!(all(&log, places[26] as u64), "torn\n");
+        assert_eq!(all(&log, 0), whole);
+    }
+
+    #[test]
+    fn what_is_too_much_goes_and_a_reader_is_told_where_it_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path().join("p.1"), keep(10, 60), packer().unwrap()).unwrap();
+        for run in 1..=4 {
+            log.begin_run(run);
+            log.append(format!("run {run} begins\nand ends\n").as_bytes()).unwrap();
+        }
+        log.end_run();
+        for _ in 0..500 {
+            if log.kept_from() > 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let kept = log.kept_from();
+        assert!(kept > 0);
+        assert_eq!(log.reader(0).next(9).unwrap(), Part::Gone(kept));
+        assert!(all(&log, kept).starts_with("run "));
+        assert!(all(&log, kept).ends_with("run 4 begins\nand ends\n"));
+    }
+}

@@ -1,0 +1,254 @@
+//! What is kept of pipelines and their runs, and how the wire shows it.
+
+use super::lifecycle::Life;
+use super::secrets;
+use crate::protocol::{Millis, time};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// A pipeline, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    pub id: String,
+    /// Which one of that name: another one after it was deleted. Counted over all pipelines, so that no two are alike.
+    pub incarnation: u64,
+    pub created_at: Millis,
+    pub updated_at: Millis,
+    /// Counts changes; positions of waits are made of it.
+    pub revision: u64,
+    pub life: Life,
+    pub config: Arc<Config>,
+    /// Why it is parked, or why its teardown does not succeed.
+    pub reason: Option<Reason>,
+    /// It tries again by itself.
+    pub retry: Option<Retry>,
+    /// The run that is open.
+    pub task: Option<String>,
+    /// The last run, open or over.
+    pub last: Option<String>,
+    /// The engine's name of the run; the next run gets another one.
+    pub run_id: Option<String>,
+    /// Runs so far.
+    pub runs: u64,
+}
+
+/// What was asked for: source, destination, streams, and whatever else was said.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Config {
+    pub source: Value,
+    pub destination: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Value>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Why a pipeline is parked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Without secrets.
+    pub message: String,
+    pub failure_type: Option<String>,
+    /// Absent when it is about all of it.
+    pub stream: Option<String>,
+    /// The same for errors that differ in numbers, ids and names only.
+    pub fingerprint: String,
+    pub since: Millis,
+    /// What an operator can do.
+    pub next: String,
+}
+
+/// When it is tried again, after how many failures in a row, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    pub at: Millis,
+    pub attempt: u32,
+    pub message: String,
+}
+
+/// Who asked for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The lifecycle: what is not read yet.
+    Backfill,
+    /// `POST /pipelines/{id}/runs`.
+    Request,
+    /// `POST /pipelines/{id}/sync` or `sync_batch`: one call.
+    Sync,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TaskState {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+impl TaskState {
+    #[must_use]
+    pub fn over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
+    }
+}
+
+/// Limits of each call of a run, where they are not the engine's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CallLimits {
+    /// Seconds.
+    pub time_limit: Option<f64>,
+    /// Checkpoints.
+    pub state_limit: Option<u64>,
+}
+
+/// A run, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub id: String,
+    pub pipeline: String,
+    pub incarnation: u64,
+    /// Of the pipeline's runs, from 1.
+    pub number: u64,
+    pub trigger: Trigger,
+    pub state: TaskState,
+    pub created_at: Millis,
+    pub started_at: Option<Millis>,
+    pub ended_at: Option<Millis>,
+    /// The engine's name of the run.
+    pub run_id: String,
+    #[serde(default)]
+    pub limits: CallLimits,
+    /// What was read before is forgotten.
+    #[serde(default)]
+    pub reset: bool,
+    /// It was asked to end.
+    #[serde(default)]
+    pub cancel: bool,
+    /// Where its messages begin and end in the pipeline's log.
+    pub log: (u64, Option<u64>),
+    pub calls: u64,
+    /// `3/7`: streams that are over, of all.
+    pub progress: Option<String>,
+    pub message: Option<String>,
+    pub result: Option<Value>,
+}
+
+/// The position of a pipeline, as clients get it: which pipeline, its revision, the end of its log, its checkpoints. Opaque to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub incarnation: u64,
+    pub revision: u64,
+    pub position: u64,
+    pub checkpoints: u64,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}-{:x}-{:x}-{:x}", self.incarnation, self.revision, self.position, self.checkpoints)
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('-').map(|part| u64::from_str_radix(part, 16).map_err(|_| ()));
+        let mut next = || parts.next().unwrap_or(Err(()));
+        let cursor = Self { incarnation: next()?, revision: next()?, position: next()?, checkpoints: next()? };
+        if parts.next().is_some() { Err(()) } else { Ok(cursor) }
+    }
+}
+
+impl Config {
+    /// The name of the engine.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        self.source.get("type").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// As an engine gets it, with what references stand for.
+    ///
+    /// # Errors
+    /// Which reference stands for nothing.
+    pub fn resolved(&self, id: &str, allowed: &secrets::References) -> Result<Value, String> {
+        let mut all = json!({"id": id, "source": self.source, "destination": self.destination});
+        if let (Some(all), Some(streams)) = (all.as_object_mut(), &self.streams) {
+            all.insert("streams".into(), streams.clone());
+        }
+        if let Some(all) = all.as_object_mut() {
+            all.extend(self.other.clone());
+        }
+        secrets::resolve(&mut all, allowed)?;
+        Ok(all)
+    }
+}
+
+impl Pipeline {
+    /// As the wire shows it, without secrets. `state`: what the engine returned last.
+    #[must_use]
+    pub fn shown(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> Value {
+        let mut all = Map::new();
+        all.insert("id".into(), self.id.clone().into());
+        let mut config = self.config.as_ref().clone();
+        secrets::mask(&mut config.source);
+        secrets::mask(&mut config.destination);
+        all.insert("source".into(), config.source);
+        all.insert("destination".into(), config.destination);
+        all.extend(config.streams.map(|streams| ("streams".to_owned(), streams)));
+        let mut other = Value::Object(config.other);
+        secrets::mask(&mut other);
+        if let Value::Object(other) = other {
+            all.extend(other);
+        }
+        all.insert("desired_status".into(), self.life.desired.word().into());
+        all.insert("status".into(), self.life.status().word().into());
+        if let Some(state) = state.and_then(|state| serde_json::from_str::<Value>(state).ok()) {
+            let mut state = state;
+            secrets::mask(&mut state);
+            all.insert("sync_state".into(), state);
+        }
+        all.insert("created_at".into(), time::iso(self.created_at).into());
+        all.insert("updated_at".into(), time::iso(self.updated_at).into());
+        all.insert("revision".into(), self.revision.into());
+        all.insert("cursor".into(), cursor.to_string().into());
+        all.extend(self.reason.as_ref().map(|reason| ("reason".to_owned(), reason.shown())));
+        all.extend(self.retry.as_ref().map(|retry| ("retry".to_owned(), retry.shown())));
+        all.extend(task.map(|task| ("run".to_owned(), task.shown())));
+        Value::Object(all)
+    }
+}
+
+impl Reason {
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        json!({
+            "message": self.message, "failure_type": self.failure_type, "stream": self.stream,
+            "fingerprint": self.fingerprint, "since": time::iso(self.since), "next": self.next,
+        })
+    }
+}
+
+impl Retry {
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        json!({"at": time::iso(self.at), "attempt": self.attempt, "message": self.message})
+    }
+}
+
+impl Task {
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let iso = |at: Option<Millis>| at.map(time::iso);
+        json!({
+            "task_id": self.id, "pipeline_id": self.pipeline, "number": self.number, "trigger": self.trigger,
+            "status": self.state, "progress": self.progress, "message": self.message, "result": self.result,
+            "run_id": self.run_id, "calls": self.calls, "cancel_requested": self.cancel,
+            "created_at": time::iso(self.created_at), "started_at": iso(self.started_at), "ended_at": iso(self.ended_at),
+            "log": {"from": self.log.0, "to": self.log.1},
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a request is not done: a sentence, a code that programs know it by, and the status of the answer.
+
+use super::lifecycle::Refusal;
+use super::store::StoreError;
+use serde_json::{Map, Value, json};
+
+/// An answer that is none of success.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    pub status: u16,
+    pub code: &'static str,
+    pub sentence: String,
+    /// What else programs may want to know.
+    pub more: Map<String, Value>,
+    /// Seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(status: u16, code: &'static str, sentence: impl Into<String>) -> Self {
+        Self { status, code, sentence: sentence.into(), more: Map::new(), retry_after: None }
+    }
+
+    /// A request that is not understood; where, as the published service says it.
+    #[must_use]
+    pub fn invalid(path: &[&str], sentence: impl Into<String>) -> Self {
+        let sentence = sentence.into();
+        let at = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
+        let issue = json!([{"path": path, "message": sentence}]);
+        Self::new(400, "invalid_request", format!("{at}{sentence}")).with("issues", issue)
+    }
+
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(key.to_owned(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    #[must_use]
+    pub fn no_pipeline(id: &str) -> Self {
+        Self::new(404, "pipeline_not_found", format!("Pipeline {id} not found"))
+    }
+
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let mut all = Map::new();
+        all.insert("error".into(), self.sentence.clone().into());
+        all.insert("code".into(), self.code.into());
+        all.extend(self.more.clone());
+        all.extend(self.retry_after.map(|seconds| ("retry_after".to_owned(), seconds.into())));
+        Value::Object(all)
+    }
+
+    /// A request that the lifecycle does not take.
+    #[must_use]
+    pub fn refused(id: &str, refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::Deleted => "pipeline_deleted",
+            Refusal::Paused => "pipeline_paused",
+            Refusal::Parked => "pipeline_parked",
+            Refusal::NotSetUp => "pipeline_not_set_up",
+        };
+        Self::new(409, code, format!("Pipeline {id}: {refusal}"))
+    }
+
+    /// The service is about to end: another one answers soon.
+    #[must_use]
+    pub fn ending() -> Self {
+        let seconds = 2 + u64::from(super::dice() > 0.5) + (super::dice() * 5.0) as u64;
+        Self::new(503, "shutting_down", "the service is about to end: ask again in a while").after(seconds)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::ending(),
+            error => Self::new(503, "store_unavailable", error.to_string()).after(5),
+        }
+    }
+}

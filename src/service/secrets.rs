@@ -1,0 +1,268 @@
+//! Secrets of a pipeline: given as references (`env:NAME`, `file:PATH`) or stored, resolved for the engine, and never shown.
+
+use crate::protocol::mask as text;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// Bytes below which a value is too common to be searched for in what an engine prints.
+const SHORTEST: usize = 6;
+
+/// The largest file that a reference may name.
+const LARGEST: u64 = 64 * 1024;
+
+/// Which references a request may make.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct References {
+    /// Names of variables, or their beginning with a `*` behind it; all where it is not said.
+    pub env: Option<Vec<String>>,
+    /// Folders; all where it is not said.
+    pub files: Option<Vec<std::path::PathBuf>>,
+}
+
+impl References {
+    fn env(&self, name: &str) -> bool {
+        // Those of the service itself are nobody's.
+        !name.starts_with("SYNCTOP_")
+            && self.env.as_ref().is_none_or(|allowed| {
+                allowed.iter().any(|it| it.strip_suffix('*').map_or(it == name, |begin| name.starts_with(begin)))
+            })
+    }
+
+    fn file(&self, path: &str) -> bool {
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        self.files.as_ref().is_none_or(|allowed| {
+            allowed.iter().any(|it| path.starts_with(std::fs::canonicalize(it).unwrap_or_else(|_| it.clone())))
+        })
+    }
+}
+
+/// What a reference stands for; `None`: it is none.
+fn reference(value: &str, allowed: &References) -> Option<Result<String, String>> {
+    if let Some(name) = value.strip_prefix("env:") {
+        if !allowed.env(name) {
+            return Some(Err(format!("the service does not hand out its variable {name}")));
+        }
+        let found = std::env::var(name);
+        return Some(found.map_err(|_| format!("the environment of the service has no variable {name}")));
+    }
+    let path = value.strip_prefix("file:").filter(|path| path.starts_with('/'))?;
+    if !allowed.file(path) {
+        return Some(Err(format!("the service does not hand out the file {path}")));
+    }
+    let read = std::fs::metadata(path)
+        .and_then(|found| if found.is_file() { Ok(found.len()) } else { Err(std::io::Error::other("it is no file")) })
+        .and_then(|length| if length <= LARGEST { Ok(()) } else { Err(std::io::Error::other("it is too large")) })
+        .and_then(|()| std::fs::read_to_string(path));
+    Some(read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| format!("{path}: {error}")))
+}
+
+/// A field whose value is a secret, by its name.
+fn named(key: &str) -> bool {
+    text::secrets(&format!("\"{key}\":\"x\"")).contains(text::MASK)
+}
+
+/// Puts what references stand for in their place.
+///
+/// # Errors
+/// Which reference stands for nothing.
+pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
+    match value {
+        Value::String(text) => {
+            if let Some(found) = reference(text, allowed) {
+                *text = found?;
+            }
+        }
+        Value::Array(all) => all.iter_mut().try_for_each(|value| resolve(value, allowed))?,
+        Value::Object(all) => all.values_mut().try_for_each(|value| resolve(value, allowed))?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Takes the secrets out: values of fields that are named like one, and whatever looks like one. References stay, they tell nothing.
+pub fn mask(value: &mut Value) {
+    match value {
+        Value::String(found) => {
+            if let Cow::Owned(masked) = text::secrets(found) {
+                *found = masked;
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(mask),
+        Value::Object(all) => {
+            for (key, value) in all.iter_mut() {
+                if named(key) { hide(value) } else { mask(value) }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// All texts and numbers in it are secret.
+fn hide(value: &mut Value) {
+    match value {
+        Value::String(found) if found.is_empty() || found.starts_with("env:") || found.starts_with("file:/") => {}
+        Value::String(found) => {
+            let masked = text::secrets(found);
+            // `sk_test_***` tells more than `***`, and no secret.
+            *found = if masked.contains(text::MASK) { masked.into_owned() } else { text::MASK.to_owned() };
+        }
+        Value::Number(_) => *value = text::MASK.into(),
+        Value::Array(all) => all.iter_mut().for_each(hide),
+        Value::Object(all) => all.values_mut().for_each(hide),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+/// Who sends back what was shown to him means the secret that was there: masks become what they stand for.
+pub fn unmask(new: &mut Value, old: &Value) {
+    let mut shown = old.clone();
+    mask(&mut shown);
+    put_back(new, &shown, old);
+}
+
+fn put_back(new: &mut Value, shown: &Value, old: &Value) {
+    match new {
+        Value::Object(all) => {
+            for (key, value) in all.iter_mut() {
+                if let (Some(shown), Some(old)) = (shown.get(key), old.get(key)) {
+                    put_back(value, shown, old);
+                }
+            }
+        }
+        Value::Array(all) => {
+            for (at, value) in all.iter_mut().enumerate() {
+                if let (Some(shown), Some(old)) = (shown.get(at), old.get(at)) {
+                    put_back(value, shown, old);
+                }
+            }
+        }
+        value if *value == *shown && shown != old => *value = old.clone(),
+        _ => {}
+    }
+}
+
+/// The secrets of a pipeline by their values, to be found in what its engine prints.
+#[derive(Debug, Default, Clone)]
+pub struct Known(BTreeSet<String>);
+
+impl Known {
+    /// Those of a resolved configuration, in `config` as the pipeline has it.
+    #[must_use]
+    pub fn of(resolved: &Value, config: &Value) -> Self {
+        let mut known = BTreeSet::new();
+        collect(resolved, config, false, &mut known);
+        Self(known)
+    }
+
+    /// The line without them. What it cannot be without is masked in its JSON; all else stays as it came, byte for byte.
+    #[must_use]
+    pub fn masked<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
+        let says = |word: &str| memchr::memmem::find(line, word.as_bytes()).is_some();
+        let has = self.0.iter().any(|secret| says(secret));
+        // What these hold is a source's own; a position in it may look like a token.
+        let state = says("\"source_state\"") || says("\"ending_state\"") || says("\"eof\"");
+        if !has && state {
+            return Cow::Borrowed(line);
+        }
+        let mut found = String::from_utf8_lossy(line).into_owned();
+        for secret in &self.0 {
+            found = found.replace(secret.as_str(), text::MASK);
+        }
+        if state {
+            return Cow::Owned(found.into_bytes());
+        }
+        if let Cow::Borrowed(_) = text::secrets(&found) {
+            return if has { Cow::Owned(found.into_bytes()) } else { Cow::Borrowed(line) };
+        }
+        let masked = match serde_json::from_str::<Value>(&found) {
+            Ok(mut value) => {
+                mask(&mut value);
+                value.to_string()
+            }
+            Err(_) => text::secrets(&found).into_owned(),
+        };
+        if masked == found && !has { Cow::Borrowed(line) } else { Cow::Owned(masked.into_bytes()) }
+    }
+}
+
+fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<String>) {
+    match resolved {
+        Value::String(found) => {
+            let referred = config.as_str().is_some_and(|text| text != found);
+            if (secret || referred || text::secrets(found).contains(text::MASK)) && found.len() >= SHORTEST {
+                known.insert(found.clone());
+            }
+            // The password in an address.
+            if let Some((_, rest)) = found.split_once("://")
+                && let Some((user, _)) = rest.split_once('@')
+                && let Some((_, password)) = user.split_once(':')
+                && password.len() >= SHORTEST
+            {
+                known.insert(password.to_owned());
+            }
+        }
+        Value::Array(all) => {
+            for (at, value) in all.iter().enumerate() {
+                collect(value, config.get(at).unwrap_or(&Value::Null), secret, known);
+            }
+        }
+        Value::Object(all) => {
+            for (key, value) in all {
+                collect(value, config.get(key).unwrap_or(&Value::Null), secret || named(key), known);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_shown_has_no_secret_and_can_be_sent_back() {
+        let config = json!({
+            "type": "stripe",
+            "stripe": {"api_key": "sk_test_fake_ok", "account_id": "acct_1", "password": "env:PASS", "pin": {"token": 12_345}},
+            "url": "postgres://me:hunter22@db/x",
+            "keys": ["none"],
+        });
+        let mut shown = config.clone();
+        mask(&mut shown);
+        let text = shown.to_string();
+        for secret in ["fake_ok", "hunter22", "12345"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert_eq!(shown["stripe"]["api_key"], "sk_test_***");
+        assert_eq!(shown["stripe"]["password"], "env:PASS");
+        assert_eq!(shown["stripe"]["account_id"], "acct_1");
+        let mut back = shown.clone();
+        back["stripe"]["account_id"] = "acct_2".into();
+        unmask(&mut back, &config);
+        assert_eq!(back["stripe"]["api_key"], "sk_test_fake_ok");
+        assert_eq!(back["url"], "postgres://me:hunter22@db/x");
+        assert_eq!(back["stripe"]["account_id"], "acct_2");
+        let mut other = json!({"stripe": {"api_key": "sk_test_another"}});
+        unmask(&mut other, &config);
+        assert_eq!(other["stripe"]["api_key"], "sk_test_another");
+    }
+
+    #[test]
+    fn what_an_engine_prints_is_masked_and_nothing_else_of_it_changes() {
+        let config = json!({"source": {"stripe": {"api_key": "file:/x", "base_url": "http://a"}}});
+        let resolved = json!({"source": {"stripe": {"api_key": "abcdef123456", "base_url": "http://a"}}});
+        let known = Known::of(&resolved, &config);
+        let same = br#"{"type":"source_state","source_state":{"data":{"next_page_token":"tok","n":1.50}}}"#;
+        assert!(matches!(known.masked(same), Cow::Borrowed(_)));
+        let plain = br#"{"type":"log","log":{"level":"info","message":"all is well"} }"#;
+        assert!(matches!(known.masked(plain), Cow::Borrowed(_)));
+        let log = br#"{"type":"log","log":{"message":"key abcdef123456 is bad"}}"#;
+        assert_eq!(&*known.masked(log), br#"{"type":"log","log":{"message":"key *** is bad"}}"#);
+        let control = br#"{"type":"control","control":{"control_type":"source_config","source_config":{"api_key":"sk_test_other","n":1}}}"#;
+        let masked = String::from_utf8(known.masked(control).into_owned()).unwrap();
+        assert!(!masked.contains("other") && masked.contains("sk_test_***") && masked.contains("\"n\":1"), "{masked}");
+    }
+}

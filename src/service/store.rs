@@ -1,0 +1,535 @@
+//! Where pipelines, runs, keys, live events and the log of actions are kept: one SQLite file, one thread that writes.
+//!
+//! Writes that wait together are committed together, and are answered when the commit is on the disk (WAL, `synchronous=FULL`); who has
+//! an answer has it for good. What was committed is published in the order of the commits, before it is answered.
+
+use super::model::{Pipeline, Task};
+use crate::net::{lock, now};
+use crate::protocol::Millis;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// The scheme, step by step: a store of any earlier version is brought to the last one, each step in a transaction of its own.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE pipelines (id TEXT PRIMARY KEY, incarnation INTEGER NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT;
+    CREATE TABLE incarnations (last INTEGER NOT NULL) STRICT;
+    INSERT INTO incarnations VALUES (0);
+    CREATE TABLE states (pipeline TEXT PRIMARY KEY REFERENCES pipelines (id) ON DELETE CASCADE,
+        state TEXT, checkpoints INTEGER NOT NULL DEFAULT 0, call_from INTEGER) STRICT;
+    CREATE TABLE tasks (id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, incarnation INTEGER NOT NULL, number INTEGER NOT NULL,
+        over INTEGER NOT NULL, created_at INTEGER NOT NULL, doc TEXT NOT NULL) STRICT;
+    CREATE INDEX tasks_of_pipeline ON tasks (pipeline, incarnation, number);
+    CREATE TABLE idempotency (key TEXT NOT NULL, scope TEXT NOT NULL, request TEXT NOT NULL, answer TEXT NOT NULL,
+        at INTEGER NOT NULL, PRIMARY KEY (key, scope)) STRICT;
+    CREATE TABLE inputs (seq INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL REFERENCES pipelines (id) ON DELETE CASCADE,
+        at INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+    CREATE INDEX inputs_of_pipeline ON inputs (pipeline, seq);
+    CREATE TABLE deleted (id TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+    CREATE TABLE actions (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, client TEXT NOT NULL, action TEXT NOT NULL,
+        pipeline TEXT, detail TEXT) STRICT;
+    CREATE INDEX actions_of_pipeline ON actions (pipeline, seq);
+"];
+
+/// Writes of one commit at most.
+const TOGETHER: usize = 256;
+
+/// How long an idempotency key is known, and how many finished runs and actions are.
+const KEYS_KEPT: Millis = 48 * 3600 * 1000;
+const TASKS_KEPT: u64 = 1_000;
+const ACTIONS_KEPT: u64 = 100_000;
+
+/// Why something cannot be kept or read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store cannot be written: {0}")]
+    Sql(String),
+    #[error("the store is of a later version ({0}, this one knows {known}): run the synctop that wrote it", known = MIGRATIONS.len())]
+    Later(usize),
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Sql(error.to_string())
+    }
+}
+
+/// What a write does besides, once it is committed.
+type Then = Box<dyn FnOnce() + Send>;
+
+/// A write that is being made.
+pub struct Tx<'c> {
+    inner: &'c Connection,
+    then: Vec<Then>,
+}
+
+/// Tells a caller what came of his write; of a failed commit with its error.
+type Answer = Box<dyn FnOnce(Option<&StoreError>) + Send>;
+
+/// Does its part in a transaction, if there is one, and answers whether it is to stay.
+type Work = Box<dyn FnOnce(Result<&mut Tx, StoreError>) -> (bool, Answer) + Send>;
+
+/// The store; dropped, it ends when all is written.
+pub struct Store {
+    writer: Mutex<Option<mpsc::Sender<Work>>>,
+    reader: Mutex<Connection>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in `folder`, made where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is of a later version.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join("synctop.db");
+        let mut connection = Connection::open(&path)?;
+        // The kept configurations have secrets in them.
+        restrict(&path);
+        prepare(&connection)?;
+        migrate(&mut connection)?;
+        let reader =
+            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        reader.busy_timeout(Duration::from_secs(5))?;
+        for beside in ["synctop.db-wal", "synctop.db-shm"] {
+            restrict(&folder.join(beside));
+        }
+        let (sender, works) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || write(connection, &works))
+            .map_err(|error| StoreError::Sql(error.to_string()))?;
+        Ok(Self { writer: Mutex::new(Some(sender)), reader: Mutex::new(reader), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Does `work` in a transaction; answers when it is committed. An error of it leaves no trace.
+    ///
+    /// # Errors
+    /// Those of `work`; and when it cannot be committed.
+    pub async fn write<T, E>(&self, work: impl FnOnce(&mut Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let work: Work = Box::new(move |tx| {
+            let result = tx.map_err(E::from).and_then(work);
+            let stays = result.is_ok();
+            let answer = move |failed: Option<&StoreError>| {
+                // Nobody waits any more: it is done all the same.
+                let _ = sender.send(match failed {
+                    Some(error) if stays => Err(E::from(error.clone())),
+                    _ => result,
+                });
+            };
+            (stays, Box::new(answer))
+        });
+        let sent = lock(&self.writer).as_ref().map(|writer| writer.send(work));
+        match sent {
+            Some(Ok(())) => receiver.await.unwrap_or_else(|_| Err(StoreError::Closed.into())),
+            _ => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Reads what is committed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        Ok(work(&lock(&self.reader))?)
+    }
+
+    /// Takes nothing more, and returns when all is written.
+    pub fn close(&self) {
+        drop(lock(&self.writer).take());
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn restrict(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+}
+
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version > MIGRATIONS.len() {
+        return Err(StoreError::Later(version));
+    }
+    for (at, step) in MIGRATIONS.iter().enumerate().skip(version) {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute_batch(step)?;
+        tx.pragma_update(None, "user_version", at + 1)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn write(mut connection: Connection, works: &mpsc::Receiver<Work>) {
+    while let Ok(first) = works.recv() {
+        let mut batch = vec![first];
+        while batch.len() < TOGETHER
+            && let Ok(next) = works.try_recv()
+        {
+            batch.push(next);
+        }
+        commit(&mut connection, batch);
+    }
+    // Where nobody reads, the log goes into the file, and the file is all there is.
+    let _ = connection.close();
+}
+
+fn commit(connection: &mut Connection, batch: Vec<Work>) {
+    let mut answers = Vec::new();
+    let mut then = Vec::new();
+    let failed = together(connection, batch, &mut answers, &mut then).err();
+    match &failed {
+        None => then.into_iter().for_each(|then| then()),
+        Some(error) => tracing::error!(target: "service", "{error}"),
+    }
+    for answer in answers {
+        answer(failed.as_ref());
+    }
+}
+
+fn together(
+    connection: &mut Connection,
+    batch: Vec<Work>,
+    answers: &mut Vec<Answer>,
+    then: &mut Vec<Then>,
+) -> Result<(), StoreError> {
+    let mut broken = None;
+    let mut tx = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(tx) => tx,
+        Err(error) => {
+            let error = StoreError::from(error);
+            answers.extend(batch.into_iter().map(|work| work(Err(error.clone())).1));
+            return Err(error);
+        }
+    };
+    for work in batch {
+        // A disk that is full ends the whole transaction: what came after it would be one of its own.
+        if tx.is_autocommit() && broken.is_none() {
+            broken = Some(StoreError::Sql("the transaction broke off".into()));
+        }
+        let point = match &broken {
+            Some(error) => Err(error.clone()),
+            None => tx.savepoint().map_err(StoreError::from),
+        };
+        match point {
+            Err(error) => answers.push(work(Err(error)).1),
+            Ok(mut point) => {
+                let mut part = Tx { inner: &point, then: Vec::new() };
+                let (stays, answer) = work(Ok(&mut part));
+                answers.push(answer);
+                let own = part.then;
+                if stays {
+                    then.extend(own);
+                    point.commit()?;
+                } else if point.rollback().is_err() {
+                    broken = Some(StoreError::Sql("a part could not be taken back".into()));
+                }
+            }
+        }
+    }
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+/// What is kept of the state of a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptState {
+    /// As `Backfill::to_keep` has it.
+    pub state: Option<String>,
+    pub checkpoints: u64,
+    /// Where in the log the call begins that is in flight: after a crash its checkpoints are there.
+    pub call_from: Option<u64>,
+}
+
+/// An action of somebody, as the log of actions has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    pub seq: u64,
+    pub at: Millis,
+    pub client: String,
+    pub action: String,
+    pub pipeline: Option<String>,
+    pub detail: Option<Value>,
+}
+
+impl Tx<'_> {
+    /// Does something when all of this is committed, before anybody is answered.
+    pub fn then(&mut self, then: impl FnOnce() + Send + 'static) {
+        self.then.push(Box::new(then));
+    }
+
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+        Ok(self.inner.prepare_cached(sql)?.execute(params)?)
+    }
+
+    pub fn pipeline(&self, id: &str) -> Result<Option<Pipeline>, StoreError> {
+        Ok(pipeline(self.inner, id)?)
+    }
+
+    /// The next number for a new pipeline.
+    pub fn incarnation(&self) -> Result<u64, StoreError> {
+        self.run("UPDATE incarnations SET last = last + 1", [])?;
+        Ok(self.inner.query_row("SELECT last FROM incarnations", [], |row| row.get(0))?)
+    }
+
+    pub fn put_pipeline(&self, pipeline: &Pipeline) -> Result<(), StoreError> {
+        let doc = serde_json::to_string(pipeline)?;
+        self.run(
+            "INSERT INTO pipelines (id, incarnation, doc) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET doc = ?3",
+            params![pipeline.id, pipeline.incarnation, doc],
+        )?;
+        Ok(())
+    }
+
+    /// It is gone; that it was there is known.
+    pub fn delete_pipeline(&self, id: &str) -> Result<(), StoreError> {
+        self.run("DELETE FROM pipelines WHERE id = ?1", [id])?;
+        self.run("INSERT OR REPLACE INTO deleted (id, at) VALUES (?1, ?2)", params![id, now()])?;
+        Ok(())
+    }
+
+    pub fn state(&self, id: &str) -> Result<KeptState, StoreError> {
+        Ok(state(self.inner, id)?)
+    }
+
+    pub fn put_state(&self, id: &str, kept: &KeptState) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO states (pipeline, state, checkpoints, call_from) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (pipeline) DO UPDATE SET state = ?2, checkpoints = ?3, call_from = ?4",
+            params![id, kept.state, kept.checkpoints, kept.call_from],
+        )?;
+        Ok(())
+    }
+
+    pub fn task(&self, id: &str) -> Result<Option<Task>, StoreError> {
+        Ok(task(self.inner, id)?)
+    }
+
+    pub fn put_task(&self, task: &Task) -> Result<(), StoreError> {
+        let doc = serde_json::to_string(task)?;
+        self.run(
+            "INSERT INTO tasks (id, pipeline, incarnation, number, over, created_at, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET over = ?5, doc = ?7",
+            params![task.id, task.pipeline, task.incarnation, task.number, task.state.over(), task.created_at, doc],
+        )?;
+        if task.state.over() {
+            // Old ones of the same pipeline go.
+            self.run(
+                "DELETE FROM tasks WHERE pipeline = ?1 AND incarnation = ?2 AND over AND number + ?4 <= ?3",
+                params![task.pipeline, task.incarnation, task.number, TASKS_KEPT],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What was answered to this key before: the request it stood for, and the answer.
+    pub fn answered(&self, key: &str, scope: &str) -> Result<Option<(String, String)>, StoreError> {
+        self.run("DELETE FROM idempotency WHERE at < ?1", [now() - KEYS_KEPT])?;
+        let mut found =
+            self.inner.prepare_cached("SELECT request, answer FROM idempotency WHERE key = ?1 AND scope = ?2")?;
+        Ok(found.query_row([key, scope], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    }
+
+    pub fn put_answer(&self, key: &str, scope: &str, request: &str, answer: &str) -> Result<(), StoreError> {
+        self.run(
+            "INSERT OR REPLACE INTO idempotency (key, scope, request, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![key, scope, request, answer, now()],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps a live event; answers how many wait now.
+    pub fn put_input(&self, pipeline: &str, body: &str) -> Result<u64, StoreError> {
+        self.run("INSERT INTO inputs (pipeline, at, body) VALUES (?1, ?2, ?3)", params![pipeline, now(), body])?;
+        Ok(self.inner.query_row("SELECT count(*) FROM inputs WHERE pipeline = ?1", [pipeline], |row| row.get(0))?)
+    }
+
+    /// Live events up to this number are taken in.
+    pub fn drop_inputs(&self, pipeline: &str, upto: u64) -> Result<(), StoreError> {
+        self.run("DELETE FROM inputs WHERE pipeline = ?1 AND seq <= ?2", params![pipeline, upto])?;
+        Ok(())
+    }
+
+    pub fn note(
+        &self,
+        client: &str,
+        action: &str,
+        pipeline: Option<&str>,
+        detail: Option<&Value>,
+    ) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO actions (at, client, action, pipeline, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![now(), client, action, pipeline, detail.map(Value::to_string)],
+        )?;
+        self.run("DELETE FROM actions WHERE seq <= (SELECT max(seq) FROM actions) - ?1", [ACTIONS_KEPT])?;
+        Ok(())
+    }
+}
+
+fn doc<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+fn one<T: serde::de::DeserializeOwned>(connection: &Connection, sql: &str, id: &str) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+    text.map(|text| doc(&text)).transpose()
+}
+
+/// A pipeline that is there.
+pub fn pipeline(connection: &Connection, id: &str) -> rusqlite::Result<Option<Pipeline>> {
+    one(connection, "SELECT doc FROM pipelines WHERE id = ?1", id)
+}
+
+/// All pipelines.
+pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<Pipeline>> {
+    let mut all = connection.prepare("SELECT doc FROM pipelines ORDER BY id")?;
+    let found = all.query_map([], |row| row.get::<_, String>(0))?;
+    found.map(|text| doc(&text?)).collect()
+}
+
+/// What is kept of a pipeline's state.
+pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<KeptState> {
+    let sql = "SELECT state, checkpoints, call_from FROM states WHERE pipeline = ?1";
+    let found = connection
+        .prepare_cached(sql)?
+        .query_row([id], |row| Ok(KeptState { state: row.get(0)?, checkpoints: row.get(1)?, call_from: row.get(2)? }));
+    Ok(found.optional()?.unwrap_or_default())
+}
+
+/// A run.
+pub fn task(connection: &Connection, id: &str) -> rusqlite::Result<Option<Task>> {
+    one(connection, "SELECT doc FROM tasks WHERE id = ?1", id)
+}
+
+/// Runs of a pipeline, the newest first; those before number `before`.
+pub fn tasks(
+    connection: &Connection,
+    pipeline: &str,
+    incarnation: u64,
+    before: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Task>> {
+    let sql =
+        "SELECT doc FROM tasks WHERE pipeline = ?1 AND incarnation = ?2 AND number < ?3 ORDER BY number DESC LIMIT ?4";
+    let mut all = connection.prepare_cached(sql)?;
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let found = all.query_map(params![pipeline, incarnation, before, limit], |row| row.get::<_, String>(0))?;
+    found.map(|text| doc(&text?)).collect()
+}
+
+/// Live events that wait, the oldest first: number and body.
+pub fn inputs(connection: &Connection, pipeline: &str, limit: usize) -> rusqlite::Result<Vec<(u64, String)>> {
+    let mut all =
+        connection.prepare_cached("SELECT seq, body FROM inputs WHERE pipeline = ?1 ORDER BY seq LIMIT ?2")?;
+    let found = all.query_map(params![pipeline, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    found.collect()
+}
+
+/// Whether there was a pipeline of this name that was deleted.
+pub fn deleted(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM deleted WHERE id = ?1")?.exists([id])
+}
+
+/// Actions, the newest first; those before number `before`; of one pipeline or of all.
+pub fn actions(
+    connection: &Connection,
+    pipeline: Option<&str>,
+    before: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Action>> {
+    let sql = "SELECT seq, at, client, action, pipeline, detail FROM actions
+               WHERE (?1 IS NULL OR pipeline = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+    let mut all = connection.prepare_cached(sql)?;
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let found = all.query_map(params![pipeline, before, limit], |row| {
+        let detail: Option<String> = row.get(5)?;
+        Ok(Action {
+            seq: row.get(0)?,
+            at: row.get(1)?,
+            client: row.get(2)?,
+            action: row.get(3)?,
+            pipeline: row.get(4)?,
+            detail: detail.and_then(|detail| serde_json::from_str(&detail).ok()),
+        })
+    })?;
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn a_part_that_fails_leaves_no_trace_and_the_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        runtime().block_on(async {
+            let noted = |client: &'static str, fail: bool| {
+                store.write(move |tx| {
+                    tx.note(client, "x", None, None)?;
+                    if fail { Err(StoreError::Closed) } else { Ok(()) }
+                })
+            };
+            let (a, b, c) = tokio::join!(noted("a", false), noted("b", true), noted("c", false));
+            assert!(a.is_ok() && b.is_err() && c.is_ok());
+        });
+        let clients: Vec<_> =
+            store.read(|it| actions(it, None, u64::MAX, 9)).unwrap().into_iter().map(|it| it.client).collect();
+        assert_eq!(clients, ["c", "a"]);
+        store.close();
+        assert!(runtime().block_on(store.write(|_| Ok::<_, StoreError>(()))).is_err());
+    }
+
+    #[test]
+    fn an_old_store_is_brought_up_to_date_and_a_later_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("synctop.db");
+        // The first version, as it was first written.
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute("INSERT INTO actions (at, client, action) VALUES (1, 'old', 'created')", []).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.read(|it| actions(it, None, u64::MAX, 9)).unwrap().len(), 1);
+        store.close();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        let error = Store::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("later version (999"), "{error}");
+    }
+}
