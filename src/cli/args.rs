@@ -41,6 +41,7 @@ Examples:
   engine | synctop tee | loader        hand the bytes on; progress on stderr
   synctop simulate everything | synctop     most that can go wrong, in one log
   synctop backfill http://127.0.0.1:4010 --pipeline p.json --state s.json > log.ndjson
+  synctop serve                        pipelines as a service on http://127.0.0.1:4020
 
 Exit codes:
   0   done
@@ -71,6 +72,8 @@ pub enum Command {
     Backfill(BackfillArgs),
     /// A source and an engine out of nothing, to try things with: scenarios, paced like an engine, flat out, or served over HTTP
     Simulate(SimulateArgs),
+    /// The pipeline service: pipelines with a lifecycle, an HTTP API to watch them and to wait on them
+    Serve(ServeArgs),
     /// Print completions for a shell
     Completions {
         #[arg(value_enum)]
@@ -281,6 +284,49 @@ pub struct BackfillArgs {
 fn at_least_one(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1".into())
 }
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = SERVE_AFTER)]
+pub struct ServeArgs {
+    /// Where it listens (127.0.0.1:4020 if it is not said); off loopback it needs a token. Port 0 is any
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Where pipelines, runs and their logs are kept ($XDG_STATE_HOME/synctop if it is not said)
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Engines, limits, and how much of the logs is kept (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A file with the token of those who may do everything (or the variable SYNCTOP_TOKEN)
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A file with the token of those who may look (or the variable SYNCTOP_READ_TOKEN)
+    #[arg(long, value_name = "FILE")]
+    pub read_token_file: Option<PathBuf>,
+    /// Say warnings and errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+const SERVE_AFTER: &str = "\
+It prints its address on stdout when it serves, and what happens on stderr. The API is described at /openapi.json.
+
+Example:
+  synctop serve &
+  curl -X POST localhost:4020/pipelines -d '{\"id\":\"demo\",\"source\":{\"type\":\"simulated\",\"simulated\":{\"speed\":20}},
+    \"destination\":{\"type\":\"simulated\"}}'
+  curl 'localhost:4020/pipelines/demo/wait?for=ready'
+  curl -N 'localhost:4020/pipelines/demo/events?from=start' | synctop
+
+Without a token only programs of this machine are heard. It speaks no TLS: off this machine put a proxy that does in front of it.
+On SIGTERM or SIGINT it brings calls to a safe point, answers waits with 503 and Retry-After, and ends with 0.
+
+Exit codes:
+  0   ended as asked
+  64  wrong use, a token that is missing or too short
+  65  the configuration is not understood; 66 there is no such file; 77 it may not be read
+  70  it cannot listen, or the folder is taken or cannot be used
+  130, 143 a second signal";
 
 /// What stderr is told beside a pipeline.
 #[derive(Debug, Clone, Copy, ClapArgs)]

@@ -5,6 +5,7 @@ mod backfill;
 mod man;
 mod replay;
 mod run;
+mod serve;
 mod simulate;
 mod summary;
 mod tee;
@@ -106,6 +107,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Tee(tee)) => tee::tee(&tee, &args.look, &args.feed),
         Some(Command::Track(track)) => track::track(&track),
         Some(Command::Backfill(calls)) => backfill::backfill(&calls, &args.look, &args.feed),
+        Some(Command::Serve(options)) => serve::serve(&options),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man { command }) => man::man(command.as_deref()),

@@ -433,7 +433,8 @@ fn edit(of: &mut Fields, key: &str, change: impl FnOnce(&mut Fields)) {
 }
 
 /// Doubling, and spread over its upper half so that many clients do not come back at once.
-fn wait(failures: u32, dice: f64) -> Duration {
-    let full = FIRST_WAIT.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_WAIT);
+#[must_use]
+pub fn wait(failures: u32, dice: f64) -> Duration {
+    let full = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_WAIT);
     full.mul_f64(0.5 + 0.5 * dice.clamp(0.0, 1.0))
 }

@@ -79,6 +79,16 @@ impl Engines {
         std::iter::once(SIMULATED).chain(self.config.engines.keys().map(String::as_str)).collect()
     }
 
+    /// How an engine is reached.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> &'static str {
+        match self.named(name) {
+            Some(Named { url: Some(_), .. }) => "http",
+            Some(_) => "command",
+            None => "simulated",
+        }
+    }
+
     /// Limits of a call: seconds, checkpoints.
     #[must_use]
     pub fn limits(&self, name: &str) -> (f64, u64) {
@@ -254,7 +264,9 @@ fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
             Some(0.0) => None,
             Some(speed) if (0.01..=1e6).contains(&speed) => Some(speed),
             _ => {
-                return Err("source.simulated.speed is a number from 0.01 to 1000000, or 0 for as fast as it can".into());
+                return Err(
+                    "source.simulated.speed is a number from 0.01 to 1000000, or 0 for as fast as it can".into()
+                );
             }
         },
     };

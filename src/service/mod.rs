@@ -1,8 +1,13 @@
 //! The embedded pipeline service.
+pub mod api;
+mod call;
 pub mod config;
+pub(crate) mod driver;
 pub mod engines;
+pub mod hub;
 pub mod judge;
 pub mod lifecycle;
+pub mod listen;
 pub mod log;
 pub mod model;
 pub mod problem;

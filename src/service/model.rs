@@ -130,6 +130,9 @@ pub struct Task {
     pub cancel: bool,
     /// Where its messages begin and end in the pipeline's log.
     pub log: (u64, Option<u64>),
+    /// The pipeline's checkpoints before this run.
+    #[serde(default)]
+    pub checkpoints_before: u64,
     pub calls: u64,
     /// `3/7`: streams that are over, of all.
     pub progress: Option<String>,

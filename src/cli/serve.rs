@@ -1,0 +1,136 @@
+//! `synctop serve`
+
+use super::args::ServeArgs;
+use super::{Failure, exit, print, text_of};
+use crate::service::api::{Access, App, router};
+use crate::service::config::Config;
+use crate::service::hub::{BeginError, Service};
+use crate::service::{api, listen};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Where the published service listens too.
+const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 4020);
+
+/// A shorter one can be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
+    let config = match &args.config {
+        None => Config::default(),
+        Some(path) => Config::read(&text_of(path, "configuration")?).map_err(|why| Failure {
+            sentence: format!("The configuration {} cannot be read: {why}", path.display()),
+            code: exit::NOT_UNDERSTOOD,
+        })?,
+    };
+    let address = args.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(LISTEN));
+    let folder = match args.data_dir.as_ref().or(config.data_dir.as_ref()) {
+        Some(folder) => folder.clone(),
+        None => state_folder()?,
+    };
+    let write = token("SYNCTOP_TOKEN", args.token_file.as_ref().or(config.token_file.as_ref()))?;
+    let read = token("SYNCTOP_READ_TOKEN", args.read_token_file.as_ref().or(config.read_token_file.as_ref()))?;
+    if !address.ip().is_loopback() && write.is_none() && read.is_none() {
+        return Err(Failure::usage(format!(
+            "Whoever reaches {address} could do everything: off loopback a token is needed. Put one of at least {SHORTEST_TOKEN} \
+             characters into a file and name it after --token-file, or into SYNCTOP_TOKEN. TLS is for a proxy in front of it."
+        )));
+    }
+    say_on_stderr(args.quiet);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(run(config, address, &folder, (write, read)));
+    // Threads of engines that nobody listens to end by themselves; they are not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(
+    config: Config,
+    address: SocketAddr,
+    folder: &Path,
+    (write, read): (Option<String>, Option<String>),
+) -> Result<u8, Failure> {
+    // Heard from the begin.
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let limits = config.limits.clone();
+    let service = Service::begin(config, folder).map_err(|error| {
+        let code = if matches!(error, BeginError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
+        Failure { sentence: format!("{}.", capital(&error.to_string())), code }
+    })?;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| Failure {
+        sentence: format!(
+            "Cannot listen on {address}: {error}. Name another address after --listen, or port 0 for any."
+        ),
+        code: exit::FAILED,
+    })?;
+    let app = Arc::new(App {
+        access: Access::new(write, read, limits.requests_per_second),
+        waits: api::Waits::new(limits.waits, limits.waits_per_client),
+        readers: api::Readers::new(limits.streams),
+        service: Arc::clone(&service),
+    });
+    let router = router(&app).map_err(|why| Failure { sentence: format!("{why}."), code: exit::PANICKED })?;
+    print(&format!("http://{}\n", listener.local_addr()?))?;
+    tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
+    let served = tokio::spawn(listen::serve(listener, app, router));
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!(target: "service", "ending: calls come to a safe point; a second signal ends it at once");
+    let ended = async {
+        service.end().await;
+        let _ = served.await;
+        service.store.close();
+    };
+    tokio::select! {
+        () = ended => Ok(0),
+        _ = term.recv() => Ok(exit::signal(15)),
+        _ = int.recv() => Ok(exit::signal(2)),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+}
+
+/// `$XDG_STATE_HOME/synctop`, else `~/.local/state/synctop`.
+fn state_folder() -> Result<PathBuf, Failure> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("synctop"))
+        .ok_or_else(|| Failure::usage("There is no home folder to keep pipelines in: name a folder after --data-dir."))
+}
+
+/// A token from its file, else from the environment; never from the command line, which everybody can read.
+fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, Failure> {
+    let (text, from) = match file {
+        Some(path) => (text_of(path, "token")?, path.display().to_string()),
+        None => match std::env::var(variable) {
+            Ok(text) => (text, variable.to_owned()),
+            Err(_) => return Ok(None),
+        },
+    };
+    let text = text.trim().to_owned();
+    if text.len() < SHORTEST_TOKEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::usage(format!(
+            "The token in {from} can be guessed or sent badly: take at least {SHORTEST_TOKEN} letters and digits, such as those of \
+             `openssl rand -hex 32`."
+        )));
+    }
+    Ok(Some(text))
+}
+
+/// What happens, on stderr, a line each.
+fn say_on_stderr(quiet: bool) {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::prelude::*;
+    let level = if quiet { LevelFilter::WARN } else { LevelFilter::INFO };
+    let ours = Targets::new().with_target("service", level).with_target("engine", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
+}

@@ -1,0 +1,127 @@
+//! What a request says: its JSON, its query, and what is wrong with them.
+
+use crate::service::hub::{Service, Slot};
+use crate::service::problem::Problem;
+use axum::body::Bytes;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A pipeline's name: 3 to 64 characters (as the published service has it).
+const NAME: std::ops::RangeInclusive<usize> = 3..=64;
+
+/// The body as JSON; none is an empty object.
+pub fn json(body: &Bytes) -> Result<Map<String, Value>, Problem> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Problem::invalid(&[], "expected a JSON object")),
+        Err(error) => Err(Problem::new(400, "malformed_json", format!("Malformed JSON in request body: {error}"))),
+    }
+}
+
+/// The query, with each field that is known to the route; another one is a mistake that is told.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut all = Vec::new();
+        // As forms are encoded (the URL standard has the same).
+        let base = format!("http://x/?{}", query.unwrap_or_default());
+        let parsed = reqwest::Url::parse(&base).map_err(|_| Problem::invalid(&[], "the query cannot be read"))?;
+        for (key, value) in parsed.query_pairs() {
+            if !known.contains(&key.as_ref()) {
+                let has = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(Problem::invalid(&[&key], format!("there is no such parameter (there is {has})")));
+            }
+            all.push((key.into_owned(), value.into_owned()));
+        }
+        Ok(Self(all))
+    }
+
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(it, _)| it == key).map(|(_, value)| value.as_str())
+    }
+
+    pub fn flag(&self, key: &str) -> Result<bool, Problem> {
+        match self.text(key) {
+            None | Some("false" | "0") => Ok(false),
+            Some("" | "true" | "1") => Ok(true),
+            Some(_) => Err(Problem::invalid(&[key], "expected true or false")),
+        }
+    }
+
+    /// A number within bounds; beyond them is told, not bent.
+    pub fn number(&self, key: &str, within: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| within.contains(number));
+        number.map(Some).ok_or_else(|| {
+            Problem::invalid(&[key], format!("expected a whole number from {} to {}", within.start(), within.end()))
+        })
+    }
+
+    pub fn one_of(&self, key: &str, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let found = words.iter().find(|word| **word == text);
+        found.copied().map(Some).ok_or_else(|| {
+            let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            Problem::invalid(&[key], format!("Invalid option: expected one of {}", words.join("|")))
+        })
+    }
+}
+
+/// A pipeline's name, if it is one.
+pub fn name(id: &str) -> Result<(), Problem> {
+    if !NAME.contains(&id.len()) {
+        return Err(Problem::invalid(
+            &["id"],
+            format!("a pipeline id has {} to {} characters", NAME.start(), NAME.end()),
+        ));
+    }
+    let fine = id.starts_with(|c: char| c.is_ascii_alphabetic())
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if fine {
+        return Ok(());
+    }
+    let sentence = "Pipeline id must start with a letter and contain only letters, numbers, underscores, or hyphens.";
+    Err(Problem::invalid(&["id"], sentence))
+}
+
+/// The pipeline that is named.
+pub fn pipeline(service: &Service, id: &str) -> Result<Arc<Slot>, Problem> {
+    name(id)?;
+    service.slot(id).ok_or_else(|| Problem::no_pipeline(id))
+}
+
+/// Source or destination: `{"type": T, T: {...}}`.
+pub fn party(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Value>, Problem> {
+    let Some(party) = fields.remove(name) else { return Ok(None) };
+    let Some(inner) = party.as_object() else {
+        return Err(Problem::invalid(&[name], "Invalid input: expected object"));
+    };
+    let Some(kind) = inner.get("type").and_then(Value::as_str).filter(|kind| !kind.is_empty()) else {
+        return Err(Problem::invalid(&[name, "type"], "Invalid input: expected string"));
+    };
+    if inner.get(kind).is_some_and(|config| !config.is_object()) {
+        return Err(Problem::invalid(&[name, kind], "Invalid input: expected object"));
+    }
+    Ok(Some(party))
+}
+
+/// The streams: `[{"name": ...}]`.
+pub fn streams(fields: &mut Map<String, Value>) -> Result<Option<Option<Value>>, Problem> {
+    let Some(streams) = fields.remove("streams") else { return Ok(None) };
+    if streams.is_null() {
+        return Ok(Some(None));
+    }
+    let Some(all) = streams.as_array() else {
+        return Err(Problem::invalid(&["streams"], "Invalid input: expected array"));
+    };
+    for (at, stream) in all.iter().enumerate() {
+        if !stream.get("name").is_some_and(Value::is_string) {
+            return Err(Problem::invalid(&["streams", &at.to_string(), "name"], "Invalid input: expected string"));
+        }
+    }
+    Ok(Some(Some(streams)))
+}

@@ -1,0 +1,160 @@
+//! What an engine is asked besides syncing: whether source and destination can be reached, setting up, tearing down.
+
+use super::body::{self, Query};
+use super::{Answer, App, Peer, Shared, lines};
+use crate::engine::whole::WholeLines;
+use crate::net::http::How;
+use crate::service::driver::take_over;
+use crate::service::engines::Action;
+use crate::service::model::Pipeline;
+use crate::service::problem::Problem;
+use crate::service::secrets::Known;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Bytes of an answer that are handed on.
+const MOST: usize = 4 << 20;
+
+/// What an engine answered: its lines as they came, without secrets in what is shown.
+struct Said {
+    messages: Vec<Value>,
+    shown: Vec<Vec<u8>>,
+}
+
+async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Problem> {
+    let name = pipeline.config.engine();
+    let mut said = Said { messages: Vec::new(), shown: Vec::new() };
+    if !app.service.engines.can(name, action) {
+        return Ok(said);
+    }
+    let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets);
+    let config = config.map_err(|why| Problem::new(400, "secret_missing", why))?;
+    let own = json!({"source": pipeline.config.source, "destination": pipeline.config.destination});
+    let known = Known::of(&config, &own);
+    let body = json!({"pipeline": config}).to_string();
+    let stop = Notify::new();
+    let mut split = WholeLines::default();
+    let mut length = 0;
+    let mut each = |line: &[u8]| {
+        if line.is_empty() {
+            return;
+        }
+        said.messages.extend(serde_json::from_slice::<Value>(line));
+        let mut shown = known.masked(line).into_owned();
+        shown.push(b'\n');
+        said.shown.push(shown);
+    };
+    let how = app
+        .service
+        .engines
+        .call(&pipeline.id, name, action, body, &stop, |bytes| {
+            length += bytes.len();
+            split.push(bytes, &mut each);
+            if length > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .await;
+    split.finish(|line, _| each(line));
+    let failed = |status: u16, code, why: String| Err(Problem::new(status, code, format!("{name}: {why}")));
+    match how {
+        How::Ended => Ok(said),
+        How::Stopped => failed(502, "engine_failed", "it says more than can be handed on".into()),
+        How::Refused { status, says, .. } => failed(502, "engine_refused", format!("it answers HTTP {status}: {says}")),
+        How::Unreachable(why) => failed(502, "engine_unreachable", format!("it cannot be reached: {why}")),
+        How::Silent(silence) => failed(504, "engine_silent", format!("it said nothing for {} s", silence.as_secs())),
+        How::Broke(why) | How::Exited(why) => failed(502, "engine_failed", why),
+        How::Page(title) => failed(502, "engine_unreachable", format!("a web page answered: {title}")),
+    }
+}
+
+/// What is wrong with a pipeline that is to be created, as its engine sees it.
+pub async fn before_creation(app: &App, pipeline: &Pipeline) -> Result<(), Problem> {
+    let said = ask(app, pipeline, Action::Check).await;
+    // What was made for it is not to stay, should it not come to be.
+    let said = said.inspect_err(|_| app.service.engines.forget(&pipeline.id))?;
+    for message in &said.messages {
+        let status = message.get("connection_status");
+        if status.and_then(|it| it.get("status")).and_then(Value::as_str) != Some("failed") {
+            continue;
+        }
+        let why = status.and_then(|it| it.get("message")).and_then(Value::as_str).unwrap_or("it says no more");
+        let why = crate::protocol::mask::secrets(why);
+        let (side, kind) = match message.get("_emitted_by").and_then(Value::as_str).and_then(|it| it.split_once('/')) {
+            Some(("destination", kind)) => ("Destination", kind),
+            Some((_, kind)) => ("Source", kind),
+            None => ("Source", pipeline.config.engine()),
+        };
+        app.service.engines.forget(&pipeline.id);
+        return Err(Problem::new(400, "check_failed", format!("{side} check failed ({kind}): {why}")));
+    }
+    Ok(())
+}
+
+async fn asked(app: &Arc<App>, id: &str, query: Option<&str>, action: Action, ip: IpAddr) -> Answer {
+    let query = Query::read(query, &["only"])?;
+    let only = query.one_of("only", &["source", "destination"])?;
+    let slot = body::pipeline(&app.service, id)?;
+    let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(id))?;
+    if action == Action::Teardown
+        && let Some(task) = &pipeline.task
+    {
+        return Err(super::runs::running(id, task));
+    }
+    let said = ask(app, &pipeline, action).await?;
+    if action != Action::Check {
+        let find = |name: &str| said.messages.iter().find_map(|it| it.pointer(&format!("/control/{name}")).cloned());
+        let (source, destination) = (find("source_config"), find("destination_config"));
+        app.service
+            .change(&slot, move |tx, pipeline| {
+                let mut config = pipeline.config.as_ref().clone();
+                take_over(&mut config, source, destination);
+                pipeline.config = Arc::new(config);
+                Ok(tx.note(&ip.to_string(), action.word(), Some(&pipeline.id), None)?)
+            })
+            .await?;
+    }
+    let of = |line: &&Vec<u8>| {
+        only.is_none_or(|only| {
+            let message: Value = serde_json::from_slice(line).unwrap_or_default();
+            let from = message.get("_emitted_by").and_then(Value::as_str).unwrap_or_default();
+            from.is_empty() || from.split('/').next() == Some(only)
+        })
+    };
+    let body: Vec<u8> = said.shown.iter().filter(of).flatten().copied().collect();
+    Ok(lines(Body::from(body)))
+}
+
+/// `POST /pipelines/{id}/check`
+pub async fn check(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    asked(&app, &id, query.as_deref(), Action::Check, ip).await
+}
+
+/// `POST /pipelines/{id}/setup`
+pub async fn setup(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    asked(&app, &id, query.as_deref(), Action::Setup, ip).await
+}
+
+/// `POST /pipelines/{id}/teardown`
+pub async fn teardown(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    asked(&app, &id, query.as_deref(), Action::Teardown, ip).await
+}

@@ -1,0 +1,405 @@
+//! What a pipeline's runs print, as lines: from any place that is kept, and then live.
+//!
+//! Each reader has a place in the log and nothing else: it is read when he takes it. One who follows and falls too far behind is told what he
+//! is not given, gets what is known of the run as one message, and goes on from now.
+
+use super::body::{self, Query};
+use super::wait::cursor;
+use super::{Answer, App, Peer, Shared, lines};
+use crate::progress::Progress;
+use crate::protocol::{Range, time};
+use crate::service::hub::{SERVICE, Slot, line};
+use crate::service::log::{Part, Reader};
+use crate::service::model::{Cursor, Task};
+use crate::service::problem::Problem;
+use crate::service::{dice, store};
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, RawQuery, State};
+use serde_json::{Map, Value, json};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// A sign of life, where there is nothing else to say.
+const HEARTBEAT: u64 = 10;
+
+/// Who reads now.
+#[derive(Clone)]
+pub struct Readers {
+    most: usize,
+    open: Arc<AtomicUsize>,
+}
+
+struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Readers {
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, open: Arc::default() }
+    }
+
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self) -> Result<Permit, Problem> {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        let permit = Permit(Arc::clone(&self.open));
+        if before >= self.most {
+            let sentence = format!("{before} follow events, which is the most that the service takes");
+            return Err(Problem::new(429, "too_many_readers", sentence).after(5));
+        }
+        Ok(permit)
+    }
+}
+
+/// One who follows.
+struct Follower {
+    app: Arc<App>,
+    slot: Arc<Slot>,
+    reader: Reader,
+    tail: watch::Receiver<u64>,
+    heartbeat: Duration,
+    /// Where it ends by itself; else it goes on for as long as the pipeline is there.
+    follow: bool,
+    /// He was at the end once: from then on he is live.
+    live: bool,
+    /// What is to be said first.
+    first: Option<String>,
+    over: bool,
+    _permit: Permit,
+}
+
+impl Follower {
+    fn cursor(&self) -> Option<String> {
+        let pipeline = self.slot.pipeline()?;
+        Some(Cursor { position: self.reader.at, ..self.slot.cursor(&pipeline) }.to_string())
+    }
+
+    /// The next bytes; `None`: that was all.
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first.into()));
+        }
+        loop {
+            if self.over {
+                return None;
+            }
+            let end = *self.tail.borrow_and_update();
+            let behind = end.saturating_sub(self.reader.at);
+            if self.live && behind > self.app.service.config.limits.behind {
+                return Some(Ok(self.skip(end).into()));
+            }
+            match self.reader.next(CHUNK) {
+                Ok(Part::Bytes(bytes)) => return Some(Ok(bytes.into())),
+                Ok(Part::Gone(kept)) => {
+                    let from = self.cursor();
+                    let bytes = kept.saturating_sub(self.reader.at);
+                    self.reader = self.slot.log.reader(kept);
+                    let gap =
+                        json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "it is not kept any more"});
+                    return Some(Ok(line("gap", &gap).into()));
+                }
+                Ok(Part::End) => {}
+                Err(error) => return Some(Err(error)),
+            }
+            if self.slot.log.over() || !self.follow {
+                self.over = true;
+                return None;
+            }
+            if !std::mem::replace(&mut self.live, true) {
+                return Some(Ok(self.beat(None).into()));
+            }
+            tokio::select! {
+                changed = self.tail.changed() => {
+                    if changed.is_err() { self.over = true; }
+                }
+                () = tokio::time::sleep(self.heartbeat) => return Some(Ok(self.beat(None).into())),
+                () = self.app.service.ends() => {
+                    self.over = true;
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
+                    let wait = 2_000 + (dice() * 6_000.0) as u64;
+                    return Some(Ok(self.beat(Some(wait)).into()));
+                }
+            }
+        }
+    }
+
+    /// A sign of life: the place he is at, and when to come back if the service ends.
+    fn beat(&self, back_after: Option<u64>) -> String {
+        let mut beat = Map::new();
+        beat.insert("cursor".into(), self.cursor().into());
+        beat.extend(back_after.map(|wait| ("reconnect_after_ms".to_owned(), wait.into())));
+        line("heartbeat", &Value::Object(beat))
+    }
+
+    /// What he is not given, what is known instead, and where it goes on.
+    fn skip(&mut self, end: u64) -> String {
+        let from = self.cursor();
+        let bytes = end.saturating_sub(self.reader.at);
+        self.reader = self.slot.log.reader(end);
+        let gap = json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "the reader was too slow: a snapshot follows"});
+        let mut text = line("gap", &gap);
+        if let Some(progress) = &self.slot.facts.borrow().progress {
+            text.push_str(&snapshot(progress));
+        }
+        text
+    }
+}
+
+/// What is known of a run, as the message of an engine that says all of it at once.
+fn snapshot(progress: &Progress) -> String {
+    let iso = |at: Option<i64>| at.map(time::iso);
+    let range = |range: &Range| json!({"gte": iso(range.gte), "lt": iso(range.lt)});
+    let mut streams = Map::new();
+    for stream in progress.streams_by_name() {
+        let mut one = Map::new();
+        one.insert("status".into(), stream.status.word().into());
+        one.insert("state_count".into(), stream.checkpoints.into());
+        one.insert("record_count".into(), stream.records.cumulative.unwrap_or(0).into());
+        one.extend(stream.total_range.as_ref().map(|total| ("total_range".to_owned(), range(total))));
+        let completed: Vec<_> = stream.ranges.list().iter().map(|it| range(it)).collect();
+        if !completed.is_empty() {
+            one.insert("completed_ranges".into(), completed.into());
+        }
+        one.extend(stream.message.as_ref().map(|message| ("message".to_owned(), message.as_ref().into())));
+        streams.insert(stream.name.to_string(), one.into());
+    }
+    line(
+        "progress",
+        &json!({
+            "started_at": iso(progress.attempt.started_at.or(progress.first_at)),
+            "elapsed_ms": progress.attempt_elapsed(),
+            "global_state_count": 0,
+            "derived": {
+                "status": "started", "total_record_count": progress.cumulative_records(), "total_state_count": progress.checkpoints,
+            },
+            "streams": streams,
+        }),
+    )
+}
+
+fn body_of(follower: Follower) -> Body {
+    Body::from_stream(futures_util::stream::unfold(follower, |mut follower| async move {
+        let next = follower.next().await?;
+        Some((next, follower))
+    }))
+}
+
+/// `GET /pipelines/{id}/events`
+pub async fn events(
+    State(app): Shared,
+    Extension(Peer(_)): Extension<Peer>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let query = Query::read(query.as_deref(), &["from", "follow", "heartbeat"])?;
+    let slot = body::pipeline(&app.service, &id)?;
+    let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
+    let follow = query.text("follow").is_none() || query.flag("follow")?;
+    let heartbeat = Duration::from_secs(query.number("heartbeat", 1..=300)?.unwrap_or(HEARTBEAT));
+    let tail = slot.log.tail();
+    let mut first = None;
+    let at = match query.text("from") {
+        Some("start") => slot.log.kept_from(),
+        Some(text) if text != "now" => {
+            let cursor = cursor(&slot, &pipeline, text, "from")?;
+            if cursor.position < slot.log.kept_from() {
+                let sentence = "what came after this position is not kept any more: from=start gives what is";
+                let now = slot.cursor(&pipeline).to_string();
+                return Err(Problem::new(410, "cursor_expired", sentence).with("cursor", now));
+            }
+            cursor.position
+        }
+        _ => {
+            // Who comes now sees how it stands, and then what happens.
+            let at = slot.log.end();
+            if let Some(progress) = slot.facts.borrow().progress.as_ref().filter(|_| pipeline.task.is_some()) {
+                first = Some(snapshot(progress));
+            }
+            at
+        }
+    };
+    let reader = slot.log.reader(at);
+    let permit = app.readers.enter()?;
+    let follower = Follower {
+        app: Arc::clone(&app),
+        reader,
+        tail,
+        heartbeat,
+        follow,
+        live: false,
+        first,
+        over: false,
+        _permit: permit,
+        slot,
+    };
+    Ok(lines(body_of(follower)))
+}
+
+/// The lines of a run from its log, as long as it goes: those of its engine alone.
+struct OfRun {
+    app: Arc<App>,
+    slot: Arc<Slot>,
+    task: String,
+    reader: Reader,
+    tail: watch::Receiver<u64>,
+    status: watch::Receiver<Option<Arc<crate::service::model::Pipeline>>>,
+    to: Option<u64>,
+    /// Without the lines of the service.
+    engine_only: bool,
+    partial: Vec<u8>,
+}
+
+impl OfRun {
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        loop {
+            if let Some(to) = self.to {
+                let room = usize::try_from(to.saturating_sub(self.reader.at)).unwrap_or(CHUNK).min(CHUNK);
+                if room == 0 {
+                    return None;
+                }
+                match self.reader.next(room) {
+                    Ok(Part::Bytes(bytes)) => {
+                        let bytes = self.own(bytes);
+                        if bytes.is_empty() {
+                            continue;
+                        }
+                        return Some(Ok(bytes.into()));
+                    }
+                    Ok(Part::End) => return None,
+                    Ok(Part::Gone(_)) => return Some(Err(io::Error::other("it is not kept any more"))),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            self.tail.borrow_and_update();
+            let open = self.status.borrow_and_update().as_ref().is_some_and(|it| it.task.as_ref() == Some(&self.task));
+            if !open {
+                let task = self.app.service.store.read(|it| store::task(it, &self.task)).ok().flatten();
+                self.to = Some(task.and_then(|task| task.log.1).unwrap_or_else(|| self.slot.log.end()));
+                continue;
+            }
+            match self.reader.next(CHUNK) {
+                Ok(Part::Bytes(bytes)) => {
+                    let bytes = self.own(bytes);
+                    if !bytes.is_empty() {
+                        return Some(Ok(bytes.into()));
+                    }
+                }
+                Ok(Part::Gone(at)) => self.reader.at = at,
+                Err(error) => return Some(Err(error)),
+                Ok(Part::End) => {
+                    tokio::select! {
+                        _ = self.tail.changed() => {}
+                        _ = self.status.changed() => {}
+                        // What is not said breaks off: the run goes on with the next service.
+                        () = self.app.service.ends() => return Some(Err(io::Error::other("the service ends"))),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whole lines, without those of the service.
+    fn own(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        if !self.engine_only {
+            return bytes;
+        }
+        self.partial.extend_from_slice(&bytes);
+        let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { return Vec::new() };
+        let rest = self.partial.split_off(end);
+        let whole = std::mem::replace(&mut self.partial, rest);
+        let service = format!("\"_emitted_by\":\"{SERVICE}\"");
+        let ours = |line: &&[u8]| memchr::memmem::find(line, service.as_bytes()).is_none();
+        whole.split_inclusive(|byte| *byte == b'\n').filter(ours).flatten().copied().collect()
+    }
+}
+
+/// What the engine of a run prints, until the run is over.
+pub fn of_run(app: &Arc<App>, slot: &Arc<Slot>, task: &Task) -> Body {
+    let run = OfRun {
+        app: Arc::clone(app),
+        slot: Arc::clone(slot),
+        task: task.id.clone(),
+        reader: slot.log.reader(task.log.0),
+        tail: slot.log.tail(),
+        status: slot.status.subscribe(),
+        to: task.log.1,
+        engine_only: true,
+        partial: Vec::new(),
+    };
+    stream_of(run)
+}
+
+fn stream_of(run: OfRun) -> Body {
+    Body::from_stream(futures_util::stream::unfold(run, |mut run| async move {
+        let next = run.next().await?;
+        Some((next, run))
+    }))
+}
+
+/// The payload of the last end message of a run, without secrets.
+pub fn last_end(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
+    let unreadable = |error: io::Error| {
+        Problem::new(500, "log_unreadable", format!("the log of pipeline {} cannot be read: {error}", slot.id))
+    };
+    let mut reader = slot.log.reader(task.log.0);
+    let to = task.log.1.unwrap_or_else(|| slot.log.end());
+    let mut split = crate::engine::whole::WholeLines::default();
+    let mut last = None;
+    while reader.at < to {
+        let room = usize::try_from(to - reader.at).unwrap_or(CHUNK).min(CHUNK);
+        let Part::Bytes(bytes) = reader.next(room).map_err(unreadable)? else { break };
+        split.push(&bytes, |line| {
+            if memchr::memmem::find(line, b"\"eof\"").is_some() || memchr::memmem::find(line, b"\"end\"").is_some() {
+                let message: Value = serde_json::from_slice(line).unwrap_or_default();
+                let kind = message.get("type").and_then(Value::as_str).filter(|kind| matches!(*kind, "eof" | "end"));
+                let payload = kind.and_then(|kind| message.get(kind).cloned());
+                last = payload.or(last.take());
+            }
+        });
+    }
+    Ok(last.map(|mut end| {
+        crate::service::secrets::mask(&mut end);
+        end
+    }))
+}
+
+/// `GET /pipelines/{id}/runs/{number}/log`: all of a run, to be saved or replayed.
+pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, String)>) -> Answer {
+    let slot = body::pipeline(&app.service, &id)?;
+    let number: u64 = number.parse().map_err(|_| Problem::invalid(&["number"], "expected the number of a run"))?;
+    let found = app.service.store.read(|it| store::tasks(it, &id, slot.incarnation, number.saturating_add(1), 1))?;
+    let task = found.into_iter().find(|task| task.number == number);
+    let task = task.ok_or_else(|| Problem::new(404, "run_not_found", format!("Pipeline {id} has no run {number}")))?;
+    if task.log.0 < slot.log.kept_from() && task.log.1 != Some(task.log.0) {
+        let sentence = format!("the log of run {number} of pipeline {id} is not kept any more");
+        return Err(Problem::new(410, "log_expired", sentence));
+    }
+    let to = Some(task.log.1.unwrap_or_else(|| slot.log.end()));
+    let run = OfRun {
+        app: Arc::clone(&app),
+        task: task.id.clone(),
+        reader: slot.log.reader(task.log.0),
+        tail: slot.log.tail(),
+        status: slot.status.subscribe(),
+        to,
+        engine_only: false,
+        partial: Vec::new(),
+        slot,
+    };
+    Ok(lines(stream_of(run)))
+}

@@ -1,0 +1,76 @@
+//! Lists, in pages and with filters.
+
+use super::body::Query;
+use super::{Answer, Shared, ok, pipelines};
+use crate::protocol::time;
+use crate::service::lifecycle::{Desired, Status};
+use crate::service::store;
+use axum::extract::{RawQuery, State};
+use serde_json::{Value, json};
+
+const PAGE: u64 = 100;
+const LARGEST_PAGE: u64 = 1_000;
+
+/// `GET /pipelines`
+pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+    let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state"];
+    let query = Query::read(query.as_deref(), &known)?;
+    let limit = query.number("limit", 1..=LARGEST_PAGE)?.unwrap_or(PAGE);
+    let status = query.one_of("status", &Status::ALL.map(Status::word))?;
+    let desired = query.one_of("desired_status", &Desired::ALL.map(Desired::word))?;
+    let with_state = query.text("state").is_none() || query.flag("state")?;
+    let wanted = query.text("q").map(str::to_lowercase);
+    let mut data: Vec<Value> = Vec::new();
+    let mut last = None;
+    let mut has_more = false;
+    for slot in app.service.slots_after(query.text("after").unwrap_or_default()) {
+        let Some(pipeline) = slot.pipeline() else { continue };
+        let says = |text: &str| wanted.as_ref().is_none_or(|wanted| text.to_lowercase().contains(wanted));
+        let reason = pipeline.reason.as_ref();
+        let fits = status.is_none_or(|it| pipeline.life.status().word() == it)
+            && desired.is_none_or(|it| pipeline.life.desired.word() == it)
+            && query.text("engine").is_none_or(|it| pipeline.config.engine() == it)
+            && query.text("fingerprint").is_none_or(|it| reason.is_some_and(|reason| reason.fingerprint == it))
+            && (says(&pipeline.id) || reason.is_some_and(|reason| says(&reason.message)));
+        if !fits {
+            continue;
+        }
+        if data.len() as u64 >= limit {
+            has_more = true;
+            break;
+        }
+        last = Some(pipeline.id.clone());
+        data.push(pipelines::show(&app, &slot, &pipeline, with_state)?);
+    }
+    let mut all = json!({"data": data, "has_more": has_more});
+    if let (Some(all), true) = (all.as_object_mut(), has_more) {
+        all.insert("next".into(), last.into());
+    }
+    Ok(ok(&all))
+}
+
+/// `GET /actions`
+pub async fn actions(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+    let query = Query::read(query.as_deref(), &["limit", "before", "pipeline"])?;
+    let limit = query.number("limit", 1..=LARGEST_PAGE)?.unwrap_or(PAGE);
+    let before = query.number("before", 1..=u64::MAX)?.unwrap_or(u64::MAX);
+    let most = usize::try_from(limit).unwrap_or(usize::MAX) + 1;
+    let mut found = app.service.store.read(|it| store::actions(it, query.text("pipeline"), before, most))?;
+    let has_more = found.len() as u64 > limit;
+    found.truncate(most - 1);
+    let next = found.last().map(|action| action.seq);
+    let data: Vec<_> = found
+        .into_iter()
+        .map(|it| {
+            json!({
+                "seq": it.seq, "at": time::iso(it.at), "client": it.client, "action": it.action,
+                "pipeline": it.pipeline, "detail": it.detail,
+            })
+        })
+        .collect();
+    let mut all = json!({"data": data, "has_more": has_more});
+    if let (Some(all), true) = (all.as_object_mut(), has_more) {
+        all.insert("next".into(), next.into());
+    }
+    Ok(ok(&all))
+}

@@ -1,0 +1,210 @@
+//! The HTTP face. `assets/openapi.json` is the table of it: which routes there are, and the permission that each needs; the router is made
+//! from it, so that neither can say what the other does not.
+
+mod access;
+mod body;
+mod check;
+mod events;
+mod list;
+mod pipelines;
+mod runs;
+mod wait;
+mod webhooks;
+
+pub use access::{Access, Permission};
+pub use events::Readers;
+pub use wait::Waits;
+
+use super::hub::Service;
+use super::problem::Problem;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Extension, Router};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The document, as it is served.
+pub const OPENAPI: &str = include_str!("../../../assets/openapi.json");
+
+/// What the handlers share.
+pub struct App {
+    pub service: Arc<Service>,
+    pub access: Access,
+    pub waits: wait::Waits,
+    pub readers: events::Readers,
+}
+
+type Shared = State<Arc<App>>;
+
+/// Who asks, by his address.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = answer(status, &self.shown());
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// A JSON answer.
+fn answer(status: StatusCode, value: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+fn ok(value: &Value) -> Response {
+    answer(StatusCode::OK, value)
+}
+
+/// An answer of lines, as they come.
+fn lines(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")], body).into_response()
+}
+
+type Answer = Result<Response, Problem>;
+
+/// One operation of the document.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    pub path: String,
+    pub method: String,
+    pub id: String,
+    pub permission: Permission,
+}
+
+/// The operations of the document.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    let document: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
+    let mut all = Vec::new();
+    for (path, methods) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let text = |key: &str| operation.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            if text("operationId").is_empty() {
+                continue;
+            }
+            all.push(Operation {
+                path: path.clone(),
+                method: method.to_ascii_uppercase(),
+                permission: Permission::of_word(&text("x-permission")),
+                id: text("operationId"),
+            });
+        }
+    }
+    all
+}
+
+/// Who does an operation.
+fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
+    Some(match id {
+        "health" => on(method, health),
+        "openapi" => on(method, openapi),
+        "engines" => on(method, engines),
+        "listPipelines" => on(method, list::list),
+        "createPipeline" => on(method, pipelines::create),
+        "getPipeline" => on(method, pipelines::get),
+        "updatePipeline" => on(method, pipelines::update),
+        "deletePipeline" => on(method, pipelines::delete),
+        "syncPipeline" => on(method, runs::sync),
+        "syncPipelineBatch" => on(method, runs::sync_batch),
+        "checkPipeline" => on(method, check::check),
+        "setupPipeline" => on(method, check::setup),
+        "teardownPipeline" => on(method, check::teardown),
+        "waitForPipeline" => on(method, wait::wait),
+        "followPipeline" => on(method, events::events),
+        "listRuns" => on(method, runs::list),
+        "startRun" => on(method, runs::start),
+        "getRunLog" => on(method, events::run_log),
+        "getTask" => on(method, runs::get),
+        "cancelTask" => on(method, runs::cancel),
+        "receiveEvent" => on(method, webhooks::receive),
+        "listActions" => on(method, list::actions),
+        _ => return None,
+    })
+}
+
+/// The router, made from the document.
+///
+/// # Errors
+/// Which operation of the document nobody does: a mistake of ours.
+pub fn router(app: &Arc<App>) -> Result<Router, String> {
+    let mut router = Router::new();
+    for operation in operations() {
+        let method = axum::http::Method::from_bytes(operation.method.as_bytes());
+        let method = method.ok().and_then(|method| MethodFilter::try_from(method).ok());
+        let handler = method.and_then(|method| handler(&operation.id, method));
+        let handler = handler.ok_or_else(|| format!("nobody does {} {}", operation.method, operation.path))?;
+        let guard = access::Guard { app: Arc::clone(app), permission: operation.permission };
+        router = router.route(&operation.path, handler.layer(from_fn_with_state(guard, access::guard)));
+    }
+    let most = usize::try_from(app.service.config.limits.body).unwrap_or(usize::MAX);
+    Ok(router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(Arc::clone(app), rate))
+        .layer(DefaultBodyLimit::max(most))
+        .with_state(Arc::clone(app)))
+}
+
+/// Not too many requests of one client.
+async fn rate(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, request: Request, next: Next) -> Response {
+    if *app.service.ending.borrow() {
+        return Problem::ending().into_response();
+    }
+    match app.access.takes(ip) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn no_route(request: Request) -> Problem {
+    Problem::new(404, "no_such_route", format!("there is no {}: see /openapi.json", request.uri().path()))
+}
+
+async fn no_method(request: Request) -> Problem {
+    let sentence = format!("{} cannot be asked of {}: see /openapi.json", request.method(), request.uri().path());
+    Problem::new(405, "method_not_allowed", sentence)
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+async fn health(State(app): Shared) -> Response {
+    let service = &app.service;
+    let slots = service.slots_after("");
+    let mut by_status = serde_json::Map::new();
+    for status in super::lifecycle::Status::ALL {
+        let count = slots.iter().filter_map(|slot| slot.pipeline()).filter(|it| it.life.status() == status).count();
+        by_status.insert(status.word().into(), count.into());
+    }
+    ok(&json!({
+        "ok": true, "hostname": hostname(),
+        "service": "synctop", "version": env!("CARGO_PKG_VERSION"),
+        "pipelines": by_status,
+        "running": service.config.limits.runs.saturating_sub(service.permits.available_permits()),
+        "waits": app.waits.count(),
+        "readers": app.readers.count(),
+        "missed_changes": service.missed.load(Ordering::Relaxed),
+    }))
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+async fn engines(State(app): Shared) -> Response {
+    let names = app.service.engines.names();
+    let all: Vec<_> = names.iter().map(|name| json!({"name": name, "kind": app.service.engines.kind(name)})).collect();
+    ok(&json!({"data": all, "has_more": false}))
+}

@@ -1,0 +1,260 @@
+//! Pipelines: created, shown, changed, deleted.
+
+use super::body::{self, Query};
+use super::{Answer, App, Peer, Shared, answer, check, ok};
+use crate::service::hub::{Slot, fresh, live_task, step};
+use crate::service::lifecycle::{Desired, Event, Status};
+use crate::service::model::{Config, Pipeline};
+use crate::service::problem::Problem;
+use crate::service::{secrets, store};
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an answer to a deletion waits for the teardown.
+const TEARDOWN: Duration = Duration::from_secs(5);
+
+/// The longest idempotency key (as Stripe's API has it).
+const LONGEST_KEY: usize = 255;
+
+/// A pipeline as the wire shows it.
+pub fn show(app: &App, slot: &Slot, pipeline: &Pipeline, with_state: bool) -> Result<Value, Problem> {
+    let kept = if with_state { app.service.store.read(|it| store::state(it, &slot.id))?.state } else { None };
+    let kept = kept.and_then(|kept| engine_sections(&kept));
+    let task = match &pipeline.last {
+        Some(id) => app.service.store.read(|it| store::task(it, id))?,
+        None => None,
+    };
+    let task = task.map(|task| live_task(slot, task));
+    Ok(pipeline.shown(kept.as_deref(), task.as_ref(), slot.cursor(pipeline)))
+}
+
+/// The state without what only we keep beside it.
+pub fn engine_sections(kept: &str) -> Option<String> {
+    let run = crate::engine::backfill::Backfill::new(Default::default(), Some(kept), String::new()).ok()?;
+    run.has_state().then(|| run.state().get().to_owned())
+}
+
+/// The key under which an answer is known again.
+pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::invalid(&["Idempotency-Key"], format!("a key has 1 to {LONGEST_KEY} characters"))),
+    }
+}
+
+/// The key stands for another request already.
+pub fn key_reused() -> Problem {
+    Problem::new(422, "idempotency_key_reused", "the Idempotency-Key was used for another request: take a fresh one")
+}
+
+/// `POST /pipelines`
+pub async fn create(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let query = Query::read(query.as_deref(), &["skip_check"])?;
+    let skip_check = query.flag("skip_check")?;
+    let key = key(&headers)?;
+    let mut fields = body::json(&body)?;
+    let request = Value::Object(fields.clone()).to_string();
+    if let Some(key) = &key {
+        let (key, request) = (key.clone(), request.clone());
+        let known = app.service.store.write(move |tx| tx.answered(&key, "pipelines").map_err(Problem::from)).await?;
+        if let Some((of, id)) = known {
+            if of != digest(&request) {
+                return Err(key_reused());
+            }
+            let slot = body::pipeline(&app.service, &id)?;
+            let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
+            return Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?));
+        }
+    }
+    let id = match fields.remove("id") {
+        None => fresh_name(),
+        Some(Value::String(id)) => id,
+        Some(_) => return Err(Problem::invalid(&["id"], "Invalid input: expected string")),
+    };
+    body::name(&id)?;
+    let missing = |name: &str| Problem::invalid(&[name], "Invalid input: expected object, received undefined");
+    let source = body::party(&mut fields, "source")?.ok_or_else(|| missing("source"))?;
+    let destination = body::party(&mut fields, "destination")?.ok_or_else(|| missing("destination"))?;
+    app.service.engines.look_over(&source).map_err(|why| Problem::new(400, "unknown_engine", why))?;
+    let streams = body::streams(&mut fields)?.flatten();
+    let desired = desired(&mut fields)?.unwrap_or(Desired::Active);
+    if desired == Desired::Deleted {
+        return Err(Problem::invalid(&["desired_status"], "what is created cannot be deleted already"));
+    }
+    ours(&mut fields);
+    let config = Config { source, destination, streams, other: fields };
+    let mut pipeline = fresh(id, config);
+    if app.service.slot(&pipeline.id).is_some() {
+        return Err(Problem::new(409, "pipeline_exists", format!("Pipeline {} already exists", pipeline.id)));
+    }
+    if !skip_check {
+        check::before_creation(&app, &pipeline).await?;
+    }
+    step(&mut pipeline, Event::Want(desired))?;
+    let slot = app
+        .service
+        .create(pipeline, move |tx, pipeline| {
+            if let Some(key) = key {
+                tx.put_answer(&key, "pipelines", &digest(&request), &pipeline.id)?;
+            }
+            Ok(tx.note(&ip.to_string(), "create", Some(&pipeline.id), None)?)
+        })
+        .await?;
+    let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
+    Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?))
+}
+
+/// A name nobody has.
+fn fresh_name() -> String {
+    crate::engine::drive::fresh_id().replacen("run_", "pipe_", 1)
+}
+
+/// A request, in few letters; without its secrets, which it cannot be made of again.
+pub fn digest(request: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, request.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What we say of a pipeline is not for the client to set; it is no mistake to send it back.
+fn ours(fields: &mut serde_json::Map<String, Value>) {
+    for key in
+        ["id", "status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run"]
+    {
+        fields.remove(key);
+    }
+}
+
+fn desired(fields: &mut serde_json::Map<String, Value>) -> Result<Option<Desired>, Problem> {
+    match fields.remove("desired_status") {
+        None => Ok(None),
+        Some(value) => value.as_str().and_then(Desired::of_word).map(Some).ok_or_else(|| {
+            Problem::invalid(&["desired_status"], "Invalid option: expected one of \"active\"|\"paused\"|\"deleted\"")
+        }),
+    }
+}
+
+/// `GET /pipelines/{id}`
+pub async fn get(State(app): Shared, Path(id): Path<String>) -> Answer {
+    let slot = body::pipeline(&app.service, &id)?;
+    let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
+    Ok(ok(&show(&app, &slot, &pipeline, true)?))
+}
+
+/// `PATCH /pipelines/{id}`: what is wanted, or what is synced.
+pub async fn update(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    body::name(&id)?;
+    let Some(slot) = app.service.slot(&id) else {
+        return Err(match app.service.store.read(|it| store::deleted(it, &id))? {
+            true => Problem::new(409, "pipeline_deleted", "Pipeline is deleted — create a new pipeline instead"),
+            false => Problem::no_pipeline(&id),
+        });
+    };
+    let mut fields = body::json(&body)?;
+    let desired = desired(&mut fields)?;
+    let source = body::party(&mut fields, "source")?;
+    let destination = body::party(&mut fields, "destination")?;
+    let streams = body::streams(&mut fields)?;
+    ours(&mut fields);
+    let expected = match headers.get(header::IF_MATCH).map(|it| it.to_str().unwrap_or_default().trim_matches('"')) {
+        None | Some("*") => None,
+        Some(revision) => {
+            let revision: Result<u64, _> = revision.parse();
+            Some(revision.map_err(|_| Problem::invalid(&["If-Match"], "expected a revision"))?)
+        }
+    };
+    if let Some(source) = &source {
+        app.service.engines.look_over(source).map_err(|why| Problem::new(400, "unknown_engine", why))?;
+    }
+    let client = ip.to_string();
+    let (pipeline, ()) = app
+        .service
+        .change(&slot, move |tx, pipeline| {
+            if let Some(expected) = expected.filter(|it| *it != pipeline.revision) {
+                let sentence = format!("Pipeline {} is at revision {}, not {expected}", pipeline.id, pipeline.revision);
+                return Err(Problem::new(412, "revision_changed", sentence).with("revision", pipeline.revision));
+            }
+            let before = (pipeline.life.desired, pipeline.life.status());
+            let changed = source.is_some() || destination.is_some() || streams.is_some() || !fields.is_empty();
+            if changed {
+                if pipeline.life.desired == Desired::Deleted {
+                    return Err(Problem::refused(&pipeline.id, crate::service::lifecycle::Refusal::Deleted));
+                }
+                let mut config = pipeline.config.as_ref().clone();
+                for (own, new) in [(&mut config.source, source), (&mut config.destination, destination)] {
+                    if let Some(mut new) = new {
+                        secrets::unmask(&mut new, own);
+                        *own = new;
+                    }
+                }
+                if let Some(streams) = streams {
+                    config.streams = streams;
+                }
+                config.other.extend(fields);
+                config.other.retain(|_, value| !value.is_null());
+                pipeline.config = Arc::new(config);
+            }
+            if let Some(desired) = desired {
+                step(pipeline, Event::Want(desired))?;
+                if desired == Desired::Active && before.1 == Status::Error {
+                    pipeline.reason = None;
+                }
+                // Whoever acts does not want to wait.
+                pipeline.retry = None;
+            }
+            let detail = json!({
+                "before": {"desired_status": before.0, "status": before.1},
+                "after": {"desired_status": pipeline.life.desired, "status": pipeline.life.status()},
+                "config_changed": changed, "revision": pipeline.revision,
+            });
+            Ok(tx.note(&client, "update", Some(&pipeline.id), Some(&detail))?)
+        })
+        .await?;
+    Ok(ok(&show(&app, &slot, &pipeline, true)?))
+}
+
+/// `DELETE /pipelines/{id}`: answers when it is torn down, or that it is being torn down.
+pub async fn delete(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let query = Query::read(query.as_deref(), &["force"])?;
+    let force = query.flag("force")?;
+    let slot = body::pipeline(&app.service, &id)?;
+    let mut status = slot.status.subscribe();
+    let client = ip.to_string();
+    app.service
+        .change(&slot, move |tx, pipeline| {
+            step(pipeline, Event::Want(Desired::Deleted))?;
+            pipeline.retry = None;
+            Ok(tx.note(&client, if force { "delete with force" } else { "delete" }, Some(&pipeline.id), None)?)
+        })
+        .await?;
+    if force {
+        app.service.remove(&slot).await?;
+    }
+    let gone = tokio::time::timeout(TEARDOWN, status.wait_for(Option::is_none)).await.is_ok();
+    if gone {
+        return Ok(ok(&json!({"id": id, "deleted": true})));
+    }
+    Ok(answer(StatusCode::ACCEPTED, &json!({"id": id, "deleted": false, "status": "teardown"})))
+}

@@ -1,0 +1,269 @@
+//! Runs: asked for, watched, canceled; and the single calls of the published service.
+
+use super::body::{self, Query};
+use super::pipelines::{digest, key, key_reused};
+use super::{Answer, App, Peer, Shared, answer, events, lines, ok};
+use crate::service::driver::begin_task;
+use crate::service::hub::{Slot, live_task, step};
+use crate::service::lifecycle::Event;
+use crate::service::model::{CallLimits, Task, TaskState, Trigger};
+use crate::service::problem::Problem;
+use crate::service::{secrets, store};
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+const PAGE: u64 = 100;
+
+/// A sync of the pipeline runs already.
+pub fn running(id: &str, task: &str) -> Problem {
+    let sentence = format!("Pipeline {id} syncs already: watch it, or cancel it (DELETE /tasks/{task})");
+    Problem::new(409, "sync_running", sentence).with("task_id", task)
+}
+
+/// What was asked of a run.
+#[derive(Default)]
+struct Wish {
+    limits: CallLimits,
+    run_id: Option<String>,
+    reset: bool,
+}
+
+impl Wish {
+    fn of_query(query: Option<&str>) -> Result<Self, Problem> {
+        let known = ["time_limit", "state_limit", "run_id", "reset_state", "force"];
+        let query = Query::read(query, &known)?;
+        let mut fields = Map::new();
+        for key in ["time_limit", "state_limit"] {
+            if let Some(text) = query.text(key) {
+                let number: Value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+                fields.insert(key.into(), number);
+            }
+        }
+        fields.extend(query.text("run_id").map(|id| ("run_id".to_owned(), id.into())));
+        fields.insert("reset_state".into(), query.flag("reset_state")?.into());
+        Self::of_fields(fields)
+    }
+
+    fn of_fields(mut fields: Map<String, Value>) -> Result<Self, Problem> {
+        let mut wish = Self::default();
+        let bad = |key: &str, what: &str| Err(Problem::invalid(&[key], format!("expected {what}")));
+        match fields.remove("time_limit") {
+            None | Some(Value::Null) => {}
+            Some(limit) => match limit.as_f64() {
+                Some(limit) if limit > 0.0 && limit <= 1e6 => wish.limits.time_limit = Some(limit),
+                _ => return bad("time_limit", "a number of seconds above 0"),
+            },
+        }
+        match fields.remove("state_limit") {
+            None | Some(Value::Null) => {}
+            Some(limit) => match limit.as_u64() {
+                Some(limit) if limit > 0 => wish.limits.state_limit = Some(limit),
+                _ => return bad("state_limit", "a whole number above 0"),
+            },
+        }
+        match fields.remove("run_id") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(id)) if (1..=128).contains(&id.len()) => wish.run_id = Some(id),
+            Some(_) => return bad("run_id", "1 to 128 characters"),
+        }
+        match fields.remove("reset_state") {
+            None | Some(Value::Null) => {}
+            Some(Value::Bool(reset)) => wish.reset = reset,
+            Some(_) => return bad("reset_state", "true or false"),
+        }
+        match fields.keys().next() {
+            None => Ok(wish),
+            Some(odd) => Err(Problem::invalid(
+                &[odd],
+                "there is no such field (there is time_limit, state_limit, run_id, reset_state)",
+            )),
+        }
+    }
+}
+
+/// Opens a run; with a key that is known, the run that it opened before.
+async fn open(
+    app: &Arc<App>,
+    slot: &Arc<Slot>,
+    ip: IpAddr,
+    trigger: Trigger,
+    wish: Wish,
+    key: Option<(String, String)>,
+) -> Result<Task, Problem> {
+    let log = Arc::clone(&slot.log);
+    let (_, task) = app
+        .service
+        .change(slot, move |tx, pipeline| {
+            let scope = format!("runs of {}.{}", pipeline.id, pipeline.incarnation);
+            if let Some((key, request)) = &key
+                && let Some((of, task)) = tx.answered(key, &scope)?
+            {
+                let known = tx.task(&task)?;
+                return match known {
+                    _ if of != *request => Err(key_reused()),
+                    Some(task) => Ok(task),
+                    None => {
+                        Err(Problem::new(410, "task_expired", "the run that this key stands for is not kept any more"))
+                    }
+                };
+            }
+            if let Some(task) = &pipeline.task {
+                return Err(running(&pipeline.id, task));
+            }
+            step(pipeline, Event::Run)?;
+            pipeline.retry = None;
+            // A sync that is called for goes on with the run; a run that is asked for is another one.
+            let run_id = wish.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));
+            let mut task = begin_task(tx, pipeline, trigger, wish.limits, run_id, log.end())?;
+            if wish.reset {
+                task.reset = true;
+                tx.put_task(&task)?;
+            }
+            if let Some((key, request)) = &key {
+                tx.put_answer(key, &scope, request, &task.id)?;
+            }
+            let detail = json!({"task_id": task.id, "trigger": trigger});
+            tx.note(&ip.to_string(), "run", Some(&pipeline.id), Some(&detail))?;
+            Ok(task)
+        })
+        .await?;
+    Ok(task)
+}
+
+/// `POST /pipelines/{id}/runs`
+pub async fn start(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let fields = body::json(&body)?;
+    let request = digest(&Value::Object(fields.clone()).to_string());
+    let wish = Wish::of_fields(fields)?;
+    let key = key(&headers)?.map(|key| (key, request));
+    let slot = body::pipeline(&app.service, &id)?;
+    let task = open(&app, &slot, ip, Trigger::Request, wish, key).await?;
+    let mut shown = task.shown();
+    if let (Some(shown), Some(pipeline)) = (shown.as_object_mut(), slot.pipeline()) {
+        shown.insert("cursor".into(), slot.cursor(&pipeline).to_string().into());
+    }
+    Ok(answer(StatusCode::ACCEPTED, &shown))
+}
+
+/// `POST /pipelines/{id}/sync`: one call, its messages as they come. It goes on without the client.
+pub async fn sync(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let wish = Wish::of_query(query.as_deref())?;
+    let slot = body::pipeline(&app.service, &id)?;
+    let task = open(&app, &slot, ip, Trigger::Sync, wish, None).await?;
+    let mut response = lines(events::of_run(&app, &slot, &task));
+    if let Ok(id) = task.id.parse() {
+        response.headers_mut().insert("x-task-id", id);
+    }
+    Ok(response)
+}
+
+/// `POST /pipelines/{id}/sync_batch`: one call, and what came of it.
+pub async fn sync_batch(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let wish = Wish::of_query(query.as_deref())?;
+    let slot = body::pipeline(&app.service, &id)?;
+    let task = open(&app, &slot, ip, Trigger::Sync, wish, None).await?;
+    let mut status = slot.status.subscribe();
+    let open = |it: &Option<Arc<crate::service::model::Pipeline>>| {
+        it.as_ref().is_some_and(|it| it.task.as_ref() == Some(&task.id))
+    };
+    tokio::select! {
+        _ = status.wait_for(|it| !open(it)) => {}
+        () = app.service.ends() => return Err(Problem::ending().with("task_id", task.id)),
+    }
+    let task = app.service.store.read(|it| store::task(it, &task.id))?.ok_or_else(|| no_task(&task.id))?;
+    let end = events::last_end(&slot, &task)?;
+    let Some(Value::Object(mut end)) = end else {
+        let why = task.message.clone().unwrap_or_else(|| "it ended without an end".into());
+        return Err(Problem::new(502, "sync_failed", why).with("task_id", task.id));
+    };
+    // As it is kept, which is what the next call goes on from.
+    let kept = app.service.store.read(|it| store::state(it, &slot.id))?.state;
+    let sections = kept.as_deref().and_then(super::pipelines::engine_sections);
+    if let Some(mut state) = sections.and_then(|state| serde_json::from_str::<Value>(&state).ok()) {
+        secrets::mask(&mut state);
+        end.insert("ending_state".into(), state);
+    }
+    if task.state == TaskState::Failed {
+        end.insert("message".into(), task.message.clone().into());
+    }
+    end.insert("task_id".into(), task.id.into());
+    Ok(ok(&Value::Object(end)))
+}
+
+fn no_task(id: &str) -> Problem {
+    Problem::new(404, "task_not_found", format!("Task {id} not found"))
+}
+
+/// `GET /pipelines/{id}/runs`
+pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer {
+    let query = Query::read(query.as_deref(), &["limit", "before"])?;
+    let limit = query.number("limit", 1..=1_000)?.unwrap_or(PAGE);
+    let before = query.number("before", 1..=u64::MAX)?.unwrap_or(u64::MAX);
+    let slot = body::pipeline(&app.service, &id)?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX) + 1;
+    let mut found = app.service.store.read(|it| store::tasks(it, &id, slot.incarnation, before, most))?;
+    let has_more = found.len() as u64 > limit;
+    found.truncate(most - 1);
+    let next = found.last().map(|task| task.number);
+    let data: Vec<_> = found.into_iter().map(|task| live_task(&slot, task).shown()).collect();
+    let mut all = json!({"data": data, "has_more": has_more});
+    if let (Some(all), true) = (all.as_object_mut(), has_more) {
+        all.insert("next".into(), next.into());
+    }
+    Ok(ok(&all))
+}
+
+/// `GET /tasks/{task_id}`
+pub async fn get(State(app): Shared, Path(id): Path<String>) -> Answer {
+    let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
+    let task = match app.service.slot(&task.pipeline) {
+        Some(slot) => live_task(&slot, task),
+        None => task,
+    };
+    Ok(ok(&task.shown()))
+}
+
+/// `DELETE /tasks/{task_id}`: it comes to its next checkpoint and ends. One that is over stays as it is.
+pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Path(id): Path<String>) -> Answer {
+    let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
+    if task.state.over() {
+        return Ok(ok(&task.shown()));
+    }
+    let slot = app.service.slot(&task.pipeline).ok_or_else(|| Problem::no_pipeline(&task.pipeline))?;
+    let (_, task) = app
+        .service
+        .change(&slot, move |tx, pipeline| {
+            let mut task = tx.task(&id)?.ok_or_else(|| no_task(&id))?;
+            if !task.state.over() {
+                task.cancel = true;
+                tx.put_task(&task)?;
+                // Its driver hears of changes.
+                pipeline.revision += 1;
+                tx.note(&ip.to_string(), "cancel", Some(&pipeline.id), Some(&json!({"task_id": id})))?;
+            }
+            Ok(task)
+        })
+        .await?;
+    Ok(answer(StatusCode::ACCEPTED, &task.shown()))
+}

@@ -1,0 +1,114 @@
+//! `POST /webhooks/{id}`: live events, kept until the pipeline's engine has taken them in.
+
+use super::access::Permission;
+use super::{Answer, Shared, answer, body};
+use crate::net::now;
+use crate::service::lifecycle::Desired;
+use crate::service::model::Pipeline;
+use crate::service::problem::Problem;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use ring::hmac;
+use serde_json::{Value, json};
+
+/// How old a signature may be, in seconds (as Stripe's own libraries have it).
+const TOLERANCE: i64 = 300;
+
+/// Takes in one event.
+pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
+    // Whoever may not know of the pipeline is not told whether there is one.
+    let slot = body::pipeline(&app.service, &id);
+    let pipeline = slot.as_ref().ok().and_then(|slot| slot.pipeline());
+    let secret = match &pipeline {
+        Some(pipeline) => secret(pipeline, &app.service.config.secrets)?,
+        None => None,
+    };
+    match secret {
+        Some(secret) => signed(&secret, &headers, &body, now() / 1000)?,
+        None => app.access.allows(&headers, Permission::Write)?,
+    }
+    let slot = slot?;
+    let event = Value::Object(body::json(&body)?);
+    let most = app.service.config.limits.inputs;
+    let input = json!({"type": "source_input", "source_input": event}).to_string();
+    let own = slot.clone();
+    let waiting = app
+        .service
+        .store
+        .write(move |tx| {
+            let pipeline = tx.pipeline(&own.id)?.filter(|it| it.incarnation == own.incarnation);
+            let pipeline = pipeline.ok_or_else(|| Problem::no_pipeline(&own.id))?;
+            if pipeline.life.desired == Desired::Deleted {
+                return Err(Problem::refused(&own.id, crate::service::lifecycle::Refusal::Deleted));
+            }
+            let waiting = tx.put_input(&own.id, &input)?;
+            if waiting > most {
+                let sentence = format!("{most} live events of pipeline {} wait already", own.id);
+                return Err(Problem::new(429, "queue_full", sentence).after(30));
+            }
+            tx.then(move || own.inputs.notify_one());
+            Ok(waiting)
+        })
+        .await?;
+    Ok(answer(StatusCode::ACCEPTED, &json!({"received": true, "waiting": waiting})))
+}
+
+/// The secret that events of this pipeline are signed with.
+fn secret(pipeline: &Pipeline, allowed: &crate::service::secrets::References) -> Result<Option<String>, Problem> {
+    let source = &pipeline.config.source;
+    let mut found = source.get(pipeline.config.engine()).and_then(|it| it.get("webhook_secret")).cloned();
+    if let Some(found) = &mut found {
+        crate::service::secrets::resolve(found, allowed).map_err(|why| Problem::new(503, "secret_missing", why))?;
+    }
+    Ok(found.as_ref().and_then(Value::as_str).map(str::to_owned))
+}
+
+/// Whether a body is signed as Stripe signs it: `Stripe-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 over `t.body`.
+fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), Problem> {
+    let bad =
+        |why: &str| Err(Problem::new(400, "bad_signature", format!("the event is not signed as it should be: {why}")));
+    let Some(given) = headers.get("stripe-signature").and_then(|it| it.to_str().ok()) else {
+        return bad("it has no Stripe-Signature");
+    };
+    let parts: Vec<_> = given.split(',').filter_map(|part| part.trim().split_once('=')).collect();
+    let part = |name: &'static str| parts.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
+    let Some(at) = part("t").next().filter(|at| at.parse::<i64>().is_ok()) else { return bad("it says no time") };
+    if at.parse::<i64>().is_ok_and(|at| (now - at).abs() > TOLERANCE) {
+        return bad("it is too old");
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let signed = [at.as_bytes(), b".", body].concat();
+    // `verify` compares in constant time.
+    let fits = |hex: &str| unhex(hex).is_some_and(|tag| hmac::verify(&key, &signed, &tag).is_ok());
+    if part("v1").any(fits) { Ok(()) } else { bad("the signature does not fit") }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_signed_with_the_secret_and_is_young_is_taken() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"whsec_x");
+        let tag = hmac::sign(&key, b"1000.{}");
+        let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let check = |signature: &str, body: &[u8], now| {
+            let mut headers = HeaderMap::new();
+            headers.insert("stripe-signature", signature.parse().unwrap());
+            signed("whsec_x", &headers, body, now).is_ok()
+        };
+        let good = format!("t=1000,v1=00,v1={hex}");
+        assert!(check(&good, b"{}", 1010));
+        assert!(!check(&good, b"{ }", 1010));
+        assert!(!check(&good, b"{}", 2000));
+        assert!(!check(&good.replace("1000", "1001"), b"{}", 1010));
+        assert!(!check("v1=zz,t=x", b"{}", 1010));
+        assert!(signed("whsec_x", &HeaderMap::new(), b"{}", 1).is_err());
+    }
+}

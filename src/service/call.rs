@@ -1,0 +1,312 @@
+//! One call of an engine for a pipeline: what it prints goes into the log, the reducer and the state; and it is stopped at a safe point
+//! when it is not wanted any more.
+
+use super::driver::Prepared;
+use super::engines::Action;
+use super::hub::{Facts, Service, Slot};
+use super::lifecycle::Todo;
+use super::log::Part;
+use super::model::Pipeline;
+use super::problem::Problem;
+use super::secrets::Known;
+use super::store;
+use crate::engine::backfill::Backfill;
+use crate::engine::classify::FailureType;
+use crate::engine::whole::WholeLines;
+use crate::net::http::How;
+use crate::net::{Ingest, lock};
+use crate::progress::{Progress, verdict};
+use crate::protocol::{Decoder, mask};
+use serde_json::Value;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How often what is known of a run is published.
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// Bytes of a log that are read at once.
+const CHUNK: usize = 256 * 1024;
+
+/// Why a call was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It is wanted no more.
+    Unwanted,
+    Canceled,
+    /// The service ends.
+    Ending,
+}
+
+/// What came of a run so far, as the reducer sees it.
+pub(super) struct Came {
+    slot: Arc<Slot>,
+    ingest: Ingest,
+    before: u64,
+    /// It is what the pipeline shows of its run.
+    shown: bool,
+    dirty: bool,
+}
+
+impl Came {
+    /// Of a run that begins, with the checkpoints of those before it.
+    pub fn begin(slot: &Arc<Slot>, before: u64) -> Self {
+        let came =
+            Self { slot: Arc::clone(slot), ingest: Ingest::new(Decoder::default()), before, shown: true, dirty: false };
+        came.publish();
+        came
+    }
+
+    /// Of a call beside the run.
+    pub fn begin_beside(slot: &Arc<Slot>, before: u64) -> Self {
+        Self { slot: Arc::clone(slot), ingest: Ingest::new(Decoder::default()), before, shown: false, dirty: false }
+    }
+
+    pub fn checkpoints(&self) -> u64 {
+        self.before + self.ingest.progress.checkpoints
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.ingest.progress.clone()
+    }
+
+    /// What became of it, in a sentence.
+    pub fn headline(&self) -> String {
+        let mut progress = self.progress();
+        progress.close(None);
+        verdict(&progress).headline
+    }
+
+    fn take(&mut self, lines: &[u8]) {
+        self.ingest.push(lines);
+        self.dirty = true;
+    }
+
+    fn publish(&self) {
+        let checkpoints = self.checkpoints();
+        let progress = if self.shown {
+            Some(Arc::new(self.ingest.progress.clone()))
+        } else {
+            self.slot.facts.borrow().progress.clone()
+        };
+        self.slot.facts.send_replace(Facts { checkpoints, progress });
+    }
+
+    /// Reads a run's part of the log.
+    pub fn read_again(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
+        let mut reader = self.slot.log.reader(from);
+        let slot = Arc::clone(&self.slot);
+        loop {
+            let room = to.map_or(CHUNK, |to| usize::try_from(to.saturating_sub(reader.at)).unwrap_or(CHUNK).min(CHUNK));
+            if room == 0 {
+                break;
+            }
+            match reader.next(room).map_err(|error| unreadable(&slot, &error))? {
+                Part::Bytes(bytes) => self.take(&bytes),
+                Part::Gone(at) => reader.at = at,
+                Part::End => break,
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Gives a run what the log has from a place on.
+    pub fn replay(&self, from: u64, run: &mut Backfill) -> Result<(), Problem> {
+        let mut reader = self.slot.log.reader(from);
+        while let Part::Bytes(bytes) = reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
+            run.push(&bytes);
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(slot: &Slot, error: &std::io::Error) -> Problem {
+    Problem::new(500, "log_unreadable", format!("the log of pipeline {} cannot be read: {error}", slot.id))
+}
+
+/// A call that is to be made.
+pub(super) struct Call<'c> {
+    pub service: &'c Arc<Service>,
+    pub slot: &'c Arc<Slot>,
+    pub pipeline: &'c Arc<Pipeline>,
+    /// With its secrets.
+    pub config: &'c Value,
+    pub action: Action,
+    pub body: String,
+}
+
+impl Call<'_> {
+    fn known(&self) -> Known {
+        let config = serde_json::json!({
+            "source": self.pipeline.config.source, "destination": self.pipeline.config.destination,
+        });
+        Known::of(self.config, &config)
+    }
+
+    /// Syncs. Answers how the call ended, and why it was stopped if it was.
+    pub async fn sync(self, run: &mut Backfill, came: &mut Came, task: &str) -> (How, Option<Cause>) {
+        let known = self.known();
+        let stop = Notify::new();
+        let stopping = AtomicBool::new(false);
+        let live = task.is_empty();
+        let came = Mutex::new(came);
+        let mut lines = WholeLines::default();
+        let mut masked = Vec::new();
+        let mut broken = None;
+        let call = self.service.engines.call(
+            &self.slot.id,
+            self.pipeline.config.engine(),
+            self.action,
+            self.body.clone(),
+            &stop,
+            |bytes| {
+                masked.clear();
+                let mut safe = false;
+                lines.push(bytes, |line| {
+                    masked.extend_from_slice(&known.masked(line));
+                    masked.push(b'\n');
+                    safe |= memchr::memmem::find(line, b"\"source_state\"").is_some();
+                });
+                run.push(bytes);
+                if let Err(error) = self.slot.log.append(&masked) {
+                    broken = Some(format!("the log of the run cannot be written: {error}"));
+                    return ControlFlow::Break(());
+                }
+                lock(&came).take(&masked);
+                if safe && stopping.load(Ordering::Relaxed) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        );
+        let mut cause = None;
+        let how = {
+            let watch = async {
+                cause = Some(self.unwanted(task, live).await);
+                stopping.store(true, Ordering::Relaxed);
+                tokio::time::sleep(self.service.config.calls.grace).await;
+                stop.notify_one();
+                std::future::pending::<()>().await;
+            };
+            let tell = async {
+                loop {
+                    tokio::time::sleep(BETWEEN).await;
+                    let mut came = lock(&came);
+                    if std::mem::take(&mut came.dirty) {
+                        came.publish();
+                    }
+                }
+            };
+            tokio::select! {
+                how = call => how,
+                () = watch => How::Stopped,
+                () = tell => How::Stopped,
+            }
+        };
+        masked.clear();
+        lines.finish(|line, _| {
+            // A line that was torn stays what it is, and the next one is another.
+            masked.extend_from_slice(&known.masked(line));
+            masked.push(b'\n');
+        });
+        let _ = self.slot.log.append(&masked);
+        let mut came = lock(&came);
+        came.take(&masked);
+        came.publish();
+        if let Some(why) = broken {
+            return (How::Broke(why), None);
+        }
+        // It came to its end by itself before it had to stop.
+        let stopped = matches!(how, How::Stopped);
+        (how, cause.filter(|_| stopped))
+    }
+
+    /// Returns when the call is wanted no more.
+    async fn unwanted(&self, task: &str, live: bool) -> Cause {
+        let mut status = self.slot.status.subscribe();
+        loop {
+            let wanted = {
+                let pipeline = status.borrow_and_update();
+                let todo = pipeline.as_ref().map(|it| it.life.todo());
+                if live { todo == Some(Todo::Live) } else { todo == Some(Todo::Sync) }
+            };
+            if !wanted {
+                return Cause::Unwanted;
+            }
+            let canceled = || self.service.store.read(|it| store::task(it, task));
+            if !live && canceled().ok().flatten().is_some_and(|task| task.cancel) {
+                return Cause::Canceled;
+            }
+            tokio::select! {
+                changed = status.changed() => if changed.is_err() { return Cause::Unwanted },
+                () = self.service.ends() => return Cause::Ending,
+            }
+        }
+    }
+
+    /// Sets up or tears down; `None`: the service ends.
+    pub async fn prepare(self) -> Option<Prepared> {
+        let stop = Notify::new();
+        let known = self.known();
+        let mut lines = WholeLines::default();
+        let mut ingest = Ingest::default();
+        let (mut source, mut destination) = (None, None);
+        let mut failed: Option<String> = None;
+        let name = self.pipeline.config.engine();
+        let mut each = |line: &[u8]| {
+            let masked = known.masked(line);
+            let _ = self.slot.log.append(&[&masked, &b"\n"[..]].concat());
+            ingest.push(&[&masked, &b"\n"[..]].concat());
+            let Ok(mut message) = serde_json::from_slice::<Value>(line) else { return };
+            let mut control = |name: &str| message.pointer_mut(&format!("/control/{name}")).map(Value::take);
+            source = control("source_config").or(source.take());
+            destination = control("destination_config").or(destination.take());
+            let text = |path: &str| message.pointer(path).and_then(Value::as_str);
+            if text("/log/level") == Some("error") || text("/connection_status/status") == Some("failed") {
+                let why = text("/connection_status/message").or(text("/log/message")).unwrap_or("it failed");
+                failed.get_or_insert_with(|| mask::secrets(why).into_owned());
+            }
+        };
+        let call = self.service.engines.call(&self.slot.id, name, self.action, self.body.clone(), &stop, |bytes| {
+            lines.push(bytes, &mut each);
+            ControlFlow::Continue(())
+        });
+        let how = tokio::select! {
+            how = call => how,
+            () = self.service.ends() => return None,
+        };
+        if let Some(why) = failed {
+            let kind = crate::progress::http_status(&why).map(FailureType::of_status);
+            return Some(Prepared::Failed(why, kind));
+        }
+        let standing = crate::progress::standing(&ingest.progress).first().map(|group| {
+            let kind = group.failure_type.as_deref().map(FailureType::of_word);
+            (group.message.to_string(), kind)
+        });
+        if let Some((why, kind)) = standing {
+            return Some(Prepared::Failed(why, kind));
+        }
+        Some(match how {
+            How::Ended => Prepared::Well(source, destination),
+            How::Stopped => return None,
+            How::Refused { status, says, .. } => {
+                let kind = FailureType::of_status(status);
+                Prepared::Failed(format!("the engine answers HTTP {status}: {says}"), Some(kind))
+            }
+            How::Unreachable(why) => {
+                Prepared::Failed(format!("the engine cannot be reached: {why}"), Some(FailureType::Transient))
+            }
+            How::Silent(silence) => {
+                let why = format!("the engine said nothing for {} s", silence.as_secs());
+                Prepared::Failed(why, Some(FailureType::Transient))
+            }
+            How::Broke(why) => Prepared::Failed(format!("the connection broke: {why}"), Some(FailureType::Transient)),
+            How::Exited(why) => Prepared::Failed(why, None),
+            How::Page(title) => Prepared::Failed(format!("a web page answered: {title}"), Some(FailureType::Config)),
+        })
+    }
+}

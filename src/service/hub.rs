@@ -1,0 +1,397 @@
+//! The service while it runs: its pipelines, what is published of them, and how they are changed.
+//!
+//! ```text
+//!  a request, or a driver's result --> Service::change --> store (one transaction) --committed--> Slot::status (watch) --> waits, drivers
+//!  an engine's lines --> driver --> Slot::log (file) --> readers of events, each at his own place
+//!                              '--> reducer --> Slot::facts (watch) --> waits for progress, tasks
+//! ```
+
+use super::config::Config;
+use super::engines::Engines;
+use super::lifecycle::{Life, Refusal};
+use super::log::{self, Log};
+use super::model::{Cursor, Pipeline, Task};
+use super::problem::Problem;
+use super::store::{self, Store, StoreError, Tx};
+use crate::net::now;
+use crate::progress::Progress;
+use crate::protocol::{Status, time};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock, mpsc};
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// Who writes the lines that are not an engine's.
+pub const SERVICE: &str = "synctop/service";
+
+/// What is known of the run of a pipeline, as it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// All that the pipeline ever had.
+    pub checkpoints: u64,
+    /// Of the last run; absent where none was since the service began.
+    pub progress: Option<Arc<Progress>>,
+}
+
+/// A pipeline that is there.
+pub struct Slot {
+    pub id: String,
+    pub incarnation: u64,
+    /// As it was committed last; `None`: it is gone.
+    pub status: watch::Sender<Option<Arc<Pipeline>>>,
+    pub facts: watch::Sender<Facts>,
+    pub log: Arc<Log>,
+    /// Live events came.
+    pub inputs: Notify,
+}
+
+/// The service.
+pub struct Service {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub engines: Engines,
+    /// As many as engines may run at once; whoever waits longest is next.
+    pub permits: Semaphore,
+    pub ending: watch::Sender<bool>,
+    /// What a poll saw before it was told.
+    pub missed: AtomicU64,
+    slots: RwLock<BTreeMap<String, Arc<Slot>>>,
+    logs: PathBuf,
+    packer: mpsc::Sender<(Arc<Log>, u64)>,
+    /// Drivers that have not come to their end; when the last is gone, so is the sender.
+    drivers: watch::Sender<usize>,
+    /// Held for as long as we are the one service of this folder.
+    _lock: File,
+}
+
+/// Why the service cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    #[error("another synctop serves from {0} already: end it, or name another folder after --data-dir")]
+    Taken(PathBuf),
+    #[error("{0} cannot be used: {1}. Name another folder after --data-dir")]
+    Folder(PathBuf, String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl Service {
+    /// Opens what is kept in `folder`, and goes on with it.
+    ///
+    /// # Errors
+    /// When the folder is taken or cannot be used.
+    pub fn begin(config: Config, folder: &Path) -> Result<Arc<Self>, BeginError> {
+        let bad = |error: &dyn std::fmt::Display| BeginError::Folder(folder.to_owned(), error.to_string());
+        std::fs::create_dir_all(folder).map_err(|error| bad(&error))?;
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|error| bad(&error))?;
+        }
+        let held = File::options().create(true).truncate(false).write(true).open(folder.join("lock"));
+        let held = held.map_err(|error| bad(&error))?;
+        let how = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::flock(&held, how).map_err(|_| BeginError::Taken(folder.to_owned()))?;
+        let config = Arc::new(config);
+        let engines = Engines::new(Arc::clone(&config)).map_err(BeginError::Engine)?;
+        let service = Arc::new(Self {
+            store: Store::open(folder)?,
+            engines,
+            permits: Semaphore::new(config.limits.runs),
+            ending: watch::channel(false).0,
+            missed: AtomicU64::new(0),
+            slots: RwLock::default(),
+            logs: folder.join("logs"),
+            packer: log::packer().map_err(|error| bad(&error))?,
+            drivers: watch::channel(0).0,
+            _lock: held,
+            config,
+        });
+        for pipeline in service.store.read(store::pipelines)? {
+            let state = service.store.read(|it| store::state(it, &pipeline.id))?;
+            service.place(Arc::new(pipeline), state.checkpoints).map_err(|error| bad(&error))?;
+        }
+        log::prune_gone(&service.logs, service.config.logs.age, |name| {
+            let slots = service.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            slots.values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
+        });
+        Ok(service)
+    }
+
+    /// Makes room for a pipeline, and begins to drive it.
+    fn place(self: &Arc<Self>, pipeline: Arc<Pipeline>, checkpoints: u64) -> io::Result<Arc<Slot>> {
+        let folder = self.logs.join(format!("{}.{}", pipeline.id, pipeline.incarnation));
+        let slot = Arc::new(Slot {
+            id: pipeline.id.clone(),
+            incarnation: pipeline.incarnation,
+            log: Log::open(folder, self.config.keep(), self.packer.clone())?,
+            status: watch::channel(Some(pipeline)).0,
+            facts: watch::channel(Facts { checkpoints, progress: None }).0,
+            inputs: Notify::new(),
+        });
+        let mut slots = self.slots.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        slots.insert(slot.id.clone(), Arc::clone(&slot));
+        drop(slots);
+        self.drivers.send_modify(|running| *running += 1);
+        let (service, driven) = (Arc::clone(self), Arc::clone(&slot));
+        tokio::spawn(async move {
+            // Also when it panics.
+            let _count = Count(&service.drivers);
+            super::driver::drive(&service, &driven).await;
+        });
+        Ok(slot)
+    }
+
+    /// Creates a pipeline. `note` is done in the same transaction.
+    ///
+    /// # Errors
+    /// When there is one of that name, or it cannot be kept.
+    pub async fn create(
+        self: &Arc<Self>,
+        mut pipeline: Pipeline,
+        note: impl FnOnce(&mut Tx, &Pipeline) -> Result<(), Problem> + Send + 'static,
+    ) -> Result<Arc<Slot>, Problem> {
+        let most = self.config.limits.pipelines;
+        if self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner).len() >= most {
+            let sentence = format!("the service has {most} pipelines, which is the most that it takes");
+            return Err(Problem::new(429, "too_many_pipelines", sentence).after(60));
+        }
+        let id = pipeline.id.clone();
+        let made = self
+            .store
+            .write(move |tx| {
+                if tx.pipeline(&pipeline.id)?.is_some() {
+                    let sentence = format!("Pipeline {} already exists", pipeline.id);
+                    return Err(Problem::new(409, "pipeline_exists", sentence));
+                }
+                pipeline.incarnation = tx.incarnation()?;
+                tx.put_pipeline(&pipeline)?;
+                note(tx, &pipeline)?;
+                Ok(Arc::new(pipeline))
+            })
+            .await?;
+        let slot = match self.place(Arc::clone(&made), 0) {
+            Ok(slot) => slot,
+            Err(error) => {
+                // Without a log it cannot be.
+                let sentence = format!("the log of pipeline {id} cannot be kept: {error}");
+                self.store.write(move |tx| tx.delete_pipeline(&id).map_err(Problem::from)).await?;
+                return Err(Problem::new(503, "store_unavailable", sentence).after(5));
+            }
+        };
+        slot.tell(&made);
+        Ok(slot)
+    }
+
+    /// A pipeline.
+    #[must_use]
+    pub fn slot(&self, id: &str) -> Option<Arc<Slot>> {
+        self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// All pipelines behind this name, by name.
+    #[must_use]
+    pub fn slots_after(&self, id: &str) -> Vec<Arc<Slot>> {
+        let slots = self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let behind = (std::ops::Bound::Excluded(id.to_owned()), std::ops::Bound::Unbounded);
+        slots.range(behind).map(|(_, slot)| Arc::clone(slot)).collect()
+    }
+
+    /// Changes a pipeline in one transaction; what it became is published when it is committed, and then this returns.
+    ///
+    /// # Errors
+    /// Those of `work`, and when it is gone or cannot be kept; nothing has changed then.
+    pub async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        work: impl FnOnce(&mut Tx, &mut Pipeline) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(Arc<Pipeline>, T), Problem> {
+        let own = Arc::clone(slot);
+        self.store
+            .write(move |tx| {
+                let found = tx.pipeline(&own.id)?.filter(|it| it.incarnation == own.incarnation);
+                let Some(before) = found else { return Err(Problem::no_pipeline(&own.id)) };
+                let mut pipeline = before.clone();
+                let result = work(tx, &mut pipeline)?;
+                if pipeline == before {
+                    return Ok((Arc::new(before), result));
+                }
+                pipeline.revision = before.revision + 1;
+                pipeline.updated_at = now().max(before.updated_at);
+                tx.put_pipeline(&pipeline)?;
+                let pipeline = Arc::new(pipeline);
+                let published = Arc::clone(&pipeline);
+                tx.then(move || own.publish(&before, published));
+                Ok((pipeline, result))
+            })
+            .await
+    }
+
+    /// Takes a pipeline out that is torn down.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub async fn remove(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<(), Problem> {
+        let (service, own) = (Arc::clone(self), Arc::clone(slot));
+        self.store
+            .write(move |tx| {
+                tx.delete_pipeline(&own.id)?;
+                tx.note("service", "deleted", Some(&own.id), None)?;
+                tx.then(move || {
+                    let mut slots = service.slots.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if slots.get(&own.id).is_some_and(|it| it.incarnation == own.incarnation) {
+                        slots.remove(&own.id);
+                    }
+                    drop(slots);
+                    service.engines.forget(&own.id);
+                    own.say("pipeline", &json!({"id": own.id, "desired_status": "deleted", "status": "deleted"}));
+                    own.log.finish();
+                    own.status.send_replace(None);
+                });
+                Ok(())
+            })
+            .await
+    }
+
+    /// Stops taking part: calls come to a safe point, waits are answered.
+    pub async fn end(&self) {
+        self.ending.send_replace(true);
+        let mut drivers = self.drivers.subscribe();
+        let patience = self.config.calls.grace * 3;
+        let _ = tokio::time::timeout(patience, drivers.wait_for(|running| *running == 0)).await;
+    }
+
+    /// Returns when the service is about to end.
+    pub async fn ends(&self) {
+        let mut ending = self.ending.subscribe();
+        let _ = ending.wait_for(|ending| *ending).await;
+    }
+
+    /// Counts what a poll saw before it was told.
+    pub fn saw_first(&self, slot: &Slot) {
+        self.missed.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(target: "service", "{}: a change was seen before it was told", slot.id);
+    }
+}
+
+/// Counts a driver for as long as it lives.
+struct Count<'c>(&'c watch::Sender<usize>);
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
+
+impl Slot {
+    /// The pipeline as it was committed last.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
+        self.status.borrow().clone()
+    }
+
+    fn publish(&self, before: &Pipeline, pipeline: Arc<Pipeline>) {
+        if shows(before) != shows(&pipeline) {
+            self.tell(&pipeline);
+        }
+        self.status.send_replace(Some(pipeline));
+    }
+
+    /// Says in the log what became of the pipeline.
+    fn tell(&self, pipeline: &Pipeline) {
+        self.say("pipeline", &shows(pipeline));
+    }
+
+    /// A line of ours in the log.
+    pub fn say(&self, kind: &str, payload: &Value) {
+        let line = line(kind, payload);
+        if let Err(error) = self.log.append(line.as_bytes()) {
+            tracing::error!(target: "service", "{}: the log cannot be written: {error}", self.id);
+        }
+    }
+
+    #[must_use]
+    pub fn cursor(&self, pipeline: &Pipeline) -> Cursor {
+        Cursor {
+            incarnation: self.incarnation,
+            revision: pipeline.revision,
+            position: self.log.end(),
+            checkpoints: self.facts.borrow().checkpoints,
+        }
+    }
+}
+
+/// What the log tells of a pipeline.
+fn shows(pipeline: &Pipeline) -> Value {
+    json!({
+        "id": pipeline.id,
+        "desired_status": pipeline.life.desired.word(),
+        "status": pipeline.life.status().word(),
+        "reason": pipeline.reason.as_ref().map(super::model::Reason::shown),
+        "retry": pipeline.retry.as_ref().map(super::model::Retry::shown),
+        "task_id": pipeline.task,
+    })
+}
+
+/// A line of ours.
+#[must_use]
+pub fn line(kind: &str, payload: &Value) -> String {
+    format!("{}\n", json!({"type": kind, kind: payload, "_emitted_by": SERVICE, "_ts": time::iso(now())}))
+}
+
+/// `3/7`: streams that are over, of all.
+#[must_use]
+pub fn progress_words(progress: &Progress) -> String {
+    let over = |status: Status| matches!(status, Status::Completed | Status::Skipped | Status::Errored);
+    let done = progress.streams.iter().filter(|stream| over(stream.status)).count();
+    format!("{done}/{}", progress.streams.len())
+}
+
+/// Takes an event of the lifecycle.
+///
+/// # Errors
+/// When a request is refused.
+pub fn step(pipeline: &mut Pipeline, event: super::lifecycle::Event) -> Result<(), Problem> {
+    let after = pipeline.life.after(event).map_err(|refusal: Refusal| Problem::refused(&pipeline.id, refusal))?;
+    // That it is gone is for `remove` to keep.
+    if let Some(after) = after {
+        pipeline.life = after;
+    }
+    Ok(())
+}
+
+/// A new pipeline, wanted to be active.
+#[must_use]
+pub fn fresh(id: String, config: super::model::Config) -> Pipeline {
+    let at = now();
+    Pipeline {
+        id,
+        incarnation: 0,
+        created_at: at,
+        updated_at: at,
+        revision: 1,
+        life: Life::default(),
+        config: Arc::new(config),
+        reason: None,
+        retry: None,
+        task: None,
+        last: None,
+        run_id: None,
+        runs: 0,
+    }
+}
+
+/// The task of a run as it is now, with what the reducer knows of it.
+#[must_use]
+pub fn live_task(slot: &Slot, mut task: Task) -> Task {
+    let open = slot.pipeline().is_some_and(|it| it.task.as_ref() == Some(&task.id));
+    if open && let Some(progress) = &slot.facts.borrow().progress {
+        task.progress = Some(progress_words(progress));
+    }
+    task
+}

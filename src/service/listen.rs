@@ -1,0 +1,84 @@
+//! Connections: so many at once, with limits on what they may say and how slowly, and brought to their end when the service ends.
+
+use super::api::{App, Peer};
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// How long a client may take for his headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// Headers of a request, and bytes of them.
+const HEADERS: usize = 64;
+const HEADER_BYTES: usize = 64 * 1024;
+
+/// When there is no descriptor left for a connection.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// How long answers that are under way may take once the service ends.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Serves until `app.service` ends; then all that is open comes to its end.
+///
+/// # Errors
+/// When the socket cannot be asked for connections.
+pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::Result<()> {
+    let most = app.service.config.limits.connections;
+    let room = Arc::new(Semaphore::new(most));
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&room).acquire_owned() => permit,
+            () = app.service.ends() => break,
+        };
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = app.service.ends() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // One client that left, or no descriptor for another one: neither ends the service.
+                tracing::warn!(target: "service", "a connection cannot be taken: {error}");
+                tokio::time::sleep(BREATH).await;
+                continue;
+            }
+        };
+        // A checkpoint is news: it does not wait for more to say.
+        let _ = stream.set_nodelay(true);
+        let (app, ip) = (Arc::clone(&app), canonical(peer.ip()));
+        let router = router.clone().layer(Extension(Peer(ip)));
+        tokio::spawn(async move {
+            let _permit = permit;
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS_WITHIN)
+                .max_headers(HEADERS)
+                .max_buf_size(HEADER_BYTES)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            tokio::pin!(connection);
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = app.service.ends() => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+        });
+    }
+    // Until the last connection has let go.
+    let all = u32::try_from(most).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(LAST_WORDS, room.acquire_many(all)).await;
+    Ok(())
+}
+
+/// One client, whichever way he comes.
+fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
