@@ -10,7 +10,7 @@ use super::api::Api;
 use super::classify::FailureType;
 use super::raw::raw;
 use super::source::state::StreamState;
-use super::source::{Said, Source, global_error, trace};
+use super::source::{Said, Source, global_error, status, trace};
 use super::tracker::memory::Memory;
 use super::tracker::wire::Form;
 use super::tracker::{Limit, Outcome, Tracker};
@@ -322,6 +322,8 @@ impl Run {
             let api = lock(&self.api);
             outlet.rows(&api, stream, records..records + count)?;
             drop(api);
+            let begun = if self.call.form == Form::Trace { "started" } else { "start" };
+            self.message(status(self.call.form, json!({"stream": name, "status": begun})), at);
             self.tracker.records(&name, count, at, &mut self.out);
             let data = self.tracker.memory().source.streams.get(&name).map(|data| data.get().to_owned());
             let data: Value = data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_else(|| json!({}));
@@ -329,6 +331,7 @@ impl Run {
                 json!({"type": "source_state", "source_state": {"state_type": "stream", "stream": name, "data": data}}),
                 at,
             );
+            self.message(status(self.call.form, json!({"stream": name, "status": "complete"})), at);
             self.flush(at, outlet)?;
         }
         Ok(Stop::Over)

@@ -226,7 +226,6 @@ impl Driver {
             let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
             let kept = if task.reset { KeptState { state: None, ..kept } } else { kept };
             let run = self.backfill(&task, &kept)?;
-            self.slot.log.begin_run(task.number);
             let mut came = Came::begin(&self.slot, task.checkpoints_before);
             if task.started_at.is_some() {
                 came.read_again(task.log.0, None)?;
@@ -273,7 +272,6 @@ impl Driver {
         if first {
             open.task.state = TaskState::Running;
             open.task.started_at = Some(now());
-            open.task.log.0 = from;
             open.task.message = None;
         }
         let id = self.slot.id.clone();

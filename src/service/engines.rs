@@ -135,6 +135,7 @@ impl Engines {
         if let Some(kept) = kept.as_object_mut() {
             // Another key is another key of the same account.
             kept.remove("api_key");
+            kept.remove("webhook_secret");
         }
         let text = kept.to_string();
         let mut all = lock(&self.simulated);
@@ -241,7 +242,7 @@ impl Engines {
 fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
     let config = source.get(SIMULATED).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::default()));
     let text = |key: &str| config.get(key).and_then(Value::as_str);
-    let known = ["scenario", "scenario_text", "seed", "speed", "generation", "api_key", "account_id"];
+    let known = ["scenario", "scenario_text", "seed", "speed", "generation", "api_key", "account_id", "webhook_secret"];
     if let Some(odd) =
         config.as_object().into_iter().flatten().map(|(key, _)| key).find(|it| !known.contains(&it.as_str()))
     {

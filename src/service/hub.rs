@@ -296,6 +296,9 @@ impl Slot {
     }
 
     fn publish(&self, before: &Pipeline, pipeline: Arc<Pipeline>) {
+        if pipeline.runs > before.runs {
+            self.log.begin_run(pipeline.runs);
+        }
         if shows(before) != shows(&pipeline) {
             self.tell(&pipeline);
         }

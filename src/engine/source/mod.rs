@@ -243,11 +243,11 @@ impl Source {
         stream.phase = Phase::Active;
         let total = WireRange::from(range(stream.total.0, stream.total.1));
         let name = self.name(at).to_owned();
-        let message = match self.form {
-            Form::Trace => trace("stream_status", json!({"stream": name, "status": "started"})),
-            Form::Progress => status(json!({"stream": name, "status": "start", "time_range": total})),
-        };
-        self.line(message);
+        let mut said = json!({"stream": name, "status": "start", "time_range": total});
+        if self.form == Form::Trace {
+            said = json!({"stream": name, "status": "started"});
+        }
+        self.line(status(self.form, said));
     }
 
     fn query(&self, stream: usize, piece: u64) -> Option<Query> {
@@ -339,7 +339,10 @@ impl Source {
         // In the trace generation the checkpoint says it.
         if let (Some((gte, lt)), Form::Progress) = (finished, self.form) {
             let done = WireRange::from(range(gte, lt));
-            self.line(status(json!({"stream": self.name(stream), "status": "range_complete", "range_complete": done})));
+            self.line(status(
+                self.form,
+                json!({"stream": self.name(stream), "status": "range_complete", "range_complete": done}),
+            ));
         }
         if self.streams.get(stream).is_some_and(|reading| reading.pieces.is_empty()) {
             self.finish(stream);
@@ -361,10 +364,7 @@ impl Source {
         }
         self.count_requests();
         let done = json!({"stream": self.name(stream), "status": "complete"});
-        self.line(match self.form {
-            Form::Trace => trace("stream_status", done),
-            Form::Progress => status(done),
-        });
+        self.line(status(self.form, done));
     }
 
     fn skip(&mut self, stream: usize, reason: &str) {
@@ -372,10 +372,7 @@ impl Source {
             reading.phase = Phase::Over;
         }
         let skipped = json!({"stream": self.name(stream), "status": "skip", "reason": reason});
-        self.line(match self.form {
-            Form::Trace => trace("stream_status", skipped),
-            Form::Progress => status(skipped),
-        });
+        self.line(status(self.form, skipped));
     }
 
     /// A request that may do better the next time; after the last one the stream is given up for this attempt.
@@ -437,7 +434,7 @@ impl Source {
                     None => json!({"code": "ECONNRESET", "name": "FetchError"}),
                 };
                 self.log("error", "List page failed", json!({"name": "source-simulated", "stream": name, "err": err}));
-                self.line(status(json!({"stream": name, "status": "error", "error": message})));
+                self.line(status(self.form, json!({"stream": name, "status": "error", "error": message})));
             }
         }
     }
@@ -496,6 +493,10 @@ pub(super) fn trace(kind: &str, payload: Value) -> Value {
     json!({"type": "trace", "trace": {"trace_type": kind, kind: payload}})
 }
 
-fn status(payload: Value) -> Value {
-    json!({"type": "stream_status", "stream_status": payload})
+/// The status of a stream, as either generation has it.
+pub(super) fn status(form: Form, payload: Value) -> Value {
+    match form {
+        Form::Trace => trace("stream_status", payload),
+        Form::Progress => json!({"type": "stream_status", "stream_status": payload}),
+    }
 }

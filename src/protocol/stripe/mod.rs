@@ -27,7 +27,7 @@ use wire::{
 };
 
 /// The kinds of every generation; an envelope of any other kind is unknown.
-pub(super) const KINDS: [&str; 14] = [
+pub(super) const KINDS: [&str; 17] = [
     "catalog",
     "record",
     "source_state",
@@ -42,7 +42,14 @@ pub(super) const KINDS: [&str; 14] = [
     "start",
     "end",
     "source_input",
+    // What our own pipeline service says between the lines of an engine.
+    "pipeline",
+    "heartbeat",
+    "gap",
 ];
+
+/// Who says these.
+const SERVICE: &str = "synctop/service";
 
 /// Which generation printed a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +109,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "control" => envelope.control.0.map(|_| Kind::Note("control"))?,
         "spec" => envelope.spec.0.map(|_| Kind::Note("spec"))?,
         "source_input" => envelope.source_input.0.map(|_| Kind::Note("source_input"))?,
+        "pipeline" | "heartbeat" | "gap" if from.as_deref() == Some(SERVICE) => Kind::Note("service"),
         _ => return None,
     };
     Some(Message { at, from, kind })

@@ -1,0 +1,280 @@
+//! The service as a process of its own, and a client for it: plain HTTP/1.1 on sockets.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A service that ends with the test.
+pub struct Server {
+    pub child: Child,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    pub fn start(folder: &Path) -> Self {
+        Self::with(folder, &[], &[])
+    }
+
+    pub fn with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("stderr")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(folder.join("data"))
+            .args(arguments)
+            .env_remove("SYNCTOP_TOKEN")
+            .env_remove("SYNCTOP_READ_TOKEN")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said = || std::fs::read_to_string(folder.join("stderr")).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line:?}: {}", said()));
+        Self { address: address.parse().unwrap(), child }
+    }
+
+    /// As `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end; answers its exit code.
+    pub fn end(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn client(&self) -> Client {
+        Client { address: self.address, headers: Vec::new() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Clone)]
+pub struct Client {
+    pub address: SocketAddr,
+    pub headers: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The JSON of an answer with this status.
+    pub fn is(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.json()
+    }
+
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+    }
+}
+
+impl Client {
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends a request; the answer is read from the stream.
+    pub fn send(&self, method: &str, path: &str, body: &str) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE * 3))?;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        stream.write_all(head.as_bytes())?;
+        Ok(stream)
+    }
+
+    pub fn try_call(&self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+        read_answer(self.send(method, path, body)?)
+    }
+
+    pub fn call(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.try_call(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, "")
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call("POST", path, &body.to_string())
+    }
+
+    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.call("PATCH", path, &body.to_string())
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, "")
+    }
+
+    /// Waits until a pipeline is so; answers what the service said.
+    pub fn wait(&self, id: &str, target: &str) -> Value {
+        let answer = self.get(&format!("/pipelines/{id}/wait?for={target}&timeout=60s")).is(200);
+        assert_eq!(answer["reached"], true, "{id} {target}: {answer}");
+        answer
+    }
+
+    /// Until it is so, looked at again and again.
+    pub fn until(&self, path: &str, so: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let now = self.get(path).json();
+            if so(&now) {
+                return now;
+            }
+            assert!(began.elapsed() < PATIENCE, "{path}: {now}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Reads a whole answer; an error where it breaks off.
+pub fn read_answer(stream: TcpStream) -> std::io::Result<Answer> {
+    let mut input = BufReader::new(stream);
+    let (status, headers) = read_head(&mut input)?;
+    let mut body = Vec::new();
+    let chunked =
+        headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
+    if chunked {
+        while let Some(chunk) = read_chunk(&mut input)? {
+            body.extend(chunk);
+        }
+    } else {
+        input.read_to_end(&mut body)?;
+    }
+    Ok(Answer { status, headers, body })
+}
+
+type Head = (u16, Vec<(String, String)>);
+
+pub fn read_head(input: &mut impl BufRead) -> std::io::Result<Head> {
+    let broken = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "no answer");
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|it| it.parse().ok()).ok_or_else(broken)?;
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        if input.read_line(&mut line)? == 0 {
+            return Err(broken());
+        }
+        match line.trim_end().split_once(':') {
+            Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
+            None => return Ok((status, headers)),
+        }
+    }
+}
+
+/// The next chunk of a chunked body; `None` at its end.
+pub fn read_chunk(input: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let broken = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the body broke off");
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let length = usize::from_str_radix(line.trim_end(), 16).map_err(|_| broken())?;
+    let mut chunk = vec![0; length + 2];
+    input.read_exact(&mut chunk)?;
+    chunk.truncate(length);
+    Ok((length > 0).then_some(chunk))
+}
+
+/// A body of lines that is still coming.
+pub struct Lines {
+    input: BufReader<TcpStream>,
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    pub fn of(stream: TcpStream) -> Self {
+        let mut input = BufReader::new(stream);
+        let (status, _) = read_head(&mut input).unwrap();
+        assert_eq!(status, 200);
+        Self { input, partial: Vec::new() }
+    }
+
+    /// The next line; `None` at the end of the body.
+    pub fn next_line(&mut self) -> Option<Value> {
+        self.next_raw().map(|line| serde_json::from_str(&line).unwrap())
+    }
+
+    /// The next line as it came, with its newline.
+    pub fn next_raw(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.partial.iter().position(|byte| *byte == b'\n') {
+                let rest = self.partial.split_off(at + 1);
+                let line = std::mem::replace(&mut self.partial, rest);
+                return Some(String::from_utf8(line).unwrap());
+            }
+            match read_chunk(&mut self.input).unwrap() {
+                Some(chunk) => self.partial.extend(chunk),
+                None => return None,
+            }
+        }
+    }
+
+    /// Reads on to a line that is so.
+    pub fn until(&mut self, so: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.next_line().expect("the body ended");
+            if so(&line) {
+                return line;
+            }
+        }
+    }
+}
+
+/// A small pipeline, read as fast as it can be.
+pub fn quick(id: &str) -> Value {
+    simulated(id, serde_json::json!({"speed": 0}))
+}
+
+pub fn simulated(id: &str, config: Value) -> Value {
+    serde_json::json!({
+        "id": id,
+        "source": {"type": "simulated", "simulated": config},
+        "destination": {"type": "simulated", "simulated": {}},
+    })
+}
