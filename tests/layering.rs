@@ -1,14 +1,15 @@
-//! Imports point one way: cli -> app -> views, engine -> net -> progress -> protocol; the pure core reaches outside for nothing.
+//! Imports point one way: cli -> app -> views; cli -> service -> engine -> net -> progress -> protocol; the pure core reaches outside for nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
 
 /// Rooms from the top down, and the rooms each may use.
-const MAY_USE: [(&str, &[&str]); 7] = [
-    ("cli", &["app", "views", "net", "engine", "progress", "protocol"]),
+const MAY_USE: [(&str, &[&str]); 8] = [
+    ("cli", &["app", "views", "service", "net", "engine", "progress", "protocol"]),
     ("app", &["views", "net", "progress", "protocol"]),
     ("views", &["progress", "protocol"]),
     ("net", &["progress", "protocol"]),
+    ("service", &["engine", "net", "progress", "protocol"]),
     ("engine", &["net", "progress", "protocol"]),
     ("progress", &["protocol"]),
     ("protocol", &[]),
@@ -65,6 +66,18 @@ fn every_room_is_in_the_table() {
     let mut known: Vec<_> = MAY_USE.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect();
     known.sort();
     assert_eq!(rooms, known);
+}
+
+/// What decides in the service is as pure as the core.
+#[test]
+fn the_lifecycle_and_the_verdict_know_no_clock_and_no_io() {
+    for name in ["lifecycle", "judge"] {
+        let text = std::fs::read_to_string(src().join(format!("service/{name}.rs"))).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for word in ["tokio::", "std::fs", "std::time", "now()", "rusqlite", "axum", "net::"] {
+            assert!(!code.contains(word), "service/{name}.rs reaches outside: {word}");
+        }
+    }
 }
 
 #[test]

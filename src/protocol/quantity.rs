@@ -1,6 +1,7 @@
 //! Times and sizes as people write them.
 
-use std::time::Duration;
+// A length of time, and no clock.
+use core::time::Duration;
 
 /// A time: `90`, `90s`, `5m`, `1h`, `14d`.
 ///

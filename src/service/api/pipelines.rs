@@ -87,7 +87,7 @@ pub async fn create(
     let missing = |name: &str| Problem::invalid(&[name], "Invalid input: expected object, received undefined");
     let source = body::party(&mut fields, "source")?.ok_or_else(|| missing("source"))?;
     let destination = body::party(&mut fields, "destination")?.ok_or_else(|| missing("destination"))?;
-    app.service.engines.look_over(&source).map_err(|why| Problem::new(400, "unknown_engine", why))?;
+    app.service.engines.look_over(&source).map_err(bad_source)?;
     let streams = body::streams(&mut fields)?.flatten();
     let desired = desired(&mut fields)?.unwrap_or(Desired::Active);
     if desired == Desired::Deleted {
@@ -114,6 +114,12 @@ pub async fn create(
         .await?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
     Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?))
+}
+
+/// The source names no engine that is there, or asks of it what it cannot do.
+fn bad_source(why: String) -> Problem {
+    let issue = json!([{"path": ["source", "type"], "message": why}]);
+    Problem::new(400, "unknown_engine", why).with("issues", issue)
 }
 
 /// A name nobody has.
@@ -181,7 +187,7 @@ pub async fn update(
         }
     };
     if let Some(source) = &source {
-        app.service.engines.look_over(source).map_err(|why| Problem::new(400, "unknown_engine", why))?;
+        app.service.engines.look_over(source).map_err(bad_source)?;
     }
     let client = ip.to_string();
     let (pipeline, ()) = app

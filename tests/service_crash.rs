@@ -1,0 +1,241 @@
+//! The service killed with `kill -9` a hundred times under load: what was acknowledged is there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+#[path = "common/serve.rs"]
+mod serve;
+
+use serde_json::{Value, json};
+use serve::{Client, Server, simulated};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const ROUNDS: u32 = 100;
+const CLIENTS: u64 = 4;
+
+/// Small, and slow enough that it is hit in the middle.
+const SCENARIO: &str = r#"
+latency_ms = [20, 40]
+range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
+[[streams]]
+name = "customer"
+records = 400
+"#;
+
+/// What a client knows of a pipeline of his.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    /// Acknowledged; what it is may be newer by what was asked last and not answered.
+    desired: &'static str,
+    maybe: Option<&'static str>,
+    /// It may be there, and need not.
+    unanswered: bool,
+    /// Runs by their keys.
+    runs: BTreeMap<String, String>,
+    events: u64,
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+type Shared = Arc<Mutex<BTreeMap<String, Known>>>;
+
+/// Asks for one thing after the other until the service is gone.
+fn work(client: Client, own: u64, round: u32, known: Shared, over: Arc<AtomicBool>) {
+    let mut dice = Dice(u64::from(round) * 7919 + own);
+    while !over.load(Ordering::Relaxed) {
+        let id = format!("pipe_{own}_{}", dice.below(4));
+        let path = format!("/pipelines/{id}");
+        let now = known.lock().unwrap().get(&id).cloned();
+        let change = |edit: &dyn Fn(&mut Known)| {
+            edit(known.lock().unwrap().entry(id.clone()).or_default());
+        };
+        let answer = match (now, dice.below(10)) {
+            (None, _) => {
+                change(&|it| (it.desired, it.unanswered) = ("active", true));
+                let wanted = simulated(&id, json!({"scenario_text": SCENARIO}));
+                let answer = client.try_call("POST", "/pipelines", &wanted.to_string());
+                if let Ok(answer) = &answer {
+                    match answer.status {
+                        201 => change(&|it| it.unanswered = false),
+                        _ => drop(known.lock().unwrap().remove(&id)),
+                    }
+                }
+                answer
+            }
+            // What may be there is looked at first.
+            (Some(it), _) if it.unanswered || it.maybe.is_some() => {
+                client.try_call("GET", &path, "").inspect(|answer| {
+                    settle(&known, &id, answer.status, answer.body.as_slice());
+                })
+            }
+            (Some(_), 0..=4) => {
+                let desired = if dice.below(2) == 0 { "paused" } else { "active" };
+                change(&|it| it.maybe = Some(desired));
+                let answer = client.try_call("PATCH", &path, &json!({"desired_status": desired}).to_string());
+                if let Ok(answer) = &answer {
+                    change(&|it| {
+                        it.maybe = None;
+                        if answer.status == 200 {
+                            it.desired = desired;
+                        }
+                    });
+                }
+                answer
+            }
+            (Some(_), 5 | 6) => {
+                let key = format!("key-{round}-{own}-{}", dice.below(1_000_000));
+                let answer =
+                    client.clone().with("Idempotency-Key", &key).try_call("POST", &format!("{path}/runs"), "{}");
+                if let Ok(answer) = &answer
+                    && answer.status == 202
+                {
+                    let task = answer.json()["task_id"].as_str().unwrap().to_owned();
+                    change(&|it| drop(it.runs.insert(key.clone(), task.clone())));
+                }
+                answer
+            }
+            (Some(_), 7 | 8) => {
+                let event = json!({"data": {"object": {"object": "customer"}}}).to_string();
+                let answer = client.try_call("POST", &format!("/webhooks/{id}"), &event);
+                if answer.as_ref().is_ok_and(|answer| answer.status == 202) {
+                    change(&|it| it.events += 1);
+                }
+                answer
+            }
+            (Some(_), _) => {
+                change(&|it| it.maybe = Some("deleted"));
+                let answer = client.try_call("DELETE", &path, "");
+                if answer.as_ref().is_ok_and(|answer| matches!(answer.status, 200 | 404)) {
+                    drop(known.lock().unwrap().remove(&id));
+                } else if answer.as_ref().is_ok_and(|answer| answer.status == 202) {
+                    change(&|it| it.maybe = None);
+                    change(&|it| it.desired = "deleted");
+                }
+                answer
+            }
+        };
+        if answer.is_err() {
+            return;
+        }
+    }
+}
+
+/// What is there of what was not answered.
+fn settle(known: &Shared, id: &str, status: u16, body: &[u8]) {
+    let mut known = known.lock().unwrap();
+    let Some(it) = known.get(id).cloned() else { return };
+    match status {
+        404 => {
+            let fine = it.unanswered || it.maybe == Some("deleted") || it.desired == "deleted";
+            assert!(fine, "{id} is gone: {it:?}");
+            known.remove(id);
+        }
+        200 => {
+            let now: Value = serde_json::from_slice(body).unwrap();
+            let desired = now["desired_status"].as_str().unwrap();
+            assert!(desired == it.desired || Some(desired) == it.maybe, "{id} is wanted {desired}: {it:?}");
+            if let Some(it) = known.get_mut(id) {
+                it.desired = ["active", "paused", "deleted"].into_iter().find(|word| *word == desired).unwrap();
+                (it.maybe, it.unanswered) = (None, false);
+            }
+        }
+        // Not answered either.
+        _ => {}
+    }
+}
+
+#[test]
+fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let known: Shared = Arc::default();
+    let mut dice = Dice(42);
+    let (mut acknowledged, mut most) = (0, 0);
+    for round in 0..ROUNDS {
+        let mut server = Server::start(folder.path());
+        let client = server.client();
+        let all = known.lock().unwrap().clone();
+        for (id, it) in &all {
+            let answer = client.get(&format!("/pipelines/{id}"));
+            assert!(matches!(answer.status, 200 | 404), "{}", answer.text());
+            settle(&known, id, answer.status, &answer.body);
+            if answer.status == 200 {
+                for (key, task) in &it.runs {
+                    assert_eq!(client.get(&format!("/tasks/{task}")).is(200)["pipeline_id"], **id);
+                    let again =
+                        client.clone().with("Idempotency-Key", key).post(&format!("/pipelines/{id}/runs"), &json!({}));
+                    assert_eq!(again.is(202)["task_id"], **task);
+                }
+                acknowledged += it.runs.len();
+            }
+        }
+        // A few keys are enough to look at again.
+        known.lock().unwrap().values_mut().for_each(|it| {
+            while it.runs.len() > 3 {
+                it.runs.pop_first();
+            }
+        });
+        most = most.max(all.len());
+        let over = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|own| {
+                let (client, known, over) = (client.clone(), Arc::clone(&known), Arc::clone(&over));
+                std::thread::spawn(move || work(client, own, round, known, over))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(20 + dice.below(200)));
+        server.kill();
+        over.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().unwrap();
+        }
+    }
+    assert!(most >= 8 && acknowledged >= 5, "{most} pipelines, {acknowledged} runs looked at");
+    // Left alone, everything comes to where it is wanted, and every event was taken in.
+    let server = Server::start(folder.path());
+    let client = server.client();
+    let all = known.lock().unwrap().clone();
+    for (id, _) in &all {
+        let answer = client.get(&format!("/pipelines/{id}"));
+        settle(&known, id, answer.status, &answer.body);
+    }
+    let all = known.lock().unwrap().clone();
+    for (id, it) in &all {
+        let path = format!("/pipelines/{id}");
+        match it.desired {
+            "deleted" => drop(client.until(&path, |it| it["code"] == "pipeline_not_found")),
+            "paused" => {
+                client.wait(id, "paused");
+                client.patch(&path, &json!({"desired_status": "active"})).is(200);
+                client.wait(id, "ready");
+            }
+            _ => drop(client.wait(id, "ready")),
+        }
+        if it.desired == "deleted" {
+            continue;
+        }
+        // An event may be taken in again after a crash; it is not lost. A run that was asked for later counts anew.
+        let now = client.until(&path, |it| it["run"]["status"] != "RUNNING" && it["run"]["status"] != "PENDING");
+        assert_eq!(now["sync_state"]["source"]["streams"]["customer"]["remaining"], json!([]), "{id}");
+    }
+    let waiting = rusqlite::Connection::open(folder.path().join("data/synctop.db")).unwrap();
+    let mut left: i64 = 1;
+    for _ in 0..400 {
+        left = waiting.query_row("SELECT count(*) FROM inputs", [], |row| row.get(0)).unwrap();
+        if left == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(left, 0, "events that were never taken in");
+    let check: String = waiting.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}

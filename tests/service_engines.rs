@@ -1,0 +1,291 @@
+//! Pipelines on engines of all kinds: over HTTP, as commands, in the service's own process; killed, silent, answering badly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+#[path = "common/serve.rs"]
+mod serve;
+
+use serde_json::{Value, json};
+use serve::{Client, PATIENCE, Server, simulated};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn service(folder: &Path, config: &str) -> Server {
+    let path = folder.join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    Server::with(folder, &["--config", path.to_str().unwrap()], &[])
+}
+
+fn on(id: &str, engine: &str) -> Value {
+    json!({"id": id, "source": {"type": engine, engine: {}}, "destination": {"type": "x"}})
+}
+
+/// A simulated engine over HTTP, in a process of its own.
+struct Engine(Child, String);
+
+impl Engine {
+    fn start(address: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
+            .args(["simulate", "--listen", address])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self(child, line.trim().to_owned())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A command that speaks what the service speaks; its words are a script.
+fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/usr/bin/env python3\nimport json, os, signal, sys, time\ncall = json.loads(sys.stdin.readline())\ndef say(kind, **payload):\n    print(json.dumps({{'type': kind, kind: payload}}), flush=True)\n{text}")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn parked(client: &Client, id: &str) -> Value {
+    client.wait(id, "error")["reason"].clone()
+}
+
+#[test]
+fn an_engine_over_http_may_die_and_come_back() {
+    let folder = folder();
+    let rows = folder.path().join("rows");
+    let scenario = folder.path().join("s.toml");
+    std::fs::write(&scenario, "latency_ms = [40, 60]\nrange = { gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }\n[[streams]]\nname = \"customer\"\nrecords = 1500\n[[streams]]\nname = \"charge\"\nrecords = 500\n").unwrap();
+    let arguments = ["--destination", rows.to_str().unwrap(), scenario.to_str().unwrap()];
+    let engine = Engine::start("127.0.0.1:0", &arguments);
+    let address = engine.1.trim_start_matches("http://").to_owned();
+    let server = service(folder.path(), &format!("[engines.stripe]\nurl = \"{}\"\ntime_limit = 1\n", engine.1));
+    let client = server.client();
+    client.post("/pipelines", &on("pipe_http", "stripe")).is(201);
+    client.wait("pipe_http", "progress");
+    drop(engine);
+    let down = client.until("/pipelines/pipe_http", |it| {
+        it["retry"]["message"].as_str().is_some_and(|why| why.contains("cannot be reached") || why.contains("broke"))
+    });
+    assert_eq!(down["status"], "backfill", "what may pass does not park");
+    assert!(down["retry"]["at"].is_string());
+    let _engine = Engine::start(&address, &arguments);
+    let now = client.until("/pipelines/pipe_http", |it| it["status"] == "ready");
+    assert!(now.get("retry").is_none(), "{now}");
+    let all: std::collections::BTreeSet<String> =
+        std::fs::read_to_string(&rows).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(all.len(), 2000, "every row arrived");
+    assert!(now["run"]["calls"].as_u64().unwrap() > 2, "{}", now["run"]);
+}
+
+#[test]
+fn a_command_gets_its_call_on_stdin_and_its_state_back() {
+    let folder = folder();
+    let path = script(
+        folder.path(),
+        "engine",
+        r#"
+assert 'SYNCTOP_TOKEN' not in os.environ
+if call['action'] == 'check':
+    say('connection_status', status='succeeded')
+elif call['action'] == 'setup':
+    say('control', control_type='source_config', source_config={'api_key': call['pipeline']['source']['tap']['api_key'], 'account_id': 'acct_7'})
+elif call['action'] == 'sync':
+    at = call.get('state', {}).get('source', {}).get('streams', {}).get('rows', {}).get('at', 0)
+    say('catalog', streams=[{'name': 'rows'}])
+    say('source_state', state_type='stream', stream='rows', data={'at': at + 1, 'status': 'complete'})
+    say('eof', reason='complete' if at >= 2 else 'state_limit', state={'source': {'streams': {'rows': {'at': at + 1, 'status': 'complete' if at >= 2 else 'pending'}}}, 'engine': {'streams': {}}})
+"#,
+    );
+    let server = service(
+        folder.path(),
+        &format!("[engines.tap]\ncommand = [{:?}]\nactions = [\"check\", \"setup\"]\n", path.to_str().unwrap()),
+    );
+    let client = server.client();
+    let mut wanted = on("pipe_tap", "tap");
+    wanted["source"]["tap"] = json!({"api_key": "sk_test_of_the_tap"});
+    client.post("/pipelines", &wanted).is(201);
+    client.wait("pipe_tap", "ready");
+    let now = client.get("/pipelines/pipe_tap").is(200);
+    assert_eq!(now["sync_state"]["source"]["streams"]["rows"]["at"], 3);
+    assert_eq!(now["run"]["calls"], 3);
+    assert_eq!(now["source"]["tap"], json!({"api_key": "sk_test_***", "account_id": "acct_7"}));
+    let log = client.get("/pipelines/pipe_tap/events?from=start&follow=false").text();
+    assert!(log.contains("control") && !log.contains("of_the_tap"), "{log}");
+    assert_eq!(client.get("/engines").is(200)["data"][1], json!({"name": "tap", "kind": "command"}));
+}
+
+#[test]
+fn a_command_that_fails_hangs_or_will_not_end_is_dealt_with() {
+    let folder = folder();
+    let make = |name: &str, text: &str| script(folder.path(), name, text).to_str().unwrap().to_owned();
+    let fails = make("fails", "print('no such table', file=sys.stderr)\nsys.exit(3)\n");
+    let pids = folder.path().join("pids");
+    let hangs = make(
+        "hangs",
+        &format!(
+            "open({:?}, 'a').write(f'{{os.getpid()}}\\n')\nsay('source_state', state_type='stream', stream='a', data={{'x': 1}})\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)\n",
+            pids.to_str().unwrap()
+        ),
+    );
+    let global = make(
+        "global",
+        "say('trace', trace_type='error', error={'failure_type': 'config_error', 'message': 'no such schema'})\n",
+    );
+    let server = service(
+        folder.path(),
+        &format!(
+            "[calls]\ngrace = \"1s\"\n[engines.fails]\ncommand = [{fails:?}]\n[engines.hangs]\ncommand = [{hangs:?}]\nstall_timeout = \"1s\"\n[engines.global]\ncommand = [{global:?}]\n[engines.none]\ncommand = [\"/nope/engine\"]\n"
+        ),
+    );
+    let client = server.client();
+    for engine in ["fails", "hangs", "global", "none"] {
+        client.post("/pipelines", &on(&format!("pipe_{engine}"), engine)).is(201);
+    }
+    // Its exit status and its last words are why.
+    let failing = client.until("/pipelines/pipe_fails", |it| it.get("retry").is_some());
+    let why = failing["retry"]["message"].as_str().unwrap();
+    assert!(why.contains("exit code 3") && why.contains("no such table"), "{why}");
+    let missing = client.until("/pipelines/pipe_none", |it| it.get("retry").is_some());
+    assert!(missing["retry"]["message"].as_str().unwrap().contains("cannot be started"), "{missing}");
+    let reason = parked(&client, "pipe_global");
+    assert_eq!(
+        (reason["failure_type"].as_str(), reason["message"].as_str()),
+        (Some("config_error"), Some("no such schema"))
+    );
+    // Silent for too long: ended by TERM, then by KILL; and what it said is kept.
+    let silent = client.until("/pipelines/pipe_hangs", |it| it.get("retry").is_some());
+    assert!(silent["retry"]["message"].as_str().unwrap().contains("said nothing"), "{silent}");
+    assert_eq!(silent["sync_state"]["source"]["streams"]["a"], json!({"x": 1}));
+    client.delete("/pipelines/pipe_hangs");
+    let alive = || {
+        let pids = std::fs::read_to_string(&pids).unwrap();
+        pids.lines().any(|pid| Path::new("/proc").join(pid).join("cmdline").exists_and_runs())
+    };
+    let began = Instant::now();
+    while alive() {
+        assert!(began.elapsed() < PATIENCE, "it still runs");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+trait Runs {
+    fn exists_and_runs(&self) -> bool;
+}
+
+impl Runs for PathBuf {
+    /// A process whose command line can be read and is not empty: no zombie.
+    fn exists_and_runs(&self) -> bool {
+        std::fs::read(self).is_ok_and(|line| !line.is_empty())
+    }
+}
+
+#[test]
+fn one_stream_for_good_is_left_out_and_tried_again_by_a_new_run() {
+    let folder = folder();
+    let path = script(
+        folder.path(),
+        "engine",
+        r#"
+names = ['a', 'b']
+skip = call.get('state', {}).get('engine', {}).get('failed_in') == call['run_id']
+say('catalog', streams=[{'name': name} for name in names])
+def status(name, word):
+    say('trace', trace_type='stream_status', stream_status={'stream': name, 'status': word})
+for name in names:
+    if name == 'b' and skip:
+        continue
+    status(name, 'started')
+    if name == 'b' and not os.path.exists(os.path.join(os.path.dirname(__file__), 'fixed')):
+        say('trace', trace_type='error', error={'failure_type': 'auth_error', 'message': 'the key may not read b', 'stream': 'b'})
+        continue
+    say('source_state', state_type='stream', stream=name, data={'status': 'complete'})
+    status(name, 'complete')
+say('eof', reason='complete', state={'source': {'streams': {'a': {'status': 'complete'}}}, 'engine': {'failed_in': call['run_id']}})
+"#,
+    );
+    let server = service(folder.path(), &format!("[engines.tap]\ncommand = [{:?}]\n", path.to_str().unwrap()));
+    let client = server.client();
+    client.post("/pipelines", &on("pipe_part", "tap")).is(201);
+    client.wait("pipe_part", "ready");
+    let run = client.get("/pipelines/pipe_part").is(200)["run"].clone();
+    assert_eq!(run["result"]["outcome"], "completed_with_errors", "{run}");
+    assert_eq!(run["result"]["errors"][0]["streams"], json!(["b"]));
+    std::fs::write(folder.path().join("fixed"), "").unwrap();
+    client.post("/pipelines/pipe_part/runs", &json!({})).is(202);
+    client.wait("pipe_part", "stream:b=completed");
+    client.wait("pipe_part", "ready");
+    assert_eq!(client.get("/pipelines/pipe_part").is(200)["run"]["result"]["outcome"], "succeeded");
+}
+
+#[test]
+fn so_many_engines_at_once_and_the_others_wait_in_turn() {
+    let folder = folder();
+    let server = service(folder.path(), "[limits]\nruns = 2\n[calls]\ntime_limit = 0.4\n");
+    let client = server.client();
+    let scenario = "latency_ms = [40, 60]\nrange = { gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }\n[[streams]]\nname = \"customer\"\nrecords = 1200\n";
+    let names: Vec<String> = (0..6).map(|n| format!("pipe_{n}")).collect();
+    for name in &names {
+        client.post("/pipelines", &simulated(name, json!({"scenario_text": scenario}))).is(201);
+    }
+    let mut most = 0;
+    let began = Instant::now();
+    loop {
+        let health = client.get("/health").is(200);
+        most = most.max(health["running"].as_u64().unwrap());
+        if health["pipelines"]["ready"] == 6 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{health}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(most, 2);
+    // In turn: nobody was through before everybody had begun.
+    let ends: Vec<_> =
+        names.iter().map(|name| client.get(&format!("/pipelines/{name}")).is(200)["run"].clone()).collect();
+    let first_end = ends.iter().map(|run| run["ended_at"].as_str().unwrap().to_owned()).min().unwrap();
+    let last_start = ends.iter().map(|run| run["started_at"].as_str().unwrap().to_owned()).max().unwrap();
+    assert!(last_start < first_end, "{last_start} {first_end}");
+}
+
+#[test]
+fn a_teardown_that_fails_is_told_tried_again_and_can_be_forced() {
+    let folder = folder();
+    let path = script(
+        folder.path(),
+        "engine",
+        "if call['action'] == 'teardown':\n    say('log', level='error', message='cannot drop schema x')\nelse:\n    say('eof', reason='complete')\n",
+    );
+    let server = service(
+        folder.path(),
+        &format!("[engines.tap]\ncommand = [{:?}]\nactions = [\"teardown\"]\n", path.to_str().unwrap()),
+    );
+    let client = server.client();
+    client.post("/pipelines", &on("pipe_stuck", "tap")).is(201);
+    client.wait("pipe_stuck", "ready");
+    let answer = client.delete("/pipelines/pipe_stuck").is(202);
+    assert_eq!((answer["deleted"].as_bool(), answer["status"].as_str()), (Some(false), Some("teardown")));
+    let now = client.until("/pipelines/pipe_stuck", |it| it.get("reason").is_some());
+    assert_eq!((now["status"].as_str(), now["desired_status"].as_str()), (Some("teardown"), Some("deleted")));
+    assert!(now["reason"]["next"].as_str().unwrap().contains("force=true"), "{now}");
+    assert_eq!(
+        client.patch("/pipelines/pipe_stuck", &json!({"desired_status": "active"})).is(409)["code"],
+        "pipeline_deleted"
+    );
+    client.delete("/pipelines/pipe_stuck?force=true").is(200);
+    client.get("/pipelines/pipe_stuck").is(404);
+}
