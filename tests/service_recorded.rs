@@ -65,10 +65,9 @@ fn exchanges(text: &str) -> Vec<Exchange> {
 }
 
 /// The differences of one answer, by their names; what has no name is a sentence.
-#[derive(Default)]
-struct Found(BTreeSet<String>);
+struct Found<'i>(BTreeSet<String>, &'i BTreeMap<String, String>);
 
-impl Found {
+impl Found<'_> {
     fn say(&mut self, name: &str) {
         self.0.insert(name.to_owned());
     }
@@ -235,8 +234,9 @@ impl Found {
         } else if path == "/pipelines" && exchange.method == "GET" {
             assert_eq!((ours["has_more"].as_bool(), ours["data"].is_array()), (Some(false), true));
             for theirs in recorded["data"].as_array().unwrap() {
-                // Those whose names we gave ourselves are others.
-                if let Some(ours) = ours["data"].as_array().unwrap().iter().find(|it| it["id"] == theirs["id"]) {
+                let id = theirs["id"].as_str().unwrap();
+                let id = self.1.get(id).map_or(id, String::as_str);
+                if let Some(ours) = ours["data"].as_array().unwrap().iter().find(|it| it["id"] == *id) {
                     self.pipeline(theirs.as_object().unwrap(), ours.as_object().unwrap());
                 }
             }
@@ -301,7 +301,7 @@ fn replay(
             let id = ids.get(path.rsplit('/').next().unwrap()).cloned().unwrap();
             client.until(&format!("/pipelines/{id}"), |it| it["code"] == "pipeline_not_found");
         }
-        let mut found = Found::default();
+        let mut found = Found(BTreeSet::new(), ids);
         found.compare(&exchange, &answer);
         for name_of in found.0 {
             used.entry(name_of).or_default().push(format!("{name}: {} {}", exchange.method, exchange.path));
