@@ -582,3 +582,41 @@ fn ending_it_brings_calls_to_a_safe_point_and_wakes_who_waits() {
     // It was a safe point: nothing broke.
     assert!(!events.contains("in the middle of a call"), "{events}");
 }
+
+#[test]
+fn a_past_run_opens_in_replay_whatever_its_segments_are() {
+    let folder = folder();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "[logs]\nsegment = \"6kB\"\n[calls]\ntime_limit = 0.4\n").unwrap();
+    let mut server = Server::with(folder.path(), &["--config", config.to_str().unwrap()], &[]);
+    let client = server.client();
+    client.post("/pipelines", &simulated("pipe_past", json!({"scenario_text": SMALL}))).is(201);
+    client.wait("pipe_past", "ready");
+    let whole = client.get("/pipelines/pipe_past/runs/1/log").text();
+    let calls = client.get("/pipelines/pipe_past").is(200)["run"]["calls"].as_u64().unwrap();
+    assert_eq!(server.end(), Some(0));
+    let summary = |files: &[std::path::PathBuf], input: &str| -> Value {
+        use std::io::Write;
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
+            .args(["summary", "--json"])
+            .args(files)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let mut files: Vec<_> = std::fs::read_dir(folder.path().join("data/logs/pipe_past.1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("run-000001."))
+        .collect();
+    files.sort();
+    assert!(files.len() > 5 && calls > 1, "{files:?} {calls}");
+    let (parts, one) = (summary(&files, ""), summary(&["-".into()], &whole));
+    for field in ["outcome", "attempts", "records", "checkpoints", "streams", "errors"] {
+        assert_eq!(parts[field], one[field], "{field}");
+    }
+    assert_eq!((parts["attempts"].as_u64(), parts["outcome"].as_str()), (Some(calls), Some("succeeded")));
+}

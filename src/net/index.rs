@@ -4,6 +4,7 @@ use super::chunks::Chunks;
 use super::decompress::{self, Packing};
 use super::parallel::{self, Sink};
 use super::pipe;
+use super::segments::goes_on;
 use super::store::{Side, Spooling, Store};
 use super::{Snapshot, SourceError, lock};
 use crate::progress::history::History;
@@ -73,10 +74,12 @@ impl Saved {
 /// # Errors
 /// When one of them cannot be read to its end; what came before is in.
 pub fn read(logs: Vec<Saved>, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
-    for (number, log) in logs.into_iter().enumerate() {
-        if number > 0 {
+    let mut before: Option<String> = None;
+    for log in logs {
+        if before.is_some_and(|before| !goes_on(before.as_ref(), log.name.as_ref())) {
             progress.next_file();
         }
+        before = Some(log.name.clone());
         let workers = parallel::workers();
         let at = progress.input.bytes;
         let (packing, input) = match log.input {
@@ -161,11 +164,13 @@ impl Indexer {
         let mut result = Ok(());
         let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(Saved::size).sum();
         lock(&self.history).expect(size);
-        for (number, log) in logs.into_iter().enumerate() {
-            if number > 0 {
+        let mut before: Option<String> = None;
+        for log in logs {
+            if before.is_some_and(|before| !goes_on(before.as_ref(), log.name.as_ref())) {
                 self.side(Side::NextFile);
             }
             let name = log.name.clone();
+            before = Some(name.clone());
             if let Err(error) = self.one(log, decoder) {
                 result = Err(io::Error::new(error.kind(), format!("{name}: {error}")));
                 self.side(Side::Notice(format!("{name}: {error}")));

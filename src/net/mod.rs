@@ -22,6 +22,7 @@ pub mod pipe;
 pub mod recording;
 pub mod rewind;
 pub mod seek;
+pub mod segments;
 pub mod store;
 
 pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};

@@ -5,7 +5,7 @@ use super::driver::Prepared;
 use super::engines::Action;
 use super::hub::{Facts, Service, Slot};
 use super::lifecycle::Todo;
-use super::log::Part;
+use super::log::Piece;
 use super::model::Pipeline;
 use super::problem::Problem;
 use super::secrets::Known;
@@ -104,9 +104,9 @@ impl Came {
                 break;
             }
             match reader.next(room).map_err(|error| unreadable(&slot, &error))? {
-                Part::Bytes(bytes) => self.take(&bytes),
-                Part::Gone(at) => reader.at = at,
-                Part::End => break,
+                Piece::Bytes(bytes) => self.take(&bytes),
+                Piece::Gone(at) => reader.at = at,
+                Piece::End => break,
             }
         }
         self.publish();
@@ -116,7 +116,7 @@ impl Came {
     /// Gives a run what the log has from a place on.
     pub fn replay(&self, from: u64, run: &mut Backfill) -> Result<(), Problem> {
         let mut reader = self.slot.log.reader(from);
-        while let Part::Bytes(bytes) = reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
+        while let Piece::Bytes(bytes) = reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
             run.push(&bytes);
         }
         Ok(())

@@ -10,6 +10,7 @@
 //! has a place in it and no queue: nobody who writes waits for him.
 
 use crate::net::lock;
+use crate::net::segments::Part;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -41,17 +42,12 @@ struct Segment {
 
 impl Segment {
     fn name(&self) -> String {
-        let packed = if self.packed { ".zst" } else { "" };
-        format!("run-{:06}.{:020}.ndjson{packed}", self.run, self.begin)
+        Part { run: self.run, begin: self.begin, packed: self.packed }.name()
     }
 
     fn parse(name: &str) -> Option<Self> {
-        let (name, packed) = match name.strip_suffix(".zst") {
-            Some(name) => (name, true),
-            None => (name, false),
-        };
-        let (run, begin) = name.strip_prefix("run-")?.strip_suffix(".ndjson")?.split_once('.')?;
-        Some(Self { begin: begin.parse().ok()?, length: 0, run: run.parse().ok()?, packed })
+        let Part { run, begin, packed } = Part::of(name)?;
+        Some(Self { begin, length: 0, run, packed })
     }
 }
 
@@ -77,7 +73,7 @@ pub struct Log {
 
 /// What a reader finds at his place.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Piece {
     Bytes(Vec<u8>),
     /// Nothing yet.
     End,
@@ -336,19 +332,19 @@ impl Reader {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn next(&mut self, most: usize) -> io::Result<Part> {
+    pub fn next(&mut self, most: usize) -> io::Result<Piece> {
         loop {
             let end = self.log.end();
             if self.at >= end {
-                return Ok(Part::End);
+                return Ok(Piece::End);
             }
             if self.open.is_none() {
                 match self.find() {
                     Ok(segment) => self.enter(segment)?,
-                    Err(kept_from) => return Ok(Part::Gone(kept_from)),
+                    Err(kept_from) => return Ok(Piece::Gone(kept_from)),
                 }
             }
-            let Some((segment, input)) = &mut self.open else { return Ok(Part::End) };
+            let Some((segment, input)) = &mut self.open else { return Ok(Piece::End) };
             // Not beyond what is whole.
             let room = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(most);
             let mut bytes = vec![0; room];
@@ -364,7 +360,7 @@ impl Reader {
             }
             bytes.truncate(length);
             self.at += length as u64;
-            return Ok(Part::Bytes(bytes));
+            return Ok(Piece::Bytes(bytes));
         }
     }
 
@@ -410,7 +406,7 @@ mod tests {
     fn all(log: &Arc<Log>, from: u64) -> String {
         let mut reader = log.reader(from);
         let mut text = Vec::new();
-        while let Part::Bytes(bytes) = reader.next(7).unwrap() {
+        while let Piece::Bytes(bytes) = reader.next(7).unwrap() {
             text.extend(bytes);
         }
         String::from_utf8(text).unwrap()
@@ -449,14 +445,14 @@ mod tests {
         };
         check(&log, &whole);
         let mut reader = log.reader(0);
-        assert!(matches!(reader.next(1).unwrap(), Part::Bytes(_)));
+        assert!(matches!(reader.next(1).unwrap(), Piece::Bytes(_)));
         log.end_run();
         let segments = lock(&log.inner).segments.len();
         settle(&log, segments);
         check(&log, &whole);
         // One who was in a segment while it was packed.
         let mut rest = Vec::new();
-        while let Part::Bytes(bytes) = reader.next(5).unwrap() {
+        while let Piece::Bytes(bytes) = reader.next(5).unwrap() {
             rest.extend(bytes);
         }
         assert_eq!(rest, whole.as_bytes()[1..]);
@@ -485,7 +481,7 @@ mod tests {
         }
         let kept = log.kept_from();
         assert!(kept > 0);
-        assert_eq!(log.reader(0).next(9).unwrap(), Part::Gone(kept));
+        assert_eq!(log.reader(0).next(9).unwrap(), Piece::Gone(kept));
         assert!(all(&log, kept).starts_with("run "));
         assert!(all(&log, kept).ends_with("run 4 begins\nand ends\n"));
     }

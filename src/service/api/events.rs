@@ -9,7 +9,7 @@ use super::{Answer, App, Peer, Shared, lines};
 use crate::progress::Progress;
 use crate::protocol::{Range, time};
 use crate::service::hub::{SERVICE, Slot, line};
-use crate::service::log::{Part, Reader};
+use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
 use crate::service::{dice, store};
@@ -104,8 +104,8 @@ impl Follower {
                 return Some(Ok(self.skip(end).into()));
             }
             match self.reader.next(CHUNK) {
-                Ok(Part::Bytes(bytes)) => return Some(Ok(bytes.into())),
-                Ok(Part::Gone(kept)) => {
+                Ok(Piece::Bytes(bytes)) => return Some(Ok(bytes.into())),
+                Ok(Piece::Gone(kept)) => {
                     let from = self.cursor();
                     let bytes = kept.saturating_sub(self.reader.at);
                     self.reader = self.slot.log.reader(kept);
@@ -113,7 +113,7 @@ impl Follower {
                         json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "it is not kept any more"});
                     return Some(Ok(line("gap", &gap).into()));
                 }
-                Ok(Part::End) => {}
+                Ok(Piece::End) => {}
                 Err(error) => return Some(Err(error)),
             }
             if self.slot.log.over() || !self.follow {
@@ -273,15 +273,15 @@ impl OfRun {
                     return None;
                 }
                 match self.reader.next(room) {
-                    Ok(Part::Bytes(bytes)) => {
+                    Ok(Piece::Bytes(bytes)) => {
                         let bytes = self.own(bytes);
                         if bytes.is_empty() {
                             continue;
                         }
                         return Some(Ok(bytes.into()));
                     }
-                    Ok(Part::End) => return None,
-                    Ok(Part::Gone(_)) => return Some(Err(io::Error::other("it is not kept any more"))),
+                    Ok(Piece::End) => return None,
+                    Ok(Piece::Gone(_)) => return Some(Err(io::Error::other("it is not kept any more"))),
                     Err(error) => return Some(Err(error)),
                 }
             }
@@ -293,15 +293,15 @@ impl OfRun {
                 continue;
             }
             match self.reader.next(CHUNK) {
-                Ok(Part::Bytes(bytes)) => {
+                Ok(Piece::Bytes(bytes)) => {
                     let bytes = self.own(bytes);
                     if !bytes.is_empty() {
                         return Some(Ok(bytes.into()));
                     }
                 }
-                Ok(Part::Gone(at)) => self.reader.at = at,
+                Ok(Piece::Gone(at)) => self.reader.at = at,
                 Err(error) => return Some(Err(error)),
-                Ok(Part::End) => {
+                Ok(Piece::End) => {
                     tokio::select! {
                         _ = self.tail.changed() => {}
                         _ = self.status.changed() => {}
@@ -362,7 +362,7 @@ pub fn last_end(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
     let mut last = None;
     while reader.at < to {
         let room = usize::try_from(to - reader.at).unwrap_or(CHUNK).min(CHUNK);
-        let Part::Bytes(bytes) = reader.next(room).map_err(unreadable)? else { break };
+        let Piece::Bytes(bytes) = reader.next(room).map_err(unreadable)? else { break };
         split.push(&bytes, |line| {
             if memchr::memmem::find(line, b"\"eof\"").is_some() || memchr::memmem::find(line, b"\"end\"").is_some() {
                 let message: Value = serde_json::from_slice(line).unwrap_or_default();
