@@ -306,6 +306,9 @@ pub struct ServeArgs {
     /// Say warnings and errors only
     #[arg(long, short)]
     pub quiet: bool,
+    /// Print a configuration to begin with, and all that can be said in one
+    #[arg(long, conflicts_with_all = ["listen", "data_dir", "config", "token_file", "read_token_file"])]
+    pub print_config: bool,
 }
 
 const SERVE_AFTER: &str = "\

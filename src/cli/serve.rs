@@ -3,7 +3,7 @@
 use super::args::ServeArgs;
 use super::{Failure, exit, print, text_of};
 use crate::service::api::{Access, App, router};
-use crate::service::config::Config;
+use crate::service::config::{Config, SAMPLE};
 use crate::service::hub::{BeginError, Service};
 use crate::service::{api, listen};
 use std::net::SocketAddr;
@@ -18,6 +18,10 @@ const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 4020);
 const SHORTEST_TOKEN: usize = 16;
 
 pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
+    if args.print_config {
+        print(SAMPLE)?;
+        return Ok(0);
+    }
     let config = match &args.config {
         None => Config::default(),
         Some(path) => Config::read(&text_of(path, "configuration")?).map_err(|why| Failure {

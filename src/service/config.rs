@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// All of it with what it is where it is not said, to begin one's own with.
+pub const SAMPLE: &str = include_str!("../../assets/serve.toml");
+
 /// The engine that is always there.
 pub const SIMULATED: &str = "simulated";
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where it listens, where the command line does not say it.
@@ -29,7 +32,7 @@ pub struct Config {
 }
 
 /// How much at once.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Engines that run at once; the others wait in turn.
@@ -53,7 +56,7 @@ pub struct Limits {
 }
 
 /// Limits of each call of an engine; an engine may have its own.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Calls {
     /// Seconds.
@@ -69,7 +72,7 @@ pub struct Calls {
 }
 
 /// How much of the logs is kept, of each pipeline.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logs {
     #[serde(deserialize_with = "size")]
@@ -81,7 +84,7 @@ pub struct Logs {
 }
 
 /// An engine: by its address, or by its command.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Engine {
     /// `http://127.0.0.1:4010`
@@ -94,22 +97,6 @@ pub struct Engine {
     pub state_limit: Option<u64>,
     #[serde(deserialize_with = "maybe_span")]
     pub stall_timeout: Option<Duration>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            listen: None,
-            data_dir: None,
-            token_file: None,
-            read_token_file: None,
-            limits: Limits::default(),
-            calls: Calls::default(),
-            logs: Logs::default(),
-            secrets: References::default(),
-            engines: BTreeMap::new(),
-        }
-    }
 }
 
 impl Default for Limits {
@@ -242,6 +229,26 @@ fn maybe_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sample_says_what_is_so_without_it() {
+        let mut sample = Config::read(SAMPLE).unwrap();
+        assert_eq!(sample.listen.take().unwrap().to_string(), "127.0.0.1:4020");
+        assert_eq!(sample, Config::default());
+        // What is commented out can be said.
+        let full: String = SAMPLE
+            .lines()
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
+                    .unwrap_or(line)
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        let full = Config::read(&full).unwrap();
+        assert_eq!(full.engines.len(), 2);
+        assert!(full.data_dir.is_some() && full.token_file.is_some() && full.secrets.files.is_some());
+    }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {

@@ -12,7 +12,7 @@ const SHORTEST: usize = 6;
 const LARGEST: u64 = 64 * 1024;
 
 /// Which references a request may make.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct References {
     /// Names of variables, or their beginning with a `*` behind it; all where it is not said.
