@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 fn main() {
-    let seconds = std::env::args().filter_map(|it| it.parse().ok()).next().unwrap_or(120);
+    let seconds = std::env::args().find_map(|it| it.parse().ok()).unwrap_or(120);
     waits();
     fleet(Duration::from_secs(seconds));
 }
@@ -219,9 +219,9 @@ fn fleet(time: Duration) {
         }
     }
     println!(
-        "100 pipelines, {} s: {runs} runs ({last_runs} looked at, all succeeded), {rows} records in the last of each; {:.0} MB of events read, {} gaps told to slow readers",
+        "100 pipelines, {} s: {runs} runs ({last_runs} looked at, all succeeded), {rows} records in the last of each; {} MB of events read, {} gaps told to slow readers",
         time.as_secs(),
-        bytes.load(Ordering::Relaxed) as f64 / 1e6,
+        bytes.load(Ordering::Relaxed) / 1_000_000,
         gaps.load(Ordering::Relaxed),
     );
     println!(

@@ -29,5 +29,5 @@ pub mod engine;
 pub mod net;
 pub mod progress;
 pub mod protocol;
-pub mod service;
+mod service;
 pub mod views;

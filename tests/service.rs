@@ -9,6 +9,8 @@ use common::reduced;
 use serde_json::{Value, json};
 use serve::{Lines, Server, quick, read_answer, simulated};
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use synctop::progress::{Outcome, outcome};
 
@@ -273,7 +275,6 @@ fn no_secret_is_told_logged_or_lost() {
     let check = client.post("/pipelines/pipe_secret/check", &json!({})).text();
     assert!(check.contains("Invalid API Key") && !check.contains("revokedvalue"), "{check}");
     // Nobody but its owner reads what is kept.
-    use std::os::unix::fs::PermissionsExt;
     for (path, mode) in [("data", 0o700), ("data/synctop.db", 0o600)] {
         let found = std::fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{path}");
@@ -370,7 +371,8 @@ fn a_slow_reader_is_told_what_he_misses_and_gets_a_snapshot() {
     let server = Server::with(folder.path(), &["--config", config.to_str().unwrap()], &[]);
     let client = server.client();
     // Some megabytes of progress messages, more than the socket's buffers take.
-    let many: String = (0..30).map(|n| format!("[[streams]]\nname = \"stream_{n}\"\nrecords = 300\n")).collect();
+    let many: Vec<_> = (0..30).map(|n| format!("[[streams]]\nname = \"stream_{n}\"\nrecords = 300\n")).collect();
+    let many = many.concat();
     let text = format!(
         "latency_ms = [1, 2]\nrequests_per_second = 1000\nrange = {{ gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }}\n{many}"
     );
@@ -596,7 +598,6 @@ fn a_past_run_opens_in_replay_whatever_its_segments_are() {
     let calls = client.get("/pipelines/pipe_past").is(200)["run"]["calls"].as_u64().unwrap();
     assert_eq!(server.end(), Some(0));
     let summary = |files: &[std::path::PathBuf], input: &str| -> Value {
-        use std::io::Write;
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
             .args(["summary", "--json"])
             .args(files)

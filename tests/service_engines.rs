@@ -98,7 +98,7 @@ fn a_command_gets_its_call_on_stdin_and_its_state_back() {
     let path = script(
         folder.path(),
         "engine",
-        r#"
+        r"
 assert 'SYNCTOP_TOKEN' not in os.environ
 if call['action'] == 'check':
     say('connection_status', status='succeeded')
@@ -109,7 +109,7 @@ elif call['action'] == 'sync':
     say('catalog', streams=[{'name': 'rows'}])
     say('source_state', state_type='stream', stream='rows', data={'at': at + 1, 'status': 'complete'})
     say('eof', reason='complete' if at >= 2 else 'state_limit', state={'source': {'streams': {'rows': {'at': at + 1, 'status': 'complete' if at >= 2 else 'pending'}}}, 'engine': {'streams': {}}})
-"#,
+",
     );
     let server = service(
         folder.path(),
@@ -200,7 +200,7 @@ fn one_stream_for_good_is_left_out_and_tried_again_by_a_new_run() {
     let path = script(
         folder.path(),
         "engine",
-        r#"
+        r"
 names = ['a', 'b']
 skip = call.get('state', {}).get('engine', {}).get('failed_in') == call['run_id']
 say('catalog', streams=[{'name': name} for name in names])
@@ -216,7 +216,7 @@ for name in names:
     say('source_state', state_type='stream', stream=name, data={'status': 'complete'})
     status(name, 'complete')
 say('eof', reason='complete', state={'source': {'streams': {'a': {'status': 'complete'}}}, 'engine': {'failed_in': call['run_id']}})
-"#,
+",
     );
     let server = service(folder.path(), &format!("[engines.tap]\ncommand = [{:?}]\n", path.to_str().unwrap()));
     let client = server.client();

@@ -105,7 +105,7 @@ impl Found<'_> {
         for key in ours.keys().filter(|key| !recorded.contains_key(*key)) {
             match key.as_str() {
                 "created_at" | "updated_at" | "revision" | "cursor" | "run" | "reason" | "retry" => {
-                    self.say("more is told")
+                    self.say("more is told");
                 }
                 "sync_state" => self.say("the status is true"),
                 key => self.odd(&format!("{key} is new")),
@@ -123,7 +123,7 @@ impl Found<'_> {
                 Some(value) if value == theirs => {}
                 Some(value) if key == "api_key" && value == "sk_test_***" => self.say("no secret is told"),
                 None if ["batch_size", "account_id", "account_created"].contains(&key.as_str()) => {
-                    self.say("defaults are the engine's")
+                    self.say("defaults are the engine's");
                 }
                 found => self.odd(&format!("{kind}.{key}: {theirs} became {found:?}")),
             }
@@ -151,7 +151,7 @@ impl Found<'_> {
             Value::String(theirs)
                 if theirs.split(" [").next() == ours["error"].as_str().unwrap().split(" [").next() =>
             {
-                self.say("another engine")
+                self.say("another engine");
             }
             theirs => self.odd(&format!("error: {theirs} became {}", ours["error"])),
         }
@@ -328,8 +328,7 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
         "coupons",
         "charges",
     ];
-    let streams: String =
-        streams.iter().map(|name| format!("[[streams]]\nname = \"{name}\"\nrecords = 250\n")).collect();
+    let streams: String = streams.map(|name| format!("[[streams]]\nname = \"{name}\"\nrecords = 250\n")).concat();
     std::fs::write(
         &scenario,
         format!("range = {{ gte = \"2023-11-14T22:13:20Z\", lt = \"2026-11-20T08:00:00Z\" }}\n{streams}"),
@@ -379,7 +378,8 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
         .filter(|name| !name.starts_with("---") && name != "difference")
         .collect();
     let untold: Vec<_> = used.iter().filter(|(name, _)| !told.contains(*name)).collect();
-    let untold: String = untold.iter().map(|(name, at)| format!("{name}\n    {}\n", at.join("\n    "))).collect();
+    let untold: Vec<_> = untold.iter().map(|(name, at)| format!("{name}\n    {}\n", at.join("\n    "))).collect();
+    let untold = untold.concat();
     assert!(untold.is_empty(), "not in the table:\n{untold}");
     if replayed == FILES.len() {
         for name in &told {

@@ -178,7 +178,7 @@ impl Config {
             ("limits.waits", limits.waits == 0),
             ("limits.waits_per_client", limits.waits_per_client == 0),
             ("limits.connections", limits.connections == 0),
-            ("limits.requests_per_second", !(limits.requests_per_second > 0.0)),
+            ("limits.requests_per_second", limits.requests_per_second.is_nan() || limits.requests_per_second <= 0.0),
             ("limits.body", limits.body < 1024),
             ("calls.time_limit", !(self.calls.time_limit > 0.0 && self.calls.time_limit <= 1e6)),
             ("calls.state_limit", self.calls.state_limit == 0),

@@ -230,7 +230,7 @@ impl Driver {
             if task.started_at.is_some() {
                 came.read_again(task.log.0, None)?;
             }
-            self.run = Some(Open { came, task, run });
+            self.run = Some(Open { task, run, came });
         }
         if self.canceled(&id)? {
             return self.cancel().await;
@@ -333,8 +333,12 @@ impl Driver {
         task.progress = Some(progress_words(&progress));
         let kept =
             KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };
-        let ends = !matches!(end, End::Next | End::Stopped)
-            && !(matches!(end, End::Again(..)) && task.trigger != Trigger::Sync);
+        let ends = match end {
+            End::Next | End::Stopped => false,
+            // A single call that was asked for is over with its failure; a run goes on trying.
+            End::Again(..) => task.trigger == Trigger::Sync,
+            End::Through | End::Canceled | End::CallersTurn | End::Park(_) => true,
+        };
         if ends {
             task.ended_at = Some(now());
             task.log.1 = Some(self.slot.log.end());
@@ -546,7 +550,7 @@ impl Driver {
                 self.change(move |_, pipeline| {
                     let since = pipeline.reason.as_ref().map_or_else(now, |reason| reason.since);
                     let next = "mend the cause, or delete it with force=true, which leaves the rest behind".into();
-                    pipeline.reason = Some(Reason { next, since, ..said(&why, kind, now()) });
+                    pipeline.reason = Some(Reason { since, next, ..said(&why, kind, now()) });
                     retry(pipeline, why);
                     Ok(())
                 })

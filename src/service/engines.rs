@@ -345,18 +345,16 @@ async fn run(
     if how.is_some() {
         group.signal(Signal::TERM);
     }
-    let ended = match tokio::time::timeout(grace, child.wait()).await {
-        Ok(ended) => ended.ok(),
-        Err(_) => {
-            group.signal(Signal::TERM);
-            match tokio::time::timeout(grace, child.wait()).await {
-                Ok(ended) => ended.ok(),
-                Err(_) => {
-                    group.signal(Signal::KILL);
-                    child.wait().await.ok()
-                }
-            }
-        }
+    let mut ended = tokio::time::timeout(grace, child.wait()).await;
+    if ended.is_err() {
+        group.signal(Signal::TERM);
+        ended = tokio::time::timeout(grace, child.wait()).await;
+    }
+    let ended = if let Ok(ended) = ended {
+        ended.ok()
+    } else {
+        group.signal(Signal::KILL);
+        child.wait().await.ok()
     };
     // What it started goes with it.
     group.signal(Signal::KILL);

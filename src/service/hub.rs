@@ -8,7 +8,7 @@
 
 use super::config::Config;
 use super::engines::Engines;
-use super::lifecycle::{Life, Refusal};
+use super::lifecycle::{Event, Life, Refusal};
 use super::log::{self, Log};
 use super::model::{Cursor, Pipeline, Task};
 use super::problem::Problem;
@@ -22,7 +22,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, mpsc};
+use std::sync::{Arc, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
 
 /// Who writes the lines that are not an engine's.
@@ -61,7 +61,7 @@ pub struct Service {
     pub missed: AtomicU64,
     slots: RwLock<BTreeMap<String, Arc<Slot>>>,
     logs: PathBuf,
-    packer: mpsc::Sender<(Arc<Log>, u64)>,
+    packer: log::Packer,
     /// Drivers that have not come to their end; when the last is gone, so is the sender.
     drivers: watch::Sender<usize>,
     /// Held for as long as we are the one service of this folder.
@@ -240,6 +240,11 @@ impl Service {
         let (service, own) = (Arc::clone(self), Arc::clone(slot));
         self.store
             .write(move |tx| {
+                let found = tx.pipeline(&own.id)?.filter(|it| it.incarnation == own.incarnation);
+                let Some(pipeline) = found else { return Ok(()) };
+                if !matches!(pipeline.life.after(Event::TornDown), Ok(None)) {
+                    return Ok(());
+                }
                 tx.delete_pipeline(&own.id)?;
                 tx.note("service", "deleted", Some(&own.id), None)?;
                 tx.then(move || {
@@ -359,7 +364,7 @@ pub fn progress_words(progress: &Progress) -> String {
 ///
 /// # Errors
 /// When a request is refused.
-pub fn step(pipeline: &mut Pipeline, event: super::lifecycle::Event) -> Result<(), Problem> {
+pub fn step(pipeline: &mut Pipeline, event: Event) -> Result<(), Problem> {
     let after = pipeline.life.after(event).map_err(|refusal: Refusal| Problem::refused(&pipeline.id, refusal))?;
     // That it is gone is for `remove` to keep.
     if let Some(after) = after {

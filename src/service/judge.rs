@@ -81,7 +81,7 @@ fn reason(progress: &Progress, group: &Group, now: Millis) -> Reason {
             let status = crate::progress::http_status(&group.message);
             status.map(|status| FailureType::of_status(status).word().to_owned())
         }),
-        stream: if global { None } else { group.streams().next().map(|name| name.to_string()) },
+        stream: if global { None } else { group.streams().next().map(ToString::to_string) },
         fingerprint: format!("{:016x}", group.fingerprint),
         since: now,
         next: verdict_remedy(progress, group),

@@ -22,6 +22,12 @@ use tokio::sync::watch;
 /// How well a closed segment is packed: zstd's own choice.
 const LEVEL: i32 = 3;
 
+/// Closed segments that may wait to be packed; one more stays plain until the log is opened again.
+const WAITING: usize = 4096;
+
+/// Where closed segments go.
+pub type Packer = mpsc::SyncSender<(Arc<Log>, u64)>;
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
@@ -68,7 +74,7 @@ pub struct Log {
     keep: Keep,
     inner: Mutex<Inner>,
     tail: watch::Sender<u64>,
-    packer: mpsc::Sender<(Arc<Log>, u64)>,
+    packer: Packer,
 }
 
 /// What a reader finds at his place.
@@ -85,8 +91,8 @@ pub enum Piece {
 ///
 /// # Errors
 /// When there is no thread for it.
-pub fn packer() -> io::Result<mpsc::Sender<(Arc<Log>, u64)>> {
-    let (sender, closed) = mpsc::channel::<(Arc<Log>, u64)>();
+pub fn packer() -> io::Result<Packer> {
+    let (sender, closed) = mpsc::sync_channel::<(Arc<Log>, u64)>(WAITING);
     std::thread::Builder::new().name("packer".into()).spawn(move || {
         while let Ok((log, begin)) = closed.recv() {
             if let Err(error) = log.pack(begin) {
@@ -103,7 +109,7 @@ impl Log {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn open(folder: PathBuf, keep: Keep, packer: mpsc::Sender<(Arc<Log>, u64)>) -> io::Result<Arc<Self>> {
+    pub fn open(folder: PathBuf, keep: Keep, packer: Packer) -> io::Result<Arc<Self>> {
         std::fs::create_dir_all(&folder)?;
         let mut segments = Vec::new();
         for entry in std::fs::read_dir(&folder)?.flatten() {
@@ -132,7 +138,7 @@ impl Log {
         let inner = Mutex::new(Inner { segments, open: None, run, over: false });
         let log = Arc::new(Self { folder, keep, inner, tail: watch::channel(tail).0, packer });
         for begin in plain {
-            let _ = log.packer.send((Arc::clone(&log), begin));
+            let _ = log.packer.try_send((Arc::clone(&log), begin));
         }
         Ok(log)
     }
@@ -177,7 +183,7 @@ impl Log {
         if let Some(file) = inner.open.take() {
             let _ = file.sync_data();
             if let Some(segment) = inner.segments.last() {
-                let _ = self.packer.send((Arc::clone(self), segment.begin));
+                let _ = self.packer.try_send((Arc::clone(self), segment.begin));
             }
         }
     }

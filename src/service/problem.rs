@@ -11,7 +11,7 @@ pub struct Problem {
     pub code: &'static str,
     pub sentence: String,
     /// What else programs may want to know.
-    pub more: Map<String, Value>,
+    pub more: Vec<(&'static str, Value)>,
     /// Seconds.
     pub retry_after: Option<u64>,
 }
@@ -19,7 +19,7 @@ pub struct Problem {
 impl Problem {
     #[must_use]
     pub fn new(status: u16, code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, code, sentence: sentence.into(), more: Map::new(), retry_after: None }
+        Self { status, code, sentence: sentence.into(), more: Vec::new(), retry_after: None }
     }
 
     /// A request that is not understood; where, as the published service says it.
@@ -32,8 +32,8 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(key.to_owned(), value.into());
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.more.push((key, value.into()));
         self
     }
 
@@ -53,7 +53,7 @@ impl Problem {
         let mut all = Map::new();
         all.insert("error".into(), self.sentence.clone().into());
         all.insert("code".into(), self.code.into());
-        all.extend(self.more.clone());
+        all.extend(self.more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         all.extend(self.retry_after.map(|seconds| ("retry_after".to_owned(), seconds.into())));
         Value::Object(all)
     }
@@ -73,7 +73,7 @@ impl Problem {
     /// The service is about to end: another one answers soon.
     #[must_use]
     pub fn ending() -> Self {
-        let seconds = 2 + u64::from(super::dice() > 0.5) + (super::dice() * 5.0) as u64;
+        let seconds = 2 + super::throw(6);
         Self::new(503, "shutting_down", "the service is about to end: ask again in a while").after(seconds)
     }
 }

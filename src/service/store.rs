@@ -9,9 +9,9 @@ use crate::protocol::Millis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
 use std::path::Path;
-use std::sync::{Mutex, mpsc};
+use std::sync::Mutex;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// The scheme, step by step: a store of any earlier version is brought to the last one, each step in a transaction of its own.
 const MIGRATIONS: [&str; 1] = ["
@@ -33,6 +33,9 @@ const MIGRATIONS: [&str; 1] = ["
         pipeline TEXT, detail TEXT) STRICT;
     CREATE INDEX actions_of_pipeline ON actions (pipeline, seq);
 "];
+
+/// Writes that may wait; who comes then waits too.
+const WAITING: usize = 1024;
 
 /// Writes of one commit at most.
 const TOGETHER: usize = 256;
@@ -105,10 +108,10 @@ impl Store {
         for beside in ["synctop.db-wal", "synctop.db-shm"] {
             restrict(&folder.join(beside));
         }
-        let (sender, works) = mpsc::channel();
+        let (sender, mut works) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || write(connection, &works))
+            .spawn(move || write(connection, &mut works))
             .map_err(|error| StoreError::Sql(error.to_string()))?;
         Ok(Self { writer: Mutex::new(Some(sender)), reader: Mutex::new(reader), thread: Mutex::new(Some(thread)) })
     }
@@ -135,10 +138,11 @@ impl Store {
             };
             (stays, Box::new(answer))
         });
-        let sent = lock(&self.writer).as_ref().map(|writer| writer.send(work));
-        match sent {
-            Some(Ok(())) => receiver.await.unwrap_or_else(|_| Err(StoreError::Closed.into())),
-            _ => Err(StoreError::Closed.into()),
+        let writer = lock(&self.writer).clone();
+        let Some(writer) = writer else { return Err(StoreError::Closed.into()) };
+        match writer.send(work).await {
+            Ok(()) => receiver.await.unwrap_or_else(|_| Err(StoreError::Closed.into())),
+            Err(_) => Err(StoreError::Closed.into()),
         }
     }
 
@@ -187,8 +191,8 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write(mut connection: Connection, works: &mpsc::Receiver<Work>) {
-    while let Ok(first) = works.recv() {
+fn write(mut connection: Connection, works: &mut mpsc::Receiver<Work>) {
+    while let Some(first) = works.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < TOGETHER
             && let Ok(next) = works.try_recv()

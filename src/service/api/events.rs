@@ -12,7 +12,7 @@ use crate::service::hub::{SERVICE, Slot, line};
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
-use crate::service::{dice, store};
+use crate::service::{store, throw};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -130,8 +130,7 @@ impl Follower {
                 () = tokio::time::sleep(self.heartbeat) => return Some(Ok(self.beat(None).into())),
                 () = self.app.service.ends() => {
                     self.over = true;
-                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
-                    let wait = 2_000 + (dice() * 6_000.0) as u64;
+                    let wait = 2_000 + throw(6_000);
                     return Some(Ok(self.beat(Some(wait)).into()));
                 }
             }
@@ -171,7 +170,7 @@ fn snapshot(progress: &Progress) -> String {
         one.insert("state_count".into(), stream.checkpoints.into());
         one.insert("record_count".into(), stream.records.cumulative.unwrap_or(0).into());
         one.extend(stream.total_range.as_ref().map(|total| ("total_range".to_owned(), range(total))));
-        let completed: Vec<_> = stream.ranges.list().iter().map(|it| range(it)).collect();
+        let completed: Vec<_> = stream.ranges.list().iter().map(range).collect();
         if !completed.is_empty() {
             one.insert("completed_ranges".into(), completed.into());
         }

@@ -2,6 +2,7 @@
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, answer, check, ok};
+use crate::engine::backfill::{Backfill, Wish};
 use crate::service::hub::{Slot, fresh, live_task, step};
 use crate::service::lifecycle::{Desired, Event, Status};
 use crate::service::model::{Config, Pipeline};
@@ -35,7 +36,7 @@ pub fn show(app: &App, slot: &Slot, pipeline: &Pipeline, with_state: bool) -> Re
 
 /// The state without what only we keep beside it.
 pub fn engine_sections(kept: &str) -> Option<String> {
-    let run = crate::engine::backfill::Backfill::new(Default::default(), Some(kept), String::new()).ok()?;
+    let run = Backfill::new(Wish::default(), Some(kept), String::new()).ok()?;
     run.has_state().then(|| run.state().get().to_owned())
 }
 
@@ -130,7 +131,7 @@ fn fresh_name() -> String {
 /// A request, in few letters; without its secrets, which it cannot be made of again.
 pub fn digest(request: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, request.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::service::hex(digest.as_ref())
 }
 
 /// What we say of a pipeline is not for the client to set; it is no mistake to send it back.
@@ -168,10 +169,9 @@ pub async fn update(
 ) -> Answer {
     body::name(&id)?;
     let Some(slot) = app.service.slot(&id) else {
-        return Err(match app.service.store.read(|it| store::deleted(it, &id))? {
-            true => Problem::new(409, "pipeline_deleted", "Pipeline is deleted — create a new pipeline instead"),
-            false => Problem::no_pipeline(&id),
-        });
+        let was_there = app.service.store.read(|it| store::deleted(it, &id))?;
+        let deleted = Problem::new(409, "pipeline_deleted", "Pipeline is deleted — create a new pipeline instead");
+        return Err(if was_there { deleted } else { Problem::no_pipeline(&id) });
     };
     let mut fields = body::json(&body)?;
     let desired = desired(&mut fields)?;

@@ -97,7 +97,7 @@ mod tests {
     fn only_what_is_signed_with_the_secret_and_is_young_is_taken() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"whsec_x");
         let tag = hmac::sign(&key, b"1000.{}");
-        let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = crate::service::hex(tag.as_ref());
         let check = |signature: &str, body: &[u8], now| {
             let mut headers = HeaderMap::new();
             headers.insert("stripe-signature", signature.parse().unwrap());
