@@ -167,7 +167,8 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
             let answer = client.get(&format!("/pipelines/{id}"));
             assert!(matches!(answer.status, 200 | 404), "{}", answer.text());
             settle(&known, id, answer.status, &answer.body);
-            if answer.status == 200 {
+            // What is being torn down may be gone at any moment.
+            if answer.status == 200 && answer.json()["desired_status"] != "deleted" {
                 for (key, task) in &it.runs {
                     assert_eq!(client.get(&format!("/tasks/{task}")).is(200)["pipeline_id"], **id);
                     let again =

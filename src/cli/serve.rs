@@ -43,6 +43,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
         )));
     }
     say_on_stderr(args.quiet);
+    more_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(run(config, address, &folder, (write, read)));
     // Threads of engines that nobody listens to end by themselves; they are not waited for.
@@ -73,6 +74,7 @@ async fn run(
         access: Access::new(write, read, limits.requests_per_second),
         waits: api::Waits::new(limits.waits, limits.waits_per_client),
         readers: api::Readers::new(limits.streams),
+        bodies: Arc::new(tokio::sync::Semaphore::new(api::BODIES)),
         service: Arc::clone(&service),
     });
     let router = router(&app).map_err(|why| Failure { sentence: format!("{why}."), code: exit::PANICKED })?;
@@ -94,6 +96,13 @@ async fn run(
         _ = term.recv() => Ok(exit::signal(15)),
         _ = int.recv() => Ok(exit::signal(2)),
     }
+}
+
+/// As many open files as we may have: each connection is one, and each log that is written.
+fn more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
 }
 
 fn capital(text: &str) -> String {

@@ -312,6 +312,7 @@ impl Backfill {
             }
             How::Unreachable(why) => format!("the engine cannot be reached: {why}"),
             How::Exited(why) => format!("{why}{torn}"),
+            How::Overdue(limit) => format!("the engine went on beyond its limit of {limit}, and was stopped"),
             How::Page(title) if title.is_empty() => "a web page answered instead of an engine".to_owned(),
             How::Page(title) => format!("a web page answered instead of an engine: {title}"),
             _ => match &self.call.page {

@@ -33,6 +33,8 @@ pub enum How {
     },
     /// Success, and a page for people.
     Page(String),
+    /// It went on beyond the limit that it was given, and was stopped: what limit.
+    Overdue(String),
     /// A command ended, and not well: how.
     Exited(String),
     /// Nobody wants more of it.

@@ -3,10 +3,10 @@
 
 use super::driver::Prepared;
 use super::engines::Action;
-use super::hub::{Facts, Service, Slot};
+use super::hub::{Service, Slot};
 use super::lifecycle::Todo;
 use super::log::Piece;
-use super::model::Pipeline;
+use super::model::{Pipeline, Task};
 use super::problem::Problem;
 use super::secrets::Known;
 use super::store;
@@ -16,7 +16,7 @@ use crate::engine::whole::WholeLines;
 use crate::net::http::How;
 use crate::net::{Ingest, lock};
 use crate::progress::{Progress, verdict};
-use crate::protocol::{Decoder, mask};
+use crate::protocol::Decoder;
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,9 @@ use tokio::sync::Notify;
 
 /// How often what is known of a run is published.
 const BETWEEN: Duration = Duration::from_millis(50);
+
+/// How long setting up or tearing down may take.
+const LONGEST_PREPARATION: Duration = Duration::from_secs(600);
 
 /// Bytes of a log that are read at once.
 const CHUNK: usize = 256 * 1024;
@@ -45,23 +48,29 @@ pub(super) struct Came {
     slot: Arc<Slot>,
     ingest: Ingest,
     before: u64,
-    /// It is what the pipeline shows of its run.
-    shown: bool,
+    /// The run that it is; none for a call beside a run.
+    task: Option<String>,
     dirty: bool,
 }
 
 impl Came {
-    /// Of a run that begins, with the checkpoints of those before it.
-    pub fn begin(slot: &Arc<Slot>, before: u64) -> Self {
-        let came =
-            Self { slot: Arc::clone(slot), ingest: Ingest::new(Decoder::default()), before, shown: true, dirty: false };
-        came.publish();
-        came
+    /// Of a run that begins or goes on.
+    pub fn begin(slot: &Arc<Slot>, task: &Task) -> Self {
+        Self::new(slot, task.checkpoints_before, Some(task.id.clone()))
     }
 
     /// Of a call beside the run.
     pub fn begin_beside(slot: &Arc<Slot>, before: u64) -> Self {
-        Self { slot: Arc::clone(slot), ingest: Ingest::new(Decoder::default()), before, shown: false, dirty: false }
+        Self::new(slot, before, None)
+    }
+
+    fn new(slot: &Arc<Slot>, before: u64, task: Option<String>) -> Self {
+        Self { slot: Arc::clone(slot), ingest: Ingest::new(Decoder::default()), before, task, dirty: false }
+    }
+
+    /// There were so many already, also where the log of them is not kept.
+    pub fn at_least(&mut self, checkpoints: u64) {
+        self.before += checkpoints.saturating_sub(self.checkpoints());
     }
 
     pub fn checkpoints(&self) -> u64 {
@@ -84,18 +93,27 @@ impl Came {
         self.dirty = true;
     }
 
-    fn publish(&self) {
+    /// Tells what is known now, which is all that is in the log.
+    pub fn publish(&self) {
         let checkpoints = self.checkpoints();
-        let progress = if self.shown {
-            Some(Arc::new(self.ingest.progress.clone()))
-        } else {
-            self.slot.facts.borrow().progress.clone()
-        };
-        self.slot.facts.send_replace(Facts { checkpoints, progress });
+        let position = self.slot.log.end();
+        self.slot.facts.send_modify(|facts| {
+            facts.checkpoints = checkpoints;
+            if self.task.is_some() {
+                facts.task.clone_from(&self.task);
+                facts.progress = Some(Arc::new(self.ingest.progress.clone()));
+                facts.position = position;
+            }
+        });
     }
 
     /// Reads a run's part of the log.
     pub fn read_again(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
+        // It may be long, and others are to be served meanwhile.
+        tokio::task::block_in_place(|| self.read(from, to))
+    }
+
+    fn read(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
         let mut reader = self.slot.log.reader(from);
         let slot = Arc::clone(&self.slot);
         loop {
@@ -109,7 +127,6 @@ impl Came {
                 Piece::End => break,
             }
         }
-        self.publish();
         Ok(())
     }
 
@@ -123,6 +140,13 @@ impl Came {
     }
 }
 
+async fn after(seconds: Option<f64>) {
+    match seconds {
+        Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds)).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn unreadable(slot: &Slot, error: &std::io::Error) -> Problem {
     Problem::new(500, "log_unreadable", format!("the log of pipeline {} cannot be read: {error}", slot.id))
 }
@@ -132,23 +156,18 @@ pub(super) struct Call<'c> {
     pub service: &'c Arc<Service>,
     pub slot: &'c Arc<Slot>,
     pub pipeline: &'c Arc<Pipeline>,
-    /// With its secrets.
-    pub config: &'c Value,
+    /// Its secrets.
+    pub known: &'c Known,
     pub action: Action,
     pub body: String,
+    /// Seconds and checkpoints that the engine was given.
+    pub limits: (Option<f64>, Option<u64>),
 }
 
 impl Call<'_> {
-    fn known(&self) -> Known {
-        let config = serde_json::json!({
-            "source": self.pipeline.config.source, "destination": self.pipeline.config.destination,
-        });
-        Known::of(self.config, &config)
-    }
-
     /// Syncs. Answers how the call ended, and why it was stopped if it was.
     pub async fn sync(self, run: &mut Backfill, came: &mut Came, task: &str) -> (How, Option<Cause>) {
-        let known = self.known();
+        let known = self.known;
         let stop = Notify::new();
         let stopping = AtomicBool::new(false);
         let live = task.is_empty();
@@ -156,6 +175,10 @@ impl Call<'_> {
         let mut lines = WholeLines::default();
         let mut masked = Vec::new();
         let mut broken = None;
+        // An engine that keeps no limit is stopped at a checkpoint, when it has had twice what it was given.
+        let (time, states) = self.limits;
+        let mut states_left = states.map(|limit| limit.saturating_mul(2));
+        let overdue = AtomicBool::new(false);
         let call = self.service.engines.call(
             &self.slot.id,
             self.pipeline.config.engine(),
@@ -164,11 +187,11 @@ impl Call<'_> {
             &stop,
             |bytes| {
                 masked.clear();
-                let mut safe = false;
+                let mut safe = 0;
                 lines.push(bytes, |line| {
                     masked.extend_from_slice(&known.masked(line));
                     masked.push(b'\n');
-                    safe |= memchr::memmem::find(line, b"\"source_state\"").is_some();
+                    safe += u64::from(memchr::memmem::find(line, b"\"source_state\"").is_some());
                 });
                 run.push(bytes);
                 if let Err(error) = self.slot.log.append(&masked) {
@@ -176,7 +199,14 @@ impl Call<'_> {
                     return ControlFlow::Break(());
                 }
                 lock(&came).take(&masked);
-                if safe && stopping.load(Ordering::Relaxed) {
+                if let Some(left) = &mut states_left {
+                    *left = left.saturating_sub(safe);
+                    if *left == 0 {
+                        overdue.store(true, Ordering::Relaxed);
+                        stopping.store(true, Ordering::Relaxed);
+                    }
+                }
+                if safe > 0 && stopping.load(Ordering::Relaxed) {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
@@ -186,7 +216,10 @@ impl Call<'_> {
         let mut cause = None;
         let how = {
             let watch = async {
-                cause = Some(self.unwanted(task, live).await);
+                tokio::select! {
+                    why = self.unwanted(task, live) => cause = Some(why),
+                    () = after(time.map(|limit| limit * 2.0)) => overdue.store(true, Ordering::Relaxed),
+                }
                 stopping.store(true, Ordering::Relaxed);
                 tokio::time::sleep(self.service.config.calls.grace).await;
                 stop.notify_one();
@@ -222,7 +255,14 @@ impl Call<'_> {
         }
         // It came to its end by itself before it had to stop.
         let stopped = matches!(how, How::Stopped);
-        (how, cause.filter(|_| stopped))
+        let cause = cause.filter(|_| stopped);
+        if stopped && cause.is_none() && overdue.load(Ordering::Relaxed) {
+            let time = time.map(|limit| format!("{limit} s"));
+            let states = states.map(|limit| format!("{limit} checkpoints"));
+            let limits: Vec<_> = time.into_iter().chain(states).collect();
+            return (How::Overdue(limits.join(" and ")), None);
+        }
+        (how, cause)
     }
 
     /// Returns when the call is wanted no more.
@@ -234,12 +274,12 @@ impl Call<'_> {
                 let todo = pipeline.as_ref().map(|it| it.life.todo());
                 if live { todo == Some(Todo::Live) } else { todo == Some(Todo::Sync) }
             };
-            if !wanted {
-                return Cause::Unwanted;
-            }
             let canceled = || self.service.store.read(|it| store::task(it, task));
             if !live && canceled().ok().flatten().is_some_and(|task| task.cancel) {
                 return Cause::Canceled;
+            }
+            if !wanted {
+                return Cause::Unwanted;
             }
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return Cause::Unwanted },
@@ -248,10 +288,21 @@ impl Call<'_> {
         }
     }
 
-    /// Sets up or tears down; `None`: the service ends.
+    /// Returns when this is not to be done any more.
+    async fn not_to_be_prepared(&self) {
+        let own = if self.action == Action::Setup { Todo::SetUp } else { Todo::TearDown };
+        let mut status = self.slot.status.subscribe();
+        let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.life.todo() != own));
+        tokio::select! {
+            _ = other => {}
+            () = self.service.ends() => {}
+        }
+    }
+
+    /// Sets up or tears down; `None`: it is not to be done any more.
     pub async fn prepare(self) -> Option<Prepared> {
         let stop = Notify::new();
-        let known = self.known();
+        let known = self.known;
         let mut lines = WholeLines::default();
         let mut ingest = Ingest::default();
         let (mut source, mut destination) = (None, None);
@@ -268,7 +319,7 @@ impl Call<'_> {
             let text = |path: &str| message.pointer(path).and_then(Value::as_str);
             if text("/log/level") == Some("error") || text("/connection_status/status") == Some("failed") {
                 let why = text("/connection_status/message").or(text("/log/message")).unwrap_or("it failed");
-                failed.get_or_insert_with(|| mask::secrets(why).into_owned());
+                failed.get_or_insert_with(|| known.sentence(why));
             }
         };
         let call = self.service.engines.call(&self.slot.id, name, self.action, self.body.clone(), &stop, |bytes| {
@@ -277,7 +328,9 @@ impl Call<'_> {
         });
         let how = tokio::select! {
             how = call => how,
-            () = self.service.ends() => return None,
+            // Something else is wanted meanwhile, or it takes too long.
+            () = self.not_to_be_prepared() => return None,
+            () = tokio::time::sleep(LONGEST_PREPARATION) => How::Overdue(format!("{} s", LONGEST_PREPARATION.as_secs())),
         };
         if let Some(why) = failed {
             let kind = crate::progress::http_status(&why).map(FailureType::of_status);
@@ -293,7 +346,11 @@ impl Call<'_> {
         Some(match how {
             How::Ended => Prepared::Well(source, destination),
             How::Stopped => return None,
+            How::Overdue(limit) => {
+                Prepared::Failed(format!("the engine was not done after {limit}"), Some(FailureType::Transient))
+            }
             How::Refused { status, says, .. } => {
+                let says = known.sentence(&says);
                 let kind = FailureType::of_status(status);
                 Prepared::Failed(format!("the engine answers HTTP {status}: {says}"), Some(kind))
             }
@@ -305,7 +362,7 @@ impl Call<'_> {
                 Prepared::Failed(why, Some(FailureType::Transient))
             }
             How::Broke(why) => Prepared::Failed(format!("the connection broke: {why}"), Some(FailureType::Transient)),
-            How::Exited(why) => Prepared::Failed(why, None),
+            How::Exited(why) => Prepared::Failed(known.sentence(&why), None),
             How::Page(title) => Prepared::Failed(format!("a web page answered: {title}"), Some(FailureType::Config)),
         })
     }

@@ -44,6 +44,8 @@ pub struct Limits {
     /// Readers of events.
     pub streams: usize,
     pub connections: usize,
+    /// Of one address.
+    pub connections_per_client: usize,
     /// Of one address; twice as many may come in a burst.
     pub requests_per_second: f64,
     #[serde(deserialize_with = "size")]
@@ -108,6 +110,7 @@ impl Default for Limits {
             waits_per_client: 8,
             streams: 500,
             connections: 4_000,
+            connections_per_client: 1_000,
             requests_per_second: 500.0,
             body: 4 << 20,
             inputs: 10_000,
@@ -177,7 +180,7 @@ impl Config {
             ("limits.runs", limits.runs == 0),
             ("limits.waits", limits.waits == 0),
             ("limits.waits_per_client", limits.waits_per_client == 0),
-            ("limits.connections", limits.connections == 0),
+            ("limits.connections", limits.connections == 0 || limits.connections_per_client == 0),
             ("limits.requests_per_second", limits.requests_per_second.is_nan() || limits.requests_per_second <= 0.0),
             ("limits.body", limits.body < 1024),
             ("calls.time_limit", !(self.calls.time_limit > 0.0 && self.calls.time_limit <= 1e6)),

@@ -3,11 +3,12 @@
 
 use super::call::{Call, Came, Cause};
 use super::engines::Action;
-use super::hub::{Service, Slot, progress_words, step};
+use super::hub::{Service, Slot, end_with_its_pipeline, progress_words, step};
 use super::judge::{Judged, judge, said};
 use super::lifecycle::{Event, Phase, Todo};
 use super::model::{CallLimits, Config, Pipeline, Reason, Retry, Task, TaskState, Trigger};
 use super::problem::Problem;
+use super::secrets::Known;
 use super::store::{self, KeptState, Tx};
 use crate::engine::backfill::{Backfill, Next, Verdict, Wish};
 use crate::engine::classify::FailureType;
@@ -20,6 +21,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 
 /// Live events that one call takes in (as the published service does).
 const BATCH: usize = 10;
@@ -34,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const UNKNOWN_FAILURES: u32 = 3;
 
 /// Bytes of the log of a run that is over which are read when the service begins, so that its streams are known.
-const READ_AT_ONCE: u64 = 1 << 20;
+const READ_AT_ONCE: u64 = 16 << 20;
 
 /// Until it is gone, or the service ends.
 pub async fn drive(service: &Arc<Service>, slot: &Arc<Slot>) {
@@ -98,6 +100,14 @@ impl Driver {
         if *self.service.ending.borrow() {
             return Ok(false);
         }
+        // A run that is to end ends, whatever else is to be done.
+        if let Some(id) = &pipeline.task
+            && pipeline.life.todo() != Todo::TearDown
+            && self.canceled(id)?
+        {
+            self.cancel(id).await?;
+            return Ok(true);
+        }
         let due = pipeline.retry.as_ref().map_or(0, |retry| retry.at) - now();
         let todo = pipeline.life.todo();
         if due > 0
@@ -147,19 +157,25 @@ impl Driver {
     async fn recover(&mut self) -> Result<(), Problem> {
         let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
         let Some(pipeline) = self.slot.pipeline() else { return Ok(()) };
-        let last = pipeline.task.as_ref().or(pipeline.last.as_ref());
-        let Some(task) = last.and_then(|id| self.service.store.read(|it| store::task(it, id)).ok().flatten()) else {
-            return Ok(());
-        };
-        let mut came = Came::begin(&self.slot, task.checkpoints_before);
+        let Some(id) = pipeline.task.as_ref().or(pipeline.last.as_ref()) else { return Ok(()) };
+        let Some(task) = self.service.store.read(|it| store::task(it, id))? else { return Ok(()) };
+        let mut came = Came::begin(&self.slot, &task);
         let length = task.log.1.map_or(0, |to| to.saturating_sub(task.log.0));
-        if length <= READ_AT_ONCE {
-            came.read_again(task.log.0, task.log.1)?;
+        if length > READ_AT_ONCE {
+            return Ok(());
         }
-        let Some(from) = kept.call_from else { return Ok(()) };
+        // What cannot be read is read again at the source.
+        if let Err(problem) = came.read_again(task.log.0, task.log.1) {
+            tracing::error!(target: "service", "{}", problem.sentence);
+        }
+        came.at_least(kept.checkpoints);
+        came.publish();
+        let Some(from) = kept.call_from.filter(|_| !task.state.over()) else { return Ok(()) };
         let mut run = self.backfill(&task, &kept)?;
         run.begin();
-        came.replay(from, &mut run)?;
+        if let Err(problem) = came.replay(from, &mut run) {
+            tracing::error!(target: "service", "{}", problem.sentence);
+        }
         run.cut();
         run.over(&How::Broke("the service was restarted".into()), 0.0);
         self.slot.say(
@@ -171,18 +187,18 @@ impl Driver {
         );
         let kept =
             KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };
-        let id = self.slot.id.clone();
-        let task = Task { calls: task.calls + 1, ..task };
-        let open = (!task.state.over()).then(|| task.clone());
-        let put = open.clone();
-        self.service
-            .store
-            .write(move |tx| {
-                put.iter().try_for_each(|task| tx.put_task(task))?;
-                tx.put_state(&id, &kept).map_err(Problem::from)
+        let mut task = Task { calls: task.calls + 1, ..task };
+        let put = task.clone();
+        let pipeline = self.slot.id.clone();
+        task.cancel = self
+            .service
+            .keep(&self.slot, move |tx| {
+                let cancel = put_task(tx, put)?;
+                tx.put_state(&pipeline, &kept)?;
+                Ok(cancel)
             })
             .await?;
-        self.run = open.map(|task| Open { task, run, came });
+        self.run = Some(Open { task, run, came });
         Ok(())
     }
 
@@ -219,32 +235,54 @@ impl Driver {
             return Ok(());
         }
         let Some(id) = pipeline.task.clone() else { return Ok(()) };
-        if self.run.as_ref().is_none_or(|open| open.task.id != id) {
-            let Some(task) = self.service.store.read(|it| store::task(it, &id))? else {
-                return Err(Problem::new(500, "task_lost", format!("the run {id} is not in the store")));
-            };
-            let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
-            let kept = if task.reset { KeptState { state: None, ..kept } } else { kept };
-            let run = self.backfill(&task, &kept)?;
-            let mut came = Came::begin(&self.slot, task.checkpoints_before);
-            if task.started_at.is_some() {
-                came.read_again(task.log.0, None)?;
-            }
-            self.run = Some(Open { task, run, came });
-        }
-        if self.canceled(&id)? {
-            return self.cancel().await;
-        }
+        self.open(&id).await?;
         // As many engines at once as the machine bears; whoever waits longest is next.
         let service = Arc::clone(&self.service);
-        let mut status = self.slot.status.subscribe();
-        status.borrow_and_update();
-        let _permit = tokio::select! {
-            permit = service.permits.acquire() => permit.ok(),
-            _ = status.changed() => return Ok(()),
-            () = service.ends() => return Ok(()),
-        };
+        let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
         self.one_call(pipeline).await
+    }
+
+    /// Waits for a turn. `None`: something else is to be done meanwhile.
+    async fn permit<'s>(&self, service: &'s Arc<Service>, seen: &Pipeline) -> Option<SemaphorePermit<'s>> {
+        let mut status = self.slot.status.subscribe();
+        // What came since it was looked at counts too.
+        let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.revision != seen.revision));
+        tokio::select! {
+            biased;
+            _ = other => None,
+            () = service.ends() => None,
+            permit = service.permits.acquire() => permit.ok(),
+        }
+    }
+
+    /// Opens the run, unless it is.
+    async fn open(&mut self, id: &str) -> Result<(), Problem> {
+        if self.run.as_ref().is_some_and(|open| open.task.id == id) {
+            return Ok(());
+        }
+        self.run = None;
+        let Some(task) = self.service.store.read(|it| store::task(it, id))? else {
+            return Err(Problem::new(500, "task_lost", format!("the run {id} is not in the store")));
+        };
+        let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
+        if kept.call_from.is_some() && task.started_at.is_some() {
+            // A call of it came to no end that is kept.
+            self.recover().await?;
+            if self.run.is_some() {
+                return Ok(());
+            }
+        }
+        let begun = task.started_at.is_some();
+        let from = if task.reset && !begun { KeptState { state: None, ..kept.clone() } } else { kept.clone() };
+        let run = self.backfill(&task, &from)?;
+        let mut came = Came::begin(&self.slot, &task);
+        if begun {
+            came.read_again(task.log.0, None)?;
+            came.at_least(kept.checkpoints);
+        }
+        came.publish();
+        self.run = Some(Open { task, run, came });
+        Ok(())
     }
 
     fn canceled(&self, id: &str) -> Result<bool, Problem> {
@@ -260,37 +298,47 @@ impl Driver {
                 return self.over(open, End::Park(reason), None).await;
             }
         };
+        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
         let limits = self.service.engines.limits(pipeline.config.engine());
-        open.run.limits(
+        let limits = (
             Some(open.task.limits.time_limit.unwrap_or(limits.0)),
             Some(open.task.limits.state_limit.unwrap_or(limits.1)),
         );
-        open.run.pipeline(config.clone());
+        open.run.limits(limits.0, limits.1);
+        open.run.pipeline(config);
         // From here on a crash finds the checkpoints in the log.
         let from = self.slot.log.end();
-        let first = open.task.state == TaskState::Pending;
+        let first = open.task.started_at.is_none();
         if first {
             open.task.state = TaskState::Running;
             open.task.started_at = Some(now());
             open.task.message = None;
         }
         let id = self.slot.id.clone();
-        let task = first.then(|| open.task.clone());
-        let reset = open.task.reset && open.task.calls == 0;
+        let task = open.task.clone();
         self.service
-            .store
-            .write(move |tx| {
+            .keep(&self.slot, move |tx| {
                 let mut kept = tx.state(&id)?;
-                if reset {
+                if first && task.reset {
                     kept.state = None;
                 }
-                task.iter().try_for_each(|task| tx.put_task(task))?;
-                tx.put_state(&id, &KeptState { call_from: Some(from), ..kept }).map_err(Problem::from)
+                if first {
+                    put_task(tx, task)?;
+                }
+                tx.put_state(&id, &KeptState { call_from: Some(from), ..kept })?;
+                Ok(())
             })
             .await?;
         let body = open.run.begin();
-        let call =
-            Call { service: &self.service, slot: &self.slot, pipeline, config: &config, action: Action::Sync, body };
+        let call = Call {
+            service: &self.service,
+            slot: &self.slot,
+            pipeline,
+            known: &known,
+            action: Action::Sync,
+            body,
+            limits,
+        };
         let task_id = open.task.id.clone();
         let (how, cause) = call.sync(&mut open.run, &mut open.came, &task_id).await;
         open.run.cut();
@@ -301,13 +349,14 @@ impl Driver {
             (Some(_), _) => End::Stopped,
             (None, Next::Again(_, None)) if open.task.trigger != Trigger::Sync => End::Next,
             (None, Next::Again(_, None)) => End::CallersTurn,
-            (None, Next::Again(wait, Some(why))) => End::Again(wait, why),
+            (None, Next::Again(wait, Some(why))) => End::Again(wait, known.sentence(&why)),
             (None, Next::Done(Verdict::Failed(why, code))) => {
                 let kind = match code {
                     77 => Some(FailureType::Auth),
                     4 => Some(FailureType::Config),
                     _ => None,
                 };
+                let why = known.sentence(&why);
                 match judge(&open.came.progress(), now()) {
                     Judged::Park(reason) if kind.is_none() => End::Park(reason),
                     _ => End::Park(said(&why, kind.or(Some(FailureType::System)), now())),
@@ -318,17 +367,18 @@ impl Driver {
                 Judged::Park(reason) => End::Park(reason),
                 Judged::Again(why) => {
                     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                    End::Again(crate::engine::backfill::wait(attempt + 1, super::dice()), why)
+                    End::Again(crate::engine::backfill::wait(attempt + 1, super::dice()), known.sentence(&why))
                 }
             },
         };
-        let exit = if let How::Exited(how) = &how { Some(how.clone()) } else { None };
+        let exit = if let How::Exited(how) = &how { Some(known.sentence(how)) } else { None };
         self.over(open, end, exit).await
     }
 
     /// Keeps what a call came to: state, run and lifecycle in one transaction.
     async fn over(&mut self, open: Open, end: End, exit: Option<String>) -> Result<(), Problem> {
         let Open { mut task, run, came } = open;
+        let before = task.clone();
         let progress = came.progress();
         task.progress = Some(progress_words(&progress));
         let kept =
@@ -362,63 +412,70 @@ impl Driver {
         let number = task.number;
         let closed = task.clone();
         let (open_task, was) = (task.clone(), end.clone());
-        self.change(move |tx, pipeline| {
-            tx.put_state(&pipeline.id, &kept)?;
-            tx.put_task(&closed)?;
-            if ends && pipeline.task.as_ref() == Some(&closed.id) {
-                pipeline.task = None;
-            }
-            match end {
-                End::Next | End::Stopped => {
-                    if matches!(end, End::Next) {
-                        pipeline.retry = None;
+        let called = task.calls > 0;
+        let kept_it = self
+            .change(move |tx, pipeline| {
+                if called {
+                    tx.put_state(&pipeline.id, &kept)?;
+                }
+                let cancel = put_task(tx, closed.clone())?;
+                if ends && pipeline.task.as_ref() == Some(&closed.id) {
+                    pipeline.task = None;
+                }
+                match end {
+                    End::Next | End::Stopped => {
+                        if matches!(end, End::Next) {
+                            pipeline.retry = None;
+                        }
                     }
-                }
-                End::Through => {
-                    pipeline.retry = None;
-                    // The next run is another one.
-                    pipeline.run_id = None;
-                    step(pipeline, Event::Through)?;
-                }
-                End::CallersTurn => {
-                    pipeline.retry = Some(Retry {
+                    End::Through => {
+                        pipeline.retry = None;
+                        // The next run is another one.
+                        pipeline.run_id = None;
+                        step(pipeline, Event::Through)?;
+                    }
+                    End::CallersTurn => {
+                        pipeline.retry = Some(Retry {
                         at: after(CALLERS_TURN),
                         attempt: 0,
                         message:
                             "the sync that was asked for has more to do: its caller may go on, else the service does"
                                 .into(),
                     });
-                }
-                End::Again(wait, why) => {
-                    let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                    pipeline.retry = Some(Retry { at: after(wait), attempt: failures.max(before + 1), message: why });
-                }
-                End::Park(reason) => park(pipeline, reason)?,
-                End::Canceled => {
-                    pipeline.retry = None;
-                    pipeline.run_id = None;
-                    if closed.trigger == Trigger::Backfill {
-                        // It would begin again at once.
-                        step(pipeline, Event::Want(super::lifecycle::Desired::Paused)).or_else(only_deleted)?;
-                    } else {
-                        step(pipeline, Event::GivenUp)?;
+                    }
+                    End::Again(wait, why) => {
+                        let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
+                        pipeline.retry =
+                            Some(Retry { at: after(wait), attempt: failures.max(before + 1), message: why });
+                    }
+                    End::Park(reason) => park(pipeline, reason)?,
+                    End::Canceled => {
+                        pipeline.retry = None;
+                        pipeline.run_id = None;
+                        // What was never ready was paused when it was canceled.
+                        if closed.was_ready {
+                            step(pipeline, Event::GivenUp)?;
+                        }
                     }
                 }
+                Ok(cancel)
+            })
+            .await;
+        match kept_it {
+            Ok((_, cancel)) if !ends => self.run = Some(Open { task: Task { cancel, ..open_task }, run, came }),
+            Ok(_) => self.slot.log.end_run(),
+            Err(problem) => {
+                // It is not kept, but not forgotten: it goes on from here.
+                self.run = Some(Open { task: before, run, came });
+                return Err(problem);
             }
-            Ok(())
-        })
-        .await?;
-        if ends {
-            self.slot.log.end_run();
-        } else {
-            let run = Open { task: open_task, run, came };
-            self.run = matches!(was, End::Next | End::Again(..) | End::Stopped).then_some(run);
         }
         tracing::debug!(target: "service", "{}: a call of run {number}: {was:?}", self.slot.id);
         Ok(())
     }
 
-    async fn cancel(&mut self) -> Result<(), Problem> {
+    async fn cancel(&mut self, id: &str) -> Result<(), Problem> {
+        self.open(id).await?;
         let Some(open) = self.run.take() else { return Ok(()) };
         self.over(open, End::Canceled, None).await
     }
@@ -426,10 +483,8 @@ impl Driver {
     // Live events.
 
     async fn live(&mut self, pipeline: &Arc<Pipeline>, waiting: Vec<(u64, String)>) -> Result<(), Problem> {
-        let _permit = tokio::select! {
-            permit = self.service.permits.acquire() => permit.ok(),
-            () = self.service.ends() => return Ok(()),
-        };
+        let service = Arc::clone(&self.service);
+        let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
         let config = match pipeline.config.resolved(&pipeline.id, &self.service.config.secrets) {
             Ok(config) => config,
             Err(why) => {
@@ -444,9 +499,8 @@ impl Driver {
         };
         let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
         let mut run = self.backfill(&task, &kept)?;
-        run.pipeline(config.clone());
-        let limits = self.service.engines.limits(pipeline.config.engine());
-        run.limits(Some(limits.0), None);
+        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
+        run.pipeline(config);
         let upto = waiting.last().map_or(0, |(seq, _)| *seq);
         let events: Vec<Box<RawValue>> =
             waiting.into_iter().filter_map(|(_, body)| serde_json::from_str(&body).ok()).collect();
@@ -454,8 +508,15 @@ impl Driver {
         let body = run.begin_with(&events);
         let before = kept.checkpoints;
         let mut came = Came::begin_beside(&self.slot, before);
-        let call =
-            Call { service: &self.service, slot: &self.slot, pipeline, config: &config, action: Action::Sync, body };
+        let call = Call {
+            service: &self.service,
+            slot: &self.slot,
+            pipeline,
+            known: &known,
+            action: Action::Sync,
+            body,
+            limits: (None, None),
+        };
         let (how, cause) = call.sync(&mut run, &mut came, "").await;
         run.cut();
         let next = run.over(&how, super::dice());
@@ -464,9 +525,11 @@ impl Driver {
             return Ok(());
         }
         let judged = match next {
-            Next::Again(_, None) | Next::Done(Verdict::Through) => judge(&came.progress(), now()),
-            Next::Again(_, Some(why)) => Judged::Again(why),
-            Next::Done(Verdict::Failed(why, _)) => Judged::Park(said(&why, None, now())),
+            Next::Done(Verdict::Through) => judge(&came.progress(), now()),
+            // It has not taken in all of them.
+            Next::Again(_, None) => Judged::Again("the engine did not come to the end of the live events".into()),
+            Next::Again(_, Some(why)) => Judged::Again(known.sentence(&why)),
+            Next::Done(Verdict::Failed(why, _)) => Judged::Park(said(&known.sentence(&why), None, now())),
         };
         let kept =
             KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };
@@ -525,10 +588,7 @@ impl Driver {
             let log = self.slot.log.end();
             self.change(move |tx, pipeline| {
                 if let Some(mut task) = tx.task(&id)? {
-                    task.state = TaskState::Canceled;
-                    task.ended_at = Some(now());
-                    task.log.1 = Some(log);
-                    task.message = Some("the pipeline was deleted".into());
+                    end_with_its_pipeline(&mut task, log);
                     tx.put_task(&task)?;
                 }
                 pipeline.task = None;
@@ -570,12 +630,11 @@ impl Driver {
             Err(why) => return Ok(Some(Prepared::Failed(why, Some(FailureType::Config)))),
         };
         let service = Arc::clone(&self.service);
-        let _permit = tokio::select! {
-            permit = service.permits.acquire() => permit.ok(),
-            () = service.ends() => return Ok(None),
-        };
+        let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(None) };
+        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
         let body = json!({"pipeline": config}).to_string();
-        let call = Call { service: &self.service, slot: &self.slot, pipeline, config: &config, action, body };
+        let limits = (None, None);
+        let call = Call { service: &self.service, slot: &self.slot, pipeline, known: &known, action, body, limits };
         Ok(call.prepare().await)
     }
 }
@@ -602,8 +661,11 @@ pub(super) enum Prepared {
     Failed(String, Option<FailureType>),
 }
 
-fn only_deleted(problem: Problem) -> Result<(), Problem> {
-    if problem.code == "pipeline_deleted" { Ok(()) } else { Err(problem) }
+/// Keeps a run; that it was asked to end meanwhile is not forgotten. Answers whether it was.
+fn put_task(tx: &Tx, mut task: Task) -> Result<bool, Problem> {
+    task.cancel |= tx.task(&task.id)?.is_some_and(|kept| kept.cancel);
+    tx.put_task(&task)?;
+    Ok(task.cancel)
 }
 
 fn closed(progress: &Progress) -> Progress {
@@ -688,6 +750,7 @@ pub fn begin_task(
         reset: false,
         cancel: false,
         log: (log, None),
+        was_ready: false,
         checkpoints_before: tx.state(&pipeline.id)?.checkpoints,
         calls: 0,
         progress: None,

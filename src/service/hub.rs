@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::store::{self, Store, StoreError, Tx};
 use crate::net::now;
 use crate::progress::Progress;
-use crate::protocol::{Status, time};
+use crate::protocol::{Millis, Status, time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +23,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
+
+/// After a driver that ended badly.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// How often what is too old is looked for, and how long it is known what became of runs of pipelines that are gone.
+const HOUSEKEEPING: Duration = Duration::from_secs(600);
+const GONE_KEPT: Millis = 30 * 86_400_000;
 
 /// Who writes the lines that are not an engine's.
 pub const SERVICE: &str = "synctop/service";
@@ -33,8 +41,20 @@ pub const SERVICE: &str = "synctop/service";
 pub struct Facts {
     /// All that the pipeline ever had.
     pub checkpoints: u64,
-    /// Of the last run; absent where none was since the service began.
+    /// Which run the rest is of.
+    pub task: Option<String>,
+    /// What is known of that run; absent where it is not read again since the service began.
     pub progress: Option<Arc<Progress>>,
+    /// The place in the log up to which it is known.
+    pub position: u64,
+}
+
+impl Facts {
+    /// What is known of this run.
+    #[must_use]
+    pub fn of(&self, task: Option<&String>) -> Option<&Arc<Progress>> {
+        self.progress.as_ref().filter(|_| task.is_some() && self.task.as_ref() == task)
+    }
 }
 
 /// A pipeline that is there.
@@ -56,6 +76,8 @@ pub struct Service {
     pub engines: Engines,
     /// As many as engines may run at once; whoever waits longest is next.
     pub permits: Semaphore,
+    /// As many may be asked besides.
+    pub asks: Semaphore,
     pub ending: watch::Sender<bool>,
     /// What a poll saw before it was told.
     pub missed: AtomicU64,
@@ -103,6 +125,7 @@ impl Service {
             store: Store::open(folder)?,
             engines,
             permits: Semaphore::new(config.limits.runs),
+            asks: Semaphore::new(config.limits.runs),
             ending: watch::channel(false).0,
             missed: AtomicU64::new(0),
             slots: RwLock::default(),
@@ -116,11 +139,34 @@ impl Service {
             let state = service.store.read(|it| store::state(it, &pipeline.id))?;
             service.place(Arc::new(pipeline), state.checkpoints).map_err(|error| bad(&error))?;
         }
-        log::prune_gone(&service.logs, service.config.logs.age, |name| {
-            let slots = service.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            slots.values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
+        let own = Arc::clone(&service);
+        tokio::spawn(async move {
+            loop {
+                let keeping = Arc::clone(&own);
+                let _ = tokio::task::spawn_blocking(move || keeping.keep_house()).await;
+                let gone = own.store.write(|tx| tx.forget_gone(now() - GONE_KEPT)).await;
+                if let Err(error) = gone {
+                    tracing::warn!(target: "service", "{error}");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(HOUSEKEEPING) => {}
+                    () = own.ends() => return,
+                }
+            }
         });
         Ok(service)
+    }
+
+    /// Gives up what is too old of all logs.
+    fn keep_house(&self) {
+        let slots = self.slots_after("");
+        log::prune_gone(&self.logs, self.config.logs.age, |name| {
+            slots.iter().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
+                || self.slots_after("").iter().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
+        });
+        for slot in slots {
+            slot.log.prune(std::time::SystemTime::now());
+        }
     }
 
     /// Makes room for a pipeline, and begins to drive it.
@@ -131,7 +177,7 @@ impl Service {
             incarnation: pipeline.incarnation,
             log: Log::open(folder, self.config.keep(), self.packer.clone())?,
             status: watch::channel(Some(pipeline)).0,
-            facts: watch::channel(Facts { checkpoints, progress: None }).0,
+            facts: watch::channel(Facts { checkpoints, ..Facts::default() }).0,
             inputs: Notify::new(),
         });
         let mut slots = self.slots.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -140,9 +186,19 @@ impl Service {
         self.drivers.send_modify(|running| *running += 1);
         let (service, driven) = (Arc::clone(self), Arc::clone(&slot));
         tokio::spawn(async move {
-            // Also when it panics.
             let _count = Count(&service.drivers);
-            super::driver::drive(&service, &driven).await;
+            loop {
+                let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
+                let driver = tokio::spawn(async move { super::driver::drive(&service, &driven).await });
+                match driver.await {
+                    Ok(()) => return,
+                    // A mistake of ours: what is kept is whole, and another one goes on with it.
+                    Err(error) => {
+                        tracing::error!(target: "service", "a driver ended badly, and is begun again: {error}");
+                    }
+                }
+                tokio::time::sleep(BREATH).await;
+            }
         });
         Ok(slot)
     }
@@ -232,6 +288,24 @@ impl Service {
             .await
     }
 
+    /// Keeps something of a pipeline that is not told: only while it is there.
+    ///
+    /// # Errors
+    /// When it is gone, or cannot be kept.
+    pub async fn keep<T: Send + 'static>(
+        &self,
+        slot: &Arc<Slot>,
+        work: impl FnOnce(&mut Tx) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let own = Arc::clone(slot);
+        self.store
+            .write(move |tx| match tx.pipeline(&own.id)? {
+                Some(it) if it.incarnation == own.incarnation => work(tx),
+                _ => Err(Problem::no_pipeline(&own.id)),
+            })
+            .await
+    }
+
     /// Takes a pipeline out that is torn down.
     ///
     /// # Errors
@@ -244,6 +318,10 @@ impl Service {
                 let Some(pipeline) = found else { return Ok(()) };
                 if !matches!(pipeline.life.after(Event::TornDown), Ok(None)) {
                     return Ok(());
+                }
+                if let Some(mut task) = pipeline.task.as_ref().map(|id| tx.task(id)).transpose()?.flatten() {
+                    end_with_its_pipeline(&mut task, own.log.end());
+                    tx.put_task(&task)?;
                 }
                 tx.delete_pipeline(&own.id)?;
                 tx.note("service", "deleted", Some(&own.id), None)?;
@@ -360,6 +438,14 @@ pub fn progress_words(progress: &Progress) -> String {
     format!("{done}/{}", progress.streams.len())
 }
 
+/// A run that is over because its pipeline is deleted.
+pub fn end_with_its_pipeline(task: &mut Task, log: u64) {
+    task.state = super::model::TaskState::Canceled;
+    task.ended_at = Some(now());
+    task.log.1 = Some(log);
+    task.message = Some("the pipeline was deleted".into());
+}
+
 /// Takes an event of the lifecycle.
 ///
 /// # Errors
@@ -397,8 +483,9 @@ pub fn fresh(id: String, config: super::model::Config) -> Pipeline {
 /// The task of a run as it is now, with what the reducer knows of it.
 #[must_use]
 pub fn live_task(slot: &Slot, mut task: Task) -> Task {
-    let open = slot.pipeline().is_some_and(|it| it.task.as_ref() == Some(&task.id));
-    if open && let Some(progress) = &slot.facts.borrow().progress {
+    if !task.state.over()
+        && let Some(progress) = slot.facts.borrow().of(Some(&task.id))
+    {
         task.progress = Some(progress_words(progress));
     }
     task

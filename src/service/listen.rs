@@ -1,13 +1,15 @@
 //! Connections: so many at once, with limits on what they may say and how slowly, and brought to their end when the service ends.
 
 use super::api::{App, Peer};
+use crate::net::lock;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -32,6 +34,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::Result<()> {
     let most = app.service.config.limits.connections;
     let room = Arc::new(Semaphore::new(most));
+    let of_client = OfClient { most: app.service.config.limits.connections_per_client, open: Arc::default() };
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit,
@@ -54,9 +57,14 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
         // A checkpoint is news: it does not wait for more to say.
         let _ = stream.set_nodelay(true);
         let (app, ip) = (Arc::clone(&app), canonical(peer.ip()));
+        let Some(own) = of_client.enter(ip) else {
+            // One client is not to take the room of all.
+            drop(stream);
+            continue;
+        };
         let router = router.clone().layer(Extension(Peer(ip)));
         tokio::spawn(async move {
-            let _permit = permit;
+            let _permit = (permit, own);
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS_WITHIN)
@@ -76,6 +84,39 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
     let all = u32::try_from(most).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(LAST_WORDS, room.acquire_many(all)).await;
     Ok(())
+}
+
+/// Connections of each address.
+struct OfClient {
+    most: usize,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One of them, until it is dropped.
+struct Own(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+impl OfClient {
+    fn enter(&self, ip: IpAddr) -> Option<Own> {
+        let mut open = lock(&self.open);
+        let count = open.entry(ip).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Own(ip, Arc::clone(&self.open)))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let mut open = lock(&self.1);
+        if let Some(count) = open.get_mut(&self.0) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.0);
+            }
+        }
+    }
 }
 
 /// One client, whichever way he comes.

@@ -121,9 +121,13 @@ impl Log {
             }
             let Some(mut segment) = Segment::parse(&name) else { continue };
             segment.length = if segment.packed { unpacked(&entry.path())? } else { mended(&entry.path())? };
+            if segment.length == 0 {
+                let _ = std::fs::remove_file(entry.path());
+                continue;
+            }
             segments.push(segment);
         }
-        segments.sort_by_key(|segment| (segment.begin, !segment.packed));
+        segments.sort_by_key(|segment| (segment.begin, std::cmp::Reverse(segment.length), !segment.packed));
         // Packed, and the plain one not yet removed.
         segments.dedup_by(|later, first| {
             let twice = later.begin == first.begin;
@@ -180,8 +184,8 @@ impl Log {
     }
 
     fn close(self: &Arc<Self>, inner: &mut Inner) {
-        if let Some(file) = inner.open.take() {
-            let _ = file.sync_data();
+        if inner.open.take().is_some() {
+            // What is packed is on the disk before the plain one goes.
             if let Some(segment) = inner.segments.last() {
                 let _ = self.packer.try_send((Arc::clone(self), segment.begin));
             }
@@ -194,7 +198,7 @@ impl Log {
     /// When they cannot be written; nothing of them is there then.
     pub fn append(self: &Arc<Self>, lines: &[u8]) -> io::Result<u64> {
         let mut inner = lock(&self.inner);
-        if inner.over {
+        if inner.over || lines.is_empty() {
             return Ok(self.end());
         }
         if inner.segments.last().is_some_and(|segment| segment.length >= self.keep.segment) {
@@ -204,8 +208,6 @@ impl Log {
             let segment = Segment { begin: self.end(), length: 0, run: inner.run, packed: false };
             let path = self.folder.join(segment.name());
             let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path)?;
-            // One without a line may be left of a crash.
-            inner.segments.retain(|it| it.begin != segment.begin);
             inner.segments.push(segment);
             inner.open = Some(file);
         }
@@ -213,6 +215,13 @@ impl Log {
         let Some(file) = &mut inner.open else { return Ok(self.end()) };
         if let Err(error) = file.write_all_at(lines, length) {
             let _ = file.set_len(length);
+            if length == 0 {
+                // There is no segment without a line.
+                inner.open = None;
+                if let Some(segment) = inner.segments.pop() {
+                    let _ = std::fs::remove_file(self.folder.join(segment.name()));
+                }
+            }
             return Err(error);
         }
         if let Some(segment) = inner.segments.last_mut() {
@@ -224,7 +233,13 @@ impl Log {
     }
 
     fn pack(&self, begin: u64) -> io::Result<()> {
-        let found = lock(&self.inner).segments.iter().find(|it| it.begin == begin && !it.packed).cloned();
+        let found = {
+            let inner = lock(&self.inner);
+            // The one that is written is the last.
+            let written = inner.open.as_ref().and(inner.segments.last()).map(|it| it.begin);
+            let found = inner.segments.iter().find(|it| it.begin == begin && !it.packed);
+            found.filter(|_| written != Some(begin)).cloned()
+        };
         let Some(segment) = found else { return Ok(()) };
         let plain = self.folder.join(segment.name());
         let packed = Segment { packed: true, ..segment.clone() };
@@ -245,14 +260,13 @@ impl Log {
         std::fs::remove_file(plain)
     }
 
-    /// Gives up the oldest closed segments, beyond the age and the size that are kept; never those of the last run.
-    fn prune(&self, now: SystemTime) {
+    /// Gives up the oldest closed segments, beyond the age and the size that are kept; never the last one.
+    pub fn prune(&self, now: SystemTime) {
         let mut inner = lock(&self.inner);
-        let last = inner.run;
         let found = |segment: &Segment| std::fs::metadata(self.folder.join(segment.name())).ok();
         let mut size: u64 =
             inner.segments.iter().filter(|it| it.packed).filter_map(found).map(|found| found.len()).sum();
-        while let Some(segment) = inner.segments.first().filter(|it| it.packed && it.run != last) {
+        while let Some(segment) = inner.segments.first().filter(|it| it.packed && inner.segments.len() > 1) {
             let Some(file) = found(segment) else { break };
             let age = file.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
             if size <= self.keep.size && age <= self.keep.age {
@@ -284,7 +298,7 @@ impl Log {
     /// Reads from a place on.
     #[must_use]
     pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
-        Reader { log: Arc::clone(self), at, open: None }
+        Reader { log: Arc::clone(self), at, open: None, nothing_at: None }
     }
 }
 
@@ -331,6 +345,8 @@ pub struct Reader {
     log: Arc<Log>,
     pub at: u64,
     open: Option<(Segment, Box<dyn Read + Send>)>,
+    /// Where nothing came the last time.
+    nothing_at: Option<u64>,
 }
 
 impl Reader {
@@ -350,16 +366,15 @@ impl Reader {
                     Err(kept_from) => return Ok(Piece::Gone(kept_from)),
                 }
             }
-            let Some((segment, input)) = &mut self.open else { return Ok(Piece::End) };
+            let Some((_, input)) = &mut self.open else { return Ok(Piece::End) };
             // Not beyond what is whole.
             let room = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(most);
             let mut bytes = vec![0; room];
             let length = input.read(&mut bytes)?;
             if length == 0 {
                 // The next segment, or this one under its packed name.
-                let stuck = self.at == segment.begin && segment.packed;
                 self.open = None;
-                if stuck {
+                if self.nothing_at.replace(self.at) == Some(self.at) {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than it says"));
                 }
                 continue;

@@ -130,6 +130,9 @@ pub struct Task {
     pub cancel: bool,
     /// Where its messages begin and end in the pipeline's log.
     pub log: (u64, Option<u64>),
+    /// The pipeline had been ready before: a run that is canceled leaves it so.
+    #[serde(default)]
+    pub was_ready: bool,
     /// The pipeline's checkpoints before this run.
     #[serde(default)]
     pub checkpoints_before: u64,
@@ -173,18 +176,23 @@ impl Config {
         self.source.get("type").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// As it is kept, in one object.
+    #[must_use]
+    pub fn whole(&self, id: &str) -> Value {
+        let mut all = json!({"id": id, "source": self.source, "destination": self.destination});
+        if let Some(all) = all.as_object_mut() {
+            all.extend(self.streams.clone().map(|streams| ("streams".to_owned(), streams)));
+            all.extend(self.other.clone());
+        }
+        all
+    }
+
     /// As an engine gets it, with what references stand for.
     ///
     /// # Errors
     /// Which reference stands for nothing.
     pub fn resolved(&self, id: &str, allowed: &secrets::References) -> Result<Value, String> {
-        let mut all = json!({"id": id, "source": self.source, "destination": self.destination});
-        if let (Some(all), Some(streams)) = (all.as_object_mut(), &self.streams) {
-            all.insert("streams".into(), streams.clone());
-        }
-        if let Some(all) = all.as_object_mut() {
-            all.extend(self.other.clone());
-        }
+        let mut all = self.whole(id);
         secrets::resolve(&mut all, allowed)?;
         Ok(all)
     }
@@ -201,7 +209,10 @@ impl Pipeline {
         secrets::mask(&mut config.destination);
         all.insert("source".into(), config.source);
         all.insert("destination".into(), config.destination);
-        all.extend(config.streams.map(|streams| ("streams".to_owned(), streams)));
+        if let Some(mut streams) = config.streams {
+            secrets::mask(&mut streams);
+            all.insert("streams".into(), streams);
+        }
         let mut other = Value::Object(config.other);
         secrets::mask(&mut other);
         if let Value::Object(other) = other {

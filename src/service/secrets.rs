@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Bytes below which a value is too common to be searched for in what an engine prints.
-const SHORTEST: usize = 6;
+const SHORTEST: usize = 8;
 
 /// The largest file that a reference may name.
 const LARGEST: u64 = 64 * 1024;
@@ -156,6 +156,16 @@ impl Known {
         Self(known)
     }
 
+    /// A sentence without them, and without what else looks like a secret.
+    #[must_use]
+    pub fn sentence(&self, said: &str) -> String {
+        let mut found = said.to_owned();
+        for secret in &self.0 {
+            found = found.replace(secret.as_str(), text::MASK);
+        }
+        text::secrets(&found).into_owned()
+    }
+
     /// The line without them. What it cannot be without is masked in its JSON; all else stays as it came, byte for byte.
     #[must_use]
     pub fn masked<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
@@ -187,12 +197,19 @@ impl Known {
     }
 }
 
+/// As it is, and as it stands in JSON.
+fn add(secret: &str, known: &mut BTreeSet<String>) {
+    known.insert(secret.to_owned());
+    let quoted = Value::from(secret).to_string();
+    known.insert(quoted.trim_matches('"').to_owned());
+}
+
 fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<String>) {
     match resolved {
         Value::String(found) => {
             let referred = config.as_str().is_some_and(|text| text != found);
             if (secret || referred || text::secrets(found).contains(text::MASK)) && found.len() >= SHORTEST {
-                known.insert(found.clone());
+                add(found, known);
             }
             // The password in an address.
             if let Some((_, rest)) = found.split_once("://")
@@ -200,7 +217,7 @@ fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<
                 && let Some((_, password)) = user.split_once(':')
                 && password.len() >= SHORTEST
             {
-                known.insert(password.to_owned());
+                add(password, known);
             }
         }
         Value::Array(all) => {

@@ -246,9 +246,16 @@ fn together(
             Err(error) => answers.push(work(Err(error)).1),
             Ok(mut point) => {
                 let mut part = Tx { inner: &point, then: Vec::new() };
-                let (stays, answer) = work(Ok(&mut part));
-                answers.push(answer);
+                // A mistake of ours in one part is not to end the one writer: its caller is told that there is no answer.
+                let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(Ok(&mut part))));
                 let own = part.then;
+                let stays = match done {
+                    Ok((stays, answer)) => {
+                        answers.push(answer);
+                        stays
+                    }
+                    Err(_) => false,
+                };
                 if stays {
                     then.extend(own);
                     point.commit()?;
@@ -372,15 +379,27 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps a live event; answers how many wait now.
-    pub fn put_input(&self, pipeline: &str, body: &str) -> Result<u64, StoreError> {
+    /// Keeps a live event; answers how many wait now, and how many bytes they are.
+    pub fn put_input(&self, pipeline: &str, body: &str) -> Result<(u64, u64), StoreError> {
         self.run("INSERT INTO inputs (pipeline, at, body) VALUES (?1, ?2, ?3)", params![pipeline, now(), body])?;
-        Ok(self.inner.query_row("SELECT count(*) FROM inputs WHERE pipeline = ?1", [pipeline], |row| row.get(0))?)
+        let sql = "SELECT count(*), coalesce(sum(length(body)), 0) FROM inputs WHERE pipeline = ?1";
+        Ok(self.inner.prepare_cached(sql)?.query_row([pipeline], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// Live events up to this number are taken in.
     pub fn drop_inputs(&self, pipeline: &str, upto: u64) -> Result<(), StoreError> {
         self.run("DELETE FROM inputs WHERE pipeline = ?1 AND seq <= ?2", params![pipeline, upto])?;
+        Ok(())
+    }
+
+    /// Forgets runs of pipelines that are gone, and that these were there, once they are older than this.
+    pub fn forget_gone(&self, before: Millis) -> Result<(), StoreError> {
+        self.run(
+            "DELETE FROM tasks WHERE created_at < ?1 AND NOT EXISTS
+                 (SELECT 1 FROM pipelines WHERE id = tasks.pipeline AND pipelines.incarnation = tasks.incarnation)",
+            [before],
+        )?;
+        self.run("DELETE FROM deleted WHERE at < ?1", [before])?;
         Ok(())
     }
 

@@ -5,14 +5,16 @@ use crate::net::lock;
 use crate::service::problem::Problem;
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What an operation needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +39,14 @@ impl Permission {
         }
     }
 }
+
+/// How long a body may take, and one that is too large; a live event's bytes.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+const LARGEST_EVENT: u64 = 1 << 20;
+
+/// Kilobytes of all bodies that are read at once.
+pub const BODIES: usize = 128 * 1024;
 
 /// Addresses whose rates are known.
 const CLIENTS: usize = 10_000;
@@ -159,7 +169,21 @@ pub async fn guard(
     next: Next,
 ) -> Response {
     match guard.app.access.allows(request.headers(), guard.permission) {
-        Ok(()) => next.run(request).await,
+        // Who only looks is forgotten when he leaves.
+        Ok(()) if request.method() == Method::GET => next.run(request).await,
+        Ok(()) => match with_body(&guard, request).await {
+            // What was begun is done, whether the client waits for it or not.
+            Ok((request, room)) => tokio::spawn(async move {
+                let _room = room;
+                next.run(request).await
+            })
+            .await
+            .unwrap_or_else(|_| {
+                Problem::new(500, "internal_error", "a mistake of the service: see what it says on stderr")
+                    .into_response()
+            }),
+            Err(problem) => problem.into_response(),
+        },
         Err(problem) => {
             if problem.status == 401 {
                 tracing::warn!(target: "service", "{ip}: {} {}: {}", request.method(), request.uri().path(), problem.code);
@@ -170,6 +194,32 @@ pub async fn guard(
             }
             response
         }
+    }
+}
+
+/// Reads the body, which has to come within a time; all bodies together have a bound, so that nobody fills the memory with them.
+async fn with_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSemaphorePermit), Problem> {
+    let limits = &guard.app.service.config.limits;
+    let most = if guard.permission == Permission::Signed { limits.body.min(LARGEST_EVENT) } else { limits.body };
+    let (parts, body) = request.into_parts();
+    let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    let too_large = || Problem::new(413, "body_too_large", format!("a body has at most {most} bytes here"));
+    if said.is_some_and(|said| said > most) {
+        // A client that still sends does not hear the answer: some of it is read for that, and thrown away.
+        let mut stream = body.into_data_stream();
+        let drain = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = tokio::time::timeout(DRAIN_WITHIN, drain).await;
+        return Err(too_large());
+    }
+    let room = u32::try_from(said.unwrap_or(most).div_ceil(1024)).unwrap_or(u32::MAX);
+    let busy = || Problem::new(503, "busy", "too much is being read already").after(2);
+    let room = tokio::time::timeout(BODY_WITHIN, Arc::clone(&guard.app.bodies).acquire_many_owned(room));
+    let room = room.await.ok().and_then(Result::ok).ok_or_else(busy)?;
+    let read = axum::body::to_bytes(body, usize::try_from(most).unwrap_or(usize::MAX));
+    match tokio::time::timeout(BODY_WITHIN, read).await {
+        Ok(Ok(bytes)) => Ok((Request::from_parts(parts, axum::body::Body::from(bytes)), room)),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(Problem::new(408, "body_too_slow", "the body did not come in time")),
     }
 }
 

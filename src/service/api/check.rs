@@ -18,6 +18,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+/// How long a turn is waited for.
+const TURN: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Bytes of an answer that are handed on.
 const MOST: usize = 4 << 20;
 
@@ -35,8 +38,12 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
     }
     let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets);
     let config = config.map_err(|why| Problem::new(400, "secret_missing", why))?;
-    let own = json!({"source": pipeline.config.source, "destination": pipeline.config.destination});
-    let known = Known::of(&config, &own);
+    let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
+    // They are no runs, and do not wait for one; but there is an end to it too.
+    let turn = tokio::time::timeout(TURN, app.service.asks.acquire());
+    let Ok(Ok(_permit)) = turn.await else {
+        return Err(Problem::new(503, "busy", "as many engines are asked as may be at once").after(5));
+    };
     let body = json!({"pipeline": config}).to_string();
     let stop = Notify::new();
     let mut split = WholeLines::default();
@@ -49,6 +56,10 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
         let mut shown = known.masked(line).into_owned();
         shown.push(b'\n');
         said.shown.push(shown);
+        let message = said.messages.last_mut().and_then(|it| it.pointer_mut("/connection_status/message"));
+        if let Some(Value::String(message)) = message {
+            *message = known.sentence(message);
+        }
     };
     let how = app
         .service
@@ -64,10 +75,13 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
     match how {
         How::Ended => Ok(said),
         How::Stopped => failed(502, "engine_failed", "it says more than can be handed on".into()),
-        How::Refused { status, says, .. } => failed(502, "engine_refused", format!("it answers HTTP {status}: {says}")),
+        How::Refused { status, says, .. } => {
+            failed(502, "engine_refused", format!("it answers HTTP {status}: {}", known.sentence(&says)))
+        }
         How::Unreachable(why) => failed(502, "engine_unreachable", format!("it cannot be reached: {why}")),
         How::Silent(silence) => failed(504, "engine_silent", format!("it said nothing for {} s", silence.as_secs())),
-        How::Broke(why) | How::Exited(why) => failed(502, "engine_failed", why),
+        How::Broke(why) | How::Exited(why) => failed(502, "engine_failed", known.sentence(&why)),
+        How::Overdue(limit) => failed(504, "engine_silent", format!("it went on beyond {limit}")),
         How::Page(title) => failed(502, "engine_unreachable", format!("a web page answered: {title}")),
     }
 }

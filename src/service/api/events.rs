@@ -36,7 +36,8 @@ pub struct Readers {
     open: Arc<AtomicUsize>,
 }
 
-struct Permit(Arc<AtomicUsize>);
+/// One of them, until it is dropped.
+pub struct Permit(Arc<AtomicUsize>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -55,7 +56,7 @@ impl Readers {
         self.open.load(Ordering::Relaxed)
     }
 
-    fn enter(&self) -> Result<Permit, Problem> {
+    pub fn enter(&self) -> Result<Permit, Problem> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let permit = Permit(Arc::clone(&self.open));
         if before >= self.most {
@@ -79,6 +80,8 @@ struct Follower {
     live: bool,
     /// What is to be said first.
     first: Option<String>,
+    /// A line that is not whole yet: only whole ones are handed on.
+    partial: Vec<u8>,
     over: bool,
     _permit: Permit,
 }
@@ -86,7 +89,7 @@ struct Follower {
 impl Follower {
     fn cursor(&self) -> Option<String> {
         let pipeline = self.slot.pipeline()?;
-        Some(Cursor { position: self.reader.at, ..self.slot.cursor(&pipeline) }.to_string())
+        Some(Cursor { position: self.reader.at - self.partial.len() as u64, ..self.slot.cursor(&pipeline) }.to_string())
     }
 
     /// The next bytes; `None`: that was all.
@@ -104,10 +107,16 @@ impl Follower {
                 return Some(Ok(self.skip(end).into()));
             }
             match self.reader.next(CHUNK) {
-                Ok(Piece::Bytes(bytes)) => return Some(Ok(bytes.into())),
+                Ok(Piece::Bytes(bytes)) => {
+                    self.partial.extend_from_slice(&bytes);
+                    let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { continue };
+                    let rest = self.partial.split_off(end);
+                    return Some(Ok(std::mem::replace(&mut self.partial, rest).into()));
+                }
                 Ok(Piece::Gone(kept)) => {
                     let from = self.cursor();
                     let bytes = kept.saturating_sub(self.reader.at);
+                    self.partial.clear();
                     self.reader = self.slot.log.reader(kept);
                     let gap =
                         json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "it is not kept any more"});
@@ -148,11 +157,18 @@ impl Follower {
     /// What he is not given, what is known instead, and where it goes on.
     fn skip(&mut self, end: u64) -> String {
         let from = self.cursor();
-        let bytes = end.saturating_sub(self.reader.at);
-        self.reader = self.slot.log.reader(end);
+        let before = self.reader.at - self.partial.len() as u64;
+        self.partial.clear();
+        // What is told of the run goes so far; what came since then follows it.
+        let facts = self.slot.facts.borrow().clone();
+        let last = self.slot.pipeline().and_then(|it| it.last.clone());
+        let known = facts.of(last.as_ref()).filter(|_| facts.position > before);
+        let to = known.map_or(end, |_| facts.position.min(end));
+        let bytes = to.saturating_sub(before);
+        self.reader = self.slot.log.reader(to);
         let gap = json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "the reader was too slow: a snapshot follows"});
         let mut text = line("gap", &gap);
-        if let Some(progress) = &self.slot.facts.borrow().progress {
+        if let Some(progress) = known {
             text.push_str(&snapshot(progress));
         }
         text
@@ -225,11 +241,14 @@ pub async fn events(
         }
         _ => {
             // Who comes now sees how it stands, and then what happens.
-            let at = slot.log.end();
-            if let Some(progress) = slot.facts.borrow().progress.as_ref().filter(|_| pipeline.task.is_some()) {
-                first = Some(snapshot(progress));
+            let facts = slot.facts.borrow().clone();
+            match facts.of(pipeline.task.as_ref()) {
+                Some(progress) => {
+                    first = Some(snapshot(progress));
+                    facts.position
+                }
+                None => slot.log.end(),
             }
-            at
         }
     };
     let reader = slot.log.reader(at);
@@ -242,6 +261,7 @@ pub async fn events(
         follow,
         live: false,
         first,
+        partial: Vec::new(),
         over: false,
         _permit: permit,
         slot,
@@ -261,6 +281,7 @@ struct OfRun {
     /// Without the lines of the service.
     engine_only: bool,
     partial: Vec<u8>,
+    _permit: Permit,
 }
 
 impl OfRun {
@@ -328,8 +349,9 @@ impl OfRun {
 }
 
 /// What the engine of a run prints, until the run is over.
-pub fn of_run(app: &Arc<App>, slot: &Arc<Slot>, task: &Task) -> Body {
+pub fn of_run(app: &Arc<App>, slot: &Arc<Slot>, task: &Task, permit: Permit) -> Body {
     let run = OfRun {
+        _permit: permit,
         app: Arc::clone(app),
         slot: Arc::clone(slot),
         task: task.id.clone(),
@@ -390,6 +412,7 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
     }
     let to = Some(task.log.1.unwrap_or_else(|| slot.log.end()));
     let run = OfRun {
+        _permit: app.readers.enter()?,
         app: Arc::clone(&app),
         task: task.id.clone(),
         reader: slot.log.reader(task.log.0),

@@ -11,7 +11,7 @@ mod runs;
 mod wait;
 mod webhooks;
 
-pub use access::{Access, Permission};
+pub use access::{Access, BODIES, Permission};
 pub use events::Readers;
 pub use wait::Waits;
 
@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::Semaphore;
 
 /// The document, as it is served.
 pub const OPENAPI: &str = include_str!("../../../assets/openapi.json");
@@ -38,6 +39,8 @@ pub struct App {
     pub access: Access,
     pub waits: wait::Waits,
     pub readers: events::Readers,
+    /// Room for bodies, in kilobytes.
+    pub bodies: Arc<Semaphore>,
 }
 
 type Shared = State<Arc<App>>;
@@ -147,12 +150,12 @@ pub fn router(app: &Arc<App>) -> Result<Router, String> {
         let guard = access::Guard { app: Arc::clone(app), permission: operation.permission };
         router = router.route(&operation.path, handler.layer(from_fn_with_state(guard, access::guard)));
     }
-    let most = usize::try_from(app.service.config.limits.body).unwrap_or(usize::MAX);
     Ok(router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(Arc::clone(app), rate))
-        .layer(DefaultBodyLimit::max(most))
+        // The guard knows the limit, and reads the body.
+        .layer(DefaultBodyLimit::disable())
         .with_state(Arc::clone(app)))
 }
 

@@ -108,11 +108,20 @@ pub async fn create(
         .service
         .create(pipeline, move |tx, pipeline| {
             if let Some(key) = key {
+                // One that came meanwhile with the same key.
+                if let Some((of, id)) = tx.answered(&key, "pipelines")? {
+                    let same = of == digest(&request);
+                    return Err(if same { Problem::new(409, "created_already", id) } else { key_reused() });
+                }
                 tx.put_answer(&key, "pipelines", &digest(&request), &pipeline.id)?;
             }
             Ok(tx.note(&ip.to_string(), "create", Some(&pipeline.id), None)?)
         })
-        .await?;
+        .await;
+    let slot = match slot {
+        Err(problem) if problem.code == "created_already" => body::pipeline(&app.service, &problem.sentence)?,
+        made => made?,
+    };
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
     Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?))
 }
@@ -213,7 +222,11 @@ pub async fn update(
                 if let Some(streams) = streams {
                     config.streams = streams;
                 }
-                config.other.extend(fields);
+                let mut other = Value::Object(fields);
+                secrets::unmask(&mut other, &Value::Object(config.other.clone()));
+                if let Value::Object(other) = other {
+                    config.other.extend(other);
+                }
                 config.other.retain(|_, value| !value.is_null());
                 pipeline.config = Arc::new(config);
             }

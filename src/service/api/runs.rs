@@ -5,7 +5,7 @@ use super::pipelines::{digest, key, key_reused};
 use super::{Answer, App, Peer, Shared, answer, events, lines, ok};
 use crate::service::driver::begin_task;
 use crate::service::hub::{Slot, live_task, step};
-use crate::service::lifecycle::Event;
+use crate::service::lifecycle::{Desired, Event, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
 use crate::service::problem::Problem;
 use crate::service::{secrets, store};
@@ -115,15 +115,14 @@ async fn open(
             if let Some(task) = &pipeline.task {
                 return Err(running(&pipeline.id, task));
             }
+            let was_ready = pipeline.life.phase == Phase::Ready;
             step(pipeline, Event::Run)?;
             pipeline.retry = None;
             // A sync that is called for goes on with the run; a run that is asked for is another one.
             let run_id = wish.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));
             let mut task = begin_task(tx, pipeline, trigger, wish.limits, run_id, log.end())?;
-            if wish.reset {
-                task.reset = true;
-                tx.put_task(&task)?;
-            }
+            (task.reset, task.was_ready) = (wish.reset, was_ready);
+            tx.put_task(&task)?;
             if let Some((key, request)) = &key {
                 tx.put_answer(key, &scope, request, &task.id)?;
             }
@@ -165,8 +164,9 @@ pub async fn sync(
 ) -> Answer {
     let wish = Wish::of_query(query.as_deref())?;
     let slot = body::pipeline(&app.service, &id)?;
+    let permit = app.readers.enter()?;
     let task = open(&app, &slot, ip, Trigger::Sync, wish, None).await?;
-    let mut response = lines(events::of_run(&app, &slot, &task));
+    let mut response = lines(events::of_run(&app, &slot, &task, permit));
     if let Ok(id) = task.id.parse() {
         response.headers_mut().insert("x-task-id", id);
     }
@@ -255,9 +255,14 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
         .service
         .change(&slot, move |tx, pipeline| {
             let mut task = tx.task(&id)?.ok_or_else(|| no_task(&id))?;
-            if !task.state.over() {
+            if !task.state.over() && !task.cancel {
                 task.cancel = true;
                 tx.put_task(&task)?;
+                pipeline.retry = None;
+                // A pipeline that was never ready would begin again at once. What is wanted later is wanted later.
+                if !task.was_ready && pipeline.life.desired != Desired::Deleted {
+                    step(pipeline, Event::Want(Desired::Paused))?;
+                }
                 // Its driver hears of changes.
                 pipeline.revision += 1;
                 tx.note(&ip.to_string(), "cancel", Some(&pipeline.id), Some(&json!({"task_id": id})))?;

@@ -9,7 +9,7 @@ use crate::net::lock;
 use crate::protocol::Status as StreamStatus;
 use crate::protocol::quantity;
 use crate::service::hub::{Facts, Service, Slot};
-use crate::service::lifecycle::{Desired, Life, Status};
+use crate::service::lifecycle::{Desired, Status};
 use crate::service::model::{Cursor, Pipeline};
 use crate::service::problem::Problem;
 use crate::service::store;
@@ -68,13 +68,14 @@ impl Target {
         }
     }
 
-    fn reached(&self, life: Life, facts: &Facts, checkpoints: u64) -> bool {
+    fn reached(&self, pipeline: &Pipeline, facts: &Facts, checkpoints: u64) -> bool {
+        let life = pipeline.life;
         match self {
             Self::Status(status) => life.status() == *status,
             Self::Progress => facts.checkpoints > checkpoints,
             Self::NotParked => life.status() != Status::Error,
             Self::Stream(name, status) => {
-                let progress = facts.progress.as_ref();
+                let progress = facts.of(pipeline.last.as_ref());
                 progress
                     .and_then(|it| it.stream(name))
                     .is_some_and(|stream| stream.status == *status && !stream.settling)
@@ -83,14 +84,15 @@ impl Target {
     }
 
     /// Whether it cannot come to be so by itself.
-    fn out_of_reach(&self, life: Life, facts: &Facts) -> bool {
+    fn out_of_reach(&self, pipeline: &Pipeline, facts: &Facts) -> bool {
+        let life = pipeline.life;
         match life.status() {
             Status::Error => *self != Self::NotParked && *self != Self::Status(Status::Error),
             Status::Paused => life.desired == Desired::Paused,
             // Nothing is read any more until somebody asks for it; live events still bring progress.
             Status::Ready if life.desired == Desired::Active => match self {
                 Self::Stream(name, status) => {
-                    let known = facts.progress.as_ref().and_then(|it| it.stream(name));
+                    let known = facts.of(pipeline.last.as_ref()).and_then(|it| it.stream(name));
                     known.is_some_and(|stream| stream.status != *status)
                 }
                 _ => false,
@@ -216,10 +218,10 @@ pub async fn wait(
     loop {
         let known = facts.borrow_and_update().clone();
         let life = pipeline.life;
-        let reached = target.reached(life, &known, checkpoints);
+        let reached = target.reached(&pipeline, &known, checkpoints);
         // Of what was there before the caller's own position, nothing is said: what he just asked for is still to come.
         let newer = after.is_none_or(|after| pipeline.revision > after.revision);
-        let ended = !reached && target.out_of_reach(life, &known) && (newer || life.agrees());
+        let ended = !reached && target.out_of_reach(&pipeline, &known) && (newer || life.agrees());
         if reached || ended || over {
             let timed_out = !reached && !ended;
             return Ok(ok(&json!({

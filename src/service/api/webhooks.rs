@@ -13,7 +13,10 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 /// How old a signature may be, in seconds (as Stripe's own libraries have it).
-const TOLERANCE: i64 = 300;
+const TOLERANCE: u64 = 300;
+
+/// Bytes of live events of one pipeline that may wait.
+const LARGEST_QUEUE: u64 = 64 << 20;
 
 /// Takes in one event.
 pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
@@ -42,9 +45,9 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
             if pipeline.life.desired == Desired::Deleted {
                 return Err(Problem::refused(&own.id, crate::service::lifecycle::Refusal::Deleted));
             }
-            let waiting = tx.put_input(&own.id, &input)?;
-            if waiting > most {
-                let sentence = format!("{most} live events of pipeline {} wait already", own.id);
+            let (waiting, bytes) = tx.put_input(&own.id, &input)?;
+            if waiting > most || bytes > LARGEST_QUEUE {
+                let sentence = format!("{} live events of pipeline {} wait already", waiting - 1, own.id);
                 return Err(Problem::new(429, "queue_full", sentence).after(30));
             }
             tx.then(move || own.inputs.notify_one());
@@ -61,7 +64,11 @@ fn secret(pipeline: &Pipeline, allowed: &crate::service::secrets::References) ->
     if let Some(found) = &mut found {
         crate::service::secrets::resolve(found, allowed).map_err(|why| Problem::new(503, "secret_missing", why))?;
     }
-    Ok(found.as_ref().and_then(Value::as_str).map(str::to_owned))
+    let found = found.as_ref().and_then(Value::as_str).map(str::to_owned);
+    if found.as_ref().is_some_and(String::is_empty) {
+        return Err(Problem::new(503, "secret_missing", "the webhook_secret of this pipeline is empty"));
+    }
+    Ok(found)
 }
 
 /// Whether a body is signed as Stripe signs it: `Stripe-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 over `t.body`.
@@ -74,7 +81,7 @@ fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<()
     let parts: Vec<_> = given.split(',').filter_map(|part| part.trim().split_once('=')).collect();
     let part = |name: &'static str| parts.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
     let Some(at) = part("t").next().filter(|at| at.parse::<i64>().is_ok()) else { return bad("it says no time") };
-    if at.parse::<i64>().is_ok_and(|at| (now - at).abs() > TOLERANCE) {
+    if at.parse::<i64>().is_ok_and(|at| now.abs_diff(at) > TOLERANCE) {
         return bad("it is too old");
     }
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
