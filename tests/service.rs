@@ -7,16 +7,12 @@ mod serve;
 
 use common::reduced;
 use serde_json::{Value, json};
-use serve::{Lines, Server, quick, read_answer, simulated};
+use serve::{Lines, Server, folder, quick, read_answer, simulated};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use synctop::progress::{Outcome, outcome};
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
 
 /// A few streams that are read in about half a second at `speed` 1.
 const SMALL: &str = r#"

@@ -6,26 +6,11 @@ mod common;
 mod serve;
 
 use serde_json::{Value, json};
-use serve::{Client, PATIENCE, Server, simulated};
+use serve::{Client, PATIENCE, folder, on, script, service, simulated};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn service(folder: &Path, config: &str) -> Server {
-    let path = folder.join("config.toml");
-    std::fs::write(&path, config).unwrap();
-    Server::with(folder, &["--config", path.to_str().unwrap()], &[])
-}
-
-fn on(id: &str, engine: &str) -> Value {
-    json!({"id": id, "source": {"type": engine, engine: {}}, "destination": {"type": "x"}})
-}
 
 /// A simulated engine over HTTP, in a process of its own.
 struct Engine(Child, String);
@@ -50,14 +35,6 @@ impl Drop for Engine {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// A command that speaks what the service speaks; its words are a script.
-fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, format!("#!/usr/bin/env python3\nimport json, os, signal, sys, time\ncall = json.loads(sys.stdin.readline())\ndef say(kind, **payload):\n    print(json.dumps({{'type': kind, kind: payload}}), flush=True)\n{text}")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
 }
 
 fn parked(client: &Client, id: &str) -> Value {

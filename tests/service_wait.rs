@@ -6,14 +6,10 @@ mod common;
 mod serve;
 
 use serde_json::{Value, json};
-use serve::{Client, PATIENCE, Server, quick, read_answer, simulated};
+use serve::{Client, PATIENCE, Server, folder, quick, read_answer, simulated};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
 
 /// A pipeline that is ready.
 fn ready(client: &Client, id: &str) {

@@ -384,7 +384,11 @@ impl Backfill {
             };
             return Next::Done(Verdict::Failed(format!("{why}{times}. {next}{kept}"), code));
         }
-        let why = format!("{why} ({} of {})", self.failures, self.wish.retries);
+        let why = match self.wish.retries {
+            // Who never gives up is told no bound.
+            u32::MAX => why,
+            most => format!("{why} ({} of {most})", self.failures),
+        };
         let wait = retry_after.map_or_else(|| wait(self.failures, dice), |asked| asked.min(LONGEST_ASKED));
         Next::Again(wait, Some(why))
     }

@@ -2,7 +2,7 @@
 //! when it is not wanted any more.
 
 use super::driver::Prepared;
-use super::engines::Action;
+use super::engines::{Action, Ask};
 use super::hub::{Service, Slot};
 use super::lifecycle::Todo;
 use super::log::Piece;
@@ -165,6 +165,16 @@ pub(super) struct Call<'c> {
 }
 
 impl Call<'_> {
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            pipeline: &self.slot.id,
+            engine: self.pipeline.config.engine(),
+            action: self.action,
+            body: self.body.clone(),
+            known: self.known,
+        }
+    }
+
     /// Syncs. Answers how the call ended, and why it was stopped if it was.
     pub async fn sync(self, run: &mut Backfill, came: &mut Came, task: &str) -> (How, Option<Cause>) {
         let known = self.known;
@@ -179,40 +189,33 @@ impl Call<'_> {
         let (time, states) = self.limits;
         let mut states_left = states.map(|limit| limit.saturating_mul(2));
         let overdue = AtomicBool::new(false);
-        let call = self.service.engines.call(
-            &self.slot.id,
-            self.pipeline.config.engine(),
-            self.action,
-            self.body.clone(),
-            &stop,
-            |bytes| {
-                masked.clear();
-                let mut safe = 0;
-                lines.push(bytes, |line| {
-                    masked.extend_from_slice(&known.masked(line));
-                    masked.push(b'\n');
-                    safe += u64::from(memchr::memmem::find(line, b"\"source_state\"").is_some());
-                });
-                run.push(bytes);
-                if let Err(error) = self.slot.log.append(&masked) {
-                    broken = Some(format!("the log of the run cannot be written: {error}"));
-                    return ControlFlow::Break(());
+        let call = self.service.engines.call(self.ask(), &stop, |bytes| {
+            masked.clear();
+            let mut safe = 0;
+            lines.push(bytes, |line| {
+                masked.extend_from_slice(&known.masked(line));
+                masked.push(b'\n');
+                safe += u64::from(memchr::memmem::find(line, b"\"source_state\"").is_some());
+            });
+            run.push(bytes);
+            if let Err(error) = self.slot.log.append(&masked) {
+                broken = Some(format!("the log of the run cannot be written: {error}"));
+                return ControlFlow::Break(());
+            }
+            lock(&came).take(&masked);
+            if let Some(left) = &mut states_left {
+                *left = left.saturating_sub(safe);
+                if *left == 0 {
+                    overdue.store(true, Ordering::Relaxed);
+                    stopping.store(true, Ordering::Relaxed);
                 }
-                lock(&came).take(&masked);
-                if let Some(left) = &mut states_left {
-                    *left = left.saturating_sub(safe);
-                    if *left == 0 {
-                        overdue.store(true, Ordering::Relaxed);
-                        stopping.store(true, Ordering::Relaxed);
-                    }
-                }
-                if safe > 0 && stopping.load(Ordering::Relaxed) {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            },
-        );
+            }
+            if safe > 0 && stopping.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
         let mut cause = None;
         let how = {
             let watch = async {
@@ -307,7 +310,6 @@ impl Call<'_> {
         let mut ingest = Ingest::default();
         let (mut source, mut destination) = (None, None);
         let mut failed: Option<String> = None;
-        let name = self.pipeline.config.engine();
         let mut each = |line: &[u8]| {
             let masked = known.masked(line);
             let _ = self.slot.log.append(&[&masked, &b"\n"[..]].concat());
@@ -322,7 +324,7 @@ impl Call<'_> {
                 failed.get_or_insert_with(|| known.sentence(why));
             }
         };
-        let call = self.service.engines.call(&self.slot.id, name, self.action, self.body.clone(), &stop, |bytes| {
+        let call = self.service.engines.call(self.ask(), &stop, |bytes| {
             lines.push(bytes, &mut each);
             ControlFlow::Continue(())
         });

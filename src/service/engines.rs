@@ -1,12 +1,13 @@
 //! The engines that pipelines run on: the simulated one in this process, engines over HTTP, and commands; supervised alike.
 
 use super::config::{Config, Engine as Named, SIMULATED};
+use super::secrets::Known;
 use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::simulated::{Limits, Refused, Simulated, Wish};
 use crate::engine::tracker::wire::Form;
 use crate::net::http::{self, How};
 use crate::net::lock;
-use crate::protocol::{clean, mask};
+use crate::protocol::clean;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -42,6 +43,17 @@ impl Action {
             Self::Teardown => "teardown",
         }
     }
+}
+
+/// What is asked of an engine, and for which pipeline.
+pub struct Ask<'a> {
+    pub pipeline: &'a str,
+    pub engine: &'a str,
+    pub action: Action,
+    /// What an engine over HTTP gets.
+    pub body: String,
+    /// The secrets in it, which its stderr is not to repeat.
+    pub known: &'a Known,
 }
 
 /// Engines by their names.
@@ -150,16 +162,9 @@ impl Engines {
         Ok(engine)
     }
 
-    /// Calls the engine of a pipeline. `body`: what an engine over HTTP gets. `each` takes what it prints as it comes; `stop` ends it.
-    pub async fn call(
-        &self,
-        pipeline: &str,
-        name: &str,
-        action: Action,
-        body: String,
-        stop: &Notify,
-        each: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> How {
+    /// Calls the engine of a pipeline. `each` takes what it prints as it comes; `stop` ends it.
+    pub async fn call(&self, ask: Ask<'_>, stop: &Notify, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> How {
+        let Ask { pipeline, engine: name, action, body, known } = ask;
         let stall = self.named(name).and_then(|it| it.stall_timeout).unwrap_or(self.config.calls.stall_timeout);
         if let Some((client, url)) = self.clients.get(name) {
             let mut url = url.clone();
@@ -168,7 +173,7 @@ impl Engines {
             return http::call(client, url, body, Some(stall), stop, each).await;
         }
         if let Some(command) = self.named(name).and_then(|it| it.command.as_deref()) {
-            return run(command, action, &body, stall, self.config.calls.grace, stop, each).await;
+            return run(command, (action, &body), known, stall, self.config.calls.grace, stop, each).await;
         }
         self.simulate(pipeline, action, &body, stall, stop, each).await
     }
@@ -282,8 +287,8 @@ fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
 /// Runs a command: the call on its stdin, its messages on its stdout.
 async fn run(
     command: &[String],
-    action: Action,
-    body: &str,
+    (action, body): (Action, &str),
+    known: &Known,
     stall: Duration,
     grace: Duration,
     stop: &Notify,
@@ -318,7 +323,7 @@ async fn run(
             let _ = stdin.write_all(format!("{body}\n").as_bytes()).await;
         });
     }
-    let heard = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&words))));
+    let heard = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, known.clone(), Arc::clone(&words))));
     let mut how = None;
     if let Some(mut stdout) = child.stdout.take() {
         let mut buffer = vec![0; CHUNK];
@@ -402,7 +407,7 @@ impl Drop for Group {
 }
 
 /// A command's stderr, into our own log; its last words are kept.
-async fn listen(stderr: tokio::process::ChildStderr, words: Arc<Mutex<String>>) {
+async fn listen(stderr: tokio::process::ChildStderr, known: Known, words: Arc<Mutex<String>>) {
     let mut lines = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
@@ -412,7 +417,7 @@ async fn listen(stderr: tokio::process::ChildStderr, words: Arc<Mutex<String>>) 
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line);
-        let text = mask::secrets(text.trim_end());
+        let text = known.sentence(text.trim_end());
         let text = clean::line(&text);
         if !text.is_empty() {
             tracing::info!(target: "engine", "{text}");

@@ -156,11 +156,18 @@ impl Known {
         Self(known)
     }
 
+    /// One may be a part of another.
+    fn longest_first(&self) -> impl Iterator<Item = &String> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        all.into_iter()
+    }
+
     /// A sentence without them, and without what else looks like a secret.
     #[must_use]
     pub fn sentence(&self, said: &str) -> String {
         let mut found = said.to_owned();
-        for secret in &self.0 {
+        for secret in self.longest_first() {
             found = found.replace(secret.as_str(), text::MASK);
         }
         text::secrets(&found).into_owned()
@@ -177,7 +184,7 @@ impl Known {
             return Cow::Borrowed(line);
         }
         let mut found = String::from_utf8_lossy(line).into_owned();
-        for secret in &self.0 {
+        for secret in self.longest_first() {
             found = found.replace(secret.as_str(), text::MASK);
         }
         if state {
@@ -197,11 +204,16 @@ impl Known {
     }
 }
 
-/// As it is, and as it stands in JSON.
+/// As it is, as it stands in JSON, and in JSON within JSON.
 fn add(secret: &str, known: &mut BTreeSet<String>) {
+    let quoted = |text: &str| {
+        let quoted = Value::from(text).to_string();
+        quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+    };
+    let once = quoted(secret);
+    known.insert(quoted(&once));
+    known.insert(once);
     known.insert(secret.to_owned());
-    let quoted = Value::from(secret).to_string();
-    known.insert(quoted.trim_matches('"').to_owned());
 }
 
 fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<String>) {

@@ -4,7 +4,8 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -277,4 +278,28 @@ pub fn simulated(id: &str, config: Value) -> Value {
         "source": {"type": "simulated", "simulated": config},
         "destination": {"type": "simulated", "simulated": {}},
     })
+}
+
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A service with a configuration.
+pub fn service(folder: &Path, config: &str) -> Server {
+    let path = folder.join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    Server::with(folder, &["--config", path.to_str().unwrap()], &[])
+}
+
+/// A pipeline on an engine of the configuration.
+pub fn on(id: &str, engine: &str) -> Value {
+    serde_json::json!({"id": id, "source": {"type": engine, engine: {}}, "destination": {"type": "x"}})
+}
+
+/// A command that speaks what the service speaks; its words are a script.
+pub fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/usr/bin/env python3\nimport json, os, signal, sys, time\ncall = json.loads(sys.stdin.readline())\ndef say(kind, **payload):\n    print(json.dumps({{'type': kind, kind: payload}}), flush=True)\n{text}")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
 }

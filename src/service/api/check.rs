@@ -5,7 +5,7 @@ use super::{Answer, App, Peer, Shared, lines};
 use crate::engine::whole::WholeLines;
 use crate::net::http::How;
 use crate::service::driver::take_over;
-use crate::service::engines::Action;
+use crate::service::engines::{Action, Ask};
 use crate::service::model::Pipeline;
 use crate::service::problem::Problem;
 use crate::service::secrets::Known;
@@ -45,6 +45,7 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
         return Err(Problem::new(503, "busy", "as many engines are asked as may be at once").after(5));
     };
     let body = json!({"pipeline": config}).to_string();
+    let ask = Ask { pipeline: &pipeline.id, engine: name, action, body, known: &known };
     let stop = Notify::new();
     let mut split = WholeLines::default();
     let mut length = 0;
@@ -64,7 +65,7 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
     let how = app
         .service
         .engines
-        .call(&pipeline.id, name, action, body, &stop, |bytes| {
+        .call(ask, &stop, |bytes| {
             length += bytes.len();
             split.push(bytes, &mut each);
             if length > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

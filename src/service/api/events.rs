@@ -103,8 +103,11 @@ impl Follower {
             }
             let end = *self.tail.borrow_and_update();
             let behind = end.saturating_sub(self.reader.at);
-            if self.live && behind > self.app.service.config.limits.behind {
-                return Some(Ok(self.skip(end).into()));
+            if self.live
+                && behind > self.app.service.config.limits.behind
+                && let Some(skipped) = self.skip(end)
+            {
+                return Some(Ok(skipped.into()));
             }
             match self.reader.next(CHUNK) {
                 Ok(Piece::Bytes(bytes)) => {
@@ -154,24 +157,27 @@ impl Follower {
         line("heartbeat", &Value::Object(beat))
     }
 
-    /// What he is not given, what is known instead, and where it goes on.
-    fn skip(&mut self, end: u64) -> String {
+    /// What he is not given, what is known instead, and where it goes on. `None`: no more is known than he has.
+    fn skip(&mut self, end: u64) -> Option<String> {
         let from = self.cursor();
         let before = self.reader.at - self.partial.len() as u64;
-        self.partial.clear();
         // What is told of the run goes so far; what came since then follows it.
         let facts = self.slot.facts.borrow().clone();
         let last = self.slot.pipeline().and_then(|it| it.last.clone());
-        let known = facts.of(last.as_ref()).filter(|_| facts.position > before);
+        let known = facts.of(last.as_ref());
         let to = known.map_or(end, |_| facts.position.min(end));
+        if to <= before {
+            return None;
+        }
         let bytes = to.saturating_sub(before);
+        self.partial.clear();
         self.reader = self.slot.log.reader(to);
         let gap = json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "the reader was too slow: a snapshot follows"});
         let mut text = line("gap", &gap);
         if let Some(progress) = known {
             text.push_str(&snapshot(progress));
         }
-        text
+        Some(text)
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn create(
             if of != digest(&request) {
                 return Err(key_reused());
             }
-            let slot = body::pipeline(&app.service, &id)?;
+            let slot = there(&app, &id).await?;
             let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
             return Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?));
         }
@@ -119,7 +119,7 @@ pub async fn create(
         })
         .await;
     let slot = match slot {
-        Err(problem) if problem.code == "created_already" => body::pipeline(&app.service, &problem.sentence)?,
+        Err(problem) if problem.code == "created_already" => there(&app, &problem.sentence).await?,
         made => made?,
     };
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
@@ -135,6 +135,17 @@ fn bad_source(why: String) -> Problem {
 /// A name nobody has.
 fn fresh_name() -> String {
     crate::engine::drive::fresh_id().replacen("run_", "pipe_", 1)
+}
+
+/// The pipeline that another request is just creating.
+async fn there(app: &App, id: &str) -> Result<Arc<Slot>, Problem> {
+    for _ in 0..100 {
+        if let Some(slot) = app.service.slot(id) {
+            return Ok(slot);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(Problem::no_pipeline(id))
 }
 
 /// A request, in few letters; without its secrets, which it cannot be made of again.

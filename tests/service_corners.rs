@@ -1,0 +1,312 @@
+//! Requests at bad moments, clients that leave, engines that keep no limit: what a review found, each held by its test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+#[path = "common/serve.rs"]
+mod serve;
+
+use serde_json::{Value, json};
+use serve::{Lines, PATIENCE, Server, folder, on, quick, script, service, simulated};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SMALL: &str = r#"
+latency_ms = [40, 60]
+range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
+[[streams]]
+name = "customer"
+records = 700
+"#;
+
+/// A service with one engine, which is a command.
+fn with_engine(folder: &Path, text: &str, more: &str) -> Server {
+    let path = script(folder, "engine", text);
+    service(
+        folder,
+        &format!("[calls]\ngrace = \"1s\"\n[engines.tap]\ncommand = [{:?}]\n{more}\n", path.to_str().unwrap()),
+    )
+}
+
+#[test]
+fn a_teardown_that_comes_late_is_not_of_the_next_pipeline_of_that_name() {
+    let folder = folder();
+    let server = with_engine(
+        folder.path(),
+        "if call['action'] == 'teardown':\n    time.sleep(2)\nelse:\n    say('eof', reason='complete')\n",
+        "actions = [\"teardown\"]",
+    );
+    let client = server.client();
+    client.post("/pipelines", &on("pipe_same", "tap")).is(201);
+    client.wait("pipe_same", "ready");
+    let deleting = client.send("DELETE", "/pipelines/pipe_same", "").unwrap();
+    client.wait("pipe_same", "teardown");
+    drop(deleting);
+    client.delete("/pipelines/pipe_same?force=true").is(200);
+    client.post("/pipelines", &on("pipe_same", "tap")).is(201);
+    client.wait("pipe_same", "ready");
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(client.get("/pipelines/pipe_same").is(200)["status"], "ready");
+    client.patch("/pipelines/pipe_same", &json!({"desired_status": "paused"})).is(200);
+    client.wait("pipe_same", "paused");
+}
+
+#[test]
+fn what_was_begun_is_done_when_the_client_leaves() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    for number in 0..40 {
+        let id = format!("pipe_left_{number}");
+        let stream = client.send("POST", "/pipelines", &quick(&id).to_string()).unwrap();
+        // At one moment or another of the request.
+        std::thread::sleep(Duration::from_micros(number * 150));
+        drop(stream);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    for number in 0..40 {
+        let path = format!("/pipelines/pipe_left_{number}");
+        // It is there, all of it, or it never was.
+        match client.get(&path).status {
+            200 => drop(client.wait(&format!("pipe_left_{number}"), "ready")),
+            404 => drop(client.post("/pipelines", &quick(&format!("pipe_left_{number}"))).is(201)),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn one_key_makes_one_pipeline_also_at_the_same_time() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let keyed = server.client().with("Idempotency-Key", "at once");
+    let wanted =
+        json!({"source": {"type": "simulated", "simulated": {"speed": 0}}, "destination": {"type": "simulated"}});
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, wanted) = (keyed.clone(), wanted.clone());
+            std::thread::spawn(move || client.post("/pipelines", &wanted).is(201)["id"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let ids: std::collections::BTreeSet<String> = threads.into_iter().map(|it| it.join().unwrap()).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_eq!(server.client().get("/pipelines").is(200)["data"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_cancel_is_heard_at_any_moment() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    client.post("/pipelines", &simulated("pipe_cancel", json!({"scenario_text": SMALL, "speed": 0.5}))).is(201);
+    client.wait("pipe_cancel", "ready");
+    let ended = |task: &str| {
+        client.until(&format!("/tasks/{task}"), |it| !["RUNNING", "PENDING"].contains(&it["status"].as_str().unwrap()))
+    };
+    for wait in [0, 1, 5, 20, 100] {
+        let task = client.post("/pipelines/pipe_cancel/runs", &json!({"reset_state": true})).is(202)["task_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        std::thread::sleep(Duration::from_millis(wait));
+        client.delete(&format!("/tasks/{task}")).is(202);
+        assert_eq!(ended(&task)["status"], "CANCELED", "after {wait} ms");
+        // What was ready before is ready after it.
+        client.wait("pipe_cancel", "ready");
+    }
+    // While it is paused, nothing is in flight that could hear it.
+    let task = client.post("/pipelines/pipe_cancel/runs", &json!({"reset_state": true})).is(202)["task_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    client.wait("pipe_cancel", "progress");
+    client.patch("/pipelines/pipe_cancel", &json!({"desired_status": "paused"})).is(200);
+    client.wait("pipe_cancel", "paused");
+    client.delete(&format!("/tasks/{task}")).is(202);
+    assert_eq!(ended(&task)["status"], "CANCELED");
+    assert_eq!(client.get("/pipelines/pipe_cancel").is(200)["status"], "paused");
+}
+
+#[test]
+fn a_state_is_reset_once() {
+    let folder = folder();
+    let mut server = Server::start(folder.path());
+    let client = server.client();
+    client.post("/pipelines", &simulated("pipe_reset", json!({"scenario_text": SMALL, "speed": 0.5}))).is(201);
+    client.wait("pipe_reset", "ready");
+    client.post("/pipelines/pipe_reset/runs", &json!({"reset_state": true, "time_limit": 0.3})).is(202);
+    client.wait("pipe_reset", "progress");
+    client.patch("/pipelines/pipe_reset", &json!({"desired_status": "paused"})).is(200);
+    client.wait("pipe_reset", "paused");
+    let left =
+        |it: &Value| it["sync_state"]["source"]["streams"]["customer"]["remaining"].as_array().map_or(0, Vec::len);
+    let paused = client.get("/pipelines/pipe_reset").is(200);
+    let before = left(&paused);
+    assert!(before > 0, "{paused}");
+    server.kill();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    client.patch("/pipelines/pipe_reset", &json!({"desired_status": "active"})).is(200);
+    client.wait("pipe_reset", "ready");
+    let now = client.get("/pipelines/pipe_reset").is(200);
+    assert_eq!(now["run"]["status"], "SUCCEEDED");
+    // What was read once is not read again: some rows in flight at a stop are.
+    let records = now["sync_state"]["sync_run"]["progress"]["streams"]["customer"]["record_count"].as_u64().unwrap();
+    assert!((700..1_000).contains(&records), "{records}");
+    // One that never began took nothing away.
+    let state = now["sync_state"]["source"].clone();
+    let bad = json!({"source": {"type": "simulated", "simulated": {"scenario_text": SMALL, "api_key": "env:NOPE_NOT_THERE"}}});
+    client.patch("/pipelines/pipe_reset", &bad).is(200);
+    client.post("/pipelines/pipe_reset/runs", &json!({"reset_state": true})).is(202);
+    let parked = client.wait("pipe_reset", "error");
+    assert!(parked["reason"]["message"].as_str().unwrap().contains("NOPE_NOT_THERE"), "{parked}");
+    assert_eq!(client.get("/pipelines/pipe_reset").is(200)["sync_state"]["source"], state);
+}
+
+#[test]
+fn live_events_that_an_engine_did_not_come_to_are_kept() {
+    let folder = folder();
+    let taken = folder.path().join("taken");
+    let server = with_engine(
+        folder.path(),
+        &format!(
+            "for event in call.get('stdin', [])[:3]:\n    open({taken:?}, 'a').write(event['source_input']['id'] + '\\n')\nif len(call.get('stdin', [])) > 3 and not os.path.exists(__file__ + '.slow'):\n    open(__file__ + '.slow', 'w')\n    say('eof', reason='time_limit')\nelse:\n    for event in call.get('stdin', [])[3:]:\n        open({taken:?}, 'a').write(event['source_input']['id'] + '\\n')\n    say('eof', reason='complete')\n"
+        ),
+        "",
+    );
+    let client = server.client();
+    client.post("/pipelines", &on("pipe_live", "tap")).is(201);
+    client.wait("pipe_live", "ready");
+    client.patch("/pipelines/pipe_live", &json!({"desired_status": "paused"})).is(200);
+    client.wait("pipe_live", "paused");
+    for number in 0..8 {
+        client.post("/webhooks/pipe_live", &json!({"id": format!("evt_{number}")})).is(202);
+    }
+    client.patch("/pipelines/pipe_live", &json!({"desired_status": "active"})).is(200);
+    let began = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(&taken).unwrap_or_default();
+        let all: std::collections::BTreeSet<&str> = text.lines().collect();
+        if all.len() == 8 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{all:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_engine_that_keeps_no_limit_is_stopped_at_a_checkpoint() {
+    let folder = folder();
+    let server = with_engine(
+        folder.path(),
+        "at = call.get('state', {}).get('source', {}).get('streams', {}).get('a', {}).get('at', 0)\nwhile at < 40:\n    at += 1\n    say('source_state', state_type='stream', stream='a', data={'at': at})\n    time.sleep(0.05)\nsay('eof', reason='complete', state={'source': {'streams': {'a': {'at': at, 'status': 'complete'}}}})\n",
+        "time_limit = 0.4",
+    );
+    let client = server.client();
+    client.post("/pipelines", &on("pipe_over", "tap")).is(201);
+    let stopped = client.until("/pipelines/pipe_over", |it| it.get("retry").is_some());
+    let why = stopped["retry"]["message"].as_str().unwrap();
+    assert!(why.contains("beyond its limit of 0.4 s"), "{why}");
+    assert!(stopped["sync_state"]["source"]["streams"]["a"]["at"].as_u64().unwrap() > 0, "{stopped}");
+    client.wait("pipe_over", "ready");
+    assert_eq!(client.get("/pipelines/pipe_over").is(200)["sync_state"]["source"]["streams"]["a"]["at"], 40);
+}
+
+#[test]
+fn a_secret_that_an_engine_repeats_is_told_nowhere() {
+    let folder = folder();
+    let server = with_engine(
+        folder.path(),
+        "key = call['pipeline']['source']['tap']['login']['pass' + 'word']\nif call['action'] == 'check':\n    say('connection_status', status='succeeded', message='in with ' + key)\nelif call['action'] == 'setup':\n    say('log', level='info', message='in with ' + json.dumps(key))\nelse:\n    print('cannot log in with ' + key, file=sys.stderr)\n    say('log', level='warn', message='again with ' + key)\n    sys.exit(4)\n",
+        "actions = [\"check\", \"setup\"]",
+    );
+    let client = server.client();
+    let secret = r#"plain"secret\words"#;
+    let mut wanted = on("pipe_told", "tap");
+    wanted["source"]["tap"] = json!({"login": {"password": secret}});
+    let mut told = vec![client.post("/pipelines", &wanted).is(201).to_string()];
+    let waiting = client.until("/pipelines/pipe_told", |it| it.get("retry").is_some());
+    told.push(waiting.to_string());
+    for path in ["/pipelines/pipe_told/events?from=start&follow=false", "/pipelines/pipe_told/runs", "/actions"] {
+        told.push(client.get(path).text());
+    }
+    told.push(client.post("/pipelines/pipe_told/check", &json!({})).text());
+    told.push(std::fs::read_to_string(folder.path().join("stderr")).unwrap());
+    let all = told.join("\n");
+    assert!(all.contains("cannot log in with ***"), "{all}");
+    for form in ["secret\\words", "secret\\\\words", "secret\\\\\\\\words"] {
+        assert!(!all.contains(form), "{all}");
+    }
+}
+
+#[test]
+fn a_wait_for_a_stream_is_about_the_run_that_was_asked_for() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    client.post("/pipelines", &simulated("pipe_stream", json!({"scenario_text": SMALL, "speed": 1}))).is(201);
+    client.wait("pipe_stream", "ready");
+    for _ in 0..5 {
+        let run = client.post("/pipelines/pipe_stream/runs", &json!({"reset_state": true})).is(202);
+        let (task, cursor) = (run["task_id"].as_str().unwrap(), run["cursor"].as_str().unwrap());
+        assert_ne!(run["progress"], "1/1", "{run}");
+        let done =
+            client.get(&format!("/pipelines/pipe_stream/wait?for=stream:customer=completed&after={cursor}")).is(200);
+        assert_eq!(done["reached"], true);
+        // Its source reads 700 records at 20 requests a second: not at once.
+        assert!(done["waited_ms"].as_u64().unwrap() > 200, "{done}");
+        client.wait("pipe_stream", "ready");
+        assert_eq!(client.get(&format!("/tasks/{task}")).is(200)["status"], "SUCCEEDED");
+    }
+}
+
+#[test]
+fn lines_stay_whole_round_a_gap() {
+    let folder = folder();
+    let server = service(folder.path(), "[limits]\nbehind = \"300kB\"\n");
+    let client = server.client();
+    let many: Vec<_> = (0..40).map(|n| format!("[[streams]]\nname = \"stream_{n}\"\nrecords = 300\n")).collect();
+    let text = format!(
+        "latency_ms = [1, 2]\nrequests_per_second = 1000\nrange = {{ gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }}\n{}",
+        many.concat()
+    );
+    client.post("/pipelines", &simulated("pipe_whole", json!({"scenario_text": text, "speed": 0.4}))).is(201);
+    client.wait("pipe_whole", "progress");
+    let mut slow = Lines::of(client.send("GET", "/pipelines/pipe_whole/events?from=now", "").unwrap());
+    slow.until(|line| line["type"] == "heartbeat");
+    let mut gaps = 0;
+    let began = Instant::now();
+    while gaps < 2 && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(300));
+        // Each line is one, or this panics.
+        for _ in 0..40 {
+            gaps += u32::from(slow.next_line().unwrap()["type"] == "gap");
+        }
+    }
+    assert!(gaps >= 1);
+}
+
+#[test]
+fn a_body_that_is_not_sent_holds_nobody_up() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    // Many who say that they will send much, and send nothing.
+    let held: Vec<_> = (0..60)
+        .map(|_| {
+            use std::io::Write;
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            let head = format!(
+                "POST /webhooks/pipe_x HTTP/1.1\r\nHost: {}\r\nContent-Length: 1000000\r\n\r\n{{",
+                server.address
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    client.post("/pipelines", &quick("pipe_other")).is(201);
+    client.wait("pipe_other", "ready");
+    drop(held);
+    let large = format!("{{\"x\":\"{}\"}}", "y".repeat(2 << 20));
+    assert_eq!(client.call("POST", "/webhooks/pipe_other", &large).status, 413);
+}
