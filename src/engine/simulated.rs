@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -30,6 +31,8 @@ pub struct Simulated {
     /// `None`: as fast as the client takes it.
     pace: Option<f64>,
     rows: Option<Rows>,
+    /// How far its clock has come: with a pace other than 1 it is not ours, and the next call goes on from there.
+    clock: AtomicI64,
 }
 
 /// Limits of one call.
@@ -135,7 +138,7 @@ impl Simulated {
     /// `pace`: how many times as fast as the scenario's clock; `None`: as fast as it is read. `rows`: what the destination keeps.
     #[must_use]
     pub fn new(scenario: Scenario, form: Form, pace: Option<f64>, rows: Option<Rows>) -> Self {
-        Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows }
+        Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows, clock: AtomicI64::new(0) }
     }
 
     /// Whether source and destination can be reached.
@@ -190,7 +193,7 @@ impl Simulated {
                 .time_limit
                 .map(|it| u64::try_from(Duration::from_secs_f64(it).as_millis()).unwrap_or(u64::MAX)),
             state_limit: limits.state_limit,
-            begin: now(),
+            begin: now().max(self.clock.load(Ordering::Relaxed)),
             records,
             raw: false,
             refused,
@@ -205,8 +208,14 @@ impl Simulated {
 
     fn run(&self, wish: Call, sender: &mpsc::Sender<io::Result<Bytes>>) {
         let _guard = Broken(sender);
-        let mut outlet =
-            Client { began: Instant::now(), begin: wish.begin, pace: self.pace, rows: self.rows.as_ref(), sender };
+        let mut outlet = Client {
+            began: Instant::now(),
+            begin: wish.begin,
+            pace: self.pace,
+            rows: self.rows.as_ref(),
+            clock: &self.clock,
+            sender,
+        };
         let broke = match call(&self.api, wish, &mut outlet) {
             Ok(called) if called.outcome.is_some() => return,
             Ok(_) => io::Error::new(io::ErrorKind::UnexpectedEof, "the engine died, as the scenario has it"),
@@ -235,6 +244,7 @@ struct Client<'c> {
     begin: Millis,
     pace: Option<f64>,
     rows: Option<&'c Rows>,
+    clock: &'c AtomicI64,
     sender: &'c mpsc::Sender<io::Result<Bytes>>,
 }
 
@@ -250,6 +260,7 @@ impl Outlet for Client<'_> {
                 std::thread::sleep(wait.min(NAP));
             }
         }
+        self.clock.fetch_max(at, Ordering::Relaxed);
         self.sender.blocking_send(Ok(Bytes::copy_from_slice(lines))).map_err(|_| gone())
     }
 
