@@ -1,4 +1,12 @@
-//! The embedded pipeline service.
+//! The embedded pipeline service: pipelines with a lifecycle, kept in one store, driven on engines, behind an HTTP API.
+//!
+//! ```text
+//! listen.rs -> api/ -> hub.rs (Service, Slot) -> store.rs --committed--> Slot::status -> api/wait.rs, driver.rs
+//!                          driver.rs (one a pipeline) -> run.rs -> call.rs -> engines.rs
+//!                                                           lines -> log.rs -> api/events.rs;  reducer -> Slot::facts
+//! lifecycle.rs  what is to be done      judge.rs  ready, parked, again      model.rs  what is kept and shown      secrets.rs
+//! ```
+
 pub mod api;
 mod call;
 pub mod config;
@@ -11,6 +19,7 @@ pub mod listen;
 pub mod log;
 pub mod model;
 pub mod problem;
+pub mod run;
 pub mod secrets;
 pub mod store;
 

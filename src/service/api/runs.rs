@@ -3,11 +3,11 @@
 use super::body::{self, Query};
 use super::pipelines::{digest, key, key_reused};
 use super::{Answer, App, Peer, Shared, answer, events, lines, ok};
-use crate::service::driver::begin_task;
 use crate::service::hub::{Slot, live_task, step};
 use crate::service::lifecycle::{Desired, Event, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
 use crate::service::problem::Problem;
+use crate::service::run::begin_task;
 use crate::service::{secrets, store};
 use axum::Extension;
 use axum::body::Bytes;
