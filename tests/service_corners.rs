@@ -110,9 +110,13 @@ fn a_cancel_is_heard_at_any_moment() {
         std::thread::sleep(Duration::from_millis(wait));
         client.delete(&format!("/tasks/{task}")).is(202);
         assert_eq!(ended(&task)["status"], "CANCELED", "after {wait} ms");
-        // What was ready before is ready after it.
+        // What was read before is forgotten: it is not ready, and does not begin again by itself.
+        client.wait("pipe_cancel", "paused");
+        client.patch("/pipelines/pipe_cancel", &json!({"desired_status": "active"})).is(200);
         client.wait("pipe_cancel", "ready");
     }
+    let log = client.get("/pipelines/pipe_cancel/runs/2/log").text();
+    assert!(log.contains("the run was canceled"), "{log}");
     // While it is paused, nothing is in flight that could hear it.
     let task = client.post("/pipelines/pipe_cancel/runs", &json!({"reset_state": true})).is(202)["task_id"]
         .as_str()
@@ -309,4 +313,58 @@ fn a_body_that_is_not_sent_holds_nobody_up() {
     drop(held);
     let large = format!("{{\"x\":\"{}\"}}", "y".repeat(2 << 20));
     assert_eq!(client.call("POST", "/webhooks/pipe_other", &large).status, 413);
+}
+
+#[test]
+fn one_stream_that_fails_for_good_parks_in_neither_generation() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    let denied = format!(
+        "{SMALL}[[streams]]\nname = \"dispute\"\nrecords = 100\n[[faults]]\nkind = \"denied\"\nstream = \"dispute\"\n"
+    );
+    for generation in ["progress", "trace"] {
+        let id = format!("pipe_{generation}");
+        client
+            .post("/pipelines", &simulated(&id, json!({"scenario_text": denied, "speed": 0, "generation": generation})))
+            .is(201);
+        client.wait(&id, "ready");
+        let run = client.get(&format!("/pipelines/{id}")).is(200)["run"].clone();
+        assert_eq!(run["result"]["errors"][0]["streams"], json!(["dispute"]), "{generation}: {run}");
+    }
+    // A key that is bad is bad for all of them.
+    let bad = format!("{SMALL}[[faults]]\nkind = \"bad_key\"\nafter = 0\n");
+    client.post("/pipelines", &simulated("pipe_bad", json!({"scenario_text": bad, "speed": 0}))).is(201);
+    let reason = client.wait("pipe_bad", "error")["reason"].clone();
+    assert_eq!(reason["failure_type"], "auth_error", "{reason}");
+    assert!(reason["next"].as_str().unwrap().contains("resume it"), "{reason}");
+}
+
+#[test]
+fn a_command_does_not_outlive_its_service() {
+    let folder = folder();
+    let pids = folder.path().join("pids");
+    let text = format!(
+        "open({pids:?}, 'a').write(f'{{os.getpid()}}\\n')\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay('source_state', state_type='stream', stream='a', data={{'x': 1}})\ntime.sleep(600)\n"
+    );
+    let mut server = with_engine(folder.path(), &text, "");
+    server.client().post("/pipelines", &on("pipe_orphan", "tap")).is(201);
+    server.client().wait("pipe_orphan", "progress");
+    server.kill();
+    let config = folder.path().join("config.toml");
+    let server = Server::with(folder.path(), &["--config", config.to_str().unwrap()], &[]);
+    server.client().until("/health", |it| it["running"] == 1);
+    let began = Instant::now();
+    let running = || {
+        let all = std::fs::read_to_string(&pids).unwrap();
+        let runs = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        (all.lines().count(), all.lines().filter(runs).count())
+    };
+    // Another one runs, and the first is gone.
+    while running() != (2, 1) {
+        assert!(began.elapsed() < PATIENCE, "{:?}", running());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = std::fs::read_to_string(folder.path().join("stderr")).unwrap();
+    assert!(told.contains("an engine of a service that was killed is ended"), "{told}");
 }

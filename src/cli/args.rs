@@ -289,7 +289,7 @@ fn at_least_one(text: &str) -> Result<u64, String> {
 #[command(after_long_help = SERVE_AFTER)]
 pub struct ServeArgs {
     /// Where it listens (127.0.0.1:4020 if it is not said); off loopback it needs a token. Port 0 is any
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub listen: Option<std::net::SocketAddr>,
     /// Where pipelines, runs and their logs are kept ($XDG_STATE_HOME/synctop if it is not said)
     #[arg(long, value_name = "DIR")]
@@ -309,6 +309,11 @@ pub struct ServeArgs {
     /// Print a configuration to begin with, and all that can be said in one
     #[arg(long, conflicts_with_all = ["listen", "data_dir", "config", "token_file", "read_token_file"])]
     pub print_config: bool,
+}
+
+fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+    let plain = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    plain.as_deref().unwrap_or(text).parse().map_err(|_| "an address such as 127.0.0.1:4020 or [::1]:4020".into())
 }
 
 const SERVE_AFTER: &str = "\

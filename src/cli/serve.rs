@@ -42,6 +42,11 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
              characters into a file and name it after --token-file, or into SYNCTOP_TOKEN. TLS is for a proxy in front of it."
         )));
     }
+    if write.is_some() && write == read {
+        return Err(Failure::usage(
+            "The token of those who look is that of those who may do everything: take another one.",
+        ));
+    }
     say_on_stderr(args.quiet);
     more_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -93,8 +98,14 @@ async fn run(
     };
     tokio::select! {
         () = ended => Ok(0),
-        _ = term.recv() => Ok(exit::signal(15)),
-        _ = int.recv() => Ok(exit::signal(2)),
+        _ = term.recv() => {
+            service.engines.end_all();
+            Ok(exit::signal(15))
+        }
+        _ = int.recv() => {
+            service.engines.end_all();
+            Ok(exit::signal(2))
+        }
     }
 }
 

@@ -167,6 +167,7 @@ impl Driver {
         }
         run.cut();
         run.over(&How::Broke("the service was restarted".into()), 0.0);
+        tracing::warn!(target: "service", "{}: goes on from the last checkpoint of a call that was cut", self.slot.id);
         self.slot.say(
             "log",
             &json!({

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub struct Ask<'a> {
 /// Engines by their names.
 pub struct Engines {
     config: Arc<Config>,
+    /// A file for each process group that runs, so that one who comes after a crash can end what was left.
+    children: PathBuf,
     /// Simulated ones by pipeline, with the text they were made of: their API remembers what it handed out.
     simulated: Mutex<HashMap<String, (String, Arc<Simulated>)>>,
     clients: HashMap<String, (reqwest::Client, reqwest::Url)>,
@@ -67,7 +70,10 @@ pub struct Engines {
 impl Engines {
     /// # Errors
     /// Which engine cannot be called at all.
-    pub fn new(config: Arc<Config>) -> Result<Self, String> {
+    pub fn new(config: Arc<Config>, folder: &Path) -> Result<Self, String> {
+        let children = folder.join("children");
+        let _ = std::fs::create_dir_all(&children);
+        end_left_over(&children);
         let mut clients = HashMap::new();
         for (name, engine) in &config.engines {
             if let Some(url) = &engine.url {
@@ -78,7 +84,7 @@ impl Engines {
                 clients.insert(name.clone(), (client, url));
             }
         }
-        Ok(Self { config, simulated: Mutex::default(), clients })
+        Ok(Self { config, children, simulated: Mutex::default(), clients })
     }
 
     fn named(&self, name: &str) -> Option<&Named> {
@@ -125,16 +131,21 @@ impl Engines {
     /// What is wrong with a source's configuration, as far as it is known without asking.
     ///
     /// # Errors
-    /// A sentence.
-    pub fn look_over(&self, source: &Value) -> Result<(), String> {
+    /// Whether its engine is known, and a sentence.
+    pub fn look_over(&self, source: &Value) -> Result<(), (bool, String)> {
         let name = source.get("type").and_then(Value::as_str).unwrap_or_default();
         if name == SIMULATED {
-            return scenario(source).map(drop);
+            return scenario(source).map(drop).map_err(|why| (true, why));
         }
         match self.named(name) {
             Some(_) => Ok(()),
-            None => Err(format!("the service knows no engine {name:?} (it has {})", self.names().join(", "))),
+            None => Err((false, format!("the service knows no engine {name:?} (it has {})", self.names().join(", ")))),
         }
+    }
+
+    /// Ends all commands at once.
+    pub fn end_all(&self) {
+        end_left_over(&self.children);
     }
 
     /// Forgets what the engine of a pipeline that is gone remembers.
@@ -173,7 +184,17 @@ impl Engines {
             return http::call(client, url, body, Some(stall), stop, each).await;
         }
         if let Some(command) = self.named(name).and_then(|it| it.command.as_deref()) {
-            return run(command, (action, &body), known, stall, self.config.calls.grace, stop, each).await;
+            return run(
+                command,
+                &self.children,
+                (pipeline, action, &body),
+                known,
+                stall,
+                self.config.calls.grace,
+                stop,
+                each,
+            )
+            .await;
         }
         self.simulate(pipeline, action, &body, stall, stop, each).await
     }
@@ -285,9 +306,11 @@ fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
 }
 
 /// Runs a command: the call on its stdin, its messages on its stdout.
+#[expect(clippy::too_many_arguments, reason = "all of one call")]
 async fn run(
     command: &[String],
-    (action, body): (Action, &str),
+    children: &Path,
+    (pipeline, action, body): (&str, Action, &str),
     known: &Known,
     stall: Duration,
     grace: Duration,
@@ -316,14 +339,17 @@ async fn run(
         body.insert("action".into(), action.word().into());
     }
     let words = Arc::new(Mutex::new(String::new()));
-    let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let group = Group::of(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), children);
     if let Some(mut stdin) = child.stdin.take() {
         tokio::spawn(async move {
             // One that does not read it ends without it.
             let _ = stdin.write_all(format!("{body}\n").as_bytes()).await;
         });
     }
-    let heard = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, known.clone(), Arc::clone(&words))));
+    let heard = child
+        .stderr
+        .take()
+        .map(|stderr| tokio::spawn(listen(stderr, pipeline.to_owned(), known.clone(), Arc::clone(&words))));
     let mut how = None;
     if let Some(mut stdout) = child.stdout.take() {
         let mut buffer = vec![0; CHUNK];
@@ -390,11 +416,23 @@ fn exit(status: std::process::ExitStatus) -> String {
 }
 
 /// A process and what it started; killed when nobody waits for it any more.
-struct Group(Option<Pid>);
+struct Group {
+    leader: Option<Pid>,
+    /// Its file among those of the children.
+    file: Option<PathBuf>,
+}
 
 impl Group {
+    fn of(leader: Option<Pid>, children: &Path) -> Self {
+        let file = leader.map(|pid| children.join(pid.as_raw_nonzero().to_string()));
+        if let (Some(pid), Some(file)) = (leader, &file) {
+            let _ = std::fs::write(file, began(pid).unwrap_or_default());
+        }
+        Self { leader, file }
+    }
+
     fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
+        if let Some(group) = self.leader {
             let _ = kill_process_group(group, signal);
         }
     }
@@ -403,11 +441,33 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+        if let Some(file) = &self.file {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// When a process began, in ticks since the machine did: another one of that number began at another time. Field 22 of proc_pid_stat(5).
+fn began(pid: Pid) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)
+}
+
+/// Ends the commands that a service which was killed has left: they would write beside those of this one.
+pub fn end_left_over(children: &Path) {
+    for entry in std::fs::read_dir(children).into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+        let then = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        if let Some(pid) = pid.filter(|pid| !then.is_empty() && began(*pid).as_ref() == Some(&then)) {
+            tracing::warn!(target: "service", "an engine of a service that was killed is ended: process {}", pid.as_raw_nonzero());
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        let _ = std::fs::remove_file(entry.path());
     }
 }
 
 /// A command's stderr, into our own log; its last words are kept.
-async fn listen(stderr: tokio::process::ChildStderr, known: Known, words: Arc<Mutex<String>>) {
+async fn listen(stderr: tokio::process::ChildStderr, pipeline: String, known: Known, words: Arc<Mutex<String>>) {
     let mut lines = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
@@ -420,7 +480,7 @@ async fn listen(stderr: tokio::process::ChildStderr, known: Known, words: Arc<Mu
         let text = known.sentence(text.trim_end());
         let text = clean::line(&text);
         if !text.is_empty() {
-            tracing::info!(target: "engine", "{text}");
+            tracing::info!(target: "engine", "{pipeline}: {text}");
             *lock(&words) = crate::progress::text::short(&text, LAST_WORDS);
         }
     }

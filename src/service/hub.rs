@@ -95,7 +95,7 @@ pub struct Service {
 pub enum BeginError {
     #[error("another synctop serves from {0} already: end it, or name another folder after --data-dir")]
     Taken(PathBuf),
-    #[error("{0} cannot be used: {1}. Name another folder after --data-dir")]
+    #[error("the folder {0} cannot be used: {1}. Name another one after --data-dir")]
     Folder(PathBuf, String),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -120,7 +120,7 @@ impl Service {
         let how = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         rustix::fs::flock(&held, how).map_err(|_| BeginError::Taken(folder.to_owned()))?;
         let config = Arc::new(config);
-        let engines = Engines::new(Arc::clone(&config)).map_err(BeginError::Engine)?;
+        let engines = Engines::new(Arc::clone(&config), folder).map_err(BeginError::Engine)?;
         let service = Arc::new(Self {
             store: Store::open(folder)?,
             engines,
@@ -384,6 +384,7 @@ impl Slot {
         }
         if shows(before) != shows(&pipeline) {
             self.tell(&pipeline);
+            told(before, &pipeline);
         }
         self.status.send_replace(Some(pipeline));
     }
@@ -409,6 +410,22 @@ impl Slot {
             position: self.log.end(),
             checkpoints: self.facts.borrow().checkpoints,
         }
+    }
+}
+
+/// What happened, on stderr.
+fn told(before: &Pipeline, now: &Pipeline) {
+    let id = &now.id;
+    let (was, is) = (before.life.status().word(), now.life.status().word());
+    match (&now.reason, &now.retry) {
+        (Some(reason), _) if before.reason.as_ref() != Some(reason) => {
+            tracing::warn!(target: "service", "{id}: {is}: {}; {}", reason.message, reason.next);
+        }
+        (_, Some(retry)) if before.retry.as_ref() != Some(retry) => {
+            tracing::warn!(target: "service", "{id}: tries again at {}: {}", time::iso(retry.at), retry.message);
+        }
+        _ if was != is => tracing::info!(target: "service", "{id}: {was} -> {is}"),
+        _ => {}
     }
 }
 

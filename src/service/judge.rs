@@ -3,7 +3,7 @@
 use super::model::Reason;
 use crate::engine::classify::FailureType;
 use crate::progress::{Group, Outcome, Progress, outcome, standing, verdict, verdict_remedy};
-use crate::protocol::{Millis, mask};
+use crate::protocol::{Millis, Where, mask};
 use std::sync::Arc;
 
 /// The verdict on a run that its engine says is through.
@@ -30,11 +30,11 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
         Outcome::Failed => {
             let standing = standing(&closed);
             // Streams that failed for good, each with its own error: they are left out until a new run.
-            let streams_failed = standing.iter().any(|group| group.permanent() && group.streams().next().is_some());
+            let streams_failed = standing.iter().any(|group| lasting(group) && group.streams().next().is_some());
             if streams_failed {
                 return Judged::Ready;
             }
-            let may_pass = |group: &&&Arc<Group>| !group.permanent() && group.failure_type.is_some();
+            let may_pass = |group: &&&Arc<Group>| !lasting(group);
             match (standing.first(), standing.iter().find(may_pass)) {
                 (Some(_), Some(passing)) => Judged::Again(passing.message.to_string()),
                 (Some(group), None) => Judged::Park(reason(&closed, group, now)),
@@ -49,6 +49,21 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
     }
 }
 
+/// What kind of error it is: as it says, else by its HTTP status, else by where it struck. One generation names no kinds; a stream that it
+/// says has failed is over for the run.
+fn kind(group: &Group) -> FailureType {
+    let word = group.failure_type.as_deref().map(FailureType::of_word);
+    let status = crate::progress::http_status(&group.message).map(FailureType::of_status);
+    word.or(status).unwrap_or(match group.level {
+        Where::Transient => FailureType::Transient,
+        Where::Global | Where::Stream => FailureType::System,
+    })
+}
+
+fn lasting(group: &Group) -> bool {
+    kind(group).permanent()
+}
+
 /// A permanent error that is about the whole pipeline: without a stream, or before any stream started, or the same one of every stream
 /// that started (engines tag a bad key with the name of the first stream).
 fn global(progress: &Progress) -> Option<&Arc<Group>> {
@@ -56,7 +71,7 @@ fn global(progress: &Progress) -> Option<&Arc<Group>> {
     let struck =
         |group: &Group, stream: &str| group.hits.get(stream).is_some_and(|hit| hit.attempt == now && !hit.cleared);
     let here = |group: &Group| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared);
-    let permanent = || progress.errors.groups().iter().filter(|group| group.permanent() && here(group));
+    let permanent = || progress.errors.groups().iter().filter(|group| lasting(group) && here(group));
     if let Some(group) = permanent().find(|group| struck(group, "")) {
         return Some(group);
     }
@@ -77,14 +92,14 @@ fn reason(progress: &Progress, group: &Group, now: Millis) -> Reason {
     let global = group.hits.contains_key("") || group.streams().count() != 1 || progress.streams.len() <= 1;
     Reason {
         message: mask::secrets(&group.message).into_owned(),
-        failure_type: group.failure_type.as_deref().map(str::to_owned).or_else(|| {
-            let status = crate::progress::http_status(&group.message);
-            status.map(|status| FailureType::of_status(status).word().to_owned())
-        }),
+        failure_type: Some(kind(group).word().to_owned()),
         stream: if global { None } else { group.streams().next().map(ToString::to_string) },
         fingerprint: format!("{:016x}", group.fingerprint),
         since: now,
-        next: verdict_remedy(progress, group),
+        // A resume is a new run here: what failed is tried again.
+        next: verdict_remedy(progress, group)
+            .replace("start a new run, not a resume", "resume it")
+            .replace("start it again", "resume it"),
     }
 }
 
@@ -160,6 +175,26 @@ mod tests {
         // Each with another one.
         let other = error(Some("b"), "config_error", "no such field");
         assert_eq!(judged(&[CATALOG, &a, &b, &no_a, &other, END]), Judged::Ready);
+        // One generation names no kinds: a status tells, and a stream that failed is over for this run, no more.
+        let untyped = |stream: &str, error: &str| {
+            format!(
+                r#"{{"type":"stream_status","stream_status":{{"stream":"{stream}","status":"error","error":"{error}"}}}}"#
+            )
+        };
+        let of = |stream: &str, word: &str| {
+            format!(r#"{{"type":"stream_status","stream_status":{{"stream":"{stream}","status":"{word}"}}}}"#)
+        };
+        let failed = r#"{"type":"eof","eof":{"status":"failed","has_more":false}}"#;
+        let (a2, b2) = (of("a", "start"), of("b", "start"));
+        let denied = untyped("b", "The key may not read this. [GET /v1/bs (403)]");
+        assert_eq!(judged(&[&a2, &b2, &of("a", "complete"), &denied, failed]), Judged::Ready);
+        assert!(parks(&[
+            &a2,
+            &b2,
+            &untyped("a", "no [GET /v1/as (401)]"),
+            &untyped("b", "no [GET /v1/bs (401)]"),
+            failed
+        ]));
         // What may pass does not park, of the whole or of all.
         let passing = error(None, "transient_error", "connect ECONNREFUSED");
         assert!(matches!(judged(&[CATALOG, &a, &passing]), Judged::Again(_)), "{:?}", judged(&[CATALOG, &a, &passing]));

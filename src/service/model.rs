@@ -230,7 +230,9 @@ impl Pipeline {
         all.insert("revision".into(), self.revision.into());
         all.insert("cursor".into(), cursor.to_string().into());
         all.extend(self.reason.as_ref().map(|reason| ("reason".to_owned(), reason.shown())));
-        all.extend(self.retry.as_ref().map(|retry| ("retry".to_owned(), retry.shown())));
+        // One whose time has come is being made.
+        let retry = self.retry.as_ref().filter(|retry| retry.at > crate::net::now());
+        all.extend(retry.map(|retry| ("retry".to_owned(), retry.shown())));
         all.extend(task.map(|task| ("run".to_owned(), task.shown())));
         Value::Object(all)
     }
@@ -254,6 +256,12 @@ impl Retry {
 }
 
 impl Task {
+    /// A pipeline that was ready before is ready when this run is given up; unless it forgot what was read.
+    #[must_use]
+    pub fn leaves_ready(&self) -> bool {
+        self.was_ready && !self.reset
+    }
+
     #[must_use]
     pub fn shown(&self) -> Value {
         let iso = |at: Option<Millis>| at.map(time::iso);

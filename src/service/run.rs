@@ -16,6 +16,7 @@ use crate::engine::drive::fresh_id;
 use crate::net::http::How;
 use crate::net::now;
 use crate::progress::{Outcome, Progress, outcome};
+use crate::protocol::time;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,6 +170,7 @@ impl Driver {
                 let kind = match code {
                     77 => Some(FailureType::Auth),
                     4 => Some(FailureType::Config),
+                    _ if matches!(how, How::Refused { .. }) => Some(FailureType::Config),
                     _ => None,
                 };
                 let why = known.sentence(&why);
@@ -193,6 +195,9 @@ impl Driver {
     /// Keeps what a call came to: state, run and lifecycle in one transaction.
     async fn over(&mut self, open: Open, end: End, exit: Option<String>) -> Result<(), Problem> {
         let Open { mut task, run, came } = open;
+        if matches!(end, End::Canceled) {
+            self.slot.say("log", &json!({"level": "warn", "message": "the run was canceled"}));
+        }
         let before = task.clone();
         let progress = came.progress();
         task.progress = Some(progress_words(&progress));
@@ -221,7 +226,7 @@ impl Driver {
             });
             task.result = Some(result(&progress, exit.as_deref()));
         } else if let End::Again(wait, why) = &end {
-            task.message = Some(format!("tries again in {:.0} s: {why}", wait.as_secs_f64()));
+            task.message = Some(format!("tries again at {}: {why}", time::iso(after(*wait))));
         }
         let failures = run.failures();
         let number = task.number;
@@ -268,7 +273,7 @@ impl Driver {
                         pipeline.retry = None;
                         pipeline.run_id = None;
                         // What was never ready was paused when it was canceled.
-                        if closed.was_ready {
+                        if closed.leaves_ready() {
                             step(pipeline, Event::GivenUp)?;
                         }
                     }

@@ -60,7 +60,11 @@ fn reference(value: &str, allowed: &References) -> Option<Result<String, String>
 
 /// A field whose value is a secret, by its name.
 fn named(key: &str) -> bool {
-    text::secrets(&format!("\"{key}\":\"x\"")).contains(text::MASK)
+    let lower = key.to_ascii_lowercase();
+    ["key", "pass", "auth", "bearer", "jwt", "dsn", "connection_string", "session", "sas"].contains(&lower.as_str())
+        || lower.ends_with("_key")
+        || key.ends_with("Key")
+        || text::secrets(&format!("\"{key}\":\"x\"")).contains(text::MASK)
 }
 
 /// Puts what references stand for in their place.
@@ -75,7 +79,14 @@ pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
             }
         }
         Value::Array(all) => all.iter_mut().try_for_each(|value| resolve(value, allowed))?,
-        Value::Object(all) => all.values_mut().try_for_each(|value| resolve(value, allowed))?,
+        Value::Object(all) => {
+            for (key, value) in all.iter_mut() {
+                if named(key) && value.as_str().is_some_and(|it| it.starts_with("file:") && !it.starts_with("file:/")) {
+                    return Err(format!("{key}: a file is named by its whole path, such as file:/run/secrets/key"));
+                }
+                resolve(value, allowed)?;
+            }
+        }
         _ => {}
     }
     Ok(())

@@ -173,6 +173,8 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted had secrets in it.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -201,7 +203,8 @@ fn write(mut connection: Connection, works: &mut mpsc::Receiver<Work>) {
         }
         commit(&mut connection, batch);
     }
-    // Where nobody reads, the log goes into the file, and the file is all there is.
+    // The file is all there is then.
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     let _ = connection.close();
 }
 

@@ -94,7 +94,9 @@ impl Access {
             return Some(Permission::Write);
         }
         let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let Some(given) = given.and_then(|it| it.strip_prefix(b"Bearer ")) else { return Some(Permission::Public) };
+        let bearer = |it: &[u8]| it.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+        let given = given.filter(|it| bearer(it)).and_then(|it| it.get(7..));
+        let Some(given) = given else { return Some(Permission::Public) };
         let is = |token: &Option<String>| {
             // In constant time, whatever was given.
             token.as_ref().is_some_and(|token| bool::from(token.as_bytes().ct_eq(given)))

@@ -34,6 +34,9 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
     let name = pipeline.config.engine();
     let mut said = Said { messages: Vec::new(), shown: Vec::new() };
     if !app.service.engines.can(name, action) {
+        let message =
+            format!("the engine {name} has no {}: its actions in the service's configuration say so", action.word());
+        said.shown.push(crate::service::hub::line("log", &json!({"level": "info", "message": message})).into_bytes());
         return Ok(said);
     }
     let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets);

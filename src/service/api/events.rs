@@ -7,7 +7,7 @@ use super::body::{self, Query};
 use super::wait::cursor;
 use super::{Answer, App, Peer, Shared, lines};
 use crate::progress::Progress;
-use crate::protocol::{Range, time};
+use crate::protocol::{EndWord, Range, time};
 use crate::service::hub::{SERVICE, Slot, line};
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Bytes that are read at once.
@@ -76,6 +76,8 @@ struct Follower {
     heartbeat: Duration,
     /// Where it ends by itself; else it goes on for as long as the pipeline is there.
     follow: bool,
+    /// When he last got a sign of life, with his place.
+    beaten: Instant,
     /// He was at the end once: from then on he is live.
     live: bool,
     /// What is to be said first.
@@ -114,7 +116,12 @@ impl Follower {
                     self.partial.extend_from_slice(&bytes);
                     let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { continue };
                     let rest = self.partial.split_off(end);
-                    return Some(Ok(std::mem::replace(&mut self.partial, rest).into()));
+                    let mut whole = std::mem::replace(&mut self.partial, rest);
+                    // Also where there is always something to say: who breaks off knows where he was.
+                    if self.beaten.elapsed() >= self.heartbeat {
+                        whole.extend(self.beat(None).into_bytes());
+                    }
+                    return Some(Ok(whole.into()));
                 }
                 Ok(Piece::Gone(kept)) => {
                     let from = self.cursor();
@@ -130,7 +137,7 @@ impl Follower {
             }
             if self.slot.log.over() || !self.follow {
                 self.over = true;
-                return None;
+                return self.cursor().map(|_| Ok(self.beat(None).into()));
             }
             if !std::mem::replace(&mut self.live, true) {
                 return Some(Ok(self.beat(None).into()));
@@ -150,7 +157,8 @@ impl Follower {
     }
 
     /// A sign of life: the place he is at, and when to come back if the service ends.
-    fn beat(&self, back_after: Option<u64>) -> String {
+    fn beat(&mut self, back_after: Option<u64>) -> String {
+        self.beaten = Instant::now();
         let mut beat = Map::new();
         beat.insert("cursor".into(), self.cursor().into());
         beat.extend(back_after.map(|wait| ("reconnect_after_ms".to_owned(), wait.into())));
@@ -199,18 +207,26 @@ fn snapshot(progress: &Progress) -> String {
         one.extend(stream.message.as_ref().map(|message| ("message".to_owned(), message.as_ref().into())));
         streams.insert(stream.name.to_string(), one.into());
     }
-    line(
-        "progress",
-        &json!({
-            "started_at": iso(progress.attempt.started_at.or(progress.first_at)),
-            "elapsed_ms": progress.attempt_elapsed(),
-            "global_state_count": 0,
-            "derived": {
-                "status": "started", "total_record_count": progress.cumulative_records(), "total_state_count": progress.checkpoints,
-            },
-            "streams": streams,
-        }),
-    )
+    let end = progress.attempt.end.as_ref();
+    let word = end.map_or("started", |end| match end.word {
+        EndWord::Complete | EndWord::Unsaid => "succeeded",
+        EndWord::Failed => "failed",
+        _ => "started",
+    });
+    let all = json!({
+        "started_at": iso(progress.attempt.started_at.or(progress.first_at)),
+        "elapsed_ms": progress.attempt_elapsed(),
+        "global_state_count": 0,
+        "derived": {
+            "status": word, "total_record_count": progress.cumulative_records(), "total_state_count": progress.checkpoints,
+        },
+        "streams": streams,
+    });
+    let mut text = line("progress", &all);
+    if let Some(end) = end {
+        text.push_str(&line("eof", &json!({"status": word, "has_more": end.has_more, "run_progress": all})));
+    }
+    text
 }
 
 fn body_of(follower: Follower) -> Body {
@@ -265,6 +281,7 @@ pub async fn events(
         tail,
         heartbeat,
         follow,
+        beaten: Instant::now(),
         live: false,
         first,
         partial: Vec::new(),

@@ -165,9 +165,19 @@ async fn rate(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, request:
         return Problem::ending().into_response();
     }
     match app.access.takes(ip) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => as_json(next.run(request).await),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// What the framework refuses by itself is told as everything else is.
+fn as_json(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if status.is_success() || kind.starts_with(b"application/") {
+        return response;
+    }
+    Problem::new(status.as_u16(), "invalid_request", "the request cannot be read: see /openapi.json").into_response()
 }
 
 async fn no_route(request: Request) -> Problem {

@@ -94,7 +94,7 @@ pub async fn create(
     if desired == Desired::Deleted {
         return Err(Problem::invalid(&["desired_status"], "what is created cannot be deleted already"));
     }
-    ours(&mut fields);
+    ours(&mut fields)?;
     let config = Config { source, destination, streams, other: fields };
     let mut pipeline = fresh(id, config);
     if app.service.slot(&pipeline.id).is_some() {
@@ -127,9 +127,10 @@ pub async fn create(
 }
 
 /// The source names no engine that is there, or asks of it what it cannot do.
-fn bad_source(why: String) -> Problem {
-    let issue = json!([{"path": ["source", "type"], "message": why}]);
-    Problem::new(400, "unknown_engine", why).with("issues", issue)
+fn bad_source((known, why): (bool, String)) -> Problem {
+    let (code, path) = if known { ("invalid_request", "simulated") } else { ("unknown_engine", "type") };
+    let issue = json!([{"path": ["source", path], "message": why}]);
+    Problem::new(400, code, why).with("issues", issue)
 }
 
 /// A name nobody has.
@@ -154,12 +155,20 @@ pub fn digest(request: &str) -> String {
     crate::service::hex(digest.as_ref())
 }
 
-/// What we say of a pipeline is not for the client to set; it is no mistake to send it back.
-fn ours(fields: &mut serde_json::Map<String, Value>) {
-    for key in
-        ["id", "status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run"]
-    {
-        fields.remove(key);
+/// What we say of a pipeline is not for the client to set, though it is no mistake to send it back. Answers what of it was there.
+fn ours(fields: &mut serde_json::Map<String, Value>) -> Result<Option<&'static str>, Problem> {
+    let mut found = None;
+    for key in ["status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run"] {
+        if fields.remove(key).is_some() {
+            found = Some(key);
+        }
+    }
+    match fields.keys().next() {
+        None => Ok(found),
+        Some(odd) => Err(Problem::invalid(
+            &[odd],
+            "there is no such field (there is id, source, destination, streams, desired_status)",
+        )),
     }
 }
 
@@ -173,10 +182,12 @@ fn desired(fields: &mut serde_json::Map<String, Value>) -> Result<Option<Desired
 }
 
 /// `GET /pipelines/{id}`
-pub async fn get(State(app): Shared, Path(id): Path<String>) -> Answer {
+pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer {
+    let query = Query::read(query.as_deref(), &["state"])?;
+    let with_state = query.text("state").is_none() || query.flag("state")?;
     let slot = body::pipeline(&app.service, &id)?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
-    Ok(ok(&show(&app, &slot, &pipeline, true)?))
+    Ok(ok(&show(&app, &slot, &pipeline, with_state)?))
 }
 
 /// `PATCH /pipelines/{id}`: what is wanted, or what is synced.
@@ -198,7 +209,15 @@ pub async fn update(
     let source = body::party(&mut fields, "source")?;
     let destination = body::party(&mut fields, "destination")?;
     let streams = body::streams(&mut fields)?;
-    ours(&mut fields);
+    if fields.remove("id").is_some_and(|it| it != id.as_str()) {
+        return Err(Problem::invalid(&["id"], "a pipeline keeps its id"));
+    }
+    let shown = ours(&mut fields)?;
+    if let Some(shown) =
+        shown.filter(|_| desired.is_none() && source.is_none() && destination.is_none() && streams.is_none())
+    {
+        return Err(Problem::invalid(&[shown], "it cannot be set: say what is wanted with desired_status"));
+    }
     let expected = match headers.get(header::IF_MATCH).map(|it| it.to_str().unwrap_or_default().trim_matches('"')) {
         None | Some("*") => None,
         Some(revision) => {

@@ -259,8 +259,8 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
                 task.cancel = true;
                 tx.put_task(&task)?;
                 pipeline.retry = None;
-                // A pipeline that was never ready would begin again at once. What is wanted later is wanted later.
-                if !task.was_ready && pipeline.life.desired != Desired::Deleted {
+                // A pipeline that has something left would begin again at once. What is wanted later is wanted later.
+                if !task.leaves_ready() && pipeline.life.desired != Desired::Deleted {
                     step(pipeline, Event::Want(Desired::Paused))?;
                 }
                 // Its driver hears of changes.
@@ -270,5 +270,5 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
             Ok(task)
         })
         .await?;
-    Ok(answer(StatusCode::ACCEPTED, &task.shown()))
+    Ok(answer(StatusCode::ACCEPTED, &live_task(&slot, task).shown()))
 }

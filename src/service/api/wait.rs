@@ -172,8 +172,9 @@ fn preferred(headers: &HeaderMap) -> Option<Duration> {
 
 /// Reads a cursor of this pipeline.
 pub fn cursor(slot: &Slot, pipeline: &Pipeline, text: &str, name: &str) -> Result<Cursor, Problem> {
-    let cursor: Cursor =
-        text.parse().map_err(|()| Problem::invalid(&[name], "expected a cursor as the service gave it"))?;
+    let cursor: Cursor = text.parse().map_err(|()| {
+        Problem::invalid(&[name], "expected a cursor as the service gave it (events: or start, or now)")
+    })?;
     // Another pipeline of that name, or one that was put back to an older day.
     if cursor.incarnation != slot.incarnation || cursor.revision > pipeline.revision || cursor.position > slot.log.end()
     {

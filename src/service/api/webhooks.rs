@@ -32,6 +32,9 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
         None => app.access.allows(&headers, Permission::Write)?,
     }
     let slot = slot?;
+    if body.is_empty() {
+        return Err(Problem::invalid(&[], "expected the event as a JSON object"));
+    }
     let event = Value::Object(body::json(&body)?);
     let most = app.service.config.limits.inputs;
     let input = json!({"type": "source_input", "source_input": event}).to_string();
@@ -82,7 +85,7 @@ fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<()
     let part = |name: &'static str| parts.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
     let Some(at) = part("t").next().filter(|at| at.parse::<i64>().is_ok()) else { return bad("it says no time") };
     if at.parse::<i64>().is_ok_and(|at| now.abs_diff(at) > TOLERANCE) {
-        return bad("it is too old");
+        return bad("its time is not ours");
     }
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let signed = [at.as_bytes(), b".", body].concat();
