@@ -33,15 +33,13 @@ pub struct Pipeline {
     pub runs: u64,
 }
 
-/// What was asked for: source, destination, streams, and whatever else was said.
+/// What was asked for.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Config {
     pub source: Value,
     pub destination: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<Value>,
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
 }
 
 /// Why a pipeline is parked.
@@ -182,7 +180,6 @@ impl Config {
         let mut all = json!({"id": id, "source": self.source, "destination": self.destination});
         if let Some(all) = all.as_object_mut() {
             all.extend(self.streams.clone().map(|streams| ("streams".to_owned(), streams)));
-            all.extend(self.other.clone());
         }
         all
     }
@@ -212,11 +209,6 @@ impl Pipeline {
         if let Some(mut streams) = config.streams {
             secrets::mask(&mut streams);
             all.insert("streams".into(), streams);
-        }
-        let mut other = Value::Object(config.other);
-        secrets::mask(&mut other);
-        if let Value::Object(other) = other {
-            all.extend(other);
         }
         all.insert("desired_status".into(), self.life.desired.word().into());
         all.insert("status".into(), self.life.status().word().into());

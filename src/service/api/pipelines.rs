@@ -95,7 +95,7 @@ pub async fn create(
         return Err(Problem::invalid(&["desired_status"], "what is created cannot be deleted already"));
     }
     ours(&mut fields)?;
-    let config = Config { source, destination, streams, other: fields };
+    let config = Config { source, destination, streams };
     let mut pipeline = fresh(id, config);
     if app.service.slot(&pipeline.id).is_some() {
         return Err(Problem::new(409, "pipeline_exists", format!("Pipeline {} already exists", pipeline.id)));
@@ -237,7 +237,7 @@ pub async fn update(
                 return Err(Problem::new(412, "revision_changed", sentence).with("revision", pipeline.revision));
             }
             let before = (pipeline.life.desired, pipeline.life.status());
-            let changed = source.is_some() || destination.is_some() || streams.is_some() || !fields.is_empty();
+            let changed = source.is_some() || destination.is_some() || streams.is_some();
             if changed {
                 if pipeline.life.desired == Desired::Deleted {
                     return Err(Problem::refused(&pipeline.id, crate::service::lifecycle::Refusal::Deleted));
@@ -252,12 +252,6 @@ pub async fn update(
                 if let Some(streams) = streams {
                     config.streams = streams;
                 }
-                let mut other = Value::Object(fields);
-                secrets::unmask(&mut other, &Value::Object(config.other.clone()));
-                if let Value::Object(other) = other {
-                    config.other.extend(other);
-                }
-                config.other.retain(|_, value| !value.is_null());
                 pipeline.config = Arc::new(config);
             }
             if let Some(desired) = desired {
