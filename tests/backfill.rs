@@ -2,58 +2,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
+#[path = "common/engine.rs"]
+mod engine;
 #[path = "common/pty.rs"]
 mod pty;
 
 use common::reduced;
+use engine::Engine;
 use pty::Term;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop::progress::{Outcome, outcome};
 use synctop::protocol::Status;
 
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// An engine of ours in a process of its own, which ends with the test.
-struct Engine {
-    child: Child,
-    address: String,
-}
-
-impl Engine {
-    fn start(arguments: &[&str], address: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
-            .args(["simulate", "--listen", address])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("http://127.0.0.1:"), "{line:?}");
-        Self { child, address: line.trim().to_owned() }
-    }
-
-    /// As `kill -9`.
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

@@ -6,17 +6,9 @@ mod common;
 mod serve;
 
 use serde_json::{Value, json};
-use serve::{Lines, PATIENCE, Server, folder, on, quick, script, service, simulated};
+use serve::{Lines, PATIENCE, SMALL, Server, folder, on, quick, script, service, simulated};
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-const SMALL: &str = r#"
-latency_ms = [40, 60]
-range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
-[[streams]]
-name = "customer"
-records = 700
-"#;
 
 /// A service with one engine, which is a command.
 fn with_engine(folder: &Path, text: &str, more: &str) -> Server {

@@ -2,40 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
+#[path = "common/engine.rs"]
+mod engine;
 #[path = "common/serve.rs"]
 mod serve;
 
+use engine::Engine;
 use serde_json::{Value, json};
 use serve::{Client, PATIENCE, folder, on, script, service, simulated};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A simulated engine over HTTP, in a process of its own.
-struct Engine(Child, String);
-
-impl Engine {
-    fn start(address: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
-            .args(["simulate", "--listen", address])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self(child, line.trim().to_owned())
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn parked(client: &Client, id: &str) -> Value {
     client.wait(id, "error")["reason"].clone()
@@ -48,9 +24,9 @@ fn an_engine_over_http_may_die_and_come_back() {
     let scenario = folder.path().join("s.toml");
     std::fs::write(&scenario, "latency_ms = [40, 60]\nrange = { gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }\n[[streams]]\nname = \"customer\"\nrecords = 1500\n[[streams]]\nname = \"charge\"\nrecords = 500\n").unwrap();
     let arguments = ["--destination", rows.to_str().unwrap(), scenario.to_str().unwrap()];
-    let engine = Engine::start("127.0.0.1:0", &arguments);
-    let address = engine.1.trim_start_matches("http://").to_owned();
-    let server = service(folder.path(), &format!("[engines.stripe]\nurl = \"{}\"\ntime_limit = 1\n", engine.1));
+    let engine = Engine::start(&arguments, "127.0.0.1:0");
+    let address = engine.address.trim_start_matches("http://").to_owned();
+    let server = service(folder.path(), &format!("[engines.stripe]\nurl = \"{}\"\ntime_limit = 1\n", engine.address));
     let client = server.client();
     client.post("/pipelines", &on("pipe_http", "stripe")).is(201);
     client.wait("pipe_http", "progress");
@@ -60,7 +36,7 @@ fn an_engine_over_http_may_die_and_come_back() {
     });
     assert_eq!(down["status"], "backfill", "what may pass does not park");
     assert!(down["retry"]["at"].is_string());
-    let _engine = Engine::start(&address, &arguments);
+    let _engine = Engine::start(&arguments, &address);
     let now = client.until("/pipelines/pipe_http", |it| it["status"] == "ready");
     assert!(now.get("retry").is_none(), "{now}");
     let all: std::collections::BTreeSet<String> =

@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
+#[path = "common/engine.rs"]
+mod engine;
 #[path = "common/serve.rs"]
 mod serve;
 
+use engine::Engine;
 use serde_json::{Map, Value, json};
 use serve::{Answer, Client, Server};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// In the order in which they were recorded; 20 and 21 are of other processes, with pipelines of their own.
 const FILES: [&str; 17] = [
@@ -335,17 +336,9 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
     )
     .unwrap();
     // The stand-in for the published engine; the service calls it over HTTP, as the published one does in 14.
-    let mut engine = Command::new(env!("CARGO_BIN_EXE_synctop"))
-        .args(["simulate", "--no-pace", "--listen", "127.0.0.1:0"])
-        .arg(&scenario)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut address = String::new();
-    BufReader::new(engine.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    let engine = Engine::start(&["--no-pace", scenario.to_str().unwrap()], "127.0.0.1:0");
     let config = temporary.path().join("config.toml");
-    std::fs::write(&config, format!("[engines.stripe]\nurl = \"{}\"\n", address.trim())).unwrap();
+    std::fs::write(&config, format!("[engines.stripe]\nurl = \"{}\"\n", engine.address)).unwrap();
     let mut used = BTreeMap::new();
     let mut replayed = 0;
     let mut server = None;
@@ -364,8 +357,6 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
         replay(&folder, &server.as_ref().unwrap().client(), name, &mut used, &mut ids);
         replayed += 1;
     }
-    let _ = engine.kill();
-    let _ = engine.wait();
     assert!(replayed >= 3, "there is nothing to replay");
     let table = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
     let told: BTreeSet<String> = table

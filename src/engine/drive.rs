@@ -110,6 +110,12 @@ pub(crate) fn dice() -> f64 {
 /// The name of a new run.
 #[must_use]
 pub fn fresh_id() -> String {
+    fresh("run")
+}
+
+/// A name that nobody has, of something of this kind.
+#[must_use]
+pub fn fresh(kind: &str) -> String {
     let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("run_{hash:016x}")
+    format!("{kind}_{hash:016x}")
 }

@@ -206,6 +206,13 @@ impl Driver {
         Ok(run)
     }
 
+    /// The configuration with its secrets, and these; or why it cannot be had.
+    pub(super) fn resolved(&self, pipeline: &Pipeline) -> Result<(Value, Known), String> {
+        let config = pipeline.config.resolved(&pipeline.id, &self.service.config.secrets)?;
+        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
+        Ok((config, known))
+    }
+
     /// Waits for a turn. `None`: something else is to be done meanwhile.
     pub(super) async fn permit<'s>(&self, service: &'s Arc<Service>, seen: &Pipeline) -> Option<SemaphorePermit<'s>> {
         let mut status = self.slot.status.subscribe();
@@ -224,8 +231,8 @@ impl Driver {
     async fn live(&mut self, pipeline: &Arc<Pipeline>, waiting: Vec<(u64, String)>) -> Result<(), Problem> {
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
-        let config = match pipeline.config.resolved(&pipeline.id, &self.service.config.secrets) {
-            Ok(config) => config,
+        let (config, known) = match self.resolved(pipeline) {
+            Ok(resolved) => resolved,
             Err(why) => {
                 let reason = said(&why, Some(FailureType::Config), now());
                 self.change(move |_, pipeline| park(pipeline, reason)).await?;
@@ -238,7 +245,6 @@ impl Driver {
         };
         let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
         let mut run = self.backfill(&task, &kept)?;
-        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
         run.pipeline(config);
         let upto = waiting.last().map_or(0, |(seq, _)| *seq);
         let events: Vec<Box<RawValue>> =
@@ -364,13 +370,12 @@ impl Driver {
         if !self.service.engines.can(pipeline.config.engine(), action) {
             return Ok(Some(Prepared::Well(None, None)));
         }
-        let config = match pipeline.config.resolved(&pipeline.id, &self.service.config.secrets) {
-            Ok(config) => config,
+        let (config, known) = match self.resolved(pipeline) {
+            Ok(resolved) => resolved,
             Err(why) => return Ok(Some(Prepared::Failed(why, Some(FailureType::Config)))),
         };
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(None) };
-        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
         let body = json!({"pipeline": config}).to_string();
         let limits = (None, None);
         let call = Call { service: &self.service, slot: &self.slot, pipeline, known: &known, action, body, limits };

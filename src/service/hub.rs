@@ -22,7 +22,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -69,6 +69,9 @@ pub struct Slot {
     pub inputs: Notify,
 }
 
+/// Pipelines by name.
+type Slots = BTreeMap<String, Arc<Slot>>;
+
 /// The service.
 pub struct Service {
     pub config: Arc<Config>,
@@ -81,7 +84,7 @@ pub struct Service {
     pub ending: watch::Sender<bool>,
     /// What a poll saw before it was told.
     pub missed: AtomicU64,
-    slots: RwLock<BTreeMap<String, Arc<Slot>>>,
+    slots: RwLock<Slots>,
     logs: PathBuf,
     packer: log::Packer,
     /// Drivers that have not come to their end; when the last is gone, so is the sender.
@@ -180,7 +183,7 @@ impl Service {
             facts: watch::channel(Facts { checkpoints, ..Facts::default() }).0,
             inputs: Notify::new(),
         });
-        let mut slots = self.slots.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slots = self.slots_to_change();
         slots.insert(slot.id.clone(), Arc::clone(&slot));
         drop(slots);
         self.drivers.send_modify(|running| *running += 1);
@@ -213,7 +216,7 @@ impl Service {
         note: impl FnOnce(&mut Tx, &Pipeline) -> Result<(), Problem> + Send + 'static,
     ) -> Result<Arc<Slot>, Problem> {
         let most = self.config.limits.pipelines;
-        if self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner).len() >= most {
+        if self.slots().len() >= most {
             let sentence = format!("the service has {most} pipelines, which is the most that it takes");
             return Err(Problem::new(429, "too_many_pipelines", sentence).after(60));
         }
@@ -244,16 +247,24 @@ impl Service {
         Ok(slot)
     }
 
+    fn slots(&self) -> RwLockReadGuard<'_, Slots> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slots_to_change(&self) -> RwLockWriteGuard<'_, Slots> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A pipeline.
     #[must_use]
     pub fn slot(&self, id: &str) -> Option<Arc<Slot>> {
-        self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(id).cloned()
+        self.slots().get(id).cloned()
     }
 
     /// All pipelines behind this name, by name.
     #[must_use]
     pub fn slots_after(&self, id: &str) -> Vec<Arc<Slot>> {
-        let slots = self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let slots = self.slots();
         let behind = (std::ops::Bound::Excluded(id.to_owned()), std::ops::Bound::Unbounded);
         slots.range(behind).map(|(_, slot)| Arc::clone(slot)).collect()
     }
@@ -326,7 +337,7 @@ impl Service {
                 tx.delete_pipeline(&own.id)?;
                 tx.note("service", "deleted", Some(&own.id), None)?;
                 tx.then(move || {
-                    let mut slots = service.slots.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut slots = service.slots_to_change();
                     if slots.get(&own.id).is_some_and(|it| it.incarnation == own.incarnation) {
                         slots.remove(&own.id);
                     }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! listen.rs -> api/ -> hub.rs (Service, Slot) -> store.rs --committed--> Slot::status -> api/wait.rs, driver.rs
-//!                          driver.rs (one a pipeline) -> run.rs -> call.rs -> engines.rs
+//!                          driver.rs (one a pipeline) -> run.rs -> call.rs -> engines.rs, command.rs
 //!                                                           lines -> log.rs -> api/events.rs;  reducer -> Slot::facts
 //! lifecycle.rs  what is to be done      judge.rs  ready, parked, again      model.rs  what is kept and shown      secrets.rs
 //! ```
 
 pub mod api;
 mod call;
+mod command;
 pub mod config;
 pub(crate) mod driver;
 pub mod engines;

@@ -8,11 +8,10 @@ use super::judge::{Judged, judge, said};
 use super::lifecycle::{Event, Phase, Todo};
 use super::model::{CallLimits, Pipeline, Reason, Retry, Task, TaskState, Trigger};
 use super::problem::Problem;
-use super::secrets::Known;
 use super::store::{self, KeptState, Tx};
 use crate::engine::backfill::{Backfill, Next, Verdict};
 use crate::engine::classify::FailureType;
-use crate::engine::drive::fresh_id;
+use crate::engine::drive::{fresh, fresh_id};
 use crate::net::http::How;
 use crate::net::now;
 use crate::progress::{Outcome, Progress, outcome};
@@ -107,14 +106,13 @@ impl Driver {
 
     async fn one_call(&mut self, pipeline: &Arc<Pipeline>) -> Result<(), Problem> {
         let Some(mut open) = self.run.take() else { return Ok(()) };
-        let config = match pipeline.config.resolved(&pipeline.id, &self.service.config.secrets) {
-            Ok(config) => config,
+        let (config, known) = match self.resolved(pipeline) {
+            Ok(resolved) => resolved,
             Err(why) => {
                 let reason = said(&why, Some(FailureType::Config), now());
                 return self.over(open, End::Park(reason), None).await;
             }
         };
-        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
         let limits = self.service.engines.limits(pipeline.config.engine());
         let limits = (
             Some(open.task.limits.time_limit.unwrap_or(limits.0)),
@@ -340,7 +338,7 @@ pub fn begin_task(
     pipeline.runs += 1;
     let run_id = run_id.unwrap_or_else(fresh_id);
     let task = Task {
-        id: fresh_id().replacen("run_", "task_", 1),
+        id: fresh("task"),
         pipeline: pipeline.id.clone(),
         incarnation: pipeline.incarnation,
         number: pipeline.runs,

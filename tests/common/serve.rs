@@ -303,3 +303,12 @@ pub fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path
 }
+
+/// One stream that is read in about two seconds at `speed` 1.
+pub const SMALL: &str = r#"
+latency_ms = [40, 60]
+range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
+[[streams]]
+name = "customer"
+records = 700
+"#;

@@ -1,7 +1,7 @@
 //! Lists, in pages and with filters.
 
 use super::body::Query;
-use super::{Answer, Shared, ok, pipelines};
+use super::{Answer, Shared, page, pipelines};
 use crate::protocol::time;
 use crate::service::lifecycle::{Desired, Status};
 use crate::service::store;
@@ -42,11 +42,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
         last = Some(pipeline.id.clone());
         data.push(pipelines::show(&app, &slot, &pipeline, with_state)?);
     }
-    let mut all = json!({"data": data, "has_more": has_more});
-    if let (Some(all), true) = (all.as_object_mut(), has_more) {
-        all.insert("next".into(), last.into());
-    }
-    Ok(ok(&all))
+    Ok(page(data, last.filter(|_| has_more).map(Value::from)))
 }
 
 /// `GET /actions`
@@ -68,9 +64,5 @@ pub async fn actions(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
             })
         })
         .collect();
-    let mut all = json!({"data": data, "has_more": has_more});
-    if let (Some(all), true) = (all.as_object_mut(), has_more) {
-        all.insert("next".into(), next.into());
-    }
-    Ok(ok(&all))
+    Ok(page(data, next.filter(|_| has_more).map(Value::from)))
 }

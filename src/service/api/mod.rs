@@ -69,6 +69,15 @@ fn ok(value: &Value) -> Response {
     answer(StatusCode::OK, value)
 }
 
+/// A page of a list; `next`: where the next one goes on, if there is one.
+fn page(data: Vec<Value>, next: Option<Value>) -> Response {
+    let mut all = json!({"data": data, "has_more": next.is_some()});
+    if let (Some(all), Some(next)) = (all.as_object_mut(), next) {
+        all.insert("next".into(), next);
+    }
+    ok(&all)
+}
+
 /// An answer of lines, as they come.
 fn lines(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")], body).into_response()
@@ -219,5 +228,5 @@ fn hostname() -> String {
 async fn engines(State(app): Shared) -> Response {
     let names = app.service.engines.names();
     let all: Vec<_> = names.iter().map(|name| json!({"name": name, "kind": app.service.engines.kind(name)})).collect();
-    ok(&json!({"data": all, "has_more": false}))
+    page(all, None)
 }

@@ -80,7 +80,7 @@ pub async fn create(
         }
     }
     let id = match fields.remove("id") {
-        None => fresh_name(),
+        None => crate::engine::drive::fresh("pipe"),
         Some(Value::String(id)) => id,
         Some(_) => return Err(Problem::invalid(&["id"], "Invalid input: expected string")),
     };
@@ -131,11 +131,6 @@ fn bad_source((known, why): (bool, String)) -> Problem {
     let (code, path) = if known { ("invalid_request", "simulated") } else { ("unknown_engine", "type") };
     let issue = json!([{"path": ["source", path], "message": why}]);
     Problem::new(400, code, why).with("issues", issue)
-}
-
-/// A name nobody has.
-fn fresh_name() -> String {
-    crate::engine::drive::fresh_id().replacen("run_", "pipe_", 1)
 }
 
 /// The pipeline that another request is just creating.

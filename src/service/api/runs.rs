@@ -2,7 +2,7 @@
 
 use super::body::{self, Query};
 use super::pipelines::{digest, key, key_reused};
-use super::{Answer, App, Peer, Shared, answer, events, lines, ok};
+use super::{Answer, App, Peer, Shared, answer, events, lines, ok, page};
 use crate::service::hub::{Slot, live_task, step};
 use crate::service::lifecycle::{Desired, Event, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
@@ -227,11 +227,7 @@ pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): R
     found.truncate(most - 1);
     let next = found.last().map(|task| task.number);
     let data: Vec<_> = found.into_iter().map(|task| live_task(&slot, task).shown()).collect();
-    let mut all = json!({"data": data, "has_more": has_more});
-    if let (Some(all), true) = (all.as_object_mut(), has_more) {
-        all.insert("next".into(), next.into());
-    }
-    Ok(ok(&all))
+    Ok(page(data, next.filter(|_| has_more).map(Value::from)))
 }
 
 /// `GET /tasks/{task_id}`
