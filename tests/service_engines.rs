@@ -56,7 +56,9 @@ assert 'SYNCTOP_TOKEN' not in os.environ
 if call['action'] == 'check':
     say('connection_status', status='succeeded')
 elif call['action'] == 'setup':
-    say('control', control_type='source_config', source_config={'api_key': call['pipeline']['source']['tap']['api_key'], 'account_id': 'acct_7'})
+    config = {'api_key': call['pipeline']['source']['tap']['api_key'], 'account_id': 'acct_7'}
+    # The last line of a command may be without its newline.
+    print(json.dumps({'type': 'control', 'control': {'control_type': 'source_config', 'source_config': config}}), end='', flush=True)
 elif call['action'] == 'sync':
     at = call.get('state', {}).get('source', {}).get('streams', {}).get('rows', {}).get('at', 0)
     say('catalog', streams=[{'name': 'rows'}])

@@ -4,7 +4,6 @@ use super::answer::{Answer, Ended};
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find, raw, take_object};
 use crate::net::http::How;
-use crate::progress::text::duration;
 use crate::protocol::{EndWord, time};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -276,7 +275,7 @@ impl Backfill {
         let end = self.call.end.clone();
         match (how, end) {
             (How::Stopped, _) => Next::Done(Verdict::Failed("stopped".into(), 2)),
-            (How::Refused { status, says, retry_after }, _) => self.refused(*status, says, *retry_after, dice),
+            (How::Refused { status, retry_after, .. }, _) => self.refused(*status, &how.words(), *retry_after, dice),
             (_, Some(end)) => self.after_end(&end, fruit, dice),
             (how, None) => {
                 let (why, next) = self.without_end(how);
@@ -306,15 +305,8 @@ impl Backfill {
         let torn = if self.call.torn { " in the middle of a line" } else { "" };
         match how {
             How::Broke(why) => format!("the connection broke{torn} before the end message: {why}"),
-            How::Silent(silence) => {
-                let silence = duration(u64::try_from(silence.as_millis()).unwrap_or(0));
-                format!("the engine said nothing for {silence}")
-            }
-            How::Unreachable(why) => format!("the engine cannot be reached: {why}"),
             How::Exited(why) => format!("{why}{torn}"),
-            How::Overdue(limit) => format!("the engine went on beyond its limit of {limit}, and was stopped"),
-            How::Page(title) if title.is_empty() => "a web page answered instead of an engine".to_owned(),
-            How::Page(title) => format!("a web page answered instead of an engine: {title}"),
+            How::Silent(_) | How::Unreachable(_) | How::Overdue(_) | How::Page(_) => how.words(),
             _ => match &self.call.page {
                 Some(title) => format!("the answer ended in a web page: {title}"),
                 None if self.call.messages == 0 && !self.call.torn => {
@@ -325,11 +317,9 @@ impl Backfill {
         }
     }
 
-    fn refused(&mut self, status: u16, says: &str, retry_after: Option<Duration>, dice: f64) -> Next {
-        let says = if says.is_empty() { String::new() } else { format!(": {says}") };
-        let why = format!("the engine answers HTTP {status}{says}");
+    fn refused(&mut self, status: u16, why: &str, retry_after: Option<Duration>, dice: f64) -> Next {
         if FailureType::of_status(status) == FailureType::Transient {
-            return self.failed(why, "See the engine's own log.", 69, retry_after, dice);
+            return self.failed(why.to_owned(), "See the engine's own log.", 69, retry_after, dice);
         }
         let (code, next) = match status {
             401 | 403 => (77, "See that you may call it."),

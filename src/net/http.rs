@@ -1,5 +1,6 @@
 //! An engine over HTTP: one call, and how its answer ended.
 
+use crate::progress::text::duration;
 use std::ops::ControlFlow;
 use std::sync::Once;
 use std::time::Duration;
@@ -39,6 +40,29 @@ pub enum How {
     Exited(String),
     /// Nobody wants more of it.
     Stopped,
+}
+
+impl How {
+    /// How it ended, in a sentence's words; of one that came to its end, nothing.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Ended => String::new(),
+            Self::Broke(why) => format!("the connection broke: {why}"),
+            Self::Silent(silence) => {
+                let silence = duration(u64::try_from(silence.as_millis()).unwrap_or(0));
+                format!("the engine said nothing for {silence}")
+            }
+            Self::Unreachable(why) => format!("the engine cannot be reached: {why}"),
+            Self::Refused { status, says, .. } if says.is_empty() => format!("the engine answers HTTP {status}"),
+            Self::Refused { status, says, .. } => format!("the engine answers HTTP {status}: {says}"),
+            Self::Page(title) if title.is_empty() => "a web page answered instead of an engine".to_owned(),
+            Self::Page(title) => format!("a web page answered instead of an engine: {title}"),
+            Self::Overdue(limit) => format!("the engine went on beyond its limit of {limit}, and was stopped"),
+            Self::Exited(why) => why.clone(),
+            Self::Stopped => "stopped".to_owned(),
+        }
+    }
 }
 
 /// A client for the engine at `url`.

@@ -334,6 +334,8 @@ impl Call<'_> {
             () = self.not_to_be_prepared() => return None,
             () = tokio::time::sleep(LONGEST_PREPARATION) => How::Overdue(format!("{} s", LONGEST_PREPARATION.as_secs())),
         };
+        // The last line may be without its newline.
+        lines.finish(|line, _| each(line));
         if let Some(why) = failed {
             let kind = crate::progress::http_status(&why).map(FailureType::of_status);
             return Some(Prepared::Failed(why, kind));
@@ -348,24 +350,15 @@ impl Call<'_> {
         Some(match how {
             How::Ended => Prepared::Well(source, destination),
             How::Stopped => return None,
-            How::Overdue(limit) => {
-                Prepared::Failed(format!("the engine was not done after {limit}"), Some(FailureType::Transient))
+            how => {
+                let kind = match &how {
+                    How::Refused { status, .. } => Some(FailureType::of_status(*status)),
+                    How::Page(_) => Some(FailureType::Config),
+                    How::Exited(_) => None,
+                    _ => Some(FailureType::Transient),
+                };
+                Prepared::Failed(known.sentence(&how.words()), kind)
             }
-            How::Refused { status, says, .. } => {
-                let says = known.sentence(&says);
-                let kind = FailureType::of_status(status);
-                Prepared::Failed(format!("the engine answers HTTP {status}: {says}"), Some(kind))
-            }
-            How::Unreachable(why) => {
-                Prepared::Failed(format!("the engine cannot be reached: {why}"), Some(FailureType::Transient))
-            }
-            How::Silent(silence) => {
-                let why = format!("the engine said nothing for {} s", silence.as_secs());
-                Prepared::Failed(why, Some(FailureType::Transient))
-            }
-            How::Broke(why) => Prepared::Failed(format!("the connection broke: {why}"), Some(FailureType::Transient)),
-            How::Exited(why) => Prepared::Failed(known.sentence(&why), None),
-            How::Page(title) => Prepared::Failed(format!("a web page answered: {title}"), Some(FailureType::Config)),
         })
     }
 }

@@ -213,6 +213,17 @@ impl Driver {
         Ok((config, known))
     }
 
+    /// A call without limits.
+    pub(super) fn call<'c>(
+        &'c self,
+        pipeline: &'c Arc<Pipeline>,
+        known: &'c Known,
+        action: Action,
+        body: String,
+    ) -> Call<'c> {
+        Call { service: &self.service, slot: &self.slot, pipeline, known, action, body, limits: (None, None) }
+    }
+
     /// Waits for a turn. `None`: something else is to be done meanwhile.
     pub(super) async fn permit<'s>(&self, service: &'s Arc<Service>, seen: &Pipeline) -> Option<SemaphorePermit<'s>> {
         let mut status = self.slot.status.subscribe();
@@ -253,15 +264,7 @@ impl Driver {
         let body = run.begin_with(&events);
         let before = kept.checkpoints;
         let mut came = Came::begin_beside(&self.slot, before);
-        let call = Call {
-            service: &self.service,
-            slot: &self.slot,
-            pipeline,
-            known: &known,
-            action: Action::Sync,
-            body,
-            limits: (None, None),
-        };
+        let call = self.call(pipeline, &known, Action::Sync, body);
         let (how, cause) = call.sync(&mut run, &mut came, "").await;
         run.cut();
         let next = run.over(&how, super::dice());
@@ -377,8 +380,7 @@ impl Driver {
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(None) };
         let body = json!({"pipeline": config}).to_string();
-        let limits = (None, None);
-        let call = Call { service: &self.service, slot: &self.slot, pipeline, known: &known, action, body, limits };
+        let call = self.call(pipeline, &known, action, body);
         Ok(call.prepare().await)
     }
 }

@@ -162,12 +162,10 @@ impl Service {
 
     /// Gives up what is too old of all logs.
     fn keep_house(&self) {
-        let slots = self.slots_after("");
         log::prune_gone(&self.logs, self.config.logs.age, |name| {
-            slots.iter().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
-                || self.slots_after("").iter().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
+            self.slots().values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
         });
-        for slot in slots {
+        for slot in self.slots_after("") {
             slot.log.prune(std::time::SystemTime::now());
         }
     }
@@ -281,7 +279,7 @@ impl Service {
         let own = Arc::clone(slot);
         self.store
             .write(move |tx| {
-                let found = tx.pipeline(&own.id)?.filter(|it| it.incarnation == own.incarnation);
+                let found = tx.this_pipeline(&own.id, own.incarnation)?;
                 let Some(before) = found else { return Err(Problem::no_pipeline(&own.id)) };
                 let mut pipeline = before.clone();
                 let result = work(tx, &mut pipeline)?;
@@ -310,9 +308,9 @@ impl Service {
     ) -> Result<T, Problem> {
         let own = Arc::clone(slot);
         self.store
-            .write(move |tx| match tx.pipeline(&own.id)? {
-                Some(it) if it.incarnation == own.incarnation => work(tx),
-                _ => Err(Problem::no_pipeline(&own.id)),
+            .write(move |tx| match tx.this_pipeline(&own.id, own.incarnation)? {
+                Some(_) => work(tx),
+                None => Err(Problem::no_pipeline(&own.id)),
             })
             .await
     }
@@ -325,7 +323,7 @@ impl Service {
         let (service, own) = (Arc::clone(self), Arc::clone(slot));
         self.store
             .write(move |tx| {
-                let found = tx.pipeline(&own.id)?.filter(|it| it.incarnation == own.incarnation);
+                let found = tx.this_pipeline(&own.id, own.incarnation)?;
                 let Some(pipeline) = found else { return Ok(()) };
                 if !matches!(pipeline.life.after(Event::TornDown), Ok(None)) {
                     return Ok(());

@@ -308,8 +308,10 @@ pub fn prune_gone(folder: &Path, age: Duration, there: impl Fn(&str) -> bool) {
         if there(&entry.file_name().to_string_lossy()) {
             continue;
         }
-        let newest = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
-        let newest = newest.filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+        // Its own time too: one that is just being made has no file yet.
+        let files = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
+        let all = files.map(|file| file.metadata()).chain(std::iter::once(entry.metadata()));
+        let newest = all.filter_map(|found| found.ok()?.modified().ok()).max();
         let young = newest.is_some_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() <= age);
         if !young {
             let _ = std::fs::remove_dir_all(entry.path());

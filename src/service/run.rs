@@ -144,15 +144,7 @@ impl Driver {
             })
             .await?;
         let body = open.run.begin();
-        let call = Call {
-            service: &self.service,
-            slot: &self.slot,
-            pipeline,
-            known: &known,
-            action: Action::Sync,
-            body,
-            limits,
-        };
+        let call = Call { limits, ..self.call(pipeline, &known, Action::Sync, body) };
         let task_id = open.task.id.clone();
         let (how, cause) = call.sync(&mut open.run, &mut open.came, &task_id).await;
         open.run.cut();

@@ -310,6 +310,11 @@ impl Tx<'_> {
         Ok(pipeline(self.inner, id)?)
     }
 
+    /// This very pipeline, and no other one of its name.
+    pub fn this_pipeline(&self, id: &str, incarnation: u64) -> Result<Option<Pipeline>, StoreError> {
+        Ok(self.pipeline(id)?.filter(|it| it.incarnation == incarnation))
+    }
+
     /// The next number for a new pipeline.
     pub fn incarnation(&self) -> Result<u64, StoreError> {
         self.run("UPDATE incarnations SET last = last + 1", [])?;

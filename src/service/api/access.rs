@@ -5,7 +5,7 @@ use crate::net::lock;
 use crate::service::problem::Problem;
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -172,7 +172,7 @@ pub async fn guard(
 ) -> Response {
     match guard.app.access.allows(request.headers(), guard.permission) {
         // Who only looks is forgotten when he leaves.
-        Ok(()) if request.method() == Method::GET => next.run(request).await,
+        Ok(()) if request.method().is_safe() => next.run(request).await,
         Ok(()) => match with_body(&guard, request).await {
             // What was begun is done, whether the client waits for it or not.
             Ok((request, room)) => tokio::spawn(async move {

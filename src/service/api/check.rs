@@ -75,19 +75,18 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
         })
         .await;
     split.finish(|line, _| each(line));
-    let failed = |status: u16, code, why: String| Err(Problem::new(status, code, format!("{name}: {why}")));
-    match how {
-        How::Ended => Ok(said),
-        How::Stopped => failed(502, "engine_failed", "it says more than can be handed on".into()),
-        How::Refused { status, says, .. } => {
-            failed(502, "engine_refused", format!("it answers HTTP {status}: {}", known.sentence(&says)))
+    let (status, code) = match &how {
+        How::Ended => return Ok(said),
+        How::Stopped => {
+            let sentence = format!("{name}: the engine says more than can be handed on");
+            return Err(Problem::new(502, "engine_failed", sentence));
         }
-        How::Unreachable(why) => failed(502, "engine_unreachable", format!("it cannot be reached: {why}")),
-        How::Silent(silence) => failed(504, "engine_silent", format!("it said nothing for {} s", silence.as_secs())),
-        How::Broke(why) | How::Exited(why) => failed(502, "engine_failed", known.sentence(&why)),
-        How::Overdue(limit) => failed(504, "engine_silent", format!("it went on beyond {limit}")),
-        How::Page(title) => failed(502, "engine_unreachable", format!("a web page answered: {title}")),
-    }
+        How::Refused { .. } => (502, "engine_refused"),
+        How::Unreachable(_) | How::Page(_) => (502, "engine_unreachable"),
+        How::Silent(_) | How::Overdue(_) => (504, "engine_silent"),
+        How::Broke(_) | How::Exited(_) => (502, "engine_failed"),
+    };
+    Err(Problem::new(status, code, format!("{name}: {}", known.sentence(&how.words()))))
 }
 
 /// What is wrong with a pipeline that is to be created, as its engine sees it.

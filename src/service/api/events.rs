@@ -5,15 +5,15 @@
 
 use super::body::{self, Query};
 use super::wait::cursor;
-use super::{Answer, App, Peer, Shared, lines};
+use super::{Answer, App, Shared, lines};
+use crate::engine::tracker::wire::{Row, progress_payload, run_word};
 use crate::progress::Progress;
-use crate::protocol::{EndWord, Range, time};
+use crate::protocol::EndWord;
 use crate::service::hub::{SERVICE, Slot, line};
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
 use crate::service::{store, throw};
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use serde_json::{Map, Value, json};
@@ -191,37 +191,25 @@ impl Follower {
 
 /// What is known of a run, as the message of an engine that says all of it at once.
 fn snapshot(progress: &Progress) -> String {
-    let iso = |at: Option<i64>| at.map(time::iso);
-    let range = |range: &Range| json!({"gte": iso(range.gte), "lt": iso(range.lt)});
-    let mut streams = Map::new();
-    for stream in progress.streams_by_name() {
-        let mut one = Map::new();
-        one.insert("status".into(), stream.status.word().into());
-        one.insert("state_count".into(), stream.checkpoints.into());
-        one.insert("record_count".into(), stream.records.cumulative.unwrap_or(0).into());
-        one.extend(stream.total_range.as_ref().map(|total| ("total_range".to_owned(), range(total))));
-        let completed: Vec<_> = stream.ranges.list().iter().map(range).collect();
-        if !completed.is_empty() {
-            one.insert("completed_ranges".into(), completed.into());
-        }
-        one.extend(stream.message.as_ref().map(|message| ("message".to_owned(), message.as_ref().into())));
-        streams.insert(stream.name.to_string(), one.into());
-    }
+    let rows = progress.streams_by_name().map(|stream| Row {
+        name: &stream.name,
+        status: stream.status,
+        states: stream.checkpoints,
+        records: stream.records.cumulative.unwrap_or(0),
+        total: stream.total_range,
+        ranges: &stream.ranges,
+        errors: &[],
+        reason: stream.message.as_deref(),
+    });
     let end = progress.attempt.end.as_ref();
-    let word = end.map_or("started", |end| match end.word {
-        EndWord::Complete | EndWord::Unsaid => "succeeded",
-        EndWord::Failed => "failed",
-        _ => "started",
-    });
-    let all = json!({
-        "started_at": iso(progress.attempt.started_at.or(progress.first_at)),
-        "elapsed_ms": progress.attempt_elapsed(),
-        "global_state_count": 0,
-        "derived": {
-            "status": word, "total_record_count": progress.cumulative_records(), "total_state_count": progress.checkpoints,
-        },
-        "streams": streams,
-    });
+    let word = run_word(end.and_then(|end| match end.word {
+        EndWord::Complete | EndWord::Unsaid => Some(true),
+        EndWord::Failed => Some(false),
+        _ => None,
+    }));
+    let began = progress.attempt.started_at.or(progress.first_at).unwrap_or(0);
+    let counts = (progress.cumulative_records().unwrap_or(0), progress.checkpoints);
+    let all = json!(progress_payload(rows, began, progress.attempt_elapsed().unwrap_or(0), counts, word));
     let mut text = line("progress", &all);
     if let Some(end) = end {
         text.push_str(&line("eof", &json!({"status": word, "has_more": end.has_more, "run_progress": all})));
@@ -237,12 +225,7 @@ fn body_of(follower: Follower) -> Body {
 }
 
 /// `GET /pipelines/{id}/events`
-pub async fn events(
-    State(app): Shared,
-    Extension(Peer(_)): Extension<Peer>,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Answer {
+pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::read(query.as_deref(), &["from", "follow", "heartbeat"])?;
     let slot = body::pipeline(&app.service, &id)?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;

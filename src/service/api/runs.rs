@@ -155,6 +155,14 @@ pub async fn start(
     Ok(answer(StatusCode::ACCEPTED, &shown))
 }
 
+/// Opens a run of one call.
+async fn one_call(app: &Arc<App>, id: &str, query: Option<&str>, ip: IpAddr) -> Result<(Arc<Slot>, Task), Problem> {
+    let wish = Wish::of_query(query)?;
+    let slot = body::pipeline(&app.service, id)?;
+    let task = open(app, &slot, ip, Trigger::Sync, wish, None).await?;
+    Ok((slot, task))
+}
+
 /// `POST /pipelines/{id}/sync`: one call, its messages as they come. It goes on without the client.
 pub async fn sync(
     State(app): Shared,
@@ -162,10 +170,8 @@ pub async fn sync(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    let wish = Wish::of_query(query.as_deref())?;
-    let slot = body::pipeline(&app.service, &id)?;
     let permit = app.readers.enter()?;
-    let task = open(&app, &slot, ip, Trigger::Sync, wish, None).await?;
+    let (slot, task) = one_call(&app, &id, query.as_deref(), ip).await?;
     let mut response = lines(events::of_run(&app, &slot, &task, permit));
     if let Ok(id) = task.id.parse() {
         response.headers_mut().insert("x-task-id", id);
@@ -180,9 +186,7 @@ pub async fn sync_batch(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    let wish = Wish::of_query(query.as_deref())?;
-    let slot = body::pipeline(&app.service, &id)?;
-    let task = open(&app, &slot, ip, Trigger::Sync, wish, None).await?;
+    let (slot, task) = one_call(&app, &id, query.as_deref(), ip).await?;
     let mut status = slot.status.subscribe();
     let open = |it: &Option<Arc<crate::service::model::Pipeline>>| {
         it.as_ref().is_some_and(|it| it.task.as_ref() == Some(&task.id))

@@ -43,7 +43,7 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
         .service
         .store
         .write(move |tx| {
-            let pipeline = tx.pipeline(&own.id)?.filter(|it| it.incarnation == own.incarnation);
+            let pipeline = tx.this_pipeline(&own.id, own.incarnation)?;
             let pipeline = pipeline.ok_or_else(|| Problem::no_pipeline(&own.id))?;
             if pipeline.life.desired == Desired::Deleted {
                 return Err(Problem::refused(&own.id, crate::service::lifecycle::Refusal::Deleted));
