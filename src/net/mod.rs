@@ -23,6 +23,7 @@ pub mod recording;
 pub mod rewind;
 pub mod seek;
 pub mod segments;
+pub(crate) mod sqlite;
 pub mod store;
 
 pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};

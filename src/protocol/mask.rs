@@ -2,6 +2,7 @@
 
 use super::clean;
 use regex::{Captures, Regex};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
@@ -90,6 +91,50 @@ fn masked(found: &Captures) -> String {
     }
     let quote = value.find(|c| c != '\\' && c != '"' && c != '\'').and_then(|at| value.get(..at)).unwrap_or_default();
     format!("{field}{quote}{MASK}{quote}")
+}
+
+/// A field whose value is a secret, by its name.
+#[must_use]
+pub fn named(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    ["key", "pass", "auth", "bearer", "jwt", "dsn", "connection_string", "session", "sas"].contains(&lower.as_str())
+        || lower.ends_with("_key")
+        || key.ends_with("Key")
+        || secrets(&format!("\"{key}\":\"x\"")).contains(MASK)
+}
+
+/// Takes the secrets out: values of fields that are named like one, and whatever looks like one. References stay, they tell nothing.
+pub fn json(value: &mut Value) {
+    match value {
+        Value::String(found) => {
+            if let Cow::Owned(masked) = secrets(found) {
+                *found = masked;
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(json),
+        Value::Object(all) => {
+            for (key, value) in all.iter_mut() {
+                if named(key) { hide(value) } else { json(value) }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// All texts and numbers in it are secret.
+fn hide(value: &mut Value) {
+    match value {
+        Value::String(found) if found.is_empty() || found.starts_with("env:") || found.starts_with("file:/") => {}
+        Value::String(found) => {
+            let masked = secrets(found);
+            // `sk_test_***` tells more than `***`, and no secret.
+            *found = if masked.contains(MASK) { masked.into_owned() } else { MASK.to_owned() };
+        }
+        Value::Number(_) => *value = MASK.into(),
+        Value::Array(all) => all.iter_mut().for_each(hide),
+        Value::Object(all) => all.values_mut().for_each(hide),
+        Value::Bool(_) | Value::Null => {}
+    }
 }
 
 #[cfg(test)]

@@ -513,6 +513,7 @@ pub fn live_task(slot: &Slot, mut task: Task) -> Task {
         && let Some(progress) = slot.facts.borrow().of(Some(&task.id))
     {
         task.progress = Some(progress_words(progress));
+        task.so_far = Some(super::run::totals(progress));
     }
     task
 }

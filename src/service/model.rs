@@ -139,6 +139,9 @@ pub struct Task {
     pub progress: Option<String>,
     pub message: Option<String>,
     pub result: Option<Value>,
+    /// What an open run has come to so far, in the words of its result; not kept.
+    #[serde(skip)]
+    pub so_far: Option<Value>,
 }
 
 /// The position of a pipeline, as clients get it: which pipeline, its revision, the end of its log, its checkpoints. Opaque to them.
@@ -257,12 +260,16 @@ impl Task {
     #[must_use]
     pub fn shown(&self) -> Value {
         let iso = |at: Option<Millis>| at.map(time::iso);
-        json!({
+        let mut all = json!({
             "task_id": self.id, "pipeline_id": self.pipeline, "number": self.number, "trigger": self.trigger,
             "status": self.state, "progress": self.progress, "message": self.message, "result": self.result,
             "run_id": self.run_id, "calls": self.calls, "cancel_requested": self.cancel,
             "created_at": time::iso(self.created_at), "started_at": iso(self.started_at), "ended_at": iso(self.ended_at),
             "log": {"from": self.log.0, "to": self.log.1},
-        })
+        });
+        if let (Some(all), Some(so_far)) = (all.as_object_mut(), &self.so_far) {
+            all.insert("so_far".into(), so_far.clone());
+        }
+        all
     }
 }

@@ -306,12 +306,27 @@ fn closed(progress: &Progress) -> Progress {
 
 /// What a run came to, in short; all of it is in its log.
 fn result(progress: &Progress, exit: Option<&str>) -> Value {
-    let closed = closed(progress);
-    let summary = crate::progress::summary(&closed);
+    let mut all = totals(&closed(progress));
+    if let Some(all) = all.as_object_mut() {
+        all.insert("exit".into(), exit.into());
+    }
+    all
+}
+
+/// What a run has come to so far.
+pub fn totals(progress: &Progress) -> Value {
+    let summary = crate::progress::summary(progress);
+    let now = progress.last_at.unwrap_or(0);
+    let mut by_status = serde_json::Map::new();
+    for stream in &progress.streams {
+        let count = by_status.get(stream.status.word()).and_then(Value::as_u64).unwrap_or(0);
+        by_status.insert(stream.status.word().into(), (count + 1).into());
+    }
     json!({
         "outcome": summary.outcome, "reason": summary.reason, "has_more": summary.has_more, "attempts": summary.attempts,
         "records": summary.records, "checkpoints": summary.checkpoints, "elapsed_ms": summary.elapsed_ms,
-        "streams": closed.streams.len(), "errors": summary.errors, "doubts": summary.doubts, "exit": exit,
+        "records_per_second": progress.rate.per_second(crate::progress::ONE_MINUTE, now), "coverage": progress.coverage(),
+        "streams": progress.streams.len(), "by_status": by_status, "errors": summary.errors, "doubts": summary.doubts,
     })
 }
 
@@ -350,6 +365,7 @@ pub fn begin_task(
         progress: None,
         message: None,
         result: None,
+        so_far: None,
     };
     tx.put_task(&task)?;
     pipeline.run_id = Some(run_id);

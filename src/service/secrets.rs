@@ -1,6 +1,7 @@
 //! Secrets of a pipeline: given as references (`env:NAME`, `file:PATH`) or stored, resolved for the engine, and never shown.
 
-use crate::protocol::mask as text;
+pub use crate::protocol::mask::json as mask;
+use crate::protocol::mask::{self as text, named};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -58,15 +59,6 @@ fn reference(value: &str, allowed: &References) -> Option<Result<String, String>
     Some(read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| format!("{path}: {error}")))
 }
 
-/// A field whose value is a secret, by its name.
-fn named(key: &str) -> bool {
-    let lower = key.to_ascii_lowercase();
-    ["key", "pass", "auth", "bearer", "jwt", "dsn", "connection_string", "session", "sas"].contains(&lower.as_str())
-        || lower.ends_with("_key")
-        || key.ends_with("Key")
-        || text::secrets(&format!("\"{key}\":\"x\"")).contains(text::MASK)
-}
-
 /// Puts what references stand for in their place.
 ///
 /// # Errors
@@ -90,40 +82,6 @@ pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
         _ => {}
     }
     Ok(())
-}
-
-/// Takes the secrets out: values of fields that are named like one, and whatever looks like one. References stay, they tell nothing.
-pub fn mask(value: &mut Value) {
-    match value {
-        Value::String(found) => {
-            if let Cow::Owned(masked) = text::secrets(found) {
-                *found = masked;
-            }
-        }
-        Value::Array(all) => all.iter_mut().for_each(mask),
-        Value::Object(all) => {
-            for (key, value) in all.iter_mut() {
-                if named(key) { hide(value) } else { mask(value) }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// All texts and numbers in it are secret.
-fn hide(value: &mut Value) {
-    match value {
-        Value::String(found) if found.is_empty() || found.starts_with("env:") || found.starts_with("file:/") => {}
-        Value::String(found) => {
-            let masked = text::secrets(found);
-            // `sk_test_***` tells more than `***`, and no secret.
-            *found = if masked.contains(text::MASK) { masked.into_owned() } else { text::MASK.to_owned() };
-        }
-        Value::Number(_) => *value = text::MASK.into(),
-        Value::Array(all) => all.iter_mut().for_each(hide),
-        Value::Object(all) => all.values_mut().for_each(hide),
-        Value::Bool(_) | Value::Null => {}
-    }
 }
 
 /// Who sends back what was shown to him means the secret that was there: masks become what they stand for.

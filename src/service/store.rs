@@ -4,13 +4,12 @@
 //! an answer has it for good. What was committed is published in the order of the commits, before it is answered.
 
 use super::model::{Pipeline, Task};
-use crate::net::{lock, now};
+use crate::net::{lock, now, sqlite};
 use crate::protocol::Millis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// The scheme, step by step: a store of any earlier version is brought to the last one, each step in a transaction of its own.
@@ -45,28 +44,7 @@ const KEYS_KEPT: Millis = 48 * 3600 * 1000;
 const TASKS_KEPT: u64 = 1_000;
 const ACTIONS_KEPT: u64 = 100_000;
 
-/// Why something cannot be kept or read.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    #[error("the store cannot be written: {0}")]
-    Sql(String),
-    #[error("the store is of a later version ({0}, this one knows {known}): run the synctop that wrote it", known = MIGRATIONS.len())]
-    Later(usize),
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error.to_string())
-    }
-}
-
-impl From<serde_json::Error> for StoreError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Sql(error.to_string())
-    }
-}
+pub use crate::net::sqlite::StoreError;
 
 /// What a write does besides, once it is committed.
 type Then = Box<dyn FnOnce() + Send>;
@@ -97,17 +75,11 @@ impl Store {
     /// When it cannot be opened or is of a later version.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("synctop.db");
-        let mut connection = Connection::open(&path)?;
         // The kept configurations have secrets in them.
-        restrict(&path);
-        prepare(&connection)?;
-        migrate(&mut connection)?;
+        let connection = sqlite::open(&path, &MIGRATIONS)?;
         let reader =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        reader.busy_timeout(Duration::from_secs(5))?;
-        for beside in ["synctop.db-wal", "synctop.db-shm"] {
-            restrict(&folder.join(beside));
-        }
+        reader.busy_timeout(sqlite::PATIENCE)?;
         let (sender, mut works) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("store".into())
@@ -161,36 +133,6 @@ impl Store {
             let _ = thread.join();
         }
     }
-}
-
-fn restrict(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
-}
-
-fn prepare(connection: &Connection) -> Result<(), StoreError> {
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    // What is deleted had secrets in it.
-    connection.pragma_update(None, "secure_delete", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version > MIGRATIONS.len() {
-        return Err(StoreError::Later(version));
-    }
-    for (at, step) in MIGRATIONS.iter().enumerate().skip(version) {
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.execute_batch(step)?;
-        tx.pragma_update(None, "user_version", at + 1)?;
-        tx.commit()?;
-    }
-    Ok(())
 }
 
 fn write(mut connection: Connection, works: &mut mpsc::Receiver<Work>) {

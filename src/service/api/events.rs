@@ -235,6 +235,14 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
     let mut first = None;
     let at = match query.text("from") {
         Some("start") => slot.log.kept_from(),
+        // The last run from its begin, as far as it is kept.
+        Some("run") => {
+            let task = match &pipeline.last {
+                Some(id) => app.service.store.read(|it| store::task(it, id))?,
+                None => None,
+            };
+            task.map_or_else(|| slot.log.end(), |task| task.log.0).max(slot.log.kept_from())
+        }
         Some(text) if text != "now" => {
             let cursor = cursor(&slot, &pipeline, text, "from")?;
             if cursor.position < slot.log.kept_from() {
