@@ -26,6 +26,7 @@
 pub mod app;
 pub mod cli;
 pub mod engine;
+pub mod fleet;
 pub mod net;
 pub mod progress;
 pub mod protocol;

@@ -2,9 +2,8 @@
 
 use super::backfill::{Backfill, Next, Verdict};
 use super::state;
-use crate::net::http;
+use crate::net::{dice, fresh, http};
 use crate::progress::text::duration;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -100,22 +99,8 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
     }
 }
 
-/// 0 to 1, another one each time.
-#[expect(clippy::cast_precision_loss, reason = "a throw of dice")]
-pub(crate) fn dice() -> f64 {
-    let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    (hash >> 11) as f64 / (1_u64 << 53) as f64
-}
-
 /// The name of a new run.
 #[must_use]
 pub fn fresh_id() -> String {
     fresh("run")
-}
-
-/// A name that nobody has, of something of this kind.
-#[must_use]
-pub fn fresh(kind: &str) -> String {
-    let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("{kind}_{hash:016x}")
 }

@@ -165,7 +165,7 @@ async fn silence(stall: Option<Duration>) {
 }
 
 /// The innermost reason: what stands round it names our own libraries.
-fn cause(error: &reqwest::Error) -> String {
+pub(crate) fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -181,7 +181,7 @@ fn cause(error: &reqwest::Error) -> String {
 }
 
 /// `Retry-After` in seconds, or as a date (RFC 9110, 10.2.3).
-fn wait(value: &str) -> Option<Duration> {
+pub(crate) fn wait(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod parallel;
 pub mod pipe;
 pub mod recording;
+pub mod remote;
 pub mod rewind;
 pub mod seek;
 pub mod segments;
@@ -81,6 +82,23 @@ pub fn folder(path: &Path) -> &Path {
 pub fn now() -> crate::protocol::Millis {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(0)
+}
+
+/// 0 to 1, another one each time.
+#[expect(clippy::cast_precision_loss, reason = "a throw of dice")]
+pub(crate) fn dice() -> f64 {
+    (random() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A name that nobody has, of something of this kind.
+#[must_use]
+pub fn fresh(kind: &str) -> String {
+    format!("{kind}_{:016x}", random())
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 /// A thread that panicked is told by whoever joins it; what it held is whole between two changes.

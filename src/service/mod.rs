@@ -32,7 +32,7 @@ pub(crate) fn throw(below: u64) -> u64 {
 
 /// 0 to 1, another one each time.
 pub(crate) fn dice() -> f64 {
-    crate::engine::drive::dice()
+    crate::net::dice()
 }
 
 /// Bytes as people compare them.

@@ -80,7 +80,7 @@ pub async fn create(
         }
     }
     let id = match fields.remove("id") {
-        None => crate::engine::drive::fresh("pipe"),
+        None => crate::net::fresh("pipe"),
         Some(Value::String(id)) => id,
         Some(_) => return Err(Problem::invalid(&["id"], "Invalid input: expected string")),
     };

@@ -1,0 +1,186 @@
+//! The same action on many pipelines: one first, then three, then the rest at a rate; and no further once it shows that it does not help.
+
+use super::verify::{Action, Verdict};
+use crate::protocol::Millis;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How many are tried before the rest.
+const CANARY: usize = 1;
+const FEW: usize = 3;
+
+/// Of the rest: milliseconds between two, and how many are watched at once.
+const BETWEEN_MS: Millis = 1_000;
+const AT_ONCE: usize = 5;
+
+/// How often the same error may come back.
+const SAME: usize = 2;
+
+/// How one of them stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Waiting,
+    /// Sent, and watched since then.
+    Sent(Millis),
+    Done(Verdict),
+    /// It was not touched.
+    HeldBack,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    pub id: Arc<str>,
+    /// The error it had.
+    pub fingerprint: Option<Arc<str>>,
+    pub step: Step,
+}
+
+/// An action on many.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bulk {
+    pub action: Action,
+    pub items: Vec<Item>,
+    /// Why it goes no further.
+    pub stopped: Option<String>,
+    last_sent: Option<Millis>,
+}
+
+impl Bulk {
+    /// On these pipelines, each with the error it has. Those whose error most have come first: it is what the canary is to tell of.
+    #[must_use]
+    pub fn new(action: Action, mut targets: Vec<(Arc<str>, Option<Arc<str>>)>) -> Self {
+        let mut common: BTreeMap<Option<Arc<str>>, usize> = BTreeMap::new();
+        for (_, fingerprint) in &targets {
+            *common.entry(fingerprint.clone()).or_default() += 1;
+        }
+        targets.sort_by_key(|(_, fingerprint)| {
+            (fingerprint.is_none(), std::cmp::Reverse(common.get(fingerprint).copied().unwrap_or(0)))
+        });
+        let items = targets.into_iter().map(|(id, fingerprint)| Item { id, fingerprint, step: Step::Waiting }).collect();
+        Self { action, items, stopped: None, last_sent: None }
+    }
+
+    /// The stage of a place: the canary, the few after it, the rest.
+    #[must_use]
+    pub fn stage(place: usize) -> usize {
+        match place {
+            0..CANARY => 0,
+            CANARY..4 => 1,
+            _ => 2,
+        }
+    }
+
+    /// `1, then 3, then 12 at one a second`.
+    #[must_use]
+    pub fn plan(&self) -> String {
+        let all = self.items.len();
+        let few = all.saturating_sub(CANARY).min(FEW);
+        let rest = all.saturating_sub(CANARY + FEW);
+        let mut words = all.min(CANARY).to_string();
+        if few > 0 {
+            words.push_str(&format!(", then {few}"));
+        }
+        if rest > 0 {
+            words.push_str(&format!(", then {rest} at one a second"));
+        }
+        words
+    }
+
+    /// Which are to be sent at `now`.
+    pub fn next(&mut self, now: Millis) -> Vec<usize> {
+        if self.stopped.is_some() {
+            return Vec::new();
+        }
+        let stage_open = |stage: usize| {
+            self.items.iter().enumerate().any(|(at, item)| Self::stage(at) < stage && !matches!(item.step, Step::Done(_)))
+        };
+        let in_flight = self.items.iter().filter(|item| matches!(item.step, Step::Sent(_))).count();
+        let mut due = Vec::new();
+        for (at, item) in self.items.iter().enumerate() {
+            let stage = Self::stage(at);
+            if item.step != Step::Waiting {
+                continue;
+            }
+            if stage_open(stage) {
+                break;
+            }
+            if stage == 2 {
+                let early = self.last_sent.is_some_and(|last| now - last < BETWEEN_MS);
+                if early || in_flight + due.len() >= AT_ONCE || !due.is_empty() {
+                    break;
+                }
+            }
+            due.push(at);
+        }
+        for at in &due {
+            if let Some(item) = self.items.get_mut(*at) {
+                item.step = Step::Sent(now);
+                self.last_sent = Some(now);
+            }
+        }
+        due
+    }
+
+    /// What came of one of them. Stops it all where that says enough.
+    pub fn done(&mut self, place: usize, verdict: Verdict) {
+        if let Some(item) = self.items.get_mut(place) {
+            item.step = Step::Done(verdict.clone());
+        }
+        let canary = Self::stage(place) == 0;
+        let same = |fault: &super::pipeline::Fault| {
+            let again = |item: &&Item| matches!(&item.step, Step::Done(verdict) if verdict.fault().is_some_and(|it| it.fingerprint == fault.fingerprint));
+            self.items.iter().filter(again).count()
+        };
+        let why = match &verdict {
+            Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _) if !canary && same(fault) >= SAME => {
+                Some(format!("the same error came back {} times: {}", same(fault), fault.core()))
+            }
+            verdict if canary && !verdict.good() => Some(format!("the first one: {}", verdict.sentence())),
+            _ => None,
+        };
+        if let Some(why) = why {
+            self.stop(&why);
+        }
+    }
+
+    /// Goes no further; those that were sent are watched to their end.
+    pub fn stop(&mut self, why: &str) {
+        if self.stopped.is_none() {
+            self.stopped = Some(why.to_owned());
+        }
+        for item in &mut self.items {
+            if item.step == Step::Waiting {
+                item.step = Step::HeldBack;
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn over(&self) -> bool {
+        self.items.iter().all(|item| matches!(item.step, Step::Done(_) | Step::HeldBack))
+    }
+
+    /// Took effect, did not, held back.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count = |of: fn(&Step) -> bool| self.items.iter().filter(|item| of(&item.step)).count();
+        (
+            count(|step| matches!(step, Step::Done(verdict) if verdict.good())),
+            count(|step| matches!(step, Step::Done(verdict) if !verdict.good())),
+            count(|step| *step == Step::HeldBack),
+        )
+    }
+
+    /// All took effect: 0; none did: 1; not all can be told: 2; some did: 3.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let (good, bad, held) = self.counts();
+        let unknown = |item: &Item| matches!(item.step, Step::Done(Verdict::Unknown(_)));
+        match () {
+            () if bad + held == 0 => 0,
+            () if good > 0 => 3,
+            () if held == 0 && self.items.iter().all(unknown) => 2,
+            () => 1,
+        }
+    }
+}

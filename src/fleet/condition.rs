@@ -1,0 +1,123 @@
+//! What a `wait` waits for, by what is told of a pipeline.
+
+use super::pipeline::{Desired, Pipeline, Status};
+use std::sync::Arc;
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    Status(Status),
+    /// Any checkpoint beyond those that were there.
+    Progress,
+    NotParked,
+    /// So many streams of the last run are in this status; by name only a service that waits itself can tell.
+    Stream(Arc<str>, Arc<str>),
+    /// No error stands.
+    NoErrors,
+    Deleted,
+    /// A new pipeline is there.
+    Created,
+}
+
+/// What a condition is at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Yes,
+    NotYet,
+    /// It cannot come to be so by itself.
+    Never,
+}
+
+/// The statuses a stream can be waited for in.
+const STREAM: [&str; 4] = ["started", "completed", "skipped", "errored"];
+
+const EXPECTED: &str = "status=ready (or setup, backfill, paused, teardown, error), progress, not-parked, \
+    stream:NAME=completed (or started, skipped, errored), error-count=0, deleted, create";
+
+impl std::str::FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(stream) = text.strip_prefix("stream:") {
+            return match stream.rsplit_once('=') {
+                Some((name, status)) if !name.is_empty() && STREAM.contains(&status) => {
+                    Ok(Self::Stream(name.into(), status.into()))
+                }
+                _ => Err(format!("expected {EXPECTED}")),
+            };
+        }
+        match text {
+            "progress" => Ok(Self::Progress),
+            "not-parked" => Ok(Self::NotParked),
+            "error-count=0" => Ok(Self::NoErrors),
+            "delete" | "deleted" => Ok(Self::Deleted),
+            "create" | "created" => Ok(Self::Created),
+            text => match Status::of_word(text.strip_prefix("status=").unwrap_or(text)) {
+                Status::Other(_) => Err(format!("expected {EXPECTED}")),
+                status => Ok(Self::Status(status)),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status={}", status.word()),
+            Self::Progress => f.write_str("progress"),
+            Self::NotParked => f.write_str("not-parked"),
+            Self::Stream(name, status) => write!(f, "stream:{name}={status}"),
+            Self::NoErrors => f.write_str("error-count=0"),
+            Self::Deleted => f.write_str("deleted"),
+            Self::Created => f.write_str("create"),
+        }
+    }
+}
+
+impl Condition {
+    /// As our service's own `wait` is asked for it, if it can be.
+    #[must_use]
+    pub fn for_server(&self) -> Option<String> {
+        match self {
+            Self::Status(status) => Some(status.word().to_owned()),
+            Self::Progress | Self::NotParked | Self::Stream(..) => Some(self.to_string()),
+            Self::NoErrors | Self::Deleted | Self::Created => None,
+        }
+    }
+
+    /// Whether it holds of a pipeline; `None`: it is not there. `checkpoints`: those it had when the wait began. `inferred`: it is parked, though
+    /// its service does not say so.
+    #[must_use]
+    pub fn holds(&self, pipeline: Option<&Pipeline>, checkpoints: u64, inferred: bool) -> Holds {
+        let Some(it) = pipeline else {
+            return if *self == Self::Deleted { Holds::Yes } else { Holds::Never };
+        };
+        let parked = it.status == Status::Error || inferred;
+        let yes = match self {
+            Self::Status(status) => it.status == *status && !(inferred && *status != Status::Error) || (*status == Status::Error && inferred),
+            Self::Progress => it.found.checkpoints.unwrap_or(0) > checkpoints,
+            Self::NotParked => !parked,
+            Self::Stream(name, status) => match it.progress() {
+                Some(progress) => progress.stream(name).is_some_and(|stream| stream.status.word() == status.as_ref()),
+                // Of several streams only the numbers are told here.
+                None => it.found.streams > 0 && it.found.by_status.get(status).copied() == Some(it.found.streams),
+            },
+            Self::NoErrors => it.faults.is_empty(),
+            Self::Deleted => false,
+            Self::Created => true,
+        };
+        if yes {
+            return Holds::Yes;
+        }
+        let never = match self {
+            Self::NotParked | Self::NoErrors => false,
+            Self::Status(Status::Error) => false,
+            Self::Deleted => false,
+            _ if parked => true,
+            _ if it.status == Status::Teardown || it.desired == Desired::Deleted => *self != Self::Status(Status::Teardown),
+            _ if it.status == Status::Paused => it.desired == Desired::Paused,
+            _ => false,
+        };
+        if never { Holds::Never } else { Holds::NotYet }
+    }
+}

@@ -1,0 +1,145 @@
+//! In which group a pipeline stands, and the sentence that says why. What its service claims is held against what is seen.
+
+use super::pipeline::{Desired, Pipeline, Status};
+use super::watched::Watched;
+use crate::progress::Outcome;
+use crate::progress::text::duration;
+use crate::protocol::Millis;
+
+/// After so long without any sign, in milliseconds, one that should run is stale.
+pub const SILENT_MS: Millis = 120_000;
+
+/// After so long, in milliseconds, one whose last run failed is parked, though its service does not say it.
+const PARKED_MS: Millis = 60_000;
+
+/// Groups in the order of the screen, trouble first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    Parked,
+    /// Runs, or is ready, with an error.
+    Failing,
+    /// Says that it runs, and nothing moves.
+    Stale,
+    /// Backfilling and setting up.
+    Working,
+    Ready,
+    Paused,
+    Deleting,
+}
+
+impl Group {
+    pub const ALL: [Self; 7] =
+        [Self::Parked, Self::Failing, Self::Stale, Self::Working, Self::Ready, Self::Paused, Self::Deleting];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Parked => "PARKED",
+            Self::Failing => "FAILING",
+            Self::Stale => "STALE",
+            Self::Working => "BACKFILLING",
+            Self::Ready => "READY",
+            Self::Paused => "PAUSED",
+            Self::Deleting => "DELETING",
+        }
+    }
+}
+
+impl Watched {
+    /// The group at this moment.
+    #[must_use]
+    pub fn group(&self, now: Millis) -> Group {
+        let it = &self.pipeline;
+        let wanted = it.desired == Desired::Active;
+        match it.status {
+            Status::Teardown => Group::Deleting,
+            _ if it.desired == Desired::Deleted => Group::Deleting,
+            Status::Error => Group::Parked,
+            _ if wanted && failed(it) => {
+                if self.quiet_ms(now) >= PARKED_MS { Group::Parked } else { Group::Failing }
+            }
+            Status::Paused => Group::Paused,
+            _ if it.desired == Desired::Paused => Group::Paused,
+            _ if tries_again(it) => Group::Failing,
+            Status::Ready if it.came_to(Outcome::CompletedWithErrors) => Group::Failing,
+            Status::Ready => Group::Ready,
+            Status::Setup | Status::Backfill | Status::Other(_) if waits_its_turn(it) => Group::Working,
+            Status::Setup | Status::Backfill | Status::Other(_) if self.quiet_ms(now) >= SILENT_MS => Group::Stale,
+            _ if !it.faults.is_empty() => Group::Failing,
+            _ => Group::Working,
+        }
+    }
+
+    /// Parked, although its service does not say so.
+    #[must_use]
+    pub fn inferred(&self, now: Millis) -> bool {
+        self.group(now) == Group::Parked && self.pipeline.status != Status::Error
+    }
+
+    /// Where claim and evidence disagree, or what has to be known besides: a sentence.
+    #[must_use]
+    pub fn note(&self, now: Millis) -> Option<String> {
+        let it = &self.pipeline;
+        let claim = it.status.word();
+        if let Some(sent) = self.unanswered().filter(|sent| now - sent.at >= PARKED_MS / 4) {
+            return Some(format!("accepted the {} {} ago, nothing ran since", sent.action, ago(now - sent.at)));
+        }
+        match self.group(now) {
+            Group::Parked if self.inferred(now) => {
+                let since = it.run.as_ref().and_then(|run| run.ended_at).or(self.fault_since);
+                Some(match since {
+                    Some(at) => format!("parked (inferred): last run failed {} ago, nothing runs; it says {claim}", ago(now - at)),
+                    None => format!("parked (inferred): last run failed, nothing moved for {}; it says {claim}", ago(self.quiet_ms(now))),
+                })
+            }
+            Group::Stale => {
+                let quiet = ago(self.quiet_ms(now));
+                let known = if self.last_sign().is_some() { "" } else { ", as long as it is watched" };
+                Some(format!("says {claim}, nothing runs: no sign of life for {quiet}{known}"))
+            }
+            Group::Failing => it.retry.as_ref().filter(|retry| retry.attempt > 0).map(|retry| {
+                let when = retry.at.map(|at| format!(" in {}", ago((at - now).max(0)))).unwrap_or_default();
+                format!("tries again{when} (after {} failures): {}", retry.attempt, retry.message)
+            }),
+            Group::Paused if it.status != Status::Paused => Some(format!("to be paused; it says {claim} still")),
+            Group::Ready if it.came_to(Outcome::Running) && self.quiet_ms(now) < SILENT_MS => {
+                Some("says ready, yet data moves".into())
+            }
+            Group::Working if waits_its_turn(it) => Some("waits for its turn: as many run as may run at once".into()),
+            Group::Working if it.desired != Desired::Active => Some(format!("it is wanted {}", it.desired.word())),
+            _ => None,
+        }
+    }
+}
+
+/// The last run failed, and no other one runs.
+fn failed(it: &Pipeline) -> bool {
+    let over = it.run.as_ref().is_some_and(|run| !run.open);
+    over && it.came_to(Outcome::Failed) && it.retry.is_none()
+}
+
+fn tries_again(it: &Pipeline) -> bool {
+    it.retry.as_ref().is_some_and(|retry| retry.attempt > 0)
+}
+
+fn waits_its_turn(it: &Pipeline) -> bool {
+    it.run.as_ref().is_some_and(|run| run.state.as_deref() == Some("PENDING"))
+}
+
+/// `12s`, `2 h` ...
+fn ago(millis: Millis) -> String {
+    let millis = u64::try_from(millis.max(0)).unwrap_or(0);
+    duration(millis / 1000 * 1000)
+}
+
+/// How many pipelines stand in each group.
+#[must_use]
+pub fn standing<'w>(all: impl IntoIterator<Item = &'w Watched>, now: Millis) -> [usize; 7] {
+    let mut counts = [0; 7];
+    for watched in all {
+        if let Some(count) = counts.get_mut(watched.group(now) as usize) {
+            *count += 1;
+        }
+    }
+    counts
+}

@@ -1,0 +1,231 @@
+//! Errors of all pipelines, by what they have in common, with a memory: who was hit, since when, who looked after it, and whether it is
+//! over. An error of a pipeline is over when that pipeline succeeds later, and not before; one that comes back says so.
+
+use super::pipeline::Fault;
+use super::watched::Watched;
+use crate::protocol::Millis;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Occurrences whose times are remembered, of each item.
+const TIMES: usize = 500;
+
+/// The trend is that of a day.
+const DAY_MS: Millis = 86_400_000;
+
+/// One pipeline's part in an item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    pub first_at: Millis,
+    pub last_at: Millis,
+    /// Runs that ended with it.
+    pub count: u64,
+    /// The last of them.
+    run: Arc<str>,
+    /// The pipeline succeeded after it.
+    pub fixed_at: Option<Millis>,
+    /// How often it came back after that.
+    pub regressed: u32,
+    /// The pipeline is not there any more.
+    pub gone: bool,
+}
+
+impl Hit {
+    #[must_use]
+    pub fn open(&self) -> bool {
+        self.fixed_at.is_none() && !self.gone
+    }
+}
+
+/// An error, wherever it occurred.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub fingerprint: Arc<str>,
+    /// Of the latest occurrence.
+    pub message: Arc<str>,
+    pub failure_type: Option<Arc<str>>,
+    pub next: Option<Arc<str>>,
+    pub first_at: Millis,
+    pub last_at: Millis,
+    pub hits: BTreeMap<Arc<str>, Hit>,
+    /// Who looks after it, and since when.
+    pub acked: Option<(Arc<str>, Millis)>,
+    times: VecDeque<Millis>,
+}
+
+/// How an item stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    Regressed,
+    New,
+    Acked,
+    Fixed,
+    /// None of its pipelines is there any more.
+    Gone,
+}
+
+impl State {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Regressed => "regressed",
+            Self::New => "new",
+            Self::Acked => "acked",
+            Self::Fixed => "fixed",
+            Self::Gone => "gone",
+        }
+    }
+
+    #[must_use]
+    pub fn open(self) -> bool {
+        matches!(self, Self::Regressed | Self::New | Self::Acked)
+    }
+}
+
+impl Item {
+    fn of(fault: &Fault, at: Millis) -> Self {
+        Self {
+            fingerprint: Arc::clone(&fault.fingerprint),
+            message: Arc::clone(&fault.message),
+            failure_type: fault.failure_type.clone(),
+            next: fault.next.clone(),
+            first_at: at,
+            last_at: at,
+            hits: BTreeMap::new(),
+            acked: None,
+            times: VecDeque::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn state(&self) -> State {
+        let open = || self.hits.values().filter(|hit| hit.open());
+        match () {
+            () if open().any(|hit| hit.regressed > 0) && self.acked.is_none() => State::Regressed,
+            () if open().next().is_some() => if self.acked.is_some() { State::Acked } else { State::New },
+            () if self.hits.values().any(|hit| hit.fixed_at.is_some()) => State::Fixed,
+            () => State::Gone,
+        }
+    }
+
+    /// Pipelines that still have it.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.hits.values().filter(|hit| hit.open()).count()
+    }
+
+    /// `auth_error`, or a word for what nobody classified.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.failure_type.as_deref().unwrap_or("error")
+    }
+
+    /// Occurrences in each of so many parts of the last day, the newest last.
+    #[must_use]
+    pub fn trend(&self, parts: usize, now: Millis) -> Vec<u64> {
+        let mut counts = vec![0; parts];
+        let width = DAY_MS / Millis::try_from(parts.max(1)).unwrap_or(1);
+        for at in &self.times {
+            let back = usize::try_from((now - at).max(0) / width.max(1)).unwrap_or(usize::MAX);
+            if let Some(count) = parts.checked_sub(back + 1).and_then(|place| counts.get_mut(place)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    fn occurred(&mut self, at: Millis) {
+        self.times.push_back(at);
+        if self.times.len() > TIMES {
+            self.times.pop_front();
+        }
+    }
+}
+
+/// All items of one service, by fingerprint.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inbox {
+    pub items: BTreeMap<Arc<str>, Arc<Item>>,
+}
+
+impl Inbox {
+    /// Looks at a pipeline at `now`. Answers the items that are to be kept anew.
+    pub fn observe(&mut self, watched: &Watched, now: Millis) -> Vec<Arc<str>> {
+        let it = &watched.pipeline;
+        let run = it.run.as_ref().map(|run| Arc::clone(&run.key)).unwrap_or_default();
+        let mut changed = Vec::new();
+        for fault in &it.faults {
+            let seen = fault.since.unwrap_or(now).min(now);
+            let item = self.items.entry(Arc::clone(&fault.fingerprint)).or_insert_with(|| Arc::new(Item::of(fault, seen)));
+            let known = item.hits.get(&it.id);
+            let again = known.is_some_and(|hit| !hit.open());
+            let another = known.is_none_or(|hit| hit.run != run);
+            let item = Arc::make_mut(item);
+            item.last_at = item.last_at.max(now);
+            let fresh = Hit { first_at: seen, last_at: now, count: 0, run: Arc::clone(&run), fixed_at: None, regressed: 0, gone: false };
+            let hit = item.hits.entry(Arc::clone(&it.id)).or_insert(fresh);
+            hit.last_at = now;
+            if !again && !another && hit.count > 0 {
+                continue;
+            }
+            hit.count += 1;
+            hit.regressed += u32::from(again && hit.fixed_at.is_some());
+            (hit.fixed_at, hit.gone, hit.run) = (None, false, Arc::clone(&run));
+            if again {
+                // Who looked after it did so before it came back.
+                item.acked = None;
+            }
+            item.message = Arc::clone(&fault.message);
+            item.next.clone_from(&fault.next);
+            item.occurred(if again || another { seen.max(item.first_at) } else { now });
+            changed.push(Arc::clone(&item.fingerprint));
+        }
+        if it.succeeded() {
+            for item in self.items.values_mut() {
+                let stands = it.faults.iter().any(|fault| fault.fingerprint == item.fingerprint);
+                if !stands && item.hits.get(&it.id).is_some_and(|hit| hit.fixed_at.is_none()) {
+                    let item = Arc::make_mut(item);
+                    if let Some(hit) = item.hits.get_mut(&it.id) {
+                        hit.fixed_at = Some(now);
+                    }
+                    changed.push(Arc::clone(&item.fingerprint));
+                }
+            }
+        }
+        changed
+    }
+
+    /// Marks the hits of pipelines that are not there any more. Answers the items that are to be kept anew.
+    pub fn gone(&mut self, there: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let mut changed = Vec::new();
+        for item in self.items.values_mut() {
+            let gone: Vec<_> =
+                item.hits.iter().filter(|(id, hit)| hit.open() && !there(id)).map(|(id, _)| Arc::clone(id)).collect();
+            for id in &gone {
+                if let Some(hit) = Arc::make_mut(item).hits.get_mut(id) {
+                    hit.gone = true;
+                }
+            }
+            if !gone.is_empty() {
+                changed.push(Arc::clone(&item.fingerprint));
+            }
+        }
+        changed
+    }
+
+    /// Somebody looks after it, or does not any more.
+    pub fn acknowledge(&mut self, fingerprint: &str, who: &str, now: Millis) -> Option<Arc<Item>> {
+        let item = Arc::make_mut(self.items.get_mut(fingerprint)?);
+        item.acked = if item.acked.is_some() { None } else { Some((who.into(), now)) };
+        self.items.get(fingerprint).cloned()
+    }
+
+    /// Open ones first, those that came back before all; then by how many are hit, then the latest.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<&Arc<Item>> {
+        let mut all: Vec<_> = self.items.values().collect();
+        all.sort_by_key(|item| (item.state(), std::cmp::Reverse(item.open()), std::cmp::Reverse(item.last_at)));
+        all
+    }
+}

@@ -1,0 +1,27 @@
+//! Many pipelines of one service: what is known of them, which are in trouble, whether it is one failure or many, and whether what was
+//! done about it helped. Pure: no clock, no I/O; `net::remote` asks, `views::fleet` draws.
+//!
+//! ```text
+//! JSON of a service --pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: when it was seen, when it last moved }
+//!                                                  |- group.rs      which group, and why: claim against evidence
+//!                                                  |- inbox.rs      errors of all of them, by fingerprint, with a memory
+//!                                                  |- condition.rs  what a `wait` waits for
+//!                                                  '- verify.rs     did it help?   bulk.rs  one, three, the rest
+//! pace.rs  how often to ask     task.rs  work that somebody else does, as one line
+//! ```
+
+pub mod bulk;
+pub mod condition;
+mod group;
+pub mod inbox;
+mod pace;
+mod pipeline;
+pub mod task;
+pub mod verify;
+mod watched;
+
+pub use group::{Group, SILENT_MS, standing};
+pub use inbox::Inbox;
+pub use pace::{Budget, Pace};
+pub use pipeline::{Desired, Fault, Found, Pipeline, Retry, Run, Status};
+pub use watched::{Fleet, Sent, Watched};

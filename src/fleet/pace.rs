@@ -1,0 +1,102 @@
+//! How often to ask: what a service says first, else ever more rarely, by the dice, so that many do not ask at once; and never more than
+//! a budget, of which a part is kept for what people do.
+
+// Lengths of time, and no clock.
+use core::time::Duration;
+
+/// The first wait, how it grows, and the longest.
+const FIRST: Duration = Duration::from_secs(1);
+const GROWTH: f64 = 1.5;
+pub const LONGEST: Duration = Duration::from_secs(15);
+
+/// The longest wait that an answer may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+
+/// Waits between two looks.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { next: FIRST, longest: LONGEST }
+    }
+}
+
+impl Pace {
+    /// With another longest wait.
+    #[must_use]
+    pub fn up_to(longest: Duration) -> Self {
+        Self { next: FIRST.min(longest), longest }
+    }
+
+    /// Something changed: more may come soon.
+    pub fn reset(&mut self) {
+        self.next = FIRST.min(self.longest);
+    }
+
+    /// The next wait. What the service asked for (`Retry-After`) goes before our own; neither goes beyond the time that is left.
+    pub fn wait(&mut self, asked: Option<Duration>, left: Option<Duration>, dice: f64) -> Duration {
+        let own = self.next.mul_f64(0.5 + dice.clamp(0.0, 1.0) * 0.5);
+        self.next = self.next.mul_f64(GROWTH).min(self.longest);
+        let wait = asked.map_or(own, |asked| asked.min(LONGEST_ASKED));
+        left.map_or(wait, |left| wait.min(left))
+    }
+}
+
+/// Requests that may be made: so many a second, twice as many at once. The clock is the caller's.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    per_second: f64,
+    left: f64,
+    at: Duration,
+    /// Times of the requests of the last ten seconds.
+    made: std::collections::VecDeque<Duration>,
+}
+
+/// The part that is kept for what people do.
+const FOR_PEOPLE: f64 = 0.2;
+
+/// What the rate that is shown is taken over.
+const SHOWN_OVER: Duration = Duration::from_secs(10);
+
+impl Budget {
+    #[must_use]
+    pub fn new(per_second: f64) -> Self {
+        Self { per_second, left: per_second * 2.0, at: Duration::ZERO, made: std::collections::VecDeque::new() }
+    }
+
+    /// Takes one at `now` (since any begin that stays the same), or answers how long to wait for it. `person`: somebody waits for it.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn take(&mut self, now: Duration, person: bool) -> Result<(), Duration> {
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.at = self.at.max(now);
+        self.left = (self.left + passed * self.per_second).min(self.per_second * 2.0);
+        let kept = if person { 0.0 } else { self.per_second * 2.0 * FOR_PEOPLE };
+        if self.left - kept < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - (self.left - kept)) / self.per_second));
+        }
+        self.left -= 1.0;
+        self.made.push_back(now);
+        self.forget(now);
+        Ok(())
+    }
+
+    fn forget(&mut self, now: Duration) {
+        while self.made.front().is_some_and(|at| now.saturating_sub(*at) > SHOWN_OVER) {
+            self.made.pop_front();
+        }
+    }
+
+    /// Requests a second over the last ten seconds, and how many there may be.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    pub fn rate(&mut self, now: Duration) -> (f64, f64) {
+        self.forget(now);
+        (self.made.len() as f64 / SHOWN_OVER.as_secs_f64(), self.per_second)
+    }
+}

@@ -1,0 +1,439 @@
+//! A pipeline as a service tells it: ours, which says why and since when, or the published one (PROTOCOLS 2), whose state has to be read
+//! for that. What an engine said of a run goes through the one reducer, whoever hands it on.
+
+use crate::progress::{Outcome, Progress, core, outcome, standing, verdict_remedy};
+use crate::protocol::{Decoder, Millis, Splitter, mask, time};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Errors of one pipeline that are looked at.
+const FAULTS: usize = 20;
+
+/// As the service says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    Setup,
+    Backfill,
+    Ready,
+    Paused,
+    Teardown,
+    Error,
+    /// A word that this version does not know.
+    Other(Arc<str>),
+}
+
+impl Status {
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Setup => "setup",
+            Self::Backfill => "backfill",
+            Self::Ready => "ready",
+            Self::Paused => "paused",
+            Self::Teardown => "teardown",
+            Self::Error => "error",
+            Self::Other(word) => word,
+        }
+    }
+
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "setup" => Self::Setup,
+            "backfill" => Self::Backfill,
+            "ready" => Self::Ready,
+            "paused" => Self::Paused,
+            "teardown" => Self::Teardown,
+            "error" => Self::Error,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// What is wanted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Desired {
+    Active,
+    Paused,
+    Deleted,
+    Other(Arc<str>),
+}
+
+impl Desired {
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Deleted => "deleted",
+            Self::Other(word) => word,
+        }
+    }
+
+    fn of_word(word: &str) -> Self {
+        match word {
+            "active" => Self::Active,
+            "paused" => Self::Paused,
+            "deleted" => Self::Deleted,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// An error that stands against a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    pub fingerprint: Arc<str>,
+    pub message: Arc<str>,
+    pub failure_type: Option<Arc<str>>,
+    pub streams: Vec<Arc<str>>,
+    /// What an operator can do.
+    pub next: Option<Arc<str>>,
+    /// Since when, where it is known.
+    pub since: Option<Millis>,
+}
+
+impl Fault {
+    /// `auth_error`, or a word for what nobody classified.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.failure_type.as_deref().unwrap_or("error")
+    }
+
+    /// What an operator has to know of it.
+    #[must_use]
+    pub fn core(&self) -> String {
+        core(&self.message)
+    }
+}
+
+/// It tries again by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    pub at: Option<Millis>,
+    pub attempt: u64,
+    pub message: Arc<str>,
+}
+
+/// The last run, open or over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Run {
+    /// Where the service has tasks.
+    pub task: Option<Arc<str>>,
+    /// Where it counts runs.
+    pub number: Option<u64>,
+    /// What tells it from another run of this pipeline.
+    pub key: Arc<str>,
+    /// As the service says it: PENDING, RUNNING, ...; of one that has no tasks, nothing.
+    pub state: Option<Arc<str>>,
+    pub open: bool,
+    /// `3/7`: streams that are over, of all.
+    pub share: Option<Arc<str>>,
+    pub message: Option<Arc<str>>,
+    pub started_at: Option<Millis>,
+    /// When it ended; of one whose service tells only what it did so far, when that was.
+    pub ended_at: Option<Millis>,
+}
+
+/// What the last run has come to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// The outcome's word (see [`Outcome`]).
+    pub outcome: Option<Arc<str>>,
+    pub records: Option<u64>,
+    /// Over the last minute, as far as it is known.
+    pub per_second: Option<f64>,
+    /// 0 to 1.
+    pub coverage: Option<f64>,
+    pub checkpoints: Option<u64>,
+    pub streams: u64,
+    pub by_status: BTreeMap<Arc<str>, u64>,
+}
+
+/// A pipeline, without secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    pub id: Arc<str>,
+    pub source: Arc<str>,
+    pub destination: Arc<str>,
+    pub status: Status,
+    pub desired: Desired,
+    /// Why it is parked, where its service says it.
+    pub reason: Option<Fault>,
+    /// What stands against its last run, the weightiest first; its reason too.
+    pub faults: Vec<Fault>,
+    pub retry: Option<Retry>,
+    pub run: Option<Run>,
+    pub found: Found,
+    pub revision: Option<u64>,
+    /// A position to go on from; opaque.
+    pub cursor: Option<Arc<str>>,
+    pub updated_at: Option<Millis>,
+    /// As it came, masked.
+    pub told: Arc<Value>,
+    /// What was read out of a service that says no more than a state.
+    read: Option<Reading>,
+}
+
+/// The reducer's view of a state that is told again and again.
+#[derive(Debug, Clone, PartialEq)]
+struct Reading {
+    /// The lines that were taken in last.
+    text: Arc<str>,
+    progress: Arc<Progress>,
+}
+
+fn text(value: &Value, path: &str) -> Option<Arc<str>> {
+    value.pointer(path)?.as_str().map(Into::into)
+}
+
+fn at(value: &Value, path: &str) -> Option<Millis> {
+    time::parse(value.pointer(path)?.as_str()?)
+}
+
+impl Pipeline {
+    /// Reads what a service told at `now`. `before`: as it was told last, so that rates can be known.
+    ///
+    /// # Errors
+    /// Why it is no pipeline.
+    pub fn read(mut told: Value, now: Millis, before: Option<&Self>) -> Result<Self, String> {
+        let id = text(&told, "/id").ok_or("it has no id")?;
+        let status = text(&told, "/status").ok_or_else(|| format!("pipeline {id} has no status"))?;
+        let lines = lines_of(&told, now);
+        mask::json(&mut told);
+        // An unknown service's reason may be anything.
+        let reason = told.get("reason").filter(|it| it.is_object()).and_then(|it| fault(it, &["message"]));
+        let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| Retry {
+            at: at(retry, "/at"),
+            attempt: retry.get("attempt").and_then(Value::as_u64).unwrap_or(0),
+            message: text(retry, "/message").unwrap_or_default(),
+        });
+        let mut pipeline = Self {
+            source: text(&told, "/source/type").unwrap_or_default(),
+            destination: text(&told, "/destination/type").unwrap_or_default(),
+            status: Status::of_word(&status),
+            desired: Desired::of_word(told.get("desired_status").and_then(Value::as_str).unwrap_or("active")),
+            faults: reason.iter().cloned().collect(),
+            reason,
+            retry,
+            run: None,
+            found: Found::default(),
+            revision: told.get("revision").and_then(Value::as_u64),
+            cursor: text(&told, "/cursor"),
+            updated_at: at(&told, "/updated_at"),
+            told: Arc::default(),
+            read: None,
+            id,
+        };
+        match (told.get("run").filter(|it| it.is_object()), lines) {
+            (Some(run), _) => pipeline.take_run(run),
+            (None, Some(lines)) => pipeline.take_lines(lines, before),
+            (None, None) => {}
+        }
+        pipeline.told = Arc::new(told);
+        Ok(pipeline)
+    }
+
+    /// Of a service that tells what its runs come to.
+    fn take_run(&mut self, run: &Value) {
+        let state = text(run, "/status");
+        let open = matches!(state.as_deref(), Some("PENDING" | "RUNNING"));
+        self.run = Some(Run {
+            task: text(run, "/task_id"),
+            number: run.get("number").and_then(Value::as_u64),
+            key: text(run, "/task_id").unwrap_or_default(),
+            open,
+            share: text(run, "/progress"),
+            message: text(run, "/message"),
+            started_at: at(run, "/started_at"),
+            ended_at: at(run, "/ended_at"),
+            state,
+        });
+        let Some(all) = run.get("so_far").or_else(|| run.get("result")).filter(|it| it.is_object()) else { return };
+        let by_status = all.get("by_status").and_then(Value::as_object).into_iter().flatten();
+        self.found = Found {
+            outcome: text(all, "/outcome"),
+            records: all.pointer("/records/cumulative").and_then(Value::as_u64),
+            per_second: all.get("records_per_second").and_then(Value::as_f64).filter(|_| open),
+            coverage: all.get("coverage").and_then(Value::as_f64),
+            checkpoints: all.get("checkpoints").and_then(Value::as_u64),
+            streams: all.get("streams").and_then(Value::as_u64).unwrap_or(0),
+            by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
+        };
+        for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(FAULTS) {
+            let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
+                && (error.get("final").and_then(Value::as_bool) == Some(true)
+                    || error.get("level").and_then(Value::as_str) == Some("global"));
+            let fault = fault(error, &["message"]).filter(|_| stands);
+            self.faults.extend(fault.filter(|it| self.faults.iter().all(|known| known.message != it.message)));
+        }
+    }
+
+    /// Of a service that shows its engine's state: as if the engine had said it now.
+    fn take_lines(&mut self, lines: String, before: Option<&Self>) {
+        let known = before.and_then(|it| it.read.as_ref());
+        let reading = match known {
+            Some(known) if same_but_time(&known.text, &lines) => known.clone(),
+            known => {
+                let mut progress = known.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
+                let decoder = Decoder::default();
+                Splitter::default().push(lines.as_bytes(), |line| {
+                    progress.apply(&line, decoder.decode(&line, &mut String::new()));
+                });
+                Reading { text: lines.into(), progress: Arc::new(progress) }
+            }
+        };
+        let progress = &*reading.progress;
+        let result = outcome(progress);
+        let now = progress.last_at.unwrap_or(0);
+        let ended = result != Outcome::Running;
+        let started_at = progress.attempt.started_at;
+        let elapsed = progress.attempt_elapsed().and_then(|it| Millis::try_from(it).ok());
+        self.run = Some(Run {
+            key: started_at.map(time::iso).unwrap_or_else(|| progress.attempts.to_string()).into(),
+            open: !ended,
+            started_at,
+            ended_at: self.engine_clock(&reading.text, started_at, elapsed),
+            share: (!progress.streams.is_empty()).then(|| share(progress).into()),
+            ..Run::default()
+        });
+        let mut by_status = BTreeMap::<Arc<str>, u64>::new();
+        for stream in &progress.streams {
+            *by_status.entry(stream.status.word().into()).or_default() += 1;
+        }
+        self.found = Found {
+            outcome: Some(result.word().into()),
+            records: progress.cumulative_records(),
+            per_second: progress.rate.per_second(crate::progress::ONE_MINUTE, now).filter(|_| !ended),
+            coverage: progress.coverage(),
+            checkpoints: Some(progress.checkpoints.max(told_checkpoints(&reading.text))),
+            streams: progress.streams.len() as u64,
+            by_status,
+        };
+        for group in standing(progress).into_iter().take(FAULTS) {
+            self.faults.push(Fault {
+                fingerprint: format!("{:016x}", group.fingerprint).into(),
+                message: Arc::clone(&group.message),
+                failure_type: group.failure_type.clone(),
+                streams: group.streams().cloned().collect(),
+                next: Some(verdict_remedy(progress, group).into()),
+                since: None,
+            });
+        }
+        if matches!(self.status, Status::Error) {
+            self.reason = self.faults.first().cloned();
+        }
+        self.read = Some(reading);
+    }
+
+    /// When its engine said what is told, by the engine's own clock: it is the only age that such a state has.
+    fn engine_clock(&self, text: &str, started: Option<Millis>, elapsed: Option<Millis>) -> Option<Millis> {
+        text.contains("\"type\":\"progress\"").then_some(())?;
+        Some(started? + elapsed?)
+    }
+
+    /// What its engine's state was reduced to, where that is all there is.
+    #[must_use]
+    pub fn progress(&self) -> Option<&Arc<Progress>> {
+        self.read.as_ref().map(|it| &it.progress)
+    }
+
+    /// The state as lines of its engine, as of when it was told.
+    #[must_use]
+    pub fn lines(&self) -> Option<&Arc<str>> {
+        self.read.as_ref().map(|it| &it.text)
+    }
+
+    /// Its last run came to this.
+    #[must_use]
+    pub fn came_to(&self, outcome: Outcome) -> bool {
+        self.found.outcome.as_deref() == Some(outcome.word())
+    }
+
+    /// Its last run is over, and brought everything.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        let over = self.run.as_ref().is_some_and(|run| !run.open);
+        over && self.came_to(Outcome::Succeeded) && self.status != Status::Error
+    }
+
+    /// What changes whenever anything at all happens to it.
+    #[must_use]
+    pub fn evidence(&self) -> (Option<&str>, Option<u64>, Option<u64>, Option<u64>, &str) {
+        let run = self.run.as_ref();
+        (
+            run.map(|run| run.key.as_ref()),
+            self.found.records,
+            self.found.checkpoints,
+            self.revision,
+            run.and_then(|run| run.share.as_deref()).unwrap_or_default(),
+        )
+    }
+}
+
+fn fault(value: &Value, _at: &[&str]) -> Option<Fault> {
+    let message = text(value, "/message")?;
+    let mut streams: Vec<Arc<str>> =
+        value.get("streams").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect();
+    streams.extend(text(value, "/stream"));
+    let fingerprint = text(value, "/fingerprint")
+        .unwrap_or_else(|| format!("{:016x}", crate::progress::fingerprint::of(&message)).into());
+    Some(Fault {
+        fingerprint,
+        failure_type: text(value, "/failure_type"),
+        streams,
+        next: text(value, "/next"),
+        since: at(value, "/since").or_else(|| at(value, "/last_at")),
+        message,
+    })
+}
+
+/// `3/7`: streams that are over, of all.
+fn share(progress: &Progress) -> String {
+    use crate::protocol::Status::{Completed, Errored, Skipped};
+    let over = progress.streams.iter().filter(|it| matches!(it.status, Completed | Skipped | Errored)).count();
+    format!("{over}/{}", progress.streams.len())
+}
+
+/// What a service without runs shows of its engine, as the lines that the engine would have said: the progress generation keeps its last
+/// progress message, the trace generation its last end.
+fn lines_of(told: &Value, now: Millis) -> Option<String> {
+    let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
+    let end = told.get("progress").filter(|it| it.is_object());
+    let line = |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(now), kind: payload}).to_string() + "\n";
+    if let Some(progress) = state.filter(|it| it.get("derived").is_some()) {
+        let mut text = line("progress", progress);
+        let word = progress.pointer("/derived/status").and_then(Value::as_str).unwrap_or_default();
+        if matches!(word, "succeeded" | "failed") {
+            text += &line("eof", &json!({"status": word, "has_more": false, "run_progress": progress}));
+        }
+        return Some(text);
+    }
+    end.or(state).map(|end| line("eof", end))
+}
+
+/// Whether they say the same, whenever they were told.
+fn same_but_time(one: &str, other: &str) -> bool {
+    let without = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
+                (Some(from), Some(to)) if from < to => format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default()),
+                _ => line.to_owned(),
+            })
+            .collect()
+    };
+    without(one) == without(other)
+}
+
+/// Checkpoints that a state tells of.
+fn told_checkpoints(text: &str) -> u64 {
+    let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let count = |value: &Value| {
+        value
+            .pointer("/progress/derived/total_state_count")
+            .or_else(|| value.pointer("/eof/global_progress/state_checkpoint_count"))
+            .and_then(Value::as_u64)
+    };
+    told.filter_map(|value| count(&value)).max().unwrap_or(0)
+}

@@ -1,0 +1,72 @@
+//! Work that somebody else does for us, from submission to its result: what is known of it, and how it is told.
+
+use crate::progress::text::duration;
+use serde_json::Value;
+
+/// How it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl State {
+    #[must_use]
+    pub fn over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+
+    /// 0 done, 1 failed, 2 still running.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded => 0,
+            Self::Failed => 1,
+            Self::Pending | Self::Running => 2,
+        }
+    }
+}
+
+/// What was told of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    pub id: String,
+    pub state: State,
+    /// The status in the service's own word.
+    pub word: String,
+    pub progress: Option<String>,
+    pub message: Option<String>,
+    /// What the service says can be done about it.
+    pub fix: Option<String>,
+    /// Where its result is.
+    pub result_url: Option<String>,
+    /// All of it, without secrets.
+    pub told: Value,
+}
+
+impl Task {
+    /// `  [15s] task=abc status=RUNNING  progress=3/7`
+    #[must_use]
+    pub fn line(&self, seconds: u64) -> String {
+        let progress = self.progress.as_ref().map(|it| format!("  progress={it}")).unwrap_or_default();
+        format!("  [{seconds}s] task={} status={}{progress}", self.id, self.word)
+    }
+}
+
+/// The wait that past ones let expect: of so many, the middle and the longest, in milliseconds.
+#[must_use]
+pub fn expected(mut past: Vec<u64>) -> String {
+    if past.is_empty() {
+        return "unknown: nothing of it ran before".into();
+    }
+    past.sort_unstable();
+    let round = |ms: u64| if ms < 10_000 { ms / 100 * 100 } else { ms / 1000 * 1000 };
+    let middle = past.get(past.len() / 2).copied().unwrap_or(0);
+    let last = past.last().copied().unwrap_or(0);
+    match past.len() {
+        1 => format!("about {} (the last one took that)", duration(round(middle))),
+        many => format!("about {} (of the last {many}; the longest took {})", duration(round(middle)), duration(round(last))),
+    }
+}

@@ -1,0 +1,302 @@
+//! Did it help? What a pipeline was before something was asked of it, held against what it is since. That a request was accepted
+//! proves nothing.
+
+use super::pipeline::{Desired, Fault, Pipeline, Status};
+use crate::progress::Outcome;
+use crate::progress::text::{count, duration, plural};
+use crate::protocol::Millis;
+use std::sync::Arc;
+
+/// For how long work has to go on, in milliseconds, to be called so: what is parked again often is so within seconds.
+pub const HOLDS_MS: Millis = 5_000;
+
+/// What can be asked of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    Resume,
+    Pause,
+    /// A run now, of what is new.
+    Sync,
+    /// A new run, so that streams which the last one left out are tried again.
+    Retry,
+    Delete,
+}
+
+impl Action {
+    pub const ALL: [Self; 5] = [Self::Resume, Self::Pause, Self::Sync, Self::Retry, Self::Delete];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Resume => "resume",
+            Self::Pause => "pause",
+            Self::Sync => "sync",
+            Self::Retry => "retry",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// What it does, for somebody who is about to do it.
+    #[must_use]
+    pub fn consequence(self) -> &'static str {
+        match self {
+            Self::Resume => "It is wanted active: what is parked starts again and reads on from where it was.",
+            Self::Pause => "The call in flight comes to its next checkpoint, then nothing is read until it is resumed.",
+            Self::Sync => "A run begins now and reads what is new.",
+            Self::Retry => "A new run begins: streams that the last one left out are tried again.",
+            Self::Delete => "It is torn down and gone for good, with its state and its logs.",
+        }
+    }
+
+    /// The command that does the same.
+    #[must_use]
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Resume => "pipelines resume",
+            Self::Pause => "pipelines pause",
+            Self::Sync | Self::Retry => "pipelines sync",
+            Self::Delete => "pipelines delete",
+        }
+    }
+}
+
+/// What is remembered of a pipeline before it is acted on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    pub status: Status,
+    pub desired: Desired,
+    run: Option<Arc<str>>,
+    revision: Option<u64>,
+    checkpoints: u64,
+    records: u64,
+    outcome: Option<Arc<str>>,
+    faults: Vec<Fault>,
+}
+
+impl Mark {
+    #[must_use]
+    pub fn of(pipeline: &Pipeline) -> Self {
+        Self {
+            status: pipeline.status.clone(),
+            desired: pipeline.desired.clone(),
+            run: pipeline.run.as_ref().map(|run| Arc::clone(&run.key)),
+            revision: pipeline.revision,
+            checkpoints: pipeline.found.checkpoints.unwrap_or(0),
+            records: pipeline.found.records.unwrap_or(0),
+            outcome: pipeline.found.outcome.clone(),
+            faults: pipeline.faults.clone(),
+        }
+    }
+
+    /// `error (auth_error: ...), wanted active`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let why = self.faults.first().map(|fault| format!(" ({}: {})", fault.kind(), fault.core())).unwrap_or_default();
+        format!("{}{why}, wanted {}", self.status.word(), self.desired.word())
+    }
+
+    /// Its error, if it has one.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&Arc<str>> {
+        self.faults.first().map(|fault| &fault.fingerprint)
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    TookEffect(String),
+    /// It was accepted, and nothing came of it.
+    NothingRan(String),
+    ParkedSame(Fault, Millis),
+    ParkedNew(Fault, Millis),
+    /// It cannot be told, and why.
+    Unknown(String),
+    /// It was not accepted, and why.
+    Refused(String),
+}
+
+impl Verdict {
+    /// For JSON and logs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::TookEffect(_) => "took_effect",
+            Self::NothingRan(_) => "nothing_ran",
+            Self::ParkedSame(..) => "parked_again_same_error",
+            Self::ParkedNew(..) => "parked_again_new_error",
+            Self::Unknown(_) => "unknown",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let after = |ms: &Millis| duration(u64::try_from(ms / 100 * 100).unwrap_or(0));
+        match self {
+            Self::TookEffect(how) => format!("took effect: {how}"),
+            Self::NothingRan(how) => format!("accepted, but nothing ran: {how}"),
+            Self::ParkedSame(fault, ms) => {
+                format!("parked again after {} with the SAME error: {}: {}", after(ms), fault.kind(), fault.core())
+            }
+            Self::ParkedNew(fault, ms) => {
+                format!("parked again after {} with a NEW error: {}: {}", after(ms), fault.kind(), fault.core())
+            }
+            Self::Unknown(why) => format!("unknown: {why}"),
+            Self::Refused(why) => format!("refused: {why}"),
+        }
+    }
+
+    /// The error it is parked with again.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::ParkedSame(fault, _) | Self::ParkedNew(fault, _) => Some(fault),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn good(&self) -> bool {
+        matches!(self, Self::TookEffect(_))
+    }
+
+    /// 0 it took effect; 1 it did not; 2 it cannot be told yet.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::TookEffect(_) => 0,
+            Self::NothingRan(_) | Self::ParkedSame(..) | Self::ParkedNew(..) | Self::Refused(_) => 1,
+            Self::Unknown(_) => 2,
+        }
+    }
+}
+
+/// Watches a pipeline after something was asked of it.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    action: Action,
+    before: Mark,
+    /// As the service answered.
+    accepted: Option<Mark>,
+    sent_at: Millis,
+    /// How long it may take until anything is seen, in milliseconds.
+    patience: Millis,
+    /// It was seen to have left its error.
+    left: bool,
+    /// Since when it works.
+    works_since: Option<Millis>,
+    /// When something was last learned of it.
+    seen_at: Option<Millis>,
+}
+
+impl Watch {
+    #[must_use]
+    pub fn new(action: Action, before: Mark, accepted: Option<&Pipeline>, sent_at: Millis, patience: Millis) -> Self {
+        let accepted = accepted.map(Mark::of);
+        let left = accepted.as_ref().is_some_and(|it| it.status != Status::Error);
+        Self { action, before, accepted, sent_at, patience, left, works_since: None, seen_at: None }
+    }
+
+    /// Looks at it as it is at `now`; `None`: it is gone. Answers when it can be told.
+    pub fn see(&mut self, pipeline: Option<&Pipeline>, now: Millis) -> Option<Verdict> {
+        self.seen_at = Some(now);
+        let since = now - self.sent_at;
+        let took = |how: String| Some(Verdict::TookEffect(how));
+        let after = duration(u64::try_from(since / 100 * 100).unwrap_or(0));
+        let Some(it) = pipeline else {
+            return match self.action {
+                Action::Delete => took(format!("it is gone after {after}")),
+                _ => Some(Verdict::Unknown("the pipeline is gone: somebody deleted it".into())),
+            };
+        };
+        let told = match self.action {
+            Action::Delete => None,
+            Action::Pause if it.status == Status::Paused => took(format!("paused after {after}")),
+            Action::Pause if it.status == Status::Error => took("it is parked, and is not started again".into()),
+            Action::Pause => None,
+            Action::Resume | Action::Sync | Action::Retry => self.works(it, now, &after),
+        };
+        told.or_else(|| (since >= self.patience).then(|| self.time_over(it, since)))
+    }
+
+    /// Nothing could be learned of it at `now`, and why. Answers when that has lasted too long.
+    #[must_use]
+    pub fn blind(&self, why: &str, now: Millis) -> Option<Verdict> {
+        (now - self.seen_at.unwrap_or(self.sent_at) >= self.patience).then(|| Verdict::Unknown(why.to_owned()))
+    }
+
+    fn works(&mut self, it: &Pipeline, now: Millis, after: &str) -> Option<Verdict> {
+        let since = now - self.sent_at;
+        let took = |how: String| Some(Verdict::TookEffect(how));
+        let newer = |mark: &Mark| match (mark.revision, it.revision) {
+            (Some(before), Some(now)) => now > before,
+            _ => false,
+        };
+        let other_run = it.run.as_ref().map(|run| &run.key) != self.before.run.as_ref();
+        let run_open = it.run.as_ref().is_some_and(|run| run.open);
+        if it.status == Status::Error {
+            // As long as nothing shows that it ever left, it is the error that it had.
+            let again = self.left || other_run || self.accepted.as_ref().is_some_and(newer);
+            return again.then(|| self.parked(it, since));
+        }
+        self.left = true;
+        if !run_open && it.came_to(Outcome::Failed) && (other_run || self.before.outcome.as_deref() != Some("failed")) {
+            return Some(self.parked(it, since));
+        }
+        let checkpoints = it.found.checkpoints.unwrap_or(0);
+        let records = it.found.records.unwrap_or(0);
+        if it.status == Status::Ready && !run_open {
+            if self.action == Action::Resume || other_run {
+                let how = if it.came_to(Outcome::CompletedWithErrors) { "ready after {}, with errors in some streams" } else { "ready after {}" };
+                return took(how.replace("{}", after));
+            }
+            return None;
+        }
+        let (had_checkpoints, had_records) =
+            if other_run { (0, 0) } else { (self.before.checkpoints, self.before.records) };
+        if checkpoints <= had_checkpoints && records <= had_records {
+            return None;
+        }
+        let works_since = *self.works_since.get_or_insert(now);
+        if now - works_since < HOLDS_MS {
+            return None;
+        }
+        let ckpts = usize::try_from(checkpoints.saturating_sub(had_checkpoints)).unwrap_or(usize::MAX);
+        took(format!("+{} and +{} records in {after}, and it goes on", plural(ckpts, "checkpoint"), count(records.saturating_sub(had_records))))
+    }
+
+    fn parked(&self, it: &Pipeline, since: Millis) -> Verdict {
+        let fault = it.reason.clone().or_else(|| it.faults.first().cloned()).unwrap_or_else(|| Fault {
+            fingerprint: Arc::default(),
+            message: "its service does not say why".into(),
+            failure_type: None,
+            streams: Vec::new(),
+            next: None,
+            since: None,
+        });
+        if self.before.faults.iter().any(|known| known.fingerprint == fault.fingerprint) {
+            Verdict::ParkedSame(fault, since)
+        } else {
+            Verdict::ParkedNew(fault, since)
+        }
+    }
+
+    fn time_over(&self, it: &Pipeline, since: Millis) -> Verdict {
+        let waited = duration(u64::try_from(since / 1000 * 1000).unwrap_or(0));
+        let claim = it.status.word();
+        if it.run.as_ref().is_some_and(|run| run.open) && self.action != Action::Delete && self.action != Action::Pause {
+            let state = it.run.as_ref().and_then(|run| run.state.as_deref());
+            return Verdict::Unknown(match state {
+                Some("PENDING") => format!("it waits for its turn since {waited}"),
+                _ if self.works_since.is_some() => format!("it runs since {waited}, and may go on"),
+                _ => format!("it runs since {waited}, and no checkpoint came yet"),
+            });
+        }
+        match self.action {
+            Action::Pause | Action::Delete => Verdict::Unknown(format!("it says {claim} after {waited}")),
+            _ => Verdict::NothingRan(format!("after {waited} it says {claim}, as before")),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The pipelines of a service, as they were seen: what changed when, and what was asked of them.
+
+use super::pipeline::Pipeline;
+use crate::protocol::Millis;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Something that was asked of a pipeline, and was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    pub action: Arc<str>,
+    pub at: Millis,
+    /// The evidence at that time.
+    before: String,
+}
+
+/// A pipeline under watch. Times are ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    pub pipeline: Pipeline,
+    /// When it was told last, and first.
+    pub seen_at: Millis,
+    pub first_seen: Millis,
+    /// When anything of it last changed before our eyes.
+    pub moved_at: Option<Millis>,
+    /// Since when this error is known to stand.
+    pub fault_since: Option<Millis>,
+    pub sent: Option<Sent>,
+}
+
+impl Watched {
+    /// The last time that anything is known to have happened to it.
+    #[must_use]
+    pub fn last_sign(&self) -> Option<Millis> {
+        let run = self.pipeline.run.as_ref();
+        let told = [self.pipeline.updated_at, run.and_then(|run| run.ended_at), run.and_then(|run| run.started_at)];
+        told.into_iter().flatten().chain(self.moved_at).max()
+    }
+
+    /// For how long nothing of it moved; by what is told, else for as long as we watch.
+    #[must_use]
+    pub fn quiet_ms(&self, now: Millis) -> Millis {
+        (now - self.last_sign().unwrap_or(self.first_seen)).max(0)
+    }
+
+    /// What was asked of it was accepted, and nothing of it moved since.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<&Sent> {
+        self.sent.as_ref().filter(|sent| sent.before == evidence(&self.pipeline))
+    }
+}
+
+fn evidence(pipeline: &Pipeline) -> String {
+    // The revision is the request's own doing.
+    let (run, records, checkpoints, _, share) = pipeline.evidence();
+    format!("{run:?} {records:?} {checkpoints:?} {share} {}", pipeline.status.word())
+}
+
+/// All pipelines of one service.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fleet {
+    pub pipelines: BTreeMap<Arc<str>, Arc<Watched>>,
+    /// When the whole list was read last.
+    pub listed_at: Option<Millis>,
+    /// What was in the list and is no pipeline.
+    pub odd: Vec<String>,
+}
+
+impl Fleet {
+    /// Takes the whole list as it was told at `now`: what is not in it is gone.
+    pub fn take_list(&mut self, list: Vec<Value>, now: Millis) {
+        let mut before = std::mem::take(&mut self.pipelines);
+        self.odd.clear();
+        for told in list {
+            let id = told.get("id").and_then(Value::as_str).unwrap_or_default();
+            let known = before.remove(id);
+            match watch(told, now, known.as_deref()) {
+                Ok(watched) => drop(self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched))),
+                // What cannot be read now stays as it was.
+                Err(why) => {
+                    self.odd.push(why);
+                    self.pipelines.extend(known.map(|known| (Arc::clone(&known.pipeline.id), known)));
+                }
+            }
+        }
+        self.listed_at = Some(now);
+    }
+
+    /// Takes one pipeline as it was told at `now`.
+    ///
+    /// # Errors
+    /// Why it is no pipeline.
+    pub fn take_one(&mut self, told: Value, now: Millis) -> Result<(), String> {
+        let id = told.get("id").and_then(Value::as_str).unwrap_or_default();
+        let watched = watch(told.clone(), now, self.pipelines.get(id).map(AsRef::as_ref))?;
+        self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched));
+        Ok(())
+    }
+
+    /// One is gone.
+    pub fn remove(&mut self, id: &str) {
+        self.pipelines.remove(id);
+    }
+
+    /// Something was asked of a pipeline at `now`, and was accepted.
+    pub fn sent(&mut self, id: &str, action: &str, now: Millis) {
+        if let Some(known) = self.pipelines.get_mut(id) {
+            let before = evidence(&known.pipeline);
+            Arc::make_mut(known).sent = Some(Sent { action: action.into(), at: now, before });
+        }
+    }
+}
+
+fn watch(told: Value, now: Millis, known: Option<&Watched>) -> Result<Watched, String> {
+    let pipeline = Pipeline::read(told, now, known.map(|it| &it.pipeline))?;
+    let moved = known.filter(|known| known.pipeline.evidence() != pipeline.evidence() || known.pipeline.status != pipeline.status);
+    let fault = |it: &Pipeline| it.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
+    let fault_since = match (fault(&pipeline), known) {
+        (None, _) => None,
+        (Some(now_is), Some(known)) if fault(&known.pipeline) == Some(Arc::clone(&now_is)) => known.fault_since,
+        // Before our eyes; of what stood when we came, only its service can tell.
+        (Some(_), known) => pipeline.faults.first().and_then(|it| it.since).or(known.map(|_| now)),
+    };
+    Ok(Watched {
+        moved_at: moved.map(|_| now).or(known.and_then(|it| it.moved_at)),
+        first_seen: known.map_or(now, |it| it.first_seen),
+        sent: known.and_then(|it| it.sent.clone()),
+        seen_at: now,
+        fault_since,
+        pipeline,
+    })
+}

@@ -1,0 +1,419 @@
+//! One service: what is asked of it, within a budget, and what came of that in words and exit codes.
+
+use super::contexts::Place;
+use crate::fleet::Budget;
+use crate::net::{http, lock};
+use crate::progress::text::duration;
+use reqwest::{Method, Url};
+use serde_json::Value;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Requests a second to one service.
+const PER_SECOND: f64 = 10.0;
+
+/// How long an answer may take where nothing else is said.
+pub const WITHIN: Duration = Duration::from_secs(10);
+
+/// The largest answer that is read.
+const LARGEST: usize = 256 << 20;
+
+/// A page of a list.
+const PAGE: &str = "1000";
+
+/// What a service can, beyond what every one of them can.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Talks {
+    /// Waits for a condition by itself.
+    pub wait: bool,
+    /// Tells what runs print, as it comes.
+    pub events: bool,
+    /// Runs are tasks that can be asked after.
+    pub tasks: bool,
+    /// Lists in pages, and without states.
+    pub pages: bool,
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub method: Method,
+    /// Parts of the path, which are escaped.
+    pub path: Vec<String>,
+    pub query: Vec<(String, String)>,
+    pub body: Option<Value>,
+    pub headers: Vec<(String, String)>,
+    pub within: Duration,
+    /// Somebody waits for it: it takes from the part of the budget that is kept for that.
+    pub person: bool,
+}
+
+impl Ask {
+    #[must_use]
+    pub fn get(path: &[&str]) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.iter().map(ToString::to_string).collect(),
+            query: Vec::new(),
+            body: None,
+            headers: Vec::new(),
+            within: WITHIN,
+            person: false,
+        }
+    }
+
+    #[must_use]
+    pub fn of(method: Method, path: &[&str]) -> Self {
+        Self { method, person: true, ..Self::get(path) }
+    }
+
+    /// With a parameter.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.query.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
+/// An answer that says what was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    pub status: u16,
+    pub json: Value,
+}
+
+/// Why there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trouble {
+    /// No connection.
+    Unreachable(String),
+    /// No answer, or no end of it, within the time.
+    Silent(Duration),
+    /// It broke off in the middle.
+    Broke(String),
+    /// Something answered that is no such service.
+    Odd(String),
+    Refused { status: u16, code: String, says: String, retry_after: Option<Duration>, json: Value },
+}
+
+impl Trouble {
+    /// Why, in a sentence's words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Unreachable(why) => format!("cannot be reached: {why}"),
+            Self::Silent(time) => {
+                format!("no answer within {}", duration(u64::try_from(time.as_millis()).unwrap_or(0)))
+            }
+            Self::Broke(why) => format!("the answer broke off: {why}"),
+            Self::Odd(what) => format!("does not answer as a pipeline service: {what}"),
+            Self::Refused { status, says, .. } if says.is_empty() => format!("answers HTTP {status}"),
+            Self::Refused { status, says, .. } => format!("answers HTTP {status}: {says}"),
+        }
+    }
+
+    /// Another time it may go well.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            _ => true,
+        }
+    }
+
+    /// It may have been done all the same.
+    #[must_use]
+    pub fn maybe_done(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Broke(_) | Self::Odd(_) => true,
+            Self::Refused { status, .. } => matches!(status, 500 | 502 | 504),
+            Self::Unreachable(_) => false,
+        }
+    }
+
+    #[must_use]
+    pub fn absent(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// How long the service asks to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// 4 no such resource, 64 asked wrongly, 69 unreachable, 77 not allowed; 1: the service says no.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused { status, .. } => match status {
+                401 | 403 => 77,
+                404 | 410 => 4,
+                400 | 422 => 64,
+                408 | 425 | 429 | 500.. => 69,
+                _ => 1,
+            },
+            _ => 69,
+        }
+    }
+
+    /// The sentence for one who asked `place`, with what to do.
+    #[must_use]
+    pub fn sentence(&self, place: &Place) -> String {
+        let next = match self {
+            Self::Unreachable(_) => " See that it runs, and that the address is right.",
+            Self::Silent(_) | Self::Broke(_) => " Try again; if that lasts, see the service's own log.",
+            Self::Odd(_) => " Give the address of a pipeline service, such as http://127.0.0.1:4020.",
+            Self::Refused { status: 401 | 403, .. } => " Give the context a token that may do this (see synctop config show).",
+            Self::Refused { status: 429, .. } => " Try again in a while.",
+            Self::Refused { .. } => "",
+        };
+        let stop = if next.is_empty() { "." } else { "." };
+        format!("{} {}{stop}{next}", place.shown(), self.words().trim_end_matches('.'))
+    }
+}
+
+/// A service.
+pub struct Client {
+    pub place: Arc<Place>,
+    http: reqwest::Client,
+    budget: Mutex<Budget>,
+    begun: Instant,
+    talks: OnceLock<Talks>,
+}
+
+impl Client {
+    /// # Errors
+    /// When the system has no certificates to know an https address by; why.
+    pub fn new(place: Place) -> Result<Self, String> {
+        Ok(Self {
+            http: http::client(&place.url)?,
+            place: Arc::new(place),
+            budget: Mutex::new(Budget::new(PER_SECOND)),
+            begun: Instant::now(),
+            talks: OnceLock::new(),
+        })
+    }
+
+    /// Requests a second over the last ten seconds, and how many there may be.
+    #[must_use]
+    pub fn rate(&self) -> (f64, f64) {
+        lock(&self.budget).rate(self.begun.elapsed())
+    }
+
+    async fn afford(&self, person: bool) {
+        loop {
+            let taken = lock(&self.budget).take(self.begun.elapsed(), person);
+            match taken {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    fn request(&self, ask: &Ask) -> reqwest::RequestBuilder {
+        let mut url = self.place.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(&ask.path);
+        }
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query);
+        }
+        let mut request = self.http.request(ask.method.clone(), url);
+        if let Some(token) = &self.place.token {
+            request = request.bearer_auth(token.text());
+        }
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        match &ask.body {
+            Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+            None => request,
+        }
+    }
+
+    /// Asks, and reads the whole answer.
+    ///
+    /// # Errors
+    /// Why there is no answer that says what was asked.
+    pub async fn ask(&self, ask: Ask) -> Result<Reply, Trouble> {
+        self.afford(ask.person).await;
+        let within = ask.within;
+        match tokio::time::timeout(within, answer(self.request(&ask))).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Trouble::Silent(within)),
+        }
+    }
+
+    /// Asks for something whose answer comes in pieces; its head is waited for as long as `ask` says.
+    ///
+    /// # Errors
+    /// Why there is no such answer.
+    pub async fn follow(&self, ask: Ask) -> Result<reqwest::Response, Trouble> {
+        self.afford(ask.person).await;
+        let sent = tokio::time::timeout(ask.within, self.request(&ask).send()).await;
+        let response = sent.map_err(|_| Trouble::Silent(ask.within))?.map_err(|error| failed(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
+    }
+
+    /// What it can; asked once.
+    ///
+    /// # Errors
+    /// When nothing there answers as a pipeline service.
+    pub async fn talks(&self) -> Result<Talks, Trouble> {
+        if let Some(known) = self.talks.get() {
+            return Ok(*known);
+        }
+        let described = self.ask(Ask { person: true, ..Ask::get(&["openapi.json"]) }).await;
+        let talks = match described {
+            Ok(reply) => {
+                let get = |path: &str| reply.json.pointer(&format!("/paths/{}/get", path.replace('/', "~1")));
+                let has = |path: &str| get(path).is_some();
+                let params = get("/pipelines").and_then(|it| it.get("parameters")?.as_array().cloned()).unwrap_or_default();
+                let param = |name: &str| params.iter().any(|it| it.get("name").and_then(Value::as_str) == Some(name));
+                Talks {
+                    wait: has("/pipelines/{id}/wait"),
+                    events: has("/pipelines/{id}/events"),
+                    tasks: has("/tasks/{task_id}") && has("/pipelines/{id}/runs"),
+                    pages: param("after") && param("limit"),
+                }
+            }
+            // One that does not describe itself is taken for the plain one, if it has pipelines.
+            Err(Trouble::Refused { status: 404 | 405 | 501, .. } | Trouble::Odd(_)) => {
+                self.ask(Ask { person: true, ..Ask::get(&["health"]) }).await?;
+                Talks::default()
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        Ok(*self.talks.get_or_init(|| talks))
+    }
+
+    /// All pipelines as they are told, without their states where that can be said.
+    ///
+    /// # Errors
+    /// Why not all of them could be read.
+    pub async fn list(&self, talks: Talks) -> Result<Vec<Value>, Trouble> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut ask = Ask::get(&["pipelines"]);
+            if talks.pages {
+                ask = ask.with("limit", PAGE).with("state", "false");
+                if let Some(after) = after.take() {
+                    ask = ask.with("after", after);
+                }
+            }
+            let mut reply = self.ask(ask).await?;
+            let Some(Value::Array(data)) = reply.json.get_mut("data").map(Value::take) else {
+                return Err(Trouble::Odd("its list has no data".into()));
+            };
+            let more = reply.json.get("has_more").and_then(Value::as_bool).unwrap_or(false);
+            let last = data.last().and_then(|it| it.get("id")).and_then(Value::as_str).map(str::to_owned);
+            all.extend(data);
+            match last.filter(|_| more && talks.pages) {
+                Some(last) => after = Some(last),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// One pipeline.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub async fn pipeline(&self, id: &str, person: bool) -> Result<Value, Trouble> {
+        let mut ask = Ask { person, ..Ask::get(&["pipelines", id]) };
+        if self.talks.get().is_some_and(|talks| talks.pages) {
+            ask = ask.with("state", "false");
+        }
+        let reply = self.ask(ask).await?;
+        if reply.json.get("id").and_then(Value::as_str) == Some(id) {
+            Ok(reply.json)
+        } else {
+            Err(Trouble::Odd("it answers with another pipeline, or none".into()))
+        }
+    }
+}
+
+/// What went wrong before there was an answer.
+fn failed(error: &reqwest::Error) -> Trouble {
+    if error.is_connect() { Trouble::Unreachable(http::cause(error)) } else { Trouble::Broke(http::cause(error)) }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Result<Reply, Trouble> {
+    let response = request.send().await.map_err(|error| failed(&error))?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(refused(response).await);
+    }
+    let body = read(response).await?;
+    if body.is_empty() {
+        return Ok(Reply { status: status.as_u16(), json: Value::Null });
+    }
+    match serde_json::from_slice(&body) {
+        Ok(json) => Ok(Reply { status: status.as_u16(), json }),
+        Err(error) => {
+            let text = String::from_utf8_lossy(&body);
+            // JSON that breaks off is no page.
+            if text.trim_start().starts_with(['{', '[']) && error.is_eof() {
+                return Err(Trouble::Broke("half of the JSON is there".into()));
+            }
+            Err(Trouble::Odd(http::says(&text)))
+        }
+    }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(bytes)) if body.len() + bytes.len() > LARGEST => {
+                return Err(Trouble::Odd(format!("an answer of more than {} MiB", LARGEST >> 20)));
+            }
+            Ok(Some(bytes)) => body.extend_from_slice(&bytes),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(Trouble::Broke(http::cause(&error))),
+        }
+    }
+}
+
+async fn refused(response: reqwest::Response) -> Trouble {
+    let status = response.status();
+    let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
+    let retry_after = header("retry-after").and_then(|text| http::wait(&text));
+    let to = header("location").filter(|_| status.is_redirection());
+    let body = tokio::time::timeout(WITHIN, read(response)).await.ok().and_then(Result::ok).unwrap_or_default();
+    let text = String::from_utf8_lossy(&body);
+    let json: Value = serde_json::from_str(&text).unwrap_or_default();
+    let says = match to {
+        Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
+        None => http::says(&text),
+    };
+    Trouble::Refused {
+        status: status.as_u16(),
+        code: json.get("code").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        says,
+        retry_after,
+        json,
+    }
+}
+
+/// Whether a host is this machine, so that nobody can listen on the way.
+#[must_use]
+pub fn loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
+}

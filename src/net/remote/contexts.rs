@@ -1,0 +1,377 @@
+//! Which services there are, by name: a TOML file. Tokens are named by where they are found, never written down.
+
+use super::client::loopback;
+use crate::protocol::{mask, quantity};
+use reqwest::Url;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// All that can be said in it, to begin one's own with.
+pub const SAMPLE: &str = include_str!("../../../assets/config.toml");
+
+/// How long a command may take to print a token, and how long a token may be.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+const LONGEST_TOKEN: u64 = 16 * 1024;
+
+/// Colours a context may have.
+pub const COLOURS: [&str; 5] = ["red", "yellow", "green", "blue", "magenta"];
+
+/// The file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Contexts {
+    /// The one that is taken where none is named.
+    pub context: Option<String>,
+    pub contexts: BTreeMap<String, Context>,
+}
+
+/// A service in the file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    pub url: String,
+    #[serde(default, deserialize_with = "reference")]
+    pub token: Option<Reference>,
+    #[serde(default)]
+    pub read_only: bool,
+    #[serde(default)]
+    pub write: bool,
+    pub colour: Option<String>,
+    #[serde(default, deserialize_with = "maybe_span")]
+    pub poll: Option<Duration>,
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+/// Where a token is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    Env(String),
+    File(PathBuf),
+    Command(Vec<String>),
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Command(words) => write!(f, "command {}", words.first().map_or("", String::as_str)),
+        }
+    }
+}
+
+/// A token; it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// # Errors
+    /// Why it cannot be sent; without it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("what is found there is no token: it is empty, or has more than one word in it".into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(mask::MASK)
+    }
+}
+
+/// A service that can be asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// Its context, where it has one.
+    pub context: Option<String>,
+    pub url: Url,
+    pub token: Option<Token>,
+    /// Nothing can be done to it.
+    pub read_only: bool,
+    /// Armed from the begin.
+    pub write: bool,
+    pub colour: Option<String>,
+    pub poll: Option<Duration>,
+}
+
+impl Place {
+    /// A service by its address.
+    ///
+    /// # Errors
+    /// Why it is none, with what to do.
+    pub fn of_url(text: &str, token: Option<Token>) -> Result<Self, String> {
+        let url = address(text, false)?;
+        Ok(Self { context: None, url, token, read_only: false, write: false, colour: None, poll: None })
+    }
+
+    /// The same without TLS too, as its configuration allows.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn unsafe_url(text: &str) -> Result<Self, String> {
+        let url = address(text, true)?;
+        Ok(Self { context: None, url, token: None, read_only: false, write: false, colour: None, poll: None })
+    }
+
+    /// Its address without what is secret in it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        mask::secrets(self.url.as_str().trim_end_matches('/')).into_owned()
+    }
+
+    /// Its context's name, else its host.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.context.clone().unwrap_or_else(|| {
+            let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}{port}", self.url.host_str().unwrap_or_default())
+        })
+    }
+
+    /// What it is known by in what is kept: another token of the same service is the same service.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.shown()
+    }
+
+    /// As it is typed: `--context NAME` or `--url URL`.
+    #[must_use]
+    pub fn argument(&self) -> String {
+        match &self.context {
+            Some(name) => format!("--context {name}"),
+            None => format!("--url {}", self.shown()),
+        }
+    }
+}
+
+/// An address of a service; plain http only to this machine, or where that is allowed.
+fn address(text: &str, allow_http: bool) -> Result<Url, String> {
+    let shown = mask::secrets(text);
+    let url = Url::parse(text).map_err(|error| format!("{shown} is no address: {error}. It is like http://127.0.0.1:4020"))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http || loopback(&url) => {}
+        "http" => {
+            return Err(format!(
+                "{shown} is not on this machine, and without TLS everybody on the way can read along: use https, or allow it for a context \
+                 of the configuration (allow_http = true)"
+            ));
+        }
+        other => return Err(format!("{shown}: {other}: is neither http: nor https:")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("{shown}: a token does not stand in an address, where everybody can read it: name it in a context"));
+    }
+    Ok(url)
+}
+
+impl Contexts {
+    /// # Errors
+    /// What is wrong with the file, and where.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let all: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        for (name, context) in &all.contexts {
+            address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
+            if let Some(colour) = context.colour.as_deref().filter(|it| !COLOURS.contains(it)) {
+                return Err(format!("contexts.{name}: there is no colour {colour:?} (there is {})", COLOURS.join(", ")));
+            }
+            if context.read_only && context.write {
+                return Err(format!("contexts.{name}: it is read_only or write, not both"));
+            }
+        }
+        if let Some(name) = all.context.as_ref().filter(|name| !all.contexts.contains_key(*name)) {
+            return Err(format!("context: there is no context {name:?}{}", all.known()));
+        }
+        Ok(all)
+    }
+
+    /// ` (there is a, b)`.
+    #[must_use]
+    pub fn known(&self) -> String {
+        let names: Vec<_> = self.contexts.keys().map(String::as_str).collect();
+        if names.is_empty() { String::new() } else { format!(" (there is {})", names.join(", ")) }
+    }
+
+    /// The service of a context, with its token.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub fn place(&self, name: &str) -> Result<Place, String> {
+        let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
+        let token = context.token.as_ref().map(Reference::find).transpose().map_err(|why| format!("the token of context {name}: {why}"))?;
+        Ok(Place {
+            context: Some(name.to_owned()),
+            url: address(&context.url, context.allow_http)?,
+            token,
+            read_only: context.read_only,
+            write: context.write,
+            colour: context.colour.clone(),
+            poll: context.poll,
+        })
+    }
+}
+
+/// Where the file is: `$XDG_CONFIG_HOME/synctop/config.toml`, else `~/.config/synctop/config.toml`.
+#[must_use]
+pub fn path() -> Option<PathBuf> {
+    folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("config.toml"))
+}
+
+/// Where what is remembered is kept: `$XDG_STATE_HOME/synctop`, else `~/.local/state/synctop`.
+#[must_use]
+pub fn state_folder() -> Option<PathBuf> {
+    folder("XDG_STATE_HOME", ".local/state")
+}
+
+fn folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home))).map(|it| it.join("synctop"))
+}
+
+impl Reference {
+    /// The token that stands there now.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn find(&self) -> Result<Token, String> {
+        match self {
+            Self::Env(name) => {
+                let text = std::env::var(name).map_err(|_| format!("there is no variable {name} in the environment"))?;
+                Token::new(&text).map_err(|why| format!("env:{name}: {why}"))
+            }
+            Self::File(path) => {
+                let text = read_short(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                Token::new(&text).map_err(|why| format!("{}: {why}", path.display()))
+            }
+            Self::Command(words) => {
+                let name = words.first().map_or("", String::as_str);
+                let text = run(words).map_err(|why| format!("{name}: {why}"))?;
+                Token::new(&text).map_err(|why| format!("{name}: {why}"))
+            }
+        }
+    }
+}
+
+fn read_short(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST_TOKEN).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What a command prints, within its time; it has the terminal for asking.
+fn run(words: &[String]) -> Result<String, String> {
+    let (program, arguments) = words.split_first().ok_or("it is empty")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("it cannot be started: {error}"))?;
+    let stdout = child.stdout.take();
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = stdout.map(|stdout| stdout.take(LONGEST_TOKEN).read_to_string(&mut text));
+        read.is_some_and(|read| read.is_ok()).then_some(text)
+    });
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if begun.elapsed() < COMMAND_WITHIN => std::thread::sleep(Duration::from_millis(10)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err("it did not end within 30 s".into());
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    if !status.success() {
+        return Err(format!("it failed ({status})"));
+    }
+    reading.join().ok().flatten().ok_or_else(|| "what it printed is no text".into())
+}
+
+pub(super) fn reference<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Reference>, D::Error> {
+    use serde::de::Error;
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Text(String),
+        Table { command: Vec<String> },
+    }
+    let expected = "expected \"env:NAME\", \"file:/PATH\" or { command = [\"program\", \"argument\"] }";
+    let Ok(told) = Told::deserialize(from) else { return Err(D::Error::custom(expected)) };
+    match told {
+        Told::Table { command } if command.is_empty() => Err(D::Error::custom(expected)),
+        Told::Table { command } => Ok(Some(Reference::Command(command))),
+        Told::Text(text) => match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
+            (Some(name), _) if !name.is_empty() => Ok(Some(Reference::Env(name.to_owned()))),
+            (_, Some(path)) if path.starts_with('/') => Ok(Some(Reference::File(path.into()))),
+            // What stands there may be the token itself: it is not repeated.
+            _ => Err(D::Error::custom(format!("{expected}; a token itself does not stand in this file"))),
+        },
+    }
+}
+
+pub(super) fn maybe_span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    quantity::span(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_a_configuration_also_with_all_that_it_offers() {
+        let all: String = SAMPLE
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|it| !it.starts_with([' ', '#'])).unwrap_or(line))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let all = Contexts::read(&all.replace("write = false\n", "")).unwrap();
+        assert_eq!(all.context.as_deref(), Some("local"));
+        assert_eq!(all.contexts["production"].token, Some(Reference::Env("SYNC_TOKEN".into())));
+        assert!(Contexts::read(SAMPLE).unwrap().context.is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_no_token_is_repeated() {
+        let wrong = |text: &str| Contexts::read(text).unwrap_err();
+        let of = |rest: &str| format!("[contexts.a]\n{rest}");
+        let bare = wrong(&of("url = \"http://127.0.0.1:1\"\ntoken = 'abcdef-secret'"));
+        assert!(bare.contains("does not stand in this file"), "{bare}");
+        assert!(wrong(&of("url = 'http://example.com'")).contains("allow_http"));
+        assert!(Contexts::read(&of("url = 'http://example.com'\nallow_http = true")).is_ok());
+        assert!(wrong(&of("url = 'https://me:secret99@example.com'")).contains("does not stand in an address"));
+        assert!(wrong(&of("url = 'https://a'\ncolour = 'pink'")).contains("magenta"));
+        assert!(wrong(&of("url = 'https://a'\nread_only = true\nwrite = true")).contains("not both"));
+        assert!(wrong("context = 'b'\n[contexts.a]\nurl = 'https://a'").contains("there is a"));
+        assert!(wrong(&of("url = 'https://a'\nsecret = 1")).contains("secret"));
+    }
+
+    #[test]
+    fn a_token_is_found_where_it_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "abc123\n").unwrap();
+        assert_eq!(Reference::File(file.path().into()).find().unwrap().text(), "abc123");
+        let echo = |words: &[&str]| Reference::Command(words.iter().map(ToString::to_string).collect()).find();
+        assert_eq!(echo(&["echo", "tok-1"]).unwrap().text(), "tok-1");
+        assert!(echo(&["false"]).unwrap_err().contains("failed"));
+        assert!(echo(&["echo", "two words"]).unwrap_err().contains("no token"));
+        assert!(Reference::Env("SYNCTOP_NO_SUCH".into()).find().unwrap_err().contains("SYNCTOP_NO_SUCH"));
+        assert_eq!(format!("{:?}", Token::new("hush").unwrap()), "***");
+    }
+}

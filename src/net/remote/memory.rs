@@ -1,0 +1,197 @@
+//! What is remembered between starts: the errors of each service's pipelines, and who did what. One SQLite file, which several may have open.
+
+use crate::fleet::Inbox;
+use crate::fleet::inbox::Item;
+use crate::net::sqlite::{self, StoreError};
+use crate::net::{lock, now};
+use crate::protocol::Millis;
+use rusqlite::{Connection, params};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Step by step; the log of actions is only ever added to.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE inbox (service TEXT NOT NULL, fingerprint TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (service, fingerprint)) STRICT;
+    CREATE TABLE actions (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, who TEXT NOT NULL, service TEXT NOT NULL,
+        action TEXT NOT NULL, pipeline TEXT NOT NULL, intent TEXT NOT NULL, why TEXT, phase TEXT NOT NULL, state TEXT,
+        verdict TEXT, sentence TEXT) STRICT;
+    CREATE INDEX actions_by_intent ON actions (intent);
+    CREATE TRIGGER actions_are_not_changed BEFORE UPDATE ON actions BEGIN SELECT RAISE(ABORT, 'the log of actions is only added to'); END;
+    CREATE TRIGGER actions_are_not_deleted BEFORE DELETE ON actions BEGIN SELECT RAISE(ABORT, 'the log of actions is only added to'); END;
+"];
+
+/// Something that is about to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// One deed, however often it is sent; its idempotency key too.
+    pub id: String,
+    pub who: String,
+    pub action: String,
+    pub pipeline: String,
+    pub why: Option<String>,
+    /// How the pipeline was.
+    pub before: String,
+}
+
+/// A deed, as the log has it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Deed {
+    pub at: Millis,
+    pub who: String,
+    pub action: String,
+    pub pipeline: String,
+    pub why: Option<String>,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// The verdict's word and its sentence; none while nobody knows.
+    pub verdict: Option<String>,
+    pub sentence: Option<String>,
+    pub ended_at: Option<Millis>,
+}
+
+/// What is remembered.
+pub struct Memory {
+    connection: Mutex<Connection>,
+    service: String,
+}
+
+impl Memory {
+    /// Opens what is remembered of `service` in `folder`, which is made where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(folder: &Path, service: &str) -> Result<Arc<Self>, StoreError> {
+        std::fs::create_dir_all(folder).map_err(|error| StoreError::Sql(format!("{}: {error}", folder.display())))?;
+        let connection = sqlite::open(&folder.join("fleet.db"), &MIGRATIONS)?;
+        Ok(Arc::new(Self { connection: Mutex::new(connection), service: service.to_owned() }))
+    }
+
+    /// What is known of errors. An item that cannot be read is left out: it will be seen again.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn inbox(&self) -> Result<Inbox, StoreError> {
+        let connection = lock(&self.connection);
+        let mut statement = connection.prepare_cached("SELECT doc FROM inbox WHERE service = ?1")?;
+        let docs = statement.query_map([&self.service], |row| row.get::<_, String>(0))?;
+        let mut inbox = Inbox::default();
+        for doc in docs {
+            if let Ok(item) = serde_json::from_str::<Item>(&doc?) {
+                inbox.items.insert(Arc::clone(&item.fingerprint), Arc::new(item));
+            }
+        }
+        Ok(inbox)
+    }
+
+    /// Keeps items.
+    ///
+    /// # Errors
+    /// When they cannot be kept.
+    pub fn keep(&self, items: &[Arc<Item>]) -> Result<(), StoreError> {
+        let mut connection = lock(&self.connection);
+        let tx = connection.transaction()?;
+        for item in items {
+            tx.prepare_cached("INSERT INTO inbox VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET doc = ?3")?
+                .execute(params![self.service, item.fingerprint.as_ref(), serde_json::to_string(item.as_ref())?])?;
+        }
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Notes that something is about to be done; before it is.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn intend(&self, intent: &Intent) -> Result<(), StoreError> {
+        let row = params![
+            now(), intent.who, self.service, intent.action, intent.pipeline, intent.id, intent.why, "sent", intent.before,
+        ];
+        lock(&self.connection).execute(
+            "INSERT INTO actions (at, who, service, action, pipeline, intent, why, phase, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            row,
+        )?;
+        Ok(())
+    }
+
+    /// Notes what came of it.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn came_of(&self, intent: &Intent, after: &str, verdict: &str, sentence: &str) -> Result<(), StoreError> {
+        let row = params![
+            now(), intent.who, self.service, intent.action, intent.pipeline, intent.id, "verdict", after, verdict, sentence,
+        ];
+        lock(&self.connection).execute(
+            "INSERT INTO actions (at, who, service, action, pipeline, intent, phase, state, verdict, sentence) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            row,
+        )?;
+        Ok(())
+    }
+
+    /// The last deeds, the newest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn deeds(&self, most: usize) -> Result<Vec<Deed>, StoreError> {
+        let connection = lock(&self.connection);
+        let mut statement = connection.prepare_cached(
+            "SELECT sent.at, sent.who, sent.action, sent.pipeline, sent.why, sent.state, over.state, over.verdict, over.sentence, over.at \
+             FROM actions AS sent LEFT JOIN actions AS over ON over.intent = sent.intent AND over.phase = 'verdict' \
+             WHERE sent.service = ?1 AND sent.phase = 'sent' ORDER BY sent.seq DESC LIMIT ?2",
+        )?;
+        let deeds = statement.query_map(params![self.service, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+            Ok(Deed {
+                at: row.get(0)?,
+                who: row.get(1)?,
+                action: row.get(2)?,
+                pipeline: row.get(3)?,
+                why: row.get(4)?,
+                before: row.get(5)?,
+                after: row.get(6)?,
+                verdict: row.get(7)?,
+                sentence: row.get(8)?,
+                ended_at: row.get(9)?,
+            })
+        })?;
+        Ok(deeds.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Who acts: the user of this machine.
+#[must_use]
+pub fn who() -> String {
+    let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{}@{host}", name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_actions_is_only_added_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::open(folder.path(), "http://a").unwrap();
+        let other = Memory::open(folder.path(), "http://b").unwrap();
+        let intent = Intent {
+            id: "intent_1".into(),
+            who: "me".into(),
+            action: "resume".into(),
+            pipeline: "p".into(),
+            why: Some("key mended".into()),
+            before: "error".into(),
+        };
+        memory.intend(&intent).unwrap();
+        assert_eq!(memory.deeds(9).unwrap()[0].verdict, None);
+        memory.came_of(&intent, "ready", "took_effect", "ready after 3s").unwrap();
+        let deeds = memory.deeds(9).unwrap();
+        assert_eq!((deeds.len(), deeds[0].verdict.as_deref(), deeds[0].before.as_deref()), (1, Some("took_effect"), Some("error")));
+        assert!(other.deeds(9).unwrap().is_empty());
+        let connection = lock(&memory.connection);
+        for sql in ["DELETE FROM actions", "UPDATE actions SET who = 'nobody'"] {
+            assert!(connection.execute(sql, []).unwrap_err().to_string().contains("only added to"));
+        }
+    }
+}

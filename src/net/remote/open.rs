@@ -1,0 +1,243 @@
+//! The run of one pipeline as a feed: what it prints as it comes, where its service tells that; else its state, whenever that has changed.
+
+use super::client::{Ask, Client, Talks, Trouble};
+use crate::fleet::{Pace, Pipeline};
+use crate::net::{Event, dice, now};
+use memchr::memmem;
+use serde_json::Value;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+/// Seconds between two signs of life that the service is asked for, and the silence after which the connection is taken for dead.
+const HEARTBEAT: u64 = 5;
+const DEAD: Duration = Duration::from_secs(3 * HEARTBEAT);
+
+/// How often a state is read where nothing else is said.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The longest wait between two tries.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// Who writes the lines that are no engine's.
+const SERVICE: &str = "\"_emitted_by\":\"synctop/service\"";
+
+/// Nobody listens any more.
+struct Gone;
+
+/// Follows the pipeline until nobody listens, or it is gone.
+pub async fn follow(client: Arc<Client>, id: String, talks: Talks, events: SyncSender<Event>) {
+    let _ = if talks.events { lines(&client, &id, &events).await } else { states(&client, &id, &events).await };
+}
+
+/// Hands on; a reader that is slow makes us wait, and with us the service.
+async fn hand_on(events: &SyncSender<Event>, mut event: Event) -> Result<(), Gone> {
+    loop {
+        match events.try_send(event) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(_)) => return Err(Gone),
+            Err(TrySendError::Full(back)) => event = back,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Where we are in what the service tells.
+#[derive(Default)]
+struct Place {
+    /// The last position that was told, and how many lines came after it: they come again with it, and are passed over.
+    cursor: Option<String>,
+    after: u64,
+    skip: u64,
+    partial: Vec<u8>,
+    back_after: Option<Duration>,
+}
+
+impl Place {
+    /// Takes bytes as they come; answers what is new for the reader, and what is to be told besides.
+    fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<String>) {
+        self.partial.extend_from_slice(bytes);
+        let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { return Default::default() };
+        let rest = self.partial.split_off(end);
+        let whole = std::mem::replace(&mut self.partial, rest);
+        let (mut fresh, mut notices) = (Vec::new(), Vec::new());
+        for line in whole.split_inclusive(|byte| *byte == b'\n') {
+            let own = memmem::find(line, SERVICE.as_bytes()).map(|_| serde_json::from_slice::<Value>(line).unwrap_or_default());
+            let kind = own.as_ref().and_then(|it| it.get("type")).and_then(Value::as_str);
+            match (kind, &own) {
+                (Some("heartbeat"), Some(own)) => {
+                    if let Some(cursor) = own.pointer("/heartbeat/cursor").and_then(Value::as_str) {
+                        (self.cursor, self.after, self.skip) = (Some(cursor.to_owned()), 0, 0);
+                    }
+                    let wait = own.pointer("/heartbeat/reconnect_after_ms").and_then(Value::as_u64);
+                    self.back_after = wait.map(Duration::from_millis);
+                }
+                (Some("gap"), Some(own)) => {
+                    let why = own.pointer("/gap/why").and_then(Value::as_str).unwrap_or_default();
+                    let bytes = own.pointer("/gap/bytes").and_then(Value::as_u64).unwrap_or(0);
+                    notices.push(format!("a gap of {} bytes: {why}", crate::progress::count(bytes)));
+                    if let Some(cursor) = own.pointer("/gap/to").and_then(Value::as_str) {
+                        (self.cursor, self.after, self.skip) = (Some(cursor.to_owned()), 0, 0);
+                    }
+                }
+                _ if self.skip > 0 => {
+                    self.skip -= 1;
+                    self.after += 1;
+                }
+                _ => {
+                    self.after += 1;
+                    fresh.extend_from_slice(line);
+                }
+            }
+        }
+        (fresh, notices)
+    }
+
+    /// The connection is gone: the next one begins at the last position, and what came after it comes again.
+    fn broke(&mut self) {
+        self.partial.clear();
+        (self.skip, self.after) = (self.after, 0);
+    }
+}
+
+async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
+    let mut place = Place::default();
+    let mut pace = Pace::up_to(LONGEST);
+    loop {
+        let from = place.cursor.clone().unwrap_or_else(|| "run".into());
+        let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "events"]) };
+        let ask = ask.with("from", from).with("heartbeat", HEARTBEAT.to_string());
+        let trouble = match client.follow(ask).await {
+            Ok(mut response) => {
+                hand_on(events, Event::CaughtUp(None)).await?;
+                loop {
+                    match tokio::time::timeout(DEAD, response.chunk()).await {
+                        Ok(Ok(Some(bytes))) => {
+                            pace.reset();
+                            let (fresh, notices) = place.take(&bytes);
+                            for notice in notices {
+                                hand_on(events, Event::Notice(notice)).await?;
+                            }
+                            if !fresh.is_empty() {
+                                hand_on(events, Event::Bytes(fresh, None)).await?;
+                            }
+                        }
+                        Ok(Ok(None)) => break Trouble::Broke("the service ended it".into()),
+                        Ok(Err(error)) => break Trouble::Broke(crate::net::http::cause(&error)),
+                        Err(_) => break Trouble::Silent(DEAD),
+                    }
+                }
+            }
+            Err(trouble) => trouble,
+        };
+        place.broke();
+        if trouble.absent() {
+            hand_on(events, Event::Notice("the pipeline is gone".into())).await?;
+            return hand_on(events, Event::End(None)).await;
+        }
+        if let Trouble::Refused { status: 410, .. } = &trouble {
+            // What came after our place is not kept: all that is known now, and on from there.
+            hand_on(events, Event::Notice("a gap: what came meanwhile is not kept any more".into())).await?;
+            place = Place { cursor: Some("now".into()), ..Place::default() };
+        }
+        hand_on(events, Event::Down(trouble.words())).await?;
+        let asked = place.back_after.take().or(trouble.retry_after());
+        tokio::time::sleep(pace.wait(asked, None, dice())).await;
+    }
+}
+
+async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
+    let every = client.place.poll.unwrap_or(EVERY);
+    let mut pace = Pace::up_to(LONGEST);
+    let mut before: Option<Pipeline> = None;
+    let about = format!("this service tells no events: its state is read every {} s", every.as_secs_f64());
+    hand_on(events, Event::Notice(about)).await?;
+    let mut down = None;
+    loop {
+        match client.pipeline(id, true).await {
+            Ok(told) => match Pipeline::read(told, now(), before.as_ref()) {
+                Ok(pipeline) => {
+                    pace.reset();
+                    if down.take().is_some() || before.is_none() {
+                        hand_on(events, Event::CaughtUp(None)).await?;
+                    }
+                    let told = pipeline.lines().filter(|lines| before.as_ref().and_then(Pipeline::lines) != Some(lines));
+                    match told {
+                        Some(lines) => hand_on(events, Event::Bytes(lines.as_bytes().to_vec(), None)).await?,
+                        None if before.is_none() => {
+                            let text = format!("it says {} and nothing of a run: none was made, or it tells none", pipeline.status.word());
+                            hand_on(events, Event::Notice(text)).await?;
+                        }
+                        None => {}
+                    }
+                    before = Some(pipeline);
+                    tokio::time::sleep(every.mul_f64(0.9 + dice() * 0.2)).await;
+                }
+                Err(why) => {
+                    hand_on(events, Event::Down(why)).await?;
+                    tokio::time::sleep(pace.wait(None, None, dice())).await;
+                }
+            },
+            Err(trouble) if trouble.absent() => {
+                hand_on(events, Event::Notice("the pipeline is gone".into())).await?;
+                return hand_on(events, Event::End(None)).await;
+            }
+            Err(trouble) => {
+                let words = trouble.words();
+                if down.as_ref() != Some(&words) {
+                    hand_on(events, Event::Down(words.clone())).await?;
+                    down = Some(words);
+                }
+                tokio::time::sleep(pace.wait(trouble.retry_after(), None, dice())).await;
+            }
+        }
+    }
+}
+
+/// A run that is over, as a file without a name that can be replayed; in a folder that goes when it is dropped.
+///
+/// # Errors
+/// Why it cannot be had.
+pub async fn saved(client: &Client, id: &str, number: u64, into: &mut std::fs::File) -> Result<(), Trouble> {
+    let number = number.to_string();
+    let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "runs", &number, "log"]) };
+    let mut response = client.follow(ask).await?;
+    loop {
+        match tokio::time::timeout(DEAD, response.chunk()).await {
+            Ok(Ok(Some(bytes))) => {
+                into.write_all(&bytes).map_err(|error| Trouble::Broke(format!("the log cannot be kept: {error}")))?;
+            }
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(Trouble::Broke(crate::net::http::cause(&error))),
+            Err(_) => return Err(Trouble::Silent(DEAD)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(cursor: &str) -> String {
+        format!("{{\"type\":\"heartbeat\",\"heartbeat\":{{\"cursor\":\"{cursor}\"}},{SERVICE}}}\n")
+    }
+
+    #[test]
+    fn a_broken_connection_gives_no_line_twice_and_loses_none() {
+        let mut place = Place::default();
+        let mut all = Vec::new();
+        let mut take = |place: &mut Place, text: &str| all.extend(place.take(text.as_bytes()).0);
+        take(&mut place, &format!("one\ntwo\n{}three\nfo", beat("c2")));
+        place.broke();
+        // From c2 on: three comes again.
+        take(&mut place, "three\n");
+        take(&mut place, "four\nfive\n");
+        place.broke();
+        take(&mut place, &format!("three\nfour\nfive\n{}six\n", beat("c5")));
+        place.broke();
+        take(&mut place, "six\nseven\n");
+        assert_eq!(String::from_utf8(all).unwrap(), "one\ntwo\nthree\nfour\nfive\nsix\nseven\n");
+        assert_eq!(place.cursor.as_deref(), Some("c5"));
+    }
+}

@@ -1,0 +1,338 @@
+//! Any asynchronous HTTP API, as one TOML file describes it: where a task is submitted and asked after, where in an answer things stand, and
+//! which words mean what.
+
+use super::client::{Ask, Client, Trouble};
+use super::contexts::{Place, Reference, Token, maybe_span, reference};
+use crate::fleet::task::{State, Task};
+use crate::protocol::mask;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The profiles to begin one's own with.
+pub const SAMPLES: [(&str, &str); 2] =
+    [("video", include_str!("../../../assets/tasks/video.toml")), ("vm", include_str!("../../../assets/tasks/vm.toml"))];
+
+/// What stands for the task's id in a path.
+const TASK_ID: &str = "{task_id}";
+
+/// How long a result may be silent while it is fetched.
+const FETCH: Duration = Duration::from_secs(60);
+
+/// The file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    #[serde(default)]
+    pub title: Option<String>,
+    pub base: String,
+    #[serde(default, deserialize_with = "reference")]
+    pub token: Option<Reference>,
+    /// The header that the token goes into (`authorization`, with `Bearer ` before it, where it is not said).
+    #[serde(default)]
+    pub token_header: Option<String>,
+    #[serde(default)]
+    pub allow_http: bool,
+    pub submit: Submit,
+    pub status: At,
+    #[serde(default)]
+    pub wait: Option<Hold>,
+    pub read: Read,
+    pub words: Words,
+    #[serde(default)]
+    pub pace: Paces,
+    #[serde(default)]
+    pub kinds: Option<Kinds>,
+    #[serde(default)]
+    pub result: Option<Fetched>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submit {
+    pub path: String,
+    #[serde(default)]
+    pub method: Option<String>,
+    /// What a request says where the caller does not.
+    #[serde(default)]
+    pub body: Option<toml::Table>,
+    #[serde(default)]
+    pub idempotency_header: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct At {
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    pub path: String,
+    /// How long the API may hold it.
+    #[serde(default, deserialize_with = "maybe_span")]
+    pub within: Option<Duration>,
+}
+
+/// JSON pointers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    pub id: String,
+    pub status: String,
+    #[serde(default)]
+    pub progress: Option<String>,
+    #[serde(default)]
+    pub message: Option<String>,
+    #[serde(default)]
+    pub fix: Option<String>,
+    #[serde(default)]
+    pub result: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Words {
+    pub pending: Vec<String>,
+    pub running: Vec<String>,
+    pub succeeded: Vec<String>,
+    pub failed: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paces {
+    #[serde(deserialize_with = "maybe_span")]
+    pub interval: Option<Duration>,
+    #[serde(deserialize_with = "maybe_span")]
+    pub timeout: Option<Duration>,
+    #[serde(deserialize_with = "maybe_span")]
+    pub expected: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Kinds {
+    /// Where in the request the kind stands.
+    pub of: String,
+    #[serde(flatten)]
+    pub paces: BTreeMap<String, Paces>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fetched {
+    pub file: String,
+}
+
+/// An API that can be asked.
+pub struct Profile {
+    pub client: Arc<Client>,
+    about: Description,
+    token: Option<Token>,
+    /// What is asked for.
+    pub request: Value,
+}
+
+impl Description {
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let about: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        for (name, path) in [("status", Some(&about.status.path)), ("wait", about.wait.as_ref().map(|it| &it.path))] {
+            if path.is_some_and(|path| !path.contains(TASK_ID)) {
+                return Err(format!("{name}.path: it has no {TASK_ID} in it"));
+            }
+        }
+        let read = &about.read;
+        let pointers = [Some(&read.id), Some(&read.status), read.progress.as_ref(), read.message.as_ref(), read.fix.as_ref(), read.result.as_ref()];
+        if let Some(bad) = pointers.into_iter().flatten().find(|it| !it.starts_with('/')) {
+            return Err(format!("read: {bad:?} is no JSON pointer: it is like \"/status\" or \"/data/id\""));
+        }
+        if about.words.succeeded.is_empty() || about.words.failed.is_empty() {
+            return Err("words: which words mean succeeded and which mean failed has to be said, or it would never end".into());
+        }
+        if let Some(file) = about.result.as_ref().map(|it| &it.file).filter(|it| it.contains('/') || it.starts_with('.')) {
+            return Err(format!("result.file: {file:?} is to be a name in the folder that --output names"));
+        }
+        if let Some(method) = about.submit.method.as_ref().filter(|it| !matches!(it.as_str(), "POST" | "PUT")) {
+            return Err(format!("submit.method: {method:?} is neither POST nor PUT"));
+        }
+        Ok(about)
+    }
+}
+
+impl Profile {
+    /// # Errors
+    /// Why it cannot be asked.
+    pub fn new(about: Description, request: Value) -> Result<Self, String> {
+        let token = about.token.as_ref().map(Reference::find).transpose().map_err(|why| format!("the token of the profile: {why}"))?;
+        let mut place = Place::of_url(&about.base, None).or_else(|why| if about.allow_http { Place::unsafe_url(&about.base) } else { Err(why) })?;
+        place.context.clone_from(&about.title);
+        let mut whole = about.submit.body.clone().map_or_else(|| Value::Object(serde_json::Map::new()), |it| serde_json::to_value(it).unwrap_or_default());
+        if let (Some(whole), Some(own)) = (whole.as_object_mut(), request.as_object()) {
+            whole.extend(own.clone());
+        }
+        Ok(Self { client: Arc::new(Client::new(place)?), about, token, request: whole })
+    }
+
+    /// How often it is asked, how long at most, and how long it is expected to take: by the kind of the task, else as it is for all.
+    #[must_use]
+    pub fn paces(&self) -> Paces {
+        let kind = self.about.kinds.as_ref().and_then(|kinds| kinds.paces.get(self.request.pointer(&kinds.of)?.as_str()?));
+        let own = kind.copied().unwrap_or_default();
+        let all = self.about.pace;
+        Paces {
+            interval: own.interval.or(all.interval),
+            timeout: own.timeout.or(all.timeout),
+            expected: own.expected.or(all.expected),
+        }
+    }
+
+    fn ask(&self, method: Method, path: &str, id: &str) -> Ask {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let parts: Vec<_> = path.trim_matches('/').split('/').map(|part| part.replace(TASK_ID, id)).collect();
+        let mut ask = Ask { method, path: parts, ..Ask::of(Method::GET, &[]) };
+        for pair in query.split('&').filter(|it| !it.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            ask = ask.with(name, value.replace(TASK_ID, id));
+        }
+        match (&self.token, &self.about.token_header) {
+            (Some(token), Some(header)) => ask.header(header, token.text()),
+            (Some(token), None) => ask.header("authorization", format!("Bearer {}", token.text())),
+            (None, _) => ask,
+        }
+    }
+
+    /// # Errors
+    /// Why it was not taken.
+    pub async fn submit(&self, key: &str) -> Result<Task, Trouble> {
+        let method = if self.about.submit.method.as_deref() == Some("PUT") { Method::PUT } else { Method::POST };
+        let mut ask = self.ask(method, &self.about.submit.path, "");
+        if let Some(header) = &self.about.submit.idempotency_header {
+            ask = ask.header(header, key);
+        }
+        ask.body = Some(self.request.clone());
+        ask.within = Duration::from_secs(60);
+        let told = self.client.ask(ask).await?.json;
+        self.task(told, None)
+    }
+
+    /// Whether a submission may be sent again when nobody knows what became of it.
+    #[must_use]
+    pub fn keyed(&self) -> bool {
+        self.about.submit.idempotency_header.is_some()
+    }
+
+    /// # Errors
+    /// Why it is not known.
+    pub async fn status(&self, id: &str) -> Result<Task, Trouble> {
+        let told = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await?.json;
+        self.task(told, Some(id))
+    }
+
+    /// Holds until something is so, where the API can.
+    pub async fn hold(&self, id: &str, left: Duration) -> Option<Result<(), Trouble>> {
+        let wait = self.about.wait.as_ref()?;
+        let mut ask = self.ask(Method::GET, &wait.path, id);
+        ask.within = wait.within.unwrap_or(Duration::from_secs(35)).min(left.max(Duration::from_millis(1)));
+        Some(match self.client.ask(ask).await {
+            // Its time is over, or ours.
+            Ok(_) | Err(Trouble::Silent(_) | Trouble::Refused { status: 408 | 504, .. }) => Ok(()),
+            Err(trouble) => Err(trouble),
+        })
+    }
+
+    fn task(&self, mut told: Value, id: Option<&str>) -> Result<Task, Trouble> {
+        let read = &self.about.read;
+        let text = |pointer: &str| match told.pointer(pointer)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        };
+        let maybe = |pointer: &Option<String>| pointer.as_deref().and_then(text).filter(|it| !it.is_empty());
+        let found = text(&read.id).or(id.map(str::to_owned));
+        let Some(found) = found else {
+            return Err(Trouble::Odd(format!("its answer has no id at {}", read.id)));
+        };
+        let Some(word) = text(&read.status) else {
+            return Err(Trouble::Odd(format!("its answer has no status at {}", read.status)));
+        };
+        let words = &self.about.words;
+        let among = |all: &[String]| all.iter().any(|it| it.eq_ignore_ascii_case(&word));
+        let (state, known) = match () {
+            () if among(&words.succeeded) => (State::Succeeded, true),
+            () if among(&words.failed) => (State::Failed, true),
+            () if among(&words.running) => (State::Running, true),
+            () if among(&words.pending) => (State::Pending, true),
+            // It goes on being asked: a word that nobody knows ends nothing.
+            () => (State::Running, false),
+        };
+        let progress = maybe(&read.progress);
+        let message = maybe(&read.message).map(|it| mask::secrets(&it).into_owned());
+        let fix = maybe(&read.fix);
+        let result_url = maybe(&read.result);
+        let unknown = (!known).then(|| format!("the profile does not know the status {word:?}: add it to [words]"));
+        mask::json(&mut told);
+        Ok(Task { id: found, state, progress, message: message.or(unknown), fix, result_url, told, word })
+    }
+
+    /// Fetches the result into `folder`; its file.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub async fn fetch(&self, task: &Task, folder: &Path) -> Result<Option<PathBuf>, String> {
+        let (Some(url), Some(result)) = (&task.result_url, &self.about.result) else { return Ok(None) };
+        let base = &self.client.place.url;
+        let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
+        // A key goes to nobody but the API that it is for.
+        let own = url.origin() == base.origin();
+        let mut place = Place::of_url(url.as_str(), None).or_else(|why| if self.about.allow_http { Place::unsafe_url(url.as_str()) } else { Err(why) })?;
+        place.token = self.token.clone().filter(|_| own && self.about.token_header.is_none());
+        let client = Client::new(place)?;
+        let mut response = client.follow(Ask { within: FETCH, ..Ask::of(Method::GET, &[]) }).await.map_err(|it| it.words())?;
+        let path = folder.join(&result.file);
+        let unwritten = |error: std::io::Error| format!("{}: {error}", path.display());
+        // Half a film does not stand there as if it were one.
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
+        loop {
+            use std::io::Write;
+            match tokio::time::timeout(FETCH, response.chunk()).await {
+                Ok(Ok(Some(bytes))) => file.write_all(&bytes).map_err(unwritten)?,
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => return Err(crate::net::http::cause(&error)),
+                Err(_) => return Err("nothing came of it for a minute".into()),
+            }
+        }
+        file.persist(&path).map_err(|error| unwritten(error.error))?;
+        Ok(Some(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_can_be_read_and_mistakes_are_told() {
+        for (_, text) in SAMPLES {
+            Description::read(text).unwrap();
+        }
+        let (_, text) = SAMPLES[0];
+        for (from, to, says) in [
+            ("/videos/{task_id}", "/videos", "{task_id}"),
+            ("\"/status\"", "\"status\"", "JSON pointer"),
+            ("failed = [\"failed\", \"canceled\", \"moderated\"]", "", "never end"),
+            ("\"video.mp4\"", "\"../x\"", "result.file"),
+            ("\"POST\"", "\"GET\"", "neither POST nor PUT"),
+            ("title", "titel", "titel"),
+        ] {
+            let why = Description::read(&text.replace(from, to)).unwrap_err();
+            assert!(why.contains(says), "{why}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Work that is submitted, asked after, and over at some time: a run of a pipeline, or a task of any API that a profile describes. One
+//! invocation never submits twice.
+
+use super::client::{Ask, Client, Trouble};
+use super::contexts::Place;
+use super::open;
+use super::profile::Profile;
+use crate::fleet::Pace;
+use crate::fleet::task::{State, Task};
+use crate::net::dice;
+use crate::protocol::{mask, time};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a task is asked after, and how long at most, where nothing else is said.
+pub const INTERVAL: Duration = Duration::from_secs(15);
+pub const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long an answer to a submission may not come, before it is told that nobody knows.
+const SUBMIT: Duration = Duration::from_secs(60);
+
+/// Past runs that are looked at for what to expect.
+const PAST: &str = "20";
+
+/// Runs of a pipeline.
+pub struct Runs {
+    pub client: Arc<Client>,
+    pub pipeline: String,
+}
+
+/// What is submitted to.
+pub enum Api {
+    Runs(Runs),
+    Profile(Box<Profile>),
+}
+
+/// How a submission ended.
+pub enum Submitted {
+    Task(Task),
+    Refused(Trouble),
+    /// It may have been taken; nobody knows.
+    Unknown(Trouble),
+}
+
+/// How a poll ended.
+pub enum Polled {
+    Over(Task),
+    /// The time is over, and the task may go on.
+    NotYet(Option<Task>),
+    Failed(Trouble),
+}
+
+impl Api {
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        match self {
+            Self::Runs(runs) => &runs.client.place,
+            Self::Profile(profile) => &profile.client.place,
+        }
+    }
+
+    /// Submits. What got no answer is sent again only where a key makes it the same submission.
+    pub async fn submit(&self, key: &str) -> Submitted {
+        let begun = Instant::now();
+        let mut pace = Pace::default();
+        let keyed = match self {
+            Self::Runs(_) => true,
+            Self::Profile(profile) => profile.keyed(),
+        };
+        loop {
+            let trouble = match self.submit_once(key).await {
+                Ok(task) => return Submitted::Task(task),
+                Err(trouble) => trouble,
+            };
+            if !trouble.passes() {
+                return Submitted::Refused(trouble);
+            }
+            let maybe = trouble.maybe_done();
+            if begun.elapsed() >= SUBMIT || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_)) {
+                return if maybe { Submitted::Unknown(trouble) } else { Submitted::Refused(trouble) };
+            }
+            if matches!(trouble, Trouble::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
+                return Submitted::Refused(trouble);
+            }
+            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(SUBMIT), dice())).await;
+        }
+    }
+
+    async fn submit_once(&self, key: &str) -> Result<Task, Trouble> {
+        match self {
+            Self::Runs(runs) => {
+                let mut ask = Ask::of(Method::POST, &["pipelines", &runs.pipeline, "runs"]).header("idempotency-key", key);
+                ask.body = Some(json!({}));
+                run(runs.client.ask(ask).await?.json)
+            }
+            Self::Profile(profile) => profile.submit(key).await,
+        }
+    }
+
+    /// Asks after a task once.
+    ///
+    /// # Errors
+    /// Why nothing is known of it.
+    pub async fn status(&self, id: &str) -> Result<Task, Trouble> {
+        match self {
+            Self::Runs(runs) => run(runs.client.ask(Ask { person: true, ..Ask::get(&["tasks", id]) }).await?.json),
+            Self::Profile(profile) => profile.status(id).await,
+        }
+    }
+
+    /// What past ones took, in milliseconds; the profile's own word where it has one.
+    pub async fn past(&self) -> Vec<u64> {
+        let Self::Runs(runs) = self else { return Vec::new() };
+        let ask = Ask { person: true, ..Ask::get(&["pipelines", &runs.pipeline, "runs"]) }.with("limit", PAST);
+        let Ok(reply) = runs.client.ask(ask).await else { return Vec::new() };
+        let took = |run: &Value| {
+            let at = |name: &str| time::parse(run.get(name)?.as_str()?);
+            let done = run.get("status").and_then(Value::as_str) == Some("SUCCEEDED");
+            done.then_some(())?;
+            u64::try_from(at("ended_at")? - at("started_at")?).ok()
+        };
+        reply.json.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect()
+    }
+
+    /// Asks after it until it is over, every `interval`; `tell` hears each answer, and why there was none.
+    pub async fn poll(&self, id: &str, interval: Duration, timeout: Duration, mut tell: impl FnMut(Result<&Task, &Trouble>, u64)) -> Polled {
+        let begun = Instant::now();
+        let left = || timeout.saturating_sub(begun.elapsed());
+        let mut pace = Pace::up_to(interval.max(Duration::from_secs(1)));
+        let mut last: Option<Task> = None;
+        loop {
+            let within = left().max(Duration::from_millis(200));
+            let asked = match tokio::time::timeout(within, self.status(id)).await {
+                Ok(asked) => asked,
+                Err(_) => return Polled::NotYet(last),
+            };
+            let seconds = begun.elapsed().as_secs();
+            let wait = match asked {
+                Ok(task) => {
+                    tell(Ok(&task), seconds);
+                    if task.state.over() {
+                        return Polled::Over(task);
+                    }
+                    last = Some(task);
+                    pace.reset();
+                    interval
+                }
+                // What cannot be asked just now may go on all the same.
+                Err(trouble) if trouble.passes() => {
+                    tell(Err(&trouble), seconds);
+                    let wait = pace.wait(trouble.retry_after(), None, dice());
+                    if left() <= wait && last.is_none() {
+                        return Polled::Failed(trouble);
+                    }
+                    wait
+                }
+                Err(trouble) => return Polled::Failed(trouble),
+            };
+            if left().is_zero() || (wait >= left() && left() < Duration::from_millis(50)) {
+                return Polled::NotYet(last);
+            }
+            self.rest(id, wait.min(left())).await;
+            if left().is_zero() {
+                return match self.status(id).await {
+                    // Once more: it may just have come to its end.
+                    Ok(task) if task.state.over() => {
+                        tell(Ok(&task), begun.elapsed().as_secs());
+                        Polled::Over(task)
+                    }
+                    Ok(task) => Polled::NotYet(Some(task)),
+                    Err(_) => Polled::NotYet(last),
+                };
+            }
+        }
+    }
+
+    /// Waits; where the API can hold a request until something happens, with that.
+    async fn rest(&self, id: &str, wait: Duration) {
+        let begun = Instant::now();
+        let held = match self {
+            Self::Runs(_) => None,
+            Self::Profile(profile) => profile.hold(id, wait.max(Duration::from_secs(1))).await,
+        };
+        // One that answers at once though nothing happened is not asked in a hurry.
+        let floor = match held {
+            Some(Ok(())) => Duration::from_millis(500).min(wait),
+            _ => wait,
+        };
+        tokio::time::sleep(floor.saturating_sub(begun.elapsed())).await;
+    }
+
+    /// Keeps what came of it in `folder`: the answer, and the run's log or the result. The files.
+    ///
+    /// # Errors
+    /// Why it cannot be kept.
+    pub async fn save(&self, task: &Task, folder: &Path) -> Result<Vec<PathBuf>, String> {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let answer = folder.join("response.json");
+        let pretty = serde_json::to_string_pretty(&task.told).unwrap_or_default();
+        std::fs::write(&answer, pretty + "\n").map_err(|error| format!("{}: {error}", answer.display()))?;
+        let mut files = vec![answer];
+        match self {
+            Self::Runs(runs) => {
+                let number = task.told.get("number").and_then(Value::as_u64);
+                let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
+                if let Some(number) = number {
+                    let path = folder.join("run.ndjson");
+                    let mut file = std::fs::File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                    open::saved(&runs.client, pipeline, number, &mut file).await.map_err(|it| format!("the log of the run: {}", it.words()))?;
+                    files.push(path);
+                }
+            }
+            Self::Profile(profile) => files.extend(profile.fetch(task, folder).await?),
+        }
+        Ok(files)
+    }
+}
+
+/// A run as the service tells it.
+fn run(mut told: Value) -> Result<Task, Trouble> {
+    mask::json(&mut told);
+    let text = |path: &str| told.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let (Some(id), Some(word)) = (text("/task_id"), text("/status")) else {
+        return Err(Trouble::Odd("its answer is no task".into()));
+    };
+    let state = match word.as_str() {
+        "SUCCEEDED" => State::Succeeded,
+        "FAILED" | "CANCELED" => State::Failed,
+        "PENDING" => State::Pending,
+        _ => State::Running,
+    };
+    // A run that left something out is not done: its errors say so.
+    let outcome = text("/result/outcome");
+    let state = if state == State::Succeeded && outcome.as_deref() == Some("completed_with_errors") { State::Failed } else { state };
+    let first = told.pointer("/result/errors/0/message").and_then(Value::as_str).map(str::to_owned);
+    let message = text("/message").or(first);
+    Ok(Task { id, state, progress: text("/progress"), fix: None, result_url: None, message, word, told })
+}

@@ -1,0 +1,221 @@
+//! One poller for the whole fleet of a service, shared by everything that looks at it. What cannot be asked stays as it was, and gets older.
+
+use super::client::{Client, Talks, Trouble};
+use super::memory::{Deed, Memory};
+use crate::fleet::{Fleet, Inbox, Pace};
+use crate::net::{dice, lock, now};
+use crate::protocol::Millis;
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// How often the list is read, of a service that gives it without states, and of one that gives all of it.
+const EVERY: Duration = Duration::from_secs(2);
+const EVERY_WHOLE: Duration = Duration::from_secs(5);
+
+/// Nobody looks at the list just now: how much rarer it is read.
+const ASIDE: u32 = 4;
+
+/// The longest wait between two tries of a service that does not answer.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Deeds that are shown.
+const DEEDS: usize = 500;
+
+/// Why nothing new is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Down {
+    pub why: String,
+    /// Since when, and when it is asked again.
+    pub since: Millis,
+    pub again_at: Millis,
+}
+
+/// What a screen draws of a service.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub fleet: Arc<Fleet>,
+    pub inbox: Arc<Inbox>,
+    pub deeds: Arc<Vec<Deed>>,
+    pub talks: Option<Talks>,
+    pub down: Option<Down>,
+    pub every: Duration,
+    /// Requests a second, and how many there may be.
+    pub rate: (f64, f64),
+    /// What could not be kept, and why.
+    pub unkept: Option<String>,
+}
+
+/// The poller.
+pub struct Watcher {
+    pub client: Arc<Client>,
+    pub memory: Option<Arc<Memory>>,
+    state: Mutex<Seen>,
+    seen: watch::Sender<Seen>,
+    wake: Notify,
+    aside: AtomicBool,
+}
+
+impl Watcher {
+    /// Begins to watch; what is remembered is there from the begin. Inside a runtime.
+    #[must_use]
+    pub fn begin(client: Arc<Client>, memory: Option<Arc<Memory>>) -> Arc<Self> {
+        let every = client.place.poll.unwrap_or(EVERY);
+        let mut first = Seen { every, ..Seen::default() };
+        if let Some(memory) = &memory {
+            match memory.inbox() {
+                Ok(inbox) => first.inbox = Arc::new(inbox),
+                Err(error) => first.unkept = Some(error.to_string()),
+            }
+        }
+        let watcher = Arc::new(Self {
+            seen: watch::channel(first.clone()).0,
+            state: Mutex::new(first),
+            client,
+            memory,
+            wake: Notify::new(),
+            aside: AtomicBool::new(false),
+        });
+        watcher.read_deeds();
+        let own = Arc::downgrade(&watcher);
+        tokio::spawn(async move {
+            let mut pace = Pace::up_to(LONGEST);
+            // It ends with the last who looks.
+            while let Some(watcher) = own.upgrade() {
+                let wait = watcher.look(&mut pace).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = watcher.wake.notified() => {}
+                }
+            }
+        });
+        watcher
+    }
+
+    #[must_use]
+    pub fn seen(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
+    }
+
+    /// Reads the list now.
+    pub fn look_now(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Whether anybody looks at the list.
+    pub fn set_aside(&self, aside: bool) {
+        self.aside.store(aside, Ordering::Relaxed);
+        if !aside {
+            self.look_now();
+        }
+    }
+
+    async fn look(&self, pace: &mut Pace) -> Duration {
+        match self.list().await {
+            Ok((talks, list)) => {
+                pace.reset();
+                let every = self.client.place.poll.unwrap_or(if talks.pages { EVERY } else { EVERY_WHOLE });
+                self.take(|seen| {
+                    (seen.talks, seen.down, seen.every) = (Some(talks), None, every);
+                    Arc::make_mut(&mut seen.fleet).take_list(list, now());
+                });
+                self.observe(None);
+                let every = if self.aside.load(Ordering::Relaxed) { every * ASIDE } else { every };
+                // By the dice, so that many screens do not ask at once.
+                every.mul_f64(0.9 + dice() * 0.2)
+            }
+            Err(trouble) => {
+                let wait = pace.wait(trouble.retry_after(), None, dice());
+                let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
+                tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), trouble.words());
+                self.take(|seen| {
+                    let since = seen.down.as_ref().map_or_else(now, |down| down.since);
+                    seen.down = Some(Down { why: trouble.words(), since, again_at });
+                });
+                wait
+            }
+        }
+    }
+
+    async fn list(&self) -> Result<(Talks, Vec<Value>), Trouble> {
+        let talks = self.client.talks().await?;
+        Ok((talks, self.client.list(talks).await?))
+    }
+
+    /// Takes a pipeline that somebody else read.
+    pub fn take_one(&self, told: Value) {
+        let Some(id) = told.get("id").and_then(Value::as_str).map(str::to_owned) else { return };
+        self.take(|seen| {
+            let _ = Arc::make_mut(&mut seen.fleet).take_one(told, now());
+        });
+        self.observe(Some(&id));
+    }
+
+    /// One is gone.
+    pub fn remove(&self, id: &str) {
+        self.take(|seen| Arc::make_mut(&mut seen.fleet).remove(id));
+    }
+
+    /// Something was asked of a pipeline, and accepted.
+    pub fn sent(&self, id: &str, action: &str) {
+        self.take(|seen| Arc::make_mut(&mut seen.fleet).sent(id, action, now()));
+    }
+
+    /// Somebody looks after an error, or does not any more.
+    pub fn acknowledge(&self, fingerprint: &str, who: &str) {
+        let mut item = None;
+        self.take(|seen| item = Arc::make_mut(&mut seen.inbox).acknowledge(fingerprint, who, now()));
+        self.keep(item.into_iter().collect());
+    }
+
+    /// Reads the log of actions again.
+    pub fn read_deeds(&self) {
+        if let Some(deeds) = self.memory.as_ref().and_then(|memory| memory.deeds(DEEDS).ok()) {
+            self.take(|seen| seen.deeds = Arc::new(deeds));
+        }
+    }
+
+    /// Looks for errors, in all pipelines or in one.
+    fn observe(&self, only: Option<&str>) {
+        let mut changed = Vec::new();
+        self.take(|seen| {
+            let at = now();
+            let fleet = Arc::clone(&seen.fleet);
+            let inbox = Arc::make_mut(&mut seen.inbox);
+            for watched in fleet.pipelines.values().filter(|it| only.is_none_or(|id| *it.pipeline.id == *id)) {
+                changed.extend(inbox.observe(watched, at));
+            }
+            if only.is_none() {
+                changed.extend(inbox.gone(|id| fleet.pipelines.contains_key(id)));
+            }
+            changed.sort();
+            changed.dedup();
+        });
+        let items = {
+            let state = lock(&self.state);
+            changed.iter().filter_map(|it| state.inbox.items.get(it).cloned()).collect()
+        };
+        self.keep(items);
+    }
+
+    fn keep(&self, items: Vec<Arc<crate::fleet::inbox::Item>>) {
+        let Some(memory) = self.memory.clone().filter(|_| !items.is_empty()) else { return };
+        let kept = memory.keep(&items);
+        if let Err(error) = &kept {
+            tracing::warn!(target: "synctop::memory", "{error}");
+        }
+        let unkept = kept.err().map(|error| error.to_string());
+        if lock(&self.state).unkept != unkept {
+            self.take(|seen| seen.unkept = unkept);
+        }
+    }
+
+    fn take(&self, change: impl FnOnce(&mut Seen)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        state.rate = self.client.rate();
+        self.seen.send_replace(state.clone());
+    }
+}
