@@ -8,14 +8,15 @@ use std::path::PathBuf;
 
 /// top for data syncs: watch live syncs, see what became of saved ones, triage what failed.
 ///
-/// Without SOURCE on a terminal, synctop plays a built-in recording of a real engine, so that everything can be tried.
+/// Without SOURCE on a terminal, synctop opens a demo: a pipeline service in the same process with simulated pipelines, one of them
+/// parked, so that everything can be tried.
 /// With something piped in, it reads that: `engine | synctop`.
 #[derive(Debug, Parser)]
 #[command(name = "synctop", version, max_term_width = 100)]
 #[command(after_long_help = AFTER)]
 pub struct Args {
-    /// What to watch: a file (followed by its name; it may be .gz or .zst), `-` for what is piped in, or an engine's URL
-    /// (http://127.0.0.1:4010/pipeline_sync), which is called once with --pipeline
+    /// What to watch: a file (followed by its name; it may be .gz or .zst), `-` for what is piped in, an engine's URL
+    /// (http://127.0.0.1:4010/pipeline_sync), which is called once with --pipeline, or a service's (http://127.0.0.1:4020)
     #[arg(value_name = "SOURCE")]
     pub source: Option<String>,
     #[command(flatten)]
@@ -30,7 +31,7 @@ pub struct Args {
 
 const AFTER: &str = "\
 Examples:
-  synctop                              play the built-in recording
+  synctop                              the demo: a fleet of simulated pipelines, to try everything with
   synctop sync.ndjson                  watch a file through appends and rotation
   engine | synctop                     watch a pipe (keys still work)
   synctop run -- engine --flag         start an engine and watch it
@@ -42,19 +43,23 @@ Examples:
   synctop simulate everything | synctop     most that can go wrong, in one log
   synctop backfill http://127.0.0.1:4010 --pipeline p.json --state s.json > log.ndjson
   synctop serve                        pipelines as a service on http://127.0.0.1:4020
+  synctop connect http://127.0.0.1:4020    its fleet: what is parked and why, resumed and verified
+  synctop pipelines list               the same without a screen
+  synctop wait acct_1 --for status=ready --timeout 5m
+  synctop sync acct_1                  run it now, and see it through
 
 Exit codes:
   0   done
   1   failed, or done with errors
   2   not finished: cut off by a limit, aborted, truncated, or still running
-  4   the engine does not know the address; 69 it cannot be reached; 77 not allowed
+  3   mixed (several pipelines); 4 no such pipeline, task or address; 69 the other side cannot be reached; 77 not allowed
   64  wrong use; 65 nothing in the input was understood; 66 no such file
   70  output or terminal cannot be written; 101 a bug in synctop
   130 interrupted, 141 the reader has gone, 143 terminated (128 + signal); run: the engine's own non-zero code first
   tee, track: 0 when all was handed on; tee --exit-status: as above; simulate: 0, also when its reader has gone
 
 Environment: NO_COLOR (no colours), SYNCTOP_THEME, SYNCTOP_GLYPHS.
-synctop sends nothing anywhere: no telemetry, no update check. It calls the engine whose address you type.";
+synctop sends nothing anywhere: no telemetry, no update check. It calls the engine or service whose address you type.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -74,6 +79,18 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// The pipeline service: pipelines with a lifecycle, an HTTP API to watch them and to wait on them
     Serve(ServeArgs),
+    /// The fleet: all pipelines of a service, the parked ones first; open one, act on many
+    Connect(ConnectArgs),
+    /// Pipelines of a service without a screen: list, show, create, pause, resume, sync, delete
+    Pipelines(PipelinesArgs),
+    /// Wait until pipelines are so: one JSON object on stdout, an exit code that tells
+    Wait(WaitArgs),
+    /// Run a pipeline and see it through: submit, poll, result
+    Sync(SyncArgs),
+    /// The same for any asynchronous HTTP task API that a file describes
+    Task(TaskArgs),
+    /// Which services there are, by name
+    Config(ConfigArgs),
     /// Print completions for a shell
     Completions {
         #[arg(value_enum)]
@@ -309,6 +326,284 @@ pub struct ServeArgs {
     /// Print a configuration to begin with, and all that can be said in one
     #[arg(long, conflicts_with_all = ["listen", "data_dir", "config", "token_file", "read_token_file"])]
     pub print_config: bool,
+}
+
+/// Which service.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Which service")]
+pub struct ServiceArgs {
+    /// Its address, such as http://127.0.0.1:4020 (the token, if it needs one, in SYNCTOP_TOKEN)
+    #[arg(long, value_name = "URL", env = "SYNCTOP_URL", conflicts_with = "context")]
+    pub url: Option<String>,
+    /// Its name in the configuration
+    #[arg(long, value_name = "NAME", env = "SYNCTOP_CONTEXT")]
+    pub context: Option<String>,
+    /// Another configuration than the one `synctop config path` names
+    #[arg(long = "config", value_name = "FILE", env = "SYNCTOP_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where what was seen and done is remembered ($XDG_STATE_HOME/synctop if it is not said)
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = CONNECT_AFTER)]
+pub struct ConnectArgs {
+    /// An address or the name of a context; else as --url and --context say, else the local service
+    #[arg(value_name = "URL|CONTEXT")]
+    pub service: Option<String>,
+    /// Armed from the begin: things can be done without pressing w first
+    #[arg(long)]
+    pub write: bool,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+}
+
+const CONNECT_AFTER: &str = "\
+Nothing is changed before it is armed: w arms it for ten minutes, and each action is confirmed with its consequence. What was done, by
+whom and what came of it is kept, and shown with L.
+
+It works with any pipeline service: one that cannot wait or tell events is polled, and the screen says so.";
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PIPELINES_AFTER)]
+pub struct PipelinesArgs {
+    #[command(subcommand)]
+    pub verb: PipelinesVerb,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+    /// JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+const PIPELINES_AFTER: &str = "\
+What is asked of a pipeline is followed until it is known whether it helped: took_effect, nothing_ran (accepted, and nothing came of it),
+parked_again_same_error, parked_again_new_error, refused, unknown. Of several pipelines one is tried first, then three, then the rest at one
+a second; it stops by itself when the first one fails or the same error comes back twice.
+
+Exit codes:
+  0   it took effect, of all
+  1   it did not    2 it cannot be told yet    3 of some it did
+  4   no such pipeline    64 wrong use    69 the service cannot be reached    77 not allowed, or the context is read-only
+
+Examples:
+  synctop pipelines list
+  synctop pipelines list --group parked --json
+  synctop pipelines resume acct_1 --why 'key mended'
+  synctop pipelines resume --group parked --dry-run
+  synctop pipelines delete acct_1 --yes";
+
+#[derive(Debug, Subcommand)]
+pub enum PipelinesVerb {
+    /// All pipelines, trouble first
+    List {
+        /// Only this group: parked, failing, stale, backfilling, ready, paused, deleting
+        #[arg(long, value_parser = group)]
+        group: Option<crate::fleet::Group>,
+        /// Only those whose name, engine or error says this
+        #[arg(long, value_name = "TEXT")]
+        grep: Option<String>,
+    },
+    /// All that is known of one
+    Show { pipeline: String },
+    /// Make one out of a JSON file (`-`: stdin) with id, source and destination
+    Create {
+        file: PathBuf,
+        /// Do not ask the engine first whether it can be reached
+        #[arg(long)]
+        skip_check: bool,
+    },
+    /// Nothing is read any more until it is resumed
+    Pause(ActArgs),
+    /// It is wanted active: what is parked or paused goes on
+    Resume(ActArgs),
+    /// A run now
+    Sync(ActArgs),
+    /// Tear it down; it is gone for good
+    Delete(ActArgs),
+}
+
+fn group(text: &str) -> Result<crate::fleet::Group, String> {
+    let all = crate::fleet::Group::ALL;
+    let words: Vec<_> = all.iter().map(|it| it.word().to_lowercase()).collect();
+    all.into_iter()
+        .find(|it| it.word().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("one of {}", words.join(", ")))
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ActArgs {
+    #[arg(value_name = "PIPELINE")]
+    pub pipelines: Vec<String>,
+    /// All of this group
+    #[arg(long, value_parser = group)]
+    pub group: Option<crate::fleet::Group>,
+    /// All with this error (see `pipelines list --json`)
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub fingerprint: Option<String>,
+    /// Print what would be done, and to which
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Why, for the log of actions
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// How long it may take until anything is seen of it
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = span)]
+    pub timeout: std::time::Duration,
+    /// Do it without asking (a deletion, and more than five)
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = WAIT_AFTER)]
+pub struct WaitArgs {
+    #[arg(required = true, value_name = "PIPELINE")]
+    pub pipelines: Vec<String>,
+    /// What for; all of several: status=ready, progress, not-parked, stream:NAME=completed, error-count=0, deleted, create
+    #[arg(long = "for", value_name = "CONDITION", default_value = "status=ready")]
+    pub conditions: Vec<String>,
+    /// One of several conditions is enough
+    #[arg(long)]
+    pub any: bool,
+    /// For all pipelines together: 90s, 5m, 0 (look once), or `never`
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = limit)]
+    pub timeout: Limit,
+    /// Give up when nothing moves for so long
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub stall_timeout: Option<std::time::Duration>,
+    /// How long a pipeline may not be there yet
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub wait_for_create: Option<std::time::Duration>,
+    /// What is not newer than this position ends nothing but what is waited for
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
+    /// Another exit code than 2 when the time is over
+    #[arg(long, value_name = "N")]
+    pub timeout_exit_code: Option<u8>,
+    /// Nothing on stderr
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+}
+
+const WAIT_AFTER: &str = "\
+One JSON object on stdout, of the same shape however it ended: target, status, desired_status, reached, timed_out, reason, fingerprint,
+waited_ms, cursor, resume_hint; of several pipelines they stand in \"targets\". What happens meanwhile is on stderr. A connection that
+breaks is no result. Ctrl-C stops the waiting and nothing else.
+
+Exit codes:
+  0   reached
+  1   it ended elsewhere: parked, paused, deleted, and cannot come to be so by itself
+  2   not yet when the time was over (--timeout-exit-code), or nothing moved (--stall-timeout)
+  3   mixed, of several
+  4   no such pipeline    64 wrong use    69 the service cannot be reached    77 not allowed    130, 143 signals";
+
+/// A time; none is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(pub Option<std::time::Duration>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "0" | "0s" => Ok(Limit(Some(std::time::Duration::ZERO))),
+        "never" => Ok(Limit(None)),
+        text => span(text).map(|it| Limit(Some(it))).map_err(|why| format!("{why}, 0 or never")),
+    }
+}
+
+/// The four ways to see work through.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "How")]
+pub struct PatternArgs {
+    /// Submit, print the task's id alone on stdout, and leave
+    #[arg(long, conflicts_with_all = ["task_id", "poll_once"])]
+    pub submit_only: bool,
+    /// A task that was submitted before: nothing is submitted
+    #[arg(long, value_name = "ID")]
+    pub task_id: Option<String>,
+    /// Ask exactly once: its JSON on stdout; 0 done, 1 failed, 2 still running
+    #[arg(long, requires = "task_id")]
+    pub poll_once: bool,
+    /// Say errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// How often it is asked after (15s where nothing else is said)
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub poll_interval: Option<std::time::Duration>,
+    /// How long at most (600s where nothing else is said); then it ends with 2, and the task may go on
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub timeout: Option<std::time::Duration>,
+    /// Print the whole answer on stdout
+    #[arg(long)]
+    pub print_response: bool,
+    /// Keep response.json and the run's log or the result there
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PATTERNS)]
+pub struct SyncArgs {
+    /// Which pipeline; not needed with --task-id
+    #[arg(value_name = "PIPELINE", required_unless_present = "task_id")]
+    pub pipeline: Option<String>,
+    #[command(flatten)]
+    pub how: PatternArgs,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PATTERNS)]
+pub struct TaskArgs {
+    /// A TOML file that describes the API; --print gives one to begin with
+    #[arg(value_name = "PROFILE", required_unless_present = "print")]
+    pub profile: Option<PathBuf>,
+    /// What is asked for: JSON, @FILE or - (stdin)
+    #[arg(long, value_name = "JSON")]
+    pub request: Option<String>,
+    /// Print a profile to begin one's own with: video, vm
+    #[arg(long, value_name = "NAME", exclusive = true)]
+    pub print: Option<String>,
+    #[command(flatten)]
+    pub how: PatternArgs,
+}
+
+const PATTERNS: &str = "\
+Four ways:
+  1  submit and poll until it is over: the default. The expected wait first, then a line each time on stderr
+  2  --submit-only: the task's id on stdout; then --task-id ID --poll-once, as often as one likes
+  3  --task-id ID: the whole poll on a task that was submitted before
+  4  -q: any of them, errors only
+One invocation never submits twice: what got no answer is sent again only where a key makes it the same submission.
+
+Exit codes:
+  0   done
+  1   failed: the message and what can be done about it are on stderr
+  2   not finished: still running, or the time is over (the task may go on: --task-id ID)
+  4   no such pipeline or task    64 wrong use    65 the profile or request is not understood
+  69  it cannot be reached    70 what came of it cannot be kept    77 not allowed    130, 143 signals (the task may go on)";
+
+#[derive(Debug, ClapArgs)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub verb: ConfigVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Where the configuration is
+    Path,
+    /// What is in it, and which tokens are there
+    Show {
+        /// Another one
+        #[arg(long, value_name = "FILE", env = "SYNCTOP_CONFIG")]
+        config: Option<PathBuf>,
+    },
+    /// Print one to begin with
+    Sample,
 }
 
 fn address(text: &str) -> Result<std::net::SocketAddr, String> {

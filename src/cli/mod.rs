@@ -2,14 +2,20 @@
 
 mod args;
 mod backfill;
+mod config;
 mod man;
+mod pattern;
+mod pipelines;
 mod replay;
 mod run;
 mod serve;
+mod service;
 mod simulate;
 mod summary;
+mod sync;
 mod tee;
 mod track;
+mod wait;
 mod watch;
 
 pub use args::{Args, command};
@@ -109,6 +115,12 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Backfill(calls)) => backfill::backfill(&calls, &args.look, &args.feed),
         Some(Command::Serve(options)) => serve::serve(&options),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
+        Some(Command::Connect(_)) => Err(Failure::usage("soon")),
+        Some(Command::Pipelines(verb)) => pipelines::pipelines(&verb),
+        Some(Command::Wait(wish)) => wait::wait(&wish),
+        Some(Command::Sync(run)) => sync::sync(&run),
+        Some(Command::Task(task)) => sync::task(&task),
+        Some(Command::Config(verb)) => config::config(&verb),
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man { command }) => man::man(command.as_deref()),
     }

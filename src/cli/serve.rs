@@ -1,6 +1,7 @@
 //! `synctop serve`
 
 use super::args::ServeArgs;
+use super::service::capital;
 use super::{Failure, exit, print, text_of};
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
@@ -116,17 +117,9 @@ fn more_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
 }
 
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
-}
-
 /// `$XDG_STATE_HOME/synctop`, else `~/.local/state/synctop`.
 fn state_folder() -> Result<PathBuf, Failure> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .map(|state| state.join("synctop"))
+    crate::net::remote::contexts::state_folder()
         .ok_or_else(|| Failure::usage("There is no home folder to keep pipelines in: name a folder after --data-dir."))
 }
 

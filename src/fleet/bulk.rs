@@ -56,7 +56,8 @@ impl Bulk {
         targets.sort_by_key(|(_, fingerprint)| {
             (fingerprint.is_none(), std::cmp::Reverse(common.get(fingerprint).copied().unwrap_or(0)))
         });
-        let items = targets.into_iter().map(|(id, fingerprint)| Item { id, fingerprint, step: Step::Waiting }).collect();
+        let items =
+            targets.into_iter().map(|(id, fingerprint)| Item { id, fingerprint, step: Step::Waiting }).collect();
         Self { action, items, stopped: None, last_sent: None }
     }
 
@@ -92,7 +93,10 @@ impl Bulk {
             return Vec::new();
         }
         let stage_open = |stage: usize| {
-            self.items.iter().enumerate().any(|(at, item)| Self::stage(at) < stage && !matches!(item.step, Step::Done(_)))
+            self.items
+                .iter()
+                .enumerate()
+                .any(|(at, item)| Self::stage(at) < stage && !matches!(item.step, Step::Done(_)))
         };
         let in_flight = self.items.iter().filter(|item| matches!(item.step, Step::Sent(_))).count();
         let mut due = Vec::new();

@@ -94,7 +94,10 @@ impl Condition {
         };
         let parked = it.status == Status::Error || inferred;
         let yes = match self {
-            Self::Status(status) => it.status == *status && !(inferred && *status != Status::Error) || (*status == Status::Error && inferred),
+            Self::Status(status) => {
+                it.status == *status && !(inferred && *status != Status::Error)
+                    || (*status == Status::Error && inferred)
+            }
             Self::Progress => it.found.checkpoints.unwrap_or(0) > checkpoints,
             Self::NotParked => !parked,
             Self::Stream(name, status) => match it.progress() {
@@ -114,7 +117,9 @@ impl Condition {
             Self::Status(Status::Error) => false,
             Self::Deleted => false,
             _ if parked => true,
-            _ if it.status == Status::Teardown || it.desired == Desired::Deleted => *self != Self::Status(Status::Teardown),
+            _ if it.status == Status::Teardown || it.desired == Desired::Deleted => {
+                *self != Self::Status(Status::Teardown)
+            }
             _ if it.status == Status::Paused => it.desired == Desired::Paused,
             _ => false,
         };

@@ -56,7 +56,11 @@ impl Watched {
             _ if it.desired == Desired::Deleted => Group::Deleting,
             Status::Error => Group::Parked,
             _ if wanted && failed(it) => {
-                if self.quiet_ms(now) >= PARKED_MS { Group::Parked } else { Group::Failing }
+                if self.quiet_ms(now) >= PARKED_MS {
+                    Group::Parked
+                } else {
+                    Group::Failing
+                }
             }
             Status::Paused => Group::Paused,
             _ if it.desired == Desired::Paused => Group::Paused,
@@ -88,8 +92,14 @@ impl Watched {
             Group::Parked if self.inferred(now) => {
                 let since = it.run.as_ref().and_then(|run| run.ended_at).or(self.fault_since);
                 Some(match since {
-                    Some(at) => format!("parked (inferred): last run failed {} ago, nothing runs; it says {claim}", ago(now - at)),
-                    None => format!("parked (inferred): last run failed, nothing moved for {}; it says {claim}", ago(self.quiet_ms(now))),
+                    Some(at) => format!(
+                        "parked (inferred): last run failed {} ago, nothing runs; it says {claim}",
+                        ago(now - at)
+                    ),
+                    None => format!(
+                        "parked (inferred): last run failed, nothing moved for {}; it says {claim}",
+                        ago(self.quiet_ms(now))
+                    ),
                 })
             }
             Group::Stale => {

@@ -103,7 +103,13 @@ impl Item {
         let open = || self.hits.values().filter(|hit| hit.open());
         match () {
             () if open().any(|hit| hit.regressed > 0) && self.acked.is_none() => State::Regressed,
-            () if open().next().is_some() => if self.acked.is_some() { State::Acked } else { State::New },
+            () if open().next().is_some() => {
+                if self.acked.is_some() {
+                    State::Acked
+                } else {
+                    State::New
+                }
+            }
             () if self.hits.values().any(|hit| hit.fixed_at.is_some()) => State::Fixed,
             () => State::Gone,
         }
@@ -157,13 +163,22 @@ impl Inbox {
         let mut changed = Vec::new();
         for fault in &it.faults {
             let seen = fault.since.unwrap_or(now).min(now);
-            let item = self.items.entry(Arc::clone(&fault.fingerprint)).or_insert_with(|| Arc::new(Item::of(fault, seen)));
+            let item =
+                self.items.entry(Arc::clone(&fault.fingerprint)).or_insert_with(|| Arc::new(Item::of(fault, seen)));
             let known = item.hits.get(&it.id);
             let again = known.is_some_and(|hit| !hit.open());
             let another = known.is_none_or(|hit| hit.run != run);
             let item = Arc::make_mut(item);
             item.last_at = item.last_at.max(now);
-            let fresh = Hit { first_at: seen, last_at: now, count: 0, run: Arc::clone(&run), fixed_at: None, regressed: 0, gone: false };
+            let fresh = Hit {
+                first_at: seen,
+                last_at: now,
+                count: 0,
+                run: Arc::clone(&run),
+                fixed_at: None,
+                regressed: 0,
+                gone: false,
+            };
             let hit = item.hits.entry(Arc::clone(&it.id)).or_insert(fresh);
             hit.last_at = now;
             if !again && !another && hit.count > 0 {

@@ -374,8 +374,14 @@ impl Pipeline {
 
 fn fault(value: &Value, _at: &[&str]) -> Option<Fault> {
     let message = text(value, "/message")?;
-    let mut streams: Vec<Arc<str>> =
-        value.get("streams").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect();
+    let mut streams: Vec<Arc<str>> = value
+        .get("streams")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(Into::into)
+        .collect();
     streams.extend(text(value, "/stream"));
     let fingerprint = text(value, "/fingerprint")
         .unwrap_or_else(|| format!("{:016x}", crate::progress::fingerprint::of(&message)).into());
@@ -401,7 +407,8 @@ fn share(progress: &Progress) -> String {
 fn lines_of(told: &Value, now: Millis) -> Option<String> {
     let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
     let end = told.get("progress").filter(|it| it.is_object());
-    let line = |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(now), kind: payload}).to_string() + "\n";
+    let line =
+        |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(now), kind: payload}).to_string() + "\n";
     if let Some(progress) = state.filter(|it| it.get("derived").is_some()) {
         let mut text = line("progress", progress);
         let word = progress.pointer("/derived/status").and_then(Value::as_str).unwrap_or_default();
@@ -418,7 +425,9 @@ fn same_but_time(one: &str, other: &str) -> bool {
     let without = |text: &str| -> Vec<String> {
         text.lines()
             .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
-                (Some(from), Some(to)) if from < to => format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default()),
+                (Some(from), Some(to)) if from < to => {
+                    format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default())
+                }
                 _ => line.to_owned(),
             })
             .collect()

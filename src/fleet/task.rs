@@ -67,6 +67,10 @@ pub fn expected(mut past: Vec<u64>) -> String {
     let last = past.last().copied().unwrap_or(0);
     match past.len() {
         1 => format!("about {} (the last one took that)", duration(round(middle))),
-        many => format!("about {} (of the last {many}; the longest took {})", duration(round(middle)), duration(round(last))),
+        many => format!(
+            "about {} (of the last {many}; the longest took {})",
+            duration(round(middle)),
+            duration(round(last))
+        ),
     }
 }

@@ -249,7 +249,11 @@ impl Watch {
         let records = it.found.records.unwrap_or(0);
         if it.status == Status::Ready && !run_open {
             if self.action == Action::Resume || other_run {
-                let how = if it.came_to(Outcome::CompletedWithErrors) { "ready after {}, with errors in some streams" } else { "ready after {}" };
+                let how = if it.came_to(Outcome::CompletedWithErrors) {
+                    "ready after {}, with errors in some streams"
+                } else {
+                    "ready after {}"
+                };
                 return took(how.replace("{}", after));
             }
             return None;
@@ -264,7 +268,11 @@ impl Watch {
             return None;
         }
         let ckpts = usize::try_from(checkpoints.saturating_sub(had_checkpoints)).unwrap_or(usize::MAX);
-        took(format!("+{} and +{} records in {after}, and it goes on", plural(ckpts, "checkpoint"), count(records.saturating_sub(had_records))))
+        took(format!(
+            "+{} and +{} records in {after}, and it goes on",
+            plural(ckpts, "checkpoint"),
+            count(records.saturating_sub(had_records))
+        ))
     }
 
     fn parked(&self, it: &Pipeline, since: Millis) -> Verdict {
@@ -286,7 +294,8 @@ impl Watch {
     fn time_over(&self, it: &Pipeline, since: Millis) -> Verdict {
         let waited = duration(u64::try_from(since / 1000 * 1000).unwrap_or(0));
         let claim = it.status.word();
-        if it.run.as_ref().is_some_and(|run| run.open) && self.action != Action::Delete && self.action != Action::Pause {
+        if it.run.as_ref().is_some_and(|run| run.open) && self.action != Action::Delete && self.action != Action::Pause
+        {
             let state = it.run.as_ref().and_then(|run| run.state.as_deref());
             return Verdict::Unknown(match state {
                 Some("PENDING") => format!("it waits for its turn since {waited}"),

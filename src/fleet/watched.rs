@@ -114,7 +114,8 @@ impl Fleet {
 
 fn watch(told: Value, now: Millis, known: Option<&Watched>) -> Result<Watched, String> {
     let pipeline = Pipeline::read(told, now, known.map(|it| &it.pipeline))?;
-    let moved = known.filter(|known| known.pipeline.evidence() != pipeline.evidence() || known.pipeline.status != pipeline.status);
+    let moved = known
+        .filter(|known| known.pipeline.evidence() != pipeline.evidence() || known.pipeline.status != pipeline.status);
     let fault = |it: &Pipeline| it.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     let fault_since = match (fault(&pipeline), known) {
         (None, _) => None,

@@ -244,12 +244,18 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
 /// What to do about an error.
 #[must_use]
 pub fn remedy(progress: &Progress, group: &Group) -> String {
-    let message = group.message.to_lowercase();
     let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
+    advice(group.failure_type.as_deref(), &group.message, one_stream)
+}
+
+/// What to do about an error of this type with this message; `one_stream`: others went on without it.
+#[must_use]
+pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> String {
+    let message = text.to_lowercase();
     // Engines leave a stream that failed out of the same run when it is resumed.
     let again = if one_stream { "start a new run, not a resume" } else { "start it again" };
     let has = |word: &str| message.contains(word);
-    match (group.failure_type.as_deref(), http_status(&group.message)) {
+    match (failure_type, http_status(text)) {
         (Some("config_error"), _) => format!("correct the configuration, then {again}"),
         _ if has("permission") => format!("give the key that permission, then {again}"),
         (Some("auth_error"), _) | (_, Some(401)) => format!("check the key, then {again}"),

@@ -188,7 +188,11 @@ impl Actor {
         let mut pace = Pace::default();
         loop {
             let trouble = match self.client.ask(request(action, intent, before)).await {
-                Ok(reply) => return Sent::Accepted(Some(reply.json).filter(|json| json.get("status").is_some() && json.get("id").is_some())),
+                Ok(reply) => {
+                    return Sent::Accepted(
+                        Some(reply.json).filter(|json| json.get("status").is_some() && json.get("id").is_some()),
+                    );
+                }
                 Err(trouble) => trouble,
             };
             if !trouble.passes() || begun.elapsed() >= self.patience {
@@ -264,7 +268,13 @@ fn request(action: Action, intent: &Intent, before: &Pipeline) -> Ask {
 }
 
 /// Does it to many, as [`Bulk`] says; `seen` shows how far it is. Ends when all is told, or held back.
-pub async fn act_on_many(actor: Actor, bulk: Bulk, why: Option<String>, seen: watch::Sender<Bulk>, stop: watch::Receiver<bool>) -> Bulk {
+pub async fn act_on_many(
+    actor: Actor,
+    bulk: Bulk,
+    why: Option<String>,
+    seen: watch::Sender<Bulk>,
+    stop: watch::Receiver<bool>,
+) -> Bulk {
     let mut bulk = bulk;
     let mut running = tokio::task::JoinSet::new();
     let mut stop = stop;

@@ -39,7 +39,8 @@ pub async fn until_over(
             match tokio::time::timeout(SILENCE, response.chunk()).await {
                 Ok(Ok(Some(bytes))) => {
                     if let Some(keep) = keep.as_deref_mut() {
-                        keep.write_all(&bytes).map_err(|error| Trouble::Broke(format!("the log cannot be kept: {error}")))?;
+                        keep.write_all(&bytes)
+                            .map_err(|error| Trouble::Broke(format!("the log cannot be kept: {error}")))?;
                     }
                     ingest.push(&bytes);
                     seen(&ingest.progress);

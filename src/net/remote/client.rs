@@ -100,7 +100,13 @@ pub enum Trouble {
     Broke(String),
     /// Something answered that is no such service.
     Odd(String),
-    Refused { status: u16, code: String, says: String, retry_after: Option<Duration>, json: Value },
+    Refused {
+        status: u16,
+        code: String,
+        says: String,
+        retry_after: Option<Duration>,
+        json: Value,
+    },
 }
 
 impl Trouble {
@@ -174,7 +180,9 @@ impl Trouble {
             Self::Unreachable(_) => " See that it runs, and that the address is right.",
             Self::Silent(_) | Self::Broke(_) => " Try again; if that lasts, see the service's own log.",
             Self::Odd(_) => " Give the address of a pipeline service, such as http://127.0.0.1:4020.",
-            Self::Refused { status: 401 | 403, .. } => " Give the context a token that may do this (see synctop config show).",
+            Self::Refused { status: 401 | 403, .. } => {
+                " Give the context a token that may do this (see synctop config show)."
+            }
             Self::Refused { status: 429, .. } => " Try again in a while.",
             Self::Refused { .. } => "",
         };
@@ -279,7 +287,8 @@ impl Client {
             Ok(reply) => {
                 let get = |path: &str| reply.json.pointer(&format!("/paths/{}/get", path.replace('/', "~1")));
                 let has = |path: &str| get(path).is_some();
-                let params = get("/pipelines").and_then(|it| it.get("parameters")?.as_array().cloned()).unwrap_or_default();
+                let params =
+                    get("/pipelines").and_then(|it| it.get("parameters")?.as_array().cloned()).unwrap_or_default();
                 let param = |name: &str| params.iter().any(|it| it.get("name").and_then(Value::as_str) == Some(name));
                 Talks {
                     wait: has("/pipelines/{id}/wait"),

@@ -160,7 +160,8 @@ impl Place {
 /// An address of a service; plain http only to this machine, or where that is allowed.
 fn address(text: &str, allow_http: bool) -> Result<Url, String> {
     let shown = mask::secrets(text);
-    let url = Url::parse(text).map_err(|error| format!("{shown} is no address: {error}. It is like http://127.0.0.1:4020"))?;
+    let url = Url::parse(text)
+        .map_err(|error| format!("{shown} is no address: {error}. It is like http://127.0.0.1:4020"))?;
     match url.scheme() {
         "https" => {}
         "http" if allow_http || loopback(&url) => {}
@@ -173,7 +174,9 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
         other => return Err(format!("{shown}: {other}: is neither http: nor https:")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("{shown}: a token does not stand in an address, where everybody can read it: name it in a context"));
+        return Err(format!(
+            "{shown}: a token does not stand in an address, where everybody can read it: name it in a context"
+        ));
     }
     Ok(url)
 }
@@ -186,7 +189,10 @@ impl Contexts {
         for (name, context) in &all.contexts {
             address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
             if let Some(colour) = context.colour.as_deref().filter(|it| !COLOURS.contains(it)) {
-                return Err(format!("contexts.{name}: there is no colour {colour:?} (there is {})", COLOURS.join(", ")));
+                return Err(format!(
+                    "contexts.{name}: there is no colour {colour:?} (there is {})",
+                    COLOURS.join(", ")
+                ));
             }
             if context.read_only && context.write {
                 return Err(format!("contexts.{name}: it is read_only or write, not both"));
@@ -211,7 +217,12 @@ impl Contexts {
     /// Why it cannot be asked.
     pub fn place(&self, name: &str) -> Result<Place, String> {
         let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
-        let token = context.token.as_ref().map(Reference::find).transpose().map_err(|why| format!("the token of context {name}: {why}"))?;
+        let token = context
+            .token
+            .as_ref()
+            .map(Reference::find)
+            .transpose()
+            .map_err(|why| format!("the token of context {name}: {why}"))?;
         Ok(Place {
             context: Some(name.to_owned()),
             url: address(&context.url, context.allow_http)?,
@@ -249,7 +260,8 @@ impl Reference {
     pub fn find(&self) -> Result<Token, String> {
         match self {
             Self::Env(name) => {
-                let text = std::env::var(name).map_err(|_| format!("there is no variable {name} in the environment"))?;
+                let text =
+                    std::env::var(name).map_err(|_| format!("there is no variable {name} in the environment"))?;
                 Token::new(&text).map_err(|why| format!("env:{name}: {why}"))
             }
             Self::File(path) => {

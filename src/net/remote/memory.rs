@@ -104,7 +104,15 @@ impl Memory {
     /// When it cannot be noted.
     pub fn intend(&self, intent: &Intent) -> Result<(), StoreError> {
         let row = params![
-            now(), intent.who, self.service, intent.action, intent.pipeline, intent.id, intent.why, "sent", intent.before,
+            now(),
+            intent.who,
+            self.service,
+            intent.action,
+            intent.pipeline,
+            intent.id,
+            intent.why,
+            "sent",
+            intent.before,
         ];
         lock(&self.connection).execute(
             "INSERT INTO actions (at, who, service, action, pipeline, intent, why, phase, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -119,7 +127,16 @@ impl Memory {
     /// When it cannot be noted.
     pub fn came_of(&self, intent: &Intent, after: &str, verdict: &str, sentence: &str) -> Result<(), StoreError> {
         let row = params![
-            now(), intent.who, self.service, intent.action, intent.pipeline, intent.id, "verdict", after, verdict, sentence,
+            now(),
+            intent.who,
+            self.service,
+            intent.action,
+            intent.pipeline,
+            intent.id,
+            "verdict",
+            after,
+            verdict,
+            sentence,
         ];
         lock(&self.connection).execute(
             "INSERT INTO actions (at, who, service, action, pipeline, intent, phase, state, verdict, sentence) \
@@ -187,7 +204,10 @@ mod tests {
         assert_eq!(memory.deeds(9).unwrap()[0].verdict, None);
         memory.came_of(&intent, "ready", "took_effect", "ready after 3s").unwrap();
         let deeds = memory.deeds(9).unwrap();
-        assert_eq!((deeds.len(), deeds[0].verdict.as_deref(), deeds[0].before.as_deref()), (1, Some("took_effect"), Some("error")));
+        assert_eq!(
+            (deeds.len(), deeds[0].verdict.as_deref(), deeds[0].before.as_deref()),
+            (1, Some("took_effect"), Some("error"))
+        );
         assert!(other.deeds(9).unwrap().is_empty());
         let connection = lock(&memory.connection);
         for sql in ["DELETE FROM actions", "UPDATE actions SET who = 'nobody'"] {

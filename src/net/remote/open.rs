@@ -63,7 +63,8 @@ impl Place {
         let whole = std::mem::replace(&mut self.partial, rest);
         let (mut fresh, mut notices) = (Vec::new(), Vec::new());
         for line in whole.split_inclusive(|byte| *byte == b'\n') {
-            let own = memmem::find(line, SERVICE.as_bytes()).map(|_| serde_json::from_slice::<Value>(line).unwrap_or_default());
+            let own = memmem::find(line, SERVICE.as_bytes())
+                .map(|_| serde_json::from_slice::<Value>(line).unwrap_or_default());
             let kind = own.as_ref().and_then(|it| it.get("type")).and_then(Value::as_str);
             match (kind, &own) {
                 (Some("heartbeat"), Some(own)) => {
@@ -162,11 +163,15 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     if down.take().is_some() || before.is_none() {
                         hand_on(events, Event::CaughtUp(None)).await?;
                     }
-                    let told = pipeline.lines().filter(|lines| before.as_ref().and_then(Pipeline::lines) != Some(lines));
+                    let told =
+                        pipeline.lines().filter(|lines| before.as_ref().and_then(Pipeline::lines) != Some(lines));
                     match told {
                         Some(lines) => hand_on(events, Event::Bytes(lines.as_bytes().to_vec(), None)).await?,
                         None if before.is_none() => {
-                            let text = format!("it says {} and nothing of a run: none was made, or it tells none", pipeline.status.word());
+                            let text = format!(
+                                "it says {} and nothing of a run: none was made, or it tells none",
+                                pipeline.status.word()
+                            );
                             hand_on(events, Event::Notice(text)).await?;
                         }
                         None => {}

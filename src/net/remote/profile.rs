@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The profiles to begin one's own with.
-pub const SAMPLES: [(&str, &str); 2] =
-    [("video", include_str!("../../../assets/tasks/video.toml")), ("vm", include_str!("../../../assets/tasks/vm.toml"))];
+pub const SAMPLES: [(&str, &str); 2] = [
+    ("video", include_str!("../../../assets/tasks/video.toml")),
+    ("vm", include_str!("../../../assets/tasks/vm.toml")),
+];
 
 /// What stands for the task's id in a path.
 const TASK_ID: &str = "{task_id}";
@@ -149,14 +151,25 @@ impl Description {
             }
         }
         let read = &about.read;
-        let pointers = [Some(&read.id), Some(&read.status), read.progress.as_ref(), read.message.as_ref(), read.fix.as_ref(), read.result.as_ref()];
+        let pointers = [
+            Some(&read.id),
+            Some(&read.status),
+            read.progress.as_ref(),
+            read.message.as_ref(),
+            read.fix.as_ref(),
+            read.result.as_ref(),
+        ];
         if let Some(bad) = pointers.into_iter().flatten().find(|it| !it.starts_with('/')) {
             return Err(format!("read: {bad:?} is no JSON pointer: it is like \"/status\" or \"/data/id\""));
         }
         if about.words.succeeded.is_empty() || about.words.failed.is_empty() {
-            return Err("words: which words mean succeeded and which mean failed has to be said, or it would never end".into());
+            return Err(
+                "words: which words mean succeeded and which mean failed has to be said, or it would never end".into(),
+            );
         }
-        if let Some(file) = about.result.as_ref().map(|it| &it.file).filter(|it| it.contains('/') || it.starts_with('.')) {
+        if let Some(file) =
+            about.result.as_ref().map(|it| &it.file).filter(|it| it.contains('/') || it.starts_with('.'))
+        {
             return Err(format!("result.file: {file:?} is to be a name in the folder that --output names"));
         }
         if let Some(method) = about.submit.method.as_ref().filter(|it| !matches!(it.as_str(), "POST" | "PUT")) {
@@ -170,10 +183,20 @@ impl Profile {
     /// # Errors
     /// Why it cannot be asked.
     pub fn new(about: Description, request: Value) -> Result<Self, String> {
-        let token = about.token.as_ref().map(Reference::find).transpose().map_err(|why| format!("the token of the profile: {why}"))?;
-        let mut place = Place::of_url(&about.base, None).or_else(|why| if about.allow_http { Place::unsafe_url(&about.base) } else { Err(why) })?;
+        let token = about
+            .token
+            .as_ref()
+            .map(Reference::find)
+            .transpose()
+            .map_err(|why| format!("the token of the profile: {why}"))?;
+        let mut place = Place::of_url(&about.base, None)
+            .or_else(|why| if about.allow_http { Place::unsafe_url(&about.base) } else { Err(why) })?;
         place.context.clone_from(&about.title);
-        let mut whole = about.submit.body.clone().map_or_else(|| Value::Object(serde_json::Map::new()), |it| serde_json::to_value(it).unwrap_or_default());
+        let mut whole = about
+            .submit
+            .body
+            .clone()
+            .map_or_else(|| Value::Object(serde_json::Map::new()), |it| serde_json::to_value(it).unwrap_or_default());
         if let (Some(whole), Some(own)) = (whole.as_object_mut(), request.as_object()) {
             whole.extend(own.clone());
         }
@@ -183,7 +206,8 @@ impl Profile {
     /// How often it is asked, how long at most, and how long it is expected to take: by the kind of the task, else as it is for all.
     #[must_use]
     pub fn paces(&self) -> Paces {
-        let kind = self.about.kinds.as_ref().and_then(|kinds| kinds.paces.get(self.request.pointer(&kinds.of)?.as_str()?));
+        let kind =
+            self.about.kinds.as_ref().and_then(|kinds| kinds.paces.get(self.request.pointer(&kinds.of)?.as_str()?));
         let own = kind.copied().unwrap_or_default();
         let all = self.about.pace;
         Paces {
@@ -291,10 +315,12 @@ impl Profile {
         let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
         // A key goes to nobody but the API that it is for.
         let own = url.origin() == base.origin();
-        let mut place = Place::of_url(url.as_str(), None).or_else(|why| if self.about.allow_http { Place::unsafe_url(url.as_str()) } else { Err(why) })?;
+        let mut place = Place::of_url(url.as_str(), None)
+            .or_else(|why| if self.about.allow_http { Place::unsafe_url(url.as_str()) } else { Err(why) })?;
         place.token = self.token.clone().filter(|_| own && self.about.token_header.is_none());
         let client = Client::new(place)?;
-        let mut response = client.follow(Ask { within: FETCH, ..Ask::of(Method::GET, &[]) }).await.map_err(|it| it.words())?;
+        let mut response =
+            client.follow(Ask { within: FETCH, ..Ask::of(Method::GET, &[]) }).await.map_err(|it| it.words())?;
         let path = folder.join(&result.file);
         let unwritten = |error: std::io::Error| format!("{}: {error}", path.display());
         // Half a film does not stand there as if it were one.

@@ -92,7 +92,8 @@ impl Api {
     async fn submit_once(&self, key: &str) -> Result<Task, Trouble> {
         match self {
             Self::Runs(runs) => {
-                let mut ask = Ask::of(Method::POST, &["pipelines", &runs.pipeline, "runs"]).header("idempotency-key", key);
+                let mut ask =
+                    Ask::of(Method::POST, &["pipelines", &runs.pipeline, "runs"]).header("idempotency-key", key);
                 ask.body = Some(json!({}));
                 run(runs.client.ask(ask).await?.json)
             }
@@ -126,7 +127,13 @@ impl Api {
     }
 
     /// Asks after it until it is over, every `interval`; `tell` hears each answer, and why there was none.
-    pub async fn poll(&self, id: &str, interval: Duration, timeout: Duration, mut tell: impl FnMut(Result<&Task, &Trouble>, u64)) -> Polled {
+    pub async fn poll(
+        &self,
+        id: &str,
+        interval: Duration,
+        timeout: Duration,
+        mut tell: impl FnMut(Result<&Task, &Trouble>, u64),
+    ) -> Polled {
         let begun = Instant::now();
         let left = || timeout.saturating_sub(begun.elapsed());
         let mut pace = Pace::up_to(interval.max(Duration::from_secs(1)));
@@ -208,8 +215,11 @@ impl Api {
                 let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
                 if let Some(number) = number {
                     let path = folder.join("run.ndjson");
-                    let mut file = std::fs::File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-                    open::saved(&runs.client, pipeline, number, &mut file).await.map_err(|it| format!("the log of the run: {}", it.words()))?;
+                    let mut file =
+                        std::fs::File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                    open::saved(&runs.client, pipeline, number, &mut file)
+                        .await
+                        .map_err(|it| format!("the log of the run: {}", it.words()))?;
                     files.push(path);
                 }
             }
@@ -234,7 +244,11 @@ fn run(mut told: Value) -> Result<Task, Trouble> {
     };
     // A run that left something out is not done: its errors say so.
     let outcome = text("/result/outcome");
-    let state = if state == State::Succeeded && outcome.as_deref() == Some("completed_with_errors") { State::Failed } else { state };
+    let state = if state == State::Succeeded && outcome.as_deref() == Some("completed_with_errors") {
+        State::Failed
+    } else {
+        state
+    };
     let first = told.pointer("/result/errors/0/message").and_then(Value::as_str).map(str::to_owned);
     let message = text("/message").or(first);
     Ok(Task { id, state, progress: text("/progress"), fix: None, result_url: None, message, word, told })

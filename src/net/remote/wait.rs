@@ -86,14 +86,20 @@ impl Waited {
             all.insert("reached".into(), (self.came == Came::Reached).into());
             all.insert("timed_out".into(), matches!(self.came, Came::TimedOut | Came::Stalled(_)).into());
             all.insert("stalled".into(), matches!(self.came, Came::Stalled(_)).into());
-            all.insert("reason".into(), fault.map(|it| json!({"message": it.message, "failure_type": it.failure_type, "next": it.next})).into());
+            all.insert(
+                "reason".into(),
+                fault.map(|it| json!({"message": it.message, "failure_type": it.failure_type, "next": it.next})).into(),
+            );
             all.insert("fingerprint".into(), fault.map(|it| it.fingerprint.as_ref()).into());
             all.insert("parked_inferred".into(), self.inferred.into());
-            all.insert("error".into(), match &self.came {
-                Came::Failed(trouble) => trouble.words().into(),
-                Came::Absent => format!("there is no pipeline {}", self.target).into(),
-                _ => Value::Null,
-            });
+            all.insert(
+                "error".into(),
+                match &self.came {
+                    Came::Failed(trouble) => trouble.words().into(),
+                    Came::Absent => format!("there is no pipeline {}", self.target).into(),
+                    _ => Value::Null,
+                },
+            );
             all.insert("waited_ms".into(), u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX).into());
             all.insert("cursor".into(), self.cursor().into());
             all.insert("resume_hint".into(), resume_hint.into());
@@ -103,13 +109,30 @@ impl Waited {
 }
 
 /// Waits for one pipeline; `tell` hears when something of it changed.
-pub async fn wait(client: Arc<Client>, target: String, wish: Wish, deadline: Option<Instant>, mut tell: impl FnMut(&Pipeline)) -> Waited {
+pub async fn wait(
+    client: Arc<Client>,
+    target: String,
+    wish: Wish,
+    deadline: Option<Instant>,
+    mut tell: impl FnMut(&Pipeline),
+) -> Waited {
     let begun = Instant::now();
-    let mut waited = Waited { target: target.clone(), came: Came::TimedOut, last: None, reply: None, waited: Duration::ZERO, inferred: false };
+    let mut waited = Waited {
+        target: target.clone(),
+        came: Came::TimedOut,
+        last: None,
+        reply: None,
+        waited: Duration::ZERO,
+        inferred: false,
+    };
     let talks = loop {
         match client.talks().await {
             Ok(talks) => break talks,
-            Err(trouble) if trouble.passes() && wish.timeout != Some(Duration::ZERO) && deadline.is_none_or(|it| Instant::now() < it) => {
+            Err(trouble)
+                if trouble.passes()
+                    && wish.timeout != Some(Duration::ZERO)
+                    && deadline.is_none_or(|it| Instant::now() < it) =>
+            {
                 let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
                 if !matches!(trouble, Trouble::Refused { .. }) && begun.elapsed() > Duration::from_secs(5) {
                     waited.came = Came::Failed(trouble);
@@ -124,7 +147,17 @@ pub async fn wait(client: Arc<Client>, target: String, wish: Wish, deadline: Opt
             }
         }
     };
-    let mut one = One { client, wish, talks, fleet: Fleet::default(), checkpoints: None, known: None, begun, deadline, trouble: None };
+    let mut one = One {
+        client,
+        wish,
+        talks,
+        fleet: Fleet::default(),
+        checkpoints: None,
+        known: None,
+        begun,
+        deadline,
+        trouble: None,
+    };
     waited.came = one.go(&target, &mut waited.reply, &mut tell).await;
     let watched = one.fleet.pipelines.get(target.as_str());
     waited.inferred = watched.is_some_and(|it| it.inferred(now()));
@@ -181,7 +214,8 @@ impl One {
                 Err(trouble) if trouble.absent() => {
                     self.trouble = None;
                     self.fleet.remove(id);
-                    let waits = self.wish.conditions.contains(&Condition::Created) || self.begun.elapsed() < self.wish.create_within;
+                    let waits = self.wish.conditions.contains(&Condition::Created)
+                        || self.begun.elapsed() < self.wish.create_within;
                     if self.judge(None, None) == Holds::Yes {
                         return Came::Reached;
                     }
@@ -210,11 +244,16 @@ impl One {
                 (left, stall) => left.or(stall),
             };
             told = None;
-            if self.trouble.is_none() && came_once && self.talks.wait && let Some(condition) = self.for_server() {
+            if self.trouble.is_none()
+                && came_once
+                && self.talks.wait
+                && let Some(condition) = self.for_server()
+            {
                 match self.at_server(id, &condition, left).await {
                     Ok(value) => {
                         told = Some(value.get("reached").and_then(Value::as_bool).unwrap_or(false));
-                        let again = told == Some(false) && value.get("timed_out").and_then(Value::as_bool) == Some(false);
+                        let again =
+                            told == Some(false) && value.get("timed_out").and_then(Value::as_bool) == Some(false);
                         *reply = Some(value);
                         if !again {
                             continue;
@@ -280,12 +319,13 @@ impl One {
         // A position is opaque: whether what is there is newer only the service knows.
         let older = self.wish.after.is_some() && self.talks.wait && self.for_server().is_some();
         let checkpoints = self.checkpoints.unwrap_or(0);
-        let each = self.wish.conditions.iter().map(|condition| match condition.holds(pipeline, checkpoints, inferred) {
-            _ if told == Some(true) => Holds::Yes,
-            // What is not newer than the caller's own position ends nothing.
-            Holds::Never if older => Holds::NotYet,
-            holds => holds,
-        });
+        let each =
+            self.wish.conditions.iter().map(|condition| match condition.holds(pipeline, checkpoints, inferred) {
+                _ if told == Some(true) => Holds::Yes,
+                // What is not newer than the caller's own position ends nothing.
+                Holds::Never if older => Holds::NotYet,
+                holds => holds,
+            });
         let all: Vec<_> = each.collect();
         let any = |what: Holds| all.contains(&what);
         if self.wish.any {

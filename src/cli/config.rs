@@ -1,0 +1,58 @@
+//! `synctop config path|show|sample`
+
+use super::args::{ConfigArgs, ConfigVerb};
+use super::service::configuration;
+use super::{Failure, print};
+use crate::net::remote::contexts::{self, SAMPLE};
+use crate::protocol::mask;
+
+pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
+    let path = || {
+        contexts::path()
+            .ok_or_else(|| Failure::usage("There is no home folder to have a configuration in: set XDG_CONFIG_HOME."))
+    };
+    match &args.verb {
+        ConfigVerb::Path => print(&format!("{}\n", path()?.display()))?,
+        ConfigVerb::Sample => print(SAMPLE)?,
+        ConfigVerb::Show { config } => {
+            let all = configuration(config.as_ref())?;
+            let from = match config {
+                Some(path) => path.clone(),
+                None => path()?,
+            };
+            let mut text = format!(
+                "# {}{}\n",
+                from.display(),
+                if from.exists() { "" } else { " (it is not there yet: synctop config sample)" }
+            );
+            if let Some(name) = &all.context {
+                text.push_str(&format!("context = {name:?}\n"));
+            }
+            for (name, context) in &all.contexts {
+                text.push_str(&format!("\n[contexts.{name}]\nurl = {:?}\n", mask::secrets(&context.url)));
+                if let Some(token) = &context.token {
+                    let found = token
+                        .find()
+                        .err()
+                        .map_or_else(|| "it is there".to_owned(), |why| format!("it cannot be had: {why}"));
+                    text.push_str(&format!("token = {:?}  # {found}\n", token.to_string()));
+                }
+                for (name, on) in
+                    [("read_only", context.read_only), ("write", context.write), ("allow_http", context.allow_http)]
+                {
+                    if on {
+                        text.push_str(&format!("{name} = true\n"));
+                    }
+                }
+                if let Some(colour) = &context.colour {
+                    text.push_str(&format!("colour = {colour:?}\n"));
+                }
+                if let Some(poll) = context.poll {
+                    text.push_str(&format!("poll = \"{}s\"\n", poll.as_secs_f64()));
+                }
+            }
+            print(&text)?;
+        }
+    }
+    Ok(0)
+}

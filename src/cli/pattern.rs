@@ -1,0 +1,184 @@
+//! The four ways to see submitted work through, for runs of pipelines and for tasks of any API.
+
+use super::args::PatternArgs;
+use super::service::until_signal;
+use super::{Failure, complain, exit, print};
+use crate::fleet::task::{Task, expected};
+use crate::net::remote::tasks::{Api, INTERVAL, Polled, Submitted, TIMEOUT};
+use crate::net::{fresh, lock};
+use crate::progress::text::duration;
+use crate::protocol::clean;
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// How it is asked after, where the user does not say: an interval, a timeout, and what to expect.
+#[derive(Default)]
+pub(super) struct Usual {
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub expected: Option<Duration>,
+}
+
+/// Sees it through. `command`: what was typed, for the hints.
+pub(super) fn see_through(
+    api: &Api,
+    how: &PatternArgs,
+    usual: &Usual,
+    command: &str,
+    what: &str,
+) -> Result<u8, Failure> {
+    let known: Mutex<Option<String>> = Mutex::new(how.task_id.clone());
+    until_signal(go(api, how, usual, command, what, &known), || match lock(&known).as_ref() {
+        Some(id) => format!("left: the task may go on. To see it through: {command} --task-id {id}"),
+        None => "left before it was known whether it was submitted.".into(),
+    })
+}
+
+async fn go(
+    api: &Api,
+    how: &PatternArgs,
+    usual: &Usual,
+    command: &str,
+    what: &str,
+    known: &Mutex<Option<String>>,
+) -> Result<u8, Failure> {
+    let say = |text: &str| {
+        if !how.quiet {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    };
+    if let (Some(id), true) = (&how.task_id, how.poll_once) {
+        let task = api.status(id).await.map_err(|trouble| super::service::failure(&trouble, api.place()))?;
+        say(&clean::line(&task.line(0)));
+        print(&format!("{}\n", task.told))?;
+        if task.state.over() {
+            return end(api, how, &task, true).await;
+        }
+        return Ok(task.state.exit_code());
+    }
+    let id = match &how.task_id {
+        Some(id) => id.clone(),
+        None => {
+            if !how.submit_only {
+                let past = match usual.expected {
+                    Some(expected) => format!("about {} (as the profile says)", duration(millis(expected))),
+                    None => expected(api.past().await),
+                };
+                say(&format!("Expected wait: {past}"));
+            }
+            let task = submit(api, command).await?;
+            lock(known).replace(task.id.clone());
+            if how.submit_only {
+                say(&format!("Task submitted: {}", task.id));
+                say(&format!("It is {what}. To see what comes of it: {command} --task-id {} --poll-once", task.id));
+                print(&format!("{}\n", task.id))?;
+                if how.print_response {
+                    print(&format!("{}\n", task.told))?;
+                }
+                return Ok(0);
+            }
+            say(&format!("Task submitted: {}", task.id));
+            task.id
+        }
+    };
+    let interval = how.poll_interval.or(usual.interval).unwrap_or(INTERVAL);
+    let timeout = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
+    let polled = api
+        .poll(&id, interval, timeout, |answer, seconds| match answer {
+            Ok(task) => say(&clean::line(&task.line(seconds))),
+            Err(trouble) => say(&format!("  [{seconds}s] task={id} no answer: {}", clean::line(&trouble.words()))),
+        })
+        .await;
+    match polled {
+        Polled::Over(task) => end(api, how, &task, false).await,
+        Polled::NotYet(task) => {
+            let time = duration(millis(timeout));
+            let status = task.as_ref().map_or("unknown", |task| task.word.as_str());
+            say(&format!("Not finished after {time} (status {status}): the task may still be running."));
+            say(&format!("To see it through: {command} --task-id {id}"));
+            if let Some(task) = task.filter(|_| how.print_response) {
+                print(&format!("{}\n", task.told))?;
+            }
+            Ok(2)
+        }
+        Polled::Failed(trouble) => {
+            let mut failure = super::service::failure(&trouble, api.place());
+            failure.sentence.push_str(&format!(" The task may go on: {command} --task-id {id}"));
+            Err(failure)
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn submit(api: &Api, command: &str) -> Result<Task, Failure> {
+    match api.submit(&fresh("submit")).await {
+        Submitted::Task(task) => Ok(task),
+        Submitted::Refused(trouble) => {
+            let mut failure = super::service::failure(&trouble, api.place());
+            if let crate::net::remote::Trouble::Refused { status: 409, json, .. } = &trouble
+                && let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str)
+            {
+                failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {id}"));
+            }
+            Err(failure)
+        }
+        Submitted::Unknown(trouble) => Err(Failure {
+            sentence: format!(
+                "Nobody knows whether it was submitted: {} {}. It was not sent again; see there before you do.",
+                api.place().shown(),
+                trouble.words()
+            ),
+            code: 69,
+        }),
+    }
+}
+
+/// It is over: what came of it is told and kept.
+async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8, Failure> {
+    let code = task.state.exit_code();
+    if let Some(folder) = &how.output {
+        let files = api.save(task, folder).await.map_err(|why| Failure {
+            sentence: format!("The task is over ({}), but what came of it cannot be kept: {why}.", task.word),
+            code: exit::FAILED,
+        })?;
+        if !how.quiet {
+            for file in files {
+                let _ = writeln!(std::io::stderr(), "saved {}", file.display());
+            }
+        }
+    }
+    if how.print_response && !told {
+        print(&format!("{}\n", task.told))?;
+    }
+    if code == 0 {
+        if !how.quiet {
+            let result = task
+                .result_url
+                .as_ref()
+                .filter(|_| how.output.is_none())
+                .map(|url| format!(": {}", clean::line(url)))
+                .unwrap_or_default();
+            let _ = writeln!(std::io::stderr(), "Done{result}");
+        }
+        return Ok(0);
+    }
+    let message = task.message.clone().unwrap_or_else(|| "its service does not say why".into());
+    complain(&format!("task {} failed (status {}): {}", task.id, task.word, clean::line(&message)));
+    if let Some(fix) = task.fix.clone().or_else(|| suggested(task, &message)) {
+        complain(&format!("what may help: {}", clean::line(&fix)));
+    }
+    Ok(code)
+}
+
+/// What an operator can do about it, by the same words as on the screen.
+fn suggested(task: &Task, message: &str) -> Option<String> {
+    if task.word == "CANCELED" {
+        return Some("somebody canceled it: submit it again if that was not meant".into());
+    }
+    let failure_type = task.told.pointer("/result/errors/0/failure_type").and_then(serde_json::Value::as_str);
+    Some(crate::progress::advice(failure_type, message, false))
+}

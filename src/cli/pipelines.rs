@@ -1,0 +1,450 @@
+//! `synctop pipelines list|show|create|pause|resume|sync|delete`
+
+use super::args::{ActArgs, PipelinesArgs, PipelinesVerb};
+use super::service::{self, client, failure, may_act, place, until_signal};
+use super::{Failure, exit, print, text_of};
+use crate::fleet::bulk::{Bulk, Step};
+use crate::fleet::verify::{Action, Verdict};
+use crate::fleet::{Fleet, Group, Watched};
+use crate::net::remote::act::{Actor, Stage, act_on_many};
+use crate::net::remote::memory::who;
+use crate::net::remote::{Ask, Client};
+use crate::net::{fresh, now};
+use crate::progress::text::{count, short};
+use crate::protocol::time;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Read, Write};
+use std::sync::{Arc, Mutex};
+
+/// More than these are asked for by their number.
+const MANY: usize = 5;
+
+pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
+    let place = place(None, &args.of)?;
+    let acts = !matches!(args.verb, PipelinesVerb::List { .. } | PipelinesVerb::Show { .. });
+    if acts {
+        may_act(&place)?;
+    }
+    let client = client(place)?;
+    let sent = Arc::new(Mutex::new(false));
+    let told = Arc::clone(&sent);
+    until_signal(
+        async move {
+            match &args.verb {
+                PipelinesVerb::List { group, grep } => list(&client, *group, grep.as_deref(), args.json).await,
+                PipelinesVerb::Show { pipeline } => show(&client, pipeline, args.json).await,
+                PipelinesVerb::Create { file, skip_check } => create(&client, file, *skip_check, args.json).await,
+                PipelinesVerb::Pause(act) => many(&client, Action::Pause, act, args, &told).await,
+                PipelinesVerb::Resume(act) => many(&client, Action::Resume, act, args, &told).await,
+                PipelinesVerb::Sync(act) => many(&client, Action::Sync, act, args, &told).await,
+                PipelinesVerb::Delete(act) => many(&client, Action::Delete, act, args, &told).await,
+            }
+        },
+        || {
+            if *crate::net::lock(&sent) {
+                "left: what was sent stays sent, and is not watched any more. See synctop pipelines list.".into()
+            } else {
+                String::new()
+            }
+        },
+    )
+}
+
+async fn read_fleet(client: &Client) -> Result<Fleet, Failure> {
+    let told = async { client.list(client.talks().await?).await };
+    let list = told.await.map_err(|trouble| failure(&trouble, &client.place))?;
+    let mut fleet = Fleet::default();
+    fleet.take_list(list, now());
+    Ok(fleet)
+}
+
+/// As JSON has it; names as the service's own where it has them.
+pub(super) fn shown(watched: &Watched, now: i64) -> Value {
+    let it = &watched.pipeline;
+    let fault = it.reason.as_ref().or(it.faults.first());
+    json!({
+        "id": it.id, "source": it.source, "destination": it.destination,
+        "status": it.status.word(), "desired_status": it.desired.word(),
+        "group": watched.group(now).word().to_lowercase(), "parked_inferred": watched.inferred(now), "note": watched.note(now),
+        "reason": fault.map(|fault| json!({
+            "message": fault.message, "failure_type": fault.failure_type, "fingerprint": fault.fingerprint, "streams": fault.streams,
+            "next": fault.next, "since": fault.since.or(watched.fault_since).map(time::iso),
+        })),
+        "run": it.run.as_ref().map(|run| json!({
+            "task_id": run.task, "number": run.number, "status": run.state, "open": run.open, "progress": run.share,
+            "started_at": run.started_at.map(time::iso), "ended_at": run.ended_at.filter(|_| !run.open).map(time::iso),
+        })),
+        "outcome": it.found.outcome, "records": it.found.records, "records_per_second": it.found.per_second,
+        "coverage": it.found.coverage, "checkpoints": it.found.checkpoints, "streams": it.found.by_status,
+        "revision": it.revision, "cursor": it.cursor, "updated_at": it.updated_at.map(time::iso),
+    })
+}
+
+async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json: bool) -> Result<u8, Failure> {
+    let fleet = read_fleet(client).await?;
+    let now = now();
+    let wanted = grep.map(str::to_lowercase);
+    let says = |watched: &Watched| {
+        let it = &watched.pipeline;
+        let messages = it.faults.iter().map(|fault| fault.message.as_ref());
+        let all = [it.id.as_ref(), &it.source, &it.destination].into_iter().chain(messages);
+        wanted.as_ref().is_none_or(|wanted| all.into_iter().any(|text| text.to_lowercase().contains(wanted)))
+    };
+    let mut found: Vec<_> =
+        fleet.pipelines.values().filter(|it| group.is_none_or(|group| it.group(now) == group) && says(it)).collect();
+    found.sort_by_key(|it| (it.group(now), Arc::clone(&it.pipeline.id)));
+    if as_json {
+        let all: Vec<_> = found.iter().map(|it| shown(it, now)).collect();
+        print(&format!(
+            "{}\n",
+            json!({"service": client.place.shown(), "pipelines": all, "of": fleet.pipelines.len(), "odd": fleet.odd})
+        ))?;
+        return Ok(0);
+    }
+    let mut text = String::new();
+    let wide = found.iter().map(|it| it.pipeline.id.len()).max().unwrap_or(8).clamp(8, 40);
+    text.push_str(&format!(
+        "{:<11} {:<wide$} {:<9} {:>12} {:>6}  WHY\n",
+        "GROUP", "PIPELINE", "STATUS", "RECORDS", "RANGES"
+    ));
+    for watched in &found {
+        let it = &watched.pipeline;
+        let records = it.found.records.map_or_else(|| "-".into(), count);
+        let coverage = it.found.coverage.map_or_else(|| "-".into(), crate::views::words::percent);
+        let fault = it.reason.as_ref().or(it.faults.first()).map(|fault| format!("{}: {}", fault.kind(), fault.core()));
+        let why: Vec<_> = watched.note(now).into_iter().chain(fault).collect();
+        let why = crate::protocol::clean::line(&short(&why.join("; "), 160)).into_owned();
+        let line = format!(
+            "{:<11} {:<wide$} {:<9} {records:>12} {coverage:>6}  {why}",
+            watched.group(now).word().to_lowercase(),
+            it.id,
+            it.status.word()
+        );
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if found.is_empty() {
+        text = match fleet.pipelines.len() {
+            0 => format!("{} has no pipelines. Make one: synctop pipelines create FILE\n", client.place.shown()),
+            all => format!("none of {all} pipelines is meant\n"),
+        };
+    }
+    for odd in &fleet.odd {
+        super::complain(&format!("something in the list is no pipeline: {odd}."));
+    }
+    print(&text)?;
+    Ok(0)
+}
+
+async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
+    let asked = async {
+        client.talks().await?;
+        client.pipeline(id, true).await
+    };
+    let told = asked.await.map_err(|trouble| failure(&trouble, &client.place))?;
+    let mut fleet = Fleet::default();
+    fleet.take_one(told, now()).map_err(|why| odd(client, &why))?;
+    let Some(watched) = fleet.pipelines.get(id) else { return Err(odd(client, "it answers with another pipeline")) };
+    let now = now();
+    if as_json {
+        let mut all = shown(watched, now);
+        if let Some(all) = all.as_object_mut() {
+            all.insert("told".into(), watched.pipeline.told.as_ref().clone());
+        }
+        print(&format!("{all}\n"))?;
+        return Ok(0);
+    }
+    let it = &watched.pipeline;
+    let mut text = format!("{}  {} -> {}\n", it.id, it.source, it.destination);
+    let mut fact =
+        |name: &str, value: String| text.push_str(&format!("  {name:<12} {}\n", crate::protocol::clean::line(&value)));
+    fact(
+        "status",
+        format!("{} (wanted {}), {}", it.status.word(), it.desired.word(), watched.group(now).word().to_lowercase()),
+    );
+    if let Some(note) = watched.note(now) {
+        fact("note", note);
+    }
+    for fault in &it.faults {
+        let streams: Vec<_> = fault.streams.iter().map(AsRef::as_ref).collect();
+        let on = if streams.is_empty() { String::new() } else { format!(" ({})", short(&streams.join(", "), 80)) };
+        let since =
+            fault.since.or(watched.fault_since).map(|at| format!(" since {}", time::iso(at))).unwrap_or_default();
+        fact("why", format!("{}{on}{since}: {}", fault.kind(), fault.message));
+        if let Some(next) = &fault.next {
+            fact("next", next.to_string());
+        }
+    }
+    if let Some(run) = &it.run {
+        let number = run.number.map(|number| format!("{number}, ")).unwrap_or_default();
+        let state = run.state.as_deref().unwrap_or(if run.open { "open" } else { "over" });
+        let share = run.share.as_ref().map(|share| format!(", streams {share}")).unwrap_or_default();
+        let came = it.found.outcome.as_ref().map(|outcome| format!(", {outcome}")).unwrap_or_default();
+        fact("run", format!("{number}{state}{came}{share}"));
+    }
+    fact("records", it.found.records.map_or_else(|| "-".into(), count));
+    fact("ranges", it.found.coverage.map_or_else(|| "-".into(), crate::views::words::percent));
+    fact("checkpoints", it.found.checkpoints.map_or_else(|| "-".into(), count));
+    print(&text)?;
+    Ok(0)
+}
+
+fn odd(client: &Client, why: &str) -> Failure {
+    Failure { sentence: format!("{} does not answer as a pipeline service: {why}.", client.place.shown()), code: 69 }
+}
+
+async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_json: bool) -> Result<u8, Failure> {
+    let (text, name) = if file.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        (text, "stdin".to_owned())
+    } else {
+        (text_of(file, "pipeline")?, file.display().to_string())
+    };
+    let body: Value = serde_json::from_str(&text).map_err(|error| Failure {
+        sentence: format!("{name} is no pipeline: {error}. It is a JSON object with id, source and destination."),
+        code: exit::NOT_UNDERSTOOD,
+    })?;
+    let talks = client.talks().await.map_err(|trouble| failure(&trouble, &client.place))?;
+    let mut ask = Ask::of(Method::POST, &["pipelines"]).header("idempotency-key", fresh("create"));
+    if skip_check && talks.pages {
+        ask = ask.with("skip_check", "true");
+    }
+    ask.body = Some(body);
+    // It may ask its engine first.
+    ask.within = std::time::Duration::from_secs(60);
+    let mut made = client.ask(ask).await.map_err(|trouble| failure(&trouble, &client.place))?.json;
+    crate::protocol::mask::json(&mut made);
+    if as_json {
+        print(&format!("{made}\n"))?;
+    } else {
+        print(&format!("{}\n", made.get("id").and_then(Value::as_str).unwrap_or_default()))?;
+    }
+    Ok(0)
+}
+
+/// The pipelines that are meant, with the errors they have.
+async fn targets(client: &Client, args: &ActArgs) -> Result<Vec<(Arc<str>, Option<Arc<str>>)>, Failure> {
+    if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
+        return Err(Failure::usage("Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT."));
+    }
+    let fleet = read_fleet(client).await?;
+    let now = now();
+    let mut found = Vec::new();
+    let mut take = |watched: &Watched| {
+        let id = &watched.pipeline.id;
+        if found.iter().all(|(known, _)| known != id) {
+            found.push((Arc::clone(id), watched.pipeline.faults.first().map(|it| Arc::clone(&it.fingerprint))));
+        }
+    };
+    for id in &args.pipelines {
+        let Some(watched) = fleet.pipelines.get(id.as_str()) else {
+            let near = fleet
+                .pipelines
+                .keys()
+                .filter(|known| known.contains(id.as_str()))
+                .take(3)
+                .map(AsRef::as_ref)
+                .collect::<Vec<_>>();
+            let near = if near.is_empty() { String::new() } else { format!(" Is it {}?", near.join(" or ")) };
+            return Err(Failure {
+                sentence: format!("{} has no pipeline {id}.{near} See synctop pipelines list.", client.place.shown()),
+                code: 4,
+            });
+        };
+        take(watched);
+    }
+    if args.group.is_some() || args.fingerprint.is_some() {
+        for watched in fleet.pipelines.values() {
+            let group = args.group.is_none_or(|group| watched.group(now) == group);
+            let fault = |wanted: &String| watched.pipeline.faults.iter().any(|it| *it.fingerprint == **wanted);
+            if group && args.fingerprint.as_ref().is_none_or(fault) {
+                take(watched);
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn many(
+    client: &Arc<Client>,
+    action: Action,
+    args: &ActArgs,
+    all: &PipelinesArgs,
+    sent: &Mutex<bool>,
+) -> Result<u8, Failure> {
+    let found = targets(client, args).await?;
+    if found.is_empty() {
+        super::complain("no pipeline is meant: nothing is done.");
+        print(&if all.json {
+            json!({"action": action.word(), "pipelines": [], "stopped": null}).to_string() + "\n"
+        } else {
+            String::new()
+        })?;
+        return Ok(0);
+    }
+    let bulk = Bulk::new(action, found);
+    if args.dry_run {
+        return plan(client, &bulk, all.json);
+    }
+    agree(client, &bulk, args)?;
+    let actor = Actor {
+        client: Arc::clone(client),
+        memory: Some(service::memory(all.of.data_dir.as_ref(), &client.place)?),
+        watcher: None,
+        who: who(),
+        patience: args.timeout,
+    };
+    *crate::net::lock(sent) = true;
+    let done = if let [only] = bulk.items.as_slice() {
+        let id = Arc::clone(&only.id);
+        let tell = |stage: Stage| match stage {
+            Stage::Baseline(words) => note(&format!("{id}: {words}")),
+            Stage::MaybeSent(why) => note(&format!("{id}: no answer yet ({why}): looking whether it was done")),
+            Stage::Accepted(words) => {
+                note(&format!("{id}: accepted{}", if words.is_empty() { String::new() } else { format!(": {words}") }))
+            }
+        };
+        let verdict = actor.act(action, &only.id, args.why.as_deref(), tell).await;
+        let mut bulk = bulk.clone();
+        if let Some(item) = bulk.items.first_mut() {
+            item.step = Step::Done(verdict);
+        }
+        bulk
+    } else {
+        watched(actor, bulk, args).await
+    };
+    tell_all(&done, all.json)?;
+    Ok(match done.items.as_slice() {
+        [only] => match &only.step {
+            Step::Done(verdict) => verdict.exit_code(),
+            _ => 2,
+        },
+        _ => done.exit_code(),
+    })
+}
+
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", crate::protocol::clean::line(text));
+}
+
+/// Many, with a line for each verdict as it comes.
+async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
+    note(&format!("{} {} pipelines: {}", bulk.action.word(), bulk.items.len(), bulk.plan()));
+    let (sender, mut seen) = tokio::sync::watch::channel(bulk.clone());
+    let (_stop, stop) = tokio::sync::watch::channel(false);
+    let work = tokio::spawn(act_on_many(actor, bulk.clone(), args.why.clone(), sender, stop));
+    let mut told = vec![false; bulk.items.len()];
+    let mut stopped = false;
+    while seen.changed().await.is_ok() {
+        let now = seen.borrow_and_update().clone();
+        for (item, told) in now.items.iter().zip(&mut told) {
+            if let (Step::Done(verdict), false) = (&item.step, *told) {
+                *told = true;
+                note(&format!("{}: {}", item.id, verdict.sentence()));
+            }
+        }
+        if let (Some(why), false) = (&now.stopped, stopped) {
+            stopped = true;
+            note(&format!("stopped, the rest is held back: {why}"));
+        }
+    }
+    work.await.unwrap_or(bulk)
+}
+
+fn step_words(step: &Step) -> (&'static str, String) {
+    match step {
+        Step::Done(verdict) => (verdict.word(), verdict.sentence()),
+        Step::HeldBack => ("held_back", "held back: not touched".into()),
+        Step::Waiting => ("waiting", "not sent yet".into()),
+        Step::Sent(_) => ("sent", "sent".into()),
+    }
+}
+
+fn tell_all(bulk: &Bulk, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        let all: Vec<_> = bulk
+            .items
+            .iter()
+            .map(|item| {
+                let (word, sentence) = step_words(&item.step);
+                let fault = match &item.step {
+                    Step::Done(verdict) => verdict.fault().map(|it| Arc::clone(&it.fingerprint)),
+                    _ => None,
+                };
+                json!({"target": item.id, "verdict": word, "sentence": sentence, "fingerprint": fault, "fingerprint_before": item.fingerprint})
+            })
+            .collect();
+        return print(&format!(
+            "{}\n",
+            json!({"action": bulk.action.word(), "pipelines": all, "stopped": bulk.stopped})
+        ));
+    }
+    let mut text = String::new();
+    for item in &bulk.items {
+        text.push_str(&format!("{}: {}\n", item.id, crate::protocol::clean::line(&step_words(&item.step).1)));
+        if let Step::Done(Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _)) = &item.step
+            && let Some(next) = &fault.next
+        {
+            text.push_str(&format!("  next: {next}\n"));
+        }
+    }
+    print(&text)
+}
+
+/// What would be done.
+fn plan(client: &Client, bulk: &Bulk, as_json: bool) -> Result<u8, Failure> {
+    if as_json {
+        let all: Vec<_> = bulk
+            .items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| json!({"target": item.id, "stage": Bulk::stage(at) + 1, "fingerprint": item.fingerprint}))
+            .collect();
+        let plan = json!({"dry_run": true, "action": bulk.action.word(), "service": client.place.shown(), "plan": bulk.plan(), "pipelines": all});
+        print(&format!("{plan}\n"))?;
+        return Ok(0);
+    }
+    let mut text = format!(
+        "would {} {} of {}: {}\n{}\n",
+        bulk.action.word(),
+        crate::progress::text::plural(bulk.items.len(), "pipeline"),
+        client.place.shown(),
+        bulk.plan(),
+        bulk.action.consequence()
+    );
+    for (at, item) in bulk.items.iter().enumerate() {
+        let error = item.fingerprint.as_ref().map(|it| format!("  error {it}")).unwrap_or_default();
+        text.push_str(&format!("  {}  {}{error}\n", Bulk::stage(at) + 1, item.id));
+    }
+    print(&text)?;
+    Ok(0)
+}
+
+/// A deletion, and more than a few, are agreed to first.
+fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failure> {
+    let all = bulk.items.len();
+    let delete = bulk.action == Action::Delete;
+    if args.yes || (!delete && all <= MANY) {
+        return Ok(());
+    }
+    let word = match bulk.items.as_slice() {
+        [only] => only.id.to_string(),
+        _ => all.to_string(),
+    };
+    let what = crate::progress::text::plural(all, "pipeline");
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::usage(format!(
+            "{} {what} of {}: nobody can be asked here. Say --yes, or see it with --dry-run first.",
+            bulk.action.word(),
+            client.place.shown()
+        )));
+    }
+    note(&format!("{} {what} of {} ({}).", bulk.action.word(), client.place.name(), client.place.shown()));
+    note(bulk.action.consequence());
+    let _ = write!(std::io::stderr(), "Type {word} to go on: ");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    if line.trim() == word { Ok(()) } else { Err(Failure::usage("That is not it: nothing was done.")) }
+}

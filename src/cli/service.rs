@@ -1,0 +1,148 @@
+//! Which service is meant, and how it is asked: shared by all commands that ask one.
+
+use super::args::ServiceArgs;
+use super::{Failure, exit, text_of};
+use crate::net::remote::contexts::{self, Contexts, Token};
+use crate::net::remote::{Client, Memory, Place, Trouble};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where a service of ours is when nobody says otherwise.
+const LOCAL: &str = "http://127.0.0.1:4020";
+
+/// Whoever shall not read it.
+const READ_ONLY: u8 = 77;
+
+/// The service's own refusal or silence, as a failure of the command.
+pub(super) fn failure(trouble: &Trouble, place: &Place) -> Failure {
+    Failure { sentence: trouble.sentence(place), code: trouble.exit_code() }
+}
+
+/// The configuration; an empty one where there is none and none is named.
+pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Failure> {
+    let path = match named {
+        Some(path) => path.clone(),
+        None => match contexts::path().filter(|path| path.exists()) {
+            Some(path) => path,
+            None => return Ok(Contexts::default()),
+        },
+    };
+    let text = text_of(&path, "configuration")?;
+    Contexts::read(&text).map_err(|why| Failure {
+        sentence: format!("The configuration {} cannot be read: {why}", path.display()),
+        code: exit::NOT_UNDERSTOOD,
+    })
+}
+
+/// The service that is meant. `word`: an address or a context, as `connect` takes it.
+pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<Place, Failure> {
+    let all = configuration(args.config.as_ref())?;
+    // What stands on the command line goes before the environment.
+    match word {
+        Some(word) if word.contains("://") => of_url(word),
+        Some(word) if all.contexts.contains_key(word) => of_context(&all, word),
+        Some(word) => Err(Failure::usage(format!(
+            "{word} is neither an address (http://127.0.0.1:4020) nor a context{}. See synctop config path.",
+            all.known()
+        ))),
+        None => match (&args.url, &args.context, &all.context) {
+            (Some(url), _, _) => of_url(url),
+            (None, Some(name), _) | (None, None, Some(name)) => of_context(&all, name),
+            (None, None, None) => match all.contexts.keys().next().filter(|_| all.contexts.len() == 1) {
+                Some(only) => of_context(&all, only),
+                None if all.contexts.is_empty() => of_url(LOCAL),
+                None => Err(Failure::usage(format!("Which service? Say --context NAME{}, or --url URL.", all.known()))),
+            },
+        },
+    }
+}
+
+fn of_context(all: &Contexts, name: &str) -> Result<Place, Failure> {
+    all.place(name).map_err(|why| Failure::usage(format!("{}.", capital(&why))))
+}
+
+fn of_url(url: &str) -> Result<Place, Failure> {
+    let token = match std::env::var("SYNCTOP_TOKEN") {
+        Ok(text) => Some(Token::new(&text).map_err(|why| Failure::usage(format!("SYNCTOP_TOKEN: {why}.")))?),
+        Err(_) => None,
+    };
+    Place::of_url(url, token).map_err(|why| Failure::usage(format!("{}.", capital(&why))))
+}
+
+pub(super) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+}
+
+pub(super) fn client(place: Place) -> Result<Arc<Client>, Failure> {
+    let shown = place.shown();
+    Client::new(place).map(Arc::new).map_err(|why| Failure {
+        sentence: format!(
+            "{shown} cannot be trusted here: {why}. Install the system's certificates (ca-certificates)."
+        ),
+        code: exit::FAILED,
+    })
+}
+
+/// A context that is to be looked at only.
+pub(super) fn may_act(place: &Place) -> Result<(), Failure> {
+    if place.read_only {
+        return Err(Failure {
+            sentence: format!(
+                "Context {} is read-only: nothing is done to it. Its configuration says so (read_only).",
+                place.name()
+            ),
+            code: READ_ONLY,
+        });
+    }
+    Ok(())
+}
+
+/// What is remembered of it.
+pub(super) fn memory(folder: Option<&PathBuf>, place: &Place) -> Result<Arc<Memory>, Failure> {
+    let folder = match folder {
+        Some(folder) => folder.clone(),
+        None => contexts::state_folder()
+            .ok_or_else(|| Failure::usage("There is no home folder to remember in: name a folder after --data-dir."))?,
+    };
+    open_memory(&folder, place)
+}
+
+pub(super) fn open_memory(folder: &Path, place: &Place) -> Result<Arc<Memory>, Failure> {
+    Memory::open(folder, &place.key()).map_err(|error| Failure {
+        sentence: format!(
+            "What was done cannot be remembered in {}: {error}. Name another folder after --data-dir.",
+            folder.display()
+        ),
+        code: exit::FAILED,
+    })
+}
+
+/// What runs beside the screen or the command.
+pub(super) fn background() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build()?)
+}
+
+/// Runs it until it ends, or a signal does: then `left` is said.
+pub(super) fn until_signal(
+    work: impl Future<Output = Result<u8, Failure>>,
+    left: impl Fn() -> String,
+) -> Result<u8, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = background()?;
+    let code = runtime.block_on(async {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let number = tokio::select! {
+            done = work => return done,
+            _ = int.recv() => 2,
+            _ = term.recv() => 15,
+        };
+        let said = left();
+        if !said.is_empty() {
+            super::complain(&said);
+        }
+        Ok(exit::signal(number))
+    });
+    runtime.shutdown_background();
+    code
+}

@@ -1,0 +1,181 @@
+//! `synctop wait PIPELINE... --for CONDITION`
+
+use super::args::WaitArgs;
+use super::service::{client, place};
+use super::{Failure, complain, exit, print};
+use crate::fleet::Pipeline;
+use crate::fleet::condition::Condition;
+use crate::net::lock;
+use crate::net::remote::wait::{Came, Waited, Wish, wait as wait_for};
+use crate::progress::text::{count, duration};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Where nothing changes, a line so often.
+const REMIND: Duration = Duration::from_secs(60);
+
+pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
+    let place = place(None, &args.of)?;
+    let conditions = args
+        .conditions
+        .iter()
+        .map(|text| text.parse::<Condition>().map_err(|why| Failure::usage(format!("--for {text}: {why}."))))
+        .collect::<Result<Vec<_>, _>>()?;
+    if args.cursor.is_some() && args.pipelines.len() > 1 {
+        return Err(Failure::usage("A cursor is of one pipeline: name only that one."));
+    }
+    let mut targets: Vec<String> = Vec::new();
+    for id in &args.pipelines {
+        if !targets.contains(id) {
+            targets.push(id.clone());
+        }
+    }
+    let wish = Wish {
+        conditions,
+        any: args.any,
+        timeout: args.timeout.0,
+        stall: args.stall_timeout,
+        create_within: args.wait_for_create.unwrap_or_default(),
+        after: args.cursor.clone(),
+    };
+    let where_ = place.argument();
+    let begun = Instant::now();
+    let deadline = wish.timeout.map(|timeout| begun + timeout);
+    let client = client(place)?;
+    // What is known of each, for whoever leaves.
+    let known: Arc<Mutex<BTreeMap<String, Option<String>>>> = Arc::default();
+    let seen = Arc::clone(&known);
+    let quiet = args.quiet;
+    let hint = |target: &str, cursor: Option<&str>| {
+        let conditions: String = args.conditions.iter().map(|it| format!(" --for {it}")).collect();
+        let cursor = cursor.map(|it| format!(" --cursor {it}")).unwrap_or_default();
+        format!("synctop wait {target}{conditions}{}{cursor} {where_}", if args.any { " --any" } else { "" })
+    };
+    let targets_left = targets.clone();
+    super::service::until_signal(
+        async {
+            let mut running = tokio::task::JoinSet::new();
+            for target in &targets {
+                let (client, wish, target, seen) =
+                    (Arc::clone(&client), wish.clone(), target.clone(), Arc::clone(&seen));
+                running.spawn(async move {
+                    let name = target.clone();
+                    let mut last = None;
+                    wait_for(client, target, wish, deadline, move |pipeline| {
+                        lock(&seen).insert(name.clone(), pipeline.cursor.as_ref().map(ToString::to_string));
+                        let line = line_of(pipeline);
+                        if !quiet && last.as_ref() != Some(&line) {
+                            note(begun, &format!("{name}: {line}"));
+                            last = Some(line);
+                        }
+                    })
+                    .await
+                });
+            }
+            let mut done: Vec<Waited> = Vec::new();
+            let mut reminded = Instant::now();
+            loop {
+                tokio::select! {
+                    one = running.join_next() => match one {
+                        Some(Ok(one)) => done.push(one),
+                        Some(Err(_)) => return Err(Failure { sentence: "a part of synctop panicked.".into(), code: exit::PANICKED }),
+                        None => break,
+                    },
+                    () = tokio::time::sleep(REMIND.saturating_sub(reminded.elapsed())) => {
+                        reminded = Instant::now();
+                        if !quiet {
+                            note(begun, &format!("waiting for {} of {}", targets.len() - done.len(), targets.len()));
+                        }
+                    }
+                }
+            }
+            done.sort_by_key(|one| targets.iter().position(|it| *it == one.target));
+            let not_yet = |one: &Waited| matches!(one.came, Came::TimedOut | Came::Stalled(_));
+            let hints: Vec<_> = done.iter().map(|one| not_yet(one).then(|| hint(&one.target, one.cursor()))).collect();
+            for (one, hint) in done.iter().zip(&hints) {
+                say(one, hint.as_deref(), quiet, &client.place);
+            }
+            let all: Vec<_> = done.iter().zip(&hints).map(|(one, hint)| one.json(hint.as_deref())).collect();
+            match all.as_slice() {
+                [only] => print(&format!("{only}\n"))?,
+                several => {
+                    let reached = done.iter().all(|it| it.came == Came::Reached);
+                    let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    print(&format!(
+                        "{}\n",
+                        json!({"targets": several, "reached": reached, "timed_out": done.iter().any(not_yet), "waited_ms": waited})
+                    ))?;
+                }
+            }
+            let mut codes: Vec<_> = done.iter().map(Waited::exit_code).collect();
+            codes.dedup();
+            Ok(match codes.as_slice() {
+                [2] => args.timeout_exit_code.unwrap_or(2),
+                [one] => *one,
+                _ => 3,
+            })
+        },
+        || {
+            let known = lock(&known);
+            let mut text = "detached: the pipelines go on as they are. To wait on:".to_owned();
+            for target in &targets_left {
+                text.push_str(&format!("\n  {}", hint(target, known.get(target).and_then(Option::as_deref))));
+            }
+            text
+        },
+    )
+}
+
+fn line_of(pipeline: &Pipeline) -> String {
+    let mut text = pipeline.status.word().to_owned();
+    if let Some(share) = pipeline.run.as_ref().filter(|run| run.open).and_then(|run| run.share.as_ref()) {
+        text.push_str(&format!("  streams {share}"));
+    }
+    if let Some(records) = pipeline.found.records {
+        text.push_str(&format!("  records {}", count(records)));
+    }
+    if let Some(fault) = pipeline.reason.as_ref().or(pipeline.faults.first()) {
+        text.push_str(&format!("  {}: {}", fault.kind(), fault.core()));
+    }
+    text
+}
+
+fn note(begun: Instant, text: &str) {
+    let _ = writeln!(std::io::stderr(), "  [{}s] {}", begun.elapsed().as_secs(), crate::protocol::clean::line(text));
+}
+
+fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::Place) {
+    let target = &one.target;
+    let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0) / 100 * 100);
+    let status = one.last.as_ref().map_or("unknown", |it| it.status.word());
+    match &one.came {
+        Came::Reached if quiet => {}
+        Came::Reached => {
+            let _ = writeln!(std::io::stderr(), "{target}: reached after {waited}");
+        }
+        Came::Elsewhere => complain(&match &one.last {
+            Some(last) => format!(
+                "{target}: it is {}, and does not come to be so by itself{}.",
+                if one.inferred { "parked (inferred)" } else { status },
+                last.reason.as_ref().or(last.faults.first()).map(|it| format!(": {}", it.core())).unwrap_or_default()
+            ),
+            None => format!("{target}: it was deleted."),
+        }),
+        Came::TimedOut => complain(&format!(
+            "{target}: not so after {waited} (it is {status}). Nothing was stopped. To wait on:\n  {}",
+            hint.unwrap_or_default()
+        )),
+        Came::Stalled(stall) => complain(&format!(
+            "{target}: nothing moved for {} (it is {status}). Nothing was stopped. To wait on:\n  {}",
+            duration(u64::try_from(stall.as_millis()).unwrap_or(0)),
+            hint.unwrap_or_default()
+        )),
+        Came::Absent => {
+            complain(&format!("there is no pipeline {target}. With --wait-for-create TIME it is waited for."))
+        }
+        Came::Failed(trouble) => complain(&trouble.sentence(place)),
+    }
+}
