@@ -6,25 +6,25 @@ use super::run::{App, Because, screen_of};
 use super::update::{Effect, sort, update};
 use crate::progress::history::Position;
 use crate::progress::{Target, target};
-use crate::views::action::{Action, bound, matching};
+use crate::views::action::{ACTIONS, Action, bound, matching};
 use crate::views::state::{Filter, Overlay, Target as Hit};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
 use std::time::Instant;
 use tui_input::backend::crossterm::EventHandler;
 
-impl App {
+impl App<'_> {
     /// Takes one event; `Some` when it ends the program.
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Option<Option<i32>>> {
-        match self.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
+        match self.stage.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
             Taken::No => {}
             Taken::Part => return Ok(None),
             Taken::Answer(theme) => {
-                self.asked = None;
+                self.stage.asked = None;
                 // The user's own choice meanwhile stands.
                 if let Some(theme) = theme.filter(|_| self.options.ask) {
                     self.options.look.theme = theme;
-                    self.terminal.forget();
+                    self.stage.terminal.forget();
                     self.due(Because::Key);
                 }
                 return Ok(None);
@@ -77,7 +77,7 @@ impl App {
                 Ok(None)
             }
             Some(Overlay::Palette { input, chosen }) => {
-                let all = matching(input.value());
+                let all = matching(ACTIONS, input.value());
                 match chord.as_str() {
                     "esc" => drop(self.ui.overlays.pop()),
                     "down" | "ctrl-n" | "tab" => *chosen = (*chosen + 1).min(all.len().saturating_sub(1)),
@@ -109,7 +109,7 @@ impl App {
             }
             // On a sheet, left and q close it: they never leave the program from inside.
             Some(_) if chord == "q" => self.act(Action::Back),
-            _ => match bound(&chord) {
+            _ => match bound(ACTIONS, &chord) {
                 Some(action) => self.act(action),
                 None => Ok(None),
             },
@@ -161,7 +161,7 @@ impl App {
                         self.dragging = true;
                         self.scrub(mouse.column);
                     }
-                    Some(Hit::Nothing) | None => {}
+                    Some(Hit::Nothing | Hit::FleetPane(_) | Hit::FleetRow(..) | Hit::FleetColumn(_)) | None => {}
                 }
             }
             MouseEventKind::Drag(MouseButton::Left) if self.dragging => self.scrub(mouse.column),
@@ -243,7 +243,7 @@ impl App {
                 Effect::Quit => return Ok(Some(None)),
                 Effect::Interrupt => return Ok(Some(Some(2))),
                 Effect::Suspend => self.suspend()?,
-                Effect::Redraw => self.terminal.forget(),
+                Effect::Redraw => self.stage.terminal.forget(),
                 Effect::NextTheme => {
                     self.options.ask = false;
                     self.options.look.theme = self.options.look.theme.next();
@@ -251,7 +251,7 @@ impl App {
                 }
                 Effect::ToggleMouse => {
                     self.options.mouse = !self.options.mouse;
-                    self.terminal.set_mouse(self.options.mouse)?;
+                    self.stage.terminal.set_mouse(self.options.mouse)?;
                     let whose = if self.options.mouse {
                         "synctop has the mouse"
                     } else {
@@ -270,7 +270,7 @@ impl App {
                 }
                 Effect::Travel(what) => self.travel(what),
                 Effect::Copy(text, what) => {
-                    self.terminal.copy(&text)?;
+                    self.stage.terminal.copy(&text)?;
                     self.ui.toast = Some(format!("copied {what}"));
                 }
             }

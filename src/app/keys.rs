@@ -41,7 +41,7 @@ pub fn chord(key: &KeyEvent) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::action::ACTIONS;
+    use crate::views::action::{ACTIONS, FLEET_ACTIONS};
 
     #[test]
     fn every_bound_key_can_be_typed() {
@@ -72,7 +72,7 @@ mod tests {
             };
             chord(&KeyEvent::new(code, modifiers))
         };
-        for key in ACTIONS.iter().flat_map(|binding| binding.keys) {
+        for key in ACTIONS.iter().chain(FLEET_ACTIONS).flat_map(|binding| binding.keys) {
             assert_eq!(typed(key).as_deref(), Some(*key));
         }
     }

@@ -7,7 +7,7 @@ use crate::progress::{Link, Target, target};
 use crate::views::action::Travel;
 use std::sync::Arc;
 
-impl App {
+impl App<'_> {
     /// A picture of the past came.
     pub(super) fn take_view(&mut self) {
         let playing = self.traveller.playing();

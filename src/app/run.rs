@@ -44,6 +44,8 @@ pub struct Options {
     pub replay: Option<Start>,
     /// Bytes of it, where that is known.
     pub size: Option<u64>,
+    /// It was opened from the fleet, and goes back there.
+    pub nested: bool,
     /// Panic after the first picture, in the loop or in a thread: the only way to test that the terminal is given back then.
     pub panic_for_test: Option<String>,
 }
@@ -95,7 +97,8 @@ impl Session {
         }
         let wake = diagnostics::install();
         runtime.block_on(async {
-            let mut app = App::new(options, snapshots, signals)?;
+            let mut stage = Stage::take(signals, options.mouse, options.ask)?;
+            let mut app = App::new(options, snapshots, &mut stage)?;
             let result = app.turn_round(&wake).await;
             terminal::give_back();
             let ours = app.options.ours.is_some() && !app.snapshots.borrow().progress.closed;
@@ -115,10 +118,10 @@ impl Session {
     }
 }
 
-pub(super) struct App {
+pub(super) struct App<'s> {
     pub(super) options: Options,
     pub(super) snapshots: watch::Receiver<Snapshot>,
-    pub(super) terminal: terminal::Screen,
+    pub(super) stage: &'s mut Stage,
     pub(super) ui: Ui,
     pub(super) hits: Hits,
     pub(super) began: Instant,
@@ -130,15 +133,52 @@ pub(super) struct App {
     pub(super) stopping: bool,
     /// When the word in the footer was said.
     pub(super) toast_at: Option<Instant>,
-    /// We stopped ourselves: that signal is still to reach our own handler.
-    own_stop: bool,
     /// The clock, when it is not now's.
     pub(super) traveller: Traveller,
     /// The mouse draws the scrubber along.
     pub(super) dragging: bool,
+}
+
+/// The terminal, and what comes from it: whatever is shown on it.
+pub(super) struct Stage {
+    pub(super) terminal: terminal::Screen,
+    pub(super) signals: Signals,
+    pub(super) input: EventStream,
     /// The question for the background, until it is answered.
     pub(super) asked: Option<Asked>,
-    signals: Signals,
+    /// We stopped ourselves: that signal is still to reach our own handler.
+    pub(super) own_stop: bool,
+}
+
+impl Stage {
+    /// Takes the terminal; `ask`: asks it for its background.
+    pub(super) fn take(signals: Signals, mouse: bool, ask: bool) -> io::Result<Self> {
+        let mut terminal = terminal::Screen::take(mouse)?;
+        let asked = ask.then(Asked::now);
+        if asked.is_some() {
+            terminal.ask()?;
+        }
+        Ok(Self { terminal, signals, input: EventStream::new(), asked, own_stop: false })
+    }
+
+    /// Gives the terminal back and stops, as a shell's Ctrl-Z would; SIGCONT takes it again. Answers whether there was a shell.
+    pub(super) fn suspend(&mut self) -> io::Result<bool> {
+        use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
+        let ours = getsid(None).ok();
+        let has_shell = getppid().and_then(|parent| getsid(Some(parent)).ok()) == ours && ours != Some(getpid());
+        if !has_shell {
+            return Ok(false);
+        }
+        terminal::give_back();
+        let _ = writeln!(io::stderr(), "synctop: suspended; fg returns. The engine may wait for it.");
+        // The rest of a pipeline stops with us: a shell waits for all of it. Our own group gets the signal too, and
+        // it finds a handler; what stops this process is STOP.
+        self.own_stop = true;
+        let _ = rustix::process::kill_current_process_group(Signal::TSTP);
+        let _ = kill_process(getpid(), Signal::STOP);
+        self.terminal.enter()?;
+        Ok(true)
+    }
 }
 
 /// Why a picture is due.
@@ -159,43 +199,39 @@ enum Turn {
     Timer,
 }
 
-impl App {
-    fn new(options: Options, snapshots: watch::Receiver<Snapshot>, signals: Signals) -> io::Result<Self> {
-        let mut terminal = terminal::Screen::take(options.mouse)?;
+impl<'s> App<'s> {
+    pub(super) fn new(
+        options: Options,
+        snapshots: watch::Receiver<Snapshot>,
+        stage: &'s mut Stage,
+    ) -> io::Result<Self> {
         let past = &options.past;
         let rewind = Rewind::spawn(Arc::clone(&past.store), Arc::clone(&past.history), options.decoder)?;
         let mut traveller = Traveller::new(rewind, options.replay.is_none());
         if let Some(start) = &options.replay {
             traveller.begin(start);
         }
-        let asked = options.ask.then(Asked::now);
-        if asked.is_some() {
-            terminal.ask()?;
-        }
+        let ui = Ui { nested: options.nested, ..Ui::default() };
         Ok(Self {
             options,
             shown: Snapshot::default(),
             snapshots,
-            terminal,
-            ui: Ui::default(),
+            stage,
+            ui,
             hits: Hits::default(),
             began: Instant::now(),
             frozen_at: None,
             drawn: Instant::now().checked_sub(FEED_FRAME).unwrap_or_else(Instant::now),
             dirty: Some(Because::Key),
             stopping: false,
-            own_stop: false,
-            asked,
             toast_at: None,
             traveller,
             dragging: false,
-            signals,
         })
     }
 
     /// Answers the signal that ended it, if one did.
-    async fn turn_round(&mut self, wake: &tokio::sync::Notify) -> io::Result<Option<i32>> {
-        let mut input = EventStream::new();
+    pub(super) async fn turn_round(&mut self, wake: &tokio::sync::Notify) -> io::Result<Option<i32>> {
         let mut feed_open = true;
         loop {
             if terminal::panicked() {
@@ -205,10 +241,10 @@ impl App {
             let timer = self.next_look();
             let turn = tokio::select! {
                 biased;
-                number = self.signals.enders.next() => Turn::Signal(number),
-                _ = self.signals.stop.recv() => Turn::Stop,
-                _ = self.signals.resume.recv() => Turn::Resume,
-                event = input.next() => Turn::Input(event),
+                number = self.stage.signals.enders.next() => Turn::Signal(number),
+                _ = self.stage.signals.stop.recv() => Turn::Stop,
+                _ = self.stage.signals.resume.recv() => Turn::Resume,
+                event = self.stage.input.next() => Turn::Input(event),
                 changed = self.snapshots.changed(), if feed_open => Turn::Feed(changed.is_ok()),
                 Ok(()) = self.traveller.views().changed() => Turn::View,
                 () = wake.notified() => Turn::Diagnostics,
@@ -217,10 +253,10 @@ impl App {
             match turn {
                 Turn::Signal(number) => return Ok(Some(number)),
                 // Our own stop comes back to us; only somebody else's is news.
-                Turn::Stop if std::mem::take(&mut self.own_stop) => {}
+                Turn::Stop if std::mem::take(&mut self.stage.own_stop) => {}
                 Turn::Stop => self.suspend()?,
                 Turn::Resume => {
-                    self.terminal.enter()?;
+                    self.stage.terminal.enter()?;
                     self.due(Because::Key);
                 }
                 // The terminal is gone.
@@ -321,7 +357,7 @@ impl App {
 
     /// Until when the first picture waits for the colours that it should have.
     fn first_waits(&self) -> Option<Instant> {
-        let until = self.asked.as_ref()?.at + background::PATIENCE;
+        let until = self.stage.asked.as_ref()?.at + background::PATIENCE;
         (self.drawn < self.began && Instant::now() < until).then_some(until)
     }
 
@@ -345,7 +381,7 @@ impl App {
         let history = self.traveller.shared();
         let speed = self.traveller.speed_words();
         let latest = Arc::clone(&self.snapshots.borrow().progress);
-        let hits = self.terminal.draw(|buffer, area| {
+        let hits = self.stage.terminal.draw(|buffer, area| {
             // Given back before anything is written: a terminal that takes nothing must not hold up the feed.
             let history = self.traveller.view().map(|_| crate::net::lock(&history));
             let scrub =
@@ -397,31 +433,17 @@ impl App {
 
     // Suspending.
 
-    /// Gives the terminal back and stops, as a shell's Ctrl-Z would; SIGCONT takes it again.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
-        use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
-        let ours = getsid(None).ok();
-        let has_shell = getppid().and_then(|parent| getsid(Some(parent)).ok()) == ours && ours != Some(getpid());
-        if !has_shell {
+        if !self.stage.suspend()? {
             self.ui.toast = Some("no shell to go back to: not suspended".into());
-            self.due(Because::Key);
-            return Ok(());
         }
-        terminal::give_back();
-        let _ = writeln!(io::stderr(), "synctop: suspended; fg returns. The engine may wait for it.");
-        // The rest of a pipeline stops with us: a shell waits for all of it. Our own group gets the signal too, and
-        // it finds a handler; what stops this process is STOP.
-        self.own_stop = true;
-        let _ = rustix::process::kill_current_process_group(Signal::TSTP);
-        let _ = kill_process(getpid(), Signal::STOP);
-        self.terminal.enter()?;
         self.due(Because::Key);
         Ok(())
     }
 }
 
 /// Also when the loop panicked: an engine of ours does not outlive us.
-impl Drop for App {
+impl Drop for App<'_> {
     fn drop(&mut self) {
         if self.engine_runs() {
             self.stop_engine();

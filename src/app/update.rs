@@ -3,7 +3,7 @@
 use super::copy::copy;
 use crate::progress::key_of;
 use crate::protocol::Level;
-use crate::views::action::{Action, TargetKey, Travel, matching};
+use crate::views::action::{ACTIONS, Action, TargetKey, Travel, matching};
 use crate::views::rows::{Group, Row, Rows, rows};
 use crate::views::state::{Chosen, Column, Filter, Overlay};
 use crate::views::{Hits, Pane, Screen, Ui, doubt_items, errors, log};
@@ -68,7 +68,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
                 ui.overlays.push(Overlay::Filter { input, before });
             }
         }
-        Action::Back => back(ui),
+        Action::Back => return back(ui),
         Action::Open => open(ui, screen),
         Action::NextError | Action::PreviousError => step_error(ui, screen, action == Action::NextError),
         Action::NextPane | Action::PreviousPane => {
@@ -98,6 +98,8 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         }
         Action::LevelMore | Action::LevelLess => level(ui, action == Action::LevelMore),
         Action::Target(key) => target(ui, key),
+        // Of the fleet's screen.
+        Action::Fleet(_) => {}
     }
     Vec::new()
 }
@@ -123,7 +125,7 @@ pub(super) fn sort(ui: &mut Ui, column: Column) {
 }
 
 /// Closes what is on top; then the filter; then the zoom.
-fn back(ui: &mut Ui) {
+fn back(ui: &mut Ui) -> Vec<Effect> {
     match ui.overlays.pop() {
         Some(Overlay::Filter { before, .. }) => {
             let focus = ui.focus;
@@ -138,8 +140,10 @@ fn back(ui: &mut Ui) {
         }
         None if ui.zoomed => ui.zoomed = false,
         None if ui.focus == Pane::Log && ui.list(Pane::Log).chosen.is_some() => ui.list_mut(Pane::Log).chosen = None,
+        None if ui.nested && ui.focus == Pane::Streams => return vec![Effect::Quit],
         None => ui.focus = Pane::Streams,
     }
+    Vec::new()
 }
 
 pub(super) fn chosen_row(screen: &Screen) -> (Rows, usize) {
@@ -309,7 +313,7 @@ fn scroll_overlay(overlay: &mut Overlay, hits: &Hits, action: Action) {
         | Overlay::Line { top, .. } => {
             *top = to(*top, most);
         }
-        Overlay::Palette { input, chosen } => *chosen = to(*chosen, matching(input.value()).len().saturating_sub(1)),
+        Overlay::Palette { input, chosen } => *chosen = to(*chosen, matching(ACTIONS, input.value()).len().saturating_sub(1)),
         Overlay::Filter { .. } | Overlay::Goto { .. } | Overlay::ConfirmQuit => {}
     }
 }

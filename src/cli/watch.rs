@@ -76,7 +76,7 @@ pub(super) fn show(
     let mouse = !look.no_mouse;
     let (look, ask) = looks(look);
     let (replay, size) = (None, None);
-    let options = Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, panic_for_test };
+    let options = Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, nested: false, panic_for_test };
     leave(session.run(options, snapshots))
 }
 

@@ -6,12 +6,13 @@
 //!                                                  |- group.rs      which group, and why: claim against evidence
 //!                                                  |- inbox.rs      errors of all of them, by fingerprint, with a memory
 //!                                                  |- condition.rs  what a `wait` waits for
-//!                                                  '- verify.rs     did it help?   bulk.rs  one, three, the rest
+//!                                                  '- verify.rs     did it help?   bulk.rs  one, three, the rest    deed.rs  who did it
 //! pace.rs  how often to ask     task.rs  work that somebody else does, as one line
 //! ```
 
 pub mod bulk;
 pub mod condition;
+mod deed;
 mod group;
 pub mod inbox;
 mod pace;
@@ -20,6 +21,7 @@ pub mod task;
 pub mod verify;
 mod watched;
 
+pub use deed::Deed;
 pub use group::{Group, SILENT_MS, standing};
 pub use inbox::Inbox;
 pub use pace::{Budget, Pace};

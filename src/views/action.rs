@@ -1,6 +1,8 @@
 //! Everything a user can do, in one table: keys, `?`, `:` and the footer are all read from it.
 
+use super::fleet::Pane as FleetPane;
 use super::state::Pane;
+use crate::fleet::verify::Action as Act;
 use crate::progress::history::Mark;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +41,32 @@ pub enum Action {
     Theme,
     Redraw,
     Suspend,
+    /// On the screen of many pipelines.
+    Fleet(Fleet),
+}
+
+/// What can be done on the screen of many pipelines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fleet {
+    Go(FleetPane),
+    /// All that is known of the chosen one.
+    Describe,
+    /// Past runs.
+    Runs,
+    Mark,
+    MarkAll,
+    /// Things can be done, for a while.
+    Arm,
+    Do(Act),
+    /// Go no further with many.
+    Stop,
+    Acknowledge,
+    /// Closed errors too.
+    Closed,
+    Refresh,
+    Contexts,
+    NextTrouble,
+    PreviousTrouble,
 }
 
 /// Going through time. `true` is on, `false` back.
@@ -203,23 +231,94 @@ pub const ACTIONS: &[Binding] = &[
     bind(Action::Interrupt, "interrupt", "Leave at once (stops an engine of ours)", &["ctrl-c"]),
 ];
 
+/// The same for the screen of many pipelines.
+pub const FLEET_ACTIONS: &[Binding] = &[
+    bind(Action::Help, "help", "Show the keys that are bound", &["?", "f1"]),
+    bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]),
+    bind(Action::Open, "open", "Open the chosen pipeline's run, live; an error; fold or unfold a group", &["enter"]),
+    bind(Action::Fleet(Fleet::Describe), "describe", "All that is known of the chosen one", &["d", "i"]),
+    bind(Action::Fleet(Fleet::Runs), "runs", "Past runs of the chosen pipeline; Enter replays one", &["h"]),
+    bind(Action::Back, "back", "Close what is open; clear the filter, the marks; leave zoom", &["esc"]),
+    bind(Action::Fleet(Fleet::Arm), "arm", "Arm for ten minutes, so that things can be done; disarm", &["w"]),
+    bind(
+        Action::Fleet(Fleet::Do(Act::Resume)),
+        "resume",
+        "Resume the marked or the chosen, and see whether it helped",
+        &["R"],
+    ),
+    bind(Action::Fleet(Fleet::Do(Act::Pause)), "pause", "Pause the marked or the chosen", &["P"]),
+    bind(Action::Fleet(Fleet::Do(Act::Sync)), "sync now", "Run the marked or the chosen now", &["N"]),
+    bind(
+        Action::Fleet(Fleet::Do(Act::Retry)),
+        "retry failed streams",
+        "A new run, in which streams that failed are tried again",
+        &["F"],
+    ),
+    bind(Action::Fleet(Fleet::Do(Act::Delete)), "delete", "Tear down and delete the marked or the chosen", &["D"]),
+    bind(Action::Fleet(Fleet::Stop), "stop", "Go no further with many: the rest is held back", &["X"]),
+    bind(Action::Fleet(Fleet::Mark), "mark", "Mark the chosen pipeline, or its group; unmark", &["space"]),
+    bind(Action::Fleet(Fleet::MarkAll), "mark all", "Mark all that the filter lets through; unmark all", &["*"]),
+    bind(Action::Fleet(Fleet::NextTrouble), "next trouble", "Go to the next pipeline in trouble", &["e"]),
+    bind(
+        Action::Fleet(Fleet::PreviousTrouble),
+        "previous trouble",
+        "Go to the previous pipeline in trouble",
+        &["E"],
+    ),
+    bind(
+        Action::Fleet(Fleet::Acknowledge),
+        "acknowledge",
+        "Say that you look after the chosen error, or do not any more",
+        &["a"],
+    ),
+    bind(Action::Fleet(Fleet::Closed), "closed errors", "Show errors that are fixed too", &["A"]),
+    bind(Action::NextPane, "pane", "Go to the next pane", &["tab"]),
+    bind(Action::PreviousPane, "previous pane", "Go to the previous pane", &["shift-tab"]),
+    bind(Action::Fleet(Fleet::Go(FleetPane::Pipelines)), "pipelines", "Go to the pipelines", &["1"]),
+    bind(Action::Fleet(Fleet::Go(FleetPane::Errors)), "errors", "Go to the errors of all pipelines", &["2"]),
+    bind(Action::Fleet(Fleet::Go(FleetPane::Deeds)), "actions", "Go to the log of actions: who did what", &["3", "L"]),
+    bind(Action::Fleet(Fleet::Go(FleetPane::Bulk)), "many", "Go to what is being done to many", &["4"]),
+    bind(Action::Zoom, "zoom", "Give the pane in focus the whole screen, and back", &["z"]),
+    bind(Action::Down, "down", "One row down", &["j", "down"]),
+    bind(Action::Up, "up", "One row up", &["k", "up"]),
+    bind(Action::PageDown, "page down", "One page down", &["pgdn", "ctrl-d", "ctrl-f"]),
+    bind(Action::PageUp, "page up", "One page up", &["pgup", "ctrl-u", "ctrl-b"]),
+    bind(Action::Top, "top", "To the first row", &["g", "home"]),
+    bind(Action::Bottom, "bottom", "To the last row", &["G", "end"]),
+    bind(Action::SortNext, "sort", "Sort by the next column", &["s"]),
+    bind(Action::SortPrevious, "sort previous", "Sort by the column before", &["S"]),
+    bind(Action::SortReverse, "reverse", "Turn the order round", &["r"]),
+    bind(Action::Fold, "fold", "Fold or unfold the group of the chosen row", &["o"]),
+    bind(Action::FoldAll, "fold all", "Fold or unfold all groups", &["O"]),
+    bind(Action::Copy, "copy", "Copy the chosen row's text to the clipboard (OSC 52)", &["y"]),
+    bind(Action::Fleet(Fleet::Contexts), "contexts", "Go to another service of the configuration", &["c"]),
+    bind(Action::Fleet(Fleet::Refresh), "refresh", "Read the list now", &["ctrl-r"]),
+    bind(Action::Mouse, "mouse", "Give the mouse to the terminal (to select text), and take it back", &["m"]),
+    bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]),
+    bind(Action::Redraw, "redraw", "Draw everything anew", &["ctrl-l"]),
+    bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]),
+    bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]),
+    bind(Action::Quit, "quit", "Leave", &["q"]),
+    bind(Action::Interrupt, "interrupt", "Leave at once", &["ctrl-c"]),
+];
+
 /// What a key does.
 #[must_use]
-pub fn bound(chord: &str) -> Option<Action> {
-    ACTIONS.iter().find(|binding| binding.keys.contains(&chord)).map(|binding| binding.action)
+pub fn bound(table: &[Binding], chord: &str) -> Option<Action> {
+    table.iter().find(|binding| binding.keys.contains(&chord)).map(|binding| binding.action)
 }
 
 /// The table's line of an action.
 #[must_use]
-pub fn binding(action: Action) -> Option<&'static Binding> {
-    ACTIONS.iter().find(|binding| binding.action == action)
+pub fn binding(table: &'static [Binding], action: Action) -> Option<&'static Binding> {
+    table.iter().find(|binding| binding.action == action)
 }
 
 /// The actions whose name or description has the letters of `text` in order, the best match first.
 #[must_use]
-pub fn matching(text: &str) -> Vec<&'static Binding> {
+pub fn matching(table: &'static [Binding], text: &str) -> Vec<&'static Binding> {
     let text = text.trim().to_lowercase();
-    let mut found: Vec<_> = ACTIONS
+    let mut found: Vec<_> = table
         .iter()
         .filter_map(|binding| {
             let (name, does) = (binding.name.to_lowercase(), binding.does.to_lowercase());
@@ -249,22 +348,24 @@ mod tests {
 
     #[test]
     fn no_key_is_bound_twice_and_no_action_is_missing_words() {
-        let mut keys = HashSet::new();
-        let mut actions = HashSet::new();
-        for binding in ACTIONS {
-            assert!(actions.insert(binding.action), "{} stands twice", binding.name);
-            assert!(!binding.keys.is_empty() && !binding.does.is_empty());
-            for key in binding.keys {
-                assert!(keys.insert(key), "{key} is bound twice");
+        for table in [ACTIONS, FLEET_ACTIONS] {
+            let mut keys = HashSet::new();
+            let mut actions = HashSet::new();
+            for binding in table {
+                assert!(actions.insert(binding.action), "{} stands twice", binding.name);
+                assert!(!binding.keys.is_empty() && !binding.does.is_empty());
+                for key in binding.keys {
+                    assert!(keys.insert(key), "{key} is bound twice");
+                }
             }
         }
     }
 
     #[test]
     fn the_palette_finds_by_name_and_by_letters() {
-        assert_eq!(matching("free").first().map(|b| b.action), Some(Action::Freeze));
-        assert_eq!(matching("nxer").first().map(|b| b.action), Some(Action::NextError));
-        assert_eq!(matching("").len(), ACTIONS.len());
-        assert!(matching("xyzzy").is_empty());
+        assert_eq!(matching(ACTIONS, "free").first().map(|b| b.action), Some(Action::Freeze));
+        assert_eq!(matching(ACTIONS, "nxer").first().map(|b| b.action), Some(Action::NextError));
+        assert_eq!(matching(ACTIONS, "").len(), ACTIONS.len());
+        assert!(matching(ACTIONS, "xyzzy").is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! The last line: the keys that help most here, a prompt, or a word on what was just done.
 
-use super::action::{Action, Binding, TargetKey, Travel, binding};
+use super::action::{ACTIONS, Action, Binding, TargetKey, Travel, binding};
 use super::palette::field;
 use super::pen::Pen;
 use super::rows::rows;
@@ -62,14 +62,26 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             Action::Quit,
         ],
     };
-    let name = |action: Action, binding: &Binding| match (action, &screen.scrub) {
+    let name = |action: Action, binding: &'static Binding| match (action, &screen.scrub) {
         (Action::Back, _) if filtered && ui.overlays.is_empty() => "drop filter",
         (Action::Freeze, Some(scrub)) if scrub.playing => "pause",
         (Action::Freeze, Some(_)) => "play",
         _ => binding.name.strip_prefix("time: ").unwrap_or(binding.name),
     };
-    let mut bound: Vec<_> = shown.iter().filter_map(|action| Some((*action, binding(*action)?))).collect();
-    let wide = |(action, binding): &(Action, &Binding)| {
+    keys(pen, ACTIONS, shown, name, hits);
+}
+
+/// The keys of these actions, as many as fit.
+pub(super) fn keys(
+    pen: &mut Pen,
+    table: &'static [Binding],
+    shown: &[Action],
+    name: impl Fn(Action, &'static Binding) -> &'static str,
+    hits: &mut Hits,
+) {
+    let look = pen.look;
+    let mut bound: Vec<_> = shown.iter().filter_map(|action| Some((*action, binding(table, *action)?))).collect();
+    let wide = |(action, binding): &(Action, &'static Binding)| {
         let key = binding.keys.first().map_or(0, |key| key.len());
         u16::try_from(key + name(*action, binding).len() + 3).unwrap_or(u16::MAX)
     };

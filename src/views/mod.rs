@@ -23,6 +23,7 @@ mod columns;
 mod diagnostics;
 mod doubts;
 pub mod errors;
+pub mod fleet;
 mod footer;
 mod help;
 mod inline;

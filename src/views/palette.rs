@@ -1,13 +1,13 @@
 //! Any action by its name.
 
-use super::action::matching;
+use super::action::{Binding, matching};
 use super::pen::Pen;
 use super::state::{Hits, Target};
 use ratatui::layout::Rect;
 use tui_input::Input;
 
-pub fn draw(pen: &mut Pen, input: &Input, chosen: usize, hits: &mut Hits) {
-    let found = matching(input.value());
+pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usize, hits: &mut Hits) {
+    let found = matching(table, input.value());
     let wanted = u16::try_from(found.len()).unwrap_or(u16::MAX).saturating_add(3).clamp(4, pen.height().max(4));
     let width = pen.width().min(84);
     let area = Rect { x: pen.area.x + (pen.width() - width) / 2, width, height: wanted, ..pen.area };

@@ -1,5 +1,6 @@
 //! The whole picture: which pane gets which rectangle.
 
+use super::action::ACTIONS;
 use super::pen::Pen;
 use super::state::{Hits, Overlay, Pane, Screen, Target};
 use super::{diagnostics, doubts, errors, footer, help, log, palette, scrubber, sheet, streams, top, waiting};
@@ -47,9 +48,15 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     match screen.ui.overlays.last() {
         None | Some(Overlay::Filter { .. } | Overlay::Goto { .. }) => {}
         Some(Overlay::Help { top }) => {
-            help::draw(&mut pen.at(if above.height < 20 { above } else { body }), *top, hits);
+            let glyphs = screen.look.glyphs;
+            let mouse = format!(
+                "Mouse: click chooses, again opens; wheel scrolls; Shift selects text.  Scrubber: {} error {} attempt {} status {} silence",
+                glyphs.bad, glyphs.up, glyphs.mark, glyphs.gap
+            );
+            let area = if above.height < 20 { above } else { body };
+            help::draw(&mut pen.at(area), ACTIONS, &mouse, *top, hits);
         }
-        Some(Overlay::Palette { input, chosen }) => palette::draw(&mut pen.at(body), input, *chosen, hits),
+        Some(Overlay::Palette { input, chosen }) => palette::draw(&mut pen.at(body), ACTIONS, input, *chosen, hits),
         Some(Overlay::Stream { key, top }) => sheet::stream(&mut pen.at(body), screen, key, *top, hits),
         Some(Overlay::Error { id, top }) => sheet::error(&mut pen.at(body), screen, *id, *top, hits),
         Some(Overlay::Line { number, top }) => sheet::line(&mut pen.at(body), screen, *number, *top, hits),
@@ -139,17 +146,17 @@ pub(super) fn headline(screen: &Screen) -> String {
     verdict(screen.progress).headline
 }
 
-fn cut_top(area: Rect, height: u16) -> (Rect, Rect) {
+pub(super) fn cut_top(area: Rect, height: u16) -> (Rect, Rect) {
     let height = height.min(area.height);
     let upper = Rect { height, ..area };
     (upper, Rect { y: area.y + height, height: area.height - height, ..area })
 }
 
-fn cut_bottom(area: Rect, height: u16) -> (Rect, Rect) {
+pub(super) fn cut_bottom(area: Rect, height: u16) -> (Rect, Rect) {
     cut_top(area, area.height - height.min(area.height))
 }
 
-fn cut_right(area: Rect, width: u16) -> (Rect, Rect) {
+pub(super) fn cut_right(area: Rect, width: u16) -> (Rect, Rect) {
     let width = width.min(area.width);
     let left = Rect { width: area.width - width, ..area };
     (left, Rect { x: area.x + left.width, width, ..area })

@@ -194,6 +194,8 @@ pub struct Ui {
     /// Lowest level shown in the feed's log.
     pub level: Level,
     pub frozen: bool,
+    /// It was opened from the fleet, and goes back there.
+    pub nested: bool,
     /// A word on what was just done.
     pub toast: Option<String>,
     /// The diagnostics show their list of targets.
@@ -226,6 +228,7 @@ impl Default for Ui {
             reversed: false,
             level: Level::Info,
             frozen: false,
+            nested: false,
             toast: None,
             targets: false,
             diagnostics: Arc::new(TuiWidgetState::new()),
@@ -331,6 +334,10 @@ pub enum Target {
     Row(Pane, Chosen),
     Column(Column),
     Do(Action),
+    /// A pane, a row and a column of the fleet.
+    FleetPane(super::fleet::Pane),
+    FleetRow(super::fleet::Pane, super::fleet::Key),
+    FleetColumn(super::fleet::Column),
     /// The line of the scrubber.
     Scrub,
     /// Inside what is open: nothing, but not what lies under it.

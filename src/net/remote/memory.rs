@@ -1,10 +1,9 @@
 //! What is remembered between starts: the errors of each service's pipelines, and who did what. One SQLite file, which several may have open.
 
-use crate::fleet::Inbox;
+use crate::fleet::{Deed, Inbox};
 use crate::fleet::inbox::Item;
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
-use crate::protocol::Millis;
 use rusqlite::{Connection, params};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -31,22 +30,6 @@ pub struct Intent {
     pub why: Option<String>,
     /// How the pipeline was.
     pub before: String,
-}
-
-/// A deed, as the log has it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Deed {
-    pub at: Millis,
-    pub who: String,
-    pub action: String,
-    pub pipeline: String,
-    pub why: Option<String>,
-    pub before: Option<String>,
-    pub after: Option<String>,
-    /// The verdict's word and its sentence; none while nobody knows.
-    pub verdict: Option<String>,
-    pub sentence: Option<String>,
-    pub ended_at: Option<Millis>,
 }
 
 /// What is remembered.
@@ -153,22 +136,23 @@ impl Memory {
     pub fn deeds(&self, most: usize) -> Result<Vec<Deed>, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached(
-            "SELECT sent.at, sent.who, sent.action, sent.pipeline, sent.why, sent.state, over.state, over.verdict, over.sentence, over.at \
+            "SELECT sent.seq, sent.at, sent.who, sent.action, sent.pipeline, sent.why, sent.state, over.state, over.verdict, over.sentence, over.at \
              FROM actions AS sent LEFT JOIN actions AS over ON over.intent = sent.intent AND over.phase = 'verdict' \
              WHERE sent.service = ?1 AND sent.phase = 'sent' ORDER BY sent.seq DESC LIMIT ?2",
         )?;
         let deeds = statement.query_map(params![self.service, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
             Ok(Deed {
-                at: row.get(0)?,
-                who: row.get(1)?,
-                action: row.get(2)?,
-                pipeline: row.get(3)?,
-                why: row.get(4)?,
-                before: row.get(5)?,
-                after: row.get(6)?,
-                verdict: row.get(7)?,
-                sentence: row.get(8)?,
-                ended_at: row.get(9)?,
+                seq: row.get(0)?,
+                at: row.get(1)?,
+                who: row.get(2)?,
+                action: row.get(3)?,
+                pipeline: row.get(4)?,
+                why: row.get(5)?,
+                before: row.get(6)?,
+                after: row.get(7)?,
+                verdict: row.get(8)?,
+                sentence: row.get(9)?,
+                ended_at: row.get(10)?,
             })
         })?;
         Ok(deeds.collect::<Result<_, _>>()?)

@@ -1,8 +1,8 @@
 //! One poller for the whole fleet of a service, shared by everything that looks at it. What cannot be asked stays as it was, and gets older.
 
 use super::client::{Client, Talks, Trouble};
-use super::memory::{Deed, Memory};
-use crate::fleet::{Fleet, Inbox, Pace};
+use super::memory::Memory;
+use crate::fleet::{Deed, Fleet, Inbox, Pace};
 use crate::net::{dice, lock, now};
 use crate::protocol::Millis;
 use serde_json::Value;

@@ -1,0 +1,20 @@
+//! What somebody did to a pipeline, and what came of it.
+
+use crate::protocol::Millis;
+
+/// A deed, as the log has it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Deed {
+    pub seq: i64,
+    pub at: Millis,
+    pub who: String,
+    pub action: String,
+    pub pipeline: String,
+    pub why: Option<String>,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// The verdict's word and its sentence; none while nobody knows.
+    pub verdict: Option<String>,
+    pub sentence: Option<String>,
+    pub ended_at: Option<Millis>,
+}

@@ -1,0 +1,96 @@
+//! Before something is done: to which, how many, what it will do, and the command that does the same.
+
+
+use super::state::{Confirm, FleetScreen};
+use crate::fleet::bulk::Bulk;
+use crate::fleet::verify::Action;
+use crate::views::palette::field;
+use crate::views::pen::Pen;
+use crate::views::state::{Hits, Target};
+use crate::views::words::{plural, wrap};
+use ratatui::layout::Rect;
+
+/// Names that are listed.
+const LISTED: usize = 6;
+
+pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut Hits) {
+    let look = screen.look;
+    let width = pen.width().min(76);
+    let inner = usize::from(width.saturating_sub(4));
+    let many = confirm.targets.len() > 1;
+    let mut lines: Vec<(String, ratatui::style::Style)> = Vec::new();
+    let what = match confirm.targets.as_slice() {
+        [(only, _)] => format!("{} {only}", confirm.action.word()),
+        all => format!("{} {}", confirm.action.word(), plural(all.len(), "pipeline")),
+    };
+    lines.push((format!("{what} of {}", screen.name), look.strong()));
+    if many {
+        let names: Vec<_> = confirm.targets.iter().take(LISTED).map(|(id, _)| id.as_ref()).collect();
+        let more = confirm.targets.len().saturating_sub(LISTED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.extend(wrap(&format!("{}{more}", names.join(", ")), inner).into_iter().take(3).map(|line| (line, look.plain())));
+    }
+    let danger = if confirm.action == Action::Delete { look.bad() } else { look.warn() };
+    lines.extend(wrap(confirm.action.consequence(), inner).into_iter().map(|line| (line, danger)));
+    if many {
+        let plan = Bulk::new(confirm.action, confirm.targets.clone()).plan();
+        let text = format!("{plan}; it stops by itself when the first fails or the same error comes back twice.");
+        lines.extend(wrap(&text, inner).into_iter().map(|line| (line, look.plain())));
+    } else if confirm.action != Action::Delete {
+        lines.push(("It is watched until it is known whether it helped.".into(), look.plain()));
+    }
+    lines.push((String::new(), look.plain()));
+    for (at, line) in wrap(&confirm.command, inner.saturating_sub(2)).into_iter().take(3).enumerate() {
+        lines.push((format!("{}{line}", if at == 0 { "$ " } else { "  " }), look.dim()));
+    }
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(4).min(pen.height());
+    let area =
+        Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
+    let mut pen = pen.at(area);
+    hits.add(area, Target::Nothing);
+    pen.frame(confirm.action.word(), screen.name);
+
+    let last = pen.height().saturating_sub(2);
+    for (at, (text, style)) in lines.iter().enumerate() {
+        let row = u16::try_from(at).unwrap_or(u16::MAX).saturating_add(1);
+        if row < last {
+            pen.put_in(2, row, width.saturating_sub(4), text, *style);
+        }
+    }
+    match &confirm.word {
+        Some(word) => {
+            let column = pen.put(2, last, &format!("type {word} to go on: "), look.strong());
+            let room = Rect { width: area.width.saturating_sub(2), ..area };
+            field(&mut pen.at(room), column, last, &confirm.input);
+        }
+        None => {
+            let column = pen.put(2, last, "y", look.accent().patch(look.strong()));
+            let column = pen.put(column + 1, last, "do it", look.plain());
+            let column = pen.put(column + 3, last, "n", look.accent().patch(look.strong()));
+            pen.put(column + 1, last, "leave it", look.plain());
+        }
+    }
+}
+
+/// Leave although something is being done.
+pub fn quit(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
+    let width = pen.width().min(66);
+    let height = pen.height().min(7);
+    let area =
+        Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
+    let mut pen = pen.at(area);
+    let look = pen.look;
+    hits.add(area, Target::Nothing);
+    pen.frame("quit", "");
+    let waiting = screen.bulk.map_or(0, |bulk| bulk.items.len() - bulk.counts().0 - bulk.counts().1);
+    pen.put(2, 1, "What was asked for is not known to have helped yet.", look.plain());
+    let text = format!("What was sent stays sent. Of many, {waiting} are not told yet: no more are sent.");
+    for (at, line) in wrap(&text, usize::from(width.saturating_sub(4))).iter().take(2).enumerate() {
+        pen.put(2, 2 + u16::try_from(at).unwrap_or(0), line, look.warn());
+    }
+    let last = height.saturating_sub(2);
+    pen.put(2, last, "y", look.accent().patch(look.strong()));
+    pen.put(4, last, "leave", look.plain());
+    pen.put(14, last, "n", look.accent().patch(look.strong()));
+    pen.put(16, last, "stay", look.plain());
+}

@@ -1,0 +1,84 @@
+//! Who did what, and what came of it. The log is only ever added to.
+
+use super::state::{FleetScreen, Key, Pane};
+use crate::fleet::Deed;
+use crate::views::pen::Pen;
+use crate::views::state::{Hits, Target};
+use crate::views::streams::scrolled;
+use crate::views::words::clock;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+/// The deeds that are shown, the newest first.
+#[must_use]
+pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Deed> {
+    let filter = &screen.ui.list(Pane::Deeds).filter;
+    let says = |deed: &Deed| {
+        let texts = [deed.who.as_str(), &deed.action, &deed.pipeline];
+        let more = [&deed.why, &deed.sentence, &deed.verdict].into_iter().flatten().map(String::as_str);
+        filter.keeps_any(texts.into_iter().chain(more))
+    };
+    screen.deeds.iter().filter(|deed| says(deed)).collect()
+}
+
+#[must_use]
+pub fn key(deed: &Deed) -> Key {
+    Key::Id(deed.seq.to_string().into())
+}
+
+#[must_use]
+pub fn place(items: &[&Deed], chosen: Option<&Key>) -> usize {
+    items.iter().position(|deed| chosen == Some(&key(deed))).unwrap_or(0)
+}
+
+/// The mark of a verdict's word.
+pub fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str, Style) {
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    match word {
+        None => (glyphs.started, look.accent()),
+        Some("took_effect") => (glyphs.good, look.good()),
+        Some("unknown") => (glyphs.doubt, look.doubt()),
+        Some(_) => (glyphs.bad, look.bad()),
+    }
+}
+
+pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
+    let (look, ui) = (screen.look, screen.ui);
+    let list = ui.list(Pane::Deeds);
+    let focused = ui.focus == Pane::Deeds;
+    let all = items(screen);
+    let two = pen.width() < 64;
+    let each: u16 = if two { 2 } else { 1 };
+    let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
+    let at = place(&all, list.chosen.as_ref());
+    let top = scrolled(list.top, at, page, all.len());
+    let right = if all.len() > page { format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len()) } else { String::new() };
+    pen.rule(0, focused, "actions", &all.len().to_string(), &right);
+    if all.is_empty() {
+        pen.put(3, 1, "nothing was done yet", look.dim());
+    }
+    for (index, deed) in all.iter().enumerate().skip(top).take(page) {
+        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
+        let (glyph, style) = verdict(deed.verdict.as_deref(), screen);
+        pen.put(1, row, glyph, style);
+        let column = pen.put(3, row, &clock(deed.at, Some(screen.now)), look.dim());
+        let column = pen.put(column + 1, row, &deed.action, look.strong());
+        let column = pen.put(column + 1, row, &deed.pipeline, look.plain());
+        let sentence = deed.sentence.as_deref().unwrap_or("sent; what comes of it is not known");
+        if two {
+            pen.put(3, row + 1, sentence, style);
+        } else {
+            pen.put(column + 2, row, sentence, style);
+        }
+        if index == at {
+            for line in row..row + each {
+                pen.choose(line, focused);
+            }
+        }
+        let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
+        hits.add(area, Target::FleetRow(Pane::Deeds, key(deed)));
+    }
+    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(2), hits.pages.get_mut(2)) {
+        (*slot, *pages) = (Some(top), page);
+    }
+}

@@ -1,0 +1,178 @@
+//! Which service, whether it answers and how old what is shown is, whether things can be done; how many pipelines are how; and the one
+//! thing to know.
+
+use super::list::mark;
+use super::rows::Rows;
+use super::state::{Armed, FleetScreen, Link};
+use crate::fleet::Group;
+use crate::fleet::inbox::State;
+use crate::progress::core;
+use crate::views::pen::Pen;
+use crate::views::words::{age, count, fit_middle, plural, rate};
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+/// What is older than so many times its interval is stale.
+const STALE: i64 = 3;
+
+/// Which lines there are.
+pub struct Facts {
+    why: Option<String>,
+    next: Option<String>,
+}
+
+impl Facts {
+    pub fn new(screen: &FleetScreen, rows: &Rows, area: Rect) -> Self {
+        if area.height < 10 {
+            return Self { why: None, next: None };
+        }
+        let (why, next) = trouble(screen, rows);
+        Self { why, next: next.filter(|_| area.height >= 16) }
+    }
+
+    pub fn height(&self) -> u16 {
+        2 + u16::from(self.why.is_some()) + u16::from(self.next.is_some())
+    }
+}
+
+/// The one thing to know: what is wrong with the service itself; whether the trouble is one or many.
+fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>) {
+    if let Link::Down(why, since, again) = screen.link {
+        let left = age((again - screen.now).max(0));
+        let since = age(screen.now - since);
+        return (Some(format!("the service {why} (for {since}; asked again in {left})")), None);
+    }
+    if let Some(why) = screen.unkept {
+        return (Some(format!("what is seen and done is not remembered: {why}")), None);
+    }
+    let parked = rows.counts.first().copied().unwrap_or(0);
+    let open: Vec<_> = screen.inbox.sorted().into_iter().filter(|item| item.state().open()).collect();
+    let Some(first) = open.iter().max_by_key(|item| item.open()) else {
+        return match screen.fleet.odd.first() {
+            Some(odd) => (Some(format!("something in the list is no pipeline: {odd}")), None),
+            None if parked > 0 => (Some(format!("{} parked, and their service does not say why", plural(parked, "pipeline"))), None),
+            None => (None, None),
+        };
+    };
+    let message = core(&first.message);
+    let back = if first.state() == State::Regressed { " (it came back)" } else { "" };
+    let why = match (first.open(), open.len()) {
+        (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
+        (hit, 1) => format!("all {hit} have one error: {}: {message}{back}", first.kind()),
+        (1, kinds) => format!("{kinds} different errors, each in one pipeline; the latest: {message}{back}"),
+        (hit, kinds) => {
+            let others = kinds - 1;
+            format!("{hit} have one error: {}: {message}{back}; and {others} other kind{}", first.kind(), if others == 1 { "" } else { "s" })
+        }
+    };
+    (Some(why), first.next.as_ref().map(ToString::to_string))
+}
+
+pub fn draw(pen: &mut Pen, screen: &FleetScreen, facts: &Facts, rows: &Rows) {
+    top(pen, screen);
+    counts(pen, screen, rows);
+    let look = screen.look;
+    let down = matches!(screen.link, Link::Down(..));
+    let mut row = 2;
+    for (label, text, style) in [
+        ("why", &facts.why, if down { look.bad() } else { look.warn() }),
+        ("next", &facts.next, look.plain()),
+    ] {
+        if let Some(text) = text {
+            pen.put(1, row, label, look.strong());
+            pen.put(6, row, text, style);
+            row += 1;
+        }
+    }
+}
+
+/// The colour of a context's name.
+pub fn tint(screen: &FleetScreen) -> Style {
+    let look = screen.look;
+    match screen.colour {
+        Some("red") => look.bad(),
+        Some("yellow") => look.warn(),
+        Some("green") => look.good(),
+        Some("magenta") => look.doubt(),
+        _ => look.accent(),
+    }
+}
+
+fn top(pen: &mut Pen, screen: &FleetScreen) {
+    let look = screen.look;
+    let width = pen.width();
+    let mut end = width.saturating_sub(1);
+    let (text, style) = match screen.armed {
+        Armed::Never => (" READ-ONLY ".to_owned(), look.dim()),
+        Armed::Locked if width >= 90 => (" READ-ONLY: w arms ".to_owned(), look.dim()),
+        Armed::Locked => (" w arms ".to_owned(), look.dim()),
+        Armed::Always => (" ARMED ".to_owned(), look.badge(look.warn())),
+        Armed::For(left) => {
+            let seconds = left.div_ceil(1000);
+            (format!(" ARMED {}:{:02} ", seconds / 60, seconds % 60), look.badge(look.warn()))
+        }
+    };
+    end = pen.put_right(end, 0, &text, style).saturating_sub(1);
+    let listed = screen.fleet.listed_at.map(|at| screen.now - at);
+    let old = listed.map_or_else(String::new, |old| format!("{} old", age(old)));
+    let stale = listed.is_some_and(|old| old > STALE * 5_000);
+    if width >= 100 {
+        let budget = format!("{:.1} of {:.0} requests/s", screen.rate.0, screen.rate.1);
+        end = pen.put_right(end, 0, &budget, look.dim()).saturating_sub(2);
+    }
+    let (word, style) = match screen.link {
+        Link::Waiting => ("WAITING", look.warn()),
+        Link::Live if stale => ("STALE", look.warn()),
+        Link::Live => ("LIVE", look.good()),
+        Link::Down(..) => ("DOWN", look.bad()),
+    };
+    let about = match (width >= 64, old.is_empty()) {
+        (true, false) => format!("{}, {old}", screen.how),
+        (true, true) => screen.how.to_owned(),
+        (false, _) => old,
+    };
+    let style_old = if stale || matches!(screen.link, Link::Down(..)) { look.warn() } else { look.dim() };
+    end = pen.put_right(end, 0, &about, style_old).saturating_sub(1);
+    end = pen.put_right(end, 0, word, style.patch(look.strong())).saturating_sub(1);
+    end = pen.put_right(end, 0, look.glyphs.live, style).saturating_sub(2);
+    let name_room = usize::from(end.saturating_sub(2));
+    let name = fit_middle(screen.name, name_room, look.glyphs.ellipsis);
+    let column = pen.put(1, 0, &name, tint(screen).patch(look.strong()));
+    if screen.address != screen.name && end > column + 12 {
+        let room = usize::from(end.saturating_sub(column + 3));
+        pen.put(column + 2, 0, &fit_middle(screen.address, room, look.glyphs.ellipsis), look.dim());
+    }
+}
+
+fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &Rows) {
+    let look = screen.look;
+    let mut column = 1;
+    let all = screen.fleet.pipelines.len();
+    for group in Group::ALL {
+        let number = rows.counts.get(group as usize).copied().unwrap_or(0);
+        if number == 0 {
+            continue;
+        }
+        let (_, style) = mark(group, look);
+        let word = match group {
+            Group::Parked | Group::Failing | Group::Stale => group.word().to_owned(),
+            group => group.word().to_lowercase(),
+        };
+        let strong = matches!(group, Group::Parked | Group::Failing | Group::Stale);
+        let style = if strong { style.patch(look.strong()) } else { look.plain() };
+        column = pen.put(column, 1, &count(number as u64), style.patch(look.strong())) + 1;
+        column = pen.put(column, 1, &word, style) + 2;
+    }
+    if all > 0 {
+        column = pen.put(column, 1, &format!("of {}", count(all as u64)), look.dim()) + 2;
+    }
+    let speeds = screen.fleet.pipelines.values().filter_map(|it| it.pipeline.found.per_second);
+    let (sum, any) = speeds.fold((0.0, false), |(sum, _), speed| (sum + speed, true));
+    if any {
+        column = pen.put(column, 1, &rate(sum), look.strong()) + 2;
+    }
+    let marked = screen.ui.marked.len();
+    if marked > 0 {
+        pen.put(column, 1, &format!("{marked} marked"), look.accent().patch(look.strong()));
+    }
+}

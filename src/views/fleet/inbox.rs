@@ -1,0 +1,145 @@
+//! Errors of all pipelines, by what they have in common: one systemic problem, or many?
+
+use super::list::id;
+use super::state::{FleetScreen, Key, Pane};
+use crate::fleet::inbox::{Item, State};
+use crate::progress::core;
+use crate::views::pen::Pen;
+use crate::views::state::{Hits, Target};
+use crate::views::streams::scrolled;
+use crate::views::words::{age, plural};
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use std::sync::Arc;
+
+/// Parts of the day that the trend is drawn in.
+const TREND: usize = 12;
+
+/// From here the message stands beside the figures.
+const WIDE: u16 = 70;
+
+/// The items that are shown.
+#[must_use]
+pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<Item>> {
+    let filter = &screen.ui.list(Pane::Errors).filter;
+    let shown = |item: &Item| {
+        let pipelines = item.hits.keys().map(AsRef::as_ref);
+        let says = [item.message.as_ref(), item.kind(), item.state().word(), item.fingerprint.as_ref()];
+        (screen.ui.closed || item.state().open()) && filter.keeps_any(says.into_iter().chain(pipelines))
+    };
+    screen.inbox.sorted().into_iter().filter(|item| shown(item)).collect()
+}
+
+/// The place of what is chosen.
+#[must_use]
+pub fn place(items: &[&Arc<Item>], chosen: Option<&Key>) -> usize {
+    items.iter().position(|item| chosen == Some(&id(&item.fingerprint))).unwrap_or(0)
+}
+
+pub fn style(item: &Item, screen: &FleetScreen) -> (&'static str, Style) {
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    match item.state() {
+        State::Regressed | State::New => (glyphs.bad, look.bad()),
+        State::Acked => (glyphs.warn, look.warn()),
+        State::Fixed => (glyphs.good, look.good()),
+        State::Gone => (glyphs.skipped, look.dim()),
+    }
+}
+
+/// Lines that an item takes.
+#[must_use]
+pub fn card(width: u16) -> u16 {
+    if width >= WIDE { 1 } else { 2 }
+}
+
+pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
+    let (look, ui) = (screen.look, screen.ui);
+    let list = ui.list(Pane::Errors);
+    let focused = ui.focus == Pane::Errors;
+    let all = items(screen);
+    let each = card(pen.width());
+    let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
+    let at = place(&all, list.chosen.as_ref());
+    let top = scrolled(list.top, at, page, all.len());
+    let open = screen.inbox.items.values().filter(|item| item.state().open()).count();
+    let over = screen.inbox.items.len() - open;
+    let mut about = format!("{open} open");
+    if over > 0 {
+        about.push_str(&format!(" {} {over} over{}", look.glyphs.dot, if ui.closed { "" } else { " (A)" }));
+    }
+    if list.filter.active() {
+        about = format!("{} of {open}, /{}/", all.len(), list.filter.text);
+    }
+    let right = if all.len() > page { format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len()) } else { String::new() };
+    pen.rule(0, focused, "errors", &about, &right);
+    if all.is_empty() {
+        let text = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
+        pen.put(3, 1, text, look.dim());
+    }
+    for (index, item) in all.iter().enumerate().skip(top).take(page) {
+        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
+        one(pen, row, item, screen);
+        if index == at {
+            for line in row..row + each {
+                pen.choose(line, focused);
+            }
+        }
+        let key = id(&item.fingerprint);
+        let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
+        hits.add(area, Target::FleetRow(Pane::Errors, key));
+    }
+    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(1), hits.pages.get_mut(1)) {
+        (*slot, *pages) = (Some(top), page);
+    }
+}
+
+fn one(pen: &mut Pen, row: u16, item: &Item, screen: &FleetScreen) {
+    let look = screen.look;
+    let (glyph, style) = style(item, screen);
+    pen.put(1, row, glyph, style);
+    let hit = if item.state().open() { item.open() } else { item.hits.len() };
+    let mut column = pen.put(3, row, item.kind(), style.patch(look.strong())) + 2;
+    let last = age(screen.now - item.last_at);
+    let trend = item.trend(TREND, screen.now);
+    let width = pen.width();
+    let state = match item.state() {
+        State::New => String::new(),
+        State::Acked => item.acked.as_ref().map(|(who, _)| format!("acked by {who}")).unwrap_or_default(),
+        state => state.word().to_owned(),
+    };
+    column = pen.put(column, row, &plural(hit, "pipeline"), look.plain()) + 2;
+    if !state.is_empty() {
+        let style = if item.state() == State::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
+        column = pen.put_in(column, row, 24, &state, style) + 2;
+    }
+    let mut end = width.saturating_sub(1);
+    if width >= 40 {
+        end = end.saturating_sub(u16::try_from(TREND).unwrap_or(0));
+        sparks(pen, end, row, &trend, look.accent());
+        end = end.saturating_sub(2);
+    }
+    let when = format!("{last} ago");
+    if end > column + 8 {
+        end = pen.put_right(end, row, &when, look.dim()).saturating_sub(2);
+    }
+    if card(width) == 1 {
+        pen.put_in(column, row, end.saturating_sub(column), &core(&item.message), look.plain());
+    } else {
+        pen.put(3, row + 1, &core(&item.message), look.plain());
+    }
+}
+
+/// Occurrences along the day; none is a dot.
+fn sparks(pen: &mut Pen, begin: u16, row: u16, counts: &[u64], style: Style) {
+    let glyphs = pen.look.glyphs;
+    let most = counts.iter().copied().max().unwrap_or(0).max(1);
+    for (at, count) in counts.iter().enumerate() {
+        let column = begin + u16::try_from(at).unwrap_or(0);
+        if *count == 0 {
+            pen.put_in(column, row, 1, glyphs.dot, pen.look.dim());
+            continue;
+        }
+        let level = usize::try_from((count * 7).div_ceil(most)).unwrap_or(7).min(7);
+        pen.put_in(column, row, 1, glyphs.sparks.get(level).copied().unwrap_or_default(), style);
+    }
+}

@@ -1,0 +1,63 @@
+//! What is being done to many: the stages, each verdict, and why it goes no further.
+
+use super::state::{FleetScreen, Pane};
+use crate::fleet::bulk::{Bulk, Step};
+use crate::views::pen::Pen;
+use crate::views::state::Hits;
+use crate::views::streams::scrolled;
+use crate::views::words::age;
+use ratatui::style::Style;
+
+/// Lines that it needs.
+#[must_use]
+pub fn height(bulk: &Bulk) -> u16 {
+    u16::try_from(bulk.items.len()).unwrap_or(u16::MAX).saturating_add(2)
+}
+
+pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
+    let (look, ui) = (screen.look, screen.ui);
+    let focused = ui.focus == Pane::Bulk;
+    let Some(bulk) = screen.bulk else {
+        pen.rule(0, focused, "many", "nothing is being done to many", "");
+        pen.put(3, 1, "mark pipelines with space (or filter them and press *), then R resumes them: one, three, the rest", look.dim());
+        return;
+    };
+    let (good, bad, held) = bulk.counts();
+    let about = format!("{} {}: {}", bulk.action.word(), bulk.items.len(), bulk.plan());
+    let right = format!("{good} took effect, {bad} not, {held} held back");
+    pen.rule(0, focused, "many", &about, &right);
+    let (text, style) = match (&bulk.stopped, bulk.over()) {
+        (Some(why), _) => (format!("stopped, the rest is held back: {why}"), look.bad()),
+        (None, true) => ("done".to_owned(), look.good()),
+        (None, false) => ("going on; X stops it".to_owned(), look.dim()),
+    };
+    pen.put(1, 1, &text, style);
+    let page = usize::from(pen.height().saturating_sub(2));
+    let waiting = bulk.items.iter().rposition(|item| !matches!(item.step, Step::Waiting | Step::HeldBack)).unwrap_or(0);
+    let at = if focused { ui.list(Pane::Bulk).top.min(bulk.items.len().saturating_sub(1)) } else { waiting };
+    let top = scrolled(at, at, page, bulk.items.len());
+    for (index, item) in bulk.items.iter().enumerate().skip(top).take(page) {
+        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
+        let (glyph, style, text) = words(&item.step, screen);
+        pen.put(1, row, &(Bulk::stage(index) + 1).to_string(), look.dim());
+        pen.put(3, row, glyph, style);
+        let column = pen.put(5, row, &item.id, look.plain());
+        pen.put(column + 2, row, &text, style);
+    }
+    if let Some(pages) = hits.pages.get_mut(3) {
+        *pages = page;
+    }
+}
+
+fn words(step: &Step, screen: &FleetScreen) -> (&'static str, Style, String) {
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    match step {
+        Step::Waiting => (glyphs.pending, look.dim(), "waits for those before it".into()),
+        Step::Sent(at) => (glyphs.started, look.accent(), format!("sent, watched for {}", age(screen.now - at))),
+        Step::HeldBack => (glyphs.skipped, look.dim(), "held back: not touched".into()),
+        Step::Done(verdict) => {
+            let (glyph, style) = super::deeds::verdict(Some(verdict.word()), screen);
+            (glyph, style, verdict.sentence())
+        }
+    }
+}

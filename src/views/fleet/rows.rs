@@ -1,0 +1,138 @@
+//! The rows of the list of pipelines: groups, trouble first, and in them by the chosen column.
+
+use super::state::{Column, FleetScreen, Key, Pane};
+use crate::fleet::{Group, Watched};
+use std::sync::Arc;
+
+/// One line of the list.
+#[derive(Debug, Clone, Copy)]
+pub enum Row<'a> {
+    Head(Group),
+    Pipeline(&'a Arc<Watched>, Group),
+    /// Why, or what next, under a pipeline.
+    Note(&'a Arc<Watched>, Group),
+}
+
+/// The whole list.
+pub struct Rows<'a> {
+    pub rows: Vec<Row<'a>>,
+    /// Pipelines by group, whatever the filter.
+    pub counts: [usize; 7],
+    /// Those that the filter lets through, of each group.
+    pub kept_of: [usize; 7],
+    pub kept: usize,
+}
+
+impl<'a> Rows<'a> {
+    #[must_use]
+    pub fn key(&self, place: usize) -> Option<Key> {
+        Some(match self.rows.get(place)? {
+            Row::Head(group) => Key::Head(*group),
+            Row::Pipeline(it, _) | Row::Note(it, _) => Key::Id(Arc::clone(&it.pipeline.id)),
+        })
+    }
+
+    /// The place of what is chosen; the first pipeline when nothing is, or when it is gone.
+    #[must_use]
+    pub fn place(&self, chosen: Option<&Key>) -> usize {
+        let found = chosen.and_then(|chosen| {
+            self.rows.iter().position(|row| match (row, chosen) {
+                (Row::Head(group), Key::Head(wanted)) => group == wanted,
+                (Row::Pipeline(it, _), Key::Id(id)) => it.pipeline.id == *id,
+                _ => false,
+            })
+        });
+        found.or_else(|| self.rows.iter().position(|row| matches!(row, Row::Pipeline(..)))).unwrap_or(0)
+    }
+
+    /// The pipeline that is chosen.
+    #[must_use]
+    pub fn chosen(&self, chosen: Option<&Key>) -> Option<&'a Arc<Watched>> {
+        match self.rows.get(self.place(chosen))? {
+            Row::Pipeline(it, _) | Row::Note(it, _) => Some(it),
+            Row::Head(_) => None,
+        }
+    }
+}
+
+/// Builds the list.
+#[must_use]
+pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
+    let filter = &screen.ui.list(Pane::Pipelines).filter;
+    let mut groups: [Vec<&Arc<Watched>>; 7] = Default::default();
+    let mut counts = [0; 7];
+    for watched in screen.fleet.pipelines.values() {
+        let group = watched.group(screen.now);
+        if let Some(count) = counts.get_mut(group as usize) {
+            *count += 1;
+        }
+        if let Some(list) = groups.get_mut(group as usize)
+            && (!filter.active() || searched(watched, group, screen))
+        {
+            list.push(watched);
+        }
+    }
+    let kept_of = groups.each_ref().map(Vec::len);
+    let kept = kept_of.iter().sum();
+    let mut rows = Vec::with_capacity(kept + 16);
+    for (group, mut list) in Group::ALL.into_iter().zip(groups) {
+        if list.is_empty() {
+            continue;
+        }
+        sort(&mut list, screen);
+        rows.push(Row::Head(group));
+        if screen.ui.folded(group) && !filter.active() {
+            continue;
+        }
+        for (index, watched) in list.iter().enumerate() {
+            rows.push(Row::Pipeline(watched, group));
+            if has_note(watched, list.get(index + 1).copied(), group, screen) {
+                rows.push(Row::Note(watched, group));
+            }
+        }
+    }
+    Rows { rows, counts, kept_of, kept }
+}
+
+/// A filter looks at all that the row says.
+fn searched(watched: &Watched, group: Group, screen: &FleetScreen) -> bool {
+    let it = &watched.pipeline;
+    let says = [it.id.as_ref(), &it.source, &it.destination, it.status.word(), it.desired.word(), group.word()];
+    let faults = it.faults.iter().flat_map(|fault| [fault.kind(), fault.message.as_ref(), fault.fingerprint.as_ref()]);
+    screen.ui.list(Pane::Pipelines).filter.keeps_any(says.into_iter().chain(faults))
+}
+
+/// Where claim and evidence differ, it is said under each; what to do about an error under the last one that has it.
+fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: Group, screen: &FleetScreen) -> bool {
+    let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
+    if watched.note(screen.now).is_some() {
+        return true;
+    }
+    let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());
+    matches!(group, Group::Parked | Group::Failing) && to_do && next.is_none_or(|next| first(next) != first(watched))
+}
+
+fn sort(list: &mut [&Arc<Watched>], screen: &FleetScreen) {
+    let ui = screen.ui;
+    let number = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
+    #[expect(clippy::cast_possible_truncation, reason = "only the order matters")]
+    let scaled = |value: Option<f64>| value.map_or(-1, |value| (value * 1e6) as i64);
+    let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
+    match ui.sort {
+        // Those with the same error stand together, so that it is seen that it is one.
+        Column::Name => list.sort_by_cached_key(|it| first(it)),
+        Column::Status => list.sort_by_cached_key(|it| it.pipeline.status.word().to_owned()),
+        _ => list.sort_by_cached_key(|it| {
+            // Larger first is what people look for in a number.
+            std::cmp::Reverse(match ui.sort {
+                Column::Records => number(it.pipeline.found.records),
+                Column::Rate => scaled(it.pipeline.found.per_second),
+                Column::Coverage => scaled(it.pipeline.found.coverage),
+                _ => it.quiet_ms(screen.now),
+            })
+        }),
+    }
+    if ui.reversed {
+        list.reverse();
+    }
+}

@@ -1,0 +1,185 @@
+//! The whole picture of many pipelines: which pane gets which rectangle.
+
+use super::rows::{Rows, rows};
+use super::state::{Armed, FleetScreen, Link, Overlay, Pane};
+use super::{confirm, deeds, footer, head, inbox, list, many, sheets};
+use crate::views::action::FLEET_ACTIONS;
+use crate::views::pen::Pen;
+use crate::views::screen::{cut_bottom, cut_right, cut_top, harmless};
+use crate::views::state::{Hits, Target};
+use crate::views::words::{age, fit_middle};
+use crate::views::{help, palette};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// Below this only a line or two are drawn.
+const TINY: (u16, u16) = (30, 6);
+
+/// From here errors and actions stand beside the pipelines.
+const WIDE: u16 = 110;
+
+/// From here there is room for more than the pane in focus.
+const TALL: u16 = 14;
+
+/// Draws one picture and says what is where.
+pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
+    let mut hits = Hits::default();
+    let area = area.intersection(buffer.area);
+    let mut pen = Pen::new(buffer, area, screen.look);
+    let all = rows(screen);
+    if area.width < TINY.0 || area.height < TINY.1 {
+        tiny(&mut pen, screen, &all);
+    } else {
+        let inner = frame(&mut pen, screen);
+        whole(&mut pen.at(inner), screen, &all, &mut hits);
+    }
+    harmless(buffer, area);
+    hits
+}
+
+fn tiny(pen: &mut Pen, screen: &FleetScreen, all: &Rows) {
+    let look = screen.look;
+    let parked = all.counts.first().copied().unwrap_or(0);
+    pen.put(0, 0, &format!("{parked} PARKED"), if parked > 0 { look.bad() } else { look.good() });
+    let word = match screen.link {
+        Link::Down(..) => "DOWN",
+        Link::Waiting => "WAITING",
+        Link::Live => "LIVE",
+    };
+    pen.put(0, 1, &format!("of {} {word}", screen.fleet.pipelines.len()), look.plain());
+    pen.put(0, 2, screen.name, look.dim());
+}
+
+/// While things can be done there is a frame round everything, with the name of what they are done to.
+fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
+    let area = pen.area;
+    let left = match screen.armed {
+        Armed::Never | Armed::Locked => return area,
+        Armed::For(left) => format!("armed for {}", age(i64::try_from(left).unwrap_or(0).saturating_add(999))),
+        Armed::Always => "armed".to_owned(),
+    };
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    let style = if screen.colour == Some("red") { look.bad() } else { look.warn() };
+    let last = area.height.saturating_sub(1);
+    for row in [0, last] {
+        pen.fill(0, row, area.width, glyphs.rule, style);
+    }
+    for row in 1..last {
+        pen.put(0, row, glyphs.wall, style);
+        pen.put(area.width.saturating_sub(1), row, glyphs.wall, style);
+    }
+    let name = fit_middle(screen.name, usize::from(area.width / 2), glyphs.ellipsis).into_owned();
+    let title = format!(" {name}: {left} ");
+    pen.put(2, 0, &title, look.badge(style));
+    Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height.saturating_sub(2) }
+}
+
+fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+    let area = pen.area;
+    let (above, foot) = cut_bottom(area, 1);
+    let facts = head::Facts::new(screen, all, area);
+    let (top, body) = cut_top(above, facts.height());
+    head::draw(&mut pen.at(top), screen, &facts, all);
+    if screen.fleet.listed_at.is_none() {
+        waiting(&mut pen.at(body), screen);
+    } else {
+        panes(pen, body, screen, all, hits);
+    }
+    let mut over = pen.at(if above.height < 20 { above } else { body });
+    match screen.ui.overlays.last() {
+        None | Some(Overlay::Filter { .. }) => {}
+        Some(Overlay::Help { top }) => {
+            let mouse = "Mouse: click chooses, again opens; wheel scrolls; Shift selects text.";
+            help::draw(&mut over, FLEET_ACTIONS, mouse, *top, hits);
+        }
+        Some(Overlay::Palette { input, chosen }) => palette::draw(&mut over, FLEET_ACTIONS, input, *chosen, hits),
+        Some(Overlay::Pipeline { id, top }) => sheets::pipeline(&mut over, screen, id, *top, hits),
+        Some(Overlay::Error { fingerprint, top }) => sheets::error(&mut over, screen, fingerprint, *top, hits),
+        Some(Overlay::Deed { seq, top }) => sheets::deed(&mut over, screen, *seq, *top, hits),
+        Some(Overlay::Runs { id, rows, chosen }) => sheets::runs(&mut over, screen, id, rows, *chosen, hits),
+        Some(Overlay::Contexts { names, chosen }) => sheets::contexts(&mut over, screen, names, *chosen, hits),
+        Some(Overlay::Confirm(asked)) => confirm::draw(&mut over, screen, asked, hits),
+        Some(Overlay::ConfirmQuit) => confirm::quit(&mut over, screen, hits),
+    }
+    footer::draw(&mut pen.at(foot), screen, all, hits);
+}
+
+/// Before the first list: what is waited for, from where, and how to leave.
+fn waiting(pen: &mut Pen, screen: &FleetScreen) {
+    let look = screen.look;
+    let row = (pen.height() / 2).saturating_sub(3);
+    let what = if matches!(screen.link, Link::Down(..)) { "Cannot read the pipelines of" } else { "Reading the pipelines of" };
+    pen.put(3, row, what, look.plain());
+    pen.put(3, row + 1, screen.address, look.strong());
+    if let Link::Down(why, _, again) = screen.link {
+        pen.put(3, row + 2, &format!("it {why}"), look.bad());
+        pen.put(3, row + 3, &format!("asked again in {}", age((again - screen.now).max(0))), look.dim());
+    }
+    pen.put(3, row + 5, "q leaves, c goes to another context, ? shows the keys", look.dim());
+}
+
+fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+    let focus = screen.ui.focus;
+    if screen.ui.zoomed || body.height < TALL - 6 {
+        return pane(pen, body, focus, screen, all, hits);
+    }
+    if body.width >= WIDE {
+        return beside(pen, body, screen, all, hits);
+    }
+    let lower = match focus {
+        Pane::Pipelines if screen.bulk.is_some_and(|bulk| !bulk.over()) => Pane::Bulk,
+        Pane::Pipelines => Pane::Errors,
+        other => other,
+    };
+    let wanted = match lower {
+        Pane::Errors => u16::try_from(inbox::items(screen).len()).unwrap_or(u16::MAX).saturating_mul(inbox::card(body.width)).saturating_add(1),
+        Pane::Bulk => screen.bulk.map_or(3, many::height),
+        _ => u16::try_from(screen.deeds.len()).unwrap_or(u16::MAX).saturating_add(1),
+    };
+    let most = if focus == Pane::Pipelines && lower == Pane::Errors { (body.height / 4).max(4) } else { body.height / 2 };
+    if wanted <= 1 && focus == Pane::Pipelines {
+        return pane(pen, body, Pane::Pipelines, screen, all, hits);
+    }
+    let (upper, under) = cut_bottom(body, wanted.clamp(2, most.max(2)));
+    pane(pen, upper, Pane::Pipelines, screen, all, hits);
+    pane(pen, under, lower, screen, all, hits);
+}
+
+/// Pipelines at the left; errors, actions and what is done to many at the right.
+fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+    let (left, right) = cut_right(body, (body.width / 10 * 3).clamp(36, 70));
+    let (left, wall) = cut_right(left, 1);
+    pane(pen, left, Pane::Pipelines, screen, all, hits);
+    let mut wall = pen.at(wall);
+    for row in 0..wall.height() {
+        wall.put(0, row, screen.look.glyphs.wall, screen.look.dim());
+    }
+    let items = u16::try_from(inbox::items(screen).len()).unwrap_or(u16::MAX);
+    let errors = items.saturating_mul(inbox::card(right.width)).saturating_add(1).clamp(3, (right.height / 2).max(3));
+    let (errors_area, rest) = cut_top(right, errors);
+    pane(pen, errors_area, Pane::Errors, screen, all, hits);
+    let wanted = match screen.bulk {
+        Some(bulk) => many::height(bulk).min(rest.height / 2 + 1),
+        None if screen.ui.focus == Pane::Bulk => 3,
+        None => 0,
+    };
+    let (bulk_area, deeds_area) = cut_top(rest, wanted);
+    if wanted > 0 {
+        pane(pen, bulk_area, Pane::Bulk, screen, all, hits);
+    }
+    pane(pen, deeds_area, Pane::Deeds, screen, all, hits);
+}
+
+fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+    if area.height == 0 || area.width == 0 {
+        return;
+    }
+    hits.add(area, Target::FleetPane(which));
+    let mut pen = pen.at(area);
+    match which {
+        Pane::Pipelines => list::draw(&mut pen, screen, all, hits),
+        Pane::Errors => inbox::draw(&mut pen, screen, hits),
+        Pane::Deeds => deeds::draw(&mut pen, screen, hits),
+        Pane::Bulk => many::draw(&mut pen, screen, hits),
+    }
+}

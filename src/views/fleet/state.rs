@@ -1,0 +1,217 @@
+//! What the user did with the screen of many pipelines, and what it is drawn from.
+
+use crate::fleet::bulk::Bulk;
+use crate::fleet::verify::Action;
+use crate::fleet::{Deed, Fleet, Group, Inbox};
+use crate::protocol::Millis;
+use crate::views::look::Look;
+use crate::views::state::Filter;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tui_input::Input;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Pane {
+    #[default]
+    Pipelines,
+    /// Errors of all pipelines.
+    Errors,
+    /// Who did what.
+    Deeds,
+    /// What is being done to many.
+    Bulk,
+}
+
+impl Pane {
+    pub const ALL: [Self; 4] = [Self::Pipelines, Self::Errors, Self::Deeds, Self::Bulk];
+
+    #[must_use]
+    pub fn place(self) -> usize {
+        self as usize
+    }
+}
+
+/// What a row is known by, whatever its place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    Head(Group),
+    /// A pipeline, an error by its fingerprint, a deed by its number.
+    Id(Arc<str>),
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Column {
+    #[default]
+    Name,
+    Status,
+    Records,
+    Rate,
+    Coverage,
+    Age,
+}
+
+impl Column {
+    pub const ALL: [Self; 6] = [Self::Name, Self::Status, Self::Records, Self::Rate, Self::Coverage, Self::Age];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Status => "status",
+            Self::Records => "records",
+            Self::Rate => "rate",
+            Self::Coverage => "ranges",
+            Self::Age => "last sign of life",
+        }
+    }
+}
+
+/// A list: what is chosen, where it is scrolled to, what it is filtered by.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    pub chosen: Option<Key>,
+    pub top: usize,
+    pub filter: Filter,
+}
+
+/// Something that is about to be done.
+#[derive(Debug, Clone)]
+pub struct Confirm {
+    pub action: Action,
+    /// With the error that each has.
+    pub targets: Vec<(Arc<str>, Option<Arc<str>>)>,
+    /// What has to be typed first; nothing: `y`.
+    pub word: Option<String>,
+    pub input: Input,
+    /// The command that does the same.
+    pub command: String,
+    pub top: usize,
+}
+
+/// A past run, to be replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    pub number: u64,
+    pub text: String,
+    pub good: Option<bool>,
+}
+
+/// What lies over the panes; the last one is on top and has the keys.
+#[derive(Debug, Clone)]
+pub enum Overlay {
+    Help { top: usize },
+    Palette { input: Input, chosen: usize },
+    Filter { input: Input, before: Filter },
+    /// All that is known of a pipeline.
+    Pipeline { id: Arc<str>, top: usize },
+    /// An error, by its fingerprint.
+    Error { fingerprint: Arc<str>, top: usize },
+    Deed { seq: i64, top: usize },
+    /// Past runs; none while they are asked for.
+    Runs { id: Arc<str>, rows: Result<Option<Vec<RunRow>>, String>, chosen: usize },
+    Contexts { names: Vec<String>, chosen: usize },
+    Confirm(Box<Confirm>),
+    /// Leave although something is being done?
+    ConfirmQuit,
+}
+
+/// Everything of the screen that is not the fleet.
+#[derive(Debug, Clone, Default)]
+pub struct FleetUi {
+    pub focus: Pane,
+    pub zoomed: bool,
+    pub lists: [List; 4],
+    pub overlays: Vec<Overlay>,
+    /// Groups folded or unfolded by hand.
+    pub folds: [Option<bool>; 7],
+    pub sort: Column,
+    pub reversed: bool,
+    pub marked: BTreeSet<Arc<str>>,
+    /// Errors that are over are shown too.
+    pub closed: bool,
+    pub toast: Option<String>,
+    /// A line that shows a newcomer round.
+    pub tour: Option<&'static str>,
+}
+
+impl FleetUi {
+    #[must_use]
+    pub fn list(&self, pane: Pane) -> &List {
+        match pane {
+            Pane::Pipelines => &self.lists[0],
+            Pane::Errors => &self.lists[1],
+            Pane::Deeds => &self.lists[2],
+            Pane::Bulk => &self.lists[3],
+        }
+    }
+
+    pub fn list_mut(&mut self, pane: Pane) -> &mut List {
+        match pane {
+            Pane::Pipelines => &mut self.lists[0],
+            Pane::Errors => &mut self.lists[1],
+            Pane::Deeds => &mut self.lists[2],
+            Pane::Bulk => &mut self.lists[3],
+        }
+    }
+
+    /// What is well is many, and is folded where there are many of it.
+    #[must_use]
+    pub fn folded(&self, group: Group) -> bool {
+        self.folds.get(group as usize).copied().flatten().unwrap_or(false)
+    }
+}
+
+/// Whether things can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Armed {
+    /// The context is to be looked at only.
+    Never,
+    /// Not before it is armed.
+    Locked,
+    /// For so many milliseconds more.
+    For(u64),
+    Always,
+}
+
+impl Armed {
+    #[must_use]
+    pub fn armed(self) -> bool {
+        matches!(self, Self::For(_) | Self::Always)
+    }
+}
+
+/// How the service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link<'a> {
+    /// Nothing came yet.
+    Waiting,
+    Live,
+    /// It does not answer: why, since when, and when it is asked again.
+    Down(&'a str, Millis, Millis),
+}
+
+/// All that one picture is drawn from.
+#[derive(Clone, Copy)]
+pub struct FleetScreen<'a> {
+    pub fleet: &'a Fleet,
+    pub inbox: &'a Inbox,
+    pub deeds: &'a [Deed],
+    pub bulk: Option<&'a Bulk>,
+    pub ui: &'a FleetUi,
+    pub look: &'a Look,
+    /// Its context, or its host.
+    pub name: &'a str,
+    pub address: &'a str,
+    pub colour: Option<&'a str>,
+    pub now: Millis,
+    pub link: Link<'a>,
+    /// `polling every 5 s`.
+    pub how: &'a str,
+    /// Requests a second, and how many there may be.
+    pub rate: (f64, f64),
+    pub armed: Armed,
+    /// Actions on single pipelines that are being watched: which, on what, since when.
+    pub acting: &'a [(Action, Arc<str>, Millis)],
+    /// What could not be kept, and why.
+    pub unkept: Option<&'a str>,
+}
