@@ -341,7 +341,7 @@ fn a_signal_at_the_start_stops_the_engine_too() {
 
 #[test]
 fn a_terminal_that_takes_nothing_any_more_does_not_hold_us() {
-    let mut term = Term::start(SIZE, &["--demo-speed", "500"]);
+    let mut term = Term::start(SIZE, &["--recording=500"]);
     term.until("full screen", Term::full_screen);
     term.stall();
     for round in 0..60 {
@@ -611,7 +611,7 @@ fn without_a_terminal_it_says_so() {
 
 #[test]
 fn the_demo_plays_by_itself() {
-    let mut term = Term::start((80, 24), &["--demo-speed", "40"]);
+    let mut term = Term::start((80, 24), &["--recording=40"]);
     term.wait_for("SYNCING");
     term.until("the second attempt", |term| term.text().contains("attempt 2") || term.text().contains("FAILED"));
     term.wait_for("FAILED");

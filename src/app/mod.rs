@@ -5,11 +5,14 @@
 //!    Event -> Action (keys.rs) -> update(&mut Ui, ...) -> Vec<Effect> (update.rs) -> run.rs does them
 //!    dirty? -> views::draw -> only the cells that changed (terminal.rs)
 //! ```
+//!
+//! The same for many pipelines is `fleet/`: it shares the stage (terminal, signals, keys), and lends it to the run that is opened.
 
 mod background;
 mod copy;
 mod detect;
 mod diagnostics;
+mod fleet;
 mod inline;
 mod input;
 mod keys;
@@ -21,6 +24,7 @@ mod travel;
 mod update;
 
 pub use detect::{Glyphs, Wish, look};
+pub use fleet::{FleetEnded, FleetOptions};
 pub use inline::{Inline, Tell};
 pub use run::{Ended, Options, Session};
 pub use signals::{on_end, runtime};

@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Pictures for the feed come no faster than this (25 a second), so that with those for keys there are at most 30.
-const FEED_FRAME: Duration = Duration::from_millis(40);
+pub(super) const FEED_FRAME: Duration = Duration::from_millis(40);
 
 /// Keys that come together are drawn together.
-const KEY_FRAME: Duration = Duration::from_millis(8);
+pub(super) const KEY_FRAME: Duration = Duration::from_millis(8);
 
 /// How long a word on what was just done stays.
-const TOAST: Duration = Duration::from_secs(3);
+pub(super) const TOAST: Duration = Duration::from_secs(3);
 
 /// What to show, and how.
 pub struct Options {
@@ -64,8 +64,8 @@ pub struct Ended {
 
 /// Signals are heard, and nothing else is done yet: made before an engine is started, which has to be stopped on one.
 pub struct Session {
-    runtime: tokio::runtime::Runtime,
-    signals: Signals,
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) signals: Signals,
     /// For the watchdog.
     engine: Arc<OnceLock<Engine>>,
 }
@@ -456,7 +456,7 @@ fn panic_as_asked() {
     panic!("asked to");
 }
 
-async fn sleep(until: Option<Instant>) {
+pub(super) async fn sleep(until: Option<Instant>) {
     if let Some(until) = until {
         tokio::time::sleep_until(until.into()).await;
     }

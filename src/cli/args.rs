@@ -123,9 +123,12 @@ pub struct WatchArgs {
     /// Of an engine's URL: the longest silence (5m if it is not said)
     #[arg(long, value_name = "TIME", value_parser = span, requires = "pipeline")]
     pub stall_timeout: Option<std::time::Duration>,
-    /// Speed of the built-in recording
-    #[arg(long, default_value = "1", hide = true, value_parser = speed)]
-    pub demo_speed: f64,
+    /// Of the demo: keep its pipelines there, and go on with them the next time
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Instead of the demo play the built-in recording of a real engine, so many times as fast as it was made
+    #[arg(long, value_name = "SPEED", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = speed)]
+    pub recording: Option<f64>,
     /// Panic after the first picture, to test that the terminal is given back
     #[arg(long, hide = true, value_parser = ["loop", "thread"])]
     pub panic_for_test: Option<String>,

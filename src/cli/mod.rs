@@ -3,6 +3,7 @@
 mod args;
 mod backfill;
 mod config;
+mod connect;
 mod man;
 mod pattern;
 mod pipelines;
@@ -115,7 +116,7 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
         Some(Command::Backfill(calls)) => backfill::backfill(&calls, &args.look, &args.feed),
         Some(Command::Serve(options)) => serve::serve(&options),
         Some(Command::Simulate(plan)) => simulate::simulate(&plan),
-        Some(Command::Connect(_)) => Err(Failure::usage("soon")),
+        Some(Command::Connect(to)) => connect::connect(&to, &args.look),
         Some(Command::Pipelines(verb)) => pipelines::pipelines(&verb),
         Some(Command::Wait(wish)) => wait::wait(&wish),
         Some(Command::Sync(run)) => sync::sync(&run),

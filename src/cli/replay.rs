@@ -4,14 +4,11 @@ use super::Failure;
 use super::args::{FeedArgs, LookArgs, ReplayArgs};
 use super::watch::{leave, looks, need_a_terminal};
 use crate::app::{Options, Session, Start};
-use crate::net::index::{Indexer, Saved};
-use crate::net::store::Store;
-use crate::net::{Past, Snapshot, SourceError};
+use crate::net::SourceError;
+use crate::net::index::{self, Indexing, Saved};
 use crate::progress;
 use crate::protocol::Decoder;
 use std::io::{self, IsTerminal};
-use std::sync::{Arc, OnceLock};
-use tokio::sync::watch;
 
 pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
     if let Some(text) = &args.at
@@ -23,24 +20,13 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     need_a_terminal(&args.files.first().map(|file| file.display().to_string()).unwrap_or_default())?;
     let session = Session::new()?;
     let decoder = Decoder::new(feed.dialect());
-    let past = Past { store: Arc::new(Store::default()), ..Past::default() };
-    let (sender, snapshots) = watch::channel(Snapshot::default());
     let source = match args.files.as_slice() {
         [one] if one.as_os_str() == "-" => "stdin".to_owned(),
         [one] => one.display().to_string(),
         [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
         [] => String::new(),
     };
-    let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
-    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).shown_on(sender);
-    let broken = Arc::new(OnceLock::new());
-    let told = Arc::clone(&broken);
-    std::thread::Builder::new().name("index".into()).spawn(move || {
-        if let Err(error) = indexer.run(logs, &decoder) {
-            tracing::error!(target: "synctop::index", "{error}");
-            let _ = told.set(error);
-        }
-    })?;
+    let Indexing { past, snapshots, size, broken } = index::spawn(logs, decoder)?;
     let start = Start {
         at: args.at.clone(),
         speed: args.speed,

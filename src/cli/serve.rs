@@ -65,28 +65,11 @@ async fn run(
 ) -> Result<u8, Failure> {
     // Heard from the begin.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let limits = config.limits.clone();
-    let service = Service::begin(config, folder).map_err(|error| {
-        let code = if matches!(error, BeginError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
-        Failure { sentence: format!("{}.", capital(&error.to_string())), code }
-    })?;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| Failure {
-        sentence: format!(
-            "Cannot listen on {address}: {error}. Name another address after --listen, or port 0 for any."
-        ),
-        code: exit::FAILED,
-    })?;
-    let app = Arc::new(App {
-        access: Access::new(write, read, limits.requests_per_second),
-        waits: api::Waits::new(limits.waits, limits.waits_per_client),
-        readers: api::Readers::new(limits.streams),
-        bodies: Arc::new(tokio::sync::Semaphore::new(api::BODIES)),
-        service: Arc::clone(&service),
-    });
-    let router = router(&app).map_err(|why| Failure { sentence: format!("{why}."), code: exit::PANICKED })?;
-    print(&format!("http://{}\n", listener.local_addr()?))?;
+    let embedded = begin(config, address, folder, (write, read)).await?;
+    let service = Arc::clone(&embedded.service);
+    print(&format!("http://{}\n", embedded.address))?;
     tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
-    let served = tokio::spawn(listen::serve(listener, app, router));
+    let served = tokio::spawn(embedded.serve());
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
@@ -108,6 +91,55 @@ async fn run(
             Ok(exit::signal(2))
         }
     }
+}
+
+/// A service that listens, and does not answer yet.
+pub(super) struct Embedded {
+    pub service: Arc<Service>,
+    pub address: SocketAddr,
+    listening: std::sync::Mutex<Option<(tokio::net::TcpListener, Arc<App>, axum::Router)>>,
+}
+
+impl Embedded {
+    /// Answers until the service ends; once.
+    pub(super) fn serve(&self) -> impl Future<Output = ()> + Send + 'static {
+        let listening = crate::net::lock(&self.listening).take();
+        async move {
+            if let Some((listener, app, router)) = listening {
+                let _ = listen::serve(listener, app, router).await;
+            }
+        }
+    }
+}
+
+/// Opens what is kept in `folder`, and listens.
+pub(super) async fn begin(
+    config: Config,
+    address: SocketAddr,
+    folder: &Path,
+    (write, read): (Option<String>, Option<String>),
+) -> Result<Embedded, Failure> {
+    let limits = config.limits.clone();
+    let service = Service::begin(config, folder).map_err(|error| {
+        let code = if matches!(error, BeginError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
+        Failure { sentence: format!("{}.", capital(&error.to_string())), code }
+    })?;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| Failure {
+        sentence: format!(
+            "Cannot listen on {address}: {error}. Name another address after --listen, or port 0 for any."
+        ),
+        code: exit::FAILED,
+    })?;
+    let app = Arc::new(App {
+        access: Access::new(write, read, limits.requests_per_second),
+        waits: api::Waits::new(limits.waits, limits.waits_per_client),
+        readers: api::Readers::new(limits.streams),
+        bodies: Arc::new(tokio::sync::Semaphore::new(api::BODIES)),
+        service: Arc::clone(&service),
+    });
+    let router = router(&app).map_err(|why| Failure { sentence: format!("{why}."), code: exit::PANICKED })?;
+    let address = listener.local_addr()?;
+    Ok(Embedded { service, address, listening: std::sync::Mutex::new(Some((listener, app, router))) })
 }
 
 /// As many open files as we may have: each connection is one, and each log that is written.

@@ -19,7 +19,12 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
         None => "",
     };
     if source.contains("://") {
-        return super::backfill::watch(source, args, look, feed);
+        // An engine is called with a pipeline; all else is a service.
+        let engine = args.pipeline.is_some() || source.trim_end_matches('/').ends_with("/pipeline_sync");
+        return if engine { super::backfill::watch(source, args, look, feed) } else { super::connect::watch(source, look) };
+    }
+    if source.is_empty() && args.recording.is_none() {
+        return super::connect::demo(args, look);
     }
     need_a_terminal(if matches!(source, "" | "-") { "FILE" } else { source })?;
     let session = app::Session::new()?;
@@ -27,7 +32,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
     let started = |error: io::Error| Failure::from(error);
     let name = match source {
         "" => {
-            recording::spawn(args.demo_speed, sender).map_err(started)?;
+            recording::spawn(args.recording.unwrap_or(1.0), sender).map_err(started)?;
             "built-in recording".to_owned()
         }
         "-" => {

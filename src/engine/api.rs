@@ -198,11 +198,16 @@ impl Api {
 
     /// The message with which the destination fails now, if it does.
     #[must_use]
-    pub fn destination_fails(&self) -> Option<String> {
-        let due = |fault: &&Fault| {
-            fault.kind == FaultKind::DestinationError && self.handed_out(self.named(fault)) >= fault.after.unwrap_or(0)
+    pub fn destination_fails(&mut self) -> Option<String> {
+        let due = |(at, fault): &(usize, &Fault)| {
+            fault.kind == FaultKind::DestinationError
+                && self.handed_out(self.named(fault)) >= fault.after.unwrap_or(0)
+                && self.struck.get(*at).is_some_and(|struck| *struck < fault.most())
         };
-        let fault = self.scenario.faults.iter().find(due)?;
+        let (at, fault) = self.scenario.faults.iter().enumerate().find(due)?;
+        if let Some(struck) = self.struck.get_mut(at) {
+            *struck += 1;
+        }
         Some(fault.message.clone().unwrap_or_else(|| "connect ECONNREFUSED 127.0.0.1:5432".into()))
     }
 

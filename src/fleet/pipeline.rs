@@ -1,7 +1,7 @@
 //! A pipeline as a service tells it: ours, which says why and since when, or the published one (PROTOCOLS 2), whose state has to be read
 //! for that. What an engine said of a run goes through the one reducer, whoever hands it on.
 
-use crate::progress::{Outcome, Progress, core, outcome, standing, verdict_remedy};
+use crate::progress::{Outcome, Progress, advice, core, outcome, standing, verdict_remedy};
 use crate::protocol::{Decoder, Millis, Splitter, mask, time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -203,7 +203,7 @@ impl Pipeline {
         let lines = lines_of(&told, now);
         mask::json(&mut told);
         // An unknown service's reason may be anything.
-        let reason = told.get("reason").filter(|it| it.is_object()).and_then(|it| fault(it, &["message"]));
+        let reason = told.get("reason").filter(|it| it.is_object()).and_then(|it| fault(it));
         let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| Retry {
             at: at(retry, "/at"),
             attempt: retry.get("attempt").and_then(Value::as_u64).unwrap_or(0),
@@ -265,7 +265,11 @@ impl Pipeline {
             let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
                 && (error.get("final").and_then(Value::as_bool) == Some(true)
                     || error.get("level").and_then(Value::as_str) == Some("global"));
-            let fault = fault(error, &["message"]).filter(|_| stands);
+            let mut fault = fault(error).filter(|_| stands);
+            if let Some(fault) = fault.as_mut().filter(|it| it.next.is_none()) {
+                let one_stream = !fault.streams.is_empty() && self.found.streams > 1;
+                fault.next = Some(advice(fault.failure_type.as_deref(), &fault.message, one_stream).into());
+            }
             self.faults.extend(fault.filter(|it| self.faults.iter().all(|known| known.message != it.message)));
         }
     }
@@ -291,10 +295,10 @@ impl Pipeline {
         let started_at = progress.attempt.started_at;
         let elapsed = progress.attempt_elapsed().and_then(|it| Millis::try_from(it).ok());
         self.run = Some(Run {
-            key: started_at.map(time::iso).unwrap_or_else(|| progress.attempts.to_string()).into(),
+            key: started_at.map_or_else(|| progress.attempts.to_string(), time::iso).into(),
             open: !ended,
             started_at,
-            ended_at: self.engine_clock(&reading.text, started_at, elapsed),
+            ended_at: engine_clock(&reading.text, started_at, elapsed),
             share: (!progress.streams.is_empty()).then(|| share(progress).into()),
             ..Run::default()
         });
@@ -325,12 +329,6 @@ impl Pipeline {
             self.reason = self.faults.first().cloned();
         }
         self.read = Some(reading);
-    }
-
-    /// When its engine said what is told, by the engine's own clock: it is the only age that such a state has.
-    fn engine_clock(&self, text: &str, started: Option<Millis>, elapsed: Option<Millis>) -> Option<Millis> {
-        text.contains("\"type\":\"progress\"").then_some(())?;
-        Some(started? + elapsed?)
     }
 
     /// What its engine's state was reduced to, where that is all there is.
@@ -372,7 +370,13 @@ impl Pipeline {
     }
 }
 
-fn fault(value: &Value, _at: &[&str]) -> Option<Fault> {
+/// When an engine said what is told, by its own clock: it is the only age that such a state has.
+fn engine_clock(text: &str, started: Option<Millis>, elapsed: Option<Millis>) -> Option<Millis> {
+    text.contains("\"type\":\"progress\"").then_some(())?;
+    Some(started? + elapsed?)
+}
+
+fn fault(value: &Value) -> Option<Fault> {
     let message = text(value, "/message")?;
     let mut streams: Vec<Arc<str>> = value
         .get("streams")

@@ -6,14 +6,14 @@ use super::parallel::{self, Sink};
 use super::pipe;
 use super::segments::goes_on;
 use super::store::{Side, Spooling, Store};
-use super::{Snapshot, SourceError, lock};
+use super::{Past, Snapshot, SourceError, lock};
 use crate::progress::history::History;
 use crate::progress::{Batch, Link, Progress};
 use crate::protocol::Decoder;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -107,6 +107,36 @@ pub struct Indexer {
     broken: bool,
     /// Why the log cannot be read to its end.
     down: Option<String>,
+}
+
+/// A saved log that is being indexed, to be shown meanwhile.
+pub struct Indexing {
+    pub past: Past,
+    pub snapshots: watch::Receiver<Snapshot>,
+    /// Bytes of it, where that is known.
+    pub size: Option<u64>,
+    /// Why it could not be read to its end.
+    pub broken: Arc<OnceLock<io::Error>>,
+}
+
+/// Begins to index; it ends when nobody looks any more.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn(logs: Vec<Saved>, decoder: Decoder) -> io::Result<Indexing> {
+    let past = Past { store: Arc::new(Store::default()), ..Past::default() };
+    let (sender, snapshots) = watch::channel(Snapshot::default());
+    let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
+    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).shown_on(sender);
+    let broken = Arc::new(OnceLock::new());
+    let told = Arc::clone(&broken);
+    std::thread::Builder::new().name("index".into()).spawn(move || {
+        if let Err(error) = indexer.run(logs, &decoder) {
+            tracing::error!(target: "synctop::index", "{error}");
+            let _ = told.set(error);
+        }
+    })?;
+    Ok(Indexing { past, snapshots, size, broken })
 }
 
 impl Sink for Indexer {

@@ -97,6 +97,8 @@ impl std::fmt::Debug for Token {
 pub struct Place {
     /// Its context, where it has one.
     pub context: Option<String>,
+    /// What it is called, where it has no context.
+    pub title: Option<String>,
     pub url: Url,
     pub token: Option<Token>,
     /// Nothing can be done to it.
@@ -114,7 +116,7 @@ impl Place {
     /// Why it is none, with what to do.
     pub fn of_url(text: &str, token: Option<Token>) -> Result<Self, String> {
         let url = address(text, false)?;
-        Ok(Self { context: None, url, token, read_only: false, write: false, colour: None, poll: None })
+        Ok(Self { context: None, title: None, url, token, read_only: false, write: false, colour: None, poll: None })
     }
 
     /// The same without TLS too, as its configuration allows.
@@ -123,7 +125,7 @@ impl Place {
     /// Why it is none.
     pub fn unsafe_url(text: &str) -> Result<Self, String> {
         let url = address(text, true)?;
-        Ok(Self { context: None, url, token: None, read_only: false, write: false, colour: None, poll: None })
+        Ok(Self { context: None, title: None, url, token: None, read_only: false, write: false, colour: None, poll: None })
     }
 
     /// Its address without what is secret in it.
@@ -132,10 +134,10 @@ impl Place {
         mask::secrets(self.url.as_str().trim_end_matches('/')).into_owned()
     }
 
-    /// Its context's name, else its host.
+    /// Its context's name, else what it is called, else its host.
     #[must_use]
     pub fn name(&self) -> String {
-        self.context.clone().unwrap_or_else(|| {
+        self.context.clone().or_else(|| self.title.clone()).unwrap_or_else(|| {
             let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
             format!("{}{port}", self.url.host_str().unwrap_or_default())
         })
@@ -225,6 +227,7 @@ impl Contexts {
             .map_err(|why| format!("the token of context {name}: {why}"))?;
         Ok(Place {
             context: Some(name.to_owned()),
+            title: None,
             url: address(&context.url, context.allow_http)?,
             token,
             read_only: context.read_only,

@@ -191,7 +191,7 @@ impl Profile {
             .map_err(|why| format!("the token of the profile: {why}"))?;
         let mut place = Place::of_url(&about.base, None)
             .or_else(|why| if about.allow_http { Place::unsafe_url(&about.base) } else { Err(why) })?;
-        place.context.clone_from(&about.title);
+        place.title.clone_from(&about.title);
         let mut whole = about
             .submit
             .body

@@ -15,7 +15,8 @@ const LISTED: usize = 6;
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut Hits) {
     let look = screen.look;
-    let width = pen.width().min(76);
+    // A few columns of what lies behind are worse than none.
+    let width = if pen.width() < 84 { pen.width() } else { 76 };
     let inner = usize::from(width.saturating_sub(4));
     let many = confirm.targets.len() > 1;
     let mut lines: Vec<(String, ratatui::style::Style)> = Vec::new();

@@ -28,10 +28,6 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
         pen.put(1, 0, toast, look.accent());
         return;
     }
-    if let (Some(tour), true) = (ui.tour, ui.overlays.is_empty()) {
-        pen.put(1, 0, tour, look.accent());
-        return;
-    }
     let filtered = ui.list(ui.focus).filter.active();
     let armed = screen.armed.armed();
     let fleet = Action::Fleet;

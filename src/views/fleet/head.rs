@@ -106,11 +106,8 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
         Armed::Never => (" READ-ONLY ".to_owned(), look.dim()),
         Armed::Locked if width >= 90 => (" READ-ONLY: w arms ".to_owned(), look.dim()),
         Armed::Locked => (" w arms ".to_owned(), look.dim()),
-        Armed::Always => (" ARMED ".to_owned(), look.badge(look.warn())),
-        Armed::For(left) => {
-            let seconds = left.div_ceil(1000);
-            (format!(" ARMED {}:{:02} ", seconds / 60, seconds % 60), look.badge(look.warn()))
-        }
+        // The frame says it.
+        Armed::Always | Armed::For(_) => (String::new(), look.plain()),
     };
     end = pen.put_right(end, 0, &text, style).saturating_sub(1);
     let listed = screen.fleet.listed_at.map(|at| screen.now - at);

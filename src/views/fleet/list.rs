@@ -129,7 +129,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
         match row {
             Row::Head(group) => head(pen, line, *group, all, screen),
             Row::Pipeline(it, group) => pipeline(pen, line, it, *group, &columns, screen),
-            Row::Note(it, group) => note(pen, line, it, *group, screen),
+            Row::Note(it, group) => note(pen, line, it, *group, all, screen),
         }
         if index == place {
             pen.choose(line, focused);
@@ -165,7 +165,7 @@ fn heads(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits
         one(pen, Some(Column::Status), begin, "STATUS", false);
     }
     for (end, column, word) in
-        [(columns.records, Column::Records, "RECORDS"), (columns.rate, Column::Rate, "RATE"), (columns.age, Column::Age, "SIGN")]
+        [(columns.records, Column::Records, "RECORDS"), (columns.rate, Column::Rate, "RATE"), (columns.age, Column::Age, "LAST")]
     {
         if let Some(end) = end {
             one(pen, Some(column), end, word, true);
@@ -277,9 +277,17 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetS
     pen.put(column + 2, row, &fault.core(), look.plain());
 }
 
-fn note(pen: &mut Pen, row: u16, watched: &Watched, group: Group, screen: &FleetScreen) {
+fn note(pen: &mut Pen, row: u16, watched: &Watched, group: Group, all: &Rows, screen: &FleetScreen) {
     let look = screen.look;
     let it = &watched.pipeline;
+    if let Some(deed) = all.deeds.get(it.id.as_ref()) {
+        let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
+        let column = pen.put(6, row, glyph, style);
+        let when = format!("{} {}", deed.action, clock(deed.at, Some(screen.now)));
+        let column = pen.put(column + 1, row, &when, look.dim());
+        pen.put(column + 1, row, deed.sentence.as_deref().unwrap_or_default(), style);
+        return;
+    }
     let next = it.faults.first().and_then(|fault| fault.next.as_deref());
     match (watched.note(screen.now), next) {
         (Some(note), _) => {

@@ -1,7 +1,8 @@
 //! The rows of the list of pipelines: groups, trouble first, and in them by the chosen column.
 
 use super::state::{Column, FleetScreen, Key, Pane};
-use crate::fleet::{Group, Watched};
+use crate::fleet::{Deed, Group, Watched};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One line of the list.
@@ -21,7 +22,12 @@ pub struct Rows<'a> {
     /// Those that the filter lets through, of each group.
     pub kept_of: [usize; 7],
     pub kept: usize,
+    /// What was done to each lately, and came to something.
+    pub deeds: HashMap<&'a str, &'a Deed>,
 }
+
+/// For how long what came of an action stands under its pipeline, in milliseconds.
+const LATELY: i64 = 600_000;
 
 impl<'a> Rows<'a> {
     #[must_use]
@@ -72,6 +78,11 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
             list.push(watched);
         }
     }
+    let mut deeds = HashMap::new();
+    for deed in screen.deeds.iter().filter(|deed| deed.ended_at.is_some_and(|at| screen.now - at < LATELY)) {
+        // The newest comes first.
+        deeds.entry(deed.pipeline.as_str()).or_insert(deed);
+    }
     let kept_of = groups.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
@@ -86,12 +97,12 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
         }
         for (index, watched) in list.iter().enumerate() {
             rows.push(Row::Pipeline(watched, group));
-            if has_note(watched, list.get(index + 1).copied(), group, screen) {
+            if deeds.contains_key(watched.pipeline.id.as_ref()) || has_note(watched, list.get(index + 1).copied(), group, screen) {
                 rows.push(Row::Note(watched, group));
             }
         }
     }
-    Rows { rows, counts, kept_of, kept }
+    Rows { rows, counts, kept_of, kept, deeds }
 }
 
 /// A filter looks at all that the row says.

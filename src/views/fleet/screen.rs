@@ -55,8 +55,11 @@ fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
     let area = pen.area;
     let left = match screen.armed {
         Armed::Never | Armed::Locked => return area,
-        Armed::For(left) => format!("armed for {}", age(i64::try_from(left).unwrap_or(0).saturating_add(999))),
-        Armed::Always => "armed".to_owned(),
+        Armed::For(left) => {
+            let seconds = left.div_ceil(1000);
+            format!("ARMED {}:{:02}, w disarms", seconds / 60, seconds % 60)
+        }
+        Armed::Always => "ARMED".to_owned(),
     };
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let style = if screen.colour == Some("red") { look.bad() } else { look.warn() };
@@ -77,6 +80,13 @@ fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
 fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
     let area = pen.area;
     let (above, foot) = cut_bottom(area, 1);
+    let tour = screen.ui.tour.filter(|_| area.height >= 14);
+    let (above, line) = cut_bottom(above, u16::from(tour.is_some()));
+    if let Some(tour) = tour {
+        let mut pen = pen.at(line);
+        let style = screen.look.accent();
+        pen.put(1, 0, tour, style);
+    }
     let facts = head::Facts::new(screen, all, area);
     let (top, body) = cut_top(above, facts.height());
     head::draw(&mut pen.at(top), screen, &facts, all);

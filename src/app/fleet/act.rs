@@ -1,0 +1,202 @@
+//! What is done to pipelines from the screen: asked for, confirmed, sent, watched.
+
+use super::{Came, Desk};
+use crate::fleet::bulk::Bulk;
+use crate::fleet::verify::Action;
+use crate::net::now;
+use crate::net::remote::act::{Actor, act_on_many};
+use crate::net::remote::{Ask, Client, open};
+use crate::protocol::time;
+use crate::views::fleet::rows::{Row, rows};
+use crate::views::fleet::{Armed, Confirm, FleetScreen, Key, Overlay, Pane, RunRow};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tui_input::Input;
+
+/// More than these are confirmed by typing a name.
+const MANY: usize = 5;
+
+/// Past runs that are listed.
+const RUNS: &str = "50";
+
+impl Desk {
+    /// Asks before it is done.
+    pub(super) fn ask_for(&mut self, action: Action, targets: Vec<Arc<str>>) {
+        match self.armed() {
+            Armed::Never => return self.say("this context is read-only: its configuration says so"),
+            Armed::Locked => return self.say(format!("read-only: w arms it for ten minutes, then {} works", action.word())),
+            Armed::For(_) | Armed::Always => {}
+        }
+        if targets.is_empty() {
+            return self.say("choose a pipeline first, or mark some with space");
+        }
+        if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over()) {
+            return self.say("something is being done to many already: 4 shows it, X stops it");
+        }
+        if let Some((_, id, _)) = self.acting.iter().find(|(_, id, _)| targets.contains(id)) {
+            return self.say(format!("{id}: what was sent is still being watched"));
+        }
+        let place = &self.options.watcher.client.place;
+        let fault = |id: &Arc<str>| {
+            let known = self.shown.fleet.pipelines.get(id)?;
+            known.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
+        };
+        let targets: Vec<_> = targets.into_iter().map(|id| (Arc::clone(&id), fault(&id))).collect();
+        let names: Vec<_> = targets.iter().map(|(id, _)| id.as_ref()).collect();
+        let word = match targets.as_slice() {
+            [(only, _)] if action == Action::Delete => Some(only.to_string()),
+            all if all.len() > MANY || (action == Action::Delete && all.len() > 1) => Some(place.name()),
+            _ => None,
+        };
+        let command = format!("synctop {} {} {}", action.command(), names.join(" "), place.argument());
+        let confirm = Confirm { action, targets, word, input: Input::default(), command, top: 0 };
+        self.ui.overlays.push(Overlay::Confirm(Box::new(confirm)));
+    }
+
+    /// Does what was confirmed.
+    pub(super) fn do_it(&mut self, confirm: Confirm) {
+        // It may have been disarmed meanwhile.
+        if !self.armed().armed() {
+            return self.say("it is not armed any more: nothing was done");
+        }
+        let actor = Actor {
+            client: Arc::clone(&self.options.watcher.client),
+            memory: self.options.watcher.memory.clone(),
+            watcher: Some(Arc::clone(&self.options.watcher)),
+            who: self.options.who.clone(),
+            patience: self.options.patience,
+        };
+        let action = confirm.action;
+        if let [(id, _)] = confirm.targets.as_slice() {
+            let (id, send) = (Arc::clone(id), self.send.clone());
+            self.acting.push((action, Arc::clone(&id), now()));
+            self.say(format!("{} {id}: sent; watching whether it helps", action.word()));
+            self.options.background.spawn(async move {
+                let verdict = actor.act(action, &id, None, |_| {}).await;
+                // Whoever left does not hear of it; the log does.
+                let _ = send.send(Came::Verdict(action, id, verdict));
+            });
+            return;
+        }
+        let bulk = Bulk::new(action, confirm.targets);
+        let (seen, shown) = watch::channel(bulk.clone());
+        let (stop, stopped) = watch::channel(false);
+        self.options.background.spawn(act_on_many(actor, bulk.clone(), None, seen, stopped));
+        self.bulk = Some((shown, stop));
+        self.bulk_shown = Some(bulk);
+        self.ui.marked.clear();
+    }
+
+    pub(super) fn stop_many(&mut self) {
+        match (&self.bulk, &self.bulk_shown) {
+            (Some((_, stop)), Some(bulk)) if !bulk.over() => {
+                stop.send_replace(true);
+                self.say("stopped: no more are sent; those that were are watched to their end");
+            }
+            _ => self.say("nothing is being done to many"),
+        }
+    }
+
+    /// The pipelines that an action is meant for: the marked ones, else the chosen one.
+    pub(super) fn targets(&self, screen: &FleetScreen) -> Vec<Arc<str>> {
+        if let Some(Overlay::Pipeline { id, .. }) = self.ui.overlays.last() {
+            return vec![Arc::clone(id)];
+        }
+        if !self.ui.marked.is_empty() {
+            return self.ui.marked.iter().cloned().collect();
+        }
+        let chosen = self.ui.list(Pane::Pipelines).chosen.as_ref();
+        let all = rows(screen);
+        match (self.ui.focus, chosen) {
+            // Those that have this error.
+            (Pane::Errors, _) => {
+                let items = crate::views::fleet::inbox::items(screen);
+                let at = crate::views::fleet::inbox::place(&items, self.ui.list(Pane::Errors).chosen.as_ref());
+                let open = |item: &crate::fleet::inbox::Item| {
+                    item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect()
+                };
+                items.get(at).map(|item| open(item)).unwrap_or_default()
+            }
+            // A whole group is marked first, so that it is seen what is meant.
+            (_, Some(Key::Head(_))) => Vec::new(),
+            _ => all.chosen(chosen).map(|it| Arc::clone(&it.pipeline.id)).into_iter().collect(),
+        }
+    }
+
+    /// Marks what is chosen, or takes the mark away: a pipeline, or all of a group.
+    pub(super) fn mark(&mut self, screen_rows: &[Row], at: usize) {
+        let ids: Vec<_> = match screen_rows.get(at) {
+            Some(Row::Head(group)) => {
+                let at = now();
+                let of = self.shown.fleet.pipelines.values().filter(|it| it.group(at) == *group);
+                of.map(|it| Arc::clone(&it.pipeline.id)).collect()
+            }
+            Some(Row::Pipeline(it, _) | Row::Note(it, _)) => vec![Arc::clone(&it.pipeline.id)],
+            None => Vec::new(),
+        };
+        let all = ids.iter().all(|id| self.ui.marked.contains(id));
+        for id in ids {
+            if all {
+                self.ui.marked.remove(&id);
+            } else {
+                self.ui.marked.insert(id);
+            }
+        }
+    }
+
+    /// Asks for the past runs of a pipeline.
+    pub(super) fn ask_runs(&mut self, id: Arc<str>) {
+        if !self.shown.talks.is_some_and(|talks| talks.tasks) {
+            return self.say("this service keeps no past runs");
+        }
+        self.ui.overlays.push(Overlay::Runs { id: Arc::clone(&id), rows: Ok(None), chosen: 0 });
+        let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
+        self.options.background.spawn(async move {
+            let rows = past_runs(&client, &id).await;
+            let _ = send.send(Came::Runs(id, rows));
+        });
+    }
+
+    /// Fetches the log of a past run, to be replayed.
+    pub(super) fn ask_log(&mut self, id: Arc<str>, number: u64) {
+        self.say(format!("fetching the log of run {number} ..."));
+        let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
+        self.options.background.spawn(async move {
+            let fetched = async {
+                let mut file = tempfile::NamedTempFile::new().map_err(|error| format!("no temporary file: {error}"))?;
+                let got = open::saved(&client, &id, number, file.as_file_mut()).await;
+                got.map_err(|trouble| format!("the log of run {number}: {}", trouble.words()))?;
+                Ok(file)
+            };
+            let log = fetched.await;
+            let _ = send.send(Came::Log(id, number, log));
+        });
+    }
+}
+
+async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, String> {
+    let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "runs"]) }.with("limit", RUNS);
+    let reply = client.ask(ask).await.map_err(|trouble| trouble.words())?;
+    let row = |run: &Value| {
+        let text = |path: &str| run.pointer(path).and_then(Value::as_str);
+        let number = run.get("number")?.as_u64()?;
+        let state = text("/status").unwrap_or_default();
+        let outcome = text("/result/outcome").map(|it| format!(", {it}")).unwrap_or_default();
+        let from = text("/started_at").and_then(time::parse);
+        let to = text("/ended_at").and_then(time::parse);
+        let took = from.zip(to).and_then(|(from, to)| u64::try_from(to - from).ok());
+        let took = took.map(|ms| format!("  {}", crate::progress::text::duration(ms / 100 * 100))).unwrap_or_default();
+        let records = run.pointer("/result/records/cumulative").and_then(Value::as_u64);
+        let records = records.map(|it| format!("  {} records", crate::progress::count(it))).unwrap_or_default();
+        let why = text("/message").map(|it| format!("  {it}")).unwrap_or_default();
+        let at = from.map_or_else(|| "-".to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%S"));
+        let good = match state {
+            "SUCCEEDED" => Some(text("/result/outcome") == Some("succeeded")),
+            "FAILED" | "CANCELED" => Some(false),
+            _ => None,
+        };
+        Some(RunRow { number, text: format!("{number:>4}  {at}  {state}{outcome}{took}{records}{why}"), good })
+    };
+    Ok(reply.json.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(row).collect())
+}

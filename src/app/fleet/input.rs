@@ -1,0 +1,204 @@
+//! Events from the terminal -> actions on the screen of many pipelines.
+
+use super::super::background::Taken;
+use super::super::keys;
+use super::super::run::Because;
+use super::{Desk, Turned};
+use crate::views::action::{Action, FLEET_ACTIONS, bound, matching};
+use crate::views::fleet::{Overlay, Pane};
+use crate::views::state::{Filter, Target as Hit};
+use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
+use std::io;
+use tui_input::backend::crossterm::EventHandler;
+
+impl Desk {
+    pub(super) fn input(&mut self, event: &Event) -> io::Result<Turned> {
+        match self.stage.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
+            Taken::No => {}
+            Taken::Part => return Ok(Turned::Stay),
+            Taken::Answer(theme) => {
+                self.stage.asked = None;
+                if let Some(theme) = theme.filter(|_| self.options.ask) {
+                    self.options.look.theme = theme;
+                    self.stage.terminal.forget();
+                    self.due(Because::Key);
+                }
+                return Ok(Turned::Stay);
+            }
+        }
+        match event {
+            Event::Key(key) => return self.key(key, event),
+            Event::Mouse(mouse) => return self.mouse(mouse),
+            Event::Resize(..) => self.due(Because::Key),
+            Event::Paste(text) => self.paste(text),
+            Event::FocusGained | Event::FocusLost => {}
+        }
+        Ok(Turned::Stay)
+    }
+
+    fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<Turned> {
+        let Some(chord) = keys::chord(key) else { return Ok(Turned::Stay) };
+        self.due(Because::Key);
+        if chord == "ctrl-c" {
+            return self.act(Action::Interrupt);
+        }
+        let focus = self.ui.focus;
+        match self.ui.overlays.last_mut() {
+            Some(Overlay::Filter { input, .. }) => {
+                match chord.as_str() {
+                    "enter" if self.ui.lists.iter().any(|list| list.filter.bad.is_some()) => {}
+                    "enter" => drop(self.ui.overlays.pop()),
+                    "esc" => return self.act(Action::Back),
+                    _ => {
+                        input.handle_event(event);
+                        let filter = Filter::new(input.value());
+                        self.ui.list_mut(focus).filter = filter;
+                    }
+                }
+                Ok(Turned::Stay)
+            }
+            Some(Overlay::Palette { input, chosen }) => {
+                let all = matching(FLEET_ACTIONS, input.value());
+                match chord.as_str() {
+                    "esc" => drop(self.ui.overlays.pop()),
+                    "down" | "ctrl-n" | "tab" => *chosen = (*chosen + 1).min(all.len().saturating_sub(1)),
+                    "up" | "ctrl-p" | "shift-tab" => *chosen = chosen.saturating_sub(1),
+                    "enter" => {
+                        let action = all.get(*chosen).map(|binding| binding.action);
+                        self.ui.overlays.pop();
+                        if let Some(action) = action {
+                            return self.act(action);
+                        }
+                    }
+                    _ => {
+                        input.handle_event(event);
+                        *chosen = 0;
+                    }
+                }
+                Ok(Turned::Stay)
+            }
+            Some(Overlay::Confirm(asked)) => {
+                let typed = asked.word.clone();
+                match (chord.as_str(), typed) {
+                    ("esc", _) => {
+                        self.ui.overlays.pop();
+                        self.say("nothing was done");
+                    }
+                    ("enter", Some(word)) if asked.input.value() == word => self.confirmed(),
+                    ("enter", Some(word)) => self.say(format!("that is not {word}: nothing was done yet")),
+                    (_, Some(_)) => drop(asked.input.handle_event(event)),
+                    ("y", None) => self.confirmed(),
+                    // Enter alone is too easily pressed.
+                    ("n" | "q", None) => {
+                        self.ui.overlays.pop();
+                        self.say("nothing was done");
+                    }
+                    _ => {}
+                }
+                Ok(Turned::Stay)
+            }
+            Some(Overlay::ConfirmQuit) => {
+                match chord.as_str() {
+                    "y" => {
+                        if let Some((_, stop)) = &self.bulk {
+                            stop.send_replace(true);
+                        }
+                        return Ok(Turned::Leave(None));
+                    }
+                    "n" | "esc" | "q" => drop(self.ui.overlays.pop()),
+                    _ => {}
+                }
+                Ok(Turned::Stay)
+            }
+            // On a sheet, q closes it: it never leaves the program from inside.
+            Some(_) if chord == "q" => self.act(Action::Back),
+            _ => match bound(FLEET_ACTIONS, &chord) {
+                Some(action) => self.act(action),
+                None => Ok(Turned::Stay),
+            },
+        }
+    }
+
+    fn confirmed(&mut self) {
+        if let Some(Overlay::Confirm(confirm)) = self.ui.overlays.pop() {
+            self.do_it(*confirm);
+        }
+    }
+
+    fn paste(&mut self, text: &str) {
+        let focus = self.ui.focus;
+        let line = text.lines().next().unwrap_or_default();
+        match self.ui.overlays.last_mut() {
+            Some(Overlay::Filter { input, .. }) => {
+                *input = input.clone().with_value(format!("{}{line}", input.value()));
+                let filter = Filter::new(input.value());
+                self.ui.list_mut(focus).filter = filter;
+            }
+            Some(Overlay::Palette { input, .. }) => {
+                *input = input.clone().with_value(format!("{}{line}", input.value()));
+            }
+            // A name that is to be typed is not pasted.
+            _ => {}
+        }
+        self.due(Because::Key);
+    }
+
+    fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<Turned> {
+        let target = self.hits.at(mouse.column, mouse.row).cloned();
+        match mouse.kind {
+            MouseEventKind::Down(MouseButton::Left) => {
+                self.due(Because::Key);
+                match target {
+                    Some(Hit::Do(action)) => {
+                        if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
+                            self.ui.overlays.pop();
+                        }
+                        return self.act(action);
+                    }
+                    Some(Hit::FleetColumn(column)) => self.sort(column),
+                    Some(Hit::FleetPane(pane)) => self.ui.focus = pane,
+                    Some(Hit::FleetRow(pane, key)) => {
+                        let again = self.ui.focus == pane && self.ui.list(pane).chosen.as_ref() == Some(&key);
+                        self.ui.focus = pane;
+                        self.ui.list_mut(pane).chosen = Some(key);
+                        if again {
+                            return self.act(Action::Open);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
+                let action = if mouse.kind == MouseEventKind::ScrollDown { Action::Down } else { Action::Up };
+                if let Some(Hit::FleetRow(pane, _) | Hit::FleetPane(pane)) = target
+                    && self.ui.overlays.is_empty()
+                {
+                    self.ui.focus = pane;
+                }
+                self.due(Because::Key);
+                for _ in 0..3 {
+                    self.act(action)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(Turned::Stay)
+    }
+
+    pub(super) fn sort(&mut self, column: crate::views::fleet::Column) {
+        let ui = &mut self.ui;
+        ui.reversed = ui.sort == column && !ui.reversed;
+        ui.sort = column;
+        let turned = if ui.reversed { ", turned round" } else { "" };
+        self.say(format!("sorted by {}{turned}", column.word()));
+    }
+
+    /// Only the pipelines have an order to choose.
+    pub(super) fn on_pipelines(&mut self) -> bool {
+        let there = self.ui.focus == Pane::Pipelines;
+        if !there {
+            self.say("only the pipelines are sorted: 1 goes there");
+        }
+        there
+    }
+}

@@ -1,0 +1,550 @@
+//! The screen of many pipelines: its loop, and what is done from it. The run that is opened borrows the stage and gives it back.
+
+mod act;
+mod input;
+mod update;
+
+use super::diagnostics;
+use super::run::{App, Because, FEED_FRAME, KEY_FRAME, Options, Session, Stage, TOAST, sleep};
+use super::terminal;
+use super::travel::Start;
+use crate::fleet::bulk::Bulk;
+use crate::fleet::verify::{Action as Act, Verdict};
+use crate::net::index::{self, Saved};
+use crate::net::remote::watch::{Seen, Watcher};
+use crate::net::remote::{Talks, open};
+use crate::net::{self, Past, now};
+use crate::protocol::{Decoder, Millis};
+use crate::views::fleet::{Armed, FleetScreen, FleetUi, Link, Overlay, RunRow, draw};
+use crate::views::{Hits, Look};
+use crossterm::event::Event;
+use futures_util::StreamExt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// For how long things can be done once it was armed.
+const ARMED: Duration = Duration::from_secs(600);
+
+/// Goes to another context: its service, watched.
+pub type Go = Box<dyn Fn(&str) -> Result<Arc<Watcher>, String>>;
+
+/// What to show, and how.
+pub struct FleetOptions {
+    pub look: Look,
+    /// Ask the terminal for its background, and choose the theme by it.
+    pub ask: bool,
+    pub mouse: bool,
+    pub decoder: Decoder,
+    pub watcher: Arc<Watcher>,
+    /// Where requests run.
+    pub background: tokio::runtime::Handle,
+    /// Names of contexts, and how to go there.
+    pub contexts: Vec<String>,
+    pub go: Go,
+    pub who: String,
+    /// Armed from the begin.
+    pub write: bool,
+    /// Show a newcomer round.
+    pub tour: bool,
+    /// How long it may take until anything is seen of what was asked.
+    pub patience: Duration,
+}
+
+/// How it ended.
+pub struct FleetEnded {
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    pub panicked: bool,
+    /// A short summary for the shell.
+    pub parting: String,
+}
+
+/// What was done elsewhere came back.
+enum Came {
+    Verdict(Act, Arc<str>, Verdict),
+    Runs(Arc<str>, Result<Vec<RunRow>, String>),
+    Log(Arc<str>, u64, Result<tempfile::NamedTempFile, String>),
+}
+
+/// What a key led to besides the picture.
+enum Turned {
+    Stay,
+    /// Leave; by which signal.
+    Leave(Option<i32>),
+    OpenRun(Arc<str>),
+}
+
+struct Desk {
+    options: FleetOptions,
+    stage: Stage,
+    ui: FleetUi,
+    hits: Hits,
+    seen: watch::Receiver<Seen>,
+    shown: Seen,
+    drawn: Instant,
+    dirty: Option<Because>,
+    toast_at: Option<Instant>,
+    armed_until: Option<Instant>,
+    /// What was sent and is not told yet.
+    acting: Vec<(Act, Arc<str>, Millis)>,
+    bulk: Option<(watch::Receiver<Bulk>, watch::Sender<bool>)>,
+    bulk_shown: Option<Bulk>,
+    came: mpsc::UnboundedReceiver<Came>,
+    send: mpsc::UnboundedSender<Came>,
+    how: String,
+    began: Instant,
+    wake: Arc<tokio::sync::Notify>,
+}
+
+enum Turn {
+    Signal(i32),
+    Stop,
+    Resume,
+    Input(Option<io::Result<Event>>),
+    Seen,
+    Came(Option<Came>),
+    Bulk,
+    Diagnostics,
+    Timer,
+}
+
+impl Session {
+    /// Shows the pipelines of a service until the user leaves.
+    ///
+    /// # Errors
+    /// When there is no terminal to draw on.
+    pub fn run_fleet(self, options: FleetOptions) -> io::Result<FleetEnded> {
+        let wake = diagnostics::install();
+        self.runtime.block_on(async {
+            let stage = Stage::take(self.signals, options.mouse, options.ask)?;
+            let mut desk = Desk::new(options, stage, wake);
+            let result = desk.turn_round().await;
+            terminal::give_back();
+            result.map(|signal| FleetEnded { signal, panicked: terminal::panicked(), parting: desk.parting() })
+        })
+    }
+}
+
+impl Desk {
+    fn new(options: FleetOptions, stage: Stage, wake: Arc<tokio::sync::Notify>) -> Self {
+        let seen = options.watcher.seen();
+        let (send, came) = mpsc::unbounded_channel();
+        let shown = seen.borrow().clone();
+        let mut desk = Self {
+            shown,
+            seen,
+            stage,
+            ui: FleetUi::default(),
+            hits: Hits::default(),
+            drawn: Instant::now().checked_sub(FEED_FRAME).unwrap_or_else(Instant::now),
+            dirty: Some(Because::Key),
+            toast_at: None,
+            armed_until: None,
+            acting: Vec::new(),
+            bulk: None,
+            bulk_shown: None,
+            came,
+            send,
+            how: String::new(),
+            began: Instant::now(),
+            wake,
+            options,
+        };
+        desk.take_seen();
+        desk
+    }
+
+    /// Answers the signal that ended it, if one did.
+    async fn turn_round(&mut self) -> io::Result<Option<i32>> {
+        let wake = Arc::clone(&self.wake);
+        loop {
+            if terminal::panicked() {
+                return Ok(None);
+            }
+            self.draw_if_due()?;
+            let timer = self.next_look();
+            let bulk = self.bulk.as_mut().map(|(bulk, _)| bulk);
+            let turn = tokio::select! {
+                biased;
+                number = self.stage.signals.enders.next() => Turn::Signal(number),
+                _ = self.stage.signals.stop.recv() => Turn::Stop,
+                _ = self.stage.signals.resume.recv() => Turn::Resume,
+                event = self.stage.input.next() => Turn::Input(event),
+                came = self.came.recv() => Turn::Came(came),
+                changed = self.seen.changed() => {
+                    if changed.is_err() {
+                        // The poller is gone: what is shown stays, and gets older.
+                        std::future::pending::<()>().await;
+                    }
+                    Turn::Seen
+                }
+                true = changed(bulk) => Turn::Bulk,
+                () = wake.notified() => Turn::Diagnostics,
+                () = sleep(timer), if timer.is_some() => Turn::Timer,
+            };
+            match turn {
+                Turn::Signal(number) => return Ok(Some(number)),
+                Turn::Stop if std::mem::take(&mut self.stage.own_stop) => {}
+                Turn::Stop => self.suspend()?,
+                Turn::Resume => {
+                    self.stage.terminal.enter()?;
+                    self.due(Because::Key);
+                }
+                // The terminal is gone.
+                Turn::Input(None | Some(Err(_))) => return Ok(Some(1)),
+                Turn::Input(Some(Ok(event))) => match self.input(&event)? {
+                    Turned::Stay => {}
+                    Turned::Leave(signal) => return Ok(signal),
+                    Turned::OpenRun(id) => {
+                        if let Some(signal) = self.open_run(&id).await? {
+                            return Ok(Some(signal));
+                        }
+                    }
+                },
+                Turn::Seen => self.take_seen(),
+                Turn::Came(None) => {}
+                Turn::Came(Some(Came::Log(id, number, log))) => {
+                    if let Some(signal) = self.replay(&id, number, log).await? {
+                        return Ok(Some(signal));
+                    }
+                }
+                Turn::Came(Some(came)) => self.take_came(came),
+                Turn::Bulk => self.take_bulk(),
+                Turn::Diagnostics => {}
+                Turn::Timer => {
+                    if self.toast_at.is_some_and(|said| said.elapsed() >= TOAST) {
+                        self.ui.toast = None;
+                        self.toast_at = None;
+                    }
+                    if self.armed_until.is_some_and(|until| Instant::now() >= until) {
+                        self.armed_until = None;
+                        self.say("disarmed: ten minutes are over");
+                    }
+                    self.due(Because::Feed);
+                }
+            }
+        }
+    }
+
+    fn due(&mut self, because: Because) {
+        self.dirty = Some(match self.dirty {
+            Some(Because::Key) => Because::Key,
+            _ => because,
+        });
+    }
+
+    fn say(&mut self, text: impl Into<String>) {
+        self.ui.toast = Some(text.into());
+        self.toast_at = Some(Instant::now());
+        self.due(Because::Key);
+    }
+
+    fn take_seen(&mut self) {
+        self.shown = self.seen.borrow_and_update().clone();
+        let fleet = Arc::clone(&self.shown.fleet);
+        self.ui.marked.retain(|id| fleet.pipelines.contains_key(id));
+        let seconds = self.shown.every.as_secs_f64();
+        self.how = match self.shown.talks {
+            Some(Talks { pages: false, .. }) => format!("polling all every {seconds} s"),
+            _ => format!("polling every {seconds} s"),
+        };
+        self.show_round();
+        self.due(Because::Feed);
+    }
+
+    /// The next thing for a newcomer to try.
+    fn show_round(&mut self) {
+        if !self.options.tour {
+            return;
+        }
+        let done = self.shown.deeds.iter().any(|deed| deed.verdict.is_some());
+        self.ui.tour = Some(match (done, self.armed().armed()) {
+            (true, _) => "Tour: 3 who did what  2 what is over  h past runs.  In earnest: synctop connect URL",
+            (false, true) => "Tour: R resumes the chosen one and says whether it helped; space marks several",
+            (false, false) => "Tour, nothing is real: Enter opens a run  d says all  w arms, then R resumes",
+        });
+    }
+
+    fn take_bulk(&mut self) {
+        let Some((bulk, _)) = &mut self.bulk else { return };
+        let bulk = bulk.borrow_and_update().clone();
+        let over = bulk.over() && !self.bulk_shown.as_ref().is_some_and(Bulk::over);
+        let (good, bad, held) = bulk.counts();
+        let word = bulk.action.word();
+        self.bulk_shown = Some(bulk);
+        if over {
+            self.say(format!("{word}: {good} took effect, {bad} did not, {held} held back"));
+        }
+        self.due(Because::Feed);
+    }
+
+    fn take_came(&mut self, came: Came) {
+        match came {
+            Came::Verdict(action, id, verdict) => {
+                self.acting.retain(|(known, on, _)| (*known, on) != (action, &id));
+                self.say(format!("{} {id}: {}", action.word(), verdict.sentence()));
+                // It is worth more than a moment.
+                self.toast_at = Some(Instant::now() + TOAST * 2);
+                self.options.watcher.look_now();
+            }
+            Came::Runs(of, found) => {
+                if let Some(Overlay::Runs { id, rows, .. }) = self.ui.overlays.last_mut()
+                    && *id == of
+                {
+                    *rows = found.map(Some);
+                }
+            }
+            Came::Log(..) => {}
+        }
+        self.due(Because::Key);
+    }
+
+    fn armed(&self) -> Armed {
+        if self.options.watcher.client.place.read_only {
+            return Armed::Never;
+        }
+        if self.options.write || self.options.watcher.client.place.write {
+            return Armed::Always;
+        }
+        match self.armed_until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(left) if !left.is_zero() => Armed::For(u64::try_from(left.as_millis()).unwrap_or(0)),
+            _ => Armed::Locked,
+        }
+    }
+
+    /// Arms, or disarms.
+    fn arm(&mut self) {
+        match self.armed() {
+            Armed::Never => self.say("this context is read-only: its configuration says so"),
+            Armed::Always => self.say("armed for as long as it runs: it was asked for with --write, or by the context"),
+            Armed::Locked => {
+                self.armed_until = Some(Instant::now() + ARMED);
+                let name = self.options.watcher.client.place.name();
+                self.say(format!("armed for ten minutes on {name}: each action is still confirmed"));
+            }
+            Armed::For(_) => {
+                self.armed_until = None;
+                self.say("disarmed");
+            }
+        }
+        self.show_round();
+    }
+
+    /// When to look again although nothing came.
+    fn next_look(&self) -> Option<Instant> {
+        if let Some(asked) = &self.stage.asked
+            && self.drawn < self.began
+        {
+            let until = asked.at + super::background::PATIENCE;
+            if Instant::now() < until {
+                return Some(until);
+            }
+        }
+        match self.dirty {
+            Some(Because::Key) => Some(self.drawn + KEY_FRAME),
+            Some(Because::Feed) => Some(self.drawn + FEED_FRAME),
+            // Ages grow.
+            None => Some(self.drawn + Duration::from_secs(1)),
+        }
+    }
+
+    fn draw_if_due(&mut self) -> io::Result<()> {
+        let frame = match self.dirty {
+            None => return Ok(()),
+            Some(Because::Key) => KEY_FRAME,
+            Some(Because::Feed) => FEED_FRAME,
+        };
+        let waits = self.drawn < self.began
+            && self.stage.asked.as_ref().is_some_and(|asked| asked.at.elapsed() < super::background::PATIENCE);
+        if self.drawn.elapsed() < frame || waits {
+            return Ok(());
+        }
+        let hits = {
+            let place = Arc::clone(&self.options.watcher.client.place);
+            let (name, address) = (place.name(), place.shown());
+            let screen = screen_of(
+                &self.shown,
+                &self.ui,
+                &self.options.look,
+                (&name, &address, place.colour.as_deref(), &self.how),
+                self.armed(),
+                &self.acting,
+                self.bulk_shown.as_ref(),
+            );
+            self.stage.terminal.draw(|buffer, area| draw(buffer, area, &screen))?
+        };
+        for (list, top) in self.ui.lists.iter_mut().zip(hits.tops) {
+            list.top = top.unwrap_or(list.top);
+        }
+        self.hits = hits;
+        self.drawn = Instant::now();
+        self.dirty = None;
+        self.toast_at = self.ui.toast.as_ref().map(|_| self.toast_at.unwrap_or(self.drawn));
+        Ok(())
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        if !self.stage.suspend()? {
+            self.say("no shell to go back to: not suspended");
+        }
+        self.due(Because::Key);
+        Ok(())
+    }
+
+    /// Something that was asked for is not told yet.
+    fn busy(&self) -> bool {
+        !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
+    }
+
+    // What is opened.
+
+    /// The run of a pipeline, live; `Some`: a signal ended it all.
+    async fn open_run(&mut self, id: &Arc<str>) -> io::Result<Option<i32>> {
+        let Some(talks) = self.shown.talks else {
+            self.say("the service has not answered yet");
+            return Ok(None);
+        };
+        let (sender, events) = net::channel();
+        let watcher = Arc::clone(&self.options.watcher);
+        let client = Arc::clone(&watcher.client);
+        let following = self.options.background.spawn(open::follow(client, id.to_string(), talks, sender));
+        let past = Past::default();
+        let snapshots = net::spawn_ingest(self.options.decoder, events, past.clone())?;
+        let source = format!("{} > {id}", watcher.client.place.name());
+        let options = self.nested(source, past);
+        watcher.set_aside(true);
+        let ended = self.lend(options, snapshots).await;
+        following.abort();
+        watcher.set_aside(false);
+        ended
+    }
+
+    /// A past run that was fetched, with a clock.
+    async fn replay(
+        &mut self,
+        id: &str,
+        number: u64,
+        log: Result<tempfile::NamedTempFile, String>,
+    ) -> io::Result<Option<i32>> {
+        let log = match log {
+            Ok(log) => log,
+            Err(why) => {
+                self.say(why);
+                return Ok(None);
+            }
+        };
+        // Somebody went on meanwhile.
+        if !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
+            return Ok(None);
+        }
+        let saved = Saved::open(&log.path().to_path_buf()).map_err(io::Error::other)?;
+        let indexing = index::spawn(vec![saved], self.options.decoder)?;
+        let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
+        let mut options = self.nested(source, indexing.past);
+        options.replay = Some(Start { at: None, speed: 1.0, paused: false, skip: true });
+        options.size = indexing.size;
+        self.ui.toast = None;
+        self.options.watcher.set_aside(true);
+        let ended = self.lend(options, indexing.snapshots).await;
+        self.options.watcher.set_aside(false);
+        ended
+    }
+
+    fn nested(&self, source: String, past: Past) -> Options {
+        Options {
+            source,
+            look: self.options.look,
+            ask: self.options.ask,
+            mouse: self.options.mouse,
+            engine: None,
+            ours: None,
+            past,
+            decoder: self.options.decoder,
+            replay: None,
+            size: None,
+            nested: true,
+            panic_for_test: None,
+        }
+    }
+
+    /// Lends the stage to the screen of one run.
+    async fn lend(&mut self, options: Options, snapshots: watch::Receiver<net::Snapshot>) -> io::Result<Option<i32>> {
+        let wake = Arc::clone(&self.wake);
+        let mut app = App::new(options, snapshots, &mut self.stage)?;
+        let ended = app.turn_round(&wake).await;
+        let (look, mouse, ask) = (app.options.look, app.options.mouse, app.options.ask);
+        drop(app);
+        (self.options.look, self.options.mouse, self.options.ask) = (look, mouse, ask);
+        self.due(Because::Key);
+        ended
+    }
+
+    /// What stands on the shell afterwards.
+    fn parting(&self) -> String {
+        let at = now();
+        let counts = crate::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
+        let words: Vec<_> = crate::fleet::Group::ALL
+            .into_iter()
+            .zip(counts)
+            .filter(|(_, number)| *number > 0)
+            .map(|(group, number)| format!("{number} {}", group.word().to_lowercase()))
+            .collect();
+        let name = self.options.watcher.client.place.name();
+        let all = crate::progress::text::plural(self.shown.fleet.pipelines.len(), "pipeline");
+        let mut text = match words.is_empty() {
+            true => format!("{name}: {all}\n"),
+            false => format!("{name}: {all}: {}\n", words.join(", ")),
+        };
+        for (action, id, _) in &self.acting {
+            text.push_str(&format!("{} {id}: sent, and not known yet whether it helped\n", action.word()));
+        }
+        text
+    }
+}
+
+async fn changed(bulk: Option<&mut watch::Receiver<Bulk>>) -> bool {
+    match bulk {
+        Some(bulk) => match bulk.changed().await {
+            Ok(()) => true,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The picture's facts at this moment.
+fn screen_of<'a>(
+    shown: &'a Seen,
+    ui: &'a FleetUi,
+    look: &'a Look,
+    (name, address, colour, how): (&'a str, &'a str, Option<&'a str>, &'a str),
+    armed: Armed,
+    acting: &'a [(Act, Arc<str>, Millis)],
+    bulk: Option<&'a Bulk>,
+) -> FleetScreen<'a> {
+    let link = match (&shown.down, shown.fleet.listed_at) {
+        (Some(down), _) => Link::Down(&down.why, down.since, down.again_at),
+        (None, None) => Link::Waiting,
+        (None, Some(_)) => Link::Live,
+    };
+    FleetScreen {
+        fleet: &shown.fleet,
+        inbox: &shown.inbox,
+        deeds: &shown.deeds,
+        bulk,
+        ui,
+        look,
+        name,
+        address,
+        colour,
+        now: now(),
+        link,
+        how,
+        rate: shown.rate,
+        armed,
+        acting,
+        unkept: shown.unkept.as_deref(),
+    }
+}

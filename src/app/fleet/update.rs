@@ -1,0 +1,481 @@
+//! Actions -> what changes on the screen of many pipelines, and what has to be done outside it.
+
+use super::{Desk, Turned, screen_of};
+use crate::fleet::Group;
+use crate::net::now;
+use crate::protocol::clean;
+use crate::views::action::{Action, FLEET_ACTIONS, Fleet, matching};
+use crate::views::fleet::rows::{Row, rows};
+use crate::views::fleet::{Column, FleetScreen, Key, Overlay, Pane, inbox};
+use crate::views::state::Filter;
+use std::io;
+use std::sync::Arc;
+use tui_input::Input;
+
+impl Desk {
+    pub(super) fn with_screen<R>(&self, look: impl FnOnce(&FleetScreen) -> R) -> R {
+        let place = Arc::clone(&self.options.watcher.client.place);
+        let (name, address) = (place.name(), place.shown());
+        let armed = self.armed();
+        let whose = (name.as_str(), address.as_str(), place.colour.as_deref(), self.how.as_str());
+        let bulk = self.bulk_shown.as_ref();
+        look(&screen_of(&self.shown, &self.ui, &self.options.look, whose, armed, &self.acting, bulk))
+    }
+
+    pub(super) fn act(&mut self, action: Action) -> io::Result<Turned> {
+        self.ui.toast = None;
+        self.toast_at = None;
+        match action {
+            Action::Quit if self.busy() => self.ui.overlays.push(Overlay::ConfirmQuit),
+            Action::Quit => return Ok(Turned::Leave(None)),
+            Action::Interrupt => return Ok(Turned::Leave(Some(2))),
+            Action::Suspend => self.suspend()?,
+            Action::Redraw => self.stage.terminal.forget(),
+            Action::Theme => {
+                self.options.ask = false;
+                self.options.look.theme = self.options.look.theme.next();
+                let word = self.options.look.theme.word();
+                self.say(format!("theme {word}"));
+            }
+            Action::Mouse => {
+                self.options.mouse = !self.options.mouse;
+                self.stage.terminal.set_mouse(self.options.mouse)?;
+                let whose =
+                    if self.options.mouse { "synctop has the mouse" } else { "the terminal has the mouse: select text" };
+                self.say(whose);
+            }
+            Action::Help => {
+                if matches!(self.ui.overlays.last(), Some(Overlay::Help { .. })) {
+                    self.ui.overlays.pop();
+                } else {
+                    self.ui.overlays.push(Overlay::Help { top: 0 });
+                }
+            }
+            Action::Palette => self.ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 }),
+            Action::Filter if matches!(self.ui.overlays.last(), Some(Overlay::Help { .. })) => {
+                self.ui.overlays.pop();
+                self.ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 });
+            }
+            Action::Filter if !self.ui.overlays.is_empty() => self.say("Esc closes this; then / filters the list"),
+            Action::Filter => {
+                let before = self.ui.list(self.ui.focus).filter.clone();
+                let input = Input::new(before.text.clone());
+                self.ui.overlays.push(Overlay::Filter { input, before });
+            }
+            Action::Back => self.back(),
+            Action::Open => return Ok(self.open()),
+            Action::NextPane | Action::PreviousPane => {
+                let all = Pane::ALL.len() - usize::from(self.bulk_shown.is_none());
+                let step = if action == Action::NextPane { 1 } else { all - 1 };
+                let next = Pane::ALL.get((self.ui.focus.place() + step) % all).copied().unwrap_or_default();
+                self.focus(next);
+            }
+            Action::Zoom => self.ui.zoomed = !self.ui.zoomed,
+            Action::Down | Action::Up | Action::PageDown | Action::PageUp | Action::Top | Action::Bottom => {
+                self.movement(action);
+            }
+            Action::SortNext | Action::SortPrevious => {
+                if self.on_pipelines() {
+                    let all = Column::ALL;
+                    let at = all.iter().position(|column| *column == self.ui.sort).unwrap_or(0);
+                    let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
+                    self.sort(all.get((at + step) % all.len()).copied().unwrap_or_default());
+                }
+            }
+            Action::SortReverse => {
+                if self.on_pipelines() {
+                    self.ui.reversed = !self.ui.reversed;
+                }
+            }
+            Action::Fold => {
+                let group = self.with_screen(|screen| {
+                    let all = rows(screen);
+                    let at = all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref());
+                    all.rows.get(at).map(|row| match row {
+                        Row::Head(group) | Row::Pipeline(_, group) | Row::Note(_, group) => *group,
+                    })
+                });
+                if let Some(group) = group {
+                    self.toggle(group);
+                    self.ui.list_mut(Pane::Pipelines).chosen = Some(Key::Head(group));
+                }
+            }
+            Action::FoldAll => {
+                let fold = Group::ALL.into_iter().any(|group| !self.ui.folded(group));
+                self.ui.folds = [Some(fold); 7];
+            }
+            Action::Copy => self.copy()?,
+            Action::Fleet(what) => return Ok(self.fleet_act(what)),
+            // Of the screen of one run.
+            _ => {}
+        }
+        Ok(Turned::Stay)
+    }
+
+    fn fleet_act(&mut self, what: Fleet) -> Turned {
+        match what {
+            Fleet::Go(pane) => self.focus(pane),
+            Fleet::Describe => match self.chosen_pipeline() {
+                Some(id) => self.ui.overlays.push(Overlay::Pipeline { id, top: 0 }),
+                None => return self.open(),
+            },
+            Fleet::Runs => match self.chosen_pipeline() {
+                Some(id) => self.ask_runs(id),
+                None => self.say("choose a pipeline first"),
+            },
+            Fleet::Mark => self.mark_chosen(),
+            Fleet::MarkAll => self.mark_all(),
+            Fleet::Arm => self.arm(),
+            Fleet::Do(action) => {
+                let targets = self.with_screen(|screen| self.targets(screen));
+                self.ask_for(action, targets);
+            }
+            Fleet::Stop => self.stop_many(),
+            Fleet::Acknowledge => self.acknowledge(),
+            Fleet::Closed => {
+                self.ui.closed = !self.ui.closed;
+                let words = if self.ui.closed { "errors that are over are shown too" } else { "only open errors are shown" };
+                self.say(words);
+            }
+            Fleet::Refresh => {
+                self.options.watcher.look_now();
+                self.say("reading the list");
+            }
+            Fleet::Contexts if self.options.contexts.is_empty() => {
+                self.say("there are no contexts: synctop config sample > $(synctop config path)");
+            }
+            Fleet::Contexts => {
+                let names = self.options.contexts.clone();
+                self.ui.overlays.push(Overlay::Contexts { names, chosen: 0 });
+            }
+            Fleet::NextTrouble | Fleet::PreviousTrouble => self.step_trouble(what == Fleet::NextTrouble),
+        }
+        Turned::Stay
+    }
+
+    fn focus(&mut self, pane: Pane) {
+        self.ui.overlays.clear();
+        self.ui.focus = pane;
+    }
+
+    fn toggle(&mut self, group: Group) {
+        let folded = self.ui.folded(group);
+        if let Some(fold) = self.ui.folds.get_mut(group as usize) {
+            *fold = Some(!folded);
+        }
+    }
+
+    /// Closes what is on top; then the filter; then the marks; then the zoom.
+    fn back(&mut self) {
+        let focus = self.ui.focus;
+        match self.ui.overlays.pop() {
+            Some(Overlay::Filter { before, .. }) => {
+                let list = self.ui.list_mut(focus);
+                list.filter = if list.filter.text == before.text { Filter::default() } else { before };
+            }
+            Some(_) => {}
+            None if !self.ui.list(focus).filter.text.is_empty() => self.ui.list_mut(focus).filter = Filter::default(),
+            None if !self.ui.marked.is_empty() => self.ui.marked.clear(),
+            None if self.ui.zoomed => self.ui.zoomed = false,
+            None if self.ui.tour.is_some() && focus == Pane::Pipelines => {
+                self.options.tour = false;
+                self.ui.tour = None;
+            }
+            None => self.ui.focus = Pane::Pipelines,
+        }
+    }
+
+    fn chosen_pipeline(&self) -> Option<Arc<str>> {
+        if let Some(Overlay::Pipeline { id, .. }) = self.ui.overlays.last() {
+            return Some(Arc::clone(id));
+        }
+        if self.ui.focus == Pane::Deeds {
+            return self.with_screen(|screen| {
+                let items = crate::views::fleet::deed_items(screen);
+                let at = crate::views::fleet::deed_place(&items, screen.ui.list(Pane::Deeds).chosen.as_ref());
+                let pipeline = items.get(at).map(|deed| deed.pipeline.clone())?;
+                screen.fleet.pipelines.get_key_value(pipeline.as_str()).map(|(id, _)| Arc::clone(id))
+            });
+        }
+        if self.ui.focus != Pane::Pipelines {
+            return None;
+        }
+        self.with_screen(|screen| {
+            let all = rows(screen);
+            all.chosen(screen.ui.list(Pane::Pipelines).chosen.as_ref()).map(|it| Arc::clone(&it.pipeline.id))
+        })
+    }
+
+    fn open(&mut self) -> Turned {
+        match self.ui.overlays.last() {
+            Some(Overlay::Pipeline { id, .. }) => return Turned::OpenRun(Arc::clone(id)),
+            Some(Overlay::Runs { id, rows: Ok(Some(rows)), chosen }) => {
+                let (id, number) = (Arc::clone(id), rows.get(*chosen).map(|row| row.number));
+                if let Some(number) = number {
+                    self.ask_log(id, number);
+                }
+                return Turned::Stay;
+            }
+            Some(Overlay::Contexts { names, chosen }) => {
+                let name = names.get(*chosen).cloned();
+                self.ui.overlays.pop();
+                if let Some(name) = name {
+                    self.go(&name);
+                }
+                return Turned::Stay;
+            }
+            Some(_) => return Turned::Stay,
+            None => {}
+        }
+        match self.ui.focus {
+            Pane::Pipelines => {
+                let chosen = self.with_screen(|screen| {
+                    let all = rows(screen);
+                    all.key(all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref()))
+                });
+                match chosen {
+                    Some(Key::Head(group)) => self.toggle(group),
+                    Some(Key::Id(id)) => return Turned::OpenRun(id),
+                    None => {}
+                }
+            }
+            Pane::Errors => {
+                let found = self.with_screen(|screen| {
+                    let items = inbox::items(screen);
+                    let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
+                    items.get(at).map(|item| Arc::clone(&item.fingerprint))
+                });
+                if let Some(fingerprint) = found {
+                    self.ui.overlays.push(Overlay::Error { fingerprint, top: 0 });
+                }
+            }
+            Pane::Deeds => {
+                let found = self.with_screen(|screen| {
+                    let items = crate::views::fleet::deed_items(screen);
+                    let at = crate::views::fleet::deed_place(&items, screen.ui.list(Pane::Deeds).chosen.as_ref());
+                    items.get(at).map(|deed| deed.seq)
+                });
+                if let Some(seq) = found {
+                    self.ui.overlays.push(Overlay::Deed { seq, top: 0 });
+                }
+            }
+            Pane::Bulk => {}
+        }
+        Turned::Stay
+    }
+
+    /// To another service. What is done to this one goes on, and is not watched any more.
+    fn go(&mut self, name: &str) {
+        if self.busy() {
+            return self.say("what was asked for here is not told yet: wait for it, or leave");
+        }
+        match (self.options.go)(name) {
+            Err(why) => self.say(why),
+            Ok(watcher) => {
+                self.seen = watcher.seen();
+                self.options.watcher = watcher;
+                // Armed is one service, never the next one too.
+                (self.armed_until, self.options.write) = (None, false);
+                (self.bulk, self.bulk_shown) = (None, None);
+                self.ui.marked.clear();
+                self.ui.lists = Default::default();
+                self.take_seen();
+                self.say(format!("context {name}"));
+            }
+        }
+    }
+
+    fn mark_chosen(&mut self) {
+        if self.ui.focus != Pane::Pipelines {
+            return self.say("only pipelines are marked: 1 goes there");
+        }
+        let fleet = Arc::clone(&self.shown.fleet);
+        let mut shown = self.shown.clone();
+        shown.fleet = fleet;
+        let place = Arc::clone(&self.options.watcher.client.place);
+        let (name, address) = (place.name(), place.shown());
+        let ui = self.ui.clone();
+        let look = self.options.look;
+        let screen = screen_of(&shown, &ui, &look, (&name, &address, None, ""), self.armed(), &[], None);
+        let all = rows(&screen);
+        let at = all.place(ui.list(Pane::Pipelines).chosen.as_ref());
+        self.mark(&all.rows, at);
+        // The next one, as in every file manager; a group stays where it is.
+        if !matches!(all.rows.get(at), Some(Row::Head(_))) {
+            self.movement(Action::Down);
+        }
+    }
+
+    fn mark_all(&mut self) {
+        let ids: Vec<_> = self.with_screen(|screen| {
+            let filter = &screen.ui.list(Pane::Pipelines).filter;
+            let all = rows(screen);
+            let shown = all.rows.iter().filter_map(|row| match row {
+                Row::Pipeline(it, _) => Some(Arc::clone(&it.pipeline.id)),
+                _ => None,
+            });
+            // What is folded is not seen, and not meant, unless a filter says so.
+            let _ = filter;
+            shown.collect()
+        });
+        if ids.iter().all(|id| self.ui.marked.contains(id)) {
+            self.ui.marked.clear();
+        } else {
+            self.ui.marked.extend(ids);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let fingerprint = match self.ui.overlays.last() {
+            Some(Overlay::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
+            _ => self.with_screen(|screen| match screen.ui.focus {
+                Pane::Errors => {
+                    let items = inbox::items(screen);
+                    let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
+                    items.get(at).map(|item| Arc::clone(&item.fingerprint))
+                }
+                _ => {
+                    let all = rows(screen);
+                    let chosen = all.chosen(screen.ui.list(Pane::Pipelines).chosen.as_ref())?;
+                    chosen.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
+                }
+            }),
+        };
+        let Some(fingerprint) = fingerprint else { return self.say("choose an error first: 2 goes there") };
+        let who = self.options.who.clone();
+        self.options.watcher.acknowledge(&fingerprint, &who);
+        self.say("acknowledged; it is over when its pipelines succeed, and not before");
+    }
+
+    fn step_trouble(&mut self, forward: bool) {
+        let found = self.with_screen(|screen| {
+            let all = rows(screen);
+            let at = all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref());
+            let chosen = screen.ui.list(Pane::Pipelines).chosen.is_some();
+            let trouble: Vec<usize> = all
+                .rows
+                .iter()
+                .enumerate()
+                .filter(|(_, row)| matches!(row, Row::Pipeline(_, Group::Parked | Group::Failing | Group::Stale)))
+                .map(|(place, _)| place)
+                .collect();
+            let next = match (chosen, forward) {
+                (false, _) => trouble.first().copied(),
+                (true, true) => trouble.iter().copied().find(|place| *place > at).or(trouble.first().copied()),
+                (true, false) => trouble.iter().rev().copied().find(|place| *place < at).or(trouble.last().copied()),
+            };
+            next.and_then(|place| all.key(place))
+        });
+        match found {
+            None => self.say("no pipeline is in trouble"),
+            Some(key) => {
+                self.ui.focus = Pane::Pipelines;
+                if let (Some(Overlay::Pipeline { id, top }), Key::Id(next)) = (self.ui.overlays.last_mut(), &key) {
+                    (*id, *top) = (Arc::clone(next), 0);
+                }
+                self.ui.list_mut(Pane::Pipelines).chosen = Some(key);
+            }
+        }
+    }
+
+    fn movement(&mut self, action: Action) {
+        let (most, overlay_page) = self.hits.overlay;
+        let to = |at: usize, last: usize, page: usize| match action {
+            Action::Down => (at + 1).min(last),
+            Action::Up => at.min(last).saturating_sub(1),
+            Action::PageDown => (at + page).min(last),
+            Action::PageUp => at.min(last).saturating_sub(page),
+            Action::Bottom => last,
+            _ => 0,
+        };
+        match self.ui.overlays.last_mut() {
+            Some(
+                Overlay::Help { top } | Overlay::Pipeline { top, .. } | Overlay::Error { top, .. } | Overlay::Deed { top, .. },
+            ) => return *top = to(*top, most, overlay_page),
+            Some(Overlay::Palette { input, chosen }) => {
+                return *chosen = to(*chosen, matching(FLEET_ACTIONS, input.value()).len().saturating_sub(1), 10);
+            }
+            Some(Overlay::Runs { rows, chosen, .. }) => {
+                let all = rows.as_ref().ok().and_then(Option::as_ref).map_or(0, Vec::len);
+                return *chosen = to(*chosen, all.saturating_sub(1), 10);
+            }
+            Some(Overlay::Contexts { names, chosen }) => return *chosen = to(*chosen, names.len().saturating_sub(1), 10),
+            Some(_) => return,
+            None => {}
+        }
+        let focus = self.ui.focus;
+        let page = self.hits.pages.get(focus.place()).copied().unwrap_or(1).max(1);
+        let next = self.with_screen(|screen| {
+            let chosen = screen.ui.list(focus).chosen.as_ref();
+            match focus {
+                Pane::Pipelines => {
+                    let all = rows(screen);
+                    let mut next = to(all.place(chosen), all.rows.len().saturating_sub(1), page);
+                    // A note is no row of its own.
+                    let back = matches!(action, Action::Up | Action::PageUp | Action::Bottom);
+                    if matches!(all.rows.get(next), Some(Row::Note(..))) {
+                        next = if back || next + 1 >= all.rows.len() { next.saturating_sub(1) } else { next + 1 };
+                    }
+                    all.key(next)
+                }
+                Pane::Errors => {
+                    let items = inbox::items(screen);
+                    let next = to(inbox::place(&items, chosen), items.len().saturating_sub(1), page);
+                    items.get(next).map(|item| Key::Id(Arc::clone(&item.fingerprint)))
+                }
+                Pane::Deeds => {
+                    let items = crate::views::fleet::deed_items(screen);
+                    let at = crate::views::fleet::deed_place(&items, chosen);
+                    let next = to(at, items.len().saturating_sub(1), page);
+                    items.get(next).map(|deed| Key::Id(deed.seq.to_string().into()))
+                }
+                Pane::Bulk => None,
+            }
+        });
+        if focus == Pane::Bulk {
+            let all = self.bulk_shown.as_ref().map_or(0, |bulk| bulk.items.len());
+            let list = self.ui.list_mut(Pane::Bulk);
+            list.top = to(list.top, all.saturating_sub(1), page);
+            return;
+        }
+        self.ui.list_mut(focus).chosen = next;
+    }
+
+    fn copy(&mut self) -> io::Result<()> {
+        let (text, what) = self.with_screen(|screen| match (screen.ui.overlays.last(), screen.ui.focus) {
+            (Some(Overlay::Confirm(confirm)), _) => (Some(confirm.command.clone()), "the command"),
+            (Some(Overlay::Error { fingerprint, .. }), _) => {
+                (screen.inbox.items.get(fingerprint).map(|item| item.message.to_string()), "the error")
+            }
+            (_, Pane::Errors) => {
+                let items = inbox::items(screen);
+                let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
+                (items.get(at).map(|item| item.message.to_string()), "the error")
+            }
+            (_, Pane::Deeds) => {
+                let items = crate::views::fleet::deed_items(screen);
+                let at = crate::views::fleet::deed_place(&items, screen.ui.list(Pane::Deeds).chosen.as_ref());
+                let text = items.get(at).and_then(|deed| serde_json::to_string(deed).ok());
+                (text, "the action")
+            }
+            _ => {
+                let id = self.chosen_pipeline();
+                let known = id.and_then(|id| screen.fleet.pipelines.get(&id));
+                let text = known.map(|it| {
+                    let fault = it.pipeline.faults.first().map(|fault| format!("  {}: {}", fault.kind(), fault.message));
+                    let group = it.group(now()).word().to_lowercase();
+                    format!("{}  {group}, {}{}", it.pipeline.id, it.pipeline.status.word(), fault.unwrap_or_default())
+                });
+                (text, "the pipeline")
+            }
+        });
+        match text {
+            None => self.say("nothing to copy here"),
+            Some(text) => {
+                self.stage.terminal.copy(&clean::line(&text))?;
+                self.say(format!("copied {what}"));
+            }
+        }
+        Ok(())
+    }
+}

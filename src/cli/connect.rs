@@ -1,0 +1,179 @@
+//! `synctop connect URL|CONTEXT`, `synctop URL`, and `synctop` alone: a service in this process, with simulated pipelines, to try everything on.
+
+use super::args::{ConnectArgs, LookArgs, ServiceArgs, WatchArgs};
+use super::service::{background, client, configuration, memory, open_memory, place};
+use super::watch::{looks, need_a_terminal};
+use super::{Failure, exit, print};
+use crate::app::{FleetEnded, FleetOptions, Session};
+use crate::net::remote::act::PATIENCE;
+use crate::net::remote::memory::who;
+use crate::net::remote::watch::Watcher;
+use crate::net::remote::{Ask, Client, Memory, Place};
+use crate::protocol::Decoder;
+use crate::service::config::Config;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The pipelines of the demo.
+const DEMO: &str = include_str!("../../assets/demo.toml");
+
+/// How long the demo's service may take to end.
+const ENDING: Duration = Duration::from_secs(3);
+
+pub(super) fn connect(args: &ConnectArgs, look: &LookArgs) -> Result<u8, Failure> {
+    fleet(args.service.as_deref(), &args.of, args.write, look)
+}
+
+/// A service's address where a source is expected.
+pub(super) fn watch(url: &str, look: &LookArgs) -> Result<u8, Failure> {
+    let of = ServiceArgs { url: None, context: None, config: None, data_dir: None };
+    fleet(Some(url), &of, false, look)
+}
+
+fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> Result<u8, Failure> {
+    let place = place(word, of)?;
+    no_screen_needs(&place)?;
+    let session = Session::new()?;
+    let runtime = background()?;
+    let all = configuration(of.config.as_ref())?;
+    let remembered = memory(of.data_dir.as_ref(), &place)?;
+    let watcher = watched(&runtime, client(place)?, remembered);
+    let contexts: Vec<_> = all.contexts.keys().cloned().collect();
+    let (handle, folder) = (runtime.handle().clone(), of.data_dir.clone());
+    let go = Box::new(move |name: &str| {
+        let place = all.place(name)?;
+        let remembered = memory(folder.as_ref(), &place).map_err(|failure| failure.sentence)?;
+        let client = client(place).map_err(|failure| failure.sentence)?;
+        let _inside = handle.enter();
+        Ok(Watcher::begin(client, Some(remembered)))
+    });
+    let (theme, ask) = looks(look);
+    let ended = session.run_fleet(FleetOptions {
+        look: theme,
+        ask,
+        mouse: !look.no_mouse,
+        decoder: Decoder::default(),
+        watcher,
+        background: runtime.handle().clone(),
+        contexts,
+        go,
+        who: who(),
+        write,
+        tour: false,
+        patience: PATIENCE,
+    });
+    let code = leave(ended);
+    runtime.shutdown_background();
+    code
+}
+
+fn watched(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory: Arc<Memory>) -> Arc<Watcher> {
+    let _inside = runtime.enter();
+    Watcher::begin(client, Some(memory))
+}
+
+fn no_screen_needs(place: &Place) -> Result<(), Failure> {
+    need_a_terminal("FILE").map_err(|failure| {
+        let sentence = failure.sentence.split(" For text:").next().unwrap_or_default().to_owned();
+        Failure { sentence: format!("{sentence} For text: synctop pipelines list {}", place.argument()), ..failure }
+    })
+}
+
+fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, Failure> {
+    let ended = ended.map_err(|error| Failure {
+        sentence: format!("Cannot use this terminal: {error}. For text: synctop pipelines list"),
+        code: exit::FAILED,
+    })?;
+    if ended.panicked {
+        return Ok(exit::PANICKED);
+    }
+    if ended.signal != Some(1) {
+        print(&ended.parting)?;
+    }
+    Ok(ended.signal.map_or(0, exit::signal))
+}
+
+#[derive(Deserialize)]
+struct Demo {
+    pipelines: Vec<toml::Table>,
+}
+
+/// The demo: a service in this process with pipelines of every kind.
+pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
+    need_a_terminal("FILE")?;
+    let session = Session::new()?;
+    let runtime = background()?;
+    // Without a folder of the user's nothing is left behind.
+    let own = match &args.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir()?),
+    };
+    let folder = args.data_dir.as_deref().or(own.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
+    let config = Config::default();
+    let embedded = runtime.block_on(super::serve::begin(config, ([127, 0, 0, 1], 0).into(), folder, (None, None)))?;
+    let address = embedded.address;
+    let mut place = Place::of_url(&format!("http://{address}"), None).map_err(Failure::usage)?;
+    place.title = Some("demo".into());
+    // What is remembered belongs to the demo, on whatever port it is.
+    let remembered = open_memory(folder, &Place { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() })?;
+    let asking = client(place)?;
+    let served = runtime.spawn(embedded.serve());
+    runtime.block_on(fill(&asking))?;
+    let watcher = watched(&runtime, asking, remembered);
+    let (theme, ask) = looks(look);
+    let ended = session.run_fleet(FleetOptions {
+        look: theme,
+        ask,
+        mouse: !look.no_mouse,
+        decoder: Decoder::default(),
+        watcher,
+        background: runtime.handle().clone(),
+        contexts: Vec::new(),
+        go: Box::new(|_| Err("the demo has no contexts".into())),
+        who: who(),
+        write: false,
+        tour: true,
+        patience: PATIENCE,
+    });
+    let code = leave(ended);
+    if args.data_dir.is_some() {
+        // What is kept comes to a safe point.
+        runtime.block_on(async {
+            let _ = tokio::time::timeout(ENDING, embedded.service.end()).await;
+            embedded.service.store.close();
+        });
+    }
+    served.abort();
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
+}
+
+/// Makes the pipelines that are not there yet.
+async fn fill(client: &Client) -> Result<(), Failure> {
+    let demo: Demo = toml::from_str(DEMO).map_err(|error| Failure { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
+    let talks = client.talks().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+    let there = client.list(talks).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+    for mut table in demo.pipelines {
+        let mut take = |name: &str| table.remove(name).and_then(|it| serde_json::to_value(it).ok());
+        let (id, desired) = (take("id").unwrap_or_default(), take("desired_status"));
+        if there.iter().any(|it| it.get("id") == Some(&id)) {
+            continue;
+        }
+        let mut body = json!({
+            "id": id,
+            "source": {"type": "simulated", "simulated": serde_json::to_value(table).unwrap_or(Value::Null)},
+            "destination": {"type": "simulated"},
+        });
+        if let (Some(body), Some(desired)) = (body.as_object_mut(), desired) {
+            body.insert("desired_status".into(), desired);
+        }
+        let mut ask = Ask::of(Method::POST, &["pipelines"]).with("skip_check", "true");
+        ask.body = Some(body);
+        client.ask(ask).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+    }
+    Ok(())
+}
