@@ -313,7 +313,9 @@ fn scroll_overlay(overlay: &mut Overlay, hits: &Hits, action: Action) {
         | Overlay::Line { top, .. } => {
             *top = to(*top, most);
         }
-        Overlay::Palette { input, chosen } => *chosen = to(*chosen, matching(ACTIONS, input.value()).len().saturating_sub(1)),
+        Overlay::Palette { input, chosen } => {
+            *chosen = to(*chosen, matching(ACTIONS, input.value()).len().saturating_sub(1));
+        }
         Overlay::Filter { .. } | Overlay::Goto { .. } | Overlay::ConfirmQuit => {}
     }
 }

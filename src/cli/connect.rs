@@ -119,7 +119,10 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
     let mut place = Place::of_url(&format!("http://{address}"), None).map_err(Failure::usage)?;
     place.title = Some("demo".into());
     // What is remembered belongs to the demo, on whatever port it is.
-    let remembered = open_memory(folder, &Place { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() })?;
+    let remembered = open_memory(
+        folder,
+        &Place { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() },
+    )?;
     let asking = client(place)?;
     let served = runtime.spawn(embedded.serve());
     runtime.block_on(fill(&asking))?;
@@ -154,7 +157,8 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
 
 /// Makes the pipelines that are not there yet.
 async fn fill(client: &Client) -> Result<(), Failure> {
-    let demo: Demo = toml::from_str(DEMO).map_err(|error| Failure { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
+    let demo: Demo = toml::from_str(DEMO)
+        .map_err(|error| Failure { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
     let talks = client.talks().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
     let there = client.list(talks).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
     for mut table in demo.pipelines {

@@ -57,30 +57,29 @@ async fn go(
         }
         return Ok(task.state.exit_code());
     }
-    let id = match &how.task_id {
-        Some(id) => id.clone(),
-        None => {
-            if !how.submit_only {
-                let past = match usual.expected {
-                    Some(expected) => format!("about {} (as the profile says)", duration(millis(expected))),
-                    None => expected(api.past().await),
-                };
-                say(&format!("Expected wait: {past}"));
-            }
-            let task = submit(api, command).await?;
-            lock(known).replace(task.id.clone());
-            if how.submit_only {
-                say(&format!("Task submitted: {}", task.id));
-                say(&format!("It is {what}. To see what comes of it: {command} --task-id {} --poll-once", task.id));
-                print(&format!("{}\n", task.id))?;
-                if how.print_response {
-                    print(&format!("{}\n", task.told))?;
-                }
-                return Ok(0);
-            }
-            say(&format!("Task submitted: {}", task.id));
-            task.id
+    let id = if let Some(id) = &how.task_id {
+        id.clone()
+    } else {
+        if !how.submit_only {
+            let past = match usual.expected {
+                Some(expected) => format!("about {} (as the profile says)", duration(millis(expected))),
+                None => expected(api.past().await),
+            };
+            say(&format!("Expected wait: {past}"));
         }
+        let task = submit(api, command).await?;
+        lock(known).replace(task.id.clone());
+        if how.submit_only {
+            say(&format!("Task submitted: {}", task.id));
+            say(&format!("It is {what}. To see what comes of it: {command} --task-id {} --poll-once", task.id));
+            print(&format!("{}\n", task.id))?;
+            if how.print_response {
+                print(&format!("{}\n", task.told))?;
+            }
+            return Ok(0);
+        }
+        say(&format!("Task submitted: {}", task.id));
+        task.id
     };
     let interval = how.poll_interval.or(usual.interval).unwrap_or(INTERVAL);
     let timeout = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
@@ -168,17 +167,16 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8
     }
     let message = task.message.clone().unwrap_or_else(|| "its service does not say why".into());
     complain(&format!("task {} failed (status {}): {}", task.id, task.word, clean::line(&message)));
-    if let Some(fix) = task.fix.clone().or_else(|| suggested(task, &message)) {
-        complain(&format!("what may help: {}", clean::line(&fix)));
-    }
+    let fix = task.fix.clone().unwrap_or_else(|| suggested(task, &message));
+    complain(&format!("what may help: {}", clean::line(&fix)));
     Ok(code)
 }
 
 /// What an operator can do about it, by the same words as on the screen.
-fn suggested(task: &Task, message: &str) -> Option<String> {
+fn suggested(task: &Task, message: &str) -> String {
     if task.word == "CANCELED" {
-        return Some("somebody canceled it: submit it again if that was not meant".into());
+        return "somebody canceled it: submit it again if that was not meant".into();
     }
     let failure_type = task.told.pointer("/result/errors/0/failure_type").and_then(serde_json::Value::as_str);
-    Some(crate::progress::advice(failure_type, message, false))
+    crate::progress::advice(failure_type, message, false)
 }

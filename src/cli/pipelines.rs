@@ -303,7 +303,7 @@ async fn many(
             Stage::Baseline(words) => note(&format!("{id}: {words}")),
             Stage::MaybeSent(why) => note(&format!("{id}: no answer yet ({why}): looking whether it was done")),
             Stage::Accepted(words) => {
-                note(&format!("{id}: accepted{}", if words.is_empty() { String::new() } else { format!(": {words}") }))
+                note(&format!("{id}: accepted{}", if words.is_empty() { String::new() } else { format!(": {words}") }));
             }
         };
         let verdict = actor.act(action, &only.id, args.why.as_deref(), tell).await;

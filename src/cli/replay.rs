@@ -37,8 +37,20 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     let (look, ask) = looks(look);
     let (engine, panic_for_test) = (None, None);
     let ours = None;
-    let options =
-        Options { source, look, ask, mouse, engine, ours, past, decoder, replay: Some(start), size, nested: false, panic_for_test };
+    let options = Options {
+        source,
+        look,
+        ask,
+        mouse,
+        engine,
+        ours,
+        past,
+        decoder,
+        replay: Some(start),
+        size,
+        nested: false,
+        panic_for_test,
+    };
     let code = leave(session.run(options, snapshots))?;
     match broken.get() {
         // What could be read was shown; that it is not all is told as `summary` tells it.

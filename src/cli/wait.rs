@@ -6,6 +6,7 @@ use super::{Failure, complain, exit, print};
 use crate::fleet::Pipeline;
 use crate::fleet::condition::Condition;
 use crate::net::lock;
+use crate::net::remote::Client;
 use crate::net::remote::wait::{Came, Waited, Wish, wait as wait_for};
 use crate::progress::text::{count, duration};
 use serde_json::json;
@@ -17,13 +18,11 @@ use std::time::{Duration, Instant};
 /// Where nothing changes, a line so often.
 const REMIND: Duration = Duration::from_secs(60);
 
+/// What is known of each target, for whoever leaves: its position.
+type Known = Arc<Mutex<BTreeMap<String, Option<String>>>>;
+
 pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     let place = place(None, &args.of)?;
-    let conditions = args
-        .conditions
-        .iter()
-        .map(|text| text.parse::<Condition>().map_err(|why| Failure::usage(format!("--for {text}: {why}."))))
-        .collect::<Result<Vec<_>, _>>()?;
     if args.cursor.is_some() && args.pipelines.len() > 1 {
         return Err(Failure::usage("A cursor is of one pipeline: name only that one."));
     }
@@ -33,84 +32,41 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
             targets.push(id.clone());
         }
     }
-    let wish = Wish {
-        conditions,
-        any: args.any,
-        timeout: args.timeout.0,
-        stall: args.stall_timeout,
-        create_within: args.wait_for_create.unwrap_or_default(),
-        after: args.cursor.clone(),
-    };
+    let wish = wish(args)?;
     let where_ = place.argument();
-    let begun = Instant::now();
-    let deadline = wish.timeout.map(|timeout| begun + timeout);
-    let client = client(place)?;
-    // What is known of each, for whoever leaves.
-    let known: Arc<Mutex<BTreeMap<String, Option<String>>>> = Arc::default();
-    let seen = Arc::clone(&known);
-    let quiet = args.quiet;
     let hint = |target: &str, cursor: Option<&str>| {
-        let conditions: String = args.conditions.iter().map(|it| format!(" --for {it}")).collect();
-        let cursor = cursor.map(|it| format!(" --cursor {it}")).unwrap_or_default();
-        format!("synctop wait {target}{conditions}{}{cursor} {where_}", if args.any { " --any" } else { "" })
+        let mut words = vec!["synctop wait".to_owned(), target.to_owned()];
+        words.extend(args.conditions.iter().map(|it| format!("--for {it}")));
+        words.extend(args.any.then(|| "--any".to_owned()));
+        words.extend(cursor.map(|it| format!("--cursor {it}")));
+        words.push(where_.clone());
+        words.join(" ")
     };
-    let targets_left = targets.clone();
+    let client = client(place)?;
+    let known = Known::default();
     super::service::until_signal(
         async {
-            let mut running = tokio::task::JoinSet::new();
-            for target in &targets {
-                let (client, wish, target, seen) =
-                    (Arc::clone(&client), wish.clone(), target.clone(), Arc::clone(&seen));
-                running.spawn(async move {
-                    let name = target.clone();
-                    let mut last = None;
-                    wait_for(client, target, wish, deadline, move |pipeline| {
-                        lock(&seen).insert(name.clone(), pipeline.cursor.as_ref().map(ToString::to_string));
-                        let line = line_of(pipeline);
-                        if !quiet && last.as_ref() != Some(&line) {
-                            note(begun, &format!("{name}: {line}"));
-                            last = Some(line);
-                        }
-                    })
-                    .await
-                });
-            }
-            let mut done: Vec<Waited> = Vec::new();
-            let mut reminded = Instant::now();
-            loop {
-                tokio::select! {
-                    one = running.join_next() => match one {
-                        Some(Ok(one)) => done.push(one),
-                        Some(Err(_)) => return Err(Failure { sentence: "a part of synctop panicked.".into(), code: exit::PANICKED }),
-                        None => break,
-                    },
-                    () = tokio::time::sleep(REMIND.saturating_sub(reminded.elapsed())) => {
-                        reminded = Instant::now();
-                        if !quiet {
-                            note(begun, &format!("waiting for {} of {}", targets.len() - done.len(), targets.len()));
-                        }
-                    }
-                }
-            }
-            done.sort_by_key(|one| targets.iter().position(|it| *it == one.target));
+            let begun = Instant::now();
+            let done = wait_all(&client, &targets, &wish, args.quiet, begun, &known).await?;
             let not_yet = |one: &Waited| matches!(one.came, Came::TimedOut | Came::Stalled(_));
             let hints: Vec<_> = done.iter().map(|one| not_yet(one).then(|| hint(&one.target, one.cursor()))).collect();
             for (one, hint) in done.iter().zip(&hints) {
-                say(one, hint.as_deref(), quiet, &client.place);
+                say(one, hint.as_deref(), args.quiet, &client.place);
             }
-            let all: Vec<_> = done.iter().zip(&hints).map(|(one, hint)| one.json(hint.as_deref())).collect();
+            let all: Vec<_> = done.iter().zip(&hints).map(|(one, hint)| one.json(&wish, hint.as_deref())).collect();
+            let reached = done.iter().all(|it| it.came == Came::Reached);
+            let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let timed_out = done.iter().any(not_yet);
             match all.as_slice() {
                 [only] => print(&format!("{only}\n"))?,
                 several => {
-                    let reached = done.iter().all(|it| it.came == Came::Reached);
-                    let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    print(&format!(
-                        "{}\n",
-                        json!({"targets": several, "reached": reached, "timed_out": done.iter().any(not_yet), "waited_ms": waited})
-                    ))?;
+                    let whole =
+                        json!({"targets": several, "reached": reached, "timed_out": timed_out, "waited_ms": waited});
+                    print(&format!("{whole}\n"))?;
                 }
             }
             let mut codes: Vec<_> = done.iter().map(Waited::exit_code).collect();
+            codes.sort_unstable();
             codes.dedup();
             Ok(match codes.as_slice() {
                 [2] => args.timeout_exit_code.unwrap_or(2),
@@ -121,12 +77,74 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
         || {
             let known = lock(&known);
             let mut text = "detached: the pipelines go on as they are. To wait on:".to_owned();
-            for target in &targets_left {
+            for target in &targets {
                 text.push_str(&format!("\n  {}", hint(target, known.get(target).and_then(Option::as_deref))));
             }
             text
         },
     )
+}
+
+fn wish(args: &WaitArgs) -> Result<Wish, Failure> {
+    let read = |text: &String| text.parse::<Condition>().map_err(|why| Failure::usage(format!("--for {text}: {why}.")));
+    Ok(Wish {
+        conditions: args.conditions.iter().map(read).collect::<Result<_, _>>()?,
+        any: args.any,
+        timeout: args.timeout.0,
+        stall: args.stall_timeout,
+        create_within: args.wait_for_create.unwrap_or_default(),
+        after: args.cursor.clone(),
+    })
+}
+
+/// Waits for all of them at once; in the order in which they were named.
+async fn wait_all(
+    client: &Arc<Client>,
+    targets: &[String],
+    wish: &Wish,
+    quiet: bool,
+    begun: Instant,
+    known: &Known,
+) -> Result<Vec<Waited>, Failure> {
+    let deadline = wish.timeout.map(|timeout| begun + timeout);
+    let mut running = tokio::task::JoinSet::new();
+    for target in targets {
+        let (client, wish, target, known) = (Arc::clone(client), wish.clone(), target.clone(), Arc::clone(known));
+        running.spawn(async move {
+            let name = target.clone();
+            let mut last = None;
+            wait_for(client, target, wish, deadline, move |pipeline| {
+                lock(&known).insert(name.clone(), pipeline.cursor.as_ref().map(ToString::to_string));
+                let line = line_of(pipeline);
+                if !quiet && last.as_ref() != Some(&line) {
+                    note(begun, &format!("{name}: {line}"));
+                    last = Some(line);
+                }
+            })
+            .await
+        });
+    }
+    let mut done: Vec<Waited> = Vec::new();
+    let mut reminded = Instant::now();
+    loop {
+        tokio::select! {
+            one = running.join_next() => match one {
+                Some(Ok(one)) => done.push(one),
+                Some(Err(_)) => {
+                    return Err(Failure { sentence: "a part of synctop panicked.".into(), code: exit::PANICKED });
+                }
+                None => break,
+            },
+            () = tokio::time::sleep(REMIND.saturating_sub(reminded.elapsed())) => {
+                reminded = Instant::now();
+                if !quiet {
+                    note(begun, &format!("waiting for {} of {}", targets.len() - done.len(), targets.len()));
+                }
+            }
+        }
+    }
+    done.sort_by_key(|one| targets.iter().position(|it| *it == one.target));
+    Ok(done)
 }
 
 fn line_of(pipeline: &Pipeline) -> String {
@@ -149,7 +167,7 @@ fn note(begun: Instant, text: &str) {
 
 fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::Place) {
     let target = &one.target;
-    let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0) / 100 * 100);
+    let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0) / 10 * 10);
     let status = one.last.as_ref().map_or("unknown", |it| it.status.word());
     match &one.came {
         Came::Reached if quiet => {}
@@ -174,7 +192,7 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
             hint.unwrap_or_default()
         )),
         Came::Absent => {
-            complain(&format!("there is no pipeline {target}. With --wait-for-create TIME it is waited for."))
+            complain(&format!("there is no pipeline {target}. With --wait-for-create TIME it is waited for."));
         }
         Came::Failed(trouble) => complain(&trouble.sentence(place)),
     }

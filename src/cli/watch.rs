@@ -21,7 +21,11 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
     if source.contains("://") {
         // An engine is called with a pipeline; all else is a service.
         let engine = args.pipeline.is_some() || source.trim_end_matches('/').ends_with("/pipeline_sync");
-        return if engine { super::backfill::watch(source, args, look, feed) } else { super::connect::watch(source, look) };
+        return if engine {
+            super::backfill::watch(source, args, look, feed)
+        } else {
+            super::connect::watch(source, look)
+        };
     }
     if source.is_empty() && args.recording.is_none() {
         return super::connect::demo(args, look);
@@ -81,7 +85,8 @@ pub(super) fn show(
     let mouse = !look.no_mouse;
     let (look, ask) = looks(look);
     let (replay, size) = (None, None);
-    let options = Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, nested: false, panic_for_test };
+    let options =
+        Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, nested: false, panic_for_test };
     leave(session.run(options, snapshots))
 }
 

@@ -203,7 +203,7 @@ impl Pipeline {
         let lines = lines_of(&told, now);
         mask::json(&mut told);
         // An unknown service's reason may be anything.
-        let reason = told.get("reason").filter(|it| it.is_object()).and_then(|it| fault(it));
+        let reason = told.get("reason").filter(|it| it.is_object()).and_then(fault);
         let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| Retry {
             at: at(retry, "/at"),
             attempt: retry.get("attempt").and_then(Value::as_u64).unwrap_or(0),

@@ -259,12 +259,7 @@ pub const FLEET_ACTIONS: &[Binding] = &[
     bind(Action::Fleet(Fleet::Mark), "mark", "Mark the chosen pipeline, or its group; unmark", &["space"]),
     bind(Action::Fleet(Fleet::MarkAll), "mark all", "Mark all that the filter lets through; unmark all", &["*"]),
     bind(Action::Fleet(Fleet::NextTrouble), "next trouble", "Go to the next pipeline in trouble", &["e"]),
-    bind(
-        Action::Fleet(Fleet::PreviousTrouble),
-        "previous trouble",
-        "Go to the previous pipeline in trouble",
-        &["E"],
-    ),
+    bind(Action::Fleet(Fleet::PreviousTrouble), "previous trouble", "Go to the previous pipeline in trouble", &["E"]),
     bind(
         Action::Fleet(Fleet::Acknowledge),
         "acknowledge",

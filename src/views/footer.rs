@@ -66,6 +66,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         (Action::Back, _) if filtered && ui.overlays.is_empty() => "drop filter",
         (Action::Freeze, Some(scrub)) if scrub.playing => "pause",
         (Action::Freeze, Some(_)) => "play",
+        (Action::Quit, _) if ui.nested => "fleet",
         _ => binding.name.strip_prefix("time: ").unwrap_or(binding.name),
     };
     keys(pen, ACTIONS, shown, name, hits);

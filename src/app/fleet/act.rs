@@ -25,7 +25,9 @@ impl Desk {
     pub(super) fn ask_for(&mut self, action: Action, targets: Vec<Arc<str>>) {
         match self.armed() {
             Armed::Never => return self.say("this context is read-only: its configuration says so"),
-            Armed::Locked => return self.say(format!("read-only: w arms it for ten minutes, then {} works", action.word())),
+            Armed::Locked => {
+                return self.say(format!("read-only: w arms it for ten minutes, then {} works", action.word()));
+            }
             Armed::For(_) | Armed::Always => {}
         }
         if targets.is_empty() {
@@ -75,7 +77,7 @@ impl Desk {
             self.options.background.spawn(async move {
                 let verdict = actor.act(action, &id, None, |_| {}).await;
                 // Whoever left does not hear of it; the log does.
-                let _ = send.send(Came::Verdict(action, id, verdict));
+                let _ = send.send(Came::Verdict(action, id, verdict)).await;
             });
             return;
         }
@@ -154,7 +156,7 @@ impl Desk {
         let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
         self.options.background.spawn(async move {
             let rows = past_runs(&client, &id).await;
-            let _ = send.send(Came::Runs(id, rows));
+            let _ = send.send(Came::Runs(id, rows)).await;
         });
     }
 
@@ -170,7 +172,7 @@ impl Desk {
                 Ok(file)
             };
             let log = fetched.await;
-            let _ = send.send(Came::Log(id, number, log));
+            let _ = send.send(Came::Log(id, number, log)).await;
         });
     }
 }

@@ -27,6 +27,9 @@ use tokio::sync::{mpsc, watch};
 /// For how long things can be done once it was armed.
 const ARMED: Duration = Duration::from_secs(600);
 
+/// What came back and is not taken yet.
+const CAME: usize = 64;
+
 /// Goes to another context: its service, watched.
 pub type Go = Box<dyn Fn(&str) -> Result<Arc<Watcher>, String>>;
 
@@ -91,8 +94,8 @@ struct Desk {
     acting: Vec<(Act, Arc<str>, Millis)>,
     bulk: Option<(watch::Receiver<Bulk>, watch::Sender<bool>)>,
     bulk_shown: Option<Bulk>,
-    came: mpsc::UnboundedReceiver<Came>,
-    send: mpsc::UnboundedSender<Came>,
+    came: mpsc::Receiver<Came>,
+    send: mpsc::Sender<Came>,
     how: String,
     began: Instant,
     wake: Arc<tokio::sync::Notify>,
@@ -130,7 +133,7 @@ impl Session {
 impl Desk {
     fn new(options: FleetOptions, stage: Stage, wake: Arc<tokio::sync::Notify>) -> Self {
         let seen = options.watcher.seen();
-        let (send, came) = mpsc::unbounded_channel();
+        let (send, came) = mpsc::channel(CAME);
         let shown = seen.borrow().clone();
         let mut desk = Self {
             shown,
@@ -182,7 +185,7 @@ impl Desk {
                 }
                 true = changed(bulk) => Turn::Bulk,
                 () = wake.notified() => Turn::Diagnostics,
-                () = sleep(timer), if timer.is_some() => Turn::Timer,
+                () = sleep(Some(timer)) => Turn::Timer,
             };
             match turn {
                 Turn::Signal(number) => return Ok(Some(number)),
@@ -333,20 +336,20 @@ impl Desk {
     }
 
     /// When to look again although nothing came.
-    fn next_look(&self) -> Option<Instant> {
+    fn next_look(&self) -> Instant {
         if let Some(asked) = &self.stage.asked
             && self.drawn < self.began
         {
             let until = asked.at + super::background::PATIENCE;
             if Instant::now() < until {
-                return Some(until);
+                return until;
             }
         }
         match self.dirty {
-            Some(Because::Key) => Some(self.drawn + KEY_FRAME),
-            Some(Because::Feed) => Some(self.drawn + FEED_FRAME),
+            Some(Because::Key) => self.drawn + KEY_FRAME,
+            Some(Because::Feed) => self.drawn + FEED_FRAME,
             // Ages grow.
-            None => Some(self.drawn + Duration::from_secs(1)),
+            None => self.drawn + Duration::from_secs(1),
         }
     }
 
@@ -493,9 +496,10 @@ impl Desk {
             .collect();
         let name = self.options.watcher.client.place.name();
         let all = crate::progress::text::plural(self.shown.fleet.pipelines.len(), "pipeline");
-        let mut text = match words.is_empty() {
-            true => format!("{name}: {all}\n"),
-            false => format!("{name}: {all}: {}\n", words.join(", ")),
+        let mut text = if words.is_empty() {
+            format!("{name}: {all}\n")
+        } else {
+            format!("{name}: {all}: {}\n", words.join(", "))
         };
         for (action, id, _) in &self.acting {
             text.push_str(&format!("{} {id}: sent, and not known yet whether it helped\n", action.word()));

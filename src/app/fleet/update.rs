@@ -40,8 +40,11 @@ impl Desk {
             Action::Mouse => {
                 self.options.mouse = !self.options.mouse;
                 self.stage.terminal.set_mouse(self.options.mouse)?;
-                let whose =
-                    if self.options.mouse { "synctop has the mouse" } else { "the terminal has the mouse: select text" };
+                let whose = if self.options.mouse {
+                    "synctop has the mouse"
+                } else {
+                    "the terminal has the mouse: select text"
+                };
                 self.say(whose);
             }
             Action::Help => {
@@ -74,18 +77,14 @@ impl Desk {
             Action::Down | Action::Up | Action::PageDown | Action::PageUp | Action::Top | Action::Bottom => {
                 self.movement(action);
             }
-            Action::SortNext | Action::SortPrevious => {
-                if self.on_pipelines() {
-                    let all = Column::ALL;
-                    let at = all.iter().position(|column| *column == self.ui.sort).unwrap_or(0);
-                    let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
-                    self.sort(all.get((at + step) % all.len()).copied().unwrap_or_default());
-                }
+            Action::SortNext | Action::SortPrevious if self.on_pipelines() => {
+                let all = Column::ALL;
+                let at = all.iter().position(|column| *column == self.ui.sort).unwrap_or(0);
+                let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
+                self.sort(all.get((at + step) % all.len()).copied().unwrap_or_default());
             }
-            Action::SortReverse => {
-                if self.on_pipelines() {
-                    self.ui.reversed = !self.ui.reversed;
-                }
+            Action::SortReverse if self.on_pipelines() => {
+                self.ui.reversed = !self.ui.reversed;
             }
             Action::Fold => {
                 let group = self.with_screen(|screen| {
@@ -134,7 +133,8 @@ impl Desk {
             Fleet::Acknowledge => self.acknowledge(),
             Fleet::Closed => {
                 self.ui.closed = !self.ui.closed;
-                let words = if self.ui.closed { "errors that are over are shown too" } else { "only open errors are shown" };
+                let words =
+                    if self.ui.closed { "errors that are over are shown too" } else { "only open errors are shown" };
                 self.say(words);
             }
             Fleet::Refresh => {
@@ -328,13 +328,12 @@ impl Desk {
     fn acknowledge(&mut self) {
         let fingerprint = match self.ui.overlays.last() {
             Some(Overlay::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
-            _ => self.with_screen(|screen| match screen.ui.focus {
-                Pane::Errors => {
+            _ => self.with_screen(|screen| {
+                if screen.ui.focus == Pane::Errors {
                     let items = inbox::items(screen);
                     let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
                     items.get(at).map(|item| Arc::clone(&item.fingerprint))
-                }
-                _ => {
+                } else {
                     let all = rows(screen);
                     let chosen = all.chosen(screen.ui.list(Pane::Pipelines).chosen.as_ref())?;
                     chosen.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
@@ -390,7 +389,10 @@ impl Desk {
         };
         match self.ui.overlays.last_mut() {
             Some(
-                Overlay::Help { top } | Overlay::Pipeline { top, .. } | Overlay::Error { top, .. } | Overlay::Deed { top, .. },
+                Overlay::Help { top }
+                | Overlay::Pipeline { top, .. }
+                | Overlay::Error { top, .. }
+                | Overlay::Deed { top, .. },
             ) => return *top = to(*top, most, overlay_page),
             Some(Overlay::Palette { input, chosen }) => {
                 return *chosen = to(*chosen, matching(FLEET_ACTIONS, input.value()).len().saturating_sub(1), 10);
@@ -399,7 +401,9 @@ impl Desk {
                 let all = rows.as_ref().ok().and_then(Option::as_ref).map_or(0, Vec::len);
                 return *chosen = to(*chosen, all.saturating_sub(1), 10);
             }
-            Some(Overlay::Contexts { names, chosen }) => return *chosen = to(*chosen, names.len().saturating_sub(1), 10),
+            Some(Overlay::Contexts { names, chosen }) => {
+                return *chosen = to(*chosen, names.len().saturating_sub(1), 10);
+            }
             Some(_) => return,
             None => {}
         }
@@ -462,7 +466,8 @@ impl Desk {
                 let id = self.chosen_pipeline();
                 let known = id.and_then(|id| screen.fleet.pipelines.get(&id));
                 let text = known.map(|it| {
-                    let fault = it.pipeline.faults.first().map(|fault| format!("  {}: {}", fault.kind(), fault.message));
+                    let fault =
+                        it.pipeline.faults.first().map(|fault| format!("  {}: {}", fault.kind(), fault.message));
                     let group = it.group(now()).word().to_lowercase();
                     format!("{}  {group}, {}{}", it.pipeline.id, it.pipeline.status.word(), fault.unwrap_or_default())
                 });

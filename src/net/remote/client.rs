@@ -105,7 +105,7 @@ pub enum Trouble {
         code: String,
         says: String,
         retry_after: Option<Duration>,
-        json: Value,
+        json: Box<Value>,
     },
 }
 
@@ -186,8 +186,7 @@ impl Trouble {
             Self::Refused { status: 429, .. } => " Try again in a while.",
             Self::Refused { .. } => "",
         };
-        let stop = if next.is_empty() { "." } else { "." };
-        format!("{} {}{stop}{next}", place.shown(), self.words().trim_end_matches('.'))
+        format!("{} {}.{next}", place.shown(), self.words().trim_end_matches('.'))
     }
 }
 
@@ -413,7 +412,7 @@ async fn refused(response: reqwest::Response) -> Trouble {
         code: json.get("code").and_then(Value::as_str).unwrap_or_default().to_owned(),
         says,
         retry_after,
-        json,
+        json: Box::new(json),
     }
 }
 

@@ -125,7 +125,16 @@ impl Place {
     /// Why it is none.
     pub fn unsafe_url(text: &str) -> Result<Self, String> {
         let url = address(text, true)?;
-        Ok(Self { context: None, title: None, url, token: None, read_only: false, write: false, colour: None, poll: None })
+        Ok(Self {
+            context: None,
+            title: None,
+            url,
+            token: None,
+            read_only: false,
+            write: false,
+            colour: None,
+            poll: None,
+        })
     }
 
     /// Its address without what is secret in it.

@@ -1,7 +1,7 @@
 //! What is remembered between starts: the errors of each service's pipelines, and who did what. One SQLite file, which several may have open.
 
-use crate::fleet::{Deed, Inbox};
 use crate::fleet::inbox::Item;
+use crate::fleet::{Deed, Inbox};
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
 use rusqlite::{Connection, params};

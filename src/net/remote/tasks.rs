@@ -140,10 +140,7 @@ impl Api {
         let mut last: Option<Task> = None;
         loop {
             let within = left().max(Duration::from_millis(200));
-            let asked = match tokio::time::timeout(within, self.status(id)).await {
-                Ok(asked) => asked,
-                Err(_) => return Polled::NotYet(last),
-            };
+            let Ok(asked) = tokio::time::timeout(within, self.status(id)).await else { return Polled::NotYet(last) };
             let seconds = begun.elapsed().as_secs();
             let wait = match asked {
                 Ok(task) => {

@@ -4,6 +4,7 @@ use super::client::{Ask, Client, Talks, Trouble};
 use crate::fleet::condition::{Condition, Holds};
 use crate::fleet::{Fleet, Pace, Pipeline, Watched};
 use crate::net::{dice, now};
+use crate::protocol::time;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,8 +47,6 @@ pub struct Waited {
     pub target: String,
     pub came: Came,
     pub last: Option<Pipeline>,
-    /// What the service's own wait answered last.
-    pub reply: Option<Value>,
     pub waited: Duration,
     /// It is parked, though its service does not say so.
     pub inferred: bool,
@@ -69,42 +68,36 @@ impl Waited {
     /// The position to go on from.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
-        let replied = self.reply.as_ref().and_then(|it| it.get("cursor")).and_then(Value::as_str);
-        self.last.as_ref().and_then(|it| it.cursor.as_deref()).or(replied)
+        self.last.as_ref().and_then(|it| it.cursor.as_deref())
     }
 
-    /// For stdout: the service's reply, with what it does not know. The same shape however it ended.
+    /// For stdout: as the service's own wait answers, and what it does not know. The same shape however it ended.
     #[must_use]
-    pub fn json(&self, resume_hint: Option<&str>) -> Value {
-        let mut all = self.reply.clone().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    pub fn json(&self, wish: &Wish, resume_hint: Option<&str>) -> Value {
         let last = self.last.as_ref();
         let fault = last.and_then(|it| it.reason.as_ref().or(it.faults.first()));
-        if let Some(all) = all.as_object_mut() {
-            all.insert("target".into(), self.target.clone().into());
-            all.insert("status".into(), last.map(|it| it.status.word()).into());
-            all.insert("desired_status".into(), last.map(|it| it.desired.word()).into());
-            all.insert("reached".into(), (self.came == Came::Reached).into());
-            all.insert("timed_out".into(), matches!(self.came, Came::TimedOut | Came::Stalled(_)).into());
-            all.insert("stalled".into(), matches!(self.came, Came::Stalled(_)).into());
-            all.insert(
-                "reason".into(),
-                fault.map(|it| json!({"message": it.message, "failure_type": it.failure_type, "next": it.next})).into(),
-            );
-            all.insert("fingerprint".into(), fault.map(|it| it.fingerprint.as_ref()).into());
-            all.insert("parked_inferred".into(), self.inferred.into());
-            all.insert(
-                "error".into(),
-                match &self.came {
-                    Came::Failed(trouble) => trouble.words().into(),
-                    Came::Absent => format!("there is no pipeline {}", self.target).into(),
-                    _ => Value::Null,
-                },
-            );
-            all.insert("waited_ms".into(), u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX).into());
-            all.insert("cursor".into(), self.cursor().into());
-            all.insert("resume_hint".into(), resume_hint.into());
-        }
-        all
+        let conditions: Vec<_> = wish.conditions.iter().map(ToString::to_string).collect();
+        json!({
+            "id": self.target, "target": self.target, "for": conditions.join(if wish.any { " or " } else { " and " }),
+            "status": last.map(|it| it.status.word()), "desired_status": last.map(|it| it.desired.word()),
+            "reached": self.came == Came::Reached,
+            "timed_out": matches!(self.came, Came::TimedOut | Came::Stalled(_)), "stalled": matches!(self.came, Came::Stalled(_)),
+            "reason": fault.map(|it| json!({
+                "message": it.message, "failure_type": it.failure_type, "next": it.next, "since": it.since.map(time::iso),
+            })),
+            "fingerprint": fault.map(|it| it.fingerprint.as_ref()), "parked_inferred": self.inferred,
+            "retry": last.and_then(|it| it.retry.as_ref()).map(|it| json!({
+                "at": it.at.map(time::iso), "attempt": it.attempt, "message": it.message,
+            })),
+            "error": match &self.came {
+                Came::Failed(trouble) => trouble.words().into(),
+                Came::Absent => format!("there is no pipeline {}", self.target).into(),
+                _ => Value::Null,
+            },
+            "timeout": wish.timeout.map(|it| it.as_secs_f64()),
+            "waited_ms": u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX),
+            "cursor": self.cursor(), "resume_hint": resume_hint,
+        })
     }
 }
 
@@ -117,14 +110,8 @@ pub async fn wait(
     mut tell: impl FnMut(&Pipeline),
 ) -> Waited {
     let begun = Instant::now();
-    let mut waited = Waited {
-        target: target.clone(),
-        came: Came::TimedOut,
-        last: None,
-        reply: None,
-        waited: Duration::ZERO,
-        inferred: false,
-    };
+    let mut waited =
+        Waited { target: target.clone(), came: Came::TimedOut, last: None, waited: Duration::ZERO, inferred: false };
     let talks = loop {
         match client.talks().await {
             Ok(talks) => break talks,
@@ -158,7 +145,7 @@ pub async fn wait(
         deadline,
         trouble: None,
     };
-    waited.came = one.go(&target, &mut waited.reply, &mut tell).await;
+    waited.came = one.go(&target, &mut tell).await;
     let watched = one.fleet.pipelines.get(target.as_str());
     waited.inferred = watched.is_some_and(|it| it.inferred(now()));
     waited.last = watched.map(|it| it.pipeline.clone());
@@ -180,7 +167,7 @@ struct One {
 }
 
 impl One {
-    async fn go(&mut self, id: &str, reply: &mut Option<Value>, tell: &mut impl FnMut(&Pipeline)) -> Came {
+    async fn go(&mut self, id: &str, tell: &mut impl FnMut(&Pipeline)) -> Came {
         let mut pace = Pace::default();
         let mut moved = Instant::now();
         let mut evidence = None;
@@ -254,14 +241,12 @@ impl One {
                         told = Some(value.get("reached").and_then(Value::as_bool).unwrap_or(false));
                         let again =
                             told == Some(false) && value.get("timed_out").and_then(Value::as_bool) == Some(false);
-                        *reply = Some(value);
                         if !again {
                             continue;
                         }
                         // It says that it cannot come to be so; if that is not the last word, it is not asked in a hurry.
-                        match self.never(id).await {
-                            Some(came) => return came,
-                            None => {}
+                        if let Some(came) = self.never(id).await {
+                            return came;
                         }
                     }
                     Err(trouble) => asked = asked.or(trouble.retry_after()),

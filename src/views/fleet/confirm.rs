@@ -1,6 +1,5 @@
 //! Before something is done: to which, how many, what it will do, and the command that does the same.
 
-
 use super::state::{Confirm, FleetScreen};
 use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::Action;
@@ -29,7 +28,9 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
         let names: Vec<_> = confirm.targets.iter().take(LISTED).map(|(id, _)| id.as_ref()).collect();
         let more = confirm.targets.len().saturating_sub(LISTED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        lines.extend(wrap(&format!("{}{more}", names.join(", ")), inner).into_iter().take(3).map(|line| (line, look.plain())));
+        lines.extend(
+            wrap(&format!("{}{more}", names.join(", ")), inner).into_iter().take(3).map(|line| (line, look.plain())),
+        );
     }
     let danger = if confirm.action == Action::Delete { look.bad() } else { look.warn() };
     lines.extend(wrap(confirm.action.consequence(), inner).into_iter().map(|line| (line, danger)));
@@ -58,18 +59,15 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
             pen.put_in(2, row, width.saturating_sub(4), text, *style);
         }
     }
-    match &confirm.word {
-        Some(word) => {
-            let column = pen.put(2, last, &format!("type {word} to go on: "), look.strong());
-            let room = Rect { width: area.width.saturating_sub(2), ..area };
-            field(&mut pen.at(room), column, last, &confirm.input);
-        }
-        None => {
-            let column = pen.put(2, last, "y", look.accent().patch(look.strong()));
-            let column = pen.put(column + 1, last, "do it", look.plain());
-            let column = pen.put(column + 3, last, "n", look.accent().patch(look.strong()));
-            pen.put(column + 1, last, "leave it", look.plain());
-        }
+    if let Some(word) = &confirm.word {
+        let column = pen.put(2, last, &format!("type {word} to go on: "), look.strong());
+        let room = Rect { width: area.width.saturating_sub(2), ..area };
+        field(&mut pen.at(room), column, last, &confirm.input);
+    } else {
+        let column = pen.put(2, last, "y", look.accent().patch(look.strong()));
+        let column = pen.put(column + 1, last, "do it", look.plain());
+        let column = pen.put(column + 3, last, "n", look.accent().patch(look.strong()));
+        pen.put(column + 1, last, "leave it", look.plain());
     }
 }
 

@@ -52,7 +52,11 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
     let at = place(&all, list.chosen.as_ref());
     let top = scrolled(list.top, at, page, all.len());
-    let right = if all.len() > page { format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len()) } else { String::new() };
+    let right = if all.len() > page {
+        format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len())
+    } else {
+        String::new()
+    };
     pen.rule(0, focused, "actions", &all.len().to_string(), &right);
     if all.is_empty() {
         pen.put(3, 1, "nothing was done yet", look.dim());

@@ -11,17 +11,7 @@ use crate::views::state::Hits;
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
-    if let Some(Overlay::Filter { input, .. }) = ui.overlays.last() {
-        let column = pen.put(1, 0, "/", look.accent().patch(look.strong()));
-        let end = field(pen, column, 0, input);
-        match &ui.list(ui.focus).filter.bad {
-            Some(why) => pen.put(end + 2, 0, &format!("bad pattern: {why}"), look.bad()),
-            None if ui.focus == Pane::Pipelines => {
-                let about = format!("{} of {}  Enter keeps, Esc drops, ! negates", rows.kept, screen.fleet.pipelines.len());
-                pen.put(end + 2, 0, &about, look.dim())
-            }
-            None => pen.put(end + 2, 0, "Enter keeps, Esc drops, ! negates", look.dim()),
-        };
+    if prompt(pen, screen, rows) {
         return;
     }
     if let Some(toast) = &ui.toast {
@@ -33,10 +23,18 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
     let fleet = Action::Fleet;
     let shown: &[Action] = match ui.overlays.last() {
         Some(Overlay::Confirm(_) | Overlay::ConfirmQuit) => &[],
-        Some(Overlay::Runs { .. } | Overlay::Contexts { .. }) => &[Action::Open, Action::Down, Action::Up, Action::Back],
-        Some(Overlay::Pipeline { .. }) => {
-            &[Action::Back, Action::Down, Action::Up, fleet(Fleet::Do(Act::Resume)), fleet(Fleet::Runs), Action::Copy, Action::Quit]
+        Some(Overlay::Runs { .. } | Overlay::Contexts { .. }) => {
+            &[Action::Open, Action::Down, Action::Up, Action::Back]
         }
+        Some(Overlay::Pipeline { .. }) => &[
+            Action::Back,
+            Action::Down,
+            Action::Up,
+            fleet(Fleet::Do(Act::Resume)),
+            fleet(Fleet::Runs),
+            Action::Copy,
+            Action::Quit,
+        ],
         Some(_) => &[Action::Back, Action::Down, Action::Up, Action::Copy, Action::Quit],
         None if ui.focus == Pane::Errors => &[
             Action::Help,
@@ -49,9 +47,16 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
             Action::Palette,
             Action::Quit,
         ],
-        None if ui.focus != Pane::Pipelines => {
-            &[Action::Help, Action::Open, Action::Filter, Action::NextPane, Action::Zoom, Action::Back, Action::Palette, Action::Quit]
-        }
+        None if ui.focus != Pane::Pipelines => &[
+            Action::Help,
+            Action::Open,
+            Action::Filter,
+            Action::NextPane,
+            Action::Zoom,
+            Action::Back,
+            Action::Palette,
+            Action::Quit,
+        ],
         None if filtered => &[
             Action::Help,
             Action::Filter,
@@ -96,4 +101,21 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
         _ => binding.name,
     };
     keys(pen, FLEET_ACTIONS, shown, name, hits);
+}
+
+/// What is being typed; answers whether anything is.
+fn prompt(pen: &mut Pen, screen: &FleetScreen, rows: &Rows) -> bool {
+    let (look, ui) = (screen.look, screen.ui);
+    let Some(Overlay::Filter { input, .. }) = ui.overlays.last() else { return false };
+    let column = pen.put(1, 0, "/", look.accent().patch(look.strong()));
+    let end = field(pen, column, 0, input);
+    match &ui.list(ui.focus).filter.bad {
+        Some(why) => pen.put(end + 2, 0, &format!("bad pattern: {why}"), look.bad()),
+        None if ui.focus == Pane::Pipelines => {
+            let about = format!("{} of {}  Enter keeps, Esc drops, ! negates", rows.kept, screen.fleet.pipelines.len());
+            pen.put(end + 2, 0, &about, look.dim())
+        }
+        None => pen.put(end + 2, 0, "Enter keeps, Esc drops, ! negates", look.dim()),
+    };
+    true
 }

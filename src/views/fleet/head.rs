@@ -50,7 +50,9 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
     let Some(first) = open.iter().max_by_key(|item| item.open()) else {
         return match screen.fleet.odd.first() {
             Some(odd) => (Some(format!("something in the list is no pipeline: {odd}")), None),
-            None if parked > 0 => (Some(format!("{} parked, and their service does not say why", plural(parked, "pipeline"))), None),
+            None if parked > 0 => {
+                (Some(format!("{} parked, and their service does not say why", plural(parked, "pipeline"))), None)
+            }
             None => (None, None),
         };
     };
@@ -62,7 +64,11 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
         (1, kinds) => format!("{kinds} different errors, each in one pipeline; the latest: {message}{back}"),
         (hit, kinds) => {
             let others = kinds - 1;
-            format!("{hit} have one error: {}: {message}{back}; and {others} other kind{}", first.kind(), if others == 1 { "" } else { "s" })
+            format!(
+                "{hit} have one error: {}: {message}{back}; and {others} other kind{}",
+                first.kind(),
+                if others == 1 { "" } else { "s" }
+            )
         }
     };
     (Some(why), first.next.as_ref().map(ToString::to_string))
@@ -74,10 +80,9 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, facts: &Facts, rows: &Rows) {
     let look = screen.look;
     let down = matches!(screen.link, Link::Down(..));
     let mut row = 2;
-    for (label, text, style) in [
-        ("why", &facts.why, if down { look.bad() } else { look.warn() }),
-        ("next", &facts.next, look.plain()),
-    ] {
+    for (label, text, style) in
+        [("why", &facts.why, if down { look.bad() } else { look.warn() }), ("next", &facts.next, look.plain())]
+    {
         if let Some(text) = text {
             pen.put(1, row, label, look.strong());
             pen.put(6, row, text, style);

@@ -36,6 +36,7 @@ pub fn place(items: &[&Arc<Item>], chosen: Option<&Key>) -> usize {
     items.iter().position(|item| chosen == Some(&id(&item.fingerprint))).unwrap_or(0)
 }
 
+#[must_use]
 pub fn style(item: &Item, screen: &FleetScreen) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match item.state() {
@@ -70,7 +71,11 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     if list.filter.active() {
         about = format!("{} of {open}, /{}/", all.len(), list.filter.text);
     }
-    let right = if all.len() > page { format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len()) } else { String::new() };
+    let right = if all.len() > page {
+        format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len())
+    } else {
+        String::new()
+    };
     pen.rule(0, focused, "errors", &about, &right);
     if all.is_empty() {
         let text = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };

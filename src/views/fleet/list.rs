@@ -45,7 +45,7 @@ impl Columns {
             room -= if fits { wide } else { 0 };
             fits
         };
-        let known = |of: &dyn Fn(&crate::fleet::Pipeline) -> bool| all().any(|it| of(it));
+        let known = |of: &dyn Fn(&crate::fleet::Pipeline) -> bool| all().any(of);
         let has_status = take(true, STATUS);
         let has_records = take(known(&|it| it.found.records.is_some()), RECORDS);
         let has_bar = take(known(&|it| it.found.coverage.is_some()), PERCENT + 9);
@@ -164,9 +164,11 @@ fn heads(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits
     if let Some(begin) = columns.status {
         one(pen, Some(Column::Status), begin, "STATUS", false);
     }
-    for (end, column, word) in
-        [(columns.records, Column::Records, "RECORDS"), (columns.rate, Column::Rate, "RATE"), (columns.age, Column::Age, "LAST")]
-    {
+    for (end, column, word) in [
+        (columns.records, Column::Records, "RECORDS"),
+        (columns.rate, Column::Rate, "RATE"),
+        (columns.age, Column::Age, "LAST"),
+    ] {
         if let Some(end) = end {
             one(pen, Some(column), end, word, true);
         }
@@ -216,7 +218,8 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
         pen.put_in(begin, row, wide, &text, look.dim());
     }
     if let Some(begin) = columns.status {
-        let word = if watched.inferred(screen.now) { format!("{}?", it.status.word()) } else { it.status.word().to_owned() };
+        let word =
+            if watched.inferred(screen.now) { format!("{}?", it.status.word()) } else { it.status.word().to_owned() };
         pen.put_in(begin, row, STATUS - 1, &word, if group == Group::Parked { style } else { look.dim() });
     }
     let dash = glyphs.dash;

@@ -19,7 +19,12 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let focused = ui.focus == Pane::Bulk;
     let Some(bulk) = screen.bulk else {
         pen.rule(0, focused, "many", "nothing is being done to many", "");
-        pen.put(3, 1, "mark pipelines with space (or filter them and press *), then R resumes them: one, three, the rest", look.dim());
+        pen.put(
+            3,
+            1,
+            "mark pipelines with space (or filter them and press *), then R resumes them: one, three, the rest",
+            look.dim(),
+        );
         return;
     };
     let (good, bad, held) = bulk.counts();

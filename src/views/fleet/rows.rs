@@ -97,7 +97,9 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
         }
         for (index, watched) in list.iter().enumerate() {
             rows.push(Row::Pipeline(watched, group));
-            if deeds.contains_key(watched.pipeline.id.as_ref()) || has_note(watched, list.get(index + 1).copied(), group, screen) {
+            if deeds.contains_key(watched.pipeline.id.as_ref())
+                || has_note(watched, list.get(index + 1).copied(), group, screen)
+            {
                 rows.push(Row::Note(watched, group));
             }
         }

@@ -118,7 +118,8 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
 fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     let look = screen.look;
     let row = (pen.height() / 2).saturating_sub(3);
-    let what = if matches!(screen.link, Link::Down(..)) { "Cannot read the pipelines of" } else { "Reading the pipelines of" };
+    let what =
+        if matches!(screen.link, Link::Down(..)) { "Cannot read the pipelines of" } else { "Reading the pipelines of" };
     pen.put(3, row, what, look.plain());
     pen.put(3, row + 1, screen.address, look.strong());
     if let Link::Down(why, _, again) = screen.link {
@@ -142,11 +143,15 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut
         other => other,
     };
     let wanted = match lower {
-        Pane::Errors => u16::try_from(inbox::items(screen).len()).unwrap_or(u16::MAX).saturating_mul(inbox::card(body.width)).saturating_add(1),
+        Pane::Errors => u16::try_from(inbox::items(screen).len())
+            .unwrap_or(u16::MAX)
+            .saturating_mul(inbox::card(body.width))
+            .saturating_add(1),
         Pane::Bulk => screen.bulk.map_or(3, many::height),
         _ => u16::try_from(screen.deeds.len()).unwrap_or(u16::MAX).saturating_add(1),
     };
-    let most = if focus == Pane::Pipelines && lower == Pane::Errors { (body.height / 4).max(4) } else { body.height / 2 };
+    let most =
+        if focus == Pane::Pipelines && lower == Pane::Errors { (body.height / 4).max(4) } else { body.height / 2 };
     if wanted <= 1 && focus == Pane::Pipelines {
         return pane(pen, body, Pane::Pipelines, screen, all, hits);
     }

@@ -86,7 +86,11 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         if at == 0 {
             sheet.head("errors");
         }
-        let since = fault.since.or(watched.fault_since).map(|at| format!(" since {}", clock(at, Some(now)))).unwrap_or_default();
+        let since = fault
+            .since
+            .or(watched.fault_since)
+            .map(|at| format!(" since {}", clock(at, Some(now))))
+            .unwrap_or_default();
         let streams: Vec<_> = fault.streams.iter().map(AsRef::as_ref).collect();
         let on = if streams.is_empty() { String::new() } else { format!(" in {}", short(&streams.join(", "), 120)) };
         sheet.text(&format!("{}{on}{since}", fault.kind()), look.bad().patch(look.strong()));
@@ -96,7 +100,10 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         }
         let others = screen.inbox.items.get(&fault.fingerprint).map_or(0, |item| item.open().saturating_sub(1));
         if others > 0 {
-            sheet.text(&format!("{} have the same error", crate::views::words::plural(others, "other pipeline")), look.warn());
+            sheet.text(
+                &format!("{} have the same error", crate::views::words::plural(others, "other pipeline")),
+                look.warn(),
+            );
         }
     }
     if let Some(run) = &it.run {
@@ -109,7 +116,11 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
             sheet.fact("task", task, look.dim());
         }
         let at = |at: Option<i64>| at.map_or_else(|| dash.to_owned(), |at| clock(at, Some(now)));
-        sheet.fact("from, to", &format!("{}, {}", at(run.started_at), at(run.ended_at.filter(|_| !run.open))), look.plain());
+        sheet.fact(
+            "from, to",
+            &format!("{}, {}", at(run.started_at), at(run.ended_at.filter(|_| !run.open))),
+            look.plain(),
+        );
         sheet.fact("records", &known(it.found.records), look.strong());
         sheet.fact("rate", &it.found.per_second.map_or_else(|| dash.to_owned(), rate), look.plain());
         sheet.fact("ranges", &it.found.coverage.map_or_else(|| dash.to_owned(), percent), look.plain());
@@ -128,7 +139,8 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         for deed in deeds {
             let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
             let came = deed.sentence.as_deref().unwrap_or("sent; what comes of it is not known");
-            sheet.text(&format!("{glyph} {} {} by {}: {came}", clock(deed.at, Some(now)), deed.action, deed.who), style);
+            sheet
+                .text(&format!("{glyph} {} {} by {}: {came}", clock(deed.at, Some(now)), deed.action, deed.who), style);
         }
     }
     sheet.head("configuration, without secrets");
@@ -155,9 +167,17 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
         sheet.text(&format!("{} {next}", look.glyphs.next), look.plain());
     }
     sheet.lines.push(Vec::new());
-    let acked = item.acked.as_ref().map(|(who, at)| format!(", {who} looks after it since {}", clock(*at, Some(now)))).unwrap_or_default();
+    let acked = item
+        .acked
+        .as_ref()
+        .map(|(who, at)| format!(", {who} looks after it since {}", clock(*at, Some(now))))
+        .unwrap_or_default();
     sheet.fact("state", &format!("{glyph} {}{acked}", item.state().word()), style);
-    sheet.fact("first, last", &format!("{}, {}", clock(item.first_at, Some(now)), clock(item.last_at, Some(now))), look.plain());
+    sheet.fact(
+        "first, last",
+        &format!("{}, {}", clock(item.first_at, Some(now)), clock(item.last_at, Some(now))),
+        look.plain(),
+    );
     let day: u64 = item.trend(1, now).iter().sum();
     sheet.fact("last day", &format!("{} runs ended with it", count(day)), look.plain());
     sheet.fact("fingerprint", &item.fingerprint, look.dim());
@@ -169,7 +189,8 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
             (_, true) => (look.glyphs.skipped, look.dim(), "the pipeline is gone".to_owned()),
             (Some(at), _) => (look.glyphs.good, look.good(), format!("fixed {}", clock(at, Some(now)))),
             (None, false) => {
-                let back = if hit.regressed > 0 { format!(", REGRESSED {} time(s)", hit.regressed) } else { String::new() };
+                let back =
+                    if hit.regressed > 0 { format!(", REGRESSED {} time(s)", hit.regressed) } else { String::new() };
                 (look.glyphs.bad, look.bad(), format!("has it since {}{back}", clock(hit.first_at, Some(now))))
             }
         };
@@ -198,7 +219,8 @@ pub fn deed(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mu
     sheet.fact("why", deed.why.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("before", deed.before.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("after", deed.after.as_deref().unwrap_or(look.glyphs.dash), look.plain());
-    let sentence = deed.sentence.as_deref().unwrap_or("what comes of it is not known (yet, or synctop left before it was)");
+    let sentence =
+        deed.sentence.as_deref().unwrap_or("what comes of it is not known (yet, or synctop left before it was)");
     sheet.fact("verdict", &format!("{glyph} {sentence}"), style);
     if let Some(at) = deed.ended_at {
         sheet.fact("after", &format!("{} later", age(at - deed.at)), look.dim());
@@ -225,7 +247,14 @@ fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], cho
     }
 }
 
-pub fn runs(pen: &mut Pen, screen: &FleetScreen, id: &str, rows: &Result<Option<Vec<RunRow>>, String>, chosen: usize, hits: &mut Hits) {
+pub fn runs(
+    pen: &mut Pen,
+    screen: &FleetScreen,
+    id: &str,
+    rows: &Result<Option<Vec<RunRow>>, String>,
+    chosen: usize,
+    hits: &mut Hits,
+) {
     let look = screen.look;
     let rows: Vec<_> = match rows {
         Err(why) => vec![(why.clone(), look.bad())],
@@ -248,9 +277,12 @@ pub fn runs(pen: &mut Pen, screen: &FleetScreen, id: &str, rows: &Result<Option<
 
 pub fn contexts(pen: &mut Pen, screen: &FleetScreen, names: &[String], chosen: usize, hits: &mut Hits) {
     let look = screen.look;
-    let rows: Vec<_> = names
-        .iter()
-        .map(|name| if name == screen.name { (format!("{name} (shown)"), look.dim()) } else { (name.clone(), look.plain()) })
-        .collect();
+    let rows: Vec<_> =
+        names
+            .iter()
+            .map(|name| {
+                if name == screen.name { (format!("{name} (shown)"), look.dim()) } else { (name.clone(), look.plain()) }
+            })
+            .collect();
     choose(pen, "contexts", "Enter goes there, Esc closes", &rows, chosen, hits);
 }

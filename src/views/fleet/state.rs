@@ -99,17 +99,41 @@ pub struct RunRow {
 /// What lies over the panes; the last one is on top and has the keys.
 #[derive(Debug, Clone)]
 pub enum Overlay {
-    Help { top: usize },
-    Palette { input: Input, chosen: usize },
-    Filter { input: Input, before: Filter },
+    Help {
+        top: usize,
+    },
+    Palette {
+        input: Input,
+        chosen: usize,
+    },
+    Filter {
+        input: Input,
+        before: Filter,
+    },
     /// All that is known of a pipeline.
-    Pipeline { id: Arc<str>, top: usize },
+    Pipeline {
+        id: Arc<str>,
+        top: usize,
+    },
     /// An error, by its fingerprint.
-    Error { fingerprint: Arc<str>, top: usize },
-    Deed { seq: i64, top: usize },
+    Error {
+        fingerprint: Arc<str>,
+        top: usize,
+    },
+    Deed {
+        seq: i64,
+        top: usize,
+    },
     /// Past runs; none while they are asked for.
-    Runs { id: Arc<str>, rows: Result<Option<Vec<RunRow>>, String>, chosen: usize },
-    Contexts { names: Vec<String>, chosen: usize },
+    Runs {
+        id: Arc<str>,
+        rows: Result<Option<Vec<RunRow>>, String>,
+        chosen: usize,
+    },
+    Contexts {
+        names: Vec<String>,
+        chosen: usize,
+    },
     Confirm(Box<Confirm>),
     /// Leave although something is being done?
     ConfirmQuit,
