@@ -172,7 +172,8 @@ fn wrong_use_is_said_with_a_next_step() {
         (vec!["--dialect", "klingon", "x"], 64, "possible values"),
         (vec!["run"], 64, "required"),
         (vec!["x.ndjson"], 64, "synctop summary x.ndjson"),
-        (vec!["https://example.test/x"], 64, "curl"),
+        (vec!["https://example.test/x"], 64, "synctop pipelines list --url"),
+        (vec!["http://127.0.0.1:9/pipeline_sync"], 64, "curl"),
     ] {
         let output = run(&arguments);
         assert_eq!(code(&output), wanted, "{arguments:?}: {}", err(&output));

@@ -5,10 +5,13 @@
 mod common;
 #[path = "common/engine.rs"]
 mod engine;
+#[path = "common/recorded.rs"]
+mod recorded;
 #[path = "common/serve.rs"]
 mod serve;
 
 use engine::Engine;
+use recorded::{Exchange, exchanges};
 use serde_json::{Map, Value, json};
 use serve::{Answer, Client, Server};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,36 +37,6 @@ const FILES: [&str; 17] = [
     "20-trace-service-stub-workflow",
     "21-progress-service-stub-workflow",
 ];
-
-struct Exchange {
-    method: String,
-    path: String,
-    request: String,
-    status: u16,
-    kind: String,
-    body: String,
-}
-
-fn exchanges(text: &str) -> Vec<Exchange> {
-    let mut all = Vec::new();
-    for part in text.split("\n##### ").map(|part| part.trim_start_matches("##### ")) {
-        let Some((asked, answered)) = part.split_once("<<< RESPONSE\n") else { continue };
-        let Some((_, asked)) = asked.split_once(">>> REQUEST\n") else { continue };
-        let (head, request) = asked.split_once("\n\n").unwrap_or((asked, ""));
-        let mut first = head.lines().next().unwrap().split(' ');
-        let (head, body) = answered.split_once("\n\n").unwrap();
-        let kind = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-type: ").map(str::to_owned));
-        all.push(Exchange {
-            method: first.next().unwrap().to_owned(),
-            path: first.next().unwrap().to_owned(),
-            request: request.trim().to_owned(),
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            kind: kind.unwrap_or_default().split(';').next().unwrap().to_owned(),
-            body: body.trim().to_owned(),
-        });
-    }
-    all
-}
 
 /// The differences of one answer, by their names; what has no name is a sentence.
 struct Found<'i>(BTreeSet<String>, &'i BTreeMap<String, String>);

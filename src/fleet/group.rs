@@ -3,7 +3,6 @@
 use super::pipeline::{Desired, Pipeline, Status};
 use super::watched::Watched;
 use crate::progress::Outcome;
-use crate::progress::text::duration;
 use crate::protocol::Millis;
 
 /// After so long without any sign, in milliseconds, one that should run is stale.
@@ -136,10 +135,15 @@ fn waits_its_turn(it: &Pipeline) -> bool {
     it.run.as_ref().is_some_and(|run| run.state.as_deref() == Some("PENDING"))
 }
 
-/// `12s`, `2 h` ...
+/// `94 s`, `12 min`, `2 h`, `9 d`.
 fn ago(millis: Millis) -> String {
-    let millis = u64::try_from(millis.max(0)).unwrap_or(0);
-    duration(millis / 1000 * 1000)
+    let seconds = millis.max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// How many pipelines stand in each group.

@@ -292,13 +292,13 @@ impl Pipeline {
         let result = outcome(progress);
         let now = progress.last_at.unwrap_or(0);
         let ended = result != Outcome::Running;
-        let started_at = progress.attempt.started_at;
-        let elapsed = progress.attempt_elapsed().and_then(|it| Millis::try_from(it).ok());
+        let clock = engine_clock(&reading.text);
+        let started_at = clock.map(|(from, _)| from);
         self.run = Some(Run {
             key: started_at.map_or_else(|| progress.attempts.to_string(), time::iso).into(),
             open: !ended,
             started_at,
-            ended_at: engine_clock(&reading.text, started_at, elapsed),
+            ended_at: clock.map(|(_, to)| to),
             share: (!progress.streams.is_empty()).then(|| share(progress).into()),
             ..Run::default()
         });
@@ -370,10 +370,15 @@ impl Pipeline {
     }
 }
 
-/// When an engine said what is told, by its own clock: it is the only age that such a state has.
-fn engine_clock(text: &str, started: Option<Millis>, elapsed: Option<Millis>) -> Option<Millis> {
-    text.contains("\"type\":\"progress\"").then_some(())?;
-    Some(started? + elapsed?)
+/// When a run began and when its engine said what is told, by the engine's own clock: it is the only age that such a state has.
+fn engine_clock(lines: &str) -> Option<(Millis, Millis)> {
+    let first: Value = serde_json::from_str(lines.lines().next()?).ok()?;
+    clock_of(first.get("progress")?)
+}
+
+fn clock_of(progress: &Value) -> Option<(Millis, Millis)> {
+    let from = at(progress, "/started_at")?;
+    Some((from, from.checked_add(progress.get("elapsed_ms")?.as_i64().filter(|it| *it >= 0)?)?))
 }
 
 fn fault(value: &Value) -> Option<Fault> {

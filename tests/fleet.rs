@@ -1,0 +1,364 @@
+//! Many pipelines: groups, reasons, errors with a memory, verdicts and canaries, by what services really tell.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+#[path = "common/recorded.rs"]
+mod recorded;
+
+use recorded::{answers, recording};
+use serde_json::{Value, json};
+use synctop::fleet::bulk::{Bulk, Step};
+use synctop::fleet::condition::{Condition, Holds};
+use synctop::fleet::inbox::State;
+use synctop::fleet::verify::{Action, Mark, Verdict, Watch};
+use synctop::fleet::{Fleet, Group, Inbox, Pace, Pipeline, Status, Watched};
+use synctop::protocol::time;
+
+const SECOND: i64 = 1_000;
+const MINUTE: i64 = 60_000;
+
+fn at(text: &str) -> i64 {
+    time::parse(text).unwrap()
+}
+
+/// A list as the published service gave it, seen at some time.
+fn listed(fleet: &mut Fleet, list: &Value, now: i64) {
+    fleet.take_list(list["data"].as_array().unwrap().clone(), now);
+}
+
+fn of<'f>(fleet: &'f Fleet, id: &str) -> &'f Watched {
+    fleet.pipelines.get(id).unwrap()
+}
+
+#[test]
+fn the_published_service_that_never_says_error_is_found_out() {
+    let all = recording("21-progress-service-stub-workflow.txt");
+    let lists = answers(&all, "GET", "/pipelines");
+    let mut fleet = Fleet::default();
+    // Two hours after the recording: nothing there has a time but the engine's own clock.
+    let now = at("2026-11-20T11:00:00Z");
+    listed(&mut fleet, lists.last().unwrap(), now);
+    let parked = of(&fleet, "pipe_streamfail");
+    assert_eq!(parked.pipeline.status, Status::Backfill);
+    assert_eq!(
+        (parked.group(now), parked.inferred(now)),
+        (Group::Parked, true),
+        "{:?} {:?} {:?}",
+        parked.pipeline.found,
+        parked.pipeline.run,
+        parked.pipeline.faults
+    );
+    let note = parked.note(now).unwrap();
+    assert!(note.contains("parked (inferred): last run failed 2 h ago") && note.contains("it says backfill"), "{note}");
+    let fault = &parked.pipeline.faults[0];
+    assert_eq!(fault.core(), "the key lacks 'Disputes Read'");
+    assert_eq!(fault.streams, ["dispute".into()]);
+    assert!(fault.next.as_ref().unwrap().contains("give the key that permission"));
+    assert_eq!(parked.pipeline.found.by_status.get("completed"), Some(&1));
+    // A moment after it failed it may still be tried again.
+    let soon = at("2026-11-20T08:59:55Z");
+    assert_eq!(parked.group(soon), Group::Failing);
+    assert_eq!(of(&fleet, "pipe_ok").group(now), Group::Paused);
+    assert_eq!(of(&fleet, "pipe_ok").pipeline.found.records, Some(345));
+    // Its keys came in clear, and are nowhere.
+    let kept = format!("{fleet:?}");
+    assert!(lists.last().unwrap().to_string().contains("sk_test_fake_ok"));
+    assert!(!kept.contains("sk_test_fake_ok"), "a key is kept");
+    assert!(fleet.pipelines.values().all(|it| it.pipeline.told.to_string().contains("sk_test_***")));
+}
+
+#[test]
+fn a_run_of_the_published_service_moves_from_poll_to_poll() {
+    let all = recording("21-progress-service-stub-workflow.txt");
+    let lists = answers(&all, "GET", "/pipelines");
+    let late = answers(&all, "GET", "/pipelines/pipe_long").pop().unwrap();
+    let mut fleet = Fleet::default();
+    let (first, then) = (at("2026-11-20T08:59:57Z"), at("2026-11-20T09:00:09Z"));
+    listed(&mut fleet, &lists[0], first);
+    let running = of(&fleet, "pipe_long");
+    assert_eq!(running.group(first), Group::Working);
+    let before = running.pipeline.found.clone();
+    assert!(before.coverage.unwrap() < 1.0 && before.records.unwrap() > 0, "{before:?}");
+    // The same again is no movement; and after two minutes of it, it says backfill and nothing runs.
+    listed(&mut fleet, &lists[0], first + 2 * SECOND);
+    assert_eq!(of(&fleet, "pipe_long").moved_at, None);
+    let later = first + 5 * MINUTE;
+    assert_eq!(of(&fleet, "pipe_long").group(later), Group::Stale);
+    assert!(of(&fleet, "pipe_long").note(later).unwrap().contains("says backfill, nothing runs"));
+    fleet.take_one(late, then).unwrap();
+    let done = of(&fleet, "pipe_long");
+    assert_eq!((done.group(then), done.moved_at), (Group::Ready, Some(then)));
+    assert_eq!(done.pipeline.found.records, Some(10_000));
+    assert!(done.pipeline.succeeded());
+}
+
+#[test]
+fn the_trace_generation_tells_parked_and_why_is_found_where_there_is_anything() {
+    let all = recording("20-trace-service-stub-workflow.txt");
+    let now = at("2026-11-20T10:00:00Z");
+    let mut fleet = Fleet::default();
+    let mut parked = None;
+    for exchange in all.iter().filter(|it| it.method == "GET" && it.path == "/pipelines") {
+        listed(&mut fleet, &serde_json::from_str(&exchange.body).unwrap(), now);
+        let ready = of(&fleet, "pipe_mwoqy9gr");
+        if !ready.pipeline.faults.is_empty() {
+            // Ready, and some of its streams failed.
+            assert_eq!(ready.group(now), Group::Failing);
+            assert!(ready.pipeline.faults.iter().any(|fault| fault.kind() == "auth_error"));
+        }
+    }
+    for exchange in all.iter().filter(|it| it.body.contains("\"status\":\"error\"") && it.body.starts_with("{\"id\"")) {
+        fleet.take_one(serde_json::from_str(&exchange.body).unwrap(), now).unwrap();
+        let id = serde_json::from_str::<Value>(&exchange.body).unwrap()["id"].as_str().unwrap().to_owned();
+        parked = Some(id);
+    }
+    let parked = of(&fleet, &parked.expect("one is parked"));
+    assert_eq!((parked.group(now), parked.inferred(now)), (Group::Parked, false));
+    assert!(parked.pipeline.reason.is_none(), "it says no reason, and none is made up");
+}
+
+#[test]
+fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
+    let created = json!({"id": "pipe_new", "source": {"type": "stripe"}, "destination": {"type": "postgres"}, "desired_status": "active", "status": "setup"});
+    let mut fleet = Fleet::default();
+    fleet.take_list(vec![created.clone()], 0);
+    assert_eq!(of(&fleet, "pipe_new").group(MINUTE), Group::Working);
+    fleet.take_list(vec![created.clone()], 3 * MINUTE);
+    assert_eq!(of(&fleet, "pipe_new").group(3 * MINUTE), Group::Stale);
+    assert!(
+        of(&fleet, "pipe_new")
+            .note(3 * MINUTE)
+            .unwrap()
+            .contains("says setup, nothing runs: no sign of life for 3 min")
+    );
+    // Something was asked of it, accepted, and nothing came of it.
+    fleet.sent("pipe_new", "resume", 3 * MINUTE);
+    fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 4 * MINUTE);
+    let note = of(&fleet, "pipe_new").note(4 * MINUTE).unwrap();
+    assert_eq!(note, "accepted the resume 60 s ago, nothing ran since");
+    assert_eq!(fleet.odd.len(), 2, "what is no pipeline is told");
+    assert_eq!(fleet.pipelines.len(), 1);
+}
+
+/// A pipeline as our own service tells it.
+struct Ours(Value);
+
+impl Ours {
+    fn new(id: &str) -> Self {
+        Self(json!({
+            "id": id, "source": {"type": "simulated"}, "destination": {"type": "simulated"},
+            "desired_status": "active", "status": "ready", "revision": 3, "cursor": "1-3-0-0",
+        }))
+    }
+
+    fn status(mut self, status: &str, revision: u64) -> Self {
+        self.0["status"] = status.into();
+        self.0["revision"] = revision.into();
+        self
+    }
+
+    fn parked(self, revision: u64, fingerprint: &str, since: i64) -> Self {
+        let mut it = self.status("error", revision);
+        it.0["reason"] = json!({"message": format!("it broke ({fingerprint})"), "failure_type": "system_error",
+            "fingerprint": fingerprint, "since": time::iso(since), "next": "mend it"});
+        it
+    }
+
+    fn run(mut self, number: u64, state: &str, outcome: &str, checkpoints: u64) -> Self {
+        let key = if matches!(state, "RUNNING" | "PENDING") { "so_far" } else { "result" };
+        self.0["run"] = json!({"task_id": format!("task_{number}"), "number": number, "status": state, "progress": "1/3",
+            key: {"outcome": outcome, "records": {"cumulative": checkpoints * 100}, "checkpoints": checkpoints, "streams": 3, "errors": []}});
+        self
+    }
+
+    fn read(&self) -> Pipeline {
+        Pipeline::read(self.0.clone(), 0, None).unwrap()
+    }
+}
+
+#[test]
+fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
+    let mut fleet = Fleet::default();
+    let mut inbox = Inbox::default();
+    let mut see = |inbox: &mut Inbox, told: Vec<Ours>, now: i64| {
+        fleet.take_list(told.into_iter().map(|it| it.0).collect(), now);
+        let changed: Vec<_> = fleet.pipelines.values().flat_map(|it| inbox.observe(it, now)).collect();
+        inbox.gone(|id| fleet.pipelines.contains_key(id));
+        changed
+    };
+    let parked =
+        |id: &str, run: u64, since: i64| Ours::new(id).parked(run * 10, "f1", since).run(run, "FAILED", "failed", 2);
+    let good = |id: &str, run: u64| Ours::new(id).status("ready", run * 10).run(run, "SUCCEEDED", "succeeded", 9);
+    assert_eq!(see(&mut inbox, vec![parked("a_a", 1, 500), parked("b_b", 1, 900)], 1_000).len(), 2);
+    let item = inbox.items.get("f1").unwrap();
+    assert_eq!((item.state(), item.open(), item.first_at), (State::New, 2, 500));
+    // Seen again and again it is still two occurrences.
+    for poll in 2..50 {
+        assert!(see(&mut inbox, vec![parked("a_a", 1, 500), parked("b_b", 1, 900)], poll * 1_000).is_empty());
+    }
+    assert_eq!(inbox.items["f1"].hits["a_a"].count, 1);
+    inbox.acknowledge("f1", "me", 60_000);
+    assert_eq!(inbox.items["f1"].state(), State::Acked);
+    // It runs again: not over yet. It succeeds: over for that one.
+    see(
+        &mut inbox,
+        vec![Ours::new("a_a").status("backfill", 12).run(2, "RUNNING", "running", 1), parked("b_b", 1, 900)],
+        61_000,
+    );
+    assert_eq!(inbox.items["f1"].open(), 2);
+    see(&mut inbox, vec![good("a_a", 2), parked("b_b", 1, 900)], 62_000);
+    assert_eq!((inbox.items["f1"].open(), inbox.items["f1"].state()), (1, State::Acked));
+    see(&mut inbox, vec![good("a_a", 2), good("b_b", 2)], 63_000);
+    assert_eq!(inbox.items["f1"].state(), State::Fixed);
+    // It comes back, and nobody looks after it any more.
+    see(&mut inbox, vec![parked("a_a", 3, 64_000), good("b_b", 2)], 65_000);
+    let item = &inbox.items["f1"];
+    assert_eq!(
+        (item.state(), item.open(), item.hits["a_a"].regressed, item.hits["a_a"].count),
+        (State::Regressed, 1, 1, 2)
+    );
+    assert_eq!(item.trend(1, 65_000), [3]);
+    // Deleted is not succeeded.
+    see(&mut inbox, vec![good("b_b", 2)], 66_000);
+    assert_eq!((inbox.items["f1"].open(), inbox.items["f1"].hits["a_a"].fixed_at), (0, None));
+    // And what is kept comes back as it was.
+    let doc = serde_json::to_string(inbox.items["f1"].as_ref()).unwrap();
+    assert_eq!(serde_json::from_str::<synctop::fleet::inbox::Item>(&doc).unwrap(), *inbox.items["f1"]);
+}
+
+fn watch(action: Action, before: &Ours, accepted: &Ours) -> Watch {
+    Watch::new(action, Mark::of(&before.read()), Some(&accepted.read()), 0, MINUTE)
+}
+
+#[test]
+fn a_resume_is_not_done_because_it_was_accepted() {
+    let before = Ours::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
+    let accepted = Ours::new("p_p").status("backfill", 6).run(1, "FAILED", "failed", 4);
+    // Parked again, with the same error and with another one.
+    let mut it = watch(Action::Resume, &before, &accepted);
+    assert_eq!(it.see(Some(&accepted.read()), 100), None);
+    let verdict =
+        it.see(Some(&Ours::new("p_p").parked(8, "f1", 200).run(2, "FAILED", "failed", 0).read()), 40_000).unwrap();
+    assert!(matches!(&verdict, Verdict::ParkedSame(..)), "{verdict:?}");
+    assert!(
+        verdict.sentence().contains("parked again after 40") && verdict.sentence().contains("SAME"),
+        "{}",
+        verdict.sentence()
+    );
+    assert_eq!(verdict.exit_code(), 1);
+    let mut it = watch(Action::Resume, &before, &accepted);
+    let other = Ours::new("p_p").parked(8, "f2", 200).run(2, "FAILED", "failed", 0).read();
+    assert!(matches!(it.see(Some(&other), 300), Some(Verdict::ParkedNew(..))));
+    // Checkpoints that go on for a while; a moment of them is none.
+    let mut it = watch(Action::Resume, &before, &accepted);
+    let runs = |checkpoints| Ours::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", checkpoints).read();
+    assert_eq!(it.see(Some(&runs(0)), 1_000), None);
+    assert_eq!(it.see(Some(&runs(2)), 2_000), None);
+    let verdict = it.see(Some(&runs(9)), 8_000).unwrap();
+    assert!(verdict.good() && verdict.sentence().contains("9 checkpoints"), "{verdict:?}");
+    // It ends well at once.
+    let mut it = watch(Action::Resume, &before, &accepted);
+    let ready = Ours::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9).read();
+    assert!(it.see(Some(&ready), 700).unwrap().good());
+    // It runs, and nothing is known for too long; it never runs; it is gone; nobody answers.
+    let mut it = watch(Action::Resume, &before, &accepted);
+    assert!(matches!(it.see(Some(&runs(0)), MINUTE), Some(Verdict::Unknown(_))));
+    let mut it = watch(Action::Resume, &before, &accepted);
+    assert!(matches!(it.see(Some(&accepted.read()), MINUTE), Some(Verdict::NothingRan(_))));
+    assert!(matches!(it.see(None, 5), Some(Verdict::Unknown(_))));
+    let it = watch(Action::Resume, &before, &accepted);
+    assert_eq!(it.blind("no answer", 30_000), None);
+    assert!(matches!(it.blind("no answer", MINUTE), Some(Verdict::Unknown(_))));
+}
+
+#[test]
+fn a_resume_that_the_published_service_swallowed_is_told() {
+    // It answers 200 and stays as it is (recorded: service 20, a parked pipeline that was resumed).
+    let all = recording("20-trace-service-stub-workflow.txt");
+    let errors: Vec<Value> = all
+        .iter()
+        .filter(|it| it.body.contains("\"status\":\"error\"") && it.body.starts_with("{\"id\""))
+        .map(|it| serde_json::from_str(&it.body).unwrap())
+        .collect();
+    let before = Pipeline::read(errors[0].clone(), 0, None).unwrap();
+    let resumed = Pipeline::read(errors.last().unwrap().clone(), 0, None).unwrap();
+    let mut it = Watch::new(Action::Resume, Mark::of(&before), Some(&resumed), 0, MINUTE);
+    assert_eq!(it.see(Some(&resumed), 30_000), None, "the error that it had is no new one");
+    let verdict = it.see(Some(&resumed), MINUTE).unwrap();
+    assert!(matches!(&verdict, Verdict::NothingRan(how) if how.contains("it says error, as before")), "{verdict:?}");
+}
+
+#[test]
+fn many_are_one_then_three_then_the_rest_and_no_further_than_it_helps() {
+    let targets =
+        |of: &[(&str, &str)]| of.iter().map(|(id, fault)| ((*id).into(), Some((*fault).into()))).collect::<Vec<_>>();
+    let fault = |fingerprint: &str| Ours::new("x_x").parked(1, fingerprint, 0).read().faults[0].clone();
+    let good = || Verdict::TookEffect("ready".into());
+    let all: Vec<_> = (0..12).map(|number| (format!("p_{number}"), if number < 8 { "f1" } else { "f2" })).collect();
+    let all: Vec<_> = all.iter().map(|(id, fault)| (id.as_str(), *fault)).collect();
+    let mut bulk = Bulk::new(Action::Resume, targets(&all));
+    assert_eq!(bulk.plan(), "1, then 3, then 8 at one a second");
+    assert_eq!(bulk.items[0].fingerprint.as_deref(), Some("f1"), "the first is of the most common error");
+    assert_eq!(bulk.next(0), [0]);
+    assert!(bulk.next(60_000).is_empty(), "nothing goes on before the first is told");
+    bulk.done(0, good());
+    assert_eq!(bulk.next(60_000), [1, 2, 3]);
+    bulk.done(1, good());
+    bulk.done(2, Verdict::ParkedSame(fault("f1"), 9));
+    assert!(bulk.stopped.is_none() && bulk.next(61_000).is_empty());
+    bulk.done(3, good());
+    assert_eq!(bulk.next(61_000), [4], "one a second");
+    assert!(bulk.next(61_500).is_empty());
+    assert_eq!(bulk.next(62_000), [5]);
+    bulk.done(4, Verdict::ParkedSame(fault("f1"), 9));
+    assert!(bulk.stopped.as_ref().unwrap().contains("the same error came back 2 times"));
+    assert!(bulk.next(90_000).is_empty() && !bulk.over());
+    bulk.done(5, good());
+    assert!(bulk.over());
+    assert_eq!((bulk.counts(), bulk.exit_code()), ((4, 2, 6), 3));
+    // The canary itself fails: nobody else is touched.
+    let mut bulk = Bulk::new(Action::Resume, targets(&all[..4]));
+    bulk.next(0);
+    bulk.done(0, Verdict::ParkedSame(fault("f1"), 9));
+    assert!(bulk.over() && bulk.items[1..].iter().all(|item| item.step == Step::HeldBack));
+    assert_eq!(bulk.exit_code(), 1);
+}
+
+#[test]
+fn conditions_say_when_they_cannot_come_to_be() {
+    let parked = Ours::new("p_p").parked(5, "f1", 0).read();
+    let running = Ours::new("p_p").status("backfill", 5).run(1, "RUNNING", "running", 4).read();
+    let condition = |text: &str| text.parse::<Condition>().unwrap();
+    for (text, of, has, wanted) in [
+        ("status=ready", &parked, 0, Holds::Never),
+        ("ready", &running, 0, Holds::NotYet),
+        ("status=error", &parked, 0, Holds::Yes),
+        ("error", &running, 0, Holds::NotYet),
+        ("not-parked", &parked, 0, Holds::NotYet),
+        ("not-parked", &running, 0, Holds::Yes),
+        ("progress", &running, 3, Holds::Yes),
+        ("progress", &running, 4, Holds::NotYet),
+        ("error-count=0", &parked, 0, Holds::NotYet),
+        ("create", &running, 0, Holds::Yes),
+        ("deleted", &running, 0, Holds::NotYet),
+    ] {
+        assert_eq!(condition(text).holds(Some(of), has, false), wanted, "{text}");
+    }
+    assert_eq!(condition("deleted").holds(None, 0, false), Holds::Yes);
+    assert_eq!(condition("ready").holds(None, 0, false), Holds::Never);
+    assert_eq!(condition("ready").holds(Some(&running), 0, true), Holds::Never, "parked without saying so");
+    for bad in ["", "redy", "stream:=completed", "stream:a=done", "status="] {
+        assert!(bad.parse::<Condition>().unwrap_err().contains("status=ready"), "{bad}");
+    }
+}
+
+#[test]
+fn waits_grow_and_what_is_asked_for_goes_before_them() {
+    use std::time::Duration;
+    let mut pace = Pace::default();
+    let waits: Vec<_> = (0..12).map(|_| pace.wait(None, None, 1.0).as_secs_f64()).collect();
+    assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]) && (waits[11] - 15.0).abs() < 0.01, "{waits:?}");
+    assert_eq!(pace.wait(Some(Duration::from_secs(40)), None, 0.3), Duration::from_secs(40));
+    assert_eq!(pace.wait(Some(Duration::from_secs(40)), Some(Duration::from_secs(7)), 0.3), Duration::from_secs(7));
+    pace.reset();
+    assert!(pace.wait(None, None, 0.0) <= Duration::from_millis(500));
+}
