@@ -336,16 +336,16 @@ pub struct ServeArgs {
 #[command(next_help_heading = "Which service")]
 pub struct ServiceArgs {
     /// Its address, such as http://127.0.0.1:4020 (the token, if it needs one, in SYNCTOP_TOKEN)
-    #[arg(long, value_name = "URL", env = "SYNCTOP_URL", conflicts_with = "context")]
+    #[arg(long, global = true, value_name = "URL", env = "SYNCTOP_URL", conflicts_with = "context")]
     pub url: Option<String>,
     /// Its name in the configuration
-    #[arg(long, value_name = "NAME", env = "SYNCTOP_CONTEXT")]
+    #[arg(long, global = true, value_name = "NAME", env = "SYNCTOP_CONTEXT")]
     pub context: Option<String>,
     /// Another configuration than the one `synctop config path` names
-    #[arg(long = "config", value_name = "FILE", env = "SYNCTOP_CONFIG")]
+    #[arg(long = "config", global = true, value_name = "FILE", env = "SYNCTOP_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where what was seen and done is remembered ($XDG_STATE_HOME/synctop if it is not said)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }
 

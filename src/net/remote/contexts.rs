@@ -196,7 +196,7 @@ impl Contexts {
     /// # Errors
     /// What is wrong with the file, and where.
     pub fn read(text: &str) -> Result<Self, String> {
-        let all: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let all: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
         for (name, context) in &all.contexts {
             address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
             if let Some(colour) = context.colour.as_deref().filter(|it| !COLOURS.contains(it)) {
@@ -245,6 +245,13 @@ impl Contexts {
             poll: context.poll,
         })
     }
+}
+
+/// What is wrong with a file, and in which line; without the line itself, which may have a secret in it.
+pub(super) fn told(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let what = mask::secrets(error.message()).trim_end().to_owned();
+    line.map_or_else(|| what.clone(), |line| format!("line {line}: {what}"))
 }
 
 /// Where the file is: `$XDG_CONFIG_HOME/synctop/config.toml`, else `~/.config/synctop/config.toml`.

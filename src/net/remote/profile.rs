@@ -2,7 +2,7 @@
 //! which words mean what.
 
 use super::client::{Ask, Client, Trouble};
-use super::contexts::{Place, Reference, Token, maybe_span, reference};
+use super::contexts::{Place, Reference, Token, maybe_span, reference, told};
 use crate::fleet::task::{State, Task};
 use crate::protocol::mask;
 use reqwest::Method;
@@ -144,7 +144,7 @@ impl Description {
     /// # Errors
     /// What is wrong with the file.
     pub fn read(text: &str) -> Result<Self, String> {
-        let about: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let about: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
         for (name, path) in [("status", Some(&about.status.path)), ("wait", about.wait.as_ref().map(|it| &it.path))] {
             if path.is_some_and(|path| !path.contains(TASK_ID)) {
                 return Err(format!("{name}.path: it has no {TASK_ID} in it"));

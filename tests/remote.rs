@@ -1,0 +1,436 @@
+//! Services elsewhere, asked by the real binary: the published one (from its recordings), bad ones, contexts, waits and exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+#[path = "common/recorded.rs"]
+mod recorded;
+#[path = "common/serve.rs"]
+mod serve;
+#[path = "common/stub.rs"]
+mod stub;
+
+use recorded::{answers, recording};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use serve::{Server, folder, quick, simulated};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use stub::{Reply, Stub};
+
+/// The binary, with nothing of this machine's user.
+fn synctop(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_synctop"));
+    for name in ["SYNCTOP_URL", "SYNCTOP_CONTEXT", "SYNCTOP_CONFIG", "SYNCTOP_TOKEN"] {
+        command.env_remove(name);
+    }
+    command.env("XDG_STATE_HOME", home.join("state")).env("XDG_CONFIG_HOME", home.join("config"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(home: &Path, arguments: &[&str]) -> Output {
+    synctop(home).args(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The one JSON object on stdout.
+fn object(output: &Output) -> Value {
+    let text = out(output);
+    assert_eq!(text.lines().count(), 1, "{text}\n{}", err(output));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The published service, as it was recorded: lists, single pipelines, changes that are accepted and swallowed.
+fn published(name: &str) -> Stub {
+    let all = recording(name);
+    let list = answers(&all, "GET", "/pipelines").pop().unwrap();
+    let kept = Arc::new(Mutex::new(list["data"].as_array().unwrap().clone()));
+    Stub::start(move |request| {
+        let mut kept = kept.lock().unwrap();
+        let id = request.path.strip_prefix("/pipelines/").map(str::to_owned);
+        let at = id.as_ref().and_then(|id| kept.iter().position(|it| it["id"] == id.as_str()));
+        match (request.method.as_str(), request.path.as_str(), at) {
+            ("GET", "/health", _) => Reply::Json(200, json!({"ok": true, "hostname": "vm"})),
+            ("GET", "/pipelines", _) => Reply::Json(200, json!({"data": *kept, "has_more": false})),
+            ("GET", _, Some(at)) => Reply::Json(200, kept[at].clone()),
+            ("PATCH", _, Some(at)) => {
+                let wanted: Value = serde_json::from_str(&request.body).unwrap();
+                kept[at]["desired_status"] = wanted["desired_status"].clone();
+                Reply::Json(200, kept[at].clone())
+            }
+            (_, path, None) if path.starts_with("/pipelines/") => {
+                Reply::Json(404, json!({"error": format!("Pipeline {} not found", id.unwrap())}))
+            }
+            _ => Reply::Text(404, "text/plain; charset=UTF-8", "404 Not Found".into()),
+        }
+    })
+}
+
+#[test]
+fn the_published_service_is_understood_without_events_waits_and_reasons() {
+    let home = folder();
+    let stub = published("21-progress-service-stub-workflow.txt");
+    let output = run(home.path(), &["pipelines", "list", "--json", "--url", &stub.url()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let all = object(&output);
+    let failed = all["pipelines"].as_array().unwrap().iter().find(|it| it["id"] == "pipe_streamfail").unwrap().clone();
+    assert_eq!((failed["group"].as_str(), failed["parked_inferred"].as_bool()), (Some("parked"), Some(true)));
+    assert!(failed["reason"]["message"].as_str().unwrap().contains("Disputes Read"));
+    assert!(failed["note"].as_str().unwrap().contains("nothing runs"));
+    assert_eq!(failed["streams"], json!({"completed": 1, "errored": 1, "skipped": 1}));
+    // Keys come in clear there; none is shown.
+    for arguments in [vec!["pipelines", "list"], vec!["pipelines", "show", "pipe_ok", "--json"]] {
+        let output = run(home.path(), &[&arguments[..], &["--url", &stub.url()]].concat());
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        assert!(!out(&output).contains("sk_test_fake_ok") && !out(&output).is_empty());
+    }
+    // A wait there is polling, and a pipeline that is parked without saying so does not come to be ready.
+    let output = run(home.path(), &["wait", "pipe_streamfail", "--for", "status=ready", "--url", &stub.url()]);
+    let answer = object(&output);
+    assert_eq!((code(&output), answer["parked_inferred"].as_bool()), (1, Some(true)), "{answer}");
+    assert!(answer["fingerprint"].is_string() && answer["reached"] == false && answer["timed_out"] == false);
+    let output = run(home.path(), &["wait", "pipe_ok", "--for", "paused", "--url", &stub.url()]);
+    assert_eq!((code(&output), object(&output)["reached"].as_bool()), (0, Some(true)));
+    // It answers 200 to a resume, and nothing happens: that is the verdict.
+    let output = run(
+        home.path(),
+        &[
+            "pipelines",
+            "resume",
+            "pipe_streamfail",
+            "--timeout",
+            "3s",
+            "--json",
+            "--url",
+            &stub.url(),
+            "--why",
+            "trying",
+        ],
+    );
+    let answer = object(&output);
+    assert_eq!((code(&output), answer["pipelines"][0]["verdict"].as_str()), (1, Some("nothing_ran")), "{answer}");
+    assert_eq!(stub.count("PATCH", "/pipelines/pipe_streamfail"), 1, "sent once");
+    // What it cannot do is said, and nothing is sent.
+    let output = run(home.path(), &["sync", "pipe_ok", "--submit-only", "--url", &stub.url()]);
+    assert_eq!(code(&output), 64);
+    assert!(err(&output).contains("has no tasks"), "{}", err(&output));
+}
+
+#[test]
+fn what_answers_badly_is_told_with_its_exit_code() {
+    let home = folder();
+    let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);
+    let date = jiff::fmt::rfc2822::to_string(&date.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
+    let all = |reply: Reply| Stub::start(move |_| reply.clone());
+    for (reply, wanted, words) in [
+        (Reply::Text(200, "text/html", "<html><title>Sign in</title></html>".into()), 69, "Sign in"),
+        (Reply::Text(500, "text/plain", "Internal Server Error".into()), 69, "HTTP 500"),
+        (Reply::Half("{\"data\":[".into()), 69, "broke off"),
+        (Reply::With(429, vec![("Retry-After", date)], "{\"error\":\"slow down\"}".into()), 69, "slow down"),
+        (Reply::Json(401, json!({"error": "no token"})), 77, "token"),
+        (Reply::Json(200, json!({"hello": "world"})), 69, "does not answer as a pipeline service"),
+        (Reply::Close, 69, ""),
+    ] {
+        let stub = all(reply.clone());
+        let output = run(home.path(), &["pipelines", "list", "--url", &stub.url()]);
+        assert_eq!(code(&output), wanted, "{reply:?}: {}", err(&output));
+        assert!(err(&output).contains(words) && out(&output).is_empty(), "{reply:?}: {}", err(&output));
+    }
+    let nobody = run(home.path(), &["pipelines", "list", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(code(&nobody), 69);
+    assert!(err(&nobody).contains("cannot be reached") && err(&nobody).contains("See that it runs"));
+    for (url, words) in [
+        ("http://example.com", "without TLS"),
+        ("https://me:hunter2secret@example.com", "does not stand in an address"),
+        ("ftp://example.com", "neither http: nor https:"),
+        ("nonsense", "no address"),
+    ] {
+        let output = run(home.path(), &["pipelines", "list", "--url", url]);
+        assert_eq!(code(&output), 64, "{url}: {}", err(&output));
+        assert!(err(&output).contains(words) && !err(&output).contains("hunter2secret"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_after_it_was_done_is_not_done_twice() {
+    let home = folder();
+    let state = Arc::new(Mutex::new(("error", "active", 5)));
+    let patches = Arc::new(AtomicUsize::new(0));
+    let (kept, counted) = (state.clone(), patches.clone());
+    let stub = Stub::start(move |request| {
+        let mut kept = kept.lock().unwrap();
+        let told = |kept: &(&str, &str, i32)| json!({"id": "pipe_a", "source": {"type": "x"}, "destination": {"type": "y"}, "status": kept.0, "desired_status": kept.1, "revision": kept.2});
+        match (request.method.as_str(), request.path.as_str()) {
+            ("GET", "/health") => Reply::Json(200, json!({"ok": true})),
+            ("GET", "/pipelines") => Reply::Json(200, json!({"data": [told(&kept)], "has_more": false})),
+            ("GET", "/pipelines/pipe_a") => Reply::Json(200, told(&kept)),
+            ("PATCH", _) => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                assert_eq!(request.header("if-match"), Some("\"5\""), "only if it is still what was looked at");
+                *kept = ("ready", "active", 7);
+                Reply::Close
+            }
+            _ => Reply::Text(404, "text/plain", "404 Not Found".into()),
+        }
+    });
+    let output = run(home.path(), &["pipelines", "resume", "pipe_a", "--json", "--url", &stub.url()]);
+    let answer = object(&output);
+    assert_eq!(answer["pipelines"][0]["verdict"], "took_effect", "{answer} {}", err(&output));
+    assert_eq!((code(&output), patches.load(Ordering::SeqCst)), (0, 1));
+    assert!(err(&output).contains("looking whether it was done"), "{}", err(&output));
+}
+
+#[test]
+fn contexts_name_services_and_never_show_a_token() {
+    let home = folder();
+    let server = Server::with(home.path(), &[], &[("SYNCTOP_TOKEN", "abcdefgh-12345678-token")]);
+    std::fs::create_dir_all(home.path().join("config/synctop")).unwrap();
+    std::fs::write(home.path().join("secret"), "abcdefgh-12345678-token\n").unwrap();
+    let secret = home.path().join("secret");
+    let config = |rest: &str| {
+        let text = format!("context = \"own\"\n[contexts.own]\nurl = \"http://{}\"\n{rest}", server.address);
+        std::fs::write(home.path().join("config/synctop/config.toml"), text).unwrap();
+    };
+    config("");
+    let output = run(home.path(), &["pipelines", "list"]);
+    assert_eq!(code(&output), 77, "{}", err(&output));
+    for token in [
+        format!("token = \"file:{}\"", secret.display()),
+        format!("token = {{ command = [\"cat\", \"{}\"] }}", secret.display()),
+        "token = \"env:MY_TOKEN\"".to_owned(),
+    ] {
+        config(&token);
+        let output = synctop(home.path())
+            .args(["pipelines", "list"])
+            .env("MY_TOKEN", "abcdefgh-12345678-token")
+            .output()
+            .unwrap();
+        assert_eq!(code(&output), 0, "{token}: {}", err(&output));
+        let shown = run(home.path(), &["config", "show"]);
+        assert!(!out(&shown).contains("abcdefgh"), "{}", out(&shown));
+    }
+    config(&format!("read_only = true\ntoken = \"file:{}\"", secret.display()));
+    let output = run(home.path(), &["pipelines", "pause", "acct_a"]);
+    assert_eq!(code(&output), 77);
+    assert!(err(&output).contains("read-only"));
+    config("token = \"abcdefgh-12345678-token\"");
+    let output = run(home.path(), &["pipelines", "list"]);
+    assert_eq!(code(&output), 65);
+    assert!(
+        err(&output).contains("does not stand in this file") && !err(&output).contains("12345678"),
+        "{}",
+        err(&output)
+    );
+    config("token = \"env:NOT_THERE\"");
+    let output = run(home.path(), &["pipelines", "list"]);
+    assert!(code(&output) == 64 && err(&output).contains("NOT_THERE"), "{}", err(&output));
+    let output = run(home.path(), &["pipelines", "list", "--context", "other"]);
+    assert!(code(&output) == 64 && err(&output).contains("there is own"), "{}", err(&output));
+}
+
+/// A service of ours with what a test needs.
+fn ours(home: &Path, pipelines: &[Value]) -> Server {
+    let server = Server::start(home);
+    for pipeline in pipelines {
+        assert_eq!(server.client().call("POST", "/pipelines?skip_check=true", &pipeline.to_string()).status, 201);
+    }
+    server
+}
+
+#[test]
+fn a_wait_tells_by_its_code_and_one_object() {
+    let home = folder();
+    let server = ours(
+        home.path(),
+        &[
+            quick("acct_good"),
+            simulated("acct_park", json!({"scenario": "parked", "speed": 0})),
+            simulated("acct_slow", json!({"scenario": "large"})),
+        ],
+    );
+    let url = format!("http://{}", server.address);
+    let wait = |arguments: &[&str]| run(home.path(), &[&["wait"], arguments, &["--url", &url]].concat());
+    let names = |it: &Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let good = wait(&["acct_good"]);
+    assert_eq!((code(&good), object(&good)["reached"].as_bool()), (0, Some(true)), "{}", err(&good));
+    let parked = wait(&["acct_park", "--timeout", "20s"]);
+    let answer = object(&parked);
+    assert_eq!((code(&parked), answer["status"].as_str()), (1, Some("error")), "{answer}");
+    assert!(answer["reason"]["next"].as_str().unwrap().contains("restore the table"));
+    assert_eq!(names(&answer), names(&object(&good)), "the same shape however it ended");
+    let began = Instant::now();
+    let late = wait(&["acct_slow", "--timeout", "1s"]);
+    let answer = object(&late);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!((code(&late), answer["timed_out"].as_bool()), (2, Some(true)), "{answer}");
+    assert_eq!(names(&answer), names(&object(&good)));
+    // The hint is a command that goes on from there.
+    let hint = answer["resume_hint"].as_str().unwrap().to_owned();
+    assert!(
+        hint.contains("--cursor") && err(&late).contains(&hint) && err(&late).contains("Nothing was stopped"),
+        "{hint}"
+    );
+    let words: Vec<_> = hint.split(' ').skip(1).collect();
+    let again = run(home.path(), &[&words[..], &["--timeout", "0"]].concat());
+    assert_eq!(code(&again), 2, "{}", err(&again));
+    assert_eq!(code(&wait(&["acct_slow", "--timeout", "0", "--timeout-exit-code", "9"])), 9);
+    assert_eq!(code(&wait(&["acct_slow", "--for", "progress", "--timeout", "30s"])), 0);
+    assert_eq!(
+        code(&wait(&["acct_slow", "--for", "ready", "--for", "status=backfill", "--any", "--timeout", "9s"])),
+        0
+    );
+    // Several: together, and mixed.
+    let both = wait(&["acct_good", "acct_park"]);
+    let answer = object(&both);
+    assert_eq!(
+        (code(&both), answer["targets"].as_array().unwrap().len(), answer["reached"].as_bool()),
+        (3, 2, Some(false))
+    );
+    // Not there; then it is made, and later deleted.
+    let absent = wait(&["acct_none"]);
+    assert_eq!((code(&absent), object(&absent)["error"].as_str()), (4, Some("there is no pipeline acct_none")));
+    let waiting = synctop(home.path())
+        .args(["wait", "acct_new", "--wait-for-create", "20s", "--timeout", "30s", "--url", &url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(server.client().call("POST", "/pipelines", &quick("acct_new").to_string()).status, 201);
+    assert_eq!(code(&waiting.wait_with_output().unwrap()), 0);
+    for (bad, words) in [
+        (vec!["acct_good", "--for", "redy"], "status=ready"),
+        (vec!["acct_good", "--timeout", "-3"], "unexpected"),
+        (vec!["acct_good", "--timeout", "soon"], "0 or never"),
+        (vec!["acct_good", "acct_park", "--cursor", "1-2-3-4"], "one pipeline"),
+    ] {
+        let output = wait(&bad);
+        assert!(code(&output) == 64 && err(&output).contains(words), "{bad:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn a_wait_outlives_its_service_and_a_second_key_detaches() {
+    let home = folder();
+    let mut server = ours(home.path(), &[simulated("acct_slow", json!({"scenario": "healthy", "speed": 4}))]);
+    let address = server.address.to_string();
+    let url = format!("http://{address}");
+    let start = |arguments: &[&str]| {
+        let mut command = synctop(home.path());
+        command.args(["wait", "acct_slow", "--url", &url]).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let waiting = start(&["--timeout", "60s"]);
+    let detached = start(&["--timeout", "never"]);
+    std::thread::sleep(Duration::from_millis(700));
+    server.kill();
+    std::thread::sleep(Duration::from_millis(900));
+    let log = std::fs::File::create(home.path().join("again")).unwrap();
+    let mut again = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(["serve", "--listen", &address, "--data-dir"])
+        .arg(home.path().join("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    kill_process(Pid::from_raw(detached.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    let output = detached.wait_with_output().unwrap();
+    assert_eq!(code(&output), 130, "{}", err(&output));
+    assert!(
+        err(&output).contains("detached") && err(&output).contains("synctop wait acct_slow --for status=ready"),
+        "{}",
+        err(&output)
+    );
+    assert!(out(&output).is_empty());
+    let output = waiting.wait_with_output().unwrap();
+    again.kill().unwrap();
+    again.wait().unwrap();
+    assert_eq!(code(&output), 0, "a dropped connection is no result: {}", err(&output));
+}
+
+#[test]
+fn pipelines_are_made_changed_and_verified_from_a_script() {
+    let home = folder();
+    let server = ours(home.path(), &[]);
+    let url = format!("http://{}", server.address);
+    let pipelines = |arguments: &[&str]| run(home.path(), &[&["pipelines"], arguments, &["--url", &url]].concat());
+    let file = |name: &str, pipeline: Value| {
+        let path = home.path().join(name);
+        std::fs::write(&path, pipeline.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = |fault: &str| {
+        format!(
+            "range = {{ gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }}\n[[streams]]\nname = \"customer\"\nrecords = 2000\n{fault}"
+        )
+    };
+    let broken = |times: &str| {
+        let fault = format!(
+            "[[faults]]\nkind = \"destination_error\"\nafter = 500\n{times}message = \"relation \\\"x\\\" does not exist\"\n"
+        );
+        json!({"scenario_text": one(&fault), "speed": 0})
+    };
+    for number in 1..=3 {
+        let id = format!("acct_p{number}");
+        let path = file(&id, simulated(&id, broken(if number == 1 { "" } else { "times = 1\n" })));
+        let made = pipelines(&["create", &path]);
+        assert_eq!((code(&made), out(&made).trim()), (0, id.as_str()), "{}", err(&made));
+    }
+    assert_eq!(code(&run(home.path(), &["wait", "acct_p1", "acct_p2", "acct_p3", "--for", "error", "--url", &url])), 0);
+    let listed = object(&pipelines(&["list", "--group", "parked", "--json"]));
+    let fingerprints: Vec<_> =
+        listed["pipelines"].as_array().unwrap().iter().map(|it| it["reason"]["fingerprint"].clone()).collect();
+    assert!(fingerprints.len() == 3 && fingerprints.iter().all(|it| *it == fingerprints[0]), "{fingerprints:?}");
+    // What would be done, and nothing is.
+    let plan = pipelines(&["resume", "--group", "parked", "--dry-run"]);
+    assert!(code(&plan) == 0 && out(&plan).contains("1, then 2") && out(&plan).contains("acct_p3"), "{}", out(&plan));
+    assert!(
+        server.client().get("/actions").json()["data"].as_array().unwrap().iter().all(|it| it["action"] != "update")
+    );
+    // The first one is parked again: the others are not touched.
+    let many = pipelines(&["resume", "acct_p1", "acct_p2", "acct_p3", "--json", "--why", "table restored"]);
+    let answer = object(&many);
+    let verdicts: Vec<_> =
+        answer["pipelines"].as_array().unwrap().iter().map(|it| it["verdict"].as_str().unwrap()).collect();
+    assert_eq!((code(&many), verdicts), (1, vec!["parked_again_same_error", "held_back", "held_back"]), "{answer}");
+    assert!(answer["stopped"].as_str().unwrap().contains("SAME error"));
+    // The others go on.
+    let two = pipelines(&["resume", "acct_p2", "acct_p3"]);
+    assert_eq!(code(&two), 0, "{}\n{}", out(&two), err(&two));
+    assert!(out(&two).lines().filter(|line| line.contains("took effect: ready")).count() == 2, "{}", out(&two));
+    let paused = pipelines(&["pause", "acct_p2"]);
+    assert!(code(&paused) == 0 && out(&paused).contains("took effect: paused"), "{}", out(&paused));
+    assert_eq!(code(&pipelines(&["resume", "acct_p2"])), 0);
+    let synced = pipelines(&["sync", "acct_p3"]);
+    assert!(code(&synced) == 0 && out(&synced).contains("took effect"), "{}{}", out(&synced), err(&synced));
+    let refused = pipelines(&["delete", "acct_p1"]);
+    assert!(code(&refused) == 64 && err(&refused).contains("--yes"), "{}", err(&refused));
+    let gone = pipelines(&["delete", "acct_p1", "--yes"]);
+    assert!(code(&gone) == 0 && out(&gone).contains("it is gone"), "{}{}", out(&gone), err(&gone));
+    for (arguments, wanted) in [
+        (vec!["show", "acct_p1"], 4),
+        (vec!["pause", "acct_p"], 4),
+        (vec!["resume"], 64),
+        (vec!["create", "/no/such"], 66),
+        (vec!["create", "tests/remote.rs"], 65),
+    ] {
+        let output = pipelines(&arguments);
+        assert_eq!(code(&output), wanted, "{arguments:?}: {}", err(&output));
+    }
+    assert!(err(&pipelines(&["pause", "acct_p"])).contains("Is it acct_p2 or acct_p3?"));
+}
