@@ -4,6 +4,7 @@ use super::args::PatternArgs;
 use super::service::until_signal;
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};
+use crate::net::remote::Trouble;
 use crate::net::remote::tasks::{Api, INTERVAL, Polled, Submitted, TIMEOUT};
 use crate::net::{fresh, lock};
 use crate::progress::text::duration;
@@ -118,10 +119,13 @@ async fn submit(api: &Api, command: &str) -> Result<Task, Failure> {
         Submitted::Task(task) => Ok(task),
         Submitted::Refused(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
-            if let crate::net::remote::Trouble::Refused { status: 409, json, .. } = &trouble
-                && let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str)
-            {
-                failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {id}"));
+            if let Trouble::Refused { status: 409, json, code, .. } = &trouble {
+                if let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str) {
+                    failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {id}"));
+                } else if let (Api::Runs(runs), true) = (api, code.contains("parked") || code.contains("paused")) {
+                    let resume = format!("synctop pipelines resume {} {}", runs.pipeline, api.place().argument());
+                    failure.sentence.push_str(&format!(" To resume it: {resume}"));
+                }
             }
             Err(failure)
         }

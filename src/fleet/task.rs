@@ -59,7 +59,7 @@ impl Task {
 #[must_use]
 pub fn expected(mut past: Vec<u64>) -> String {
     if past.is_empty() {
-        return "unknown: nothing of it ran before".into();
+        return "unknown: no run of it succeeded yet".into();
     }
     past.sort_unstable();
     let round = |ms: u64| if ms < 10_000 { ms / 100 * 100 } else { ms / 1000 * 1000 };

@@ -1,0 +1,212 @@
+//! Work that somebody else does: the four patterns against a service of ours, and against APIs that a profile describes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+#[path = "common/stub.rs"]
+mod stub;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stub::{Reply, Request, Stub};
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_four_patterns_from_a_shell_script() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("scripts/patterns"))
+        .arg(env!("CARGO_BIN_EXE_synctop"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = out(&output);
+    assert!(output.status.success() && !said.contains("WRONG"), "{said}\n{}", err(&output));
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 14, "{said}");
+}
+
+/// A profile of the assets at another address.
+fn profile(folder: &Path, name: &str, url: &str) -> PathBuf {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/tasks/{name}.toml")))
+        .unwrap();
+    let base = text.lines().find(|line| line.starts_with("base = ")).unwrap().to_owned();
+    let path = folder.join(format!("{name}.toml"));
+    std::fs::write(&path, text.replace(&base, &format!("base = \"{url}/v1\""))).unwrap();
+    path
+}
+
+fn task(profile: &Path, arguments: &[&str]) -> Output {
+    command(profile, arguments).output().unwrap()
+}
+
+fn command(profile: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_synctop"));
+    command.arg("task").arg(profile).args(arguments).stdin(Stdio::null());
+    command.env("VIDEO_API_KEY", "key-0123456789").env("VM_API_TOKEN", "tok-0123456789");
+    command
+}
+
+/// A video API: a film is ready after so many looks.
+fn films(looks: usize, end: &'static str) -> Stub {
+    let seen = Arc::new(AtomicUsize::new(0));
+    Stub::start(move |request: &Request| {
+        if request.path.starts_with("/files/") {
+            return Reply::Text(200, "video/mp4", "a film".into());
+        }
+        if request.header("authorization") != Some("Bearer key-0123456789") {
+            return Reply::Json(401, json!({"error": "who are you?"}));
+        }
+        match (request.method.as_str(), request.path.as_str()) {
+            ("POST", "/v1/videos") => {
+                let asked: Value = serde_json::from_str(&request.body).unwrap();
+                assert_eq!((asked["seconds"].as_u64(), asked["prompt"].as_str()), (Some(5), Some("a harbour")));
+                assert!(request.header("idempotency-key").is_some());
+                Reply::Json(201, json!({"id": "vid_1", "status": "queued"}))
+            }
+            ("GET", "/v1/videos/vid_1") => {
+                let at = seen.fetch_add(1, Ordering::SeqCst);
+                let share = format!("{}%", 100 * at / looks.max(1));
+                if at < looks {
+                    return Reply::Json(
+                        200,
+                        json!({"id": "vid_1", "status": "rendering", "progress": share, "api_key": "sk_live_secret99"}),
+                    );
+                }
+                Reply::Json(
+                    200,
+                    json!({
+                        "id": "vid_1", "status": end, "output": {"url": "/files/film.mp4"},
+                        "error": if end == "completed" { Value::Null } else { json!({"message": "the prompt was refused", "suggestion": "say it kindly"}) },
+                    }),
+                )
+            }
+            _ => Reply::Json(404, json!({"error": "no such film"})),
+        }
+    })
+}
+
+const HARBOUR: &str = "{\"prompt\":\"a harbour\",\"model\":\"film-1\"}";
+
+#[test]
+fn a_film_is_asked_for_waited_for_and_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let stub = films(2, "completed");
+    let profile = profile(folder.path(), "video", &stub.url());
+    let kept = folder.path().join("kept");
+    let output = task(
+        &profile,
+        &["--request", HARBOUR, "--poll-interval", "0.1s", "--output", kept.to_str().unwrap(), "--print-response"],
+    );
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let said = err(&output);
+    assert!(said.starts_with("Expected wait: about 04:00 (as the profile says)\nTask submitted: vid_1\n"), "{said}");
+    assert!(said.contains("  [0s] task=vid_1 status=rendering  progress=50%"), "{said}");
+    assert_eq!(std::fs::read_to_string(kept.join("video.mp4")).unwrap(), "a film");
+    let answer = std::fs::read_to_string(kept.join("response.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["status"], "completed");
+    assert_eq!(serde_json::from_str::<Value>(&out(&output)).unwrap()["id"], "vid_1");
+    assert_eq!(stub.count("POST", "/v1/videos"), 1);
+    // A key goes to nobody but the API: the file is of the same origin here, and may have it; it is nowhere in what was kept.
+    assert!(!format!("{said}{answer}{}", out(&output)).contains("0123456789"));
+}
+
+#[test]
+fn a_film_that_is_refused_says_why_and_what_may_help() {
+    let folder = tempfile::tempdir().unwrap();
+    let stub = films(0, "moderated");
+    let profile = profile(folder.path(), "video", &stub.url());
+    let output = task(&profile, &["--request", HARBOUR, "-q", "--poll-interval", "0.1s"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        err(&output).contains("the prompt was refused") && err(&output).contains("what may help: say it kindly"),
+        "{}",
+        err(&output)
+    );
+    let once = task(&profile, &["--task-id", "vid_1", "--poll-once"]);
+    assert_eq!((code(&once), out(&once).lines().count()), (1, 1), "{}", err(&once));
+    assert_eq!(code(&task(&profile, &["--task-id", "vid_9", "--poll-once"])), 4);
+    assert_eq!(code(&task(&profile, &["--request", HARBOUR, "--poll-once"])), 64);
+    assert_eq!(code(&task(&profile, &["--request", "[1]"])), 65);
+    assert_eq!(code(&task(&profile, &[])), 64);
+    assert_eq!(code(&task(Path::new("/no/such.toml"), &["--request", "{}"])), 66);
+    assert_eq!(stub.count("POST", "/v1/videos"), 1, "what is not understood is not submitted");
+}
+
+#[test]
+fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    // Without a key that makes it the same, an answer that is lost is not asked for again.
+    let posts = Arc::new(AtomicUsize::new(0));
+    let counted = posts.clone();
+    let stub = Stub::start(move |request: &Request| {
+        if request.method == "POST" {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        Reply::Close
+    });
+    let vm = profile(folder.path(), "vm", &stub.url());
+    let output = task(&vm, &["--request", "{\"name\":\"a\"}"]);
+    assert_eq!((code(&output), posts.load(Ordering::SeqCst)), (69, 1), "{}", err(&output));
+    assert!(err(&output).contains("Nobody knows whether it was submitted"), "{}", err(&output));
+    // Time over, and Ctrl-C.
+    let stub = films(10_000, "completed");
+    let video = profile(folder.path(), "video", &stub.url());
+    let late = task(&video, &["--request", HARBOUR, "--poll-interval", "0.1s", "--timeout", "0.5s"]);
+    assert_eq!(code(&late), 2, "{}", err(&late));
+    assert!(err(&late).contains("may still be running") && err(&late).contains("--task-id vid_1"), "{}", err(&late));
+    let child = command(&video, &["--request", HARBOUR]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(code(&output) == 130 && err(&output).contains("--task-id vid_1"), "{}", err(&output));
+}
+
+#[test]
+fn a_machine_comes_up_and_its_own_wait_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = Arc::new(Mutex::new("Created"));
+    let kept = state.clone();
+    let troubles = Arc::new(AtomicUsize::new(0));
+    let stub = Stub::start(move |request: &Request| {
+        let told = |state: &str| json!({"id": "vm_7", "state": state, "phase": "boot"});
+        match (request.method.as_str(), request.path.as_str()) {
+            ("POST", "/v1/instances") => Reply::Json(202, told("Created")),
+            ("GET", "/v1/instances/vm_7/wait") => {
+                assert_eq!(request.query, "state=Running&timeout=30s");
+                // It holds the request, and the machine is up.
+                std::thread::sleep(Duration::from_millis(600));
+                *kept.lock().unwrap() = "Running";
+                Reply::Json(200, told("Running"))
+            }
+            // A bad moment is no end.
+            ("GET", "/v1/instances/vm_7") => match troubles.fetch_add(1, Ordering::SeqCst) {
+                0 => Reply::Text(503, "text/plain", "later".into()),
+                1 => Reply::With(429, vec![("Retry-After", "0".into())], "{}".into()),
+                _ => Reply::Json(200, told(*kept.lock().unwrap())),
+            },
+            _ => Reply::Json(404, json!({})),
+        }
+    });
+    let vm = profile(folder.path(), "vm", &stub.url());
+    let output = task(&vm, &["--request", "{\"name\":\"build-1\"}"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(
+        err(&output).contains("no answer: answers HTTP 503") && err(&output).contains("status=Running"),
+        "{}",
+        err(&output)
+    );
+    assert!(stub.count("GET", "/v1/instances/vm_7/wait") >= 1);
+}
