@@ -191,7 +191,7 @@ async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, String> {
         let took = took.map(|ms| format!("  {}", crate::progress::text::duration(ms / 100 * 100))).unwrap_or_default();
         let records = run.pointer("/result/records/cumulative").and_then(Value::as_u64);
         let records = records.map(|it| format!("  {} records", crate::progress::count(it))).unwrap_or_default();
-        let why = text("/message").map(|it| format!("  {it}")).unwrap_or_default();
+        let why = text("/message").filter(|_| state != "SUCCEEDED").map(|it| format!("  {it}")).unwrap_or_default();
         let at = from.map_or_else(|| "-".to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%S"));
         let good = match state {
             "SUCCEEDED" => Some(text("/result/outcome") == Some("succeeded")),

@@ -40,7 +40,7 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
     if let Link::Down(why, since, again) = screen.link {
         let left = age((again - screen.now).max(0));
         let since = age(screen.now - since);
-        return (Some(format!("the service {why} (for {since}; asked again in {left})")), None);
+        return (Some(format!("no answer for {since}, asked again in {left}: the service {why}")), None);
     }
     if let Some(why) = screen.unkept {
         return (Some(format!("what is seen and done is not remembered: {why}")), None);

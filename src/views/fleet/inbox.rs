@@ -113,12 +113,13 @@ fn one(pen: &mut Pen, row: u16, item: &Item, screen: &FleetScreen) {
         state => state.word().to_owned(),
     };
     column = pen.put(column, row, &plural(hit, "pipeline"), look.plain()) + 2;
-    if !state.is_empty() {
-        let style = if item.state() == State::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
-        column = pen.put_in(column, row, 24, &state, style) + 2;
+    let state_style = if item.state() == State::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
+    let one_line = card(width) == 1;
+    if one_line && !state.is_empty() {
+        column = pen.put_in(column, row, 24, &state, state_style) + 2;
     }
     let mut end = width.saturating_sub(1);
-    if width >= 40 {
+    if width >= 56 {
         end = end.saturating_sub(u16::try_from(TREND).unwrap_or(0));
         sparks(pen, end, row, &trend, look.accent());
         end = end.saturating_sub(2);
@@ -127,10 +128,11 @@ fn one(pen: &mut Pen, row: u16, item: &Item, screen: &FleetScreen) {
     if end > column + 8 {
         end = pen.put_right(end, row, &when, look.dim()).saturating_sub(2);
     }
-    if card(width) == 1 {
+    if one_line {
         pen.put_in(column, row, end.saturating_sub(column), &core(&item.message), look.plain());
     } else {
-        pen.put(3, row + 1, &core(&item.message), look.plain());
+        let column = if state.is_empty() { 3 } else { pen.put_in(3, row + 1, 24, &state, state_style) + 2 };
+        pen.put(column, row + 1, &core(&item.message), look.plain());
     }
 }
 

@@ -231,7 +231,7 @@ pub fn deed(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mu
 /// A list to choose from.
 fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], chosen: usize, hits: &mut Hits) {
     let wanted = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(2).clamp(3, pen.height().max(3));
-    let width = pen.width().min(90);
+    let width = if pen.width() < 100 { pen.width() } else { 90 };
     let area = Rect { x: pen.area.x + (pen.width() - width) / 2, width, height: wanted, ..pen.area };
     let mut pen = pen.at(area);
     hits.add(area, Target::Nothing);

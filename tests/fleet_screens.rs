@@ -1,0 +1,388 @@
+//! The screen of many pipelines at every size and in every theme; what is hostile; what it costs is in benches/screen.rs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+#[path = "common/pictures.rs"]
+mod pictures;
+
+use pictures::{snapshot, text, todays};
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use synctop::fleet::bulk::Bulk;
+use synctop::fleet::verify::{Action, Verdict};
+use synctop::fleet::{Deed, Fleet, Inbox};
+use synctop::protocol::time;
+use synctop::views::fleet::{Armed, Confirm, FleetScreen, FleetUi, Key, Link, Overlay, Pane, RunRow, draw};
+use synctop::views::state::Filter;
+use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
+use tui_input::Input;
+
+const SIZES: [(u16, u16); 4] = [(40, 12), (80, 24), (120, 40), (200, 50)];
+
+fn now() -> i64 {
+    time::parse("2026-11-20T08:31:42Z").unwrap()
+}
+
+fn ago(seconds: i64) -> String {
+    time::iso(now() - seconds * 1000)
+}
+
+fn pipeline(id: &str, source: &str, status: &str, records: u64, coverage: f64) -> Value {
+    let open = status == "backfill";
+    let outcome = if open { "running" } else { "succeeded" };
+    let all = json!({"outcome": outcome, "records": {"cumulative": records}, "records_per_second": if open { json!(1800.0) } else { Value::Null },
+        "coverage": coverage, "checkpoints": records / 100, "streams": 8, "by_status": {"completed": 5, "started": 3}, "errors": []});
+    json!({
+        "id": id, "source": {"type": source, source: {"api_key": "sk_live_SECRETSECRET"}}, "destination": {"type": "postgres"},
+        "desired_status": "active", "status": status, "revision": 7, "cursor": "1-7-0-0", "updated_at": ago(40),
+        "run": {"task_id": format!("task_{id}"), "number": 3, "status": if open { "RUNNING" } else { "SUCCEEDED" }, "progress": "5/8",
+            "started_at": ago(300), "ended_at": if open { Value::Null } else { ago(30).into() }, if open { "so_far" } else { "result" }: all},
+    })
+}
+
+fn parked(id: &str, message: &str, kind: &str, fingerprint: &str, next: &str, since: i64) -> Value {
+    let mut it = pipeline(id, "stripe", "error", 84_113, 0.57);
+    it["reason"] = json!({"message": message, "failure_type": kind, "fingerprint": fingerprint, "next": next, "since": ago(since)});
+    it["run"]["status"] = "FAILED".into();
+    it["run"]["result"]["outcome"] = "failed".into();
+    it
+}
+
+const TABLE: (&str, &str, &str, &str) = (
+    "upsertWithStats failed: relation \"public.charge\" does not exist",
+    "system_error",
+    "f00d000000000001",
+    "restore the table at the destination (or run setup again), then resume it",
+);
+
+fn fleet() -> Fleet {
+    let (message, kind, fingerprint, next) = TABLE;
+    let mut all = vec![
+        parked("acct_orchid", message, kind, fingerprint, next, 1_900),
+        parked("acct_pine", message, kind, fingerprint, next, 1_890),
+        parked("acct_quartz", message, kind, fingerprint, next, 80),
+        parked(
+            "acct_sable",
+            "Invalid API Key provided: sk_test_****0000",
+            "auth_error",
+            "f00d000000000002",
+            "check the key, then resume it",
+            7_300,
+        ),
+        pipeline("acct_meridian", "stripe", "backfill", 1_284_113, 0.71),
+        pipeline("acct_willow", "stripe", "backfill", 17_810, 0.25),
+        pipeline("acct_cedar", "stripe", "ready", 16_375, 1.0),
+        pipeline("acct_juniper", "hubspot", "ready", 4_120, 1.0),
+        pipeline("acct_larch", "stripe", "ready", 301_004, 1.0),
+    ];
+    let mut failing = pipeline("acct_umber", "stripe", "backfill", 1_600, 0.67);
+    failing["retry"] = json!({"at": time::iso(now() + 8_000), "attempt": 3, "message": "the engine answers HTTP 503"});
+    let mut paused = pipeline("acct_tern", "stripe", "paused", 900, 1.0);
+    paused["desired_status"] = "paused".into();
+    all.extend([failing, paused]);
+    let mut fleet = Fleet::default();
+    fleet.take_list(all, now() - 300_000);
+    let mut list: Vec<_> = fleet.pipelines.values().map(|it| it.pipeline.told.as_ref().clone()).collect();
+    // One says that it sets up, and nothing of it ever moved.
+    list.push(json!({"id": "acct_vesper", "source": {"type": "stripe"}, "destination": {"type": "sqlite"}, "desired_status": "active", "status": "setup", "updated_at": ago(4_000)}));
+    fleet.take_list(list, now() - 900);
+    fleet
+}
+
+fn inbox(fleet: &Fleet) -> Inbox {
+    let mut inbox = Inbox::default();
+    for watched in fleet.pipelines.values() {
+        inbox.observe(watched, now() - 900);
+    }
+    inbox.acknowledge("f00d000000000002", "mira@ops", now() - 60_000);
+    inbox
+}
+
+fn deeds() -> Vec<Deed> {
+    let deed = |seq, seconds: i64, action: &str, pipeline: &str, verdict: Option<(&str, &str)>| Deed {
+        seq,
+        at: now() - seconds * 1000,
+        who: "mira@ops".into(),
+        action: action.into(),
+        pipeline: pipeline.into(),
+        why: Some("table restored".into()),
+        before: Some("error (system_error: relation does not exist), wanted active".into()),
+        after: verdict.map(|_| "backfill, wanted active".into()),
+        verdict: verdict.map(|it| it.0.into()),
+        sentence: verdict.map(|it| it.1.into()),
+        ended_at: verdict.map(|_| now() - seconds * 1000 + 500),
+    };
+    vec![
+        deed(3, 2, "resume", "acct_sable", None),
+        deed(
+            2,
+            80,
+            "resume",
+            "acct_quartz",
+            Some((
+                "parked_again_same_error",
+                "parked again after 0.5s with the SAME error: system_error: relation \"public.charge\" does not exist",
+            )),
+        ),
+        deed(1, 4_000, "pause", "acct_tern", Some(("took_effect", "took effect: paused after 0.3s"))),
+    ]
+}
+
+fn bulk() -> Bulk {
+    let targets = ["acct_orchid", "acct_pine", "acct_quartz", "acct_sable", "acct_rowan"];
+    let mut bulk = Bulk::new(Action::Resume, targets.map(|id| (id.into(), Some(TABLE.2.into()))).to_vec());
+    bulk.next(now() - 9_000);
+    bulk.done(0, Verdict::TookEffect("ready after 2s".into()));
+    bulk.next(now() - 4_000);
+    let fault = fleet().pipelines["acct_quartz"].pipeline.faults[0].clone();
+    bulk.done(2, Verdict::ParkedSame(fault, 500));
+    bulk
+}
+
+struct State {
+    name: &'static str,
+    fleet: Fleet,
+    inbox: Inbox,
+    deeds: Vec<Deed>,
+    bulk: Option<Bulk>,
+    armed: Armed,
+    link: Link<'static>,
+}
+
+fn states() -> Vec<State> {
+    let all = fleet();
+    let known = inbox(&all);
+    let state = |name, armed, link| State {
+        name,
+        fleet: all.clone(),
+        inbox: known.clone(),
+        deeds: deeds(),
+        bulk: None,
+        armed,
+        link,
+    };
+    vec![
+        state("fleet", Armed::Locked, Link::Live),
+        State { bulk: Some(bulk()), ..state("fleet-armed", Armed::For(583_000), Link::Live) },
+        state(
+            "fleet-down",
+            Armed::Never,
+            Link::Down("answers HTTP 503: the service is about to end", now() - 42_000, now() + 7_000),
+        ),
+        State {
+            fleet: Fleet::default(),
+            inbox: Inbox::default(),
+            deeds: Vec::new(),
+            ..state("fleet-waiting", Armed::Locked, Link::Waiting)
+        },
+    ]
+}
+
+fn look(theme: Theme) -> Look {
+    Look { theme, depth: Depth::Many, glyphs: UNICODE }
+}
+
+fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)) -> Buffer {
+    let area = Rect { x: 0, y: 0, width, height };
+    let mut buffer = Buffer::empty(area);
+    let acting = [(Action::Resume, Arc::from("acct_sable"), now() - 2_000)];
+    let screen = FleetScreen {
+        fleet: &state.fleet,
+        inbox: &state.inbox,
+        deeds: &state.deeds,
+        bulk: state.bulk.as_ref(),
+        ui,
+        look,
+        name: "production",
+        address: "https://sync.example.com",
+        colour: Some("red"),
+        now: now(),
+        link: state.link,
+        how: "polling every 2 s",
+        rate: (0.6, 10.0),
+        armed: state.armed,
+        acting: if state.armed.armed() { &acting } else { &[] },
+        unkept: None,
+    };
+    draw(&mut buffer, area, &screen);
+    buffer
+}
+
+#[test]
+fn every_state_at_every_size_in_every_theme() {
+    for state in states() {
+        for size in SIZES {
+            for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
+                if size.0 == 200 && theme != Theme::Dark {
+                    continue;
+                }
+                let buffer = picture(&state, &FleetUi::default(), &look(theme), size);
+                snapshot(&format!("{}-{}x{}-{}", state.name, size.0, size.1, theme.word()), &buffer);
+            }
+        }
+    }
+}
+
+/// What a user did before looking, for every pane and everything that opens.
+fn visits() -> Vec<(&'static str, FleetUi)> {
+    let at = |focus: Pane| FleetUi { focus, ..FleetUi::default() };
+    let over = |overlay: Overlay| FleetUi { overlays: vec![overlay], ..FleetUi::default() };
+    let mut filtered = FleetUi::default();
+    filtered.list_mut(Pane::Pipelines).filter = Filter::new("!ready");
+    filtered.marked = ["acct_pine".into(), "acct_orchid".into()].into();
+    let mut folded = FleetUi { folds: [Some(true); 7], ..FleetUi::default() };
+    folded.list_mut(Pane::Pipelines).chosen = Some(Key::Head(synctop::fleet::Group::Ready));
+    let confirm = |action, targets: &[&str], word: Option<&str>| {
+        let targets = targets.iter().map(|id| (Arc::from(*id), None)).collect();
+        let command = "synctop pipelines resume acct_orchid acct_pine --context production".into();
+        over(Overlay::Confirm(Box::new(Confirm {
+            action,
+            targets,
+            word: word.map(Into::into),
+            input: Input::new("acct".into()),
+            command,
+            top: 0,
+        })))
+    };
+    let row = |number, good| RunRow {
+        number,
+        text: format!("{number:>4}  2026-11-20 08:01:02  SUCCEEDED, succeeded  41s"),
+        good,
+    };
+    vec![
+        ("fleet-errors", at(Pane::Errors)),
+        ("fleet-actions", at(Pane::Deeds)),
+        ("fleet-many", at(Pane::Bulk)),
+        ("fleet-filtered-marked", filtered),
+        ("fleet-folded", folded),
+        ("fleet-describe", over(Overlay::Pipeline { id: "acct_quartz".into(), top: 0 })),
+        ("fleet-error", over(Overlay::Error { fingerprint: TABLE.2.into(), top: 0 })),
+        ("fleet-deed", over(Overlay::Deed { seq: 2, top: 0 })),
+        (
+            "fleet-runs",
+            over(Overlay::Runs {
+                id: "acct_cedar".into(),
+                rows: Ok(Some(vec![row(2, Some(true)), row(1, Some(false))])),
+                chosen: 1,
+            }),
+        ),
+        ("fleet-contexts", over(Overlay::Contexts { names: vec!["local".into(), "production".into()], chosen: 0 })),
+        ("fleet-confirm", confirm(Action::Resume, &["acct_orchid", "acct_pine"], None)),
+        ("fleet-confirm-delete", confirm(Action::Delete, &["acct_orchid"], Some("acct_orchid"))),
+        ("fleet-help", over(Overlay::Help { top: 0 })),
+        ("fleet-quit", over(Overlay::ConfirmQuit)),
+        (
+            "fleet-tour",
+            FleetUi {
+                tour: Some("Tour, nothing is real: Enter opens a run  d says all  w arms, then R resumes"),
+                ..FleetUi::default()
+            },
+        ),
+    ]
+}
+
+#[test]
+fn every_pane_and_sheet_at_every_size() {
+    let states = states();
+    for (name, ui) in visits() {
+        let state = &states[usize::from(name.contains("confirm") || name.contains("many"))];
+        for size in [(40, 12), (80, 24), (120, 40)] {
+            snapshot(&format!("{name}-{}x{}", size.0, size.1), &picture(state, &ui, &look(Theme::Dark), size));
+        }
+    }
+}
+
+#[test]
+fn ascii_is_ascii_and_no_secret_is_drawn() {
+    let ascii = Look { theme: Theme::Dark, depth: Depth::Sixteen, glyphs: ASCII };
+    for state in states() {
+        let drawn = text(&picture(&state, &FleetUi::default(), &ascii, (120, 40)));
+        assert!(drawn.is_ascii(), "{drawn}");
+        for (_, ui) in visits() {
+            assert!(!text(&picture(&state, &ui, &look(Theme::Dark), (200, 60))).contains("SECRET"));
+        }
+    }
+}
+
+#[test]
+fn a_hostile_service_draws_nothing_but_text() {
+    let told = json!([
+        {"id": "p\u{1b}[2Jx\u{202e}", "source": {"type": "\u{7}s"}, "destination": {"type": "d\u{9b}5m"}, "status": "err\u{1b}]0;t\u{7}or", "desired_status": "\u{2066}x",
+            "reason": {"message": "\u{1b}[31mred\u{1b}[0m password=hunter2SECRET", "next": "\u{1b}[1;1H"}, "revision": 18_446_744_073_709_551_615_u64,
+            "retry": {"attempt": u64::MAX, "at": "9999-12-31T23:59:59Z", "message": "\u{202e}"}},
+        {"id": "q_q", "source": 7, "destination": null, "status": "error", "reason": "a word", "run": {"status": 1, "number": u64::MAX, "so_far": {"records": {"cumulative": u64::MAX},
+            "coverage": 1e308, "records_per_second": -1e308, "errors": [{}, 1, {"message": "m", "final": true}], "by_status": {"a": u64::MAX}}, "started_at": "0001-01-01T00:00:00Z"}},
+        {"id": "r_r", "status": "backfill", "sync_state": {"sync_run": {"progress": {"started_at": "9999-12-31T23:59:59Z", "elapsed_ms": i64::MAX, "derived": {"status": "failed"}, "streams": {"\u{1b}[2J": {"status": "errored", "message": "\u{1b}[2J"}}}}}},
+        {"id": "s_s", "status": "ready", "progress": {"reason": "\u{1b}", "global_progress": {"state_checkpoint_count": u64::MAX}}},
+        {"status": "ready"}, 3, null,
+    ]);
+    let mut fleet = Fleet::default();
+    for at in [i64::MIN / 2, 0, now(), i64::MAX / 2] {
+        fleet.take_list(told.as_array().unwrap().clone(), at);
+    }
+    let mut inbox = Inbox::default();
+    fleet.pipelines.values().for_each(|it| drop(inbox.observe(it, now())));
+    let state = State {
+        name: "hostile",
+        fleet,
+        inbox,
+        deeds: deeds(),
+        bulk: Some(bulk()),
+        armed: Armed::Always,
+        link: Link::Down("\u{1b}[2J", i64::MIN / 2, i64::MAX / 2),
+    };
+    let ids: Vec<_> = state.fleet.pipelines.keys().cloned().collect();
+    let mut uis: Vec<_> = visits().into_iter().map(|(_, ui)| ui).collect();
+    uis.extend(
+        ids.into_iter().map(|id| FleetUi { overlays: vec![Overlay::Pipeline { id, top: 0 }], ..FleetUi::default() }),
+    );
+    for ui in uis {
+        for size in [(80, 24), (160, 60)] {
+            let drawn = text(&picture(&state, &ui, &look(Theme::Dark), size));
+            assert!(!drawn.contains("SECRET"), "{drawn}");
+            let bad = drawn.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{2069}').contains(c));
+            assert_eq!(bad, None, "{drawn}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..4, visit in 0usize..15, zoomed: bool, top in 0usize..2000) {
+        let mut ui = visits().swap_remove(visit).1;
+        ui.zoomed = zoomed;
+        for pane in Pane::ALL {
+            ui.list_mut(pane).top = top;
+        }
+        picture(&states()[which], &ui, &look(Theme::Mono), (width, height));
+    }
+}
+
+#[test]
+fn every_small_size_draws() {
+    let states = states();
+    for width in 0..60 {
+        for height in 0..20 {
+            for state in &states {
+                picture(state, &FleetUi::default(), &look(Theme::Dark), (width, height));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pictures_in_the_documents_are_todays() {
+    let states = states();
+    let ui = FleetUi::default();
+    let shown = [
+        ("fleet-120x40-dark", Theme::Dark, 0, (120, 40)),
+        ("fleet-120x40-light", Theme::Light, 0, (120, 40)),
+        ("fleet-80x24-dark", Theme::Dark, 0, (80, 24)),
+        ("fleet-armed-120x40-dark", Theme::Dark, 1, (120, 40)),
+    ];
+    todays(shown.map(|(name, theme, at, size)| (name, theme, picture(&states[at], &ui, &look(theme), size))));
+}

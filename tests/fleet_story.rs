@@ -1,0 +1,323 @@
+//! The screen of many pipelines on a real terminal: the whole story of a fleet that is parked, and services that behave badly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+#[path = "common/pty.rs"]
+mod pty;
+#[path = "common/serve.rs"]
+mod serve;
+#[path = "common/stub.rs"]
+mod stub;
+
+use pty::{Term, signal};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use serve::{PATIENCE, Server, folder, simulated};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use stub::{Reply, Stub};
+
+/// A pipeline that is parked soon; `times`: how often, none is for ever.
+fn breaking(id: &str, kind: &str, times: Option<u32>) -> Value {
+    let times = times.map(|times| format!("times = {times}\n")).unwrap_or_default();
+    let after = if kind == "bad_key" { "chance = 1.0\n" } else { "after = 300\n" };
+    let text = format!(
+        "range = {{ gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }}\n[[streams]]\nname = \"customer\"\nrecords = 1500\n\
+         [[faults]]\nkind = \"{kind}\"\n{after}{times}"
+    );
+    simulated(id, json!({"scenario_text": text, "speed": 0}))
+}
+
+fn server(home: &Path, pipelines: &[Value]) -> Server {
+    let server = Server::start(home);
+    for pipeline in pipelines {
+        assert_eq!(server.client().call("POST", "/pipelines?skip_check=true", &pipeline.to_string()).status, 201);
+    }
+    server
+}
+
+fn connect(home: &Path, size: (u16, u16), url: &str, more: &[&str]) -> Term {
+    let state = home.join("state");
+    Term::start(size, &[&["connect", url, "--data-dir", state.to_str().unwrap()], more].concat())
+}
+
+fn until_parked(server: &Server, number: usize) {
+    let begun = Instant::now();
+    loop {
+        let list = server.client().get("/pipelines?status=error&state=false").json();
+        if list["data"].as_array().unwrap().len() == number {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{list}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
+    let home = folder();
+    let server = server(
+        home.path(),
+        &[
+            breaking("acct_a1", "destination_error", None),
+            breaking("acct_a2", "destination_error", Some(1)),
+            breaking("acct_a3", "destination_error", Some(1)),
+            breaking("acct_b1", "bad_key", Some(1)),
+            simulated("acct_good", json!({"speed": 0})),
+        ],
+    );
+    until_parked(&server, 4);
+    let url = format!("http://{}", server.address);
+    let mut term = connect(home.path(), (120, 40), &url, &[]);
+    term.wait_for("4 PARKED");
+    // One problem or many?
+    term.wait_for("3 have one error");
+    term.wait_for("3 pipelines");
+    // Nothing can be done before it is armed.
+    term.keys("R");
+    term.wait_for("read-only: w arms it");
+    term.keys("w");
+    term.wait_for("ARMED 10:00");
+    // All of the group, with a canary.
+    term.keys("\x1b[H ");
+    term.wait_for("4 marked");
+    term.keys("R");
+    term.wait_for("resume 4 pipelines");
+    term.wait_for("synctop pipelines resume acct_a1 acct_a2 acct_a3 acct_b1");
+    term.keys("n");
+    term.wait_for("nothing was done");
+    assert_eq!(
+        server.client().get("/actions").json()["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|it| it["action"] == "update")
+            .count(),
+        0
+    );
+    term.keys("Ry");
+    term.until("the first is parked again", |term| {
+        let text = term.text();
+        text.contains("stopped, the rest is held back") && text.matches("held back: not touched").count() == 3
+    });
+    term.wait_for("SAME error");
+    let revisions = |server: &Server| -> Vec<u64> {
+        let list = server.client().get("/pipelines?state=false").json();
+        list["data"].as_array().unwrap().iter().map(|it| it["revision"].as_u64().unwrap()).collect()
+    };
+    let before = revisions(&server);
+    // The others one by one: they go on, and it is seen.
+    term.keys("/a2|b1\r*R");
+    term.wait_for("resume 2 pipelines");
+    term.keys("y");
+    term.wait_for("2 took effect, 0 did not");
+    assert_ne!(revisions(&server), before);
+    term.keys("\x1b");
+    term.wait_gone("/a2|b1/");
+    term.wait_for("2 PARKED");
+    // The log says who did what, and what came of it; it is kept.
+    term.keys("3");
+    term.wait_for("took effect: ready");
+    term.keys("\r");
+    term.wait_for("verdict");
+    term.wait_for("wanted active");
+    term.keys("q2A");
+    // The error of acct_b1 is over because it succeeded.
+    term.wait_for("fixed");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
+    assert!(term.text().contains("2 parked"), "{}", term.text());
+    let mut again = connect(home.path(), (80, 24), &url, &[]);
+    again.wait_for("2 PARKED");
+    again.keys("3");
+    again.wait_for("parked again after");
+    again.keys("2A");
+    again.wait_for("fixed");
+    // Acknowledged is kept too.
+    again.keys("a");
+    again.wait_for("acknowledged");
+    signal(again.pid(), Signal::TERM);
+    assert_eq!(again.exit_code(), 143);
+    assert!(again.given_back());
+    let mut third = connect(home.path(), (120, 40), &url, &[]);
+    third.wait_for("acked by");
+    third.keys("q");
+    third.exit_code();
+}
+
+#[test]
+fn a_deletion_wants_its_name_and_a_run_opens_and_comes_back() {
+    let home = folder();
+    let server =
+        server(home.path(), &[simulated("acct_one", json!({"speed": 0})), simulated("acct_two", json!({"speed": 2}))]);
+    let mut term = connect(home.path(), (100, 30), &format!("http://{}", server.address), &["--write"]);
+    term.wait_for("acct_two");
+    term.until("ready", |term| term.text().contains("READY 1"));
+    // The run, live, and back to where it was.
+    term.keys("/two\r\r");
+    term.wait_for("> acct_two");
+    term.wait_for("SYNCING");
+    term.keys("q");
+    term.wait_for("/two/");
+    // A past run, replayed.
+    term.keys("\x1b");
+    term.wait_gone("/two/");
+    term.keys("/one\rh");
+    term.wait_for("runs of acct_one");
+    term.wait_for("SUCCEEDED");
+    term.keys("\r");
+    term.wait_for("run 1");
+    term.until("a clock", |term| term.text().contains("PLAYING") || term.text().contains("PAUSED"));
+    term.keys("q");
+    term.wait_for("runs of acct_one");
+    term.keys("\x1b");
+    term.wait_gone("runs of acct_one");
+    // A name has to be typed, all of it.
+    term.keys("D");
+    term.wait_for("type acct_one to go on");
+    term.keys("acct\r");
+    term.wait_for("that is not acct_one");
+    term.keys("_one\r");
+    term.wait_for("took effect: it is gone");
+    assert_eq!(server.client().get("/pipelines/acct_one").status, 404);
+    term.keys("\x1b");
+    term.wait_gone("/one/");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
+}
+
+/// A service whose answers can be made bad.
+fn moody(number: usize) -> (Stub, Arc<Mutex<Option<Reply>>>) {
+    let mood: Arc<Mutex<Option<Reply>>> = Arc::default();
+    let (kept, polls) = (mood.clone(), AtomicUsize::new(0));
+    let stub = Stub::start(move |request| {
+        if let Some(reply) = kept.lock().unwrap().clone() {
+            return reply;
+        }
+        match request.path.as_str() {
+            "/health" => Reply::Json(200, json!({"ok": true})),
+            "/pipelines" => {
+                let poll = polls.fetch_add(1, Ordering::SeqCst);
+                let one = |at: usize| {
+                    let status = ["ready", "backfill", "error", "paused", "ready"][at % 5];
+                    json!({"id": format!("acct_{at:03}"), "source": {"type": "stripe", "stripe": {"api_key": "sk_test_SECRETSECRET"}},
+                        "destination": {"type": "postgres", "postgres": {"url": "postgres://me:hunter2SECRET@db/x"}}, "status": status,
+                        "desired_status": if status == "paused" { "paused" } else { "active" },
+                        "sync_state": {"sync_run": {"progress": {"started_at": "2026-11-20T08:00:00.000Z", "elapsed_ms": 1000 + poll, "derived": {"status": "started",
+                            "total_record_count": 10 * at + poll, "total_state_count": at}, "streams": {"customer": {"status": "started", "state_count": at, "record_count": 10 * at + poll}}}}}})
+                };
+                Reply::Json(200, json!({"data": (0..number).map(one).collect::<Vec<_>>(), "has_more": false}))
+            }
+            _ => Reply::Text(404, "text/plain", "404 Not Found".into()),
+        }
+    });
+    (stub, mood)
+}
+
+#[test]
+fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
+    let home = folder();
+    let (stub, mood) = moody(40);
+    std::fs::create_dir_all(home.path()).unwrap();
+    let config = home.path().join("config.toml");
+    std::fs::write(&config, format!("[contexts.old]\nurl = \"{}\"\npoll = \"0.3s\"\ncolour = \"red\"\n", stub.url()))
+        .unwrap();
+    let mut term = connect(home.path(), (120, 40), "old", &["--config", config.to_str().unwrap()]);
+    term.wait_for("of 40");
+    term.wait_for("polling all every 0.3 s");
+    // Sorted, filtered, chosen, scrolled: that is how it stays.
+    term.keys("ss/backfill|error\rjjjjjjjjjj");
+    term.wait_for("/backfill|error/");
+    let chosen = |term: &Term| {
+        let text = term.text();
+        let line = text.lines().find(|line| line.starts_with('▌'))?.to_owned();
+        line.split_whitespace().find(|word| word.starts_with("acct_")).map(str::to_owned)
+    };
+    term.until("chosen", |term| chosen(term).is_some());
+    let before = chosen(&term).unwrap();
+    let date = jiff::fmt::rfc2822::to_string(
+        &(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1)).to_zoned(jiff::tz::TimeZone::UTC),
+    )
+    .unwrap();
+    for (bad, words) in [
+        (Reply::Text(500, "text/plain", "Internal Server Error".into()), "HTTP 500"),
+        (Reply::Text(200, "text/html", "<html><title>Sign in</title>".into()), "Sign in"),
+        (Reply::Half("{\"data\":[".into()), "broke off"),
+        (Reply::With(429, vec![("Retry-After", date)], "{\"error\":\"slow down\"}".into()), "slow down"),
+        (Reply::Close, "DOWN"),
+    ] {
+        *mood.lock().unwrap() = Some(bad);
+        term.wait_for("DOWN");
+        term.wait_for(words);
+        term.wait_for("asked again in");
+        assert!(term.text().contains("acct_"), "what was known stays: {}", term.text());
+        *mood.lock().unwrap() = None;
+        term.wait_for("LIVE");
+        assert_eq!(chosen(&term).unwrap(), before, "{}", term.text());
+        assert!(term.text().contains("/backfill|error/") && term.text().contains("by records"), "{}", term.text());
+    }
+    // A service that hangs: the age of what is shown grows.
+    *mood.lock().unwrap() = Some(Reply::Hang(Duration::from_secs(4)));
+    term.wait_for("3s old");
+    *mood.lock().unwrap() = None;
+    let seen = term.raw();
+    assert!(!String::from_utf8_lossy(&seen).contains("SECRET"), "a secret reached the terminal");
+    let lists = stub.count("GET", "/pipelines");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(stub.count("GET", "/pipelines") - lists <= 10, "no more than it is to be asked");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
+    for entry in std::fs::read_dir(home.path().join("state")).unwrap().flatten() {
+        let kept = std::fs::read(entry.path()).unwrap();
+        assert!(!kept.windows(6).any(|part| part == b"SECRET"), "{:?} has a secret in it", entry.path());
+    }
+}
+
+#[test]
+fn the_demo_is_a_fleet_and_leaves_nothing_behind() {
+    let temporary = folder();
+    let binary = env!("CARGO_BIN_EXE_synctop");
+    let line = format!(
+        "TMPDIR={} XDG_STATE_HOME={}/none {binary} --theme dark; echo \"exit $?\"; exec sleep 60",
+        temporary.path().display(),
+        temporary.path().display()
+    );
+    let mut term = Term::shell((80, 24), &line);
+    term.wait_for("4 PARKED");
+    term.wait_for("Tour");
+    term.keys("w");
+    term.wait_for("ARMED");
+    // The first one is parked by what goes away: it is resumed and verified.
+    term.wait_for("acct_orchid");
+    term.keys("R");
+    term.wait_for("resume acct_orchid of demo");
+    term.keys("y");
+    term.wait_for("took effect");
+    term.resize(200, 50);
+    term.wait_for("actions 1");
+    term.wait_for("took effect");
+    term.keys("q");
+    term.wait_for("demo: 12 pipelines");
+    term.wait_for("exit 0");
+    let left: Vec<_> = std::fs::read_dir(temporary.path()).unwrap().flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_signal_and_a_small_terminal_are_no_trouble() {
+    let home = folder();
+    let (stub, _mood) = moody(500);
+    let mut term = connect(home.path(), (80, 24), &stub.url(), &[]);
+    term.wait_for("of 500");
+    for (width, height) in [(20, 4), (30, 6), (40, 10), (200, 50), (1, 1), (80, 24)] {
+        term.resize(width, height);
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    term.wait_for("of 500");
+    term.keys("G");
+    term.wait_for("acct_498");
+    signal(term.pid(), Signal::HUP);
+    assert_eq!(term.exit_code(), 129);
+    assert!(term.given_back());
+}
