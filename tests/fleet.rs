@@ -22,7 +22,7 @@ fn at(text: &str) -> i64 {
 
 /// A list as the published service gave it, seen at some time.
 fn listed(fleet: &mut Fleet, list: &Value, now: i64) {
-    fleet.take_list(list["data"].as_array().unwrap().clone(), now);
+    fleet.take_list(list["data"].as_array().unwrap().clone(), now, now);
 }
 
 fn of<'f>(fleet: &'f Fleet, id: &str) -> &'f Watched {
@@ -120,9 +120,9 @@ fn the_trace_generation_tells_parked_and_why_is_found_where_there_is_anything() 
 fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
     let created = json!({"id": "pipe_new", "source": {"type": "stripe"}, "destination": {"type": "postgres"}, "desired_status": "active", "status": "setup"});
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![created.clone()], 0);
+    fleet.take_list(vec![created.clone()], 0, 0);
     assert_eq!(of(&fleet, "pipe_new").group(MINUTE), Group::Working);
-    fleet.take_list(vec![created.clone()], 3 * MINUTE);
+    fleet.take_list(vec![created.clone()], 3 * MINUTE, 3 * MINUTE);
     assert_eq!(of(&fleet, "pipe_new").group(3 * MINUTE), Group::Stale);
     assert!(
         of(&fleet, "pipe_new")
@@ -132,7 +132,7 @@ fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
     );
     // Something was asked of it, accepted, and nothing came of it.
     fleet.sent("pipe_new", "resume", 3 * MINUTE);
-    fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 4 * MINUTE);
+    fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 4 * MINUTE, 4 * MINUTE);
     let note = of(&fleet, "pipe_new").note(4 * MINUTE).unwrap();
     assert_eq!(note, "accepted the resume 60 s ago, nothing ran since");
     assert_eq!(fleet.odd.len(), 2, "what is no pipeline is told");
@@ -180,7 +180,7 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     let mut fleet = Fleet::default();
     let mut inbox = Inbox::default();
     let mut see = |inbox: &mut Inbox, told: Vec<Ours>, now: i64| {
-        fleet.take_list(told.into_iter().map(|it| it.0).collect(), now);
+        fleet.take_list(told.into_iter().map(|it| it.0).collect(), now, now);
         let changed: Vec<_> = fleet.pipelines.values().flat_map(|it| inbox.observe(it, now)).collect();
         inbox.gone(|id| fleet.pipelines.contains_key(id));
         changed
@@ -361,4 +361,78 @@ fn waits_grow_and_what_is_asked_for_goes_before_them() {
     assert_eq!(pace.wait(Some(Duration::from_secs(40)), Some(Duration::from_secs(7)), 0.3), Duration::from_secs(7));
     pace.reset();
     assert!(pace.wait(None, None, 0.0) <= Duration::from_millis(500));
+}
+
+#[test]
+fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
+    // A denied stream: the engine says failed, the pipeline is ready.
+    let ready = |run: u64, outcome: &str| {
+        let mut it = Ours::new("p_p").status("ready", run).run(run, "SUCCEEDED", outcome, 9);
+        it.0["run"]["result"]["errors"] = json!([{"level": "stream", "message": "may not read disputes", "failure_type": "auth_error",
+            "fingerprint": "f9", "streams": ["dispute"], "final": true, "cleared": false}]);
+        it
+    };
+    let before = ready(1, "failed");
+    let mut fleet = Fleet::default();
+    fleet.take_list(vec![before.0.clone()], 0, 0);
+    for later in [0, 10 * MINUTE, 100 * MINUTE] {
+        let it = of(&fleet, "p_p");
+        assert_eq!((it.group(later), it.inferred(later)), (Group::Failing, false), "its service says what is parked");
+    }
+    let mut it = watch(Action::Resume, &before, &before);
+    assert!(
+        matches!(it.see(Some(&before.read()), 100), Some(Verdict::NothingRan(how)) if how.contains("ready already"))
+    );
+    let mut it = watch(Action::Retry, &before, &before);
+    assert_eq!(it.see(Some(&before.read()), 100), None);
+    let verdict = it.see(Some(&ready(2, "failed").read()), 900).unwrap();
+    assert!(matches!(&verdict, Verdict::RanAndFailed(..)) && verdict.exit_code() == 1, "{verdict:?}");
+    assert!(verdict.sentence().contains("ran, and failed after 0.9s: auth_error"), "{}", verdict.sentence());
+    // A moment of work, and then it tries again: that is no going on.
+    let parked = Ours::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
+    let mut it = watch(Action::Resume, &parked, &Ours::new("p_p").status("backfill", 6));
+    let runs = |retry: bool| {
+        let mut it = Ours::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", 3);
+        if retry {
+            it.0["retry"] = json!({"at": "2093-01-01T00:00:00Z", "attempt": 1, "message": "HTTP 503"});
+        }
+        it.read()
+    };
+    assert_eq!(it.see(Some(&runs(false)), 1_000), None);
+    assert_eq!(it.see(Some(&runs(true)), 9_000), None);
+    assert_eq!(it.see(Some(&runs(false)), 10_000), None, "it begins anew");
+    assert!(it.see(Some(&runs(false)), 16_000).unwrap().good());
+}
+
+#[test]
+fn a_long_run_is_not_stale_because_it_began_long_ago() {
+    let mut running = Ours::new("p_p").status("backfill", 3).run(1, "RUNNING", "running", 40);
+    running.0["updated_at"] = "2026-11-20T06:00:00Z".into();
+    running.0["run"]["started_at"] = "2026-11-20T06:00:00Z".into();
+    let now = at("2026-11-20T09:00:00Z");
+    let mut fleet = Fleet::default();
+    fleet.take_list(vec![running.0.clone()], now, now);
+    assert_eq!(of(&fleet, "p_p").group(now), Group::Working);
+    fleet.take_list(vec![running.0.clone()], now + 3 * MINUTE, now + 3 * MINUTE);
+    assert_eq!(of(&fleet, "p_p").group(now + 3 * MINUTE), Group::Stale, "it did not move before our eyes");
+    running.0["run"]["so_far"]["checkpoints"] = 41.into();
+    fleet.take_list(vec![running.0], now + 4 * MINUTE, now + 4 * MINUTE);
+    assert_eq!(of(&fleet, "p_p").group(now + 4 * MINUTE), Group::Working);
+}
+
+#[test]
+fn an_older_list_does_not_take_back_what_is_known_since() {
+    let parked = Ours::new("p_p").parked(5, "f1", 0).run(1, "FAILED", "failed", 4);
+    let good = Ours::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9);
+    let mut fleet = Fleet::default();
+    fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], 0, 0);
+    // The list is asked for; meanwhile one is read by itself, one is deleted, one is made; then the list comes.
+    fleet.take_one(good.0, 2 * SECOND).unwrap();
+    fleet.take_one(Ours::new("n_n").0, 2 * SECOND).unwrap();
+    fleet.remove("q_q", 2 * SECOND);
+    fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], SECOND, 3 * SECOND);
+    assert_eq!(of(&fleet, "p_p").pipeline.status, Status::Ready);
+    assert_eq!(fleet.pipelines.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["n_n", "p_p"]);
+    fleet.take_list(vec![parked.0], 4 * SECOND, 5 * SECOND);
+    assert_eq!(of(&fleet, "p_p").pipeline.status, Status::Error, "the next one counts");
 }

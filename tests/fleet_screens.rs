@@ -83,11 +83,11 @@ fn fleet() -> Fleet {
     paused["desired_status"] = "paused".into();
     all.extend([failing, paused]);
     let mut fleet = Fleet::default();
-    fleet.take_list(all, now() - 300_000);
+    fleet.take_list(all, now() - 300_000, now() - 300_000);
     let mut list: Vec<_> = fleet.pipelines.values().map(|it| it.pipeline.told.as_ref().clone()).collect();
     // One says that it sets up, and nothing of it ever moved.
     list.push(json!({"id": "acct_vesper", "source": {"type": "stripe"}, "destination": {"type": "sqlite"}, "desired_status": "active", "status": "setup", "updated_at": ago(4_000)}));
-    fleet.take_list(list, now() - 900);
+    fleet.take_list(list, now() - 900, now() - 900);
     fleet
 }
 
@@ -202,6 +202,7 @@ fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)
         link: state.link,
         how: "polling every 2 s",
         rate: (0.6, 10.0),
+        every: 2_000,
         armed: state.armed,
         acting: if state.armed.armed() { &acting } else { &[] },
         unkept: None,
@@ -320,7 +321,7 @@ fn a_hostile_service_draws_nothing_but_text() {
     ]);
     let mut fleet = Fleet::default();
     for at in [i64::MIN / 2, 0, now(), i64::MAX / 2] {
-        fleet.take_list(told.as_array().unwrap().clone(), at);
+        fleet.take_list(told.as_array().unwrap().clone(), at, at);
     }
     let mut inbox = Inbox::default();
     fleet.pipelines.values().for_each(|it| drop(inbox.observe(it, now())));

@@ -255,7 +255,11 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
         *mood.lock().unwrap() = None;
         term.wait_for("LIVE");
         assert_eq!(chosen(&term).unwrap(), before, "{}", term.text());
-        assert!(term.text().contains("/backfill|error/") && term.text().contains("by records"), "{}", term.text());
+        assert!(
+            term.text().contains("/backfill|error/") && term.text().find("acct_037") < term.text().find("acct_032"),
+            "{}",
+            term.text()
+        );
     }
     // A service that hangs: the age of what is shown grows.
     *mood.lock().unwrap() = Some(Reply::Hang(Duration::from_secs(4)));

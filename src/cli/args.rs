@@ -335,11 +335,11 @@ pub struct ServeArgs {
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Which service")]
 pub struct ServiceArgs {
-    /// Its address, such as http://127.0.0.1:4020 (the token, if it needs one, in SYNCTOP_TOKEN)
-    #[arg(long, global = true, value_name = "URL", env = "SYNCTOP_URL", conflicts_with = "context")]
+    /// Its address, such as http://127.0.0.1:4020 (else SYNCTOP_URL; its token, if it needs one, in SYNCTOP_TOKEN)
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "context")]
     pub url: Option<String>,
-    /// Its name in the configuration
-    #[arg(long, global = true, value_name = "NAME", env = "SYNCTOP_CONTEXT")]
+    /// Its name in the configuration (else SYNCTOP_CONTEXT)
+    #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// Another configuration than the one `synctop config path` names
     #[arg(long = "config", global = true, value_name = "FILE", env = "SYNCTOP_CONFIG")]
@@ -521,7 +521,7 @@ fn limit(text: &str) -> Result<Limit, String> {
 #[command(next_help_heading = "How")]
 pub struct PatternArgs {
     /// Submit, print the task's id alone on stdout, and leave
-    #[arg(long, conflicts_with_all = ["task_id", "poll_once"])]
+    #[arg(long, conflicts_with_all = ["task_id", "poll_once", "print_response", "output"])]
     pub submit_only: bool,
     /// A task that was submitted before: nothing is submitted
     #[arg(long, value_name = "ID")]

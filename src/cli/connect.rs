@@ -44,7 +44,7 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
     let watcher = watched(&runtime, client(place)?, remembered);
     let contexts: Vec<_> = all.contexts.keys().cloned().collect();
     let (handle, folder) = (runtime.handle().clone(), of.data_dir.clone());
-    let go = Box::new(move |name: &str| {
+    let go = Arc::new(move |name: &str| {
         let place = all.place(name)?;
         let remembered = memory(folder.as_ref(), &place).map_err(|failure| failure.sentence)?;
         let client = client(place).map_err(|failure| failure.sentence)?;
@@ -136,7 +136,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
         watcher,
         background: runtime.handle().clone(),
         contexts: Vec::new(),
-        go: Box::new(|_| Err("the demo has no contexts".into())),
+        go: Arc::new(|_| Err("the demo has no contexts".into())),
         who: who(),
         write: false,
         tour: true,

@@ -1,7 +1,7 @@
 //! The four ways to see submitted work through, for runs of pipelines and for tasks of any API.
 
 use super::args::PatternArgs;
-use super::service::until_signal;
+use super::service::{print_json, until_signal};
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};
 use crate::net::remote::Trouble;
@@ -52,12 +52,13 @@ async fn go(
     if let (Some(id), true) = (&how.task_id, how.poll_once) {
         let task = api.status(id).await.map_err(|trouble| super::service::failure(&trouble, api.place()))?;
         say(&clean::line(&task.line(0)));
-        print(&format!("{}\n", task.told))?;
+        print_json(&task.told)?;
         if task.state.over() {
             return end(api, how, &task, true).await;
         }
         return Ok(task.state.exit_code());
     }
+    let mut submitted = None;
     let id = if let Some(id) = &how.task_id {
         id.clone()
     } else {
@@ -71,21 +72,21 @@ async fn go(
         let task = submit(api, command).await?;
         lock(known).replace(task.id.clone());
         if how.submit_only {
-            say(&format!("Task submitted: {}", task.id));
-            say(&format!("It is {what}. To see what comes of it: {command} --task-id {} --poll-once", task.id));
-            print(&format!("{}\n", task.id))?;
-            if how.print_response {
-                print(&format!("{}\n", task.told))?;
-            }
+            say(&clean::line(&format!("Task submitted: {}", task.id)));
+            let once = format!("{command} --task-id {} --poll-once", task.id);
+            say(&clean::line(&format!("It is {what}. To see what comes of it: {once}")));
+            print(&format!("{}\n", clean::line(&task.id)))?;
             return Ok(0);
         }
-        say(&format!("Task submitted: {}", task.id));
-        task.id
+        say(&clean::line(&format!("Task submitted: {}", task.id)));
+        let id = task.id.clone();
+        submitted = Some(task);
+        id
     };
     let interval = how.poll_interval.or(usual.interval).unwrap_or(INTERVAL);
     let timeout = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
     let polled = api
-        .poll(&id, interval, timeout, |answer, seconds| match answer {
+        .poll(&id, submitted, interval, timeout, |answer, seconds| match answer {
             Ok(task) => say(&clean::line(&task.line(seconds))),
             Err(trouble) => say(&format!("  [{seconds}s] task={id} no answer: {}", clean::line(&trouble.words()))),
         })
@@ -95,10 +96,10 @@ async fn go(
         Polled::NotYet(task) => {
             let time = duration(millis(timeout));
             let status = task.as_ref().map_or("unknown", |task| task.word.as_str());
-            say(&format!("Not finished after {time} (status {status}): the task may still be running."));
+            say(&clean::line(&format!("Not finished after {time} (status {status}): the task may still be running.")));
             say(&format!("To see it through: {command} --task-id {id}"));
             if let Some(task) = task.filter(|_| how.print_response) {
-                print(&format!("{}\n", task.told))?;
+                print_json(&task.told)?;
             }
             Ok(2)
         }
@@ -155,7 +156,7 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8
         }
     }
     if how.print_response && !told {
-        print(&format!("{}\n", task.told))?;
+        print_json(&task.told)?;
     }
     if code == 0 {
         if !how.quiet {
@@ -170,7 +171,7 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8
         return Ok(0);
     }
     let message = task.message.clone().unwrap_or_else(|| "its service does not say why".into());
-    complain(&format!("task {} failed (status {}): {}", task.id, task.word, clean::line(&message)));
+    complain(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));
     let fix = task.fix.clone().unwrap_or_else(|| suggested(task, &message));
     complain(&format!("what may help: {}", clean::line(&fix)));
     Ok(code)

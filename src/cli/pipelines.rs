@@ -1,7 +1,7 @@
 //! `synctop pipelines list|show|create|pause|resume|sync|delete`
 
 use super::args::{ActArgs, PipelinesArgs, PipelinesVerb};
-use super::service::{self, client, failure, may_act, place, until_signal};
+use super::service::{self, client, failure, may_act, place, print_json, print_text, until_signal};
 use super::{Failure, exit, print, text_of};
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::{Action, Verdict};
@@ -14,7 +14,7 @@ use crate::progress::text::{count, short};
 use crate::protocol::time;
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 
 /// More than these are asked for by their number.
@@ -52,10 +52,11 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
 }
 
 async fn read_fleet(client: &Client) -> Result<Fleet, Failure> {
+    let asked = now();
     let told = async { client.list(client.talks().await?).await };
     let list = told.await.map_err(|trouble| failure(&trouble, &client.place))?;
     let mut fleet = Fleet::default();
-    fleet.take_list(list, now());
+    fleet.take_list(list, asked, now());
     Ok(fleet)
 }
 
@@ -96,10 +97,9 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
     found.sort_by_key(|it| (it.group(now), Arc::clone(&it.pipeline.id)));
     if as_json {
         let all: Vec<_> = found.iter().map(|it| shown(it, now)).collect();
-        print(&format!(
-            "{}\n",
-            json!({"service": client.place.shown(), "pipelines": all, "of": fleet.pipelines.len(), "odd": fleet.odd})
-        ))?;
+        print_json(
+            &json!({"service": client.place.shown(), "pipelines": all, "of": fleet.pipelines.len(), "odd": fleet.odd}),
+        )?;
         return Ok(0);
     }
     let mut text = String::new();
@@ -133,7 +133,7 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
     for odd in &fleet.odd {
         super::complain(&format!("something in the list is no pipeline: {odd}."));
     }
-    print(&text)?;
+    print_text(&text)?;
     Ok(0)
 }
 
@@ -152,7 +152,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
         if let Some(all) = all.as_object_mut() {
             all.insert("told".into(), watched.pipeline.told.as_ref().clone());
         }
-        print(&format!("{all}\n"))?;
+        print_json(&all)?;
         return Ok(0);
     }
     let it = &watched.pipeline;
@@ -186,7 +186,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
     fact("records", it.found.records.map_or_else(|| "-".into(), count));
     fact("ranges", it.found.coverage.map_or_else(|| "-".into(), crate::views::words::percent));
     fact("checkpoints", it.found.checkpoints.map_or_else(|| "-".into(), count));
-    print(&text)?;
+    print_text(&text)?;
     Ok(0)
 }
 
@@ -196,9 +196,8 @@ fn odd(client: &Client, why: &str) -> Failure {
 
 async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_json: bool) -> Result<u8, Failure> {
     let (text, name) = if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        (text, "stdin".to_owned())
+        let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
+        (read.await.map_err(std::io::Error::other)??, "stdin".to_owned())
     } else {
         (text_of(file, "pipeline")?, file.display().to_string())
     };
@@ -217,7 +216,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     let mut made = client.ask(ask).await.map_err(|trouble| failure(&trouble, &client.place))?.json;
     crate::protocol::mask::json(&mut made);
     if as_json {
-        print(&format!("{made}\n"))?;
+        print_json(&made)?;
     } else {
         print(&format!("{}\n", made.get("id").and_then(Value::as_str).unwrap_or_default()))?;
     }
@@ -288,7 +287,7 @@ async fn many(
     if args.dry_run {
         return plan(client, &bulk, all.json);
     }
-    agree(client, &bulk, args)?;
+    agree(client, &bulk, args).await?;
     let actor = Actor {
         client: Arc::clone(client),
         memory: Some(service::memory(all.of.data_dir.as_ref(), &client.place)?),
@@ -376,10 +375,7 @@ fn tell_all(bulk: &Bulk, as_json: bool) -> Result<(), Failure> {
                 json!({"target": item.id, "verdict": word, "sentence": sentence, "fingerprint": fault, "fingerprint_before": item.fingerprint})
             })
             .collect();
-        return print(&format!(
-            "{}\n",
-            json!({"action": bulk.action.word(), "pipelines": all, "stopped": bulk.stopped})
-        ));
+        return print_json(&json!({"action": bulk.action.word(), "pipelines": all, "stopped": bulk.stopped}));
     }
     let mut text = String::new();
     for item in &bulk.items {
@@ -390,7 +386,7 @@ fn tell_all(bulk: &Bulk, as_json: bool) -> Result<(), Failure> {
             text.push_str(&format!("  next: {next}\n"));
         }
     }
-    print(&text)
+    print_text(&text)
 }
 
 /// What would be done.
@@ -403,7 +399,7 @@ fn plan(client: &Client, bulk: &Bulk, as_json: bool) -> Result<u8, Failure> {
             .map(|(at, item)| json!({"target": item.id, "stage": Bulk::stage(at) + 1, "fingerprint": item.fingerprint}))
             .collect();
         let plan = json!({"dry_run": true, "action": bulk.action.word(), "service": client.place.shown(), "plan": bulk.plan(), "pipelines": all});
-        print(&format!("{plan}\n"))?;
+        print_json(&plan)?;
         return Ok(0);
     }
     let mut text = format!(
@@ -418,12 +414,12 @@ fn plan(client: &Client, bulk: &Bulk, as_json: bool) -> Result<u8, Failure> {
         let error = item.fingerprint.as_ref().map(|it| format!("  error {it}")).unwrap_or_default();
         text.push_str(&format!("  {}  {}{error}\n", Bulk::stage(at) + 1, item.id));
     }
-    print(&text)?;
+    print_text(&text)?;
     Ok(0)
 }
 
 /// A deletion, and more than a few, are agreed to first.
-fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failure> {
+async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failure> {
     let all = bulk.items.len();
     let delete = bulk.action == Action::Delete;
     if args.yes || (!delete && all <= MANY) {
@@ -444,7 +440,11 @@ fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failure> {
     note(&format!("{} {what} of {} ({}).", bulk.action.word(), client.place.name(), client.place.shown()));
     note(bulk.action.consequence());
     let _ = write!(std::io::stderr(), "Type {word} to go on: ");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
+    // A signal is heard meanwhile.
+    let typed = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let line = typed.await.map_err(std::io::Error::other)??;
     if line.trim() == word { Ok(()) } else { Err(Failure::usage("That is not it: nothing was done.")) }
 }

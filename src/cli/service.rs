@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Where a service of ours is when nobody says otherwise.
 const LOCAL: &str = "http://127.0.0.1:4020";
 
-/// Whoever shall not read it.
+/// Not allowed.
 const READ_ONLY: u8 = 77;
 
 /// The service's own refusal or silence, as a failure of the command.
@@ -34,10 +34,24 @@ pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Failure
     })
 }
 
+enum Meant {
+    Url(String),
+    Context(String),
+}
+
+/// What stands on the command line, else in the environment.
+fn meant(args: &ServiceArgs) -> Option<Meant> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (&args.url, &args.context) {
+        (Some(url), _) => Some(Meant::Url(url.clone())),
+        (None, Some(name)) => Some(Meant::Context(name.clone())),
+        (None, None) => set("SYNCTOP_URL").map(Meant::Url).or_else(|| set("SYNCTOP_CONTEXT").map(Meant::Context)),
+    }
+}
+
 /// The service that is meant. `word`: an address or a context, as `connect` takes it.
 pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<Place, Failure> {
     let all = configuration(args.config.as_ref())?;
-    // What stands on the command line goes before the environment.
     match word {
         Some(word) if word.contains("://") => of_url(word),
         Some(word) if all.contexts.contains_key(word) => of_context(&all, word),
@@ -45,10 +59,11 @@ pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<Place, Fai
             "{word} is neither an address (http://127.0.0.1:4020) nor a context{}. See synctop config path.",
             all.known()
         ))),
-        None => match (&args.url, &args.context, &all.context) {
-            (Some(url), _, _) => of_url(url),
-            (None, Some(name), _) | (None, None, Some(name)) => of_context(&all, name),
-            (None, None, None) => match all.contexts.keys().next().filter(|_| all.contexts.len() == 1) {
+        None => match (meant(args), &all.context) {
+            (Some(Meant::Url(url)), _) => of_url(&url),
+            (Some(Meant::Context(name)), _) => of_context(&all, &name),
+            (None, Some(name)) => of_context(&all, name),
+            (None, None) => match all.contexts.keys().next().filter(|_| all.contexts.len() == 1) {
                 Some(only) => of_context(&all, only),
                 None if all.contexts.is_empty() => of_url(LOCAL),
                 None => Err(Failure::usage(format!("Which service? Say --context NAME{}, or --url URL.", all.known()))),
@@ -145,4 +160,14 @@ pub(super) fn until_signal(
     });
     runtime.shutdown_background();
     code
+}
+
+/// One JSON value on stdout; nothing in it moves a terminal.
+pub(super) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    super::print(&format!("{}\n", crate::protocol::clean::json(value.to_string())))
+}
+
+/// Lines on stdout, with nothing in them but text.
+pub(super) fn print_text(text: &str) -> Result<(), Failure> {
+    super::print(&crate::protocol::clean::lines(text))
 }

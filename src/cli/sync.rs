@@ -2,7 +2,7 @@
 
 use super::args::{PatternArgs, SyncArgs, TaskArgs};
 use super::pattern::{Usual, see_through};
-use super::service::{capital, client, failure, may_act, place, until_signal};
+use super::service::{capital, client, failure, may_act, place, print_json, until_signal};
 use super::{Failure, exit, print, text_of};
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
 use crate::net::remote::tasks::{Api, Runs};
@@ -91,7 +91,7 @@ fn without_tasks(client: &Arc<Client>, pipeline: &str, how: &PatternArgs) -> Res
                 std::fs::write(&path, pretty).map_err(|error| Failure::unwritable(&path, "--output", &error))?;
             }
             if how.print_response {
-                print(&format!("{summary}\n"))?;
+                print_json(&summary)?;
             }
             let verdict = progress::verdict(&progress);
             let code = verdict.outcome.exit_code();

@@ -1,8 +1,8 @@
 //! `synctop wait PIPELINE... --for CONDITION`
 
 use super::args::WaitArgs;
-use super::service::{client, place};
-use super::{Failure, complain, exit, print};
+use super::service::{client, place, print_json};
+use super::{Failure, complain, exit};
 use crate::fleet::Pipeline;
 use crate::fleet::condition::Condition;
 use crate::net::lock;
@@ -58,11 +58,11 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
             let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let timed_out = done.iter().any(not_yet);
             match all.as_slice() {
-                [only] => print(&format!("{only}\n"))?,
+                [only] => print_json(only)?,
                 several => {
                     let whole =
                         json!({"targets": several, "reached": reached, "timed_out": timed_out, "waited_ms": waited});
-                    print(&format!("{whole}\n"))?;
+                    print_json(&whole)?;
                 }
             }
             let mut codes: Vec<_> = done.iter().map(Waited::exit_code).collect();

@@ -136,15 +136,24 @@ impl Bulk {
             self.items.iter().filter(again).count()
         };
         let why = match &verdict {
-            Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _) if !canary && same(fault) >= SAME => {
+            Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _) | Verdict::RanAndFailed(fault, _)
+                if !canary && same(fault) >= SAME =>
+            {
                 Some(format!("the same error came back {} times: {}", same(fault), fault.core()))
             }
             verdict if canary && !verdict.good() => Some(format!("the first one: {}", verdict.sentence())),
-            _ => None,
+            _ => self.useless_stage(),
         };
         if let Some(why) = why {
             self.stop(&why);
         }
+    }
+
+    /// Of those after the first none took effect.
+    fn useless_stage(&self) -> Option<String> {
+        let few: Vec<_> = self.items.iter().skip(CANARY).take(FEW).collect();
+        let bad = |item: &&Item| matches!(&item.step, Step::Done(verdict) if !verdict.good());
+        (few.len() > 1 && few.iter().all(bad)).then(|| format!("none of the {} after the first took effect", few.len()))
     }
 
     /// Goes no further; those that were sent are watched to their end.

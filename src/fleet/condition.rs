@@ -10,7 +10,7 @@ pub enum Condition {
     /// Any checkpoint beyond those that were there.
     Progress,
     NotParked,
-    /// So many streams of the last run are in this status; by name only a service that waits itself can tell.
+    /// A stream of the last run is in this status; of our own service only its own wait knows streams by name.
     Stream(Arc<str>, Arc<str>),
     /// No error stands.
     NoErrors,
@@ -102,8 +102,8 @@ impl Condition {
             Self::NotParked => !parked,
             Self::Stream(name, status) => match it.progress() {
                 Some(progress) => progress.stream(name).is_some_and(|stream| stream.status.word() == status.as_ref()),
-                // Of several streams only the numbers are told here.
-                None => it.found.streams > 0 && it.found.by_status.get(status).copied() == Some(it.found.streams),
+                // Only the service knows it by its name.
+                None => false,
             },
             Self::NoErrors => it.faults.is_empty(),
             Self::Deleted => false,

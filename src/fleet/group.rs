@@ -64,7 +64,7 @@ impl Watched {
             Status::Paused => Group::Paused,
             _ if it.desired == Desired::Paused => Group::Paused,
             _ if tries_again(it) => Group::Failing,
-            Status::Ready if it.came_to(Outcome::CompletedWithErrors) => Group::Failing,
+            Status::Ready if it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed) => Group::Failing,
             Status::Ready => Group::Ready,
             Status::Setup | Status::Backfill | Status::Other(_) if waits_its_turn(it) => Group::Working,
             Status::Setup | Status::Backfill | Status::Other(_) if self.quiet_ms(now) >= SILENT_MS => Group::Stale,
@@ -84,8 +84,12 @@ impl Watched {
     pub fn note(&self, now: Millis) -> Option<String> {
         let it = &self.pipeline;
         let claim = it.status.word();
-        if let Some(sent) = self.unanswered().filter(|sent| now - sent.at >= PARKED_MS / 4) {
-            return Some(format!("accepted the {} {} ago, nothing ran since", sent.action, ago(now - sent.at)));
+        if let Some(sent) = self.unanswered().filter(|sent| now.saturating_sub(sent.at) >= PARKED_MS / 4) {
+            return Some(format!(
+                "accepted the {} {} ago, nothing ran since",
+                sent.action,
+                ago(now.saturating_sub(sent.at))
+            ));
         }
         match self.group(now) {
             Group::Parked if self.inferred(now) => {
@@ -93,7 +97,7 @@ impl Watched {
                 Some(match since {
                     Some(at) => format!(
                         "parked (inferred): last run failed {} ago, nothing runs; it says {claim}",
-                        ago(now - at)
+                        ago(now.saturating_sub(at))
                     ),
                     None => format!(
                         "parked (inferred): last run failed, nothing moved for {}; it says {claim}",
@@ -107,7 +111,7 @@ impl Watched {
                 Some(format!("says {claim}, nothing runs: no sign of life for {quiet}{known}"))
             }
             Group::Failing => it.retry.as_ref().filter(|retry| retry.attempt > 0).map(|retry| {
-                let when = retry.at.map(|at| format!(" in {}", ago((at - now).max(0)))).unwrap_or_default();
+                let when = retry.at.map(|at| format!(" in {}", ago(at.saturating_sub(now)))).unwrap_or_default();
                 format!("tries again{when} (after {} failures): {}", retry.attempt, retry.message)
             }),
             Group::Paused if it.status != Status::Paused => Some(format!("to be paused; it says {claim} still")),
@@ -121,9 +125,9 @@ impl Watched {
     }
 }
 
-/// The last run failed, and no other one runs.
+/// The last run failed, and no other one runs; of a service that says by itself what is parked, its own word counts.
 fn failed(it: &Pipeline) -> bool {
-    let over = it.run.as_ref().is_some_and(|run| !run.open);
+    let over = it.run.as_ref().is_some_and(|run| !run.open && run.state.is_none());
     over && it.came_to(Outcome::Failed) && it.retry.is_none()
 }
 

@@ -133,7 +133,7 @@ impl Item {
         let mut counts = vec![0; parts];
         let width = DAY_MS / Millis::try_from(parts.max(1)).unwrap_or(1);
         for at in &self.times {
-            let back = usize::try_from((now - at).max(0) / width.max(1)).unwrap_or(usize::MAX);
+            let back = usize::try_from(now.saturating_sub(*at).max(0) / width.max(1)).unwrap_or(usize::MAX);
             if let Some(count) = parts.checked_sub(back + 1).and_then(|place| counts.get_mut(place)) {
                 *count += 1;
             }

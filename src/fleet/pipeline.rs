@@ -295,7 +295,7 @@ impl Pipeline {
         let clock = engine_clock(&reading.text);
         let started_at = clock.map(|(from, _)| from);
         self.run = Some(Run {
-            key: started_at.map_or_else(|| progress.attempts.to_string(), time::iso).into(),
+            key: started_at.map_or_else(|| hash(&reading.text), time::iso).into(),
             open: !ended,
             started_at,
             ended_at: clock.map(|(_, to)| to),
@@ -431,17 +431,27 @@ fn lines_of(told: &Value, now: Millis) -> Option<String> {
 
 /// Whether they say the same, whenever they were told.
 fn same_but_time(one: &str, other: &str) -> bool {
-    let without = |text: &str| -> Vec<String> {
-        text.lines()
-            .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
-                (Some(from), Some(to)) if from < to => {
-                    format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default())
-                }
-                _ => line.to_owned(),
-            })
-            .collect()
-    };
-    without(one) == without(other)
+    without_time(one) == without_time(other)
+}
+
+/// The lines without the time at which they were told.
+fn without_time(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
+            (Some(from), Some(to)) if from < to => {
+                format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default())
+            }
+            _ => line.to_owned(),
+        })
+        .collect()
+}
+
+/// The same for what says the same, in every process.
+fn hash(text: &str) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    without_time(text).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 /// Checkpoints that a state tells of.

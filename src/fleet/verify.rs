@@ -69,7 +69,7 @@ pub struct Mark {
     revision: Option<u64>,
     checkpoints: u64,
     records: u64,
-    outcome: Option<Arc<str>>,
+    ended_at: Option<Millis>,
     faults: Vec<Fault>,
 }
 
@@ -83,7 +83,7 @@ impl Mark {
             revision: pipeline.revision,
             checkpoints: pipeline.found.checkpoints.unwrap_or(0),
             records: pipeline.found.records.unwrap_or(0),
-            outcome: pipeline.found.outcome.clone(),
+            ended_at: pipeline.run.as_ref().and_then(|run| run.ended_at),
             faults: pipeline.faults.clone(),
         }
     }
@@ -93,6 +93,19 @@ impl Mark {
     pub fn words(&self) -> String {
         let why = self.faults.first().map(|fault| format!(" ({}: {})", fault.kind(), fault.core())).unwrap_or_default();
         format!("{}{why}, wanted {}", self.status.word(), self.desired.word())
+    }
+
+    /// Whether a pipeline shows that this was done to it, whatever else happened.
+    #[must_use]
+    pub fn done(&self, action: Action, it: &Pipeline) -> bool {
+        match action {
+            Action::Pause => it.desired == Desired::Paused,
+            Action::Delete => it.desired == Desired::Deleted || it.status == Status::Teardown,
+            _ => {
+                let run = it.run.as_ref().map(|run| &run.key) != self.run.as_ref();
+                it.desired == Desired::Active && (self.desired != Desired::Active || it.status != self.status || run)
+            }
+        }
     }
 
     /// Its error, if it has one.
@@ -110,10 +123,12 @@ pub enum Verdict {
     NothingRan(String),
     ParkedSame(Fault, Millis),
     ParkedNew(Fault, Millis),
+    /// It ran, and ended with an error, but is not parked.
+    RanAndFailed(Fault, Millis),
     /// It cannot be told, and why.
     Unknown(String),
-    /// It was not accepted, and why.
-    Refused(String),
+    /// It was not accepted: why, and the exit code that says so.
+    Refused(String, u8),
 }
 
 impl Verdict {
@@ -126,7 +141,8 @@ impl Verdict {
             Self::ParkedSame(..) => "parked_again_same_error",
             Self::ParkedNew(..) => "parked_again_new_error",
             Self::Unknown(_) => "unknown",
-            Self::Refused(_) => "refused",
+            Self::RanAndFailed(..) => "ran_and_failed",
+            Self::Refused(..) => "refused",
         }
     }
 
@@ -144,7 +160,10 @@ impl Verdict {
                 format!("parked again after {} with a NEW error: {}: {}", after(ms), fault.kind(), fault.core())
             }
             Self::Unknown(why) => format!("unknown: {why}"),
-            Self::Refused(why) => format!("refused: {why}"),
+            Self::RanAndFailed(fault, ms) => {
+                format!("ran, and failed after {}: {}: {}", after(ms), fault.kind(), fault.core())
+            }
+            Self::Refused(why, _) => format!("refused: {why}"),
         }
     }
 
@@ -152,7 +171,7 @@ impl Verdict {
     #[must_use]
     pub fn fault(&self) -> Option<&Fault> {
         match self {
-            Self::ParkedSame(fault, _) | Self::ParkedNew(fault, _) => Some(fault),
+            Self::ParkedSame(fault, _) | Self::ParkedNew(fault, _) | Self::RanAndFailed(fault, _) => Some(fault),
             _ => None,
         }
     }
@@ -167,7 +186,8 @@ impl Verdict {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::TookEffect(_) => 0,
-            Self::NothingRan(_) | Self::ParkedSame(..) | Self::ParkedNew(..) | Self::Refused(_) => 1,
+            Self::NothingRan(_) | Self::ParkedSame(..) | Self::ParkedNew(..) | Self::RanAndFailed(..) => 1,
+            Self::Refused(_, code) => *code,
             Self::Unknown(_) => 2,
         }
     }
@@ -234,33 +254,42 @@ impl Watch {
             (Some(before), Some(now)) => now > before,
             _ => false,
         };
-        let other_run = it.run.as_ref().map(|run| &run.key) != self.before.run.as_ref();
-        let run_open = it.run.as_ref().is_some_and(|run| run.open);
+        let run = it.run.as_ref();
+        // The published service keeps the key of a run that it resumes: its engine's clock tells.
+        let other_run = run.map(|run| &run.key) != self.before.run.as_ref();
+        let fresh = other_run || run.and_then(|run| run.ended_at) != self.before.ended_at;
+        let run_open = run.is_some_and(|run| run.open);
         if it.status == Status::Error {
             // As long as nothing shows that it ever left, it is the error that it had.
             let again = self.left || other_run || self.accepted.as_ref().is_some_and(newer);
             return again.then(|| self.parked(it, since));
         }
         self.left = true;
-        if !run_open && it.came_to(Outcome::Failed) && (other_run || self.before.outcome.as_deref() != Some("failed")) {
+        let errors = it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed);
+        if it.status == Status::Ready && !run_open {
+            return match self.action {
+                Action::Resume if self.before.status == Status::Ready && !fresh => {
+                    let how =
+                        "it was ready already, and there was nothing to resume; a new run tries failed streams again";
+                    Some(Verdict::NothingRan(how.into()))
+                }
+                Action::Resume if errors => took(format!("ready after {after}, with errors in some streams")),
+                Action::Resume => took(format!("ready after {after}")),
+                _ if !fresh => None,
+                _ if errors => Some(Verdict::RanAndFailed(fault_of(it), since)),
+                _ => took(format!("ready after {after}")),
+            };
+        }
+        if !run_open && it.came_to(Outcome::Failed) && fresh {
             return Some(self.parked(it, since));
         }
         let checkpoints = it.found.checkpoints.unwrap_or(0);
         let records = it.found.records.unwrap_or(0);
-        if it.status == Status::Ready && !run_open {
-            if self.action == Action::Resume || other_run {
-                let how = if it.came_to(Outcome::CompletedWithErrors) {
-                    "ready after {}, with errors in some streams"
-                } else {
-                    "ready after {}"
-                };
-                return took(how.replace("{}", after));
-            }
-            return None;
-        }
         let (had_checkpoints, had_records) =
             if other_run { (0, 0) } else { (self.before.checkpoints, self.before.records) };
-        if checkpoints <= had_checkpoints && records <= had_records {
+        let moved = checkpoints > had_checkpoints || records > had_records;
+        if !moved || !run_open || it.retry.as_ref().is_some_and(|retry| retry.attempt > 0) {
+            self.works_since = None;
             return None;
         }
         let works_since = *self.works_since.get_or_insert(now);
@@ -276,14 +305,7 @@ impl Watch {
     }
 
     fn parked(&self, it: &Pipeline, since: Millis) -> Verdict {
-        let fault = it.reason.clone().or_else(|| it.faults.first().cloned()).unwrap_or_else(|| Fault {
-            fingerprint: Arc::default(),
-            message: "its service does not say why".into(),
-            failure_type: None,
-            streams: Vec::new(),
-            next: None,
-            since: None,
-        });
+        let fault = fault_of(it);
         if self.before.faults.iter().any(|known| known.fingerprint == fault.fingerprint) {
             Verdict::ParkedSame(fault, since)
         } else {
@@ -308,4 +330,16 @@ impl Watch {
             _ => Verdict::NothingRan(format!("after {waited} it says {claim}, as before")),
         }
     }
+}
+
+/// The error that a pipeline has.
+fn fault_of(it: &Pipeline) -> Fault {
+    it.reason.clone().or_else(|| it.faults.first().cloned()).unwrap_or_else(|| Fault {
+        fingerprint: Arc::default(),
+        message: "its service does not say why".into(),
+        failure_type: None,
+        streams: Vec::new(),
+        next: None,
+        since: None,
+    })
 }

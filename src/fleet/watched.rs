@@ -34,6 +34,10 @@ impl Watched {
     #[must_use]
     pub fn last_sign(&self) -> Option<Millis> {
         let run = self.pipeline.run.as_ref();
+        // When an open run began, and when its pipeline was changed last, says nothing of whether it moves.
+        if run.is_some_and(|run| run.open && run.state.is_some()) {
+            return self.moved_at;
+        }
         let told = [self.pipeline.updated_at, run.and_then(|run| run.ended_at), run.and_then(|run| run.started_at)];
         told.into_iter().flatten().chain(self.moved_at).max()
     }
@@ -41,7 +45,7 @@ impl Watched {
     /// For how long nothing of it moved; by what is told, else for as long as we watch.
     #[must_use]
     pub fn quiet_ms(&self, now: Millis) -> Millis {
-        (now - self.last_sign().unwrap_or(self.first_seen)).max(0)
+        now.saturating_sub(self.last_sign().unwrap_or(self.first_seen)).max(0)
     }
 
     /// What was asked of it was accepted, and nothing of it moved since.
@@ -65,16 +69,28 @@ pub struct Fleet {
     pub listed_at: Option<Millis>,
     /// What was in the list and is no pipeline.
     pub odd: Vec<String>,
+    /// Those that are known to be gone, and since when: an older list may still name them.
+    gone: BTreeMap<Arc<str>, Millis>,
 }
 
 impl Fleet {
-    /// Takes the whole list as it was told at `now`: what is not in it is gone.
-    pub fn take_list(&mut self, list: Vec<Value>, now: Millis) {
+    /// Takes the whole list as it was told at `now`, which was asked for at `asked`: what is not in it is gone. What was told of one
+    /// pipeline since then is newer.
+    pub fn take_list(&mut self, list: Vec<Value>, asked: Millis, now: Millis) {
         let mut before = std::mem::take(&mut self.pipelines);
+        self.gone.retain(|_, at| *at >= asked);
         self.odd.clear();
+        let newer = |known: &Arc<Watched>| known.seen_at > asked;
         for told in list {
             let id = told.get("id").and_then(Value::as_str).unwrap_or_default();
+            if self.gone.contains_key(id) {
+                continue;
+            }
             let known = before.remove(id);
+            if let Some(known) = known.as_ref().filter(|known| newer(known)) {
+                self.pipelines.insert(Arc::clone(&known.pipeline.id), Arc::clone(known));
+                continue;
+            }
             match watch(told, now, known.as_deref()) {
                 Ok(watched) => drop(self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched))),
                 // What cannot be read now stays as it was.
@@ -84,6 +100,8 @@ impl Fleet {
                 }
             }
         }
+        // One that was made meanwhile.
+        self.pipelines.extend(before.into_iter().filter(|(_, known)| newer(known)));
         self.listed_at = Some(now);
     }
 
@@ -92,15 +110,16 @@ impl Fleet {
     /// # Errors
     /// Why it is no pipeline.
     pub fn take_one(&mut self, told: Value, now: Millis) -> Result<(), String> {
-        let id = told.get("id").and_then(Value::as_str).unwrap_or_default();
-        let watched = watch(told.clone(), now, self.pipelines.get(id).map(AsRef::as_ref))?;
+        let known = told.get("id").and_then(Value::as_str).and_then(|id| self.pipelines.get(id)).cloned();
+        let watched = watch(told, now, known.as_deref())?;
         self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched));
         Ok(())
     }
 
     /// One is gone.
-    pub fn remove(&mut self, id: &str) {
+    pub fn remove(&mut self, id: &str, now: Millis) {
         self.pipelines.remove(id);
+        self.gone.insert(id.into(), now);
     }
 
     /// Something was asked of a pipeline at `now`, and was accepted.

@@ -1,13 +1,13 @@
 //! What is done to pipelines from the screen: asked for, confirmed, sent, watched.
 
 use super::{Came, Desk};
-use crate::fleet::bulk::Bulk;
+use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::Action;
 use crate::net::now;
 use crate::net::remote::act::{Actor, act_on_many};
 use crate::net::remote::{Ask, Client, open};
 use crate::protocol::time;
-use crate::views::fleet::rows::{Row, rows};
+use crate::views::fleet::rows::rows;
 use crate::views::fleet::{Armed, Confirm, FleetScreen, Key, Overlay, Pane, RunRow};
 use serde_json::Value;
 use std::sync::Arc;
@@ -35,6 +35,12 @@ impl Desk {
         }
         if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over()) {
             return self.say("something is being done to many already: 4 shows it, X stops it");
+        }
+        let open = |step: &Step| matches!(step, Step::Waiting | Step::Sent(_));
+        let in_bulk = self.bulk_shown.iter().flat_map(|bulk| &bulk.items).filter(|item| open(&item.step));
+        if let Some(item) = in_bulk.into_iter().find(|item| targets.contains(&item.id)) {
+            return self
+                .say(format!("{}: something is being done to it with the others: 4 shows it, X stops it", item.id));
         }
         if let Some((_, id, _)) = self.acting.iter().find(|(_, id, _)| targets.contains(id)) {
             return self.say(format!("{id}: what was sent is still being watched"));
@@ -90,6 +96,17 @@ impl Desk {
         self.ui.marked.clear();
     }
 
+    /// What was not sent yet is not sent: it is not armed any more.
+    pub(super) fn hold_back(&mut self) -> &'static str {
+        match (&self.bulk, &self.bulk_shown) {
+            (Some((_, stop)), Some(bulk)) if !bulk.over() => {
+                stop.send_replace(true);
+                "; of many, the rest is held back"
+            }
+            _ => "",
+        }
+    }
+
     pub(super) fn stop_many(&mut self) {
         match (&self.bulk, &self.bulk_shown) {
             (Some((_, stop)), Some(bulk)) if !bulk.over() => {
@@ -102,7 +119,7 @@ impl Desk {
 
     /// The pipelines that an action is meant for: the marked ones, else the chosen one.
     pub(super) fn targets(&self, screen: &FleetScreen) -> Vec<Arc<str>> {
-        if let Some(Overlay::Pipeline { id, .. }) = self.ui.overlays.last() {
+        if let Some(Overlay::Pipeline { id, .. } | Overlay::Runs { id, .. }) = self.ui.overlays.last() {
             return vec![Arc::clone(id)];
         }
         if !self.ui.marked.is_empty() {
@@ -118,32 +135,17 @@ impl Desk {
                 let open = |item: &crate::fleet::inbox::Item| {
                     item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect()
                 };
-                items.get(at).map(|item| open(item)).unwrap_or_default()
+                items.get(at).map_or_else(Vec::new, |item| open(item))
             }
+            (Pane::Deeds, _) => self.chosen_pipeline().into_iter().collect(),
             // A whole group is marked first, so that it is seen what is meant.
-            (_, Some(Key::Head(_))) => Vec::new(),
-            _ => all.chosen(chosen).map(|it| Arc::clone(&it.pipeline.id)).into_iter().collect(),
-        }
-    }
-
-    /// Marks what is chosen, or takes the mark away: a pipeline, or all of a group.
-    pub(super) fn mark(&mut self, screen_rows: &[Row], at: usize) {
-        let ids: Vec<_> = match screen_rows.get(at) {
-            Some(Row::Head(group)) => {
-                let at = now();
-                let of = self.shown.fleet.pipelines.values().filter(|it| it.group(at) == *group);
-                of.map(|it| Arc::clone(&it.pipeline.id)).collect()
+            (Pane::Bulk, _) | (_, Some(Key::Head(_))) => Vec::new(),
+            // One that is gone, or filtered away, is not another one.
+            (Pane::Pipelines, Some(Key::Id(id))) => {
+                let shown = all.chosen(chosen).filter(|it| it.pipeline.id == *id);
+                shown.map(|it| Arc::clone(&it.pipeline.id)).into_iter().collect()
             }
-            Some(Row::Pipeline(it, _) | Row::Note(it, _)) => vec![Arc::clone(&it.pipeline.id)],
-            None => Vec::new(),
-        };
-        let all = ids.iter().all(|id| self.ui.marked.contains(id));
-        for id in ids {
-            if all {
-                self.ui.marked.remove(&id);
-            } else {
-                self.ui.marked.insert(id);
-            }
+            (Pane::Pipelines, None) => all.chosen(chosen).map(|it| Arc::clone(&it.pipeline.id)).into_iter().collect(),
         }
     }
 
@@ -163,6 +165,7 @@ impl Desk {
     /// Fetches the log of a past run, to be replayed.
     pub(super) fn ask_log(&mut self, id: Arc<str>, number: u64) {
         self.say(format!("fetching the log of run {number} ..."));
+        self.fetching = Some((Arc::clone(&id), number));
         let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
         self.options.background.spawn(async move {
             let fetched = async {

@@ -149,6 +149,9 @@ impl Desk {
             MouseEventKind::Down(MouseButton::Left) => {
                 self.due(Because::Key);
                 match target {
+                    // Behind what is open nothing moves.
+                    Some(Hit::FleetColumn(_) | Hit::FleetPane(_) | Hit::FleetRow(..))
+                        if !self.ui.overlays.is_empty() => {}
                     Some(Hit::Do(action)) => {
                         if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
                             self.ui.overlays.pop();

@@ -31,7 +31,7 @@ const ARMED: Duration = Duration::from_secs(600);
 const CAME: usize = 64;
 
 /// Goes to another context: its service, watched.
-pub type Go = Box<dyn Fn(&str) -> Result<Arc<Watcher>, String>>;
+pub type Go = Arc<dyn Fn(&str) -> Result<Arc<Watcher>, String> + Send + Sync>;
 
 /// What to show, and how.
 pub struct FleetOptions {
@@ -69,6 +69,8 @@ enum Came {
     Verdict(Act, Arc<str>, Verdict),
     Runs(Arc<str>, Result<Vec<RunRow>, String>),
     Log(Arc<str>, u64, Result<tempfile::NamedTempFile, String>),
+    /// Another context.
+    Went(String, Result<Arc<Watcher>, String>),
 }
 
 /// What a key led to besides the picture.
@@ -96,6 +98,8 @@ struct Desk {
     bulk_shown: Option<Bulk>,
     came: mpsc::Receiver<Came>,
     send: mpsc::Sender<Came>,
+    /// The past run whose log is on its way.
+    fetching: Option<(Arc<str>, u64)>,
     how: String,
     began: Instant,
     wake: Arc<tokio::sync::Notify>,
@@ -150,6 +154,7 @@ impl Desk {
             bulk_shown: None,
             came,
             send,
+            fetching: None,
             how: String::new(),
             began: Instant::now(),
             wake,
@@ -176,13 +181,8 @@ impl Desk {
                 _ = self.stage.signals.resume.recv() => Turn::Resume,
                 event = self.stage.input.next() => Turn::Input(event),
                 came = self.came.recv() => Turn::Came(came),
-                changed = self.seen.changed() => {
-                    if changed.is_err() {
-                        // The poller is gone: what is shown stays, and gets older.
-                        std::future::pending::<()>().await;
-                    }
-                    Turn::Seen
-                }
+                // Without its poller what is shown stays, and gets older.
+                Ok(()) = self.seen.changed() => Turn::Seen,
                 true = changed(bulk) => Turn::Bulk,
                 () = wake.notified() => Turn::Diagnostics,
                 () = sleep(Some(timer)) => Turn::Timer,
@@ -223,7 +223,8 @@ impl Desk {
                     }
                     if self.armed_until.is_some_and(|until| Instant::now() >= until) {
                         self.armed_until = None;
-                        self.say("disarmed: ten minutes are over");
+                        let held = self.hold_back();
+                        self.say(format!("disarmed: ten minutes are over{held}"));
                     }
                     self.due(Because::Feed);
                 }
@@ -299,6 +300,8 @@ impl Desk {
                     *rows = found.map(Some);
                 }
             }
+            Came::Went(name, Ok(watcher)) => self.arrive(&name, watcher),
+            Came::Went(_, Err(why)) => self.say(why),
             Came::Log(..) => {}
         }
         self.due(Because::Key);
@@ -329,7 +332,8 @@ impl Desk {
             }
             Armed::For(_) => {
                 self.armed_until = None;
-                self.say("disarmed");
+                let held = self.hold_back();
+                self.say(format!("disarmed{held}"));
             }
         }
         self.show_round();
@@ -439,7 +443,8 @@ impl Desk {
             }
         };
         // Somebody went on meanwhile.
-        if !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
+        let asked = self.fetching.take_if(|(of, wanted)| **of == *id && *wanted == number).is_some();
+        if !asked || !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
             return Ok(None);
         }
         let saved = Saved::open(&log.path().to_path_buf()).map_err(io::Error::other)?;
@@ -547,6 +552,7 @@ fn screen_of<'a>(
         link,
         how,
         rate: shown.rate,
+        every: Millis::try_from(shown.every.as_millis()).unwrap_or(Millis::MAX / 8),
         armed,
         acting,
         unkept: shown.unkept.as_deref(),

@@ -1,8 +1,9 @@
 //! Actions -> what changes on the screen of many pipelines, and what has to be done outside it.
 
-use super::{Desk, Turned, screen_of};
+use super::{Came, Desk, Turned, screen_of};
 use crate::fleet::Group;
 use crate::net::now;
+use crate::net::remote::watch::Watcher;
 use crate::protocol::clean;
 use crate::views::action::{Action, FLEET_ACTIONS, Fleet, matching};
 use crate::views::fleet::rows::{Row, rows};
@@ -185,7 +186,7 @@ impl Desk {
         }
     }
 
-    fn chosen_pipeline(&self) -> Option<Arc<str>> {
+    pub(super) fn chosen_pipeline(&self) -> Option<Arc<str>> {
         if let Some(Overlay::Pipeline { id, .. }) = self.ui.overlays.last() {
             return Some(Arc::clone(id));
         }
@@ -269,53 +270,68 @@ impl Desk {
         if self.busy() {
             return self.say("what was asked for here is not told yet: wait for it, or leave");
         }
-        match (self.options.go)(name) {
-            Err(why) => self.say(why),
-            Ok(watcher) => {
-                self.seen = watcher.seen();
-                self.options.watcher = watcher;
-                // Armed is one service, never the next one too.
-                (self.armed_until, self.options.write) = (None, false);
-                (self.bulk, self.bulk_shown) = (None, None);
-                self.ui.marked.clear();
-                self.ui.lists = Default::default();
-                self.take_seen();
-                self.say(format!("context {name}"));
-            }
+        // A token may have to be asked for, which takes its time.
+        self.say(format!("going to {name} ..."));
+        let (go, send, name) = (Arc::clone(&self.options.go), self.send.clone(), name.to_owned());
+        self.options.background.spawn_blocking(move || {
+            let went = go(&name);
+            let _ = send.blocking_send(Came::Went(name, went));
+        });
+    }
+
+    pub(super) fn arrive(&mut self, name: &str, watcher: Arc<Watcher>) {
+        if self.busy() {
+            return self.say("what was asked for here is not told yet: wait for it, or leave");
         }
+        self.seen = watcher.seen();
+        self.options.watcher = watcher;
+        // Armed is one service, never the next one too.
+        (self.armed_until, self.options.write) = (None, false);
+        (self.bulk, self.bulk_shown, self.fetching) = (None, None, None);
+        self.ui.marked.clear();
+        self.ui.overlays.clear();
+        self.ui.lists = Default::default();
+        self.take_seen();
+        self.say(format!("context {name}"));
     }
 
     fn mark_chosen(&mut self) {
         if self.ui.focus != Pane::Pipelines {
             return self.say("only pipelines are marked: 1 goes there");
         }
-        let fleet = Arc::clone(&self.shown.fleet);
-        let mut shown = self.shown.clone();
-        shown.fleet = fleet;
-        let place = Arc::clone(&self.options.watcher.client.place);
-        let (name, address) = (place.name(), place.shown());
-        let ui = self.ui.clone();
-        let look = self.options.look;
-        let screen = screen_of(&shown, &ui, &look, (&name, &address, None, ""), self.armed(), &[], None);
-        let all = rows(&screen);
-        let at = all.place(ui.list(Pane::Pipelines).chosen.as_ref());
-        self.mark(&all.rows, at);
+        let (ids, head) = self.with_screen(|screen| {
+            let all = rows(screen);
+            match all.rows.get(all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref())) {
+                Some(Row::Head(group)) => {
+                    let of = screen.fleet.pipelines.values().filter(|it| it.group(screen.now) == *group);
+                    (of.map(|it| Arc::clone(&it.pipeline.id)).collect::<Vec<_>>(), true)
+                }
+                Some(Row::Pipeline(it, _) | Row::Note(it, _)) => (vec![Arc::clone(&it.pipeline.id)], false),
+                None => (Vec::new(), false),
+            }
+        });
+        let all = ids.iter().all(|id| self.ui.marked.contains(id));
+        for id in ids {
+            if all {
+                self.ui.marked.remove(&id);
+            } else {
+                self.ui.marked.insert(id);
+            }
+        }
         // The next one, as in every file manager; a group stays where it is.
-        if !matches!(all.rows.get(at), Some(Row::Head(_))) {
+        if !head {
             self.movement(Action::Down);
         }
     }
 
     fn mark_all(&mut self) {
         let ids: Vec<_> = self.with_screen(|screen| {
-            let filter = &screen.ui.list(Pane::Pipelines).filter;
             let all = rows(screen);
+            // What is folded is not seen, and not meant.
             let shown = all.rows.iter().filter_map(|row| match row {
                 Row::Pipeline(it, _) => Some(Arc::clone(&it.pipeline.id)),
                 _ => None,
             });
-            // What is folded is not seen, and not meant, unless a filter says so.
-            let _ = filter;
             shown.collect()
         });
         if ids.iter().all(|id| self.ui.marked.contains(id)) {
@@ -341,8 +357,8 @@ impl Desk {
             }),
         };
         let Some(fingerprint) = fingerprint else { return self.say("choose an error first: 2 goes there") };
-        let who = self.options.who.clone();
-        self.options.watcher.acknowledge(&fingerprint, &who);
+        let (watcher, who) = (Arc::clone(&self.options.watcher), self.options.who.clone());
+        self.options.background.spawn_blocking(move || watcher.acknowledge(&fingerprint, &who));
         self.say("acknowledged; it is over when its pipelines succeed, and not before");
     }
 

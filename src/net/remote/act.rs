@@ -7,7 +7,7 @@ use super::memory::{Intent, Memory};
 use super::watch::Watcher;
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::{Action, Mark, Verdict, Watch};
-use crate::fleet::{Pace, Pipeline};
+use crate::fleet::{Fault, Pace, Pipeline};
 use crate::net::{dice, fresh, now};
 use crate::protocol::Millis;
 use reqwest::Method;
@@ -19,8 +19,11 @@ use tokio::sync::watch;
 /// How long it may take until anything is seen of what was asked.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What cannot be written down.
+const NOT_KEPT: u8 = 70;
+
 /// How often a pipeline is looked at while its verdict is open; of a service that has to give all of its state, rarer.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(1000);
 const LOOK_WHOLE: Duration = Duration::from_secs(2);
 
 /// Who acts, on which service, and where that is noted.
@@ -49,6 +52,12 @@ enum Sent {
     /// The pipeline as the service answered, if it did.
     Accepted(Option<Value>),
     Refused(Trouble),
+    /// It may have been done; nobody knows.
+    Unknown(Trouble),
+}
+
+fn refused(trouble: &Trouble) -> Verdict {
+    Verdict::Refused(trouble.words(), trouble.exit_code())
 }
 
 impl Actor {
@@ -56,15 +65,15 @@ impl Actor {
     pub async fn act(&self, action: Action, id: &str, why: Option<&str>, mut tell: impl FnMut(Stage)) -> Verdict {
         let talks = match self.client.talks().await {
             Ok(talks) => talks,
-            Err(trouble) => return Verdict::Refused(trouble.words()),
+            Err(trouble) => return refused(&trouble),
         };
         let told = match self.baseline(id).await {
             Ok(told) => told,
-            Err(trouble) => return Verdict::Refused(trouble.words()),
+            Err(trouble) => return refused(&trouble),
         };
         let before = match Pipeline::read(told, now(), None) {
             Ok(before) => before,
-            Err(why) => return Verdict::Refused(why),
+            Err(why) => return refused(&Trouble::Odd(why)),
         };
         let mark = Mark::of(&before);
         tell(Stage::Baseline(mark.words()));
@@ -78,7 +87,7 @@ impl Actor {
         };
         // What cannot be noted is not done: nobody could say later who did it.
         if let Some(Err(error)) = self.memory.as_ref().map(|memory| memory.intend(&intent)) {
-            return Verdict::Refused(format!("it cannot be noted who does it: {error}"));
+            return Verdict::Refused(format!("it cannot be noted who does it: {error}"), NOT_KEPT);
         }
         self.noted();
         let (verdict, after) = self.carry_out(action, &intent, &before, mark, talks, &mut tell).await;
@@ -101,12 +110,17 @@ impl Actor {
         let begun = Instant::now();
         let mut pace = Pace::default();
         loop {
-            match self.client.pipeline(id, true).await {
-                Err(trouble) if trouble.passes() && begun.elapsed() < self.patience / 2 => {
-                    tokio::time::sleep(pace.wait(trouble.retry_after(), None, dice())).await;
-                }
-                other => return other,
+            let trouble = match self.client.pipeline(id, true).await {
+                Ok(told) => return Ok(told),
+                Err(trouble) => trouble,
+            };
+            // Nobody who asked for it now wants it done in an hour.
+            let left = (self.patience / 2).saturating_sub(begun.elapsed());
+            let asked = trouble.retry_after().unwrap_or_default();
+            if !trouble.passes() || left.is_zero() || asked > left {
+                return Err(trouble);
             }
+            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), dice())).await;
         }
     }
 
@@ -127,7 +141,11 @@ impl Actor {
         }
         let accepted = match self.send(action, intent, before, tell).await {
             Sent::Accepted(told) => told,
-            Sent::Refused(trouble) => return (Verdict::Refused(trouble.words()), mark.words()),
+            Sent::Refused(trouble) => return (refused(&trouble), mark.words()),
+            Sent::Unknown(trouble) => {
+                let why = format!("it may have been done, and the service does not say: it {}", trouble.words());
+                return (Verdict::Unknown(why), mark.words());
+            }
         };
         let accepted = accepted.and_then(|told| {
             let read = Pipeline::read(told.clone(), now(), Some(before)).ok();
@@ -137,7 +155,7 @@ impl Actor {
             read
         });
         tell(Stage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Mark::of(it).words())));
-        if let Some(watcher) = &self.watcher {
+        if let Some(watcher) = self.watcher.as_ref().filter(|_| !matches!(action, Action::Pause | Action::Delete)) {
             watcher.sent(id, action.word());
         }
         let patience = Millis::try_from(self.patience.as_millis()).unwrap_or(Millis::MAX / 2);
@@ -146,7 +164,7 @@ impl Actor {
         let look = if talks.pages { LOOK } else { LOOK_WHOLE };
         let mut pace = Pace::default();
         loop {
-            let wait = match self.client.pipeline(id, true).await {
+            let wait = match self.client.pipeline(id, false).await {
                 Ok(told) => match Pipeline::read(told.clone(), now(), Some(&latest)) {
                     Ok(seen) => {
                         if let Some(watcher) = &self.watcher {
@@ -184,35 +202,50 @@ impl Actor {
     /// Sends it once; or again, where that can do no harm.
     async fn send(&self, action: Action, intent: &Intent, before: &Pipeline, tell: &mut impl FnMut(Stage)) -> Sent {
         let id = intent.pipeline.as_str();
-        let begun = Instant::now();
+        let (begun, mark) = (Instant::now(), Mark::of(before));
         let mut pace = Pace::default();
+        // One that has a key is the same however often it is sent.
+        let keyed = matches!(action, Action::Sync | Action::Retry);
+        let mut maybe_sent = false;
         loop {
             let trouble = match self.client.ask(request(action, intent, before)).await {
                 Ok(reply) => {
-                    return Sent::Accepted(
-                        Some(reply.json).filter(|json| json.get("status").is_some() && json.get("id").is_some()),
-                    );
+                    let whole = reply.json.get("status").is_some() && reply.json.get("id").is_some();
+                    return Sent::Accepted(Some(reply.json).filter(|_| whole));
                 }
                 Err(trouble) => trouble,
             };
-            if !trouble.passes() || begun.elapsed() >= self.patience {
+            // What was sent before did it: it is not as it was, or it is gone.
+            let changed = maybe_sent && matches!(trouble, Trouble::Refused { status: 404 | 412, .. });
+            if changed && !keyed {
+                return match self.client.pipeline(id, true).await {
+                    Ok(told) => Sent::Accepted(Some(told)),
+                    Err(gone) if gone.absent() && action == Action::Delete => Sent::Accepted(None),
+                    Err(_) => Sent::Unknown(trouble),
+                };
+            }
+            if !trouble.passes() {
                 return Sent::Refused(trouble);
             }
+            maybe_sent |= trouble.maybe_done();
+            let left = self.patience.saturating_sub(begun.elapsed());
+            if left.is_zero() || trouble.retry_after().is_some_and(|asked| asked > left) {
+                return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
+            }
             tell(Stage::MaybeSent(trouble.words()));
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(self.patience), dice())).await;
-            // One that has a key is the same however often it is sent; of all others it is looked at first whether it was done.
-            let keyed = matches!(action, Action::Sync | Action::Retry);
-            if keyed || !trouble.maybe_done() {
+            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), dice())).await;
+            if keyed || !maybe_sent {
                 continue;
             }
+            // It is looked at first whether it was done.
             match self.client.pipeline(id, true).await {
                 Ok(told) => {
                     let seen = Pipeline::read(told.clone(), now(), Some(before));
-                    if seen.is_ok_and(|seen| Mark::of(&seen) != Mark::of(before)) {
+                    if seen.is_ok_and(|seen| mark.done(action, &seen)) {
                         return Sent::Accepted(Some(told));
                     }
                 }
-                Err(trouble) if trouble.absent() && action == Action::Delete => return Sent::Accepted(None),
+                Err(gone) if gone.absent() && action == Action::Delete => return Sent::Accepted(None),
                 Err(trouble) if !trouble.passes() => return Sent::Refused(trouble),
                 Err(_) => {}
             }
@@ -223,6 +256,7 @@ impl Actor {
     async fn call(&self, action: Action, id: &str, tell: &mut impl FnMut(Stage)) -> (Verdict, String) {
         tell(Stage::Accepted("called; it lasts as long as its answer".into()));
         let fresh_run = action == Action::Retry;
+        let begun = now();
         let called = calls::until_over(&self.client, id, fresh_run, None, &mut |_| {}).await;
         if let Some(watcher) = &self.watcher {
             watcher.look_now();
@@ -231,15 +265,24 @@ impl Actor {
             Ok(progress) => {
                 let outcome = crate::progress::outcome(&progress);
                 let words = crate::progress::verdict(&progress);
-                let verdict = match outcome.exit_code() {
-                    0 => Verdict::TookEffect(words.headline.clone()),
-                    1 => Verdict::NothingRan(words.why.unwrap_or(words.headline.clone())),
+                let first = crate::progress::standing(&progress).first().map(|group| Fault {
+                    fingerprint: format!("{:016x}", group.fingerprint).into(),
+                    message: Arc::clone(&group.message),
+                    failure_type: group.failure_type.clone(),
+                    streams: group.streams().cloned().collect(),
+                    next: Some(crate::progress::verdict_remedy(&progress, group).into()),
+                    since: None,
+                });
+                let took = now() - begun;
+                let verdict = match (outcome.exit_code(), first) {
+                    (0, _) => Verdict::TookEffect(words.headline.clone()),
+                    (1, Some(fault)) => Verdict::RanAndFailed(fault, took),
                     _ => Verdict::Unknown(words.headline.clone()),
                 };
                 (verdict, words.headline)
             }
             Err(trouble) if trouble.maybe_done() => (Verdict::Unknown(trouble.words()), String::new()),
-            Err(trouble) => (Verdict::Refused(trouble.words()), String::new()),
+            Err(trouble) => (refused(&trouble), String::new()),
         }
     }
 }
@@ -298,11 +341,12 @@ pub async fn act_on_many(
                     bulk.done(place, verdict);
                 } else {
                     // A mistake of ours: nothing is said of it, and nothing more is done.
+                    running.abort_all();
+                    bulk.stop("synctop lost sight of one of them");
                     let lost = |item: &crate::fleet::bulk::Item| matches!(item.step, Step::Sent(_));
-                    if let Some(place) = bulk.items.iter().position(lost) {
+                    while let Some(place) = bulk.items.iter().position(lost) {
                         bulk.done(place, Verdict::Unknown("synctop lost sight of it".into()));
                     }
-                    bulk.stop("synctop lost sight of one of them");
                 }
             }
             changed = stop.changed(), if stoppable => stoppable = changed.is_ok(),

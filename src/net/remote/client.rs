@@ -139,7 +139,8 @@ impl Trouble {
     pub fn maybe_done(&self) -> bool {
         match self {
             Self::Silent(_) | Self::Broke(_) | Self::Odd(_) => true,
-            Self::Refused { status, .. } => matches!(status, 500 | 502 | 504),
+            // A gateway may have lost the answer of what it handed on; who is told to come later was not let in.
+            Self::Refused { status, .. } => matches!(status, 408 | 500..),
             Self::Unreachable(_) => false,
         }
     }
@@ -312,7 +313,7 @@ impl Client {
     /// Why not all of them could be read.
     pub async fn list(&self, talks: Talks) -> Result<Vec<Value>, Trouble> {
         let mut all = Vec::new();
-        let mut after: Option<String> = None;
+        let (mut before, mut after): (Option<String>, Option<String>) = (None, None);
         loop {
             let mut ask = Ask::get(&["pipelines"]);
             if talks.pages {
@@ -328,8 +329,8 @@ impl Client {
             let more = reply.json.get("has_more").and_then(Value::as_bool).unwrap_or(false);
             let last = data.last().and_then(|it| it.get("id")).and_then(Value::as_str).map(str::to_owned);
             all.extend(data);
-            match last.filter(|_| more && talks.pages) {
-                Some(last) => after = Some(last),
+            match last.filter(|last| more && talks.pages && before.as_ref() != Some(last)) {
+                Some(last) => (before, after) = (Some(last.clone()), Some(last)),
                 None => return Ok(all),
             }
         }

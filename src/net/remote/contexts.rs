@@ -5,7 +5,7 @@ use crate::protocol::{mask, quantity};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -302,19 +302,23 @@ fn read_short(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// What a command prints, within its time; it has the terminal for asking.
+/// What a command prints, within its time. It is asked nothing: the terminal may be a full screen.
 fn run(words: &[String]) -> Result<String, String> {
     let (program, arguments) = words.split_first().ok_or("it is empty")?;
     let mut child = Command::new(program)
         .args(arguments)
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("it cannot be started: {error}"))?;
     let stdout = child.stdout.take();
-    let reading = std::thread::spawn(move || {
+    // One that it leaves behind may hold its output open: it is not waited for.
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
         let mut text = String::new();
-        let read = stdout.map(|stdout| stdout.take(LONGEST_TOKEN).read_to_string(&mut text));
-        read.is_some_and(|read| read.is_ok()).then_some(text)
+        let read = stdout.map(|stdout| std::io::BufReader::new(stdout.take(LONGEST_TOKEN)).read_line(&mut text));
+        let _ = told.send(read.is_some_and(|read| read.is_ok()).then_some(text));
     });
     let begun = Instant::now();
     let status = loop {
@@ -332,7 +336,8 @@ fn run(words: &[String]) -> Result<String, String> {
     if !status.success() {
         return Err(format!("it failed ({status})"));
     }
-    reading.join().ok().flatten().ok_or_else(|| "what it printed is no text".into())
+    let printed = heard.recv_timeout(Duration::from_secs(1)).ok().flatten();
+    printed.ok_or_else(|| "it printed no text".into())
 }
 
 pub(super) fn reference<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Reference>, D::Error> {

@@ -19,6 +19,10 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TRIGGER actions_are_not_deleted BEFORE DELETE ON actions BEGIN SELECT RAISE(ABORT, 'the log of actions is only added to'); END;
 "];
 
+/// Errors of one service that are remembered, and how long those that are over are, in milliseconds.
+const ITEMS: usize = 1_000;
+const KEPT_MS: i64 = 90 * 86_400_000;
+
 /// Something that is about to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
@@ -61,6 +65,23 @@ impl Memory {
         for doc in docs {
             if let Ok(item) = serde_json::from_str::<Item>(&doc?) {
                 inbox.items.insert(Arc::clone(&item.fingerprint), Arc::new(item));
+            }
+        }
+        drop(statement);
+        // What is over for long, and beyond a bound, is let go of.
+        let mut all: Vec<_> = inbox
+            .items
+            .values()
+            .map(|item| (item.state().open(), item.last_at, Arc::clone(&item.fingerprint)))
+            .collect();
+        all.sort_by_key(|(open, last_at, _)| (std::cmp::Reverse(*open), std::cmp::Reverse(*last_at)));
+        for (at, (open, last_at, fingerprint)) in all.into_iter().enumerate() {
+            if at >= ITEMS || (!open && now().saturating_sub(last_at) > KEPT_MS) {
+                connection.execute(
+                    "DELETE FROM inbox WHERE service = ?1 AND fingerprint = ?2",
+                    params![self.service, fingerprint.as_ref()],
+                )?;
+                inbox.items.remove(&fingerprint);
             }
         }
         Ok(inbox)

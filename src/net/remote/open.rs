@@ -20,6 +20,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// The longest wait between two tries.
 const LONGEST: Duration = Duration::from_secs(15);
 
+/// Bytes of a line that are waited for.
+const LONGEST_LINE: usize = 64 << 20;
+
 /// Who writes the lines that are no engine's.
 const SERVICE: &str = "\"_emitted_by\":\"synctop/service\"";
 
@@ -58,7 +61,12 @@ impl Place {
     /// Takes bytes as they come; answers what is new for the reader, and what is to be told besides.
     fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<String>) {
         self.partial.extend_from_slice(bytes);
-        let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { return Default::default() };
+        let end = match memchr::memrchr(b'\n', bytes) {
+            Some(_) => memchr::memrchr(b'\n', &self.partial).map_or(0, |at| at + 1),
+            // A line without an end is handed on in pieces.
+            None if self.partial.len() > LONGEST_LINE => self.partial.len(),
+            None => return Default::default(),
+        };
         let rest = self.partial.split_off(end);
         let whole = std::mem::replace(&mut self.partial, rest);
         let (mut fresh, mut notices) = (Vec::new(), Vec::new());
@@ -82,6 +90,8 @@ impl Place {
                         (self.cursor, self.after, self.skip) = (Some(cursor.to_owned()), 0, 0);
                     }
                 }
+                // What is known of the run, made by the service for this reader: it is not in the log.
+                (Some("progress" | "eof"), Some(_)) => fresh.extend_from_slice(line),
                 _ if self.skip > 0 => {
                     self.skip -= 1;
                     self.after += 1;
@@ -98,7 +108,8 @@ impl Place {
     /// The connection is gone: the next one begins at the last position, and what came after it comes again.
     fn broke(&mut self) {
         self.partial.clear();
-        (self.skip, self.after) = (self.after, 0);
+        // Also where it broke before all of that had come again.
+        self.skip += std::mem::take(&mut self.after);
     }
 }
 
@@ -107,7 +118,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
     let mut pace = Pace::up_to(LONGEST);
     loop {
         let from = place.cursor.clone().unwrap_or_else(|| "run".into());
-        let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "events"]) };
+        let ask = Ask::get(&["pipelines", id, "events"]);
         let ask = ask.with("from", from).with("heartbeat", HEARTBEAT.to_string());
         let trouble = match client.follow(ask).await {
             Ok(mut response) => {
@@ -156,7 +167,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
     hand_on(events, Event::Notice(about)).await?;
     let mut down = None;
     loop {
-        match client.pipeline(id, true).await {
+        match client.pipeline(id, false).await {
             Ok(told) => match Pipeline::read(told, now(), before.as_ref()) {
                 Ok(pipeline) => {
                     pace.reset();
@@ -180,7 +191,8 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     tokio::time::sleep(every.mul_f64(0.9 + dice() * 0.2)).await;
                 }
                 Err(why) => {
-                    hand_on(events, Event::Down(why)).await?;
+                    hand_on(events, Event::Down(why.clone())).await?;
+                    down = Some(why);
                     tokio::time::sleep(pace.wait(None, None, dice())).await;
                 }
             },
@@ -200,7 +212,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
     }
 }
 
-/// A run that is over, as a file without a name that can be replayed; in a folder that goes when it is dropped.
+/// Fetches the log of a run into a file.
 ///
 /// # Errors
 /// Why it cannot be had.
@@ -238,6 +250,10 @@ mod tests {
         // From c2 on: three comes again.
         take(&mut place, "three\n");
         take(&mut place, "four\nfive\n");
+        place.broke();
+        // It breaks again before all of that came again, and once more before anything does.
+        take(&mut place, "three\n");
+        place.broke();
         place.broke();
         take(&mut place, &format!("three\nfour\nfive\n{}six\n", beat("c5")));
         place.broke();

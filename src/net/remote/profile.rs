@@ -283,16 +283,19 @@ impl Profile {
         let Some(found) = found else {
             return Err(Trouble::Odd(format!("its answer has no id at {}", read.id)));
         };
-        let Some(word) = text(&read.status) else {
+        let said = text(&read.status);
+        if said.is_none() && id.is_some() {
             return Err(Trouble::Odd(format!("its answer has no status at {}", read.status)));
-        };
+        }
+        // Of one that was just taken many say no more than its id.
+        let word = said.clone().unwrap_or_else(|| "submitted".into());
         let words = &self.about.words;
         let among = |all: &[String]| all.iter().any(|it| it.eq_ignore_ascii_case(&word));
         let (state, known) = match () {
             () if among(&words.succeeded) => (State::Succeeded, true),
             () if among(&words.failed) => (State::Failed, true),
             () if among(&words.running) => (State::Running, true),
-            () if among(&words.pending) => (State::Pending, true),
+            () if among(&words.pending) || said.is_none() => (State::Pending, true),
             // It goes on being asked: a word that nobody knows ends nothing.
             () => (State::Running, false),
         };

@@ -79,7 +79,8 @@ impl Api {
                 return Submitted::Refused(trouble);
             }
             let maybe = trouble.maybe_done();
-            if begun.elapsed() >= SUBMIT || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_)) {
+            let late = trouble.retry_after().is_some_and(|asked| asked > SUBMIT);
+            if begun.elapsed() >= SUBMIT || late || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_)) {
                 return if maybe { Submitted::Unknown(trouble) } else { Submitted::Refused(trouble) };
             }
             if matches!(trouble, Trouble::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
@@ -130,6 +131,7 @@ impl Api {
     pub async fn poll(
         &self,
         id: &str,
+        submitted: Option<Task>,
         interval: Duration,
         timeout: Duration,
         mut tell: impl FnMut(Result<&Task, &Trouble>, u64),
@@ -137,7 +139,7 @@ impl Api {
         let begun = Instant::now();
         let left = || timeout.saturating_sub(begun.elapsed());
         let mut pace = Pace::up_to(interval.max(Duration::from_secs(1)));
-        let mut last: Option<Task> = None;
+        let mut last = submitted;
         loop {
             let within = left().max(Duration::from_millis(200));
             let Ok(asked) = tokio::time::timeout(within, self.status(id)).await else { return Polled::NotYet(last) };
@@ -156,8 +158,8 @@ impl Api {
                 Err(trouble) if trouble.passes() => {
                     tell(Err(&trouble), seconds);
                     let wait = pace.wait(trouble.retry_after(), None, dice());
-                    if left() <= wait && last.is_none() {
-                        return Polled::Failed(trouble);
+                    if left() <= wait {
+                        return if last.is_some() { Polled::NotYet(last) } else { Polled::Failed(trouble) };
                     }
                     wait
                 }

@@ -1,6 +1,6 @@
 //! Waiting until it is so: by the service's own wait where it has one, with a look of our own under it; else by asking, ever more rarely.
 
-use super::client::{Ask, Client, Talks, Trouble};
+use super::client::{Ask, Client, Talks, Trouble, WITHIN};
 use crate::fleet::condition::{Condition, Holds};
 use crate::fleet::{Fleet, Pace, Pipeline, Watched};
 use crate::net::{dice, now};
@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 
 /// The longest that the service is asked to wait at once.
 const AT_ONCE: Duration = Duration::from_secs(25);
+
+/// The shortest time that an answer is given.
+const SHORTEST: Duration = Duration::from_millis(500);
+
+/// How long a service that was never reached is tried.
+const FIRST_CONTACT: Duration = Duration::from_secs(5);
 
 /// What is waited for, of each pipeline.
 #[derive(Debug, Clone)]
@@ -112,39 +118,25 @@ pub async fn wait(
     let begun = Instant::now();
     let mut waited =
         Waited { target: target.clone(), came: Came::TimedOut, last: None, waited: Duration::ZERO, inferred: false };
+    let mut pace = Pace::default();
     let talks = loop {
-        match client.talks().await {
+        let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+        let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
+        let asked = tokio::time::timeout(within, client.talks()).await.unwrap_or(Err(Trouble::Silent(within)));
+        let trouble = match asked {
             Ok(talks) => break talks,
-            Err(trouble)
-                if trouble.passes()
-                    && wish.timeout != Some(Duration::ZERO)
-                    && deadline.is_none_or(|it| Instant::now() < it) =>
-            {
-                let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-                if !matches!(trouble, Trouble::Refused { .. }) && begun.elapsed() > Duration::from_secs(5) {
-                    waited.came = Came::Failed(trouble);
-                    return waited;
-                }
-                tokio::time::sleep(Pace::default().wait(trouble.retry_after(), left, dice())).await;
-            }
-            Err(trouble) => {
-                waited.came = Came::Failed(trouble);
-                waited.waited = begun.elapsed();
-                return waited;
-            }
+            Err(trouble) => trouble,
+        };
+        // Before anything was known of it there is nothing that could have broken off: it is given a few seconds.
+        let given_up = !matches!(trouble, Trouble::Refused { .. }) && begun.elapsed() > FIRST_CONTACT;
+        let once = wish.timeout == Some(Duration::ZERO);
+        if once || given_up || !trouble.passes() || left.is_some_and(|left| left.is_zero()) {
+            (waited.came, waited.waited) = (Came::Failed(trouble), begun.elapsed());
+            return waited;
         }
+        tokio::time::sleep(pace.wait(trouble.retry_after(), left, dice())).await;
     };
-    let mut one = One {
-        client,
-        wish,
-        talks,
-        fleet: Fleet::default(),
-        checkpoints: None,
-        known: None,
-        begun,
-        deadline,
-        trouble: None,
-    };
+    let mut one = One { client, wish, talks, fleet: Fleet::default(), known: None, begun, deadline };
     waited.came = one.go(&target, &mut tell).await;
     let watched = one.fleet.pipelines.get(target.as_str());
     waited.inferred = watched.is_some_and(|it| it.inferred(now()));
@@ -158,12 +150,10 @@ struct One {
     wish: Wish,
     talks: Talks,
     fleet: Fleet,
-    /// Those it had when the wait began.
-    checkpoints: Option<u64>,
+    /// The run that is watched, and the checkpoints it had when the wait began.
     known: Option<(String, u64)>,
     begun: Instant,
     deadline: Option<Instant>,
-    trouble: Option<Trouble>,
 }
 
 impl One {
@@ -172,19 +162,13 @@ impl One {
         let mut moved = Instant::now();
         let mut evidence = None;
         let once = self.wish.timeout == Some(Duration::ZERO);
-        // What the service's own wait said of it: it knows streams by name.
-        let mut told = None;
         let mut came_once = false;
         loop {
             let over = once || self.deadline.is_some_and(|it| Instant::now() >= it);
-            let mut asked = None;
-            match self.client.pipeline(id, true).await {
-                Ok(value) => {
-                    self.trouble = None;
+            let mut trouble = None;
+            match self.look(id).await {
+                Ok(()) => {
                     came_once = true;
-                    if let Err(why) = self.fleet.take_one(value, now()) {
-                        return Came::Failed(Trouble::Odd(why));
-                    }
                     let Some(watched) = self.fleet.pipelines.get(id).cloned() else { continue };
                     let here = Some(format!("{:?} {}", watched.pipeline.evidence(), watched.pipeline.status.word()));
                     if here != evidence {
@@ -192,104 +176,115 @@ impl One {
                         pace.reset();
                         (moved, evidence) = (Instant::now(), here);
                     }
-                    match self.judge(Some(&watched), told) {
-                        Holds::Yes => return Came::Reached,
-                        Holds::Never => return Came::Elsewhere,
-                        Holds::NotYet => {}
+                    match self.judge(Some(&watched)).await {
+                        Ok(Holds::Yes) => return Came::Reached,
+                        Ok(Holds::Never) => return Came::Elsewhere,
+                        Ok(Holds::NotYet) => {}
+                        Err(found) => trouble = Some(found),
                     }
                 }
-                Err(trouble) if trouble.absent() => {
-                    self.trouble = None;
-                    self.fleet.remove(id);
-                    let waits = self.wish.conditions.contains(&Condition::Created)
-                        || self.begun.elapsed() < self.wish.create_within;
-                    if self.judge(None, None) == Holds::Yes {
+                Err(found) if found.absent() => {
+                    self.fleet.remove(id, now());
+                    if self.judge(None).await == Ok(Holds::Yes) {
                         return Came::Reached;
                     }
                     // One that was there, and is gone, was deleted.
-                    if came_once || !waits {
-                        return if came_once { Came::Elsewhere } else { Came::Absent };
+                    if came_once {
+                        return Came::Elsewhere;
                     }
+                    let created = self.wish.conditions.contains(&Condition::Created);
+                    if !created && self.begun.elapsed() >= self.wish.create_within {
+                        return Came::Absent;
+                    }
+                    moved = Instant::now();
                 }
-                Err(trouble) if trouble.passes() && !once => {
-                    asked = trouble.retry_after();
-                    self.trouble = Some(trouble);
-                }
-                Err(trouble) => return Came::Failed(trouble),
+                Err(found) => trouble = Some(found),
+            }
+            if let Some(found) = trouble.take_if(|found| over || !found.passes()) {
+                // A service that does not answer is no pipeline that takes its time.
+                return Came::Failed(found);
             }
             if over {
-                // The service that cannot be reached is no pipeline that takes its time.
-                return self.trouble.take().map_or(Came::TimedOut, Came::Failed);
+                return Came::TimedOut;
             }
-            if let Some(stall) = self.wish.stall.filter(|stall| moved.elapsed() >= *stall) {
-                return Came::Stalled(stall);
+            match self.wish.stall.filter(|stall| moved.elapsed() >= *stall) {
+                // Of a service that does not answer nobody knows whether anything moves.
+                Some(_) if trouble.is_some() => moved = Instant::now(),
+                Some(stall) => return Came::Stalled(stall),
+                None => {}
             }
-            let left = self.deadline.map(|it| it.saturating_duration_since(Instant::now()));
-            let until_stall = self.wish.stall.map(|stall| stall.saturating_sub(moved.elapsed()));
-            let left = match (left, until_stall) {
-                (Some(left), Some(stall)) => Some(left.min(stall)),
-                (left, stall) => left.or(stall),
-            };
-            told = None;
-            if self.trouble.is_none()
-                && came_once
-                && self.talks.wait
-                && let Some(condition) = self.for_server()
-            {
-                match self.at_server(id, &condition, left).await {
-                    Ok(value) => {
-                        told = Some(value.get("reached").and_then(Value::as_bool).unwrap_or(false));
-                        let again =
-                            told == Some(false) && value.get("timed_out").and_then(Value::as_bool) == Some(false);
-                        if !again {
-                            continue;
-                        }
-                        // It says that it cannot come to be so; if that is not the last word, it is not asked in a hurry.
-                        if let Some(came) = self.never(id).await {
-                            return came;
-                        }
-                    }
-                    Err(trouble) => asked = asked.or(trouble.retry_after()),
+            let left = self.left(moved);
+            if trouble.is_none() && came_once && self.talks.wait {
+                match self.hold(id, left).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(found) if found.passes() => trouble = Some(found),
+                    Err(Trouble::Refused { status: 410, .. }) => self.wish.after = None,
+                    Err(found) => return Came::Failed(found),
                 }
             }
-            let wait = pace.wait(asked, left, dice());
+            let wait = pace.wait(trouble.as_ref().and_then(Trouble::retry_after), left, dice());
             tokio::time::sleep(wait.max(Duration::from_millis(20))).await;
         }
     }
 
-    /// The service says that it cannot come to be so by itself: it is looked at once more.
-    async fn never(&mut self, id: &str) -> Option<Came> {
-        let told = self.client.pipeline(id, true).await.ok()?;
-        self.fleet.take_one(told, now()).ok()?;
-        let watched = self.fleet.pipelines.get(id).cloned()?;
-        Some(match self.judge(Some(&watched), None) {
-            Holds::Yes => Came::Reached,
-            _ => Came::Elsewhere,
-        })
+    /// Reads the pipeline; not beyond the deadline.
+    async fn look(&mut self, id: &str) -> Result<(), Trouble> {
+        let left = self.deadline.map(|it| it.saturating_duration_since(Instant::now()));
+        let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
+        let told = tokio::time::timeout(within, self.client.pipeline(id, true)).await;
+        let told = told.unwrap_or(Err(Trouble::Silent(within)))?;
+        self.fleet.take_one(told, now()).map_err(Trouble::Odd)
     }
 
-    /// A single condition that the service can wait for.
-    fn for_server(&self) -> Option<String> {
-        match self.wish.conditions.as_slice() {
-            [one] => one.for_server(),
-            _ => None,
-        }
+    /// The time that is left until something has to be decided.
+    fn left(&self, moved: Instant) -> Option<Duration> {
+        let until_deadline = self.deadline.map(|it| it.saturating_duration_since(Instant::now()));
+        let until_stall = self.wish.stall.map(|stall| stall.saturating_sub(moved.elapsed()));
+        let within = self.wish.create_within;
+        let until_created = within.checked_sub(self.begun.elapsed()).filter(|_| self.fleet.pipelines.is_empty());
+        [until_deadline, until_stall, until_created].into_iter().flatten().min()
     }
 
-    async fn at_server(&self, id: &str, condition: &str, left: Option<Duration>) -> Result<Value, Trouble> {
+    /// Holds at the service until something may be so; answers whether it held.
+    async fn hold(&self, id: &str, left: Option<Duration>) -> Result<bool, Trouble> {
+        let [one] = self.wish.conditions.as_slice() else { return Ok(false) };
+        let Some(condition) = one.for_server() else { return Ok(false) };
         let time = left.map_or(AT_ONCE, |left| left.min(AT_ONCE)).max(Duration::from_millis(1));
+        let answer = self.at_server(id, &condition, time).await?;
+        // One that answers at once that it cannot come to be so is not asked in a hurry.
+        let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
+        Ok(is("reached") || is("timed_out"))
+    }
+
+    async fn at_server(&self, id: &str, condition: &str, time: Duration) -> Result<Value, Trouble> {
         let mut ask = Ask { person: true, ..Ask::get(&["pipelines", id, "wait"]) };
-        ask = ask.with("for", condition).with("timeout", time.as_secs_f64().to_string());
+        ask = ask
+            .with("for", condition)
+            .with("timeout", if time.is_zero() { "0".into() } else { time.as_secs_f64().to_string() });
         if let Some(after) = &self.wish.after {
             ask = ask.with("after", after);
         }
-        ask.within = time + Duration::from_secs(10);
+        ask.within = time + WITHIN / 5;
         Ok(self.client.ask(ask).await?.json)
     }
 
-    fn judge(&mut self, watched: Option<&Watched>, told: Option<bool>) -> Holds {
+    /// What the service itself says of a condition now: it knows streams by name, and which position is newer.
+    async fn asked(&self, id: &str, condition: &Condition) -> Result<Holds, Trouble> {
+        let Some(condition) = condition.for_server() else { return Ok(Holds::NotYet) };
+        let answer = self.at_server(id, &condition, Duration::ZERO).await?;
+        let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
+        Ok(match (is("reached"), is("timed_out")) {
+            (true, _) => Holds::Yes,
+            (false, true) => Holds::NotYet,
+            (false, false) => Holds::Never,
+        })
+    }
+
+    async fn judge(&mut self, watched: Option<&Watched>) -> Result<Holds, Trouble> {
         let pipeline = watched.map(|it| &it.pipeline);
         let inferred = watched.is_some_and(|it| it.inferred(now()));
+        let mut checkpoints = 0;
         if let Some(pipeline) = pipeline {
             let has = pipeline.found.checkpoints.unwrap_or(0);
             let run = pipeline.run.as_ref().map(|run| run.key.to_string()).unwrap_or_default();
@@ -299,34 +294,32 @@ impl One {
                 Some(_) => {}
                 None => self.known = Some((run, has)),
             }
-            self.checkpoints = self.known.as_ref().map(|(_, from)| *from);
+            checkpoints = self.known.as_ref().map_or(0, |(_, from)| *from);
         }
-        // A position is opaque: whether what is there is newer only the service knows.
-        let older = self.wish.after.is_some() && self.talks.wait && self.for_server().is_some();
-        let checkpoints = self.checkpoints.unwrap_or(0);
-        let each =
-            self.wish.conditions.iter().map(|condition| match condition.holds(pipeline, checkpoints, inferred) {
-                _ if told == Some(true) => Holds::Yes,
-                // What is not newer than the caller's own position ends nothing.
-                Holds::Never if older => Holds::NotYet,
-                holds => holds,
+        let mut all = Vec::new();
+        for condition in &self.wish.conditions {
+            let holds = condition.holds(pipeline, checkpoints, inferred);
+            let stream = matches!(condition, Condition::Stream(..));
+            // What is not newer than the caller's own position ends nothing.
+            let older = holds == Holds::Never && self.wish.after.is_some();
+            all.push(match pipeline {
+                Some(pipeline) if self.talks.wait && (stream || older) => {
+                    match self.asked(&pipeline.id, condition).await {
+                        Err(Trouble::Refused { status: 410, .. }) => holds,
+                        asked => asked?,
+                    }
+                }
+                _ => holds,
             });
-        let all: Vec<_> = each.collect();
-        let any = |what: Holds| all.contains(&what);
-        if self.wish.any {
-            if any(Holds::Yes) {
-                Holds::Yes
-            } else if any(Holds::NotYet) {
-                Holds::NotYet
-            } else {
-                Holds::Never
-            }
-        } else if any(Holds::Never) {
-            Holds::Never
-        } else if any(Holds::NotYet) {
-            Holds::NotYet
-        } else {
-            Holds::Yes
         }
+        let any = |what: Holds| all.contains(&what);
+        Ok(match self.wish.any {
+            true if any(Holds::Yes) => Holds::Yes,
+            true if any(Holds::NotYet) => Holds::NotYet,
+            true => Holds::Never,
+            false if any(Holds::Never) => Holds::Never,
+            false if any(Holds::NotYet) => Holds::NotYet,
+            false => Holds::Yes,
+        })
     }
 }

@@ -113,13 +113,14 @@ impl Watcher {
     }
 
     async fn look(&self, pace: &mut Pace) -> Duration {
+        let asked = now();
         match self.list().await {
             Ok((talks, list)) => {
                 pace.reset();
                 let every = self.client.place.poll.unwrap_or(if talks.pages { EVERY } else { EVERY_WHOLE });
                 self.take(|seen| {
                     (seen.talks, seen.down, seen.every) = (Some(talks), None, every);
-                    Arc::make_mut(&mut seen.fleet).take_list(list, now());
+                    Arc::make_mut(&mut seen.fleet).take_list(list, asked, now());
                 });
                 self.observe(None);
                 let every = if self.aside.load(Ordering::Relaxed) { every * ASIDE } else { every };
@@ -155,7 +156,7 @@ impl Watcher {
 
     /// One is gone.
     pub fn remove(&self, id: &str) {
-        self.take(|seen| Arc::make_mut(&mut seen.fleet).remove(id));
+        self.take(|seen| Arc::make_mut(&mut seen.fleet).remove(id, now()));
     }
 
     /// Something was asked of a pipeline, and accepted.

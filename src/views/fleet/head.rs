@@ -38,8 +38,8 @@ impl Facts {
 /// The one thing to know: what is wrong with the service itself; whether the trouble is one or many.
 fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>) {
     if let Link::Down(why, since, again) = screen.link {
-        let left = age((again - screen.now).max(0));
-        let since = age(screen.now - since);
+        let left = age(again.saturating_sub(screen.now));
+        let since = age(screen.now.saturating_sub(since));
         return (Some(format!("no answer for {since}, asked again in {left}: the service {why}")), None);
     }
     if let Some(why) = screen.unkept {
@@ -117,7 +117,7 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
     end = pen.put_right(end, 0, &text, style).saturating_sub(1);
     let listed = screen.fleet.listed_at.map(|at| screen.now - at);
     let old = listed.map_or_else(String::new, |old| format!("{} old", age(old)));
-    let stale = listed.is_some_and(|old| old > STALE * 5_000);
+    let stale = listed.is_some_and(|old| old > screen.every.saturating_mul(STALE).max(15_000));
     if width >= 100 {
         let budget = format!("{:.1} of {:.0} requests/s", screen.rate.0, screen.rate.1);
         end = pen.put_right(end, 0, &budget, look.dim()).saturating_sub(2);

@@ -104,7 +104,7 @@ fn one(pen: &mut Pen, row: u16, item: &Item, screen: &FleetScreen) {
     pen.put(1, row, glyph, style);
     let hit = if item.state().open() { item.open() } else { item.hits.len() };
     let mut column = pen.put(3, row, item.kind(), style.patch(look.strong())) + 2;
-    let last = age(screen.now - item.last_at);
+    let last = age(screen.now.saturating_sub(item.last_at));
     let trend = item.trend(TREND, screen.now);
     let width = pen.width();
     let state = match item.state() {

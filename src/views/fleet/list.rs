@@ -230,7 +230,7 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
         };
     }
     if let Some((action, _, since)) = screen.acting.iter().find(|(_, id, _)| *id == it.id) {
-        let text = format!("{}: sent, watched for {}", action.word(), age(screen.now - since));
+        let text = format!("{}: sent, watched for {}", action.word(), age(screen.now.saturating_sub(*since)));
         pen.put(columns.words_from(), row, &text, look.accent());
         return;
     }
@@ -253,7 +253,7 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
         pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
     }
     if let Some(end) = columns.age {
-        let text = watched.last_sign().map_or_else(|| dash.to_owned(), |at| age(screen.now - at));
+        let text = watched.last_sign().map_or_else(|| dash.to_owned(), |at| age(screen.now.saturating_sub(at)));
         let style = if group == Group::Stale { look.warn().patch(look.strong()) } else { look.dim() };
         pen.put_right(end, row, &text, style);
     }

@@ -58,7 +58,9 @@ fn words(step: &Step, screen: &FleetScreen) -> (&'static str, Style, String) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match step {
         Step::Waiting => (glyphs.pending, look.dim(), "waits for those before it".into()),
-        Step::Sent(at) => (glyphs.started, look.accent(), format!("sent, watched for {}", age(screen.now - at))),
+        Step::Sent(at) => {
+            (glyphs.started, look.accent(), format!("sent, watched for {}", age(screen.now.saturating_sub(*at))))
+        }
         Step::HeldBack => (glyphs.skipped, look.dim(), "held back: not touched".into()),
         Step::Done(verdict) => {
             let (glyph, style) = super::deeds::verdict(Some(verdict.word()), screen);

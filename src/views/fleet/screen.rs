@@ -124,7 +124,7 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     pen.put(3, row + 1, screen.address, look.strong());
     if let Link::Down(why, _, again) = screen.link {
         pen.put(3, row + 2, &format!("it {why}"), look.bad());
-        pen.put(3, row + 3, &format!("asked again in {}", age((again - screen.now).max(0))), look.dim());
+        pen.put(3, row + 3, &format!("asked again in {}", age(again.saturating_sub(screen.now))), look.dim());
     }
     pen.put(3, row + 5, "q leaves, c goes to another context, ? shows the keys", look.dim());
 }

@@ -79,8 +79,10 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     }
     let arrow = look.glyphs.arrow;
     sheet.fact("route", &format!("{} {arrow} {}", it.source, it.destination), look.plain());
-    let seen = format!("told {} ago", age(now - watched.seen_at));
-    let sign = watched.last_sign().map_or_else(String::new, |at| format!(", last sign of life {} ago", age(now - at)));
+    let seen = format!("told {} ago", age(now.saturating_sub(watched.seen_at)));
+    let sign = watched
+        .last_sign()
+        .map_or_else(String::new, |at| format!(", last sign of life {} ago", age(now.saturating_sub(at))));
     sheet.fact("known", &format!("{seen}{sign}"), look.plain());
     for (at, fault) in it.faults.iter().enumerate() {
         if at == 0 {

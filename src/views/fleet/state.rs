@@ -178,7 +178,7 @@ impl FleetUi {
         }
     }
 
-    /// What is well is many, and is folded where there are many of it.
+    /// Whether a group is folded; none is before somebody does it.
     #[must_use]
     pub fn folded(&self, group: Group) -> bool {
         self.folds.get(group as usize).copied().flatten().unwrap_or(false)
@@ -233,6 +233,8 @@ pub struct FleetScreen<'a> {
     pub how: &'a str,
     /// Requests a second, and how many there may be.
     pub rate: (f64, f64),
+    /// How often the list is read, in milliseconds.
+    pub every: Millis,
     pub armed: Armed,
     /// Actions on single pipelines that are being watched: which, on what, since when.
     pub acting: &'a [(Action, Arc<str>, Millis)],
