@@ -1,7 +1,13 @@
-//! What a picture costs at 200x50 with 5,000 streams, and what understanding a log costs.
+//! What a picture costs at 200x50 with 5,000 streams or 500 pipelines, and what understanding a log costs.
 //! `cargo bench --bench screen`; the figures that matter stand in README.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "a benchmark may fail"
+)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ratatui::backend::{Backend, CrosstermBackend};
@@ -112,6 +118,97 @@ fn frames(c: &mut Criterion) {
     group.finish();
 }
 
+/// Five hundred pipelines as a service tells them; every tenth is parked, by one of five errors.
+fn told(second: u64) -> Vec<serde_json::Value> {
+    let one = |number: u64| {
+        let status = ["backfill", "ready", "backfill", "ready", "error"][(number % 5) as usize];
+        let all = serde_json::json!({"outcome": if status == "backfill" { "running" } else { "succeeded" }, "records": {"cumulative": number * 1000 + second},
+            "records_per_second": 120.5, "coverage": (number % 100) as f64 / 100.0, "checkpoints": number + second, "streams": 8,
+            "by_status": {"completed": 5, "started": 3}, "errors": []});
+        let mut it = serde_json::json!({
+            "id": format!("acct_{number:04}"), "source": {"type": "stripe", "stripe": {"api_key": "sk_test_abcdefgh"}}, "destination": {"type": "postgres"},
+            "desired_status": "active", "status": status, "revision": second, "updated_at": "2026-11-20T08:00:00.000Z",
+            "run": {"task_id": format!("task_{number}"), "number": 3, "status": if status == "backfill" { "RUNNING" } else { "SUCCEEDED" },
+                "progress": "5/8", if status == "backfill" { "so_far" } else { "result" }: all},
+        });
+        if status == "error" {
+            it["reason"] = serde_json::json!({"message": format!("connect ECONNREFUSED 10.0.0.{}", number % 5), "failure_type": "system_error",
+                "fingerprint": format!("f{}", number % 5), "next": "see that the other side is up", "since": "2026-11-20T07:00:00.000Z"});
+        }
+        it
+    };
+    (0..500).map(one).collect()
+}
+
+fn fleet(c: &mut Criterion) {
+    use synctop::fleet::{Fleet, Inbox};
+    use synctop::views::fleet::{Armed, Column, FleetScreen, FleetUi, Link, draw};
+    let now = 1_795_161_600_000;
+    let fleets: Vec<_> = (0..2)
+        .map(|second| {
+            let mut fleet = Fleet::default();
+            fleet.take_list(told(second), now, now);
+            fleet
+        })
+        .collect();
+    let mut inbox = Inbox::default();
+    fleets[0].pipelines.values().for_each(|it| drop(inbox.observe(it, now)));
+    let look = Look::default();
+    let mut group = c.benchmark_group("fleet 200x50, 500 pipelines");
+    let (mut shown, mut next, mut out) = (Buffer::empty(AREA), Buffer::empty(AREA), Vec::new());
+    for (name, ui) in [
+        ("every count changed", FleetUi::default()),
+        ("sorted by records", FleetUi { sort: Column::Records, ..FleetUi::default() }),
+    ] {
+        let mut turn = 0;
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                turn = 1 - turn;
+                next.reset();
+                let screen = FleetScreen {
+                    fleet: &fleets[turn],
+                    inbox: &inbox,
+                    deeds: &[],
+                    bulk: None,
+                    ui: &ui,
+                    look: &look,
+                    name: "production",
+                    address: "https://sync.example.com",
+                    colour: None,
+                    now: now + 1_000,
+                    link: Link::Live,
+                    how: "polling every 2 s",
+                    rate: (0.6, 10.0),
+                    every: 2_000,
+                    armed: Armed::Locked,
+                    acting: &[],
+                    unkept: None,
+                };
+                black_box(draw(&mut next, AREA, &screen));
+                out.clear();
+                CrosstermBackend::new(&mut out).draw(shown.diff(&next).into_iter()).unwrap();
+                std::mem::swap(&mut shown, &mut next);
+            });
+        });
+    }
+    let mut known = fleets[0].clone();
+    let (mut second, mut seen) = (2, inbox.clone());
+    group.bench_function("a list taken in, and looked over for errors", |b| {
+        b.iter_batched(
+            || {
+                second += 1;
+                told(second)
+            },
+            |list| {
+                known.take_list(list, now, now);
+                known.pipelines.values().for_each(|it| drop(seen.observe(it, now)));
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
 fn unpacked(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut bytes = Vec::new();
@@ -142,5 +239,5 @@ fn logs(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, frames, logs);
+criterion_group!(benches, frames, fleet, logs);
 criterion_main!(benches);
