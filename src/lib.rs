@@ -20,8 +20,10 @@
 //! A picture of another instant takes the same path: `net::seek` reduces the log again from a snapshot of `progress::history`,
 //! and `app::travel` holds the clock.
 //!
-//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`], [`engine`] -> [`progress`] -> [`protocol`]. [`protocol`] and
-//! [`progress`] are pure: no clock, no I/O, no screen. A test over the sources holds this.
+//! Many pipelines of a service: `net::remote` asks, [`fleet`] understands, `app::fleet` and `views::fleet` are the screen.
+//!
+//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`], [`engine`] -> [`fleet`] -> [`progress`] -> [`protocol`]. [`protocol`],
+//! [`progress`] and [`fleet`] are pure: no clock, no I/O, no screen. A test over the sources holds this.
 
 pub mod app;
 pub mod cli;

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 /// Rate limits, server errors, dropped requests, a refused stream and two attempts.
-static RECORDING: &[u8] = include_bytes!("../../assets/demo.ndjson.zst");
+static RECORDING: &[u8] = include_bytes!("../../assets/recording.ndjson.zst");
 
 /// Starts a thread that plays the recording `speed` times as fast as it was made.
 ///
