@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const NOT_KEPT: u8 = 70;
 
 /// How often a pipeline is looked at while its verdict is open; of a service that has to give all of its state, rarer.
-const LOOK: Duration = Duration::from_millis(1000);
+const LOOK: Duration = Duration::from_secs(1);
 const LOOK_WHOLE: Duration = Duration::from_secs(2);
 
 /// Who acts, on which service, and where that is noted.

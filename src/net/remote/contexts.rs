@@ -314,7 +314,7 @@ fn run(words: &[String]) -> Result<String, String> {
         .map_err(|error| format!("it cannot be started: {error}"))?;
     let stdout = child.stdout.take();
     // One that it leaves behind may hold its output open: it is not waited for.
-    let (told, heard) = std::sync::mpsc::channel();
+    let (told, heard) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut text = String::new();
         let read = stdout.map(|stdout| std::io::BufReader::new(stdout.take(LONGEST_TOKEN)).read_line(&mut text));
