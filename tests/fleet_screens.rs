@@ -246,8 +246,9 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
             targets,
             word: word.map(Into::into),
             input: Input::new("acct".into()),
+            why: Input::default(),
+            typing_why: false,
             command,
-            top: 0,
         })))
     };
     let row = |number, good| RunRow {

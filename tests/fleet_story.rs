@@ -96,7 +96,11 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
             .count(),
         0
     );
-    term.keys("Ry");
+    term.keys("R");
+    term.wait_for("tab says why");
+    term.keys("\ttable restored, y? n\r");
+    term.wait_for("why: table restored, y? n");
+    term.keys("y");
     term.until("the first is parked again", |term| {
         let text = term.text();
         text.contains("stopped, the rest is held back") && text.matches("held back: not touched").count() == 3
@@ -119,8 +123,9 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     // The log says who did what, and what came of it; it is kept.
     term.keys("3");
     term.wait_for("took effect: ready");
-    term.keys("\r");
+    term.keys("G\r");
     term.wait_for("verdict");
+    term.wait_for("table restored, y? n");
     term.wait_for("wanted active");
     term.keys("q2A");
     // The error of acct_b1 is over because it succeeded.
@@ -306,6 +311,37 @@ fn the_demo_is_a_fleet_and_leaves_nothing_behind() {
     term.wait_for("exit 0");
     let left: Vec<_> = std::fs::read_dir(temporary.path()).unwrap().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn another_context_is_another_service_and_is_not_armed() {
+    let home = folder();
+    let (stub, _mood) = moody(7);
+    let server = server(home.path(), &[simulated("acct_here", json!({"speed": 0}))]);
+    let config = home.path().join("config.toml");
+    let (here, there) = (format!("http://{}", server.address), stub.url());
+    let text = format!(
+        "context = \"here\"\n[contexts.here]\nurl = \"{here}\"\nwrite = true\n[contexts.there]\nurl = \"{there}\"\nread_only = true\n\
+         [contexts.zz]\nurl = \"{here}\"\ntoken = \"env:NOT_THERE\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut term = connect(home.path(), (100, 30), "here", &["--config", config.to_str().unwrap()]);
+    term.wait_for("acct_here");
+    term.wait_for("here: ARMED");
+    term.keys("cj\r");
+    term.wait_for("of 7");
+    term.wait_for("READ-ONLY");
+    assert!(!term.text().contains("ARMED") && !term.text().contains("acct_here"), "{}", term.text());
+    term.keys("w");
+    term.wait_for("this context is read-only");
+    term.keys("R");
+    term.wait_for("this context is read-only");
+    // One whose token is not there is told, and nothing changes.
+    term.keys("cjj\r");
+    term.wait_for("NOT_THERE");
+    term.wait_for("of 7");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
 }
 
 #[test]

@@ -58,7 +58,15 @@ impl Desk {
             _ => None,
         };
         let command = format!("synctop {} {} {}", action.command(), names.join(" "), place.argument());
-        let confirm = Confirm { action, targets, word, input: Input::default(), command, top: 0 };
+        let confirm = Confirm {
+            action,
+            targets,
+            word,
+            input: Input::default(),
+            why: Input::default(),
+            typing_why: false,
+            command,
+        };
         self.ui.overlays.push(Overlay::Confirm(Box::new(confirm)));
     }
 
@@ -76,12 +84,13 @@ impl Desk {
             patience: self.options.patience,
         };
         let action = confirm.action;
+        let why = Some(confirm.why.value().trim().to_owned()).filter(|why| !why.is_empty());
         if let [(id, _)] = confirm.targets.as_slice() {
             let (id, send) = (Arc::clone(id), self.send.clone());
             self.acting.push((action, Arc::clone(&id), now()));
             self.say(format!("{} {id}: sent; watching whether it helps", action.word()));
             self.options.background.spawn(async move {
-                let verdict = actor.act(action, &id, None, |_| {}).await;
+                let verdict = actor.act(action, &id, why.as_deref(), |_| {}).await;
                 // Whoever left does not hear of it; the log does.
                 let _ = send.send(Came::Verdict(action, id, verdict)).await;
             });
@@ -90,7 +99,7 @@ impl Desk {
         let bulk = Bulk::new(action, confirm.targets);
         let (seen, shown) = watch::channel(bulk.clone());
         let (stop, stopped) = watch::channel(false);
-        self.options.background.spawn(act_on_many(actor, bulk.clone(), None, seen, stopped));
+        self.options.background.spawn(act_on_many(actor, bulk.clone(), why, seen, stopped));
         self.bulk = Some((shown, stop));
         self.bulk_shown = Some(bulk);
         self.ui.marked.clear();

@@ -80,6 +80,9 @@ impl Desk {
             Some(Overlay::Confirm(asked)) => {
                 let typed = asked.word.clone();
                 match (chord.as_str(), typed) {
+                    ("tab" | "shift-tab", _) => asked.typing_why = !asked.typing_why,
+                    ("enter" | "esc", _) if asked.typing_why => asked.typing_why = false,
+                    (_, _) if asked.typing_why => drop(asked.why.handle_event(event)),
                     ("esc", _) => {
                         self.ui.overlays.pop();
                         self.say("nothing was done");
@@ -136,6 +139,9 @@ impl Desk {
             }
             Some(Overlay::Palette { input, .. }) => {
                 *input = input.clone().with_value(format!("{}{line}", input.value()));
+            }
+            Some(Overlay::Confirm(asked)) if asked.typing_why => {
+                asked.why = asked.why.clone().with_value(format!("{}{line}", asked.why.value()));
             }
             // A name that is to be typed is not pasted.
             _ => {}

@@ -45,7 +45,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     for (at, line) in wrap(&confirm.command, inner.saturating_sub(2)).into_iter().take(3).enumerate() {
         lines.push((format!("{}{line}", if at == 0 { "$ " } else { "  " }), look.dim()));
     }
-    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(4).min(pen.height());
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(5).min(pen.height());
     let area =
         Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
     let mut pen = pen.at(area);
@@ -55,14 +55,27 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     let last = pen.height().saturating_sub(2);
     for (at, (text, style)) in lines.iter().enumerate() {
         let row = u16::try_from(at).unwrap_or(u16::MAX).saturating_add(1);
-        if row < last {
+        if row + 1 < last {
             pen.put_in(2, row, width.saturating_sub(4), text, *style);
         }
     }
+    let room = Rect { width: area.width.saturating_sub(2), ..area };
+    let above = last.saturating_sub(1);
+    let column = pen.put(2, above, "why: ", if confirm.typing_why { look.strong() } else { look.dim() });
+    if confirm.typing_why {
+        field(&mut pen.at(room), column, above, &confirm.why);
+    } else if confirm.why.value().is_empty() {
+        pen.put(column, above, "tab says why, for the log of actions", look.dim());
+    } else {
+        pen.put(column, above, confirm.why.value(), look.plain());
+    }
     if let Some(word) = &confirm.word {
         let column = pen.put(2, last, &format!("type {word} to go on: "), look.strong());
-        let room = Rect { width: area.width.saturating_sub(2), ..area };
-        field(&mut pen.at(room), column, last, &confirm.input);
+        if confirm.typing_why {
+            pen.put(column, last, confirm.input.value(), look.plain());
+        } else {
+            field(&mut pen.at(room), column, last, &confirm.input);
+        }
     } else {
         let column = pen.put(2, last, "y", look.accent().patch(look.strong()));
         let column = pen.put(column + 1, last, "do it", look.plain());

@@ -83,9 +83,11 @@ pub struct Confirm {
     /// What has to be typed first; nothing: `y`.
     pub word: Option<String>,
     pub input: Input,
+    /// Why it is done, for the log of actions; and whether it is being typed.
+    pub why: Input,
+    pub typing_why: bool,
     /// The command that does the same.
     pub command: String,
-    pub top: usize,
 }
 
 /// A past run, to be replayed.
