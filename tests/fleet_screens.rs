@@ -126,7 +126,7 @@ fn deeds() -> Vec<Deed> {
             "acct_quartz",
             Some((
                 "parked_again_same_error",
-                "parked again after 0.5s with the SAME error: system_error: relation \"public.charge\" does not exist",
+                "parked again with the SAME error after 0.5s: system_error: relation \"public.charge\" does not exist",
             )),
         ),
         deed(1, 4_000, "pause", "acct_tern", Some(("took_effect", "took effect: paused after 0.3s"))),
@@ -273,7 +273,16 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
                 chosen: 1,
             }),
         ),
-        ("fleet-contexts", over(Overlay::Contexts { names: vec!["local".into(), "production".into()], chosen: 0 })),
+        (
+            "fleet-contexts",
+            over(Overlay::Contexts {
+                names: vec![
+                    ("local".into(), "http://127.0.0.1:4020".into()),
+                    ("production".into(), "https://sync.example.com, read-only".into()),
+                ],
+                chosen: 0,
+            }),
+        ),
         ("fleet-confirm", confirm(Action::Resume, &["acct_orchid", "acct_pine"], None)),
         ("fleet-confirm-delete", confirm(Action::Delete, &["acct_orchid"], Some("acct_orchid"))),
         ("fleet-help", over(Overlay::Help { top: 0 })),

@@ -136,7 +136,7 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     let mut again = connect(home.path(), (80, 24), &url, &[]);
     again.wait_for("2 PARKED");
     again.keys("3");
-    again.wait_for("parked again after");
+    again.wait_for("parked again with");
     again.keys("2A");
     again.wait_for("fixed");
     // Acknowledged is kept too.
@@ -183,7 +183,7 @@ fn a_deletion_wants_its_name_and_a_run_opens_and_comes_back() {
     term.wait_for("type acct_one to go on");
     term.keys("acct\r");
     term.wait_for("that is not acct_one");
-    term.keys("_one\r");
+    term.keys("acct_one\r");
     term.wait_for("took effect: it is gone");
     assert_eq!(server.client().get("/pipelines/acct_one").status, 404);
     term.keys("\x1b");

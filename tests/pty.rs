@@ -138,20 +138,20 @@ fn a_file_that_could_not_be_looked_at_is_read_on_and_not_again() {
 #[test]
 fn a_writer_that_is_told_of_the_rotation_later_loses_nothing() {
     let (_folder, path) = file();
-    append(&path, &start("first"));
+    append(&path, &start("alpha"));
     let term = Term::start(SIZE, &[path.to_str().unwrap()]);
-    term.wait_for("first");
+    term.wait_for("alpha");
     let mut writer = OpenOptions::new().append(true).open(&path).unwrap();
     std::fs::rename(&path, path.with_extension("1")).unwrap();
     std::fs::write(&path, "").unwrap();
     std::thread::sleep(Duration::from_millis(700));
-    writer.write_all(start("second").as_bytes()).unwrap();
-    term.wait_for("second");
+    writer.write_all(start("omega").as_bytes()).unwrap();
+    term.wait_for("omega");
     // Into the old one, and at once into the new one.
-    writer.write_all(start("third").as_bytes()).unwrap();
-    append(&path, &start("fourth"));
-    term.wait_for("third");
-    term.wait_for("fourth");
+    writer.write_all(start("gamma").as_bytes()).unwrap();
+    append(&path, &start("delta"));
+    term.wait_for("gamma");
+    term.wait_for("delta");
 }
 
 #[test]

@@ -152,8 +152,19 @@ pub(super) fn given_back() -> bool {
 /// Some thread panicked: the terminal is given back, and nothing may be drawn any more.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
+/// What it was is on the shell.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Whether a thread panicked. One that is still telling it is waited for (not for ever): leaving ends it in the middle of a line.
 pub(super) fn panicked() -> bool {
-    PANICKED.load(Ordering::SeqCst)
+    let panicked = PANICKED.load(Ordering::SeqCst);
+    for _ in 0..200 {
+        if !panicked || TOLD.load(Ordering::SeqCst) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panicked
 }
 
 /// A panic is told on the shell, not on a screen that is going away.
@@ -167,6 +178,7 @@ fn restore_on_panic() {
             before(panic);
             let text = "synctop: This is a bug in synctop; the feed was not changed. Please report the lines above.";
             let _ = writeln!(io::stderr(), "{text}");
+            TOLD.store(true, Ordering::SeqCst);
             // In another thread than the loop's: the loop has to hear of it.
             super::diagnostics::wake();
         }));

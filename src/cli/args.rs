@@ -485,7 +485,7 @@ pub struct WaitArgs {
     /// Another exit code than 2 when the time is over
     #[arg(long, value_name = "N")]
     pub timeout_exit_code: Option<u8>,
-    /// Nothing on stderr
+    /// Say errors only
     #[arg(long, short)]
     pub quiet: bool,
     #[command(flatten)]

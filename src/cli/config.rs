@@ -30,6 +30,9 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
             }
             for (name, context) in &all.contexts {
                 text.push_str(&format!("\n[contexts.{name}]\nurl = {:?}\n", mask::secrets(&context.url)));
+                if let Err(why) = all.check(name) {
+                    text.push_str(&format!("# it cannot be used: {why}\n"));
+                }
                 if let Some(token) = &context.token {
                     let found = token
                         .find()

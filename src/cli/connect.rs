@@ -42,7 +42,7 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
     let all = configuration(of.config.as_ref())?;
     let remembered = memory(of.data_dir.as_ref(), &place)?;
     let watcher = watched(&runtime, client(place)?, remembered);
-    let contexts: Vec<_> = all.contexts.keys().cloned().collect();
+    let contexts = all.shown();
     let (handle, folder) = (runtime.handle().clone(), of.data_dir.clone());
     let go = Arc::new(move |name: &str| {
         let place = all.place(name)?;

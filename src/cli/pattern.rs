@@ -49,6 +49,13 @@ async fn go(
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     };
+    // Known before it is waited for.
+    if let Some(folder) = &how.output {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::unwritable(folder, "--output", &error))?;
+    }
+    if let Some(id) = &how.task_id {
+        other_pipeline(api, id).await?;
+    }
     if let (Some(id), true) = (&how.task_id, how.poll_once) {
         let task = api.status(id).await.map_err(|trouble| super::service::failure(&trouble, api.place()))?;
         say(&clean::line(&task.line(0)));
@@ -69,7 +76,7 @@ async fn go(
             };
             say(&format!("Expected wait: {past}"));
         }
-        let task = submit(api, command).await?;
+        let task = submit(api, how, usual, command).await?;
         lock(known).replace(task.id.clone());
         if how.submit_only {
             say(&clean::line(&format!("Task submitted: {}", task.id)));
@@ -105,7 +112,9 @@ async fn go(
         }
         Polled::Failed(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
-            failure.sentence.push_str(&format!(" The task may go on: {command} --task-id {id}"));
+            if !trouble.absent() {
+                failure.sentence.push_str(&format!(" The task may go on: {command} --task-id {id}"));
+            }
             Err(failure)
         }
     }
@@ -115,8 +124,9 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn submit(api: &Api, command: &str) -> Result<Task, Failure> {
-    match api.submit(&fresh("submit")).await {
+async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> Result<Task, Failure> {
+    let within = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
+    match api.submit(&fresh("submit"), within).await {
         Submitted::Task(task) => Ok(task),
         Submitted::Refused(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
@@ -138,6 +148,22 @@ async fn submit(api: &Api, command: &str) -> Result<Task, Failure> {
             ),
             code: 69,
         }),
+    }
+}
+
+/// A task of another pipeline than the one that was named is a mistake.
+async fn other_pipeline(api: &Api, id: &str) -> Result<(), Failure> {
+    let Api::Runs(runs) = api else { return Ok(()) };
+    if runs.pipeline.is_empty() {
+        return Ok(());
+    }
+    // What cannot be known now is told by the poll.
+    let Ok(task) = api.status(id).await else { return Ok(()) };
+    match task.told.get("pipeline_id").and_then(serde_json::Value::as_str) {
+        Some(of) if of != runs.pipeline => {
+            Err(Failure::usage(format!("Task {id} is of pipeline {of}, not of {}.", runs.pipeline)))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -182,6 +208,6 @@ fn suggested(task: &Task, message: &str) -> String {
     if task.word == "CANCELED" {
         return "somebody canceled it: submit it again if that was not meant".into();
     }
-    let failure_type = task.told.pointer("/result/errors/0/failure_type").and_then(serde_json::Value::as_str);
-    crate::progress::advice(failure_type, message, false)
+    let first = |name: &str| task.told.pointer(&format!("/result/errors/0/{name}")).and_then(serde_json::Value::as_str);
+    crate::progress::advice(first("failure_type"), first("message").unwrap_or(message), false)
 }

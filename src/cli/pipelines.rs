@@ -127,7 +127,7 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
     if found.is_empty() {
         text = match fleet.pipelines.len() {
             0 => format!("{} has no pipelines. Make one: synctop pipelines create FILE\n", client.place.shown()),
-            all => format!("none of {all} pipelines is meant\n"),
+            all => format!("no pipeline of {all} fits\n"),
         };
     }
     for odd in &fleet.odd {
@@ -427,7 +427,7 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failu
     }
     let word = match bulk.items.as_slice() {
         [only] => only.id.to_string(),
-        _ => all.to_string(),
+        _ => client.place.name(),
     };
     let what = crate::progress::text::plural(all, "pipeline");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
@@ -438,6 +438,9 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failu
         )));
     }
     note(&format!("{} {what} of {} ({}).", bulk.action.word(), client.place.name(), client.place.shown()));
+    let names: Vec<_> = bulk.items.iter().take(20).map(|item| item.id.as_ref()).collect();
+    let more = bulk.items.len().saturating_sub(names.len());
+    note(&format!("{}{}", names.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() }));
     note(bulk.action.consequence());
     let _ = write!(std::io::stderr(), "Type {word} to go on: ");
     // A signal is heard meanwhile.

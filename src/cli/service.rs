@@ -85,6 +85,10 @@ fn of_url(url: &str) -> Result<Place, Failure> {
 }
 
 pub(super) fn capital(text: &str) -> String {
+    // An address is written as it is.
+    if text.split(' ').next().is_some_and(|first| first.contains("://")) {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
 }

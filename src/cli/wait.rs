@@ -9,7 +9,7 @@ use crate::net::lock;
 use crate::net::remote::Client;
 use crate::net::remote::wait::{Came, Waited, Wish, wait as wait_for};
 use crate::progress::text::{count, duration};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 /// Where nothing changes, a line so often.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// What is known of each target, for whoever leaves: its position.
-type Known = Arc<Mutex<BTreeMap<String, Option<String>>>>;
+/// What is known of each target, for whoever leaves.
+type Known = Arc<Mutex<BTreeMap<String, Pipeline>>>;
 
 pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     let place = place(None, &args.of)?;
@@ -44,27 +44,19 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     };
     let client = client(place)?;
     let known = Known::default();
+    let begun = Instant::now();
     super::service::until_signal(
         async {
-            let begun = Instant::now();
             let done = wait_all(&client, &targets, &wish, args.quiet, begun, &known).await?;
             let not_yet = |one: &Waited| matches!(one.came, Came::TimedOut | Came::Stalled(_));
-            let hints: Vec<_> = done.iter().map(|one| not_yet(one).then(|| hint(&one.target, one.cursor()))).collect();
+            let open = |one: &Waited| not_yet(one) || matches!(&one.came, Came::Failed(trouble) if trouble.passes());
+            let hints: Vec<_> = done.iter().map(|one| open(one).then(|| hint(&one.target, one.cursor()))).collect();
             for (one, hint) in done.iter().zip(&hints) {
                 say(one, hint.as_deref(), args.quiet, &client.place);
             }
             let all: Vec<_> = done.iter().zip(&hints).map(|(one, hint)| one.json(&wish, hint.as_deref())).collect();
             let reached = done.iter().all(|it| it.came == Came::Reached);
-            let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let timed_out = done.iter().any(not_yet);
-            match all.as_slice() {
-                [only] => print_json(only)?,
-                several => {
-                    let whole =
-                        json!({"targets": several, "reached": reached, "timed_out": timed_out, "waited_ms": waited});
-                    print_json(&whole)?;
-                }
-            }
+            print_all(&all, reached, done.iter().any(not_yet), begun)?;
             let mut codes: Vec<_> = done.iter().map(Waited::exit_code).collect();
             codes.sort_unstable();
             codes.dedup();
@@ -77,12 +69,35 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
         || {
             let known = lock(&known);
             let mut text = "detached: the pipelines go on as they are. To wait on:".to_owned();
+            let mut all = Vec::new();
             for target in &targets {
-                text.push_str(&format!("\n  {}", hint(target, known.get(target).and_then(Option::as_deref))));
+                let last = known.get(target).cloned();
+                let hint = hint(target, last.as_ref().and_then(|it| it.cursor.as_deref()));
+                text.push_str(&format!("\n  {hint}"));
+                let left = Waited {
+                    target: target.clone(),
+                    came: Came::Detached,
+                    last,
+                    waited: begun.elapsed(),
+                    inferred: false,
+                };
+                all.push(left.json(&wish, Some(&hint)));
             }
+            let _ = print_all(&all, false, false, begun);
             text
         },
     )
+}
+
+/// One object: of one target its own, of several all of them.
+fn print_all(all: &[Value], reached: bool, timed_out: bool, begun: Instant) -> Result<(), Failure> {
+    match all {
+        [only] => print_json(only),
+        several => {
+            let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            print_json(&json!({"targets": several, "reached": reached, "timed_out": timed_out, "waited_ms": waited}))
+        }
+    }
 }
 
 fn wish(args: &WaitArgs) -> Result<Wish, Failure> {
@@ -114,7 +129,7 @@ async fn wait_all(
             let name = target.clone();
             let mut last = None;
             wait_for(client, target, wish, deadline, move |pipeline| {
-                lock(&known).insert(name.clone(), pipeline.cursor.as_ref().map(ToString::to_string));
+                lock(&known).insert(name.clone(), pipeline.clone());
                 let line = line_of(pipeline);
                 if !quiet && last.as_ref() != Some(&line) {
                     note(begun, &format!("{name}: {line}"));
@@ -170,14 +185,19 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0) / 10 * 10);
     let status = one.last.as_ref().map_or("unknown", |it| it.status.word());
     match &one.came {
-        Came::Reached if quiet => {}
+        Came::Reached | Came::Elsewhere | Came::TimedOut | Came::Stalled(_) if quiet => {}
+        Came::Detached => {}
         Came::Reached => {
             let _ = writeln!(std::io::stderr(), "{target}: reached after {waited}");
         }
         Came::Elsewhere => complain(&match &one.last {
             Some(last) => format!(
                 "{target}: it is {}, and does not come to be so by itself{}.",
-                if one.inferred { "parked (inferred)" } else { status },
+                match status {
+                    _ if one.inferred => "parked (inferred)",
+                    "error" => "parked",
+                    status => status,
+                },
                 last.reason.as_ref().or(last.faults.first()).map(|it| format!(": {}", it.core())).unwrap_or_default()
             ),
             None => format!("{target}: it was deleted."),
@@ -192,8 +212,13 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
             hint.unwrap_or_default()
         )),
         Came::Absent => {
-            complain(&format!("there is no pipeline {target}. With --wait-for-create TIME it is waited for."));
+            complain(&format!(
+                "there is no pipeline {target} (after {waited}). With --wait-for-create TIME it is waited for."
+            ));
         }
-        Came::Failed(trouble) => complain(&trouble.sentence(place)),
+        Came::Failed(trouble) => {
+            let on = hint.map(|hint| format!(" To wait on:\n  {hint}")).unwrap_or_default();
+            complain(&format!("{}{on}", trouble.sentence(place)));
+        }
     }
 }

@@ -162,14 +162,14 @@ impl Inbox {
         let run = it.run.as_ref().map(|run| Arc::clone(&run.key)).unwrap_or_default();
         let mut changed = Vec::new();
         for fault in &it.faults {
-            let seen = fault.since.unwrap_or(now).min(now);
+            let ended = it.run.as_ref().filter(|run| !run.open).and_then(|run| run.ended_at);
+            let seen = fault.since.or(ended).unwrap_or(now).min(now);
             let item =
                 self.items.entry(Arc::clone(&fault.fingerprint)).or_insert_with(|| Arc::new(Item::of(fault, seen)));
             let known = item.hits.get(&it.id);
             let again = known.is_some_and(|hit| !hit.open());
             let another = known.is_none_or(|hit| hit.run != run);
             let item = Arc::make_mut(item);
-            item.last_at = item.last_at.max(now);
             let fresh = Hit {
                 first_at: seen,
                 last_at: now,
@@ -191,6 +191,7 @@ impl Inbox {
                 // Who looked after it did so before it came back.
                 item.acked = None;
             }
+            item.last_at = item.last_at.max(seen);
             item.message = Arc::clone(&fault.message);
             item.next.clone_from(&fault.next);
             item.occurred(if again || another { seen.max(item.first_at) } else { now });

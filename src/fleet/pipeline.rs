@@ -280,7 +280,10 @@ impl Pipeline {
         let reading = match known {
             Some(known) if same_but_time(&known.text, &lines) => known.clone(),
             known => {
-                let mut progress = known.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
+                // Another run begins anew: what stood against the one before does not stand against it.
+                let begun = |text: &str| engine_clock(text).map(|(from, _)| from);
+                let same_run = known.filter(|it| begun(&lines).is_some() && begun(&it.text) == begun(&lines));
+                let mut progress = same_run.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
                 let decoder = Decoder::default();
                 Splitter::default().push(lines.as_bytes(), |line| {
                     progress.apply(&line, decoder.decode(&line, &mut String::new()));

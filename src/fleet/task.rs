@@ -51,7 +51,9 @@ impl Task {
     #[must_use]
     pub fn line(&self, seconds: u64) -> String {
         let progress = self.progress.as_ref().map(|it| format!("  progress={it}")).unwrap_or_default();
-        format!("  [{seconds}s] task={} status={}{progress}", self.id, self.word)
+        let message =
+            self.message.as_ref().filter(|_| !self.state.over()).map(|it| format!("  {it}")).unwrap_or_default();
+        format!("  [{seconds}s] task={} status={}{progress}{message}", self.id, self.word)
     }
 }
 
@@ -62,6 +64,9 @@ pub fn expected(mut past: Vec<u64>) -> String {
         return "unknown: no run of it succeeded yet".into();
     }
     past.sort_unstable();
+    if past.iter().all(|ms| *ms < 1_000) {
+        return "less than a second".into();
+    }
     let round = |ms: u64| if ms < 10_000 { ms / 100 * 100 } else { ms / 1000 * 1000 };
     let middle = past.get(past.len() / 2).copied().unwrap_or(0);
     let last = past.last().copied().unwrap_or(0);

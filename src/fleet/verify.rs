@@ -154,10 +154,10 @@ impl Verdict {
             Self::TookEffect(how) => format!("took effect: {how}"),
             Self::NothingRan(how) => format!("accepted, but nothing ran: {how}"),
             Self::ParkedSame(fault, ms) => {
-                format!("parked again after {} with the SAME error: {}: {}", after(ms), fault.kind(), fault.core())
+                format!("parked again with the SAME error after {}: {}: {}", after(ms), fault.kind(), fault.core())
             }
             Self::ParkedNew(fault, ms) => {
-                format!("parked again after {} with a NEW error: {}: {}", after(ms), fault.kind(), fault.core())
+                format!("parked again with a NEW error after {}: {}: {}", after(ms), fault.kind(), fault.core())
             }
             Self::Unknown(why) => format!("unknown: {why}"),
             Self::RanAndFailed(fault, ms) => {
@@ -233,6 +233,9 @@ impl Watch {
         };
         let told = match self.action {
             Action::Delete => None,
+            Action::Pause if self.before.status == Status::Paused => {
+                took("nothing was to be done: it was paused already".into())
+            }
             Action::Pause if it.status == Status::Paused => took(format!("paused after {after}")),
             Action::Pause if it.status == Status::Error => took("it is parked, and is not started again".into()),
             Action::Pause => None,
@@ -268,6 +271,9 @@ impl Watch {
         let errors = it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed);
         if it.status == Status::Ready && !run_open {
             return match self.action {
+                Action::Resume if self.before.status == Status::Ready && !fresh && !errors => {
+                    took("nothing was to be done: it was ready already".into())
+                }
                 Action::Resume if self.before.status == Status::Ready && !fresh => {
                     let how =
                         "it was ready already, and there was nothing to resume; a new run tries failed streams again";

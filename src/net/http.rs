@@ -187,7 +187,9 @@ pub(crate) fn wait(value: &str) -> Option<Duration> {
     }
     let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
     let now = jiff::Timestamp::now();
-    Some(Duration::from_millis(u64::try_from(at.as_millisecond() - now.as_millisecond()).unwrap_or(0)))
+    // A date has whole seconds: the one that it names has to be over.
+    let left = u64::try_from(at.as_millisecond() - now.as_millisecond()).unwrap_or(0);
+    Some(Duration::from_millis(if left > 0 { left + 1_000 } else { 0 }))
 }
 
 /// The reason in an answer: the `error` of a JSON object, the title of a page, else its first line.

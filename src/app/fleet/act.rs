@@ -1,6 +1,7 @@
 //! What is done to pipelines from the screen: asked for, confirmed, sent, watched.
 
 use super::{Came, Desk};
+use crate::fleet::Status;
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::Action;
 use crate::net::now;
@@ -33,6 +34,14 @@ impl Desk {
         if targets.is_empty() {
             return self.say("choose a pipeline first, or mark some with space");
         }
+        if let ([only], Action::Sync | Action::Retry) = (targets.as_slice(), action)
+            && self.shown.talks.is_some_and(|talks| talks.tasks)
+            && let Some(known) = self.shown.fleet.pipelines.get(only)
+            && matches!(known.pipeline.status, Status::Error | Status::Paused)
+        {
+            let word = if known.pipeline.status == Status::Error { "parked" } else { "paused" };
+            return self.say(format!("{only} is {word}, and does not run: R resumes it"));
+        }
         if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over()) {
             return self.say("something is being done to many already: 4 shows it, X stops it");
         }
@@ -51,7 +60,14 @@ impl Desk {
             known.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
         };
         let targets: Vec<_> = targets.into_iter().map(|id| (Arc::clone(&id), fault(&id))).collect();
-        let names: Vec<_> = targets.iter().map(|(id, _)| id.as_ref()).collect();
+        // In the order in which they are tried.
+        let ordered = Bulk::new(action, targets.clone());
+        let mut names: Vec<_> = ordered.items.iter().map(|item| item.id.to_string()).collect();
+        if names.len() > MANY {
+            let more = names.len() - MANY;
+            names.truncate(MANY);
+            names.push(format!("... ({more} more)"));
+        }
         let word = match targets.as_slice() {
             [(only, _)] if action == Action::Delete => Some(only.to_string()),
             all if all.len() > MANY || (action == Action::Delete && all.len() > 1) => Some(place.name()),

@@ -88,7 +88,10 @@ impl Desk {
                         self.say("nothing was done");
                     }
                     ("enter", Some(word)) if asked.input.value() == word => self.confirmed(),
-                    ("enter", Some(word)) => self.say(format!("that is not {word}: nothing was done yet")),
+                    ("enter", Some(word)) => {
+                        asked.input = tui_input::Input::default();
+                        self.say(format!("that is not {word}: nothing was done yet"));
+                    }
                     (_, Some(_)) => drop(asked.input.handle_event(event)),
                     ("y", None) => self.confirmed(),
                     // Enter alone is too easily pressed.

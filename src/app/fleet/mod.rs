@@ -44,7 +44,7 @@ pub struct FleetOptions {
     /// Where requests run.
     pub background: tokio::runtime::Handle,
     /// Names of contexts, and how to go there.
-    pub contexts: Vec<String>,
+    pub contexts: Vec<(String, String)>,
     pub go: Go,
     pub who: String,
     /// Armed from the begin.
@@ -271,6 +271,13 @@ impl Desk {
         });
     }
 
+    /// The question whether to leave is moot once all is told.
+    fn all_told(&mut self) {
+        if !self.busy() && matches!(self.ui.overlays.last(), Some(Overlay::ConfirmQuit)) {
+            self.ui.overlays.pop();
+        }
+    }
+
     fn take_bulk(&mut self) {
         let Some((bulk, _)) = &mut self.bulk else { return };
         let bulk = bulk.borrow_and_update().clone();
@@ -280,6 +287,7 @@ impl Desk {
         self.bulk_shown = Some(bulk);
         if over {
             self.say(format!("{word}: {good} took effect, {bad} did not, {held} held back"));
+            self.all_told();
         }
         self.due(Because::Feed);
     }
@@ -292,6 +300,7 @@ impl Desk {
                 // It is worth more than a moment.
                 self.toast_at = Some(Instant::now() + TOAST * 2);
                 self.options.watcher.look_now();
+                self.all_told();
             }
             Came::Runs(of, found) => {
                 if let Some(Overlay::Runs { id, rows, .. }) = self.ui.overlays.last_mut()

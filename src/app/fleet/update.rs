@@ -105,6 +105,14 @@ impl Desk {
                 self.ui.folds = [Some(fold); 7];
             }
             Action::Copy => self.copy()?,
+            // What is open is not what is behind it.
+            Action::Fleet(_)
+                if self.ui.overlays.last().is_some_and(|it| {
+                    !matches!(it, Overlay::Pipeline { .. } | Overlay::Error { .. } | Overlay::Deed { .. })
+                }) =>
+            {
+                self.say("Esc closes this first");
+            }
             Action::Fleet(what) => return Ok(self.fleet_act(what)),
             // Of the screen of one run.
             _ => {}
@@ -218,7 +226,7 @@ impl Desk {
                 return Turned::Stay;
             }
             Some(Overlay::Contexts { names, chosen }) => {
-                let name = names.get(*chosen).cloned();
+                let name = names.get(*chosen).map(|(name, _)| name.clone());
                 self.ui.overlays.pop();
                 if let Some(name) = name {
                     self.go(&name);

@@ -119,7 +119,7 @@ impl Trouble {
                 format!("no answer within {}", duration(u64::try_from(time.as_millis()).unwrap_or(0)))
             }
             Self::Broke(why) => format!("the answer broke off: {why}"),
-            Self::Odd(what) => format!("does not answer as a pipeline service: {what}"),
+            Self::Odd(what) => format!("does not answer as it should: {what}"),
             Self::Refused { status, says, .. } if says.is_empty() => format!("answers HTTP {status}"),
             Self::Refused { status, says, .. } => format!("answers HTTP {status}: {says}"),
         }
@@ -180,7 +180,9 @@ impl Trouble {
         let next = match self {
             Self::Unreachable(_) => " See that it runs, and that the address is right.",
             Self::Silent(_) | Self::Broke(_) => " Try again; if that lasts, see the service's own log.",
-            Self::Odd(_) => " Give the address of a pipeline service, such as http://127.0.0.1:4020.",
+            Self::Odd(_) => {
+                " See that the address is right: a pipeline service is like http://127.0.0.1:4020; an engine is called with --pipeline FILE."
+            }
             Self::Refused { status: 401 | 403, .. } => {
                 " Give the context a token that may do this (see synctop config show)."
             }

@@ -197,22 +197,20 @@ impl Contexts {
     /// What is wrong with the file, and where.
     pub fn read(text: &str) -> Result<Self, String> {
         let all: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
-        for (name, context) in &all.contexts {
-            address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
-            if let Some(colour) = context.colour.as_deref().filter(|it| !COLOURS.contains(it)) {
-                return Err(format!(
-                    "contexts.{name}: there is no colour {colour:?} (there is {})",
-                    COLOURS.join(", ")
-                ));
-            }
-            if context.read_only && context.write {
-                return Err(format!("contexts.{name}: it is read_only or write, not both"));
-            }
-        }
         if let Some(name) = all.context.as_ref().filter(|name| !all.contexts.contains_key(*name)) {
             return Err(format!("context: there is no context {name:?}{}", all.known()));
         }
         Ok(all)
+    }
+
+    /// Names, and what is to be known of each before one goes there.
+    #[must_use]
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let about = |context: &Context| {
+            let write = if context.write { ", armed from the begin" } else { "" };
+            format!("{}{}{write}", mask::secrets(&context.url), if context.read_only { ", read-only" } else { "" })
+        };
+        self.contexts.iter().map(|(name, context)| (name.clone(), about(context))).collect()
     }
 
     /// ` (there is a, b)`.
@@ -222,11 +220,28 @@ impl Contexts {
         if names.is_empty() { String::new() } else { format!(" (there is {})", names.join(", ")) }
     }
 
+    /// What is wrong with a context, if anything is: the others can be used all the same.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
+        address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
+        if let Some(colour) = context.colour.as_deref().filter(|it| !COLOURS.contains(it)) {
+            return Err(format!("contexts.{name}: there is no colour {colour:?} (there is {})", COLOURS.join(", ")));
+        }
+        if context.read_only && context.write {
+            return Err(format!("contexts.{name}: it is read_only or write, not both"));
+        }
+        Ok(())
+    }
+
     /// The service of a context, with its token.
     ///
     /// # Errors
     /// Why it cannot be asked.
     pub fn place(&self, name: &str) -> Result<Place, String> {
+        self.check(name)?;
         let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
         let token = context
             .token
@@ -385,12 +400,12 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_and_no_token_is_repeated() {
-        let wrong = |text: &str| Contexts::read(text).unwrap_err();
+        let wrong = |text: &str| Contexts::read(text).and_then(|all| all.check("a")).unwrap_err();
         let of = |rest: &str| format!("[contexts.a]\n{rest}");
         let bare = wrong(&of("url = \"http://127.0.0.1:1\"\ntoken = 'abcdef-secret'"));
         assert!(bare.contains("does not stand in this file"), "{bare}");
         assert!(wrong(&of("url = 'http://example.com'")).contains("allow_http"));
-        assert!(Contexts::read(&of("url = 'http://example.com'\nallow_http = true")).is_ok());
+        assert!(Contexts::read(&of("url = 'http://example.com'\nallow_http = true")).unwrap().check("a").is_ok());
         assert!(wrong(&of("url = 'https://me:secret99@example.com'")).contains("does not stand in an address"));
         assert!(wrong(&of("url = 'https://a'\ncolour = 'pink'")).contains("magenta"));
         assert!(wrong(&of("url = 'https://a'\nread_only = true\nwrite = true")).contains("not both"));

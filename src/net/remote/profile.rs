@@ -242,8 +242,18 @@ impl Profile {
         }
         ask.body = Some(self.request.clone());
         ask.within = Duration::from_secs(60);
-        let told = self.client.ask(ask).await?.json;
+        let told = self.client.ask(ask).await.map_err(|it| self.said(it))?.json;
         self.task(told, None)
+    }
+
+    /// A refusal in the API's own words, where its answer has them.
+    fn said(&self, trouble: Trouble) -> Trouble {
+        let Trouble::Refused { status, code, says, retry_after, json } = trouble else { return trouble };
+        let text = |pointer: &Option<String>| json.pointer(pointer.as_deref()?)?.as_str().map(str::to_owned);
+        let (message, fix) = (text(&self.about.read.message), text(&self.about.read.fix));
+        let words: Vec<_> = message.into_iter().chain(fix).collect();
+        let says = if words.is_empty() { says } else { mask::secrets(&words.join("; ")).into_owned() };
+        Trouble::Refused { status, code, says, retry_after, json }
     }
 
     /// Whether a submission may be sent again when nobody knows what became of it.
@@ -255,7 +265,8 @@ impl Profile {
     /// # Errors
     /// Why it is not known.
     pub async fn status(&self, id: &str) -> Result<Task, Trouble> {
-        let told = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await?.json;
+        let asked = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await;
+        let told = asked.map_err(|it| self.said(it))?.json;
         self.task(told, Some(id))
     }
 

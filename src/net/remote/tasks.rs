@@ -1,7 +1,7 @@
 //! Work that is submitted, asked after, and over at some time: a run of a pipeline, or a task of any API that a profile describes. One
 //! invocation never submits twice.
 
-use super::client::{Ask, Client, Trouble};
+use super::client::{Ask, Client, Trouble, WITHIN};
 use super::contexts::Place;
 use super::open;
 use super::profile::Profile;
@@ -29,6 +29,18 @@ const PAST: &str = "20";
 pub struct Runs {
     pub client: Arc<Client>,
     pub pipeline: String,
+}
+
+impl Runs {
+    /// Holds until the pipeline is ready again, or cannot come to be so; where the service can.
+    async fn hold(&self, pipeline: &str, time: Duration) -> Option<Result<(), Trouble>> {
+        let talks = self.client.talks().await.ok()?;
+        if !talks.wait || pipeline.is_empty() {
+            return None;
+        }
+        let ask = Ask { person: true, within: time + WITHIN, ..Ask::get(&["pipelines", pipeline, "wait"]) };
+        Some(self.client.ask(ask.with("for", "ready").with("timeout", time.as_secs_f64().to_string())).await.map(drop))
+    }
 }
 
 /// What is submitted to.
@@ -63,7 +75,7 @@ impl Api {
     }
 
     /// Submits. What got no answer is sent again only where a key makes it the same submission.
-    pub async fn submit(&self, key: &str) -> Submitted {
+    pub async fn submit(&self, key: &str, within: Duration) -> Submitted {
         let begun = Instant::now();
         let mut pace = Pace::default();
         let keyed = match self {
@@ -71,7 +83,9 @@ impl Api {
             Self::Profile(profile) => profile.keyed(),
         };
         loop {
-            let trouble = match self.submit_once(key).await {
+            let time = within.min(SUBMIT).saturating_sub(begun.elapsed()).max(Duration::from_millis(500));
+            let sent = tokio::time::timeout(time, self.submit_once(key)).await;
+            let trouble = match sent.unwrap_or(Err(Trouble::Silent(time))) {
                 Ok(task) => return Submitted::Task(task),
                 Err(trouble) => trouble,
             };
@@ -80,7 +94,8 @@ impl Api {
             }
             let maybe = trouble.maybe_done();
             let late = trouble.retry_after().is_some_and(|asked| asked > SUBMIT);
-            if begun.elapsed() >= SUBMIT || late || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_)) {
+            if begun.elapsed() >= within.min(SUBMIT) || late || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_))
+            {
                 return if maybe { Submitted::Unknown(trouble) } else { Submitted::Refused(trouble) };
             }
             if matches!(trouble, Trouble::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
@@ -168,7 +183,8 @@ impl Api {
             if left().is_zero() || (wait >= left() && left() < Duration::from_millis(50)) {
                 return Polled::NotYet(last);
             }
-            self.rest(id, wait.min(left())).await;
+            let pipeline = last.as_ref().and_then(|task| task.told.get("pipeline_id")).and_then(Value::as_str);
+            self.rest(id, pipeline.unwrap_or_default(), wait.min(left())).await;
             if left().is_zero() {
                 return match self.status(id).await {
                     // Once more: it may just have come to its end.
@@ -184,10 +200,10 @@ impl Api {
     }
 
     /// Waits; where the API can hold a request until something happens, with that.
-    async fn rest(&self, id: &str, wait: Duration) {
+    async fn rest(&self, id: &str, pipeline: &str, wait: Duration) {
         let begun = Instant::now();
         let held = match self {
-            Self::Runs(_) => None,
+            Self::Runs(runs) => runs.hold(pipeline, wait).await,
             Self::Profile(profile) => profile.hold(id, wait.max(Duration::from_secs(1))).await,
         };
         // One that answers at once though nothing happened is not asked in a hurry.
@@ -248,7 +264,11 @@ fn run(mut told: Value) -> Result<Task, Trouble> {
     } else {
         state
     };
-    let first = told.pointer("/result/errors/0/message").and_then(Value::as_str).map(str::to_owned);
-    let message = text("/message").or(first);
+    let first = text("/result/errors/0/message");
+    let message = match (text("/message"), first) {
+        // The engine's word for it says less than its error.
+        (Some(message), Some(first)) if !message.contains(&first) => Some(format!("{message}: {first}")),
+        (message, first) => message.or(first),
+    };
     Ok(Task { id, state, progress: text("/progress"), fix: None, result_url: None, message, word, told })
 }

@@ -45,6 +45,8 @@ pub enum Came {
     Stalled(Duration),
     Absent,
     Failed(Trouble),
+    /// Whoever waited left.
+    Detached,
 }
 
 /// What came of one wait.
@@ -68,6 +70,7 @@ impl Waited {
             Came::TimedOut | Came::Stalled(_) => 2,
             Came::Absent => 4,
             Came::Failed(trouble) => trouble.exit_code(),
+            Came::Detached => 130,
         }
     }
 

@@ -25,11 +25,15 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     };
     lines.push((format!("{what} of {}", screen.name), look.strong()));
     if many {
-        let names: Vec<_> = confirm.targets.iter().take(LISTED).map(|(id, _)| id.as_ref()).collect();
+        let ordered = Bulk::new(confirm.action, confirm.targets.clone());
+        let names: Vec<_> = ordered.items.iter().take(LISTED).map(|item| item.id.as_ref()).collect();
         let more = confirm.targets.len().saturating_sub(LISTED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         lines.extend(
-            wrap(&format!("{}{more}", names.join(", ")), inner).into_iter().take(3).map(|line| (line, look.plain())),
+            wrap(&format!("first {}{more}", names.join(", then ")), inner)
+                .into_iter()
+                .take(3)
+                .map(|line| (line, look.plain())),
         );
     }
     let danger = if confirm.action == Action::Delete { look.bad() } else { look.warn() };

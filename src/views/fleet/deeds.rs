@@ -31,6 +31,18 @@ pub fn place(items: &[&Deed], chosen: Option<&Key>) -> usize {
     items.iter().position(|deed| chosen == Some(&key(deed))).unwrap_or(0)
 }
 
+/// After so long nobody watches any more, in milliseconds.
+const WATCHED_MS: i64 = 600_000;
+
+/// What came of it, as far as it is known.
+pub fn came_of(deed: &Deed, now: i64) -> &str {
+    match &deed.sentence {
+        Some(sentence) => sentence,
+        None if now.saturating_sub(deed.at) < WATCHED_MS => "sent; what comes of it is not known yet",
+        None => "sent; nobody watched what came of it",
+    }
+}
+
 /// The mark of a verdict's word.
 pub fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
@@ -68,7 +80,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
         let column = pen.put(3, row, &clock(deed.at, Some(screen.now)), look.dim());
         let column = pen.put(column + 1, row, &deed.action, look.strong());
         let column = pen.put(column + 1, row, &deed.pipeline, look.plain());
-        let sentence = deed.sentence.as_deref().unwrap_or("sent; what comes of it is not known");
+        let sentence = came_of(deed, screen.now);
         if two {
             pen.put(3, row + 1, sentence, style);
         } else {

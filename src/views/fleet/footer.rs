@@ -23,6 +23,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
     let fleet = Action::Fleet;
     let shown: &[Action] = match ui.overlays.last() {
         Some(Overlay::Confirm(_) | Overlay::ConfirmQuit) => &[],
+        Some(Overlay::Palette { .. }) => &[Action::Back],
         Some(Overlay::Runs { .. } | Overlay::Contexts { .. }) => {
             &[Action::Open, Action::Down, Action::Up, Action::Back]
         }
@@ -97,6 +98,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
     };
     let name = |action: Action, binding: &'static crate::views::action::Binding| match action {
         Action::Back if filtered && ui.overlays.is_empty() => "drop filter",
+        Action::Quit if !ui.overlays.is_empty() => "close",
         Action::Fleet(Fleet::Arm) if armed => "disarm",
         _ => binding.name,
     };

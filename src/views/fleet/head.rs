@@ -40,7 +40,7 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
     if let Link::Down(why, since, again) = screen.link {
         let left = age(again.saturating_sub(screen.now));
         let since = age(screen.now.saturating_sub(since));
-        return (Some(format!("no answer for {since}, asked again in {left}: the service {why}")), None);
+        return (Some(format!("not read for {since}, asked again in {left}: {why}")), None);
     }
     if let Some(why) = screen.unkept {
         return (Some(format!("what is seen and done is not remembered: {why}")), None);
@@ -140,7 +140,7 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
     let name_room = usize::from(end.saturating_sub(2));
     let name = fit_middle(screen.name, name_room, look.glyphs.ellipsis);
     let column = pen.put(1, 0, &name, tint(screen).patch(look.strong()));
-    if screen.address != screen.name && end > column + 12 {
+    if !screen.address.ends_with(screen.name) && end > column + 12 {
         let room = usize::from(end.saturating_sub(column + 3));
         pen.put(column + 2, 0, &fit_middle(screen.address, room, look.glyphs.ellipsis), look.dim());
     }
@@ -170,11 +170,17 @@ fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &Rows) {
     }
     let speeds = screen.fleet.pipelines.values().filter_map(|it| it.pipeline.found.per_second);
     let (sum, any) = speeds.fold((0.0, false), |(sum, _), speed| (sum + speed, true));
-    if any {
+    if any && !matches!(screen.link, Link::Down(..)) {
         column = pen.put(column, 1, &rate(sum), look.strong()) + 2;
     }
     let marked = screen.ui.marked.len();
     if marked > 0 {
-        pen.put(column, 1, &format!("{marked} marked"), look.accent().patch(look.strong()));
+        column = pen.put(column, 1, &format!("{marked} marked"), look.accent().patch(look.strong())) + 2;
+    }
+    // Wider screens have it in the line above.
+    let budget = format!("{:.1} of {:.0} requests/s", screen.rate.0, screen.rate.1);
+    let wide = u16::try_from(budget.len()).unwrap_or(u16::MAX);
+    if pen.width() < 100 && column + wide + 1 < pen.width() {
+        pen.put_right(pen.width().saturating_sub(1), 1, &budget, look.dim());
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 struct Columns {
     name: u16,
     route: Option<(u16, u16)>,
-    status: Option<u16>,
+    status: Option<(u16, u16)>,
     records: Option<u16>,
     rate: Option<u16>,
     bar: Option<(u16, u16)>,
@@ -46,7 +46,8 @@ impl Columns {
             fits
         };
         let known = |of: &dyn Fn(&crate::fleet::Pipeline) -> bool| all().any(of);
-        let has_status = take(true, STATUS);
+        let status_wide = longest(&|it| status_words(it, false).chars().count()).clamp(STATUS - 2, 18) + 2;
+        let has_status = take(true, status_wide);
         let has_records = take(known(&|it| it.found.records.is_some()), RECORDS);
         let has_bar = take(known(&|it| it.found.coverage.is_some()), PERCENT + 9);
         let has_age = take(true, AGE);
@@ -61,8 +62,8 @@ impl Columns {
         });
         let status = has_status.then(|| {
             let begin = end + 1;
-            end += STATUS;
-            begin
+            end += status_wide;
+            (begin, status_wide - 1)
         });
         let mut place = |shown: bool, wide: u16| {
             end += if shown { wide } else { 0 };
@@ -78,8 +79,22 @@ impl Columns {
 
     /// Where words may begin that stand instead of rates and ranges.
     fn words_from(&self) -> u16 {
-        self.records.or(self.status.map(|begin| begin + STATUS)).unwrap_or(5 + self.name) + 2
+        self.records.or(self.status.map(|(begin, wide)| begin + wide)).unwrap_or(5 + self.name) + 2
     }
+}
+
+/// What it is; and what it is to be, where that is something else.
+fn status_words(it: &crate::fleet::Pipeline, inferred: bool) -> String {
+    use crate::fleet::Desired;
+    let doubt = if inferred { "?" } else { "" };
+    let there = matches!(
+        (&it.desired, &it.status),
+        (Desired::Active, _) | (Desired::Paused, Status::Paused) | (Desired::Deleted, Status::Teardown)
+    );
+    if there {
+        return format!("{}{doubt}", it.status.word());
+    }
+    format!("{}{doubt} > {}", it.status.word(), it.desired.word())
 }
 
 pub fn mark(group: Group, look: &Look) -> (&'static str, Style) {
@@ -107,7 +122,8 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
     let mut about = count(screen.fleet.pipelines.len() as u64);
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", count(all.kept as u64), list.filter.text);
-    } else if ui.sort == Column::Name && !ui.reversed {
+    }
+    if ui.sort == Column::Name && !ui.reversed {
         about.push_str(&format!(" {} trouble first", look.glyphs.dot));
     } else {
         let arrow = if ui.reversed { look.glyphs.up } else { look.glyphs.down };
@@ -161,7 +177,7 @@ fn heads(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits
     if let Some((begin, _)) = columns.route {
         one(pen, None, begin, "FROM, TO", false);
     }
-    if let Some(begin) = columns.status {
+    if let Some((begin, _)) = columns.status {
         one(pen, Some(Column::Status), begin, "STATUS", false);
     }
     for (end, column, word) in [
@@ -217,10 +233,9 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
         let text = format!("{} {} {}", it.source, glyphs.arrow, it.destination);
         pen.put_in(begin, row, wide, &text, look.dim());
     }
-    if let Some(begin) = columns.status {
-        let word =
-            if watched.inferred(screen.now) { format!("{}?", it.status.word()) } else { it.status.word().to_owned() };
-        pen.put_in(begin, row, STATUS - 1, &word, if group == Group::Parked { style } else { look.dim() });
+    if let Some((begin, wide)) = columns.status {
+        let word = status_words(it, watched.inferred(screen.now));
+        pen.put_in(begin, row, wide, &word, if group == Group::Parked { style } else { look.dim() });
     }
     let dash = glyphs.dash;
     if let Some(end) = columns.records {

@@ -30,10 +30,10 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (good, bad, held) = bulk.counts();
     let about = format!("{} {}: {}", bulk.action.word(), bulk.items.len(), bulk.plan());
     let right = format!("{good} took effect, {bad} not, {held} held back");
-    pen.rule(0, focused, "many", &about, &right);
+    pen.rule(0, focused, "many", &about, "");
     let (text, style) = match (&bulk.stopped, bulk.over()) {
         (Some(why), _) => (format!("stopped, the rest is held back: {why}"), look.bad()),
-        (None, true) => ("done".to_owned(), look.good()),
+        (None, true) => (format!("done: {right}"), look.good()),
         (None, false) => ("going on; X stops it".to_owned(), look.dim()),
     };
     pen.put(1, 1, &text, style);

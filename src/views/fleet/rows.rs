@@ -111,7 +111,9 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
 fn searched(watched: &Watched, group: Group, screen: &FleetScreen) -> bool {
     let it = &watched.pipeline;
     let says = [it.id.as_ref(), &it.source, &it.destination, it.status.word(), it.desired.word(), group.word()];
-    let faults = it.faults.iter().flat_map(|fault| [fault.kind(), fault.message.as_ref(), fault.fingerprint.as_ref()]);
+    // As the row shows them: what is not seen is not meant.
+    let cores: Vec<_> = it.faults.iter().map(crate::fleet::Fault::core).collect();
+    let faults = it.faults.iter().map(crate::fleet::Fault::kind).chain(cores.iter().map(String::as_str));
     screen.ui.list(Pane::Pipelines).filter.keeps_any(says.into_iter().chain(faults))
 }
 

@@ -102,10 +102,9 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         }
         let others = screen.inbox.items.get(&fault.fingerprint).map_or(0, |item| item.open().saturating_sub(1));
         if others > 0 {
-            sheet.text(
-                &format!("{} have the same error", crate::views::words::plural(others, "other pipeline")),
-                look.warn(),
-            );
+            let have = if others == 1 { "has" } else { "have" };
+            let text = format!("{} {have} the same error", crate::views::words::plural(others, "other pipeline"));
+            sheet.text(&text, look.warn());
         }
     }
     if let Some(run) = &it.run {
@@ -140,7 +139,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         sheet.head("what was done");
         for deed in deeds {
             let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
-            let came = deed.sentence.as_deref().unwrap_or("sent; what comes of it is not known");
+            let came = super::deeds::came_of(deed, now);
             sheet
                 .text(&format!("{glyph} {} {} by {}: {came}", clock(deed.at, Some(now)), deed.action, deed.who), style);
         }
@@ -181,7 +180,11 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
         look.plain(),
     );
     let day: u64 = item.trend(1, now).iter().sum();
-    sheet.fact("last day", &format!("{} runs ended with it", count(day)), look.plain());
+    sheet.fact(
+        "last day",
+        &format!("{} ended with it", crate::views::words::plural(usize::try_from(day).unwrap_or(usize::MAX), "run")),
+        look.plain(),
+    );
     sheet.fact("fingerprint", &item.fingerprint, look.dim());
     sheet.head("pipelines");
     let mut hits_of: Vec<_> = item.hits.iter().collect();
@@ -221,11 +224,10 @@ pub fn deed(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mu
     sheet.fact("why", deed.why.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("before", deed.before.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("after", deed.after.as_deref().unwrap_or(look.glyphs.dash), look.plain());
-    let sentence =
-        deed.sentence.as_deref().unwrap_or("what comes of it is not known (yet, or synctop left before it was)");
+    let sentence = super::deeds::came_of(deed, screen.now);
     sheet.fact("verdict", &format!("{glyph} {sentence}"), style);
     if let Some(at) = deed.ended_at {
-        sheet.fact("after", &format!("{} later", age(at - deed.at)), look.dim());
+        sheet.fact("known", &format!("{} later", age(at - deed.at)), look.dim());
     }
     sheet.draw(pen, "action", "Esc closes", top, hits);
 }
@@ -277,14 +279,15 @@ pub fn runs(
     choose(pen, &format!("runs of {id}"), "Enter replays, Esc closes", &rows, chosen, hits);
 }
 
-pub fn contexts(pen: &mut Pen, screen: &FleetScreen, names: &[String], chosen: usize, hits: &mut Hits) {
+pub fn contexts(pen: &mut Pen, screen: &FleetScreen, names: &[(String, String)], chosen: usize, hits: &mut Hits) {
     let look = screen.look;
-    let rows: Vec<_> =
-        names
-            .iter()
-            .map(|name| {
-                if name == screen.name { (format!("{name} (shown)"), look.dim()) } else { (name.clone(), look.plain()) }
-            })
-            .collect();
+    let rows: Vec<_> = names
+        .iter()
+        .map(|(name, about)| {
+            let here = name == screen.name;
+            let text = format!("{name:<16} {about}{}", if here { " (shown)" } else { "" });
+            (text, if here { look.dim() } else { look.plain() })
+        })
+        .collect();
     choose(pen, "contexts", "Enter goes there, Esc closes", &rows, chosen, hits);
 }

@@ -133,7 +133,7 @@ pub enum Overlay {
         chosen: usize,
     },
     Contexts {
-        names: Vec<String>,
+        names: Vec<(String, String)>,
         chosen: usize,
     },
     Confirm(Box<Confirm>),
