@@ -239,7 +239,7 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
         let line = text.lines().find(|line| line.starts_with('▌'))?.to_owned();
         line.split_whitespace().find(|word| word.starts_with("acct_")).map(str::to_owned)
     };
-    term.until("chosen", |term| chosen(term).is_some());
+    term.until("all keys are taken", |term| chosen(term).as_deref() == Some("acct_031"));
     let before = chosen(&term).unwrap();
     let date = jiff::fmt::rfc2822::to_string(
         &(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1)).to_zoned(jiff::tz::TimeZone::UTC),
