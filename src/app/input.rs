@@ -3,10 +3,11 @@
 use super::background::Taken;
 use super::keys;
 use super::run::{App, Because, screen_of};
+use super::typing::{self, Typed};
 use super::update::{Effect, sort, update};
 use crate::progress::history::Position;
 use crate::progress::{Target, target};
-use crate::views::action::{ACTIONS, Action, bound, matching};
+use crate::views::action::{ACTIONS, Action, bound};
 use crate::views::state::{Filter, Overlay, Target as Hit};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
@@ -49,16 +50,14 @@ impl App<'_> {
         let focus = self.ui.focus;
         match self.ui.overlays.last_mut() {
             Some(Overlay::Filter { input, .. }) => {
-                match chord.as_str() {
-                    // A bad pattern stays to be mended.
-                    "enter" if self.ui.lists.iter().any(|list| list.filter.bad.is_some()) => {}
-                    "enter" => drop(self.ui.overlays.pop()),
-                    "esc" => return self.act(Action::Back),
-                    _ => {
-                        input.handle_event(event);
-                        let filter = Filter::new(input.value());
-                        self.ui.list_mut(focus).filter = filter;
-                    }
+                let typed = match self.ui.lists.get_mut(focus.place()) {
+                    Some(list) => typing::filter(&chord, event, input, &mut list.filter),
+                    None => Typed::Close,
+                };
+                match typed {
+                    Typed::Close => drop(self.ui.overlays.pop()),
+                    Typed::Drop => return self.act(Action::Back),
+                    Typed::On | Typed::Do(_) => {}
                 }
                 Ok(None)
             }
@@ -77,24 +76,14 @@ impl App<'_> {
                 Ok(None)
             }
             Some(Overlay::Palette { input, chosen }) => {
-                let all = matching(ACTIONS, input.value());
-                match chord.as_str() {
-                    "esc" => drop(self.ui.overlays.pop()),
-                    "down" | "ctrl-n" | "tab" => *chosen = (*chosen + 1).min(all.len().saturating_sub(1)),
-                    "up" | "ctrl-p" | "shift-tab" => *chosen = chosen.saturating_sub(1),
-                    "enter" => {
-                        let action = all.get(*chosen).map(|binding| binding.action);
-                        self.ui.overlays.pop();
-                        if let Some(action) = action {
-                            return self.act(action);
-                        }
-                    }
-                    _ => {
-                        input.handle_event(event);
-                        *chosen = 0;
-                    }
+                let typed = typing::palette(ACTIONS, &chord, event, input, chosen);
+                if !matches!(typed, Typed::On) {
+                    self.ui.overlays.pop();
                 }
-                Ok(None)
+                match typed {
+                    Typed::Do(action) => self.act(action),
+                    _ => Ok(None),
+                }
             }
             Some(Overlay::ConfirmQuit) => {
                 match chord.as_str() {
@@ -118,15 +107,14 @@ impl App<'_> {
 
     fn paste(&mut self, text: &str) {
         let focus = self.ui.focus;
-        let line = text.lines().next().unwrap_or_default();
         match self.ui.overlays.last_mut() {
             Some(Overlay::Filter { input, .. }) => {
-                *input = input.clone().with_value(format!("{}{line}", input.value()));
+                typing::paste(input, text);
                 let filter = Filter::new(input.value());
                 self.ui.list_mut(focus).filter = filter;
             }
             Some(Overlay::Palette { input, .. } | Overlay::Goto { input, .. }) => {
-                *input = input.clone().with_value(format!("{}{line}", input.value()));
+                typing::paste(input, text);
             }
             _ => {}
         }

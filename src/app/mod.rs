@@ -21,6 +21,7 @@ mod run;
 mod signals;
 mod terminal;
 mod travel;
+mod typing;
 mod update;
 
 pub use detect::{Glyphs, Wish, look};

@@ -1,6 +1,6 @@
 //! `synctop config path|show|sample`
 
-use super::args::{ConfigArgs, ConfigVerb};
+use super::remote_args::{ConfigArgs, ConfigVerb};
 use super::service::configuration;
 use super::{Failure, print};
 use crate::net::remote::contexts::{self, SAMPLE};

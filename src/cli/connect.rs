@@ -1,6 +1,7 @@
 //! `synctop connect URL|CONTEXT`, `synctop URL`, and `synctop` alone: a service in this process, with simulated pipelines, to try everything on.
 
-use super::args::{ConnectArgs, LookArgs, ServiceArgs, WatchArgs};
+use super::args::{LookArgs, WatchArgs};
+use super::remote_args::{ConnectArgs, ServiceArgs};
 use super::service::{background, client, configuration, memory, open_memory, place};
 use super::watch::{looks, need_a_terminal};
 use super::{Failure, exit, print};
@@ -51,24 +52,30 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
         let _inside = handle.enter();
         Ok(Watcher::begin(client, Some(remembered)))
     });
+    let options = FleetOptions { contexts, go, write, ..options(watcher, &runtime, look) };
+    let ended = session.run_fleet(options);
+    let code = leave(ended);
+    runtime.shutdown_background();
+    code
+}
+
+/// What is so where nothing else is said.
+fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &LookArgs) -> FleetOptions {
     let (theme, ask) = looks(look);
-    let ended = session.run_fleet(FleetOptions {
+    FleetOptions {
         look: theme,
         ask,
         mouse: !look.no_mouse,
         decoder: Decoder::default(),
         watcher,
         background: runtime.handle().clone(),
-        contexts,
-        go,
+        contexts: Vec::new(),
+        go: Arc::new(|name| Err(format!("there is no context {name}"))),
         who: who(),
-        write,
+        write: false,
         tour: false,
         patience: PATIENCE,
-    });
-    let code = leave(ended);
-    runtime.shutdown_background();
-    code
+    }
 }
 
 fn watched(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory: Arc<Memory>) -> Arc<Watcher> {
@@ -127,21 +134,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
     let served = runtime.spawn(embedded.serve());
     runtime.block_on(fill(&asking))?;
     let watcher = watched(&runtime, asking, remembered);
-    let (theme, ask) = looks(look);
-    let ended = session.run_fleet(FleetOptions {
-        look: theme,
-        ask,
-        mouse: !look.no_mouse,
-        decoder: Decoder::default(),
-        watcher,
-        background: runtime.handle().clone(),
-        contexts: Vec::new(),
-        go: Arc::new(|_| Err("the demo has no contexts".into())),
-        who: who(),
-        write: false,
-        tour: true,
-        patience: PATIENCE,
-    });
+    let ended = session.run_fleet(FleetOptions { tour: true, ..options(watcher, &runtime, look) });
     let code = leave(ended);
     if args.data_dir.is_some() {
         // What is kept comes to a safe point.

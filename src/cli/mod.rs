@@ -7,6 +7,7 @@ mod connect;
 mod man;
 mod pattern;
 mod pipelines;
+mod remote_args;
 mod replay;
 mod run;
 mod serve;

@@ -1,6 +1,6 @@
 //! The four ways to see submitted work through, for runs of pipelines and for tasks of any API.
 
-use super::args::PatternArgs;
+use super::remote_args::PatternArgs;
 use super::service::{print_json, until_signal};
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};

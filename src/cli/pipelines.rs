@@ -1,6 +1,6 @@
 //! `synctop pipelines list|show|create|pause|resume|sync|delete`
 
-use super::args::{ActArgs, PipelinesArgs, PipelinesVerb};
+use super::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
 use super::service::{self, client, failure, may_act, place, print_json, print_text, until_signal};
 use super::{Failure, exit, print, text_of};
 use crate::fleet::bulk::{Bulk, Step};

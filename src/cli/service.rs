@@ -1,6 +1,6 @@
 //! Which service is meant, and how it is asked: shared by all commands that ask one.
 
-use super::args::ServiceArgs;
+use super::remote_args::ServiceArgs;
 use super::{Failure, exit, text_of};
 use crate::net::remote::contexts::{self, Contexts, Token};
 use crate::net::remote::{Client, Memory, Place, Trouble};

@@ -1,7 +1,7 @@
 //! `synctop sync PIPELINE` and `synctop task PROFILE`
 
-use super::args::{PatternArgs, SyncArgs, TaskArgs};
 use super::pattern::{Usual, see_through};
+use super::remote_args::{PatternArgs, SyncArgs, TaskArgs};
 use super::service::{capital, client, failure, may_act, place, print_json, until_signal};
 use super::{Failure, exit, print, text_of};
 use crate::net::remote::profile::{Description, Profile, SAMPLES};

@@ -1,6 +1,6 @@
 //! `synctop wait PIPELINE... --for CONDITION`
 
-use super::args::WaitArgs;
+use super::remote_args::WaitArgs;
 use super::service::{client, place, print_json};
 use super::{Failure, complain, exit};
 use crate::fleet::Pipeline;
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Where nothing changes, a line so often.
 const REMIND: Duration = Duration::from_secs(60);
+
+/// Between two lines that differ in counts only.
+const BETWEEN_COUNTS: Duration = Duration::from_secs(5);
 
 /// What is known of each target, for whoever leaves.
 type Known = Arc<Mutex<BTreeMap<String, Pipeline>>>;
@@ -127,13 +130,17 @@ async fn wait_all(
         let (client, wish, target, known) = (Arc::clone(client), wish.clone(), target.clone(), Arc::clone(known));
         running.spawn(async move {
             let name = target.clone();
-            let mut last = None;
+            let mut last: Option<(String, String, Instant)> = None;
             wait_for(client, target, wish, deadline, move |pipeline| {
                 lock(&known).insert(name.clone(), pipeline.clone());
-                let line = line_of(pipeline);
-                if !quiet && last.as_ref() != Some(&line) {
+                let (key, line) = (what_counts(pipeline), line_of(pipeline));
+                // Counts alone are told now and then.
+                let old = last
+                    .as_ref()
+                    .is_none_or(|(known, text, at)| *known != key || (*text != line && at.elapsed() >= BETWEEN_COUNTS));
+                if !quiet && old {
                     note(begun, &format!("{name}: {line}"));
-                    last = Some(line);
+                    last = Some((key, line, Instant::now()));
                 }
             })
             .await
@@ -160,6 +167,13 @@ async fn wait_all(
     }
     done.sort_by_key(|one| targets.iter().position(|it| *it == one.target));
     Ok(done)
+}
+
+/// What is told whenever it changes.
+fn what_counts(pipeline: &Pipeline) -> String {
+    let share = pipeline.run.as_ref().and_then(|run| run.share.as_deref()).unwrap_or_default();
+    let fault = pipeline.faults.first().map_or("", |it| it.fingerprint.as_ref());
+    format!("{} {share} {fault}", pipeline.status.word())
 }
 
 fn line_of(pipeline: &Pipeline) -> String {

@@ -121,6 +121,12 @@ impl Item {
         self.hits.values().filter(|hit| hit.open()).count()
     }
 
+    /// How often it came back after it was over.
+    #[must_use]
+    pub fn returns(&self) -> u32 {
+        self.hits.values().map(|hit| hit.regressed).sum()
+    }
+
     /// `auth_error`, or a word for what nobody classified.
     #[must_use]
     pub fn kind(&self) -> &str {

@@ -3,8 +3,9 @@
 use super::super::background::Taken;
 use super::super::keys;
 use super::super::run::Because;
+use super::super::typing::{self, Typed};
 use super::{Desk, Turned};
-use crate::views::action::{Action, FLEET_ACTIONS, bound, matching};
+use crate::views::action::{Action, FLEET_ACTIONS, bound};
 use crate::views::fleet::{Overlay, Pane};
 use crate::views::state::{Filter, Target as Hit};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
@@ -45,37 +46,26 @@ impl Desk {
         let focus = self.ui.focus;
         match self.ui.overlays.last_mut() {
             Some(Overlay::Filter { input, .. }) => {
-                match chord.as_str() {
-                    "enter" if self.ui.lists.iter().any(|list| list.filter.bad.is_some()) => {}
-                    "enter" => drop(self.ui.overlays.pop()),
-                    "esc" => return self.act(Action::Back),
-                    _ => {
-                        input.handle_event(event);
-                        let filter = Filter::new(input.value());
-                        self.ui.list_mut(focus).filter = filter;
-                    }
+                let typed = match self.ui.lists.get_mut(focus.place()) {
+                    Some(list) => typing::filter(&chord, event, input, &mut list.filter),
+                    None => Typed::Close,
+                };
+                match typed {
+                    Typed::Close => drop(self.ui.overlays.pop()),
+                    Typed::Drop => return self.act(Action::Back),
+                    Typed::On | Typed::Do(_) => {}
                 }
                 Ok(Turned::Stay)
             }
             Some(Overlay::Palette { input, chosen }) => {
-                let all = matching(FLEET_ACTIONS, input.value());
-                match chord.as_str() {
-                    "esc" => drop(self.ui.overlays.pop()),
-                    "down" | "ctrl-n" | "tab" => *chosen = (*chosen + 1).min(all.len().saturating_sub(1)),
-                    "up" | "ctrl-p" | "shift-tab" => *chosen = chosen.saturating_sub(1),
-                    "enter" => {
-                        let action = all.get(*chosen).map(|binding| binding.action);
-                        self.ui.overlays.pop();
-                        if let Some(action) = action {
-                            return self.act(action);
-                        }
-                    }
-                    _ => {
-                        input.handle_event(event);
-                        *chosen = 0;
-                    }
+                let typed = typing::palette(FLEET_ACTIONS, &chord, event, input, chosen);
+                if !matches!(typed, Typed::On) {
+                    self.ui.overlays.pop();
                 }
-                Ok(Turned::Stay)
+                match typed {
+                    Typed::Do(action) => self.act(action),
+                    _ => Ok(Turned::Stay),
+                }
             }
             Some(Overlay::Confirm(asked)) => {
                 let typed = asked.word.clone();
@@ -133,18 +123,17 @@ impl Desk {
 
     fn paste(&mut self, text: &str) {
         let focus = self.ui.focus;
-        let line = text.lines().next().unwrap_or_default();
         match self.ui.overlays.last_mut() {
             Some(Overlay::Filter { input, .. }) => {
-                *input = input.clone().with_value(format!("{}{line}", input.value()));
+                typing::paste(input, text);
                 let filter = Filter::new(input.value());
                 self.ui.list_mut(focus).filter = filter;
             }
             Some(Overlay::Palette { input, .. }) => {
-                *input = input.clone().with_value(format!("{}{line}", input.value()));
+                typing::paste(input, text);
             }
             Some(Overlay::Confirm(asked)) if asked.typing_why => {
-                asked.why = asked.why.clone().with_value(format!("{}{line}", asked.why.value()));
+                typing::paste(&mut asked.why, text);
             }
             // A name that is to be typed is not pasted.
             _ => {}

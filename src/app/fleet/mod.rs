@@ -2,18 +2,17 @@
 
 mod act;
 mod input;
+mod open;
 mod update;
 
 use super::diagnostics;
-use super::run::{App, Because, FEED_FRAME, KEY_FRAME, Options, Session, Stage, TOAST, sleep};
+use super::run::{Because, FEED_FRAME, KEY_FRAME, Session, Stage, TOAST, sleep};
 use super::terminal;
-use super::travel::Start;
 use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::{Action as Act, Verdict};
-use crate::net::index::{self, Saved};
+use crate::net::now;
+use crate::net::remote::Talks;
 use crate::net::remote::watch::{Seen, Watcher};
-use crate::net::remote::{Talks, open};
-use crate::net::{self, Past, now};
 use crate::protocol::{Decoder, Millis};
 use crate::views::fleet::{Armed, FleetScreen, FleetUi, Link, Overlay, RunRow, draw};
 use crate::views::{Hits, Look};
@@ -412,90 +411,6 @@ impl Desk {
     /// Something that was asked for is not told yet.
     fn busy(&self) -> bool {
         !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
-    }
-
-    // What is opened.
-
-    /// The run of a pipeline, live; `Some`: a signal ended it all.
-    async fn open_run(&mut self, id: &Arc<str>) -> io::Result<Option<i32>> {
-        let Some(talks) = self.shown.talks else {
-            self.say("the service has not answered yet");
-            return Ok(None);
-        };
-        let (sender, events) = net::channel();
-        let watcher = Arc::clone(&self.options.watcher);
-        let client = Arc::clone(&watcher.client);
-        let following = self.options.background.spawn(open::follow(client, id.to_string(), talks, sender));
-        let past = Past::default();
-        let snapshots = net::spawn_ingest(self.options.decoder, events, past.clone())?;
-        let source = format!("{} > {id}", watcher.client.place.name());
-        let options = self.nested(source, past);
-        watcher.set_aside(true);
-        let ended = self.lend(options, snapshots).await;
-        following.abort();
-        watcher.set_aside(false);
-        ended
-    }
-
-    /// A past run that was fetched, with a clock.
-    async fn replay(
-        &mut self,
-        id: &str,
-        number: u64,
-        log: Result<tempfile::NamedTempFile, String>,
-    ) -> io::Result<Option<i32>> {
-        let log = match log {
-            Ok(log) => log,
-            Err(why) => {
-                self.say(why);
-                return Ok(None);
-            }
-        };
-        // Somebody went on meanwhile.
-        let asked = self.fetching.take_if(|(of, wanted)| **of == *id && *wanted == number).is_some();
-        if !asked || !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
-            return Ok(None);
-        }
-        let saved = Saved::open(&log.path().to_path_buf()).map_err(io::Error::other)?;
-        let indexing = index::spawn(vec![saved], self.options.decoder)?;
-        let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
-        let mut options = self.nested(source, indexing.past);
-        options.replay = Some(Start { at: None, speed: 1.0, paused: false, skip: true });
-        options.size = indexing.size;
-        self.ui.toast = None;
-        self.options.watcher.set_aside(true);
-        let ended = self.lend(options, indexing.snapshots).await;
-        self.options.watcher.set_aside(false);
-        ended
-    }
-
-    fn nested(&self, source: String, past: Past) -> Options {
-        Options {
-            source,
-            look: self.options.look,
-            ask: self.options.ask,
-            mouse: self.options.mouse,
-            engine: None,
-            ours: None,
-            past,
-            decoder: self.options.decoder,
-            replay: None,
-            size: None,
-            nested: true,
-            panic_for_test: None,
-        }
-    }
-
-    /// Lends the stage to the screen of one run.
-    async fn lend(&mut self, options: Options, snapshots: watch::Receiver<net::Snapshot>) -> io::Result<Option<i32>> {
-        let wake = Arc::clone(&self.wake);
-        let mut app = App::new(options, snapshots, &mut self.stage)?;
-        let ended = app.turn_round(&wake).await;
-        let (look, mouse, ask) = (app.options.look, app.options.mouse, app.options.ask);
-        drop(app);
-        (self.options.look, self.options.mouse, self.options.ask) = (look, mouse, ask);
-        self.due(Because::Key);
-        ended
     }
 
     /// What stands on the shell afterwards.

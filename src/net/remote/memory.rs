@@ -4,7 +4,7 @@ use crate::fleet::inbox::Item;
 use crate::fleet::{Deed, Inbox};
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -87,16 +87,25 @@ impl Memory {
         Ok(inbox)
     }
 
-    /// Keeps items.
+    /// Keeps items. Who looks after them is as somebody else may have kept it meanwhile, unless `acked`: it is that which changed.
     ///
     /// # Errors
     /// When they cannot be kept.
-    pub fn keep(&self, items: &[Arc<Item>]) -> Result<(), StoreError> {
+    pub fn keep(&self, items: &[Arc<Item>], acked: bool) -> Result<(), StoreError> {
         let mut connection = lock(&self.connection);
-        let tx = connection.transaction()?;
+        let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for item in items {
+            let kept: Option<String> = tx
+                .prepare_cached("SELECT doc FROM inbox WHERE service = ?1 AND fingerprint = ?2")?
+                .query_row(params![self.service, item.fingerprint.as_ref()], |row| row.get(0))
+                .optional()?;
+            let kept = kept.and_then(|doc| serde_json::from_str::<Item>(&doc).ok());
+            let mut item = Item::clone(item);
+            if let Some(kept) = kept.filter(|kept| !acked && kept.returns() == item.returns()) {
+                item.acked = kept.acked;
+            }
             tx.prepare_cached("INSERT INTO inbox VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET doc = ?3")?
-                .execute(params![self.service, item.fingerprint.as_ref(), serde_json::to_string(item.as_ref())?])?;
+                .execute(params![self.service, item.fingerprint.as_ref(), serde_json::to_string(&item)?])?;
         }
         tx.commit()?;
         Ok(())
@@ -191,6 +200,26 @@ pub fn who() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_acknowledgement_of_another_screen_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::open(folder.path(), "http://a").unwrap();
+        let told = serde_json::json!({"id": "p_p", "status": "error", "reason": {"message": "m", "fingerprint": "f"}});
+        let mut fleet = crate::fleet::Fleet::default();
+        fleet.take_one(told, 1).unwrap();
+        let mut inbox = Inbox::default();
+        inbox.observe(&fleet.pipelines["p_p"], now());
+        let ours: Vec<_> = inbox.items.values().cloned().collect();
+        memory.keep(&ours, false).unwrap();
+        // Another screen acknowledges it; ours keeps what it knows, and then takes it back.
+        let mut other = memory.inbox().unwrap();
+        memory.keep(&[other.acknowledge("f", "mira", 5).unwrap()], true).unwrap();
+        memory.keep(&ours, false).unwrap();
+        assert_eq!(memory.inbox().unwrap().items["f"].acked, Some(("mira".into(), 5)));
+        memory.keep(&ours, true).unwrap();
+        assert_eq!(memory.inbox().unwrap().items["f"].acked, None);
+    }
 
     #[test]
     fn the_log_of_actions_is_only_added_to() {

@@ -168,7 +168,7 @@ impl Watcher {
     pub fn acknowledge(&self, fingerprint: &str, who: &str) {
         let mut item = None;
         self.take(|seen| item = Arc::make_mut(&mut seen.inbox).acknowledge(fingerprint, who, now()));
-        self.keep(item.into_iter().collect());
+        self.keep(item.into_iter().collect(), true);
     }
 
     /// Reads the log of actions again.
@@ -198,12 +198,12 @@ impl Watcher {
             let state = lock(&self.state);
             changed.iter().filter_map(|it| state.inbox.items.get(it).cloned()).collect()
         };
-        self.keep(items);
+        self.keep(items, false);
     }
 
-    fn keep(&self, items: Vec<Arc<crate::fleet::inbox::Item>>) {
+    fn keep(&self, items: Vec<Arc<crate::fleet::inbox::Item>>, acked: bool) {
         let Some(memory) = self.memory.clone().filter(|_| !items.is_empty()) else { return };
-        let kept = memory.keep(&items);
+        let kept = memory.keep(&items, acked);
         if let Err(error) = &kept {
             tracing::warn!(target: "synctop::memory", "{error}");
         }

@@ -1,0 +1,96 @@
+//! The screen of one run, opened from the fleet: it borrows the stage and gives it back.
+
+use super::super::run::{App, Because, Options};
+use super::super::travel::Start;
+use super::Desk;
+use crate::net::index::{self, Saved};
+use crate::net::remote::open;
+use crate::net::{self, Past};
+use crate::views::fleet::Overlay;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+impl Desk {
+    /// The run of a pipeline, live; `Some`: a signal ended it all.
+    pub(super) async fn open_run(&mut self, id: &Arc<str>) -> io::Result<Option<i32>> {
+        let Some(talks) = self.shown.talks else {
+            self.say("the service has not answered yet");
+            return Ok(None);
+        };
+        let (sender, events) = net::channel();
+        let watcher = Arc::clone(&self.options.watcher);
+        let client = Arc::clone(&watcher.client);
+        let following = self.options.background.spawn(open::follow(client, id.to_string(), talks, sender));
+        let past = Past::default();
+        let snapshots = net::spawn_ingest(self.options.decoder, events, past.clone())?;
+        let source = format!("{} > {id}", watcher.client.place.name());
+        let options = self.nested(source, past);
+        watcher.set_aside(true);
+        let ended = self.lend(options, snapshots).await;
+        following.abort();
+        watcher.set_aside(false);
+        ended
+    }
+
+    /// A past run that was fetched, with a clock.
+    pub(super) async fn replay(
+        &mut self,
+        id: &str,
+        number: u64,
+        log: Result<tempfile::NamedTempFile, String>,
+    ) -> io::Result<Option<i32>> {
+        let log = match log {
+            Ok(log) => log,
+            Err(why) => {
+                self.say(why);
+                return Ok(None);
+            }
+        };
+        // Somebody went on meanwhile.
+        let asked = self.fetching.take_if(|(of, wanted)| **of == *id && *wanted == number).is_some();
+        if !asked || !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
+            return Ok(None);
+        }
+        let saved = Saved::open(&log.path().to_path_buf()).map_err(io::Error::other)?;
+        let indexing = index::spawn(vec![saved], self.options.decoder)?;
+        let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
+        let mut options = self.nested(source, indexing.past);
+        options.replay = Some(Start { at: None, speed: 1.0, paused: false, skip: true });
+        options.size = indexing.size;
+        self.ui.toast = None;
+        self.options.watcher.set_aside(true);
+        let ended = self.lend(options, indexing.snapshots).await;
+        self.options.watcher.set_aside(false);
+        ended
+    }
+
+    fn nested(&self, source: String, past: Past) -> Options {
+        Options {
+            source,
+            look: self.options.look,
+            ask: self.options.ask,
+            mouse: self.options.mouse,
+            engine: None,
+            ours: None,
+            past,
+            decoder: self.options.decoder,
+            replay: None,
+            size: None,
+            nested: true,
+            panic_for_test: None,
+        }
+    }
+
+    /// Lends the stage to the screen of one run.
+    async fn lend(&mut self, options: Options, snapshots: watch::Receiver<net::Snapshot>) -> io::Result<Option<i32>> {
+        let wake = Arc::clone(&self.wake);
+        let mut app = App::new(options, snapshots, &mut self.stage)?;
+        let ended = app.turn_round(&wake).await;
+        let (look, mouse, ask) = (app.options.look, app.options.mouse, app.options.ask);
+        drop(app);
+        (self.options.look, self.options.mouse, self.options.ask) = (look, mouse, ask);
+        self.due(Because::Key);
+        ended
+    }
+}

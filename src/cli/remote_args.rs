@@ -1,0 +1,283 @@
+//! What is typed for pipelines of a service, and for work that somebody else does.
+
+use crate::protocol::quantity::span;
+use clap::{Args as ClapArgs, Subcommand};
+use std::path::PathBuf;
+
+/// Which service.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Which service")]
+pub struct ServiceArgs {
+    /// Its address, such as http://127.0.0.1:4020 (else SYNCTOP_URL; its token, if it needs one, in SYNCTOP_TOKEN)
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "context")]
+    pub url: Option<String>,
+    /// Its name in the configuration (else SYNCTOP_CONTEXT)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Another configuration than the one `synctop config path` names
+    #[arg(long = "config", global = true, value_name = "FILE", env = "SYNCTOP_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where what was seen and done is remembered ($XDG_STATE_HOME/synctop if it is not said)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = CONNECT_AFTER)]
+pub struct ConnectArgs {
+    /// An address or the name of a context; else as --url and --context say, else the local service
+    #[arg(value_name = "URL|CONTEXT")]
+    pub service: Option<String>,
+    /// Armed from the begin: things can be done without pressing w first
+    #[arg(long)]
+    pub write: bool,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+}
+
+const CONNECT_AFTER: &str = "\
+Nothing is changed before it is armed: w arms it for ten minutes, and each action is confirmed with its consequence. What was done, by
+whom and what came of it is kept, and shown with L.
+
+It works with any pipeline service: one that cannot wait or tell events is polled, and the screen says so.";
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PIPELINES_AFTER)]
+pub struct PipelinesArgs {
+    #[command(subcommand)]
+    pub verb: PipelinesVerb,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+    /// JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+const PIPELINES_AFTER: &str = "\
+What is asked of a pipeline is followed until it is known whether it helped: took_effect, nothing_ran (accepted, and nothing came of it),
+parked_again_same_error, parked_again_new_error, refused, unknown. Of several pipelines one is tried first, then three, then the rest at one
+a second; it stops by itself when the first one fails or the same error comes back twice.
+
+Exit codes:
+  0   it took effect, of all
+  1   it did not    2 it cannot be told yet    3 of some it did
+  4   no such pipeline    64 wrong use    69 the service cannot be reached    77 not allowed, or the context is read-only
+
+Examples:
+  synctop pipelines list
+  synctop pipelines list --group parked --json
+  synctop pipelines resume acct_1 --why 'key mended'
+  synctop pipelines resume --group parked --dry-run
+  synctop pipelines delete acct_1 --yes";
+
+#[derive(Debug, Subcommand)]
+pub enum PipelinesVerb {
+    /// All pipelines, trouble first
+    List {
+        /// Only this group: parked, failing, stale, backfilling, ready, paused, deleting
+        #[arg(long, value_parser = group)]
+        group: Option<crate::fleet::Group>,
+        /// Only those whose name, engine or error says this
+        #[arg(long, value_name = "TEXT")]
+        grep: Option<String>,
+    },
+    /// All that is known of one
+    Show { pipeline: String },
+    /// Make one out of a JSON file (`-`: stdin) with id, source and destination
+    Create {
+        file: PathBuf,
+        /// Do not ask the engine first whether it can be reached
+        #[arg(long)]
+        skip_check: bool,
+    },
+    /// Nothing is read any more until it is resumed
+    Pause(ActArgs),
+    /// It is wanted active: what is parked or paused goes on
+    Resume(ActArgs),
+    /// A run now
+    Sync(ActArgs),
+    /// Tear it down; it is gone for good
+    Delete(ActArgs),
+}
+
+fn group(text: &str) -> Result<crate::fleet::Group, String> {
+    let all = crate::fleet::Group::ALL;
+    let words: Vec<_> = all.iter().map(|it| it.word().to_lowercase()).collect();
+    all.into_iter()
+        .find(|it| it.word().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("one of {}", words.join(", ")))
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ActArgs {
+    #[arg(value_name = "PIPELINE")]
+    pub pipelines: Vec<String>,
+    /// All of this group
+    #[arg(long, value_parser = group)]
+    pub group: Option<crate::fleet::Group>,
+    /// All with this error (see `pipelines list --json`)
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub fingerprint: Option<String>,
+    /// Print what would be done, and to which
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Why, for the log of actions
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// How long it may take until anything is seen of it
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = span)]
+    pub timeout: std::time::Duration,
+    /// Do it without asking (a deletion, and more than five)
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = WAIT_AFTER)]
+pub struct WaitArgs {
+    #[arg(required = true, value_name = "PIPELINE")]
+    pub pipelines: Vec<String>,
+    /// What for; all of several: status=ready, progress, not-parked, stream:NAME=completed, error-count=0, deleted, create
+    #[arg(long = "for", value_name = "CONDITION", default_value = "status=ready")]
+    pub conditions: Vec<String>,
+    /// One of several conditions is enough
+    #[arg(long)]
+    pub any: bool,
+    /// For all pipelines together: 90s, 5m, 0 (look once), or `never`
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = limit)]
+    pub timeout: Limit,
+    /// Give up when nothing moves for so long
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub stall_timeout: Option<std::time::Duration>,
+    /// How long a pipeline may not be there yet
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub wait_for_create: Option<std::time::Duration>,
+    /// What is not newer than this position ends nothing but what is waited for
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
+    /// Another exit code than 2 when the time is over
+    #[arg(long, value_name = "N")]
+    pub timeout_exit_code: Option<u8>,
+    /// Say errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+}
+
+const WAIT_AFTER: &str = "\
+One JSON object on stdout, of the same shape however it ended: target, status, desired_status, reached, timed_out, reason, fingerprint,
+waited_ms, cursor, resume_hint; of several pipelines they stand in \"targets\". What happens meanwhile is on stderr. A connection that
+breaks is no result. Ctrl-C stops the waiting and nothing else.
+
+Exit codes:
+  0   reached
+  1   it ended elsewhere: parked, paused, deleted, and cannot come to be so by itself
+  2   not yet when the time was over (--timeout-exit-code), or nothing moved (--stall-timeout)
+  3   mixed, of several
+  4   no such pipeline    64 wrong use    69 the service cannot be reached    77 not allowed    130, 143 signals";
+
+/// A time; none is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(pub Option<std::time::Duration>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "0" | "0s" => Ok(Limit(Some(std::time::Duration::ZERO))),
+        "never" => Ok(Limit(None)),
+        text => span(text).map(|it| Limit(Some(it))).map_err(|why| format!("{why}, 0 or never")),
+    }
+}
+
+/// The four ways to see work through.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "How")]
+pub struct PatternArgs {
+    /// Submit, print the task's id alone on stdout, and leave
+    #[arg(long, conflicts_with_all = ["task_id", "poll_once", "print_response", "output"])]
+    pub submit_only: bool,
+    /// A task that was submitted before: nothing is submitted
+    #[arg(long, value_name = "ID")]
+    pub task_id: Option<String>,
+    /// Ask exactly once: its JSON on stdout; 0 done, 1 failed, 2 still running
+    #[arg(long, requires = "task_id")]
+    pub poll_once: bool,
+    /// Say errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// How often it is asked after (15s where nothing else is said)
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub poll_interval: Option<std::time::Duration>,
+    /// How long at most (600s where nothing else is said); then it ends with 2, and the task may go on
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub timeout: Option<std::time::Duration>,
+    /// Print the whole answer on stdout
+    #[arg(long)]
+    pub print_response: bool,
+    /// Keep response.json and the run's log or the result there
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PATTERNS)]
+pub struct SyncArgs {
+    /// Which pipeline; not needed with --task-id
+    #[arg(value_name = "PIPELINE", required_unless_present = "task_id")]
+    pub pipeline: Option<String>,
+    #[command(flatten)]
+    pub how: PatternArgs,
+    #[command(flatten)]
+    pub of: ServiceArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PATTERNS)]
+pub struct TaskArgs {
+    /// A TOML file that describes the API; --print gives one to begin with
+    #[arg(value_name = "PROFILE", required_unless_present = "print")]
+    pub profile: Option<PathBuf>,
+    /// What is asked for: JSON, @FILE or - (stdin)
+    #[arg(long, value_name = "JSON")]
+    pub request: Option<String>,
+    /// Print a profile to begin one's own with: video, vm
+    #[arg(long, value_name = "NAME", exclusive = true)]
+    pub print: Option<String>,
+    #[command(flatten)]
+    pub how: PatternArgs,
+}
+
+const PATTERNS: &str = "\
+Four ways:
+  1  submit and poll until it is over: the default. The expected wait first, then a line each time on stderr
+  2  --submit-only: the task's id on stdout; then --task-id ID --poll-once, as often as one likes
+  3  --task-id ID: the whole poll on a task that was submitted before
+  4  -q: any of them, errors only
+One invocation never submits twice: what got no answer is sent again only where a key makes it the same submission.
+
+Exit codes:
+  0   done
+  1   failed: the message and what can be done about it are on stderr
+  2   not finished: still running, or the time is over (the task may go on: --task-id ID)
+  4   no such pipeline or task    64 wrong use    65 the profile or request is not understood
+  69  it cannot be reached    70 what came of it cannot be kept    77 not allowed    130, 143 signals (the task may go on)";
+
+#[derive(Debug, ClapArgs)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub verb: ConfigVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Where the configuration is
+    Path,
+    /// What is in it, and which tokens are there
+    Show {
+        /// Another one
+        #[arg(long, value_name = "FILE", env = "SYNCTOP_CONFIG")]
+        config: Option<PathBuf>,
+    },
+    /// Print one to begin with
+    Sample,
+}
