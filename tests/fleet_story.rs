@@ -3,6 +3,8 @@
 
 #[path = "common/pty.rs"]
 mod pty;
+#[path = "common/recorded.rs"]
+mod recorded;
 #[path = "common/serve.rs"]
 mod serve;
 #[path = "common/stub.rs"]
@@ -281,6 +283,47 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
         let kept = std::fs::read(entry.path()).unwrap();
         assert!(!kept.windows(6).any(|part| part == b"SECRET"), "{:?} has a secret in it", entry.path());
     }
+}
+
+#[test]
+fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
+    let home = folder();
+    let all = recorded::recording("21-progress-service-stub-workflow.txt");
+    let list = recorded::answers(&all, "GET", "/pipelines").pop().unwrap();
+    let stub = Stub::start(move |request| {
+        let one = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| request.path == format!("/pipelines/{}", it["id"].as_str().unwrap()));
+        match (request.path.as_str(), one) {
+            ("/health", _) => Reply::Json(200, json!({"ok": true})),
+            ("/pipelines", _) => Reply::Json(200, list.clone()),
+            (_, Some(one)) => Reply::Json(200, one.clone()),
+            _ => Reply::Text(404, "text/plain", "404 Not Found".into()),
+        }
+    });
+    let mut term = connect(home.path(), (120, 40), &stub.url(), &[]);
+    term.wait_for("polling all every 5 s");
+    term.wait_for("parked (inferred): last run failed");
+    // By its engine's own clock, whenever it is looked at.
+    term.wait_for("08:59:50");
+    term.wait_for("the key lacks 'Disputes Read'");
+    term.keys("\r");
+    term.wait_for("> pipe_streamfail");
+    term.wait_for("FAILED");
+    term.wait_for("give the key that permission");
+    term.wait_for("08:59:50Z");
+    term.keys("q");
+    term.wait_for("PARKED 1");
+    term.keys("h");
+    term.wait_for("keeps no past runs");
+    term.keys("wR");
+    term.wait_for("resume pipe_streamfail");
+    term.keys("n");
+    term.wait_for("nothing was done");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
 }
 
 #[test]

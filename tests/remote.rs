@@ -130,6 +130,67 @@ fn the_published_service_is_understood_without_events_waits_and_reasons() {
 }
 
 #[test]
+fn a_sync_of_the_published_service_lasts_as_long_as_its_call() {
+    let home = folder();
+    let packed =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stripe-progress/01-small-success.ndjson.zst");
+    let good = String::from_utf8(zstd::stream::decode_all(std::fs::File::open(packed).unwrap()).unwrap()).unwrap();
+    let bad = recording("06-sync-badkey.txt").into_iter().find(|it| it.path.contains("/sync")).unwrap().body;
+    let stub = Stub::start(move |request| match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/health") => Reply::Json(200, json!({"ok": true})),
+        ("POST", "/pipelines/pipe_good/sync") => Reply::Text(200, "application/x-ndjson", good.clone()),
+        ("POST", "/pipelines/pipe_bad/sync") => Reply::Text(200, "application/x-ndjson", bad.clone()),
+        ("POST", "/pipelines/pipe_cut/sync") => Reply::Half(good.clone()),
+        _ => Reply::Text(404, "text/plain", "404 Not Found".into()),
+    });
+    let sync = |arguments: &[&str]| run(home.path(), &[&["sync"], arguments, &["--url", &stub.url()]].concat());
+    let kept = home.path().join("kept");
+    let output = sync(&["pipe_good", "--output", kept.to_str().unwrap(), "--print-response"]);
+    assert_eq!((code(&output), object(&output)["outcome"].as_str()), (0, Some("succeeded")), "{}", err(&output));
+    assert!(
+        err(&output).contains("Expected wait: unknown") && err(&output).contains("status=RUNNING"),
+        "{}",
+        err(&output)
+    );
+    let log = std::fs::read_to_string(kept.join("run.ndjson")).unwrap();
+    assert!(log.lines().count() > 10 && !log.contains("sk_test_fake_ok"));
+    assert_eq!(
+        serde_json::from_str::<Value>(&std::fs::read_to_string(kept.join("response.json")).unwrap()).unwrap()["outcome"],
+        "succeeded"
+    );
+    let output = sync(&["pipe_bad"]);
+    assert!(code(&output) == 1 && err(&output).contains("what may help: check the key"), "{}", err(&output));
+    let output = sync(&["pipe_cut"]);
+    assert!(code(&output) == 69 && err(&output).contains("broke off"), "{}", err(&output));
+    assert_eq!(code(&sync(&["pipe_none"])), 4);
+    assert_eq!(stub.count("POST", "/pipelines/pipe_cut/sync"), 1, "it is not called twice");
+}
+
+#[test]
+fn what_does_not_move_is_given_up_when_that_is_asked_for() {
+    let home = folder();
+    let told = json!({"id": "pipe_new", "source": {"type": "x"}, "destination": {"type": "y"}, "desired_status": "active", "status": "setup"});
+    let stub = Stub::start(move |request| match request.path.as_str() {
+        "/health" => Reply::Json(200, json!({"ok": true})),
+        "/pipelines/pipe_new" => Reply::Json(200, told.clone()),
+        _ => Reply::Text(404, "text/plain", "404 Not Found".into()),
+    });
+    let began = Instant::now();
+    let output =
+        run(home.path(), &["wait", "pipe_new", "--stall-timeout", "1s", "--timeout", "30s", "--url", &stub.url()]);
+    let answer = object(&output);
+    assert_eq!(
+        (code(&output), answer["stalled"].as_bool(), answer["timed_out"].as_bool()),
+        (2, Some(true), Some(true)),
+        "{answer}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(8) && err(&output).contains("nothing moved for"), "{}", err(&output));
+    // Deleted meanwhile, and asked for exactly that.
+    let gone = run(home.path(), &["wait", "pipe_gone", "--for", "deleted", "--url", &stub.url()]);
+    assert_eq!((code(&gone), object(&gone)["reached"].as_bool()), (0, Some(true)));
+}
+
+#[test]
 fn what_answers_badly_is_told_with_its_exit_code() {
     let home = folder();
     let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);

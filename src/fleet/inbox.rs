@@ -19,6 +19,9 @@ const DAY_MS: Millis = 86_400_000;
 pub struct Hit {
     pub first_at: Millis,
     pub last_at: Millis,
+    /// Since when it has it now, without a success between.
+    #[serde(default)]
+    pub since: Millis,
     /// Runs that ended with it.
     pub count: u64,
     /// The last of them.
@@ -179,6 +182,7 @@ impl Inbox {
             let fresh = Hit {
                 first_at: seen,
                 last_at: now,
+                since: seen,
                 count: 0,
                 run: Arc::clone(&run),
                 fixed_at: None,
@@ -191,6 +195,9 @@ impl Inbox {
                 continue;
             }
             hit.count += 1;
+            if again {
+                hit.since = seen;
+            }
             hit.regressed += u32::from(again && hit.fixed_at.is_some());
             (hit.fixed_at, hit.gone, hit.run) = (None, false, Arc::clone(&run));
             if again {
@@ -234,6 +241,13 @@ impl Inbox {
             }
         }
         changed
+    }
+
+    /// Since when a pipeline has an error, as far as it is remembered.
+    #[must_use]
+    pub fn since(&self, pipeline: &str, fault: &Fault) -> Option<Millis> {
+        let hit = self.items.get(&fault.fingerprint)?.hits.get(pipeline).filter(|hit| hit.open())?;
+        Some(hit.since).filter(|since| *since > 0)
     }
 
     /// Somebody looks after it, or does not any more.

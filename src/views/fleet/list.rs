@@ -288,7 +288,8 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetS
         return;
     };
     let column = pen.put(begin, row, fault.kind(), look.bad().patch(look.strong()));
-    let column = match fault.since.or(watched.fault_since) {
+    let since = fault.since.or_else(|| screen.inbox.since(&it.id, fault)).or(watched.fault_since);
+    let column = match since {
         Some(at) => pen.put(column + 1, row, &clock(at, Some(screen.now)), look.dim()),
         None => column,
     };

@@ -88,11 +88,8 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         if at == 0 {
             sheet.head("errors");
         }
-        let since = fault
-            .since
-            .or(watched.fault_since)
-            .map(|at| format!(" since {}", clock(at, Some(now))))
-            .unwrap_or_default();
+        let since = fault.since.or_else(|| screen.inbox.since(id, fault)).or(watched.fault_since);
+        let since = since.map(|at| format!(" since {}", clock(at, Some(now)))).unwrap_or_default();
         let streams: Vec<_> = fault.streams.iter().map(AsRef::as_ref).collect();
         let on = if streams.is_empty() { String::new() } else { format!(" in {}", short(&streams.join(", "), 120)) };
         sheet.text(&format!("{}{on}{since}", fault.kind()), look.bad().patch(look.strong()));
@@ -196,7 +193,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
             (None, false) => {
                 let back =
                     if hit.regressed > 0 { format!(", REGRESSED {} time(s)", hit.regressed) } else { String::new() };
-                (look.glyphs.bad, look.bad(), format!("has it since {}{back}", clock(hit.first_at, Some(now))))
+                (look.glyphs.bad, look.bad(), format!("has it since {}{back}", clock(hit.since, Some(now))))
             }
         };
         let times = look.glyphs.times;
