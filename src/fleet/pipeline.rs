@@ -419,8 +419,10 @@ fn share(progress: &Progress) -> String {
 fn lines_of(told: &Value, now: Millis) -> Option<String> {
     let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
     let end = told.get("progress").filter(|it| it.is_object());
+    // When the engine said it, as far as that is known.
+    let at = state.and_then(clock_of).map_or(now, |(_, to)| to);
     let line =
-        |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(now), kind: payload}).to_string() + "\n";
+        |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(at), kind: payload}).to_string() + "\n";
     if let Some(progress) = state.filter(|it| it.get("derived").is_some()) {
         let mut text = line("progress", progress);
         let word = progress.pointer("/derived/status").and_then(Value::as_str).unwrap_or_default();
