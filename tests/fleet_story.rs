@@ -388,6 +388,18 @@ fn another_context_is_another_service_and_is_not_armed() {
 }
 
 #[test]
+fn a_service_that_is_not_there_is_said_on_the_screen_and_on_the_shell() {
+    let home = folder();
+    let mut term = connect(home.path(), (80, 24), "http://127.0.0.1:9", &[]);
+    term.wait_for("Cannot read the pipelines of");
+    term.wait_for("cannot be reached");
+    term.wait_for("asked again in");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 69);
+    assert!(term.text().contains("http://127.0.0.1:9 cannot be reached"), "{}", term.text());
+}
+
+#[test]
 fn a_signal_and_a_small_terminal_are_no_trouble() {
     let home = folder();
     let (stub, _mood) = moody(500);

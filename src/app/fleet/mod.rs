@@ -61,6 +61,8 @@ pub struct FleetEnded {
     pub panicked: bool,
     /// A short summary for the shell.
     pub parting: String,
+    /// The service never answered: why.
+    pub unreached: Option<String>,
 }
 
 /// What was done elsewhere came back.
@@ -128,7 +130,12 @@ impl Session {
             let mut desk = Desk::new(options, stage, wake);
             let result = desk.turn_round().await;
             terminal::give_back();
-            result.map(|signal| FleetEnded { signal, panicked: terminal::panicked(), parting: desk.parting() })
+            result.map(|signal| FleetEnded {
+                signal,
+                panicked: terminal::panicked(),
+                parting: desk.parting(),
+                unreached: desk.unreached(),
+            })
         })
     }
 }
@@ -411,6 +418,11 @@ impl Desk {
     /// Something that was asked for is not told yet.
     fn busy(&self) -> bool {
         !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
+    }
+
+    fn unreached(&self) -> Option<String> {
+        let down = self.shown.down.as_ref().filter(|_| self.shown.fleet.listed_at.is_none())?;
+        Some(format!("{} {}", self.options.watcher.client.place.shown(), down.why))
     }
 
     /// What stands on the shell afterwards.
