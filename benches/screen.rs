@@ -147,7 +147,7 @@ fn fleet(c: &mut Criterion) {
     let fleets: Vec<_> = (0..2)
         .map(|second| {
             let mut fleet = Fleet::default();
-            fleet.take_list(told(second), now, now);
+            fleet.take_list(told(second), 0, now);
             fleet
         })
         .collect();
@@ -200,7 +200,7 @@ fn fleet(c: &mut Criterion) {
                 told(second)
             },
             |list| {
-                known.take_list(list, now, now);
+                known.take_list(list, 0, now);
                 known.pipelines.values().for_each(|it| drop(seen.observe(it, now)));
             },
             BatchSize::LargeInput,

@@ -22,7 +22,8 @@ fn at(text: &str) -> i64 {
 
 /// A list as the published service gave it, seen at some time.
 fn listed(fleet: &mut Fleet, list: &Value, now: i64) {
-    fleet.take_list(list["data"].as_array().unwrap().clone(), now, now);
+    let asked = fleet.order();
+    fleet.take_list(list["data"].as_array().unwrap().clone(), asked, now);
 }
 
 fn of<'f>(fleet: &'f Fleet, id: &str) -> &'f Watched {
@@ -122,7 +123,7 @@ fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
     let mut fleet = Fleet::default();
     fleet.take_list(vec![created.clone()], 0, 0);
     assert_eq!(of(&fleet, "pipe_new").group(MINUTE), Group::Working);
-    fleet.take_list(vec![created.clone()], 3 * MINUTE, 3 * MINUTE);
+    fleet.take_list(vec![created.clone()], 0, 3 * MINUTE);
     assert_eq!(of(&fleet, "pipe_new").group(3 * MINUTE), Group::Stale);
     assert!(
         of(&fleet, "pipe_new")
@@ -132,7 +133,7 @@ fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
     );
     // Something was asked of it, accepted, and nothing came of it.
     fleet.sent("pipe_new", "resume", 3 * MINUTE);
-    fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 4 * MINUTE, 4 * MINUTE);
+    fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 0, 4 * MINUTE);
     let note = of(&fleet, "pipe_new").note(4 * MINUTE).unwrap();
     assert_eq!(note, "accepted the resume 60 s ago, nothing ran since");
     assert_eq!(fleet.odd.len(), 2, "what is no pipeline is told");
@@ -180,7 +181,7 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     let mut fleet = Fleet::default();
     let mut inbox = Inbox::default();
     let mut see = |inbox: &mut Inbox, told: Vec<Ours>, now: i64| {
-        fleet.take_list(told.into_iter().map(|it| it.0).collect(), now, now);
+        fleet.take_list(told.into_iter().map(|it| it.0).collect(), 0, now);
         let changed: Vec<_> = fleet.pipelines.values().flat_map(|it| inbox.observe(it, now)).collect();
         inbox.gone(|id| fleet.pipelines.contains_key(id));
         changed
@@ -407,12 +408,12 @@ fn a_long_run_is_not_stale_because_it_began_long_ago() {
     running.0["run"]["started_at"] = "2026-11-20T06:00:00Z".into();
     let now = at("2026-11-20T09:00:00Z");
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![running.0.clone()], now, now);
+    fleet.take_list(vec![running.0.clone()], 0, now);
     assert_eq!(of(&fleet, "p_p").group(now), Group::Working);
-    fleet.take_list(vec![running.0.clone()], now + 3 * MINUTE, now + 3 * MINUTE);
+    fleet.take_list(vec![running.0.clone()], 0, now + 3 * MINUTE);
     assert_eq!(of(&fleet, "p_p").group(now + 3 * MINUTE), Group::Stale, "it did not move before our eyes");
     running.0["run"]["so_far"]["checkpoints"] = 41.into();
-    fleet.take_list(vec![running.0], now + 4 * MINUTE, now + 4 * MINUTE);
+    fleet.take_list(vec![running.0], 0, now + 4 * MINUTE);
     assert_eq!(of(&fleet, "p_p").group(now + 4 * MINUTE), Group::Working);
 }
 
@@ -423,12 +424,14 @@ fn an_older_list_does_not_take_back_what_is_known_since() {
     let mut fleet = Fleet::default();
     fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], 0, 0);
     // The list is asked for; meanwhile one is read by itself, one is deleted, one is made; then the list comes.
+    let asked = fleet.order();
     fleet.take_one(good.0, 2 * SECOND).unwrap();
     fleet.take_one(Ours::new("n_n").0, 2 * SECOND).unwrap();
-    fleet.remove("q_q", 2 * SECOND);
-    fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], SECOND, 3 * SECOND);
+    fleet.remove("q_q");
+    fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], asked, 3 * SECOND);
     assert_eq!(of(&fleet, "p_p").pipeline.status, Status::Ready);
     assert_eq!(fleet.pipelines.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["n_n", "p_p"]);
-    fleet.take_list(vec![parked.0], 4 * SECOND, 5 * SECOND);
+    let asked = fleet.order();
+    fleet.take_list(vec![parked.0], asked, 5 * SECOND);
     assert_eq!(of(&fleet, "p_p").pipeline.status, Status::Error, "the next one counts");
 }

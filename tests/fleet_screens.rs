@@ -83,14 +83,14 @@ fn fleet() -> Fleet {
     paused["desired_status"] = "paused".into();
     all.extend([failing, paused]);
     let mut fleet = Fleet::default();
-    fleet.take_list(all, now() - 300_000, now() - 300_000);
+    fleet.take_list(all, 0, now() - 300_000);
     let mut list: Vec<_> = fleet.pipelines.values().map(|it| it.pipeline.told.as_ref().clone()).collect();
     for told in list.iter_mut().filter(|told| told["run"]["so_far"].is_object()) {
         told["run"]["so_far"]["checkpoints"] = 99_000.into();
     }
     // One says that it sets up, and nothing of it ever moved.
     list.push(json!({"id": "acct_vesper", "source": {"type": "stripe"}, "destination": {"type": "sqlite"}, "desired_status": "active", "status": "setup", "updated_at": ago(4_000)}));
-    fleet.take_list(list, now() - 900, now() - 900);
+    fleet.take_list(list, 0, now() - 900);
     fleet
 }
 
@@ -334,7 +334,7 @@ fn a_hostile_service_draws_nothing_but_text() {
     ]);
     let mut fleet = Fleet::default();
     for at in [i64::MIN / 2, 0, now(), i64::MAX / 2] {
-        fleet.take_list(told.as_array().unwrap().clone(), at, at);
+        fleet.take_list(told.as_array().unwrap().clone(), 0, at);
     }
     let mut inbox = Inbox::default();
     fleet.pipelines.values().for_each(|it| drop(inbox.observe(it, now())));

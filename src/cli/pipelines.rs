@@ -52,11 +52,10 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
 }
 
 async fn read_fleet(client: &Client) -> Result<Fleet, Failure> {
-    let asked = now();
     let told = async { client.list(client.talks().await?).await };
     let list = told.await.map_err(|trouble| failure(&trouble, &client.place))?;
     let mut fleet = Fleet::default();
-    fleet.take_list(list, asked, now());
+    fleet.take_list(list, 0, now());
     Ok(fleet)
 }
 

@@ -102,10 +102,20 @@ impl Mark {
             Action::Pause => it.desired == Desired::Paused,
             Action::Delete => it.desired == Desired::Deleted || it.status == Status::Teardown,
             _ => {
-                let run = it.run.as_ref().map(|run| &run.key) != self.run.as_ref();
-                it.desired == Desired::Active && (self.desired != Desired::Active || it.status != self.status || run)
+                let run = it.run.as_ref();
+                let ran = run.map(|run| &run.key) != self.run.as_ref()
+                    || run.and_then(|run| run.ended_at) != self.ended_at
+                    || self.parked_since(it);
+                it.desired == Desired::Active && (self.desired != Desired::Active || it.status != self.status || ran)
             }
         }
+    }
+
+    /// A pipeline is parked since another time than before.
+    fn parked_since(&self, it: &Pipeline) -> bool {
+        let before = self.faults.first().and_then(|fault| fault.since);
+        let now = it.reason.as_ref().and_then(|fault| fault.since);
+        it.status == Status::Error && before.zip(now).is_some_and(|(before, now)| before != now)
     }
 
     /// Its error, if it has one.
@@ -264,7 +274,8 @@ impl Watch {
         let run_open = run.is_some_and(|run| run.open);
         if it.status == Status::Error {
             // As long as nothing shows that it ever left, it is the error that it had.
-            let again = self.left || other_run || self.accepted.as_ref().is_some_and(newer);
+            let again =
+                self.left || other_run || self.before.parked_since(it) || self.accepted.as_ref().is_some_and(newer);
             return again.then(|| self.parked(it, since));
         }
         self.left = true;

@@ -27,6 +27,8 @@ pub struct Watched {
     /// Since when this error is known to stand.
     pub fault_since: Option<Millis>,
     pub sent: Option<Sent>,
+    /// In the order of what was told of single pipelines (see [`Fleet::order`]).
+    told: u64,
 }
 
 impl Watched {
@@ -69,18 +71,26 @@ pub struct Fleet {
     pub listed_at: Option<Millis>,
     /// What was in the list and is no pipeline.
     pub odd: Vec<String>,
-    /// Those that are known to be gone, and since when: an older list may still name them.
-    gone: BTreeMap<Arc<str>, Millis>,
+    /// How often something was told of a single pipeline.
+    order: u64,
+    /// Those that are known to be gone, and since when in that order: an older list may still name them.
+    gone: BTreeMap<Arc<str>, u64>,
 }
 
 impl Fleet {
-    /// Takes the whole list as it was told at `now`, which was asked for at `asked`: what is not in it is gone. What was told of one
-    /// pipeline since then is newer.
-    pub fn take_list(&mut self, list: Vec<Value>, asked: Millis, now: Millis) {
+    /// Where it is in the order of what is told of single pipelines; clocks may step back, this does not.
+    #[must_use]
+    pub fn order(&self) -> u64 {
+        self.order
+    }
+
+    /// Takes the whole list as it was told at `now`, which was asked for when the order was `asked`: what is not in it is gone. What was
+    /// told of one pipeline since then is newer.
+    pub fn take_list(&mut self, list: Vec<Value>, asked: u64, now: Millis) {
         let mut before = std::mem::take(&mut self.pipelines);
-        self.gone.retain(|_, at| *at >= asked);
+        self.gone.retain(|_, at| *at > asked);
         self.odd.clear();
-        let newer = |known: &Arc<Watched>| known.seen_at > asked;
+        let newer = |known: &Arc<Watched>| known.told > asked;
         for told in list {
             let id = told.get("id").and_then(Value::as_str).unwrap_or_default();
             if self.gone.contains_key(id) {
@@ -111,15 +121,18 @@ impl Fleet {
     /// Why it is no pipeline.
     pub fn take_one(&mut self, told: Value, now: Millis) -> Result<(), String> {
         let known = told.get("id").and_then(Value::as_str).and_then(|id| self.pipelines.get(id)).cloned();
-        let watched = watch(told, now, known.as_deref())?;
+        let mut watched = watch(told, now, known.as_deref())?;
+        self.order += 1;
+        watched.told = self.order;
         self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched));
         Ok(())
     }
 
     /// One is gone.
-    pub fn remove(&mut self, id: &str, now: Millis) {
+    pub fn remove(&mut self, id: &str) {
         self.pipelines.remove(id);
-        self.gone.insert(id.into(), now);
+        self.order += 1;
+        self.gone.insert(id.into(), self.order);
     }
 
     /// Something was asked of a pipeline at `now`, and was accepted.
@@ -147,6 +160,7 @@ fn watch(told: Value, now: Millis, known: Option<&Watched>) -> Result<Watched, S
         first_seen: known.map_or(now, |it| it.first_seen),
         sent: known.and_then(|it| it.sent.clone()),
         seen_at: now,
+        told: 0,
         fault_since,
         pipeline,
     })

@@ -144,8 +144,17 @@ impl Desk {
 
     /// The pipelines that an action is meant for: the marked ones, else the chosen one.
     pub(super) fn targets(&self, screen: &FleetScreen) -> Vec<Arc<str>> {
-        if let Some(Overlay::Pipeline { id, .. } | Overlay::Runs { id, .. }) = self.ui.overlays.last() {
-            return vec![Arc::clone(id)];
+        let open = |item: &crate::fleet::inbox::Item| {
+            item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>()
+        };
+        // What is open is what is meant, and not what lies behind it.
+        match self.ui.overlays.last() {
+            Some(Overlay::Pipeline { id, .. } | Overlay::Runs { id, .. }) => return vec![Arc::clone(id)],
+            Some(Overlay::Error { fingerprint, .. }) => {
+                return screen.inbox.items.get(fingerprint).map_or_else(Vec::new, |item| open(item));
+            }
+            Some(Overlay::Deed { .. }) => return self.chosen_pipeline().into_iter().collect(),
+            _ => {}
         }
         if !self.ui.marked.is_empty() {
             return self.ui.marked.iter().cloned().collect();
@@ -157,9 +166,6 @@ impl Desk {
             (Pane::Errors, _) => {
                 let items = crate::views::fleet::inbox::items(screen);
                 let at = crate::views::fleet::inbox::place(&items, self.ui.list(Pane::Errors).chosen.as_ref());
-                let open = |item: &crate::fleet::inbox::Item| {
-                    item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect()
-                };
                 items.get(at).map_or_else(Vec::new, |item| open(item))
             }
             (Pane::Deeds, _) => self.chosen_pipeline().into_iter().collect(),

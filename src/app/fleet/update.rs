@@ -198,11 +198,19 @@ impl Desk {
         if let Some(Overlay::Pipeline { id, .. }) = self.ui.overlays.last() {
             return Some(Arc::clone(id));
         }
-        if self.ui.focus == Pane::Deeds {
+        let open = match self.ui.overlays.last() {
+            Some(Overlay::Deed { seq, .. }) => Some(*seq),
+            _ => None,
+        };
+        if open.is_some() || self.ui.focus == Pane::Deeds {
             return self.with_screen(|screen| {
                 let items = crate::views::fleet::deed_items(screen);
                 let at = crate::views::fleet::deed_place(&items, screen.ui.list(Pane::Deeds).chosen.as_ref());
-                let pipeline = items.get(at).map(|deed| deed.pipeline.clone())?;
+                let deed = match open {
+                    Some(seq) => screen.deeds.iter().find(|deed| deed.seq == seq),
+                    None => items.get(at).copied(),
+                };
+                let pipeline = deed.map(|deed| deed.pipeline.clone())?;
                 screen.fleet.pipelines.get_key_value(pipeline.as_str()).map(|(id, _)| Arc::clone(id))
             });
         }
@@ -350,24 +358,29 @@ impl Desk {
     }
 
     fn acknowledge(&mut self) {
+        let in_inbox = self.ui.overlays.is_empty() && self.ui.focus == Pane::Errors;
         let fingerprint = match self.ui.overlays.last() {
             Some(Overlay::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
-            _ => self.with_screen(|screen| {
-                if screen.ui.focus == Pane::Errors {
-                    let items = inbox::items(screen);
-                    let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
-                    items.get(at).map(|item| Arc::clone(&item.fingerprint))
-                } else {
-                    let all = rows(screen);
-                    let chosen = all.chosen(screen.ui.list(Pane::Pipelines).chosen.as_ref())?;
-                    chosen.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
-                }
+            _ if in_inbox => self.with_screen(|screen| {
+                let items = inbox::items(screen);
+                let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
+                items.get(at).map(|item| Arc::clone(&item.fingerprint))
+            }),
+            // The first error of the pipeline that is shown.
+            _ => self.chosen_pipeline().and_then(|id| {
+                let known = self.shown.fleet.pipelines.get(&id)?;
+                known.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
             }),
         };
         let Some(fingerprint) = fingerprint else { return self.say("choose an error first: 2 goes there") };
+        let acked = self.shown.inbox.items.get(&fingerprint).is_some_and(|item| item.acked.is_some());
         let (watcher, who) = (Arc::clone(&self.options.watcher), self.options.who.clone());
         self.options.background.spawn_blocking(move || watcher.acknowledge(&fingerprint, &who));
-        self.say("acknowledged; it is over when its pipelines succeed, and not before");
+        self.say(if acked {
+            "not acknowledged any more"
+        } else {
+            "acknowledged; it is over when its pipelines succeed, and not before"
+        });
     }
 
     fn step_trouble(&mut self, forward: bool) {

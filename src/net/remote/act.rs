@@ -135,7 +135,6 @@ impl Actor {
         tell: &mut impl FnMut(Stage),
     ) -> (Verdict, String) {
         let id = &intent.pipeline;
-        let sent_at = now();
         if matches!(action, Action::Sync | Action::Retry) && !talks.tasks {
             return self.call(action, id, tell).await;
         }
@@ -158,6 +157,8 @@ impl Actor {
         if let Some(watcher) = self.watcher.as_ref().filter(|_| !matches!(action, Action::Pause | Action::Delete)) {
             watcher.sent(id, action.word());
         }
+        // From now on it is to be seen; however long it took to be accepted.
+        let sent_at = now();
         let patience = Millis::try_from(self.patience.as_millis()).unwrap_or(Millis::MAX / 2);
         let mut watch = Watch::new(action, mark.clone(), accepted.as_ref(), sent_at, patience);
         let mut latest = accepted.unwrap_or_else(|| before.clone());
@@ -207,22 +208,37 @@ impl Actor {
         // One that has a key is the same however often it is sent.
         let keyed = matches!(action, Action::Sync | Action::Retry);
         let mut maybe_sent = false;
+        let mut revision = before.revision;
         loop {
-            let trouble = match self.client.ask(request(action, intent, before)).await {
+            let trouble = match self.client.ask(request(action, intent, revision)).await {
                 Ok(reply) => {
                     let whole = reply.json.get("status").is_some() && reply.json.get("id").is_some();
                     return Sent::Accepted(Some(reply.json).filter(|_| whole));
                 }
                 Err(trouble) => trouble,
             };
-            // What was sent before did it: it is not as it was, or it is gone.
-            let changed = maybe_sent && matches!(trouble, Trouble::Refused { status: 404 | 412, .. });
-            if changed && !keyed {
-                return match self.client.pipeline(id, true).await {
-                    Ok(told) => Sent::Accepted(Some(told)),
-                    Err(gone) if gone.absent() && action == Action::Delete => Sent::Accepted(None),
-                    Err(_) => Sent::Unknown(trouble),
-                };
+            // It is not as it was, or it is gone: by what was sent before, or by somebody else.
+            let changed = matches!(trouble, Trouble::Refused { status: 412, .. });
+            if !keyed && (changed || (maybe_sent && trouble.absent())) {
+                match self.client.pipeline(id, true).await {
+                    Ok(told) => match Pipeline::read(told.clone(), now(), Some(before)) {
+                        Ok(seen) if mark.done(action, &seen) => return Sent::Accepted(Some(told)),
+                        // Something else of it changed, such as its run: what was looked at still holds.
+                        Ok(seen)
+                            if seen.desired == before.desired
+                                && seen.status == before.status
+                                && seen.revision != revision
+                                && begun.elapsed() < self.patience =>
+                        {
+                            revision = seen.revision;
+                            continue;
+                        }
+                        _ => {}
+                    },
+                    Err(gone) if gone.absent() && action == Action::Delete => return Sent::Accepted(None),
+                    Err(_) => {}
+                }
+                return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
             }
             if !trouble.passes() {
                 return Sent::Refused(trouble);
@@ -287,13 +303,13 @@ impl Actor {
     }
 }
 
-fn request(action: Action, intent: &Intent, before: &Pipeline) -> Ask {
+fn request(action: Action, intent: &Intent, revision: Option<u64>) -> Ask {
     let own = &["pipelines", intent.pipeline.as_str()];
     let want = |desired: &str| {
         let mut ask = Ask::of(Method::PATCH, own);
         ask.body = Some(json!({"desired_status": desired}));
         // Only if it is still what was looked at.
-        match before.revision {
+        match revision {
             Some(revision) => ask.header("if-match", format!("\"{revision}\"")),
             None => ask,
         }

@@ -93,15 +93,15 @@ impl Api {
                 return Submitted::Refused(trouble);
             }
             let maybe = trouble.maybe_done();
-            let late = trouble.retry_after().is_some_and(|asked| asked > SUBMIT);
-            if begun.elapsed() >= within.min(SUBMIT) || late || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_))
-            {
+            let left = within.min(SUBMIT).saturating_sub(begun.elapsed());
+            let late = trouble.retry_after().is_some_and(|asked| asked > left);
+            if left.is_zero() || late || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_)) {
                 return if maybe { Submitted::Unknown(trouble) } else { Submitted::Refused(trouble) };
             }
             if matches!(trouble, Trouble::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
                 return Submitted::Refused(trouble);
             }
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(SUBMIT), dice())).await;
+            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), dice())).await;
         }
     }
 

@@ -183,11 +183,13 @@ impl One {
                         Ok(Holds::Yes) => return Came::Reached,
                         Ok(Holds::Never) => return Came::Elsewhere,
                         Ok(Holds::NotYet) => {}
+                        // It is gone: the next look says what that means.
+                        Err(found) if found.absent() => continue,
                         Err(found) => trouble = Some(found),
                     }
                 }
                 Err(found) if found.absent() => {
-                    self.fleet.remove(id, now());
+                    self.fleet.remove(id);
                     if self.judge(None).await == Ok(Holds::Yes) {
                         return Came::Reached;
                     }
@@ -219,8 +221,17 @@ impl One {
             let left = self.left(moved);
             if trouble.is_none() && came_once && self.talks.wait {
                 match self.hold(id, left).await {
-                    Ok(true) => continue,
-                    Ok(false) => {}
+                    Ok(Some(Holds::Yes)) => {
+                        // As it is now, for whoever reads the answer.
+                        let _ = self.look(id).await;
+                        return Came::Reached;
+                    }
+                    // Its time is over: it is looked at once more.
+                    Ok(Some(Holds::NotYet)) => continue,
+                    // One that answers at once that it cannot come to be so is not asked in a hurry.
+                    Ok(Some(Holds::Never) | None) => {}
+                    // It is gone: the next look says what that means.
+                    Err(found) if found.absent() => continue,
                     Err(found) if found.passes() => trouble = Some(found),
                     Err(Trouble::Refused { status: 410, .. }) => self.wish.after = None,
                     Err(found) => return Came::Failed(found),
@@ -249,15 +260,12 @@ impl One {
         [until_deadline, until_stall, until_created].into_iter().flatten().min()
     }
 
-    /// Holds at the service until something may be so; answers whether it held.
-    async fn hold(&self, id: &str, left: Option<Duration>) -> Result<bool, Trouble> {
-        let [one] = self.wish.conditions.as_slice() else { return Ok(false) };
-        let Some(condition) = one.for_server() else { return Ok(false) };
+    /// Holds at the service until it says that it is so, or cannot come to be so, or its time is over; where it can be asked for it.
+    async fn hold(&self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, Trouble> {
+        let [one] = self.wish.conditions.as_slice() else { return Ok(None) };
+        let Some(condition) = one.for_server() else { return Ok(None) };
         let time = left.map_or(AT_ONCE, |left| left.min(AT_ONCE)).max(Duration::from_millis(1));
-        let answer = self.at_server(id, &condition, time).await?;
-        // One that answers at once that it cannot come to be so is not asked in a hurry.
-        let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
-        Ok(is("reached") || is("timed_out"))
+        Ok(Some(answered(&self.at_server(id, &condition, time).await?)))
     }
 
     async fn at_server(&self, id: &str, condition: &str, time: Duration) -> Result<Value, Trouble> {
@@ -275,13 +283,7 @@ impl One {
     /// What the service itself says of a condition now: it knows streams by name, and which position is newer.
     async fn asked(&self, id: &str, condition: &Condition) -> Result<Holds, Trouble> {
         let Some(condition) = condition.for_server() else { return Ok(Holds::NotYet) };
-        let answer = self.at_server(id, &condition, Duration::ZERO).await?;
-        let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
-        Ok(match (is("reached"), is("timed_out")) {
-            (true, _) => Holds::Yes,
-            (false, true) => Holds::NotYet,
-            (false, false) => Holds::Never,
-        })
+        Ok(answered(&self.at_server(id, &condition, Duration::ZERO).await?))
     }
 
     async fn judge(&mut self, watched: Option<&Watched>) -> Result<Holds, Trouble> {
@@ -300,18 +302,20 @@ impl One {
             checkpoints = self.known.as_ref().map_or(0, |(_, from)| *from);
         }
         let mut all = Vec::new();
-        for condition in &self.wish.conditions {
+        for condition in self.wish.conditions.clone() {
             let holds = condition.holds(pipeline, checkpoints, inferred);
-            let stream = matches!(condition, Condition::Stream(..));
-            // What is not newer than the caller's own position ends nothing.
-            let older = holds == Holds::Never && self.wish.after.is_some();
+            // What is not newer than the caller's own position ends nothing, and counts from there.
+            let by_position = self.wish.after.is_some() && (holds == Holds::Never || condition == Condition::Progress);
+            let ask = matches!(condition, Condition::Stream(..)) || by_position;
             all.push(match pipeline {
-                Some(pipeline) if self.talks.wait && (stream || older) => {
-                    match self.asked(&pipeline.id, condition).await {
-                        Err(Trouble::Refused { status: 410, .. }) => holds,
-                        asked => asked?,
+                Some(pipeline) if self.talks.wait && ask => match self.asked(&pipeline.id, &condition).await {
+                    Err(Trouble::Refused { status: 410, .. }) if self.wish.after.is_some() => {
+                        // Of what was before that position nothing is known any more.
+                        self.wish.after = None;
+                        self.asked(&pipeline.id, &condition).await?
                     }
-                }
+                    asked => asked?,
+                },
                 _ => holds,
             });
         }
@@ -324,5 +328,15 @@ impl One {
             false if any(Holds::NotYet) => Holds::NotYet,
             false => Holds::Yes,
         })
+    }
+}
+
+/// What the service's own wait says.
+fn answered(answer: &Value) -> Holds {
+    let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
+    match (is("reached"), is("timed_out")) {
+        (true, _) => Holds::Yes,
+        (false, true) => Holds::NotYet,
+        (false, false) => Holds::Never,
     }
 }

@@ -113,7 +113,7 @@ impl Watcher {
     }
 
     async fn look(&self, pace: &mut Pace) -> Duration {
-        let asked = now();
+        let asked = lock(&self.state).fleet.order();
         match self.list().await {
             Ok((talks, list)) => {
                 pace.reset();
@@ -156,7 +156,7 @@ impl Watcher {
 
     /// One is gone.
     pub fn remove(&self, id: &str) {
-        self.take(|seen| Arc::make_mut(&mut seen.fleet).remove(id, now()));
+        self.take(|seen| Arc::make_mut(&mut seen.fleet).remove(id));
     }
 
     /// Something was asked of a pipeline, and accepted.
