@@ -283,6 +283,31 @@ fn contexts_name_services_and_never_show_a_token() {
         let shown = run(home.path(), &["config", "show"]);
         assert!(!out(&shown).contains("abcdefgh"), "{}", out(&shown));
     }
+    // Looking at it starts nothing.
+    config(&format!("token = {{ command = [\"touch\", \"{}\"] }}", home.path().join("ran").display()));
+    assert!(out(&run(home.path(), &["config", "show"])).contains("asked for when it is needed"));
+    assert!(!home.path().join("ran").exists());
+    // A hint is typed as it stands: it names the configuration where that was named.
+    let named = home.path().join("my config.toml");
+    std::fs::rename(home.path().join("config/synctop/config.toml"), &named).unwrap();
+    let text = std::fs::read_to_string(&named).unwrap();
+    let token = format!("token = \"file:{}\"", secret.display());
+    std::fs::write(&named, text.lines().take(3).chain([token.as_str()]).collect::<Vec<_>>().join("\n")).unwrap();
+    let slow = home.path().join("slow.json");
+    std::fs::write(&slow, simulated("acct_a", json!({"scenario": "large"})).to_string()).unwrap();
+    let made = ["pipelines", "create", &slow.to_string_lossy(), "--skip-check", "--config", &named.to_string_lossy()];
+    let made = run(home.path(), &made);
+    assert_eq!(code(&made), 0, "{}", err(&made));
+    let arguments = ["wait", "acct_a", "--timeout", "0", "--config", &named.to_string_lossy(), "--context", "own"];
+    let output = run(home.path(), &arguments);
+    let hint = object(&output)["resume_hint"].as_str().unwrap().to_owned();
+    let again = Command::new("sh")
+        .args(["-c", &hint.replacen("synctop", "\"$SYNCTOP\" ", 1).replacen("--config", "--timeout 0 --config", 1)])
+        .env("SYNCTOP", env!("CARGO_BIN_EXE_synctop"))
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    assert_eq!((code(&output), code(&again)), (2, 2), "{hint} {}", err(&again));
     config(&format!("read_only = true\ntoken = \"file:{}\"", secret.display()));
     let output = run(home.path(), &["pipelines", "pause", "acct_a"]);
     assert_eq!(code(&output), 77);
@@ -353,6 +378,15 @@ fn a_wait_tells_by_its_code_and_one_object() {
         code(&wait(&["acct_slow", "--for", "ready", "--for", "status=backfill", "--any", "--timeout", "9s"])),
         0
     );
+    // A stream by its name; one that is not there is no reason to wait to the end.
+    let streams = |name: &str| wait(&["acct_good", "--for", &format!("stream:{name}=completed"), "--timeout", "20s"]);
+    let unknown = streams("costumer");
+    let told = object(&unknown)["streams"].clone();
+    assert_eq!(code(&unknown), 1, "{}", err(&unknown));
+    let known = told[0].as_str().unwrap();
+    assert!(err(&unknown).contains("its last run has no such stream; it has ") && err(&unknown).contains(known));
+    let there = streams(known);
+    assert_eq!((code(&there), object(&there)["streams"].is_null()), (0, true), "{}", err(&there));
     // Several: together, and mixed.
     let both = wait(&["acct_good", "acct_park"]);
     let answer = object(&both);

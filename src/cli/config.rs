@@ -3,7 +3,7 @@
 use super::remote_args::{ConfigArgs, ConfigVerb};
 use super::service::configuration;
 use super::{Failure, print};
-use crate::net::remote::contexts::{self, SAMPLE};
+use crate::net::remote::contexts::{self, Reference, SAMPLE};
 use crate::protocol::mask;
 
 pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
@@ -34,10 +34,11 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
                     text.push_str(&format!("# it cannot be used: {why}\n"));
                 }
                 if let Some(token) = &context.token {
-                    let found = token
-                        .find()
-                        .err()
-                        .map_or_else(|| "it is there".to_owned(), |why| format!("it cannot be had: {why}"));
+                    let found = match token {
+                        // Looking at a configuration starts nothing.
+                        Reference::Command(_) => "it is asked for when it is needed".to_owned(),
+                        _ => token.find().err().map_or("it is there".into(), |why| format!("it cannot be had: {why}")),
+                    };
                     text.push_str(&format!("token = {:?}  # {found}\n", token.to_string()));
                 }
                 for (name, on) in

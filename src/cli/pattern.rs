@@ -5,6 +5,7 @@ use super::service::{print_json, until_signal};
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};
 use crate::net::remote::Trouble;
+use crate::net::remote::contexts::typed;
 use crate::net::remote::tasks::{Api, INTERVAL, Polled, Submitted, TIMEOUT};
 use crate::net::{fresh, lock};
 use crate::progress::text::duration;
@@ -31,7 +32,7 @@ pub(super) fn see_through(
 ) -> Result<u8, Failure> {
     let known: Mutex<Option<String>> = Mutex::new(how.task_id.clone());
     until_signal(go(api, how, usual, command, what, &known), || match lock(&known).as_ref() {
-        Some(id) => format!("left: the task may go on. To see it through: {command} --task-id {id}"),
+        Some(id) => format!("left: the task may go on. To see it through: {command} --task-id {}", typed(id)),
         None => "left before it was known whether it was submitted.".into(),
     })
 }
@@ -80,7 +81,7 @@ async fn go(
         lock(known).replace(task.id.clone());
         if how.submit_only {
             say(&clean::line(&format!("Task submitted: {}", task.id)));
-            let once = format!("{command} --task-id {} --poll-once", task.id);
+            let once = format!("{command} --task-id {} --poll-once", typed(&task.id));
             say(&clean::line(&format!("It is {what}. To see what comes of it: {once}")));
             print(&format!("{}\n", clean::line(&task.id)))?;
             return Ok(0);
@@ -104,7 +105,7 @@ async fn go(
             let time = duration(millis(timeout));
             let status = task.as_ref().map_or("unknown", |task| task.word.as_str());
             say(&clean::line(&format!("Not finished after {time} (status {status}): the task may still be running.")));
-            say(&format!("To see it through: {command} --task-id {id}"));
+            say(&format!("To see it through: {command} --task-id {}", typed(&id)));
             if let Some(task) = task.filter(|_| how.print_response) {
                 print_json(&task.told)?;
             }
@@ -113,7 +114,7 @@ async fn go(
         Polled::Failed(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
             if !trouble.absent() {
-                failure.sentence.push_str(&format!(" The task may go on: {command} --task-id {id}"));
+                failure.sentence.push_str(&format!(" The task may go on: {command} --task-id {}", typed(&id)));
             }
             Err(failure)
         }
@@ -132,9 +133,10 @@ async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> R
             let mut failure = super::service::failure(&trouble, api.place());
             if let Trouble::Refused { status: 409, json, code, .. } = &trouble {
                 if let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str) {
-                    failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {id}"));
+                    failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {}", typed(id)));
                 } else if let (Api::Runs(runs), true) = (api, code.contains("parked") || code.contains("paused")) {
-                    let resume = format!("synctop pipelines resume {} {}", runs.pipeline, api.place().argument());
+                    let resume =
+                        format!("synctop pipelines resume {} {}", typed(&runs.pipeline), api.place().argument());
                     failure.sentence.push_str(&format!(" To resume it: {resume}"));
                 }
             }

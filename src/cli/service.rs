@@ -28,10 +28,11 @@ pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Failure
         },
     };
     let text = text_of(&path, "configuration")?;
-    Contexts::read(&text).map_err(|why| Failure {
+    let all = Contexts::read(&text).map_err(|why| Failure {
         sentence: format!("The configuration {} cannot be read: {why}", path.display()),
         code: exit::NOT_UNDERSTOOD,
-    })
+    })?;
+    Ok(Contexts { named: named.cloned(), ..all })
 }
 
 enum Meant {

@@ -4,6 +4,7 @@ use super::pattern::{Usual, see_through};
 use super::remote_args::{PatternArgs, SyncArgs, TaskArgs};
 use super::service::{capital, client, failure, may_act, place, print_json, until_signal};
 use super::{Failure, exit, print, text_of};
+use crate::net::remote::contexts::typed;
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
 use crate::net::remote::tasks::{Api, Runs};
 use crate::net::remote::{Client, calls};
@@ -24,7 +25,7 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
     let runtime = super::service::background()?;
     let talks = runtime.block_on(client.talks()).map_err(|trouble| failure(&trouble, &client.place))?;
     drop(runtime);
-    let named = if pipeline.is_empty() { String::new() } else { format!(" {pipeline}") };
+    let named = if pipeline.is_empty() { String::new() } else { format!(" {}", typed(&pipeline)) };
     let command = format!("synctop sync{named} {}", client.place.argument());
     if !talks.tasks {
         return without_tasks(&client, &pipeline, &args.how);
@@ -145,7 +146,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, Failure> {
     let paces = profile.paces();
     let usual = Usual { interval: paces.interval, timeout: paces.timeout, expected: paces.expected };
     let what = profile.client.place.name();
-    let command = format!("synctop task {}", path.display());
+    let command = format!("synctop task {}", typed(&path.to_string_lossy()));
     see_through(&Api::Profile(Box::new(profile)), &args.how, &usual, &command, &format!("a task of {what}"))
 }
 

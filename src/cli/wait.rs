@@ -7,6 +7,7 @@ use crate::fleet::Pipeline;
 use crate::fleet::condition::Condition;
 use crate::net::lock;
 use crate::net::remote::Client;
+use crate::net::remote::contexts::typed;
 use crate::net::remote::wait::{Came, Waited, Wish, wait as wait_for};
 use crate::progress::text::{count, duration};
 use serde_json::{Value, json};
@@ -20,6 +21,9 @@ const REMIND: Duration = Duration::from_secs(60);
 
 /// Between two lines that differ in counts only.
 const BETWEEN_COUNTS: Duration = Duration::from_secs(5);
+
+/// So many streams are named where the one that is waited for is not there.
+const STREAMS: usize = 20;
 
 /// What is known of each target, for whoever leaves.
 type Known = Arc<Mutex<BTreeMap<String, Pipeline>>>;
@@ -38,10 +42,10 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     let wish = wish(args)?;
     let where_ = place.argument();
     let hint = |target: &str, cursor: Option<&str>| {
-        let mut words = vec!["synctop wait".to_owned(), target.to_owned()];
-        words.extend(args.conditions.iter().map(|it| format!("--for {it}")));
+        let mut words = vec!["synctop wait".to_owned(), typed(target)];
+        words.extend(args.conditions.iter().map(|it| format!("--for {}", typed(it))));
         words.extend(args.any.then(|| "--any".to_owned()));
-        words.extend(cursor.map(|it| format!("--cursor {it}")));
+        words.extend(cursor.map(|it| format!("--cursor {}", typed(it))));
         words.push(where_.clone());
         words.join(" ")
     };
@@ -83,6 +87,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
                     last,
                     waited: begun.elapsed(),
                     inferred: false,
+                    streams: None,
                 };
                 all.push(left.json(&wish, Some(&hint)));
             }
@@ -198,6 +203,11 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
     let target = &one.target;
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0) / 10 * 10);
     let status = one.last.as_ref().map_or("unknown", |it| it.status.word());
+    if let (Some(streams), false) = (&one.streams, one.came == Came::Reached) {
+        let some = streams.iter().take(STREAMS).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = streams.len().checked_sub(STREAMS + 1).map(|more| format!(" and {} more", more + 1));
+        complain(&format!("{target}: its last run has no such stream; it has {some}{}.", more.unwrap_or_default()));
+    }
     match &one.came {
         Came::Reached | Came::Elsewhere | Came::TimedOut | Came::Stalled(_) if quiet => {}
         Came::Detached => {}

@@ -121,8 +121,18 @@ impl Condition {
                 *self != Self::Status(Status::Teardown)
             }
             _ if it.status == Status::Paused => it.desired == Desired::Paused,
+            // Nothing is read any more until somebody asks for it.
+            _ if it.status == Status::Ready => self.others(it).is_some() && it.run.as_ref().is_none_or(|run| !run.open),
             _ => false,
         };
         if never { Holds::Never } else { Holds::NotYet }
+    }
+
+    /// The streams that the last run shows, where the one that is waited for is none of them.
+    #[must_use]
+    pub fn others(&self, it: &Pipeline) -> Option<Vec<String>> {
+        let Self::Stream(name, _) = self else { return None };
+        let run = it.progress().filter(|run| !run.streams.is_empty() && run.stream(name).is_none())?;
+        Some(run.streams.iter().map(|stream| stream.name.to_string()).collect())
     }
 }

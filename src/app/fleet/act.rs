@@ -6,6 +6,7 @@ use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::Action;
 use crate::net::now;
 use crate::net::remote::act::{Actor, act_on_many};
+use crate::net::remote::contexts::typed;
 use crate::net::remote::{Ask, Client, open};
 use crate::protocol::time;
 use crate::views::fleet::rows::rows;
@@ -62,7 +63,7 @@ impl Desk {
         let targets: Vec<_> = targets.into_iter().map(|id| (Arc::clone(&id), fault(&id))).collect();
         // In the order in which they are tried.
         let ordered = Bulk::new(action, targets.clone());
-        let mut names: Vec<_> = ordered.items.iter().map(|item| item.id.to_string()).collect();
+        let mut names: Vec<_> = ordered.items.iter().map(|item| typed(&item.id)).collect();
         if names.len() > MANY {
             let more = names.len() - MANY;
             names.truncate(MANY);

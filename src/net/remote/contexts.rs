@@ -27,6 +27,9 @@ pub struct Contexts {
     /// The one that is taken where none is named.
     pub context: Option<String>,
     pub contexts: BTreeMap<String, Context>,
+    /// The file, where it is not the usual one.
+    #[serde(skip)]
+    pub named: Option<PathBuf>,
 }
 
 /// A service in the file.
@@ -97,6 +100,8 @@ impl std::fmt::Debug for Token {
 pub struct Place {
     /// Its context, where it has one.
     pub context: Option<String>,
+    /// The file that has its context, where it is not the usual one.
+    pub config: Option<PathBuf>,
     /// What it is called, where it has no context.
     pub title: Option<String>,
     pub url: Url,
@@ -115,8 +120,7 @@ impl Place {
     /// # Errors
     /// Why it is none, with what to do.
     pub fn of_url(text: &str, token: Option<Token>) -> Result<Self, String> {
-        let url = address(text, false)?;
-        Ok(Self { context: None, title: None, url, token, read_only: false, write: false, colour: None, poll: None })
+        address(text, false).map(|url| Self::plain(url, token))
     }
 
     /// The same without TLS too, as its configuration allows.
@@ -124,17 +128,21 @@ impl Place {
     /// # Errors
     /// Why it is none.
     pub fn unsafe_url(text: &str) -> Result<Self, String> {
-        let url = address(text, true)?;
-        Ok(Self {
+        address(text, true).map(|url| Self::plain(url, None))
+    }
+
+    fn plain(url: Url, token: Option<Token>) -> Self {
+        Self {
             context: None,
+            config: None,
             title: None,
             url,
-            token: None,
+            token,
             read_only: false,
             write: false,
             colour: None,
             poll: None,
-        })
+        }
     }
 
     /// Its address without what is secret in it.
@@ -158,14 +166,24 @@ impl Place {
         self.shown()
     }
 
-    /// As it is typed: `--context NAME` or `--url URL`.
+    /// As it is typed: `--context NAME` or `--url URL`, and the configuration where that was named.
     #[must_use]
     pub fn argument(&self) -> String {
-        match &self.context {
-            Some(name) => format!("--context {name}"),
-            None => format!("--url {}", self.shown()),
-        }
+        let Some(name) = &self.context else { return format!("--url {}", typed(&self.shown())) };
+        let config = self.config.as_ref().map(|path| format!("--config {} ", typed(&path.to_string_lossy())));
+        format!("{}--context {}", config.unwrap_or_default(), typed(name))
     }
+}
+
+/// A word as a shell takes it.
+#[must_use]
+pub fn typed(word: &str) -> String {
+    // `=` is quoted too there: a shell means something by it before a command only.
+    if !word.is_empty() && word.chars().all(|it| it.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(it)) {
+        return word.to_owned();
+    }
+    // A word with a NUL in it cannot be typed at all.
+    shlex::try_quote(word).map_or_else(|_| word.replace('\0', "?"), Into::into)
 }
 
 /// An address of a service; plain http only to this machine, or where that is allowed.
@@ -251,6 +269,7 @@ impl Contexts {
             .map_err(|why| format!("the token of context {name}: {why}"))?;
         Ok(Place {
             context: Some(name.to_owned()),
+            config: self.named.clone(),
             title: None,
             url: address(&context.url, context.allow_http)?,
             token,

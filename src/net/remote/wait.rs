@@ -58,6 +58,8 @@ pub struct Waited {
     pub waited: Duration,
     /// It is parked, though its service does not say so.
     pub inferred: bool,
+    /// The streams that there are, where one that is waited for is none of them.
+    pub streams: Option<Vec<String>>,
 }
 
 impl Waited {
@@ -104,7 +106,7 @@ impl Waited {
                 _ => Value::Null,
             },
             "timeout": wish.timeout.map(|it| it.as_secs_f64()),
-            "waited_ms": u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX),
+            "waited_ms": u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX), "streams": self.streams,
             "cursor": self.cursor(), "resume_hint": resume_hint,
         })
     }
@@ -119,8 +121,14 @@ pub async fn wait(
     mut tell: impl FnMut(&Pipeline),
 ) -> Waited {
     let begun = Instant::now();
-    let mut waited =
-        Waited { target: target.clone(), came: Came::TimedOut, last: None, waited: Duration::ZERO, inferred: false };
+    let mut waited = Waited {
+        target: target.clone(),
+        came: Came::TimedOut,
+        last: None,
+        waited: Duration::ZERO,
+        inferred: false,
+        streams: None,
+    };
     let mut pace = Pace::default();
     let talks = loop {
         let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
@@ -139,11 +147,12 @@ pub async fn wait(
         }
         tokio::time::sleep(pace.wait(trouble.retry_after(), left, dice())).await;
     };
-    let mut one = One { client, wish, talks, fleet: Fleet::default(), known: None, begun, deadline };
+    let mut one = One { client, wish, talks, fleet: Fleet::default(), known: None, streams: None, begun, deadline };
     waited.came = one.go(&target, &mut tell).await;
     let watched = one.fleet.pipelines.get(target.as_str());
     waited.inferred = watched.is_some_and(|it| it.inferred(now()));
     waited.last = watched.map(|it| it.pipeline.clone());
+    waited.streams = one.streams;
     waited.waited = begun.elapsed();
     waited
 }
@@ -155,6 +164,8 @@ struct One {
     fleet: Fleet,
     /// The run that is watched, and the checkpoints it had when the wait began.
     known: Option<(String, u64)>,
+    /// The streams that there are, where one that is waited for is none of them.
+    streams: Option<Vec<String>>,
     begun: Instant,
     deadline: Option<Instant>,
 }
@@ -261,11 +272,12 @@ impl One {
     }
 
     /// Holds at the service until it says that it is so, or cannot come to be so, or its time is over; where it can be asked for it.
-    async fn hold(&self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, Trouble> {
+    async fn hold(&mut self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, Trouble> {
         let [one] = self.wish.conditions.as_slice() else { return Ok(None) };
         let Some(condition) = one.for_server() else { return Ok(None) };
         let time = left.map_or(AT_ONCE, |left| left.min(AT_ONCE)).max(Duration::from_millis(1));
-        Ok(Some(answered(&self.at_server(id, &condition, time).await?)))
+        let answer = self.at_server(id, &condition, time).await?;
+        Ok(Some(self.answered(&answer)))
     }
 
     async fn at_server(&self, id: &str, condition: &str, time: Duration) -> Result<Value, Trouble> {
@@ -281,9 +293,10 @@ impl One {
     }
 
     /// What the service itself says of a condition now: it knows streams by name, and which position is newer.
-    async fn asked(&self, id: &str, condition: &Condition) -> Result<Holds, Trouble> {
+    async fn asked(&mut self, id: &str, condition: &Condition) -> Result<Holds, Trouble> {
         let Some(condition) = condition.for_server() else { return Ok(Holds::NotYet) };
-        Ok(answered(&self.at_server(id, &condition, Duration::ZERO).await?))
+        let answer = self.at_server(id, &condition, Duration::ZERO).await?;
+        Ok(self.answered(&answer))
     }
 
     async fn judge(&mut self, watched: Option<&Watched>) -> Result<Holds, Trouble> {
@@ -302,8 +315,10 @@ impl One {
             checkpoints = self.known.as_ref().map_or(0, |(_, from)| *from);
         }
         let mut all = Vec::new();
+        self.streams = None;
         for condition in self.wish.conditions.clone() {
             let holds = condition.holds(pipeline, checkpoints, inferred);
+            self.streams = pipeline.and_then(|it| condition.others(it)).or(self.streams.take());
             // What is not newer than the caller's own position ends nothing, and counts from there.
             let by_position = self.wish.after.is_some() && (holds == Holds::Never || condition == Condition::Progress);
             let ask = matches!(condition, Condition::Stream(..)) || by_position;
@@ -329,14 +344,17 @@ impl One {
             false => Holds::Yes,
         })
     }
-}
 
-/// What the service's own wait says.
-fn answered(answer: &Value) -> Holds {
-    let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
-    match (is("reached"), is("timed_out")) {
-        (true, _) => Holds::Yes,
-        (false, true) => Holds::NotYet,
-        (false, false) => Holds::Never,
+    /// What the service's own wait says.
+    fn answered(&mut self, answer: &Value) -> Holds {
+        if let Some(names) = answer.get("streams").and_then(Value::as_array) {
+            self.streams = Some(names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect());
+        }
+        let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
+        match (is("reached"), is("timed_out")) {
+            (true, _) => Holds::Yes,
+            (false, true) => Holds::NotYet,
+            (false, false) => Holds::Never,
+        }
     }
 }

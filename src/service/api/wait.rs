@@ -32,6 +32,9 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// How often the store is looked at besides; half of that more, by the dice.
 const POLL: Duration = Duration::from_secs(5);
 
+/// So many names of streams are told where one is not known.
+const OTHERS: usize = 100;
+
 /// What is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -91,14 +94,21 @@ impl Target {
             Status::Paused => life.desired == Desired::Paused,
             // Nothing is read any more until somebody asks for it; live events still bring progress.
             Status::Ready if life.desired == Desired::Active => match self {
-                Self::Stream(name, status) => {
-                    let known = facts.of(pipeline.last.as_ref()).and_then(|it| it.stream(name));
-                    known.is_some_and(|stream| stream.status != *status)
-                }
+                Self::Stream(name, status) => facts
+                    .of(pipeline.last.as_ref())
+                    .is_some_and(|run| run.stream(name).is_none_or(|stream| stream.status != *status)),
                 _ => false,
             },
             _ => false,
         }
+    }
+
+    /// The streams that the last run has, where the one that is waited for is none of them.
+    fn others(&self, pipeline: &Pipeline, facts: &Facts) -> Option<Vec<String>> {
+        let Self::Stream(name, _) = self else { return None };
+        let run = facts.of(pipeline.last.as_ref())?;
+        let run = Some(run).filter(|run| !run.streams.is_empty() && run.stream(name).is_none())?;
+        Some(run.streams.iter().take(OTHERS).map(|stream| stream.name.to_string()).collect())
     }
 }
 
@@ -233,6 +243,7 @@ pub async fn wait(
                 "reached": reached, "timed_out": timed_out,
                 "timeout": time.as_secs_f64(),
                 "waited_ms": u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "streams": target.others(&pipeline, &known),
                 "cursor": slot.cursor(&pipeline).to_string(),
             })));
         }
