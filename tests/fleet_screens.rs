@@ -172,13 +172,33 @@ fn states() -> Vec<State> {
         state(
             "fleet-down",
             Armed::Never,
-            Link::Down("answers HTTP 503: the service is about to end", now() - 42_000, now() + 7_000),
+            Link::Down {
+                why: "answers HTTP 503: the service is about to end",
+                next: "",
+                denied: false,
+                again_at: now() + 7_000,
+            },
         ),
         State {
             fleet: Fleet::default(),
             inbox: Inbox::default(),
             deeds: Vec::new(),
             ..state("fleet-waiting", Armed::Locked, Link::Waiting)
+        },
+        State {
+            fleet: Fleet::default(),
+            inbox: Inbox::default(),
+            deeds: Vec::new(),
+            ..state(
+                "fleet-denied",
+                Armed::Locked,
+                Link::Down {
+                    why: "answers HTTP 401: the token is none of this service",
+                    next: "Give context production a token that may do this (see synctop config show).",
+                    denied: true,
+                    again_at: now() + 400,
+                },
+            )
         },
     ]
 }
@@ -244,6 +264,7 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
         over(Overlay::Confirm(Box::new(Confirm {
             action,
             targets,
+            left_out: if word.is_none() { vec!["acct_vesper".into()] } else { Vec::new() },
             word: word.map(Into::into),
             input: Input::new("acct".into()),
             why: Input::default(),
@@ -345,7 +366,7 @@ fn a_hostile_service_draws_nothing_but_text() {
         deeds: deeds(),
         bulk: Some(bulk()),
         armed: Armed::Always,
-        link: Link::Down("\u{1b}[2J", i64::MIN / 2, i64::MAX / 2),
+        link: Link::Down { why: "\u{1b}[2J", next: "\u{1b}[2J", denied: true, again_at: i64::MAX / 2 },
     };
     let ids: Vec<_> = state.fleet.pipelines.keys().cloned().collect();
     let mut uis: Vec<_> = visits().into_iter().map(|(_, ui)| ui).collect();

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 /// top for data syncs: watch live syncs, see what became of saved ones, triage what failed.
 ///
-/// Without SOURCE on a terminal, synctop opens a demo: a pipeline service in the same process with simulated pipelines, one of them
-/// parked, so that everything can be tried.
+/// Without SOURCE on a terminal, synctop opens a demo: a pipeline service in the same process with simulated pipelines, some of
+/// them parked, so that everything can be tried.
 /// With something piped in, it reads that: `engine | synctop`.
 #[derive(Debug, Parser)]
 #[command(name = "synctop", version, max_term_width = 100)]

@@ -1,8 +1,8 @@
-//! `synctop config path|show|sample`
+//! `synctop config path|show|sample|init`
 
 use super::remote_args::{ConfigArgs, ConfigVerb};
 use super::service::configuration;
-use super::{Failure, print};
+use super::{Failure, exit, print};
 use crate::net::remote::contexts::{self, Reference, SAMPLE};
 use crate::protocol::mask;
 
@@ -14,6 +14,20 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
     match &args.verb {
         ConfigVerb::Path => print(&format!("{}\n", path()?.display()))?,
         ConfigVerb::Sample => print(SAMPLE)?,
+        ConfigVerb::Init => {
+            let path = path()?;
+            match make(&path) {
+                Ok(()) => print(&format!("{} is made: name your services in it\n", path.display()))?,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    print(&format!("{} is there already, and stays as it is\n", path.display()))?;
+                }
+                Err(error) => {
+                    let sentence =
+                        format!("Cannot write {}: {error}. Set XDG_CONFIG_HOME to a folder of yours.", path.display());
+                    return Err(Failure { sentence, code: exit::FAILED });
+                }
+            }
+        }
         ConfigVerb::Show { config } => {
             let all = configuration(config.as_ref())?;
             let from = match config {
@@ -23,7 +37,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
             let mut text = format!(
                 "# {}{}\n",
                 from.display(),
-                if from.exists() { "" } else { " (it is not there yet: synctop config sample)" }
+                if from.exists() { "" } else { " (it is not there yet: synctop config init makes it)" }
             );
             if let Some(name) = &all.context {
                 text.push_str(&format!("context = {name:?}\n"));
@@ -59,4 +73,13 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
         }
     }
     Ok(0)
+}
+
+/// Makes the file, where there is none.
+fn make(path: &std::path::Path) -> std::io::Result<()> {
+    use std::io::Write;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::File::create_new(path)?.write_all(SAMPLE.as_bytes())
 }

@@ -22,9 +22,6 @@ use std::time::Duration;
 /// The pipelines of the demo.
 const DEMO: &str = include_str!("../../assets/demo.toml");
 
-/// The service was never reached.
-const UNREACHED: u8 = 69;
-
 /// How long the demo's service may take to end.
 const ENDING: Duration = Duration::from_secs(3);
 
@@ -101,8 +98,8 @@ fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, Failure> {
     if ended.panicked {
         return Ok(exit::PANICKED);
     }
-    if let (Some(why), None) = (&ended.unreached, ended.signal) {
-        return Err(Failure { sentence: format!("{why}."), code: UNREACHED });
+    if let (Some((sentence, code)), None) = (ended.unreached, ended.signal) {
+        return Err(Failure { sentence, code });
     }
     if ended.signal != Some(1) {
         print(&ended.parting)?;

@@ -5,11 +5,12 @@ use super::service::{print_json, until_signal};
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};
 use crate::net::remote::Trouble;
-use crate::net::remote::contexts::typed;
 use crate::net::remote::tasks::{Api, INTERVAL, Polled, Submitted, TIMEOUT};
 use crate::net::{fresh, lock};
+use crate::progress::resumed;
 use crate::progress::text::duration;
 use crate::protocol::clean;
+use crate::protocol::clean::typed;
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -64,6 +65,7 @@ async fn go(
         if task.state.over() {
             return end(api, how, &task, true).await;
         }
+        keep_answer(how, Some(&task))?;
         return Ok(task.state.exit_code());
     }
     let mut submitted = None;
@@ -71,9 +73,11 @@ async fn go(
         id.clone()
     } else {
         if !how.submit_only {
-            let past = match usual.expected {
-                Some(expected) => format!("about {} (as the profile says)", duration(millis(expected))),
-                None => expected(api.past().await),
+            let failed = |trouble: Trouble| super::service::failure(&trouble, api.place());
+            let past = if let Some(expected) = usual.expected {
+                format!("about {} (as the profile says)", duration(millis(expected)))
+            } else {
+                expected(api.past().await.map_err(failed)?)
             };
             say(&format!("Expected wait: {past}"));
         }
@@ -106,6 +110,7 @@ async fn go(
             let status = task.as_ref().map_or("unknown", |task| task.word.as_str());
             say(&clean::line(&format!("Not finished after {time} (status {status}): the task may still be running.")));
             say(&format!("To see it through: {command} --task-id {}", typed(&id)));
+            keep_answer(how, task.as_ref())?;
             if let Some(task) = task.filter(|_| how.print_response) {
                 print_json(&task.told)?;
             }
@@ -142,11 +147,15 @@ async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> R
             }
             Err(failure)
         }
-        Submitted::Unknown(trouble) => Err(Failure {
+        Submitted::Unknown(trouble, sent) => Err(Failure {
             sentence: format!(
-                "Nobody knows whether it was submitted: {} {}. It was not sent again; see there before you do.",
+                "Nobody knows whether it was submitted: {} {}. {}; see there before you do it again.",
                 api.place().shown(),
-                trouble.words()
+                trouble.words(),
+                match sent {
+                    1 => "It was sent once".to_owned(),
+                    many => format!("It was sent {many} times with one key, which is one submission"),
+                }
             ),
             code: 69,
         }),
@@ -167,6 +176,25 @@ async fn other_pipeline(api: &Api, id: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Of one that is not over the answer is kept, and that there is no more is told.
+fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
+    let Some(folder) = &how.output else { return Ok(()) };
+    let kept = match task {
+        Some(task) => {
+            let path = Api::save_answer(task, folder).map_err(|why| Failure {
+                sentence: format!("The answer cannot be kept: {why}."),
+                code: exit::FAILED,
+            })?;
+            format!("saved {}", path.display())
+        }
+        None => "nothing is saved".into(),
+    };
+    if !how.quiet {
+        complain(&format!("{kept}: the task is not over, and there is no more of it yet"));
+    }
+    Ok(())
 }
 
 /// It is over: what came of it is told and kept.
@@ -201,7 +229,15 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8
     let message = task.message.clone().unwrap_or_else(|| "its service does not say why".into());
     complain(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));
     let fix = task.fix.clone().unwrap_or_else(|| suggested(task, &message));
-    complain(&format!("what may help: {}", clean::line(&fix)));
+    match api.parked(task).await {
+        Some(pipeline) => complain(&format!(
+            "what may help: {}: synctop pipelines resume {} {}",
+            clean::line(&resumed(&fix)),
+            typed(&pipeline),
+            api.place().argument()
+        )),
+        None => complain(&format!("what may help: {}", clean::line(&fix))),
+    }
     Ok(code)
 }
 

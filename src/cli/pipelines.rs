@@ -11,7 +11,9 @@ use crate::net::remote::memory::who;
 use crate::net::remote::{Ask, Client};
 use crate::net::{fresh, now};
 use crate::progress::text::{count, short};
+use crate::protocol::clean::typed;
 use crate::protocol::time;
+use crate::views::words::coverage;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -76,7 +78,7 @@ pub(super) fn shown(watched: &Watched, now: i64) -> Value {
             "started_at": run.started_at.map(time::iso), "ended_at": run.ended_at.filter(|_| !run.open).map(time::iso),
         })),
         "outcome": it.found.outcome, "records": it.found.records, "records_per_second": it.found.per_second,
-        "coverage": it.found.coverage, "checkpoints": it.found.checkpoints, "streams": it.found.by_status,
+        "coverage": it.found.coverage, "more_streams": it.found.more_streams, "checkpoints": it.found.checkpoints, "streams": it.found.by_status,
         "revision": it.revision, "cursor": it.cursor, "updated_at": it.updated_at.map(time::iso),
     })
 }
@@ -105,12 +107,12 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
     let wide = found.iter().map(|it| it.pipeline.id.len()).max().unwrap_or(8).clamp(8, 40);
     text.push_str(&format!(
         "{:<11} {:<wide$} {:<9} {:>12} {:>6}  WHY\n",
-        "GROUP", "PIPELINE", "STATUS", "RECORDS", "RANGES"
+        "GROUP", "PIPELINE", "STATUS", "RUN RECORDS", "RANGES"
     ));
     for watched in &found {
         let it = &watched.pipeline;
         let records = it.found.records.map_or_else(|| "-".into(), count);
-        let coverage = it.found.coverage.map_or_else(|| "-".into(), crate::views::words::percent);
+        let coverage = coverage(&it.found, "≤").unwrap_or_else(|| "-".into());
         let fault = it.reason.as_ref().or(it.faults.first()).map(|fault| format!("{}: {}", fault.kind(), fault.core()));
         let why: Vec<_> = watched.note(now).into_iter().chain(fault).collect();
         let why = crate::protocol::clean::line(&short(&why.join("; "), 160)).into_owned();
@@ -182,8 +184,8 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
         let came = it.found.outcome.as_ref().map(|outcome| format!(", {outcome}")).unwrap_or_default();
         fact("run", format!("{number}{state}{came}{share}"));
     }
-    fact("records", it.found.records.map_or_else(|| "-".into(), count));
-    fact("ranges", it.found.coverage.map_or_else(|| "-".into(), crate::views::words::percent));
+    fact("records", it.found.records.map_or_else(|| "-".into(), |number| format!("{} in this run", count(number))));
+    fact("ranges", coverage(&it.found, "≤").unwrap_or_else(|| "-".into()));
     fact("checkpoints", it.found.checkpoints.map_or_else(|| "-".into(), count));
     print_text(&text)?;
     Ok(0)
@@ -222,8 +224,8 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     Ok(0)
 }
 
-/// The pipelines that are meant, with the errors they have.
-async fn targets(client: &Client, args: &ActArgs) -> Result<Vec<(Arc<str>, Option<Arc<str>>)>, Failure> {
+/// The pipelines that are meant, with the errors they have; and those of several that would refuse it.
+async fn targets(client: &Client, action: Action, args: &ActArgs) -> Result<(Vec<Target>, Vec<Arc<str>>), Failure> {
     if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
         return Err(Failure::usage("Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT."));
     }
@@ -262,8 +264,30 @@ async fn targets(client: &Client, args: &ActArgs) -> Result<Vec<(Arc<str>, Optio
             }
         }
     }
-    Ok(found)
+    if let (Some(wanted), None, true) = (&args.fingerprint, args.group, found.is_empty()) {
+        let mut known: Vec<_> = fleet.pipelines.values().filter_map(|it| it.pipeline.faults.first()).collect();
+        known.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        known.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+        let known: Vec<_> =
+            known.iter().take(5).map(|it| format!("{} ({})", it.fingerprint, short(&it.core(), 60))).collect();
+        let there =
+            if known.is_empty() { "There is none now".to_owned() } else { format!("There is {}", known.join(", ")) };
+        return Err(Failure {
+            sentence: format!("No pipeline of {} has an error {wanted}. {there}.", client.place.shown()),
+            code: 4,
+        });
+    }
+    if found.len() < 2 {
+        return Ok((found, Vec::new()));
+    }
+    let tasks = client.talks().await.is_ok_and(|talks| talks.tasks);
+    let possible = |id: &Arc<str>| fleet.pipelines.get(id).is_none_or(|it| action.possible(&it.pipeline, tasks));
+    let (found, left_out): (Vec<_>, Vec<_>) = found.into_iter().partition(|(id, _)| possible(id));
+    Ok((found, left_out.into_iter().map(|(id, _)| id).collect()))
 }
+
+/// A pipeline, and the error it has.
+type Target = (Arc<str>, Option<Arc<str>>);
 
 async fn many(
     client: &Arc<Client>,
@@ -272,7 +296,16 @@ async fn many(
     all: &PipelinesArgs,
     sent: &Mutex<bool>,
 ) -> Result<u8, Failure> {
-    let found = targets(client, args).await?;
+    let (found, left_out) = targets(client, action, args).await?;
+    if !left_out.is_empty() {
+        let names: Vec<_> = left_out.iter().map(AsRef::as_ref).collect();
+        super::complain(&format!(
+            "left out, because what is parked or paused does not run: {}. To resume: synctop pipelines resume {} {}",
+            names.join(", "),
+            names.iter().map(|name| typed(name)).collect::<Vec<_>>().join(" "),
+            client.place.argument()
+        ));
+    }
     if found.is_empty() {
         super::complain("no pipeline is meant: nothing is done.");
         print(&if all.json {
@@ -313,7 +346,9 @@ async fn many(
     } else {
         watched(actor, bulk, args).await
     };
-    tell_all(&done, all.json)?;
+    // On one terminal those with a verdict were told as they came.
+    let told = done.items.len() > 1 && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+    tell_all(&done, all.json, told)?;
     Ok(match done.items.as_slice() {
         [only] => match &only.step {
             Step::Done(verdict) => verdict.exit_code(),
@@ -341,6 +376,9 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
             if let (Step::Done(verdict), false) = (&item.step, *told) {
                 *told = true;
                 note(&format!("{}: {}", item.id, verdict.sentence()));
+                if let Some(next) = next(&item.step) {
+                    note(&format!("  next: {next}"));
+                }
             }
         }
         if let (Some(why), false) = (&now.stopped, stopped) {
@@ -349,6 +387,14 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
         }
     }
     work.await.unwrap_or(bulk)
+}
+
+/// What to do about one that is parked again.
+fn next(step: &Step) -> Option<&str> {
+    match step {
+        Step::Done(Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _)) => fault.next.as_deref(),
+        _ => None,
+    }
 }
 
 fn step_words(step: &Step) -> (&'static str, String) {
@@ -360,7 +406,7 @@ fn step_words(step: &Step) -> (&'static str, String) {
     }
 }
 
-fn tell_all(bulk: &Bulk, as_json: bool) -> Result<(), Failure> {
+fn tell_all(bulk: &Bulk, as_json: bool, told: bool) -> Result<(), Failure> {
     if as_json {
         let all: Vec<_> = bulk
             .items
@@ -377,11 +423,9 @@ fn tell_all(bulk: &Bulk, as_json: bool) -> Result<(), Failure> {
         return print_json(&json!({"action": bulk.action.word(), "pipelines": all, "stopped": bulk.stopped}));
     }
     let mut text = String::new();
-    for item in &bulk.items {
+    for item in bulk.items.iter().filter(|item| !(told && matches!(item.step, Step::Done(_)))) {
         text.push_str(&format!("{}: {}\n", item.id, crate::protocol::clean::line(&step_words(&item.step).1)));
-        if let Step::Done(Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _)) = &item.step
-            && let Some(next) = &fault.next
-        {
+        if let Some(next) = next(&item.step) {
             text.push_str(&format!("  next: {next}\n"));
         }
     }

@@ -4,6 +4,11 @@ use crate::protocol::quantity::span;
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 
+/// A name that is not empty.
+fn name() -> clap::builder::NonEmptyStringValueParser {
+    clap::builder::NonEmptyStringValueParser::new()
+}
+
 /// Which service.
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Which service")]
@@ -55,7 +60,7 @@ pub struct PipelinesArgs {
 
 const PIPELINES_AFTER: &str = "\
 What is asked of a pipeline is followed until it is known whether it helped: took_effect, nothing_ran (accepted, and nothing came of it),
-parked_again_same_error, parked_again_new_error, refused, unknown. Of several pipelines one is tried first, then three, then the rest at one
+parked_again_same_error, parked_again_new_error, ran_and_failed, refused, unknown, held_back (not touched). Of several pipelines one is tried first, then three, then the rest at one
 a second; it stops by itself when the first one fails or the same error comes back twice.
 
 Exit codes:
@@ -82,7 +87,10 @@ pub enum PipelinesVerb {
         grep: Option<String>,
     },
     /// All that is known of one
-    Show { pipeline: String },
+    Show {
+        #[arg(value_parser = name())]
+        pipeline: String,
+    },
     /// Make one out of a JSON file (`-`: stdin) with id, source and destination
     Create {
         file: PathBuf,
@@ -110,7 +118,7 @@ fn group(text: &str) -> Result<crate::fleet::Group, String> {
 
 #[derive(Debug, ClapArgs)]
 pub struct ActArgs {
-    #[arg(value_name = "PIPELINE")]
+    #[arg(value_name = "PIPELINE", value_parser = name())]
     pub pipelines: Vec<String>,
     /// All of this group
     #[arg(long, value_parser = group)]
@@ -135,7 +143,7 @@ pub struct ActArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = WAIT_AFTER)]
 pub struct WaitArgs {
-    #[arg(required = true, value_name = "PIPELINE")]
+    #[arg(required = true, value_name = "PIPELINE", value_parser = name())]
     pub pipelines: Vec<String>,
     /// What for; all of several: status=ready, progress, not-parked, stream:NAME=completed, error-count=0, deleted, create
     #[arg(long = "for", value_name = "CONDITION", default_value = "status=ready")]
@@ -144,7 +152,7 @@ pub struct WaitArgs {
     #[arg(long)]
     pub any: bool,
     /// For all pipelines together: 90s, 5m, 0 (look once), or `never`
-    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = limit)]
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = limit, overrides_with = "timeout")]
     pub timeout: Limit,
     /// Give up when nothing moves for so long
     #[arg(long, value_name = "TIME", value_parser = span)]
@@ -197,7 +205,7 @@ pub struct PatternArgs {
     #[arg(long, conflicts_with_all = ["task_id", "poll_once", "print_response", "output"])]
     pub submit_only: bool,
     /// A task that was submitted before: nothing is submitted
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = name())]
     pub task_id: Option<String>,
     /// Ask exactly once: its JSON on stdout; 0 done, 1 failed, 2 still running
     #[arg(long, requires = "task_id")]
@@ -223,7 +231,7 @@ pub struct PatternArgs {
 #[command(after_long_help = PATTERNS)]
 pub struct SyncArgs {
     /// Which pipeline; not needed with --task-id
-    #[arg(value_name = "PIPELINE", required_unless_present = "task_id")]
+    #[arg(value_name = "PIPELINE", required_unless_present = "task_id", value_parser = name())]
     pub pipeline: Option<String>,
     #[command(flatten)]
     pub how: PatternArgs,
@@ -280,4 +288,6 @@ pub enum ConfigVerb {
     },
     /// Print one to begin with
     Sample,
+    /// Write that one where the configuration is, if there is none yet
+    Init,
 }

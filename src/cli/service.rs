@@ -41,13 +41,21 @@ enum Meant {
 }
 
 /// What stands on the command line, else in the environment.
-fn meant(args: &ServiceArgs) -> Option<Meant> {
+fn meant(args: &ServiceArgs) -> Result<Option<Meant>, Failure> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (&args.url, &args.context) {
+    Ok(match (&args.url, &args.context) {
         (Some(url), _) => Some(Meant::Url(url.clone())),
         (None, Some(name)) => Some(Meant::Context(name.clone())),
-        (None, None) => set("SYNCTOP_URL").map(Meant::Url).or_else(|| set("SYNCTOP_CONTEXT").map(Meant::Context)),
-    }
+        (None, None) => match (set("SYNCTOP_URL"), set("SYNCTOP_CONTEXT")) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "Which service? SYNCTOP_URL and SYNCTOP_CONTEXT are both set: unset one, or say --url or --context.",
+                ));
+            }
+            (Some(url), None) => Some(Meant::Url(url)),
+            (None, name) => name.map(Meant::Context),
+        },
+    })
 }
 
 /// The service that is meant. `word`: an address or a context, as `connect` takes it.
@@ -60,7 +68,7 @@ pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<Place, Fai
             "{word} is neither an address (http://127.0.0.1:4020) nor a context{}. See synctop config path.",
             all.known()
         ))),
-        None => match (meant(args), &all.context) {
+        None => match (meant(args)?, &all.context) {
             (Some(Meant::Url(url)), _) => of_url(&url),
             (Some(Meant::Context(name)), _) => of_context(&all, &name),
             (None, Some(name)) => of_context(&all, name),

@@ -7,9 +7,9 @@ use crate::fleet::Pipeline;
 use crate::fleet::condition::Condition;
 use crate::net::lock;
 use crate::net::remote::Client;
-use crate::net::remote::contexts::typed;
-use crate::net::remote::wait::{Came, Waited, Wish, wait as wait_for};
+use crate::net::remote::wait::{Came, News, Waited, Wish, wait as wait_for};
 use crate::progress::text::{count, duration};
+use crate::protocol::clean::typed;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -45,6 +45,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
         let mut words = vec!["synctop wait".to_owned(), typed(target)];
         words.extend(args.conditions.iter().map(|it| format!("--for {}", typed(it))));
         words.extend(args.any.then(|| "--any".to_owned()));
+        words.extend(asked_for(args));
         words.extend(cursor.map(|it| format!("--cursor {}", typed(it))));
         words.push(where_.clone());
         words.join(" ")
@@ -97,6 +98,22 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     )
 }
 
+/// What was asked for besides, as it is typed.
+fn asked_for(args: &WaitArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    match args.timeout.0 {
+        None => words.push("--timeout never".into()),
+        // One look is no wait; and a minute is what it is anyway.
+        Some(time) if time.is_zero() || time == Duration::from_secs(60) => {}
+        Some(time) => words.push(format!("--timeout {}s", time.as_secs_f64())),
+    }
+    words.extend(args.stall_timeout.map(|time| format!("--stall-timeout {}s", time.as_secs_f64())));
+    words.extend(args.wait_for_create.map(|time| format!("--wait-for-create {}s", time.as_secs_f64())));
+    words.extend(args.timeout_exit_code.map(|code| format!("--timeout-exit-code {code}")));
+    words.extend(args.quiet.then(|| "--quiet".to_owned()));
+    words
+}
+
 /// One object: of one target its own, of several all of them.
 fn print_all(all: &[Value], reached: bool, timed_out: bool, begun: Instant) -> Result<(), Failure> {
     match all {
@@ -136,7 +153,15 @@ async fn wait_all(
         running.spawn(async move {
             let name = target.clone();
             let mut last: Option<(String, String, Instant)> = None;
-            wait_for(client, target, wish, deadline, move |pipeline| {
+            wait_for(client, target, wish, deadline, move |news| {
+                let pipeline = match news {
+                    News::Seen(pipeline) => pipeline,
+                    News::Silent(_) if quiet => return,
+                    News::Silent(trouble) => {
+                        last = None;
+                        return note(begun, &format!("{name}: {}; asked again until it answers", trouble.words()));
+                    }
+                };
                 lock(&known).insert(name.clone(), pipeline.clone());
                 let (key, line) = (what_counts(pipeline), line_of(pipeline));
                 // Counts alone are told now and then.
@@ -201,7 +226,7 @@ fn note(begun: Instant, text: &str) {
 
 fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::Place) {
     let target = &one.target;
-    let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0) / 10 * 10);
+    let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0));
     let status = one.last.as_ref().map_or("unknown", |it| it.status.word());
     if let (Some(streams), false) = (&one.streams, one.came == Came::Reached) {
         let some = streams.iter().take(STREAMS).map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -15,6 +15,10 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
     let source = match source {
         Some("-") | None if piped => "-",
         Some("-") => return Err(Failure::usage("stdin is a terminal. Pipe an engine into it: engine | synctop")),
+        // A variable that is empty, most likely.
+        Some("") => {
+            return Err(Failure::usage("SOURCE is empty. Name a file or a URL, or nothing at all for the demo."));
+        }
         Some(source) => source,
         None => "",
     };

@@ -257,6 +257,18 @@ impl Inbox {
         self.items.get(fingerprint).cloned()
     }
 
+    /// Who looks after what, as somebody else kept it; of what has not come back since.
+    pub fn take_acknowledged(&mut self, kept: &Self) {
+        for (fingerprint, item) in &mut self.items {
+            if let Some(kept) = kept.items.get(fingerprint)
+                && kept.acked != item.acked
+                && kept.returns() == item.returns()
+            {
+                Arc::make_mut(item).acked.clone_from(&kept.acked);
+            }
+        }
+    }
+
     /// Open ones first, those that came back before all; then by how many are hit, then the latest.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Arc<Item>> {

@@ -144,8 +144,10 @@ pub struct Found {
     pub records: Option<u64>,
     /// Over the last minute, as far as it is known.
     pub per_second: Option<f64>,
-    /// 0 to 1.
+    /// 0 to 1, of the streams whose range is known so far.
     pub coverage: Option<f64>,
+    /// More streams may come: the coverage of all is at most that.
+    pub more_streams: bool,
     pub checkpoints: Option<u64>,
     pub streams: u64,
     pub by_status: BTreeMap<Arc<str>, u64>,
@@ -257,6 +259,7 @@ impl Pipeline {
             records: all.pointer("/records/cumulative").and_then(Value::as_u64),
             per_second: all.get("records_per_second").and_then(Value::as_f64).filter(|_| open),
             coverage: all.get("coverage").and_then(Value::as_f64),
+            more_streams: open && all.get("covers_all").and_then(Value::as_bool) == Some(false),
             checkpoints: all.get("checkpoints").and_then(Value::as_u64),
             streams: all.get("streams").and_then(Value::as_u64).unwrap_or(0),
             by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
@@ -314,6 +317,7 @@ impl Pipeline {
             records: progress.cumulative_records(),
             per_second: progress.rate.per_second(crate::progress::ONE_MINUTE, now).filter(|_| !ended),
             coverage: progress.coverage(),
+            more_streams: !ended && !progress.covers_all(),
             checkpoints: Some(progress.checkpoints.max(told_checkpoints(&reading.text))),
             streams: progress.streams.len() as u64,
             by_status,

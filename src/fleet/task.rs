@@ -67,15 +67,10 @@ pub fn expected(mut past: Vec<u64>) -> String {
     if past.iter().all(|ms| *ms < 1_000) {
         return "less than a second".into();
     }
-    let round = |ms: u64| if ms < 10_000 { ms / 100 * 100 } else { ms / 1000 * 1000 };
     let middle = past.get(past.len() / 2).copied().unwrap_or(0);
     let last = past.last().copied().unwrap_or(0);
     match past.len() {
-        1 => format!("about {} (the last one took that)", duration(round(middle))),
-        many => format!(
-            "about {} (of the last {many}; the longest took {})",
-            duration(round(middle)),
-            duration(round(last))
-        ),
+        1 => format!("about {} (the last one took that)", duration(middle)),
+        many => format!("about {} (of the last {many}; the longest took {})", duration(middle), duration(last)),
     }
 }

@@ -48,6 +48,12 @@ impl Action {
         }
     }
 
+    /// Whether a service that keeps runs (`tasks`) would do it: what is parked or paused does not run before it is resumed.
+    #[must_use]
+    pub fn possible(self, it: &Pipeline, tasks: bool) -> bool {
+        !(tasks && matches!(self, Self::Sync | Self::Retry) && matches!(it.status, Status::Error | Status::Paused))
+    }
+
     /// The command that does the same.
     #[must_use]
     pub fn command(self) -> &'static str {
@@ -159,7 +165,7 @@ impl Verdict {
     /// For people.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let after = |ms: &Millis| duration(u64::try_from(ms / 100 * 100).unwrap_or(0));
+        let after = |ms: &Millis| duration(u64::try_from(*ms).unwrap_or(0));
         match self {
             Self::TookEffect(how) => format!("took effect: {how}"),
             Self::NothingRan(how) => format!("accepted, but nothing ran: {how}"),
@@ -234,7 +240,7 @@ impl Watch {
         self.seen_at = Some(now);
         let since = now - self.sent_at;
         let took = |how: String| Some(Verdict::TookEffect(how));
-        let after = duration(u64::try_from(since / 100 * 100).unwrap_or(0));
+        let after = duration(u64::try_from(since).unwrap_or(0));
         let Some(it) = pipeline else {
             return match self.action {
                 Action::Delete => took(format!("it is gone after {after}")),

@@ -60,8 +60,8 @@ pub use tally::Tally;
 pub use target::{Target, place, target};
 pub use text::{count, report};
 pub use verdict::{
-    Verdict, advice, core, exit_words, gibberish, http_status, not_understood, remedy as verdict_remedy, standing,
-    trouble, verdict,
+    Verdict, advice, core, exit_words, gibberish, http_status, not_understood, remedy as verdict_remedy, resumed,
+    standing, trouble, verdict,
 };
 
 use crate::protocol::{EndWord, Millis};
@@ -253,6 +253,12 @@ impl Progress {
         let (sum, count) = self.coverage_shares;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         (count > 0).then(|| (sum as f64 / 1e6 / f64::from(count)).clamp(0.0, 1.0))
+    }
+
+    /// Whether the coverage is of all streams that there will be: a catalog named them, and each has a total.
+    #[must_use]
+    pub fn covers_all(&self) -> bool {
+        self.attempt.catalog && self.covered_streams() == self.streams.len()
     }
 
     /// How many streams the mean coverage is of.

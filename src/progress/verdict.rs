@@ -248,6 +248,12 @@ pub fn remedy(progress: &Progress, group: &Group) -> String {
     advice(group.failure_type.as_deref(), &group.message, one_stream)
 }
 
+/// The same for a pipeline that is parked: a resume is a new run there, and what failed is tried again.
+#[must_use]
+pub fn resumed(advice: &str) -> String {
+    advice.replace("start a new run, not a resume", "resume it").replace("start it again", "resume it")
+}
+
 /// What to do about an error of this type with this message; `one_stream`: others went on without it.
 #[must_use]
 pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> String {

@@ -93,6 +93,17 @@ pub fn json(text: String) -> String {
     out
 }
 
+/// A word as a shell takes it.
+#[must_use]
+pub fn typed(word: &str) -> String {
+    // `=` is quoted too there: a shell means something by it before a command only.
+    if !word.is_empty() && word.chars().all(|it| it.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(it)) {
+        return word.to_owned();
+    }
+    // A word with a NUL in it cannot be typed at all.
+    shlex::try_quote(word).map_or_else(|_| word.replace('\0', "?"), Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use super::model::Reason;
 use crate::engine::classify::FailureType;
-use crate::progress::{Group, Outcome, Progress, outcome, standing, verdict, verdict_remedy};
+use crate::progress::{Group, Outcome, Progress, outcome, resumed, standing, verdict, verdict_remedy};
 use crate::protocol::{Millis, Where, mask};
 use std::sync::Arc;
 
@@ -96,10 +96,7 @@ fn reason(progress: &Progress, group: &Group, now: Millis) -> Reason {
         stream: if global { None } else { group.streams().next().map(ToString::to_string) },
         fingerprint: format!("{:016x}", group.fingerprint),
         since: now,
-        // A resume is a new run here: what failed is tried again.
-        next: verdict_remedy(progress, group)
-            .replace("start a new run, not a resume", "resume it")
-            .replace("start it again", "resume it"),
+        next: resumed(&verdict_remedy(progress, group)),
     }
 }
 

@@ -63,6 +63,13 @@ pub fn percent(share: f64) -> String {
     format!("{whole}%")
 }
 
+/// `61%`; `≤61%` where streams may come that are not in it yet.
+#[must_use]
+pub fn coverage(found: &crate::fleet::Found, at_most: &str) -> Option<String> {
+    let bound = if found.more_streams { at_most } else { "" };
+    found.coverage.map(|share| format!("{bound}{}", percent(share)))
+}
+
 /// Text of at most `width` columns on one line, safe for a terminal, cut at the end.
 #[must_use]
 pub fn fit<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, str> {

@@ -1,16 +1,17 @@
 //! What is done to pipelines from the screen: asked for, confirmed, sent, watched.
 
+use super::input::TOO_SMALL;
 use super::{Came, Desk};
 use crate::fleet::Status;
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::Action;
 use crate::net::now;
 use crate::net::remote::act::{Actor, act_on_many};
-use crate::net::remote::contexts::typed;
 use crate::net::remote::{Ask, Client, open};
+use crate::protocol::clean::typed;
 use crate::protocol::time;
 use crate::views::fleet::rows::rows;
-use crate::views::fleet::{Armed, Confirm, FleetScreen, Key, Overlay, Pane, RunRow};
+use crate::views::fleet::{Armed, Confirm, FleetScreen, Key, Overlay, Pane, RunRow, fits};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -32,16 +33,30 @@ impl Desk {
             }
             Armed::For(_) | Armed::Always => {}
         }
-        if targets.is_empty() {
-            return self.say("choose a pipeline first, or mark some with space");
+        if !fits(self.size) {
+            return self.say(TOO_SMALL);
         }
-        if let ([only], Action::Sync | Action::Retry) = (targets.as_slice(), action)
-            && self.shown.talks.is_some_and(|talks| talks.tasks)
-            && let Some(known) = self.shown.fleet.pipelines.get(only)
-            && matches!(known.pipeline.status, Status::Error | Status::Paused)
-        {
-            let word = if known.pipeline.status == Status::Error { "parked" } else { "paused" };
-            return self.say(format!("{only} is {word}, and does not run: R resumes it"));
+        if targets.is_empty() {
+            let gone =
+                self.ui.focus == Pane::Pipelines && matches!(self.ui.list(Pane::Pipelines).chosen, Some(Key::Id(_)));
+            return self.say(if gone {
+                "what was chosen is not in the list any more: choose again"
+            } else {
+                "choose a pipeline first, or mark some with space"
+            });
+        }
+        let tasks = self.shown.talks.is_some_and(|talks| talks.tasks);
+        let known = |id: &Arc<str>| self.shown.fleet.pipelines.get(id);
+        let (targets, left_out): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|id| known(id).is_none_or(|it| action.possible(&it.pipeline, tasks)));
+        match (targets.as_slice(), left_out.as_slice()) {
+            ([], [only]) => {
+                let parked = known(only).is_some_and(|it| it.pipeline.status == Status::Error);
+                let word = if parked { "parked" } else { "paused" };
+                return self.say(format!("{only} is {word}, and does not run: R resumes it"));
+            }
+            ([], _) => return self.say("all of them are parked or paused, and do not run: R resumes them"),
+            _ => {}
         }
         if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over()) {
             return self.say("something is being done to many already: 4 shows it, X stops it");
@@ -63,12 +78,7 @@ impl Desk {
         let targets: Vec<_> = targets.into_iter().map(|id| (Arc::clone(&id), fault(&id))).collect();
         // In the order in which they are tried.
         let ordered = Bulk::new(action, targets.clone());
-        let mut names: Vec<_> = ordered.items.iter().map(|item| typed(&item.id)).collect();
-        if names.len() > MANY {
-            let more = names.len() - MANY;
-            names.truncate(MANY);
-            names.push(format!("... ({more} more)"));
-        }
+        let names: Vec<_> = ordered.items.iter().map(|item| typed(&item.id)).collect();
         let word = match targets.as_slice() {
             [(only, _)] if action == Action::Delete => Some(only.to_string()),
             all if all.len() > MANY || (action == Action::Delete && all.len() > 1) => Some(place.name()),
@@ -78,6 +88,7 @@ impl Desk {
         let confirm = Confirm {
             action,
             targets,
+            left_out,
             word,
             input: Input::default(),
             why: Input::default(),
@@ -223,7 +234,7 @@ async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, String> {
         let from = text("/started_at").and_then(time::parse);
         let to = text("/ended_at").and_then(time::parse);
         let took = from.zip(to).and_then(|(from, to)| u64::try_from(to - from).ok());
-        let took = took.map(|ms| format!("  {}", crate::progress::text::duration(ms / 100 * 100))).unwrap_or_default();
+        let took = took.map(|ms| format!("  {}", crate::progress::text::duration(ms))).unwrap_or_default();
         let records = run.pointer("/result/records/cumulative").and_then(Value::as_u64);
         let records = records.map(|it| format!("  {} records", crate::progress::count(it))).unwrap_or_default();
         let why = text("/message").filter(|_| state != "SUCCEEDED").map(|it| format!("  {it}")).unwrap_or_default();

@@ -6,11 +6,14 @@ use super::super::run::Because;
 use super::super::typing::{self, Typed};
 use super::{Desk, Turned};
 use crate::views::action::{Action, FLEET_ACTIONS, bound};
-use crate::views::fleet::{Overlay, Pane};
+use crate::views::fleet::{Overlay, Pane, fits};
 use crate::views::state::{Filter, Target as Hit};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
 use tui_input::backend::crossterm::EventHandler;
+
+/// Where the question does not fit.
+pub(super) const TOO_SMALL: &str = "too small to show what would be done: enlarge it";
 
 impl Desk {
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Turned> {
@@ -51,7 +54,10 @@ impl Desk {
                     None => Typed::Close,
                 };
                 match typed {
-                    Typed::Close => drop(self.ui.overlays.pop()),
+                    Typed::Close => {
+                        self.ui.overlays.pop();
+                        self.settle();
+                    }
                     Typed::Drop => return self.act(Action::Back),
                     Typed::On | Typed::Do(_) => {}
                 }
@@ -66,6 +72,11 @@ impl Desk {
                     Typed::Do(action) => self.act(action),
                     _ => Ok(Turned::Stay),
                 }
+            }
+            // What cannot be seen is not agreed to.
+            Some(Overlay::Confirm(_)) if !fits(self.size) && matches!(chord.as_str(), "y" | "enter") => {
+                self.say(TOO_SMALL);
+                Ok(Turned::Stay)
             }
             Some(Overlay::Confirm(asked)) => {
                 let typed = asked.word.clone();

@@ -12,7 +12,7 @@ use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::{Action as Act, Verdict};
 use crate::net::now;
 use crate::net::remote::Talks;
-use crate::net::remote::watch::{Seen, Watcher};
+use crate::net::remote::watch::{Down, Seen, Watcher};
 use crate::protocol::{Decoder, Millis};
 use crate::views::fleet::{Armed, FleetScreen, FleetUi, Link, Overlay, RunRow, draw};
 use crate::views::{Hits, Look};
@@ -61,8 +61,8 @@ pub struct FleetEnded {
     pub panicked: bool,
     /// A short summary for the shell.
     pub parting: String,
-    /// The service never answered: why.
-    pub unreached: Option<String>,
+    /// The service never answered: a sentence, and the exit code.
+    pub unreached: Option<(String, u8)>,
 }
 
 /// What was done elsewhere came back.
@@ -93,6 +93,8 @@ struct Desk {
     dirty: Option<Because>,
     toast_at: Option<Instant>,
     armed_until: Option<Instant>,
+    /// How large the last picture was.
+    size: (u16, u16),
     /// What was sent and is not told yet.
     acting: Vec<(Act, Arc<str>, Millis)>,
     bulk: Option<(watch::Receiver<Bulk>, watch::Sender<bool>)>,
@@ -141,8 +143,9 @@ impl Session {
 }
 
 impl Desk {
-    fn new(options: FleetOptions, stage: Stage, wake: Arc<tokio::sync::Notify>) -> Self {
+    fn new(mut options: FleetOptions, stage: Stage, wake: Arc<tokio::sync::Notify>) -> Self {
         let seen = options.watcher.seen();
+        options.write |= options.watcher.client.place.write;
         let (send, came) = mpsc::channel(CAME);
         let shown = seen.borrow().clone();
         let mut desk = Self {
@@ -155,6 +158,7 @@ impl Desk {
             dirty: Some(Because::Key),
             toast_at: None,
             armed_until: None,
+            size: (u16::MAX, u16::MAX),
             acting: Vec::new(),
             bulk: None,
             bulk_shown: None,
@@ -326,7 +330,7 @@ impl Desk {
         if self.options.watcher.client.place.read_only {
             return Armed::Never;
         }
-        if self.options.write || self.options.watcher.client.place.write {
+        if self.options.write {
             return Armed::Always;
         }
         match self.armed_until.map(|until| until.saturating_duration_since(Instant::now())) {
@@ -339,14 +343,13 @@ impl Desk {
     fn arm(&mut self) {
         match self.armed() {
             Armed::Never => self.say("this context is read-only: its configuration says so"),
-            Armed::Always => self.say("armed for as long as it runs: it was asked for with --write, or by the context"),
             Armed::Locked => {
                 self.armed_until = Some(Instant::now() + ARMED);
                 let name = self.options.watcher.client.place.name();
                 self.say(format!("armed for ten minutes on {name}: each action is still confirmed"));
             }
-            Armed::For(_) => {
-                self.armed_until = None;
+            Armed::For(_) | Armed::Always => {
+                (self.armed_until, self.options.write) = (None, false);
                 let held = self.hold_back();
                 self.say(format!("disarmed{held}"));
             }
@@ -395,7 +398,11 @@ impl Desk {
                 &self.acting,
                 self.bulk_shown.as_ref(),
             );
-            self.stage.terminal.draw(|buffer, area| draw(buffer, area, &screen))?
+            let size = &mut self.size;
+            self.stage.terminal.draw(|buffer, area| {
+                *size = (area.width, area.height);
+                draw(buffer, area, &screen)
+            })?
         };
         for (list, top) in self.ui.lists.iter_mut().zip(hits.tops) {
             list.top = top.unwrap_or(list.top);
@@ -420,9 +427,9 @@ impl Desk {
         !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
     }
 
-    fn unreached(&self) -> Option<String> {
+    fn unreached(&self) -> Option<(String, u8)> {
         let down = self.shown.down.as_ref().filter(|_| self.shown.fleet.listed_at.is_none())?;
-        Some(format!("{} {}", self.options.watcher.client.place.shown(), down.why))
+        Some((down.sentence.clone(), down.code))
     }
 
     /// What stands on the shell afterwards.
@@ -470,7 +477,9 @@ fn screen_of<'a>(
     bulk: Option<&'a Bulk>,
 ) -> FleetScreen<'a> {
     let link = match (&shown.down, shown.fleet.listed_at) {
-        (Some(down), _) => Link::Down(&down.why, down.since, down.again_at),
+        (Some(Down { why, next, denied, again_at, .. }), _) => {
+            Link::Down { why, next, denied: *denied, again_at: *again_at }
+        }
         (None, None) => Link::Waiting,
         (None, Some(_)) => Link::Live,
     };

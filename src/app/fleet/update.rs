@@ -151,7 +151,7 @@ impl Desk {
                 self.say("reading the list");
             }
             Fleet::Contexts if self.options.contexts.is_empty() => {
-                self.say("there are no contexts: synctop config sample > $(synctop config path)");
+                self.say("there are no contexts: synctop config init makes a file to begin with");
             }
             Fleet::Contexts => {
                 let names = self.options.contexts.clone();
@@ -165,6 +165,33 @@ impl Desk {
     fn focus(&mut self, pane: Pane) {
         self.ui.overlays.clear();
         self.ui.focus = pane;
+    }
+
+    /// What the filter leaves is what is seen, and what is meant: one that it hides is not chosen any more.
+    pub(super) fn settle(&mut self) {
+        let focus = self.ui.focus;
+        let seen = self.with_screen(|screen| {
+            let chosen = screen.ui.list(focus).chosen.as_ref();
+            match focus {
+                Pane::Pipelines => {
+                    let all = rows(screen);
+                    all.key(all.place(chosen))
+                }
+                Pane::Errors => {
+                    let items = inbox::items(screen);
+                    items.get(inbox::place(&items, chosen)).map(|item| Key::Id(Arc::clone(&item.fingerprint)))
+                }
+                Pane::Deeds => {
+                    let items = crate::views::fleet::deed_items(screen);
+                    let at = crate::views::fleet::deed_place(&items, chosen);
+                    items.get(at).map(|deed| Key::Id(deed.seq.to_string().into()))
+                }
+                Pane::Bulk => None,
+            }
+        });
+        if seen.is_some() {
+            self.ui.list_mut(focus).chosen = seen;
+        }
     }
 
     fn toggle(&mut self, group: Group) {
@@ -302,7 +329,7 @@ impl Desk {
         self.seen = watcher.seen();
         self.options.watcher = watcher;
         // Armed is one service, never the next one too.
-        (self.armed_until, self.options.write) = (None, false);
+        (self.armed_until, self.options.write) = (None, self.options.watcher.client.place.write);
         (self.bulk, self.bulk_shown, self.fetching) = (None, None, None);
         self.ui.marked.clear();
         self.ui.overlays.clear();
@@ -374,6 +401,10 @@ impl Desk {
         };
         let Some(fingerprint) = fingerprint else { return self.say("choose an error first: 2 goes there") };
         let acked = self.shown.inbox.items.get(&fingerprint).is_some_and(|item| item.acked.is_some());
+        if in_inbox {
+            // It goes to another place; who looks at it goes along.
+            self.ui.list_mut(Pane::Errors).chosen = Some(Key::Id(Arc::clone(&fingerprint)));
+        }
         let (watcher, who) = (Arc::clone(&self.options.watcher), self.options.who.clone());
         self.options.background.spawn_blocking(move || watcher.acknowledge(&fingerprint, &who));
         self.say(if acked {
@@ -484,7 +515,7 @@ impl Desk {
 
     fn copy(&mut self) -> io::Result<()> {
         let (text, what) = self.with_screen(|screen| match (screen.ui.overlays.last(), screen.ui.focus) {
-            (Some(Overlay::Confirm(confirm)), _) => (Some(confirm.command.clone()), "the command"),
+            (Some(Overlay::Confirm(confirm)), _) => (Some(confirm.whole()), "the command"),
             (Some(Overlay::Error { fingerprint, .. }), _) => {
                 (screen.inbox.items.get(fingerprint).map(|item| item.message.to_string()), "the error")
             }

@@ -174,22 +174,40 @@ impl Trouble {
         }
     }
 
+    /// The service says no to who asks.
+    #[must_use]
+    pub fn denied(&self) -> bool {
+        matches!(self, Self::Refused { status: 401 | 403, .. })
+    }
+
+    /// What one who asked `place` can do about it.
+    #[must_use]
+    pub fn next(&self, place: &Place) -> String {
+        match self {
+            Self::Unreachable(_) => "See that it runs, and that the address is right.".into(),
+            Self::Silent(_) | Self::Broke(_) => "Try again; if that lasts, see the service's own log.".into(),
+            Self::Odd(_) => {
+                "See that the address is right: a pipeline service is like http://127.0.0.1:4020; an engine is called with --pipeline FILE."
+                    .into()
+            }
+            Self::Refused { .. } if self.denied() => place.whose_token(),
+            Self::Refused { status: 429, .. } => "Try again in a while.".into(),
+            Self::Refused { status: 404, .. } if !place.profile => {
+                format!("See synctop pipelines list {}.", place.argument())
+            }
+            Self::Refused { .. } => String::new(),
+        }
+    }
+
     /// The sentence for one who asked `place`, with what to do.
     #[must_use]
     pub fn sentence(&self, place: &Place) -> String {
-        let next = match self {
-            Self::Unreachable(_) => " See that it runs, and that the address is right.",
-            Self::Silent(_) | Self::Broke(_) => " Try again; if that lasts, see the service's own log.",
-            Self::Odd(_) => {
-                " See that the address is right: a pipeline service is like http://127.0.0.1:4020; an engine is called with --pipeline FILE."
-            }
-            Self::Refused { status: 401 | 403, .. } => {
-                " Give the context a token that may do this (see synctop config show)."
-            }
-            Self::Refused { status: 429, .. } => " Try again in a while.",
-            Self::Refused { .. } => "",
-        };
-        format!("{} {}.{next}", place.shown(), self.words().trim_end_matches('.'))
+        let next = self.next(place);
+        // What is asked already does not end in a stop.
+        let words = self.words();
+        let words = words.trim_end_matches('.');
+        let stop = if words.ends_with(['?', '!']) { "" } else { "." };
+        format!("{} {words}{stop}{}{next}", place.shown(), if next.is_empty() { "" } else { " " })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which services there are, by name: a TOML file. Tokens are named by where they are found, never written down.
 
 use super::client::loopback;
+use crate::protocol::clean::typed;
 use crate::protocol::{mask, quantity};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
@@ -112,6 +113,8 @@ pub struct Place {
     pub write: bool,
     pub colour: Option<String>,
     pub poll: Option<Duration>,
+    /// A profile of tasks describes it, and says where its token is.
+    pub profile: bool,
 }
 
 impl Place {
@@ -142,6 +145,19 @@ impl Place {
             write: false,
             colour: None,
             poll: None,
+            profile: false,
+        }
+    }
+
+    /// Where another token would stand.
+    #[must_use]
+    pub fn whose_token(&self) -> String {
+        match (&self.context, self.profile) {
+            (_, true) => "See the token that the profile names.".into(),
+            (Some(name), _) => {
+                format!("Give context {name} a token that may do this (see synctop config show).")
+            }
+            (None, _) => "Put a token that may do this into SYNCTOP_TOKEN, or make a context for it.".into(),
         }
     }
 
@@ -175,17 +191,6 @@ impl Place {
     }
 }
 
-/// A word as a shell takes it.
-#[must_use]
-pub fn typed(word: &str) -> String {
-    // `=` is quoted too there: a shell means something by it before a command only.
-    if !word.is_empty() && word.chars().all(|it| it.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(it)) {
-        return word.to_owned();
-    }
-    // A word with a NUL in it cannot be typed at all.
-    shlex::try_quote(word).map_or_else(|_| word.replace('\0', "?"), Into::into)
-}
-
 /// An address of a service; plain http only to this machine, or where that is allowed.
 fn address(text: &str, allow_http: bool) -> Result<Url, String> {
     let shown = mask::secrets(text);
@@ -196,8 +201,8 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
         "http" if allow_http || loopback(&url) => {}
         "http" => {
             return Err(format!(
-                "{shown} is not on this machine, and without TLS everybody on the way can read along: use https, or allow it for a context \
-                 of the configuration (allow_http = true)"
+                "{shown} is not on this machine, and without TLS everybody on the way can read along: use https, or allow it (allow_http = true, \
+                 in its context or profile)"
             ));
         }
         other => return Err(format!("{shown}: {other}: is neither http: nor https:")),
@@ -235,7 +240,10 @@ impl Contexts {
     #[must_use]
     pub fn known(&self) -> String {
         let names: Vec<_> = self.contexts.keys().map(String::as_str).collect();
-        if names.is_empty() { String::new() } else { format!(" (there is {})", names.join(", ")) }
+        match names.as_slice() {
+            [] => " (there is none yet: synctop config init makes a file for them)".into(),
+            names => format!(" (there is {})", names.join(", ")),
+        }
     }
 
     /// What is wrong with a context, if anything is: the others can be used all the same.
@@ -277,6 +285,7 @@ impl Contexts {
             write: context.write,
             colour: context.colour.clone(),
             poll: context.poll,
+            profile: false,
         })
     }
 }

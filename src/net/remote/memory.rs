@@ -6,6 +6,7 @@ use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Step by step; the log of actions is only ever added to.
@@ -40,6 +41,8 @@ pub struct Intent {
 pub struct Memory {
     connection: Mutex<Connection>,
     service: String,
+    /// What others wrote so far.
+    version: AtomicI64,
 }
 
 impl Memory {
@@ -50,7 +53,11 @@ impl Memory {
     pub fn open(folder: &Path, service: &str) -> Result<Arc<Self>, StoreError> {
         std::fs::create_dir_all(folder).map_err(|error| StoreError::Sql(format!("{}: {error}", folder.display())))?;
         let connection = sqlite::open(&folder.join("fleet.db"), &MIGRATIONS)?;
-        Ok(Arc::new(Self { connection: Mutex::new(connection), service: service.to_owned() }))
+        Ok(Arc::new(Self {
+            connection: Mutex::new(connection),
+            service: service.to_owned(),
+            version: AtomicI64::new(0),
+        }))
     }
 
     /// What is known of errors. An item that cannot be read is left out: it will be seen again.
@@ -157,6 +164,14 @@ impl Memory {
             row,
         )?;
         Ok(())
+    }
+
+    /// Whether somebody else wrote since this was last asked (`PRAGMA data_version`: a number that another connection's commit changes).
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        let connection = lock(&self.connection);
+        let version = connection.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap_or_default();
+        self.version.swap(version, Ordering::Relaxed) != version
     }
 
     /// The last deeds, the newest first.

@@ -192,6 +192,7 @@ impl Profile {
         let mut place = Place::of_url(&about.base, None)
             .or_else(|why| if about.allow_http { Place::unsafe_url(&about.base) } else { Err(why) })?;
         place.title.clone_from(&about.title);
+        place.profile = true;
         let mut whole = about
             .submit
             .body
@@ -324,13 +325,22 @@ impl Profile {
     /// # Errors
     /// Why it cannot be had.
     pub async fn fetch(&self, task: &Task, folder: &Path) -> Result<Option<PathBuf>, String> {
-        let (Some(url), Some(result)) = (&task.result_url, &self.about.result) else { return Ok(None) };
+        let Some(result) = &self.about.result else { return Ok(None) };
+        let Some(url) = &task.result_url else {
+            let at = self.about.read.result.as_deref().unwrap_or("any place ([read] result is not set)");
+            return if task.state == State::Succeeded {
+                Err(format!("its answer has no address of a result at {at}"))
+            } else {
+                Ok(None)
+            };
+        };
         let base = &self.client.place.url;
         let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
         // A key goes to nobody but the API that it is for.
         let own = url.origin() == base.origin();
         let mut place = Place::of_url(url.as_str(), None)
             .or_else(|why| if self.about.allow_http { Place::unsafe_url(url.as_str()) } else { Err(why) })?;
+        place.profile = true;
         place.token = self.token.clone().filter(|_| own && self.about.token_header.is_none());
         let client = Client::new(place)?;
         let mut response =

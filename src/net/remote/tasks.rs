@@ -53,8 +53,8 @@ pub enum Api {
 pub enum Submitted {
     Task(Task),
     Refused(Trouble),
-    /// It may have been taken; nobody knows.
-    Unknown(Trouble),
+    /// It may have been taken; nobody knows. It was sent so often, with one key.
+    Unknown(Trouble, u32),
 }
 
 /// How a poll ended.
@@ -82,10 +82,12 @@ impl Api {
             Self::Runs(_) => true,
             Self::Profile(profile) => profile.keyed(),
         };
+        let mut sent = 0;
         loop {
+            sent += 1;
             let time = within.min(SUBMIT).saturating_sub(begun.elapsed()).max(Duration::from_millis(500));
-            let sent = tokio::time::timeout(time, self.submit_once(key)).await;
-            let trouble = match sent.unwrap_or(Err(Trouble::Silent(time))) {
+            let answer = tokio::time::timeout(time, self.submit_once(key)).await;
+            let trouble = match answer.unwrap_or(Err(Trouble::Silent(time))) {
                 Ok(task) => return Submitted::Task(task),
                 Err(trouble) => trouble,
             };
@@ -96,7 +98,7 @@ impl Api {
             let left = within.min(SUBMIT).saturating_sub(begun.elapsed());
             let late = trouble.retry_after().is_some_and(|asked| asked > left);
             if left.is_zero() || late || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_)) {
-                return if maybe { Submitted::Unknown(trouble) } else { Submitted::Refused(trouble) };
+                return if maybe { Submitted::Unknown(trouble, sent) } else { Submitted::Refused(trouble) };
             }
             if matches!(trouble, Trouble::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
                 return Submitted::Refused(trouble);
@@ -129,17 +131,24 @@ impl Api {
     }
 
     /// What past ones took, in milliseconds; the profile's own word where it has one.
-    pub async fn past(&self) -> Vec<u64> {
-        let Self::Runs(runs) = self else { return Vec::new() };
+    ///
+    /// # Errors
+    /// When there is no such pipeline. What is not known for another reason is nothing.
+    pub async fn past(&self) -> Result<Vec<u64>, Trouble> {
+        let Self::Runs(runs) = self else { return Ok(Vec::new()) };
         let ask = Ask { person: true, ..Ask::get(&["pipelines", &runs.pipeline, "runs"]) }.with("limit", PAST);
-        let Ok(reply) = runs.client.ask(ask).await else { return Vec::new() };
+        let reply = match runs.client.ask(ask).await {
+            Ok(reply) => reply,
+            Err(trouble) if trouble.absent() => return Err(trouble),
+            Err(_) => return Ok(Vec::new()),
+        };
         let took = |run: &Value| {
             let at = |name: &str| time::parse(run.get(name)?.as_str()?);
             let done = run.get("status").and_then(Value::as_str) == Some("SUCCEEDED");
             done.then_some(())?;
             u64::try_from(at("ended_at")? - at("started_at")?).ok()
         };
-        reply.json.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect()
+        Ok(reply.json.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect())
     }
 
     /// Asks after it until it is over, every `interval`; `tell` hears each answer, and why there was none.
@@ -214,16 +223,33 @@ impl Api {
         tokio::time::sleep(floor.saturating_sub(begun.elapsed())).await;
     }
 
+    /// The pipeline of a task, where that is parked now.
+    pub async fn parked(&self, task: &Task) -> Option<String> {
+        let Self::Runs(runs) = self else { return None };
+        let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
+        let told = runs.client.pipeline(pipeline, true).await.ok()?;
+        (told.get("status").and_then(Value::as_str) == Some("error")).then(|| pipeline.to_owned())
+    }
+
+    /// Keeps the answer in `folder`: its file.
+    ///
+    /// # Errors
+    /// Why it cannot be kept.
+    pub fn save_answer(task: &Task, folder: &Path) -> Result<PathBuf, String> {
+        let unwritten = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+        std::fs::create_dir_all(folder).map_err(|error| unwritten(folder, error))?;
+        let answer = folder.join("response.json");
+        let pretty = serde_json::to_string_pretty(&task.told).unwrap_or_default();
+        std::fs::write(&answer, pretty + "\n").map_err(|error| unwritten(&answer, error))?;
+        Ok(answer)
+    }
+
     /// Keeps what came of it in `folder`: the answer, and the run's log or the result. The files.
     ///
     /// # Errors
     /// Why it cannot be kept.
     pub async fn save(&self, task: &Task, folder: &Path) -> Result<Vec<PathBuf>, String> {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let answer = folder.join("response.json");
-        let pretty = serde_json::to_string_pretty(&task.told).unwrap_or_default();
-        std::fs::write(&answer, pretty + "\n").map_err(|error| format!("{}: {error}", answer.display()))?;
-        let mut files = vec![answer];
+        let mut files = vec![Self::save_answer(task, folder)?];
         match self {
             Self::Runs(runs) => {
                 let number = task.told.get("number").and_then(Value::as_u64);

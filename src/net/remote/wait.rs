@@ -112,13 +112,21 @@ impl Waited {
     }
 }
 
-/// Waits for one pipeline; `tell` hears when something of it changed.
+/// What happens meanwhile.
+pub enum News<'a> {
+    /// Something of it changed, or its service answers again.
+    Seen(&'a Pipeline),
+    /// Its service does not answer; once, until it does.
+    Silent(&'a Trouble),
+}
+
+/// Waits for one pipeline; `tell` hears what happens.
 pub async fn wait(
     client: Arc<Client>,
     target: String,
     wish: Wish,
     deadline: Option<Instant>,
-    mut tell: impl FnMut(&Pipeline),
+    mut tell: impl FnMut(News),
 ) -> Waited {
     let begun = Instant::now();
     let mut waited = Waited {
@@ -171,22 +179,27 @@ struct One {
 }
 
 impl One {
-    async fn go(&mut self, id: &str, tell: &mut impl FnMut(&Pipeline)) -> Came {
+    async fn go(&mut self, id: &str, tell: &mut impl FnMut(News)) -> Came {
         let mut pace = Pace::default();
         let mut moved = Instant::now();
         let mut evidence = None;
         let once = self.wish.timeout == Some(Duration::ZERO);
         let mut came_once = false;
+        let (mut heard, mut silent) = (self.begun, false);
         loop {
             let over = once || self.deadline.is_some_and(|it| Instant::now() >= it);
             let mut trouble = None;
             match self.look(id).await {
                 Ok(()) => {
                     came_once = true;
+                    heard = Instant::now();
+                    if std::mem::take(&mut silent) {
+                        evidence = None;
+                    }
                     let Some(watched) = self.fleet.pipelines.get(id).cloned() else { continue };
                     let here = Some(format!("{:?} {}", watched.pipeline.evidence(), watched.pipeline.status.word()));
                     if here != evidence {
-                        tell(&watched.pipeline);
+                        tell(News::Seen(&watched.pipeline));
                         pace.reset();
                         (moved, evidence) = (Instant::now(), here);
                     }
@@ -218,7 +231,14 @@ impl One {
             }
             if let Some(found) = trouble.take_if(|found| over || !found.passes()) {
                 // A service that does not answer is no pipeline that takes its time.
-                return Came::Failed(found);
+                return Came::Failed(match found {
+                    Trouble::Silent(time) => Trouble::Silent(time.max(heard.elapsed())),
+                    found => found,
+                });
+            }
+            if let (Some(found), false) = (&trouble, silent) {
+                silent = true;
+                tell(News::Silent(found));
             }
             if over {
                 return Came::TimedOut;
@@ -243,7 +263,12 @@ impl One {
                     Ok(Some(Holds::Never) | None) => {}
                     // It is gone: the next look says what that means.
                     Err(found) if found.absent() => continue,
-                    Err(found) if found.passes() => trouble = Some(found),
+                    Err(found) if found.passes() => {
+                        if !std::mem::replace(&mut silent, true) {
+                            tell(News::Silent(&found));
+                        }
+                        trouble = Some(found);
+                    }
                     Err(Trouble::Refused { status: 410, .. }) => self.wish.after = None,
                     Err(found) => return Came::Failed(found),
                 }

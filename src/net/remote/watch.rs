@@ -28,8 +28,14 @@ const DEEDS: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Down {
     pub why: String,
-    /// Since when, and when it is asked again.
-    pub since: Millis,
+    /// What to do about it.
+    pub next: String,
+    /// The service says no to who asks.
+    pub denied: bool,
+    /// For who leaves: a sentence, and the exit code.
+    pub sentence: String,
+    pub code: u8,
+    /// When it is asked again.
     pub again_at: Millis,
 }
 
@@ -123,6 +129,7 @@ impl Watcher {
                     Arc::make_mut(&mut seen.fleet).take_list(list, asked, now());
                 });
                 self.observe(None);
+                self.read_others();
                 let every = if self.aside.load(Ordering::Relaxed) { every * ASIDE } else { every };
                 // By the dice, so that many screens do not ask at once.
                 every.mul_f64(0.9 + dice() * 0.2)
@@ -131,10 +138,10 @@ impl Watcher {
                 let wait = pace.wait(trouble.retry_after(), None, dice());
                 let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
                 tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), trouble.words());
-                self.take(|seen| {
-                    let since = seen.down.as_ref().map_or_else(now, |down| down.since);
-                    seen.down = Some(Down { why: trouble.words(), since, again_at });
-                });
+                let place = &self.client.place;
+                let (next, sentence, code) = (trouble.next(place), trouble.sentence(place), trouble.exit_code());
+                let down = Down { why: trouble.words(), next, denied: trouble.denied(), sentence, code, again_at };
+                self.take(|seen| seen.down = Some(down));
                 wait
             }
         }
@@ -175,6 +182,15 @@ impl Watcher {
     pub fn read_deeds(&self) {
         if let Some(deeds) = self.memory.as_ref().and_then(|memory| memory.deeds(DEEDS).ok()) {
             self.take(|seen| seen.deeds = Arc::new(deeds));
+        }
+    }
+
+    /// What other screens and commands noted meanwhile: what was done, and who looks after what.
+    fn read_others(&self) {
+        let Some(memory) = self.memory.as_ref().filter(|memory| memory.changed()) else { return };
+        self.read_deeds();
+        if let Ok(kept) = memory.inbox() {
+            self.take(|seen| Arc::make_mut(&mut seen.inbox).take_acknowledged(&kept));
         }
     }
 

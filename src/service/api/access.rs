@@ -123,9 +123,11 @@ impl Access {
         match (self.of(headers), needed) {
             (_, Permission::Public | Permission::Signed) => Ok(()),
             (None, _) => Err(Problem::new(401, "bad_token", "the token is none of this service")),
-            (Some(Permission::Public), _) => {
-                Err(Problem::new(401, "token_required", "say who you are: Authorization: Bearer TOKEN"))
-            }
+            (Some(Permission::Public), _) => Err(Problem::new(
+                401,
+                "token_required",
+                "say who you are: it wants a bearer token in the authorization header",
+            )),
             (Some(has), needed) if has >= needed => Ok(()),
             _ => Err(Problem::new(403, "not_allowed", "this token may look, and change nothing")),
         }

@@ -9,8 +9,20 @@ use crate::views::state::{Hits, Target};
 use crate::views::words::{plural, wrap};
 use ratatui::layout::Rect;
 
+/// Lines of the command that are shown.
+const COMMAND: usize = 3;
+
 /// Names that are listed.
 const LISTED: usize = 6;
+
+/// Below this it cannot be shown what would be done; and nothing is done unseen.
+const LEAST: (u16, u16) = (36, 11);
+
+/// Whether a screen of this size can show it.
+#[must_use]
+pub fn fits((width, height): (u16, u16)) -> bool {
+    width >= LEAST.0 && height >= LEAST.1
+}
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut Hits) {
     let look = screen.look;
@@ -36,6 +48,13 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
                 .map(|line| (line, look.plain())),
         );
     }
+    if !confirm.left_out.is_empty() {
+        let names: Vec<_> = confirm.left_out.iter().take(LISTED).map(AsRef::as_ref).collect();
+        let more = confirm.left_out.len().saturating_sub(LISTED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!("left out, as parked or paused (R resumes): {}{more}", names.join(", "));
+        lines.extend(wrap(&text, inner).into_iter().take(2).map(|line| (line, look.dim())));
+    }
     let danger = if confirm.action == Action::Delete { look.bad() } else { look.warn() };
     lines.extend(wrap(confirm.action.consequence(), inner).into_iter().map(|line| (line, danger)));
     if many {
@@ -46,8 +65,10 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
         lines.push(("It is watched until it is known whether it helped.".into(), look.plain()));
     }
     lines.push((String::new(), look.plain()));
-    for (at, line) in wrap(&confirm.command, inner.saturating_sub(2)).into_iter().take(3).enumerate() {
-        lines.push((format!("{}{line}", if at == 0 { "$ " } else { "  " }), look.dim()));
+    let command = wrap(&confirm.whole(), inner.saturating_sub(4));
+    for (at, line) in command.iter().take(COMMAND).enumerate() {
+        let cut = if at + 1 == COMMAND && command.len() > COMMAND { look.glyphs.ellipsis } else { "" };
+        lines.push((format!("{}{line} {cut}", if at == 0 { "$ " } else { "  " }), look.dim()));
     }
     let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(5).min(pen.height());
     let area =

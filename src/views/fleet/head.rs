@@ -12,9 +12,6 @@ use crate::views::words::{age, count, fit_middle, plural, rate};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-/// What is older than so many times its interval is stale.
-const STALE: i64 = 3;
-
 /// Which lines there are.
 pub struct Facts {
     why: Option<String>,
@@ -37,17 +34,18 @@ impl Facts {
 
 /// The one thing to know: what is wrong with the service itself; whether the trouble is one or many.
 fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>) {
-    if let Link::Down(why, since, again) = screen.link {
-        let left = age(again.saturating_sub(screen.now));
-        let since = age(screen.now.saturating_sub(since));
-        return (Some(format!("not read for {since}, asked again in {left}: {why}")), None);
+    if let Link::Down { why, next, again_at, .. } = screen.link {
+        // Since when stands above.
+        let again = super::screen::asked_again(again_at, screen.now);
+        return (Some(format!("{again}: {why}")), Some(next.to_owned()).filter(|next| !next.is_empty()));
     }
     if let Some(why) = screen.unkept {
         return (Some(format!("what is seen and done is not remembered: {why}")), None);
     }
     let parked = rows.counts.first().copied().unwrap_or(0);
     let open: Vec<_> = screen.inbox.sorted().into_iter().filter(|item| item.state().open()).collect();
-    let Some(first) = open.iter().max_by_key(|item| item.open()) else {
+    // Of those that hit as many the latest.
+    let Some(first) = open.iter().max_by_key(|item| (item.open(), item.last_at)) else {
         return match screen.fleet.odd.first() {
             Some(odd) => (Some(format!("something in the list is no pipeline: {odd}")), None),
             None if parked > 0 => {
@@ -61,7 +59,9 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
     let why = match (first.open(), open.len()) {
         (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
         (hit, 1) => format!("all {hit} have one error: {}: {message}{back}", first.kind()),
-        (1, kinds) => format!("{kinds} different errors, each in one pipeline; the latest: {message}{back}"),
+        (1, kinds) => {
+            format!("{kinds} different errors, each in one pipeline; the latest: {}: {message}{back}", first.kind())
+        }
         (hit, kinds) => {
             let others = kinds - 1;
             format!(
@@ -78,7 +78,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, facts: &Facts, rows: &Rows) {
     top(pen, screen);
     counts(pen, screen, rows);
     let look = screen.look;
-    let down = matches!(screen.link, Link::Down(..));
+    let down = matches!(screen.link, Link::Down { .. });
     let mut row = 2;
     for (label, text, style) in
         [("why", &facts.why, if down { look.bad() } else { look.warn() }), ("next", &facts.next, look.plain())]
@@ -117,23 +117,24 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
     end = pen.put_right(end, 0, &text, style).saturating_sub(1);
     let listed = screen.fleet.listed_at.map(|at| screen.now - at);
     let old = listed.map_or_else(String::new, |old| format!("{} old", age(old)));
-    let stale = listed.is_some_and(|old| old > screen.every.saturating_mul(STALE).max(15_000));
+    let late = !screen.fresh();
     if width >= 100 {
         let budget = format!("{:.1} of {:.0} requests/s", screen.rate.0, screen.rate.1);
         end = pen.put_right(end, 0, &budget, look.dim()).saturating_sub(2);
     }
     let (word, style) = match screen.link {
         Link::Waiting => ("WAITING", look.warn()),
-        Link::Live if stale => ("STALE", look.warn()),
+        Link::Live if late => ("LATE", look.warn()),
         Link::Live => ("LIVE", look.good()),
-        Link::Down(..) => ("DOWN", look.bad()),
+        Link::Down { denied: true, .. } => ("NOT ALLOWED", look.bad()),
+        Link::Down { .. } => ("DOWN", look.bad()),
     };
     let about = match (width >= 64, old.is_empty()) {
         (true, false) => format!("{}, {old}", screen.how),
         (true, true) => screen.how.to_owned(),
         (false, _) => old,
     };
-    let style_old = if stale || matches!(screen.link, Link::Down(..)) { look.warn() } else { look.dim() };
+    let style_old = if late { look.warn() } else { look.dim() };
     end = pen.put_right(end, 0, &about, style_old).saturating_sub(1);
     end = pen.put_right(end, 0, word, style.patch(look.strong())).saturating_sub(1);
     end = pen.put_right(end, 0, look.glyphs.live, style).saturating_sub(2);
@@ -170,7 +171,7 @@ fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &Rows) {
     }
     let speeds = screen.fleet.pipelines.values().filter_map(|it| it.pipeline.found.per_second);
     let (sum, any) = speeds.fold((0.0, false), |(sum, _), speed| (sum + speed, true));
-    if any && !matches!(screen.link, Link::Down(..)) {
+    if any && screen.fresh() {
         column = pen.put(column, 1, &rate(sum), look.strong()) + 2;
     }
     let marked = screen.ui.marked.len();

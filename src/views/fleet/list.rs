@@ -7,7 +7,7 @@ use crate::views::look::Look;
 use crate::views::pen::Pen;
 use crate::views::state::{Hits, Target};
 use crate::views::streams::scrolled;
-use crate::views::words::{age, clock, count, fit_middle, percent, rate};
+use crate::views::words::{age, clock, count, coverage, fit_middle, rate};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
@@ -31,6 +31,9 @@ const RATE: u16 = 9;
 const AGE: u16 = 7;
 const PERCENT: u16 = 5;
 
+/// An error's kind, its time, and the most of its message.
+const CAUSE: u16 = 64;
+
 impl Columns {
     fn new(screen: &FleetScreen, width: u16) -> Self {
         let all = || screen.fleet.pipelines.values().take(500).map(|it| &it.pipeline);
@@ -53,7 +56,10 @@ impl Columns {
         let has_age = take(true, AGE);
         let has_rate = take(known(&|it| it.found.per_second.is_some()), RATE);
         let wide = longest(&|it| it.source.chars().count() + it.destination.chars().count() + 3).clamp(8, 26) + 2;
-        let has_route = take(width >= 76, wide);
+        // What is wrong with one that is parked has room first.
+        let before = 5 + name + status_wide + if has_records { RECORDS } else { 0 } + 2;
+        let parked = screen.fleet.pipelines.values().any(|it| it.group(screen.now) == Group::Parked);
+        let has_route = take(width >= 76 && (!parked || width >= before + wide + CAUSE), wide);
         let bar = if has_bar { 8 + room.min(12) } else { 0 };
         let route = has_route.then(|| {
             let begin = end + 1;
@@ -181,7 +187,7 @@ fn heads(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits
         one(pen, Some(Column::Status), begin, "STATUS", false);
     }
     for (end, column, word) in [
-        (columns.records, Column::Records, "RECORDS"),
+        (columns.records, Column::Records, "RUN RECORDS"),
         (columns.rate, Column::Rate, "RATE"),
         (columns.age, Column::Age, "LAST"),
     ] {
@@ -253,8 +259,10 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
         return cause(pen, row, columns.words_from(), watched, screen);
     }
     if let Some(end) = columns.rate {
-        let text = it.found.per_second.map_or_else(|| dash.to_owned(), rate);
-        pen.put_right(end, row, &text, if it.found.per_second.is_some() { look.plain() } else { look.dim() });
+        // A speed of the past is none.
+        let speed = it.found.per_second.filter(|_| screen.fresh());
+        let text = speed.map_or_else(|| dash.to_owned(), rate);
+        pen.put_right(end, row, &text, if speed.is_some() { look.plain() } else { look.dim() });
     }
     if let (Some((begin, width)), Some(end)) = (columns.bar, columns.percent) {
         if let Some(share) = it.found.coverage {
@@ -264,7 +272,7 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
             let full = if share < 1.0 { full.min(width.saturating_sub(1)) } else { width };
             pen.fill(begin, row, full.max(u16::from(share > 0.0)), glyphs.bar, look.good());
         }
-        let text = it.found.coverage.map_or_else(|| dash.to_owned(), percent);
+        let text = coverage(&it.found, glyphs.at_most).unwrap_or_else(|| dash.to_owned());
         pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
     }
     if let Some(end) = columns.age {

@@ -20,6 +20,7 @@ mod screen;
 mod sheets;
 pub mod state;
 
+pub use confirm::fits;
 pub use deeds::{items as deed_items, place as deed_place};
 pub use screen::draw;
 pub use state::{Armed, Column, Confirm, FleetScreen, FleetUi, Key, Link, Overlay, Pane, RunRow};

@@ -3,11 +3,12 @@
 use super::rows::{Rows, rows};
 use super::state::{Armed, FleetScreen, Link, Overlay, Pane};
 use super::{confirm, deeds, footer, head, inbox, list, many, sheets};
+use crate::protocol::Millis;
 use crate::views::action::FLEET_ACTIONS;
 use crate::views::pen::Pen;
 use crate::views::screen::{cut_bottom, cut_right, cut_top, harmless};
 use crate::views::state::{Hits, Target};
-use crate::views::words::{age, fit_middle};
+use crate::views::words::{age, fit_middle, wrap};
 use crate::views::{help, palette};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -28,7 +29,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
     let mut pen = Pen::new(buffer, area, screen.look);
     let all = rows(screen);
     if area.width < TINY.0 || area.height < TINY.1 {
-        tiny(&mut pen, screen, &all);
+        tiny(&mut pen, area, screen, &all);
     } else {
         let inner = frame(&mut pen, screen);
         whole(&mut pen.at(inner), screen, &all, &mut hits);
@@ -37,17 +38,26 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
     hits
 }
 
-fn tiny(pen: &mut Pen, screen: &FleetScreen, all: &Rows) {
+fn tiny(pen: &mut Pen, area: Rect, screen: &FleetScreen, all: &Rows) {
     let look = screen.look;
     let parked = all.counts.first().copied().unwrap_or(0);
     pen.put(0, 0, &format!("{parked} PARKED"), if parked > 0 { look.bad() } else { look.good() });
     let word = match screen.link {
-        Link::Down(..) => "DOWN",
+        Link::Down { denied: true, .. } => "NOT ALLOWED",
+        Link::Down { .. } => "DOWN",
         Link::Waiting => "WAITING",
         Link::Live => "LIVE",
     };
-    pen.put(0, 1, &format!("of {} {word}", screen.fleet.pipelines.len()), look.plain());
+    let column = pen.put(0, 1, &format!("of {} {word}", screen.fleet.pipelines.len()), look.plain());
+    if screen.armed.armed() {
+        pen.put(column + 1, 1, "ARMED", look.warn().patch(look.strong()));
+    }
     pen.put(0, 2, screen.name, look.dim());
+    if let Some(toast) = &screen.ui.toast {
+        for (row, line) in (3..area.height).zip(wrap(toast, area.width.into())) {
+            pen.put(0, row, &line, look.accent());
+        }
+    }
 }
 
 /// While things can be done there is a frame round everything, with the name of what they are done to.
@@ -59,7 +69,7 @@ fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
             let seconds = left.div_ceil(1000);
             format!("ARMED {}:{:02}, w disarms", seconds / 60, seconds % 60)
         }
-        Armed::Always => "ARMED".to_owned(),
+        Armed::Always => "ARMED, w disarms".to_owned(),
     };
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let style = if screen.colour == Some("red") { look.bad() } else { look.warn() };
@@ -118,15 +128,34 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
 fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     let look = screen.look;
     let row = (pen.height() / 2).saturating_sub(3);
-    let what =
-        if matches!(screen.link, Link::Down(..)) { "Cannot read the pipelines of" } else { "Reading the pipelines of" };
+    let what = if matches!(screen.link, Link::Down { .. }) {
+        "Cannot read the pipelines of"
+    } else {
+        "Reading the pipelines of"
+    };
     pen.put(3, row, what, look.plain());
     pen.put(3, row + 1, screen.address, look.strong());
-    if let Link::Down(why, _, again) = screen.link {
-        pen.put(3, row + 2, &format!("it {why}"), look.bad());
-        pen.put(3, row + 3, &format!("asked again in {}", age(again.saturating_sub(screen.now))), look.dim());
+    let mut below = row + 3;
+    if let Link::Down { why, next, again_at, .. } = screen.link {
+        let room = usize::from(pen.width().saturating_sub(6));
+        let why = format!("it {why}");
+        let told = wrap(&why, room).into_iter().take(4).map(|line| (line, look.bad()));
+        let to_do = wrap(next, room).into_iter().take(4).map(|line| (line, look.plain()));
+        let again = (asked_again(again_at, screen.now), look.dim());
+        for (line, style) in told.chain(to_do).chain([again]) {
+            pen.put(3, below - 1, &line, style);
+            below += 1;
+        }
     }
-    pen.put(3, row + 5, "q leaves, c goes to another context, ? shows the keys", look.dim());
+    pen.put(3, below + 1, "q leaves, c goes to another context, ? shows the keys", look.dim());
+}
+
+/// `asked again in 3s`
+pub(super) fn asked_again(at: Millis, now: Millis) -> String {
+    match at.saturating_sub(now) {
+        ..1_000 => "asked again now".to_owned(),
+        left => format!("asked again in {}", age(left)),
+    }
 }
 
 fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {

@@ -6,7 +6,7 @@ use crate::protocol::time;
 use crate::views::pen::Pen;
 use crate::views::state::{Hits, Target};
 use crate::views::streams::scrolled;
-use crate::views::words::{age, clock, count, percent, rate, wrap};
+use crate::views::words::{age, clock, count, coverage, rate, wrap};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
@@ -119,9 +119,11 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
             &format!("{}, {}", at(run.started_at), at(run.ended_at.filter(|_| !run.open))),
             look.plain(),
         );
-        sheet.fact("records", &known(it.found.records), look.strong());
+        sheet.fact("records", &format!("{} in this run", known(it.found.records)), look.strong());
         sheet.fact("rate", &it.found.per_second.map_or_else(|| dash.to_owned(), rate), look.plain());
-        sheet.fact("ranges", &it.found.coverage.map_or_else(|| dash.to_owned(), percent), look.plain());
+        let ranges = coverage(&it.found, look.glyphs.at_most).unwrap_or_else(|| dash.to_owned());
+        let more = if it.found.more_streams { ", of the streams that are known so far" } else { "" };
+        sheet.fact("ranges", &format!("{ranges}{more}"), look.plain());
         sheet.fact("checkpoints", &known(it.found.checkpoints), look.plain());
         let streams: Vec<_> = it.found.by_status.iter().map(|(word, number)| format!("{number} {word}")).collect();
         if !streams.is_empty() {

@@ -4,6 +4,7 @@ use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::Action;
 use crate::fleet::{Deed, Fleet, Group, Inbox};
 use crate::protocol::Millis;
+use crate::protocol::clean::typed;
 use crate::views::look::Look;
 use crate::views::state::Filter;
 use std::collections::BTreeSet;
@@ -80,6 +81,8 @@ pub struct Confirm {
     pub action: Action,
     /// With the error that each has.
     pub targets: Vec<(Arc<str>, Option<Arc<str>>)>,
+    /// Those that would refuse it, because they are parked or paused.
+    pub left_out: Vec<Arc<str>>,
     /// What has to be typed first; nothing: `y`.
     pub word: Option<String>,
     pub input: Input,
@@ -88,6 +91,17 @@ pub struct Confirm {
     pub typing_why: bool,
     /// The command that does the same.
     pub command: String,
+}
+
+impl Confirm {
+    /// The command that does the same, as it is typed.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        match self.why.value().trim() {
+            "" => self.command.clone(),
+            why => format!("{} --why {}", self.command, typed(why)),
+        }
+    }
 }
 
 /// A past run, to be replayed.
@@ -212,8 +226,16 @@ pub enum Link<'a> {
     /// Nothing came yet.
     Waiting,
     Live,
-    /// It does not answer: why, since when, and when it is asked again.
-    Down(&'a str, Millis, Millis),
+    /// It does not answer, or not to us.
+    Down {
+        why: &'a str,
+        /// What to do.
+        next: &'a str,
+        /// It says no.
+        denied: bool,
+        /// When it is asked again.
+        again_at: Millis,
+    },
 }
 
 /// All that one picture is drawn from.
@@ -242,4 +264,17 @@ pub struct FleetScreen<'a> {
     pub acting: &'a [(Action, Arc<str>, Millis)],
     /// What could not be kept, and why.
     pub unkept: Option<&'a str>,
+}
+
+/// What is older than so many times its interval is late; and this at least, in milliseconds.
+const LATE: Millis = 3;
+const LATE_MS: Millis = 5_000;
+
+impl FleetScreen<'_> {
+    /// What is shown is of now: speeds are.
+    #[must_use]
+    pub fn fresh(&self) -> bool {
+        let late = self.every.saturating_mul(LATE).max(LATE_MS);
+        self.link == Link::Live && self.fleet.listed_at.is_some_and(|at| self.now.saturating_sub(at) <= late)
+    }
 }
