@@ -168,6 +168,7 @@ fn wrong_use_is_said_with_a_next_step() {
         (vec!["summary", here], 66, "is a directory"),
         (vec!["summary", "--json", "--quiet", "x"], 64, "cannot be used with"),
         (vec!["--no-such-flag"], 64, "unexpected argument"),
+        (vec![""], 64, "SOURCE is empty"),
         (vec!["summary"], 64, "required"),
         (vec!["--dialect", "klingon", "x"], 64, "possible values"),
         (vec!["run"], 64, "required"),

@@ -416,3 +416,67 @@ fn a_signal_and_a_small_terminal_are_no_trouble() {
     assert_eq!(term.exit_code(), 129);
     assert!(term.given_back());
 }
+
+#[test]
+fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
+    let home = folder();
+    let all: Vec<_> = (1..=4).map(|number| simulated(&format!("acct_{number:02}"), json!({"speed": 0}))).collect();
+    let server = server(home.path(), &all);
+    let url = format!("http://{}", server.address);
+    let mut term = connect(home.path(), (120, 40), &url, &["--write"]);
+    term.wait_for("4 ready");
+    // Somebody was elsewhere, and then filters: what is left is what is chosen, also afterwards.
+    term.keys("gj/acct_03\r");
+    term.wait_for("1 of 4, /acct_03/");
+    term.keys("P");
+    term.wait_for("pause acct_03 of");
+    term.keys("n\x1b");
+    term.wait_gone("/acct_03/");
+    term.keys("P");
+    term.wait_for("pause acct_03 of");
+    // The terminal gets too small for the question: it is not answered.
+    term.resize(20, 5);
+    term.wait_for("ARMED");
+    term.keys("y");
+    term.wait_for("too small");
+    term.resize(120, 40);
+    term.wait_for("pause acct_03 of");
+    term.keys("n");
+    term.wait_gone("leave it");
+    term.resize(20, 5);
+    term.wait_for("of 4");
+    term.keys("P");
+    term.wait_for("too small");
+    term.keys("y");
+    term.resize(120, 40);
+    term.wait_for("nothing was done yet");
+    assert!(server.client().get("/pipelines/acct_03").json()["desired_status"] == "active");
+    // What is done from a script is seen here too.
+    let script = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(["pipelines", "pause", "acct_02", "--url", &url, "--data-dir"])
+        .arg(home.path().join("state"))
+        .output()
+        .unwrap();
+    assert!(script.status.success(), "{}", String::from_utf8_lossy(&script.stderr));
+    term.wait_for("pause acct_02");
+    term.wait_for("took effect: paused");
+    // What is armed by the command line is disarmed by the key.
+    term.keys("w");
+    term.wait_for("READ-ONLY: w arms");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 0);
+}
+
+#[test]
+fn who_is_not_let_in_is_told_what_to_do() {
+    let home = folder();
+    let (stub, mood) = moody(3);
+    *mood.lock().unwrap() =
+        Some(Reply::Text(401, "application/json", r#"{"error":"the token is none of this service"}"#.into()));
+    let mut term = connect(home.path(), (80, 24), &stub.url(), &[]);
+    term.wait_for("NOT ALLOWED");
+    term.wait_for("SYNCTOP_TOKEN");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 77);
+    assert!(term.text().contains("Put a token that may do this into SYNCTOP_TOKEN"), "{}", term.text());
+}

@@ -257,6 +257,12 @@ fn an_answer_that_is_lost_after_it_was_done_is_not_done_twice() {
 #[test]
 fn contexts_name_services_and_never_show_a_token() {
     let home = folder();
+    let made = run(home.path(), &["config", "init"]);
+    assert!(code(&made) == 0 && out(&made).contains("is made"), "{}", err(&made));
+    assert!(out(&run(home.path(), &["config", "show"])).contains("[contexts.local]"));
+    assert!(out(&run(home.path(), &["config", "init"])).contains("stays as it is"));
+    let none = run(home.path(), &["pipelines", "list", "--context", "other"]);
+    assert!(code(&none) == 64 && err(&none).contains("there is local"), "{}", err(&none));
     let server = Server::with(home.path(), &[], &[("SYNCTOP_TOKEN", "abcdefgh-12345678-token")]);
     std::fs::create_dir_all(home.path().join("config/synctop")).unwrap();
     std::fs::write(home.path().join("secret"), "abcdefgh-12345678-token\n").unwrap();
@@ -283,6 +289,14 @@ fn contexts_name_services_and_never_show_a_token() {
         let shown = run(home.path(), &["config", "show"]);
         assert!(!out(&shown).contains("abcdefgh"), "{}", out(&shown));
     }
+    // Which one is meant is never guessed.
+    let both = synctop(home.path())
+        .args(["pipelines", "list"])
+        .env("SYNCTOP_URL", "http://127.0.0.1:9")
+        .env("SYNCTOP_CONTEXT", "own")
+        .output()
+        .unwrap();
+    assert!(code(&both) == 64 && err(&both).contains("both set"), "{}", err(&both));
     // Looking at it starts nothing.
     config(&format!("token = {{ command = [\"touch\", \"{}\"] }}", home.path().join("ran").display()));
     assert!(out(&run(home.path(), &["config", "show"])).contains("asked for when it is needed"));
@@ -459,6 +473,11 @@ fn a_wait_outlives_its_service_and_a_second_key_detaches() {
     again.kill().unwrap();
     again.wait().unwrap();
     assert_eq!(code(&output), 0, "a dropped connection is no result: {}", err(&output));
+    // What happened meanwhile was told: that it did not answer, once, and what was seen afterwards.
+    let told = err(&output);
+    let silent = told.lines().position(|line| line.contains("asked again until it answers")).unwrap();
+    assert_eq!(told.matches("asked again until it answers").count(), 1, "{told}");
+    assert!(told.lines().skip(silent + 1).any(|line| line.contains("acct_slow: ")), "{told}");
 }
 
 #[test]
@@ -511,6 +530,10 @@ fn pipelines_are_made_changed_and_verified_from_a_script() {
     let two = pipelines(&["resume", "acct_p2", "acct_p3"]);
     assert_eq!(code(&two), 0, "{}\n{}", out(&two), err(&two));
     assert!(out(&two).lines().filter(|line| line.contains("took effect: ready")).count() == 2, "{}", out(&two));
+    // What is parked or paused does not run: of several it is left out, and is no canary.
+    let mixed = pipelines(&["sync", "acct_p1", "acct_p2", "acct_p3"]);
+    assert!(code(&mixed) == 0 && err(&mixed).contains("left out"), "{}{}", out(&mixed), err(&mixed));
+    assert!(err(&mixed).contains("synctop pipelines resume acct_p1 --url"), "{}", err(&mixed));
     let paused = pipelines(&["pause", "acct_p2"]);
     assert!(code(&paused) == 0 && out(&paused).contains("took effect: paused"), "{}", out(&paused));
     assert_eq!(code(&pipelines(&["resume", "acct_p2"])), 0);
@@ -522,6 +545,8 @@ fn pipelines_are_made_changed_and_verified_from_a_script() {
     assert!(code(&gone) == 0 && out(&gone).contains("it is gone"), "{}{}", out(&gone), err(&gone));
     for (arguments, wanted) in [
         (vec!["show", "acct_p1"], 4),
+        (vec!["show", ""], 64),
+        (vec!["resume", "--fingerprint", "0123456789abcdef"], 4),
         (vec!["pause", "acct_p"], 4),
         (vec!["resume"], 64),
         (vec!["create", "/no/such"], 66),

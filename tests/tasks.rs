@@ -161,12 +161,30 @@ fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
     let output = task(&vm, &["--request", "{\"name\":\"a\"}"]);
     assert_eq!((code(&output), posts.load(Ordering::SeqCst)), (69, 1), "{}", err(&output));
     assert!(err(&output).contains("Nobody knows whether it was submitted"), "{}", err(&output));
+    // With one it is sent again, and that is told.
+    let posts = Arc::new(AtomicUsize::new(0));
+    let counted = posts.clone();
+    let stub = Stub::start(move |_: &Request| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Reply::Text(500, "text/plain", "boom".into())
+    });
+    let video = profile(folder.path(), "video", &stub.url());
+    let output = task(&video, &["--request", HARBOUR, "--timeout", "2s"]);
+    let sent = posts.load(Ordering::SeqCst);
+    assert!(code(&output) == 69 && sent > 1, "{sent}");
+    assert!(err(&output).contains(&format!("It was sent {sent} times with one key")), "{}", err(&output));
     // Time over, and Ctrl-C.
     let stub = films(10_000, "completed");
     let video = profile(folder.path(), "video", &stub.url());
-    let late = task(&video, &["--request", HARBOUR, "--poll-interval", "0.1s", "--timeout", "0.5s"]);
+    let kept = folder.path().join("kept");
+    let late = [HARBOUR, "--poll-interval", "0.1s", "--timeout", "0.5s", "--output", kept.to_str().unwrap()];
+    let late = task(&video, &[&["--request"], &late[..]].concat());
     assert_eq!(code(&late), 2, "{}", err(&late));
     assert!(err(&late).contains("may still be running") && err(&late).contains("--task-id vid_1"), "{}", err(&late));
+    // What is known of one that is not over is kept, and that it is no more.
+    assert!(err(&late).contains("there is no more of it yet"), "{}", err(&late));
+    let answer: Value = serde_json::from_slice(&std::fs::read(kept.join("response.json")).unwrap()).unwrap();
+    assert_eq!(answer["status"], "rendering");
     let child = command(&video, &["--request", HARBOUR]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
