@@ -5,7 +5,7 @@ use super::rows::group_of;
 use super::state::{Hits, Screen, Target};
 use super::streams::{coverage, pace};
 use super::words::{self, age, clock, count, percent, rate, wrap};
-use crate::progress::{Group, ONE_MINUTE, Stream, TEN_SECONDS, doubts, verdict_remedy};
+use crate::progress::{Group, ONE_MINUTE, Stream, TEN_SECONDS, doubts};
 use crate::protocol::{Range, Status, time};
 use ratatui::style::Style;
 
@@ -186,7 +186,7 @@ fn stream_errors(sheet: &mut Sheet, stream: &Stream) {
         let head = format!("{kind} {}{} {when}{cleared}", look.glyphs.times, count(hit.map_or(0, |hit| hit.count)));
         sheet.text(&head, look.bad());
         sheet.text(&group.message, look.plain());
-        sheet.text(&format!("{} {}", look.glyphs.next, verdict_remedy(screen.progress, group)), look.dim());
+        sheet.text(&format!("{} {}", look.glyphs.next, screen.remedy(group)), look.dim());
     }
 }
 
@@ -235,7 +235,7 @@ pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hit
     };
     let now = screen.now.or(screen.progress.last_at);
     sheet.text(&group.message, look.strong());
-    sheet.text(&format!("{} {}", look.glyphs.next, verdict_remedy(screen.progress, group)), look.plain());
+    sheet.text(&format!("{} {}", look.glyphs.next, screen.remedy(group)), look.plain());
     sheet.lines.push(Line::Text(Vec::new()));
     error_facts(&mut sheet, group, now);
     sheet.head("where it occurred");

@@ -3,7 +3,7 @@
 use super::action::Action;
 use super::rows::Group;
 use crate::progress::history::{History, Position};
-use crate::progress::{Link, Progress};
+use crate::progress::{Link, Progress, resumed, verdict_remedy};
 use crate::protocol::{Level, Millis};
 use ratatui::layout::Rect;
 use regex::{Regex, RegexBuilder};
@@ -308,6 +308,18 @@ pub struct Scrub<'a> {
 }
 
 impl Screen<'_> {
+    /// Advice: the run of a pipeline is not started again, its pipeline is resumed.
+    #[must_use]
+    pub fn advised(&self, advice: String) -> String {
+        if self.ui.nested { resumed(&advice) } else { advice }
+    }
+
+    /// What to do about an error.
+    #[must_use]
+    pub fn remedy(&self, error: &crate::progress::Group) -> String {
+        self.advised(verdict_remedy(self.progress, error))
+    }
+
     /// Neither ended nor closed: time goes on.
     #[must_use]
     pub fn running(&self) -> bool {

@@ -5,7 +5,7 @@ use super::pen::Pen;
 use super::rows::{Group, Row, Rows, group_of, rows};
 use super::state::{Column, Hits, Pane, Screen, Target};
 use super::words::{self, age, clock, count, percent, rate};
-use crate::progress::{ONE_MINUTE, Stream, TEN_SECONDS, core, stall_verdict, verdict_remedy, waiting};
+use crate::progress::{ONE_MINUTE, Stream, TEN_SECONDS, core, stall_verdict, waiting};
 use crate::protocol::{Millis, Status};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -311,7 +311,7 @@ fn note(pen: &mut Pen, row: u16, stream: &Stream, group: Group, screen: &Screen)
                 pen.put(4, row, &core(&group.message), look.bad());
                 return;
             }
-            (format!("{} {}", look.glyphs.next, verdict_remedy(screen.progress, group)), look.dim())
+            (format!("{} {}", look.glyphs.next, screen.remedy(group)), look.dim())
         }
         _ => (pace(stream, screen), look.warn()),
     };

@@ -46,7 +46,7 @@ impl Facts {
             }
         } else {
             let verdict = verdict(progress);
-            (verdict.why, verdict.next.filter(|_| area.height >= 8))
+            (verdict.why, verdict.next.filter(|_| area.height >= 8).map(|next| screen.advised(next)))
         };
         let empty = progress.input.lines == 0;
         let most = match area.height {
