@@ -109,8 +109,11 @@ impl Term {
     }
 
     pub fn resize(&self, width: u16, height: u16) {
+        // As a terminal does it: it has its new size before the program hears of it, and reads nothing of that in between.
+        let mut seen = self.seen.lock().unwrap();
+        seen.parser.set_size(cells(height), cells(width));
         self.master.resize(PtySize { rows: height, cols: width, pixel_width: 0, pixel_height: 0 }).unwrap();
-        self.seen.lock().unwrap().parser.set_size(cells(height), cells(width));
+        drop(seen);
     }
 
     pub fn text(&self) -> String {
