@@ -22,8 +22,8 @@
 //!
 //! Many pipelines of a service: `net::remote` asks, [`fleet`] understands, `app::fleet` and `views::fleet` are the screen.
 //!
-//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`], [`engine`] -> [`fleet`] -> [`progress`] -> [`protocol`]. [`protocol`],
-//! [`progress`] and [`fleet`] are pure: no clock, no I/O, no screen. A test over the sources holds this.
+//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`] -> [`fleet`] -> [`progress`] -> [`protocol`], and `service` -> [`engine`] ->
+//! [`net`]. [`protocol`], [`progress`] and [`fleet`] are pure: no clock, no I/O, no screen. A test over the sources holds this.
 
 pub mod app;
 pub mod cli;

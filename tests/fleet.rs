@@ -183,7 +183,7 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     let mut see = |inbox: &mut Inbox, told: Vec<Ours>, now: i64| {
         fleet.take_list(told.into_iter().map(|it| it.0).collect(), 0, now);
         let changed: Vec<_> = fleet.pipelines.values().flat_map(|it| inbox.observe(it, now)).collect();
-        inbox.gone(|id| fleet.pipelines.contains_key(id));
+        inbox.settle(&fleet.pipelines, now);
         changed
     };
     let parked =
@@ -221,6 +221,10 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     // Deleted is not succeeded.
     see(&mut inbox, vec![good("b_b", 2)], 66_000);
     assert_eq!((inbox.items["f1"].open(), inbox.items["f1"].hits["a_a"].fixed_at), (0, None));
+    // Made again, and well: that is.
+    see(&mut inbox, vec![good("a_a", 4), good("b_b", 2)], 67_000);
+    let hit = &inbox.items["f1"].hits["a_a"];
+    assert_eq!((hit.gone, hit.fixed_at), (false, Some(67_000)));
     // And what is kept comes back as it was.
     let doc = serde_json::to_string(inbox.items["f1"].as_ref()).unwrap();
     assert_eq!(serde_json::from_str::<synctop::fleet::inbox::Item>(&doc).unwrap(), *inbox.items["f1"]);

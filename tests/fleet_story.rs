@@ -289,7 +289,7 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
 fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
     let home = folder();
     let all = recorded::recording("21-progress-service-stub-workflow.txt");
-    let list = recorded::answers(&all, "GET", "/pipelines").pop().unwrap();
+    let list = recorded::answers(&all, "GET", "/pipelines").remove(0);
     let stub = Stub::start(move |request| {
         let one = list["data"]
             .as_array()
@@ -316,6 +316,14 @@ fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
     term.wait_for("08:59:50Z");
     term.keys("q");
     term.wait_for("PARKED 1");
+    // Nor is one that stands still since then called alive because it was read just now.
+    term.keys("jj\r");
+    term.wait_for("> pipe_long");
+    term.wait_for("NO NEWS");
+    term.wait_for("this service tells no events");
+    term.keys("q");
+    term.wait_for("PARKED 1");
+    term.keys("kk");
     term.keys("h");
     term.wait_for("keeps no past runs");
     term.keys("wR");

@@ -481,6 +481,44 @@ fn a_wait_outlives_its_service_and_a_second_key_detaches() {
 }
 
 #[test]
+fn a_wait_does_not_hurry_and_ends_by_what_was_known_last() {
+    let home = folder();
+    let described = json!({"paths": {"/pipelines/{id}/wait": {"get": {}}, "/pipelines": {"get": {}}}});
+    let one = json!({"id": "acct_one", "status": "backfill", "desired_status": "active"});
+    // Its own wait says at once that it knows no such thing, or that it is not so.
+    for answer in
+        [Reply::Json(404, json!({"error": "no"})), Reply::Json(200, json!({"reached": false, "timed_out": true}))]
+    {
+        let (described, one) = (described.clone(), one.clone());
+        let stub = Stub::start(move |request| match request.path.as_str() {
+            "/openapi.json" => Reply::Json(200, described.clone()),
+            "/pipelines/acct_one" => Reply::Json(200, one.clone()),
+            _ => answer.clone(),
+        });
+        let output = run(home.path(), &["wait", "acct_one", "--url", &stub.url(), "--timeout", "3s"]);
+        assert_eq!((code(&output), object(&output)["timed_out"].as_bool()), (2, Some(true)), "{}", err(&output));
+        let asked = stub.asked.lock().unwrap().len();
+        assert!((4..20).contains(&asked), "{asked} requests in 3 s");
+    }
+    // It answers now and then: whatever its last answer is, the time was over.
+    let number = AtomicUsize::new(0);
+    let stub = Stub::start(move |request| match (request.path.as_str(), number.fetch_add(1, Ordering::SeqCst) % 3) {
+        ("/openapi.json", _) => Reply::Text(404, "text/plain", "404 Not Found".into()),
+        ("/health", _) | (_, 0) => Reply::Json(200, one.clone()),
+        (_, 1) => Reply::Json(500, json!({"error": "oh"})),
+        _ => Reply::With(429, vec![("retry-after", "0".into())], "slower".into()),
+    });
+    for time in ["2s", "3s", "4s"] {
+        let output = run(home.path(), &["wait", "acct_one", "--url", &stub.url(), "--timeout", time]);
+        assert_eq!((code(&output), object(&output)["timed_out"].as_bool()), (2, Some(true)), "{}", err(&output));
+    }
+    // One that was never there is told at once, and given up.
+    let output = run(home.path(), &["wait", "acct_one", "--url", "http://127.0.0.1:1", "--timeout", "20s"]);
+    assert_eq!(code(&output), 69);
+    assert!(err(&output).contains("asked again until it answers"), "{}", err(&output));
+}
+
+#[test]
 fn pipelines_are_made_changed_and_verified_from_a_script() {
     let home = folder();
     let server = ours(home.path(), &[]);
@@ -534,6 +572,10 @@ fn pipelines_are_made_changed_and_verified_from_a_script() {
     let mixed = pipelines(&["sync", "acct_p1", "acct_p2", "acct_p3"]);
     assert!(code(&mixed) == 0 && err(&mixed).contains("left out"), "{}{}", out(&mixed), err(&mixed));
     assert!(err(&mixed).contains("synctop pipelines resume acct_p1 --url"), "{}", err(&mixed));
+    let planned = object(&pipelines(&["sync", "acct_p1", "--dry-run", "--json"]));
+    assert_eq!(planned["left_out"], serde_json::json!(["acct_p1"]), "what would be refused is not promised: {planned}");
+    let retried = pipelines(&["retry", "acct_p3"]);
+    assert!(code(&retried) == 0 && out(&retried).contains("took effect"), "{}{}", out(&retried), err(&retried));
     let paused = pipelines(&["pause", "acct_p2"]);
     assert!(code(&paused) == 0 && out(&paused).contains("took effect: paused"), "{}", out(&paused));
     assert_eq!(code(&pipelines(&["resume", "acct_p2"])), 0);

@@ -82,13 +82,13 @@ pub enum Command {
     Serve(ServeArgs),
     /// The fleet: all pipelines of a service, the parked ones first; open one, act on many
     Connect(ConnectArgs),
-    /// Pipelines of a service without a screen: list, show, create, pause, resume, sync, delete
+    /// Pipelines of a service without a screen: list, show, create, pause, resume, sync, retry, delete
     Pipelines(PipelinesArgs),
     /// Wait until pipelines are so: one JSON object on stdout, an exit code that tells
     Wait(WaitArgs),
     /// Run a pipeline and see it through: submit, poll, result
     Sync(SyncArgs),
-    /// The same for any asynchronous HTTP task API that a file describes
+    /// Submit a task to any asynchronous HTTP API that a file describes, and see it through
     Task(TaskArgs),
     /// Which services there are, by name
     Config(ConfigArgs),

@@ -4,7 +4,7 @@ use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
 use super::tee::quiet_look;
 use super::track::READER_GONE;
 use super::watch::show;
-use super::{Failure, complain, exit, kept_in, text_of};
+use super::{Failure, complain, exit, kept_in, sentence, text_of};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::engine::backfill::{Backfill, Verdict, Wish};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
@@ -267,19 +267,12 @@ fn beside(
     }
     match verdict {
         Err(error) => Err(unkept(calls.state.as_deref(), &error)),
-        Ok(Verdict::Failed(why, code)) => Err(Failure { sentence: capital(&why), code }),
+        Ok(Verdict::Failed(why, code)) => Err(Failure { sentence: sentence(&why), code }),
         Ok(Verdict::Through) => Ok(match progress.input.messages {
             0 => exit::NOT_UNDERSTOOD,
             _ => progress::outcome(&progress).exit_code(),
         }),
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    let end = if text.ends_with('.') { "" } else { "." };
-    format!("{first}{}{end}", chars.as_str())
 }
 
 // The full screen.
@@ -366,7 +359,7 @@ fn watched(
     match (code, verdict) {
         (Ok(_), Some(Err(error))) => Err(unkept(state.as_deref(), &error)),
         (Ok(_), Some(Ok(Verdict::Failed(why, code)))) if why != "stopped" => {
-            Err(Failure { sentence: capital(&why), code })
+            Err(Failure { sentence: sentence(&why), code })
         }
         (code, _) => code,
     }

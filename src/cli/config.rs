@@ -8,8 +8,11 @@ use crate::protocol::mask;
 
 pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
     let path = || {
-        contexts::path()
-            .ok_or_else(|| Failure::usage("There is no home folder to have a configuration in: set XDG_CONFIG_HOME."))
+        args.config.clone().or_else(contexts::path).ok_or_else(|| {
+            Failure::usage(
+                "There is no home folder to have a configuration in: set XDG_CONFIG_HOME, or say --config FILE.",
+            )
+        })
     };
     match &args.verb {
         ConfigVerb::Path => print(&format!("{}\n", path()?.display()))?,
@@ -23,17 +26,14 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
                 }
                 Err(error) => {
                     let sentence =
-                        format!("Cannot write {}: {error}. Set XDG_CONFIG_HOME to a folder of yours.", path.display());
+                        format!("Cannot write {}: {error}. Name another place after --config.", path.display());
                     return Err(Failure { sentence, code: exit::FAILED });
                 }
             }
         }
-        ConfigVerb::Show { config } => {
-            let all = configuration(config.as_ref())?;
-            let from = match config {
-                Some(path) => path.clone(),
-                None => path()?,
-            };
+        ConfigVerb::Show => {
+            let all = configuration(args.config.as_ref())?;
+            let from = path()?;
             let mut text = format!(
                 "# {}{}\n",
                 from.display(),

@@ -2,7 +2,7 @@
 
 use super::args::{LookArgs, WatchArgs};
 use super::remote_args::{ConnectArgs, ServiceArgs};
-use super::service::{background, client, configuration, memory, open_memory, place};
+use super::service::{background, client, configuration, may_act, memory, open_memory, place};
 use super::watch::{looks, need_a_terminal};
 use super::{Failure, exit, print};
 use crate::app::{FleetEnded, FleetOptions, Session};
@@ -37,7 +37,10 @@ pub(super) fn watch(url: &str, look: &LookArgs) -> Result<u8, Failure> {
 
 fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> Result<u8, Failure> {
     let place = place(word, of)?;
-    no_screen_needs(&place)?;
+    need_a_terminal(&format!("synctop pipelines list {}", place.argument()))?;
+    if write {
+        may_act(&place)?;
+    }
     let session = Session::new()?;
     let runtime = background()?;
     let all = configuration(of.config.as_ref())?;
@@ -50,7 +53,7 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
         let remembered = memory(folder.as_ref(), &place).map_err(|failure| failure.sentence)?;
         let client = client(place).map_err(|failure| failure.sentence)?;
         let _inside = handle.enter();
-        Ok(Watcher::begin(client, Some(remembered)))
+        Ok(Watcher::begin(client, remembered))
     });
     let options = FleetOptions { contexts, go, write, ..options(watcher, &runtime, look) };
     let ended = session.run_fleet(options);
@@ -80,14 +83,7 @@ fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &Look
 
 fn watched(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory: Arc<Memory>) -> Arc<Watcher> {
     let _inside = runtime.enter();
-    Watcher::begin(client, Some(memory))
-}
-
-fn no_screen_needs(place: &Place) -> Result<(), Failure> {
-    need_a_terminal("FILE").map_err(|failure| {
-        let sentence = failure.sentence.split(" For text:").next().unwrap_or_default().to_owned();
-        Failure { sentence: format!("{sentence} For text: synctop pipelines list {}", place.argument()), ..failure }
-    })
+    Watcher::begin(client, memory)
 }
 
 fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, Failure> {
@@ -114,7 +110,7 @@ struct Demo {
 
 /// The demo: a service in this process with pipelines of every kind.
 pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
-    need_a_terminal("FILE")?;
+    need_a_terminal("synctop summary FILE")?;
     let session = Session::new()?;
     let runtime = background()?;
     // Without a folder of the user's nothing is left behind.
@@ -124,9 +120,9 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
     };
     let folder = args.data_dir.as_deref().or(own.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
     let config = Config::default();
-    let embedded = runtime.block_on(super::serve::begin(config, ([127, 0, 0, 1], 0).into(), folder, (None, None)))?;
-    let address = embedded.address;
-    let mut place = Place::of_url(&format!("http://{address}"), None).map_err(Failure::usage)?;
+    let begun = super::serve::begin(config, ([127, 0, 0, 1], 0).into(), folder, (None, None));
+    let (service, address, serving) = runtime.block_on(begun)?;
+    let mut place = Place::of_url(&format!("http://{address}"), None, false).map_err(Failure::usage)?;
     place.title = Some("demo".into());
     // What is remembered belongs to the demo, on whatever port it is.
     let remembered = open_memory(
@@ -134,7 +130,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
         &Place { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() },
     )?;
     let asking = client(place)?;
-    let served = runtime.spawn(embedded.serve());
+    let served = runtime.spawn(serving);
     runtime.block_on(fill(&asking))?;
     let watcher = watched(&runtime, asking, remembered);
     let ended = session.run_fleet(FleetOptions { tour: true, ..options(watcher, &runtime, look) });
@@ -142,8 +138,8 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
     if args.data_dir.is_some() {
         // What is kept comes to a safe point.
         runtime.block_on(async {
-            let _ = tokio::time::timeout(ENDING, embedded.service.end()).await;
-            embedded.service.store.close();
+            let _ = tokio::time::timeout(ENDING, service.end()).await;
+            service.store.close();
         });
     }
     served.abort();

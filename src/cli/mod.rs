@@ -128,6 +128,18 @@ fn dispatch(args: Args) -> Result<u8, Failure> {
     }
 }
 
+/// Words as a sentence.
+pub(crate) fn sentence(text: &str) -> String {
+    let end = if text.ends_with('.') { "" } else { "." };
+    // An address is written as it is.
+    if text.split(' ').next().is_some_and(|first| first.contains("://")) {
+        return format!("{text}{end}");
+    }
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}{end}", chars.as_str())
+}
+
 /// Writes to stderr; when even that fails the exit code has to do.
 pub(crate) fn complain(sentence: &str) {
     // A terminal or pipe that takes nothing does not keep us.

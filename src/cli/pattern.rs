@@ -1,13 +1,13 @@
 //! The four ways to see submitted work through, for runs of pipelines and for tasks of any API.
 
 use super::remote_args::PatternArgs;
-use super::service::{print_json, until_signal};
+use super::service::print_json;
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};
 use crate::net::remote::Trouble;
 use crate::net::remote::tasks::{Api, INTERVAL, Polled, Submitted, TIMEOUT};
 use crate::net::{fresh, lock};
-use crate::progress::resumed;
+use crate::progress::parked;
 use crate::progress::text::duration;
 use crate::protocol::clean;
 use crate::protocol::clean::typed;
@@ -23,29 +23,23 @@ pub(super) struct Usual {
     pub expected: Option<Duration>,
 }
 
-/// Sees it through. `command`: what was typed, for the hints.
-pub(super) fn see_through(
-    api: &Api,
-    how: &PatternArgs,
-    usual: &Usual,
-    command: &str,
-    what: &str,
-) -> Result<u8, Failure> {
-    let known: Mutex<Option<String>> = Mutex::new(how.task_id.clone());
-    until_signal(go(api, how, usual, command, what, &known), || match lock(&known).as_ref() {
-        Some(id) => format!("left: the task may go on. To see it through: {command} --task-id {}", typed(id)),
-        None => "left before it was known whether it was submitted.".into(),
-    })
-}
+/// What is to be said where a signal ends it.
+pub(super) type Left = Mutex<String>;
 
-async fn go(
+/// Sees it through. `command`: what was typed, for the hints.
+pub(super) async fn see_through(
     api: &Api,
     how: &PatternArgs,
     usual: &Usual,
     command: &str,
     what: &str,
-    known: &Mutex<Option<String>>,
+    left: &Left,
 ) -> Result<u8, Failure> {
+    let go_on = |id: &str| format!("left: the task may go on. To see it through: {command} --task-id {}", typed(id));
+    *lock(left) = match &how.task_id {
+        Some(id) => go_on(id),
+        None => "left before it was known whether it was submitted.".into(),
+    };
     let say = |text: &str| {
         if !how.quiet {
             let _ = writeln!(std::io::stderr(), "{text}");
@@ -55,11 +49,15 @@ async fn go(
     if let Some(folder) = &how.output {
         std::fs::create_dir_all(folder).map_err(|error| Failure::unwritable(folder, "--output", &error))?;
     }
-    if let Some(id) = &how.task_id {
-        other_pipeline(api, id).await?;
-    }
+    let first = match &how.task_id {
+        Some(id) => of_pipeline(api, id).await?,
+        None => None,
+    };
     if let (Some(id), true) = (&how.task_id, how.poll_once) {
-        let task = api.status(id).await.map_err(|trouble| super::service::failure(&trouble, api.place()))?;
+        let task = match first {
+            Some(task) => task,
+            None => api.status(id).await.map_err(|trouble| super::service::failure(&trouble, api.place()))?,
+        };
         say(&clean::line(&task.line(0)));
         print_json(&task.told)?;
         if task.state.over() {
@@ -82,7 +80,7 @@ async fn go(
             say(&format!("Expected wait: {past}"));
         }
         let task = submit(api, how, usual, command).await?;
-        lock(known).replace(task.id.clone());
+        *lock(left) = go_on(&task.id);
         if how.submit_only {
             say(&clean::line(&format!("Task submitted: {}", task.id)));
             let once = format!("{command} --task-id {} --poll-once", typed(&task.id));
@@ -162,19 +160,19 @@ async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> R
     }
 }
 
-/// A task of another pipeline than the one that was named is a mistake.
-async fn other_pipeline(api: &Api, id: &str) -> Result<(), Failure> {
-    let Api::Runs(runs) = api else { return Ok(()) };
+/// The task, where a pipeline was named too: one of another pipeline is a mistake.
+async fn of_pipeline(api: &Api, id: &str) -> Result<Option<Task>, Failure> {
+    let Api::Runs(runs) = api else { return Ok(None) };
     if runs.pipeline.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     // What cannot be known now is told by the poll.
-    let Ok(task) = api.status(id).await else { return Ok(()) };
+    let Ok(task) = api.status(id).await else { return Ok(None) };
     match task.told.get("pipeline_id").and_then(serde_json::Value::as_str) {
         Some(of) if of != runs.pipeline => {
             Err(Failure::usage(format!("Task {id} is of pipeline {of}, not of {}.", runs.pipeline)))
         }
-        _ => Ok(()),
+        _ => Ok(Some(task)),
     }
 }
 
@@ -232,7 +230,7 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8
     match api.parked(task).await {
         Some(pipeline) => complain(&format!(
             "what may help: {}: synctop pipelines resume {} {}",
-            clean::line(&resumed(&fix)),
+            clean::line(&parked(&fix)),
             typed(&pipeline),
             api.place().argument()
         )),

@@ -24,11 +24,20 @@ const MANY: usize = 5;
 
 pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
     let place = place(None, &args.of)?;
-    let acts = !matches!(args.verb, PipelinesVerb::List { .. } | PipelinesVerb::Show { .. });
+    let acts = match &args.verb {
+        PipelinesVerb::List { .. } | PipelinesVerb::Show { .. } => false,
+        PipelinesVerb::Create { .. } => true,
+        PipelinesVerb::Pause(act)
+        | PipelinesVerb::Resume(act)
+        | PipelinesVerb::Sync(act)
+        | PipelinesVerb::Retry(act)
+        | PipelinesVerb::Delete(act) => !act.dry_run,
+    };
     if acts {
         may_act(&place)?;
     }
     let client = client(place)?;
+    let where_ = client.place.argument();
     let sent = Arc::new(Mutex::new(false));
     let told = Arc::clone(&sent);
     until_signal(
@@ -40,12 +49,15 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
                 PipelinesVerb::Pause(act) => many(&client, Action::Pause, act, args, &told).await,
                 PipelinesVerb::Resume(act) => many(&client, Action::Resume, act, args, &told).await,
                 PipelinesVerb::Sync(act) => many(&client, Action::Sync, act, args, &told).await,
+                PipelinesVerb::Retry(act) => many(&client, Action::Retry, act, args, &told).await,
                 PipelinesVerb::Delete(act) => many(&client, Action::Delete, act, args, &told).await,
             }
         },
         || {
             if *crate::net::lock(&sent) {
-                "left: what was sent stays sent, and is not watched any more. See synctop pipelines list.".into()
+                format!(
+                    "left: what was sent stays sent, and is not watched any more. See synctop pipelines list {where_}."
+                )
             } else {
                 String::new()
             }
@@ -127,7 +139,14 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
     }
     if found.is_empty() {
         text = match fleet.pipelines.len() {
-            0 => format!("{} has no pipelines. Make one: synctop pipelines create FILE\n", client.place.shown()),
+            0 => {
+                let place = &client.place;
+                format!(
+                    "{} has no pipelines. Make one: synctop pipelines create FILE {}\n",
+                    place.shown(),
+                    place.argument()
+                )
+            }
             all => format!("no pipeline of {all} fits\n"),
         };
     }
@@ -214,7 +233,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     ask.body = Some(body);
     // It may ask its engine first.
     ask.within = std::time::Duration::from_secs(60);
-    let mut made = client.ask(ask).await.map_err(|trouble| failure(&trouble, &client.place))?.json;
+    let mut made = client.ask(ask).await.map_err(|trouble| failure(&trouble, &client.place))?;
     crate::protocol::mask::json(&mut made);
     if as_json {
         print_json(&made)?;
@@ -224,7 +243,8 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     Ok(0)
 }
 
-/// The pipelines that are meant, with the errors they have; and those of several that would refuse it.
+/// The pipelines that are meant, with the errors they have; and those that would refuse it (a single one is asked all the same, and says
+/// why).
 async fn targets(client: &Client, action: Action, args: &ActArgs) -> Result<(Vec<Target>, Vec<Arc<str>>), Failure> {
     if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
         return Err(Failure::usage("Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT."));
@@ -249,7 +269,11 @@ async fn targets(client: &Client, action: Action, args: &ActArgs) -> Result<(Vec
                 .collect::<Vec<_>>();
             let near = if near.is_empty() { String::new() } else { format!(" Is it {}?", near.join(" or ")) };
             return Err(Failure {
-                sentence: format!("{} has no pipeline {id}.{near} See synctop pipelines list.", client.place.shown()),
+                sentence: format!(
+                    "{} has no pipeline {id}.{near} See synctop pipelines list {}.",
+                    client.place.shown(),
+                    client.place.argument()
+                ),
                 code: 4,
             });
         };
@@ -277,7 +301,7 @@ async fn targets(client: &Client, action: Action, args: &ActArgs) -> Result<(Vec
             code: 4,
         });
     }
-    if found.len() < 2 {
+    if found.len() < 2 && !args.dry_run {
         return Ok((found, Vec::new()));
     }
     let tasks = client.talks().await.is_ok_and(|talks| talks.tasks);
@@ -309,7 +333,8 @@ async fn many(
     if found.is_empty() {
         super::complain("no pipeline is meant: nothing is done.");
         print(&if all.json {
-            json!({"action": action.word(), "pipelines": [], "stopped": null}).to_string() + "\n"
+            let done = json!({"action": action.word(), "pipelines": [], "stopped": null, "left_out": left_out});
+            done.to_string() + "\n"
         } else {
             String::new()
         })?;
@@ -317,12 +342,12 @@ async fn many(
     }
     let bulk = Bulk::new(action, found);
     if args.dry_run {
-        return plan(client, &bulk, all.json);
+        return plan(client, &bulk, &left_out, all.json);
     }
     agree(client, &bulk, args).await?;
     let actor = Actor {
         client: Arc::clone(client),
-        memory: Some(service::memory(all.of.data_dir.as_ref(), &client.place)?),
+        memory: service::memory(all.of.data_dir.as_ref(), &client.place)?,
         watcher: None,
         who: who(),
         patience: args.timeout,
@@ -348,7 +373,7 @@ async fn many(
     };
     // On one terminal those with a verdict were told as they came.
     let told = done.items.len() > 1 && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
-    tell_all(&done, all.json, told)?;
+    tell_all(&done, &left_out, all.json, told)?;
     Ok(match done.items.as_slice() {
         [only] => match &only.step {
             Step::Done(verdict) => verdict.exit_code(),
@@ -367,7 +392,7 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
     note(&format!("{} {} pipelines: {}", bulk.action.word(), bulk.items.len(), bulk.plan()));
     let (sender, mut seen) = tokio::sync::watch::channel(bulk.clone());
     let (_stop, stop) = tokio::sync::watch::channel(false);
-    let work = tokio::spawn(act_on_many(actor, bulk.clone(), args.why.clone(), sender, stop));
+    let work = tokio::spawn(act_on_many(actor, bulk.clone(), args.why.clone(), sender, stop, None));
     let mut told = vec![false; bulk.items.len()];
     let mut stopped = false;
     while seen.changed().await.is_ok() {
@@ -406,7 +431,7 @@ fn step_words(step: &Step) -> (&'static str, String) {
     }
 }
 
-fn tell_all(bulk: &Bulk, as_json: bool, told: bool) -> Result<(), Failure> {
+fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Result<(), Failure> {
     if as_json {
         let all: Vec<_> = bulk
             .items
@@ -420,7 +445,9 @@ fn tell_all(bulk: &Bulk, as_json: bool, told: bool) -> Result<(), Failure> {
                 json!({"target": item.id, "verdict": word, "sentence": sentence, "fingerprint": fault, "fingerprint_before": item.fingerprint})
             })
             .collect();
-        return print_json(&json!({"action": bulk.action.word(), "pipelines": all, "stopped": bulk.stopped}));
+        return print_json(
+            &json!({"action": bulk.action.word(), "pipelines": all, "stopped": bulk.stopped, "left_out": left_out}),
+        );
     }
     let mut text = String::new();
     for item in bulk.items.iter().filter(|item| !(told && matches!(item.step, Step::Done(_)))) {
@@ -433,7 +460,7 @@ fn tell_all(bulk: &Bulk, as_json: bool, told: bool) -> Result<(), Failure> {
 }
 
 /// What would be done.
-fn plan(client: &Client, bulk: &Bulk, as_json: bool) -> Result<u8, Failure> {
+fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> Result<u8, Failure> {
     if as_json {
         let all: Vec<_> = bulk
             .items
@@ -441,7 +468,7 @@ fn plan(client: &Client, bulk: &Bulk, as_json: bool) -> Result<u8, Failure> {
             .enumerate()
             .map(|(at, item)| json!({"target": item.id, "stage": Bulk::stage(at) + 1, "fingerprint": item.fingerprint}))
             .collect();
-        let plan = json!({"dry_run": true, "action": bulk.action.word(), "service": client.place.shown(), "plan": bulk.plan(), "pipelines": all});
+        let plan = json!({"dry_run": true, "action": bulk.action.word(), "service": client.place.shown(), "plan": bulk.plan(), "pipelines": all, "left_out": left_out});
         print_json(&plan)?;
         return Ok(0);
     }

@@ -44,7 +44,11 @@ const CONNECT_AFTER: &str = "\
 Nothing is changed before it is armed: w arms it for ten minutes, and each action is confirmed with its consequence. What was done, by
 whom and what came of it is kept, and shown with L.
 
-It works with any pipeline service: one that cannot wait or tell events is polled, and the screen says so.";
+It works with any pipeline service: one that tells no events is polled, and the screen says so.
+
+Exit codes:
+  0   left    64 wrong use, or no terminal    66 the configuration cannot be read    69 the service was never reached
+  70  a failure of our own    77 the service says no to who asks    128+N signal N";
 
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = PIPELINES_AFTER)]
@@ -60,13 +64,15 @@ pub struct PipelinesArgs {
 
 const PIPELINES_AFTER: &str = "\
 What is asked of a pipeline is followed until it is known whether it helped: took_effect, nothing_ran (accepted, and nothing came of it),
-parked_again_same_error, parked_again_new_error, ran_and_failed, refused, unknown, held_back (not touched). Of several pipelines one is tried first, then three, then the rest at one
-a second; it stops by itself when the first one fails or the same error comes back twice.
+parked_again_same_error, parked_again_new_error, ran_and_failed, refused, unknown, held_back (not touched). Of several pipelines one is
+tried first, then three, then the rest, at most one a second and five at once; it stops by itself when the first one fails or the same
+error comes back twice.
 
 Exit codes:
-  0   it took effect, of all
+  0   it took effect, of all that were not left out (of several: what is parked or paused is no run now; --json names them in left_out)
   1   it did not    2 it cannot be told yet    3 of some it did
-  4   no such pipeline    64 wrong use    69 the service cannot be reached    77 not allowed, or the context is read-only
+  4   no such pipeline, or none with that error    64 wrong use    65 a file is not understood    66 a file cannot be read
+  69  the service cannot be reached    70 it cannot be noted    77 not allowed, or the context is read-only
 
 Examples:
   synctop pipelines list
@@ -102,8 +108,10 @@ pub enum PipelinesVerb {
     Pause(ActArgs),
     /// It is wanted active: what is parked or paused goes on
     Resume(ActArgs),
-    /// A run now
+    /// A run now, of what is new
     Sync(ActArgs),
+    /// A new run, in which streams that failed are tried again
+    Retry(ActArgs),
     /// Tear it down; it is gone for good
     Delete(ActArgs),
 }
@@ -132,7 +140,7 @@ pub struct ActArgs {
     /// Why, for the log of actions
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
-    /// How long it may take until anything is seen of it
+    /// How long it is watched at most; that it works is known after 5 s
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = span)]
     pub timeout: std::time::Duration,
     /// Do it without asking (a deletion, and more than five)
@@ -174,16 +182,18 @@ pub struct WaitArgs {
 }
 
 const WAIT_AFTER: &str = "\
-One JSON object on stdout, of the same shape however it ended: target, status, desired_status, reached, timed_out, reason, fingerprint,
-waited_ms, cursor, resume_hint; of several pipelines they stand in \"targets\". What happens meanwhile is on stderr. A connection that
-breaks is no result. Ctrl-C stops the waiting and nothing else.
+One JSON object on stdout, of the same shape however it ended: id, target, for, status, desired_status, reached, timed_out, stalled,
+reason, fingerprint, parked_inferred, retry, error, timeout, waited_ms, streams, cursor, resume_hint; of several pipelines they stand in
+\"targets\". What happens meanwhile is on stderr. A connection that breaks is no result, nor is a 429 or a 500: it is asked again. Ctrl-C
+stops the waiting and nothing else.
 
 Exit codes:
   0   reached
-  1   it ended elsewhere: parked, paused, deleted, and cannot come to be so by itself
+  1   it ended elsewhere: parked, paused, deleted, without such a stream, and cannot come to be so by itself
   2   not yet when the time was over (--timeout-exit-code), or nothing moved (--stall-timeout)
   3   mixed, of several
-  4   no such pipeline    64 wrong use    69 the service cannot be reached    77 not allowed    130, 143 signals";
+  4   no such pipeline    64 wrong use    77 not allowed    130, 143 signals
+  69  the service was not reached within 5 s at the begin, or did not answer for 10 s when the time was over";
 
 /// A time; none is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,13 +277,16 @@ Exit codes:
   0   done
   1   failed: the message and what can be done about it are on stderr
   2   not finished: still running, or the time is over (the task may go on: --task-id ID)
-  4   no such pipeline or task    64 wrong use    65 the profile or request is not understood
+  4   no such pipeline or task    64 wrong use    65 the profile or request is not understood    66 it cannot be read
   69  it cannot be reached    70 what came of it cannot be kept    77 not allowed    130, 143 signals (the task may go on)";
 
 #[derive(Debug, ClapArgs)]
 pub struct ConfigArgs {
     #[command(subcommand)]
     pub verb: ConfigVerb,
+    /// Another configuration than $XDG_CONFIG_HOME/synctop/config.toml
+    #[arg(long, global = true, value_name = "FILE", env = "SYNCTOP_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -281,13 +294,9 @@ pub enum ConfigVerb {
     /// Where the configuration is
     Path,
     /// What is in it, and which tokens are there
-    Show {
-        /// Another one
-        #[arg(long, value_name = "FILE", env = "SYNCTOP_CONFIG")]
-        config: Option<PathBuf>,
-    },
+    Show,
     /// Print one to begin with
     Sample,
-    /// Write that one where the configuration is, if there is none yet
+    /// Write one to begin with where the configuration is, if there is none yet
     Init,
 }

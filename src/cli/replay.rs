@@ -17,7 +17,8 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         return Err(Failure::usage(format!("--at {text}: {why}")));
     }
     let logs = open(&args.files, "replay")?;
-    need_a_terminal(&args.files.first().map(|file| file.display().to_string()).unwrap_or_default())?;
+    let first = args.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    need_a_terminal(&format!("synctop summary {first}"))?;
     let session = Session::new()?;
     let decoder = Decoder::new(feed.dialect());
     let source = match args.files.as_slice() {

@@ -7,7 +7,7 @@ use crate::app;
 use crate::net::{self, child};
 
 pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
-    need_a_terminal("FILE (of the engine's output)")?;
+    need_a_terminal("synctop summary FILE (of the engine's output)")?;
     // Before the engine: a signal that came between would leave it behind.
     let session = app::Session::new()?;
     let (sender, events) = net::channel();

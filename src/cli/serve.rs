@@ -1,8 +1,7 @@
 //! `synctop serve`
 
 use super::args::ServeArgs;
-use super::service::capital;
-use super::{Failure, exit, print, text_of};
+use super::{Failure, exit, print, sentence, text_of};
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
 use crate::service::hub::{BeginError, Service};
@@ -65,11 +64,10 @@ async fn run(
 ) -> Result<u8, Failure> {
     // Heard from the begin.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let embedded = begin(config, address, folder, (write, read)).await?;
-    let service = Arc::clone(&embedded.service);
-    print(&format!("http://{}\n", embedded.address))?;
+    let (service, address, serving) = begin(config, address, folder, (write, read)).await?;
+    print(&format!("http://{address}\n"))?;
     tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
-    let served = tokio::spawn(embedded.serve());
+    let served = tokio::spawn(serving);
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
@@ -93,36 +91,17 @@ async fn run(
     }
 }
 
-/// A service that listens, and does not answer yet.
-pub(super) struct Embedded {
-    pub service: Arc<Service>,
-    pub address: SocketAddr,
-    listening: std::sync::Mutex<Option<(tokio::net::TcpListener, Arc<App>, axum::Router)>>,
-}
-
-impl Embedded {
-    /// Answers until the service ends; once.
-    pub(super) fn serve(&self) -> impl Future<Output = ()> + Send + 'static {
-        let listening = crate::net::lock(&self.listening).take();
-        async move {
-            if let Some((listener, app, router)) = listening {
-                let _ = listen::serve(listener, app, router).await;
-            }
-        }
-    }
-}
-
-/// Opens what is kept in `folder`, and listens.
+/// Opens what is kept in `folder`, and listens: the service, where it is, and what answers until it ends.
 pub(super) async fn begin(
     config: Config,
     address: SocketAddr,
     folder: &Path,
     (write, read): (Option<String>, Option<String>),
-) -> Result<Embedded, Failure> {
+) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), Failure> {
     let limits = config.limits.clone();
     let service = Service::begin(config, folder).map_err(|error| {
         let code = if matches!(error, BeginError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
-        Failure { sentence: format!("{}.", capital(&error.to_string())), code }
+        Failure { sentence: sentence(&error.to_string()), code }
     })?;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| Failure {
         sentence: format!(
@@ -139,7 +118,10 @@ pub(super) async fn begin(
     });
     let router = router(&app).map_err(|why| Failure { sentence: format!("{why}."), code: exit::PANICKED })?;
     let address = listener.local_addr()?;
-    Ok(Embedded { service, address, listening: std::sync::Mutex::new(Some((listener, app, router))) })
+    let serving = async move {
+        let _ = listen::serve(listener, app, router).await;
+    };
+    Ok((service, address, serving))
 }
 
 /// As many open files as we may have: each connection is one, and each log that is written.

@@ -1,7 +1,7 @@
 //! Which service is meant, and how it is asked: shared by all commands that ask one.
 
 use super::remote_args::ServiceArgs;
-use super::{Failure, exit, text_of};
+use super::{Failure, exit, sentence, text_of};
 use crate::net::remote::contexts::{self, Contexts, Token};
 use crate::net::remote::{Client, Memory, Place, Trouble};
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<Place, Fai
 }
 
 fn of_context(all: &Contexts, name: &str) -> Result<Place, Failure> {
-    all.place(name).map_err(|why| Failure::usage(format!("{}.", capital(&why))))
+    all.place(name).map_err(|why| Failure::usage(sentence(&why)))
 }
 
 fn of_url(url: &str) -> Result<Place, Failure> {
@@ -90,16 +90,7 @@ fn of_url(url: &str) -> Result<Place, Failure> {
         Ok(text) => Some(Token::new(&text).map_err(|why| Failure::usage(format!("SYNCTOP_TOKEN: {why}.")))?),
         Err(_) => None,
     };
-    Place::of_url(url, token).map_err(|why| Failure::usage(format!("{}.", capital(&why))))
-}
-
-pub(super) fn capital(text: &str) -> String {
-    // An address is written as it is.
-    if text.split(' ').next().is_some_and(|first| first.contains("://")) {
-        return text.to_owned();
-    }
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+    Place::of_url(url, token, false).map_err(|why| Failure::usage(sentence(&why)))
 }
 
 pub(super) fn client(place: Place) -> Result<Arc<Client>, Failure> {
@@ -137,7 +128,7 @@ pub(super) fn memory(folder: Option<&PathBuf>, place: &Place) -> Result<Arc<Memo
 }
 
 pub(super) fn open_memory(folder: &Path, place: &Place) -> Result<Arc<Memory>, Failure> {
-    Memory::open(folder, &place.key()).map_err(|error| Failure {
+    Memory::open(folder, &place.shown()).map_err(|error| Failure {
         sentence: format!(
             "What was done cannot be remembered in {}: {error}. Name another folder after --data-dir.",
             folder.display()

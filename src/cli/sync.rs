@@ -1,9 +1,10 @@
 //! `synctop sync PIPELINE` and `synctop task PROFILE`
 
-use super::pattern::{Usual, see_through};
+use super::pattern::{Left, Usual, see_through};
 use super::remote_args::{PatternArgs, SyncArgs, TaskArgs};
-use super::service::{capital, client, failure, may_act, place, print_json, until_signal};
-use super::{Failure, exit, print, text_of};
+use super::service::{client, failure, may_act, place, print_json, until_signal};
+use super::{Failure, exit, print, sentence, text_of};
+use crate::net::lock;
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
 use crate::net::remote::tasks::{Api, Runs};
 use crate::net::remote::{Client, calls};
@@ -22,20 +23,23 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
     }
     let client = client(place)?;
     let pipeline = args.pipeline.clone().unwrap_or_default();
-    let runtime = super::service::background()?;
-    let talks = runtime.block_on(client.talks()).map_err(|trouble| failure(&trouble, &client.place))?;
-    drop(runtime);
     let named = if pipeline.is_empty() { String::new() } else { format!(" {}", typed(&pipeline)) };
     let command = format!("synctop sync{named} {}", client.place.argument());
-    if !talks.tasks {
-        return without_tasks(&client, &pipeline, &args.how);
-    }
-    let api = Api::Runs(Runs { client, pipeline: pipeline.clone() });
-    see_through(&api, &args.how, &Usual::default(), &command, &format!("a run of pipeline {pipeline}"))
+    let left = Left::default();
+    let work = async {
+        let talks = client.talks().await.map_err(|trouble| failure(&trouble, &client.place))?;
+        if !talks.tasks {
+            return without_tasks(&client, &pipeline, &args.how, &left).await;
+        }
+        let api = Api::Runs(Runs { client, pipeline: pipeline.clone() });
+        let what = format!("a run of pipeline {pipeline}");
+        see_through(&api, &args.how, &Usual::default(), &command, &what, &left).await
+    };
+    until_signal(work, || lock(&left).clone())
 }
 
 /// A service that has no tasks: the run lasts as long as the call.
-fn without_tasks(client: &Arc<Client>, pipeline: &str, how: &PatternArgs) -> Result<u8, Failure> {
+async fn without_tasks(client: &Arc<Client>, pipeline: &str, how: &PatternArgs, left: &Left) -> Result<u8, Failure> {
     if how.submit_only || how.task_id.is_some() {
         return Err(Failure::usage(format!(
             "{} has no tasks: a run there lasts as long as its call. Without --submit-only and --task-id it is made and seen through.",
@@ -45,73 +49,65 @@ fn without_tasks(client: &Arc<Client>, pipeline: &str, how: &PatternArgs) -> Res
     let begun = Instant::now();
     let timeout = how.timeout.unwrap_or(crate::net::remote::tasks::TIMEOUT);
     let interval = how.poll_interval.unwrap_or(crate::net::remote::tasks::INTERVAL);
-    until_signal(
-        async {
-            let say = |text: &str| {
-                if !how.quiet {
-                    let _ = writeln!(std::io::stderr(), "{text}");
-                }
-            };
-            say("Expected wait: unknown: this service keeps no past runs");
-            let mut kept = match &how.output {
-                Some(folder) => {
-                    let path = folder.join("run.ndjson");
-                    let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::File::create(&path));
-                    Some(made.map_err(|error| Failure::unwritable(&path, "--output", &error))?)
-                }
-                None => None,
-            };
-            let mut told: Option<Instant> = None;
-            let mut seen = |progress: &progress::Progress| {
-                if told.is_none_or(|told| told.elapsed() >= interval) {
-                    told = Some(Instant::now());
-                    let records = progress.cumulative_records().map_or_else(|| "-".into(), text::count);
-                    say(&format!(
-                        "  [{}s] pipeline={pipeline} status=RUNNING  records={records}",
-                        begun.elapsed().as_secs()
-                    ));
-                }
-            };
-            let called =
-                tokio::time::timeout(timeout, calls::until_over(client, pipeline, false, kept.as_mut(), &mut seen))
-                    .await;
-            let progress = match called {
-                Err(_) => {
-                    say(&format!(
-                        "Not finished after {}: left. This service keeps nothing of a call whose caller leaves.",
-                        text::duration(u64::try_from(timeout.as_millis()).unwrap_or(0))
-                    ));
-                    return Ok(2);
-                }
-                Ok(called) => called.map_err(|trouble| failure(&trouble, &client.place))?,
-            };
-            let summary = serde_json::to_value(progress::summary(&progress)).unwrap_or_default();
-            if let Some(folder) = &how.output {
-                let path = folder.join("response.json");
-                let pretty = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
-                std::fs::write(&path, pretty).map_err(|error| Failure::unwritable(&path, "--output", &error))?;
-            }
-            if how.print_response {
-                print_json(&summary)?;
-            }
-            let verdict = progress::verdict(&progress);
-            let code = verdict.outcome.exit_code();
-            if code == 0 {
-                say(&verdict.headline);
-            } else {
-                super::complain(&format!(
-                    "{}{}",
-                    verdict.headline,
-                    verdict.why.map(|why| format!(": {why}")).unwrap_or_default()
-                ));
-                if let Some(next) = verdict.next {
-                    super::complain(&format!("what may help: {next}"));
-                }
-            }
-            Ok(code)
-        },
-        || "left: this service keeps nothing of a call whose caller leaves.".into(),
-    )
+    "left: this service keeps nothing of a call whose caller leaves.".clone_into(&mut lock(left));
+    let say = |text: &str| {
+        if !how.quiet {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    };
+    say("Expected wait: unknown: this service keeps no past runs");
+    let mut kept = match &how.output {
+        Some(folder) => {
+            let path = folder.join("run.ndjson");
+            let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::File::create(&path));
+            Some(made.map_err(|error| Failure::unwritable(&path, "--output", &error))?)
+        }
+        None => None,
+    };
+    let mut told: Option<Instant> = None;
+    let mut seen = |progress: &progress::Progress| {
+        if told.is_none_or(|told| told.elapsed() >= interval) {
+            told = Some(Instant::now());
+            let records = progress.cumulative_records().map_or_else(|| "-".into(), text::count);
+            say(&format!("  [{}s] pipeline={pipeline} status=RUNNING  records={records}", begun.elapsed().as_secs()));
+        }
+    };
+    let called =
+        tokio::time::timeout(timeout, calls::until_over(client, pipeline, false, kept.as_mut(), &mut seen)).await;
+    let progress = match called {
+        Err(_) => {
+            say(&format!(
+                "Not finished after {}: left. This service keeps nothing of a call whose caller leaves.",
+                text::duration(u64::try_from(timeout.as_millis()).unwrap_or(0))
+            ));
+            return Ok(2);
+        }
+        Ok(called) => called.map_err(|trouble| failure(&trouble, &client.place))?,
+    };
+    let summary = serde_json::to_value(progress::summary(&progress)).unwrap_or_default();
+    if let Some(folder) = &how.output {
+        let path = folder.join("response.json");
+        let pretty = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
+        std::fs::write(&path, pretty).map_err(|error| Failure::unwritable(&path, "--output", &error))?;
+    }
+    if how.print_response {
+        print_json(&summary)?;
+    }
+    let verdict = progress::verdict(&progress);
+    let code = verdict.outcome.exit_code();
+    if code == 0 {
+        say(&verdict.headline);
+    } else {
+        super::complain(&format!(
+            "{}{}",
+            verdict.headline,
+            verdict.why.map(|why| format!(": {why}")).unwrap_or_default()
+        ));
+        if let Some(next) = verdict.next {
+            super::complain(&format!("what may help: {next}"));
+        }
+    }
+    Ok(code)
 }
 
 pub(super) fn task(args: &TaskArgs) -> Result<u8, Failure> {
@@ -142,12 +138,13 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, Failure> {
                 .ok_or_else(|| bad("--request is no JSON object, such as '{\"prompt\":\"a harbour\"}'.".into()))?
         }
     };
-    let profile = Profile::new(about, request).map_err(|why| Failure::usage(format!("{}.", capital(&why))))?;
+    let profile = Profile::new(about, request).map_err(|why| Failure::usage(sentence(&why)))?;
     let paces = profile.paces();
     let usual = Usual { interval: paces.interval, timeout: paces.timeout, expected: paces.expected };
     let what = profile.client.place.name();
     let command = format!("synctop task {}", typed(&path.to_string_lossy()));
-    see_through(&Api::Profile(Box::new(profile)), &args.how, &usual, &command, &format!("a task of {what}"))
+    let (api, what, left) = (Api::Profile(Box::new(profile)), format!("a task of {what}"), Left::default());
+    until_signal(see_through(&api, &args.how, &usual, &command, &what, &left), || lock(&left).clone())
 }
 
 /// `@FILE`, `-`, or the text itself.

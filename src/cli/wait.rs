@@ -262,7 +262,7 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
         )),
         Came::Absent => {
             complain(&format!(
-                "there is no pipeline {target} (after {waited}). With --wait-for-create TIME it is waited for."
+                "there is no pipeline {target} (after {waited}). With a longer --wait-for-create TIME it is waited for."
             ));
         }
         Came::Failed(trouble) => {

@@ -34,7 +34,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
     if source.is_empty() && args.recording.is_none() {
         return super::connect::demo(args, look);
     }
-    need_a_terminal(if matches!(source, "" | "-") { "FILE" } else { source })?;
+    need_a_terminal(&format!("synctop summary {}", if matches!(source, "" | "-") { "FILE" } else { source }))?;
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let started = |error: io::Error| Failure::from(error);
@@ -57,16 +57,13 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
 }
 
 /// A full screen needs a terminal to draw on, and one to read keys from.
-pub(super) fn need_a_terminal(file: &str) -> Result<(), Failure> {
+/// `text`: the command that tells the same as text.
+pub(super) fn need_a_terminal(text: &str) -> Result<(), Failure> {
     if !io::stdout().is_terminal() {
-        return Err(Failure::usage(format!(
-            "The dashboard needs a terminal, and stdout is none. For text: synctop summary {file}"
-        )));
+        return Err(Failure::usage(format!("The dashboard needs a terminal, and stdout is none. For text: {text}")));
     }
     if !io::stdin().is_terminal() && std::fs::File::open("/dev/tty").is_err() {
-        return Err(Failure::usage(format!(
-            "There is no terminal to read keys from. For text: synctop summary {file}"
-        )));
+        return Err(Failure::usage(format!("There is no terminal to read keys from. For text: {text}")));
     }
     Ok(())
 }

@@ -184,7 +184,7 @@ impl Bulk {
         )
     }
 
-    /// All took effect: 0; none did: 1; not all can be told: 2; some did: 3.
+    /// All took effect: 0; none did: 1; of none it can be told: 2; some did: 3.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let (good, bad, held) = self.counts();

@@ -173,11 +173,14 @@ impl Inbox {
         for fault in &it.faults {
             let ended = it.run.as_ref().filter(|run| !run.open).and_then(|run| run.ended_at);
             let seen = fault.since.or(ended).unwrap_or(now).min(now);
-            let item =
-                self.items.entry(Arc::clone(&fault.fingerprint)).or_insert_with(|| Arc::new(Item::of(fault, seen)));
-            let known = item.hits.get(&it.id);
+            let known = self.items.get(&fault.fingerprint).and_then(|item| item.hits.get(&it.id));
             let again = known.is_some_and(|hit| !hit.open());
             let another = known.is_none_or(|hit| hit.run != run);
+            if !again && !another {
+                continue;
+            }
+            let item =
+                self.items.entry(Arc::clone(&fault.fingerprint)).or_insert_with(|| Arc::new(Item::of(fault, seen)));
             let item = Arc::make_mut(item);
             let fresh = Hit {
                 first_at: seen,
@@ -190,11 +193,7 @@ impl Inbox {
                 gone: false,
             };
             let hit = item.hits.entry(Arc::clone(&it.id)).or_insert(fresh);
-            hit.last_at = now;
-            if !again && !another && hit.count > 0 {
-                continue;
-            }
-            hit.count += 1;
+            (hit.last_at, hit.count) = (now, hit.count + 1);
             if again {
                 hit.since = seen;
             }
@@ -207,36 +206,33 @@ impl Inbox {
             item.last_at = item.last_at.max(seen);
             item.message = Arc::clone(&fault.message);
             item.next.clone_from(&fault.next);
-            item.occurred(if again || another { seen.max(item.first_at) } else { now });
+            item.occurred(seen.max(item.first_at));
             changed.push(Arc::clone(&item.fingerprint));
-        }
-        if it.succeeded() {
-            for item in self.items.values_mut() {
-                let stands = it.faults.iter().any(|fault| fault.fingerprint == item.fingerprint);
-                if !stands && item.hits.get(&it.id).is_some_and(|hit| hit.fixed_at.is_none()) {
-                    let item = Arc::make_mut(item);
-                    if let Some(hit) = item.hits.get_mut(&it.id) {
-                        hit.fixed_at = Some(now);
-                    }
-                    changed.push(Arc::clone(&item.fingerprint));
-                }
-            }
         }
         changed
     }
 
-    /// Marks the hits of pipelines that are not there any more. Answers the items that are to be kept anew.
-    pub fn gone(&mut self, there: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+    /// What is over at `now`: hits of pipelines that succeeded since, and of those that are not there any more. Answers the items that
+    /// are to be kept anew.
+    pub fn settle(&mut self, pipelines: &BTreeMap<Arc<str>, Arc<Watched>>, now: Millis) -> Vec<Arc<str>> {
         let mut changed = Vec::new();
         for item in self.items.values_mut() {
-            let gone: Vec<_> =
-                item.hits.iter().filter(|(id, hit)| hit.open() && !there(id)).map(|(id, _)| Arc::clone(id)).collect();
-            for id in &gone {
+            let over = |(id, hit): (&Arc<str>, &Hit)| {
+                let there = pipelines.get(id);
+                let fixed = there.is_some_and(|it| {
+                    let it = &it.pipeline;
+                    it.succeeded() && it.faults.iter().all(|fault| fault.fingerprint != item.fingerprint)
+                });
+                let open = hit.fixed_at.is_none() && (fixed || (there.is_none() && !hit.gone));
+                open.then(|| (Arc::clone(id), fixed))
+            };
+            let over: Vec<_> = item.hits.iter().filter_map(over).collect();
+            for (id, fixed) in &over {
                 if let Some(hit) = Arc::make_mut(item).hits.get_mut(id) {
-                    hit.gone = true;
+                    (hit.fixed_at, hit.gone) = (fixed.then_some(now), !fixed);
                 }
             }
-            if !gone.is_empty() {
+            if !over.is_empty() {
                 changed.push(Arc::clone(&item.fingerprint));
             }
         }
@@ -273,7 +269,7 @@ impl Inbox {
     #[must_use]
     pub fn sorted(&self) -> Vec<&Arc<Item>> {
         let mut all: Vec<_> = self.items.values().collect();
-        all.sort_by_key(|item| (item.state(), std::cmp::Reverse(item.open()), std::cmp::Reverse(item.last_at)));
+        all.sort_by_cached_key(|item| (item.state(), std::cmp::Reverse(item.open()), std::cmp::Reverse(item.last_at)));
         all
     }
 }

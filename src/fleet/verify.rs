@@ -23,8 +23,6 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 5] = [Self::Resume, Self::Pause, Self::Sync, Self::Retry, Self::Delete];
-
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -60,7 +58,8 @@ impl Action {
         match self {
             Self::Resume => "pipelines resume",
             Self::Pause => "pipelines pause",
-            Self::Sync | Self::Retry => "pipelines sync",
+            Self::Sync => "pipelines sync",
+            Self::Retry => "pipelines retry",
             Self::Delete => "pipelines delete",
         }
     }
@@ -122,12 +121,6 @@ impl Mark {
         let before = self.faults.first().and_then(|fault| fault.since);
         let now = it.reason.as_ref().and_then(|fault| fault.since);
         it.status == Status::Error && before.zip(now).is_some_and(|(before, now)| before != now)
-    }
-
-    /// Its error, if it has one.
-    #[must_use]
-    pub fn fingerprint(&self) -> Option<&Arc<str>> {
-        self.faults.first().map(|fault| &fault.fingerprint)
     }
 }
 
@@ -197,7 +190,7 @@ impl Verdict {
         matches!(self, Self::TookEffect(_))
     }
 
-    /// 0 it took effect; 1 it did not; 2 it cannot be told yet.
+    /// 0 it took effect; 1 it did not; 2 it cannot be told yet; one that was refused has the code of why.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

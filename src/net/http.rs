@@ -116,26 +116,11 @@ pub async fn call(
         .and_then(|kind| kind.to_str().ok())
         .is_some_and(|kind| kind.starts_with("text/html"));
     if !status.is_success() || page {
-        let retry_after = response.headers().get("retry-after").and_then(|value| wait(value.to_str().ok()?));
-        let mut text = Vec::new();
-        let read = async {
-            while let Ok(Some(chunk)) = response.chunk().await {
-                text.extend_from_slice(&chunk);
-                if text.len() > REASON {
-                    break;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(CONNECT, read).await;
-        let location = response.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
-        let says = match location.filter(|_| status.is_redirection()) {
-            Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
-            None => says(&String::from_utf8_lossy(&text)),
-        };
+        let refusal = refusal(response).await;
         return if status.is_success() {
-            How::Page(if says == A_PAGE { String::new() } else { says })
+            How::Page(if refusal.says == A_PAGE { String::new() } else { refusal.says })
         } else {
-            How::Refused { status: status.as_u16(), says, retry_after }
+            How::Refused { status: status.as_u16(), says: refusal.says, retry_after: refusal.retry_after }
         };
     }
     loop {
@@ -155,6 +140,38 @@ pub async fn call(
             Err(error) => return How::Broke(cause(&error)),
         }
     }
+}
+
+/// What an answer says that is not what was asked for.
+pub(crate) struct Refusal {
+    /// In a line.
+    pub says: String,
+    pub retry_after: Option<Duration>,
+    /// The begin of it.
+    pub text: String,
+}
+
+/// Reads the reason in an answer.
+pub(crate) async fn refusal(mut response: reqwest::Response) -> Refusal {
+    let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
+    let retry_after = header("retry-after").and_then(|text| wait(&text));
+    let to = header("location").filter(|_| response.status().is_redirection());
+    let mut bytes = Vec::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > REASON {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(CONNECT, read).await;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let says = match to {
+        Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
+        None => says(&text),
+    };
+    Refusal { says, retry_after, text }
 }
 
 async fn silence(stall: Option<Duration>) {

@@ -60,8 +60,8 @@ pub use tally::Tally;
 pub use target::{Target, place, target};
 pub use text::{count, report};
 pub use verdict::{
-    Verdict, advice, core, exit_words, gibberish, http_status, not_understood, remedy as verdict_remedy, resumed,
-    standing, trouble, verdict,
+    Verdict, advice, core, exit_words, gibberish, http_status, not_understood, parked, remedy as verdict_remedy,
+    resumed, standing, trouble, verdict,
 };
 
 use crate::protocol::{EndWord, Millis};

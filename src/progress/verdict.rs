@@ -250,8 +250,14 @@ pub fn remedy(progress: &Progress, group: &Group) -> String {
 
 /// The same for a pipeline that is parked: a resume is a new run there, and what failed is tried again.
 #[must_use]
+pub fn parked(advice: &str) -> String {
+    resumed(&advice.replace("start a new run, not a resume", "resume it"))
+}
+
+/// The same for a run of a pipeline: its service starts it.
+#[must_use]
 pub fn resumed(advice: &str) -> String {
-    advice.replace("start a new run, not a resume", "resume it").replace("start it again", "resume it")
+    advice.replace("start it again", "resume it")
 }
 
 /// What to do about an error of this type with this message; `one_stream`: others went on without it.

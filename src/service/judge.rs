@@ -2,7 +2,7 @@
 
 use super::model::Reason;
 use crate::engine::classify::FailureType;
-use crate::progress::{Group, Outcome, Progress, outcome, resumed, standing, verdict, verdict_remedy};
+use crate::progress::{Group, Outcome, Progress, outcome, parked, standing, verdict, verdict_remedy};
 use crate::protocol::{Millis, Where, mask};
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ fn reason(progress: &Progress, group: &Group, now: Millis) -> Reason {
         stream: if global { None } else { group.streams().next().map(ToString::to_string) },
         fingerprint: format!("{:016x}", group.fingerprint),
         since: now,
-        next: resumed(&verdict_remedy(progress, group)),
+        next: parked(&verdict_remedy(progress, group)),
     }
 }
 

@@ -110,16 +110,40 @@ const fn bind(action: Action, name: &'static str, does: &'static str, keys: &'st
     Binding { action, name, does, keys }
 }
 
-/// The table. The first key of a line is the one the footer shows.
+// What means the same on every screen.
+const HELP: Binding = bind(Action::Help, "help", "Show the keys that are bound", &["?", "f1"]);
+const FILTER: Binding =
+    bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]);
+const NEXT_PANE: Binding = bind(Action::NextPane, "pane", "Go to the next pane", &["tab"]);
+const PREVIOUS_PANE: Binding = bind(Action::PreviousPane, "previous pane", "Go to the previous pane", &["shift-tab"]);
+const ZOOM: Binding = bind(Action::Zoom, "zoom", "Give the pane in focus the whole screen, and back", &["z"]);
+const DOWN: Binding = bind(Action::Down, "down", "One row down", &["j", "down"]);
+const UP: Binding = bind(Action::Up, "up", "One row up", &["k", "up"]);
+const PAGE_DOWN: Binding = bind(Action::PageDown, "page down", "One page down", &["pgdn", "ctrl-d", "ctrl-f"]);
+const PAGE_UP: Binding = bind(Action::PageUp, "page up", "One page up", &["pgup", "ctrl-u", "ctrl-b"]);
+const SORT_NEXT: Binding = bind(Action::SortNext, "sort", "Sort by the next column", &["s"]);
+const SORT_PREVIOUS: Binding = bind(Action::SortPrevious, "sort previous", "Sort by the column before", &["S"]);
+const SORT_REVERSE: Binding = bind(Action::SortReverse, "reverse", "Turn the order round", &["r"]);
+const FOLD: Binding = bind(Action::Fold, "fold", "Fold or unfold the group of the chosen row", &["o"]);
+const FOLD_ALL: Binding = bind(Action::FoldAll, "fold all", "Fold or unfold all groups", &["O"]);
+const COPY: Binding = bind(Action::Copy, "copy", "Copy the chosen row's text to the clipboard (OSC 52)", &["y"]);
+const MOUSE: Binding =
+    bind(Action::Mouse, "mouse", "Give the mouse to the terminal (to select text), and take it back", &["m"]);
+const THEME: Binding = bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]);
+const REDRAW: Binding = bind(Action::Redraw, "redraw", "Draw everything anew", &["ctrl-l"]);
+const PALETTE: Binding = bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]);
+const SUSPEND: Binding = bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]);
+
+/// The table of the screen of one run. The first key of a line is the one the footer shows.
 pub const ACTIONS: &[Binding] = &[
-    bind(Action::Help, "help", "Show the keys that are bound", &["?", "f1"]),
-    bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]),
+    HELP,
+    FILTER,
     bind(Action::NextError, "next error", "Go to the next error", &["e"]),
     bind(Action::PreviousError, "previous error", "Go to the previous error", &["E"]),
     bind(Action::Open, "open", "Open the chosen stream, error or line; fold or unfold a group", &["enter"]),
     bind(Action::Back, "back", "Close what is open; clear the filter; leave zoom", &["esc"]),
-    bind(Action::NextPane, "pane", "Go to the next pane", &["tab"]),
-    bind(Action::PreviousPane, "previous pane", "Go to the previous pane", &["shift-tab"]),
+    NEXT_PANE,
+    PREVIOUS_PANE,
     bind(Action::Go(Pane::Streams), "streams", "Go to the streams", &["1"]),
     bind(Action::Go(Pane::Errors), "errors", "Go to the errors", &["2"]),
     bind(Action::Go(Pane::Doubts), "doubts", "Go to the doubts: claims that evidence does not bear out", &["3"]),
@@ -130,7 +154,7 @@ pub const ACTIONS: &[Binding] = &[
         "Go to the diagnostics: synctop's own log and the engine's stderr",
         &["5"],
     ),
-    bind(Action::Zoom, "zoom", "Give the pane in focus the whole screen, and back", &["z"]),
+    ZOOM,
     bind(Action::Freeze, "freeze", "Stop the picture; counting goes on. In the past: play and pause", &["space"]),
     bind(
         Action::Travel(Travel::Mark(Mark::Error, true)),
@@ -194,18 +218,18 @@ pub const ACTIONS: &[Binding] = &[
     ),
     bind(Action::Travel(Travel::Slower), "time: slower", "Play slower", &["<"]),
     bind(Action::Travel(Travel::Gaps), "time: silences", "Pass over silences of 30 s and more, or play them", &["x"]),
-    bind(Action::Down, "down", "One row down", &["j", "down"]),
-    bind(Action::Up, "up", "One row up", &["k", "up"]),
-    bind(Action::PageDown, "page down", "One page down", &["pgdn", "ctrl-d", "ctrl-f"]),
-    bind(Action::PageUp, "page up", "One page up", &["pgup", "ctrl-u", "ctrl-b"]),
+    DOWN,
+    UP,
+    PAGE_DOWN,
+    PAGE_UP,
     bind(Action::Top, "top", "To the first row", &["home"]),
     bind(Action::Bottom, "bottom", "To the last row (the log follows there)", &["G", "end"]),
-    bind(Action::SortNext, "sort", "Sort by the next column", &["s"]),
-    bind(Action::SortPrevious, "sort previous", "Sort by the column before", &["S"]),
-    bind(Action::SortReverse, "reverse", "Turn the order round", &["r"]),
-    bind(Action::Fold, "fold", "Fold or unfold the group of the chosen row", &["o"]),
-    bind(Action::FoldAll, "fold all", "Fold or unfold all groups", &["O"]),
-    bind(Action::Copy, "copy", "Copy the chosen row's text to the clipboard (OSC 52)", &["y"]),
+    SORT_NEXT,
+    SORT_PREVIOUS,
+    SORT_REVERSE,
+    FOLD,
+    FOLD_ALL,
+    COPY,
     bind(Action::LevelMore, "more levels", "Show one level more in the log or diagnostics", &["+", "="]),
     bind(Action::LevelLess, "fewer levels", "Show one level less in the log or diagnostics", &["-"]),
     bind(Action::Target(TargetKey::Show), "targets", "Diagnostics: show or hide the list of targets", &["t"]),
@@ -222,19 +246,19 @@ pub const ACTIONS: &[Binding] = &[
         "Diagnostics: keep one level less of the chosen target",
         &["C"],
     ),
-    bind(Action::Mouse, "mouse", "Give the mouse to the terminal (to select text), and take it back", &["m"]),
-    bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]),
-    bind(Action::Redraw, "redraw", "Draw everything anew", &["ctrl-l"]),
-    bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]),
-    bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]),
+    MOUSE,
+    THEME,
+    REDRAW,
+    PALETTE,
+    SUSPEND,
     bind(Action::Quit, "quit", "Leave; asks first if an engine of ours still runs", &["q"]),
     bind(Action::Interrupt, "interrupt", "Leave at once (stops an engine of ours)", &["ctrl-c"]),
 ];
 
 /// The same for the screen of many pipelines.
 pub const FLEET_ACTIONS: &[Binding] = &[
-    bind(Action::Help, "help", "Show the keys that are bound", &["?", "f1"]),
-    bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]),
+    HELP,
+    FILTER,
     bind(Action::Open, "open", "Open the chosen pipeline's run, live; an error; fold or unfold a group", &["enter"]),
     bind(Action::Fleet(Fleet::Describe), "describe", "All that is known of the chosen one", &["d", "i"]),
     bind(Action::Fleet(Fleet::Runs), "runs", "Past runs of the chosen pipeline; Enter replays one", &["h"]),
@@ -267,32 +291,32 @@ pub const FLEET_ACTIONS: &[Binding] = &[
         &["a"],
     ),
     bind(Action::Fleet(Fleet::Closed), "closed errors", "Show errors that are fixed too", &["A"]),
-    bind(Action::NextPane, "pane", "Go to the next pane", &["tab"]),
-    bind(Action::PreviousPane, "previous pane", "Go to the previous pane", &["shift-tab"]),
+    NEXT_PANE,
+    PREVIOUS_PANE,
     bind(Action::Fleet(Fleet::Go(FleetPane::Pipelines)), "pipelines", "Go to the pipelines", &["1"]),
     bind(Action::Fleet(Fleet::Go(FleetPane::Errors)), "errors", "Go to the errors of all pipelines", &["2"]),
     bind(Action::Fleet(Fleet::Go(FleetPane::Deeds)), "actions", "Go to the log of actions: who did what", &["3", "L"]),
     bind(Action::Fleet(Fleet::Go(FleetPane::Bulk)), "many", "Go to what is being done to many", &["4"]),
-    bind(Action::Zoom, "zoom", "Give the pane in focus the whole screen, and back", &["z"]),
-    bind(Action::Down, "down", "One row down", &["j", "down"]),
-    bind(Action::Up, "up", "One row up", &["k", "up"]),
-    bind(Action::PageDown, "page down", "One page down", &["pgdn", "ctrl-d", "ctrl-f"]),
-    bind(Action::PageUp, "page up", "One page up", &["pgup", "ctrl-u", "ctrl-b"]),
+    ZOOM,
+    DOWN,
+    UP,
+    PAGE_DOWN,
+    PAGE_UP,
     bind(Action::Top, "top", "To the first row", &["g", "home"]),
     bind(Action::Bottom, "bottom", "To the last row", &["G", "end"]),
-    bind(Action::SortNext, "sort", "Sort by the next column", &["s"]),
-    bind(Action::SortPrevious, "sort previous", "Sort by the column before", &["S"]),
-    bind(Action::SortReverse, "reverse", "Turn the order round", &["r"]),
-    bind(Action::Fold, "fold", "Fold or unfold the group of the chosen row", &["o"]),
-    bind(Action::FoldAll, "fold all", "Fold or unfold all groups", &["O"]),
-    bind(Action::Copy, "copy", "Copy the chosen row's text to the clipboard (OSC 52)", &["y"]),
+    SORT_NEXT,
+    SORT_PREVIOUS,
+    SORT_REVERSE,
+    FOLD,
+    FOLD_ALL,
+    COPY,
     bind(Action::Fleet(Fleet::Contexts), "contexts", "Go to another service of the configuration", &["c"]),
     bind(Action::Fleet(Fleet::Refresh), "refresh", "Read the list now", &["ctrl-r"]),
-    bind(Action::Mouse, "mouse", "Give the mouse to the terminal (to select text), and take it back", &["m"]),
-    bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]),
-    bind(Action::Redraw, "redraw", "Draw everything anew", &["ctrl-l"]),
-    bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]),
-    bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]),
+    MOUSE,
+    THEME,
+    REDRAW,
+    PALETTE,
+    SUSPEND,
     bind(Action::Quit, "quit", "Leave", &["q"]),
     bind(Action::Interrupt, "interrupt", "Leave at once", &["ctrl-c"]),
 ];

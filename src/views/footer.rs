@@ -139,18 +139,12 @@ fn prompt(pen: &mut Pen, screen: &Screen) -> bool {
 
 /// Quit although an engine of ours runs: names what it will do.
 pub fn confirm(pen: &mut Pen, hits: &mut Hits) {
-    let width = pen.width().min(64);
-    let height = pen.height().min(6);
-    let area =
-        Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
+    let area = pen.middle(64, 6);
     let mut pen = pen.at(area);
     let look = pen.look;
     hits.add(area, Target::Nothing);
     pen.frame("quit", "");
     pen.put(2, 1, "The engine that synctop started is still running.", look.plain());
     pen.put(2, 2, "Leaving stops it: TERM, and KILL after 5 seconds.", look.warn());
-    pen.put(2, 4, "y", look.accent().patch(look.strong()));
-    pen.put(4, 4, "stop it and leave", look.plain());
-    pen.put(26, 4, "n", look.accent().patch(look.strong()));
-    pen.put(28, 4, "stay", look.plain());
+    pen.answers(4, &[("y", "stop it and leave"), ("n", "stay")]);
 }

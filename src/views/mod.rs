@@ -36,6 +36,7 @@ pub mod rows;
 mod screen;
 mod scrubber;
 mod sheet;
+mod sheets;
 pub mod state;
 mod streams;
 mod top;

@@ -9,8 +9,7 @@ use tui_input::Input;
 pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usize, hits: &mut Hits) {
     let found = matching(table, input.value());
     let wanted = u16::try_from(found.len()).unwrap_or(u16::MAX).saturating_add(3).clamp(4, pen.height().max(4));
-    let width = pen.width().min(84);
-    let area = Rect { x: pen.area.x + (pen.width() - width) / 2, width, height: wanted, ..pen.area };
+    let area = Rect { y: pen.area.y, ..pen.middle(84, wanted) };
     let mut pen = pen.at(area);
     let look = pen.look;
     hits.add(area, Target::Nothing);

@@ -25,6 +25,14 @@ impl<'b> Pen<'b> {
         Pen::new(self.buffer, area, self.look)
     }
 
+    /// The rectangle of this size in the middle of this one.
+    #[must_use]
+    pub fn middle(&self, width: u16, height: u16) -> Rect {
+        let (width, height) = (width.min(self.area.width), height.min(self.area.height));
+        let (left, above) = ((self.area.width - width) / 2, (self.area.height - height) / 2);
+        Rect { x: self.area.x + left, y: self.area.y + above, width, height }
+    }
+
     #[must_use]
     pub fn width(&self) -> u16 {
         self.area.width
@@ -113,6 +121,16 @@ impl<'b> Pen<'b> {
         }
         if last > 0 {
             self.fill(0, last, self.area.width, look.glyphs.rule, look.accent());
+        }
+    }
+
+    /// Answers and the keys that give them.
+    pub fn answers(&mut self, row: u16, all: &[(&str, &str)]) {
+        let (key_style, style) = (self.look.accent().patch(self.look.strong()), self.look.plain());
+        let mut column = 2;
+        for (key, answer) in all {
+            let behind = self.put(column, row, key, key_style);
+            column = self.put(behind + 1, row, answer, style) + 3;
         }
     }
 

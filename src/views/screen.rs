@@ -3,7 +3,7 @@
 use super::action::ACTIONS;
 use super::pen::Pen;
 use super::state::{Hits, Overlay, Pane, Screen, Target};
-use super::{diagnostics, doubts, errors, footer, help, log, palette, scrubber, sheet, streams, top, waiting};
+use super::{diagnostics, doubts, errors, footer, help, log, palette, scrubber, sheets, streams, top, waiting};
 use crate::progress::{doubts as all_doubts, verdict};
 use crate::protocol::clean::is_hidden;
 use ratatui::buffer::Buffer;
@@ -57,9 +57,9 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             help::draw(&mut pen.at(area), ACTIONS, &mouse, *top, hits);
         }
         Some(Overlay::Palette { input, chosen }) => palette::draw(&mut pen.at(body), ACTIONS, input, *chosen, hits),
-        Some(Overlay::Stream { key, top }) => sheet::stream(&mut pen.at(body), screen, key, *top, hits),
-        Some(Overlay::Error { id, top }) => sheet::error(&mut pen.at(body), screen, *id, *top, hits),
-        Some(Overlay::Line { number, top }) => sheet::line(&mut pen.at(body), screen, *number, *top, hits),
+        Some(Overlay::Stream { key, top }) => sheets::stream(&mut pen.at(body), screen, key, *top, hits),
+        Some(Overlay::Error { id, top }) => sheets::error(&mut pen.at(body), screen, *id, *top, hits),
+        Some(Overlay::Line { number, top }) => sheets::line(&mut pen.at(body), screen, *number, *top, hits),
         Some(Overlay::ConfirmQuit) => footer::confirm(&mut pen.at(body), hits),
     }
     footer::draw(&mut pen.at(foot), screen, hits);

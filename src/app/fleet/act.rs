@@ -10,8 +10,8 @@ use crate::net::remote::act::{Actor, act_on_many};
 use crate::net::remote::{Ask, Client, open};
 use crate::protocol::clean::typed;
 use crate::protocol::time;
-use crate::views::fleet::rows::rows;
-use crate::views::fleet::{Armed, Confirm, FleetScreen, Key, Overlay, Pane, RunRow, fits};
+use crate::views::fleet::rows::{self, Row};
+use crate::views::fleet::{Armed, Confirm, FleetScreen, Key, Overlay, Pane, RunRow, fits, inbox};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -106,7 +106,7 @@ impl Desk {
         }
         let actor = Actor {
             client: Arc::clone(&self.options.watcher.client),
-            memory: self.options.watcher.memory.clone(),
+            memory: Arc::clone(&self.options.watcher.memory),
             watcher: Some(Arc::clone(&self.options.watcher)),
             who: self.options.who.clone(),
             patience: self.options.patience,
@@ -127,7 +127,7 @@ impl Desk {
         let bulk = Bulk::new(action, confirm.targets);
         let (seen, shown) = watch::channel(bulk.clone());
         let (stop, stopped) = watch::channel(false);
-        self.options.background.spawn(act_on_many(actor, bulk.clone(), why, seen, stopped));
+        self.options.background.spawn(act_on_many(actor, bulk.clone(), why, seen, stopped, self.armed_until));
         self.bulk = Some((shown, stop));
         self.bulk_shown = Some(bulk);
         self.ui.marked.clear();
@@ -171,24 +171,16 @@ impl Desk {
         if !self.ui.marked.is_empty() {
             return self.ui.marked.iter().cloned().collect();
         }
-        let chosen = self.ui.list(Pane::Pipelines).chosen.as_ref();
-        let all = rows(screen);
-        match (self.ui.focus, chosen) {
+        let shown = |screen| rows::chosen(screen).and_then(Row::pipeline).map(|it| Arc::clone(&it.pipeline.id));
+        match (self.ui.focus, self.ui.list(Pane::Pipelines).chosen.as_ref()) {
             // Those that have this error.
-            (Pane::Errors, _) => {
-                let items = crate::views::fleet::inbox::items(screen);
-                let at = crate::views::fleet::inbox::place(&items, self.ui.list(Pane::Errors).chosen.as_ref());
-                items.get(at).map_or_else(Vec::new, |item| open(item))
-            }
+            (Pane::Errors, _) => inbox::chosen(screen).map_or_else(Vec::new, |item| open(item)),
             (Pane::Deeds, _) => self.chosen_pipeline().into_iter().collect(),
             // A whole group is marked first, so that it is seen what is meant.
             (Pane::Bulk, _) | (_, Some(Key::Head(_))) => Vec::new(),
             // One that is gone, or filtered away, is not another one.
-            (Pane::Pipelines, Some(Key::Id(id))) => {
-                let shown = all.chosen(chosen).filter(|it| it.pipeline.id == *id);
-                shown.map(|it| Arc::clone(&it.pipeline.id)).into_iter().collect()
-            }
-            (Pane::Pipelines, None) => all.chosen(chosen).map(|it| Arc::clone(&it.pipeline.id)).into_iter().collect(),
+            (Pane::Pipelines, Some(Key::Id(id))) => shown(screen).filter(|it| it == id).into_iter().collect(),
+            (Pane::Pipelines, None) => shown(screen).into_iter().collect(),
         }
     }
 
@@ -246,5 +238,5 @@ async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, String> {
         };
         Some(RunRow { number, text: format!("{number:>4}  {at}  {state}{outcome}{took}{records}{why}"), good })
     };
-    Ok(reply.json.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(row).collect())
+    Ok(reply.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(row).collect())
 }

@@ -261,7 +261,7 @@ impl Desk {
         self.ui.marked.retain(|id| fleet.pipelines.contains_key(id));
         let seconds = self.shown.every.as_secs_f64();
         self.how = match self.shown.talks {
-            Some(Talks { pages: false, .. }) => format!("polling all every {seconds} s"),
+            Some(Talks { events: false, .. }) => format!("no events: polling all every {seconds} s"),
             _ => format!("polling every {seconds} s"),
         };
         self.show_round();
@@ -275,7 +275,9 @@ impl Desk {
         }
         let done = self.shown.deeds.iter().any(|deed| deed.verdict.is_some());
         self.ui.tour = Some(match (done, self.armed().armed()) {
-            (true, _) => "Tour: 3 who did what  2 what is over  h past runs.  In earnest: synctop connect URL",
+            (true, _) => {
+                "Tour: 3 who did what  2 errors (A: those over)  h past runs.  In earnest: synctop connect URL"
+            }
             (false, true) => "Tour: R resumes the chosen one and says whether it helped; space marks several",
             (false, false) => "Tour, nothing is real: Enter opens a run  d says all  w arms, then R resumes",
         });

@@ -52,7 +52,13 @@ impl Desk {
         if !asked || !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
             return Ok(None);
         }
-        let saved = Saved::open(&log.path().to_path_buf()).map_err(io::Error::other)?;
+        let saved = match Saved::open(&log.path().to_path_buf()) {
+            Ok(saved) => saved,
+            Err(error) => {
+                self.say(error.to_string());
+                return Ok(None);
+            }
+        };
         let indexing = index::spawn(vec![saved], self.options.decoder)?;
         let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
         let mut options = self.nested(source, indexing.past);
@@ -62,6 +68,9 @@ impl Desk {
         self.options.watcher.set_aside(true);
         let ended = self.lend(options, indexing.snapshots).await;
         self.options.watcher.set_aside(false);
+        if let Some(error) = indexing.broken.get() {
+            self.say(format!("the log could not be read to its end: {error}"));
+        }
         ended
     }
 

@@ -6,8 +6,8 @@ use crate::net::now;
 use crate::net::remote::watch::Watcher;
 use crate::protocol::clean;
 use crate::views::action::{Action, FLEET_ACTIONS, Fleet, matching};
-use crate::views::fleet::rows::{Row, rows};
-use crate::views::fleet::{Column, FleetScreen, Key, Overlay, Pane, inbox};
+use crate::views::fleet::rows::{self, Row};
+use crate::views::fleet::{Column, FleetScreen, Key, Overlay, Pane, deeds, inbox};
 use crate::views::state::Filter;
 use std::io;
 use std::sync::Arc;
@@ -88,13 +88,7 @@ impl Desk {
                 self.ui.reversed = !self.ui.reversed;
             }
             Action::Fold => {
-                let group = self.with_screen(|screen| {
-                    let all = rows(screen);
-                    let at = all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref());
-                    all.rows.get(at).map(|row| match row {
-                        Row::Head(group) | Row::Pipeline(_, group) | Row::Note(_, group) => *group,
-                    })
-                });
+                let group = self.with_screen(|screen| rows::chosen(screen).map(Row::group));
                 if let Some(group) = group {
                     self.toggle(group);
                     self.ui.list_mut(Pane::Pipelines).chosen = Some(Key::Head(group));
@@ -150,6 +144,9 @@ impl Desk {
                 self.options.watcher.look_now();
                 self.say("reading the list");
             }
+            Fleet::Contexts if self.options.watcher.client.place.title.is_some() => {
+                self.say("the demo is no context: leave it, and synctop connect NAME goes to one of yours");
+            }
             Fleet::Contexts if self.options.contexts.is_empty() => {
                 self.say("there are no contexts: synctop config init makes a file to begin with");
             }
@@ -169,29 +166,38 @@ impl Desk {
 
     /// What the filter leaves is what is seen, and what is meant: one that it hides is not chosen any more.
     pub(super) fn settle(&mut self) {
-        let focus = self.ui.focus;
-        let seen = self.with_screen(|screen| {
-            let chosen = screen.ui.list(focus).chosen.as_ref();
-            match focus {
+        if let Some(seen) = self.row_at(|at, _| at) {
+            self.ui.list_mut(self.ui.focus).chosen = Some(seen);
+        }
+    }
+
+    /// The row of the pane in focus that stands where `place` says, told where the chosen one is and where the last.
+    fn row_at(&self, place: impl Fn(usize, usize) -> usize) -> Option<Key> {
+        self.with_screen(|screen| {
+            let chosen = screen.ui.list(self.ui.focus).chosen.as_ref();
+            let to = |at: usize, count: usize| place(at, count.saturating_sub(1));
+            match self.ui.focus {
                 Pane::Pipelines => {
-                    let all = rows(screen);
-                    all.key(all.place(chosen))
+                    let all = rows::rows(screen);
+                    let at = all.place(chosen);
+                    let mut next = to(at, all.rows.len());
+                    // A note is no row of its own.
+                    if matches!(all.rows.get(next), Some(Row::Note(..))) {
+                        next = if next > at && next + 1 < all.rows.len() { next + 1 } else { next.saturating_sub(1) };
+                    }
+                    all.rows.get(next).map(|row| row.key())
                 }
                 Pane::Errors => {
-                    let items = inbox::items(screen);
-                    items.get(inbox::place(&items, chosen)).map(|item| Key::Id(Arc::clone(&item.fingerprint)))
+                    let all = inbox::items(screen);
+                    all.get(to(inbox::place(&all, chosen), all.len())).map(|item| inbox::key(item))
                 }
                 Pane::Deeds => {
-                    let items = crate::views::fleet::deed_items(screen);
-                    let at = crate::views::fleet::deed_place(&items, chosen);
-                    items.get(at).map(|deed| Key::Id(deed.seq.to_string().into()))
+                    let all = deeds::items(screen);
+                    all.get(to(deeds::place(&all, chosen), all.len())).map(|deed| deeds::key(deed))
                 }
                 Pane::Bulk => None,
             }
-        });
-        if seen.is_some() {
-            self.ui.list_mut(focus).chosen = seen;
-        }
+        })
     }
 
     fn toggle(&mut self, group: Group) {
@@ -231,11 +237,9 @@ impl Desk {
         };
         if open.is_some() || self.ui.focus == Pane::Deeds {
             return self.with_screen(|screen| {
-                let items = crate::views::fleet::deed_items(screen);
-                let at = crate::views::fleet::deed_place(&items, screen.ui.list(Pane::Deeds).chosen.as_ref());
                 let deed = match open {
                     Some(seq) => screen.deeds.iter().find(|deed| deed.seq == seq),
-                    None => items.get(at).copied(),
+                    None => deeds::chosen(screen),
                 };
                 let pipeline = deed.map(|deed| deed.pipeline.clone())?;
                 screen.fleet.pipelines.get_key_value(pipeline.as_str()).map(|(id, _)| Arc::clone(id))
@@ -244,10 +248,8 @@ impl Desk {
         if self.ui.focus != Pane::Pipelines {
             return None;
         }
-        self.with_screen(|screen| {
-            let all = rows(screen);
-            all.chosen(screen.ui.list(Pane::Pipelines).chosen.as_ref()).map(|it| Arc::clone(&it.pipeline.id))
-        })
+        let chosen = self.with_screen(|screen| rows::chosen(screen).and_then(Row::pipeline).map(Arc::clone));
+        chosen.map(|it| Arc::clone(&it.pipeline.id))
     }
 
     fn open(&mut self) -> Turned {
@@ -272,33 +274,19 @@ impl Desk {
             None => {}
         }
         match self.ui.focus {
-            Pane::Pipelines => {
-                let chosen = self.with_screen(|screen| {
-                    let all = rows(screen);
-                    all.key(all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref()))
-                });
-                match chosen {
-                    Some(Key::Head(group)) => self.toggle(group),
-                    Some(Key::Id(id)) => return Turned::OpenRun(id),
-                    None => {}
-                }
-            }
+            Pane::Pipelines => match self.row_at(|at, _| at) {
+                Some(Key::Head(group)) => self.toggle(group),
+                Some(Key::Id(id)) => return Turned::OpenRun(id),
+                None => {}
+            },
             Pane::Errors => {
-                let found = self.with_screen(|screen| {
-                    let items = inbox::items(screen);
-                    let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
-                    items.get(at).map(|item| Arc::clone(&item.fingerprint))
-                });
+                let found = self.with_screen(|screen| inbox::chosen(screen).map(|item| Arc::clone(&item.fingerprint)));
                 if let Some(fingerprint) = found {
                     self.ui.overlays.push(Overlay::Error { fingerprint, top: 0 });
                 }
             }
             Pane::Deeds => {
-                let found = self.with_screen(|screen| {
-                    let items = crate::views::fleet::deed_items(screen);
-                    let at = crate::views::fleet::deed_place(&items, screen.ui.list(Pane::Deeds).chosen.as_ref());
-                    items.get(at).map(|deed| deed.seq)
-                });
+                let found = self.with_screen(|screen| deeds::chosen(screen).map(|deed| deed.seq));
                 if let Some(seq) = found {
                     self.ui.overlays.push(Overlay::Deed { seq, top: 0 });
                 }
@@ -342,16 +330,13 @@ impl Desk {
         if self.ui.focus != Pane::Pipelines {
             return self.say("only pipelines are marked: 1 goes there");
         }
-        let (ids, head) = self.with_screen(|screen| {
-            let all = rows(screen);
-            match all.rows.get(all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref())) {
-                Some(Row::Head(group)) => {
-                    let of = screen.fleet.pipelines.values().filter(|it| it.group(screen.now) == *group);
-                    (of.map(|it| Arc::clone(&it.pipeline.id)).collect::<Vec<_>>(), true)
-                }
-                Some(Row::Pipeline(it, _) | Row::Note(it, _)) => (vec![Arc::clone(&it.pipeline.id)], false),
-                None => (Vec::new(), false),
+        let (ids, head) = self.with_screen(|screen| match rows::chosen(screen) {
+            Some(Row::Head(group)) => {
+                let of = screen.fleet.pipelines.values().filter(|it| it.group(screen.now) == group);
+                (of.map(|it| Arc::clone(&it.pipeline.id)).collect::<Vec<_>>(), true)
             }
+            Some(Row::Pipeline(it, _) | Row::Note(it, _)) => (vec![Arc::clone(&it.pipeline.id)], false),
+            None => (Vec::new(), false),
         });
         let all = ids.iter().all(|id| self.ui.marked.contains(id));
         for id in ids {
@@ -369,7 +354,7 @@ impl Desk {
 
     fn mark_all(&mut self) {
         let ids: Vec<_> = self.with_screen(|screen| {
-            let all = rows(screen);
+            let all = rows::rows(screen);
             // What is folded is not seen, and not meant.
             let shown = all.rows.iter().filter_map(|row| match row {
                 Row::Pipeline(it, _) => Some(Arc::clone(&it.pipeline.id)),
@@ -388,11 +373,7 @@ impl Desk {
         let in_inbox = self.ui.overlays.is_empty() && self.ui.focus == Pane::Errors;
         let fingerprint = match self.ui.overlays.last() {
             Some(Overlay::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
-            _ if in_inbox => self.with_screen(|screen| {
-                let items = inbox::items(screen);
-                let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
-                items.get(at).map(|item| Arc::clone(&item.fingerprint))
-            }),
+            _ if in_inbox => self.with_screen(|screen| inbox::chosen(screen).map(|item| Arc::clone(&item.fingerprint))),
             // The first error of the pipeline that is shown.
             _ => self.chosen_pipeline().and_then(|id| {
                 let known = self.shown.fleet.pipelines.get(&id)?;
@@ -416,7 +397,7 @@ impl Desk {
 
     fn step_trouble(&mut self, forward: bool) {
         let found = self.with_screen(|screen| {
-            let all = rows(screen);
+            let all = rows::rows(screen);
             let at = all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref());
             let chosen = screen.ui.list(Pane::Pipelines).chosen.is_some();
             let trouble: Vec<usize> = all
@@ -431,7 +412,7 @@ impl Desk {
                 (true, true) => trouble.iter().copied().find(|place| *place > at).or(trouble.first().copied()),
                 (true, false) => trouble.iter().rev().copied().find(|place| *place < at).or(trouble.last().copied()),
             };
-            next.and_then(|place| all.key(place))
+            next.and_then(|place| all.rows.get(place)).map(|row| row.key())
         });
         match found {
             None => self.say("no pipeline is in trouble"),
@@ -477,40 +458,13 @@ impl Desk {
         }
         let focus = self.ui.focus;
         let page = self.hits.pages.get(focus.place()).copied().unwrap_or(1).max(1);
-        let next = self.with_screen(|screen| {
-            let chosen = screen.ui.list(focus).chosen.as_ref();
-            match focus {
-                Pane::Pipelines => {
-                    let all = rows(screen);
-                    let mut next = to(all.place(chosen), all.rows.len().saturating_sub(1), page);
-                    // A note is no row of its own.
-                    let back = matches!(action, Action::Up | Action::PageUp | Action::Bottom);
-                    if matches!(all.rows.get(next), Some(Row::Note(..))) {
-                        next = if back || next + 1 >= all.rows.len() { next.saturating_sub(1) } else { next + 1 };
-                    }
-                    all.key(next)
-                }
-                Pane::Errors => {
-                    let items = inbox::items(screen);
-                    let next = to(inbox::place(&items, chosen), items.len().saturating_sub(1), page);
-                    items.get(next).map(|item| Key::Id(Arc::clone(&item.fingerprint)))
-                }
-                Pane::Deeds => {
-                    let items = crate::views::fleet::deed_items(screen);
-                    let at = crate::views::fleet::deed_place(&items, chosen);
-                    let next = to(at, items.len().saturating_sub(1), page);
-                    items.get(next).map(|deed| Key::Id(deed.seq.to_string().into()))
-                }
-                Pane::Bulk => None,
-            }
-        });
         if focus == Pane::Bulk {
             let all = self.bulk_shown.as_ref().map_or(0, |bulk| bulk.items.len());
             let list = self.ui.list_mut(Pane::Bulk);
             list.top = to(list.top, all.saturating_sub(1), page);
             return;
         }
-        self.ui.list_mut(focus).chosen = next;
+        self.ui.list_mut(focus).chosen = self.row_at(|at, last| to(at, last, page));
     }
 
     fn copy(&mut self) -> io::Result<()> {
@@ -519,17 +473,8 @@ impl Desk {
             (Some(Overlay::Error { fingerprint, .. }), _) => {
                 (screen.inbox.items.get(fingerprint).map(|item| item.message.to_string()), "the error")
             }
-            (_, Pane::Errors) => {
-                let items = inbox::items(screen);
-                let at = inbox::place(&items, screen.ui.list(Pane::Errors).chosen.as_ref());
-                (items.get(at).map(|item| item.message.to_string()), "the error")
-            }
-            (_, Pane::Deeds) => {
-                let items = crate::views::fleet::deed_items(screen);
-                let at = crate::views::fleet::deed_place(&items, screen.ui.list(Pane::Deeds).chosen.as_ref());
-                let text = items.get(at).and_then(|deed| serde_json::to_string(deed).ok());
-                (text, "the action")
-            }
+            (_, Pane::Errors) => (inbox::chosen(screen).map(|item| item.message.to_string()), "the error"),
+            (_, Pane::Deeds) => (deeds::chosen(screen).and_then(|deed| serde_json::to_string(deed).ok()), "the action"),
             _ => {
                 let id = self.chosen_pipeline();
                 let known = id.and_then(|id| screen.fleet.pipelines.get(&id));

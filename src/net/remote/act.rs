@@ -8,6 +8,7 @@ use super::watch::Watcher;
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::{Action, Mark, Verdict, Watch};
 use crate::fleet::{Fault, Pace, Pipeline};
+use crate::net::sqlite::StoreError;
 use crate::net::{dice, fresh, now};
 use crate::protocol::Millis;
 use reqwest::Method;
@@ -30,7 +31,7 @@ const LOOK_WHOLE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Actor {
     pub client: Arc<Client>,
-    pub memory: Option<Arc<Memory>>,
+    pub memory: Arc<Memory>,
     /// Who shows the pipelines hears of it at once.
     pub watcher: Option<Arc<Watcher>>,
     pub who: String,
@@ -86,23 +87,35 @@ impl Actor {
             before: mark.words(),
         };
         // What cannot be noted is not done: nobody could say later who did it.
-        if let Some(Err(error)) = self.memory.as_ref().map(|memory| memory.intend(&intent)) {
-            return Verdict::Refused(format!("it cannot be noted who does it: {error}"), NOT_KEPT);
+        let noting = intent.clone();
+        if let Err(why) = self.note(move |memory| memory.intend(&noting)).await {
+            return Verdict::Refused(format!("it cannot be noted who does it: {why}"), NOT_KEPT);
         }
-        self.noted();
         let (verdict, after) = self.carry_out(action, &intent, &before, mark, talks, &mut tell).await;
-        if let Some(memory) = &self.memory
-            && let Err(error) = memory.came_of(&intent, &after, verdict.word(), &verdict.sentence())
-        {
-            tracing::warn!(target: "synctop::memory", "{error}");
+        let (word, sentence) = (verdict.word(), verdict.sentence());
+        if let Err(why) = self.note(move |memory| memory.came_of(&intent, &after, word, &sentence)).await {
+            tracing::warn!(target: "synctop::memory", "{why}");
         }
-        self.noted();
         verdict
     }
 
-    fn noted(&self) {
+    /// Writes into the log of actions, and shows it; away from what waits for answers: another program may hold the file for seconds.
+    async fn note(&self, write: impl FnOnce(&Memory) -> Result<(), StoreError> + Send + 'static) -> Result<(), String> {
+        let (memory, watcher) = (Arc::clone(&self.memory), self.watcher.clone());
+        let noted = tokio::task::spawn_blocking(move || {
+            let written = write(&memory);
+            if let Some(watcher) = &watcher {
+                watcher.read_deeds();
+            }
+            written.map_err(|error| error.to_string())
+        });
+        noted.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Who shows the pipelines sees it as it was told just now.
+    async fn show(&self, told: Value) {
         if let Some(watcher) = &self.watcher {
-            watcher.read_deeds();
+            watcher.beside(|watcher| watcher.take_one(told)).await;
         }
     }
 
@@ -146,13 +159,14 @@ impl Actor {
                 return (Verdict::Unknown(why), mark.words());
             }
         };
-        let accepted = accepted.and_then(|told| {
-            let read = Pipeline::read(told.clone(), now(), Some(before)).ok();
-            if let Some(watcher) = self.watcher.as_ref().filter(|_| read.is_some()) {
-                watcher.take_one(told);
+        let accepted = match accepted {
+            Some(told) => {
+                let read = Pipeline::read(told.clone(), now(), Some(before)).ok();
+                self.show(told).await;
+                read
             }
-            read
-        });
+            None => None,
+        };
         tell(Stage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Mark::of(it).words())));
         if let Some(watcher) = self.watcher.as_ref().filter(|_| !matches!(action, Action::Pause | Action::Delete)) {
             watcher.sent(id, action.word());
@@ -168,9 +182,7 @@ impl Actor {
             let wait = match self.client.pipeline(id, false).await {
                 Ok(told) => match Pipeline::read(told.clone(), now(), Some(&latest)) {
                     Ok(seen) => {
-                        if let Some(watcher) = &self.watcher {
-                            watcher.take_one(told);
-                        }
+                        self.show(told).await;
                         latest = seen;
                         pace.reset();
                         if let Some(verdict) = watch.see(Some(&latest), now()) {
@@ -212,8 +224,8 @@ impl Actor {
         loop {
             let trouble = match self.client.ask(request(action, intent, revision)).await {
                 Ok(reply) => {
-                    let whole = reply.json.get("status").is_some() && reply.json.get("id").is_some();
-                    return Sent::Accepted(Some(reply.json).filter(|_| whole));
+                    let whole = reply.get("status").is_some() && reply.get("id").is_some();
+                    return Sent::Accepted(Some(reply).filter(|_| whole));
                 }
                 Err(trouble) => trouble,
             };
@@ -326,13 +338,14 @@ fn request(action: Action, intent: &Intent, revision: Option<u64>) -> Ask {
     }
 }
 
-/// Does it to many, as [`Bulk`] says; `seen` shows how far it is. Ends when all is told, or held back.
+/// Does it to many, as [`Bulk`] says; `seen` shows how far it is. Ends when all is told, or held back; `until`: then no more are sent.
 pub async fn act_on_many(
     actor: Actor,
     bulk: Bulk,
     why: Option<String>,
     seen: watch::Sender<Bulk>,
     stop: watch::Receiver<bool>,
+    until: Option<Instant>,
 ) -> Bulk {
     let mut bulk = bulk;
     let mut running = tokio::task::JoinSet::new();
@@ -341,6 +354,9 @@ pub async fn act_on_many(
     loop {
         if *stop.borrow_and_update() {
             bulk.stop("stopped by hand");
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            bulk.stop("not armed any more: ten minutes are over");
         }
         for place in bulk.next(now()) {
             let Some(item) = bulk.items.get(place) else { continue };

@@ -1,6 +1,6 @@
 //! Runs of a service that has no tasks (the published one): each is a call that lasts as long as its answer, and who leaves loses it.
 
-use super::client::{Ask, Client, Trouble};
+use super::client::{Ask, Client, Trouble, chunk};
 use crate::net::{Ingest, fresh};
 use crate::progress::{Outcome, Progress, outcome};
 use crate::protocol::{Decoder, mask};
@@ -37,22 +37,24 @@ pub async fn until_over(
             ask = ask.with("run_id", run_id.clone());
         }
         let mut response = client.follow(ask).await?;
-        loop {
-            match tokio::time::timeout(SILENCE, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => {
+        let ended = loop {
+            match chunk(&mut response, SILENCE).await {
+                Ok(Some(bytes)) => {
                     if let Some(keep) = keep.as_deref_mut() {
-                        kept.push(&bytes, keep)
-                            .map_err(|error| Trouble::Broke(format!("the log cannot be kept: {error}")))?;
+                        kept.push(&bytes, keep).map_err(unkept)?;
                     }
                     ingest.push(&bytes);
                     seen(&ingest.progress);
                 }
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => return Err(Trouble::Broke(crate::net::http::cause(&error))),
-                Err(_) => return Err(Trouble::Silent(SILENCE)),
+                ended => break ended,
             }
-        }
+        };
+        // The last line may have no end, and is one all the same.
         ingest.break_line();
+        if let Some(keep) = keep.as_deref_mut() {
+            kept.finish(keep).map_err(unkept)?;
+        }
+        ended?;
         fruitless = if ingest.progress.checkpoints > before { 0 } else { fruitless + 1 };
         if outcome(&ingest.progress) != Outcome::CutOff || fruitless >= FRUITLESS {
             ingest.finish(None);
@@ -77,6 +79,14 @@ impl Kept {
         }
         Ok(())
     }
+
+    fn finish(&mut self, to: &mut std::fs::File) -> std::io::Result<()> {
+        if self.partial.is_empty() { Ok(()) } else { self.push(b"\n", to) }
+    }
+}
+
+fn unkept(error: std::io::Error) -> Trouble {
+    Trouble::Broke(format!("the log cannot be kept: {error}"))
 }
 
 fn masked(line: &[u8]) -> Vec<u8> {
@@ -103,7 +113,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let mut kept = Kept::default();
         kept.push(&control[..40], &mut file).unwrap();
-        kept.push(&[&control[40..], b"\n", state, b"\n"].concat(), &mut file).unwrap();
+        kept.push(&[&control[40..], b"\n", state].concat(), &mut file).unwrap();
+        kept.finish(&mut file).unwrap();
         let mut text = String::new();
         std::io::Seek::rewind(&mut file).unwrap();
         std::io::Read::read_to_string(&mut file, &mut text).unwrap();

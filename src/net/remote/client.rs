@@ -6,6 +6,7 @@ use crate::net::{http, lock};
 use crate::progress::text::duration;
 use reqwest::{Method, Url};
 use serde_json::Value;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -80,13 +81,6 @@ impl Ask {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
-}
-
-/// An answer that says what was asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reply {
-    pub status: u16,
-    pub json: Value,
 }
 
 /// Why there is none.
@@ -274,7 +268,7 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no answer that says what was asked.
-    pub async fn ask(&self, ask: Ask) -> Result<Reply, Trouble> {
+    pub async fn ask(&self, ask: Ask) -> Result<Value, Trouble> {
         self.afford(ask.person).await;
         let within = ask.within;
         match tokio::time::timeout(within, answer(self.request(&ask))).await {
@@ -305,7 +299,7 @@ impl Client {
         let described = self.ask(Ask { person: true, ..Ask::get(&["openapi.json"]) }).await;
         let talks = match described {
             Ok(reply) => {
-                let get = |path: &str| reply.json.pointer(&format!("/paths/{}/get", path.replace('/', "~1")));
+                let get = |path: &str| reply.pointer(&format!("/paths/{}/get", path.replace('/', "~1")));
                 let has = |path: &str| get(path).is_some();
                 let params =
                     get("/pipelines").and_then(|it| it.get("parameters")?.as_array().cloned()).unwrap_or_default();
@@ -343,10 +337,10 @@ impl Client {
                 }
             }
             let mut reply = self.ask(ask).await?;
-            let Some(Value::Array(data)) = reply.json.get_mut("data").map(Value::take) else {
+            let Some(Value::Array(data)) = reply.get_mut("data").map(Value::take) else {
                 return Err(Trouble::Odd("its list has no data".into()));
             };
-            let more = reply.json.get("has_more").and_then(Value::as_bool).unwrap_or(false);
+            let more = reply.get("has_more").and_then(Value::as_bool).unwrap_or(false);
             let last = data.last().and_then(|it| it.get("id")).and_then(Value::as_str).map(str::to_owned);
             all.extend(data);
             match last.filter(|last| more && talks.pages && before.as_ref() != Some(last)) {
@@ -366,8 +360,8 @@ impl Client {
             ask = ask.with("state", "false");
         }
         let reply = self.ask(ask).await?;
-        if reply.json.get("id").and_then(Value::as_str) == Some(id) {
-            Ok(reply.json)
+        if reply.get("id").and_then(Value::as_str) == Some(id) {
+            Ok(reply)
         } else {
             Err(Trouble::Odd("it answers with another pipeline, or none".into()))
         }
@@ -379,7 +373,7 @@ fn failed(error: &reqwest::Error) -> Trouble {
     if error.is_connect() { Trouble::Unreachable(http::cause(error)) } else { Trouble::Broke(http::cause(error)) }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> Result<Reply, Trouble> {
+async fn answer(request: reqwest::RequestBuilder) -> Result<Value, Trouble> {
     let response = request.send().await.map_err(|error| failed(&error))?;
     let status = response.status();
     if !status.is_success() {
@@ -387,10 +381,10 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Reply, Trouble> {
     }
     let body = read(response).await?;
     if body.is_empty() {
-        return Ok(Reply { status: status.as_u16(), json: Value::Null });
+        return Ok(Value::Null);
     }
     match serde_json::from_slice(&body) {
-        Ok(json) => Ok(Reply { status: status.as_u16(), json }),
+        Ok(json) => Ok(json),
         Err(error) => {
             let text = String::from_utf8_lossy(&body);
             // JSON that breaks off is no page.
@@ -417,23 +411,25 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Trouble> {
 }
 
 async fn refused(response: reqwest::Response) -> Trouble {
-    let status = response.status();
-    let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
-    let retry_after = header("retry-after").and_then(|text| http::wait(&text));
-    let to = header("location").filter(|_| status.is_redirection());
-    let body = tokio::time::timeout(WITHIN, read(response)).await.ok().and_then(Result::ok).unwrap_or_default();
-    let text = String::from_utf8_lossy(&body);
+    let status = response.status().as_u16();
+    let http::Refusal { says, retry_after, text } = http::refusal(response).await;
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
-    let says = match to {
-        Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
-        None => http::says(&text),
-    };
-    Trouble::Refused {
-        status: status.as_u16(),
-        code: json.get("code").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        says,
-        retry_after,
-        json: Box::new(json),
+    let code = json.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Trouble::Refused { status, code, says, retry_after, json: Box::new(json) }
+}
+
+/// The next piece of an answer, which may be silent for `within`; nothing at its end.
+///
+/// # Errors
+/// When it broke off, or was silent for longer.
+pub async fn chunk(
+    response: &mut reqwest::Response,
+    within: Duration,
+) -> Result<Option<impl Deref<Target = [u8]>>, Trouble> {
+    match tokio::time::timeout(within, response.chunk()).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(Trouble::Broke(http::cause(&error))),
+        Err(_) => Err(Trouble::Silent(within)),
     }
 }
 

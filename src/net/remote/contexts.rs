@@ -118,35 +118,23 @@ pub struct Place {
 }
 
 impl Place {
-    /// A service by its address.
+    /// A service by its address. `allow_http`: its configuration allows to do without TLS, off this machine too.
     ///
     /// # Errors
     /// Why it is none, with what to do.
-    pub fn of_url(text: &str, token: Option<Token>) -> Result<Self, String> {
-        address(text, false).map(|url| Self::plain(url, token))
-    }
-
-    /// The same without TLS too, as its configuration allows.
-    ///
-    /// # Errors
-    /// Why it is none.
-    pub fn unsafe_url(text: &str) -> Result<Self, String> {
-        address(text, true).map(|url| Self::plain(url, None))
-    }
-
-    fn plain(url: Url, token: Option<Token>) -> Self {
-        Self {
+    pub fn of_url(text: &str, token: Option<Token>, allow_http: bool) -> Result<Self, String> {
+        Ok(Self {
             context: None,
             config: None,
             title: None,
-            url,
+            url: address(text, allow_http)?,
             token,
             read_only: false,
             write: false,
             colour: None,
             poll: None,
             profile: false,
-        }
+        })
     }
 
     /// Where another token would stand.
@@ -161,7 +149,7 @@ impl Place {
         }
     }
 
-    /// Its address without what is secret in it.
+    /// Its address without what is secret in it. What is kept of it is known by that: another token of the same service is the same service.
     #[must_use]
     pub fn shown(&self) -> String {
         mask::secrets(self.url.as_str().trim_end_matches('/')).into_owned()
@@ -174,12 +162,6 @@ impl Place {
             let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
             format!("{}{port}", self.url.host_str().unwrap_or_default())
         })
-    }
-
-    /// What it is known by in what is kept: another token of the same service is the same service.
-    #[must_use]
-    pub fn key(&self) -> String {
-        self.shown()
     }
 
     /// As it is typed: `--context NAME` or `--url URL`, and the configuration where that was named.
@@ -278,14 +260,11 @@ impl Contexts {
         Ok(Place {
             context: Some(name.to_owned()),
             config: self.named.clone(),
-            title: None,
-            url: address(&context.url, context.allow_http)?,
-            token,
             read_only: context.read_only,
             write: context.write,
             colour: context.colour.clone(),
             poll: context.poll,
-            profile: false,
+            ..Place::of_url(&context.url, token, context.allow_http)?
         })
     }
 }

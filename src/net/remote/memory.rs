@@ -5,6 +5,7 @@ use crate::fleet::{Deed, Inbox};
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -74,24 +75,30 @@ impl Memory {
                 inbox.items.insert(Arc::clone(&item.fingerprint), Arc::new(item));
             }
         }
-        drop(statement);
-        // What is over for long, and beyond a bound, is let go of.
-        let mut all: Vec<_> = inbox
-            .items
-            .values()
-            .map(|item| (item.state().open(), item.last_at, Arc::clone(&item.fingerprint)))
-            .collect();
-        all.sort_by_key(|(open, last_at, _)| (std::cmp::Reverse(*open), std::cmp::Reverse(*last_at)));
-        for (at, (open, last_at, fingerprint)) in all.into_iter().enumerate() {
-            if at >= ITEMS || (!open && now().saturating_sub(last_at) > KEPT_MS) {
-                connection.execute(
-                    "DELETE FROM inbox WHERE service = ?1 AND fingerprint = ?2",
-                    params![self.service, fingerprint.as_ref()],
-                )?;
-                inbox.items.remove(&fingerprint);
-            }
-        }
         Ok(inbox)
+    }
+
+    /// Lets go of what is over for long, and of what is beyond a bound.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub fn prune(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
+        let mut all: Vec<_> = inbox.items.values().map(|it| (!it.state().open(), Reverse(it.last_at), it)).collect();
+        all.sort_by_key(|(over, latest, _)| (*over, *latest));
+        let old = |(at, (over, Reverse(last_at), _)): &(usize, &(bool, Reverse<i64>, _))| {
+            *at >= ITEMS || (*over && now().saturating_sub(*last_at) > KEPT_MS)
+        };
+        let old: Vec<_> =
+            all.iter().enumerate().filter(old).map(|(_, (.., item))| Arc::clone(&item.fingerprint)).collect();
+        let connection = lock(&self.connection);
+        for fingerprint in old {
+            connection.execute(
+                "DELETE FROM inbox WHERE service = ?1 AND fingerprint = ?2",
+                params![self.service, fingerprint.as_ref()],
+            )?;
+            inbox.items.remove(&fingerprint);
+        }
+        Ok(())
     }
 
     /// Keeps items. Who looks after them is as somebody else may have kept it meanwhile, unless `acked`: it is that which changed.

@@ -1,6 +1,6 @@
 //! The run of one pipeline as a feed: what it prints as it comes, where its service tells that; else its state, whenever that has changed.
 
-use super::client::{Ask, Client, Talks, Trouble};
+use super::client::{Ask, Client, Talks, Trouble, chunk};
 use crate::fleet::{Pace, Pipeline};
 use crate::net::{Event, dice, now};
 use memchr::memmem;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Seconds between two signs of life that the service is asked for, and the silence after which the connection is taken for dead.
 const HEARTBEAT: u64 = 5;
@@ -16,9 +16,6 @@ const DEAD: Duration = Duration::from_secs(3 * HEARTBEAT);
 
 /// How often a state is read where nothing else is said.
 const EVERY: Duration = Duration::from_secs(5);
-
-/// The longest wait between two tries.
-const LONGEST: Duration = Duration::from_secs(15);
 
 /// Bytes of a line that are waited for.
 const LONGEST_LINE: usize = 64 << 20;
@@ -116,7 +113,7 @@ impl Place {
 
 async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
     let mut place = Place::default();
-    let mut pace = Pace::up_to(LONGEST);
+    let mut pace = Pace::default();
     loop {
         let from = place.cursor.clone().unwrap_or_else(|| "run".into());
         let ask = Ask::get(&["pipelines", id, "events"]);
@@ -125,8 +122,8 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
             Ok(mut response) => {
                 hand_on(events, Event::CaughtUp(None)).await?;
                 loop {
-                    match tokio::time::timeout(DEAD, response.chunk()).await {
-                        Ok(Ok(Some(bytes))) => {
+                    match chunk(&mut response, DEAD).await {
+                        Ok(Some(bytes)) => {
                             pace.reset();
                             let (fresh, notices) = place.take(&bytes);
                             for notice in notices {
@@ -136,9 +133,8 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
                                 hand_on(events, Event::Bytes(fresh, None)).await?;
                             }
                         }
-                        Ok(Ok(None)) => break Trouble::Broke("the service ended it".into()),
-                        Ok(Err(error)) => break Trouble::Broke(crate::net::http::cause(&error)),
-                        Err(_) => break Trouble::Silent(DEAD),
+                        Ok(None) => break Trouble::Broke("the service ended it".into()),
+                        Err(trouble) => break trouble,
                     }
                 }
             }
@@ -162,7 +158,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
 
 async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
     let every = client.place.poll.unwrap_or(EVERY);
-    let mut pace = Pace::up_to(LONGEST);
+    let mut pace = Pace::default();
     let mut before: Option<Pipeline> = None;
     let about = format!("this service tells no events: its state is read every {} s", every.as_secs_f64());
     hand_on(events, Event::Notice(about)).await?;
@@ -172,9 +168,6 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
             Ok(told) => match Pipeline::read(told, now(), before.as_ref()) {
                 Ok(pipeline) => {
                     pace.reset();
-                    if down.take().is_some() || before.is_none() {
-                        hand_on(events, Event::CaughtUp(None)).await?;
-                    }
                     let told =
                         pipeline.lines().filter(|lines| before.as_ref().and_then(Pipeline::lines) != Some(lines));
                     match told {
@@ -187,6 +180,13 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                             hand_on(events, Event::Notice(text)).await?;
                         }
                         None => {}
+                    }
+                    // What was there when we came is as old as its engine says.
+                    let written = pipeline.run.as_ref().and_then(|run| run.ended_at).filter(|_| before.is_none());
+                    let written = written.and_then(|at| u64::try_from(at).ok());
+                    if down.take().is_some() || before.is_none() {
+                        let written = written.map(|at| SystemTime::UNIX_EPOCH + Duration::from_millis(at));
+                        hand_on(events, Event::CaughtUp(written)).await?;
                     }
                     before = Some(pipeline);
                     tokio::time::sleep(every.mul_f64(0.9 + dice() * 0.2)).await;
@@ -221,16 +221,10 @@ pub async fn saved(client: &Client, id: &str, number: u64, into: &mut std::fs::F
     let number = number.to_string();
     let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "runs", &number, "log"]) };
     let mut response = client.follow(ask).await?;
-    loop {
-        match tokio::time::timeout(DEAD, response.chunk()).await {
-            Ok(Ok(Some(bytes))) => {
-                into.write_all(&bytes).map_err(|error| Trouble::Broke(format!("the log cannot be kept: {error}")))?;
-            }
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Err(error)) => return Err(Trouble::Broke(crate::net::http::cause(&error))),
-            Err(_) => return Err(Trouble::Silent(DEAD)),
-        }
+    while let Some(bytes) = chunk(&mut response, DEAD).await? {
+        into.write_all(&bytes).map_err(|error| Trouble::Broke(format!("the log cannot be kept: {error}")))?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

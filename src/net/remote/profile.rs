@@ -1,7 +1,7 @@
 //! Any asynchronous HTTP API, as one TOML file describes it: where a task is submitted and asked after, where in an answer things stand, and
 //! which words mean what.
 
-use super::client::{Ask, Client, Trouble};
+use super::client::{Ask, Client, Trouble, chunk};
 use super::contexts::{Place, Reference, Token, maybe_span, reference, told};
 use crate::fleet::task::{State, Task};
 use crate::protocol::mask;
@@ -189,8 +189,7 @@ impl Profile {
             .map(Reference::find)
             .transpose()
             .map_err(|why| format!("the token of the profile: {why}"))?;
-        let mut place = Place::of_url(&about.base, None)
-            .or_else(|why| if about.allow_http { Place::unsafe_url(&about.base) } else { Err(why) })?;
+        let mut place = Place::of_url(&about.base, None, about.allow_http)?;
         place.title.clone_from(&about.title);
         place.profile = true;
         let mut whole = about
@@ -243,7 +242,7 @@ impl Profile {
         }
         ask.body = Some(self.request.clone());
         ask.within = Duration::from_secs(60);
-        let told = self.client.ask(ask).await.map_err(|it| self.said(it))?.json;
+        let told = self.client.ask(ask).await.map_err(|it| self.said(it))?;
         self.task(told, None)
     }
 
@@ -267,18 +266,18 @@ impl Profile {
     /// Why it is not known.
     pub async fn status(&self, id: &str) -> Result<Task, Trouble> {
         let asked = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await;
-        let told = asked.map_err(|it| self.said(it))?.json;
+        let told = asked.map_err(|it| self.said(it))?;
         self.task(told, Some(id))
     }
 
-    /// Holds until something is so, where the API can.
-    pub async fn hold(&self, id: &str, left: Duration) -> Option<Result<(), Trouble>> {
+    /// Holds until something is so, where the API can: whether it may be.
+    pub async fn hold(&self, id: &str, left: Duration) -> Option<Result<bool, Trouble>> {
         let wait = self.about.wait.as_ref()?;
         let mut ask = self.ask(Method::GET, &wait.path, id);
         ask.within = wait.within.unwrap_or(Duration::from_secs(35)).min(left.max(Duration::from_millis(1)));
         Some(match self.client.ask(ask).await {
-            // Its time is over, or ours.
-            Ok(_) | Err(Trouble::Silent(_) | Trouble::Refused { status: 408 | 504, .. }) => Ok(()),
+            // Or its time is over, or ours.
+            Ok(_) | Err(Trouble::Silent(_) | Trouble::Refused { status: 408 | 504, .. }) => Ok(true),
             Err(trouble) => Err(trouble),
         })
     }
@@ -338,8 +337,7 @@ impl Profile {
         let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
         // A key goes to nobody but the API that it is for.
         let own = url.origin() == base.origin();
-        let mut place = Place::of_url(url.as_str(), None)
-            .or_else(|why| if self.about.allow_http { Place::unsafe_url(url.as_str()) } else { Err(why) })?;
+        let mut place = Place::of_url(url.as_str(), None, self.about.allow_http)?;
         place.profile = true;
         place.token = self.token.clone().filter(|_| own && self.about.token_header.is_none());
         let client = Client::new(place)?;
@@ -349,14 +347,9 @@ impl Profile {
         let unwritten = |error: std::io::Error| format!("{}: {error}", path.display());
         // Half a film does not stand there as if it were one.
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
-        loop {
+        while let Some(bytes) = chunk(&mut response, FETCH).await.map_err(|trouble| trouble.words())? {
             use std::io::Write;
-            match tokio::time::timeout(FETCH, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => file.write_all(&bytes).map_err(unwritten)?,
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => return Err(crate::net::http::cause(&error)),
-                Err(_) => return Err("nothing came of it for a minute".into()),
-            }
+            file.write_all(&bytes).map_err(unwritten)?;
         }
         file.persist(&path).map_err(|error| unwritten(error.error))?;
         Ok(Some(path))

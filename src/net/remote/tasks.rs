@@ -33,13 +33,14 @@ pub struct Runs {
 
 impl Runs {
     /// Holds until the pipeline is ready again, or cannot come to be so; where the service can.
-    async fn hold(&self, pipeline: &str, time: Duration) -> Option<Result<(), Trouble>> {
+    async fn hold(&self, pipeline: &str, time: Duration) -> Option<Result<bool, Trouble>> {
         let talks = self.client.talks().await.ok()?;
         if !talks.wait || pipeline.is_empty() {
             return None;
         }
         let ask = Ask { person: true, within: time + WITHIN, ..Ask::get(&["pipelines", pipeline, "wait"]) };
-        Some(self.client.ask(ask.with("for", "ready").with("timeout", time.as_secs_f64().to_string())).await.map(drop))
+        let answer = self.client.ask(ask.with("for", "ready").with("timeout", time.as_secs_f64().to_string())).await;
+        Some(answer.map(|told| told.get("reached").and_then(Value::as_bool) == Some(true)))
     }
 }
 
@@ -113,7 +114,7 @@ impl Api {
                 let mut ask =
                     Ask::of(Method::POST, &["pipelines", &runs.pipeline, "runs"]).header("idempotency-key", key);
                 ask.body = Some(json!({}));
-                run(runs.client.ask(ask).await?.json)
+                run(runs.client.ask(ask).await?)
             }
             Self::Profile(profile) => profile.submit(key).await,
         }
@@ -125,7 +126,7 @@ impl Api {
     /// Why nothing is known of it.
     pub async fn status(&self, id: &str) -> Result<Task, Trouble> {
         match self {
-            Self::Runs(runs) => run(runs.client.ask(Ask { person: true, ..Ask::get(&["tasks", id]) }).await?.json),
+            Self::Runs(runs) => run(runs.client.ask(Ask { person: true, ..Ask::get(&["tasks", id]) }).await?),
             Self::Profile(profile) => profile.status(id).await,
         }
     }
@@ -148,7 +149,7 @@ impl Api {
             done.then_some(())?;
             u64::try_from(at("ended_at")? - at("started_at")?).ok()
         };
-        Ok(reply.json.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect())
+        Ok(reply.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect())
     }
 
     /// Asks after it until it is over, every `interval`; `tell` hears each answer, and why there was none.
@@ -217,7 +218,7 @@ impl Api {
         };
         // One that answers at once though nothing happened is not asked in a hurry.
         let floor = match held {
-            Some(Ok(())) => Duration::from_millis(500).min(wait),
+            Some(Ok(true)) => Duration::from_millis(500).min(wait),
             _ => wait,
         };
         tokio::time::sleep(floor.saturating_sub(begun.elapsed())).await;

@@ -15,6 +15,9 @@ const AT_ONCE: Duration = Duration::from_secs(25);
 /// The shortest time that an answer is given.
 const SHORTEST: Duration = Duration::from_millis(500);
 
+/// What its wait answers sooner is no wait.
+const HELD: Duration = Duration::from_millis(200);
+
 /// How long a service that was never reached is tried.
 const FIRST_CONTACT: Duration = Duration::from_secs(5);
 
@@ -137,7 +140,7 @@ pub async fn wait(
         inferred: false,
         streams: None,
     };
-    let mut pace = Pace::default();
+    let (mut pace, mut told) = (Pace::default(), false);
     let talks = loop {
         let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
@@ -152,6 +155,9 @@ pub async fn wait(
         if once || given_up || !trouble.passes() || left.is_some_and(|left| left.is_zero()) {
             (waited.came, waited.waited) = (Came::Failed(trouble), begun.elapsed());
             return waited;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tell(News::Silent(&trouble));
         }
         tokio::time::sleep(pace.wait(trouble.retry_after(), left, dice())).await;
     };
@@ -208,7 +214,7 @@ impl One {
                         Ok(Holds::Never) => return Came::Elsewhere,
                         Ok(Holds::NotYet) => {}
                         // It is gone: the next look says what that means.
-                        Err(found) if found.absent() => continue,
+                        Err(found) if found.absent() => {}
                         Err(found) => trouble = Some(found),
                     }
                 }
@@ -229,8 +235,9 @@ impl One {
                 }
                 Err(found) => trouble = Some(found),
             }
-            if let Some(found) = trouble.take_if(|found| over || !found.passes()) {
-                // A service that does not answer is no pipeline that takes its time.
+            // A service that does not answer is no pipeline that takes its time; one that answered just now is.
+            let lost = over && (!came_once || heard.elapsed() >= WITHIN);
+            if let Some(found) = trouble.take_if(|found| lost || !found.passes()) {
                 return Came::Failed(match found {
                     Trouble::Silent(time) => Trouble::Silent(time.max(heard.elapsed())),
                     found => found,
@@ -251,6 +258,7 @@ impl One {
             }
             let left = self.left(moved);
             if trouble.is_none() && came_once && self.talks.wait {
+                let asked = Instant::now();
                 match self.hold(id, left).await {
                     Ok(Some(Holds::Yes)) => {
                         // As it is now, for whoever reads the answer.
@@ -258,11 +266,11 @@ impl One {
                         return Came::Reached;
                     }
                     // Its time is over: it is looked at once more.
-                    Ok(Some(Holds::NotYet)) => continue,
-                    // One that answers at once that it cannot come to be so is not asked in a hurry.
-                    Ok(Some(Holds::Never) | None) => {}
+                    Ok(Some(Holds::NotYet)) if asked.elapsed() >= HELD => continue,
+                    // One that answers at once is not asked in a hurry.
+                    Ok(_) => {}
                     // It is gone: the next look says what that means.
-                    Err(found) if found.absent() => continue,
+                    Err(found) if found.absent() => {}
                     Err(found) if found.passes() => {
                         if !std::mem::replace(&mut silent, true) {
                             tell(News::Silent(&found));
@@ -314,7 +322,7 @@ impl One {
             ask = ask.with("after", after);
         }
         ask.within = time + WITHIN / 5;
-        Ok(self.client.ask(ask).await?.json)
+        self.client.ask(ask).await
     }
 
     /// What the service itself says of a condition now: it knows streams by name, and which position is newer.

@@ -2,10 +2,11 @@
 
 use super::client::{Client, Talks, Trouble};
 use super::memory::Memory;
-use crate::fleet::{Deed, Fleet, Inbox, Pace};
+use crate::fleet::{Deed, Fleet, Inbox, Pace, Watched};
 use crate::net::{dice, lock, now};
 use crate::protocol::Millis;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct Seen {
 /// The poller.
 pub struct Watcher {
     pub client: Arc<Client>,
-    pub memory: Option<Arc<Memory>>,
+    pub memory: Arc<Memory>,
     state: Mutex<Seen>,
     seen: watch::Sender<Seen>,
     wake: Notify,
@@ -67,14 +68,16 @@ pub struct Watcher {
 impl Watcher {
     /// Begins to watch; what is remembered is there from the begin. Inside a runtime.
     #[must_use]
-    pub fn begin(client: Arc<Client>, memory: Option<Arc<Memory>>) -> Arc<Self> {
+    pub fn begin(client: Arc<Client>, memory: Arc<Memory>) -> Arc<Self> {
         let every = client.place.poll.unwrap_or(EVERY);
         let mut first = Seen { every, ..Seen::default() };
-        if let Some(memory) = &memory {
-            match memory.inbox() {
-                Ok(inbox) => first.inbox = Arc::new(inbox),
-                Err(error) => first.unkept = Some(error.to_string()),
-            }
+        let read = memory.inbox().and_then(|mut inbox| {
+            memory.prune(&mut inbox)?;
+            Ok(inbox)
+        });
+        match read {
+            Ok(inbox) => first.inbox = Arc::new(inbox),
+            Err(error) => first.unkept = Some(error.to_string()),
         }
         let watcher = Arc::new(Self {
             seen: watch::channel(first.clone()).0,
@@ -110,7 +113,7 @@ impl Watcher {
         self.wake.notify_one();
     }
 
-    /// Whether anybody looks at the list.
+    /// Nobody looks at the list now, or somebody does again.
     pub fn set_aside(&self, aside: bool) {
         self.aside.store(aside, Ordering::Relaxed);
         if !aside {
@@ -118,18 +121,31 @@ impl Watcher {
         }
     }
 
-    async fn look(&self, pace: &mut Pace) -> Duration {
+    /// Does something with it that takes its time: JSON to read, a file to write.
+    pub async fn beside<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> R + Send + 'static,
+    ) -> Option<R> {
+        let own = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&own)).await.ok()
+    }
+
+    async fn look(self: &Arc<Self>, pace: &mut Pace) -> Duration {
         let asked = lock(&self.state).fleet.order();
         match self.list().await {
             Ok((talks, list)) => {
                 pace.reset();
                 let every = self.client.place.poll.unwrap_or(if talks.pages { EVERY } else { EVERY_WHOLE });
-                self.take(|seen| {
-                    (seen.talks, seen.down, seen.every) = (Some(talks), None, every);
-                    Arc::make_mut(&mut seen.fleet).take_list(list, asked, now());
-                });
-                self.observe(None);
-                self.read_others();
+                let all = move |own: &Self| {
+                    own.take_errors(|seen| {
+                        (seen.talks, seen.down, seen.every) = (Some(talks), None, every);
+                        let fleet = Arc::make_mut(&mut seen.fleet);
+                        fleet.take_list(list, asked, now());
+                        fleet.pipelines.values().cloned().collect()
+                    });
+                    own.read_others();
+                };
+                self.beside(all).await;
                 let every = if self.aside.load(Ordering::Relaxed) { every * ASIDE } else { every };
                 // By the dice, so that many screens do not ask at once.
                 every.mul_f64(0.9 + dice() * 0.2)
@@ -155,10 +171,11 @@ impl Watcher {
     /// Takes a pipeline that somebody else read.
     pub fn take_one(&self, told: Value) {
         let Some(id) = told.get("id").and_then(Value::as_str).map(str::to_owned) else { return };
-        self.take(|seen| {
-            let _ = Arc::make_mut(&mut seen.fleet).take_one(told, now());
+        self.take_errors(|seen| {
+            let fleet = Arc::make_mut(&mut seen.fleet);
+            let taken = fleet.take_one(told, now()).is_ok();
+            fleet.pipelines.get(id.as_str()).filter(|_| taken).cloned().into_iter().collect()
         });
-        self.observe(Some(&id));
     }
 
     /// One is gone.
@@ -180,46 +197,44 @@ impl Watcher {
 
     /// Reads the log of actions again.
     pub fn read_deeds(&self) {
-        if let Some(deeds) = self.memory.as_ref().and_then(|memory| memory.deeds(DEEDS).ok()) {
+        if let Ok(deeds) = self.memory.deeds(DEEDS) {
             self.take(|seen| seen.deeds = Arc::new(deeds));
         }
     }
 
     /// What other screens and commands noted meanwhile: what was done, and who looks after what.
     fn read_others(&self) {
-        let Some(memory) = self.memory.as_ref().filter(|memory| memory.changed()) else { return };
+        if !self.memory.changed() {
+            return;
+        }
         self.read_deeds();
-        if let Ok(kept) = memory.inbox() {
+        if let Ok(kept) = self.memory.inbox() {
             self.take(|seen| Arc::make_mut(&mut seen.inbox).take_acknowledged(&kept));
         }
     }
 
-    /// Looks for errors, in all pipelines or in one.
-    fn observe(&self, only: Option<&str>) {
-        let mut changed = Vec::new();
+    /// Takes pipelines, and looks for errors in those that `change` answers; and what is over in all.
+    fn take_errors(&self, change: impl FnOnce(&mut Seen) -> Vec<Arc<Watched>>) {
+        let mut items = Vec::new();
         self.take(|seen| {
             let at = now();
-            let fleet = Arc::clone(&seen.fleet);
+            let anew = change(seen);
             let inbox = Arc::make_mut(&mut seen.inbox);
-            for watched in fleet.pipelines.values().filter(|it| only.is_none_or(|id| *it.pipeline.id == *id)) {
-                changed.extend(inbox.observe(watched, at));
+            let mut changed: BTreeSet<_> = anew.iter().flat_map(|watched| inbox.observe(watched, at)).collect();
+            // Before the first list nobody knows which are gone.
+            if seen.fleet.listed_at.is_some() {
+                changed.extend(inbox.settle(&seen.fleet.pipelines, at));
             }
-            if only.is_none() {
-                changed.extend(inbox.gone(|id| fleet.pipelines.contains_key(id)));
-            }
-            changed.sort();
-            changed.dedup();
+            items.extend(changed.iter().filter_map(|it| inbox.items.get(it).cloned()));
         });
-        let items = {
-            let state = lock(&self.state);
-            changed.iter().filter_map(|it| state.inbox.items.get(it).cloned()).collect()
-        };
         self.keep(items, false);
     }
 
     fn keep(&self, items: Vec<Arc<crate::fleet::inbox::Item>>, acked: bool) {
-        let Some(memory) = self.memory.clone().filter(|_| !items.is_empty()) else { return };
-        let kept = memory.keep(&items, acked);
+        if items.is_empty() {
+            return;
+        }
+        let kept = self.memory.keep(&items, acked);
         if let Err(error) = &kept {
             tracing::warn!(target: "synctop::memory", "{error}");
         }

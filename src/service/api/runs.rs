@@ -112,11 +112,12 @@ async fn open(
                     }
                 };
             }
+            let was_ready = pipeline.life.phase == Phase::Ready;
+            // That it is paused says more than that its last run is still open.
+            step(pipeline, Event::Run)?;
             if let Some(task) = &pipeline.task {
                 return Err(running(&pipeline.id, task));
             }
-            let was_ready = pipeline.life.phase == Phase::Ready;
-            step(pipeline, Event::Run)?;
             pipeline.retry = None;
             // A sync that is called for goes on with the run; a run that is asked for is another one.
             let run_id = wish.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));

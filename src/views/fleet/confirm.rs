@@ -9,7 +9,7 @@ use crate::views::state::{Hits, Target};
 use crate::views::words::{plural, wrap};
 use ratatui::layout::Rect;
 
-/// Lines of the command that are shown.
+/// Lines of the command that are shown at least.
 const COMMAND: usize = 3;
 
 /// Names that are listed.
@@ -66,13 +66,14 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     }
     lines.push((String::new(), look.plain()));
     let command = wrap(&confirm.whole(), inner.saturating_sub(4));
-    for (at, line) in command.iter().take(COMMAND).enumerate() {
-        let cut = if at + 1 == COMMAND && command.len() > COMMAND { look.glyphs.ellipsis } else { "" };
+    // Whole where there is room.
+    let room = usize::from(pen.height()).saturating_sub(lines.len() + 5).max(COMMAND);
+    for (at, line) in command.iter().take(room).enumerate() {
+        let cut = if at + 1 == room && command.len() > room { look.glyphs.ellipsis } else { "" };
         lines.push((format!("{}{line} {cut}", if at == 0 { "$ " } else { "  " }), look.dim()));
     }
-    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(5).min(pen.height());
-    let area =
-        Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(5);
+    let area = pen.middle(width, height);
     let mut pen = pen.at(area);
     hits.add(area, Target::Nothing);
     pen.frame(confirm.action.word(), screen.name);
@@ -102,32 +103,24 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
             field(&mut pen.at(room), column, last, &confirm.input);
         }
     } else {
-        let column = pen.put(2, last, "y", look.accent().patch(look.strong()));
-        let column = pen.put(column + 1, last, "do it", look.plain());
-        let column = pen.put(column + 3, last, "n", look.accent().patch(look.strong()));
-        pen.put(column + 1, last, "leave it", look.plain());
+        pen.answers(last, &[("y", "do it"), ("n", "leave it")]);
     }
 }
 
 /// Leave although something is being done.
 pub fn quit(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
-    let width = pen.width().min(66);
-    let height = pen.height().min(7);
-    let area =
-        Rect { x: pen.area.x + (pen.width() - width) / 2, y: pen.area.y + (pen.height() - height) / 2, width, height };
+    let area = pen.middle(66, 7);
     let mut pen = pen.at(area);
     let look = pen.look;
     hits.add(area, Target::Nothing);
     pen.frame("quit", "");
-    let waiting = screen.bulk.map_or(0, |bulk| bulk.items.len() - bulk.counts().0 - bulk.counts().1);
     pen.put(2, 1, "What was asked for is not known to have helped yet.", look.plain());
-    let text = format!("What was sent stays sent. Of many, {waiting} are not told yet: no more are sent.");
-    for (at, line) in wrap(&text, usize::from(width.saturating_sub(4))).iter().take(2).enumerate() {
-        pen.put(2, 2 + u16::try_from(at).unwrap_or(0), line, look.warn());
+    let waiting = screen.bulk.map_or(0, |bulk| bulk.items.len() - bulk.counts().0 - bulk.counts().1);
+    let many =
+        if waiting > 0 { format!(" Of many, {waiting} are not told yet: no more are sent.") } else { String::new() };
+    let text = format!("What was sent stays sent.{many}");
+    for (row, line) in (2..4).zip(wrap(&text, usize::from(area.width.saturating_sub(4)))) {
+        pen.put(2, row, &line, look.warn());
     }
-    let last = height.saturating_sub(2);
-    pen.put(2, last, "y", look.accent().patch(look.strong()));
-    pen.put(4, last, "leave", look.plain());
-    pen.put(14, last, "n", look.accent().patch(look.strong()));
-    pen.put(16, last, "stay", look.plain());
+    pen.answers(area.height.saturating_sub(2), &[("y", "leave"), ("n", "stay")]);
 }

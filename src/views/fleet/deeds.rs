@@ -31,11 +31,18 @@ pub fn place(items: &[&Deed], chosen: Option<&Key>) -> usize {
     items.iter().position(|deed| chosen == Some(&key(deed))).unwrap_or(0)
 }
 
+/// The deed that is chosen.
+#[must_use]
+pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Deed> {
+    let all = items(screen);
+    all.get(place(&all, screen.ui.list(Pane::Deeds).chosen.as_ref())).copied()
+}
+
 /// After so long nobody watches any more, in milliseconds.
 const WATCHED_MS: i64 = 600_000;
 
 /// What came of it, as far as it is known.
-pub fn came_of(deed: &Deed, now: i64) -> &str {
+pub(super) fn came_of(deed: &Deed, now: i64) -> &str {
     match &deed.sentence {
         Some(sentence) => sentence,
         None if now.saturating_sub(deed.at) < WATCHED_MS => "sent; what comes of it is not known yet",
@@ -44,7 +51,7 @@ pub fn came_of(deed: &Deed, now: i64) -> &str {
 }
 
 /// The mark of a verdict's word.
-pub fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str, Style) {
+pub(super) fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match word {
         None => (glyphs.started, look.accent()),

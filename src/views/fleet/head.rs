@@ -58,6 +58,7 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
     let back = if first.state() == State::Regressed { " (it came back)" } else { "" };
     let why = match (first.open(), open.len()) {
         (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
+        (2, 1) => format!("both have one error: {}: {message}{back}", first.kind()),
         (hit, 1) => format!("all {hit} have one error: {}: {message}{back}", first.kind()),
         (1, kinds) => {
             format!("{kinds} different errors, each in one pipeline; the latest: {}: {message}{back}", first.kind())

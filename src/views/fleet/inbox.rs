@@ -1,6 +1,5 @@
 //! Errors of all pipelines, by what they have in common: one systemic problem, or many?
 
-use super::list::id;
 use super::state::{FleetScreen, Key, Pane};
 use crate::fleet::inbox::{Item, State};
 use crate::progress::core;
@@ -30,10 +29,22 @@ pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<Item>> {
     screen.inbox.sorted().into_iter().filter(|item| shown(item)).collect()
 }
 
+#[must_use]
+pub fn key(item: &Item) -> Key {
+    Key::Id(Arc::clone(&item.fingerprint))
+}
+
 /// The place of what is chosen.
 #[must_use]
 pub fn place(items: &[&Arc<Item>], chosen: Option<&Key>) -> usize {
-    items.iter().position(|item| chosen == Some(&id(&item.fingerprint))).unwrap_or(0)
+    items.iter().position(|item| chosen == Some(&key(item))).unwrap_or(0)
+}
+
+/// The item that is chosen.
+#[must_use]
+pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Arc<Item>> {
+    let all = items(screen);
+    all.get(place(&all, screen.ui.list(Pane::Errors).chosen.as_ref())).copied()
 }
 
 #[must_use]
@@ -89,7 +100,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
                 pen.choose(line, focused);
             }
         }
-        let key = id(&item.fingerprint);
+        let key = key(item);
         let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
         hits.add(area, Target::FleetRow(Pane::Errors, key));
     }

@@ -1,7 +1,7 @@
 //! Which pipelines are in trouble, which move, and how far each is. Columns that are unknown for all are not shown.
 
 use super::rows::{Row, Rows};
-use super::state::{Column, FleetScreen, Key, Pane};
+use super::state::{Column, FleetScreen, Pane};
 use crate::fleet::{Group, Status, Watched};
 use crate::views::look::Look;
 use crate::views::pen::Pen;
@@ -142,7 +142,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
         let text = if list.filter.active() {
             "no pipeline matches; Esc drops the filter"
         } else {
-            "no pipelines. Make one: synctop pipelines create FILE"
+            "no pipelines. synctop pipelines create FILE makes one"
         };
         pen.put(3, 2, text, look.dim());
     }
@@ -156,9 +156,8 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
         if index == place {
             pen.choose(line, focused);
         }
-        if let Some(key) = all.key(index) {
-            hits.add(Rect { y: pen.area.y + line, height: 1, ..pen.area }, Target::FleetRow(Pane::Pipelines, key));
-        }
+        let area = Rect { y: pen.area.y + line, height: 1, ..pen.area };
+        hits.add(area, Target::FleetRow(Pane::Pipelines, row.key()));
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(0), hits.pages.get_mut(0)) {
         (*slot, *pages) = (Some(top), page);
@@ -335,10 +334,4 @@ fn note(pen: &mut Pen, row: u16, watched: &Watched, group: Group, all: &Rows, sc
         }
         (None, None) => {}
     }
-}
-
-/// The key of a row by its id.
-#[must_use]
-pub fn id(id: &Arc<str>) -> Key {
-    Key::Id(Arc::clone(id))
 }

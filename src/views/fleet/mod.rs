@@ -9,7 +9,7 @@
 //! ```
 
 mod confirm;
-mod deeds;
+pub mod deeds;
 mod footer;
 mod head;
 pub mod inbox;
@@ -21,6 +21,5 @@ mod sheets;
 pub mod state;
 
 pub use confirm::fits;
-pub use deeds::{items as deed_items, place as deed_place};
 pub use screen::draw;
 pub use state::{Armed, Column, Confirm, FleetScreen, FleetUi, Key, Link, Overlay, Pane, RunRow};

@@ -14,6 +14,31 @@ pub enum Row<'a> {
     Note(&'a Arc<Watched>, Group),
 }
 
+impl<'a> Row<'a> {
+    #[must_use]
+    pub fn group(self) -> Group {
+        match self {
+            Self::Head(group) | Self::Pipeline(_, group) | Self::Note(_, group) => group,
+        }
+    }
+
+    #[must_use]
+    pub fn pipeline(self) -> Option<&'a Arc<Watched>> {
+        match self {
+            Self::Pipeline(it, _) | Self::Note(it, _) => Some(it),
+            Self::Head(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn key(self) -> Key {
+        match self.pipeline() {
+            Some(it) => Key::Id(Arc::clone(&it.pipeline.id)),
+            None => Key::Head(self.group()),
+        }
+    }
+}
+
 /// The whole list.
 pub struct Rows<'a> {
     pub rows: Vec<Row<'a>>,
@@ -29,15 +54,7 @@ pub struct Rows<'a> {
 /// For how long what came of an action stands under its pipeline, in milliseconds.
 const LATELY: i64 = 600_000;
 
-impl<'a> Rows<'a> {
-    #[must_use]
-    pub fn key(&self, place: usize) -> Option<Key> {
-        Some(match self.rows.get(place)? {
-            Row::Head(group) => Key::Head(*group),
-            Row::Pipeline(it, _) | Row::Note(it, _) => Key::Id(Arc::clone(&it.pipeline.id)),
-        })
-    }
-
+impl Rows<'_> {
     /// The place of what is chosen; the first pipeline when nothing is, or when it is gone.
     #[must_use]
     pub fn place(&self, chosen: Option<&Key>) -> usize {
@@ -50,15 +67,13 @@ impl<'a> Rows<'a> {
         });
         found.or_else(|| self.rows.iter().position(|row| matches!(row, Row::Pipeline(..)))).unwrap_or(0)
     }
+}
 
-    /// The pipeline that is chosen.
-    #[must_use]
-    pub fn chosen(&self, chosen: Option<&Key>) -> Option<&'a Arc<Watched>> {
-        match self.rows.get(self.place(chosen))? {
-            Row::Pipeline(it, _) | Row::Note(it, _) => Some(it),
-            Row::Head(_) => None,
-        }
-    }
+/// The row that is chosen.
+#[must_use]
+pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<Row<'a>> {
+    let all = rows(screen);
+    all.rows.get(all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref())).copied()
 }
 
 /// Builds the list.
@@ -83,6 +98,15 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
         // The newest comes first.
         deeds.entry(deed.pipeline.as_str()).or_insert(deed);
     }
+    // What went wrong since says more than what was done before.
+    deeds.retain(|id, deed| {
+        screen.fleet.pipelines.get(*id).is_some_and(|watched| {
+            let trouble = matches!(watched.group(screen.now), Group::Parked | Group::Failing);
+            let helped = deed.verdict.as_deref() == Some("took_effect");
+            let newer = watched.fault_since.zip(deed.ended_at).is_some_and(|(since, ended)| since > ended);
+            !(newer || trouble && helped)
+        })
+    });
     let kept_of = groups.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);

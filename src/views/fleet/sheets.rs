@@ -4,59 +4,12 @@ use super::state::{FleetScreen, RunRow};
 use crate::progress::text::short;
 use crate::protocol::time;
 use crate::views::pen::Pen;
+use crate::views::sheet::Sheet;
 use crate::views::state::{Hits, Target};
 use crate::views::streams::scrolled;
-use crate::views::words::{age, clock, count, coverage, rate, wrap};
+use crate::views::words::{age, clock, count, coverage, rate};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-
-struct Sheet {
-    width: usize,
-    lines: Vec<Vec<(String, Style)>>,
-    label: Style,
-    head: Style,
-}
-
-impl Sheet {
-    fn new(pen: &Pen) -> Self {
-        let width = usize::from(pen.width().saturating_sub(4)).max(8);
-        Self { width, lines: Vec::new(), label: pen.look.dim(), head: pen.look.strong() }
-    }
-
-    fn fact(&mut self, label: &str, text: &str, style: Style) {
-        for (at, line) in wrap(text, self.width.saturating_sub(14)).into_iter().enumerate() {
-            let label = if at == 0 { format!("{label:<14}") } else { " ".repeat(14) };
-            self.lines.push(vec![(label, self.label), (line, style)]);
-        }
-    }
-
-    fn head(&mut self, text: &str) {
-        self.lines.push(Vec::new());
-        self.lines.push(vec![(text.to_owned(), self.head)]);
-    }
-
-    fn text(&mut self, text: &str, style: Style) {
-        self.lines.extend(wrap(text, self.width).into_iter().map(|line| vec![(line, style)]));
-    }
-
-    fn draw(self, pen: &mut Pen, title: &str, about: &str, top: usize, hits: &mut Hits) {
-        pen.clear();
-        hits.add(pen.area, Target::Nothing);
-        let page = usize::from(pen.height().saturating_sub(1));
-        let most = self.lines.len().saturating_sub(page);
-        let top = top.min(most);
-        let right = format!("{}-{}/{}", top + 1, (top + page).min(self.lines.len()), self.lines.len());
-        pen.rule(0, true, title, about, if most > 0 { &right } else { "" });
-        for (index, parts) in self.lines.iter().skip(top).take(page).enumerate() {
-            let row = u16::try_from(index).unwrap_or(u16::MAX).saturating_add(1);
-            let mut column = 2;
-            for (text, style) in parts {
-                column = pen.put(column, row, text, *style);
-            }
-        }
-        hits.overlay = (most, page);
-    }
-}
 
 pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits: &mut Hits) {
     let look = screen.look;
@@ -64,7 +17,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     let mut sheet = Sheet::new(pen);
     let Some(watched) = screen.fleet.pipelines.get(id) else {
         sheet.text("This pipeline is not there any more.", look.dim());
-        return sheet.draw(pen, id, "Esc closes", top, hits);
+        return sheet.draw(pen, (id, "Esc closes"), top, hits);
     };
     let it = &watched.pipeline;
     let group = watched.group(now);
@@ -72,18 +25,18 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     let dash = look.glyphs.dash;
     let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
     let inferred = if watched.inferred(now) { " (inferred)" } else { "" };
-    sheet.fact("group", &format!("{glyph} {}{inferred}", group.word().to_lowercase()), style);
-    sheet.fact("status", &format!("{}, wanted {}", it.status.word(), it.desired.word()), look.plain());
+    sheet.fact("group", format!("{glyph} {}{inferred}", group.word().to_lowercase()), style);
+    sheet.fact("status", format!("{}, wanted {}", it.status.word(), it.desired.word()), look.plain());
     if let Some(note) = watched.note(now) {
         sheet.fact("evidence", &note, look.warn());
     }
     let arrow = look.glyphs.arrow;
-    sheet.fact("route", &format!("{} {arrow} {}", it.source, it.destination), look.plain());
+    sheet.fact("route", format!("{} {arrow} {}", it.source, it.destination), look.plain());
     let seen = format!("told {} ago", age(now.saturating_sub(watched.seen_at)));
     let sign = watched
         .last_sign()
         .map_or_else(String::new, |at| format!(", last sign of life {} ago", age(now.saturating_sub(at))));
-    sheet.fact("known", &format!("{seen}{sign}"), look.plain());
+    sheet.fact("known", format!("{seen}{sign}"), look.plain());
     for (at, fault) in it.faults.iter().enumerate() {
         if at == 0 {
             sheet.head("errors");
@@ -109,25 +62,25 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         let number = run.number.map(|number| format!("{number}, ")).unwrap_or_default();
         let state = run.state.as_deref().unwrap_or(if run.open { "open" } else { "over" });
         let outcome = it.found.outcome.as_deref().filter(|_| !run.open).map(|it| format!(", {it}")).unwrap_or_default();
-        sheet.fact("run", &format!("{number}{state}{outcome}"), look.plain());
+        sheet.fact("run", format!("{number}{state}{outcome}"), look.plain());
         if let Some(task) = &run.task {
             sheet.fact("task", task, look.dim());
         }
         let at = |at: Option<i64>| at.map_or_else(|| dash.to_owned(), |at| clock(at, Some(now)));
         sheet.fact(
             "from, to",
-            &format!("{}, {}", at(run.started_at), at(run.ended_at.filter(|_| !run.open))),
+            format!("{}, {}", at(run.started_at), at(run.ended_at.filter(|_| !run.open))),
             look.plain(),
         );
-        sheet.fact("records", &format!("{} in this run", known(it.found.records)), look.strong());
-        sheet.fact("rate", &it.found.per_second.map_or_else(|| dash.to_owned(), rate), look.plain());
+        sheet.fact("records", format!("{} in this run", known(it.found.records)), look.strong());
+        sheet.fact("rate", it.found.per_second.map_or_else(|| dash.to_owned(), rate), look.plain());
         let ranges = coverage(&it.found, look.glyphs.at_most).unwrap_or_else(|| dash.to_owned());
         let more = if it.found.more_streams { ", of the streams that are known so far" } else { "" };
-        sheet.fact("ranges", &format!("{ranges}{more}"), look.plain());
-        sheet.fact("checkpoints", &known(it.found.checkpoints), look.plain());
+        sheet.fact("ranges", format!("{ranges}{more}"), look.plain());
+        sheet.fact("checkpoints", known(it.found.checkpoints), look.plain());
         let streams: Vec<_> = it.found.by_status.iter().map(|(word, number)| format!("{number} {word}")).collect();
         if !streams.is_empty() {
-            sheet.fact("streams", &streams.join(", "), look.plain());
+            sheet.fact("streams", streams.join(", "), look.plain());
         }
         if let Some(message) = &run.message {
             sheet.fact("message", message, look.plain());
@@ -150,7 +103,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
             sheet.text(&format!("{part}: {}", if text.len() > 4_000 { value.to_string() } else { text }), look.dim());
         }
     }
-    sheet.draw(pen, id, "Enter opens the run, Esc closes", top, hits);
+    sheet.draw(pen, (id, "Enter opens the run, Esc closes"), top, hits);
 }
 
 pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize, hits: &mut Hits) {
@@ -159,29 +112,29 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
     let mut sheet = Sheet::new(pen);
     let Some(item) = screen.inbox.items.get(fingerprint) else {
         sheet.text("This error is not known any more.", look.dim());
-        return sheet.draw(pen, "error", "Esc closes", top, hits);
+        return sheet.draw(pen, ("error", "Esc closes"), top, hits);
     };
     let (glyph, style) = super::inbox::style(item, screen);
     sheet.text(&item.message, look.strong());
     if let Some(next) = &item.next {
         sheet.text(&format!("{} {next}", look.glyphs.next), look.plain());
     }
-    sheet.lines.push(Vec::new());
+    sheet.gap();
     let acked = item
         .acked
         .as_ref()
         .map(|(who, at)| format!(", {who} looks after it since {}", clock(*at, Some(now))))
         .unwrap_or_default();
-    sheet.fact("state", &format!("{glyph} {}{acked}", item.state().word()), style);
+    sheet.fact("state", format!("{glyph} {}{acked}", item.state().word()), style);
     sheet.fact(
         "first, last",
-        &format!("{}, {}", clock(item.first_at, Some(now)), clock(item.last_at, Some(now))),
+        format!("{}, {}", clock(item.first_at, Some(now)), clock(item.last_at, Some(now))),
         look.plain(),
     );
     let day: u64 = item.trend(1, now).iter().sum();
     sheet.fact(
         "last day",
-        &format!("{} ended with it", crate::views::words::plural(usize::try_from(day).unwrap_or(usize::MAX), "run")),
+        format!("{} ended with it", crate::views::words::plural(usize::try_from(day).unwrap_or(usize::MAX), "run")),
         look.plain(),
     );
     sheet.fact("fingerprint", &item.fingerprint, look.dim());
@@ -199,14 +152,14 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
             }
         };
         let times = look.glyphs.times;
-        sheet.lines.push(vec![
+        sheet.parts(vec![
             (format!("{glyph} "), style),
             (format!("{id} "), look.plain()),
             (format!("{times}{} {state}", count(hit.count)), style),
         ]);
     }
     let title = item.kind().to_owned();
-    sheet.draw(pen, &title, "a acknowledges, Esc closes", top, hits);
+    sheet.draw(pen, (&title, "a acknowledges, Esc closes"), top, hits);
 }
 
 pub fn deed(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mut Hits) {
@@ -214,28 +167,28 @@ pub fn deed(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mu
     let mut sheet = Sheet::new(pen);
     let Some(deed) = screen.deeds.iter().find(|deed| deed.seq == seq) else {
         sheet.text("It is not among the last ones any more.", look.dim());
-        return sheet.draw(pen, "action", "Esc closes", top, hits);
+        return sheet.draw(pen, ("action", "Esc closes"), top, hits);
     };
     let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
-    sheet.fact("what", &format!("{} {}", deed.action, deed.pipeline), look.strong());
+    sheet.fact("what", format!("{} {}", deed.action, deed.pipeline), look.strong());
     sheet.fact("who", &deed.who, look.plain());
-    sheet.fact("when", &time::iso(deed.at), look.plain());
+    sheet.fact("when", time::iso(deed.at), look.plain());
     sheet.fact("why", deed.why.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("before", deed.before.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("after", deed.after.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     let sentence = super::deeds::came_of(deed, screen.now);
-    sheet.fact("verdict", &format!("{glyph} {sentence}"), style);
+    sheet.fact("verdict", format!("{glyph} {sentence}"), style);
     if let Some(at) = deed.ended_at {
-        sheet.fact("known", &format!("{} later", age(at - deed.at)), look.dim());
+        sheet.fact("known", format!("{} later", age(at - deed.at)), look.dim());
     }
-    sheet.draw(pen, "action", "Esc closes", top, hits);
+    sheet.draw(pen, ("action", "Esc closes"), top, hits);
 }
 
 /// A list to choose from.
 fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], chosen: usize, hits: &mut Hits) {
     let wanted = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(2).clamp(3, pen.height().max(3));
     let width = if pen.width() < 100 { pen.width() } else { 90 };
-    let area = Rect { x: pen.area.x + (pen.width() - width) / 2, width, height: wanted, ..pen.area };
+    let area = Rect { y: pen.area.y, ..pen.middle(width, wanted) };
     let mut pen = pen.at(area);
     hits.add(area, Target::Nothing);
     pen.frame(title, about);
