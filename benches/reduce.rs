@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use criterion::{BatchSize, Criterion, Throughput};
 use synctop::engine::generator::{Plan, Scenario, write};
 use synctop::engine::tracker::wire::Form;
+use synctop::net::beside::Beside;
 use synctop::net::chunks::Chunks;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::parallel;
@@ -54,7 +55,7 @@ fn seek(criterion: &mut Criterion, log: &[u8]) {
     std::fs::write(&path, log).unwrap();
     let (store, history) = (Arc::new(Store::default()), Arc::new(Mutex::new(History::new())));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
-    indexer.run(vec![Saved::open(&path).unwrap()], &Decoder::default()).unwrap();
+    indexer.run(vec![Saved::open(&path).unwrap()], Beside::default(), &Decoder::default()).unwrap();
     let mut seeker = Seeker::new(store, history, Decoder::default());
     let mut place = 0;
     criterion.bench_function("seek", |b| {

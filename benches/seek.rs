@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop::engine::generator::{Plan, Scenario, write};
 use synctop::engine::tracker::wire::Form;
+use synctop::net::beside::Beside;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::store::Store;
@@ -64,7 +65,7 @@ fn main() {
     let history = Arc::new(Mutex::new(History::new()));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     let began = Instant::now();
-    indexer.run(vec![Saved::open(&path).unwrap()], &Decoder::default()).unwrap();
+    indexer.run(vec![Saved::open(&path).unwrap()], Beside::default(), &Decoder::default()).unwrap();
     let took = began.elapsed();
     let (end, keys, size, bins) = {
         let history = history.lock().unwrap();

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use synctop::engine::generator::{Plan, Scenario, write};
 use synctop::engine::tracker::wire::Form;
+use synctop::net::beside::Beside;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::store::Store;
@@ -25,7 +26,7 @@ fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Pro
     let history = Arc::new(Mutex::new(History::spaced(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     let logs = paths.iter().map(|path| Saved::open(path).unwrap()).collect();
-    indexer.run(logs, &Decoder::default()).unwrap();
+    indexer.run(logs, Beside::default(), &Decoder::default()).unwrap();
     let seeker = Seeker::new(store, Arc::clone(&history), Decoder::default());
     (seeker, history, indexer.progress)
 }

@@ -1,11 +1,16 @@
 //! The command line. `--help`, the man page and the completions are made from this.
 
 use super::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskArgs, WaitArgs};
+use crate::net::SourceError;
+use crate::net::beside::Beside;
 use crate::net::child::ChildInput;
-use crate::protocol::Dialect;
+use crate::progress::Exit;
+use crate::protocol::Reading;
+use crate::protocol::catalog::{self, Catalog};
 use crate::protocol::quantity::{size, span};
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// top for data syncs: watch live syncs, see what became of saved ones, triage what failed.
 ///
@@ -115,6 +120,8 @@ pub struct WatchArgs {
     /// Wait for a file that is not there yet
     #[arg(long)]
     pub retry: bool,
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
     /// Of an engine's URL: what is synced, a JSON file with source and destination
     #[arg(long, value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
@@ -172,14 +179,71 @@ pub enum GlyphsArg {
 
 #[derive(Debug, ClapArgs)]
 pub struct FeedArgs {
-    /// How to read lines: found out by itself, or one generation of Stripe's engine only
-    #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(Dialect::NAMES))]
+    /// How to read lines: found out by itself by the first message, or as one protocol only
+    #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(Reading::NAMES))]
     pub dialect: String,
 }
 
 impl FeedArgs {
-    pub(super) fn dialect(&self) -> Dialect {
-        Dialect::named(&self.dialect).unwrap_or_default()
+    pub(super) fn dialect(&self) -> Reading {
+        Reading::named(&self.dialect).unwrap_or_default()
+    }
+}
+
+/// What is known of a saved log beside it.
+#[derive(Debug, ClapArgs)]
+pub struct BesideArgs {
+    /// What the engine wrote to stderr then (taps tell their errors, statuses and counts there). May be .gz or .zst
+    #[arg(long, value_name = "FILE")]
+    pub stderr: Option<PathBuf>,
+    /// The exit code that the engine ended with, as a shell tells it (128 + signal)
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(i32).range(0..=255))]
+    pub exit_code: Option<i32>,
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
+}
+
+impl BesideArgs {
+    pub(super) fn read(&self) -> Result<Beside, super::Failure> {
+        let mut beside = Beside::default();
+        beside.catalog = self.catalog.read()?;
+        beside.exit = self.exit_code.map(|code| match Exit::Code(code).signal() {
+            Some(signal) => Exit::Signal(signal),
+            None => Exit::Code(code),
+        });
+        if let Some(path) = &self.stderr {
+            let name = path.display().to_string();
+            let read = std::fs::File::open(path).and_then(|file| beside.stderr(file));
+            read.map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => SourceError::Absent(name),
+                _ => SourceError::of(&name, &error),
+            })?;
+        }
+        Ok(beside)
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CatalogArgs {
+    /// All streams that are to come: a catalog of Airbyte's (configured, or what `discover` printed) or of Singer's
+    #[arg(long, value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+}
+
+impl CatalogArgs {
+    pub(super) fn read(&self) -> Result<Option<Arc<Catalog>>, super::Failure> {
+        let Some(path) = &self.catalog else { return Ok(None) };
+        let text = super::text_of(path, "catalog")?;
+        match catalog::read(&text) {
+            Some(catalog) => Ok(Some(Arc::new(catalog))),
+            None => Err(super::Failure {
+                sentence: format!(
+                    "{} is no catalog: it has no list of streams. Name a configured catalog, or what `discover` printed.",
+                    path.display()
+                ),
+                code: super::exit::NOT_UNDERSTOOD,
+            }),
+        }
     }
 }
 
@@ -188,6 +252,8 @@ pub struct SummaryArgs {
     /// The log, or several as attempts in order; `-` for what is piped in. May be .gz or .zst
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub beside: BesideArgs,
     /// What was known at some place: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200"
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
@@ -204,6 +270,8 @@ pub struct ReplayArgs {
     /// The logs, as attempts in order; `-` for what is piped in. May be .gz or .zst (unpacked into a temporary file)
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub beside: BesideArgs,
     /// Begin there, paused: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200", end
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
@@ -235,6 +303,8 @@ pub struct TeeArgs {
     /// End with the exit code of the outcome, not with 0
     #[arg(long)]
     pub exit_status: bool,
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
     #[command(flatten)]
     pub show: ShowArgs,
 }
@@ -382,6 +452,8 @@ pub struct RunArgs {
     /// `inherit` hands on what is piped in or says that nothing is; `null` is empty
     #[arg(long, value_enum, default_value = "auto")]
     pub stdin: StdinArg,
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
     /// The engine and its arguments
     #[arg(last = true, required = true, value_name = "ENGINE")]
     pub engine: Vec<String>,

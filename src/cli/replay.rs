@@ -17,6 +17,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         return Err(Failure::usage(format!("--at {text}: {why}")));
     }
     let logs = open(&args.files, "replay")?;
+    let beside = args.beside.read()?;
     let first = args.files.first().map(|file| file.display().to_string()).unwrap_or_default();
     need_a_terminal(&format!("synctop summary {first}"))?;
     let session = Session::new()?;
@@ -27,7 +28,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
         [] => String::new(),
     };
-    let Indexing { past, snapshots, size, broken } = index::spawn(logs, decoder)?;
+    let Indexing { past, snapshots, size, broken } = index::spawn(logs, beside, decoder)?;
     let start = Start {
         at: args.at.clone(),
         speed: args.speed,
@@ -52,7 +53,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         nested: false,
         panic_for_test,
     };
-    let code = leave(session.run(options, snapshots))?;
+    let code = leave(session.run(options, snapshots), false)?;
     match broken.get() {
         // What could be read was shown; that it is not all is told as `summary` tells it.
         Some(error) => Err(SourceError::Unreadable("the log".into(), error.to_string()).into()),

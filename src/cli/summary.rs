@@ -3,12 +3,13 @@
 use super::args::{FeedArgs, SummaryArgs};
 use super::replay::open;
 use super::{Failure, complain, exit, print};
+use crate::net::beside::Beside;
 use crate::net::index::{Indexer, Saved, read};
 use crate::net::seek::Seeker;
 use crate::net::store::Store;
 use crate::net::{Past, SourceError, lock};
 use crate::progress::history::Position;
-use crate::progress::{self, Progress, target};
+use crate::progress::{self, Exit, Progress, target};
 use crate::protocol::{Decoder, clean, time};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -23,13 +24,9 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     let mut progress = Progress::default();
     let mut place = None;
     let read = match &args.at {
-        None => {
-            let read = read(logs, &mut progress, &decoder);
-            progress.close(None);
-            read
-        }
+        None => read(logs, args.beside.read()?, &mut progress, &decoder),
         Some(at) => {
-            let (known, end, read) = at_place(at, logs, &decoder)?;
+            let (known, end, read) = at_place(at, logs, args.beside.read()?, &decoder)?;
             let at = known.last_at.map_or_else(|| "before any time".to_owned(), time::iso);
             let line = progress::count(known.input.lines);
             place =
@@ -58,7 +55,9 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     if let Err(error) = read {
         return Err(SourceError::of(&name, &error).into());
     }
-    if progress.input.messages == 0 && place.is_none_or(|(_, messages)| messages == 0) {
+    // What its stderr or its exit code says is understood too.
+    let told = progress.dialect.is_some() || progress.exit.is_some_and(Exit::failed);
+    if progress.input.messages == 0 && !told && place.is_none_or(|(_, messages)| messages == 0) {
         if !args.quiet && !args.json {
             complain(&format!(
                 "Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
@@ -70,10 +69,15 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
 }
 
 /// What was known at a place of a log, and at its end; and whether all of it could be read.
-fn at_place(text: &str, logs: Vec<Saved>, decoder: &Decoder) -> Result<(Progress, Progress, io::Result<()>), Failure> {
+fn at_place(
+    text: &str,
+    logs: Vec<Saved>,
+    beside: Beside,
+    decoder: &Decoder,
+) -> Result<(Progress, Progress, io::Result<()>), Failure> {
     let past = Past { store: Arc::new(Store::default()), ..Past::default() };
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
-    let read = indexer.run(logs, decoder);
+    let read = indexer.run(logs, beside, decoder);
     let (place, end) = {
         let history = lock(&past.history);
         (target(text, &history, Position::default()), history.end())

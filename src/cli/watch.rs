@@ -34,9 +34,13 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
     if source.is_empty() && args.recording.is_none() {
         return super::connect::demo(args, look);
     }
+    let catalog = args.catalog.read()?;
     need_a_terminal(&format!("synctop summary {}", if matches!(source, "" | "-") { "FILE" } else { source }))?;
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
+    if let Some(catalog) = catalog {
+        let _ = sender.send(net::Event::Expect(catalog));
+    }
     let started = |error: io::Error| Failure::from(error);
     let name = match source {
         "" => {
@@ -88,7 +92,7 @@ pub(super) fn show(
     let (replay, size) = (None, None);
     let options =
         Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, nested: false, panic_for_test };
-    leave(session.run(options, snapshots))
+    leave(session.run(options, snapshots), true)
 }
 
 /// Theme and glyphs as wished; and whether the terminal is asked for its background.
@@ -107,8 +111,8 @@ pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
     app::look(theme, glyphs)
 }
 
-/// After the screen: a short summary on the shell, and the exit code.
-pub(super) fn leave(ended: io::Result<Ended>) -> Result<u8, Failure> {
+/// After the screen: a short summary on the shell, and the exit code; `live`: an engine's own code goes first.
+pub(super) fn leave(ended: io::Result<Ended>, live: bool) -> Result<u8, Failure> {
     let ended = ended.map_err(|error| Failure {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,
@@ -123,12 +127,12 @@ pub(super) fn leave(ended: io::Result<Ended>) -> Result<u8, Failure> {
     if ended.signal != Some(1) {
         print(&text::brief(&ended.progress, ended.leaving))?;
     }
-    Ok(code(&ended))
+    Ok(code(&ended, live))
 }
 
 /// The engine's own non-zero code first (128 + signal), then ours, then the outcome's: engines exit 0 on failure.
-fn code(ended: &Ended) -> u8 {
-    match (ended.signal, ended.progress.exit) {
+fn code(ended: &Ended, live: bool) -> u8 {
+    match (ended.signal, ended.progress.exit.filter(|_| live)) {
         (Some(number), _) => exit::signal(number),
         (None, Some(Exit::Code(code))) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
         (None, Some(Exit::Signal(number))) => exit::signal(number),

@@ -184,7 +184,7 @@ fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
 }
 
 /// Bytes of one stderr line that are kept.
-const STDERR_LINE: u64 = 16 * 1024;
+const STDERR_LINE: u64 = 256 * 1024;
 
 /// Each line of stderr into the diagnostics, with the level that it seems to have.
 fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {

@@ -1,5 +1,6 @@
 //! One pass over a saved log (or several, as attempts in order) that reduces it and makes it possible to go anywhere in it.
 
+use super::beside::Beside;
 use super::chunks::Chunks;
 use super::decompress::{self, Packing};
 use super::parallel::{self, Sink};
@@ -69,27 +70,63 @@ impl Saved {
     }
 }
 
-/// Reduces all of the logs, without an index.
+/// Reduces all of the logs and what is beside them to their end, without an index.
 ///
 /// # Errors
 /// When one of them cannot be read to its end; what came before is in.
-pub fn read(logs: Vec<Saved>, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
+pub fn read(logs: Vec<Saved>, beside: Beside, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
+    if let Some(catalog) = &beside.catalog {
+        progress.expect(catalog);
+    }
+    let exit = beside.exit;
+    let mut sink = Both { progress, beside };
+    let result = all(logs, &mut sink, decoder);
+    while let Some(line) = sink.beside.rest() {
+        sink.progress.stderr(&line);
+    }
+    sink.progress.close(exit);
+    result
+}
+
+/// A log, and what was written beside it.
+struct Both<'p> {
+    progress: &'p mut Progress,
+    beside: Beside,
+}
+
+impl Sink for Both<'_> {
+    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+        let Self { progress, beside } = self;
+        if beside.is_silent() {
+            progress.apply_batch(batch, decoder);
+        } else {
+            progress.apply_batch_noting(batch, decoder, |progress, _| {
+                while let Some(line) = beside.due(progress) {
+                    progress.stderr(&line);
+                }
+            });
+        }
+        true
+    }
+}
+
+fn all(logs: Vec<Saved>, sink: &mut Both, decoder: &Decoder) -> io::Result<()> {
     let mut before: Option<String> = None;
     for log in logs {
         if before.is_some_and(|before| !goes_on(before.as_ref(), log.name.as_ref())) {
-            progress.next_file();
+            sink.progress.next_file();
         }
         before = Some(log.name.clone());
         let workers = parallel::workers();
-        let at = progress.input.bytes;
+        let at = sink.progress.input.bytes;
         let (packing, input) = match log.input {
             Input::File(file) => decompress::open(file)?,
             Input::Stdin => decompress::open(pipe::stdin())?,
         };
         match packing {
-            Packing::Plain => parallel::reduce(Chunks::new(input, at), decoder, progress, workers)?,
+            Packing::Plain => parallel::reduce(Chunks::new(input, at), decoder, sink, workers)?,
             Packing::Gzip | Packing::Zstd => {
-                parallel::reduce(Chunks::new(decompress::ahead(input)?, at), decoder, progress, workers)?;
+                parallel::reduce(Chunks::new(decompress::ahead(input)?, at), decoder, sink, workers)?;
             }
         }
     }
@@ -107,6 +144,7 @@ pub struct Indexer {
     broken: bool,
     /// Why the log cannot be read to its end.
     down: Option<String>,
+    beside: Beside,
 }
 
 /// A saved log that is being indexed, to be shown meanwhile.
@@ -123,7 +161,7 @@ pub struct Indexing {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn spawn(logs: Vec<Saved>, decoder: Decoder) -> io::Result<Indexing> {
+pub fn spawn(logs: Vec<Saved>, beside: Beside, decoder: Decoder) -> io::Result<Indexing> {
     let past = Past { store: Arc::new(Store::default()), ..Past::default() };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
@@ -131,7 +169,7 @@ pub fn spawn(logs: Vec<Saved>, decoder: Decoder) -> io::Result<Indexing> {
     let broken = Arc::new(OnceLock::new());
     let told = Arc::clone(&broken);
     std::thread::Builder::new().name("index".into()).spawn(move || {
-        if let Err(error) = indexer.run(logs, &decoder) {
+        if let Err(error) = indexer.run(logs, beside, &decoder) {
             tracing::error!(target: "synctop::index", "{error}");
             let _ = told.set(error);
         }
@@ -144,7 +182,15 @@ impl Sink for Indexer {
         let due;
         {
             let mut history = lock(&self.history);
-            self.progress.apply_batch_noting(batch, decoder, |progress, run| history.note(progress, run));
+            let Self { store, beside, progress, .. } = self;
+            progress.apply_batch_noting(batch, decoder, |progress, run| {
+                while let Some(line) = beside.due(progress) {
+                    let side = Side::Stderr(line);
+                    side.apply(progress);
+                    store.side(progress.input.bytes, side);
+                }
+                history.note(progress, run);
+            });
             due = history.due(&self.progress);
         }
         if due {
@@ -161,7 +207,15 @@ impl Sink for Indexer {
 impl Indexer {
     #[must_use]
     pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>) -> Self {
-        Self { progress: Progress::default(), store, history, watch: None, broken: false, down: None }
+        Self {
+            progress: Progress::default(),
+            store,
+            history,
+            watch: None,
+            broken: false,
+            down: None,
+            beside: Beside::default(),
+        }
     }
 
     /// Shows on `watch` how far it is; ends when nobody looks any more.
@@ -179,7 +233,7 @@ impl Indexer {
         }
         if over || shown.elapsed() >= super::ingest::BETWEEN_SNAPSHOTS {
             *shown = Instant::now();
-            let link = if over { Link::Ended(None) } else { Link::Live };
+            let link = if over { Link::Ended(self.beside.exit) } else { Link::Live };
             let progress = Arc::new(self.progress.clone());
             return watch.send(Snapshot { progress, link, last_line: None }).is_ok();
         }
@@ -190,8 +244,13 @@ impl Indexer {
     ///
     /// # Errors
     /// When one of them cannot be read to its end; what came before is in.
-    pub fn run(&mut self, logs: Vec<Saved>, decoder: &Decoder) -> io::Result<()> {
+    pub fn run(&mut self, logs: Vec<Saved>, beside: Beside, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
+        if let Some(catalog) = &beside.catalog {
+            self.store.expect(catalog);
+            self.progress.expect(catalog);
+        }
+        self.beside = beside;
         let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(Saved::size).sum();
         lock(&self.history).expect(size);
         let mut before: Option<String> = None;
@@ -208,8 +267,13 @@ impl Indexer {
                 break;
             }
         }
-        lock(&self.history).finish(&self.progress, None);
-        self.progress.close(None);
+        while let Some(line) = self.beside.rest() {
+            self.side(Side::Stderr(line));
+        }
+        let exit = self.beside.exit;
+        lock(&self.history).note(&self.progress, false);
+        lock(&self.history).finish(&self.progress, exit);
+        self.progress.close(exit);
         self.show(true);
         result
     }

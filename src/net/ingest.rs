@@ -5,6 +5,7 @@ use super::store::{Side, Store};
 use super::{Event, Origin, lock};
 use crate::progress::history::History;
 use crate::progress::{Exit, Link, Progress};
+use crate::protocol::catalog::Catalog;
 use crate::protocol::{Decoder, Splitter};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -52,6 +53,14 @@ impl Ingest {
     pub fn remembering(mut self, past: Past) -> Self {
         self.past = Some(past);
         self
+    }
+
+    /// These streams are to come.
+    pub fn expect(&mut self, catalog: &Arc<Catalog>) {
+        self.progress.expect(catalog);
+        if let Some(past) = &self.past {
+            past.store.expect(catalog);
+        }
     }
 
     /// The next bytes of the input.
@@ -216,6 +225,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
                 now.last_line = Instant::now().checked_sub(age).or(now.last_line);
             }
         }
+        Event::Expect(catalog) => ingest.expect(&catalog),
         Event::Break { why, overwritten } => {
             ingest.break_line();
             tracing::info!(target: "synctop::file", "{why}");

@@ -9,6 +9,7 @@
 //! A full channel makes the source wait (and with it the engine behind a pipe, as any reader would); a slow screen
 //! makes nobody wait, because the screen takes the newest snapshot and no other.
 
+pub mod beside;
 pub mod child;
 pub mod chunks;
 pub mod copy;
@@ -31,6 +32,7 @@ pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};
 
 use crate::progress::history::History;
 use crate::progress::{Exit, Packed, Progress};
+use crate::protocol::catalog::Catalog;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -45,6 +47,8 @@ pub const QUEUE: usize = 8;
 /// What a source hands on, in order.
 #[derive(Debug)]
 pub enum Event {
+    /// Before anything else: the streams that are to come.
+    Expect(Arc<Catalog>),
     /// The next bytes; where they can be read again, if they can.
     Bytes(Vec<u8>, Option<Origin>),
     /// The source has read all there is for now; what is there was written at this time.

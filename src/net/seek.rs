@@ -47,7 +47,8 @@ impl Seeker {
     /// Stands at the begin.
     #[must_use]
     pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
-        Self { store, history, decoder, progress: Progress::default(), sides: 0, short: false }
+        let progress = store.begin();
+        Self { store, history, decoder, progress, sides: 0, short: false }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -200,7 +201,7 @@ impl Seeker {
                     opened.ok_or_else(|| io::Error::other("a snapshot cannot be read: please report this"))?;
                 (progress, key.sides)
             }
-            None => (Progress::default(), 0),
+            None => (self.store.begin(), 0),
         };
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! rewound to any more, and that is said.
 
 use crate::progress::Progress;
+use crate::protocol::catalog::Catalog;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,7 +27,7 @@ const HEAD: usize = 512;
 /// Files of one name that a feed is rewound through.
 const FILES: usize = 3;
 
-/// Things besides lines that are kept for rewinding.
+/// Things besides lines that are kept for rewinding a feed.
 const SIDES: usize = 10_000;
 
 /// Something that happened to the input between two lines.
@@ -90,6 +91,8 @@ struct Inner {
     /// A feed's spool is bounded, a log's is not.
     bounded: bool,
     sides: VecDeque<(u64, Side)>,
+    /// What was known of the streams before the first byte.
+    expected: Option<Arc<Catalog>>,
     /// Sides that fell out.
     sides_before: usize,
     /// What lies before is gone.
@@ -156,11 +159,27 @@ impl Store {
     /// Something happened behind `at` bytes.
     pub fn side(&self, at: u64, side: Side) {
         let mut inner = self.lock();
-        if inner.sides.len() >= SIDES {
+        if inner.bounded && inner.sides.len() >= SIDES {
             inner.sides.pop_front();
             inner.sides_before += 1;
         }
         inner.sides.push_back((at, side));
+    }
+
+    /// These streams are known before the first byte.
+    pub fn expect(&self, catalog: &Arc<Catalog>) {
+        self.lock().expected = Some(Arc::clone(catalog));
+    }
+
+    /// What is known before the first byte.
+    #[must_use]
+    pub fn begin(&self) -> Progress {
+        let mut progress = Progress::default();
+        let expected = self.lock().expected.clone();
+        if let Some(catalog) = expected {
+            progress.expect(&catalog);
+        }
+        progress
     }
 
     /// How many sides there were so far.

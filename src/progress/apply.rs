@@ -7,10 +7,12 @@ use super::feed::Origin;
 use super::feed::cut;
 use super::notes::Note;
 use crate::protocol::Decoded;
+use crate::protocol::Dialect;
 use crate::protocol::Kind;
 use crate::protocol::Level;
 use crate::protocol::Line;
 use crate::protocol::LineEnd;
+use crate::protocol::Manners;
 use crate::protocol::Message;
 
 use crate::protocol::mask;
@@ -26,6 +28,12 @@ impl Progress {
         self.input.lines += 1;
         self.input.bytes += line.length;
         match decoded {
+            Decoded::Message { message, .. } if !self.speaks(message.dialect) => {
+                self.input.unknown += 1;
+                let other = message.dialect.map_or("", Dialect::word);
+                let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
+                self.note(Level::Info, Origin::Unknown, None, None, &text);
+            }
             Decoded::Message { message, glued } => {
                 self.input.messages += 1;
                 if let Some(text) = glued {
@@ -59,16 +67,28 @@ impl Progress {
         }
     }
 
-    /// The input ended; `exit` is how the engine's process did, where we ran it.
+    /// Whether a message is of the protocol that this feed is in, which the first one says.
+    fn speaks(&mut self, dialect: Option<Dialect>) -> bool {
+        let Some(dialect) = dialect else { return true };
+        self.dialect.get_or_insert(dialect).goes_with(dialect)
+    }
+
+    /// What holds for every feed of its protocol.
+    #[must_use]
+    pub fn manners(&self) -> &'static Manners {
+        self.dialect.unwrap_or(Dialect::Stripe).manners()
+    }
+
+    /// The input ended; `exit` is how the engine's process did, where that is known.
     pub fn close(&mut self, exit: Option<Exit>) {
         self.closed = true;
         self.exit = exit;
+        self.ended_with_process();
         self.cause_from_log();
     }
 
     /// A message of any kind.
     pub(super) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
-        self.dialect = Some("stripe");
         if let Some(at) = message.at {
             self.first_at.get_or_insert(at);
             self.last_at = self.last_at.max(Some(at));
@@ -82,8 +102,11 @@ impl Progress {
         // A log line in between does not part a start from the report that follows it.
         let start = if matches!(message.kind, Kind::Log(_)) { None } else { self.last_start.take() };
         match message.kind {
-            Kind::Record(name) => self.record(&name),
+            Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
+            Kind::Hidden(name) => self.hidden(&name),
             Kind::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
+            Kind::Estimate(estimate) => self.estimate(&estimate),
+            Kind::Metered(metered) => self.metered(&metered),
             Kind::Stream(claim) => self.stream_claim(*claim, line),
             Kind::Progress(report) => {
                 self.restarted_without_end(&report, start);
@@ -91,9 +114,21 @@ impl Progress {
             }
             Kind::Failure(failure) => self.failure(*failure, line),
             Kind::Catalog(names) => self.catalog(&names),
+            Kind::Offer(names) => self.offer(&names),
             Kind::Connection { ok, message } => self.connection(ok, message.as_deref(), line),
             Kind::Log(log) => self.log(&log, message.from.as_deref(), note),
             Kind::End(end) => self.end(*end, line),
+            Kind::Stopping => {
+                self.attempt.stopping = true;
+                self.note(
+                    Level::Warn,
+                    Origin::Log,
+                    message.from.as_deref(),
+                    None,
+                    "asked to stop: it ends before it is through",
+                );
+            }
+            Kind::Answer => self.answered = true,
             Kind::Note(what) => {
                 if what == "control" {
                     // A control message carries a configuration with secrets: that it came is all that is shown of it.

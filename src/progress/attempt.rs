@@ -15,6 +15,7 @@ impl Progress {
             open: true,
             started_at: self.last_at,
             counters_known: first,
+            catalog: self.configured,
             // What was said of a connection before anything began belongs to this attempt.
             connection: if first { self.attempt.connection } else { None },
             ..Attempt::default()
@@ -24,6 +25,7 @@ impl Progress {
             self.errors.first_attempt();
             return;
         }
+        self.metered_requests = (0, 0);
         let at = self.last_at;
         for stream in &mut self.streams {
             Arc::make_mut(stream).begin_attempt(at);

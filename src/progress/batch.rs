@@ -4,7 +4,7 @@
 use super::Progress;
 use super::history::GAP_MS;
 use super::notes::{Note, log_note};
-use crate::protocol::{Counts, Decoded, Decoder, Kind, Line, Message, Millis, Name};
+use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Record};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -29,12 +29,16 @@ enum Step<'a> {
 /// Record lines of one stream that follow each other.
 #[derive(Debug)]
 struct Records<'a> {
-    name: Cow<'a, str>,
+    name: Name<'a>,
     from: Option<Cow<'a, str>>,
-    /// The first of their lines.
+    dialect: Option<Dialect>,
+    /// The first of their lines, and the measure of its data.
     first: Line<'a>,
+    measure: Option<u64>,
     /// Bytes of all of their lines.
     bytes: u64,
+    /// The measure of the data of all but the first.
+    rest: Option<u64>,
     count: usize,
 }
 
@@ -57,10 +61,11 @@ impl<'a> Batch<'a> {
 
     fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
         match decoded {
-            Some(Decoded::Message { message: Message { at, from, kind: Kind::Record(name) }, glued: None })
-                if name.namespace.is_none() =>
-            {
-                self.record(at, from, name, line);
+            Some(Decoded::Message {
+                message: Message { at, from, dialect, kind: Kind::Record(record) },
+                glued: None,
+            }) => {
+                self.record(at, from, dialect, record, line);
             }
             Some(decoded) => {
                 let note = match &decoded {
@@ -73,21 +78,43 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn record(&mut self, at: Option<Millis>, from: Option<Cow<'a, str>>, name: Name<'a>, line: Line<'a>) {
+    fn record(
+        &mut self,
+        at: Option<Millis>,
+        from: Option<Cow<'a, str>>,
+        dialect: Option<Dialect>,
+        record: Record<'a>,
+        line: Line<'a>,
+    ) {
         // A silence parts two runs: between them it is seen. A record without a time stands at the time before it.
         let silent = self.clock.zip(at).is_some_and(|(before, at)| at.saturating_sub(before) >= GAP_MS);
         self.clock = at.or(self.clock);
         self.times.push(at);
         if let Some(Step::Records(run)) = self.steps.last_mut()
-            && run.name == name.name
+            && run.name == record.stream
             && run.from == from
+            && run.dialect == dialect
+            && run.rest.is_some() == record.measure.is_some()
             && !silent
         {
             run.count += 1;
             run.bytes += line.length;
+            if let (Some(rest), Some(units)) = (&mut run.rest, record.measure) {
+                *rest += units;
+            }
         } else {
-            let bytes = line.length;
-            self.steps.push(Step::Records(Records { name: name.name, from, first: line, bytes, count: 1 }));
+            let (bytes, name, measure) = (line.length, record.stream, record.measure);
+            let rest = measure.map(|_| 0);
+            self.steps.push(Step::Records(Records {
+                name,
+                from,
+                dialect,
+                first: line,
+                measure,
+                bytes,
+                rest,
+                count: 1,
+            }));
         }
     }
 }
@@ -98,8 +125,8 @@ impl Progress {
         self.apply_batch_noting(batch, decoder, |_, _| ());
     }
 
-    /// The same; `each` sees the progress after every line, and after a run of records without a silence in it (`true`).
-    pub fn apply_batch_noting(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&Self, bool)) {
+    /// The same; `each` gets the progress after every line, and after a run of records without a silence in it (`true`).
+    pub fn apply_batch_noting(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&mut Self, bool)) {
         let mut times = batch.times.as_slice();
         for step in batch.steps {
             let mut run = false;
@@ -122,22 +149,31 @@ impl Progress {
     }
 
     /// Record lines of one stream in a row; `each` sees the first one by itself, because only that one can bring a mark.
-    fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&Self, bool)) {
+    fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&mut Self, bool)) {
         let Some((first, rest)) = times.split_first() else { return };
-        self.input.lines += 1;
-        self.input.messages += 1;
-        let message = Message { at: *first, from: records.from, kind: Kind::Record(Name::plain(records.name)) };
-        self.message(message, &records.first, None);
-        self.input.bytes += records.first.length;
+        let before = self.input.unknown;
+        let record = Record { stream: records.name, measure: records.measure };
+        let message = Message { at: *first, from: records.from, dialect: records.dialect, kind: Kind::Record(record) };
+        self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None);
         if rest.is_empty() {
             return;
         }
+        let slot = self.last_stream;
         each(self, false);
+        self.last_stream = slot;
         self.input.lines += rest.len() as u64;
-        self.input.messages += rest.len() as u64;
         self.input.bytes += records.bytes - records.first.length;
+        if self.input.unknown > before {
+            // Of another protocol than the feed, as the first one.
+            self.input.unknown += rest.len() as u64;
+            self.feed.repeat(rest.len() as u64, self.input.lines);
+            return;
+        }
+        self.input.messages += rest.len() as u64;
+        let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
         // The first one left everything as the others need it: the attempt is open, the stream known and started.
         let Some(stream) = self.streams.get_mut(self.last_stream).map(Arc::make_mut) else { return };
+        stream.weigh(count, bytes, measure);
         for at in rest {
             if let Some(at) = at {
                 self.first_at.get_or_insert(*at);
@@ -146,7 +182,7 @@ impl Progress {
             stream.counted += 1;
             if !stream.reported {
                 let before = stream.records;
-                stream.records.report(Counts { attempt: Some(stream.counted), ..Counts::default() });
+                stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
                 self.sums.moved(&before, &stream.records);
             }
             stream.sign_of_life(self.last_at);

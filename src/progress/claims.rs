@@ -2,19 +2,25 @@
 
 use super::Anomaly;
 use super::Progress;
+use super::commits::Passed;
 use super::failures::SILENT_ERROR;
+use super::failures::UNAVAILABLE;
 use super::feed::Origin;
 use crate::protocol::Checkpoint;
 use crate::protocol::Counts;
 use crate::protocol::Failure;
 use crate::protocol::Level;
 use crate::protocol::Line;
+use crate::protocol::Metered;
 use crate::protocol::Name;
+use crate::protocol::Pace;
 use crate::protocol::ProgressReport;
+use crate::protocol::State;
 use crate::protocol::Status;
 use crate::protocol::StreamClaim;
 use crate::protocol::StreamReport;
 use crate::protocol::Where;
+use crate::protocol::catalog::Catalog;
 use crate::protocol::mask;
 use std::sync::Arc;
 
@@ -34,15 +40,88 @@ impl Progress {
         self.attempt.catalog = !names.is_empty();
     }
 
-    pub(super) fn record(&mut self, name: &Name) {
+    /// The streams that a source has.
+    pub(super) fn offer(&mut self, names: &[Name]) {
+        self.answered = true;
+        for name in names {
+            self.place(name);
+        }
+    }
+
+    /// What a run is configured to read, or what its source has, known from outside before its first line.
+    pub fn expect(&mut self, catalog: &Catalog) {
+        self.configured = catalog.configured;
+        for listed in &catalog.streams {
+            let at = self.place(&listed.stream);
+            self.change(at, |stream| {
+                stream.in_catalog = true;
+                stream.asked = catalog.configured && !listed.deselected;
+                if listed.deselected {
+                    stream.become_(Status::Skipped, None);
+                    stream.message = Some("not selected in the catalog".into());
+                }
+            });
+        }
+    }
+
+    /// Records of a stream that stand in files.
+    pub(super) fn hidden(&mut self, name: &Name) {
+        self.stream_message();
+        let at = self.place_of_message(name);
+        let now = self.last_at;
+        self.change(at, |stream| {
+            stream.hidden = true;
+            stream.sign_of_life(now);
+            stream.unlimit(now);
+            if stream.status == Status::NotStarted {
+                stream.become_(Status::Started, now);
+            }
+        });
+    }
+
+    /// Counts that are told beside the records: increments. They are checked against what was counted, and stand for it only
+    /// where nothing could be.
+    pub(super) fn metered(&mut self, told: &Metered) {
+        self.metered_requests.0 += told.requests.unwrap_or(0);
+        self.metered_requests.1 += u64::from(told.timed_request);
+        if told.requests.is_some() || told.timed_request {
+            // Both tell of the same requests; some tell only one.
+            let (counted, timed) = self.metered_requests;
+            self.requests.report(Counts { attempt: Some(counted.max(timed)), ..Counts::default() });
+        }
+        let Some(records) = told.records else { return };
+        self.stream_message();
+        let at = self.place_of_message(&told.stream);
+        let now = self.last_at;
+        self.change(at, |stream| {
+            if told.loaded {
+                stream.committed = Some(stream.committed.unwrap_or(0).saturating_add(records));
+                return;
+            }
+            stream.metered = Some(stream.metered.unwrap_or(0).saturating_add(records));
+            if stream.counted == 0 || stream.hidden {
+                stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
+            }
+            if stream.status == Status::NotStarted {
+                stream.become_(Status::Started, now);
+            }
+        });
+        self.commits.heard |= told.loaded;
+        self.count_stream(at);
+        self.count_total();
+    }
+
+    pub(super) fn record(&mut self, name: &Name, bytes: u64, measure: Option<u64>) {
         self.stream_message();
         let at = self.place_of_message(name);
         let now = self.last_at;
         self.change(at, |stream| {
             stream.counted += 1;
+            stream.weigh(1, bytes, measure);
             if !stream.reported {
-                stream.records.report(Counts { attempt: Some(stream.counted), ..Counts::default() });
+                stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
+            stream.unlimit(now);
             stream.sign_of_life(now);
             if stream.status == Status::NotStarted {
                 stream.become_(Status::Started, now);
@@ -53,22 +132,41 @@ impl Progress {
     }
 
     pub(super) fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        let mut alone = false;
+        if let Some(handed) = &checkpoint.handed {
+            match self.handed(checkpoint.stream.as_ref(), handed) {
+                Passed::Back => return,
+                Passed::Out => {}
+                Passed::Alone => alone = true,
+            }
+        }
         self.checkpoints += 1;
         self.last_checkpoint_at = self.last_at.or(self.last_checkpoint_at);
-        let Some(name) = &checkpoint.stream else { return };
+        if let Some(name) = checkpoint.stream {
+            self.checkpoint_of(&name, checkpoint.state, alone);
+        } else if let Some(handed) = checkpoint.handed {
+            for name in self.advanced(*handed) {
+                self.checkpoint_of(&name, State::default(), alone);
+            }
+        }
+    }
+
+    /// A checkpoint of one stream; `alone`: only a destination is heard, which does not say what starts.
+    fn checkpoint_of(&mut self, name: &Name, state: State, alone: bool) {
         self.stream_message();
         let at = self.place_of_message(name);
         let now = self.last_at;
+        let late = self.manners().late_states;
         let odd = self.change(at, |stream| {
             stream.checkpoints += 1;
             stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
-            let after_complete = stream.complete_said && !stream.early;
+            let after_complete = stream.complete_said && !stream.early && !late;
             let before_start = !stream.started_here() && !stream.complete_said;
             if before_start {
                 stream.become_(Status::Started, now);
             }
             stream.sign_of_life(now);
-            (before_start, after_complete, stream.name.clone())
+            (before_start && !alone, after_complete, stream.label.clone())
         });
         if let Some((before_start, after_complete, name)) = odd {
             if before_start {
@@ -78,7 +176,7 @@ impl Progress {
                 self.anomaly(Anomaly::StateAfterComplete, Some(name));
             }
         }
-        self.state_ranges(at, checkpoint.state);
+        self.state_ranges(at, state);
     }
 
     pub(super) fn stream_claim(&mut self, claim: StreamClaim, line: &Line) {
@@ -90,11 +188,36 @@ impl Progress {
             let text = format!("unknown stream status {word}");
             self.note(Level::Warn, Origin::Unknown, None, Some(&claim.stream.name), &text);
         }
+        let manners = self.manners();
+        self.attempt.statuses |= claim.status.is_some();
+        let silent = claim.error.is_none() && claim.reason.is_none();
         let counted = claim.records.said();
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
         let outcome = self.change(at, |stream| {
             let mut doubled = false;
+            // What stands already is not changed by what is said later.
+            let stands = manners.first_status_stands && stream.terminal;
+            if claim.status.is_some() || claim.pace == Some(Pace::Moving) {
+                stream.unlimit(now);
+            }
+            if let Some(pace) = claim.pace
+                && !stands
+            {
+                if stream.status == Status::NotStarted {
+                    stream.become_(Status::Started, now);
+                }
+                if let Pace::Limited(until) = pace {
+                    stream.limit(until, now);
+                }
+            }
             match claim.status {
+                Some(status) if stands => doubled = status == Status::Started,
+                // It failed without a start and without an error.
+                Some(Status::Errored)
+                    if manners.first_status_stands && silent && !stream.ever_started && stream.errors == 0 =>
+                {
+                    stream.become_(Status::Skipped, now);
+                }
                 Some(Status::Started) => {
                     doubled = stream.start_said && stream.status == Status::Started;
                     if !stream.start_said && (stream.open_before || resumed) {
@@ -113,6 +236,7 @@ impl Progress {
                 Some(Status::NotStarted) | None => {}
                 Some(status) => drop(stream.become_(status, now)),
             }
+            stream.terminal |= matches!(claim.status, Some(Status::Completed | Status::Skipped | Status::Errored));
             if claim.records.said() {
                 stream.reported = true;
                 stream.records.report(claim.records);
@@ -120,9 +244,12 @@ impl Progress {
             if let Some(text) = claim.error.as_ref().or(claim.reason.as_ref()) {
                 stream.message = Some(mask::secrets(text).into());
             }
-            (doubled, claim.status == Some(Status::Completed) && stream.made_up(attempt), stream.name.clone())
+            let clears = !stands && claim.status == Some(Status::Completed) && stream.made_up(attempt);
+            (doubled, clears, stream.label.clone(), stands)
         });
-        if let Some((doubled, clears, name)) = outcome {
+        let mut stood = false;
+        if let Some((doubled, clears, name, stands)) = outcome {
+            stood = stands;
             if doubled {
                 self.anomaly(Anomaly::DuplicateStart, Some(name.clone()));
             }
@@ -141,23 +268,44 @@ impl Progress {
                 }
             });
         }
-        if claim.status == Some(Status::Errored) {
-            self.status_failure(
-                Failure {
-                    level: Where::Stream,
-                    failure_type: None,
-                    stream: Some(claim.stream),
-                    message: claim.error.or(claim.reason).unwrap_or(SILENT_ERROR.into()),
-                    stack: None,
-                    is_final: true,
-                },
-                line,
-            );
+        if let Some(pace) = claim.pace {
+            self.paced(at, pace);
+        }
+        if claim.status == Some(Status::Errored) && !stood {
+            let told = silent && self.streams.get(at).is_some_and(|stream| stream.failed_in == Some(attempt));
+            if silent && manners.errors_on_stderr {
+                self.unexplained(at);
+            } else if !(told && manners.first_status_stands) {
+                let skipped = self.streams.get(at).is_some_and(|stream| stream.status == Status::Skipped);
+                let silence = if skipped { UNAVAILABLE } else { SILENT_ERROR };
+                let message = claim.error.or(claim.reason).unwrap_or(silence.into());
+                self.status_failure(Failure::of(Where::Stream, Some(claim.stream), message), line);
+            }
         }
         if counted {
             self.count_stream(at);
             self.count_total();
         }
+    }
+
+    /// The first word of a rate limit is news; what says it again is not.
+    fn paced(&mut self, at: usize, pace: Pace) {
+        let Some(stream) = self.streams.get(at) else { return };
+        if matches!(pace, Pace::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
+            let label = stream.label.clone();
+            self.note(Level::Warn, Origin::Log, None, Some(&label), "rate limited: it waits");
+        }
+    }
+
+    /// A stream failed and did not say why: the run's own error does, before or after it.
+    fn unexplained(&mut self, at: usize) {
+        let cause =
+            self.attempt.cause.and_then(|id| self.errors.get(id)).map(|group| (group.id, group.message.clone()));
+        let attempt = self.attempts;
+        self.change(at, |stream| match cause {
+            Some((id, message)) => stream.explain(attempt, id, message),
+            None => stream.unexplained = true,
+        });
     }
 
     pub(super) fn progress(&mut self, report: ProgressReport, line: &Line) {
@@ -202,8 +350,8 @@ impl Progress {
         self.count_total();
     }
 
-    pub(super) fn stream_report(&mut self, name: &Name, report: StreamReport, resumed: bool, line: &Line) {
-        let at = self.place(name);
+    pub(super) fn stream_report(&mut self, identity: &Name, report: StreamReport, resumed: bool, line: &Line) {
+        let at = self.place(identity);
         let now = self.last_at;
         let attempt = self.attempts;
         let counted = report.records.said();
@@ -240,12 +388,13 @@ impl Progress {
             let clears = report.status == Some(Status::Completed) && stream.made_up(attempt);
             // Carried over from an earlier attempt it is no news; of this one nobody has said it yet.
             let news = stream.failed_in.is_none() || (stream.failed_in != Some(attempt) && stream.took_part());
-            (clears, report.status == Some(Status::Errored) && news, odd, stream.name.clone())
+            (clears, report.status == Some(Status::Errored) && news, odd, stream.label.clone())
         });
         if counted {
             self.count_stream(at);
         }
         let Some((clears, unheard, odd, name)) = outcome else { return };
+        let identity = identity.clone();
         if odd {
             let word = report.odd_status.as_deref().unwrap_or_default();
             self.note(Level::Warn, Origin::Unknown, None, Some(&name), &format!("unknown stream status {word}"));
@@ -254,7 +403,7 @@ impl Progress {
             self.clear_stream(at, &name);
         }
         if unheard {
-            self.stream_failure(&name, None, report.message.as_deref().unwrap_or(SILENT_ERROR), line);
+            self.stream_failure(&identity, None, report.message.as_deref().unwrap_or(SILENT_ERROR), line);
         }
         let differs = self.streams.get(at).is_some_and(|stream| {
             report.total.is_some_and(|total| stream.total_range != Some(total))

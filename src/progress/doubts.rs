@@ -19,7 +19,7 @@ pub fn doubts(progress: &Progress) -> Vec<Doubt> {
     let ended = end.is_some() || progress.closed;
     let mut synced = false;
     for stream in progress.streams_by_name() {
-        let mut doubt = |kind, message| all.push(Doubt { kind, stream: Some(stream.name.clone()), message });
+        let mut doubt = |kind, message| all.push(Doubt { kind, stream: Some(stream.label.clone()), message });
         synced |= stream.took_part() || stream.complete_said || !matches!(stream.status, Status::NotStarted);
         if stream.overwritten {
             doubt("error_overwritten", "an error ended it, then the engine said \"complete\" over it".into());
@@ -35,6 +35,27 @@ pub fn doubts(progress: &Progress) -> Vec<Doubt> {
             let said = stream.records.attempt.unwrap_or(0);
             doubt("record_count_mismatch", format!("{} reported, {} counted", count(said), count(stream.counted)));
         }
+        if let Some((said, counted)) = stream.miscounted {
+            let (said, counted) = (count(said), count(counted));
+            doubt(
+                "record_count_mismatch",
+                format!("a checkpoint says {said} records since the one before, {counted} came"),
+            );
+        }
+        if ended && stream.counted > 0 && !stream.hidden && stream.metered.is_some_and(|told| told != stream.counted) {
+            let told = count(stream.metered.unwrap_or(0));
+            doubt("record_count_mismatch", format!("{told} told by its metrics, {} counted", count(stream.counted)));
+        }
+        if ended && !progress.arrived(stream) {
+            let there = count(stream.committed.unwrap_or(0));
+            doubt(
+                "record_count_mismatch",
+                format!("{} emitted, {there} confirmed by the destination", count(stream.seen)),
+            );
+        }
+        if progress.closed && end.is_none() && stream.asked && stream.status == Status::NotStarted {
+            doubt("nothing_synced", "it was asked for, and the engine never spoke of it".into());
+        }
         if stream.recounts() {
             doubt(
                 "recount_after_resume",
@@ -47,7 +68,12 @@ pub fn doubts(progress: &Progress) -> Vec<Doubt> {
         && end.is_none()
         && let Some(open) = progress.streams_by_name().find(|stream| stream.status == Status::Started)
     {
-        whole("exit_zero_open_stream", format!("the engine exited with 0 while {} was still open", open.name));
+        whole("exit_zero_open_stream", format!("the engine exited with 0 while {} was still open", open.label));
+    }
+    if let Some((said, counted)) = progress.commits.miscounted {
+        let (said, counted) = (count(said), count(counted));
+        let text = format!("a checkpoint of all streams says {said} records since the one before, {counted} came");
+        whole("record_count_mismatch", text);
     }
     if let Some(end) = end {
         if end.word == EndWord::Unknown || (end.word == EndWord::Unsaid && end.has_more.is_none()) {

@@ -83,7 +83,7 @@ impl Progress {
                 && stream.failed_in.is_none()
                 && let Some(text) = stream.completed_message.clone()
             {
-                let name = stream.name.clone();
+                let name = stream.identity();
                 self.stream_failure(&name, None, &text, line);
             }
         }
@@ -97,7 +97,7 @@ impl Progress {
         if let Some(failure_type) = &state.failure
             && self.streams.get(at).is_some_and(|stream| stream.failed_in.is_none())
         {
-            self.stream_failure(&name.name, Some(failure_type), ONLY_IN_STATE, line);
+            self.stream_failure(name, Some(failure_type), ONLY_IN_STATE, line);
         }
         self.state_ranges(at, state.clone());
         if complete && state.left > 0 {

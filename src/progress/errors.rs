@@ -282,6 +282,13 @@ impl Errors {
         }
     }
 
+    /// What of a traceback has come so far.
+    pub(super) fn set_stack(&mut self, id: u64, stack: &str) {
+        if let Some(group) = self.index.get(&id).copied().and_then(|slot| self.groups.get_mut(slot)) {
+            Arc::make_mut(group).stack = Some(stack.into());
+        }
+    }
+
     /// Says of one recorded group that it was taken from the log.
     pub(super) fn mark_from_log(&mut self, id: u64) {
         if let Some(group) = self.index.get(&id).copied().and_then(|slot| self.groups.get_mut(slot)) {

@@ -11,6 +11,7 @@ use crate::protocol::Failure;
 use crate::protocol::Level;
 use crate::protocol::Line;
 use crate::protocol::Name;
+use crate::protocol::Status;
 use crate::protocol::Where;
 use crate::protocol::mask;
 use std::collections::HashMap;
@@ -18,6 +19,10 @@ use std::sync::Arc;
 
 /// The message of an error that has none.
 pub(super) const SILENT_ERROR: &str = "the stream ended with an error that says nothing";
+
+/// Of a stream that failed without a start and without an error.
+pub(super) const UNAVAILABLE: &str =
+    "it ended without a start and without an error: the source may not have this stream (any more)";
 
 /// Errors of lists that found no room as groups and are remembered, so that a repeated list does not count them again.
 const LISTED_BEYOND: usize = 10_000;
@@ -43,21 +48,48 @@ impl Progress {
     }
 
     /// An error that the engine said: counted each time.
-    pub(super) fn failure(&mut self, failure: Failure, line: &Line) {
+    pub(super) fn failure(&mut self, mut failure: Failure, line: &Line) {
+        self.same_as_fatal(&mut failure);
+        if failure.roll_up && self.streams.iter().any(|stream| stream.failed_in == Some(self.attempts)) {
+            let text: Arc<str> = message_of(&failure).into();
+            self.note(Level::Error, Origin::Log, None, None, &text);
+            self.attempt.roll_up = Some(text);
+            return;
+        }
+        if let Some(name) = &failure.stream
+            && self.manners().first_status_stands
+            && self.stream(&name.key()).is_some_and(|stream| stream.status == Status::Completed && stream.terminal)
+        {
+            // Its status stands: what comes later is worth a look, no more.
+            failure.is_final = false;
+            let text = format!("an error after it was complete: {}", message_of(&failure));
+            self.note(Level::Warn, Origin::Log, None, Some(&name.label()), &text);
+        }
         match &failure.stream {
             Some(_) => self.stream_message(),
             None => self.attempt.last_word_failed = true,
         }
-        self.record_failure(failure, line);
+        let whole = failure.stream.is_none();
+        let id = self.record_failure(failure, line);
+        if whole && self.manners().errors_on_stderr {
+            self.attempt.cause = Some(id);
+            let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };
+            let attempt = self.attempts;
+            for at in 0..self.streams.len() {
+                if self.streams.get(at).is_some_and(|stream| stream.unexplained) {
+                    self.change(at, |stream| stream.explain(attempt, id, message.clone()));
+                }
+            }
+        }
     }
 
     /// An error that a stream's status tells: once, where another message told it before.
     pub(super) fn status_failure(&mut self, failure: Failure, line: &Line) {
         let message = message_of(&failure);
         let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
-        let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.name).into_owned());
+        let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
         let first = self.errors.known(id, stream.as_deref(), self.attempts) == 0;
-        if first && stream.is_some_and(|name| self.told(&name, &message)) {
+        if first && failure.stream.as_ref().is_some_and(|name| self.told(name, &message)) {
             return self.stream_message();
         }
         self.failure(failure, line);
@@ -65,8 +97,10 @@ impl Progress {
 
     /// The same text under another level or type is the same error, told by another message; and what is said of a stream that
     /// this attempt did not touch is from before it.
-    fn told(&self, stream: &str, message: &str) -> bool {
-        let untouched = self.stream(stream).is_some_and(|stream| stream.started_at.is_none());
+    fn told(&self, name: &Name, message: &str) -> bool {
+        let untouched = self.stream(&name.key()).is_some_and(|stream| stream.started_at.is_none());
+        let label = name.label();
+        let stream = &mask::secrets(&label);
         self.errors.has_text(stream, self.attempts, message) || untouched && self.errors.standing_text(stream, message)
     }
 
@@ -76,12 +110,12 @@ impl Progress {
         for failure in list {
             let message = message_of(&failure);
             let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
-            let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.name).into_owned());
+            let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
             let nth = seen.entry((id, stream.clone())).or_default();
             *nth += 1;
             let stream = stream.as_deref();
             let here = self.errors.known(id, stream, self.attempts);
-            let told = here == 0 && *nth == 1 && stream.is_some_and(|name| self.told(name, &message));
+            let told = here == 0 && *nth == 1 && failure.stream.as_ref().is_some_and(|name| self.told(name, &message));
             // Beyond the bound it cannot be known whether it was counted: it was, the first time.
             let beyond =
                 here == 0 && self.errors.full() && self.errors.get(id).is_none() && self.listed_beyond.contains(&id);
@@ -97,25 +131,18 @@ impl Progress {
     }
 
     /// An error that a stream's status or message tells, where nothing else did.
-    pub(super) fn stream_failure(&mut self, name: &str, failure_type: Option<&str>, text: &str, line: &Line) {
-        let failure = Failure {
-            level: Where::Stream,
-            failure_type: failure_type.map(Into::into),
-            stream: Some(Name::plain(name.into())),
-            message: text.into(),
-            stack: None,
-            is_final: true,
-        };
-        self.record_failure(failure, line);
+    pub(super) fn stream_failure(&mut self, name: &Name, failure_type: Option<&str>, text: &str, line: &Line) {
+        let failure = Failure::of(Where::Stream, Some(name.clone()), text.into());
+        self.record_failure(Failure { failure_type: failure_type.map(Into::into), ..failure }, line);
     }
 
-    pub(super) fn record_failure(&mut self, failure: Failure, line: &Line) {
+    pub(super) fn record_failure(&mut self, failure: Failure, line: &Line) -> u64 {
         let keep = |text: &str| -> Arc<str> { kept(text, TEXT_KEPT).into() };
         let message: Arc<str> = message_of(&failure).into();
         // Only groups that are kept need it.
         let raw = if self.errors.full() { &[][..] } else { line.bytes.get(..TEXT_KEPT * 2).unwrap_or(line.bytes) };
         let slot = failure.stream.as_ref().map(|name| self.place(name));
-        let stream = slot.and_then(|at| self.streams.get(at)).map(|stream| stream.name.clone());
+        let stream = slot.and_then(|at| self.streams.get(at)).map(|stream| stream.label.clone());
         let id = self.errors.add(Occurrence {
             level: failure.level,
             failure_type: failure.failure_type.as_deref().map(|text| mask::secrets(text).into()),
@@ -136,6 +163,24 @@ impl Progress {
                 }
             });
         }
+        id
+    }
+
+    /// A last log line and the error that follows it say the same: the error counts, with the line's traceback where it has none.
+    /// The first lines tell: that of the log is that of the error, in one of its two wordings.
+    fn same_as_fatal(&mut self, failure: &mut Failure) {
+        let first = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
+        let Some((text, _)) = &self.attempt.fatal else { return };
+        let said = first(text);
+        let mine = |wording: &str| mask::secrets(&first(wording)) == said.as_str();
+        if mine(&failure.message) || failure.internal.as_deref().is_some_and(mine) {
+            if failure.stack.is_none()
+                && let Some((_, stack)) = text.split_once('\n')
+            {
+                failure.stack = Some(stack.to_owned().into());
+            }
+            self.attempt.fatal = None;
+        }
     }
 
     pub(super) fn connection(&mut self, ok: Option<bool>, message: Option<&str>, line: &Line) {
@@ -146,14 +191,7 @@ impl Progress {
         self.attempt.connection = Some(ok);
         // Without a message the cause has to come from elsewhere.
         if let Some(message) = message.filter(|_| !ok) {
-            let failure = Failure {
-                level: Where::Global,
-                failure_type: None,
-                stream: None,
-                message: message.into(),
-                stack: None,
-                is_final: true,
-            };
+            let failure = Failure::of(Where::Global, None, message.into());
             self.listed_failures(vec![failure], line);
         }
     }

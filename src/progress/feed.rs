@@ -74,6 +74,14 @@ impl Feed {
         self.lines.push_back(slot);
     }
 
+    /// The newest line came so many times more, the last time as this line of the input.
+    pub(super) fn repeat(&mut self, times: u64, line: u64) {
+        if let Some(last) = self.lines.back_mut().map(Arc::make_mut) {
+            last.times += times;
+            last.line = line;
+        }
+    }
+
     /// One that has these lines.
     pub(super) fn of(lines: VecDeque<Arc<FeedLine>>, total: u64, newest: u64) -> Self {
         Self { lines, total, newest }

@@ -5,7 +5,9 @@
 //!              |- attempt.rs   when one begins, and what carries over
 //!              |- claims.rs    catalog, records, checkpoints, statuses, reports   place.rs  streams and the sums over them
 //!              |- failures.rs  errors, once each      notes.rs  the feed log, retries, anomalies
-//!              |- end.rs       an end message: what it claims against what was seen
+//!              |- end.rs       an end message: what it claims against what was seen      process.rs  the end of a process without one
+//!              |- commits.rs   states on their way to a destination and back      estimates.rs  how much there is to come
+//!              |- stderr.rs    what an engine says beside its messages
 //!              |- outcome.rs   the verdict            doubts.rs  claims that evidence does not bear out
 //!              |- stall.rs     who stands still, and why
 //!              `- summary.rs   the JSON   text.rs  the same for people   verdict.rs  why, and what next
@@ -21,9 +23,11 @@ mod axis;
 mod batch;
 pub mod changes;
 mod claims;
+mod commits;
 mod doubts;
 mod end;
 mod errors;
+mod estimates;
 mod failures;
 pub mod feed;
 pub mod fingerprint;
@@ -33,9 +37,11 @@ mod notes;
 mod outcome;
 mod pack;
 mod place;
+mod process;
 mod ranges;
 mod rates;
 mod stall;
+mod stderr;
 mod stream;
 mod summary;
 mod tally;
@@ -45,11 +51,12 @@ mod verdict;
 
 pub use axis::Axis;
 pub use batch::Batch;
+pub use commits::Commits;
 pub use doubts::{Doubt, doubts};
 pub use errors::{Errors, GROUPS_KEPT, Group, Hit, Place};
 pub use feed::{FEED_KEPT, Feed, FeedLine, Origin};
 pub use link::Link;
-pub use outcome::{Outcome, outcome};
+pub use outcome::{Outcome, open, outcome};
 pub use pack::Packed;
 pub use ranges::{Ranges, gaps};
 pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, TEN_SECONDS};
@@ -64,7 +71,10 @@ pub use verdict::{
     resumed, standing, trouble, verdict,
 };
 
-use crate::protocol::{EndWord, Millis};
+use estimates::Estimated;
+use stderr::Traceback;
+
+use crate::protocol::{Dialect, EndWord, Millis};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -146,16 +156,23 @@ pub struct Attempt {
     counters_known: bool,
     /// The engine's own start of its counters, which moves until it counts.
     counters_since: Option<Millis>,
+    /// The engine told a status of some stream, so that one without is not through.
+    statuses: bool,
+    /// It was asked to stop.
+    pub stopping: bool,
+    /// The error that says the streams' errors again, and where it stands.
+    pub roll_up: Option<Arc<str>>,
+    /// The error of the whole run that explains the streams that failed without a word.
+    cause: Option<u64>,
+    /// A last log line before an end that no error has said again yet.
+    fatal: Option<(Arc<str>, Place)>,
 }
-
-/// As [`Progress::dialect`] has it.
-type DialectName = Option<&'static str>;
 
 /// Everything known of one input.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
-    #[serde(with = "pack::dialect")]
-    pub dialect: DialectName,
+    /// The protocol of the feed, as its first message says.
+    pub dialect: Option<Dialect>,
     pub input: Input,
     /// The input ended (nothing more will come).
     pub closed: bool,
@@ -205,6 +222,18 @@ pub struct Progress {
     last_raw_error: Option<Arc<str>>,
     /// The last lines that an engine of ours wrote to stderr.
     pub stderr_tail: std::collections::VecDeque<Arc<str>>,
+    /// Which streams are read was said from outside.
+    configured: bool,
+    /// A command that is no sync (a specification, a list of streams) was answered.
+    pub answered: bool,
+    /// States that are on their way to a destination, and what came back.
+    pub commits: Commits,
+    /// How much there is to come of all streams, as the engine guesses, and whether it guesses by stream too (it may not).
+    estimate: Estimated,
+    /// Requests as they were told: counts added up, and those whose time was taken.
+    metered_requests: (u64, u64),
+    /// The traceback on stderr that is being read.
+    traceback: Traceback,
     /// Retries in all streams.
     pub retries: u64,
     /// Changes of a stream's status.

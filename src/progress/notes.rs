@@ -22,9 +22,6 @@ use std::sync::Arc;
 /// Anomalies are kept by stream for so many streams; further ones are counted without a stream.
 const ANOMALY_STREAMS: usize = 500;
 
-/// Lines of an engine's stderr that are kept.
-const STDERR_KEPT: usize = 20;
-
 /// Asked-for streams remembered.
 const ASKED_KEPT: usize = 10_000;
 
@@ -87,6 +84,10 @@ impl Progress {
             let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
+        if log.fatal {
+            let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+            self.attempt.fatal = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
+        }
         let note = note.unwrap_or_else(|| log_note(log));
         self.keep(log.level, Origin::Log, from, log.stream.as_deref(), &note);
     }
@@ -94,14 +95,6 @@ impl Progress {
     /// Something that happened to the feed itself (a file was replaced, is gone, cannot be read).
     pub fn notice(&mut self, text: &str) {
         self.note(Level::Warn, Origin::Source, None, None, text);
-    }
-
-    /// A line that an engine of ours wrote to stderr; the last ones are kept for the case that it dies.
-    pub fn stderr(&mut self, line: &str) {
-        if self.stderr_tail.len() >= STDERR_KEPT {
-            self.stderr_tail.pop_front();
-        }
-        self.stderr_tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
     }
 
     /// One line for the feed log, secrets masked.
@@ -114,7 +107,7 @@ impl Progress {
         let from =
             from.map(|from| self.emitters.iter().find(|known| ***known == *from).cloned().unwrap_or(from.into()));
         let stream = stream.map(|name| {
-            let known = self.stream(name).map(|stream| &stream.name).filter(|known| ***known == *name);
+            let known = self.stream(name).map(|stream| &stream.label).filter(|known| ***known == *name);
             known.cloned().unwrap_or_else(|| name.into())
         });
         let at = self.last_at;

@@ -178,23 +178,6 @@ fn spread<T: DeserializeOwned>(packed: &[u8]) -> Option<T> {
     postcard::from_bytes(&plain).ok()
 }
 
-/// Dialects are known by name.
-pub(super) mod dialect {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    const KNOWN: [&str; 1] = ["stripe"];
-
-    #[expect(clippy::ref_option_ref, reason = "serde calls it so")]
-    pub fn serialize<S: Serializer>(name: &Option<&'static str>, to: S) -> Result<S::Ok, S::Error> {
-        name.and_then(|name| KNOWN.iter().position(|known| *known == name)).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'static str>, D::Error> {
-        let at = Option::<usize>::deserialize(from)?;
-        Ok(at.and_then(|at| KNOWN.get(at).copied()))
-    }
-}
-
 /// A ring (serde has arrays of at most 32), which is often not full: its begin.
 pub(super) mod ring {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -47,9 +47,10 @@ impl Sums {
 impl Progress {
     /// The place of a stream; a new one is made where it is not known yet.
     pub(super) fn place(&mut self, name: &Name) -> usize {
-        if name.namespace.is_none()
-            && self.streams.get(self.last_stream).is_some_and(|s| *s.name == *name.name && s.namespace.is_none())
-        {
+        let same = |stream: &Arc<Stream>| {
+            *stream.name == *name.name && stream.namespace.as_deref() == name.namespace.as_deref()
+        };
+        if self.streams.get(self.last_stream).is_some_and(same) {
             return self.last_stream;
         }
         let key = name.key();
@@ -59,7 +60,12 @@ impl Progress {
         }
         let at = self.streams.len();
         let mut stream = Stream::named(&mask::secrets(&name.name));
-        stream.namespace = name.namespace.as_deref().map(Into::into);
+        if let Some(space) = &name.namespace {
+            stream.namespace = Some(mask::secrets(space).into());
+            stream.label = mask::secrets(&name.label()).into();
+        } else {
+            stream.label = Arc::clone(&stream.name);
+        }
         self.streams.push(Arc::new(stream));
         Arc::make_mut(&mut self.index).insert(key.into(), at);
         let order = (name.name.as_ref(), name.namespace.as_deref());
@@ -78,7 +84,7 @@ impl Progress {
         let at = self.place(name);
         if self.attempt.catalog && self.streams.get(at).is_some_and(|stream| !stream.in_catalog) {
             self.change(at, |stream| stream.in_catalog = true);
-            let shown = self.streams.get(at).map(|stream| stream.name.clone());
+            let shown = self.streams.get(at).map(|stream| stream.label.clone());
             self.anomaly(Anomaly::UnknownStream, shown);
         }
         at

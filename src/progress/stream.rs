@@ -11,12 +11,33 @@ use std::sync::Arc;
 pub struct Stream {
     pub name: Arc<str>,
     pub namespace: Option<Arc<str>>,
+    /// As people write it: `public.users`; the name itself where there is no namespace.
+    pub label: Arc<str>,
     pub status: Status,
     /// Said to be complete before its counts are in.
     pub settling: bool,
     pub records: Tally,
     /// `record` lines in this attempt.
     pub counted: u64,
+    /// `record` lines of the whole feed, their bytes as they stand there, and the length of their data as Airbyte measures it
+    /// (UTF-16 units of `record.data`), where that is known.
+    pub seen: u64,
+    pub bytes: u64,
+    pub measure: Option<u64>,
+    /// Of `seen`, those before its last checkpoint.
+    pub(super) marked: u64,
+    /// Records that a destination has confirmed.
+    pub committed: Option<u64>,
+    /// Records in this attempt as the engine tells them beside its lines.
+    pub metered: Option<u64>,
+    /// It has records that stand in files, which only the engine's own counts know of.
+    pub hidden: bool,
+    /// How many records (and units of data) there will be, as the engine guesses.
+    pub estimate: Option<(Option<u64>, Option<u64>)>,
+    /// A rate limit holds it.
+    pub limited: Option<Limited>,
+    /// Rate limits so far, and the milliseconds they held it.
+    pub limits: (u64, u64),
     pub checkpoints: u64,
     pub last_checkpoint_at: Option<Millis>,
     /// Last checkpoint or record.
@@ -49,7 +70,18 @@ pub struct Stream {
     /// A status word that nobody knows, as last said.
     pub odd_status: Option<Arc<str>>,
 
+    /// Nothing said that it is through; the end of its process and its last checkpoint let it be so.
+    pub assumed: bool,
+    /// A run was configured to read it.
+    pub asked: bool,
+    /// A checkpoint of the source that counted otherwise than we did: its count, and ours.
+    pub(super) miscounted: Option<(u64, u64)>,
+
     // What happened in this attempt.
+    /// It has a terminal status.
+    pub(super) terminal: bool,
+    /// It failed, and nothing told why yet.
+    pub(super) unexplained: bool,
     /// Its status changed.
     moved: bool,
     /// Its status was errored.
@@ -75,6 +107,16 @@ pub struct Stream {
     pub(super) left: usize,
 }
 
+/// A stream that a rate limit holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Limited {
+    pub since: Option<Millis>,
+    /// When it ends, if that was said.
+    pub until: Option<Millis>,
+    /// How often it was said in a row.
+    pub times: u64,
+}
+
 /// The source waits before its next try.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Retrying {
@@ -97,10 +139,21 @@ impl Stream {
         Self {
             name: name.into(),
             namespace: None,
+            label: name.into(),
             status: Status::NotStarted,
             settling: false,
             records: Tally::default(),
             counted: 0,
+            seen: 0,
+            bytes: 0,
+            measure: None,
+            marked: 0,
+            committed: None,
+            metered: None,
+            hidden: false,
+            estimate: None,
+            limited: None,
+            limits: (0, 0),
             checkpoints: 0,
             last_checkpoint_at: None,
             last_sign_at: None,
@@ -121,6 +174,11 @@ impl Stream {
             retry: None,
             ever_started: false,
             odd_status: None,
+            assumed: false,
+            asked: false,
+            miscounted: None,
+            terminal: false,
+            unexplained: false,
             moved: false,
             errored_here: false,
             completed_message: None,
@@ -152,6 +210,11 @@ impl Stream {
         self.counted = 0;
         self.started_at = None;
         self.settling = false;
+        self.terminal = false;
+        self.unexplained = false;
+        self.assumed = false;
+        self.metered = None;
+        self.limited = None;
         self.moved = false;
         self.errored_here = false;
         self.completed_message = None;
@@ -183,6 +246,60 @@ impl Stream {
         self.status = status;
         self.changed_at = at;
         true
+    }
+
+    /// Record lines came.
+    pub(super) fn weigh(&mut self, records: u64, bytes: u64, measure: Option<u64>) {
+        self.seen += records;
+        self.bytes += bytes;
+        if let Some(units) = measure {
+            self.measure = Some(self.measure.unwrap_or(0).saturating_add(units));
+        }
+    }
+
+    /// What was counted: lines; where records stand in files, what the engine tells, if that is more.
+    pub(super) fn count_here(&self) -> u64 {
+        match self.metered {
+            Some(told) if self.hidden || self.counted == 0 => told.max(self.counted),
+            _ => self.counted,
+        }
+    }
+
+    /// A rate limit holds it, still.
+    pub(super) fn limit(&mut self, until: Option<Millis>, now: Option<Millis>) {
+        match &mut self.limited {
+            Some(limited) => {
+                limited.times += 1;
+                limited.until = until.or(limited.until);
+            }
+            None => {
+                self.limited = Some(Limited { since: now, until, times: 1 });
+                self.limits.0 += 1;
+            }
+        }
+    }
+
+    /// It moves again, or has ended.
+    pub(super) fn unlimit(&mut self, now: Option<Millis>) {
+        if let Some(limited) = self.limited.take()
+            && let (Some(since), Some(now)) = (limited.since, now)
+        {
+            self.limits.1 += u64::try_from(now - since).unwrap_or(0);
+        }
+    }
+
+    /// It is known why it failed.
+    pub(super) fn explain(&mut self, attempt: u32, id: u64, message: Arc<str>) {
+        self.unexplained = false;
+        (self.failed_in, self.failed_group) = (Some(attempt), Some(id));
+        self.message = Some(message);
+    }
+
+    /// Which stream it is.
+    #[must_use]
+    pub fn identity(&self) -> crate::protocol::Name<'static> {
+        let own = |text: &Arc<str>| text.to_string().into();
+        crate::protocol::Name { namespace: self.namespace.as_ref().map(own), name: own(&self.name) }
     }
 
     /// A checkpoint or a record came.

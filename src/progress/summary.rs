@@ -2,8 +2,8 @@
 
 use super::doubts::{Doubt, doubts};
 use super::outcome::outcome;
-use super::{Input, Progress};
-use crate::protocol::{Range, time};
+use super::{Exit, Input, Progress};
+use crate::protocol::{Dialect, Range, time};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -22,11 +22,55 @@ pub struct Summary {
     pub records: Scopes,
     pub requests: Scopes,
     pub checkpoints: u64,
+    /// Where a destination is heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed: Option<CommittedSummary>,
+    /// Where the engine guesses how much there is: the share that is there, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated: Option<f64>,
+    /// How the engine's process ended, where that is known: its code, 128 + signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
     pub streams: Vec<StreamSummary>,
     pub errors: Vec<ErrorSummary>,
+    /// The error that only says the streams' errors again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roll_up: Option<Arc<str>>,
     pub doubts: Vec<Doubt>,
     pub anomalies: Vec<AnomalySummary>,
     pub input: Input,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct CommittedSummary {
+    pub records: Option<u64>,
+    pub checkpoints: u64,
+}
+
+/// Bytes of a stream's records, by both measures.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct BytesSummary {
+    /// Of whole lines, as they stand in the feed.
+    pub lines: u64,
+    /// UTF-16 units of `record.data`: what Airbyte calls bytes.
+    pub data_chars: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct EstimateSummary {
+    pub rows: Option<u64>,
+    pub bytes: Option<u64>,
+    /// 0 to 1; below 1 until a status says that it is through.
+    pub share: Option<f64>,
+}
+
+/// How often and how long rate limits held a stream.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct WaitSummary {
+    pub count: u64,
+    pub elapsed_ms: u64,
+    /// It waits now.
+    pub now: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
@@ -51,6 +95,21 @@ pub struct StreamSummary {
     pub total_range: Option<RangeSummary>,
     pub completed_ranges: Vec<RangeSummary>,
     pub coverage: Option<f64>,
+    /// Where a destination is heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<BytesSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limited: Option<WaitSummary>,
+    /// As its metrics tell, beside what was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metered: Option<u64>,
+    /// Nothing said that it is through: exit 0 and its last checkpoint do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
 }
 
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -98,7 +157,7 @@ pub fn summary(progress: &Progress) -> Summary {
     errors.sort_by_key(|group| (group.level, std::cmp::Reverse(group.count)));
     Summary {
         synctop: env!("CARGO_PKG_VERSION"),
-        dialect: progress.dialect,
+        dialect: progress.dialect.map(Dialect::word),
         outcome: outcome(progress).word(),
         reason: end.and_then(|end| end.reason.clone()),
         has_more: end.and_then(|end| end.has_more),
@@ -113,6 +172,15 @@ pub fn summary(progress: &Progress) -> Summary {
             cumulative: progress.known_requests(progress.requests.cumulative),
         },
         checkpoints: progress.checkpoints,
+        committed: progress.commits.heard.then(|| CommittedSummary {
+            records: progress.streams.iter().filter_map(|stream| stream.committed).reduce(u64::saturating_add),
+            checkpoints: progress.commits.count,
+        }),
+        estimated: progress.estimated_share(),
+        exit: progress.exit.filter(|_| progress.manners().ends_with_process).map(|exit| match exit {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }),
         streams: progress
             .streams_by_name()
             .map(|stream| StreamSummary {
@@ -130,6 +198,23 @@ pub fn summary(progress: &Progress) -> Summary {
                 total_range: stream.total_range.map(Into::into),
                 completed_ranges: stream.ranges.list().iter().map(|range| (*range).into()).collect(),
                 coverage: stream.coverage(),
+                committed: stream
+                    .committed
+                    .or_else(|| progress.commits.heard.then_some(0))
+                    .filter(|_| stream.seen > 0 || stream.committed.is_some()),
+                estimate: stream.estimate.map(|(rows, bytes)| EstimateSummary {
+                    rows,
+                    bytes,
+                    share: progress.share(stream),
+                }),
+                bytes: stream.measure.map(|data_chars| BytesSummary { lines: stream.bytes, data_chars }),
+                rate_limited: (stream.limits.0 > 0).then_some(WaitSummary {
+                    count: stream.limits.0,
+                    elapsed_ms: stream.limits.1,
+                    now: stream.limited.is_some(),
+                }),
+                metered: stream.metered,
+                assumed: stream.assumed,
             })
             .collect(),
         errors: errors
@@ -149,6 +234,7 @@ pub fn summary(progress: &Progress) -> Summary {
                 from_log: group.from_log,
             })
             .collect(),
+        roll_up: progress.attempt.roll_up.clone(),
         doubts: doubts(progress),
         anomalies: progress
             .anomalies

@@ -37,6 +37,12 @@ impl<'a> Cursor<'a> {
         self.text.as_bytes().get(self.at..)?.starts_with(literal.as_bytes()).then(|| self.at += literal.len())
     }
 
+    /// How many bytes were passed.
+    #[inline]
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
     /// Whether everything was passed.
     pub(super) fn ended(&self) -> Option<()> {
         (self.at == self.text.len()).then_some(())
@@ -105,6 +111,13 @@ impl<'a> Cursor<'a> {
         }
         let number = i64::try_from(self.whole()?).ok()?;
         (number < 250_000_000_000_000).then(|| if number < 100_000_000_000 { number * 1000 } else { number })
+    }
+
+    /// An instant as text, with an offset and of any precision.
+    #[inline]
+    pub(super) fn moment(&mut self) -> Option<Millis> {
+        let text = self.plain()?;
+        time::canonical(text.as_bytes()).or_else(|| time::micros(text.as_bytes())).or_else(|| time::parse(text))
     }
 
     /// `{"gte":1700000000,"lt":1795163736}`

@@ -3,33 +3,41 @@
 use super::lenient::{Entries, Text};
 use super::lines::{Line, LineEnd};
 use super::mend::mend;
-use super::message::{Level, Message};
+use super::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record};
 use super::stripe::{self, Envelope, Generation, KINDS};
 use super::validate::Validator;
+use super::{airbyte, singer};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Which dialect lines are read as.
+/// What lines are read as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Dialect {
-    /// Found out by itself, line by line.
+pub enum Reading {
+    /// Found out by itself, line by line; the first message says which protocol the feed is in.
     #[default]
     Auto,
+    /// One protocol only: messages of the others are unknown.
+    Only(Dialect),
     /// Stripe's engine, one generation only: kinds of the others are unknown.
     Stripe(Generation),
 }
 
-impl Dialect {
+impl Reading {
     /// Names for `--dialect`.
-    pub const NAMES: [&'static str; 5] = ["auto", "stripe", "stripe-trace", "stripe-progress", "stripe-start-end"];
+    pub const NAMES: [&'static str; 8] =
+        ["auto", "airbyte", "singer", "meltano", "stripe", "stripe-trace", "stripe-progress", "stripe-start-end"];
 
     /// By one of [`Self::NAMES`].
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "auto" | "stripe" => Self::Auto,
+            "auto" => Self::Auto,
+            "airbyte" => Self::Only(Dialect::Airbyte),
+            "singer" => Self::Only(Dialect::Singer),
+            "meltano" => Self::Only(Dialect::Meltano),
+            "stripe" => Self::Only(Dialect::Stripe),
             "stripe-trace" => Self::Stripe(Generation::Trace),
             "stripe-progress" => Self::Stripe(Generation::Progress),
             "stripe-start-end" => Self::Stripe(Generation::StartEnd),
@@ -37,10 +45,21 @@ impl Dialect {
         })
     }
 
-    fn has(self, kind: &str) -> bool {
+    /// Whether lines of this protocol are read.
+    fn reads(self, dialect: Dialect) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Only(only) => only.goes_with(dialect),
+            Self::Stripe(_) => dialect == Dialect::Stripe,
+        }
+    }
+
+    /// Whether a kind is one of Stripe's that is read.
+    fn stripe(self, kind: &str) -> bool {
         KINDS.contains(&kind)
             && match self {
-                Self::Auto => true,
+                Self::Auto | Self::Only(Dialect::Stripe) => true,
+                Self::Only(_) => false,
                 Self::Stripe(generation) => generation.has(kind),
             }
     }
@@ -72,7 +91,7 @@ pub enum Decoded<'a> {
 /// Reads lines of one input.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Decoder {
-    dialect: Dialect,
+    reading: Reading,
 }
 
 /// How many places in a line are tried as the begin of a message behind glued text.
@@ -80,8 +99,8 @@ const GLUE_TRIES: usize = 64;
 
 impl Decoder {
     #[must_use]
-    pub fn new(dialect: Dialect) -> Self {
-        Self { dialect }
+    pub fn new(reading: Reading) -> Self {
+        Self { reading }
     }
 
     /// Says what one line is. `scratch` holds a line that had to be mended to be read.
@@ -140,9 +159,16 @@ impl Decoder {
     /// The short way for lines as engines print them; of any other it says nothing.
     #[must_use]
     pub fn fast<'a>(&self, text: &'a str) -> Option<Message<'a>> {
-        match self.dialect {
-            Dialect::Auto => stripe::fast(text, None),
-            Dialect::Stripe(generation) => stripe::fast(text, Some(generation)),
+        match self.reading {
+            // Types in capitals are not Stripe's.
+            Reading::Auto => match text.as_bytes().get(9)? {
+                b'A'..=b'Z' => airbyte::fast(text).or_else(|| singer::fast(text)),
+                _ => stripe::fast(text, None),
+            },
+            Reading::Only(Dialect::Airbyte) => airbyte::fast(text),
+            Reading::Only(Dialect::Singer | Dialect::Meltano) => singer::fast(text),
+            Reading::Only(Dialect::Stripe) => stripe::fast(text, None),
+            Reading::Stripe(generation) => stripe::fast(text, Some(generation)),
         }
     }
 
@@ -169,14 +195,45 @@ impl Decoder {
         if let Some(decoded) = self.behind_glue(text, json) {
             return Some(decoded);
         }
-        Some(if json { Decoded::Malformed { torn } } else { raw(Cow::Borrowed(text)) })
+        if json {
+            return Some(Decoded::Malformed { torn });
+        }
+        match singer::metric(text).filter(|_| self.reading.reads(Dialect::Singer)) {
+            Some(message) => Some(Decoded::Message { message, glued: None }),
+            None => Some(raw(Cow::Borrowed(text))),
+        }
     }
 
     /// A line that is one message.
     fn message<'a>(&self, text: &'a str) -> Option<Message<'a>> {
+        let reading = self.reading;
+        // Types in capitals are not Stripe's.
+        let capital = text.strip_prefix("{\"type\":").map(str::trim_start).and_then(|rest| rest.as_bytes().get(1));
+        if capital.is_some_and(u8::is_ascii_uppercase) {
+            return self.in_capitals(text);
+        }
         let envelope = serde_json::from_str::<Envelope>(text).ok()?;
-        let known = envelope.kind.0.as_deref().is_some_and(|kind| self.dialect.has(kind));
-        if known { stripe::message(envelope) } else { None }
+        match envelope.kind.0.as_deref() {
+            // A stream at the top is Singer's, whatever the case of the type.
+            Some(kind) if reading.stripe(kind) && envelope.stream.0.is_none() => {
+                let state = kind.eq_ignore_ascii_case("state");
+                stripe::message(envelope).or_else(|| if state { self.in_capitals(text) } else { None })
+            }
+            Some(kind) if singer::has(kind) || airbyte::has(kind) => self.in_capitals(text),
+            Some(kind) if kind != "discovery" => None,
+            _ if reading.reads(Dialect::Singer) => singer::message(text)
+                .or_else(|| singer::json_log(text))
+                .or_else(|| singer::meltano(text))
+                .or_else(|| if reading == Reading::Only(Dialect::Singer) { singer::bare_state(text) } else { None }),
+            _ => None,
+        }
+    }
+
+    /// Singer first: the stream at the top tells it from Airbyte.
+    fn in_capitals<'a>(&self, text: &'a str) -> Option<Message<'a>> {
+        let singer = || singer::message(text).filter(|_| self.reading.reads(Dialect::Singer));
+        let airbyte = || airbyte::message(text).filter(|_| self.reading.reads(Dialect::Airbyte));
+        singer().or_else(airbyte)
     }
 
     /// A line that is one valid JSON value; `None` for a message that has to be mended.
@@ -189,7 +246,7 @@ impl Decoder {
         let shape = serde_json::from_str::<Entries<Shape>>(text).ok().and_then(|entries| entries.0).unwrap_or_default();
         let word = |name: &str| shape.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.text.clone());
         match word("type") {
-            Some(kind) if shape.iter().any(|(key, value)| *key == kind && value.object) => {
+            Some(kind) if shape.iter().any(|(key, value)| key.eq_ignore_ascii_case(&kind) && value.object) => {
                 Some(Decoded::Unknown { kind })
             }
             _ => {
@@ -247,26 +304,42 @@ impl Decoder {
             return Decoded::Malformed { torn };
         }
         let head = stripe::read_head(head);
-        let kind = head.kind.clone();
-        match kind {
-            Some(kind) if self.dialect.has(&kind) => match stripe::message_of_head(head, line.length) {
-                Some(message) => Decoded::Message { message, glued: None },
-                None => Decoded::Unknown { kind },
-            },
-            Some(kind) if head.payload.is_some() => Decoded::Unknown { kind },
-            None if head.payload.as_deref().is_some_and(|kind| self.dialect.has(kind)) => {
-                match stripe::message_of_head(head, line.length) {
-                    Some(message) => Decoded::Message { message, glued: None },
-                    None => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
-                }
-            }
+        let message = self.message_of_head(&head, line.length);
+        match (message, head.kind) {
+            (Some(message), _) => Decoded::Message { message, glued: None },
+            (None, Some(kind)) if head.payload.is_some() || self.reading.stripe(&kind) => Decoded::Unknown { kind },
             _ => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
         }
+    }
+
+    fn message_of_head<'a>(&self, head: &stripe::Head<'a>, length: u64) -> Option<Message<'a>> {
+        let kind = head.kind.as_ref().or(head.payload.as_ref())?;
+        if self.reading.stripe(kind) && head.top.is_none() {
+            return stripe::message_of_head(head, length);
+        }
+        let dialect = if head.top.is_some() { Dialect::Singer } else { Dialect::Airbyte };
+        let message = |kind| Message { at: head.at, from: None, dialect: Some(dialect), kind };
+        let stream = head.top.as_ref().or(head.stream.as_ref()).cloned();
+        let known = if head.top.is_some() { singer::has(kind) } else { airbyte::has(kind) };
+        if !known || !self.reading.reads(dialect) {
+            return None;
+        }
+        let kind = match (kind.to_ascii_uppercase().as_str(), stream) {
+            ("RECORD", Some(stream)) => Kind::Record(Record { stream: Name::plain(stream), measure: None }),
+            ("STATE", _) => Kind::Checkpoint(Checkpoint::default()),
+            ("LOG", _) => {
+                let level = Level::from_word(head.level.as_deref().unwrap_or_default());
+                let message = format!("(a log line of {length} bytes)").into();
+                Kind::Log(Box::new(Log { level, message, ..Log::default() }))
+            }
+            _ => Kind::Note("read from its head"),
+        };
+        Some(message(kind))
     }
 }
 
 fn raw(text: Cow<str>) -> Decoded {
-    Decoded::Raw(RawLine { level: Level::Info, text })
+    Decoded::Raw(RawLine { level: singer::level_of(&text).unwrap_or_default(), text })
 }
 
 /// A line that means to be a JSON object or an array of values (text such as `[source] retry` does not).
@@ -388,7 +461,9 @@ mod tests {
 
     fn stream_of(decoded: &Decoded) -> Option<String> {
         match decoded {
-            Decoded::Message { message: Message { kind: Kind::Record(name), .. }, .. } => Some(name.name.to_string()),
+            Decoded::Message { message: Message { kind: Kind::Record(record), .. }, .. } => {
+                Some(record.stream.name.to_string())
+            }
             _ => None,
         }
     }
@@ -422,13 +497,13 @@ mod tests {
 
     #[test]
     fn a_forced_generation_does_not_know_the_others_kinds() {
-        let decoder = Decoder::new(Dialect::named("stripe-trace").unwrap());
+        let decoder = Decoder::new(Reading::named("stripe-trace").unwrap());
         let text = r#"{"type":"stream_status","stream_status":{"stream":"a","status":"start"}}"#;
         let line = Line { bytes: text.as_bytes(), length: 0, end: LineEnd::Newline, huge: None };
         assert!(
             matches!(decoder.decode(&line, &mut String::new()), Decoded::Unknown { kind } if kind == "stream_status")
         );
-        assert!(Dialect::NAMES.iter().all(|name| Dialect::named(name).is_some()));
+        assert!(Reading::NAMES.iter().all(|name| Reading::named(name).is_some()));
     }
 
     #[test]
@@ -458,7 +533,9 @@ mod tests {
             let mut seen = "";
             splitter.push(&text, |line| {
                 seen = match Decoder::default().decode(&line, &mut String::new()) {
-                    Decoded::Message { message: Message { kind: Kind::Record(name), .. }, .. } if name.name == "a" => {
+                    Decoded::Message { message: Message { kind: Kind::Record(record), .. }, .. }
+                        if record.stream.name == "a" =>
+                    {
                         "record"
                     }
                     Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. }

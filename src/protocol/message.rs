@@ -6,10 +6,12 @@ use std::borrow::Cow;
 /// One understood line. Borrows from the line it was read from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {
-    /// `_ts`, else `record.emitted_at`; milliseconds since 1970, UTC.
+    /// `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`; milliseconds since 1970, UTC.
     pub at: Option<Millis>,
     /// Who wrote it (`_emitted_by`, or the logger's name).
     pub from: Option<Cow<'a, str>>,
+    /// The protocol it is written in; `None` where it may stand in a feed of any.
+    pub dialect: Option<Dialect>,
     pub kind: Kind<'a>,
 }
 
@@ -17,9 +19,17 @@ pub struct Message<'a> {
 pub enum Kind<'a> {
     /// The streams asked for; begins an attempt.
     Catalog(Vec<Name<'a>>),
-    Record(Name<'a>),
+    /// The streams that a source has; nothing is asked for with it.
+    Offer(Vec<Name<'a>>),
+    Record(Record<'a>),
+    /// Records of this stream that stand elsewhere, in files; how many is not said.
+    Hidden(Name<'a>),
     Checkpoint(Checkpoint<'a>),
     Stream(Box<StreamClaim<'a>>),
+    /// How much there is to come, as an engine guesses.
+    Estimate(Box<Estimate<'a>>),
+    /// Counts that an engine tells beside its records, to be added up.
+    Metered(Box<Metered<'a>>),
     Progress(Box<ProgressReport<'a>>),
     Failure(Box<Failure<'a>>),
     /// The result of reaching the source or the destination at all.
@@ -30,8 +40,81 @@ pub enum Kind<'a> {
     },
     Log(Box<Log<'a>>),
     End(Box<End<'a>>),
-    /// Understood, and nothing in it for the reducer (control, spec, source_input, estimate).
+    /// The engine was asked to stop, and does.
+    Stopping,
+    /// All that a command was asked for besides a sync (a specification, say).
+    Answer,
+    /// Understood, and nothing in it for the reducer (control, spec, source_input).
     Note(&'static str),
+}
+
+/// A protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Dialect {
+    Stripe,
+    Airbyte,
+    Singer,
+    /// What Meltano logs of the Singer taps and targets that it runs.
+    Meltano,
+}
+
+/// What holds for every feed of a protocol. The reducer asks these, never which protocol it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Manners {
+    /// There is no end message: the end of the process is the end.
+    pub ends_with_process: bool,
+    /// The first terminal status of a stream is the one that counts.
+    pub first_status_stands: bool,
+    /// Checkpoints behind a stream's "complete" are nothing odd.
+    pub late_states: bool,
+    /// A run that is stopped from outside exits with 0, its open streams failed.
+    pub stopped_exits_zero: bool,
+    /// Its errors are told on stderr.
+    pub errors_on_stderr: bool,
+}
+
+impl Dialect {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stripe => "stripe",
+            Self::Airbyte => "airbyte",
+            Self::Singer => "singer",
+            Self::Meltano => "meltano",
+        }
+    }
+
+    #[must_use]
+    pub fn manners(self) -> &'static Manners {
+        const STRIPE: Manners = Manners {
+            ends_with_process: false,
+            first_status_stands: false,
+            late_states: false,
+            stopped_exits_zero: false,
+            errors_on_stderr: false,
+        };
+        const AIRBYTE: Manners =
+            Manners { ends_with_process: true, first_status_stands: true, late_states: true, ..STRIPE };
+        const SINGER: Manners = Manners {
+            ends_with_process: true,
+            late_states: true,
+            stopped_exits_zero: true,
+            errors_on_stderr: true,
+            ..STRIPE
+        };
+        match self {
+            Self::Stripe => &STRIPE,
+            Self::Airbyte => &AIRBYTE,
+            Self::Singer | Self::Meltano => &SINGER,
+        }
+    }
+
+    /// Whether both may stand in one feed: Meltano's log holds what taps and targets say.
+    #[must_use]
+    pub fn goes_with(self, other: Self) -> bool {
+        let family = |dialect| if dialect == Self::Meltano { Self::Singer } else { dialect };
+        family(self) == family(other)
+    }
 }
 
 /// Identity of a stream.
@@ -45,6 +128,28 @@ impl<'a> Name<'a> {
     #[must_use]
     pub fn plain(name: Cow<'a, str>) -> Self {
         Self { namespace: None, name }
+    }
+
+    /// With a namespace, if it has one.
+    #[must_use]
+    pub fn spaced(namespace: Option<Cow<'a, str>>, name: Cow<'a, str>) -> Self {
+        Self { namespace: namespace.filter(|space| !space.is_empty()), name }
+    }
+
+    /// On its own.
+    #[must_use]
+    pub fn into_owned(self) -> Name<'static> {
+        let own = |text: Cow<str>| Cow::Owned(text.into_owned());
+        Name { namespace: self.namespace.map(own), name: own(self.name) }
+    }
+
+    /// As people write it: `public.users`.
+    #[must_use]
+    pub fn label(&self) -> Cow<'_, str> {
+        match &self.namespace {
+            None => Cow::Borrowed(&self.name),
+            Some(space) => Cow::Owned(format!("{space}.{}", self.name)),
+        }
     }
 
     /// One string a stream can be looked up by.
@@ -108,12 +213,67 @@ pub struct Range {
     pub lt: Option<Millis>,
 }
 
-/// A `source_state` line.
+/// A record line.
 #[derive(Debug, Clone, PartialEq)]
+pub struct Record<'a> {
+    pub stream: Name<'a>,
+    /// UTF-16 units of its data as JSON, by which Airbyte measures "bytes"; `None` where nobody measures so.
+    pub measure: Option<u64>,
+}
+
+/// A `source_state` or STATE line.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checkpoint<'a> {
     /// Absent for a global state.
     pub stream: Option<Name<'a>>,
     pub state: State<'a>,
+    /// What else is said where states are handed through to a destination and come back.
+    pub handed: Option<Box<Handed<'a>>>,
+}
+
+/// A state that a source hands out and a destination echoes when everything before it is durable.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Handed<'a> {
+    /// The streams of a global state, or of a whole one.
+    pub streams: Vec<Handing<'a>>,
+    /// The whole state is said again each time: it is a checkpoint of those streams whose part of it changed.
+    pub whole: bool,
+    /// The stream that the source is at, as it says.
+    pub current: Option<Name<'a>>,
+    /// Which state it is: an echo has the same.
+    pub id: u64,
+    /// Records since the state before, as the source counted them.
+    pub records: Option<u64>,
+    /// It is a destination that says it.
+    pub committed: bool,
+}
+
+/// One stream in a state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Handing<'a> {
+    pub stream: Name<'a>,
+    /// Which position it is at.
+    pub id: u64,
+}
+
+/// How much there is to come, as an engine guesses: of a stream, or of the whole sync.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate<'a> {
+    pub stream: Option<Name<'a>>,
+    pub rows: Option<u64>,
+    pub bytes: Option<u64>,
+}
+
+/// Counts that an engine tells beside its records. They are increments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metered<'a> {
+    pub stream: Name<'a>,
+    pub records: Option<u64>,
+    pub requests: Option<u64>,
+    /// One request of which the time was taken.
+    pub timed_request: bool,
+    /// The destination's count, not the source's.
+    pub loaded: bool,
 }
 
 /// What a source says about one stream in the state it hands out.
@@ -143,6 +303,54 @@ pub struct StreamClaim<'a> {
     pub completed: Option<Range>,
     /// This engine says "complete" before the checkpoints behind it are through.
     pub early: bool,
+    pub pace: Option<Pace>,
+}
+
+impl Metered<'_> {
+    /// On its own, and whose it is.
+    #[must_use]
+    pub fn into_owned(self, loaded: bool) -> Metered<'static> {
+        Metered {
+            stream: self.stream.into_owned(),
+            records: self.records,
+            requests: self.requests,
+            timed_request: self.timed_request,
+            loaded,
+        }
+    }
+}
+
+/// Whether a stream that has started goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    Moving,
+    /// A rate limit holds it, until then if that is said.
+    Limited(Option<Millis>),
+}
+
+impl<'a> StreamClaim<'a> {
+    /// On its own; of one that tells a status only.
+    #[must_use]
+    pub fn into_owned(self) -> StreamClaim<'static> {
+        StreamClaim { status: self.status, pace: self.pace, ..StreamClaim::of(self.stream.into_owned()) }
+    }
+
+    /// One that says nothing yet.
+    #[must_use]
+    pub fn of(stream: Name<'a>) -> Self {
+        Self {
+            stream,
+            status: None,
+            odd_status: None,
+            records: Counts::default(),
+            error: None,
+            reason: None,
+            total: None,
+            completed: None,
+            early: false,
+            pace: None,
+        }
+    }
 }
 
 /// A report on the whole run, with or without its streams.
@@ -211,9 +419,21 @@ pub struct Failure<'a> {
     pub failure_type: Option<Cow<'a, str>>,
     pub stream: Option<Name<'a>>,
     pub message: Cow<'a, str>,
+    /// What it is in the engine's own words, where the message is for users.
+    pub internal: Option<Cow<'a, str>>,
     pub stack: Option<Cow<'a, str>>,
     /// Its stream or run ended with it.
     pub is_final: bool,
+    /// It only says again what was told of the streams before.
+    pub roll_up: bool,
+}
+
+impl<'a> Failure<'a> {
+    /// A final one.
+    #[must_use]
+    pub fn of(level: Where, stream: Option<Name<'a>>, message: Cow<'a, str>) -> Self {
+        Self { level, failure_type: None, stream, message, internal: None, stack: None, is_final: true, roll_up: false }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -259,6 +479,8 @@ pub struct Log<'a> {
     pub retry: Option<Retry<'a>>,
     /// Streams that the caller asked for, where the engine logs its configuration.
     pub asked: Vec<Cow<'a, str>>,
+    /// The engine ends with it; an error that says the same follows, mostly.
+    pub fatal: bool,
 }
 
 /// A source waits before it tries again.

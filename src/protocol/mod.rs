@@ -6,13 +6,22 @@
 //!
 //! ```text
 //! bytes -> lines::Splitter -> decode::Decoder -> Decoded::{Message, Raw, Unknown, Malformed}
-//!                                  |- stripe/ (trace, progress, start/end generations)
-//!                                  `- stripe/fast.rs (usual lines in one walk: cursor.rs, skip.rs, simd.rs)
+//!                                  |- singer/  (taps, targets; what they log; Meltano's log)
+//!                                  |- airbyte/ (sources, destinations)
+//!                                  |- stripe/  (trace, progress, start/end generations)
+//!                                  `- */fast.rs (usual lines in one walk: cursor.rs, skip.rs, simd.rs)
+//! a line of stderr -> heard -> Message
 //! ```
+//!
+//! Adapters keep no state, so that lines can be decoded side by side; what needs the lines before (which stream a state is a
+//! checkpoint of, whether a destination echoes it) is claimed in general terms and weighed by the reducer.
 
+mod airbyte;
+pub mod catalog;
 pub mod clean;
 mod cursor;
 pub mod decode;
+mod identity;
 mod lenient;
 pub mod lines;
 pub mod mask;
@@ -20,16 +29,23 @@ mod mend;
 pub mod message;
 pub mod quantity;
 mod simd;
+mod singer;
 mod skip;
 mod stripe;
 pub mod time;
 pub mod validate;
 
-pub use decode::{Decoded, Decoder, Dialect, RawLine};
+pub use decode::{Decoded, Decoder, RawLine, Reading};
 pub use lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use message::{
-    Checkpoint, Counts, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Range, Retry, State,
-    Status, StreamClaim, StreamReport, Where,
+    Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, Handed, Handing, Kind, Level, Log, Manners, Message,
+    Metered, Name, Pace, ProgressReport, Range, Record, Retry, State, Status, StreamClaim, StreamReport, Where,
 };
 pub use time::Millis;
 pub use validate::Validator;
+
+/// What a line that an engine wrote to stderr says, where it is more than words for people.
+#[must_use]
+pub fn heard(line: &str) -> Option<Message<'_>> {
+    singer::spoken(line)
+}

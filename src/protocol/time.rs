@@ -31,6 +31,19 @@ pub(super) fn canonical(text: &[u8]) -> Option<Millis> {
     exact(&whole)
 }
 
+/// `2026-11-20T08:35:12.787006+00:00` and `2026-11-20T08:38:04.701827Z`, as Python writes an instant.
+#[inline]
+pub(super) fn micros(text: &[u8]) -> Option<Millis> {
+    let (millis, rest) = text.split_first_chunk::<23>()?;
+    let (finer, zone) = rest.split_first_chunk::<3>()?;
+    if !(finer.iter().all(u8::is_ascii_digit) && (zone == b"+00:00" || zone == b"Z")) {
+        return None;
+    }
+    let mut whole = *b"0000-00-00T00:00:00.000Z";
+    whole.get_mut(..23)?.copy_from_slice(millis);
+    exact(&whole)
+}
+
 /// `2026-11-20T08:31:18.003Z`. A progress line holds some hundred of them, so that this is most of reading one.
 #[inline]
 pub(super) fn exact(text: &[u8; 24]) -> Option<Millis> {
@@ -118,6 +131,10 @@ mod tests {
     fn offsets_and_finer_fractions_are_read_too() {
         assert_eq!(parse("2026-11-20T09:31:18.003+01:00"), parse("2026-11-20T08:31:18.003Z"));
         assert_eq!(parse("2026-11-20T08:31:18.003999Z"), parse("2026-11-20T08:31:18.003Z"));
+        for text in ["2026-11-20T08:35:12.787006+00:00", "2026-11-20T08:38:04.701827Z"] {
+            assert_eq!(micros(text.as_bytes()), parse(text));
+        }
+        assert_eq!(micros(b"2026-11-20T08:35:12.787006+01:00"), None);
         assert_eq!(parse("2026-11-20 08:31:18"), parse("2026-11-20T08:31:18Z"));
         assert_eq!(parse("yesterday"), None);
         assert_eq!(parse(""), None);

@@ -3,6 +3,7 @@
 use super::super::run::{App, Because, Options};
 use super::super::travel::Start;
 use super::Desk;
+use crate::net::beside::Beside;
 use crate::net::index::{self, Saved};
 use crate::net::remote::open;
 use crate::net::{self, Past};
@@ -59,7 +60,7 @@ impl Desk {
                 return Ok(None);
             }
         };
-        let indexing = index::spawn(vec![saved], self.options.decoder)?;
+        let indexing = index::spawn(vec![saved], Beside::default(), self.options.decoder)?;
         let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
         let mut options = self.nested(source, indexing.past);
         options.replay = Some(Start { at: None, speed: 1.0, paused: false, skip: true });

@@ -301,9 +301,10 @@ impl Tracker {
                 self.is_tracked(came, out);
                 self.keep_state(came);
             }
-            Kind::Record(name) => {
-                self.started_by(&name.key(), "record_before_start", out);
-                self.count(&name.key(), 1, out);
+            Kind::Record(record) => {
+                let stream = record.stream.key();
+                self.started_by(&stream, "record_before_start", out);
+                self.count(&stream, 1, out);
                 came.pass(out);
             }
             Kind::Checkpoint(checkpoint) => {
@@ -348,7 +349,8 @@ impl Tracker {
                 }
                 came.pass(out);
             }
-            Kind::Note(_) => came.pass(out),
+            // The rest is of other protocols, which are not read here.
+            _ => came.pass(out),
         }
     }
 

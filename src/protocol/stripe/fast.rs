@@ -9,7 +9,7 @@ use super::wire::{
 use super::{Generation, KINDS};
 use crate::protocol::cursor::{Cursor, once};
 use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Spans, Text, When};
-use crate::protocol::message::{Checkpoint, Kind, Message, Name, Range};
+use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, Record};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
@@ -51,12 +51,13 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
                 };
                 once(&mut payload, read)?;
             }
-            _ if key == "type" || KINDS.contains(&key) => return None,
+            // A stream at the top is of another protocol.
+            _ if matches!(key, "type" | "stream") || KINDS.contains(&key) => return None,
             _ => cursor.skip()?,
         }
     }
     cursor.ended()?;
-    Some(Message { at: at.or(emitted_at), from: from.or(logger), kind: payload? })
+    Some(Message { at: at.or(emitted_at), from: from.or(logger), dialect: Some(Dialect::Stripe), kind: payload? })
 }
 
 /// The kinds that most lines of a big log are, with their fields in the usual order.
@@ -70,8 +71,8 @@ fn usual(text: &str) -> Option<Message<'_>> {
         let emitted_at = cursor.instant()?;
         cursor.byte(b'}')?;
         let (from, at) = tail(&mut cursor)?;
-        let kind = Kind::Record(Name::plain(Cow::Borrowed(stream)));
-        return Some(Message { at: at.or(Some(emitted_at)), from, kind });
+        let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None });
+        return Some(Message { at: at.or(Some(emitted_at)), from, dialect: Some(Dialect::Stripe), kind });
     }
     let kind = if cursor
         .literal("{\"type\":\"source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":")
@@ -93,7 +94,7 @@ fn usual(text: &str) -> Option<Message<'_>> {
         cursor.literal("}}}")?;
         let backfill = Maybe(Some(Backfill { range, completed, in_flight }));
         let state = StateData { status, backfill, ..StateData::default() }.state();
-        Kind::Checkpoint(Checkpoint { stream, state })
+        Kind::Checkpoint(Checkpoint { stream, state, handed: None })
     } else if cursor.literal("{\"type\":\"log\",\"log\":{\"level\":").is_some() {
         let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"message\":")?;
@@ -120,7 +121,7 @@ fn usual(text: &str) -> Option<Message<'_>> {
         Kind::Stream(Box::new(said.claim(true)?))
     };
     let (from, at) = tail(&mut cursor)?;
-    Some(Message { at, from, kind })
+    Some(Message { at, from, dialect: Some(Dialect::Stripe), kind })
 }
 
 /// `,"_emitted_by":…,"_ts":…}` and the end of the line; either may be missing.
@@ -145,7 +146,7 @@ fn record<'a>(cursor: &mut Cursor<'a>, emitted_at: &mut Option<Millis>) -> Optio
         "emitted_at" => once(emitted_at, cursor.instant()?),
         _ => cursor.skip(),
     })?;
-    Some(Kind::Record(Name::plain(stream?)))
+    Some(Kind::Record(Record { stream: Name::plain(stream?), measure: None }))
 }
 
 fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
@@ -159,6 +160,7 @@ fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
     Some(Kind::Checkpoint(Checkpoint {
         stream: state.stream.0.map(Name::plain),
         state: state.data.0.map(StateData::state).unwrap_or_default(),
+        handed: None,
     }))
 }
 

@@ -3,14 +3,14 @@
 use super::wire::{Eof, StreamStatus, TraceError};
 use super::{KINDS, connected};
 use crate::protocol::lenient::{Flag, Text, When};
-use crate::protocol::message::{Checkpoint, Kind, Level, Log, Message, Name, State};
+use crate::protocol::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record, State};
 use crate::protocol::time::Millis;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
 /// What could be read from the head of a line over the limit.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(in crate::protocol) struct Head<'a> {
     pub(in crate::protocol) kind: Option<Cow<'a, str>>,
     pub(in crate::protocol) at: Option<Millis>,
@@ -19,6 +19,8 @@ pub(in crate::protocol) struct Head<'a> {
     pub(in crate::protocol) payload: Option<Cow<'a, str>>,
     pub(in crate::protocol) inner: Option<Cow<'a, str>>,
     pub(in crate::protocol) stream: Option<Cow<'a, str>>,
+    /// A stream at the top, which is of another protocol.
+    pub(in crate::protocol) top: Option<Cow<'a, str>>,
     pub(in crate::protocol) status: Option<Cow<'a, str>>,
     pub(in crate::protocol) reason: Option<Cow<'a, str>>,
     pub(in crate::protocol) has_more: Option<bool>,
@@ -28,7 +30,8 @@ pub(in crate::protocol) struct Head<'a> {
 }
 
 /// The message of a line whose head is all that is known of it; `length` is that of the whole line.
-pub(in crate::protocol) fn message_of_head(head: Head, length: u64) -> Option<Message> {
+pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> Option<Message<'a>> {
+    let head = head.clone();
     let kind = head.kind.or_else(|| head.payload.clone())?;
     if head.payload.as_ref() != Some(&kind) {
         return None;
@@ -45,9 +48,9 @@ pub(in crate::protocol) fn message_of_head(head: Head, length: u64) -> Option<Me
         claim.claim(early).map(|claim| Kind::Stream(Box::new(claim)))
     };
     let kind = match (kind.as_ref(), head.inner.as_deref(), head.stream) {
-        ("record", _, Some(stream)) => Kind::Record(Name::plain(stream)),
+        ("record", _, Some(stream)) => Kind::Record(Record { stream: Name::plain(stream), measure: None }),
         ("source_state", _, stream) => {
-            Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), state: State::default() })
+            Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), state: State::default(), handed: None })
         }
         ("stream_status", _, Some(stream)) => status(stream, head.status, false)?,
         ("trace", Some("stream_status"), Some(stream)) => status(stream, head.status, true)?,
@@ -78,7 +81,7 @@ pub(in crate::protocol) fn message_of_head(head: Head, length: u64) -> Option<Me
         ("catalog" | "start", ..) => Kind::Catalog(Vec::new()),
         (known, ..) => nothing(known)?,
     };
-    Some(Message { at: head.at, from: head.from, kind })
+    Some(Message { at: head.at, from: head.from, dialect: Some(Dialect::Stripe), kind })
 }
 
 /// Reads the fields that stand in the head of a valid line; where the head ends, reading ends.
@@ -115,7 +118,11 @@ impl<'de> Visitor<'de> for HeadSeed<'_, 'de> {
                 (0, "type") => self.head.kind = map.next_value::<Text>()?.0,
                 (0, "_ts") => self.head.at = map.next_value::<When>()?.0,
                 (0, "_emitted_by") => self.head.from = map.next_value::<Text>()?.0,
-                (0, name) if KINDS.contains(&name) || self.head.kind.as_deref() == Some(name) => {
+                (0, "stream") => self.head.top = map.next_value::<Text>()?.0,
+                (0, name)
+                    if KINDS.contains(&name)
+                        || self.head.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case(name)) =>
+                {
                     self.head.payload = Some(key);
                     map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 1 })?;
                 }

@@ -13,13 +13,13 @@ mod head;
 mod wire;
 
 pub(super) use fast::message as fast;
-pub(super) use head::{message_of_head, read_head};
+pub(super) use head::{Head, message_of_head, read_head};
 pub(super) use wire::Envelope;
 
 use super::lenient::Num;
 use super::message::{
-    Checkpoint, Counts, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Retry, State, Status,
-    StreamClaim, StreamReport, Where,
+    Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Record, Retry,
+    State, Status, StreamClaim, StreamReport, Where,
 };
 use std::borrow::Cow;
 use wire::{
@@ -81,13 +81,14 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "record" => {
             let record = envelope.record.0?;
             at = at.or(record.emitted_at.0);
-            Kind::Record(Name::plain(record.stream.0?))
+            Kind::Record(Record { stream: Name::plain(record.stream.0?), measure: None })
         }
         "source_state" => {
             let state = envelope.source_state.0?;
             Kind::Checkpoint(Checkpoint {
                 stream: state.stream.0.map(Name::plain),
                 state: state.data.0.map(StateData::state).unwrap_or_default(),
+                handed: None,
             })
         }
         "trace" => trace(envelope.trace.0?)?,
@@ -112,7 +113,8 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "pipeline" | "heartbeat" | "gap" if from.as_deref() == Some(SERVICE) => Kind::Note("service"),
         _ => return None,
     };
-    Some(Message { at, from, kind })
+    let dialect = (kind != Kind::Note("service")).then_some(Dialect::Stripe);
+    Some(Message { at, from, dialect, kind })
 }
 
 fn trace(trace: Trace) -> Option<Kind> {
@@ -154,7 +156,6 @@ impl<'a> StreamStatus<'a> {
         let odd = said.is_some() && known.is_none();
         Some(StreamClaim {
             records,
-            stream: Name::plain(self.stream.0?),
             status: known,
             odd_status: if odd { word } else { None },
             error: self.error.0,
@@ -162,6 +163,7 @@ impl<'a> StreamStatus<'a> {
             total: self.time_range.range(),
             completed: self.range_complete.range(),
             early,
+            ..StreamClaim::of(Name::plain(self.stream.0?))
         })
     }
 
@@ -188,18 +190,16 @@ impl<'a> TraceError<'a> {
     fn failure(self, stream: Option<Name<'a>>) -> Failure<'a> {
         let stream = stream.or_else(|| self.stream.0.map(Name::plain));
         let transient = self.failure_type.0.as_deref() == Some("transient_error");
+        let level = match &stream {
+            None => Where::Global,
+            Some(_) if transient => Where::Transient,
+            Some(_) => Where::Stream,
+        };
+        // Final: retries are over when this generation prints an error.
         Failure {
-            level: match &stream {
-                None => Where::Global,
-                Some(_) if transient => Where::Transient,
-                Some(_) => Where::Stream,
-            },
             failure_type: self.failure_type.0,
-            stream,
-            message: self.message.0.unwrap_or_default(),
             stack: self.stack_trace.0,
-            // Retries are over when this generation prints an error.
-            is_final: true,
+            ..Failure::of(level, stream, self.message.0.unwrap_or_default())
         }
     }
 }
@@ -268,12 +268,9 @@ impl<'a> ListedError<'a> {
             _ => Where::Global,
         };
         Failure {
-            level,
             failure_type: self.failure_type.0,
-            stream,
-            message: self.message.0.unwrap_or_default(),
-            stack: None,
             is_final: level != Where::Transient,
+            ..Failure::of(level, stream, self.message.0.unwrap_or_default())
         }
     }
 }
@@ -324,7 +321,7 @@ impl<'a> LogLine<'a> {
         };
         let stream = data.stream.0.or_else(|| retry.as_ref().and(data.label.0).and_then(in_parentheses));
         let asked = data.configured_streams.0.unwrap_or_default().into_iter().filter_map(|name| name.0).collect();
-        Log { level, message, stream, retry, asked }
+        Log { level, message, stream, retry, asked, fatal: false }
     }
 }
 

@@ -37,6 +37,9 @@ pub(in crate::protocol) struct Envelope<'a> {
     pub(super) control: Maybe<Nothing>,
     pub(super) spec: Maybe<Nothing>,
     pub(super) source_input: Maybe<Nothing>,
+    /// At the top it is of another protocol.
+    #[serde(borrow)]
+    pub(in crate::protocol) stream: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,0 +1,176 @@
+//! States on their way to a destination, and back: what is committed beside what was emitted.
+//!
+//! A source hands out a state; when the destination says the same state again, everything before it is durable. In a feed that
+//! has both, an echo is known by the state it is: the same, with the count of records that the source gave it, while no
+//! record has come since. (A source may say a state twice too; then the second says that it is about no records.)
+
+use super::Progress;
+use crate::protocol::{Handed, Millis, Name};
+use std::collections::{BTreeMap, VecDeque};
+
+/// States remembered on their way; what a destination hands back later than that is not known again.
+const OUT: usize = 8_192;
+
+/// Counts remembered with them.
+const MARKS: usize = 32_768;
+
+/// Positions remembered by stream.
+const POSITIONS: usize = 100_000;
+
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Commits {
+    out: VecDeque<Sent>,
+    marks: usize,
+    /// States that came back.
+    pub count: u64,
+    /// A destination is in the feed.
+    pub heard: bool,
+    pub last_at: Option<Millis>,
+    /// Where the whole state is said each time: the position of each stream in it.
+    positions: BTreeMap<Box<str>, u64>,
+    /// A state of all streams that counted otherwise than we did: its count, and ours.
+    pub miscounted: Option<(u64, u64)>,
+}
+
+/// A state that was handed out.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Sent {
+    id: u64,
+    /// Streams by their place, and how many records of each came before it.
+    marks: Vec<(u32, u64)>,
+}
+
+/// Which way a state goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// From a source.
+    Out,
+    /// Back from the destination.
+    Back,
+    /// From a destination, whose source is not in this feed.
+    Alone,
+}
+
+impl Progress {
+    /// Weighs which way a state goes; what it commits or marks is done.
+    pub(super) fn handed(&mut self, stream: Option<&Name>, handed: &Handed) -> Passed {
+        let slots: Vec<usize> = match stream {
+            Some(name) => self.index.get(name.key().as_ref()).copied().into_iter().collect(),
+            None => (0..self.streams.len()).collect(),
+        };
+        let of = |slot: &usize| self.streams.get(*slot);
+        let since: u64 = slots.iter().filter_map(of).map(|stream| stream.seen - stream.marked).sum();
+        let told = handed.records.filter(|records| *records > 0);
+        if since == 0 && (handed.committed || told.is_some() || self.commits.heard) && !self.commits.out.is_empty() {
+            let found = self.commits.out.iter().position(|sent| sent.id == handed.id);
+            if let Some(at) = found {
+                self.back(at);
+                return Passed::Back;
+            }
+        }
+        let untouched = slots.iter().filter_map(of).all(|stream| stream.seen == 0 && !stream.start_said);
+        if handed.committed || (told.is_some() && untouched) {
+            self.commits.heard = true;
+            self.commits.count += 1;
+            self.commits.last_at = self.last_at.or(self.commits.last_at);
+            if let (Some(name), Some(records)) = (stream, told) {
+                let at = self.place(name);
+                self.change(at, |stream| {
+                    stream.committed = Some(stream.committed.unwrap_or(0).saturating_add(records))
+                });
+            }
+            return Passed::Alone;
+        }
+        self.out(stream.is_some(), &slots, since, handed);
+        Passed::Out
+    }
+
+    /// A source hands out a state: everything of these streams before it is marked.
+    fn out(&mut self, one: bool, slots: &[usize], since: u64, handed: &Handed) {
+        let mut marks = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let Some((seen, before)) = self.streams.get(*slot).map(|stream| (stream.seen, stream.marked)) else {
+                continue;
+            };
+            marks.push((u32::try_from(*slot).unwrap_or(u32::MAX), seen));
+            let counted = handed.records.filter(|told| one && *told != since);
+            // A log that begins in the middle of a run has not all records before its first checkpoint.
+            let whole = self.streams.get(*slot).is_some_and(|stream| stream.start_said || stream.checkpoints > 0);
+            if seen != before || counted.is_some() {
+                self.change(*slot, |stream| {
+                    stream.marked = seen;
+                    if let Some(told) = counted.filter(|_| whole) {
+                        stream.miscounted = Some((told, since));
+                    }
+                });
+            }
+        }
+        if let Some(told) = handed.records.filter(|told| !one && *told != since) {
+            self.commits.miscounted = Some((told, since));
+        }
+        let commits = &mut self.commits;
+        commits.marks += marks.len();
+        commits.out.push_back(Sent { id: handed.id, marks });
+        while commits.out.len() > OUT || commits.marks > MARKS {
+            let Some(gone) = commits.out.pop_front() else { break };
+            commits.marks -= gone.marks.len();
+        }
+    }
+
+    /// The destination hands back a state: it and all before it are committed.
+    fn back(&mut self, at: usize) {
+        let sent: Vec<Sent> = self.commits.out.drain(..=at).collect();
+        for sent in sent {
+            self.commits.marks -= sent.marks.len();
+            for (slot, seen) in sent.marks {
+                self.change(slot as usize, |stream| stream.committed = stream.committed.max(Some(seen)));
+            }
+        }
+        self.commits.heard = true;
+        self.commits.count += 1;
+        self.commits.last_at = self.last_at.or(self.commits.last_at);
+    }
+
+    /// The streams that a state of several is a checkpoint of: all of a global one; of one that is said whole each time, those
+    /// whose position is another than it was.
+    pub(super) fn advanced<'a>(&mut self, handed: Handed<'a>) -> Vec<Name<'a>> {
+        if !handed.whole {
+            return handed.streams.into_iter().map(|one| one.stream).collect();
+        }
+        let mut advanced = Vec::new();
+        for one in handed.streams {
+            let key = one.stream.key();
+            let before = self.commits.positions.get(key.as_ref()).copied();
+            if before == Some(one.id) {
+                continue;
+            }
+            // What a run goes on from names streams that it has not come to yet.
+            let moves = handed.committed || self.stream(&key).is_some_and(|stream| stream.took_part());
+            if before.is_some() || self.commits.positions.len() < POSITIONS {
+                self.commits.positions.insert(key.as_ref().into(), one.id);
+            }
+            drop(key);
+            if moves {
+                advanced.push(one.stream);
+            }
+        }
+        if advanced.is_empty()
+            && let Some(name) = handed.current.filter(|name| self.stream(&name.key()).is_some_and(|it| it.took_part()))
+        {
+            advanced.push(name);
+        }
+        advanced
+    }
+
+    /// Records that a destination confirmed, where one is in the feed.
+    #[must_use]
+    pub fn committed(&self) -> Option<u64> {
+        self.commits.heard.then(|| self.streams.iter().filter_map(|stream| stream.committed).sum())
+    }
+
+    /// Whether a stream's records are all at the destination, as far as one is heard.
+    #[must_use]
+    pub fn arrived(&self, stream: &super::Stream) -> bool {
+        !self.commits.heard || stream.seen == 0 || stream.committed.unwrap_or(0) >= stream.marked
+    }
+}

@@ -1,0 +1,85 @@
+//! How much there is to come, as engines guess. A guess is never "done": it stops at 99 %, and a status says the rest.
+
+use super::{Progress, Stream};
+use crate::protocol::{Estimate, Status};
+
+/// The share that a guess may come to by itself.
+const MOST: f64 = 0.99;
+
+/// What was guessed of the whole sync.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Estimated {
+    whole: Option<(Option<u64>, Option<u64>)>,
+    by_stream: bool,
+}
+
+impl Progress {
+    /// A later guess replaces an earlier one.
+    pub(super) fn estimate(&mut self, estimate: &Estimate) {
+        let guess = Some((estimate.rows, estimate.bytes));
+        let Some(name) = &estimate.stream else {
+            self.estimate.whole = guess;
+            return;
+        };
+        self.estimate.by_stream = true;
+        let at = self.place_of_message(name);
+        self.change(at, |stream| stream.estimate = guess);
+    }
+
+    /// Guesses of streams and of the whole must not be mixed; where they are, none counts (as Airbyte's platform has it).
+    fn mixed(&self) -> bool {
+        self.estimate.by_stream && self.estimate.whole.is_some()
+    }
+
+    /// How many rows are guessed of a stream.
+    #[must_use]
+    pub fn estimated_rows(&self, stream: &Stream) -> Option<u64> {
+        stream.estimate.filter(|_| !self.mixed())?.0
+    }
+
+    /// The share of a stream that is there: of its ranges where it has some, else of what was guessed.
+    #[must_use]
+    pub fn share(&self, stream: &Stream) -> Option<f64> {
+        if let Some(share) = stream.coverage() {
+            return Some(share);
+        }
+        let (rows, units) = stream.estimate.filter(|_| !self.mixed())?;
+        match stream.status {
+            Status::Completed => Some(1.0),
+            Status::NotStarted => None,
+            _ => of(stream.records.attempt, rows).or_else(|| of(stream.measure, units)),
+        }
+    }
+
+    /// The share of the whole sync that is there by guesses, where there is one for all of it.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn estimated_share(&self) -> Option<f64> {
+        if self.mixed() {
+            return None;
+        }
+        let over = !self.streams.is_empty() && self.streams.iter().all(|stream| stream.status == Status::Completed);
+        if let Some((rows, units)) = self.estimate.whole {
+            let measure = self.streams.iter().filter_map(|stream| stream.measure).sum();
+            let share = of(self.attempt_records(), rows).or_else(|| of(Some(measure), units));
+            return if over { share.map(|_| 1.0) } else { share };
+        }
+        let mut sum = (0.0, 0.0);
+        for stream in self.streams.iter().filter(|stream| stream.status != Status::Skipped) {
+            let guessed = stream.estimate.and_then(|(rows, _)| rows)? as f64;
+            let there = stream.records.attempt.unwrap_or(0) as f64;
+            sum = match stream.status {
+                Status::Completed => (sum.0 + there, sum.1 + there),
+                _ => (sum.0 + there.min(guessed), sum.1 + guessed),
+            };
+        }
+        let share = (sum.1 > 0.0).then(|| sum.0 / sum.1)?;
+        Some(if over { 1.0 } else { share.min(MOST) })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share")]
+fn of(there: Option<u64>, guessed: Option<u64>) -> Option<f64> {
+    let guessed = guessed.filter(|guessed| *guessed > 0)? as f64;
+    Some((there.unwrap_or(0) as f64 / guessed).min(MOST))
+}

@@ -1,0 +1,77 @@
+//! The end of a process where no message tells the end: what it lets stand, and what it leaves open.
+
+use super::failures::SILENT_ERROR;
+use super::{Exit, Progress};
+use crate::protocol::{Failure, Line, LineEnd, Status, Where};
+
+/// A line that is none: what is recorded was not said in one.
+const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
+
+/// Of a stream that was under way when its engine was stopped.
+const STOPPED: &str = "it was not through when the run was stopped";
+
+impl Exit {
+    /// The signal that ended it: its own, or what a shell makes of it (128 + signal).
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        match self {
+            Self::Signal(signal) => Some(signal),
+            Self::Code(code @ 129..=159) => Some(code - 128),
+            Self::Code(_) => None,
+        }
+    }
+
+    /// It ended by itself, and says that it failed.
+    #[must_use]
+    pub fn failed(self) -> bool {
+        self.signal().is_none() && self != Self::Code(0)
+    }
+}
+
+impl Progress {
+    /// Whether the run was stopped from outside, as far as anything tells.
+    pub(super) fn was_stopped(&self) -> bool {
+        let told = self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.manners().stopped_exits_zero);
+        let silent =
+            |stream: &super::Stream| stream.status == Status::Errored && stream.failed_in != Some(self.attempts);
+        told && !self.exit.is_some_and(Exit::failed) && self.streams.iter().any(|stream| silent(stream))
+    }
+
+    /// The input ended, and with it the process.
+    pub(super) fn ended_with_process(&mut self) {
+        if let Some((text, place)) = self.attempt.fatal.take() {
+            // The error that was to say it again never came.
+            let message = text.lines().next().unwrap_or_default().to_owned();
+            let stack = text.split_once('\n').map(|(_, stack)| stack.to_owned().into());
+            let failure = Failure { stack, ..Failure::of(Where::Global, None, message.into()) };
+            let lines = std::mem::replace(&mut self.input.lines, place.line);
+            let id = self.record_failure(failure, &NO_LINE);
+            self.input.lines = lines;
+            self.errors.mark_from_log(id);
+        }
+        if !self.manners().ends_with_process || self.attempt.end.is_some() {
+            return;
+        }
+        let stopped = self.was_stopped();
+        let done = self.exit == Some(Exit::Code(0)) && !self.attempt.statuses && self.checkpoints > 0;
+        let now = self.last_at;
+        for at in 0..self.streams.len() {
+            let Some(stream) = self.streams.get(at) else { continue };
+            // An engine that says nothing of its streams, and ended well: what it had handed out by then is all there is.
+            if done && stream.status == Status::Started && stream.seen == stream.marked {
+                self.change(at, |stream| {
+                    stream.assumed = true;
+                    stream.become_(Status::Completed, now);
+                });
+            } else if stream.unexplained && stream.status == Status::Errored {
+                let name = stream.identity();
+                self.change(at, |stream| stream.unexplained = false);
+                if stopped {
+                    self.change(at, |stream| stream.message = Some(STOPPED.into()));
+                } else {
+                    self.stream_failure(&name, None, SILENT_ERROR, &NO_LINE);
+                }
+            }
+        }
+    }
+}

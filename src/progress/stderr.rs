@@ -1,0 +1,143 @@
+//! What an engine writes to stderr: the last lines of any engine are kept for the case that it dies; of one that tells its errors
+//! and counts there, they are read.
+
+use super::Progress;
+use super::errors::{Place, TEXT_KEPT};
+use super::feed::{FEED_LINE, Origin, cut};
+use crate::protocol::{Failure, Kind, Level, Line, LineEnd, Where, clean, heard, mask};
+use std::sync::Arc;
+
+/// Lines that are kept.
+const KEPT: usize = 20;
+
+/// How a traceback of Python begins, and what may stand between two of them.
+const BEGIN: &str = "Traceback (most recent call last)";
+const BETWEEN: [&str; 2] = ["During handling of the above exception", "The above exception was the direct cause"];
+
+/// What an interrupted program of Python ends with.
+const INTERRUPT: &str = "KeyboardInterrupt";
+
+/// The traceback that is being read, line by line.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Traceback {
+    pub(super) state: State,
+    text: String,
+    /// The error it belongs to.
+    group: Option<u64>,
+    /// The last line of level error before it.
+    error: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) enum State {
+    #[default]
+    None,
+    Open,
+    /// Its last line came: the exception. Another may follow.
+    Told,
+}
+
+impl Traceback {
+    /// Whether a line is part of a traceback; `state` goes on with it.
+    pub(super) fn takes(state: &mut State, line: &str) -> bool {
+        let between = BETWEEN.iter().any(|words| line.starts_with(words));
+        let taken = line.starts_with(BEGIN) || (*state != State::None && (between || line.trim().is_empty()));
+        let within = *state == State::Open;
+        *state = match *state {
+            State::None | State::Told if line.starts_with(BEGIN) => State::Open,
+            State::Told if between => State::Open,
+            State::Told if line.trim().is_empty() => State::Told,
+            State::Open if taken || line.starts_with([' ', '\t']) => State::Open,
+            State::Open => State::Told,
+            State::None | State::Told => State::None,
+        };
+        taken || within
+    }
+}
+
+impl Progress {
+    /// A line that the engine wrote to stderr.
+    pub fn stderr(&mut self, line: &str) {
+        if !line.trim().is_empty() {
+            if self.stderr_tail.len() >= KEPT {
+                self.stderr_tail.pop_front();
+            }
+            self.stderr_tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
+        }
+        if self.dialect.is_some_and(|dialect| !dialect.manners().errors_on_stderr) {
+            return;
+        }
+        let plain = clean::line(line);
+        let Some(message) = heard(&plain) else { return self.unstructured(line) };
+        if message.dialect.is_some_and(|dialect| self.dialect.is_some_and(|mine| !mine.goes_with(dialect))) {
+            return;
+        }
+        self.dialect = self.dialect.or(message.dialect);
+        self.traceback = Traceback::default();
+        if let Kind::Log(log) = &message.kind
+            && log.level >= Level::Error
+        {
+            self.traceback.error = Some(mask::secrets(cut(&log.message, TEXT_KEPT)).into());
+        }
+        let failed = matches!(message.kind, Kind::Failure(_));
+        let bytes = plain.as_bytes();
+        let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
+        self.message(message, &line, None);
+        if failed {
+            self.traceback.group = self.attempt.cause;
+        }
+    }
+
+    fn unstructured(&mut self, line: &str) {
+        let was = self.traceback.state;
+        if !Traceback::takes(&mut self.traceback.state, line) {
+            self.traceback = Traceback::default();
+            if self.dialect.is_some() && !line.trim().is_empty() {
+                self.note(Level::Info, Origin::Raw, None, None, line);
+            }
+            return;
+        }
+        if was == State::None {
+            self.traceback.text.clear();
+            if let Some(error) = self.traceback.error.take() {
+                self.raised(&error);
+            }
+        }
+        let room = TEXT_KEPT.saturating_sub(self.traceback.text.len());
+        if !self.traceback.text.is_empty() && room > 0 {
+            self.traceback.text.push('\n');
+        }
+        self.traceback.text.push_str(&mask::secrets(cut(line, room)));
+        if self.traceback.state == State::Told && was == State::Open && self.traceback.group.is_none() {
+            if line.starts_with(INTERRUPT) {
+                self.attempt.stopping = true;
+            } else {
+                self.raised(line);
+            }
+        }
+        if let Some(id) = self.traceback.group {
+            self.errors.set_stack(id, &self.traceback.text);
+        }
+    }
+
+    /// The whole run failed with this.
+    fn raised(&mut self, message: &str) {
+        let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+        self.last_log_error = Some((mask::secrets(cut(message, TEXT_KEPT)).into(), place));
+        let bytes = message.as_bytes();
+        let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
+        // An engine that nothing is known of yet says its errors here too.
+        let failure = Failure::of(Where::Global, None, message.to_owned().into());
+        self.attempt.last_word_failed = true;
+        let id = self.record_failure(failure, &line);
+        self.attempt.cause = Some(id);
+        self.traceback.group = Some(id);
+        let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };
+        let attempt = self.attempts;
+        for at in 0..self.streams.len() {
+            if self.streams.get(at).is_some_and(|stream| stream.unexplained) {
+                self.change(at, |stream| stream.explain(attempt, id, message.clone()));
+            }
+        }
+    }
+}

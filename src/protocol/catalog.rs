@@ -1,0 +1,162 @@
+//! Lists of streams in files: what a run was asked for, or what a source has.
+
+use super::lenient::{Entries, Flag, Maybe, Seq, Text};
+use super::message::{Kind, Name};
+use super::{Decoded, Decoder, Line, LineEnd};
+use serde::Deserialize;
+
+/// The streams of a catalog.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalog {
+    pub streams: Vec<Listed>,
+    /// A run was configured by it: each stream that is selected has to be read. Else it is what a source has.
+    pub configured: bool,
+}
+
+/// A stream of a catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub stream: Name<'static>,
+    /// It is left out on purpose.
+    pub deselected: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct File<'a> {
+    #[serde(borrow)]
+    streams: Seq<Maybe<Entry<'a>>>,
+}
+
+/// An entry of any of the three: Airbyte's configured catalog (`stream` is an object), its discovered one (`name`), Singer's
+/// (`stream` is a name, `tap_stream_id`, `metadata`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    namespace: Text<'a>,
+    #[serde(borrow)]
+    stream: Inner<'a>,
+    #[serde(borrow)]
+    tap_stream_id: Text<'a>,
+    #[serde(borrow)]
+    sync_mode: Text<'a>,
+    metadata: Seq<Maybe<Metadata>>,
+}
+
+/// An object in one protocol, a name in the other.
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged)]
+enum Inner<'a> {
+    #[default]
+    None,
+    Name(String),
+    Stream {
+        #[serde(borrow)]
+        name: Text<'a>,
+        #[serde(borrow, default)]
+        namespace: Text<'a>,
+    },
+}
+
+/// Of a Singer stream: with an empty breadcrumb it is about the stream, else about a column.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    breadcrumb: Seq<serde::de::IgnoredAny>,
+    metadata: Maybe<Selection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Selection {
+    selected: Flag,
+    #[serde(rename = "selected-by-default")]
+    by_default: Flag,
+}
+
+/// Reads a catalog: Airbyte's (configured, discovered, or a recording of `discover`), or Singer's. `None` if it is none.
+#[must_use]
+pub fn read(text: &str) -> Option<Catalog> {
+    if let Ok(file) = serde_json::from_str::<Entries<serde::de::IgnoredAny>>(text)
+        && file.0.is_some_and(|keys| keys.iter().any(|(key, _)| key == "streams"))
+    {
+        return whole(text);
+    }
+    let decoder = Decoder::default();
+    text.lines().find_map(|line| {
+        let line = Line { bytes: line.as_bytes(), length: line.len() as u64, end: LineEnd::Newline, huge: None };
+        let mut scratch = String::new();
+        let Decoded::Message { message, .. } = decoder.decode(&line, &mut scratch) else { return None };
+        let (Kind::Offer(names) | Kind::Catalog(names)) = message.kind else { return None };
+        let listed = |name: Name| Listed { stream: name.into_owned(), deselected: false };
+        Some(Catalog { streams: names.into_iter().map(listed).collect(), configured: false })
+    })
+}
+
+fn whole(text: &str) -> Option<Catalog> {
+    let file = serde_json::from_str::<File>(text).ok()?;
+    let mut catalog = Catalog::default();
+    for entry in file.streams.0?.into_iter().filter_map(|entry| entry.0) {
+        let own = |text: Text| text.0.map(|text| text.into_owned().into());
+        let selection = || {
+            let about = entry.metadata.0.as_ref()?.iter().filter_map(|it| it.0.as_ref());
+            let whole = about.filter(|it| it.breadcrumb.0.as_ref().is_none_or(Vec::is_empty));
+            let said = whole.filter_map(|it| it.metadata.0.as_ref());
+            said.map(|said| said.selected.0.or(said.by_default.0)).next().flatten()
+        };
+        let selected = selection();
+        let stream = match entry.stream {
+            Inner::Stream { name, namespace } => {
+                catalog.configured |= entry.sync_mode.0.is_some() || entry.name.0.is_none();
+                own(name).map(|name| Name::spaced(own(namespace), name))
+            }
+            // In Singer a stream's name is what messages carry; its id may be another.
+            Inner::Name(name) => {
+                catalog.configured |= selected.is_some();
+                Some(Name::plain(name.into()))
+            }
+            Inner::None => {
+                let name = own(entry.name).or_else(|| own(entry.tap_stream_id));
+                name.map(|name| Name::spaced(own(entry.namespace), name))
+            }
+        };
+        let Some(stream) = stream else { continue };
+        catalog.streams.push(Listed { stream, deselected: selected == Some(false) });
+    }
+    Some(catalog)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(catalog: &Catalog) -> Vec<String> {
+        let mark = |listed: &Listed| format!("{}{}", listed.stream.label(), if listed.deselected { " -" } else { "" });
+        catalog.streams.iter().map(mark).collect()
+    }
+
+    #[test]
+    fn all_kinds_of_catalogs_are_read() {
+        let configured = r#"{"streams":[{"stream":{"name":"users","namespace":"public","json_schema":{}},"sync_mode":"full_refresh"},
+            {"stream":{"name":"orders"},"sync_mode":"incremental"}]}"#;
+        let catalog = read(configured).unwrap();
+        assert_eq!((names(&catalog), catalog.configured), (vec!["public.users".into(), "orders".into()], true));
+        let discovered = r#"{"streams":[{"name":"users","namespace":null,"json_schema":{}}]}"#;
+        assert_eq!(read(discovered).map(|it| (names(&it), it.configured)), Some((vec!["users".into()], false)));
+        let recorded = format!(
+            "text\n{{\"type\":\"LOG\",\"log\":{{\"message\":\"x\"}}}}\n{{\"type\":\"CATALOG\",\"catalog\":{discovered}}}\n"
+        );
+        assert_eq!(read(&recorded).map(|it| (names(&it), it.configured)), Some((vec!["users".into()], false)));
+        let singer = "{\n \"streams\": [{\"tap_stream_id\": \"u-1\", \"stream\": \"users\", \"metadata\": [
+            {\"breadcrumb\": [], \"metadata\": {\"selected\": false}}, {\"breadcrumb\": [\"properties\", \"id\"], \"metadata\": {\"selected\": true}}]},
+            {\"tap_stream_id\": \"orders\", \"stream\": \"orders\", \"metadata\": [{\"breadcrumb\": [], \"metadata\": {\"selected\": true}}]}]}";
+        let catalog = read(singer).unwrap();
+        assert_eq!((names(&catalog), catalog.configured), (vec!["users -".into(), "orders".into()], true));
+        for none in ["", "[]", "{}", "null", "text\n", r#"{"type":"LOG","log":{"message":"x"}}"#] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
+}

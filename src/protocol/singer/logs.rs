@@ -1,0 +1,252 @@
+//! What taps and targets log: metrics, levels, and errors that nothing else tells.
+//!
+//! * singer-python: `LEVEL text`, `INFO METRIC: {…}`.
+//! * singer-sdk: `2026-11-20 08:35:12,786 | LEVEL    | logger | text`, with columns of another width in each version;
+//!   or, with a structured formatter, one JSON object a line with `metric_info` and `exception`.
+
+use crate::protocol::lenient::{Maybe, Num, Seq, Text, When};
+use crate::protocol::message::{
+    Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Status, StreamClaim, Where,
+};
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// What stands before a metric in a line of text.
+const METRIC: &str = "METRIC: ";
+
+/// What singer-sdk says when a signal stops it; it exits with 0 then.
+const STOPPING: &str = "Gracefully shutting down";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Metric<'a> {
+    #[serde(borrow)]
+    metric: Text<'a>,
+    value: Num,
+    #[serde(borrow)]
+    tags: Maybe<Tags<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tags<'a> {
+    #[serde(borrow)]
+    stream: Text<'a>,
+    #[serde(borrow)]
+    endpoint: Text<'a>,
+    #[serde(borrow)]
+    job_type: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+}
+
+impl<'a> Metric<'a> {
+    /// What a metric claims. `loaded`: it is a target's.
+    pub(super) fn kind(self, loaded: bool) -> Option<Kind<'a>> {
+        let tags = self.tags.0.unwrap_or_default();
+        // singer-python has no stream: its taps name the endpoint, or the job, by it.
+        let job =
+            || tags.job_type.0.as_deref().and_then(|job| job.strip_prefix("sync_")).map(|name| name.to_owned().into());
+        let stream = tags.stream.0.clone().or_else(|| tags.endpoint.0.clone()).or_else(job).map(Name::plain);
+        let counted = |records, requests, timed_request| {
+            let stream = stream.clone()?;
+            Some(Kind::Metered(Box::new(Metered { stream, records, requests, timed_request, loaded })))
+        };
+        let metric = self.metric.0?;
+        Some(match metric.as_ref() {
+            "record_count" => counted(self.value.0, None, false).unwrap_or(Kind::Note("metric")),
+            "http_request_count" => counted(None, self.value.0, false).unwrap_or(Kind::Note("metric")),
+            "http_request_duration" => counted(None, None, true).unwrap_or(Kind::Note("metric")),
+            "sync_duration" | "job_duration" => {
+                let status = match tags.status.0.as_deref() {
+                    Some("succeeded") => Some(Status::Completed),
+                    Some("failed") => Some(Status::Errored),
+                    _ => None,
+                };
+                match (stream, status) {
+                    (Some(stream), Some(status)) if !loaded => {
+                        Kind::Stream(Box::new(StreamClaim { status: Some(status), ..StreamClaim::of(stream) }))
+                    }
+                    _ => Kind::Note("metric"),
+                }
+            }
+            _ => Kind::Note("metric"),
+        })
+    }
+}
+
+/// The metric in a line of text, whatever stands before it.
+pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
+    let at = memchr::memmem::find(text.as_bytes(), METRIC.as_bytes())?;
+    let before = text.get(..at)?;
+    let json = text.get(at + METRIC.len()..)?.trim_end();
+    if !json.starts_with('{') {
+        return None;
+    }
+    let metric = serde_json::from_str::<Metric>(json).ok()?;
+    // In one log with a tap's only the plugin's name tells a target's.
+    let loaded = before.split([' ', '|']).any(|word| word.starts_with("target-"));
+    Some(Message { at: None, from: None, dialect: Some(Dialect::Singer), kind: metric.kind(loaded)? })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct JsonLog<'a> {
+    #[serde(borrow)]
+    level: Text<'a>,
+    #[serde(borrow)]
+    logger_name: Text<'a>,
+    ts: When,
+    #[serde(borrow)]
+    message: Text<'a>,
+    #[serde(borrow)]
+    metric_info: Maybe<Metric<'a>>,
+    #[serde(borrow)]
+    exception: Maybe<Exception<'a>>,
+}
+
+/// An exception as structured formatters write it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Exception<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    message: Text<'a>,
+    #[serde(borrow)]
+    traceback: Seq<Maybe<Frame<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Frame<'a> {
+    #[serde(borrow)]
+    filename: Text<'a>,
+    #[serde(borrow)]
+    function: Text<'a>,
+    lineno: Num,
+    #[serde(borrow)]
+    line: Text<'a>,
+}
+
+impl<'a> Exception<'a> {
+    /// The failure that it is, if it says anything.
+    pub(super) fn failure(self) -> Option<Failure<'a>> {
+        let kind = self.kind.0.unwrap_or(Cow::Borrowed("exception"));
+        let message = self.message.0.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| kind.clone());
+        let frames = self.traceback.0.unwrap_or_default().into_iter().filter_map(|frame| frame.0);
+        let mut stack = String::from("Traceback (most recent call last):\n");
+        for frame in frames {
+            let word = |text: &Text| text.0.as_deref().unwrap_or("?").to_owned();
+            let (file, function) = (word(&frame.filename), word(&frame.function));
+            stack.push_str(&format!("  File \"{file}\", line {}, in {function}\n", frame.lineno.0.unwrap_or(0)));
+            if let Some(line) = frame.line.0 {
+                stack.push_str(&format!("    {line}\n"));
+            }
+        }
+        stack.push_str(&format!("{kind}: {message}"));
+        Some(Failure { stack: Some(stack.into()), ..Failure::of(Where::Global, None, message) })
+    }
+}
+
+/// A line of singer-sdk's structured log.
+pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
+    let log = serde_json::from_str::<JsonLog>(text).ok()?;
+    let logger = log.logger_name.0?;
+    let (at, dialect) = (Some(log.ts.0?), Some(Dialect::Singer));
+    let loaded = logger.starts_with("target-");
+    let kind = if let Some(metric) = log.metric_info.0 {
+        metric.kind(loaded)?
+    } else if let Some(failure) = log.exception.0.and_then(Exception::failure) {
+        Kind::Failure(Box::new(failure))
+    } else {
+        said(Level::from_word(log.level.0?.as_ref()), log.message.0?)
+    };
+    Some(Message { at, from: Some(logger), dialect, kind })
+}
+
+/// A log line, or that it stops.
+pub(super) fn said(level: Level, message: Cow<str>) -> Kind {
+    if message.starts_with(STOPPING) {
+        return Kind::Stopping;
+    }
+    Kind::Log(Box::new(Log { level, message, ..Log::default() }))
+}
+
+/// Level, logger and text of a line that singer-sdk or singer-python wrote as text.
+fn parts(text: &str) -> Option<(&str, Option<&str>, &str)> {
+    if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        let mut parts = text.splitn(4, " | ");
+        let (_, level, logger, said) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        return Some((level.trim(), Some(logger.trim()), said));
+    }
+    let (level, said) = text.split_once(' ')?;
+    Some((level, None, said))
+}
+
+/// The level that a line of text says it has.
+pub(in crate::protocol) fn level_of(text: &str) -> Option<Level> {
+    level(parts(text)?.0)
+}
+
+fn level(word: &str) -> Option<Level> {
+    Some(match word {
+        "CRITICAL" | "FATAL" | "ERROR" => Level::Error,
+        "WARNING" | "WARN" => Level::Warn,
+        "INFO" => Level::Info,
+        "DEBUG" => Level::Debug,
+        _ => return None,
+    })
+}
+
+/// What a line that a tap or target wrote to stderr says. One that may stand in a feed of any protocol (`dialect` is `None`)
+/// says nothing of which it is.
+pub(in crate::protocol) fn spoken(text: &str) -> Option<Message<'_>> {
+    if let Some(metric) = metric(text) {
+        return Some(metric);
+    }
+    if text.starts_with('{') {
+        return json(text).or_else(|| super::meltano(text));
+    }
+    let (word, logger, text) = parts(text)?;
+    let level = level(word)?;
+    let from = logger.map(Cow::Borrowed);
+    let kind = match word {
+        // The specification asks callers to look for these: the tap ends with it.
+        "CRITICAL" | "FATAL" => Kind::Failure(Box::new(Failure::of(Where::Global, None, text.into()))),
+        _ => said(level, text.into()),
+    };
+    Some(Message { at: None, from, dialect: None, kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_found_behind_whatever_stands_before_them() {
+        let metered = |text: &str| match metric(text)?.kind {
+            Kind::Metered(metered) => Some((metered.stream.name.to_string(), metered.records, metered.loaded)),
+            _ => None,
+        };
+        let classic = r#"INFO METRIC: {"type": "counter", "metric": "record_count", "value": 300, "tags": {"endpoint": "users"}}"#;
+        assert_eq!(metered(classic), Some(("users".into(), Some(300), false)));
+        let older = r#"INFO METRIC: {"metric_type": "counter", "metric": "record_count", "value": 3, "tags": {"endpoint": "a"}}"#;
+        assert_eq!(metered(older), Some(("a".into(), Some(3), false)));
+        let meltano = r#"2026-11-20T08:38:06Z [info     ] target-demo  METRIC: {"metric":"record_count","value":7,"tags":{"stream":"b"}}"#;
+        assert_eq!(metered(meltano), Some(("b".into(), Some(7), true)));
+        let job = r#"INFO METRIC: {"metric":"job_duration","value":0.02,"tags":{"job_type":"sync_orders","status":"failed"}}"#;
+        let Some(Kind::Stream(claim)) = metric(job).map(|message| message.kind) else { panic!("no claim") };
+        assert_eq!((claim.stream.name.as_ref(), claim.status), ("orders", Some(Status::Errored)));
+        assert!(metric("METRIC metric_name=record_count metric_value=0").is_none());
+        assert!(metric("METRIC: {torn").is_none());
+    }
+
+    #[test]
+    fn levels_of_text() {
+        assert_eq!(level_of("2026-11-20 08:35:13,892 | ERROR    | tap-demo  | 'rows' is missing"), Some(Level::Error));
+        assert_eq!(level_of("CRITICAL HTTP 500"), Some(Level::Error));
+        assert_eq!(level_of("Error in sys.excepthook:"), None);
+        assert_eq!(level_of("2026-11-20 is a day"), None);
+    }
+}

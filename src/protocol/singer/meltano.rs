@@ -1,0 +1,88 @@
+//! Meltano's structured log (`--log-format json`), which is all on stderr: what it says itself, and what its tap (`producer`) and
+//! target (`consumer`) say. Both count the same records, so that their counts are kept apart.
+
+use super::logs::{Exception, Metric, metric, said};
+use crate::protocol::lenient::{Flag, Maybe, Text, When};
+use crate::protocol::message::{Checkpoint, Dialect, End, EndWord, Handed, Kind, Level, Message, ProgressReport};
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Line<'a> {
+    #[serde(borrow)]
+    event: Text<'a>,
+    #[serde(borrow)]
+    level: Text<'a>,
+    timestamp: When,
+    #[serde(borrow, rename = "_logger")]
+    logger: Text<'a>,
+    #[serde(borrow)]
+    run_id: Text<'a>,
+    #[serde(borrow)]
+    stdio: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+    consumer: Flag,
+    #[serde(borrow)]
+    metric_info: Maybe<Metric<'a>>,
+    #[serde(borrow)]
+    plugin_exception: Maybe<Exception<'a>>,
+}
+
+/// A line that Meltano logged; other programs log `event`, `level` and `timestamp` too, so that it takes more to tell.
+pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
+    let line = serde_json::from_str::<Line>(text).ok()?;
+    let event = line.event.0?;
+    let level = Level::from_word(&line.level.0?);
+    let at = Some(line.timestamp.0?);
+    let its_own = line.logger.0.as_deref().is_some_and(|logger| logger.contains("meltano"))
+        || event.starts_with("Meltano ")
+        || (line.run_id.0.is_some() && line.stdio.0.is_some());
+    if !its_own {
+        return None;
+    }
+    let loaded = line.consumer.0 == Some(true);
+    let kind = if let Some(metric) = line.metric_info.0 {
+        metric.kind(loaded)?
+    } else if let Some(failure) = line.plugin_exception.0.and_then(Exception::failure) {
+        Kind::Failure(Box::new(failure))
+    } else if event == "Run completed"
+        && let Some(status) = line.status.0
+    {
+        let word = match status.as_ref() {
+            "success" => EndWord::Complete,
+            "failure" => EndWord::Failed,
+            _ => EndWord::Unknown,
+        };
+        Kind::End(Box::new(End {
+            word,
+            reason: Some(status),
+            has_more: (word == EndWord::Complete).then_some(false),
+            states: None,
+            progress: ProgressReport::default(),
+            attempt: None,
+            errors: Vec::new(),
+        }))
+    } else if event.starts_with("Incremental state has been updated") {
+        // A line of the target's stdout went to the state store.
+        Kind::Checkpoint(Checkpoint {
+            handed: Some(Box::new(Handed { committed: true, ..Handed::default() })),
+            ..Checkpoint::default()
+        })
+    } else if line.stdio.0.as_deref() == Some("stdout") {
+        // With --log-level debug each message of a tap is logged as well: its count is in the metrics.
+        Kind::Note("wrapped")
+    } else if let Some(kind) = metric(&event).map(|message| message.kind) {
+        match kind {
+            // It borrows from a text that may be unescaped: what is kept of it is short.
+            Kind::Metered(metered) => Kind::Metered(Box::new(metered.into_owned(loaded))),
+            Kind::Stream(claim) if !loaded => Kind::Stream(Box::new(claim.into_owned())),
+            _ => Kind::Note("metric"),
+        }
+    } else {
+        said(level, event)
+    };
+    Some(Message { at, from: line.name.0, dialect: Some(Dialect::Meltano), kind })
+}
