@@ -66,7 +66,7 @@ fn stream_text(screen: &Screen, key: &str) -> Option<String> {
     let stream = screen.progress.stream(key)?;
     let records = crate::progress::text::known(stream.records.cumulative);
     let message = stream.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-    Some(format!("{} {} {records} records{message}", stream.name, stream.status.word()))
+    Some(format!("{} {} {records} records{message}", stream.label, stream.status.word()))
 }
 
 fn line_text(screen: &Screen, number: u64) -> Option<String> {

@@ -236,6 +236,11 @@ impl Progress {
                 Some(Status::NotStarted) | None => {}
                 Some(status) => drop(stream.become_(status, now)),
             }
+            // It is heard here, so that nothing counted is none.
+            let begins = claim.status == Some(Status::Started) || claim.pace.is_some();
+            if manners.ends_with_process && begins && stream.records.attempt.is_none() {
+                stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
+            }
             stream.terminal |= matches!(claim.status, Some(Status::Completed | Status::Skipped | Status::Errored));
             if claim.records.said() {
                 stream.reported = true;

@@ -162,10 +162,11 @@ impl Progress {
         advanced
     }
 
-    /// Records that a destination confirmed, where one is in the feed.
+    /// Records that a destination confirmed, where one is in the feed and says how many.
     #[must_use]
     pub fn committed(&self) -> Option<u64> {
-        self.commits.heard.then(|| self.streams.iter().filter_map(|stream| stream.committed).sum())
+        let known = self.streams.iter().filter_map(|stream| stream.committed);
+        known.reduce(u64::saturating_add)
     }
 
     /// Whether a stream's records are all at the destination, as far as one is heard.

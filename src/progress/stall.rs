@@ -56,17 +56,29 @@ pub struct Stall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
     pub rate_limited: bool,
-    pub left_ms: Millis,
+    /// Until its next try; `None` where nobody says when that is.
+    pub left_ms: Option<Millis>,
+    /// Since when it waits, where that is known.
+    pub for_ms: Option<Millis>,
 }
 
 /// Whether a stream waits for its next try at this moment.
 #[must_use]
 pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
+    if let Some(limited) = &stream.limited
+        && stream.status == Status::Started
+    {
+        let left_ms = limited.until.map(|until| until.saturating_sub(now)).filter(|left| *left > 0);
+        return Some(Waiting { rate_limited: true, left_ms, for_ms: limited.since.map(|since| (now - since).max(0)) });
+    }
     let retry = stream.retry.as_ref()?;
     let left_ms = retry.until.saturating_sub(now);
     let alive_since = stream.last_sign_at.is_some_and(|at| at > retry.last_at);
-    (stream.status == Status::Started && left_ms > 0 && !alive_since)
-        .then_some(Waiting { rate_limited: retry.status == Some(429), left_ms })
+    (stream.status == Status::Started && left_ms > 0 && !alive_since).then_some(Waiting {
+        rate_limited: retry.status == Some(429),
+        left_ms: Some(left_ms),
+        for_ms: None,
+    })
 }
 
 /// No checkpoint or record for longer than max(60 s, 3 x p95 of its own gaps); waiting for a retry does not count.
@@ -112,7 +124,10 @@ mod tests {
         stream.retry =
             Some(Retrying { status: Some(429), count: 3, last_at: 100_000, until: 200_000, ..Retrying::default() });
         assert_eq!(verdict(&stream, 190_000), None);
-        assert_eq!(waiting(&stream, 190_000), Some(Waiting { rate_limited: true, left_ms: 10_000 }));
+        assert_eq!(
+            waiting(&stream, 190_000),
+            Some(Waiting { rate_limited: true, left_ms: Some(10_000), for_ms: None })
+        );
         assert_eq!(verdict(&stream, 250_000), None);
         assert!(verdict(&stream, 261_000).is_some());
         stream.sign_of_life(Some(261_500));

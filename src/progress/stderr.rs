@@ -73,9 +73,11 @@ impl Progress {
             return;
         }
         self.dialect = self.dialect.or(message.dialect);
+        let before = self.traceback.error.take();
         self.traceback = Traceback::default();
+        let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
         if let Kind::Log(log) = &message.kind
-            && log.level >= Level::Error
+            && error
         {
             self.traceback.error = Some(mask::secrets(cut(&log.message, TEXT_KEPT)).into());
         }
@@ -85,6 +87,13 @@ impl Progress {
         self.message(message, &line, None);
         if failed {
             self.traceback.group = self.attempt.cause;
+        }
+        if error
+            && let Some(before) = before
+            && let Some((text, _)) = &mut self.last_log_error
+        {
+            // Two in a row are one: what is wrong, and that it is.
+            *text = format!("{before}; {text}").into();
         }
     }
 

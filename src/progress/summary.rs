@@ -172,10 +172,10 @@ pub fn summary(progress: &Progress) -> Summary {
             cumulative: progress.known_requests(progress.requests.cumulative),
         },
         checkpoints: progress.checkpoints,
-        committed: progress.commits.heard.then(|| CommittedSummary {
-            records: progress.streams.iter().filter_map(|stream| stream.committed).reduce(u64::saturating_add),
-            checkpoints: progress.commits.count,
-        }),
+        committed: progress
+            .commits
+            .heard
+            .then(|| CommittedSummary { records: progress.committed(), checkpoints: progress.commits.count }),
         estimated: progress.estimated_share(),
         exit: progress.exit.filter(|_| progress.manners().ends_with_process).map(|exit| match exit {
             Exit::Code(code) => code,
@@ -198,10 +198,7 @@ pub fn summary(progress: &Progress) -> Summary {
                 total_range: stream.total_range.map(Into::into),
                 completed_ranges: stream.ranges.list().iter().map(|range| (*range).into()).collect(),
                 coverage: stream.coverage(),
-                committed: stream
-                    .committed
-                    .or_else(|| progress.commits.heard.then_some(0))
-                    .filter(|_| stream.seen > 0 || stream.committed.is_some()),
+                committed: stream.committed,
                 estimate: stream.estimate.map(|(rows, bytes)| EstimateSummary {
                     rows,
                     bytes,

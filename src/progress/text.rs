@@ -128,6 +128,15 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     }
     streams(progress, out)?;
     errors(progress, out)?;
+    if let Some(text) = &progress.attempt.roll_up {
+        writeln!(out, "roll-up      the engine's last error says these again: {}", short(text, 110))?;
+    }
+    let measure: Vec<_> = progress.streams.iter().filter_map(|stream| Some((stream.bytes, stream.measure?))).collect();
+    if !measure.is_empty() {
+        let (lines, data) = measure.iter().fold((0, 0), |sum, (lines, data)| (sum.0 + lines, sum.1 + data));
+        let (lines, data) = (count(lines), count(data));
+        writeln!(out, "bytes        {lines} in record lines; {data} characters of record.data (Airbyte's own figure)")?;
+    }
     let doubts = doubts(progress);
     if !doubts.is_empty() {
         writeln!(out, "doubts       {}", doubts.len())?;
@@ -177,6 +186,9 @@ fn write_totals(progress: &Progress, out: &mut String) -> std::fmt::Result {
         write!(out, " in {} attempts, {} in the last", progress.attempts, known(progress.attempt_records()))?;
     }
     write!(out, "   checkpoints {}", count(progress.checkpoints))?;
+    if let Some(committed) = progress.committed() {
+        write!(out, "   committed {}", count(committed))?;
+    }
     if let Some(requests) = progress.known_requests(progress.requests.cumulative) {
         write!(out, "   requests {}", count(requests))?;
     }
@@ -208,14 +220,23 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
     stream_counts(progress, out)?;
     let mut rows: Vec<_> = progress.streams_by_name().collect();
     rows.sort_by_key(|stream| rank(stream));
-    let width = rows.iter().take(STREAMS_LISTED).map(|s| s.name.chars().count()).max().unwrap_or(0).min(40);
+    let width = rows.iter().take(STREAMS_LISTED).map(|s| s.label.chars().count()).max().unwrap_or(0).min(40);
     for stream in rows.iter().take(STREAMS_LISTED) {
         let mark = if stream.failed_in.is_some() { 'x' } else { glyph(stream.status) };
         let records = known(stream.records.cumulative);
-        let name = clean::line(&stream.name);
+        let name = clean::line(&stream.label);
         write!(out, "  {mark} {name:<width$}  {:<11} {records:>13}", stream.status.word())?;
-        if let Some(share) = stream.coverage().filter(|_| stream.status != Status::Completed) {
-            write!(out, "  {:>3.0}%", share * 100.0)?;
+        if let Some(committed) = stream.committed {
+            write!(out, "  committed {}", count(committed))?;
+        }
+        if let Some(share) = progress.share(stream).filter(|_| stream.status != Status::Completed) {
+            write!(out, "  {:>3.0}%", (share * 100.0).floor())?;
+        }
+        if stream.assumed {
+            write!(out, "  (assumed: exit 0 behind its last checkpoint)")?;
+        }
+        if stream.limits.0 > 0 {
+            write!(out, "  rate limited {}", duration(stream.limits.1))?;
         }
         if let Some(message) = &stream.message {
             write!(out, "  {}", short(message, 90))?;

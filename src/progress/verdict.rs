@@ -2,7 +2,7 @@
 
 use super::errors::Group;
 use super::text::{count, headline, plural, short};
-use super::{Exit, Outcome, Progress, doubts, outcome, stall_verdict};
+use super::{Exit, Outcome, Progress, Stream, doubts, outcome, stall_verdict};
 use crate::protocol::{EndWord, Millis, Status, Where, clean};
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
                 .find(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none())
                 .map(|doubt| doubt.message.clone())
         }
-        Outcome::Failed => error.map(also).or_else(|| Some("the engine says so and gives no error".into())),
+        Outcome::Failed => error.map(also).or_else(|| Some(unexplained(progress))),
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
             let left = doubts.iter().find(|doubt| doubt.kind == "ranges_left")?;
@@ -150,6 +150,9 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             let open = if open > 0 { format!(", {} not done", plural(open, "stream")) } else { String::new() };
             Some(also(format!("{what}{open}{}", error.map(|error| format!("; {error}")).unwrap_or_default())))
         }
+        Outcome::Aborted if end.is_none() => {
+            Some(format!("it was stopped{}: {}", in_spite(progress), missing(progress)))
+        }
         Outcome::Aborted => Some("the engine says that it was aborted".into()),
         Outcome::Truncated => Some(match error {
             Some(error) => also(format!("{}; before that {error}", truncated(progress))),
@@ -158,7 +161,68 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
     }
 }
 
+/// Failed, and no error says why.
+fn unexplained(progress: &Progress) -> String {
+    match (progress.exit.filter(|exit| exit.failed()), last_words(progress)) {
+        (Some(exit), Some(words)) => format!("{}; its last words: {}", exit_words(exit), short(words, 160)),
+        (Some(exit), None) => format!("{}, and no word of why", exit_words(exit)),
+        (None, _) => "the engine says so and gives no error".into(),
+    }
+}
+
+fn in_spite(progress: &Progress) -> &'static str {
+    if progress.exit == Some(Exit::Code(0)) { ", and exited with 0 all the same" } else { "" }
+}
+
+/// What was not done: `orders was not through (137,249 records); users never began`.
+fn missing(progress: &Progress) -> String {
+    let names = |streams: &[&Stream]| {
+        let mut names: Vec<_> = streams.iter().take(3).map(|stream| named(stream)).collect();
+        if streams.len() > 3 {
+            names.push(format!("{} more", count(streams.len() as u64 - 3)));
+        }
+        names.join(", ")
+    };
+    let of = |wanted: &dyn Fn(&Stream) -> bool| -> Vec<&Stream> {
+        progress.streams_by_name().map(AsRef::as_ref).filter(|stream| wanted(stream)).collect()
+    };
+    let begun = of(&|stream| matches!(stream.status, Status::Started | Status::Errored));
+    let never = of(&|stream| stream.status == Status::NotStarted);
+    let under_way = of(&|stream| stream.status == Status::Completed && !progress.arrived(stream));
+    let be = |streams: &[&Stream], one: &'static str, many: &'static str| if streams.len() == 1 { one } else { many };
+    let mut parts = Vec::new();
+    if !begun.is_empty() {
+        parts.push(format!("{} {} not through", names(&begun), be(&begun, "was", "were")));
+    }
+    if !never.is_empty() {
+        parts.push(format!("{} never began", names(&never)));
+    }
+    if !under_way.is_empty() {
+        parts.push(format!("of {} not all is confirmed by the destination", names(&under_way)));
+    }
+    if parts.is_empty() { "nothing says that it is through".into() } else { parts.join("; ") }
+}
+
+/// `orders (137,249 records)`
+fn named(stream: &Stream) -> String {
+    let name = clean::line(&stream.label).into_owned();
+    match stream.records.cumulative.filter(|count| *count > 0) {
+        Some(number) => format!("{name} ({})", plural(usize::try_from(number).unwrap_or(usize::MAX), "record")),
+        None => name,
+    }
+}
+
 fn truncated(progress: &Progress) -> String {
+    if progress.manners().ends_with_process && progress.input.messages > 0 {
+        let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
+        let how = match progress.exit {
+            Some(Exit::Code(0)) => "it exited with 0 and was not through".to_owned(),
+            Some(exit) if exit.signal().is_some() => format!("it was killed by signal {}", exit.signal().unwrap_or(0)),
+            _ => "it ended without a final status".to_owned(),
+        };
+        let said = last_words(progress).map(|line| format!("; its last words: {}", short(line, 160)));
+        return format!("{how}{torn}: {}{}", missing(progress), said.unwrap_or_default());
+    }
     let said = last_words(progress).map(|line| format!("; its last words: {}", short(line, 160))).unwrap_or_default();
     let exit = progress.exit.map(|exit| format!(" ({})", exit_words(exit))).unwrap_or_default();
     if progress.input.lines == 0 {
@@ -181,13 +245,20 @@ fn lines_read(progress: &Progress) -> String {
 /// The line of an engine's stderr that tells most: the last one that speaks of an error, else the last one.
 fn last_words(progress: &Progress) -> Option<&str> {
     let lines = || progress.stderr_tail.iter().rev().map(AsRef::as_ref).filter(|line: &&str| !line.trim().is_empty());
+    // What is indented is a part of what comes before it.
+    let begins = |line: &&str| !line.starts_with([' ', '\t']);
     let tells = |line: &&str| {
         let lower = line.to_ascii_lowercase();
         ["error", "fatal", "panic", "exception", "denied", "refused", "not found"]
             .iter()
             .any(|word| lower.contains(word))
     };
-    lines().find(tells).or(progress.last_raw_error.as_deref()).or_else(|| lines().next())
+    lines()
+        .filter(begins)
+        .find(tells)
+        .or(progress.last_raw_error.as_deref())
+        .or_else(|| lines().find(begins))
+        .or_else(|| lines().next())
 }
 
 /// Nothing of many lines, or of all that a silent feed ever said, was understood: waiting for more is no use.
@@ -218,6 +289,9 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
         }
         Outcome::Failed | Outcome::CompletedWithErrors => Some(match first {
             Some(group) => remedy(progress, group),
+            None if progress.exit.is_some_and(Exit::failed) => {
+                "see its stderr or its log, mend that, then start it again".into()
+            }
             None => "look at the ranges that are left, then start a new run".into(),
         }),
         Outcome::CutOff => Some(match progress.attempt.end.as_ref().map(|end| end.word) {
@@ -229,6 +303,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             }
             _ => "call the engine again with the state it returned".into(),
         }),
+        Outcome::Aborted if progress.attempt.end.is_none() => Some(again(progress)),
         Outcome::Aborted => Some("start it again with the last state when you are ready".into()),
         Outcome::Truncated if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
             Some("mend that and start it again; 5 shows all it wrote to stderr".into())
@@ -237,7 +312,21 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
         }
         Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
+        Outcome::Truncated if progress.manners().ends_with_process => Some(again(progress)),
         Outcome::Truncated => Some("see the engine's stderr or log, then start it again".into()),
+    }
+}
+
+/// What starting again from the last state means.
+fn again(progress: &Progress) -> String {
+    let unmarked: u64 = progress.streams.iter().map(|stream| stream.seen - stream.marked).sum();
+    match (progress.checkpoints, unmarked) {
+        (0, _) => "start it again: it handed out no state, so that it begins anew".into(),
+        (_, 0) => "start it again with its last state".into(),
+        (_, unmarked) => {
+            let unmarked = count(unmarked);
+            format!("start it again with its last state; the {unmarked} records behind that are read again")
+        }
     }
 }
 
@@ -245,6 +334,8 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
 #[must_use]
 pub fn remedy(progress: &Progress, group: &Group) -> String {
     let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
+    // Where each process is a run of its own, starting again is enough.
+    let one_stream = one_stream && !progress.manners().ends_with_process;
     advice(group.failure_type.as_deref(), &group.message, one_stream)
 }
 
@@ -298,8 +389,8 @@ pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
     let stalled = stalls.iter().max_by_key(|(_, stall)| stall.silent_ms).map(|(stream, stall)| {
         let silent = super::text::duration(u64::try_from(stall.silent_ms).unwrap_or(0) / 1000 * 1000);
         match stalls.len() {
-            1 => format!("{} stands still for {silent}", clean::line(&stream.name)),
-            all => format!("{all} streams stand still, {} for {silent}", clean::line(&stream.name)),
+            1 => format!("{} stands still for {silent}", clean::line(&stream.label)),
+            all => format!("{all} streams stand still, {} for {silent}", clean::line(&stream.label)),
         }
     });
     let standing = standing(progress);

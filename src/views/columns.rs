@@ -15,6 +15,9 @@ pub struct Columns {
     pub percent: Option<u16>,
     pub sparks: Option<(u16, u16)>,
     pub checkpoints: Option<u16>,
+    pub committed: Option<u16>,
+    /// What the shares are of: engines guess where they have no ranges.
+    pub guessed: bool,
 }
 
 /// Widths: records, attempt, rate, checkpoint age.
@@ -31,11 +34,11 @@ impl Columns {
     /// Columns in the order of their worth, as long as they fit; a column is left out where nothing in it is known.
     pub fn new(screen: &Screen, width: u16) -> Self {
         let streams = || screen.progress.streams.iter().take(SAMPLE);
-        let longest = streams().map(|stream| stream.name.chars().count()).max().unwrap_or(0);
+        let longest = streams().map(|stream| stream.label.chars().count()).max().unwrap_or(0);
         let now = screen.now.unwrap_or(0);
         let any = |known: &dyn Fn(&Stream) -> bool| streams().any(|stream| known(stream));
         let moving = screen.running();
-        let covered = any(&|s| s.coverage().is_some());
+        let covered = any(&|s| screen.progress.share(s).is_some());
         let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(10, if width >= 100 || !covered { 36 } else { 24 });
         let mut end = 4 + name;
         let mut room = width.saturating_sub(end + 1);
@@ -45,6 +48,7 @@ impl Columns {
             fits
         };
         let has_records = take(any(&|s| s.records.cumulative.is_some()), NUMBER);
+        let has_committed = take(any(&|s| s.committed.is_some()), NUMBER);
         let has_bar = take(covered, PERCENT + 9);
         let has_rate = take(moving && any(&|s| s.rate.per_second(ONE_MINUTE, now).is_some()), RATE);
         let has_age = take(moving && any(&|s| s.last_checkpoint_at.is_some()), AGE);
@@ -58,6 +62,7 @@ impl Columns {
             shown.then_some(end)
         };
         let records = place(has_records, NUMBER);
+        let committed = place(has_committed, NUMBER);
         let attempt = place(has_attempt, ATTEMPT);
         let rate = place(has_rate, RATE);
         let checkpoint = place(has_age, AGE);
@@ -67,6 +72,8 @@ impl Columns {
         let checkpoints = place(has_checkpoints, 9);
         Self {
             checkpoints,
+            committed,
+            guessed: !any(&|s| s.coverage().is_some()),
             name,
             records,
             attempt,

@@ -38,7 +38,7 @@ impl Item<'_> {
             }
             Self::Retry(stream) => {
                 let error = stream.retry.as_ref().and_then(|retry| retry.error.as_deref());
-                format!("transient {} {}", stream.name, error.unwrap_or_default())
+                format!("transient {} {}", stream.label, error.unwrap_or_default())
             }
         }
     }
@@ -68,6 +68,16 @@ fn retried(stream: &Stream) -> bool {
 #[must_use]
 pub fn place(items: &[Item], chosen: Option<&Chosen>) -> usize {
     items.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0)
+}
+
+/// Under the causes, where there is room: the error that only says them again.
+fn roll_up(pen: &mut Pen, screen: &Screen, row: u16) {
+    if let Some(text) = &screen.progress.attempt.roll_up
+        && row < pen.height()
+    {
+        let column = pen.put(3, row, "roll-up", screen.look.dim());
+        pen.put(column + 2, row, &format!("says these again: {text}"), screen.look.dim());
+    }
 }
 
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
@@ -110,6 +120,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     } else {
         (0, 0)
     };
+    roll_up(pen, screen, u16::try_from(items.len()).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1));
     let place = place(&items, list.chosen.as_ref());
     let top = scrolled(list.top, place, page, items.len());
     for (index, item) in items.iter().enumerate().skip(top).take(page) {
@@ -189,7 +200,7 @@ impl Facts {
                     mark: glyphs.warn,
                     style: look.warn(),
                     kind: "transient".into(),
-                    streams: stream.name.to_string(),
+                    streams: stream.label.to_string(),
                     times: format!("{}{}", glyphs.times, count(retry.count)),
                     when: match screen.judged_at() {
                         Some(now) => format!("{} ago", age(now - retry.last_at)),

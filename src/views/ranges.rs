@@ -11,9 +11,21 @@ use std::sync::Arc;
 /// Coverage of all ranges, the time left as a band, the last checkpoint, requests.
 pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     let (progress, look) = (screen.progress, screen.look);
-    let mut column = pen.put(1, row, "ranges  ", look.dim());
-    if let Some(share) = shown_coverage(screen) {
-        let width = if pen.width() >= 100 { 36 } else { 16 };
+    let guessed = progress.estimated_share().filter(|_| progress.coverage().is_none());
+    let bare = progress.coverage().is_none() && progress.manners().ends_with_process;
+    let word = match guessed {
+        Some(_) => "guess   ",
+        None if bare => "",
+        None => "ranges  ",
+    };
+    let mut column = pen.put(1, row, word, look.dim());
+    let width = if pen.width() >= 100 { 36 } else { 16 };
+    if let Some(share) = guessed {
+        bar(pen, column, row, width, share, if share < 1.0 { look.accent() } else { look.good() });
+        column = pen.put(column + width + 1, row, &percent(share), look.strong()) + 3;
+    } else if bare {
+        column = 1;
+    } else if let Some(share) = shown_coverage(screen) {
         bar(pen, column, row, width, share, look.good());
         column = pen.put(column + width + 1, row, &percent(share), look.strong());
         let (known, all) = (progress.covered_streams(), progress.streams.len());
@@ -27,7 +39,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     } else {
         column = pen.put(column, row, look.glyphs.dash, look.dim());
     }
-    column = pen.put(column + 3, row, "checkpoints ", look.dim());
+    column = pen.put(if guessed.is_some() || bare { column } else { column + 3 }, row, "checkpoints ", look.dim());
     column = pen.put(column, row, &count(progress.checkpoints), look.strong());
     if let (Some(last), Some(now)) = (progress.last_checkpoint_at, screen.judged_at()) {
         column = pen.put(column, row, &format!(", last {} ago", age(now - last)), look.dim());
@@ -35,6 +47,10 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     if let Some(requests) = progress.known_requests(progress.requests.cumulative).filter(|n| *n > 0) {
         column = pen.put(column + 3, row, "requests ", look.dim());
         column = pen.put(column, row, &count(requests), look.plain());
+    }
+    if let Some(committed) = progress.committed() {
+        column = pen.put(column + 3, row, "committed ", look.dim());
+        column = pen.put(column, row, &count(committed), look.plain());
     }
     if progress.retries > 0 {
         column = pen.put(column + 3, row, "retries ", look.dim());

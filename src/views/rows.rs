@@ -160,6 +160,7 @@ fn searched(filter: &Filter, stream: &Stream, group: Group, screen: &Screen) -> 
     let says = [
         stream.namespace.as_deref(),
         Some(&stream.name),
+        Some(&stream.label),
         Some(group.word()),
         error.map(|error| error.kind()),
         error.map(|error| error.message.as_ref()).or(stream.message.as_deref()),
@@ -192,7 +193,7 @@ fn sort(list: &mut [u32], screen: &Screen) {
         Column::Attempt => number(stream.records.attempt),
         Column::Rate => scaled(stream.rate.per_second(ONE_MINUTE, now)),
         Column::Checkpoint => stream.last_checkpoint_at.map_or(i64::MIN, |at| -at),
-        Column::Coverage => scaled(stream.coverage()),
+        Column::Coverage => scaled(progress.share(stream)),
         Column::Errors => number(Some(stream.errors)),
     };
     if ui.sort != Column::Name {

@@ -78,6 +78,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     if stream.counted > 0 {
         sheet.fact("record lines", format!("{} counted in this attempt", count(stream.counted)), look.plain());
     }
+    counts_beside(&mut sheet, screen, stream);
     let changes = [("inserted", stream.inserted), ("updated", stream.updated), ("deleted", stream.deleted)];
     for (label, value) in changes.into_iter().filter(|(_, value)| value.is_some()) {
         sheet.fact(label, number(value), look.plain());
@@ -104,11 +105,41 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     stream_errors(&mut sheet, screen, stream);
     stream_doubts(&mut sheet, screen, stream);
     ranges(&mut sheet, stream);
-    let title = crate::protocol::clean::line(&stream.name).into_owned();
+    let title = crate::protocol::clean::line(&stream.label).into_owned();
     sheet.draw_with(pen, (&title, "Esc closes"), top, hits, |pen, row, picture| match picture {
         Picture::Coverage => coverage(pen, 2, row, pen.width().saturating_sub(4), stream, screen),
         Picture::Chart(level) => chart(pen, row, *level, stream, screen),
     });
+}
+
+/// What else is told of how much there is: by metrics, at the destination, as a guess, in bytes.
+fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
+    let look = screen.look;
+    if let Some(told) = stream.metered {
+        let agree = stream.counted == 0 || stream.hidden || told == stream.counted;
+        let words = if stream.hidden { ", which stand in files" } else { "" };
+        sheet.fact("metrics", format!("{} told{words}", count(told)), if agree { look.plain() } else { look.doubt() });
+    }
+    if let Some(committed) = stream.committed {
+        sheet.fact("committed", format!("{} confirmed by the destination", count(committed)), look.plain());
+    }
+    if let Some((rows, bytes)) = stream.estimate {
+        let known = |number: Option<u64>| number.map_or_else(|| look.glyphs.dash.to_owned(), count);
+        let share =
+            screen.progress.share(stream).map(|share| format!(", {} there", percent(share))).unwrap_or_default();
+        sheet.fact("estimate", format!("{} rows, {} bytes{share}", known(rows), known(bytes)), look.plain());
+    }
+    if let Some(measure) = stream.measure {
+        sheet.fact("bytes", format!("{} in record lines", count(stream.bytes)), look.plain());
+        sheet.fact("", format!("{} characters of record.data (Airbyte's own figure)", count(measure)), look.plain());
+    }
+    if stream.limits.0 > 0 {
+        let long = words::span(i64::try_from(stream.limits.1).unwrap_or(i64::MAX));
+        sheet.fact("rate limits", format!("{}, {long} in all", count(stream.limits.0)), look.plain());
+    }
+    if stream.assumed {
+        sheet.fact("", "assumed: exit 0, and nothing came behind its last checkpoint", look.dim());
+    }
 }
 
 /// Records of this attempt by the time since it started, or until it was done.
@@ -122,13 +153,13 @@ fn mean_rate(stream: &Stream, now: i64) -> Option<f64> {
 fn stream_errors(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     let look = screen.look;
     let groups: Vec<_> =
-        screen.progress.errors.groups().iter().filter(|group| group.hits.contains_key(&stream.name)).collect();
+        screen.progress.errors.groups().iter().filter(|group| group.hits.contains_key(&stream.label)).collect();
     if groups.is_empty() {
         return;
     }
     sheet.head("errors");
     for group in groups {
-        let hit = group.hits.get(&stream.name);
+        let hit = group.hits.get(&stream.label);
         let cleared = if hit.is_some_and(|hit| hit.cleared) { " (cleared)" } else { "" };
         let kind = group.kind();
         let when = group.last_at.map(|at| clock(at, screen.now.or(screen.progress.last_at))).unwrap_or_default();
@@ -142,7 +173,7 @@ fn stream_errors(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
 fn stream_doubts(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     let look = screen.look;
     let found = doubts(screen.progress);
-    let mut found = found.iter().filter(|doubt| doubt.stream.as_ref() == Some(&stream.name)).peekable();
+    let mut found = found.iter().filter(|doubt| doubt.stream.as_ref() == Some(&stream.label)).peekable();
     if found.peek().is_some() {
         sheet.head("doubts");
     }

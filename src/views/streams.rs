@@ -102,7 +102,10 @@ fn heads(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut
         }
     }
     if let Some((begin, _)) = columns.bar {
-        one(pen, Column::Coverage, begin, "RANGES", false);
+        one(pen, Column::Coverage, begin, if columns.guessed { "ESTIMATED" } else { "RANGES" }, false);
+    }
+    if let Some(end) = columns.committed {
+        pen.put_right(end, row, "COMMITTED", style);
     }
     if let Some((begin, width)) = columns.sparks {
         pen.put_right(begin + width, row, "2 MIN", style);
@@ -148,7 +151,7 @@ fn head(pen: &mut Pen, row: u16, group: Group, all: &Rows, screen: &Screen) {
                 break;
             }
             names.push_str(if names.is_empty() { "" } else { ", " });
-            names.push_str(&stream.name);
+            names.push_str(&stream.label);
         }
         pen.put(column + 3, row, &names, look.dim());
     }
@@ -161,13 +164,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
     let name_style = if quiet { look.dim() } else { look.plain() };
     let (glyph, mark_style) = mark(group, screen);
     pen.put(1, row, glyph, mark_style);
-    let name = match &stream.namespace {
-        None => words::fit_middle(&stream.name, columns.name.into(), look.glyphs.ellipsis).into_owned(),
-        Some(space) => {
-            let full = format!("{space}.{}", stream.name);
-            words::fit_middle(&full, columns.name.into(), look.glyphs.ellipsis).into_owned()
-        }
-    };
+    let name = words::fit_middle(&stream.label, columns.name.into(), look.glyphs.ellipsis).into_owned();
     pen.put_in(3, row, columns.name, &name, name_style);
     let dash = look.glyphs.dash;
     if let Some(end) = columns.records {
@@ -184,6 +181,14 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
     {
         pen.put(columns.words_from(), row, reason, look.dim());
         return;
+    }
+    if let Some(end) = columns.committed {
+        // All of it is at the destination, or not yet.
+        let all = stream.committed.is_some() && stream.committed == stream.records.cumulative;
+        match stream.committed {
+            Some(number) => pen.put_right(end, row, &count(number), if all { look.good() } else { look.plain() }),
+            None => pen.put_right(end, row, dash, look.dim()),
+        };
     }
     if let Some(end) = columns.attempt {
         match stream.records.attempt.filter(|number| *number > 0) {
@@ -211,7 +216,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
     }
     if let (Some((begin, width)), Some(end)) = (columns.bar, columns.percent) {
         coverage(pen, begin, row, width, stream, screen);
-        let text = shown_share(stream).map_or_else(|| dash.to_owned(), percent);
+        let text = shown_share(stream, screen).map_or_else(|| dash.to_owned(), percent);
         pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
     }
     if let Some(end) = columns.checkpoints {
@@ -227,8 +232,8 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
 }
 
 /// The share that is shown: a completed stream with nothing left over is all there, whatever its last run had to read.
-fn shown_share(stream: &Stream) -> Option<f64> {
-    match stream.coverage() {
+fn shown_share(stream: &Stream, screen: &Screen) -> Option<f64> {
+    match screen.progress.share(stream) {
         Some(_) if stream.status == Status::Completed && !stream.left_over() => Some(1.0),
         share => share,
     }
@@ -251,7 +256,7 @@ fn halves(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
 pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let bounds = stream.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
-    let Some((gte, lt)) = bounds else { return };
+    let Some((gte, lt)) = bounds else { return guess(pen, begin, row, width, stream, screen) };
     if width == 0 {
         return;
     }
@@ -282,6 +287,17 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
             pen.put_in(begin + cell, row, 1, glyphs.bar, look.good());
         }
     }
+}
+
+/// How much of a guess is there: where it ends nobody knows.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
+fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
+    let (look, glyphs) = (screen.look, screen.look.glyphs);
+    let Some(share) = screen.progress.share(stream) else { return };
+    pen.fill(begin, row, width, glyphs.track, look.dim());
+    let most = if share < 1.0 { width.saturating_sub(1) } else { width };
+    let full = ((share * f64::from(width)).round() as u16).clamp(u16::from(share > 0.0), most.max(1));
+    pen.fill(begin, row, full.min(width), glyphs.bar, if share < 1.0 { look.accent() } else { look.good() });
 }
 
 /// `auth_error 08:31:07  The provided key lacks ...`
@@ -326,6 +342,15 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
         let usual = stall.usual_ms.map(|gap| format!(" (usual gap {})", words::span(gap))).unwrap_or_default();
         parts.push(format!("no checkpoint or record for {}{usual}", age(stall.silent_ms)));
     }
+    if let Some(limited) = &stream.limited
+        && let Some(wait) = waiting(stream, now)
+    {
+        let long = wait.for_ms.map(|ms| format!(" for {}", age(ms))).unwrap_or_default();
+        let left = wait.left_ms.map(|left| format!(", until the quota is reset in {}", age(left.saturating_add(999))));
+        let times =
+            if limited.times > 1 { format!(" ({}{})", screen.look.glyphs.times, limited.times) } else { String::new() };
+        parts.push(format!("RATE LIMITED{long}{times}{}", left.unwrap_or_default()));
+    }
     if let Some(retry) = &stream.retry {
         let what = match retry.status {
             Some(429) => "rate limited (429)".to_owned(),
@@ -334,13 +359,9 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
         };
         let times = screen.look.glyphs.times;
         let mut text = format!("{what} {times}{}, last {} ago", count(retry.count), age(now - retry.last_at));
-        if let Some(wait) = waiting(stream, now) {
+        if let Some(left) = waiting(stream, now).and_then(|wait| wait.left_ms) {
             let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
-            text.push_str(&format!(
-                ", retry {}{of} in {}",
-                retry.attempt,
-                words::age(wait.left_ms.saturating_add(999))
-            ));
+            text.push_str(&format!(", retry {}{of} in {}", retry.attempt, words::age(left.saturating_add(999))));
         }
         parts.push(text);
     }

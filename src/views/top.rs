@@ -67,7 +67,9 @@ impl Facts {
             rows: rows(screen),
             why: lines(why.filter(|_| !empty || progress.closed || matches!(screen.link, Link::Down(_))), most),
             next: lines(next, if area.height < 20 { 1 } else { 2 }),
-            ranges: !empty && !small && (progress.coverage().is_some() || progress.checkpoints > 0),
+            ranges: !empty
+                && !small
+                && (progress.coverage().is_some() || progress.checkpoints > 0 || progress.estimated_share().is_some()),
             totals: !empty,
         }
     }

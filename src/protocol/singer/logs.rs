@@ -8,6 +8,7 @@ use crate::protocol::lenient::{Maybe, Num, Seq, Text, When};
 use crate::protocol::message::{
     Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Status, StreamClaim, Where,
 };
+use crate::protocol::time;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -86,7 +87,9 @@ pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
     let metric = serde_json::from_str::<Metric>(json).ok()?;
     // In one log with a tap's only the plugin's name tells a target's.
     let loaded = before.split([' ', '|']).any(|word| word.starts_with("target-"));
-    Some(Message { at: None, from: None, dialect: Some(Dialect::Singer), kind: metric.kind(loaded)? })
+    // Meltano's text begins with an instant; a wall clock without a zone is none.
+    let at = before.split(' ').next().filter(|word| word.ends_with('Z')).and_then(time::parse);
+    Some(Message { at, from: None, dialect: Some(Dialect::Singer), kind: metric.kind(loaded)? })
 }
 
 #[derive(Debug, Default, Deserialize)]
