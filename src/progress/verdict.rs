@@ -65,6 +65,11 @@ pub fn core(message: &str) -> String {
     {
         return format!("the key lacks '{permission}'");
     }
+    if let Some((status, said)) = status_code(text) {
+        let given_up =
+            if text.starts_with("Exhausted available request attempts") { ", retries exhausted" } else { "" };
+        return format!("{said} (HTTP {status}{given_up})");
+    }
     let (head, status) = match text.rfind(" [") {
         Some(at) => (text.get(..at).unwrap_or(text), http_status(text)),
         None => (text, None),
@@ -84,9 +89,20 @@ pub fn core(message: &str) -> String {
     }
 }
 
-/// The status in `[GET /v1/charges (429)]`.
+/// `HTTP Status Code: 403. Error: Forbidden. You don't have …`, as Airbyte's kit says it.
+fn status_code(text: &str) -> Option<(u16, &str)> {
+    let (_, rest) = text.split_once("HTTP Status Code: ")?;
+    let (status, rest) = rest.split_once(". Error: ")?;
+    let said = rest.split_once(". ").map_or(rest, |(first, _)| first);
+    Some((status.parse().ok()?, said.trim_end_matches('.')))
+}
+
+/// The status in `[GET /v1/charges (429)]`, or in `HTTP Status Code: 403. Error: …`.
 #[must_use]
 pub fn http_status(text: &str) -> Option<u16> {
+    if let Some((status, _)) = status_code(text) {
+        return Some(status);
+    }
     let (_, rest) = text.rsplit_once(" (")?;
     rest.split_once(")]")?.0.parse().ok()
 }
@@ -127,7 +143,9 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
                 .find(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none())
                 .map(|doubt| doubt.message.clone())
         }
-        Outcome::Failed => error.map(also).or_else(|| Some(unexplained(progress))),
+        Outcome::Failed => {
+            error.map(also).map(|text| rolled_up(progress, text)).or_else(|| Some(unexplained(progress)))
+        }
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
             let left = doubts.iter().find(|doubt| doubt.kind == "ranges_left")?;
@@ -158,6 +176,14 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(error) => also(format!("{}; before that {error}", truncated(progress))),
             None => truncated(progress),
         }),
+    }
+}
+
+/// The last error is none of the causes.
+fn rolled_up(progress: &Progress, text: String) -> String {
+    match progress.attempt.roll_up {
+        Some(_) => format!("{text} (the last error of the run only says these again)"),
+        None => text,
     }
 }
 
@@ -431,6 +457,11 @@ mod tests {
         assert_eq!(core(limit), "Request rate limit exceeded (HTTP 429)");
         let table = "upsertWithStats failed: relation \"12_midway.charge\" does not exist (table=\"12_midway\".\"charge\" columns=[_raw_data])";
         assert_eq!(core(table), "upsertWithStats failed: relation \"12_midway.charge\" does not exist");
+        let forbidden = "HTTP Status Code: 403. Error: Forbidden. You don't have permission to access this resource.";
+        assert_eq!((core(forbidden).as_str(), http_status(forbidden)), ("Forbidden (HTTP 403)", Some(403)));
+        let gone = "Exhausted available request attempts. Please see logs for more details. Exception: \
+            HTTP Status Code: 500. Error: Internal server error.";
+        assert_eq!(core(gone), "Internal server error (HTTP 500, retries exhausted)");
         assert_eq!(core("connect ECONNREFUSED 127.0.0.1:1"), "connect ECONNREFUSED 127.0.0.1:1");
         assert_eq!(core(""), "");
     }

@@ -176,7 +176,9 @@ fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: Group, scre
         // When the whole feed is silent, that is said once, at the top.
         Group::Stalled => screen.silent().is_none(),
         Group::Started => screen.judged_at().is_some_and(|now| waiting(stream, now).is_some()),
-        Group::Errored => next.is_none_or(|next| next.failed_group != stream.failed_group),
+        Group::Errored => {
+            stream.failed_group.is_some() && next.is_none_or(|next| next.failed_group != stream.failed_group)
+        }
         _ => false,
     }
 }

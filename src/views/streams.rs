@@ -304,7 +304,12 @@ fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, scree
 fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) {
     let look = screen.look;
     let group = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
-    let kind = group.map_or("error", |group| group.kind());
+    let kind = match (group, &stream.message) {
+        (Some(group), _) => group.kind(),
+        // It did not fail by itself.
+        (None, Some(_)) if stream.failed_in.is_none() => "stopped",
+        (None, _) => "error",
+    };
     let column = pen.put(begin, row, kind, look.bad().patch(look.strong()));
     let at = group.and_then(|group| group.last_at);
     let column = match at {

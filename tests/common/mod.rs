@@ -3,8 +3,10 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use synctop::net::beside::Beside;
+use synctop::net::index::{Saved, read};
 use synctop::net::{Ingest, decompress};
-use synctop::progress::{Progress, Summary, summary};
+use synctop::progress::{Exit, Progress, Summary, summary};
 use synctop::protocol::Decoder;
 
 /// The copies in tests/fixtures: (folder, file).
@@ -31,6 +33,78 @@ fn logs_below(root: &Path) -> Vec<(String, PathBuf)> {
     }
     found.sort();
     found
+}
+
+/// A recorded run of a connector, a tap or a target.
+pub struct Run {
+    /// `airbyte/faker-read-small`
+    pub name: String,
+    pub log: PathBuf,
+    /// What it wrote to stderr, where the log is not that.
+    pub stderr: Option<PathBuf>,
+    /// `None` where it was not recorded.
+    pub exit: Option<i32>,
+}
+
+/// The runs below a folder that has the recordings of Airbyte and Singer, with their exit codes; files of which no exit code was
+/// recorded too.
+pub fn runs(root: &Path) -> Vec<Run> {
+    let codes = std::fs::read_to_string(root.join("airbyte-singer-exit-codes.tsv")).unwrap();
+    let code = |name: &str| {
+        let line = codes.lines().find(|line| line.split('\t').next() == Some(name))?;
+        line.split('\t').nth(1)?.split(' ').next()?.parse().ok()
+    };
+    let mut names = std::collections::BTreeMap::<String, (Option<PathBuf>, Option<PathBuf>)>::new();
+    for folder in ["airbyte", "singer"] {
+        for path in std::fs::read_dir(root.join(folder)).unwrap().flatten().map(|entry| entry.path()) {
+            let file = path.file_name().unwrap().to_string_lossy().into_owned();
+            let file = file.trim_end_matches(".zst");
+            let (stem, kind) = file.rsplit_once('.').unwrap();
+            let slot = names.entry(format!("{folder}/{stem}")).or_default();
+            if kind == "stderr" { slot.1 = Some(path) } else { slot.0 = Some(path) }
+        }
+    }
+    let run = |(name, (log, stderr)): (String, (Option<PathBuf>, Option<PathBuf>))| {
+        let (log, stderr) = match log {
+            Some(log) => (log, stderr),
+            // All of Meltano's log is on stderr.
+            None => (stderr.unwrap(), None),
+        };
+        Run { exit: code(&name), name, log, stderr }
+    };
+    names.into_iter().map(run).collect()
+}
+
+/// The recordings of connectors, taps and targets beside this clone.
+pub fn corpus_root() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
+    root.is_dir().then_some(root)
+}
+
+pub fn fixture_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+impl Run {
+    pub fn beside(&self) -> Beside {
+        let mut beside = Beside::default();
+        beside.exit = self.exit.map(|code| match Exit::Code(code).signal() {
+            Some(signal) => Exit::Signal(signal),
+            None => Exit::Code(code),
+        });
+        if let Some(path) = &self.stderr {
+            beside.stderr(std::fs::File::open(path).unwrap()).unwrap();
+        }
+        beside
+    }
+
+    /// Everything of it, as `synctop summary` reads it.
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress::default();
+        let saved = Saved::open(&self.log).unwrap();
+        read(vec![saved], self.beside(), &mut progress, &Decoder::default()).unwrap();
+        progress
+    }
 }
 
 pub fn fixture(name: &str) -> PathBuf {
