@@ -5,7 +5,7 @@ mod common;
 #[path = "../fuzz/oracle.rs"]
 mod oracle;
 
-use common::{bytes, corpus, fixtures, reduced, unpack};
+use common::{bytes, corpus, corpus_root, fixture_root, fixtures, logs_of_tools, reduced, unpack};
 use oracle::hold;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -53,6 +53,14 @@ fn both_ways_agree_on_every_line_ever_recorded() {
 }
 
 #[test]
+fn both_ways_agree_on_what_connectors_taps_and_other_tools_print() {
+    for path in logs_of_tools(&corpus_root().unwrap_or_else(fixture_root)) {
+        let log = unpack(&path);
+        hold(&log[..log.len().min(4_000_000)]);
+    }
+}
+
+#[test]
 fn both_ways_agree_on_simulated_logs_with_damaged_lines() {
     for scenario in [Scenario::Read, Scenario::Sync] {
         for generation in [Form::Trace, Form::Progress] {
@@ -65,6 +73,11 @@ fn both_ways_agree_on_simulated_logs_with_damaged_lines() {
 fn reading_in_parallel_comes_to_reading_line_by_line() {
     for (_, path) in fixtures() {
         let log = unpack(&path);
+        assert!(in_parallel(&log, 3) == reduced(&log), "{}", path.display());
+    }
+    for path in logs_of_tools(&fixture_root()) {
+        // So large that there is more than one chunk.
+        let log = unpack(&path).repeat(12);
         assert!(in_parallel(&log, 3) == reduced(&log), "{}", path.display());
     }
     for generation in [Form::Trace, Form::Progress] {
@@ -137,7 +150,8 @@ fn a_worker_that_panics_does_not_leave_the_others_waiting() {
 /// Lines as engines print them, one of each kind and some more.
 fn samples() -> Vec<String> {
     let mut samples: Vec<String> = Vec::new();
-    for (_, path) in fixtures() {
+    let all = fixtures().into_iter().map(|(_, path)| path).chain(logs_of_tools(&fixture_root()));
+    for path in all {
         let log = unpack(&path);
         let lines = log.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
         let mut kinds = std::collections::HashMap::<String, u32>::new();

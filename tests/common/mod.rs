@@ -75,6 +75,15 @@ pub fn runs(root: &Path) -> Vec<Run> {
     names.into_iter().map(run).collect()
 }
 
+/// Every log of a connector, tap, target or other tool below a folder, what went to stderr included.
+pub fn logs_of_tools(root: &Path) -> Vec<PathBuf> {
+    let folders = ["airbyte", "singer", "other"].into_iter().map(|folder| root.join(folder));
+    let mut found: Vec<_> =
+        folders.flat_map(|folder| std::fs::read_dir(folder).unwrap().flatten()).map(|it| it.path()).collect();
+    found.sort();
+    found
+}
+
 /// The recordings of connectors, taps and targets beside this clone.
 pub fn corpus_root() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");

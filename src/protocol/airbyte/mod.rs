@@ -87,6 +87,9 @@ fn name(descriptor: Maybe<Descriptor>) -> Option<Name> {
 /// escape here is not when the platform writes it again, save a control character.
 pub(super) fn measure(data: &str) -> u64 {
     let bytes = data.as_bytes();
+    if memchr::memchr(b'\\', bytes).is_none() && bytes.is_ascii() {
+        return bytes.len() as u64;
+    }
     let continued = bytes.iter().filter(|byte| byte.cast_signed() < -0x40).count();
     let astral = bytes.iter().filter(|byte| **byte >= 0xf0).count();
     let mut length = bytes.len() - continued + astral;

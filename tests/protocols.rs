@@ -1,0 +1,734 @@
+//! Airbyte and Singer: which protocol a feed is in, what holds of any feed in them, and the rules that no recording shows.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{Run, corpus_root, fixture_root, logs_of_tools, open_after, reduced, runs, unpack};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use synctop::net::Ingest;
+use synctop::net::index::{Indexer, Saved};
+use synctop::net::seek::Seeker;
+use synctop::net::store::Store;
+use synctop::progress::history::History;
+use synctop::progress::{Exit, Outcome, Progress, Target, doubts, outcome, report, summary, verdict};
+use synctop::protocol::{Decoder, Dialect, Reading, catalog};
+
+fn all_runs() -> Vec<Run> {
+    runs(&corpus_root().unwrap_or_else(fixture_root))
+}
+
+/// A log with a process that ended so.
+fn ended(log: &str, exit: Option<Exit>) -> Progress {
+    let mut ingest = Ingest::new(Decoder::default());
+    ingest.push(log.as_bytes());
+    ingest.finish(exit);
+    ingest.progress
+}
+
+fn json_of(progress: &Progress) -> Value {
+    serde_json::to_value(summary(progress)).unwrap()
+}
+
+fn doubt_kinds(progress: &Progress) -> Vec<&'static str> {
+    doubts(progress).iter().map(|doubt| doubt.kind).collect()
+}
+
+// Which protocol it is.
+
+#[test]
+fn the_first_message_of_every_recording_tells_its_protocol() {
+    for run in all_runs() {
+        let log = unpack(&run.log);
+        let wanted = match run.name.as_str() {
+            // Nothing on stdout, or documents over many lines.
+            "airbyte/faker-nosuchcmd"
+            | "singer/sdk-tap-about"
+            | "singer/sdk-tap-discover"
+            | "singer/sdk-tap-badconfig"
+            | "singer/sdk-target-badjson"
+            | "singer/sdk-target-noschema" => None,
+            // Text with metrics in it says Singer, and not on its first line.
+            "singer/meltano-run-uncolored" => Some(Dialect::Singer),
+            name if name.starts_with("singer/meltano-run") => Some(Dialect::Meltano),
+            name if name.starts_with("singer/") => Some(Dialect::Singer),
+            _ => Some(Dialect::Airbyte),
+        };
+        assert_eq!(reduced(&log).dialect, wanted, "{}", run.name);
+        if wanted.is_some() && run.name != "singer/meltano-run-uncolored" {
+            let first = log.iter().position(|byte| *byte == b'\n').map_or(log.len(), |at| at + 1);
+            assert_eq!(reduced(&log[..first]).dialect, wanted, "{} by its first line", run.name);
+        }
+    }
+}
+
+#[test]
+fn other_tools_are_text_and_no_feed_of_any_protocol() {
+    for path in logs_of_tools(&corpus_root().unwrap_or_else(fixture_root)) {
+        if path.parent().unwrap().ends_with("other") {
+            let progress = reduced(&unpack(&path));
+            let found = (progress.dialect, progress.input.messages, progress.input.unknown, progress.streams.len());
+            assert_eq!(found, (None, 0, 0, 0), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_feed_stays_in_its_protocol_whatever_comes_behind_or_before() {
+    let root = fixture_root();
+    let log = |name: &str| unpack(&root.join(name));
+    let one = [
+        log("airbyte/faker-read-small.ndjson.zst"),
+        log("singer/sdk-tap-small.ndjson.zst"),
+        log("stripe-trace/01-small-success.ndjson.zst"),
+        log("singer/meltano-run-json.stderr.zst"),
+    ];
+    let noise: Vec<u8> = ["rclone-sync.stderr.zst", "dlt-json-log.stderr.zst", "restic-backup.stdout.zst"]
+        .iter()
+        .flat_map(|name| log(&format!("other/{name}")))
+        .chain(*b"\n{\"type\":\"log\",\"level\":\"INFO\"}\n{\"stream\":\"users\"}\n\xff\xfe\n")
+        .collect();
+    for (at, first) in one.iter().enumerate() {
+        let alone = reduced(first);
+        let noisy = reduced(&[&noise, first.as_slice()].concat());
+        assert_eq!(noisy.dialect, alone.dialect);
+        assert_eq!(json_of(&noisy)["streams"], json_of(&alone)["streams"]);
+        for (other, second) in one.iter().enumerate() {
+            let (both, behind) = (reduced(&[first.as_slice(), second].concat()), reduced(second));
+            assert_eq!(both.dialect, alone.dialect);
+            let family = |progress: &Progress| matches!(progress.dialect, Some(Dialect::Singer | Dialect::Meltano));
+            if at != other && !(family(&alone) && family(&behind)) {
+                // Nothing of it is taken for a message of the feed, and none of it is lost.
+                assert_eq!(json_of(&both)["streams"], json_of(&alone)["streams"], "{at} then {other}");
+                assert_eq!(both.input.unknown, alone.input.unknown + behind.input.messages + behind.input.unknown);
+            }
+        }
+    }
+    let stripe = Decoder::new(Reading::named("stripe").unwrap());
+    let mut ingest = Ingest::new(stripe);
+    ingest.push(&one[0]);
+    assert_eq!((ingest.progress.dialect, ingest.progress.input.messages), (None, 0));
+    assert!(ingest.progress.input.unknown > 300);
+}
+
+// What holds of any feed.
+
+fn indexed(run: &Run, spacing: u64) -> (Seeker, Progress) {
+    let store = Arc::new(Store::default());
+    let history = Arc::new(Mutex::new(History::spaced(spacing)));
+    let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
+    indexer.run(vec![Saved::open(&run.log).unwrap()], run.beside(), &Decoder::default()).unwrap();
+    (Seeker::new(store, history, Decoder::default()), indexer.progress)
+}
+
+#[test]
+fn going_anywhere_in_a_run_is_reading_that_much_of_it() {
+    for run in runs(&fixture_root()) {
+        let log = unpack(&run.log);
+        let silent = Run { stderr: None, name: run.name.clone(), log: run.log.clone(), exit: run.exit };
+        let (mut seeker, _) = indexed(&silent, (log.len() / 9).max(200) as u64);
+        for part in [17, 3, 11, 0, 19, 7] {
+            let place = log.len() * part / 20;
+            seeker.go(Target::Bytes(place as u64)).unwrap();
+            assert!(*seeker.progress() == open_after(&log, place), "{} at {place}", run.name);
+        }
+        // With what went to stderr, at the places where it was read.
+        let (mut seeker, end) = indexed(&run, (log.len() / 9).max(200) as u64);
+        seeker.go(Target::Bytes(log.len() as u64 / 2)).unwrap();
+        seeker.go(Target::Begin).unwrap();
+        seeker.go(Target::End).unwrap();
+        let mut last = seeker.progress().clone();
+        last.close(run.beside().exit);
+        assert!(last == end, "{} at its end", run.name);
+        assert_eq!(json_of(&end), json_of(&run.progress()), "{}", run.name);
+    }
+}
+
+fn picked() -> Vec<Run> {
+    let names = [
+        "airbyte/lowcode-read-streamfail",
+        "airbyte/custom-read-noise",
+        "airbyte/custom-read-cdc-nocount",
+        "singer/classic-tap-crash",
+        "singer/sdk-tap-fail",
+        "singer/sdk-tap-batch",
+        "singer/rest-tap-ok",
+        "singer/meltano-invoke-tap",
+    ];
+    runs(&fixture_root()).into_iter().filter(|run| names.contains(&run.name.as_str())).collect()
+}
+
+/// A line with the envelope of a protocol, and values of every kind in every field.
+fn odd_line() -> impl Strategy<Value = String> {
+    let value = prop::sample::select(vec![
+        "null",
+        "true",
+        "-1",
+        "1e300",
+        "18446744073709551615",
+        "[]",
+        "{}",
+        "\"\"",
+        "\"a\"",
+        "\"STARTED\"",
+        "\"RUNNING\"",
+        "\"COMPLETE\"",
+        "\"INCOMPLETE\"",
+        "\"STREAM\"",
+        "\"SYNC\"",
+        "\"GLOBAL\"",
+        "\"ERROR\"",
+        "\"ESTIMATE\"",
+        "\"STREAM_STATUS\"",
+        "\"FATAL\"",
+        "\"2026-11-20T08:00:00.000Z\"",
+        "\"\\ud800\"",
+        "{\"name\":\"a\",\"namespace\":\"n\"}",
+        "{\"recordCount\":7.5}",
+        "{\"bookmarks\":{\"a\":1,\"b\":null},\"currently_syncing\":\"a\"}",
+        "[{\"type\":\"RATE_LIMITED\",\"rate_limited\":{\"quota_reset\":1795163559000}}]",
+        "{\"stream_descriptor\":{\"name\":\"a\"},\"status\":\"RUNNING\",\"stream_state\":{}}",
+        "[{\"stream_descriptor\":{\"name\":\"a\"},\"stream_state\":1}]",
+        "{\"message\":\"boom\",\"stream_descriptor\":{\"name\":\"a\"}}",
+    ]);
+    let kind = prop::sample::select(vec![
+        ("RECORD", "record"),
+        ("STATE", "state"),
+        ("LOG", "log"),
+        ("TRACE", "trace"),
+        ("CONTROL", "control"),
+        ("SPEC", "spec"),
+        ("CATALOG", "catalog"),
+        ("CONNECTION_STATUS", "connectionStatus"),
+        ("record", "record"),
+        ("SCHEMA", "schema"),
+        ("STATE", "value"),
+        ("BATCH", "manifest"),
+        ("ACTIVATE_VERSION", "version"),
+        ("NOVEL", "novel"),
+    ]);
+    let field = prop::sample::select(vec![
+        "stream",
+        "namespace",
+        "data",
+        "emitted_at",
+        "type",
+        "global",
+        "sourceStats",
+        "destinationStats",
+        "level",
+        "message",
+        "stream_status",
+        "error",
+        "estimate",
+        "status",
+        "reasons",
+        "stream_descriptor",
+        "stream_states",
+        "stream_state",
+        "row_estimate",
+        "name",
+        "failure_type",
+        "internal_message",
+        "streams",
+        "bookmarks",
+    ]);
+    let fields = || prop::collection::vec((field.clone(), value.clone()), 0..5);
+    (kind, fields(), prop::option::of(value.clone()), value.clone()).prop_map(|((kind, key), fields, top, whole)| {
+        let mut seen = std::collections::HashSet::new();
+        let body: Vec<_> =
+            fields.into_iter().filter(|(f, _)| seen.insert(*f)).map(|(f, v)| format!("\"{f}\":{v}")).collect();
+        let payload = if body.is_empty() { whole.to_owned() } else { format!("{{{}}}", body.join(",")) };
+        let top = top.map(|value| format!(",\"stream\":{value}")).unwrap_or_default();
+        format!("{{\"type\":\"{kind}\"{top},\"{key}\":{payload}}}")
+    })
+}
+
+fn counted_once(progress: &Progress, bytes: &[u8]) {
+    let input = progress.input;
+    let newlines = bytes.split(|byte| *byte == b'\n').count() as u64 - 1;
+    assert_eq!(input.lines, newlines + u64::from(bytes.last().is_some_and(|byte| *byte != b'\n')));
+    assert_eq!(input.lines, input.messages + input.raw + input.unknown + input.malformed);
+    let _ = (verdict(progress), report(progress), json_of(progress));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_chunking_of_a_run_gives_the_same(sizes in prop::collection::vec(1usize..3_000, 1..10), which in any::<Index>()) {
+        let runs = picked();
+        let run = &runs[which.index(runs.len())];
+        let log = unpack(&run.log);
+        let mut ingest = Ingest::new(Decoder::default());
+        let mut rest = log.as_slice();
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() { break }
+            let (chunk, after) = rest.split_at((*size).min(rest.len()));
+            ingest.push(chunk);
+            rest = after;
+        }
+        ingest.finish(None);
+        counted_once(&ingest.progress, &log);
+        prop_assert!(ingest.progress == reduced(&log), "{}", run.name);
+    }
+
+    #[test]
+    fn odd_messages_of_connectors_and_taps_never_panic(
+        lines in prop::collection::vec(odd_line(), 0..60), code in prop::option::of(0..200i32),
+    ) {
+        let log = lines.join("\n");
+        let progress = ended(&log, code.map(Exit::Code));
+        counted_once(&progress, log.as_bytes());
+        let mut stderr = Progress::default();
+        lines.iter().for_each(|line| stderr.stderr(line));
+        stderr.close(Some(Exit::Code(1)));
+        let _ = (verdict(&stderr), json_of(&stderr));
+    }
+
+    #[test]
+    fn a_damaged_run_never_panics(which in any::<Index>(), at in any::<Index>(), byte in any::<u8>(), cut in any::<Index>()) {
+        let runs = picked();
+        let run = &runs[which.index(runs.len())];
+        let mut log = unpack(&run.log);
+        let at = at.index(log.len());
+        log[at] = byte;
+        log.truncate(cut.index(log.len()) + 1);
+        counted_once(&reduced(&log), &log);
+    }
+
+    /// Two pipes have no order between them.
+    #[test]
+    fn what_goes_to_stderr_counts_the_same_wherever_it_is_read(which in any::<Index>(), places in prop::collection::vec(any::<Index>(), 60)) {
+        let runs: Vec<Run> = picked().into_iter().filter(|run| run.stderr.is_some()).collect();
+        let run = &runs[which.index(runs.len())];
+        let (log, stderr) = (unpack(&run.log), unpack(run.stderr.as_ref().unwrap()));
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        let mut cuts: Vec<usize> = stderr.lines().zip(places.iter().cycle()).map(|(_, place)| place.index(log.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut ingest = Ingest::new(Decoder::default());
+        let mut from = 0;
+        for (line, cut) in stderr.lines().zip(cuts) {
+            ingest.push(&log[from..cut]);
+            from = cut;
+            ingest.progress.stderr(line);
+        }
+        ingest.push(&log[from..]);
+        ingest.finish(run.beside().exit);
+        let without_times = |progress: &Progress| {
+            let mut value = json_of(progress);
+            for time in ["started_at", "ended_at", "wall_ms", "anomalies"] {
+                value[time] = Value::Null;
+            }
+            for error in value["errors"].as_array_mut().unwrap() {
+                (error["first_at"], error["last_at"]) = (Value::Null, Value::Null);
+            }
+            value
+        };
+        prop_assert_eq!(without_times(&ingest.progress), without_times(&run.progress()), "{}", run.name);
+    }
+}
+
+// Rules of Airbyte feeds.
+
+fn status(stream: &str, status: &str) -> String {
+    json!({"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1_795_163_500_000_i64,
+        "stream_status":{"stream_descriptor":{"name":stream},"status":status}}})
+    .to_string()
+}
+
+fn limited(stream: &str, at: i64) -> String {
+    json!({"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":at,
+        "stream_status":{"stream_descriptor":{"name":stream},"status":"RUNNING","reasons":[{"type":"RATE_LIMITED"}]}}})
+    .to_string()
+}
+
+fn records(stream: &str, count: usize) -> String {
+    let line = json!({"type":"RECORD","record":{"stream":stream,"data":{"id":1},"emitted_at":1_795_163_500_000_i64}})
+        .to_string();
+    vec![line; count].join("\n")
+}
+
+fn state(stream: &str, position: u64, count: Option<f64>) -> String {
+    let mut state =
+        json!({"type":"STREAM","stream":{"stream_descriptor":{"name":stream},"stream_state":{"at":position}}});
+    if let Some(count) = count {
+        state["sourceStats"] = json!({"recordCount": count});
+    }
+    json!({"type":"STATE","state":state}).to_string()
+}
+
+fn error(stream: Option<&str>, message: &str, failure_type: &str) -> String {
+    let mut error = json!({"message": message, "failure_type": failure_type});
+    if let Some(stream) = stream {
+        error["stream_descriptor"] = json!({"name": stream});
+    }
+    json!({"type":"TRACE","trace":{"type":"ERROR","emitted_at":1_795_163_500_001_i64,"error":error}}).to_string()
+}
+
+fn of(lines: &[String], exit: Option<Exit>) -> Progress {
+    ended(&(lines.join("\n") + "\n"), exit)
+}
+
+const OK: Option<Exit> = Some(Exit::Code(0));
+const ROLL_UP: &str = "During the sync, the following streams did not sync successfully: a: boom";
+
+#[test]
+fn outcomes_without_an_end_message() {
+    let done = [status("a", "STARTED"), records("a", 2), status("a", "COMPLETE")];
+    let part =
+        [&done[..], &[status("b", "STARTED"), error(Some("b"), "boom", "system_error"), status("b", "INCOMPLETE")]]
+            .concat();
+    let rolled = [&part[..], &[error(None, ROLL_UP, "config_error")]].concat();
+    let open = [&done[..], &[status("b", "STARTED")]].concat();
+    let global = [&open[..], &[error(None, "boom", "system_error")]].concat();
+    let cases: [(&[String], Option<Exit>, Outcome); 15] = [
+        (&done, OK, Outcome::Succeeded),
+        (&done, None, Outcome::Succeeded),
+        (&done, Some(Exit::Code(1)), Outcome::Failed),
+        (&done, Some(Exit::Signal(9)), Outcome::Truncated),
+        (&part, OK, Outcome::CompletedWithErrors),
+        (&part, None, Outcome::CompletedWithErrors),
+        (&part, Some(Exit::Code(1)), Outcome::Failed),
+        (&rolled, None, Outcome::Failed),
+        (&rolled, OK, Outcome::Failed),
+        (&open, OK, Outcome::Truncated),
+        (&open, None, Outcome::Truncated),
+        (&open, Some(Exit::Code(143)), Outcome::Truncated),
+        (&open, Some(Exit::Code(3)), Outcome::Failed),
+        (&global, None, Outcome::Failed),
+        (&global, Some(Exit::Signal(15)), Outcome::Failed),
+    ];
+    for (number, (lines, exit, wanted)) in cases.into_iter().enumerate() {
+        assert_eq!(outcome(&of(lines, exit)), wanted, "case {number}");
+    }
+    // All streams incomplete, and an exit code that says well: told as it is.
+    let all = [status("b", "STARTED"), status("b", "INCOMPLETE")];
+    assert_eq!(outcome(&of(&all, OK)), Outcome::CompletedWithErrors);
+    assert_eq!(doubt_kinds(&of(&open, OK)), ["exit_zero_open_stream"]);
+    let mut running = Ingest::new(Decoder::default());
+    running.push((done.join("\n") + "\n").as_bytes());
+    assert_eq!(outcome(&running.progress), Outcome::Running);
+}
+
+#[test]
+fn a_roll_up_is_a_cause_only_where_there_is_no_other() {
+    let lines = [
+        status("a", "STARTED"),
+        error(Some("a"), "boom", "transient_error"),
+        status("a", "INCOMPLETE"),
+        error(None, ROLL_UP, "config_error"),
+    ];
+    let progress = of(&lines, Some(Exit::Code(1)));
+    let said = json_of(&progress);
+    assert_eq!(said["errors"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&said["errors"][0]["failure_type"], &said["errors"][0]["level"]),
+        (&json!("transient_error"), &json!("transient"))
+    );
+    assert_eq!(said["errors"][0]["streams"], json!(["a"]));
+    assert_eq!(said["roll_up"], ROLL_UP);
+    let alone = json_of(&of(&[status("a", "STARTED"), error(None, ROLL_UP, "config_error")], None));
+    assert_eq!((&alone["roll_up"], alone["errors"].as_array().unwrap().len()), (&Value::Null, 1));
+}
+
+#[test]
+fn a_fatal_log_line_and_its_error_are_one_and_alone_it_counts() {
+    let fatal = json!({"type":"LOG","log":{"level":"FATAL","message":"boom\nTraceback (most recent call last):\n  File \"x\"\nE: boom"}}).to_string();
+    let merged = of(&[fatal.clone(), error(None, "boom", "system_error")], Some(Exit::Code(1)));
+    let groups = merged.errors.groups();
+    assert_eq!((groups.len(), groups[0].count, groups[0].from_log), (1, 1, false));
+    assert!(groups[0].stack.as_deref().is_some_and(|stack| stack.contains("File")));
+    let alone = of(&[status("a", "STARTED"), fatal.clone()], None);
+    assert_eq!((outcome(&alone), alone.errors.groups()[0].message.as_ref()), (Outcome::Failed, "boom"));
+    assert!(alone.errors.groups()[0].from_log);
+    let other = of(&[fatal, error(None, "something else", "system_error")], Some(Exit::Code(1)));
+    assert_eq!(other.errors.groups().len(), 2);
+}
+
+#[test]
+fn the_first_terminal_status_stands_and_states_may_come_behind_it() {
+    let lines = [
+        status("a", "STARTED"),
+        status("a", "COMPLETE"),
+        state("a", 1, Some(0.0)),
+        status("a", "INCOMPLETE"),
+        error(Some("a"), "late", "system_error"),
+        status("b", "STARTED"),
+        status("b", "INCOMPLETE"),
+        status("b", "COMPLETE"),
+    ];
+    let said = json_of(&of(&lines, OK));
+    assert_eq!(
+        (&said["streams"][0]["status"], &said["streams"][1]["status"]),
+        (&json!("completed"), &json!("errored"))
+    );
+    assert_eq!(said["streams"][0]["checkpoints"], 1);
+    assert_eq!(said["anomalies"], json!([]));
+    let late = said["errors"].as_array().unwrap().iter().find(|it| it["message"] == "late").unwrap();
+    assert_eq!(late["final"], false);
+}
+
+#[test]
+fn a_stream_that_the_source_lacks_is_skipped_and_not_hidden() {
+    let progress = of(&[status("a", "STARTED"), status("a", "COMPLETE"), status("gone", "INCOMPLETE")], OK);
+    let said = json_of(&progress);
+    assert_eq!((&said["outcome"], &said["streams"][1]["status"]), (&json!("completed_with_errors"), &json!("skipped")));
+    assert!(said["errors"][0]["message"].as_str().unwrap().contains("may not have this stream"));
+}
+
+#[test]
+fn a_rate_limit_waits_is_folded_and_ends_with_a_record_or_plain_running() {
+    let begin = 1_795_163_500_000;
+    let lines = [status("a", "STARTED"), limited("a", begin), limited("a", begin + 2_000), limited("a", begin + 4_000)];
+    let mut ingest = Ingest::new(Decoder::default());
+    ingest.push((lines.join("\n") + "\n").as_bytes());
+    let stream = Arc::clone(&ingest.progress.streams[0]);
+    assert_eq!(stream.limited.map(|limited| limited.times), Some(3));
+    let waits = synctop::progress::waiting(&stream, begin + 5_000).unwrap();
+    assert_eq!((waits.rate_limited, waits.for_ms, waits.left_ms), (true, Some(5_000), None));
+    assert_eq!(synctop::progress::stall_verdict(&stream, begin + 500_000), None);
+    let notes = ingest.progress.feed.lines().iter().filter(|line| line.text.contains("rate limited")).count();
+    assert_eq!(notes, 1);
+    ingest.push(
+        (json!({"type":"RECORD","record":{"stream":"a","data":{},"emitted_at":begin + 6_000}}).to_string() + "\n")
+            .as_bytes(),
+    );
+    let said = json_of(&ingest.progress);
+    assert_eq!(said["streams"][0]["rate_limited"], json!({"count": 1, "elapsed_ms": 6_000, "now": false}));
+}
+
+#[test]
+fn guesses_stop_at_99_percent_and_must_not_be_mixed() {
+    let guess = |name: &str, kind: &str, rows: u64| {
+        json!({"type":"TRACE","trace":{"type":"ESTIMATE","estimate":{"name":name,"type":kind,"row_estimate":rows,"byte_estimate":9}}}).to_string()
+    };
+    let share = |progress: &Progress| progress.streams.first().and_then(|stream| progress.share(stream));
+    let open = [status("a", "STARTED"), guess("a", "STREAM", 10), records("a", 4)];
+    assert_eq!(share(&of(&open, None)), Some(0.4));
+    let more = [&open[..], &[records("a", 40)]].concat();
+    assert_eq!((share(&of(&more, None)), of(&more, None).estimated_share()), (Some(0.99), Some(0.99)));
+    let replaced = [&open[..], &[guess("a", "STREAM", 8)]].concat();
+    assert_eq!(share(&of(&replaced, None)), Some(0.5));
+    let done = [&open[..], &[status("a", "COMPLETE")]].concat();
+    assert_eq!(share(&of(&done, OK)), Some(1.0));
+    let mixed = [&open[..], &[guess("*", "SYNC", 100)]].concat();
+    assert_eq!((share(&of(&mixed, None)), of(&mixed, None).estimated_share()), (None, None));
+    let whole = of(&[status("a", "STARTED"), guess("*", "SYNC", 16), records("a", 4)], None);
+    assert_eq!((whole.estimated_share(), whole.streams.len()), (Some(0.25), 1));
+}
+
+#[test]
+fn counts_in_checkpoints_are_checked() {
+    let right = of(
+        &[
+            status("a", "STARTED"),
+            records("a", 5),
+            state("a", 1, Some(5.0)),
+            records("a", 2),
+            state("a", 2, Some(2.0)),
+            status("a", "COMPLETE"),
+        ],
+        OK,
+    );
+    assert_eq!(doubt_kinds(&right), [""; 0]);
+    let wrong = of(&[status("a", "STARTED"), records("a", 5), state("a", 1, Some(7.0)), status("a", "COMPLETE")], OK);
+    assert_eq!(doubt_kinds(&wrong), ["record_count_mismatch"]);
+    // The begin of the log is missing: its first checkpoint cannot be checked.
+    let tail = of(&[records("a", 5), state("a", 1, Some(700.0)), status("a", "COMPLETE")], OK);
+    assert_eq!(doubt_kinds(&tail), [""; 0]);
+}
+
+#[test]
+fn a_destination_that_hands_states_back_commits_what_came_before_them() {
+    let source = [
+        status("a", "STARTED"),
+        records("a", 5),
+        state("a", 1, Some(5.0)),
+        records("a", 3),
+        state("a", 2, Some(3.0)),
+        // Said twice by the source itself: about no records.
+        state("a", 2, Some(0.0)),
+        status("a", "COMPLETE"),
+    ];
+    let alone = of(&source, OK);
+    assert_eq!((alone.committed(), outcome(&alone), alone.checkpoints), (None, Outcome::Succeeded, 3));
+    let first = of(&[&source[..], &[state("a", 1, Some(5.0))]].concat(), OK);
+    let said = json_of(&first);
+    assert_eq!(
+        (&said["streams"][0]["committed"], &said["committed"]),
+        (&json!(5), &json!({"records": 5, "checkpoints": 1}))
+    );
+    // Complete at the source is not complete at the destination.
+    assert_eq!((outcome(&first), first.checkpoints), (Outcome::Truncated, 3));
+    assert!(doubt_kinds(&first).contains(&"record_count_mismatch"));
+    // The second comes back with its keys in another order and its count as a whole number, and brings all before it.
+    let echo = r#"{"state":{"sourceStats":{"recordCount":3},"stream":{"stream_state":{"at":2.0},"stream_descriptor":{"namespace":null,"name":"a"}},"type":"STREAM"},"type":"STATE"}"#;
+    let all = of(&[&source[..], &[echo.to_owned()]].concat(), OK);
+    assert_eq!((all.committed(), outcome(&all)), (Some(8), Outcome::Succeeded));
+    // A destination alone.
+    let destination = of(&[state("a", 1, Some(5.0)), state("b", 1, Some(2.0))], OK);
+    assert_eq!(
+        (destination.committed(), outcome(&destination), destination.checkpoints),
+        (Some(7), Outcome::Succeeded, 2)
+    );
+    assert_eq!(outcome(&of(&[state("a", 1, Some(5.0))], None)), Outcome::Truncated);
+}
+
+#[test]
+fn the_configuration_of_a_connector_is_never_kept() {
+    let line = r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1,"connectorConfig":{"config":{"pass":"hunter2"}}}}"#;
+    let progress = of(&[line.to_owned()], OK);
+    assert!(!format!("{progress:?}").contains("hunter2"));
+    assert_eq!(progress.input.messages, 1);
+}
+
+#[test]
+fn a_catalog_says_what_is_to_come() {
+    let configured = r#"{"streams":[{"stream":{"name":"a"},"sync_mode":"full_refresh"},{"stream":{"name":"b"},"sync_mode":"full_refresh"}]}"#;
+    let with = |catalog: &str| {
+        let mut ingest = Ingest::new(Decoder::default());
+        ingest.expect(&Arc::new(catalog::read(catalog).unwrap()));
+        ingest.push((status("a", "STARTED") + "\n" + &status("a", "COMPLETE") + "\n").as_bytes());
+        ingest.finish(OK);
+        ingest.progress
+    };
+    let progress = with(configured);
+    assert_eq!((outcome(&progress), doubt_kinds(&progress)), (Outcome::Truncated, vec!["nothing_synced"]));
+    assert!(verdict(&progress).why.unwrap().contains("b never began"));
+    // What a source has was not all asked for.
+    let discovered = with(r#"{"streams":[{"name":"a"},{"name":"b"}]}"#);
+    assert_eq!((outcome(&discovered), discovered.streams.len()), (Outcome::Succeeded, 2));
+    let singer = with(
+        r#"{"streams":[{"tap_stream_id":"a","stream":"a","metadata":[{"breadcrumb":[],"metadata":{"selected":true}}]},
+        {"tap_stream_id":"b","stream":"b","metadata":[{"breadcrumb":[],"metadata":{"selected":false}}]}]}"#,
+    );
+    assert_eq!(
+        (outcome(&singer), json_of(&singer)["streams"][1]["status"].clone()),
+        (Outcome::Succeeded, json!("skipped"))
+    );
+}
+
+// Rules of Singer feeds.
+
+fn tap(lines: &[&str], stderr: &[&str], exit: Option<Exit>) -> Progress {
+    let mut ingest = Ingest::new(Decoder::default());
+    ingest.push((lines.join("\n") + "\n").as_bytes());
+    stderr.iter().for_each(|line| ingest.progress.stderr(line));
+    ingest.finish(exit);
+    ingest.progress
+}
+
+const SCHEMA: &str = r#"{"type":"SCHEMA","stream":"a","schema":{},"key_properties":[]}"#;
+const ROW: &str = r#"{"type":"RECORD","stream":"a","record":{"id":1}}"#;
+const DONE: &str =
+    r#"INFO METRIC: {"metric":"job_duration","value":1,"tags":{"job_type":"sync_a","status":"succeeded"}}"#;
+const FAILED: &str =
+    r#"INFO METRIC: {"metric":"job_duration","value":1,"tags":{"job_type":"sync_a","status":"failed"}}"#;
+
+#[test]
+fn a_state_is_a_checkpoint_of_the_streams_whose_bookmark_changed() {
+    let second = r#"{"type":"SCHEMA","stream":"b","schema":{},"key_properties":[]}"#;
+    let progress = tap(
+        &[
+            // What the run goes on from names streams that have not begun.
+            r#"{"type":"STATE","value":{"bookmarks":{"a":1,"b":1,"never":1}}}"#,
+            SCHEMA,
+            ROW,
+            r#"{"type":"STATE","value":{"bookmarks":{"a":2,"b":1,"never":1}}}"#,
+            second,
+            r#"{"type":"STATE","value":{"bookmarks":{"b":2,"a":2,"never":1}}}"#,
+            // The same again, at a stream that it names.
+            r#"{"type":"STATE","value":{"bookmarks":{"a":2,"b":2,"never":1},"currently_syncing":"b"}}"#,
+            r#"{"type":"STATE","value":{"bookmarks":{"a":3,"b":3,"never":1}}}"#,
+        ],
+        &[],
+        OK,
+    );
+    let said = json_of(&progress);
+    let checkpoints: Vec<_> =
+        said["streams"].as_array().unwrap().iter().map(|it| (it["name"].clone(), it["checkpoints"].clone())).collect();
+    assert_eq!(checkpoints, [(json!("a"), json!(2)), (json!("b"), json!(3))]);
+    assert_eq!((progress.checkpoints, outcome(&progress)), (5, Outcome::Succeeded));
+}
+
+#[test]
+fn outcomes_of_taps() {
+    let state = r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#;
+    let whole = [SCHEMA, ROW, state];
+    let open = [SCHEMA, state, ROW];
+    let cases: [(&[&str], &[&str], Option<Exit>, Outcome); 11] = [
+        (&whole, &[], OK, Outcome::Succeeded),
+        (&whole, &[], None, Outcome::Truncated),
+        (&open, &[], OK, Outcome::Truncated),
+        (&open, &[DONE], OK, Outcome::Succeeded),
+        (&open, &[DONE], None, Outcome::Succeeded),
+        (&whole, &[FAILED], OK, Outcome::Aborted),
+        (&whole, &[FAILED], Some(Exit::Code(1)), Outcome::Failed),
+        (&whole, &["CRITICAL boom", FAILED], None, Outcome::Failed),
+        (
+            &whole,
+            &["2026-11-20 08:36:56,196 | INFO     | tap-demo | Gracefully shutting down...", FAILED],
+            None,
+            Outcome::Aborted,
+        ),
+        (&whole, &[], Some(Exit::Signal(9)), Outcome::Truncated),
+        (&whole, &[], Some(Exit::Code(1)), Outcome::Failed),
+    ];
+    for (number, (lines, stderr, exit, wanted)) in cases.into_iter().enumerate() {
+        assert_eq!(outcome(&tap(lines, stderr, exit)), wanted, "case {number}");
+    }
+    assert!(json_of(&tap(&whole, &[], OK))["streams"][0]["assumed"].as_bool().unwrap());
+    assert_eq!(doubt_kinds(&tap(&open, &[], OK)), ["exit_zero_open_stream"]);
+}
+
+#[test]
+fn an_error_is_told_once_with_its_traceback_and_explains_the_stream() {
+    let trace = [
+        "CRITICAL boom",
+        "Traceback (most recent call last):",
+        "  File \"x\", line 1, in f",
+        "    f()",
+        "ValueError: boom",
+    ];
+    for metric_first in [true, false] {
+        let stderr: Vec<&str> =
+            if metric_first { [&[FAILED], &trace[..]].concat() } else { [&trace[..], &[FAILED]].concat() };
+        let progress = tap(&[SCHEMA, ROW], &stderr, Some(Exit::Code(1)));
+        let group = &progress.errors.groups()[0];
+        assert_eq!((progress.errors.groups().len(), group.count, group.message.as_ref()), (1, 1, "boom"));
+        assert_eq!(group.stack.as_deref(), Some(&*trace[1..].join("\n")));
+        assert_eq!(json_of(&progress)["streams"][0]["message"], "boom");
+    }
+    // Two in a row are one cause.
+    let config = tap(
+        &[],
+        &[
+            "2026-11-20 08:35:13,892 | ERROR    | tap | 'rows' is required",
+            "2026-11-20 08:35:13,892 | ERROR    | tap | Config validation failed",
+        ],
+        Some(Exit::Code(1)),
+    );
+    assert_eq!(
+        (outcome(&config), verdict(&config).why.as_deref()),
+        (Outcome::Failed, Some("'rows' is required; Config validation failed"))
+    );
+}
+
+#[test]
+fn metrics_are_checked_never_added_and_stand_where_lines_cannot_be_counted() {
+    let metric = |count: u64| {
+        format!(
+            r#"INFO METRIC: {{"type":"counter","metric":"record_count","value":{count},"tags":{{"endpoint":"a"}}}}"#
+        )
+    };
+    let counted = tap(&[SCHEMA, ROW, ROW, ROW], &[&metric(1), &metric(2), DONE], OK);
+    assert_eq!((counted.cumulative_records(), doubt_kinds(&counted)), (Some(3), vec![]));
+    let differs = tap(&[SCHEMA, ROW, ROW], &[&metric(5), DONE], OK);
+    assert_eq!((differs.cumulative_records(), doubt_kinds(&differs)), (Some(2), vec!["record_count_mismatch"]));
+    let batch = r#"{"type":"BATCH","stream":"a","encoding":{},"manifest":["file:///x"]}"#;
+    let hidden = tap(&[SCHEMA, batch], &[&metric(40), DONE], OK);
+    assert_eq!((hidden.cumulative_records(), doubt_kinds(&hidden)), (Some(40), vec![]));
+}
