@@ -135,6 +135,7 @@ class Run:
     # -- reading
     def read(self, data, main):
         """The main log, then its stderr: only the main log counts as input, and stderr speaks no Airbyte."""
+        self.logs_as_target = not main and b"| target-" in data and b"| tap-" not in data
         lines = data.split(b"\n")
         torn = lines[-1] != b""
         if not torn:
@@ -151,6 +152,7 @@ class Run:
             if cls == "messages" and (main or kind != "airbyte"):
                 self.message(kind, value, text, len(line) + (0 if last_torn else 1))
         self.text_errors(data)
+        self.stderr_said = not main and bool(data.strip())
 
     def message(self, kind, value, text, size):
         self.dialect = self.dialect or (kind if kind in ("airbyte", "meltano") else "singer")
@@ -236,7 +238,8 @@ class Run:
             elif d is None:
                 self.errors.append(("global", q.get("failure_type"), None))
             else:
-                self.stream(d["name"], d.get("namespace")).errors += 1
+                s = self.stream(d["name"], d.get("namespace"))
+                s.errors, s.error_status = s.errors + 1, True
                 level = "transient" if q.get("failure_type") == "transient_error" else "stream"
                 self.errors.append((level, q.get("failure_type"), d["name"]))
 
@@ -277,7 +280,7 @@ class Run:
         if not name:
             return
         if m["metric"] == "record_count":
-            s, field = self.stream(name), "committed" if side == "consumer" else "metered"
+            s, field = self.stream(name), "committed" if side == "consumer" or self.logs_as_target else "metered"
             setattr(s, field, (getattr(s, field) or 0) + m["value"])
         elif m["metric"] in ("sync_duration", "job_duration") and side == "producer":
             s = self.stream(name)
@@ -309,6 +312,9 @@ class Run:
         self.time(text_ms(o["timestamp"]))
         if metric is not None:
             self.metric(metric, "consumer" if o.get("consumer") else "producer")
+        begins = re.match(r"Beginning sync of '([^']+)'", str(o["event"]))
+        if begins:
+            self.stream(begins.group(1))
         self.log_word(o["level"], o.get("plugin_exception"))
         if not inside:
             self.checkpoints += str(o["event"]).startswith("Incremental state has been updated")
@@ -328,12 +334,17 @@ class Run:
         for (_, name), s in self.streams.items():
             if self.dialect == "singer" and s.record_lines and s.metered is not None and not s.batches and s.metered != s.record_lines:
                 self.mismatch.add(name)
+            if s.started and s.status is None and (getattr(s, "error_status", False) or self.exit is not None and 0 < self.exit <= 128):
+                s.status = "errored"                 # an error names it, or it was started at a failing exit
+            if self.dialect and s.status == "errored" and not s.errors and any(e[0] == "global" for e in self.errors):
+                s.errors = 1                         # what failed the whole failed it
             if self.exit == 0 and not self.statuses and s.started and not s.after_state and s.checkpoints:
                 s.status, s.assumed = "completed", True
         if self.dialect == "meltano" and self.extractor_failed and not self.errors:
             self.errors.append(("global", None, None))
         outcome = self.outcome(started)
-        if outcome == "failed" and not self.errors and self.roll_up is None and self.error_log:
+        silent_death = self.input["lines"] == 0 and self.stderr_said
+        if outcome == "failed" and not self.errors and self.roll_up is None and (self.error_log or silent_death):
             self.errors.append(("global", None, None))
         return outcome
 
@@ -360,7 +371,7 @@ class Run:
         return "completed_with_errors" if errored or self.errors else "succeeded"
 
     def records(self, s):
-        if not s.started or self.destination:
+        if not s.started or self.destination or self.logs_as_target:
             return None
         if self.dialect == "airbyte" or s.record_lines and not s.batches:
             return s.record_lines
@@ -383,7 +394,7 @@ class Run:
         alone = self.destination or self.target_states or self.dialect == "meltano" and (told or self.checkpoints)
         committed = (sum(told) if told else None, self.checkpoints) if alone else None
         doubts = {("record_count_mismatch", n) for n in self.mismatch}
-        if self.exit == 0 and self.dialect and outcome == "truncated" and any(s.started and s.status is None for s in self.streams.values()):
+        if outcome == "aborted" or self.exit == 0 and self.dialect and outcome == "truncated" and any(s.started and s.status is None for s in self.streams.values()):
             doubts.add(("exit_zero_open_stream", None))
         return {
             "dialect": self.dialect, "outcome": outcome, "reason": self.reason, "started_at": iso(self.first), "ended_at": iso(self.now),

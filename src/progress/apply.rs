@@ -12,6 +12,7 @@ use crate::protocol::Kind;
 use crate::protocol::Level;
 use crate::protocol::Line;
 use crate::protocol::LineEnd;
+use crate::protocol::Log;
 use crate::protocol::Manners;
 use crate::protocol::Message;
 
@@ -40,6 +41,10 @@ impl Progress {
                     self.note(Level::Info, Origin::Raw, None, None, text.trim_end());
                 }
                 self.message(message, line, note);
+            }
+            Decoded::Raw(raw) if raw.of.is_some() && raw.of == self.dialect => {
+                self.input.messages += 1;
+                self.log(&Log { level: raw.level, message: raw.text, ..Log::default() }, None, None);
             }
             Decoded::Raw(raw) => {
                 self.input.raw += 1;

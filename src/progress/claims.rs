@@ -71,6 +71,7 @@ impl Progress {
         let now = self.last_at;
         self.change(at, |stream| {
             stream.hidden = true;
+            stream.in_feed = true;
             stream.sign_of_life(now);
             stream.unlimit(now);
             if stream.status == Status::NotStarted {
@@ -90,11 +91,12 @@ impl Progress {
             self.requests.report(Counts { attempt: Some(counted.max(timed)), ..Counts::default() });
         }
         let Some(records) = told.records else { return };
+        let loaded = told.loaded || self.is_target(told.process);
         self.stream_message();
         let at = self.place_of_message(&told.stream);
         let now = self.last_at;
         self.change(at, |stream| {
-            if told.loaded {
+            if loaded {
                 stream.committed = Some(stream.committed.unwrap_or(0).saturating_add(records));
                 return;
             }
@@ -106,7 +108,7 @@ impl Progress {
                 stream.become_(Status::Started, now);
             }
         });
-        self.commits.heard |= told.loaded;
+        self.commits.heard |= loaded;
         self.count_stream(at);
         self.count_total();
     }
@@ -117,6 +119,7 @@ impl Progress {
         let now = self.last_at;
         self.change(at, |stream| {
             stream.counted += 1;
+            stream.in_feed = true;
             stream.weigh(1, bytes, measure);
             if !stream.reported {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
@@ -190,6 +193,7 @@ impl Progress {
         }
         let manners = self.manners();
         self.attempt.statuses |= claim.status.is_some();
+        let beside = self.traceback.hearing;
         let silent = claim.error.is_none() && claim.reason.is_none();
         let counted = claim.records.said();
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
@@ -200,6 +204,7 @@ impl Progress {
             if claim.status.is_some() || claim.pace == Some(Pace::Moving) {
                 stream.unlimit(now);
             }
+            stream.in_feed |= claim.pace.is_some() && !beside;
             if let Some(pace) = claim.pace
                 && !stands
             {
@@ -237,8 +242,8 @@ impl Progress {
                 Some(status) => drop(stream.become_(status, now)),
             }
             // It is heard here, so that nothing counted is none.
-            let begins = claim.status == Some(Status::Started) || claim.pace.is_some();
-            if manners.ends_with_process && begins && stream.records.attempt.is_none() {
+            let begins = claim.status == Some(Status::Started) || (claim.pace.is_some() && !beside);
+            if manners.ends_with_process && !manners.says_end && begins && stream.records.attempt.is_none() {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
             stream.terminal |= matches!(claim.status, Some(Status::Completed | Status::Skipped | Status::Errored));

@@ -145,7 +145,7 @@ impl Progress {
                 continue;
             }
             // What a run goes on from names streams that it has not come to yet.
-            let moves = handed.committed || self.stream(&key).is_some_and(|stream| stream.took_part());
+            let moves = handed.committed || self.stream(&key).is_some_and(|stream| stream.in_feed);
             if before.is_some() || self.commits.positions.len() < POSITIONS {
                 self.commits.positions.insert(key.as_ref().into(), one.id);
             }
@@ -155,7 +155,7 @@ impl Progress {
             }
         }
         if advanced.is_empty()
-            && let Some(name) = handed.current.filter(|name| self.stream(&name.key()).is_some_and(|it| it.took_part()))
+            && let Some(name) = handed.current.filter(|name| self.stream(&name.key()).is_some_and(|it| it.in_feed))
         {
             advanced.push(name);
         }

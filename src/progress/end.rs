@@ -1,6 +1,6 @@
 //! An end message: its claims against what was seen.
 
-use super::errors::Occurrence;
+use super::errors::{Occurrence, Place};
 use super::{Ended, Group, Outcome, Progress, outcome};
 use crate::protocol::{Counts, End, EndWord, Line, Name, ProgressReport, State, Status, Where, mask};
 use std::collections::HashSet;
@@ -130,7 +130,13 @@ impl Progress {
         if outcome(self) != Outcome::Failed || self.errors.groups().iter().any(said) {
             return;
         }
-        let Some((text, place)) = self.last_log_error.clone() else { return };
+        // Of an engine that printed nothing its last words are all there is.
+        let words = || {
+            let text = super::verdict::last_words(self).filter(|_| self.input.messages == 0)?;
+            let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+            Some((Arc::from(text), place))
+        };
+        let Some((text, place)) = self.last_log_error.clone().or_else(words) else { return };
         let id = self.errors.add(Occurrence {
             level: Where::Global,
             failure_type: None,

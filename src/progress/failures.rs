@@ -70,7 +70,17 @@ impl Progress {
             None => self.attempt.last_word_failed = true,
         }
         let whole = failure.stream.is_none();
+        // Where a status follows only mostly, the error says it too.
+        let ends = failure.stream.clone().filter(|_| failure.is_final && self.manners().first_status_stands);
         let id = self.record_failure(failure, line);
+        if let Some(at) = ends.and_then(|name| self.index.get(name.key().as_ref()).copied()) {
+            let now = self.last_at;
+            self.change(at, |stream| {
+                if !stream.terminal && stream.ever_started {
+                    stream.become_(Status::Errored, now);
+                }
+            });
+        }
         if whole && self.manners().errors_on_stderr {
             self.attempt.cause = Some(id);
             let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };

@@ -80,6 +80,9 @@ fn by_process(progress: &Progress) -> Outcome {
     {
         return Outcome::Truncated;
     }
+    if progress.manners().says_end && progress.exit != Some(Exit::Code(0)) {
+        return Outcome::Truncated;
+    }
     let failed = progress.streams.iter().any(|stream| stream.status == Status::Errored);
     if failed || standing(progress) { Outcome::CompletedWithErrors } else { Outcome::Succeeded }
 }

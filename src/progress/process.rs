@@ -3,12 +3,16 @@
 use super::failures::SILENT_ERROR;
 use super::{Exit, Progress};
 use crate::protocol::{Failure, Line, LineEnd, Status, Where};
+use std::sync::Arc;
 
 /// A line that is none: what is recorded was not said in one.
 const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
 
 /// Of a stream that was under way when its engine was stopped.
 const STOPPED: &str = "it was not through when the run was stopped";
+
+/// Of a stream that failed by its metrics in a run that exits well and does not say that it was stopped.
+const EXITS_WELL: &str = "its metrics say that it failed, and the run exited with 0";
 
 impl Exit {
     /// The signal that ended it: its own, or what a shell makes of it (128 + signal).
@@ -28,7 +32,28 @@ impl Exit {
     }
 }
 
+fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
+    progress.streams.get(at)?.hint.clone()
+}
+
 impl Progress {
+    /// A stream was under way when its process failed: it failed with it, by the error of the whole if there is one.
+    fn fell_with_it(&mut self, at: usize) {
+        let (attempt, now) = (self.attempts, self.last_at);
+        let whole = self.errors.groups().iter().rev().find(|group| group.hits.contains_key(""));
+        let cause = whole.map(|group| (group.id, group.message.clone()));
+        self.change(at, |stream| {
+            stream.become_(Status::Errored, now);
+            if stream.failed_in == Some(attempt) {
+                return;
+            }
+            match cause {
+                Some((id, message)) => stream.explain(attempt, id, message),
+                None => stream.message = Some("it was not through when the engine failed".into()),
+            }
+        });
+    }
+
     /// Whether the run was stopped from outside, as far as anything tells.
     pub(super) fn was_stopped(&self) -> bool {
         let told = self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.manners().stopped_exits_zero);
@@ -66,11 +91,16 @@ impl Progress {
             } else if stream.unexplained && stream.status == Status::Errored {
                 let name = stream.identity();
                 self.change(at, |stream| stream.unexplained = false);
+                let told = self.attempt.stopping;
+                let hint = stream_hint(self, at);
                 if stopped {
-                    self.change(at, |stream| stream.message = Some(STOPPED.into()));
+                    let silence = if told { STOPPED } else { EXITS_WELL };
+                    self.change(at, |stream| stream.message = Some(hint.unwrap_or_else(|| silence.into())));
                 } else {
-                    self.stream_failure(&name, None, SILENT_ERROR, &NO_LINE);
+                    self.stream_failure(&name, None, hint.as_deref().unwrap_or(SILENT_ERROR), &NO_LINE);
                 }
+            } else if self.exit.is_some_and(Exit::failed) && stream.status == Status::Started {
+                self.fell_with_it(at);
             }
         }
     }

@@ -26,6 +26,12 @@ pub(super) struct Traceback {
     group: Option<u64>,
     /// The last line of level error before it.
     error: Option<Arc<str>>,
+    /// What is taken in now was logged beside the feed.
+    pub(super) hearing: bool,
+    /// A tap, and a target, were heard by their loggers; and the process that told the first counts.
+    tap: bool,
+    target: bool,
+    first: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -38,6 +44,14 @@ pub(super) enum State {
 }
 
 impl Traceback {
+    /// What comes now is none of it.
+    fn clear(&mut self) {
+        self.state = State::None;
+        self.text.clear();
+        self.group = None;
+        self.error = None;
+    }
+
     /// Whether a line is part of a traceback; `state` goes on with it.
     pub(super) fn takes(state: &mut State, line: &str) -> bool {
         let between = BETWEEN.iter().any(|words| line.starts_with(words));
@@ -56,6 +70,17 @@ impl Traceback {
 }
 
 impl Progress {
+    /// Whether the process that tells a count beside the feed is a target. Two that write to one pipe are told apart by their
+    /// number: the tap comes first.
+    pub(super) fn is_target(&mut self, process: Option<u64>) -> bool {
+        let heard = &mut self.traceback;
+        if heard.target && !heard.tap {
+            return true;
+        }
+        let Some(process) = process else { return false };
+        *heard.first.get_or_insert(process) != process
+    }
+
     /// A line that the engine wrote to stderr.
     pub fn stderr(&mut self, line: &str) {
         if !line.trim().is_empty() {
@@ -74,17 +99,29 @@ impl Progress {
         }
         self.dialect = self.dialect.or(message.dialect);
         let before = self.traceback.error.take();
-        self.traceback = Traceback::default();
+        self.traceback.clear();
+        if let Some(from) = &message.from {
+            self.traceback.tap |= from.starts_with("tap-");
+            self.traceback.target |= from.starts_with("target-");
+        }
         let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
         if let Kind::Log(log) = &message.kind
             && error
         {
-            self.traceback.error = Some(mask::secrets(cut(&log.message, TEXT_KEPT)).into());
+            let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
+            self.traceback.error = Some(text.clone());
+            // Loggers go by the stream: `tap-demo.orders`.
+            let stream = message.from.as_deref().and_then(|logger| logger.rsplit_once('.')).map(|(_, name)| name);
+            if let Some(at) = stream.and_then(|name| self.index.get(name).copied()) {
+                self.change(at, |stream| stream.hint = Some(text));
+            }
         }
         let failed = matches!(message.kind, Kind::Failure(_));
         let bytes = plain.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
+        self.traceback.hearing = true;
         self.message(message, &line, None);
+        self.traceback.hearing = false;
         if failed {
             self.traceback.group = self.attempt.cause;
         }
@@ -100,7 +137,7 @@ impl Progress {
     fn unstructured(&mut self, line: &str) {
         let was = self.traceback.state;
         if !Traceback::takes(&mut self.traceback.state, line) {
-            self.traceback = Traceback::default();
+            self.traceback.clear();
             if self.dialect.is_some() && !line.trim().is_empty() {
                 self.note(Level::Info, Origin::Raw, None, None, line);
             }

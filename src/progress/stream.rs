@@ -82,6 +82,10 @@ pub struct Stream {
     pub(super) terminal: bool,
     /// It failed, and nothing told why yet.
     pub(super) unexplained: bool,
+    /// What the log said last of an error of it.
+    pub(super) hint: Option<Arc<str>>,
+    /// It has begun in the feed itself, not only by what is logged beside it.
+    pub(super) in_feed: bool,
     /// Its status changed.
     moved: bool,
     /// Its status was errored.
@@ -179,6 +183,8 @@ impl Stream {
             miscounted: None,
             terminal: false,
             unexplained: false,
+            hint: None,
+            in_feed: false,
             moved: false,
             errored_here: false,
             completed_message: None,
@@ -212,6 +218,8 @@ impl Stream {
         self.settling = false;
         self.terminal = false;
         self.unexplained = false;
+        self.hint = None;
+        self.in_feed = false;
         self.assumed = false;
         self.metered = None;
         self.limited = None;
@@ -291,6 +299,7 @@ impl Stream {
     /// It is known why it failed.
     pub(super) fn explain(&mut self, attempt: u32, id: u64, message: Arc<str>) {
         self.unexplained = false;
+        self.errors += u64::from(self.failed_in != Some(attempt));
         (self.failed_in, self.failed_group) = (Some(attempt), Some(id));
         self.message = Some(message);
     }

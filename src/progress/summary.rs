@@ -177,7 +177,7 @@ pub fn summary(progress: &Progress) -> Summary {
             .heard
             .then(|| CommittedSummary { records: progress.committed(), checkpoints: progress.commits.count }),
         estimated: progress.estimated_share(),
-        exit: progress.exit.filter(|_| progress.manners().ends_with_process).map(|exit| match exit {
+        exit: progress.exit.filter(|_| progress.dialect != Some(Dialect::Stripe)).map(|exit| match exit {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal,
         }),

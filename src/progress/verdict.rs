@@ -269,7 +269,7 @@ fn lines_read(progress: &Progress) -> String {
 }
 
 /// The line of an engine's stderr that tells most: the last one that speaks of an error, else the last one.
-fn last_words(progress: &Progress) -> Option<&str> {
+pub(super) fn last_words(progress: &Progress) -> Option<&str> {
     let lines = || progress.stderr_tail.iter().rev().map(AsRef::as_ref).filter(|line: &&str| !line.trim().is_empty());
     // What is indented is a part of what comes before it.
     let begins = |line: &&str| !line.starts_with([' ', '\t']);

@@ -70,6 +70,8 @@ impl Reading {
 pub struct RawLine<'a> {
     pub level: Level,
     pub text: Cow<'a, str>,
+    /// In a feed of this protocol it is one of its log lines; by itself it may be anybody's.
+    pub of: Option<Dialect>,
 }
 
 /// Each line is exactly one of these.
@@ -262,7 +264,8 @@ impl Decoder {
                     (Some(said), None) => said,
                     (None, error) => error.unwrap_or(Cow::Borrowed(text)),
                 };
-                Some(Decoded::Raw(RawLine { level, text }))
+                let structured = ["event", "level", "timestamp"].iter().all(|name| word(name).is_some());
+                Some(Decoded::Raw(RawLine { level, text, of: structured.then_some(Dialect::Meltano) }))
             }
         }
     }
@@ -339,7 +342,7 @@ impl Decoder {
 }
 
 fn raw(text: Cow<str>) -> Decoded {
-    Decoded::Raw(RawLine { level: singer::level_of(&text).unwrap_or_default(), text })
+    Decoded::Raw(RawLine { level: singer::level_of(&text).unwrap_or_default(), text, of: None })
 }
 
 /// A line that means to be a JSON object or an array of values (text such as `[source] retry` does not).
@@ -478,7 +481,7 @@ mod tests {
         assert!(matches!(decode("42"), Decoded::Raw(_)));
         assert!(matches!(decode(r#"[{"a":1}]"#), Decoded::Raw(_)));
         let pino = decode(r#"{"level":50,"time":1,"msg":"no"}"#);
-        assert_eq!(pino, Decoded::Raw(RawLine { level: Level::Error, text: "no".into() }));
+        assert_eq!(pino, Decoded::Raw(RawLine { level: Level::Error, text: "no".into(), of: None }));
         assert!(matches!(decode(r#"{"type":"log","msg":"a dlt line"}"#), Decoded::Raw(_)));
         assert!(matches!(decode(r#"{"type":"novel","novel":{}}"#), Decoded::Unknown { kind } if kind == "novel"));
         assert!(matches!(decode(r#"{"type":"trace","trace":{"trace_type":"novel"}}"#), Decoded::Unknown { .. }));

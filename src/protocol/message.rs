@@ -71,6 +71,8 @@ pub struct Manners {
     pub stopped_exits_zero: bool,
     /// Its errors are told on stderr.
     pub errors_on_stderr: bool,
+    /// Its log says when it is through: one that does not is cut, unless the process's exit says so.
+    pub says_end: bool,
 }
 
 impl Dialect {
@@ -92,6 +94,7 @@ impl Dialect {
             late_states: false,
             stopped_exits_zero: false,
             errors_on_stderr: false,
+            says_end: false,
         };
         const AIRBYTE: Manners =
             Manners { ends_with_process: true, first_status_stands: true, late_states: true, ..STRIPE };
@@ -102,10 +105,12 @@ impl Dialect {
             errors_on_stderr: true,
             ..STRIPE
         };
+        const MELTANO: Manners = Manners { says_end: true, ..SINGER };
         match self {
             Self::Stripe => &STRIPE,
             Self::Airbyte => &AIRBYTE,
-            Self::Singer | Self::Meltano => &SINGER,
+            Self::Singer => &SINGER,
+            Self::Meltano => &MELTANO,
         }
     }
 
@@ -274,6 +279,8 @@ pub struct Metered<'a> {
     pub timed_request: bool,
     /// The destination's count, not the source's.
     pub loaded: bool,
+    /// The process that tells it: of a tap and a target that write to one pipe only this tells which is which.
+    pub process: Option<u64>,
 }
 
 /// What a source says about one stream in the state it hands out.
@@ -316,6 +323,7 @@ impl Metered<'_> {
             requests: self.requests,
             timed_request: self.timed_request,
             loaded,
+            process: self.process,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::protocol::lenient::{Maybe, Num, Seq, Text, When};
 use crate::protocol::message::{
-    Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Status, StreamClaim, Where,
+    Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Pace, Status, StreamClaim, Where,
 };
 use crate::protocol::time;
 use serde::Deserialize;
@@ -14,6 +14,9 @@ use std::borrow::Cow;
 
 /// What stands before a metric in a line of text.
 const METRIC: &str = "METRIC: ";
+
+/// How singer-sdk says that it begins with a stream.
+const BEGINNING: &str = "Beginning sync of '";
 
 /// What singer-sdk says when a signal stops it; it exits with 0 then.
 const STOPPING: &str = "Gracefully shutting down";
@@ -39,6 +42,7 @@ struct Tags<'a> {
     job_type: Text<'a>,
     #[serde(borrow)]
     status: Text<'a>,
+    pid: Num,
 }
 
 impl<'a> Metric<'a> {
@@ -49,9 +53,10 @@ impl<'a> Metric<'a> {
         let job =
             || tags.job_type.0.as_deref().and_then(|job| job.strip_prefix("sync_")).map(|name| name.to_owned().into());
         let stream = tags.stream.0.clone().or_else(|| tags.endpoint.0.clone()).or_else(job).map(Name::plain);
+        let process = tags.pid.0;
         let counted = |records, requests, timed_request| {
             let stream = stream.clone()?;
-            Some(Kind::Metered(Box::new(Metered { stream, records, requests, timed_request, loaded })))
+            Some(Kind::Metered(Box::new(Metered { stream, records, requests, timed_request, loaded, process })))
         };
         let metric = self.metric.0?;
         Some(match metric.as_ref() {
@@ -172,6 +177,11 @@ pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
 pub(super) fn said(level: Level, message: Cow<str>) -> Kind {
     if message.starts_with(STOPPING) {
         return Kind::Stopping;
+    }
+    // Nothing else tells so early that a stream has begun.
+    if let Some((name, _)) = message.strip_prefix(BEGINNING).and_then(|rest| rest.split_once('\'')) {
+        let claim = StreamClaim { pace: Some(Pace::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
+        return Kind::Stream(Box::new(claim));
     }
     Kind::Log(Box::new(Log { level, message, ..Log::default() }))
 }
