@@ -284,7 +284,9 @@ proptest! {
         let progress = ended(&log, code.map(Exit::Code));
         counted_once(&progress, log.as_bytes());
         let mut stderr = Progress::default();
-        lines.iter().for_each(|line| stderr.stderr(line));
+        for line in &lines {
+            stderr.stderr(line);
+        }
         stderr.close(Some(Exit::Code(1)));
         let _ = (verdict(&stderr), json_of(&stderr));
     }
@@ -617,7 +619,9 @@ fn a_catalog_says_what_is_to_come() {
 fn tap(lines: &[&str], stderr: &[&str], exit: Option<Exit>) -> Progress {
     let mut ingest = Ingest::new(Decoder::default());
     ingest.push((lines.join("\n") + "\n").as_bytes());
-    stderr.iter().for_each(|line| ingest.progress.stderr(line));
+    for line in stderr {
+        ingest.progress.stderr(line);
+    }
     ingest.finish(exit);
     ingest.progress
 }
@@ -660,7 +664,8 @@ fn outcomes_of_taps() {
     let state = r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#;
     let whole = [SCHEMA, ROW, state];
     let open = [SCHEMA, state, ROW];
-    let cases: [(&[&str], &[&str], Option<Exit>, Outcome); 11] = [
+    type Case<'c> = (&'c [&'c str], &'c [&'c str], Option<Exit>, Outcome);
+    let cases: [Case; 11] = [
         (&whole, &[], OK, Outcome::Succeeded),
         (&whole, &[], None, Outcome::Truncated),
         (&open, &[], OK, Outcome::Truncated),

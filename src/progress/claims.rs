@@ -201,19 +201,12 @@ impl Progress {
             let mut doubled = false;
             // What stands already is not changed by what is said later.
             let stands = manners.first_status_stands && stream.terminal;
-            if claim.status.is_some() || claim.pace == Some(Pace::Moving) {
+            if claim.status.is_some() {
                 stream.unlimit(now);
             }
             stream.in_feed |= claim.pace.is_some() && !beside;
-            if let Some(pace) = claim.pace
-                && !stands
-            {
-                if stream.status == Status::NotStarted {
-                    stream.become_(Status::Started, now);
-                }
-                if let Pace::Limited(until) = pace {
-                    stream.limit(until, now);
-                }
+            if let Some(pace) = claim.pace.filter(|_| !stands) {
+                stream.goes(pace, now);
             }
             match claim.status {
                 Some(status) if stands => doubled = status == Status::Started,
@@ -282,20 +275,28 @@ impl Progress {
             self.paced(at, pace);
         }
         if claim.status == Some(Status::Errored) && !stood {
-            let told = silent && self.streams.get(at).is_some_and(|stream| stream.failed_in == Some(attempt));
-            if silent && manners.errors_on_stderr {
-                self.unexplained(at);
-            } else if !(told && manners.first_status_stands) {
-                let skipped = self.streams.get(at).is_some_and(|stream| stream.status == Status::Skipped);
-                let silence = if skipped { UNAVAILABLE } else { SILENT_ERROR };
-                let message = claim.error.or(claim.reason).unwrap_or(silence.into());
-                self.status_failure(Failure::of(Where::Stream, Some(claim.stream), message), line);
-            }
+            self.claimed_failed(at, claim, line);
         }
         if counted {
             self.count_stream(at);
             self.count_total();
         }
+    }
+
+    /// A status says that a stream failed; why is told with it, or before it, or by somebody else.
+    fn claimed_failed(&mut self, at: usize, claim: StreamClaim, line: &Line) {
+        let manners = self.manners();
+        let silent = claim.error.is_none() && claim.reason.is_none();
+        if silent && manners.errors_on_stderr {
+            return self.unexplained(at);
+        }
+        let Some(stream) = self.streams.get(at) else { return };
+        if silent && manners.first_status_stands && stream.failed_in == Some(self.attempts) {
+            return;
+        }
+        let silence = if stream.status == Status::Skipped { UNAVAILABLE } else { SILENT_ERROR };
+        let message = claim.error.or(claim.reason).unwrap_or(silence.into());
+        self.status_failure(Failure::of(Where::Stream, Some(claim.stream), message), line);
     }
 
     /// The first word of a rate limit is news; what says it again is not.

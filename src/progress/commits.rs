@@ -76,7 +76,7 @@ impl Progress {
             if let (Some(name), Some(records)) = (stream, told) {
                 let at = self.place(name);
                 self.change(at, |stream| {
-                    stream.committed = Some(stream.committed.unwrap_or(0).saturating_add(records))
+                    stream.committed = Some(stream.committed.unwrap_or(0).saturating_add(records));
                 });
             }
             return Passed::Alone;

@@ -4,7 +4,7 @@ use super::ranges::Ranges;
 use super::rates::Rates;
 use super::stall::Gaps;
 use super::tally::Tally;
-use crate::protocol::{Millis, Range, Status};
+use crate::protocol::{Millis, Pace, Range, Status};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -273,17 +273,18 @@ impl Stream {
         }
     }
 
-    /// A rate limit holds it, still.
-    pub(super) fn limit(&mut self, until: Option<Millis>, now: Option<Millis>) {
-        match &mut self.limited {
-            Some(limited) => {
-                limited.times += 1;
-                limited.until = until.or(limited.until);
-            }
-            None => {
-                self.limited = Some(Limited { since: now, until, times: 1 });
-                self.limits.0 += 1;
-            }
+    /// It goes on, or a rate limit holds it, still.
+    pub(super) fn goes(&mut self, pace: Pace, now: Option<Millis>) {
+        if self.status == Status::NotStarted {
+            self.become_(Status::Started, now);
+        }
+        let Pace::Limited(until) = pace else { return self.unlimit(now) };
+        if let Some(limited) = &mut self.limited {
+            limited.times += 1;
+            limited.until = until.or(limited.until);
+        } else {
+            self.limited = Some(Limited { since: now, until, times: 1 });
+            self.limits.0 += 1;
         }
     }
 

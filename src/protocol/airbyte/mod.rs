@@ -61,7 +61,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         "SPEC" => envelope.spec.0.map(|_| Kind::Answer)?,
         "CATALOG" => {
             let streams = envelope.catalog.0?.streams.0?;
-            Kind::Offer(streams.into_iter().filter_map(|stream| name(stream)).collect())
+            Kind::Offer(streams.into_iter().filter_map(name).collect())
         }
         "CONNECTION_STATUS" => {
             let connection = envelope.connection.0?;

@@ -138,8 +138,8 @@ struct Frame<'a> {
 }
 
 impl<'a> Exception<'a> {
-    /// The failure that it is, if it says anything.
-    pub(super) fn failure(self) -> Option<Failure<'a>> {
+    /// The failure that it is.
+    pub(super) fn failure(self) -> Failure<'a> {
         let kind = self.kind.0.unwrap_or(Cow::Borrowed("exception"));
         let message = self.message.0.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| kind.clone());
         let frames = self.traceback.0.unwrap_or_default().into_iter().filter_map(|frame| frame.0);
@@ -153,7 +153,7 @@ impl<'a> Exception<'a> {
             }
         }
         stack.push_str(&format!("{kind}: {message}"));
-        Some(Failure { stack: Some(stack.into()), ..Failure::of(Where::Global, None, message) })
+        Failure { stack: Some(stack.into()), ..Failure::of(Where::Global, None, message) }
     }
 }
 
@@ -165,7 +165,7 @@ pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     let loaded = logger.starts_with("target-");
     let kind = if let Some(metric) = log.metric_info.0 {
         metric.kind(loaded)?
-    } else if let Some(failure) = log.exception.0.and_then(Exception::failure) {
+    } else if let Some(failure) = log.exception.0.map(Exception::failure) {
         Kind::Failure(Box::new(failure))
     } else {
         said(Level::from_word(log.level.0?.as_ref()), log.message.0?)

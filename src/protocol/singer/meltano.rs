@@ -46,7 +46,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     let loaded = line.consumer.0 == Some(true);
     let kind = if let Some(metric) = line.metric_info.0 {
         metric.kind(loaded)?
-    } else if let Some(failure) = line.plugin_exception.0.and_then(Exception::failure) {
+    } else if let Some(failure) = line.plugin_exception.0.map(Exception::failure) {
         Kind::Failure(Box::new(failure))
     } else if event == "Run completed"
         && let Some(status) = line.status.0
