@@ -4,10 +4,12 @@
 use std::sync::{Arc, Mutex};
 
 use criterion::{BatchSize, Criterion, Throughput};
+use std::io::Read;
 use synctop::engine::generator::{Plan, Scenario, write};
 use synctop::engine::tracker::wire::Form;
 use synctop::net::beside::Beside;
 use synctop::net::chunks::Chunks;
+use synctop::net::decompress;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::parallel;
 use synctop::net::seek::Seeker;
@@ -66,10 +68,32 @@ fn seek(criterion: &mut Criterion, log: &[u8]) {
     });
 }
 
+/// The record lines of a recorded run over and over, with a state behind each thousand: 16 MB.
+fn recorded(name: &str, kind: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let mut packed = decompress::open(std::fs::File::open(path).unwrap()).unwrap().1;
+    let mut log = String::new();
+    packed.read_to_string(&mut log).unwrap();
+    let records: Vec<&str> = log.lines().filter(|line| line.starts_with(kind)).collect();
+    let state = log.lines().find(|line| line.starts_with("{\"type\":\"STATE\"")).unwrap();
+    let mut out = String::new();
+    while out.len() < 16_000_000 {
+        for line in records.iter().cycle().take(1000) {
+            out.push_str(line);
+            out.push('\n');
+        }
+        out.push_str(state);
+        out.push('\n');
+    }
+    out.into_bytes()
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(20);
     let logs = [
         ("read", simulated(Scenario::Read, Form::Trace)),
+        ("airbyte", recorded("airbyte/faker-read-small.ndjson.zst", "{\"type\":\"RECORD\"")),
+        ("singer", recorded("singer/sdk-tap-small.ndjson.zst", "{\"type\":\"RECORD\"")),
         ("sync trace", simulated(Scenario::Sync, Form::Trace)),
         ("sync progress", simulated(Scenario::Sync, Form::Progress)),
     ];

@@ -355,3 +355,72 @@ fn a_replay_needs_a_terminal_and_says_what_does_without() {
     assert_eq!(code(&output), 64);
     assert!(err(&output).contains("synctop summary"), "{}", err(&output));
 }
+
+#[test]
+fn what_is_known_beside_a_saved_log_is_taken_in_and_wrong_use_of_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (crash, stderr) = (path("singer/classic-tap-crash.ndjson.zst"), path("singer/classic-tap-crash.stderr.zst"));
+    let whole = run(&["summary", &crash, "--stderr", &stderr, "--exit-code", "1"]);
+    assert_eq!(code(&whole), 1);
+    let text = out(&whole);
+    for wanted in ["FAILED  (exit 1)", "why          HTTP 500 from /orders", "x orders  errored", "v users   completed"]
+    {
+        assert!(text.contains(wanted), "{wanted} in {text}");
+    }
+    // Alone it says less, and no more than it knows.
+    let alone = run(&["summary", &crash]);
+    assert_eq!(code(&alone), 2);
+    assert!(out(&alone).contains("ended without a final status"), "{}", out(&alone));
+    let small = path("singer/sdk-tap-small.ndjson.zst");
+    assert_eq!(code(&run(&["summary", "-q", &small, "--exit-code", "0"])), 0);
+    assert_eq!(code(&run(&["summary", "-q", &small, "--exit-code", "143"])), 2);
+    // Nothing on stdout: what stderr and the exit code say is understood all the same.
+    let (empty, words) = (path("singer/sdk-tap-badconfig.ndjson.zst"), path("singer/sdk-tap-badconfig.stderr.zst"));
+    let bad = run(&["summary", &empty, "--stderr", &words, "--exit-code", "1"]);
+    assert_eq!(code(&bad), 1);
+    assert!(out(&bad).contains("'rows' is a required property; Config validation failed"), "{}", out(&bad));
+    let catalog = path("airbyte/faker-discover.ndjson.zst");
+    let unpacked = file("discovered.ndjson", &String::from_utf8(bytes("airbyte/faker-discover.ndjson.zst")).unwrap());
+    assert!(std::path::Path::new(&catalog).exists());
+    let open = path("airbyte/custom-read-exit0.ndjson.zst");
+    let listed = run(&["summary", &open, "--catalog", &unpacked, "--exit-code", "0"]);
+    assert!(out(&listed).contains("o products"), "{}", out(&listed));
+    let directory = folder.path().display().to_string();
+    let (no_catalog, nothing) = (file("other.json", "{\"hello\":1}"), file("empty.json", ""));
+    for (arguments, wanted, says) in [
+        (vec!["summary", &small, "--stderr", "/no/such/file"], 66, "No such file"),
+        (vec!["summary", &small, "--stderr", &directory], 66, "is a directory"),
+        (vec!["summary", &small, "--catalog", "/no/such/file"], 66, "No such file"),
+        (vec!["summary", &small, "--catalog", &directory], 66, "is a directory"),
+        (vec!["summary", &small, "--catalog", &no_catalog], 65, "is no catalog"),
+        (vec!["summary", &small, "--catalog", &nothing], 65, "is no catalog"),
+        (vec!["run", "--catalog", &no_catalog, "--", "true"], 65, "is no catalog"),
+        (vec!["summary", &small, "--exit-code", "999"], 64, "999"),
+        (vec!["summary", &small, "--dialect", "novel"], 64, "novel"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(code(&output), wanted, "{arguments:?}: {}", err(&output));
+        assert!(err(&output).contains(says), "{arguments:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn the_secrets_of_a_connector_leave_in_no_output() {
+    let log = concat!(
+        r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","connectorConfig":{"config":{"x":"hunter2"}}}}"#,
+        "\n",
+        r#"{"type":"LOG","log":{"level":"FATAL","message":"no: sk_test_FAKEFAKEFAKEFAKE\nTraceback (most recent call last):\n  key=sk_test_FAKEFAKEFAKEFAKE"}}"#,
+        "\n",
+        r#"{"type":"TRACE","trace":{"type":"ERROR","error":{"message":"no: sk_test_FAKEFAKEFAKEFAKE","stack_trace":"sk_test_FAKEFAKEFAKEFAKE","stream_descriptor":{"name":"\u001b[31ma"}}}}"#,
+        "\n",
+    );
+    for arguments in [&["summary", "-"][..], &["summary", "--json", "-"]] {
+        let text = out(&with_stdin(arguments, log.as_bytes()));
+        assert!(!text.contains("hunter2") && !text.contains("FAKEFAKE") && !text.contains('\u{1b}'), "{text}");
+    }
+}

@@ -659,12 +659,14 @@ fn a_state_is_a_checkpoint_of_the_streams_whose_bookmark_changed() {
     assert_eq!((progress.checkpoints, outcome(&progress)), (5, Outcome::Succeeded));
 }
 
+/// What a tap printed, what it wrote to stderr, how it ended, and the outcome.
+type Case<'c> = (&'c [&'c str], &'c [&'c str], Option<Exit>, Outcome);
+
 #[test]
 fn outcomes_of_taps() {
     let state = r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#;
     let whole = [SCHEMA, ROW, state];
     let open = [SCHEMA, state, ROW];
-    type Case<'c> = (&'c [&'c str], &'c [&'c str], Option<Exit>, Outcome);
     let cases: [Case; 11] = [
         (&whole, &[], OK, Outcome::Succeeded),
         (&whole, &[], None, Outcome::Truncated),

@@ -618,3 +618,46 @@ fn the_demo_plays_by_itself() {
     term.keys("q");
     assert_eq!(term.exit_code(), 1);
 }
+
+#[test]
+fn both_pipes_of_a_tap_are_read_and_one_that_was_stopped_is_told() {
+    let (folder, _) = file();
+    let at = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let metric = |name: &str, status: &str| {
+        format!(
+            "INFO METRIC: {{\"metric\":\"sync_duration\",\"value\":1,\"tags\":{{\"stream\":\"{name}\",\"status\":\"{status}\"}}}}\n"
+        )
+    };
+    let rows = at(
+        "rows",
+        concat!(
+            r#"{"type":"SCHEMA","stream":"first","schema":{}}"#,
+            "\n",
+            r#"{"type":"SCHEMA","stream":"second","schema":{}}"#,
+            "\n",
+            r#"{"type":"RECORD","stream":"second","record":{"id":1}}"#,
+            "\n"
+        ),
+    );
+    let (done, failed) = (at("done", &metric("first", "succeeded")), at("failed", &metric("second", "failed")));
+    let pid = at("pid", "");
+    let script = format!(
+        "trap 'cat {failed} >&2; exit 0' TERM; cat {rows}; cat {done} >&2; echo $$ > {pid}; while true; do sleep 0.1; done"
+    );
+    let mut term = Term::start((100, 30), &["run", "--", "bash", "-c", &script]);
+    term.wait_for("COMPLETED 1");
+    term.until("the tap's pid", |_| std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+    let number: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    let target = rustix::process::Pid::from_raw(number).unwrap();
+    rustix::process::kill_process(target, rustix::process::Signal::TERM).unwrap();
+    term.wait_for("ABORTED");
+    term.wait_for("exited with 0 all the same");
+    term.keys("q");
+    assert_eq!(term.exit_code(), 2);
+    let text = term.text().replace('\n', "");
+    assert!(text.contains("second (1 record) was not through"), "{text}");
+}

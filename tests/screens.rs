@@ -67,6 +67,9 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
         .collect();
     let mut killed = reduced(&bytes("stripe-trace/10-kill9-pipeline_sync.ndjson.zst"));
     killed.exit = Some(Exit::Signal(9));
+    let reads = bytes("airbyte/lowcode-read-streamfail.ndjson.zst");
+    let mut read_failed = open_after(&reads, reads.len());
+    read_failed.close(Some(Exit::Code(1)));
     vec![
         State { name: "empty", progress: Progress::default(), link: Link::Waiting, age: 0, past: None },
         State { name: "running", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 900, past: None },
@@ -127,9 +130,67 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
                 indexing: None,
             }),
         },
+        // Three streams failed, one waits for a rate limit.
+        State {
+            name: "airbyte",
+            progress: open_after(&reads, reads.len() - 10_500),
+            link: Link::Live,
+            age: 700,
+            past: None,
+        },
+        State {
+            name: "airbyte-failed",
+            progress: read_failed,
+            link: Link::Ended(Some(Exit::Code(1))),
+            age: 0,
+            past: None,
+        },
+        State {
+            name: "airbyte-loading",
+            progress: open_after(&loading(), usize::MAX),
+            link: Link::Live,
+            age: 200,
+            past: None,
+        },
+        State {
+            name: "singer-stopped",
+            progress: stopped(),
+            link: Link::Ended(Some(Exit::Code(0))),
+            age: 0,
+            past: None,
+        },
         State { name: "killed", progress: killed, link: Link::Ended(Some(Exit::Signal(9))), age: 0, past: None },
     ]
 });
+
+/// A read with guesses and namespaces, whose destination is behind.
+fn loading() -> Vec<u8> {
+    let log = String::from_utf8(bytes("airbyte/custom-read-cdc-nocount.ndjson.zst")).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    let states: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].contains("\"STATE\"")).collect();
+    // The first two states come back.
+    let mut all = lines[..=states[2]].to_vec();
+    all.extend([lines[states[0]], lines[states[1]]]);
+    all.extend(&lines[states[2] + 1..states[2] + 20]);
+    (all.join("\n") + "\n").into_bytes()
+}
+
+/// A tap that was stopped in the middle of its last stream, and exits with 0.
+fn stopped() -> Progress {
+    let log = bytes("singer/sdk-tap-small.ndjson.zst");
+    let words = String::from_utf8(bytes("singer/sdk-tap-small.stderr.zst")).unwrap();
+    let mut progress = open_after(&log, log.len() - 6_000);
+    for line in words.lines().take_while(|line| !line.contains("\"users\"")) {
+        progress.stderr(line);
+    }
+    progress
+        .stderr("2026-11-20 08:35:12,797 | INFO     | tap-demo                       | Gracefully shutting down...");
+    progress.stderr(
+        r#"2026-11-20 08:35:12,797 | INFO     | singer_sdk.metrics             | METRIC: {"type":"timer","metric":"sync_duration","value":0.01,"tags":{"stream":"users","pid":29436,"context":{},"status":"failed"}}"#,
+    );
+    progress.close(Some(Exit::Code(0)));
+    progress
+}
 
 fn state(name: &str) -> &'static State {
     STATES.iter().find(|state| state.name == name).unwrap()
@@ -386,6 +447,9 @@ fn the_pictures_in_the_documents_are_todays() {
         ("stalled-120x40-dark", "stalled", Theme::Dark, (120, 40)),
         ("ended-badly-80x24-dark", "ended-badly", Theme::Dark, (80, 24)),
         ("ended-badly-80x24-light", "ended-badly", Theme::Light, (80, 24)),
+        ("airbyte-120x40-dark", "airbyte", Theme::Dark, (120, 40)),
+        ("airbyte-failed-80x24-light", "airbyte-failed", Theme::Light, (80, 24)),
+        ("singer-stopped-80x24-dark", "singer-stopped", Theme::Dark, (80, 24)),
         ("killed-80x24-dark", "killed", Theme::Dark, (80, 24)),
     ];
     let whole = shown.map(|(name, state_name, theme, size)| {

@@ -143,6 +143,10 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
                 .find(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none())
                 .map(|doubt| doubt.message.clone())
         }
+        // It is quoted, not understood.
+        Outcome::Failed if progress.input.messages == 0 && progress.last_log_error.is_none() => {
+            Some(truncated(progress))
+        }
         Outcome::Failed => {
             error.map(also).map(|text| rolled_up(progress, text)).or_else(|| Some(unexplained(progress)))
         }
