@@ -581,11 +581,34 @@ fn a_destination_that_hands_states_back_commits_what_came_before_them() {
 }
 
 #[test]
+fn a_traceback_between_messages_is_one_line_of_the_log() {
+    let text = "worker died\nTraceback (most recent call last):\n  File \"x\", line 1, in f\n    f()\nKeyError: 'a'\n\n\
+        During handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"y\"\n\
+        RuntimeError: gone\nsomething else";
+    let progress = of(&[status("a", "STARTED"), text.to_owned(), records("a", 1)], None);
+    let lines: Vec<_> = progress.feed.lines().iter().map(|line| (line.level.word(), line.text.as_str())).collect();
+    let (joined, rest) = (lines[0], lines[1]);
+    assert!(joined.1.starts_with("worker died\nTraceback") && joined.1.ends_with("RuntimeError: gone"), "{lines:?}");
+    assert_eq!((joined.0, rest, lines.len()), ("ERROR", ("INFO", "something else"), 2));
+    assert_eq!(progress.input.raw, 12);
+}
+
+#[test]
 fn the_configuration_of_a_connector_is_never_kept() {
     let line = r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1,"connectorConfig":{"config":{"pass":"hunter2"}}}}"#;
     let progress = of(&[line.to_owned()], OK);
     assert!(!format!("{progress:?}").contains("hunter2"));
     assert_eq!(progress.input.messages, 1);
+    // Torn, glued to the next one, or where it is not understood.
+    let torn = &line[..line.len() - 4];
+    for odd in [torn.to_owned(), format!("{torn}{}", status("a", "STARTED")), format!("text {line} text")] {
+        for reading in ["auto", "stripe", "singer"] {
+            let mut ingest = Ingest::new(Decoder::new(Reading::named(reading).unwrap()));
+            ingest.push(format!("{odd}\n{line}\n").as_bytes());
+            ingest.progress.stderr(&odd);
+            assert!(!format!("{:?}", ingest.progress).contains("hunter2"), "{reading}: {odd}");
+        }
+    }
 }
 
 #[test]

@@ -48,10 +48,12 @@ impl Progress {
             }
             Decoded::Raw(raw) => {
                 self.input.raw += 1;
-                if raw.level >= Level::Error {
-                    self.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
+                if !self.traced(&raw.text) {
+                    if raw.level >= Level::Error {
+                        self.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
+                    }
+                    self.note(raw.level, Origin::Raw, None, None, &raw.text);
                 }
-                self.note(raw.level, Origin::Raw, None, None, &raw.text);
             }
             Decoded::Unknown { kind } => {
                 self.input.unknown += 1;

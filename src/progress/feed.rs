@@ -74,6 +74,19 @@ impl Feed {
         self.lines.push_back(slot);
     }
 
+    /// The newest line goes on with this text: it is as bad as that, and no other is its repeat.
+    pub(super) fn go_on(&mut self, level: Level, text: &str, fingerprint: u64, line: u64) {
+        let Some(last) = self.lines.back_mut().map(Arc::make_mut) else { return };
+        last.level = last.level.max(level);
+        last.line = line;
+        if last.text.len() < FEED_LINE {
+            last.text.push('\n');
+            let room = FEED_LINE - last.text.len().min(FEED_LINE);
+            last.text.push_str(cut(text, room));
+        }
+        self.newest = self.newest.rotate_left(7) ^ fingerprint;
+    }
+
     /// The newest line came so many times more, the last time as this line of the input.
     pub(super) fn repeat(&mut self, times: u64, line: u64) {
         if let Some(last) = self.lines.back_mut().map(Arc::make_mut) {

@@ -234,6 +234,8 @@ pub struct Progress {
     metered_requests: (u64, u64),
     /// The traceback on stderr that is being read.
     traceback: Traceback,
+    /// One between the messages, as text.
+    raw_traceback: stderr::State,
     /// Retries in all streams.
     pub retries: u64,
     /// Changes of a stream's status.

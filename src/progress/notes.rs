@@ -10,6 +10,8 @@ use super::feed::FeedLine;
 use super::feed::Origin;
 use super::feed::cut;
 use super::fingerprint;
+use super::stderr::State;
+use super::stderr::Traceback;
 use super::stream::Retrying;
 use super::text::duration;
 use crate::protocol::Level;
@@ -95,6 +97,25 @@ impl Progress {
     /// Something that happened to the feed itself (a file was replaced, is gone, cannot be read).
     pub fn notice(&mut self, text: &str) {
         self.note(Level::Warn, Origin::Source, None, None, text);
+    }
+
+    /// A line of text that is part of a traceback: it stands with the line above it. The last one of it says what happened.
+    pub(super) fn traced(&mut self, text: &str) -> bool {
+        let was = self.raw_traceback;
+        if !Traceback::takes(&mut self.raw_traceback, text) {
+            return false;
+        }
+        if was == State::Open && self.raw_traceback == State::Told {
+            self.last_raw_error = Some(mask::secrets(cut(text, FEED_LINE)).into());
+        }
+        let above = self.feed.lines().back().map(|line| (line.origin, line.line));
+        if above != Some((Origin::Raw, self.input.lines.saturating_sub(1))) {
+            self.note(Level::Error, Origin::Raw, None, None, text);
+            return true;
+        }
+        let note = Note::new(text.into());
+        self.feed.go_on(Level::Error, &note.text, note.fingerprint, self.input.lines);
+        true
     }
 
     /// One line for the feed log, secrets masked.

@@ -13,7 +13,9 @@ pub const MASK: &str = "***";
 /// like a secret in JSON, `key=value` or header text (also with the quotes escaped, as in a log that quotes JSON).
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?P<key>(?i:(?:sk|rk|ek)[_-](?:live|test)[_-]|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
+        // All of a connector's configuration, whatever its fields are called, to the end of the text.
+        r"(?P<whole>connectorConfig)(?s:.+)",
+        r"|(?P<key>(?i:(?:sk|rk|ek)[_-](?:live|test)[_-]|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
         r"|(?P<shape>\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}",
         r"|AKIA[0-9A-Z]{12,}|eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*))",
         r"|(?P<pem>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?s:.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))",
@@ -35,7 +37,7 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i-u:key|passw|pwd|passphrase|secret|token|credential|authoriz|cookie|sk_|rk_|ek_|sk-|rk-|ek-|whsec|bearer|basic",
-        r"|://|gh[pousr]_|github_pat|glpat|xox|akia|eyj|[?&](?:sig|auth|pass))",
+        r"|connectorconfig|://|gh[pousr]_|github_pat|glpat|xox|akia|eyj|[?&](?:sig|auth|pass))",
     ))
     .ok()
 });
@@ -66,6 +68,9 @@ fn masked(found: &Captures) -> String {
         // An engine masked it already: what it left tells which key it was.
         let stars = body.bytes().filter(|byte| *byte == b'*').count();
         return if stars >= 3 && body.len() - stars <= 4 { format!("{key}{body}") } else { format!("{key}{MASK}") };
+    }
+    if let Some(whole) = part("whole") {
+        return format!("{whole} {MASK}");
     }
     if part("shape").is_some() {
         return MASK.to_owned();
