@@ -137,7 +137,10 @@ fn code(ended: &Ended, live: bool) -> u8 {
         (None, Some(Exit::Code(code))) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
         (None, Some(Exit::Signal(number))) => exit::signal(number),
         (None, _)
-            if ended.progress.input.messages == 0 && (ended.progress.closed || ended.progress.input.lines > 0) =>
+            if ended.progress.dialect.is_none()
+                && ended.progress.errors.groups().is_empty()
+                && ended.progress.input.messages == 0
+                && (ended.progress.closed || ended.progress.input.lines > 0) =>
         {
             exit::NOT_UNDERSTOOD
         }

@@ -6,11 +6,22 @@ use crate::protocol::catalog::Catalog;
 use crate::protocol::{Millis, heard, time};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
-/// Clocks in logs are written in zones that are whole quarters of an hour apart.
-const QUARTER: Millis = 15 * 60_000;
+/// Clocks on walls are whole halves of an hour apart (save a few); less than that is the time before the first record.
+const HALF_HOUR: Millis = 30 * 60_000;
+
+/// Bytes of a line that are kept.
+const LINE: u64 = 64 * 1024;
+
+/// When a line was written, and by which clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    at: Millis,
+    /// On a wall somewhere: its zone is not said.
+    local: bool,
+}
 
 /// What is known beside a log.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +29,7 @@ pub struct Beside {
     pub catalog: Option<Arc<Catalog>>,
     pub exit: Option<Exit>,
     /// Lines of stderr that are still to come, each with its time if it has one.
-    stderr: VecDeque<(Option<Millis>, String)>,
+    stderr: VecDeque<(Option<Stamp>, String)>,
     /// How far its clock is from that of the log, once that is known.
     zone: Option<Millis>,
 }
@@ -29,12 +40,23 @@ impl Beside {
     /// # Errors
     /// When it cannot be read to its end.
     pub fn stderr(&mut self, file: File) -> io::Result<()> {
+        let mut input = BufReader::new(decompress::open(file)?.1);
         let mut bytes = Vec::new();
-        decompress::open(file)?.1.read_to_end(&mut bytes)?;
         let mut at = None;
-        for line in String::from_utf8_lossy(&bytes).lines() {
+        loop {
+            bytes.clear();
+            if input.by_ref().take(LINE).read_until(b'\n', &mut bytes)? == 0 {
+                break;
+            }
+            let line = String::from_utf8_lossy(&bytes);
+            let line = line.trim_end_matches(['\n', '\r']);
             // A line without a time, such as one of a traceback, belongs to the one above it.
-            at = stamp(line).or(at);
+            let stamp = stamp(line);
+            if at.is_none() && stamp.is_some() {
+                // What comes before the first time comes with it.
+                self.stderr.iter_mut().for_each(|(time, _)| *time = stamp);
+            }
+            at = stamp.or(at);
             self.stderr.push_back((at, line.to_owned()));
         }
         Ok(())
@@ -48,13 +70,15 @@ impl Beside {
 
     /// The next line that was written by the time that the log has come to.
     pub fn due(&mut self, progress: &Progress) -> Option<String> {
-        let (at, _) = self.stderr.front()?;
-        let (at, now) = (at.as_ref()?, progress.last_at?);
-        let zone = *self.zone.get_or_insert_with(|| {
-            let apart = at - progress.first_at.unwrap_or(now);
-            (apart + apart.signum() * QUARTER / 2) / QUARTER * QUARTER
-        });
-        if at - zone > now {
+        let (stamp, now) = (self.stderr.front()?.0?, progress.last_at?);
+        let zone = match stamp.local {
+            false => 0,
+            true => *self.zone.get_or_insert_with(|| {
+                let apart = stamp.at - progress.first_at.unwrap_or(now);
+                (apart + apart.signum() * HALF_HOUR / 2) / HALF_HOUR * HALF_HOUR
+            }),
+        };
+        if stamp.at - zone > now {
             return None;
         }
         self.rest()
@@ -66,13 +90,13 @@ impl Beside {
     }
 }
 
-/// The time of a line: `ts` or `timestamp` of a structured log, or what it begins with. That is a clock on a wall somewhere.
-fn stamp(line: &str) -> Option<Millis> {
+/// The time of a line: `ts` or `timestamp` of a structured log, or what it begins with.
+fn stamp(line: &str) -> Option<Stamp> {
     if line.starts_with('{') {
-        return heard(line)?.at;
+        return heard(line)?.at.map(|at| Stamp { at, local: false });
     }
     let clock = line.get(..23)?.replace(',', ".");
-    time::parse(&clock)
+    time::parse(&clock).map(|at| Stamp { at, local: true })
 }
 
 #[cfg(test)]

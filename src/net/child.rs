@@ -184,9 +184,9 @@ fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
 }
 
 /// Bytes of one stderr line that are kept.
-const STDERR_LINE: u64 = 256 * 1024;
+const STDERR_LINE: u64 = 64 * 1024;
 
-/// Each line of stderr into the diagnostics, with the level that it seems to have.
+/// Each line of stderr to whoever weighs it, and into the diagnostics.
 fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
     use std::io::Read;
     let mut stderr = BufReader::new(stderr);
@@ -198,19 +198,29 @@ fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line);
-        let text = mask::secrets(text.trim_end());
-        let text = crate::protocol::clean::line(&text);
+        let text = text.trim_end();
         if text.is_empty() {
             continue;
         }
-        let _ = events.send(Event::Stderr(text.to_string()));
-        let lower = text.to_ascii_lowercase();
-        if ["error", "fatal", "panic", "exception"].iter().any(|word| lower.contains(word)) {
-            tracing::error!(target: "engine", "{text}");
-        } else if lower.contains("warn") || lower.contains("retry") {
-            tracing::warn!(target: "engine", "{text}");
-        } else {
-            tracing::info!(target: "engine", "{text}");
-        }
+        // As it is: what is masked in it may be no JSON any more. Whoever keeps it masks it.
+        let _ = events.send(Event::Stderr(text.to_owned()));
+        diagnose(text);
+    }
+}
+
+/// A line of stderr for the pane that shows it, with the level that it seems to have.
+pub(super) fn diagnose(line: &str) {
+    let text = mask::secrets(line);
+    let text = crate::protocol::clean::line(&text);
+    let lower = text.to_ascii_lowercase();
+    let within = text.starts_with(' ');
+    if !within
+        && ["error", "fatal", "panic", "exception", "critical", "traceback"].iter().any(|word| lower.contains(word))
+    {
+        tracing::error!(target: "engine", "{text}");
+    } else if !within && (lower.contains("warn") || lower.contains("retry")) {
+        tracing::warn!(target: "engine", "{text}");
+    } else {
+        tracing::info!(target: "engine", "{text}");
     }
 }

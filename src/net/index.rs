@@ -185,6 +185,7 @@ impl Sink for Indexer {
             let Self { store, beside, progress, .. } = self;
             progress.apply_batch_noting(batch, decoder, |progress, run| {
                 while let Some(line) = beside.due(progress) {
+                    super::child::diagnose(&line);
                     let side = Side::Stderr(line);
                     side.apply(progress);
                     store.side(progress.input.bytes, side);
@@ -268,6 +269,7 @@ impl Indexer {
             }
         }
         while let Some(line) = self.beside.rest() {
+            super::child::diagnose(&line);
             self.side(Side::Stderr(line));
         }
         let exit = self.beside.exit;

@@ -104,7 +104,13 @@ impl Ingest {
     fn side(&mut self, side: Side) {
         side.apply(&mut self.progress);
         if let Some(past) = &self.past {
+            let before = past.store.kept_from();
             past.store.side(self.progress.input.bytes, side);
+            let now = past.store.kept_from();
+            if now > before {
+                super::remember(&past.history, &self.progress, past.store.sides());
+                past.history().forget_before(now);
+            }
         }
     }
 
@@ -241,7 +247,16 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
             tracing::info!(target: "synctop::file", "{text}");
             ingest.side(Side::Notice(text));
         }
-        Event::Stderr(line) => ingest.side(Side::Stderr(line)),
+        Event::Stderr(line) => {
+            ingest.side(Side::Stderr(line));
+            // Of some engines that is all that is heard for long.
+            if !ingest.progress.streams.is_empty() && now.link == Link::Waiting {
+                now.link = Link::Live;
+            }
+            if now.link == Link::Live && ingest.progress.manners().errors_on_stderr {
+                now.last_line = Some(Instant::now());
+            }
+        }
         Event::Down(why) => {
             tracing::warn!(target: "synctop::source", "{why}");
             ingest.side(Side::Notice(why.clone()));

@@ -183,6 +183,11 @@ impl Seeker {
             let mut key = history.key_before(bytes);
             let found = key.map_or(0, |key| key.at.bytes);
             if here <= bytes && here >= found && here >= kept_from && (here > 0 || found == 0) {
+                if here == 0 && self.sides == 0 {
+                    // What was said before the first byte may have been said since.
+                    drop(history);
+                    self.progress = self.store.begin();
+                }
                 return Ok(());
             }
             if found < kept_from {

@@ -28,7 +28,10 @@ const HEAD: usize = 512;
 const FILES: usize = 3;
 
 /// Things besides lines that are kept for rewinding a feed.
-const SIDES: usize = 10_000;
+const SIDES: usize = 40_000;
+
+/// Bytes of them.
+const SIDE_BYTES: usize = 32 << 20;
 
 /// Something that happened to the input between two lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,13 @@ pub enum Side {
 }
 
 impl Side {
+    fn size(&self) -> usize {
+        match self {
+            Self::Cut(text) | Self::Notice(text) | Self::Stderr(text) => text.len(),
+            Self::NextFile => 0,
+        }
+    }
+
     /// What it means for the progress.
     pub fn apply(&self, progress: &mut Progress) {
         match self {
@@ -91,6 +101,7 @@ struct Inner {
     /// A feed's spool is bounded, a log's is not.
     bounded: bool,
     sides: VecDeque<(u64, Side)>,
+    side_bytes: usize,
     /// What was known of the streams before the first byte.
     expected: Option<Arc<Catalog>>,
     /// Sides that fell out.
@@ -159,9 +170,15 @@ impl Store {
     /// Something happened behind `at` bytes.
     pub fn side(&self, at: u64, side: Side) {
         let mut inner = self.lock();
-        if inner.bounded && inner.sides.len() >= SIDES {
-            inner.sides.pop_front();
-            inner.sides_before += 1;
+        inner.side_bytes += side.size();
+        if inner.bounded && (inner.sides.len() >= SIDES || inner.side_bytes > SIDE_BYTES) {
+            // Many at once: what lies before the last of them cannot be rewound to any more, and the way to the rest is from here.
+            for _ in 0..inner.sides.len() / 4 {
+                let Some((at, gone)) = inner.sides.pop_front() else { break };
+                inner.sides_before += 1;
+                inner.side_bytes -= gone.size();
+                inner.kept_from = inner.kept_from.max(at);
+            }
         }
         inner.sides.push_back((at, side));
     }

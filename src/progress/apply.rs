@@ -6,6 +6,7 @@ use super::feed::FEED_LINE;
 use super::feed::Origin;
 use super::feed::cut;
 use super::notes::Note;
+use super::stderr::State;
 use crate::protocol::Decoded;
 use crate::protocol::Dialect;
 use crate::protocol::Kind;
@@ -15,6 +16,7 @@ use crate::protocol::LineEnd;
 use crate::protocol::Log;
 use crate::protocol::Manners;
 use crate::protocol::Message;
+use crate::protocol::Name;
 
 use crate::protocol::mask;
 
@@ -29,7 +31,7 @@ impl Progress {
         self.input.lines += 1;
         self.input.bytes += line.length;
         match decoded {
-            Decoded::Message { message, .. } if !self.speaks(message.dialect) => {
+            Decoded::Message { message, .. } if !self.speaks(message.dialect, message.firm) => {
                 self.input.unknown += 1;
                 let other = message.dialect.map_or("", Dialect::word);
                 let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
@@ -37,6 +39,7 @@ impl Progress {
             }
             Decoded::Message { message, glued } => {
                 self.input.messages += 1;
+                self.raw_traceback = State::None;
                 if let Some(text) = glued {
                     self.note(Level::Info, Origin::Raw, None, None, text.trim_end());
                 }
@@ -48,7 +51,10 @@ impl Progress {
             }
             Decoded::Raw(raw) => {
                 self.input.raw += 1;
-                if !self.traced(&raw.text) {
+                if self.dialect.is_some_and(|dialect| dialect.manners().errors_on_stderr) {
+                    // Both pipes of it in one.
+                    self.weigh_words(&raw.text);
+                } else if !self.traced(&raw.text) {
                     if raw.level >= Level::Error {
                         self.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
                     }
@@ -75,9 +81,24 @@ impl Progress {
     }
 
     /// Whether a message is of the protocol that this feed is in, which the first one says.
-    fn speaks(&mut self, dialect: Option<Dialect>) -> bool {
+    pub(super) fn speaks(&mut self, dialect: Option<Dialect>, firm: bool) -> bool {
         let Some(dialect) = dialect else { return true };
-        self.dialect.get_or_insert(dialect).goes_with(dialect)
+        // What stood in a log gives way to the first message that is one.
+        if self.dialect.is_none() || (firm && !self.dialect_firm) {
+            self.dialect = Some(dialect);
+            self.dialect_firm = firm;
+            self.overheard();
+        }
+        self.dialect.is_some_and(|mine| mine.goes_with(dialect))
+    }
+
+    /// A record whose namespace is not known: of the one stream that has its name, if there is one.
+    fn only_one_named<'a>(&self, name: Name<'a>) -> Name<'a> {
+        let mut known = self.streams.iter().filter(|stream| *stream.name == *name.name);
+        match (known.next(), known.next()) {
+            (Some(one), None) => one.identity(),
+            _ => name,
+        }
     }
 
     /// What holds for every feed of its protocol.
@@ -109,6 +130,10 @@ impl Progress {
         // A log line in between does not part a start from the report that follows it.
         let start = if matches!(message.kind, Kind::Log(_)) { None } else { self.last_start.take() };
         match message.kind {
+            Kind::Record(record) if record.partial => {
+                let name = self.only_one_named(record.stream);
+                self.record(&name, line.length, record.measure);
+            }
             Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
             Kind::Hidden(name) => self.hidden(&name),
             Kind::Checkpoint(checkpoint) => self.checkpoint(checkpoint),

@@ -26,6 +26,9 @@ impl Progress {
             return;
         }
         self.metered_requests = (0, 0);
+        self.traceback.forget_processes();
+        self.commits.begin_attempt();
+        self.estimate = super::estimates::Estimated::default();
         let at = self.last_at;
         for stream in &mut self.streams {
             Arc::make_mut(stream).begin_attempt(at);

@@ -62,9 +62,9 @@ impl<'a> Batch<'a> {
     fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
         match decoded {
             Some(Decoded::Message {
-                message: Message { at, from, dialect, kind: Kind::Record(record) },
+                message: Message { at, from, dialect, firm: true, kind: Kind::Record(record) },
                 glued: None,
-            }) => {
+            }) if !record.partial => {
                 self.record(at, from, dialect, record, line);
             }
             Some(decoded) => {
@@ -152,8 +152,14 @@ impl Progress {
     fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&mut Self, bool)) {
         let Some((first, rest)) = times.split_first() else { return };
         let before = self.input.unknown;
-        let record = Record { stream: records.name, measure: records.measure };
-        let message = Message { at: *first, from: records.from, dialect: records.dialect, kind: Kind::Record(record) };
+        let record = Record { stream: records.name, measure: records.measure, partial: false };
+        let message = Message {
+            at: *first,
+            from: records.from,
+            dialect: records.dialect,
+            firm: true,
+            kind: Kind::Record(record),
+        };
         self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None);
         if rest.is_empty() {
             return;
@@ -169,6 +175,8 @@ impl Progress {
             self.feed.repeat(rest.len() as u64, self.input.lines);
             return;
         }
+        // What came between two lines may have said that all is over.
+        self.stream_message();
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
         // The first one left everything as the others need it: the attempt is open, the stream known and started.

@@ -106,9 +106,10 @@ impl Changes {
         for (word, mut places) in changed {
             places.sort_unstable();
             let streams: Vec<_> = places.iter().filter_map(|at| progress.streams.get(*at)).collect();
-            let named: Vec<_> = streams.iter().map(|stream| stream.name.as_ref()).collect();
+            let named: Vec<_> = streams.iter().map(|stream| stream.label.as_ref()).collect();
             let detail = match streams.as_slice() {
                 [one] if word == "completed" => format!("  {} records", known(one.records.cumulative)),
+                [one] if word == "retrying" && one.limited.is_some() => "  rate limited".into(),
                 [one] if word == "retrying" => one.retry.as_ref().map_or_else(String::new, |retry| {
                     let status =
                         retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));

@@ -6,6 +6,7 @@ use super::commits::Passed;
 use super::failures::SILENT_ERROR;
 use super::failures::UNAVAILABLE;
 use super::feed::Origin;
+use super::stderr::Held;
 use crate::protocol::Checkpoint;
 use crate::protocol::Counts;
 use crate::protocol::Failure;
@@ -55,9 +56,10 @@ impl Progress {
             let at = self.place(&listed.stream);
             self.change(at, |stream| {
                 stream.in_catalog = true;
-                stream.asked = catalog.configured && !listed.deselected;
+                stream.asked = listed.asked;
                 if listed.deselected {
-                    stream.become_(Status::Skipped, None);
+                    // It takes no part, and no status was said.
+                    stream.status = Status::Skipped;
                     stream.message = Some("not selected in the catalog".into());
                 }
             });
@@ -74,10 +76,9 @@ impl Progress {
             stream.in_feed = true;
             stream.sign_of_life(now);
             stream.unlimit(now);
-            if stream.status == Status::NotStarted {
-                stream.become_(Status::Started, now);
-            }
+            stream.begins(now);
         });
+        self.named(name);
     }
 
     /// Counts that are told beside the records: increments. They are checked against what was counted, and stand for it only
@@ -91,7 +92,10 @@ impl Progress {
             self.requests.report(Counts { attempt: Some(counted.max(timed)), ..Counts::default() });
         }
         let Some(records) = told.records else { return };
-        let loaded = told.loaded || self.is_target(told.process);
+        if self.held_back(&told.stream, told.loose, Held::Records(records, told.process)) {
+            return;
+        }
+        let loaded = told.loaded.unwrap_or_else(|| self.takes_for_target(told.process));
         self.stream_message();
         let at = self.place_of_message(&told.stream);
         let now = self.last_at;
@@ -115,23 +119,26 @@ impl Progress {
 
     pub(super) fn record(&mut self, name: &Name, bytes: u64, measure: Option<u64>) {
         self.stream_message();
+        self.commits.source_heard(&mut self.streams);
         let at = self.place_of_message(name);
         let now = self.last_at;
-        self.change(at, |stream| {
+        let fresh = self.change(at, |stream| {
+            let fresh = !std::mem::replace(&mut stream.in_feed, true);
             stream.counted += 1;
-            stream.in_feed = true;
             stream.weigh(1, bytes, measure);
             if !stream.reported {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
             stream.unlimit(now);
             stream.sign_of_life(now);
-            if stream.status == Status::NotStarted {
-                stream.become_(Status::Started, now);
-            }
+            stream.begins(now);
+            fresh
         });
         self.count_stream(at);
         self.count_total();
+        if fresh == Some(true) {
+            self.named(name);
+        }
     }
 
     pub(super) fn checkpoint(&mut self, checkpoint: Checkpoint) {
@@ -148,8 +155,21 @@ impl Progress {
         if let Some(name) = checkpoint.stream {
             self.checkpoint_of(&name, checkpoint.state, alone);
         } else if let Some(handed) = checkpoint.handed {
+            // One that is said of several streams begins none of them.
+            let whole = handed.whole;
             for name in self.advanced(*handed) {
-                self.checkpoint_of(&name, State::default(), alone);
+                let known =
+                    self.stream(&name.key()).is_some_and(|stream| stream.started_here() || stream.complete_said);
+                if whole || known || alone {
+                    self.checkpoint_of(&name, State::default(), alone);
+                } else {
+                    let at = self.place(&name);
+                    let now = self.last_at;
+                    self.change(at, |stream| {
+                        stream.checkpoints += 1;
+                        stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
+                    });
+                }
             }
         }
     }
@@ -183,13 +203,29 @@ impl Progress {
     }
 
     pub(super) fn stream_claim(&mut self, claim: StreamClaim, line: &Line) {
+        if let Some(status) = claim.status
+            && self.held_back(&claim.stream, claim.loose, Held::Status(status))
+        {
+            return;
+        }
+        if claim.status == Some(Status::Started) || claim.pace.is_some() {
+            self.commits.source_heard(&mut self.streams);
+        }
+        let name = claim.stream.clone();
+        self.claimed(claim, line);
+        if !self.traceback.hearing {
+            self.named(&name);
+        }
+    }
+
+    fn claimed(&mut self, claim: StreamClaim, line: &Line) {
         self.stream_message();
         let at = self.place_of_message(&claim.stream);
         let now = self.last_at;
         let attempt = self.attempts;
         if let Some(word) = &claim.odd_status {
             let text = format!("unknown stream status {word}");
-            self.note(Level::Warn, Origin::Unknown, None, Some(&claim.stream.name), &text);
+            self.note(Level::Warn, Origin::Unknown, None, Some(&claim.stream.label()), &text);
         }
         let manners = self.manners();
         self.attempt.statuses |= claim.status.is_some();

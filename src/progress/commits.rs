@@ -5,11 +5,16 @@
 //! record has come since. (A source may say a state twice too; then the second says that it is about no records.)
 
 use super::Progress;
+use super::Stream;
 use crate::protocol::{Handed, Millis, Name};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// States remembered on their way; what a destination hands back later than that is not known again.
 const OUT: usize = 8_192;
+
+/// The same as long as no destination is heard: most feeds have none, and all of it is part of every picture.
+const UNHEARD: usize = 1_024;
 
 /// Counts remembered with them.
 const MARKS: usize = 32_768;
@@ -19,7 +24,7 @@ const POSITIONS: usize = 100_000;
 
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Commits {
-    out: VecDeque<Sent>,
+    out: Arc<VecDeque<Sent>>,
     marks: usize,
     /// States that came back.
     pub count: u64,
@@ -27,9 +32,11 @@ pub struct Commits {
     pub heard: bool,
     pub last_at: Option<Millis>,
     /// Where the whole state is said each time: the position of each stream in it.
-    positions: BTreeMap<Box<str>, u64>,
+    positions: Arc<BTreeMap<Box<str>, u64>>,
     /// A state of all streams that counted otherwise than we did: its count, and ours.
     pub miscounted: Option<(u64, u64)>,
+    /// Of `count`, those that were taken for a destination's because no source was heard yet.
+    alone: u64,
 }
 
 /// A state that was handed out.
@@ -51,6 +58,28 @@ pub(super) enum Passed {
     Alone,
 }
 
+impl Commits {
+    /// What is on its way stays there: its process is gone.
+    pub(super) fn begin_attempt(&mut self) {
+        self.out = Arc::default();
+        self.marks = 0;
+        self.miscounted = None;
+    }
+
+    /// A source is in this feed after all: what was taken for a destination's were its own first states.
+    pub(super) fn source_heard(&mut self, streams: &mut [Arc<Stream>]) {
+        if self.alone == 0 {
+            return;
+        }
+        self.count -= self.alone;
+        self.alone = 0;
+        self.heard = self.count > 0;
+        for stream in streams.iter_mut().filter(|stream| stream.committed.is_some()) {
+            Arc::make_mut(stream).committed = None;
+        }
+    }
+}
+
 impl Progress {
     /// Weighs which way a state goes; what it commits or marks is done.
     pub(super) fn handed(&mut self, stream: Option<&Name>, handed: &Handed) -> Passed {
@@ -61,7 +90,9 @@ impl Progress {
         let of = |slot: &usize| self.streams.get(*slot);
         let since: u64 = slots.iter().filter_map(of).map(|stream| stream.seen - stream.marked).sum();
         let told = handed.records.filter(|records| *records > 0);
-        if since == 0 && (handed.committed || told.is_some() || self.commits.heard) && !self.commits.out.is_empty() {
+        // With the source's own count it cannot be a new one unless so many came since.
+        let back = handed.committed || (told.is_some() && told != Some(since)) || (self.commits.heard && since == 0);
+        if back && !self.commits.out.is_empty() {
             let found = self.commits.out.iter().position(|sent| sent.id == handed.id);
             if let Some(at) = found {
                 self.back(at);
@@ -72,6 +103,7 @@ impl Progress {
         if handed.committed || (told.is_some() && untouched) {
             self.commits.heard = true;
             self.commits.count += 1;
+            self.commits.alone += u64::from(!handed.committed);
             self.commits.last_at = self.last_at.or(self.commits.last_at);
             if let (Some(name), Some(records)) = (stream, told) {
                 let at = self.place(name);
@@ -110,16 +142,18 @@ impl Progress {
         }
         let commits = &mut self.commits;
         commits.marks += marks.len();
-        commits.out.push_back(Sent { id: handed.id, marks });
-        while commits.out.len() > OUT || commits.marks > MARKS {
-            let Some(gone) = commits.out.pop_front() else { break };
+        let most = if commits.heard { OUT } else { UNHEARD };
+        let out = Arc::make_mut(&mut commits.out);
+        out.push_back(Sent { id: handed.id, marks });
+        while out.len() > most || commits.marks > MARKS {
+            let Some(gone) = out.pop_front() else { break };
             commits.marks -= gone.marks.len();
         }
     }
 
     /// The destination hands back a state: it and all before it are committed.
     fn back(&mut self, at: usize) {
-        let sent: Vec<Sent> = self.commits.out.drain(..=at).collect();
+        let sent: Vec<Sent> = Arc::make_mut(&mut self.commits.out).drain(..=at).collect();
         for sent in sent {
             self.commits.marks -= sent.marks.len();
             for (slot, seen) in sent.marks {
@@ -147,7 +181,7 @@ impl Progress {
             // What a run goes on from names streams that it has not come to yet.
             let moves = handed.committed || self.stream(&key).is_some_and(|stream| stream.in_feed);
             if before.is_some() || self.commits.positions.len() < POSITIONS {
-                self.commits.positions.insert(key.as_ref().into(), one.id);
+                Arc::make_mut(&mut self.commits.positions).insert(key.as_ref().into(), one.id);
             }
             drop(key);
             if moves {

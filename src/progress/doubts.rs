@@ -64,11 +64,12 @@ pub fn doubts(progress: &Progress) -> Vec<Doubt> {
         }
     }
     let mut whole = |kind, message: String| all.push(Doubt { kind, stream: None, message });
+    let stopped = progress.was_stopped();
     if progress.exit == Some(Exit::Code(0))
         && end.is_none()
-        && let Some(open) = progress.streams_by_name().find(|stream| {
-            stream.status == Status::Started || (stream.status == Status::Errored && progress.was_stopped())
-        })
+        && let Some(open) = progress
+            .streams_by_name()
+            .find(|stream| stream.status == Status::Started || (stream.status == Status::Errored && stopped))
     {
         whole("exit_zero_open_stream", format!("the engine exited with 0 while {} was still open", open.label));
     }

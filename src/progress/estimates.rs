@@ -51,7 +51,15 @@ impl Progress {
         }
     }
 
-    /// The share of the whole sync that is there by guesses, where there is one for all of it.
+    /// Whether the guess is of all that is to come: one of the whole sync, or one of each stream of a list that is known.
+    #[must_use]
+    pub fn guesses_all(&self) -> bool {
+        let guessed = |stream: &Stream| stream.estimate.is_some() || stream.status == Status::Skipped;
+        let listed = self.attempt.catalog && self.streams.iter().all(|stream| guessed(stream));
+        self.estimate.whole.is_some() || listed || self.closed
+    }
+
+    /// The share of what is guessed that is there.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn estimated_share(&self) -> Option<f64> {
@@ -66,7 +74,8 @@ impl Progress {
         }
         let mut sum = (0.0, 0.0);
         for stream in self.streams.iter().filter(|stream| stream.status != Status::Skipped) {
-            let guessed = stream.estimate.and_then(|(rows, _)| rows)? as f64;
+            // Of what is not begun nothing may be guessed yet.
+            let Some(guessed) = stream.estimate.and_then(|(rows, _)| rows).map(|rows| rows as f64) else { continue };
             let there = stream.records.attempt.unwrap_or(0) as f64;
             sum = match stream.status {
                 Status::Completed => (sum.0 + there, sum.1 + there),

@@ -14,6 +14,7 @@ use crate::protocol::Name;
 use crate::protocol::Status;
 use crate::protocol::Where;
 use crate::protocol::mask;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,6 +34,16 @@ fn message_of(failure: &Failure) -> String {
         return "(an error without a message)".to_owned();
     }
     kept(&failure.message, TEXT_KEPT)
+}
+
+/// The stack, and before it what the engine calls the error in its own words.
+fn with_internal<'f>(failure: &'f Failure) -> Option<Cow<'f, str>> {
+    let internal = failure.internal.as_deref().filter(|text| !text.trim().is_empty() && *text != failure.message);
+    match (internal, failure.stack.as_deref()) {
+        (Some(internal), Some(stack)) => Some(format!("{internal}\n\n{stack}").into()),
+        (Some(one), None) | (None, Some(one)) => Some(one.into()),
+        (None, None) => None,
+    }
 }
 
 /// So much of a text, with its secrets masked before it is cut: a cut may take away what tells a secret.
@@ -158,7 +169,7 @@ impl Progress {
             failure_type: failure.failure_type.as_deref().map(|text| mask::secrets(text).into()),
             stream: stream.clone(),
             message: message.clone(),
-            stack: failure.stack.as_deref().map(keep),
+            stack: with_internal(&failure).as_deref().map(keep),
             raw: (!raw.is_empty()).then(|| mask::secrets(&String::from_utf8_lossy(raw)).into()),
             is_final: failure.is_final,
             place: Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream },

@@ -173,6 +173,8 @@ pub struct Attempt {
 pub struct Progress {
     /// The protocol of the feed, as its first message says.
     pub dialect: Option<Dialect>,
+    /// A message said so, not a line of a log.
+    dialect_firm: bool,
     pub input: Input,
     /// The input ended (nothing more will come).
     pub closed: bool,

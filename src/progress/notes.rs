@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// Anomalies are kept by stream for so many streams; further ones are counted without a stream.
 const ANOMALY_STREAMS: usize = 500;
 
+/// Bytes kept of who wrote a line, or of a stream that is not known.
+const NAME_KEPT: usize = 200;
+
 /// Asked-for streams remembered.
 const ASKED_KEPT: usize = 10_000;
 
@@ -125,11 +128,16 @@ impl Progress {
 
     fn keep(&mut self, level: Level, origin: Origin, from: Option<&str>, stream: Option<&str>, note: &Note) {
         // Names that are known already are shared.
-        let from =
-            from.map(|from| self.emitters.iter().find(|known| ***known == *from).cloned().unwrap_or(from.into()));
+        let from = from.map(|from| {
+            self.emitters
+                .iter()
+                .find(|known| ***known == *from)
+                .cloned()
+                .unwrap_or_else(|| mask::secrets(cut(from, NAME_KEPT)).into())
+        });
         let stream = stream.map(|name| {
             let known = self.stream(name).map(|stream| &stream.label).filter(|known| ***known == *name);
-            known.cloned().unwrap_or_else(|| name.into())
+            known.cloned().unwrap_or_else(|| mask::secrets(cut(name, NAME_KEPT)).into())
         });
         let at = self.last_at;
         let line = FeedLine { line: self.input.lines, at, level, origin, from, stream, ..FeedLine::default() };

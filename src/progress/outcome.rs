@@ -91,7 +91,7 @@ fn by_process(progress: &Progress) -> Outcome {
 pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
     progress.streams_by_name().map(AsRef::as_ref).filter(|stream| match stream.status {
         Status::Started => true,
-        Status::NotStarted => stream.asked,
+        Status::NotStarted => stream.asked || (stream.open_before && progress.manners().ends_with_process),
         Status::Completed => !progress.arrived(stream),
         Status::Skipped | Status::Errored => false,
     })

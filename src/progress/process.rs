@@ -40,7 +40,8 @@ impl Progress {
     /// A stream was under way when its process failed: it failed with it, by the error of the whole if there is one.
     fn fell_with_it(&mut self, at: usize) {
         let (attempt, now) = (self.attempts, self.last_at);
-        let whole = self.errors.groups().iter().rev().find(|group| group.hits.contains_key(""));
+        let here = |hit: &super::Hit| hit.attempt == attempt && !hit.cleared;
+        let whole = self.errors.groups().iter().rev().find(|group| group.hits.get("").is_some_and(here));
         let cause = whole.map(|group| (group.id, group.message.clone()));
         self.change(at, |stream| {
             stream.become_(Status::Errored, now);
@@ -57,13 +58,16 @@ impl Progress {
     /// Whether the run was stopped from outside, as far as anything tells.
     pub(super) fn was_stopped(&self) -> bool {
         let told = self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.manners().stopped_exits_zero);
-        let silent =
-            |stream: &super::Stream| stream.status == Status::Errored && stream.failed_in != Some(self.attempts);
+        let silent = |stream: &super::Stream| {
+            stream.status == Status::Errored && stream.failed_in != Some(self.attempts) && stream.took_part()
+        };
         told && !self.exit.is_some_and(Exit::failed) && self.streams.iter().any(|stream| silent(stream))
     }
 
     /// The input ended, and with it the process.
     pub(super) fn ended_with_process(&mut self) {
+        self.overheard();
+        self.let_go();
         if let Some((text, place)) = self.attempt.fatal.take() {
             // The error that was to say it again never came.
             let message = text.lines().next().unwrap_or_default().to_owned();
@@ -81,6 +85,9 @@ impl Progress {
         let done = self.exit == Some(Exit::Code(0)) && !self.attempt.statuses && self.checkpoints > 0;
         let now = self.last_at;
         for at in 0..self.streams.len() {
+            if self.streams.get(at).is_some_and(|stream| stream.limited.is_some()) {
+                self.change(at, |stream| stream.unlimit(now));
+            }
             let Some(stream) = self.streams.get(at) else { continue };
             // An engine that says nothing of its streams, and ended well: what it had handed out by then is all there is.
             if done && stream.status == Status::Started && stream.seen == stream.marked {

@@ -4,11 +4,18 @@
 use super::Progress;
 use super::errors::{Place, TEXT_KEPT};
 use super::feed::{FEED_LINE, Origin, cut};
-use crate::protocol::{Failure, Kind, Level, Line, LineEnd, Where, clean, heard, mask};
+use crate::protocol::{
+    Failure, Kind, Level, Line, LineEnd, Metered, Name, Status, StreamClaim, Where, clean, heard, mask,
+};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Lines that are kept.
 const KEPT: usize = 20;
+
+/// Lines kept until it is known what speaks, and things told of streams that are not known yet.
+const EARLY: usize = 1_000;
+const HELD: usize = 10_000;
 
 /// How a traceback of Python begins, and what may stand between two of them.
 const BEGIN: &str = "Traceback (most recent call last)";
@@ -28,10 +35,24 @@ pub(super) struct Traceback {
     error: Option<Arc<str>>,
     /// What is taken in now was logged beside the feed.
     pub(super) hearing: bool,
+    /// What was held back is taken in.
+    letting_go: bool,
     /// A tap, and a target, were heard by their loggers; and the process that told the first counts.
     tap: bool,
     target: bool,
     first: Option<u64>,
+    /// Lines that came before it was known what speaks.
+    early: VecDeque<Box<str>>,
+    /// What was told of streams that the feed has not named yet.
+    held: Vec<(Box<str>, Held)>,
+}
+
+/// Something that is told of a stream beside the feed.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) enum Held {
+    /// So many records, by this process.
+    Records(u64, Option<u64>),
+    Status(Status),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,6 +65,11 @@ pub(super) enum State {
 }
 
 impl Traceback {
+    /// Another attempt has other processes.
+    pub(super) fn forget_processes(&mut self) {
+        (self.tap, self.target, self.first) = (false, false, None);
+    }
+
     /// What comes now is none of it.
     fn clear(&mut self) {
         self.state = State::None;
@@ -70,15 +96,82 @@ impl Traceback {
 }
 
 impl Progress {
-    /// Whether the process that tells a count beside the feed is a target. Two that write to one pipe are told apart by their
-    /// number: the tap comes first.
-    pub(super) fn is_target(&mut self, process: Option<u64>) -> bool {
+    /// Whether the process that tells a count beside the feed is taken for a target. Two that write to one pipe are told apart by
+    /// their number: the tap comes first.
+    pub(super) fn takes_for_target(&mut self, process: Option<u64>) -> bool {
         let heard = &mut self.traceback;
-        if heard.target && !heard.tap {
-            return true;
-        }
         let Some(process) = process else { return false };
-        *heard.first.get_or_insert(process) != process
+        (heard.target && !heard.tap) || *heard.first.get_or_insert(process) != process
+    }
+
+    /// Whether what is told beside the feed has to wait until the feed names the stream: the name may be that of an endpoint, or of
+    /// another run's.
+    pub(super) fn held_back(&mut self, name: &Name, loose: bool, held: Held) -> bool {
+        if !self.traceback.hearing || self.traceback.letting_go {
+            return false;
+        }
+        let named = self.stream(&name.key()).is_some_and(|stream| stream.in_feed);
+        let others = || self.streams.iter().any(|stream| stream.in_feed);
+        if named || !(loose || others()) {
+            return false;
+        }
+        if self.traceback.held.len() < HELD {
+            self.traceback.held.push((name.key().into(), held));
+        }
+        true
+    }
+
+    /// The feed named a stream: what was told of it is taken in.
+    pub(super) fn named(&mut self, name: &Name) {
+        if self.traceback.held.is_empty() || self.traceback.letting_go {
+            return;
+        }
+        let key = name.key();
+        let all = std::mem::take(&mut self.traceback.held);
+        let (mine, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(held, _)| **held == *key);
+        self.traceback.held = rest;
+        for (_, held) in mine {
+            self.take_held(name, held);
+        }
+    }
+
+    fn take_held(&mut self, name: &Name, held: Held) {
+        let (stream, was) = (name.clone().into_owned(), self.traceback.hearing);
+        (self.traceback.hearing, self.traceback.letting_go) = (true, true);
+        match held {
+            Held::Records(records, process) => self.metered(&Metered {
+                stream,
+                records: Some(records),
+                requests: None,
+                timed_request: false,
+                loaded: None,
+                process,
+                loose: false,
+            }),
+            Held::Status(status) => {
+                let claim = StreamClaim { status: Some(status), ..StreamClaim::of(stream) };
+                self.stream_claim(claim, &Line { bytes: &[], length: 0, end: LineEnd::Newline, huge: None });
+            }
+        }
+        (self.traceback.hearing, self.traceback.letting_go) = (was, false);
+    }
+
+    /// The end: where the feed itself named no stream, what was told is all there is; else it was about none of them.
+    pub(super) fn let_go(&mut self) {
+        let held = std::mem::take(&mut self.traceback.held);
+        if self.streams.iter().any(|stream| stream.in_feed) {
+            return;
+        }
+        for (key, held) in held {
+            self.take_held(&Name::plain(String::from(key).into()), held);
+        }
+    }
+
+    /// It is known now what speaks, or that nothing more is said: what was written to stderr before is taken in.
+    pub(super) fn overheard(&mut self) {
+        for line in std::mem::take(&mut self.traceback.early) {
+            self.weigh_words(&line);
+        }
     }
 
     /// A line that the engine wrote to stderr.
@@ -89,15 +182,31 @@ impl Progress {
             }
             self.stderr_tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
         }
+        // Two pipes have no order between them: what is an error in one protocol is nothing in another.
+        if self.dialect.is_none() && !self.closed {
+            let Some(known) = heard(line).and_then(|message| message.dialect) else {
+                if self.traceback.early.len() >= EARLY {
+                    self.traceback.early.pop_front();
+                }
+                self.traceback.early.push_back(mask::secrets(cut(line, TEXT_KEPT)).into());
+                return;
+            };
+            // It says itself what it is.
+            self.speaks(Some(known), false);
+        }
+        self.weigh_words(line);
+    }
+
+    /// Weighs a line of words, wherever it was written.
+    pub(super) fn weigh_words(&mut self, line: &str) {
         if self.dialect.is_some_and(|dialect| !dialect.manners().errors_on_stderr) {
             return;
         }
         let plain = clean::line(line);
         let Some(message) = heard(&plain) else { return self.unstructured(line) };
-        if message.dialect.is_some_and(|dialect| self.dialect.is_some_and(|mine| !mine.goes_with(dialect))) {
+        if !self.speaks(message.dialect, false) {
             return;
         }
-        self.dialect = self.dialect.or(message.dialect);
         let before = self.traceback.error.take();
         self.traceback.clear();
         if let Some(from) = &message.from {
@@ -153,7 +262,9 @@ impl Progress {
         if !self.traceback.text.is_empty() && room > 0 {
             self.traceback.text.push('\n');
         }
-        self.traceback.text.push_str(&mask::secrets(cut(line, room)));
+        self.traceback.text.push_str(cut(line, room));
+        // A secret may stand on several lines.
+        self.traceback.text = mask::secrets(&self.traceback.text).into_owned();
         if self.traceback.state == State::Told && was == State::Open && self.traceback.group.is_none() {
             if line.starts_with(INTERRUPT) {
                 self.attempt.stopping = true;

@@ -216,6 +216,10 @@ impl Stream {
         self.counted = 0;
         self.started_at = None;
         self.settling = false;
+        // What an earlier attempt read behind its last checkpoint is not read in this one.
+        self.marked = self.seen;
+        self.miscounted = None;
+        self.estimate = None;
         self.terminal = false;
         self.unexplained = false;
         self.hint = None;
@@ -273,11 +277,23 @@ impl Stream {
         }
     }
 
-    /// It goes on, or a rate limit holds it, still.
-    pub(super) fn goes(&mut self, pace: Pace, now: Option<Millis>) {
-        if self.status == Status::NotStarted {
+    /// It is read after all: whatever was asked for, if nothing terminal was said.
+    pub(super) fn begins(&mut self, now: Option<Millis>) {
+        if self.status == Status::NotStarted || (self.status == Status::Skipped && !self.terminal && !self.moved) {
             self.become_(Status::Started, now);
         }
+    }
+
+    /// How long rate limits held it, up to now.
+    #[must_use]
+    pub fn limited_ms(&self, now: Option<Millis>) -> u64 {
+        let open = self.limited.and_then(|limited| limited.since).zip(now).map_or(0, |(since, now)| now - since);
+        self.limits.1 + u64::try_from(open).unwrap_or(0)
+    }
+
+    /// It goes on, or a rate limit holds it, still.
+    pub(super) fn goes(&mut self, pace: Pace, now: Option<Millis>) {
+        self.begins(now);
         let Pace::Limited(until) = pace else { return self.unlimit(now) };
         if let Some(limited) = &mut self.limited {
             limited.times += 1;

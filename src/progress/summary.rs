@@ -177,10 +177,12 @@ pub fn summary(progress: &Progress) -> Summary {
             .heard
             .then(|| CommittedSummary { records: progress.committed(), checkpoints: progress.commits.count }),
         estimated: progress.estimated_share(),
-        exit: progress.exit.filter(|_| progress.dialect != Some(Dialect::Stripe)).map(|exit| match exit {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        }),
+        exit: progress.exit.filter(|_| progress.dialect.is_none() || progress.manners().ends_with_process).map(
+            |exit| match exit {
+                Exit::Code(code) => code,
+                Exit::Signal(signal) => 128 + signal,
+            },
+        ),
         streams: progress
             .streams_by_name()
             .map(|stream| StreamSummary {
@@ -207,7 +209,7 @@ pub fn summary(progress: &Progress) -> Summary {
                 bytes: stream.measure.map(|data_chars| BytesSummary { lines: stream.bytes, data_chars }),
                 rate_limited: (stream.limits.0 > 0).then_some(WaitSummary {
                     count: stream.limits.0,
-                    elapsed_ms: stream.limits.1,
+                    elapsed_ms: stream.limited_ms(progress.last_at),
                     now: stream.limited.is_some(),
                 }),
                 metered: stream.metered,

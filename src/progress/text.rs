@@ -102,7 +102,9 @@ pub fn brief(progress: &Progress, leaving: Leaving) -> String {
 fn write_stopped(progress: &Progress, unkept: bool, out: &mut String) -> std::fmt::Result {
     let exit = progress.exit.map(|exit| format!("  ({})", exit_words(exit))).unwrap_or_default();
     writeln!(out, "STOPPED BY YOU{exit}")?;
-    let next = if unkept {
+    let next = if !unkept && progress.manners().ends_with_process {
+        &*super::verdict::again(progress)
+    } else if unkept {
         "it begins anew when it is started again: --state FILE keeps what was read"
     } else {
         "start it again; it goes on from its last checkpoint"
@@ -236,7 +238,7 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
             write!(out, "  (assumed: exit 0 behind its last checkpoint)")?;
         }
         if stream.limits.0 > 0 {
-            write!(out, "  rate limited {}", duration(stream.limits.1))?;
+            write!(out, "  rate limited {}", duration(stream.limited_ms(progress.last_at)))?;
         }
         if let Some(message) = &stream.message {
             write!(out, "  {}", short(message, 90))?;
@@ -324,6 +326,14 @@ pub fn headline(progress: &Progress) -> String {
         Outcome::Truncated => "TRUNCATED",
     };
     let mut line = what.to_owned();
+    if progress.closed && progress.attempts == 0 && outcome(progress) == Outcome::Succeeded {
+        // No sync, and none was asked for.
+        line.push_str(if progress.answered {
+            ": ANSWERED, NOTHING WAS SYNCED"
+        } else {
+            ": CONNECTED, NOTHING WAS SYNCED"
+        });
+    }
     if doubts(progress).iter().any(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none()) {
         line.push_str(", NOTHING SYNCED");
     }

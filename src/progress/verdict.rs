@@ -172,6 +172,9 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             let open = if open > 0 { format!(", {} not done", plural(open, "stream")) } else { String::new() };
             Some(also(format!("{what}{open}{}", error.map(|error| format!("; {error}")).unwrap_or_default())))
         }
+        Outcome::Aborted if end.is_none() && !progress.attempt.stopping => {
+            Some(format!("it exited with 0, and its metrics say that it failed: {}", missing(progress)))
+        }
         Outcome::Aborted if end.is_none() => {
             Some(format!("it was stopped{}: {}", in_spite(progress), missing(progress)))
         }
@@ -198,6 +201,20 @@ fn unexplained(progress: &Progress) -> String {
         (Some(exit), None) => format!("{}, and no word of why", exit_words(exit)),
         (None, _) => "the engine says so and gives no error".into(),
     }
+}
+
+/// What helps where a feed cannot say how it ended.
+const UNTOLD: &str =
+    "say it with --exit-code, or with --stderr, where such engines tell it; synctop run -- ENGINE hears both";
+
+/// Nothing of this protocol in the feed itself tells a status, and how the process ended is not known.
+fn untold(progress: &Progress) -> bool {
+    progress.exit.is_none()
+        && progress.manners().ends_with_process
+        && progress.input.messages > 0
+        && !progress.attempt.statuses
+        && !progress.input.truncated_line
+        && progress.streams.iter().all(|stream| stream.status != Status::Started || stream.seen == stream.marked)
 }
 
 fn in_spite(progress: &Progress) -> &'static str {
@@ -246,12 +263,14 @@ fn truncated(progress: &Progress) -> String {
     if progress.manners().ends_with_process && progress.input.messages > 0 {
         let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
         let how = match progress.exit {
-            Some(Exit::Code(0)) => "it exited with 0 and was not through".to_owned(),
+            Some(Exit::Code(0)) => "it exited with 0 all the same".to_owned(),
+            None if untold(progress) => "nothing in it says how it ended".to_owned(),
             Some(exit) if exit.signal().is_some() => format!("it was killed by signal {}", exit.signal().unwrap_or(0)),
             _ => "it ended without a final status".to_owned(),
         };
         let said = last_words(progress).map(|line| format!("; its last words: {}", short(line, 160)));
-        return format!("{how}{torn}: {}{}", missing(progress), said.unwrap_or_default());
+        let missing = if untold(progress) { "its streams tell no status".to_owned() } else { missing(progress) };
+        return format!("{how}{torn}: {missing}{}", said.unwrap_or_default());
     }
     let said = last_words(progress).map(|line| format!("; its last words: {}", short(line, 160))).unwrap_or_default();
     let exit = progress.exit.map(|exit| format!(" ({})", exit_words(exit))).unwrap_or_default();
@@ -277,6 +296,8 @@ pub(super) fn last_words(progress: &Progress) -> Option<&str> {
     let lines = || progress.stderr_tail.iter().rev().map(AsRef::as_ref).filter(|line: &&str| !line.trim().is_empty());
     // What is indented is a part of what comes before it.
     let begins = |line: &&str| !line.starts_with([' ', '\t']);
+    // Words of every day tell nothing.
+    let dull = |line: &&str| line.contains("METRIC") || line.contains("| INFO ") || line.starts_with("INFO ");
     let tells = |line: &&str| {
         let lower = line.to_ascii_lowercase();
         ["error", "fatal", "panic", "exception", "denied", "refused", "not found"]
@@ -287,7 +308,7 @@ pub(super) fn last_words(progress: &Progress) -> Option<&str> {
         .filter(begins)
         .find(tells)
         .or(progress.last_raw_error.as_deref())
-        .or_else(|| lines().find(begins))
+        .or_else(|| lines().filter(|line| !dull(line)).find(begins))
         .or_else(|| lines().next())
 }
 
@@ -342,20 +363,21 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
         }
         Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
+        Outcome::Truncated if untold(progress) => Some(UNTOLD.into()),
         Outcome::Truncated if progress.manners().ends_with_process => Some(again(progress)),
         Outcome::Truncated => Some("see the engine's stderr or log, then start it again".into()),
     }
 }
 
 /// What starting again from the last state means.
-fn again(progress: &Progress) -> String {
+pub(super) fn again(progress: &Progress) -> String {
     let unmarked: u64 = progress.streams.iter().map(|stream| stream.seen - stream.marked).sum();
     match (progress.checkpoints, unmarked) {
         (0, _) => "start it again: it handed out no state, so that it begins anew".into(),
         (_, 0) => "start it again with its last state".into(),
         (_, unmarked) => {
-            let unmarked = count(unmarked);
-            format!("start it again with its last state; the {unmarked} records behind that are read again")
+            let unmarked = plural(usize::try_from(unmarked).unwrap_or(usize::MAX), "record");
+            format!("start it again with its last state; {unmarked} behind that will be read again")
         }
     }
 }
@@ -388,6 +410,9 @@ pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> Strin
     // Engines leave a stream that failed out of the same run when it is resumed.
     let again = if one_stream { "start a new run, not a resume" } else { "start it again" };
     let has = |word: &str| message.contains(word);
+    if has("no such file") || has("filenotfound") || has("could not locate") {
+        return format!("check the path, then {again}");
+    }
     match (failure_type, http_status(text)) {
         (Some("config_error"), _) => format!("correct the configuration, then {again}"),
         _ if has("permission") => format!("give the key that permission, then {again}"),

@@ -3,7 +3,9 @@
 use super::lenient::{Entries, Flag, Maybe, Seq, Text};
 use super::message::{Kind, Name};
 use super::{Decoded, Decoder, Line, LineEnd};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// The streams of a catalog.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,9 +21,11 @@ pub struct Listed {
     pub stream: Name<'static>,
     /// It is left out on purpose.
     pub deselected: bool,
+    /// A run was told to read it.
+    pub asked: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct File<'a> {
     #[serde(borrow)]
@@ -30,7 +34,7 @@ struct File<'a> {
 
 /// An entry of any of the three: Airbyte's configured catalog (`stream` is an object), its discovered one (`name`), Singer's
 /// (`stream` is a name, `tap_stream_id`, `metadata`).
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Entry<'a> {
     #[serde(borrow)]
@@ -46,35 +50,51 @@ struct Entry<'a> {
     metadata: Seq<Maybe<Metadata>>,
 }
 
-/// An object in one protocol, a name in the other.
-#[derive(Debug, Default, Deserialize)]
-#[serde(untagged)]
+/// An object in one protocol, a name in the other; anything else is nothing.
+#[derive(Debug, Default)]
 enum Inner<'a> {
     #[default]
     None,
-    Name(String),
-    Stream {
-        #[serde(borrow)]
-        name: Text<'a>,
-        #[serde(borrow, default)]
-        namespace: Text<'a>,
-    },
+    Name(Cow<'a, str>),
+    Stream(Descriptor<'a>),
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Descriptor<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    namespace: Text<'a>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Inner<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let read = |error: serde_json::Error| serde::de::Error::custom(error);
+        match raw.as_bytes().first() {
+            Some(b'{') => serde_json::from_str(raw).map(Self::Stream).map_err(read),
+            Some(b'"') => {
+                let text: Text = serde_json::from_str(raw).map_err(read)?;
+                Ok(text.0.map_or(Self::None, Self::Name))
+            }
+            _ => Ok(Self::None),
+        }
+    }
 }
 
 /// Of a Singer stream: with an empty breadcrumb it is about the stream, else about a column.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Metadata {
     breadcrumb: Seq<serde::de::IgnoredAny>,
     metadata: Maybe<Selection>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Selection {
     selected: Flag,
-    #[serde(rename = "selected-by-default")]
-    by_default: Flag,
 }
 
 /// Reads a catalog: Airbyte's (configured, discovered, or a recording of `discover`), or Singer's. `None` if it is none.
@@ -91,7 +111,7 @@ pub fn read(text: &str) -> Option<Catalog> {
         let mut scratch = String::new();
         let Decoded::Message { message, .. } = decoder.decode(&line, &mut scratch) else { return None };
         let (Kind::Offer(names) | Kind::Catalog(names)) = message.kind else { return None };
-        let listed = |name: Name| Listed { stream: name.into_owned(), deselected: false };
+        let listed = |name: Name| Listed { stream: name.into_owned(), deselected: false, asked: false };
         Some(Catalog { streams: names.into_iter().map(listed).collect(), configured: false })
     })
 }
@@ -105,18 +125,21 @@ fn whole(text: &str) -> Option<Catalog> {
             let about = entry.metadata.0.as_ref()?.iter().filter_map(|it| it.0.as_ref());
             let whole = about.filter(|it| it.breadcrumb.0.as_ref().is_none_or(Vec::is_empty));
             let said = whole.filter_map(|it| it.metadata.0.as_ref());
-            said.map(|said| said.selected.0.or(said.by_default.0)).next().flatten()
+            said.map(|said| said.selected.0).next().flatten()
         };
         let selected = selection();
+        let mut asked = false;
         let stream = match entry.stream {
-            Inner::Stream { name, namespace } => {
+            Inner::Stream(Descriptor { name, namespace }) => {
                 catalog.configured |= entry.sync_mode.0.is_some() || entry.name.0.is_none();
+                asked = true;
                 own(name).map(|name| Name::spaced(own(namespace), name))
             }
             // In Singer a stream's name is what messages carry; its id may be another.
             Inner::Name(name) => {
                 catalog.configured |= selected.is_some();
-                Some(Name::plain(name.into()))
+                asked = selected == Some(true);
+                Some(Name::plain(name.into_owned().into()))
             }
             Inner::None => {
                 let name = own(entry.name).or_else(|| own(entry.tap_stream_id));
@@ -124,7 +147,7 @@ fn whole(text: &str) -> Option<Catalog> {
             }
         };
         let Some(stream) = stream else { continue };
-        catalog.streams.push(Listed { stream, deselected: selected == Some(false) });
+        catalog.streams.push(Listed { stream, deselected: selected == Some(false), asked });
     }
     Some(catalog)
 }

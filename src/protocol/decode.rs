@@ -222,11 +222,11 @@ impl Decoder {
                 stripe::message(envelope).or_else(|| if state { self.in_capitals(text) } else { None })
             }
             Some(kind) if singer::has(kind) || airbyte::has(kind) => self.in_capitals(text),
-            Some(kind) if kind != "discovery" => None,
-            _ if reading.reads(Dialect::Singer) => singer::message(text)
-                .or_else(|| singer::json_log(text))
-                .or_else(|| singer::meltano(text))
-                .or_else(|| if reading == Reading::Only(Dialect::Singer) { singer::bare_state(text) } else { None }),
+            // Meltano's lines may have a type of their own (`discovery`).
+            Some(_) if reading.reads(Dialect::Meltano) => singer::meltano(text),
+            None if reading.reads(Dialect::Singer) => {
+                singer::message(text).or_else(|| singer::json_log(text)).or_else(|| singer::meltano(text))
+            }
             _ => None,
         }
     }
@@ -321,15 +321,19 @@ impl Decoder {
             return stripe::message_of_head(head, length);
         }
         let dialect = if head.top.is_some() { Dialect::Singer } else { Dialect::Airbyte };
-        let message = |kind| Message { at: head.at, from: None, dialect: Some(dialect), kind };
+        let message = |kind| Message { at: head.at, from: None, dialect: Some(dialect), firm: true, kind };
         let stream = head.top.as_ref().or(head.stream.as_ref()).cloned();
         let known = if head.top.is_some() { singer::has(kind) } else { airbyte::has(kind) };
         if !known || !self.reading.reads(dialect) {
             return None;
         }
         let kind = match (kind.to_ascii_uppercase().as_str(), stream) {
-            ("RECORD", Some(stream)) => Kind::Record(Record { stream: Name::plain(stream), measure: None }),
+            ("RECORD", Some(stream)) => {
+                Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true })
+            }
             ("STATE", _) => Kind::Checkpoint(Checkpoint::default()),
+            // The answer to a command that is no sync, whatever is in it.
+            ("CATALOG" | "SPEC", _) => Kind::Answer,
             ("LOG", _) => {
                 let level = Level::from_word(head.level.as_deref().unwrap_or_default());
                 let message = format!("(a log line of {length} bytes)").into();

@@ -14,7 +14,7 @@ pub const MASK: &str = "***";
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         // All of a connector's configuration, whatever its fields are called, to the end of the text.
-        r"(?P<whole>connectorConfig)(?s:.+)",
+        r"(?P<whole>(?i:connectorConfig))(?s:.+)",
         r"|(?P<key>(?i:(?:sk|rk|ek)[_-](?:live|test)[_-]|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
         r"|(?P<shape>\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}",
         r"|AKIA[0-9A-Z]{12,}|eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*))",

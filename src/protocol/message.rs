@@ -12,6 +12,8 @@ pub struct Message<'a> {
     pub from: Option<Cow<'a, str>>,
     /// The protocol it is written in; `None` where it may stand in a feed of any.
     pub dialect: Option<Dialect>,
+    /// It is a message of that protocol and nothing else; a line of a log may come from a library that others use too.
+    pub firm: bool,
     pub kind: Kind<'a>,
 }
 
@@ -224,6 +226,8 @@ pub struct Record<'a> {
     pub stream: Name<'a>,
     /// UTF-16 units of its data as JSON, by which Airbyte measures "bytes"; `None` where nobody measures so.
     pub measure: Option<u64>,
+    /// Its line was too long to hold: what stands behind the data (a namespace) is not known.
+    pub partial: bool,
 }
 
 /// A `source_state` or STATE line.
@@ -277,10 +281,12 @@ pub struct Metered<'a> {
     pub requests: Option<u64>,
     /// One request of which the time was taken.
     pub timed_request: bool,
-    /// The destination's count, not the source's.
-    pub loaded: bool,
+    /// Whether it is the destination's count, not the source's, where that is said.
+    pub loaded: Option<bool>,
     /// The process that tells it: of a tap and a target that write to one pipe only this tells which is which.
     pub process: Option<u64>,
+    /// The name is that of an endpoint or a job, which streams mostly go by.
+    pub loose: bool,
 }
 
 /// What a source says about one stream in the state it hands out.
@@ -311,12 +317,14 @@ pub struct StreamClaim<'a> {
     /// This engine says "complete" before the checkpoints behind it are through.
     pub early: bool,
     pub pace: Option<Pace>,
+    /// The name is that of an endpoint or a job, which streams mostly go by.
+    pub loose: bool,
 }
 
 impl Metered<'_> {
     /// On its own, and whose it is.
     #[must_use]
-    pub fn into_owned(self, loaded: bool) -> Metered<'static> {
+    pub fn into_owned(self, loaded: Option<bool>) -> Metered<'static> {
         Metered {
             stream: self.stream.into_owned(),
             records: self.records,
@@ -324,6 +332,7 @@ impl Metered<'_> {
             timed_request: self.timed_request,
             loaded,
             process: self.process,
+            loose: self.loose,
         }
     }
 }
@@ -340,7 +349,12 @@ impl<'a> StreamClaim<'a> {
     /// On its own; of one that tells a status only.
     #[must_use]
     pub fn into_owned(self) -> StreamClaim<'static> {
-        StreamClaim { status: self.status, pace: self.pace, ..StreamClaim::of(self.stream.into_owned()) }
+        StreamClaim {
+            status: self.status,
+            pace: self.pace,
+            loose: self.loose,
+            ..StreamClaim::of(self.stream.into_owned())
+        }
     }
 
     /// One that says nothing yet.
@@ -357,6 +371,7 @@ impl<'a> StreamClaim<'a> {
             completed: None,
             early: false,
             pace: None,
+            loose: false,
         }
     }
 }

@@ -22,7 +22,9 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     let width = if pen.width() >= 100 { 36 } else { 16 };
     if let Some(share) = guessed {
         bar(pen, column, row, width, share, if share < 1.0 { look.accent() } else { look.good() });
-        column = pen.put(column + width + 1, row, &percent(share), look.strong()) + 3;
+        // More may come than is guessed yet.
+        let bound = if progress.guesses_all() { "" } else { look.glyphs.at_most };
+        column = pen.put(column + width + 1, row, &format!("{bound}{}", percent(share)), look.strong()) + 3;
     } else if bare {
         column = 1;
     } else if let Some(share) = shown_coverage(screen) {

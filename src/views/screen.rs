@@ -40,7 +40,8 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let facts = top::Facts::new(screen, area);
     let (head, body) = cut_top(above, facts.height());
     top::draw(&mut pen.at(head), screen, &facts);
-    if screen.progress.input.lines == 0 && !screen.progress.closed && screen.scrub.is_none() {
+    let nothing = screen.progress.input.lines == 0 && screen.progress.streams.is_empty();
+    if nothing && !screen.progress.closed && screen.scrub.is_none() {
         waiting::draw(&mut pen.at(body), screen);
     } else {
         panes(pen, body, screen, hits);

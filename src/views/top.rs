@@ -48,7 +48,7 @@ impl Facts {
             let verdict = verdict(progress);
             (verdict.why, verdict.next.filter(|_| area.height >= 8).map(|next| screen.advised(next)))
         };
-        let empty = progress.input.lines == 0;
+        let empty = progress.input.lines == 0 && progress.streams.is_empty();
         let most = match area.height {
             ..14 => 1,
             14..30 => 2,

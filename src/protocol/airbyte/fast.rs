@@ -28,8 +28,9 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     }
     cursor.byte(b'}')?;
     cursor.ended()?;
-    let kind = Kind::Record(Record { stream: Name::spaced(namespace.flatten(), stream?), measure: length });
-    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), kind })
+    let kind =
+        Kind::Record(Record { stream: Name::spaced(namespace.flatten(), stream?), measure: length, partial: false });
+    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), firm: true, kind })
 }
 
 fn field<'a>(

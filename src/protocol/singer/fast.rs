@@ -26,6 +26,6 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
         }
     }
     cursor.ended()?;
-    let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None });
-    Some(Message { at, from: None, dialect: Some(Dialect::Singer), kind })
+    let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
+    Some(Message { at, from: None, dialect: Some(Dialect::Singer), firm: true, kind })
 }

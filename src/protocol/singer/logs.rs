@@ -4,7 +4,7 @@
 //! * singer-sdk: `2026-11-20 08:35:12,786 | LEVEL    | logger | text`, with columns of another width in each version;
 //!   or, with a structured formatter, one JSON object a line with `metric_info` and `exception`.
 
-use crate::protocol::lenient::{Maybe, Num, Seq, Text, When};
+use crate::protocol::lenient::{Entries, Maybe, Num, Seq, Text, When};
 use crate::protocol::message::{
     Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Pace, Status, StreamClaim, Where,
 };
@@ -47,16 +47,17 @@ struct Tags<'a> {
 
 impl<'a> Metric<'a> {
     /// What a metric claims. `loaded`: it is a target's.
-    pub(super) fn kind(self, loaded: bool) -> Option<Kind<'a>> {
+    pub(super) fn kind(self, loaded: Option<bool>) -> Option<Kind<'a>> {
         let tags = self.tags.0.unwrap_or_default();
         // singer-python has no stream: its taps name the endpoint, or the job, by it.
         let job =
             || tags.job_type.0.as_deref().and_then(|job| job.strip_prefix("sync_")).map(|name| name.to_owned().into());
         let stream = tags.stream.0.clone().or_else(|| tags.endpoint.0.clone()).or_else(job).map(Name::plain);
         let process = tags.pid.0;
+        let loose = tags.stream.0.is_none();
         let counted = |records, requests, timed_request| {
             let stream = stream.clone()?;
-            Some(Kind::Metered(Box::new(Metered { stream, records, requests, timed_request, loaded, process })))
+            Some(Kind::Metered(Box::new(Metered { stream, records, requests, timed_request, loaded, process, loose })))
         };
         let metric = self.metric.0?;
         Some(match metric.as_ref() {
@@ -70,8 +71,8 @@ impl<'a> Metric<'a> {
                     _ => None,
                 };
                 match (stream, status) {
-                    (Some(stream), Some(status)) if !loaded => {
-                        Kind::Stream(Box::new(StreamClaim { status: Some(status), ..StreamClaim::of(stream) }))
+                    (Some(stream), Some(status)) if loaded != Some(true) => {
+                        Kind::Stream(Box::new(StreamClaim { status: Some(status), loose, ..StreamClaim::of(stream) }))
                     }
                     _ => Kind::Note("metric"),
                 }
@@ -91,10 +92,10 @@ pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
     }
     let metric = serde_json::from_str::<Metric>(json).ok()?;
     // In one log with a tap's only the plugin's name tells a target's.
-    let loaded = before.split([' ', '|']).any(|word| word.starts_with("target-"));
+    let loaded = before.split([' ', '|']).any(|word| word.starts_with("target-")).then_some(true);
     // Meltano's text begins with an instant; a wall clock without a zone is none.
     let at = before.split(' ').next().filter(|word| word.ends_with('Z')).and_then(time::parse);
-    Some(Message { at, from: None, dialect: Some(Dialect::Singer), kind: metric.kind(loaded)? })
+    Some(Message { at, from: None, dialect: Some(Dialect::Singer), firm: false, kind: metric.kind(loaded)? })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,6 +112,10 @@ struct JsonLog<'a> {
     metric_info: Maybe<Metric<'a>>,
     #[serde(borrow)]
     exception: Maybe<Exception<'a>>,
+    #[serde(borrow)]
+    app_name: Text<'a>,
+    #[serde(borrow)]
+    extra: Entries<'a, serde::de::IgnoredAny>,
 }
 
 /// An exception as structured formatters write it.
@@ -160,9 +165,11 @@ impl<'a> Exception<'a> {
 /// A line of singer-sdk's structured log.
 pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     let log = serde_json::from_str::<JsonLog>(text).ok()?;
+    // What others log with these fields has not both of the last two.
+    log.app_name.0.or_else(|| log.extra.0.map(|_| Cow::Borrowed("extra")))?;
     let logger = log.logger_name.0?;
     let (at, dialect) = (Some(log.ts.0?), Some(Dialect::Singer));
-    let loaded = logger.starts_with("target-");
+    let loaded = logger.starts_with("target-").then_some(true);
     let kind = if let Some(metric) = log.metric_info.0 {
         metric.kind(loaded)?
     } else if let Some(failure) = log.exception.0.map(Exception::failure) {
@@ -170,7 +177,7 @@ pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     } else {
         said(Level::from_word(log.level.0?.as_ref()), log.message.0?)
     };
-    Some(Message { at, from: Some(logger), dialect, kind })
+    Some(Message { at, from: Some(logger), dialect, firm: false, kind })
 }
 
 /// A log line, or that it stops.
@@ -229,7 +236,7 @@ pub(in crate::protocol) fn spoken(text: &str) -> Option<Message<'_>> {
         "CRITICAL" | "FATAL" => Kind::Failure(Box::new(Failure::of(Where::Global, None, text.into()))),
         _ => said(level, text.into()),
     };
-    Some(Message { at: None, from, dialect: None, kind })
+    Some(Message { at: None, from, dialect: None, firm: false, kind })
 }
 
 #[cfg(test)]
@@ -239,7 +246,9 @@ mod tests {
     #[test]
     fn metrics_are_found_behind_whatever_stands_before_them() {
         let metered = |text: &str| match metric(text)?.kind {
-            Kind::Metered(metered) => Some((metered.stream.name.to_string(), metered.records, metered.loaded)),
+            Kind::Metered(metered) => {
+                Some((metered.stream.name.to_string(), metered.records, metered.loaded == Some(true)))
+            }
             _ => None,
         };
         let classic = r#"INFO METRIC: {"type": "counter", "metric": "record_count", "value": 300, "tags": {"endpoint": "users"}}"#;

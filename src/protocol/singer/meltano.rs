@@ -43,7 +43,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     if !its_own {
         return None;
     }
-    let loaded = line.consumer.0 == Some(true);
+    let loaded = line.consumer.0;
     let kind = if let Some(metric) = line.metric_info.0 {
         metric.kind(loaded)?
     } else if let Some(failure) = line.plugin_exception.0.map(Exception::failure) {
@@ -78,11 +78,11 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
         match kind {
             // It borrows from a text that may be unescaped: what is kept of it is short.
             Kind::Metered(metered) => Kind::Metered(Box::new(metered.into_owned(loaded))),
-            Kind::Stream(claim) if !loaded => Kind::Stream(Box::new(claim.into_owned())),
+            Kind::Stream(claim) if loaded != Some(true) => Kind::Stream(Box::new(claim.into_owned())),
             _ => Kind::Note("metric"),
         }
     } else {
         said(level, event)
     };
-    Some(Message { at, from: line.name.0, dialect: Some(Dialect::Meltano), kind })
+    Some(Message { at, from: line.name.0, dialect: Some(Dialect::Meltano), firm: true, kind })
 }

@@ -48,13 +48,13 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         envelope.bookmarks.0?;
         let kind =
             Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
-        return Some(Message { at: None, from: None, dialect, kind });
+        return Some(Message { at: None, from: None, dialect, firm: true, kind });
     };
     let stream = || envelope.stream.0.clone().map(Name::plain);
     let kind = match word.to_ascii_uppercase().as_str() {
         "RECORD" => {
             envelope.record.0?;
-            Kind::Record(Record { stream: stream()?, measure: None })
+            Kind::Record(Record { stream: stream()?, measure: None, partial: false })
         }
         "SCHEMA" => {
             envelope.schema.0?;
@@ -72,18 +72,12 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         _ => return None,
     };
-    Some(Message { at: envelope.time_extracted.0, from: None, dialect, kind })
+    Some(Message { at: envelope.time_extracted.0, from: None, dialect, firm: true, kind })
 }
 
 /// Whether a type of message is one of this protocol.
 pub(super) fn has(kind: &str) -> bool {
     ["RECORD", "SCHEMA", "STATE", "BATCH", "ACTIVATE_VERSION"].iter().any(|known| known.eq_ignore_ascii_case(kind))
-}
-
-/// A line without a type in a feed that is known to be a target's: a state of whatever shape.
-pub(super) fn bare_state(text: &str) -> Option<Message<'_>> {
-    let kind = Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
-    Some(Message { at: None, from: None, dialect: Some(Dialect::Singer), kind })
 }
 
 fn alive(stream: Name) -> StreamClaim {
@@ -104,7 +98,11 @@ fn handed(value: &str, committed: bool) -> Option<Handed<'_>> {
     let known = serde_json::from_str::<Maybe<Value>>(value).ok()?.0.unwrap_or_default();
     let bookmarks = match known.bookmarks.0 {
         Some(bookmarks) => bookmarks,
-        None => serde_json::from_str::<Entries<Identity>>(value).ok()?.0.unwrap_or_default(),
+        None => {
+            let mut all = serde_json::from_str::<Entries<Identity>>(value).ok()?.0.unwrap_or_default();
+            all.retain(|(name, _)| name != "currently_syncing");
+            all
+        }
     };
     let streams = bookmarks.into_iter().map(|(name, id)| Handing { stream: Name::plain(name), id: id.0 }).collect();
     let current = known.currently_syncing.0.map(Name::plain);

@@ -57,7 +57,13 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
         }
     }
     cursor.ended()?;
-    Some(Message { at: at.or(emitted_at), from: from.or(logger), dialect: Some(Dialect::Stripe), kind: payload? })
+    Some(Message {
+        at: at.or(emitted_at),
+        from: from.or(logger),
+        dialect: Some(Dialect::Stripe),
+        firm: true,
+        kind: payload?,
+    })
 }
 
 /// The kinds that most lines of a big log are, with their fields in the usual order.
@@ -71,8 +77,8 @@ fn usual(text: &str) -> Option<Message<'_>> {
         let emitted_at = cursor.instant()?;
         cursor.byte(b'}')?;
         let (from, at) = tail(&mut cursor)?;
-        let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None });
-        return Some(Message { at: at.or(Some(emitted_at)), from, dialect: Some(Dialect::Stripe), kind });
+        let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
+        return Some(Message { at: at.or(Some(emitted_at)), from, dialect: Some(Dialect::Stripe), firm: true, kind });
     }
     let kind = if cursor
         .literal("{\"type\":\"source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":")
@@ -121,7 +127,7 @@ fn usual(text: &str) -> Option<Message<'_>> {
         Kind::Stream(Box::new(said.claim(true)?))
     };
     let (from, at) = tail(&mut cursor)?;
-    Some(Message { at, from, dialect: Some(Dialect::Stripe), kind })
+    Some(Message { at, from, dialect: Some(Dialect::Stripe), firm: true, kind })
 }
 
 /// `,"_emitted_by":…,"_ts":…}` and the end of the line; either may be missing.
@@ -146,7 +152,7 @@ fn record<'a>(cursor: &mut Cursor<'a>, emitted_at: &mut Option<Millis>) -> Optio
         "emitted_at" => once(emitted_at, cursor.instant()?),
         _ => cursor.skip(),
     })?;
-    Some(Kind::Record(Record { stream: Name::plain(stream?), measure: None }))
+    Some(Kind::Record(Record { stream: Name::plain(stream?), measure: None, partial: false }))
 }
 
 fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {

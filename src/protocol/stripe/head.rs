@@ -48,7 +48,9 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
         claim.claim(early).map(|claim| Kind::Stream(Box::new(claim)))
     };
     let kind = match (kind.as_ref(), head.inner.as_deref(), head.stream) {
-        ("record", _, Some(stream)) => Kind::Record(Record { stream: Name::plain(stream), measure: None }),
+        ("record", _, Some(stream)) => {
+            Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: false })
+        }
         ("source_state", _, stream) => {
             Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), state: State::default(), handed: None })
         }
@@ -81,7 +83,7 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
         ("catalog" | "start", ..) => Kind::Catalog(Vec::new()),
         (known, ..) => nothing(known)?,
     };
-    Some(Message { at: head.at, from: head.from, dialect: Some(Dialect::Stripe), kind })
+    Some(Message { at: head.at, from: head.from, dialect: Some(Dialect::Stripe), firm: true, kind })
 }
 
 /// Reads the fields that stand in the head of a valid line; where the head ends, reading ends.

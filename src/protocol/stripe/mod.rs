@@ -81,7 +81,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "record" => {
             let record = envelope.record.0?;
             at = at.or(record.emitted_at.0);
-            Kind::Record(Record { stream: Name::plain(record.stream.0?), measure: None })
+            Kind::Record(Record { stream: Name::plain(record.stream.0?), measure: None, partial: false })
         }
         "source_state" => {
             let state = envelope.source_state.0?;
@@ -114,7 +114,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         _ => return None,
     };
     let dialect = (kind != Kind::Note("service")).then_some(Dialect::Stripe);
-    Some(Message { at, from, dialect, kind })
+    Some(Message { at, from, dialect, firm: true, kind })
 }
 
 fn trace(trace: Trace) -> Option<Kind> {
