@@ -763,3 +763,134 @@ fn metrics_are_checked_never_added_and_stand_where_lines_cannot_be_counted() {
     let hidden = tap(&[SCHEMA, batch], &[&metric(40), DONE], OK);
     assert_eq!((hidden.cumulative_records(), doubt_kinds(&hidden)), (Some(40), vec![]));
 }
+
+// What readings of the code and trials found.
+
+#[test]
+fn a_destination_may_answer_while_the_source_goes_on() {
+    let progress = of(
+        &[
+            status("a", "STARTED"),
+            records("a", 5),
+            state("a", 1, Some(5.0)),
+            records("a", 1),
+            // Of the first five, in between.
+            state("a", 1, Some(5.0)),
+            records("a", 2),
+            state("a", 2, Some(3.0)),
+            status("a", "COMPLETE"),
+            state("a", 2, Some(3.0)),
+        ],
+        OK,
+    );
+    assert_eq!((progress.committed(), progress.checkpoints, doubt_kinds(&progress)), (Some(8), 2, vec![]));
+    assert_eq!(outcome(&progress), Outcome::Succeeded);
+}
+
+#[test]
+fn a_source_whose_begin_is_missing_is_no_destination() {
+    let progress =
+        of(&[state("a", 1, Some(100.0)), records("a", 2), state("a", 2, Some(2.0)), status("a", "COMPLETE")], OK);
+    assert_eq!((progress.committed(), progress.commits.heard, outcome(&progress)), (None, false, Outcome::Succeeded));
+}
+
+#[test]
+fn what_an_attempt_left_behind_its_last_checkpoint_is_not_counted_in_the_next() {
+    let mut ingest = Ingest::new(Decoder::default());
+    ingest.push((status("a", "STARTED") + "\n" + &records("a", 3) + "\n").as_bytes());
+    ingest.progress.next_file();
+    let rest = [status("a", "STARTED"), records("a", 2), state("a", 1, Some(2.0)), status("a", "COMPLETE")].join("\n");
+    ingest.push((rest + "\n").as_bytes());
+    ingest.finish(OK);
+    assert_eq!((ingest.progress.attempts, outcome(&ingest.progress)), (2, Outcome::Succeeded));
+    assert!(!doubt_kinds(&ingest.progress).contains(&"record_count_mismatch"));
+    // One that the next attempt never came to is not through.
+    let mut left = Ingest::new(Decoder::default());
+    left.push((status("a", "STARTED") + "\n").as_bytes());
+    left.progress.next_file();
+    left.push((status("b", "STARTED") + "\n" + &status("b", "COMPLETE") + "\n").as_bytes());
+    left.finish(OK);
+    assert_eq!(outcome(&left.progress), Outcome::Truncated);
+}
+
+#[test]
+fn a_global_state_begins_no_stream() {
+    let global = json!({"type":"STATE","state":{"type":"GLOBAL","global":{"stream_states":[
+        {"stream_descriptor":{"name":"a"},"stream_state":{}},{"stream_descriptor":{"name":"later"},"stream_state":{}}]}}});
+    let progress = of(&[status("a", "STARTED"), global.to_string(), status("a", "COMPLETE")], OK);
+    let said = json_of(&progress);
+    assert_eq!((&said["streams"][1]["status"], &said["streams"][1]["checkpoints"]), (&json!("not_started"), &json!(1)));
+    assert_eq!((outcome(&progress), &said["anomalies"]), (Outcome::Succeeded, &json!([])));
+}
+
+#[test]
+fn names_of_jobs_and_endpoints_are_streams_only_where_the_feed_says_so() {
+    let state = r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#;
+    let job = r#"INFO METRIC: {"metric":"job_duration","value":1,"tags":{"job_type":"sync_table","table":"a","status":"succeeded"}}"#;
+    let endpoint = r#"INFO METRIC: {"metric":"record_count","value":1,"tags":{"endpoint":"a_api"}}"#;
+    let other = r#"INFO METRIC: {"metric":"record_count","value":9,"tags":{"stream":"of_another_run","pid":7}}"#;
+    let progress = tap(&[SCHEMA, ROW, state], &[job, endpoint, other], OK);
+    assert_eq!(
+        (progress.streams.len(), progress.cumulative_records(), outcome(&progress)),
+        (1, Some(1), Outcome::Succeeded)
+    );
+    // Without a feed they are all there is.
+    let alone = tap(&[], &[endpoint, DONE], OK);
+    assert_eq!((alone.streams.len(), alone.cumulative_records()), (2, Some(1)));
+}
+
+#[test]
+fn a_tap_and_a_target_on_one_pipe_are_told_apart_by_their_processes() {
+    let count = |pid: u32| {
+        format!(r#"INFO METRIC: {{"metric":"record_count","value":40,"tags":{{"stream":"a","pid":{pid}}}}}"#)
+    };
+    let both = tap(&[r#"{"bookmarks":{"a":1}}"#], &[&count(1), &count(2)], OK);
+    assert_eq!((both.cumulative_records(), both.committed()), (Some(40), Some(40)));
+    // Two attempts have two taps.
+    let mut ingest = Ingest::new(Decoder::default());
+    let lines = [SCHEMA, ROW, r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#].join("\n") + "\n";
+    for pid in [1, 2] {
+        ingest.push(lines.as_bytes());
+        ingest.progress.stderr(&count(pid));
+        if pid == 1 {
+            ingest.progress.next_file();
+        }
+    }
+    ingest.finish(OK);
+    assert_eq!(ingest.progress.committed(), None);
+}
+
+#[test]
+fn what_stderr_says_before_it_is_known_who_speaks_is_weighed_when_it_is() {
+    let lines = [status("a", "STARTED"), status("a", "COMPLETE")].join("\n") + "\n";
+    for first in [true, false] {
+        let mut ingest = Ingest::new(Decoder::default());
+        if !first {
+            ingest.push(lines.as_bytes());
+        }
+        for line in ["FATAL not its protocol", "Traceback (most recent call last):", "  File", "E: x"] {
+            ingest.progress.stderr(line);
+        }
+        if first {
+            ingest.push(lines.as_bytes());
+        }
+        ingest.finish(OK);
+        assert_eq!(outcome(&ingest.progress), Outcome::Succeeded, "stderr first: {first}");
+    }
+    // A library's metric before the first message does not make an Airbyte source a tap.
+    let mixed = ended(
+        &format!("METRIC: {{\"metric\":\"record_count\",\"value\":1,\"tags\":{{\"stream\":\"x\"}}}}\n{lines}"),
+        OK,
+    );
+    assert_eq!(mixed.dialect, Some(Dialect::Airbyte));
+}
+
+#[test]
+fn both_pipes_in_one_file_tell_the_cause_too() {
+    let root = fixture_root();
+    let merged =
+        [unpack(&root.join("singer/sdk-tap-fail.ndjson.zst")), unpack(&root.join("singer/sdk-tap-fail.stderr.zst"))]
+            .concat();
+    let progress = reduced(&merged);
+    assert_eq!((outcome(&progress), verdict(&progress).why.as_deref()), (Outcome::Failed, Some("boom: API said 500")));
+}

@@ -40,9 +40,10 @@ Examples:
   synctop                              the demo: a fleet of simulated pipelines, to try everything with
   synctop sync.ndjson                  watch a file through appends and rotation
   engine | synctop                     watch a pipe (keys still work)
-  synctop run -- engine --flag         start an engine and watch it
+  synctop run -- engine --flag         start an engine and watch it: an Airbyte connector, a Singer tap (both of its pipes)
   synctop summary sync.ndjson          what became of a saved log, as text
   synctop summary --json sync.ndjson.zst
+  synctop summary tap.ndjson --stderr tap.stderr --exit-code 0    what taps tell beside their feed
   synctop summary --at 08:31:20 sync.ndjson
   synctop replay sync.ndjson           the dashboard at any instant of a saved log: play, step, jump to errors
   engine | synctop tee | loader        hand the bytes on; progress on stderr
