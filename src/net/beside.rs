@@ -71,12 +71,13 @@ impl Beside {
     /// The next line that was written by the time that the log has come to.
     pub fn due(&mut self, progress: &Progress) -> Option<String> {
         let (stamp, now) = (self.stderr.front()?.0?, progress.last_at?);
-        let zone = match stamp.local {
-            false => 0,
-            true => *self.zone.get_or_insert_with(|| {
+        let zone = if stamp.local {
+            *self.zone.get_or_insert_with(|| {
                 let apart = stamp.at - progress.first_at.unwrap_or(now);
                 (apart + apart.signum() * HALF_HOUR / 2) / HALF_HOUR * HALF_HOUR
-            }),
+            })
+        } else {
+            0
         };
         if stamp.at - zone > now {
             return None;

@@ -96,13 +96,12 @@ fn handed(value: &str, committed: bool) -> Option<Handed<'_>> {
         currently_syncing: Text<'a>,
     }
     let known = serde_json::from_str::<Maybe<Value>>(value).ok()?.0.unwrap_or_default();
-    let bookmarks = match known.bookmarks.0 {
-        Some(bookmarks) => bookmarks,
-        None => {
-            let mut all = serde_json::from_str::<Entries<Identity>>(value).ok()?.0.unwrap_or_default();
-            all.retain(|(name, _)| name != "currently_syncing");
-            all
-        }
+    let bookmarks = if let Some(bookmarks) = known.bookmarks.0 {
+        bookmarks
+    } else {
+        let mut all = serde_json::from_str::<Entries<Identity>>(value).ok()?.0.unwrap_or_default();
+        all.retain(|(name, _)| name != "currently_syncing");
+        all
     };
     let streams = bookmarks.into_iter().map(|(name, id)| Handing { stream: Name::plain(name), id: id.0 }).collect();
     let current = known.currently_syncing.0.map(Name::plain);
