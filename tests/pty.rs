@@ -632,6 +632,7 @@ fn both_pipes_of_a_tap_are_read_and_one_that_was_stopped_is_told() {
             "INFO METRIC: {{\"metric\":\"sync_duration\",\"value\":1,\"tags\":{{\"stream\":\"{name}\",\"status\":\"{status}\"}}}}\n"
         )
     };
+    let stopping = "2026-11-20 08:36:56,196 | INFO     | tap-demo | Gracefully shutting down...\n".to_owned();
     let rows = at(
         "rows",
         concat!(
@@ -643,7 +644,8 @@ fn both_pipes_of_a_tap_are_read_and_one_that_was_stopped_is_told() {
             "\n"
         ),
     );
-    let (done, failed) = (at("done", &metric("first", "succeeded")), at("failed", &metric("second", "failed")));
+    let (done, failed) =
+        (at("done", &metric("first", "succeeded")), at("failed", &(stopping + &metric("second", "failed"))));
     let pid = at("pid", "");
     let script = format!(
         "trap 'cat {failed} >&2; exit 0' TERM; cat {rows}; cat {done} >&2; echo $$ > {pid}; while true; do sleep 0.1; done"

@@ -5,7 +5,8 @@ use super::Progress;
 use super::errors::{Place, TEXT_KEPT};
 use super::feed::{FEED_LINE, Origin, cut};
 use crate::protocol::{
-    Failure, Kind, Level, Line, LineEnd, Metered, Name, Status, StreamClaim, Where, clean, heard, mask,
+    Failure, Kind, Level, Line, LineEnd, Metered, Name, Status, StreamClaim, Where, clean, heard, is_destination, mask,
+    stream_of,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -209,9 +210,10 @@ impl Progress {
         }
         let before = self.traceback.error.take();
         self.traceback.clear();
-        if let Some(from) = &message.from {
-            self.traceback.tap |= from.starts_with("tap-");
-            self.traceback.target |= from.starts_with("target-");
+        match message.from.as_deref().and_then(is_destination) {
+            Some(true) => self.traceback.target = true,
+            Some(false) => self.traceback.tap = true,
+            None => {}
         }
         let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
         if let Kind::Log(log) = &message.kind
@@ -219,9 +221,8 @@ impl Progress {
         {
             let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
             self.traceback.error = Some(text.clone());
-            // Loggers go by the stream: `tap-demo.orders`.
-            let stream = message.from.as_deref().and_then(|logger| logger.rsplit_once('.')).map(|(_, name)| name);
-            if let Some(at) = stream.and_then(|name| self.index.get(name).copied()) {
+            if let Some(at) = message.from.as_deref().and_then(stream_of).and_then(|name| self.index.get(name).copied())
+            {
                 self.change(at, |stream| stream.hint = Some(text));
             }
         }

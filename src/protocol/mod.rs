@@ -44,6 +44,18 @@ pub use message::{
 pub use time::Millis;
 pub use validate::Validator;
 
+/// Whether a logger is a destination's (`true`) or a source's, where its name says so.
+#[must_use]
+pub fn is_destination(logger: &str) -> Option<bool> {
+    singer::is_destination(logger)
+}
+
+/// The stream that a logger goes by, if it goes by one.
+#[must_use]
+pub fn stream_of(logger: &str) -> Option<&str> {
+    singer::stream_of(logger)
+}
+
 /// What a line that an engine wrote to stderr says, where it is more than words for people.
 #[must_use]
 pub fn heard(line: &str) -> Option<Message<'_>> {

@@ -204,6 +204,20 @@ fn parts(text: &str) -> Option<(&str, Option<&str>, &str)> {
     Some((level, None, said))
 }
 
+/// Whether a logger is a source's or a destination's (`true`), where its name says so: `tap-demo.orders`, `target-demo`.
+pub(in crate::protocol) fn is_destination(logger: &str) -> Option<bool> {
+    match logger {
+        name if name.starts_with("tap-") => Some(false),
+        name if name.starts_with("target-") => Some(true),
+        _ => None,
+    }
+}
+
+/// The stream that a logger goes by, if it goes by one: `tap-demo.orders`.
+pub(in crate::protocol) fn stream_of(logger: &str) -> Option<&str> {
+    logger.rsplit_once('.').map(|(_, name)| name)
+}
+
 /// The level that a line of text says it has.
 pub(in crate::protocol) fn level_of(text: &str) -> Option<Level> {
     level(parts(text)?.0)

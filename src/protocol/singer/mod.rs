@@ -10,7 +10,7 @@ mod logs;
 mod meltano;
 
 pub(super) use fast::message as fast;
-pub(super) use logs::{json as json_log, level_of, metric, spoken};
+pub(super) use logs::{is_destination, json as json_log, level_of, metric, spoken, stream_of};
 pub(super) use meltano::message as meltano;
 
 use super::identity::Identity;
