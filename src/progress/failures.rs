@@ -93,13 +93,18 @@ impl Progress {
             });
         }
         if whole && self.manners().errors_on_stderr {
-            self.attempt.cause = Some(id);
-            let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };
-            let attempt = self.attempts;
-            for at in 0..self.streams.len() {
-                if self.streams.get(at).is_some_and(|stream| stream.unexplained) {
-                    self.change(at, |stream| stream.explain(attempt, id, message.clone()));
-                }
+            self.explains(id);
+        }
+    }
+
+    /// An error of the whole run is why the streams failed that did not say it, and those that will not.
+    pub(super) fn explains(&mut self, id: u64) {
+        self.attempt.cause = Some(id);
+        let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };
+        let attempt = self.attempts;
+        for at in 0..self.streams.len() {
+            if self.streams.get(at).is_some_and(|stream| stream.unexplained) {
+                self.change(at, |stream| stream.explain(attempt, id, message.clone()));
             }
         }
     }

@@ -288,14 +288,7 @@ impl Progress {
         let failure = Failure::of(Where::Global, None, message.to_owned().into());
         self.attempt.last_word_failed = true;
         let id = self.record_failure(failure, &line);
-        self.attempt.cause = Some(id);
         self.traceback.group = Some(id);
-        let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };
-        let attempt = self.attempts;
-        for at in 0..self.streams.len() {
-            if self.streams.get(at).is_some_and(|stream| stream.unexplained) {
-                self.change(at, |stream| stream.explain(attempt, id, message.clone()));
-            }
-        }
+        self.explains(id);
     }
 }
