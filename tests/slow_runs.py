@@ -437,7 +437,7 @@ def read(path):
 
 
 def main():
-    corpus = Path(sys.argv[1] if len(sys.argv) > 1 else "/work/shared/corpus")
+    corpus = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "shared/corpus")
     exits = {}
     for line in (corpus / "airbyte-singer-exit-codes.tsv").read_text().splitlines():
         exits[line.split("\t")[0]] = int(line.split("\t")[1].split()[0])
