@@ -6,7 +6,7 @@ use super::feed::FEED_LINE;
 use super::feed::Origin;
 use super::feed::cut;
 use super::notes::Note;
-use super::stderr::State;
+use super::stderr::Traceback;
 use crate::protocol::Decoded;
 use crate::protocol::Dialect;
 use crate::protocol::Kind;
@@ -39,7 +39,7 @@ impl Progress {
             }
             Decoded::Message { message, glued } => {
                 self.input.messages += 1;
-                self.raw_traceback = State::None;
+                self.raw_traceback = Traceback::None;
                 if let Some(text) = glued {
                     self.note(Level::Info, Origin::Raw, None, None, text.trim_end());
                 }

@@ -26,7 +26,7 @@ impl Progress {
             return;
         }
         self.metered_requests = (0, 0);
-        self.traceback.forget_processes();
+        self.words.forget_processes();
         self.commits.begin_attempt();
         self.estimate = super::estimates::Estimated::default();
         let at = self.last_at;

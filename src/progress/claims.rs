@@ -213,7 +213,7 @@ impl Progress {
         }
         let name = claim.stream.clone();
         self.claimed(claim, line);
-        if !self.traceback.hearing {
+        if !self.words.hearing {
             self.named(&name);
         }
     }
@@ -229,7 +229,7 @@ impl Progress {
         }
         let manners = self.manners();
         self.attempt.statuses |= claim.status.is_some();
-        let beside = self.traceback.hearing;
+        let beside = self.words.hearing;
         let silent = claim.error.is_none() && claim.reason.is_none();
         let counted = claim.records.said();
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
@@ -441,7 +441,6 @@ impl Progress {
             self.count_stream(at);
         }
         let Some((clears, unheard, odd, name)) = outcome else { return };
-        let identity = identity.clone();
         if odd {
             let word = report.odd_status.as_deref().unwrap_or_default();
             self.note(Level::Warn, Origin::Unknown, None, Some(&name), &format!("unknown stream status {word}"));
@@ -450,7 +449,7 @@ impl Progress {
             self.clear_stream(at, &name);
         }
         if unheard {
-            self.stream_failure(&identity, None, report.message.as_deref().unwrap_or(SILENT_ERROR), line);
+            self.stream_failure(identity, None, report.message.as_deref().unwrap_or(SILENT_ERROR), line);
         }
         let differs = self.streams.get(at).is_some_and(|stream| {
             report.total.is_some_and(|total| stream.total_range != Some(total))

@@ -6,7 +6,7 @@
 
 use super::Progress;
 use super::Stream;
-use crate::protocol::{Handed, Millis, Name};
+use crate::protocol::{Handed, Name};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -30,7 +30,6 @@ pub struct Commits {
     pub count: u64,
     /// A destination is in the feed.
     pub heard: bool,
-    pub last_at: Option<Millis>,
     /// Where the whole state is said each time: the position of each stream in it.
     positions: Arc<BTreeMap<Box<str>, u64>>,
     /// A state of all streams that counted otherwise than we did: its count, and ours.
@@ -104,7 +103,6 @@ impl Progress {
             self.commits.heard = true;
             self.commits.count += 1;
             self.commits.alone += u64::from(!handed.committed);
-            self.commits.last_at = self.last_at.or(self.commits.last_at);
             if let (Some(name), Some(records)) = (stream, told) {
                 let at = self.place(name);
                 self.change(at, |stream| {
@@ -162,7 +160,6 @@ impl Progress {
         }
         self.commits.heard = true;
         self.commits.count += 1;
-        self.commits.last_at = self.last_at.or(self.commits.last_at);
     }
 
     /// The streams that a state of several is a checkpoint of: all of a global one; of one that is said whole each time, those

@@ -72,7 +72,7 @@ pub use verdict::{
 };
 
 use estimates::Estimated;
-use stderr::Traceback;
+use stderr::Words;
 
 use crate::protocol::{Dialect, EndWord, Millis};
 use std::collections::{BTreeMap, HashMap};
@@ -234,10 +234,10 @@ pub struct Progress {
     estimate: Estimated,
     /// Requests as they were told: counts added up, and those whose time was taken.
     metered_requests: (u64, u64),
-    /// The traceback on stderr that is being read.
-    traceback: Traceback,
+    /// What is known of the words beside the feed.
+    words: Words,
     /// One between the messages, as text.
-    raw_traceback: stderr::State,
+    raw_traceback: stderr::Traceback,
     /// Retries in all streams.
     pub retries: u64,
     /// Changes of a stream's status.

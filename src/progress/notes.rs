@@ -10,7 +10,6 @@ use super::feed::FeedLine;
 use super::feed::Origin;
 use super::feed::cut;
 use super::fingerprint;
-use super::stderr::State;
 use super::stderr::Traceback;
 use super::stream::Retrying;
 use super::text::duration;
@@ -105,10 +104,10 @@ impl Progress {
     /// A line of text that is part of a traceback: it stands with the line above it. The last one of it says what happened.
     pub(super) fn traced(&mut self, text: &str) -> bool {
         let was = self.raw_traceback;
-        if !Traceback::takes(&mut self.raw_traceback, text) {
+        if !self.raw_traceback.takes(text) {
             return false;
         }
-        if was == State::Open && self.raw_traceback == State::Told {
+        if was == Traceback::Open && self.raw_traceback == Traceback::Told {
             self.last_raw_error = Some(mask::secrets(cut(text, FEED_LINE)).into());
         }
         let above = self.feed.lines().back().map(|line| (line.origin, line.line));

@@ -25,10 +25,11 @@ const BETWEEN: [&str; 2] = ["During handling of the above exception", "The above
 /// What an interrupted program of Python ends with.
 const INTERRUPT: &str = "KeyboardInterrupt";
 
-/// The traceback that is being read, line by line.
+/// What is known of the words beside the feed.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Traceback {
-    pub(super) state: State,
+pub(super) struct Words {
+    /// How far the traceback is that is being read, and what of it has come.
+    traceback: Traceback,
     text: String,
     /// The error it belongs to.
     group: Option<u64>,
@@ -56,8 +57,9 @@ pub(super) enum Held {
     Status(Status),
 }
 
+/// How far a traceback of Python is, line by line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) enum State {
+pub(super) enum Traceback {
     #[default]
     None,
     Open,
@@ -65,7 +67,7 @@ pub(super) enum State {
     Told,
 }
 
-impl Traceback {
+impl Words {
     /// Another attempt has other processes.
     pub(super) fn forget_processes(&mut self) {
         (self.tap, self.target, self.first) = (false, false, None);
@@ -73,24 +75,26 @@ impl Traceback {
 
     /// What comes now is none of it.
     fn clear(&mut self) {
-        self.state = State::None;
+        self.traceback = Traceback::None;
         self.text.clear();
         self.group = None;
         self.error = None;
     }
+}
 
-    /// Whether a line is part of a traceback; `state` goes on with it.
-    pub(super) fn takes(state: &mut State, line: &str) -> bool {
+impl Traceback {
+    /// Whether a line is part of it; it goes on with that.
+    pub(super) fn takes(&mut self, line: &str) -> bool {
         let between = BETWEEN.iter().any(|words| line.starts_with(words));
-        let taken = line.starts_with(BEGIN) || (*state != State::None && (between || line.trim().is_empty()));
-        let within = *state == State::Open;
-        *state = match *state {
-            State::None | State::Told if line.starts_with(BEGIN) => State::Open,
-            State::Told if between => State::Open,
-            State::Told if line.trim().is_empty() => State::Told,
-            State::Open if taken || line.starts_with([' ', '\t']) => State::Open,
-            State::Open => State::Told,
-            State::None | State::Told => State::None,
+        let taken = line.starts_with(BEGIN) || (*self != Self::None && (between || line.trim().is_empty()));
+        let within = *self == Self::Open;
+        *self = match *self {
+            Self::None | Self::Told if line.starts_with(BEGIN) => Self::Open,
+            Self::Told if between => Self::Open,
+            Self::Told if line.trim().is_empty() => Self::Told,
+            Self::Open if taken || line.starts_with([' ', '\t']) => Self::Open,
+            Self::Open => Self::Told,
+            Self::None | Self::Told => Self::None,
         };
         taken || within
     }
@@ -100,7 +104,7 @@ impl Progress {
     /// Whether the process that tells a count beside the feed is taken for a target. Two that write to one pipe are told apart by
     /// their number: the tap comes first.
     pub(super) fn takes_for_target(&mut self, process: Option<u64>) -> bool {
-        let heard = &mut self.traceback;
+        let heard = &mut self.words;
         let Some(process) = process else { return false };
         (heard.target && !heard.tap) || *heard.first.get_or_insert(process) != process
     }
@@ -108,7 +112,7 @@ impl Progress {
     /// Whether what is told beside the feed has to wait until the feed names the stream: the name may be that of an endpoint, or of
     /// another run's.
     pub(super) fn held_back(&mut self, name: &Name, loose: bool, held: Held) -> bool {
-        if !self.traceback.hearing || self.traceback.letting_go {
+        if !self.words.hearing || self.words.letting_go {
             return false;
         }
         let named = self.stream(&name.key()).is_some_and(|stream| stream.in_feed);
@@ -116,29 +120,29 @@ impl Progress {
         if named || !(loose || others()) {
             return false;
         }
-        if self.traceback.held.len() < HELD {
-            self.traceback.held.push((name.key().into(), held));
+        if self.words.held.len() < HELD {
+            self.words.held.push((name.key().into(), held));
         }
         true
     }
 
     /// The feed named a stream: what was told of it is taken in.
     pub(super) fn named(&mut self, name: &Name) {
-        if self.traceback.held.is_empty() || self.traceback.letting_go {
+        if self.words.held.is_empty() || self.words.letting_go {
             return;
         }
         let key = name.key();
-        let all = std::mem::take(&mut self.traceback.held);
+        let all = std::mem::take(&mut self.words.held);
         let (mine, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(held, _)| **held == *key);
-        self.traceback.held = rest;
+        self.words.held = rest;
         for (_, held) in mine {
             self.take_held(name, held);
         }
     }
 
     fn take_held(&mut self, name: &Name, held: Held) {
-        let (stream, was) = (name.clone().into_owned(), self.traceback.hearing);
-        (self.traceback.hearing, self.traceback.letting_go) = (true, true);
+        let (stream, was) = (name.clone().into_owned(), self.words.hearing);
+        (self.words.hearing, self.words.letting_go) = (true, true);
         match held {
             Held::Records(records, process) => self.metered(&Metered {
                 stream,
@@ -154,12 +158,12 @@ impl Progress {
                 self.stream_claim(claim, &Line { bytes: &[], length: 0, end: LineEnd::Newline, huge: None });
             }
         }
-        (self.traceback.hearing, self.traceback.letting_go) = (was, false);
+        (self.words.hearing, self.words.letting_go) = (was, false);
     }
 
     /// The end: where the feed itself named no stream, what was told is all there is; else it was about none of them.
     pub(super) fn let_go(&mut self) {
-        let held = std::mem::take(&mut self.traceback.held);
+        let held = std::mem::take(&mut self.words.held);
         if self.streams.iter().any(|stream| stream.in_feed) {
             return;
         }
@@ -170,7 +174,7 @@ impl Progress {
 
     /// It is known now what speaks, or that nothing more is said: what was written to stderr before is taken in.
     pub(super) fn overheard(&mut self) {
-        for line in std::mem::take(&mut self.traceback.early) {
+        for line in std::mem::take(&mut self.words.early) {
             self.weigh_words(&line);
         }
     }
@@ -186,10 +190,10 @@ impl Progress {
         // Two pipes have no order between them: what is an error in one protocol is nothing in another.
         if self.dialect.is_none() && !self.closed {
             let Some(known) = heard(line).and_then(|message| message.dialect) else {
-                if self.traceback.early.len() >= EARLY {
-                    self.traceback.early.pop_front();
+                if self.words.early.len() >= EARLY {
+                    self.words.early.pop_front();
                 }
-                self.traceback.early.push_back(mask::secrets(cut(line, TEXT_KEPT)).into());
+                self.words.early.push_back(mask::secrets(cut(line, TEXT_KEPT)).into());
                 return;
             };
             // It says itself what it is.
@@ -208,11 +212,11 @@ impl Progress {
         if !self.speaks(message.dialect, false) {
             return;
         }
-        let before = self.traceback.error.take();
-        self.traceback.clear();
+        let before = self.words.error.take();
+        self.words.clear();
         match message.from.as_deref().and_then(is_destination) {
-            Some(true) => self.traceback.target = true,
-            Some(false) => self.traceback.tap = true,
+            Some(true) => self.words.target = true,
+            Some(false) => self.words.tap = true,
             None => {}
         }
         let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
@@ -220,7 +224,7 @@ impl Progress {
             && error
         {
             let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
-            self.traceback.error = Some(text.clone());
+            self.words.error = Some(text.clone());
             if let Some(at) = message.from.as_deref().and_then(stream_of).and_then(|name| self.index.get(name).copied())
             {
                 self.change(at, |stream| stream.hint = Some(text));
@@ -229,11 +233,11 @@ impl Progress {
         let failed = matches!(message.kind, Kind::Failure(_));
         let bytes = plain.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
-        self.traceback.hearing = true;
+        self.words.hearing = true;
         self.message(message, &line, None);
-        self.traceback.hearing = false;
+        self.words.hearing = false;
         if failed {
-            self.traceback.group = self.attempt.cause;
+            self.words.group = self.attempt.cause;
         }
         if error
             && let Some(before) = before
@@ -245,36 +249,36 @@ impl Progress {
     }
 
     fn unstructured(&mut self, line: &str) {
-        let was = self.traceback.state;
-        if !Traceback::takes(&mut self.traceback.state, line) {
-            self.traceback.clear();
+        let was = self.words.traceback;
+        if !self.words.traceback.takes(line) {
+            self.words.clear();
             if self.dialect.is_some() && !line.trim().is_empty() {
                 self.note(Level::Info, Origin::Raw, None, None, line);
             }
             return;
         }
-        if was == State::None {
-            self.traceback.text.clear();
-            if let Some(error) = self.traceback.error.take() {
+        if was == Traceback::None {
+            self.words.text.clear();
+            if let Some(error) = self.words.error.take() {
                 self.raised(&error);
             }
         }
-        let room = TEXT_KEPT.saturating_sub(self.traceback.text.len());
-        if !self.traceback.text.is_empty() && room > 0 {
-            self.traceback.text.push('\n');
+        let room = TEXT_KEPT.saturating_sub(self.words.text.len());
+        if !self.words.text.is_empty() && room > 0 {
+            self.words.text.push('\n');
         }
-        self.traceback.text.push_str(cut(line, room));
+        self.words.text.push_str(cut(line, room));
         // A secret may stand on several lines.
-        self.traceback.text = mask::secrets(&self.traceback.text).into_owned();
-        if self.traceback.state == State::Told && was == State::Open && self.traceback.group.is_none() {
+        self.words.text = mask::secrets(&self.words.text).into_owned();
+        if self.words.traceback == Traceback::Told && was == Traceback::Open && self.words.group.is_none() {
             if line.starts_with(INTERRUPT) {
                 self.attempt.stopping = true;
             } else {
                 self.raised(line);
             }
         }
-        if let Some(id) = self.traceback.group {
-            self.errors.set_stack(id, &self.traceback.text);
+        if let Some(id) = self.words.group {
+            self.errors.set_stack(id, &self.words.text);
         }
     }
 
@@ -288,7 +292,7 @@ impl Progress {
         let failure = Failure::of(Where::Global, None, message.to_owned().into());
         self.attempt.last_word_failed = true;
         let id = self.record_failure(failure, &line);
-        self.traceback.group = Some(id);
+        self.words.group = Some(id);
         self.explains(id);
     }
 }

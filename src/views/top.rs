@@ -6,7 +6,7 @@ use super::screen::headline;
 use super::state::Screen;
 use super::words::{self, age, count, rate, span};
 use crate::progress::{
-    Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, gibberish, not_understood, trouble, verdict,
+    Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, gibberish, not_understood, open, trouble, verdict,
 };
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -36,7 +36,15 @@ impl Facts {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
                 Some(_) if gibberish(progress, screen.silent().is_some()).is_none() => {
-                    let mut why = "no line came for so long: the engine is stuck, or it is gone".to_owned();
+                    // Where no message tells the end, that all is through is all that a feed can say.
+                    let through = progress.manners().ends_with_process
+                        && !progress.streams.is_empty()
+                        && open(progress).next().is_none();
+                    let mut why = if through {
+                        "every stream that is known is through; only the end of its process is not told here".to_owned()
+                    } else {
+                        "no line came for so long: the engine is stuck, or it is gone".to_owned()
+                    };
                     if let Some(error) = verdict(progress).why {
                         why.push_str(&format!("; before that {error}"));
                     }

@@ -46,7 +46,7 @@ struct Tags<'a> {
 }
 
 impl<'a> Metric<'a> {
-    /// What a metric claims. `loaded`: it is a target's.
+    /// What a metric claims. `loaded`: whether it is a target's, where that is known.
     pub(super) fn kind(self, loaded: Option<bool>) -> Option<Kind<'a>> {
         let tags = self.tags.0.unwrap_or_default();
         // singer-python has no stream: its taps name the endpoint, or the job, by it.
@@ -91,8 +91,8 @@ pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
         return None;
     }
     let metric = serde_json::from_str::<Metric>(json).ok()?;
-    // In one log with a tap's only the plugin's name tells a target's.
-    let loaded = before.split([' ', '|']).any(|word| word.starts_with("target-")).then_some(true);
+    // In a log of both only the plugin's name tells whose it is.
+    let loaded = before.split([' ', '|']).find_map(is_destination);
     // Meltano's text begins with an instant; a wall clock without a zone is none.
     let at = before.split(' ').next().filter(|word| word.ends_with('Z')).and_then(time::parse);
     Some(Message { at, from: None, dialect: Some(Dialect::Singer), firm: false, kind: metric.kind(loaded)? })
@@ -165,11 +165,13 @@ impl<'a> Exception<'a> {
 /// A line of singer-sdk's structured log.
 pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     let log = serde_json::from_str::<JsonLog>(text).ok()?;
-    // What others log with these fields has not both of the last two.
-    log.app_name.0.or_else(|| log.extra.0.map(|_| Cow::Borrowed("extra")))?;
+    // What others log with these fields has neither of these two.
+    if log.app_name.0.is_none() && log.extra.0.is_none() {
+        return None;
+    }
     let logger = log.logger_name.0?;
     let (at, dialect) = (Some(log.ts.0?), Some(Dialect::Singer));
-    let loaded = logger.starts_with("target-").then_some(true);
+    let loaded = is_destination(&logger);
     let kind = if let Some(metric) = log.metric_info.0 {
         metric.kind(loaded)?
     } else if let Some(failure) = log.exception.0.map(Exception::failure) {
