@@ -33,7 +33,7 @@ fn json_of(progress: &Progress) -> Value {
 }
 
 fn doubt_kinds(progress: &Progress) -> Vec<&'static str> {
-    doubts(progress).iter().map(|doubt| doubt.kind).collect()
+    doubts(progress).iter().map(|doubt| doubt.kind.as_str()).collect()
 }
 
 // Which protocol it is.

@@ -103,7 +103,7 @@ fn a_simulated_log_with_many_streams_and_errors_too() {
 }
 
 /// The progress behind every line, for what is compared line by line.
-fn behind_each_line(log: &[u8]) -> Vec<(Position, [u64; 4])> {
+fn behind_each_line(log: &[u8]) -> Vec<(Position, [u64; 5])> {
     let decoder = Decoder::default();
     let mut progress = Progress::default();
     let mut all = vec![(Position::of(&progress), Mark::ALL.map(|kind| kind.count(&progress)))];

@@ -35,7 +35,7 @@ pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
                 let text: Vec<_> = items
                     .iter()
                     .map(|doubt| {
-                        format!("{} {}: {}", doubt.kind, doubt.stream.as_deref().unwrap_or("-"), doubt.message)
+                        format!("{} {}: {}", doubt.kind, doubt.names(), doubt.message)
                     })
                     .collect();
                 (Some(text.join("\n")).filter(|text| !text.is_empty()), "the doubts")

@@ -117,6 +117,7 @@ impl Progress {
 
     /// A message of any kind.
     pub(super) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
+        self.before_at = self.last_at;
         if let Some(at) = message.at {
             self.first_at.get_or_insert(at);
             self.last_at = self.last_at.max(Some(at));
@@ -135,12 +136,14 @@ impl Progress {
                 self.record(&name, line.length, record.measure);
             }
             Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
+            Kind::Deletion(name) => self.deletion(&name),
             Kind::Hidden(name) => self.hidden(&name),
             Kind::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Kind::Estimate(estimate) => self.estimate(&estimate),
             Kind::Metered(metered) => self.metered(&metered),
             Kind::Stream(claim) => self.stream_claim(*claim, line),
             Kind::Progress(report) => {
+                self.reported_behind_end(&report);
                 self.restarted_without_end(&report, start);
                 self.progress(*report, line);
             }
@@ -174,5 +177,6 @@ impl Progress {
                 }
             }
         }
+        self.before_at = None;
     }
 }

@@ -10,6 +10,9 @@ use std::sync::Arc;
 impl Progress {
     pub(super) fn begin_attempt(&mut self) {
         let first = self.attempts == 0;
+        if !first {
+            self.mark = self.mark_run();
+        }
         self.attempts += 1;
         self.attempt = Attempt {
             open: true,
@@ -50,10 +53,17 @@ impl Progress {
         self.attempt.last_word_failed = false;
     }
 
-    /// The next of several logs begins: what comes is another attempt, whether the one before was ended or not.
+    /// The next part of a log that was rotated: the run goes on, unless a marker says otherwise.
     pub fn next_file(&mut self) {
-        self.attempt.open = false;
         self.last_start = None;
+    }
+
+    /// A report behind an end, of counters with another start, begins an attempt.
+    pub(super) fn reported_behind_end(&mut self, report: &ProgressReport) {
+        let other = report.started_at.is_some() && report.started_at != self.attempt.counters_since;
+        if self.attempts > 0 && !self.attempt.open && self.attempt.end.is_some() && other {
+            self.begin_attempt();
+        }
     }
 
     /// A new process without an end of the old one: a new start of its counters, no time elapsed, and counts that fell.

@@ -1,8 +1,8 @@
 //! Many lines into [`Progress`] at once: the same as one by one, only sooner. What does not depend on what came before (decoding,
 //! masking, fingerprints of log lines) is done when a batch is made, which may be on another thread; the rest when it is applied.
 
-use super::Progress;
 use super::history::GAP_MS;
+use super::{Anomaly, Progress};
 use super::notes::{Note, log_note};
 use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Record};
 use std::borrow::Cow;
@@ -179,9 +179,12 @@ impl Progress {
         self.stream_message();
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
+        let late = self.manners().late_states;
         // The first one left everything as the others need it: the attempt is open, the stream known and started.
         let Some(stream) = self.streams.get_mut(self.last_stream).map(Arc::make_mut) else { return };
         stream.weigh(count, bytes, measure);
+        let after_complete = stream.complete_said && !stream.early && !late;
+        let label = after_complete.then(|| stream.label.clone());
         for at in rest {
             if let Some(at) = at {
                 self.first_at.get_or_insert(*at);
@@ -201,6 +204,9 @@ impl Progress {
             if let Some(count) = self.reported.cumulative.max(self.sums.cumulative()) {
                 self.rate.report(now, count);
             }
+        }
+        if label.is_some() {
+            self.anomaly_times(Anomaly::RecordAfterComplete, label, count);
         }
     }
 }

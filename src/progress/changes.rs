@@ -1,13 +1,10 @@
 //! What changed between two looks at a feed, in lines for people: for stderr that is no terminal.
 
-use super::text::{count, duration, known, plural, short};
+use super::text::{count, duration, known, names, plural, short};
 use super::verdict::{core, standing};
 use super::{Outcome, Progress, outcome};
 use crate::protocol::{Millis, Status, clean, time};
 use std::collections::BTreeMap;
-
-/// Names that one line spells out.
-const NAMED: usize = 4;
 
 /// Times of an error's occurrence after which it is told again.
 const TOLD_AGAIN: [u64; 3] = [10, 100, 1_000];
@@ -164,10 +161,3 @@ pub fn stamped(at: Option<Millis>, text: &str) -> String {
     format!("synctop{at}  {}", clean::line(text))
 }
 
-fn names(all: &[&str]) -> String {
-    let mut text = all.iter().take(NAMED).map(|name| clean::line(name)).collect::<Vec<_>>().join(", ");
-    if all.len() > NAMED {
-        text.push_str(&format!(" and {} more", count((all.len() - NAMED) as u64)));
-    }
-    text
-}

@@ -117,13 +117,28 @@ impl Progress {
         self.count_total();
     }
 
+    /// An object was deleted at the source: a sign of life, and no record.
+    pub(super) fn deletion(&mut self, name: &Name) {
+        self.stream_message();
+        let at = self.place_of_message(name);
+        let now = self.last_at;
+        self.change(at, |stream| {
+            stream.deletions += 1;
+            stream.sign_of_life(now);
+            stream.begins(now);
+        });
+    }
+
     pub(super) fn record(&mut self, name: &Name, bytes: u64, measure: Option<u64>) {
         self.stream_message();
+        self.decide_run_of_lines();
         self.commits.source_heard(&mut self.streams);
         let at = self.place_of_message(name);
         let now = self.last_at;
+        let late = self.manners().late_states;
         let fresh = self.change(at, |stream| {
             let fresh = !std::mem::replace(&mut stream.in_feed, true);
+            let after_complete = stream.complete_said && !stream.early && !late;
             stream.counted += 1;
             stream.weigh(1, bytes, measure);
             if !stream.reported {
@@ -132,11 +147,15 @@ impl Progress {
             stream.unlimit(now);
             stream.sign_of_life(now);
             stream.begins(now);
-            fresh
+            (fresh, after_complete.then(|| stream.label.clone()))
         });
         self.count_stream(at);
         self.count_total();
-        if fresh == Some(true) {
+        let Some((fresh, after_complete)) = fresh else { return };
+        if after_complete.is_some() {
+            self.anomaly(Anomaly::RecordAfterComplete, after_complete);
+        }
+        if fresh {
             self.named(name);
         }
     }
@@ -153,7 +172,7 @@ impl Progress {
         self.checkpoints += 1;
         self.last_checkpoint_at = self.last_at.or(self.last_checkpoint_at);
         if let Some(name) = checkpoint.stream {
-            self.checkpoint_of(&name, checkpoint.state, alone);
+            self.checkpoint_of(&name, checkpoint.state, alone, checkpoint.late);
         } else if let Some(handed) = checkpoint.handed {
             // One that is said of several streams begins none of them.
             let whole = handed.whole;
@@ -161,7 +180,7 @@ impl Progress {
                 let known =
                     self.stream(&name.key()).is_some_and(|stream| stream.started_here() || stream.complete_said);
                 if whole || known || alone {
-                    self.checkpoint_of(&name, State::default(), alone);
+                    self.checkpoint_of(&name, State::default(), alone, true);
                 } else {
                     let at = self.place(&name);
                     let now = self.last_at;
@@ -174,13 +193,16 @@ impl Progress {
         }
     }
 
-    /// A checkpoint of one stream; `alone`: only a destination is heard, which does not say what starts.
-    fn checkpoint_of(&mut self, name: &Name, state: State, alone: bool) {
+    /// A checkpoint of one stream; `alone`: only a destination is heard, which does not say what starts. `late`: it may follow the
+    /// stream's "complete".
+    fn checkpoint_of(&mut self, name: &Name, state: State, alone: bool, late: bool) {
         self.stream_message();
         let at = self.place_of_message(name);
         let now = self.last_at;
-        let late = self.manners().late_states;
+        let late = late || self.manners().late_states;
         let odd = self.change(at, |stream| {
+            stream.checkpoint_id = state.id;
+            stream.checkpoint_uncounted = true;
             stream.checkpoints += 1;
             stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
             let after_complete = stream.complete_said && !stream.early && !late;
@@ -219,7 +241,14 @@ impl Progress {
     }
 
     fn claimed(&mut self, claim: StreamClaim, line: &Line) {
+        if claim.status == Some(Status::Started)
+            && self.manners().first_status_stands
+            && self.stream(&claim.stream.key()).is_some_and(|stream| stream.terminal)
+        {
+            self.next_run();
+        }
         self.stream_message();
+        self.decide_run_of(self.index.get(claim.stream.key().as_ref()).copied(), claim.records);
         let at = self.place_of_message(&claim.stream);
         let now = self.last_at;
         let attempt = self.attempts;
@@ -279,6 +308,10 @@ impl Progress {
             if claim.records.said() {
                 stream.reported = true;
                 stream.records.report(claim.records);
+                stream.count_reported();
+            }
+            if claim.from_destination {
+                stream.destination_failed();
             }
             if let Some(text) = claim.error.as_ref().or(claim.reason.as_ref()) {
                 stream.message = Some(mask::secrets(text).into());
@@ -327,7 +360,7 @@ impl Progress {
             return self.unexplained(at);
         }
         let Some(stream) = self.streams.get(at) else { return };
-        if silent && manners.first_status_stands && stream.failed_in == Some(self.attempts) {
+        if silent && stream.failed_in == Some(self.attempts) {
             return;
         }
         let silence = if stream.status == Status::Skipped { UNAVAILABLE } else { SILENT_ERROR };
@@ -360,6 +393,7 @@ impl Progress {
             self.begin_attempt();
             self.attempt.counters_known = true;
         }
+        self.decide_run(&report);
         if !self.attempt.counters_known && (report.records.running.is_some() || report.elapsed.running.is_some()) {
             self.attempt.counters_known = true;
             if self.counters_fell(&report) {
@@ -416,12 +450,15 @@ impl Progress {
             if report.status == Some(Status::Completed) {
                 stream.completed_message = report.message.as_deref().map(|text| mask::secrets(text).into());
             }
+            let mut shrank = false;
             if report.records.said() {
+                shrank = stream.reported && stream.records.fell(report.records);
                 stream.reported = true;
                 if resumed {
                     stream.records.resumed(report.records);
                 }
                 stream.records.report(report.records);
+                stream.count_reported();
                 stream.resumed |= resumed && stream.status == Status::Started && stream.records.before() > 0;
             }
             if let Some(text) = &report.message
@@ -429,18 +466,24 @@ impl Progress {
             {
                 stream.message = Some(mask::secrets(text).into());
             }
+            if report.from_destination {
+                stream.destination_failed();
+            }
             stream.inserted = report.inserted.or(stream.inserted);
             stream.updated = report.updated.or(stream.updated);
             stream.deleted = report.deleted.or(stream.deleted);
             let clears = report.status == Some(Status::Completed) && stream.made_up(attempt);
             // Carried over from an earlier attempt it is no news; of this one nobody has said it yet.
             let news = stream.failed_in.is_none() || (stream.failed_in != Some(attempt) && stream.took_part());
-            (clears, report.status == Some(Status::Errored) && news, odd, stream.label.clone())
+            (clears, report.status == Some(Status::Errored) && news, odd, shrank, stream.label.clone())
         });
         if counted {
             self.count_stream(at);
         }
-        let Some((clears, unheard, odd, name)) = outcome else { return };
+        let Some((clears, unheard, odd, shrank, name)) = outcome else { return };
+        if shrank {
+            self.anomaly(Anomaly::CountShrank, Some(name.clone()));
+        }
         if odd {
             let word = report.odd_status.as_deref().unwrap_or_default();
             self.note(Level::Warn, Origin::Unknown, None, Some(&name), &format!("unknown stream status {word}"));

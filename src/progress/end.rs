@@ -1,8 +1,11 @@
 //! An end message: its claims against what was seen.
 
 use super::errors::{Occurrence, Place};
+use super::stream::Ahead;
 use super::{Ended, Group, Outcome, Progress, outcome};
-use crate::protocol::{Counts, End, EndWord, Line, Name, ProgressReport, State, Status, Where, mask};
+use crate::protocol::{
+    AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, Risk, State, Status, Where, mask,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -14,15 +17,26 @@ impl Progress {
         if !self.attempt.open {
             self.begin_attempt();
         }
+        let nothing_left =
+            |states: &Vec<(Name, State)>| !states.is_empty() && states.iter().all(|(_, state)| state.left == 0);
         let ended = Ended {
             word: end.word,
             reason: end.reason.as_deref().map(|text| mask::secrets(text).into()),
             has_more: end.has_more,
+            up_to_date: end.word == EndWord::StillStarted
+                && end.has_more == Some(false)
+                && end.states.as_ref().is_some_and(nothing_left),
         };
         let complete = ended.claims_complete();
         let limited =
             end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted | EndWord::Unknown);
         // Before the streams, so that the error behind an errored status is known.
+        if let Some(id) = &end.run_id {
+            self.run_id(&mask::secrets(id));
+        }
+        for (name, stream) in &end.progress.streams {
+            self.decide_run_of(self.index.get(name.key().as_ref()).copied(), stream.records);
+        }
         self.listed_failures(end.errors, line);
         self.progress(end.progress, line);
         if let Some(attempt) = &end.attempt {
@@ -34,7 +48,11 @@ impl Progress {
         let returned = end.states.is_some();
         let states = end.states.unwrap_or_default();
         for (name, state) in &states {
+            self.state_ahead(name, state);
             self.returned_state(name, state, complete, line);
+        }
+        if end.blind && limited {
+            self.cut_open();
         }
         if limited && returned {
             self.back_to_started(&states);
@@ -86,6 +104,42 @@ impl Progress {
                 let name = stream.identity();
                 self.stream_failure(&name, None, &text, line);
             }
+        }
+    }
+
+    /// Holds the state of an end against the last checkpoint of the same call: where they differ, a client that goes on from the
+    /// end skips the rows between them.
+    fn state_ahead(&mut self, name: &Name, state: &State) {
+        let Some(at) = self.index.get(name.key().as_ref()).copied() else { return };
+        self.change(at, |stream| {
+            if stream.checkpoint_id != 0 && state.id != 0 && stream.checkpoint_id != state.id {
+                let before = stream.ahead.unwrap_or_default();
+                stream.ahead = Some(Ahead { rows: before.rows.max(state.page_rows), kept: before.kept });
+            }
+        });
+    }
+
+    /// A limit cut the streams that are open, and this end cannot show what it left of them.
+    fn cut_open(&mut self) {
+        for at in 0..self.streams.len() {
+            if self.streams.get(at).is_some_and(|stream| stream.status == Status::Started) {
+                self.change(at, |stream| stream.cut_open = true);
+            }
+        }
+    }
+
+    /// Streams that our own client or service knows to be at risk, from earlier logs of the run.
+    pub(super) fn at_risk(&mut self, all: &[AtRisk]) {
+        for one in all {
+            let at = self.place(&one.stream);
+            self.change(at, |stream| match one.risk {
+                Risk::StateAhead => {
+                    let before = stream.ahead.unwrap_or_default();
+                    let rows = one.rows.unwrap_or(0).max(before.rows);
+                    stream.ahead = Some(Ahead { rows, kept: before.kept || one.kept });
+                }
+                Risk::ResumedAfterCut => stream.resumed_after_cut = true,
+            });
         }
     }
 

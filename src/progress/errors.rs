@@ -143,9 +143,9 @@ impl Errors {
     }
 
     #[must_use]
-    pub fn id(level: Where, failure_type: Option<&str>, message: &str) -> u64 {
-        let salt = fingerprint::of(failure_type.unwrap_or_default()).rotate_left(7) ^ level as u64;
-        fingerprint::of(message) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    pub fn id(level: Where, failure_type: Option<&str>, message: &str, stream: Option<&str>) -> u64 {
+        let salt = fingerprint::of(failure_type.unwrap_or_default(), None).rotate_left(7) ^ level as u64;
+        fingerprint::of(message, stream) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// How often this very error of this stream was recorded in this attempt.
@@ -168,8 +168,9 @@ impl Errors {
 
     /// Records one occurrence; answers the group's id.
     pub(super) fn add(&mut self, error: Occurrence) -> u64 {
-        let fingerprint = fingerprint::of(&error.message);
-        let id = Self::id(error.level, error.failure_type.as_deref(), &error.message);
+        let stream = error.stream.as_deref();
+        let fingerprint = fingerprint::of(&error.message, stream);
+        let id = Self::id(error.level, error.failure_type.as_deref(), &error.message, stream);
         let (at, attempt) = (error.place.at, error.place.attempt);
         self.total += 1;
         self.unclear(error.stream.as_deref().unwrap_or_default(), attempt);
@@ -273,6 +274,33 @@ impl Errors {
         }
     }
 
+    /// Keeps the errors of this attempt only, which is the first one of another run. Returns the number of those left out.
+    pub(super) fn start_run(&mut self, attempt: u32) -> u64 {
+        let before = self.total;
+        let mut kept = Vec::new();
+        for mut group in std::mem::take(&mut self.groups) {
+            let one = Arc::make_mut(&mut group);
+            one.hits.retain(|_, hit| hit.attempt == attempt);
+            one.places.retain(|place| place.attempt == attempt);
+            for hit in one.hits.values_mut() {
+                *hit = Hit { count: hit.in_attempt, attempt: 1, cleared: false, cleared_in: 0, ..*hit };
+            }
+            one.places.iter_mut().for_each(|place| place.attempt = 1);
+            one.count = one.hits.values().map(|hit| hit.count).sum();
+            one.attempt = 1;
+            one.first_at = one.places.front().and_then(|place| place.at);
+            if one.count > 0 {
+                kept.push(group);
+            }
+        }
+        self.total = kept.iter().map(|group| group.count).sum();
+        self.index = Arc::new(kept.iter().enumerate().map(|(at, group)| (group.id, at)).collect());
+        self.groups = kept;
+        self.beyond = 0;
+        (self.beyond_permanent, self.beyond_attempt) = (None, None);
+        before - self.total
+    }
+
     /// Errors from before the first attempt are of the first attempt.
     pub(super) fn first_attempt(&mut self) {
         for group in self.groups.iter_mut().map(Arc::make_mut) {
@@ -324,7 +352,7 @@ mod tests {
         }
         assert_eq!(errors.groups().len(), GROUPS_KEPT);
         assert_eq!((errors.total, errors.beyond), (2000, 801));
-        let same = errors.get(Errors::id(Where::Stream, None, "the same 9 times")).unwrap();
+        let same = errors.get(Errors::id(Where::Stream, None, "the same 9 times", Some("b"))).unwrap();
         assert_eq!((same.count, same.places.len()), (1000, PLACES_KEPT));
     }
 

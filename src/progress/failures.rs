@@ -112,8 +112,8 @@ impl Progress {
     /// An error that a stream's status tells: once, where another message told it before.
     pub(super) fn status_failure(&mut self, failure: Failure, line: &Line) {
         let message = message_of(&failure);
-        let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
         let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
+        let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message, stream.as_deref());
         let first = self.errors.known(id, stream.as_deref(), self.attempts) == 0;
         if first && failure.stream.as_ref().is_some_and(|name| self.told(name, &message)) {
             return self.stream_message();
@@ -135,8 +135,8 @@ impl Progress {
         let mut seen: HashMap<(u64, Option<String>), u64> = HashMap::new();
         for failure in list {
             let message = message_of(&failure);
-            let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message);
             let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
+            let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message, stream.as_deref());
             let nth = seen.entry((id, stream.clone())).or_default();
             *nth += 1;
             let stream = stream.as_deref();
@@ -183,6 +183,9 @@ impl Progress {
             let attempt = self.attempts;
             self.change(slot, |stream| {
                 stream.errors += 1;
+                if failure.from_destination {
+                    stream.destination_failed();
+                }
                 if failure.is_final {
                     (stream.failed_in, stream.failed_group) = (Some(attempt), Some(id));
                     stream.message = Some(message);

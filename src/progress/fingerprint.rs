@@ -1,10 +1,12 @@
 //! Which errors are the same: numbers, ids, timestamps, request ids, quoted values and URL paths do not count.
 
-/// A stable 64-bit hash (FNV-1a) of the message with everything particular replaced.
+/// Stable 64-bit hash (FNV-1a) of a message with everything particular replaced: numbers, ids, quoted values, paths, the name of
+/// the stream that it is of. Details of a table behind the cause do not count (Stripe's destination appends them).
 #[must_use]
-pub fn of(message: &str) -> u64 {
+pub fn of(message: &str, stream: Option<&str>) -> u64 {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-    normalise(message, &mut |part| hash.write(part.as_bytes()));
+    let cause = message.split_once(" (table=").map_or(message, |(cause, _)| cause);
+    normalise(cause, stream, &mut |part| hash.write(part.as_bytes()));
     hash.0
 }
 
@@ -22,14 +24,14 @@ impl Fnv {
 }
 
 /// Hands on the message in parts, each particular one as its class.
-fn normalise(message: &str, out: &mut impl FnMut(&str)) {
+fn normalise(message: &str, stream: Option<&str>, out: &mut impl FnMut(&str)) {
     let mut rest = message;
     let mut before = ' ';
     while let Some(c) = rest.chars().next() {
         let length = match c {
             '\'' | '"' | '`' | '‘' | '“' if !before.is_alphanumeric() => quoted(rest, c),
             '/' if !before.is_alphanumeric() => path(rest),
-            c if c.is_alphanumeric() => word(rest),
+            c if c.is_alphanumeric() => word(rest, stream),
             c if c.is_whitespace() => {
                 let length = rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len());
                 (length > 0).then_some((length, " "))
@@ -76,10 +78,13 @@ fn is_id(part: &str) -> bool {
 }
 
 /// A word: a URL, something with a digit in it (number, id, date, request id), or itself.
-fn word(text: &str) -> Option<(usize, &'static str)> {
+fn word(text: &str, stream: Option<&str>) -> Option<(usize, &'static str)> {
     let inside = |c: char| c.is_alphanumeric() || "_-".contains(c);
     let length = text.find(|c: char| !inside(c)).unwrap_or(text.len());
     let (part, after) = text.split_at_checked(length)?;
+    if stream == Some(part) {
+        return Some((length, "<stream>"));
+    }
     if after.starts_with("://") {
         let end = text.find(|c: char| c.is_whitespace() || "\"'<>)],".contains(c)).unwrap_or(text.len());
         return Some((end, "<url>"));
@@ -99,7 +104,7 @@ mod tests {
 
     fn normal(message: &str) -> String {
         let mut text = String::new();
-        normalise(message, &mut |part| text.push_str(part));
+        normalise(message, None, &mut |part| text.push_str(part));
         text
     }
 
@@ -109,13 +114,19 @@ mod tests {
             "Invalid API Key provided: sk_test_****0000 [GET /v1/customers (401)] {request-id=req_00000000000005}",
             "Invalid API Key provided: sk_test_****0000 [GET /v1/invoices (401)] {request-id=req_00000000000006}",
         ];
-        assert_eq!(of(same[0]), of(same[1]));
+        assert_eq!(of(same[0], None), of(same[1], None));
         assert_eq!(normal("connect ECONNREFUSED 127.0.0.1:5432"), "connect ECONNREFUSED <n>");
         assert_eq!(normal("it's 'x y' and \"z\" at 2026-11-20T08:31:07.123Z"), "it's <q> and <q> at <n>");
         assert_eq!(normal("see https://stripe.com/docs/x?y=1, please"), "see <url>, please");
         assert_eq!(normal("a\n  b"), "a b");
         assert_eq!(normal("don't and won't"), "don't and won't");
-        assert_ne!(of("customers failed"), of("invoices failed"));
+        assert_ne!(of("customers failed", None), of("invoices failed", None));
+        assert_eq!(of("customers failed", Some("customers")), of("invoices failed", Some("invoices")));
+        let upsert = |relation: &str, stream: &str| {
+            let text = format!("upsertWithStats failed: relation \"{relation}\" does not exist (table=\"p\".\"{stream}\" columns=[_raw_data]) (stream={stream} records=100)");
+            of(&text, Some(stream))
+        };
+        assert_eq!(upsert("p.charges", "charges"), upsert("p.customers", "customers"));
         assert_eq!(normal(""), "");
     }
 }

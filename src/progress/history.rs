@@ -32,19 +32,24 @@ pub enum Mark {
     Transition,
     Attempt,
     Checkpoint,
+    Run,
 }
 
+/// Kinds of marks.
+const KINDS: usize = 5;
+
 impl Mark {
-    pub const ALL: [Self; 4] = [Self::Error, Self::Transition, Self::Attempt, Self::Checkpoint];
+    pub const ALL: [Self; KINDS] = [Self::Error, Self::Transition, Self::Attempt, Self::Checkpoint, Self::Run];
 
     /// How many there were up to now.
     #[must_use]
     pub fn count(self, progress: &Progress) -> u64 {
         match self {
-            Self::Error => progress.errors.total,
+            Self::Error => progress.runs.errors + progress.errors.total,
             Self::Transition => progress.transitions,
-            Self::Attempt => u64::from(progress.attempts),
-            Self::Checkpoint => progress.checkpoints,
+            Self::Attempt => progress.runs.attempts + u64::from(progress.attempts),
+            Self::Checkpoint => progress.runs.checkpoints + progress.checkpoints,
+            Self::Run => progress.runs.total + u64::from(progress.attempts > 0),
         }
     }
 
@@ -55,6 +60,7 @@ impl Mark {
             Self::Transition => "transition",
             Self::Attempt => "attempt",
             Self::Checkpoint => "checkpoint",
+            Self::Run => "run",
         }
     }
 }
@@ -81,9 +87,9 @@ impl Position {
 pub struct Bin {
     pub begin: Position,
     /// By [`Mark::ALL`].
-    pub marks: [u32; 4],
+    pub marks: [u32; KINDS],
     /// The clock at the first mark of each kind.
-    pub first: [Option<Millis>; 4],
+    pub first: [Option<Millis>; KINDS],
 }
 
 /// A snapshot, and where it was taken.
@@ -129,7 +135,7 @@ pub struct History {
     /// Where reducing has come to.
     end: Position,
     first_at: Option<Millis>,
-    counts: [u64; 4],
+    counts: [u64; KINDS],
     /// All of the log is in it.
     pub complete: bool,
     /// How the engine's process ended, where we ran it.
@@ -320,6 +326,12 @@ impl History {
     #[must_use]
     pub fn bins(&self) -> &[Bin] {
         &self.bins
+    }
+
+    /// Runs in the log so far.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.counts.last().copied().unwrap_or(0)
     }
 
     /// By time.

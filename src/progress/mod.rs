@@ -33,6 +33,7 @@ pub mod feed;
 pub mod fingerprint;
 pub mod history;
 mod link;
+mod logged;
 mod notes;
 mod outcome;
 mod pack;
@@ -40,6 +41,7 @@ mod place;
 mod process;
 mod ranges;
 mod rates;
+mod runs;
 mod stall;
 mod stderr;
 mod stream;
@@ -52,7 +54,7 @@ mod verdict;
 pub use axis::Axis;
 pub use batch::Batch;
 pub use commits::Commits;
-pub use doubts::{Doubt, doubts};
+pub use doubts::{Doubt, DoubtKind, doubts, rows_may_be_missing};
 pub use errors::{Errors, GROUPS_KEPT, Group, Hit, Place};
 pub use feed::{FEED_KEPT, Feed, FeedLine, Origin};
 pub use link::Link;
@@ -60,8 +62,9 @@ pub use outcome::{Outcome, open, outcome};
 pub use pack::Packed;
 pub use ranges::{Ranges, gaps};
 pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, TEN_SECONDS};
+pub use runs::{PastRun, PastRuns};
 pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
-pub use stream::{Retrying, Stream};
+pub use stream::{Ahead, Retrying, Stream};
 pub use summary::{Summary, summary};
 pub use tally::Tally;
 pub use target::{Target, place, target};
@@ -88,6 +91,8 @@ pub struct Input {
     pub unknown: u64,
     pub malformed: u64,
     pub truncated_line: bool,
+    /// Lines that were put together or taken out of an envelope.
+    pub joined: u64,
 }
 
 /// How a child process ended.
@@ -104,6 +109,8 @@ pub enum Anomaly {
     StateAfterComplete,
     DuplicateStart,
     UnknownStream,
+    RecordAfterComplete,
+    CountShrank,
 }
 
 impl Anomaly {
@@ -114,6 +121,8 @@ impl Anomaly {
             Self::StateAfterComplete => "state_after_complete",
             Self::DuplicateStart => "duplicate_start",
             Self::UnknownStream => "unknown_stream",
+            Self::RecordAfterComplete => "record_after_complete",
+            Self::CountShrank => "count_shrank",
         }
     }
 }
@@ -124,6 +133,8 @@ pub struct Ended {
     pub word: EndWord,
     pub reason: Option<Arc<str>>,
     pub has_more: Option<bool>,
+    /// It still says "started", and the state with it has nothing left to read in any stream: there was nothing to do.
+    pub up_to_date: bool,
 }
 
 impl Ended {
@@ -184,6 +195,13 @@ pub struct Progress {
     pub last_at: Option<Millis>,
     pub attempts: u32,
     pub attempt: Attempt,
+    /// Earlier runs of this log.
+    pub runs: PastRuns,
+    /// The id of this run, where the engine says one.
+    run_id: Option<Arc<str>>,
+    mark: runs::RunMark,
+    /// The time before the message that is taken in.
+    before_at: Option<Millis>,
     /// Packed by themselves, as are errors and feed (`pack.rs`).
     #[serde(skip)]
     pub streams: Vec<Arc<Stream>>,
@@ -214,6 +232,8 @@ pub struct Progress {
     pub feed: Feed,
     /// The last log line of level error: text and place.
     last_log_error: Option<(Arc<str>, Place)>,
+    /// Logged errors of this run, which a reported error may explain.
+    logged: logged::LoggedErrors,
     /// Streams that the caller asked for and the engine never spoke of.
     asked: Vec<Arc<str>>,
     /// Who writes: source and destination, as far as the envelope says.

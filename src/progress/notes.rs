@@ -43,7 +43,7 @@ impl<'a> Note<'a> {
             Cow::Borrowed(text) => mask::secrets(cut(text, FEED_LINE)),
             Cow::Owned(text) => Cow::Owned(mask::secrets(cut(&text, FEED_LINE)).into_owned()),
         };
-        Self { fingerprint: fingerprint::of(&text), text }
+        Self { fingerprint: fingerprint::of(&text, None), text }
     }
 }
 
@@ -84,6 +84,13 @@ impl Progress {
                 });
             }
         }
+        if log.level >= Level::Error {
+            self.logged_error(log);
+        }
+        if let Some(id) = &log.run_id {
+            self.run_id(&mask::secrets(id));
+        }
+        self.at_risk(&log.at_risk);
         if log.level >= Level::Error && !log.message.trim().is_empty() {
             let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
@@ -144,9 +151,13 @@ impl Progress {
     }
 
     pub(super) fn anomaly(&mut self, kind: Anomaly, stream: Option<Arc<str>>) {
+        self.anomaly_times(kind, stream, 1);
+    }
+
+    pub(super) fn anomaly_times(&mut self, kind: Anomaly, stream: Option<Arc<str>>, times: u64) {
         let key = (kind, stream);
         let room = self.anomalies.len() < ANOMALY_STREAMS || self.anomalies.contains_key(&key);
-        *self.anomalies.entry(if room { key } else { (kind, None) }).or_default() += 1;
+        *self.anomalies.entry(if room { key } else { (kind, None) }).or_default() += times;
     }
 
     pub(super) fn forget_anomaly(&mut self, kind: Anomaly, stream: &Arc<str>) {

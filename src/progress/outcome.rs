@@ -3,7 +3,7 @@
 use super::{Exit, Progress, Stream};
 use crate::protocol::{EndWord, Status};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Outcome {
     Running,
     Succeeded,
@@ -12,6 +12,8 @@ pub enum Outcome {
     CutOff,
     Aborted,
     Truncated,
+    /// Nothing is open, and nothing says how it ended.
+    Unknown,
 }
 
 impl Outcome {
@@ -25,6 +27,7 @@ impl Outcome {
             Self::CutOff => "cut_off",
             Self::Aborted => "aborted",
             Self::Truncated => "truncated",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -34,17 +37,21 @@ impl Outcome {
         match self {
             Self::Succeeded => 0,
             Self::CompletedWithErrors | Self::Failed => 1,
-            Self::Running | Self::CutOff | Self::Aborted | Self::Truncated => 2,
+            Self::Running | Self::CutOff | Self::Aborted | Self::Truncated | Self::Unknown => 2,
         }
     }
 }
 
-/// What came of the last attempt, by the messages so far.
+/// Outcome of the last run, by the messages so far.
 #[must_use]
 pub fn outcome(progress: &Progress) -> Outcome {
     let end = progress.attempt.end.as_ref();
     if !progress.closed && end.is_none() {
         return Outcome::Running;
+    }
+    // An exit code that fails stands whatever the feed said.
+    if progress.exit.is_some_and(Exit::failed) {
+        return Outcome::Failed;
     }
     if end.is_some_and(|end| end.word == EndWord::Aborted) || (end.is_none() && progress.was_stopped()) {
         return Outcome::Aborted;
@@ -52,46 +59,77 @@ pub fn outcome(progress: &Progress) -> Outcome {
     if failed(progress) {
         return Outcome::Failed;
     }
-    let Some(end) = end else { return by_process(progress) };
-    if !end.claims_complete() {
-        return Outcome::CutOff;
+    if progress.exit.is_some_and(|exit| exit.signal().is_some()) {
+        return if standing(progress) { Outcome::Failed } else { Outcome::Truncated };
     }
+    let Some(end) = end else { return without_end(progress) };
     let left = progress.streams.iter().any(|stream| stream.left > 0);
-    if left || standing(progress) {
-        return Outcome::CompletedWithErrors;
+    match end.claims_complete() || end.up_to_date {
+        true if left || standing(progress) => Outcome::CompletedWithErrors,
+        true => Outcome::Succeeded,
+        false => Outcome::CutOff,
     }
-    Outcome::Succeeded
 }
 
-/// Any error that nothing has made up for.
+/// Any error that stands.
 fn standing(progress: &Progress) -> bool {
     progress.errors.groups().iter().any(|group| group.stands()) || progress.errors.beyond_in(progress.attempts).0
 }
 
-/// Without an end message: what the streams' own statuses and the end of the process let stand.
-fn by_process(progress: &Progress) -> Outcome {
-    let checked = progress.attempt.connection == Some(true) || progress.answered;
+/// Outcome of an input that ended without an end message: by the streams' statuses and the exit of the process.
+fn without_end(progress: &Progress) -> Outcome {
+    let manners = progress.manners();
+    let exit_zero = progress.exit == Some(Exit::Code(0));
     if progress.attempts == 0 {
-        // A command that was no sync: what it was asked for is there.
-        return if checked { Outcome::Succeeded } else { Outcome::Truncated };
+        return without_sync(progress, exit_zero);
     }
-    let killed = progress.exit.is_some_and(|exit| exit.signal().is_some());
-    if !progress.manners().ends_with_process || killed || progress.streams.is_empty() || open(progress).next().is_some()
-    {
+    if untold(progress) {
+        return Outcome::Unknown;
+    }
+    let cut = progress.input.truncated_line || open(progress).next().is_some() || progress.streams.is_empty();
+    if cut || (manners.says_end && !exit_zero) {
         return Outcome::Truncated;
     }
-    if progress.manners().says_end && progress.exit != Some(Exit::Code(0)) {
-        return Outcome::Truncated;
+    // Statuses are an end only where the protocol has no other.
+    if !exit_zero && !manners.ends_with_process {
+        return Outcome::Unknown;
     }
     let failed = progress.streams.iter().any(|stream| stream.status == Status::Errored);
     if failed || standing(progress) { Outcome::CompletedWithErrors } else { Outcome::Succeeded }
 }
 
+/// Outcome of a command that was no sync: a check, a specification, a list of streams, a setup.
+fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
+    let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.manners().ends_with_process);
+    let quiet = exit_zero && progress.input.messages > 0;
+    match checked || progress.answered || quiet {
+        // Nothing began, and an error was logged: that is what came of it.
+        true if quiet && !progress.answered && progress.logged_any() => Outcome::Failed,
+        true => Outcome::Succeeded,
+        false => Outcome::Unknown,
+    }
+}
+
+/// Nothing of this protocol in the feed itself tells a status, and how the process ended is not known.
+pub(super) fn untold(progress: &Progress) -> bool {
+    progress.exit.is_none()
+        && progress.manners().ends_with_process
+        && progress.input.messages > 0
+        && !progress.attempt.statuses
+        && !progress.input.truncated_line
+        && progress.streams.iter().all(|stream| stream.status != Status::Started || stream.seen == stream.marked)
+}
+
 /// Streams of the last attempt that nothing says are through: begun, asked for and never begun, or not yet at the destination.
 pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
-    progress.streams_by_name().map(AsRef::as_ref).filter(|stream| match stream.status {
+    let ends_with_process = progress.manners().ends_with_process;
+    // A list of streams that no engine asked for, and nothing behind it, is the answer to a discovery.
+    let syncs = progress.emitters.iter().any(|from| **from == *"engine")
+        || progress.streams.iter().any(|stream| stream.took_part());
+    progress.streams_by_name().map(AsRef::as_ref).filter(move |stream| match stream.status {
         Status::Started => true,
-        Status::NotStarted => stream.asked || (stream.open_before && progress.manners().ends_with_process),
+        Status::NotStarted if ends_with_process => stream.asked || stream.open_before,
+        Status::NotStarted => stream.asked || stream.open_before || (syncs && (stream.in_catalog || stream.reported)),
         Status::Completed => !progress.arrived(stream),
         Status::Skipped | Status::Errored => false,
     })
@@ -103,12 +141,9 @@ fn failed(progress: &Progress) -> bool {
     if attempt.end.as_ref().is_some_and(|end| end.word == EndWord::Failed) || attempt.connection == Some(false) {
         return true;
     }
-    if progress.manners().ends_with_process || progress.input.messages == 0 {
-        let failed = |stream: &Stream| stream.failed_in == Some(now) || stream.status == Status::Errored;
-        let by_process = attempt.end.is_none() && progress.exit.is_some_and(Exit::failed);
-        if by_process || (attempt.roll_up.is_some() && progress.streams.iter().any(|stream| failed(stream))) {
-            return true;
-        }
+    let fell = |stream: &Stream| stream.failed_in == Some(now) || stream.status == Status::Errored;
+    if attempt.roll_up.is_some() && progress.streams.iter().any(|stream| fell(stream)) {
+        return true;
     }
     // It ended well, and its streams did not: that is told as it is.
     let ended_well =

@@ -44,6 +44,12 @@ impl Sums {
     }
 }
 
+/// Share of a stream that was read, in whole millionths, so that adding and taking away leaves no rest.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
+fn millionths(stream: &Stream) -> Option<u64> {
+    stream.share_read().map(|share| (share * 1e6) as u64)
+}
+
 impl Progress {
     /// The place of a stream; a new one is made where it is not known yet.
     pub(super) fn place(&mut self, name: &Name) -> usize {
@@ -100,11 +106,21 @@ impl Progress {
         Some(result)
     }
 
+    /// Sums over all streams anew, where many of them changed at once.
+    pub(super) fn recount(&mut self) {
+        self.sums = Sums::default();
+        self.coverage_shares = (0, 0);
+        for stream in &self.streams {
+            self.sums.moved(&Tally::default(), &stream.records);
+            if let Some(share) = millionths(stream) {
+                self.coverage_shares = (self.coverage_shares.0 + share, self.coverage_shares.1 + 1);
+            }
+        }
+    }
+
     /// A range of a stream may have been completed: keeps the mean coverage true.
     pub(super) fn ranges(&mut self, at: usize, change: impl FnOnce(&mut Stream)) {
-        // Whole millionths, so that adding and taking away leaves no rest.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
-        let share = |stream: &Stream| stream.coverage().map(|share| (share * 1e6) as u64);
+        let share = millionths;
         let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut) else { return };
         let before = share(stream);
         change(stream);
@@ -132,11 +148,13 @@ impl Progress {
 
     /// The ranges that a source's state tells.
     pub(super) fn state_ranges(&mut self, at: usize, state: State) {
-        if state.total.is_none() && state.completed.is_none() {
+        if state.total.is_none() && state.completed.is_none() && state.remaining.is_none() {
             return;
         }
         self.ranges(at, |stream| {
             stream.total_range = state.total.or(stream.total_range);
+            let total = stream.total_range.and_then(|total| Some(total.lt? - total.gte?));
+            stream.left_ms = total.zip(state.remaining).or(stream.left_ms.filter(|_| state.completed.is_none()));
             if let Some(completed) = state.completed {
                 stream.ranges.assign(&completed);
             }

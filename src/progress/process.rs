@@ -20,8 +20,17 @@ impl Exit {
     pub fn signal(self) -> Option<i32> {
         match self {
             Self::Signal(signal) => Some(signal),
-            Self::Code(code @ 129..=159) => Some(code - 128),
+            Self::Code(code @ 129..=192) => Some(code - 128),
             Self::Code(_) => None,
+        }
+    }
+
+    /// Its code as a shell has it: 128 + signal.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
         }
     }
 

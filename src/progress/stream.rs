@@ -7,6 +7,9 @@ use super::tally::Tally;
 use crate::protocol::{Millis, Pace, Range, Status};
 use std::sync::Arc;
 
+/// Share of a stream that is nearly read; "all" needs more than that.
+const ALMOST: f64 = 0.9999;
+
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stream {
     pub name: Arc<str>,
@@ -51,6 +54,8 @@ pub struct Stream {
     pub updated: Option<u64>,
     pub deleted: Option<u64>,
     pub total_range: Option<Range>,
+    /// Milliseconds of its total range, and those that the source's state still lists as unread.
+    pub(super) left_ms: Option<(Millis, Millis)>,
     pub ranges: Ranges,
     /// Completed in earlier attempts.
     pub(super) ranges_before: Ranges,
@@ -87,9 +92,9 @@ pub struct Stream {
     /// It has begun in the feed itself, not only by what is logged beside it.
     pub(super) in_feed: bool,
     /// Its status changed.
-    moved: bool,
+    pub(super) moved: bool,
     /// Its status was errored.
-    errored_here: bool,
+    pub(super) errored_here: bool,
     /// What stood beside "completed".
     pub(super) completed_message: Option<Arc<str>>,
     /// It was asked for in the last catalog, or its absence was counted.
@@ -106,9 +111,41 @@ pub struct Stream {
     pub(super) resumed: bool,
     pub(super) open_before: bool,
     /// Its cumulative count holds rows of an attempt that went on from another.
-    recounted: bool,
+    pub(super) recounted: bool,
+    /// It counted rows behind its last checkpoint when the attempt before ended, or may have.
+    pub(super) counted_ahead: bool,
     /// Ranges left over at a complete end.
     pub(super) left: usize,
+
+    // Rows that may be missing.
+    /// Deletions in the feed, which are no records.
+    pub deletions: u64,
+    /// Identity of its last checkpoint in this attempt, if it had one.
+    pub(super) checkpoint_id: u64,
+    /// Its count in the first report behind its last checkpoint; rows counted later may not be written.
+    pub(super) count_at_checkpoint: Option<u64>,
+    pub(super) checkpoint_uncounted: bool,
+    /// Its destination failed in this run with so many rows counted that may not be written.
+    pub unwritten: Option<u64>,
+    /// That happened in this attempt.
+    pub(super) destination_failed: bool,
+    /// The state of an end in this run was ahead of its last checkpoint.
+    pub ahead: Option<Ahead>,
+    /// A limit cut it in this attempt, and the end cannot show what was left.
+    pub(super) cut_open: bool,
+    /// Such a cut was resumed in this run.
+    pub resumed_after_cut: bool,
+    /// Totals at the start of this attempt.
+    pub(super) mark: super::runs::StreamMark,
+}
+
+/// How far the state of an end was ahead of a stream's last checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ahead {
+    /// Rows that a client skips at most if it goes on from that state; 0 where it is unknown.
+    pub rows: u64,
+    /// The client went on from the last checkpoint.
+    pub kept: bool,
 }
 
 /// A stream that a rate limit holds.
@@ -197,13 +234,27 @@ impl Stream {
             resumed: false,
             open_before: false,
             recounted: false,
+            counted_ahead: false,
             left: 0,
+            left_ms: None,
+            deletions: 0,
+            checkpoint_id: 0,
+            count_at_checkpoint: None,
+            checkpoint_uncounted: false,
+            unwritten: None,
+            destination_failed: false,
+            ahead: None,
+            cut_open: false,
+            resumed_after_cut: false,
+            mark: super::runs::StreamMark::default(),
         }
     }
 
     /// A new attempt: completed, skipped and errored carry over; started waits until it starts again.
     pub(super) fn begin_attempt(&mut self, at: Option<Millis>) {
         self.recounted = self.recounts();
+        let attempt = self.records.attempt.unwrap_or(0);
+        self.counted_ahead = self.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
         self.open_before = self.status == Status::Started;
         if self.open_before {
             self.status = Status::NotStarted;
@@ -213,6 +264,20 @@ impl Stream {
             self.rate.mark(at, count);
         }
         self.ranges_before = self.ranges.clone();
+        self.resumed_after_cut |= std::mem::take(&mut self.cut_open);
+        self.checkpoint_id = 0;
+        (self.count_at_checkpoint, self.checkpoint_uncounted) = (None, false);
+        self.destination_failed = false;
+        self.mark = super::runs::StreamMark {
+            checkpoints: self.checkpoints,
+            errors: self.errors,
+            deletions: self.deletions,
+            seen: self.seen,
+            bytes: self.bytes,
+            measure: self.measure,
+            retries: self.retries(),
+            limits: self.limits,
+        };
         self.counted = 0;
         self.started_at = None;
         self.settling = false;
@@ -341,7 +406,8 @@ impl Stream {
     /// Whether rows may have been counted twice: it went on from where an earlier attempt had left it.
     #[must_use]
     pub fn recounts(&self) -> bool {
-        self.recounted || (self.resumed && self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0)
+        let both = self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0;
+        self.recounted || (self.resumed && both && self.counted_ahead)
     }
 
     /// Whether it started in this attempt, as far as anything tells.
@@ -376,9 +442,48 @@ impl Stream {
         self.total_range.and_then(|total| self.ranges_before.coverage(total)).unwrap_or(0.0)
     }
 
-    /// Completed share of its total range, 0 to 1.
+    /// Retries of its requests in this run, as the source logged them.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.retry.as_ref().map_or(0, |retry| retry.count)
+    }
+
+    /// Share of its total range that is read, 0 to 1: by what the source's state still lists, else by completed ranges.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub(super) fn share_read(&self) -> Option<f64> {
+        let share = match self.left_ms {
+            Some((total, left)) if total > 0 => 1.0 - left as f64 / total as f64,
+            _ => self.ranges.coverage(self.total_range?)?,
+        };
+        let rounded = (share * 1e4).round().clamp(0.0, 1e4) / 1e4;
+        Some(if share < 1.0 { rounded.min(ALMOST) } else { rounded })
+    }
+
+    /// The same, and 1 only of a stream that completed with nothing left.
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {
-        self.ranges.coverage(self.total_range?)
+        let share = self.share_read()?;
+        let whole = self.left_ms.is_none_or(|(_, left)| left == 0 && self.status == Status::Completed);
+        Some(if whole { share } else { share.min(ALMOST) })
+    }
+
+    /// A destination failed on it: rows counted since its last checkpoint may not be written.
+    pub(super) fn destination_failed(&mut self) {
+        self.destination_failed = true;
+        let counted = self.records.attempt.unwrap_or(0);
+        let none_yet = (self.checkpoints == self.mark.checkpoints).then_some(0);
+        let written = self.count_at_checkpoint.or(none_yet);
+        self.unwritten = written.map(|written| counted.saturating_sub(written)).or(self.unwritten);
+    }
+
+    /// Its count was reported: behind a checkpoint, that is what the checkpoint stands for.
+    pub(super) fn count_reported(&mut self) {
+        if std::mem::take(&mut self.checkpoint_uncounted) {
+            self.count_at_checkpoint = self.records.attempt;
+        }
+        if self.destination_failed {
+            self.destination_failed();
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::doubts::{Doubt, doubts};
 use super::outcome::outcome;
-use super::{Exit, Input, Progress};
+use super::{Exit, Input, PastRun, Progress};
 use crate::protocol::{Dialect, Range, time};
 use serde::Serialize;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Summary {
     pub synctop: &'static str,
+    /// Grows when a meaning changes.
+    pub schema: u32,
     pub dialect: Option<&'static str>,
     pub outcome: &'static str,
     pub reason: Option<Arc<str>>,
@@ -18,10 +20,14 @@ pub struct Summary {
     pub ended_at: Option<String>,
     pub elapsed_ms: Option<u64>,
     pub wall_ms: Option<i64>,
+    /// Earlier runs of the same log, oldest first.
+    pub runs: Vec<RunSummary>,
     pub attempts: u32,
     pub records: Scopes,
     pub requests: Scopes,
     pub checkpoints: u64,
+    /// Retries of requests that the source logged.
+    pub retries: u64,
     /// Where a destination is heard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed: Option<CommittedSummary>,
@@ -39,6 +45,17 @@ pub struct Summary {
     pub doubts: Vec<Doubt>,
     pub anomalies: Vec<AnomalySummary>,
     pub input: Input,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct RunSummary {
+    pub outcome: &'static str,
+    pub attempts: u32,
+    pub records: Scopes,
+    pub started_at: Option<String>,
+    pub ended_at: Option<String>,
+    /// Code of its process, or 128 + signal, where that is known.
+    pub exit: Option<i32>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
@@ -91,7 +108,12 @@ pub struct StreamSummary {
     pub message: Option<Arc<str>>,
     pub inserted: Option<u64>,
     pub updated: Option<u64>,
+    /// Deletions, as the engine reports them, else as the feed has them.
     pub deleted: Option<u64>,
+    pub retries: u64,
+    /// Of a stream whose destination failed: counted rows that may not be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritten_up_to: Option<u64>,
     pub total_range: Option<RangeSummary>,
     pub completed_ranges: Vec<RangeSummary>,
     pub coverage: Option<f64>,
@@ -143,6 +165,22 @@ pub struct AnomalySummary {
     pub count: u64,
 }
 
+/// Version of the JSON: 2 adds `unknown`, `runs`, `retries` and doubts of several streams.
+const SCHEMA: u32 = 2;
+
+impl From<&PastRun> for RunSummary {
+    fn from(run: &PastRun) -> Self {
+        Self {
+            outcome: run.outcome.word(),
+            attempts: run.attempts,
+            records: Scopes { attempt: run.records.0, cumulative: run.records.1 },
+            started_at: run.started_at.map(time::iso),
+            ended_at: run.ended_at.map(time::iso),
+            exit: run.exit.map(Exit::code),
+        }
+    }
+}
+
 impl From<Range> for RangeSummary {
     fn from(range: Range) -> Self {
         Self { gte: range.gte.map(time::iso), lt: range.lt.map(time::iso) }
@@ -157,6 +195,7 @@ pub fn summary(progress: &Progress) -> Summary {
     errors.sort_by_key(|group| (group.level, std::cmp::Reverse(group.count)));
     Summary {
         synctop: env!("CARGO_PKG_VERSION"),
+        schema: SCHEMA,
         dialect: progress.dialect.map(Dialect::word),
         outcome: outcome(progress).word(),
         reason: end.and_then(|end| end.reason.clone()),
@@ -165,6 +204,7 @@ pub fn summary(progress: &Progress) -> Summary {
         ended_at: progress.last_at.map(time::iso),
         elapsed_ms: progress.elapsed.cumulative,
         wall_ms: progress.last_at.zip(progress.first_at).map(|(last, first)| last - first),
+        runs: progress.runs.list().iter().map(Into::into).collect(),
         attempts: progress.attempts,
         records: Scopes { attempt: progress.attempt_records(), cumulative: progress.cumulative_records() },
         requests: Scopes {
@@ -172,17 +212,13 @@ pub fn summary(progress: &Progress) -> Summary {
             cumulative: progress.known_requests(progress.requests.cumulative),
         },
         checkpoints: progress.checkpoints,
+        retries: progress.retries,
         committed: progress
             .commits
             .heard
             .then(|| CommittedSummary { records: progress.committed(), checkpoints: progress.commits.count }),
         estimated: progress.estimated_share(),
-        exit: progress.exit.filter(|_| progress.dialect.is_none() || progress.manners().ends_with_process).map(
-            |exit| match exit {
-                Exit::Code(code) => code,
-                Exit::Signal(signal) => 128 + signal,
-            },
-        ),
+        exit: progress.exit.map(Exit::code),
         streams: progress
             .streams_by_name()
             .map(|stream| StreamSummary {
@@ -196,7 +232,9 @@ pub fn summary(progress: &Progress) -> Summary {
                 message: stream.message.clone(),
                 inserted: stream.inserted,
                 updated: stream.updated,
-                deleted: stream.deleted,
+                deleted: stream.deleted.or((stream.deletions > 0).then_some(stream.deletions)),
+                retries: stream.retries(),
+                unwritten_up_to: stream.unwritten.filter(|rows| *rows > 0),
                 total_range: stream.total_range.map(Into::into),
                 completed_ranges: stream.ranges.list().iter().map(|range| (*range).into()).collect(),
                 coverage: stream.coverage(),

@@ -45,6 +45,12 @@ impl Tally {
         }
     }
 
+    /// The attempt is the first one of another run.
+    pub(super) fn start_run(&mut self) {
+        self.cumulative = self.attempt;
+        (self.base, self.offset) = (0, 0);
+    }
+
     pub fn report(&mut self, counts: Counts) {
         if let Some(value) = counts.running {
             self.running = Some(value);

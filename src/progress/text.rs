@@ -1,7 +1,7 @@
 //! The summary for people: what happened, why, and what to do next.
 
 use super::verdict::{exit_words, verdict};
-use super::{Outcome, Progress, Stream, doubts, outcome};
+use super::{DoubtKind, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing};
 use crate::protocol::{Status, clean, time};
 use std::fmt::Write;
 
@@ -51,6 +51,19 @@ pub fn duration(millis: u64) -> String {
 #[must_use]
 pub fn plural(number: usize, one: &str) -> String {
     format!("{} {one}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
+/// Names that one line spells out.
+const NAMED: usize = 4;
+
+/// `a, b, c, d and 12 more`.
+#[must_use]
+pub fn names<T: AsRef<str>>(all: &[T]) -> String {
+    let mut text = all.iter().take(NAMED).map(|name| clean::line(name.as_ref())).collect::<Vec<_>>().join(", ");
+    if all.len() > NAMED {
+        text.push_str(&format!(" and {} more", count((all.len() - NAMED) as u64)));
+    }
+    text
 }
 
 /// The summary of what was seen so far, in lines of text.
@@ -143,8 +156,9 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if !doubts.is_empty() {
         writeln!(out, "doubts       {}", doubts.len())?;
         for doubt in doubts.iter().take(DOUBTS_LISTED) {
-            let stream = doubt.stream.as_deref().map(|name| format!("{}: ", clean::line(name))).unwrap_or_default();
-            writeln!(out, "  ? {stream}{}", clean::line(&doubt.message))?;
+            let streams = doubt.names();
+            let streams = if streams.is_empty() { streams } else { format!("{streams}: ") };
+            writeln!(out, "  ? {streams}{}", clean::line(&doubt.message))?;
         }
         more(out, doubts.len(), DOUBTS_LISTED)?;
     }
@@ -324,6 +338,7 @@ pub fn headline(progress: &Progress) -> String {
         Outcome::CutOff => "CUT OFF",
         Outcome::Aborted => "ABORTED",
         Outcome::Truncated => "TRUNCATED",
+        Outcome::Unknown => "ENDING UNKNOWN",
     };
     let mut line = what.to_owned();
     if progress.closed && progress.attempts == 0 && outcome(progress) == Outcome::Succeeded {
@@ -334,8 +349,15 @@ pub fn headline(progress: &Progress) -> String {
             ": CONNECTED, NOTHING WAS SYNCED"
         });
     }
-    if doubts(progress).iter().any(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none()) {
+    let came_to = outcome(progress);
+    if doubts(progress).iter().any(|doubt| doubt.kind == DoubtKind::NothingSynced && doubt.stream.is_none()) {
         line.push_str(", NOTHING SYNCED");
+    }
+    if came_to == Outcome::Succeeded && rows_may_be_missing(progress) {
+        line.push_str(", ROWS MAY BE MISSING");
+    }
+    if came_to == Outcome::Succeeded && progress.attempt.end.as_ref().is_some_and(|end| end.up_to_date) {
+        line.push_str(", UP TO DATE");
     }
     if let Some(elapsed) = progress.elapsed.cumulative.filter(|elapsed| *elapsed > 0) {
         line.push_str(&format!(" after {}", duration(elapsed)));

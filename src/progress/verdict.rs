@@ -1,8 +1,9 @@
 //! The sentences: what happened, why, and whether someone must act.
 
 use super::errors::Group;
-use super::text::{count, headline, plural, short};
-use super::{Exit, Outcome, Progress, Stream, doubts, outcome, stall_verdict};
+use super::text::{count, headline, names as text_names, plural, short};
+use super::outcome::untold;
+use super::{DoubtKind, Exit, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing, stall_verdict};
 use crate::protocol::{EndWord, Millis, Status, Where, clean};
 use std::sync::Arc;
 
@@ -138,10 +139,9 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         Outcome::Running => error.map(also),
         Outcome::Succeeded => {
             let doubts = doubts(progress);
-            doubts
-                .iter()
-                .find(|doubt| doubt.kind == "nothing_synced" && doubt.stream.is_none())
-                .map(|doubt| doubt.message.clone())
+            let whole = |doubt: &&super::Doubt| doubt.kind == DoubtKind::NothingSynced && doubt.stream.is_none();
+            let missing = missing_rows(progress, &doubts);
+            missing.or_else(|| doubts.iter().find(whole).map(|doubt| doubt.message.clone()))
         }
         // It is quoted, not understood.
         Outcome::Failed if progress.input.messages == 0 && progress.last_log_error.is_none() => {
@@ -152,13 +152,13 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         }
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
-            let left = doubts.iter().find(|doubt| doubt.kind == "ranges_left")?;
-            Some(format!("{}: {}", clean::line(left.stream.as_deref().unwrap_or("-")), left.message))
+            let left = doubts.iter().find(|doubt| doubt.kind == DoubtKind::RangesLeft)?;
+            Some(format!("{}: {}", left.names(), left.message))
         }),
         Outcome::CutOff => {
             let what = match end.map(|end| end.word) {
                 Some(EndWord::Limit) => "a limit ended it",
-                Some(EndWord::Unknown) => "it ended for a reason that nobody knows",
+                Some(EndWord::Unknown) => "it ended for an unknown reason",
                 Some(EndWord::StillStarted) if end.is_some_and(|end| end.has_more != Some(true)) => {
                     "its end still says started, and that nothing more is to come"
                 }
@@ -179,11 +179,43 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(format!("it was stopped{}: {}", in_spite(progress), missing(progress)))
         }
         Outcome::Aborted => Some("the engine says that it was aborted".into()),
+        Outcome::Unknown => Some(unknown(progress)),
         Outcome::Truncated => Some(match error {
             Some(error) => also(format!("{}; before that {error}", truncated(progress))),
             None => truncated(progress),
         }),
     }
+}
+
+/// Doubts about missing rows, with the streams that they are about.
+fn missing_rows(progress: &Progress, doubts: &[super::Doubt]) -> Option<String> {
+    if !rows_may_be_missing(progress) {
+        return None;
+    }
+    let doubt = doubts.iter().find(|doubt| doubt.kind.loses_rows())?;
+    Some(format!("{}: {}", doubt.names(), doubt.message))
+}
+
+/// An input that ended with nothing open, and no word of how.
+fn unknown(progress: &Progress) -> String {
+    if untold(progress) {
+        return format!("nothing in it says how it ended: its streams tell no status{}", said_last(progress));
+    }
+    if progress.input.lines == 0 || progress.input.messages == 0 {
+        return truncated(progress);
+    }
+    if progress.attempt.connection == Some(true) {
+        return "the connection succeeded; how the command ended is not known".into();
+    }
+    if progress.streams.iter().any(|stream| stream.took_part()) {
+        return "every stream that started is complete, and nothing says how the run ended".into();
+    }
+    "no stream was synced in it, and nothing says how it ended".into()
+}
+
+/// The last words on stderr, behind a sentence.
+fn said_last(progress: &Progress) -> String {
+    last_words(progress).map(|line| format!("; its last words: {}", short(line, 160))).unwrap_or_default()
 }
 
 /// The last error is none of the causes.
@@ -206,16 +238,6 @@ fn unexplained(progress: &Progress) -> String {
 /// What helps where a feed cannot say how it ended.
 const UNTOLD: &str =
     "say it with --exit-code, or with --stderr, where such engines tell it; synctop run -- ENGINE hears both";
-
-/// Nothing of this protocol in the feed itself tells a status, and how the process ended is not known.
-fn untold(progress: &Progress) -> bool {
-    progress.exit.is_none()
-        && progress.manners().ends_with_process
-        && progress.input.messages > 0
-        && !progress.attempt.statuses
-        && !progress.input.truncated_line
-        && progress.streams.iter().all(|stream| stream.status != Status::Started || stream.seen == stream.marked)
-}
 
 fn in_spite(progress: &Progress) -> &'static str {
     if progress.exit == Some(Exit::Code(0)) { ", and exited with 0 all the same" } else { "" }
@@ -333,13 +355,22 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             let doubts = doubts(progress);
             let doubt = doubts.first()?;
             Some(match doubt.kind {
-                "nothing_synced" => "check the names of the streams that were asked for".into(),
-                "recount_after_resume" => "nothing to do; compare row counts at the destination if they matter".into(),
+                _ if rows_may_be_missing(progress) => read_again(progress),
+                DoubtKind::StateAhead => "nothing to do: the rows were read again from the last checkpoint".into(),
+                DoubtKind::NothingSynced => "check the names of the streams that were asked for".into(),
+                DoubtKind::RecountAfterResume => {
+                    "nothing to do; compare row counts at the destination if they matter".into()
+                }
+                DoubtKind::ErrorsLogged => "look at the log for these errors, and at the row counts".into(),
                 _ => format!("look at {}", plural(doubts.len(), "doubt")),
             })
         }
         Outcome::Failed | Outcome::CompletedWithErrors => Some(match first {
+            Some(group) if rows_may_be_missing(progress) => {
+                format!("{}; {}", remedy(progress, group), read_again(progress))
+            }
             Some(group) => remedy(progress, group),
+            None if rows_may_be_missing(progress) => read_again(progress),
             None if progress.exit.is_some_and(Exit::failed) => {
                 "see its stderr or its log, mend that, then start it again".into()
             }
@@ -352,6 +383,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(EndWord::StillStarted) if progress.streams.is_empty() => {
                 "check the names of the streams that were asked for; calling again will say the same".into()
             }
+            _ if rows_may_be_missing(progress) => format!("call the engine again; {}", read_again(progress)),
             _ => "call the engine again with the state it returned".into(),
         }),
         Outcome::Aborted if progress.attempt.end.is_none() => Some(again(progress)),
@@ -363,10 +395,37 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
         }
         Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
-        Outcome::Truncated if untold(progress) => Some(UNTOLD.into()),
+        Outcome::Unknown if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
+            Some("fix that and start it again; 5 shows all it wrote to stderr".into())
+        }
+        Outcome::Unknown if progress.input.messages == 0 => {
+            Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
+        }
+        Outcome::Unknown if untold(progress) => Some(UNTOLD.into()),
+        Outcome::Unknown => Some("pass --exit-code N, or start the command with synctop run -- COMMAND".into()),
         Outcome::Truncated if progress.manners().ends_with_process => Some(again(progress)),
         Outcome::Truncated => Some("see the engine's stderr or log, then start it again".into()),
     }
+}
+
+/// Advice on streams whose rows may be missing: a state before the doubt, or none.
+fn read_again(progress: &Progress) -> String {
+    let at_risk = |wanted: &dyn Fn(&Stream) -> bool| -> Vec<Arc<str>> {
+        progress.streams_by_name().filter(|stream| wanted(stream)).map(|stream| Arc::clone(&stream.label)).collect()
+    };
+    let ahead = at_risk(&|stream| stream.ahead.is_some_and(|ahead| !ahead.kept));
+    let cut = at_risk(&|stream| stream.resumed_after_cut && stream.ahead.is_none_or(|ahead| ahead.kept));
+    let open = progress.attempt.end.as_ref().is_some_and(|end| !end.claims_complete());
+    let mut parts = Vec::new();
+    if !ahead.is_empty() && open {
+        parts.push(format!("go on from the last checkpoint of {}, not from the state of the end", text_names(&ahead)));
+    } else if !ahead.is_empty() {
+        parts.push(format!("read {} again from the last checkpoint or without a state", text_names(&ahead)));
+    }
+    if !cut.is_empty() {
+        parts.push(format!("read {} again without a state and without limits", text_names(&cut)));
+    }
+    parts.join("; ")
 }
 
 /// What starting again from the last state means.

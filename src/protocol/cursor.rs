@@ -43,6 +43,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// The text that was passed since `place`.
+    pub(super) fn since(&self, place: usize) -> Option<&'a str> {
+        self.text.get(place..self.at)
+    }
+
     /// Whether everything was passed.
     pub(super) fn ended(&self) -> Option<()> {
         (self.at == self.text.len()).then_some(())

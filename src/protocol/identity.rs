@@ -10,6 +10,9 @@ use std::fmt;
 pub(super) struct Identity(pub u64);
 
 impl Identity {
+    /// Of `null`.
+    pub(super) const NULL: Self = Self(mix(1));
+
     /// Of a value as it stands in a line.
     pub(super) fn of(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self(bytes(9, json.as_bytes())))
@@ -27,7 +30,7 @@ impl Identity {
 }
 
 /// The finalizer of splitmix64.
-fn mix(mut word: u64) -> u64 {
+const fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
@@ -54,7 +57,7 @@ impl<'de> Deserialize<'de> for Identity {
                 f.write_str("any value")
             }
             fn visit_unit<E>(self) -> Result<Identity, E> {
-                Ok(Identity(mix(1)))
+                Ok(Identity::NULL)
             }
             fn visit_bool<E>(self, flag: bool) -> Result<Identity, E> {
                 Ok(Identity(mix(10 + u64::from(flag))))

@@ -30,9 +30,9 @@ pub(super) struct Maybe<T>(pub Option<T>);
 #[derive(Debug, Clone)]
 pub(super) struct Seq<T>(pub Option<Vec<T>>);
 
-/// How many elements an array has; nothing when it is no array.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Length(pub Option<usize>);
+/// A logged error: text, or the `message` of an object.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Logged<'a>(pub Option<Cow<'a, str>>);
 
 /// An object's entries in order.
 #[derive(Debug, Clone)]
@@ -237,21 +237,31 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Seq<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for Length {
+impl<'de: 'a, 'a> Deserialize<'de> for Logged<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct V;
         impl<'de> Visitor<'de> for V {
-            type Value = Length;
-            expecting!("an array");
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Length, A::Error> {
-                let mut count = 0;
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
-                }
-                Ok(Length(Some(count)))
+            type Value = Logged<'de>;
+            expecting!("an error");
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Logged<'de>, E> {
+                Ok(Logged(Some(Cow::Borrowed(text))))
             }
-            otherwise!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-            skip_map!();
+            fn visit_str<E>(self, text: &str) -> Result<Logged<'de>, E> {
+                Ok(Logged(Some(Cow::Owned(text.to_owned()))))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Logged<'de>, A::Error> {
+                let mut message = None;
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    if key.0.as_deref() == Some("message") {
+                        message = map.next_value::<Text<'de>>()?.0;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Logged(message))
+            }
+            otherwise!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64));
+            skip_seq!();
         }
         deserializer.deserialize_any(V)
     }

@@ -24,6 +24,8 @@ pub enum Kind<'a> {
     /// The streams that a source has; nothing is asked for with it.
     Offer(Vec<Name<'a>>),
     Record(Record<'a>),
+    /// An object of this stream was deleted at the source: no record.
+    Deletion(Name<'a>),
     /// Records of this stream that stand elsewhere, in files; how many is not said.
     Hidden(Name<'a>),
     Checkpoint(Checkpoint<'a>),
@@ -238,6 +240,8 @@ pub struct Checkpoint<'a> {
     pub state: State<'a>,
     /// What else is said where states are handed through to a destination and come back.
     pub handed: Option<Box<Handed<'a>>>,
+    /// A destination hands it on after its rows: it may follow the source's own "complete".
+    pub late: bool,
 }
 
 /// A state that a source hands out and a destination echoes when everything before it is durable.
@@ -300,6 +304,12 @@ pub struct State<'a> {
     pub failure: Option<Cow<'a, str>>,
     pub total: Option<Range>,
     pub completed: Option<Vec<Range>>,
+    /// Milliseconds of its total range that are still to be read, where the state lists them.
+    pub remaining: Option<Millis>,
+    /// Equal for equal states; 0 where it is unknown.
+    pub id: u64,
+    /// Rows that a client skips at most if it goes on from this state and the pages at its cursors were not written.
+    pub page_rows: u64,
 }
 
 /// A message about one stream's lifecycle.
@@ -319,6 +329,8 @@ pub struct StreamClaim<'a> {
     pub pace: Option<Pace>,
     /// The name is that of an endpoint or a job, which streams mostly go by.
     pub loose: bool,
+    /// Its error is the destination's: rows that were counted may not be written.
+    pub from_destination: bool,
 }
 
 impl Metered<'_> {
@@ -372,6 +384,7 @@ impl<'a> StreamClaim<'a> {
             early: false,
             pace: None,
             loose: false,
+            from_destination: false,
         }
     }
 }
@@ -410,6 +423,8 @@ pub struct StreamReport<'a> {
     pub odd_status: Option<Cow<'a, str>>,
     pub records: Counts,
     pub message: Option<Cow<'a, str>>,
+    /// Its message is an error of the destination.
+    pub from_destination: bool,
     pub total: Option<Range>,
     pub completed: Option<Vec<Range>>,
     pub inserted: Option<u64>,
@@ -449,13 +464,25 @@ pub struct Failure<'a> {
     pub is_final: bool,
     /// It only says again what was told of the streams before.
     pub roll_up: bool,
+    /// The destination failed, not the source.
+    pub from_destination: bool,
 }
 
 impl<'a> Failure<'a> {
     /// A final one.
     #[must_use]
     pub fn of(level: Where, stream: Option<Name<'a>>, message: Cow<'a, str>) -> Self {
-        Self { level, failure_type: None, stream, message, internal: None, stack: None, is_final: true, roll_up: false }
+        Self {
+            level,
+            failure_type: None,
+            stream,
+            message,
+            internal: None,
+            stack: None,
+            is_final: true,
+            roll_up: false,
+            from_destination: false,
+        }
     }
 }
 
@@ -504,6 +531,37 @@ pub struct Log<'a> {
     pub asked: Vec<Cow<'a, str>>,
     /// The engine ends with it; an error that says the same follows, mostly.
     pub fatal: bool,
+    /// The error that it is about, in the words of the error itself.
+    pub error: Option<Cow<'a, str>>,
+    /// Streams that failed, as a line about several of them lists them.
+    pub failed_streams: Vec<Cow<'a, str>>,
+    /// The run that it belongs to.
+    pub run_id: Option<Cow<'a, str>>,
+    /// Streams whose rows may be missing, as our own client or service knows from earlier logs of the run.
+    pub at_risk: Vec<AtRisk<'a>>,
+}
+
+/// Why rows of a stream may be missing.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// The state of an end was ahead of the last checkpoint.
+    StateAhead,
+    /// A limit cut a call of an engine whose end state cannot show what was left, and the run went on.
+    ResumedAfterCut,
+}
+
+/// A stream whose rows may be missing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AtRisk<'a> {
+    pub stream: Name<'a>,
+    pub risk: Risk,
+    /// Rows that may be missing at most, where that is known.
+    pub rows: Option<u64>,
+    /// The client went on from the last checkpoint, so that the rows are read again.
+    pub kept: bool,
 }
 
 /// A source waits before it tries again.
@@ -545,4 +603,8 @@ pub struct End<'a> {
     /// Counts of this attempt only, by stream.
     pub attempt: Option<ProgressReport<'a>>,
     pub errors: Vec<Failure<'a>>,
+    /// The run that it ends, or a call of it.
+    pub run_id: Option<Cow<'a, str>>,
+    /// Its state cannot show what a limit left unread.
+    pub blind: bool,
 }

@@ -38,8 +38,8 @@ pub mod validate;
 pub use decode::{Decoded, Decoder, RawLine, Reading};
 pub use lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use message::{
-    Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, Handed, Handing, Kind, Level, Log, Manners, Message,
-    Metered, Name, Pace, ProgressReport, Range, Record, Retry, State, Status, StreamClaim, StreamReport, Where,
+    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, Handed, Handing, Kind, Level, Log, Manners, Message,
+    Metered, Name, Pace, ProgressReport, Range, Record, Retry, Risk, State, Status, StreamClaim, StreamReport, Where,
 };
 pub use time::Millis;
 pub use validate::Validator;

@@ -43,7 +43,7 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
         }
         // It ended at a limit and says that nothing more is to come: what is left is for the next run.
         Outcome::CutOff => Judged::Ready,
-        Outcome::Aborted | Outcome::Truncated | Outcome::Running => {
+        Outcome::Aborted | Outcome::Truncated | Outcome::Unknown | Outcome::Running => {
             Judged::Again(verdict(&closed).why.unwrap_or_else(|| "it ended without an end".into()))
         }
     }
@@ -118,7 +118,7 @@ pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Re
         _ => "mend the cause, then resume it",
     };
     Reason {
-        fingerprint: format!("{:016x}", crate::progress::fingerprint::of(&message)),
+        fingerprint: format!("{:016x}", crate::progress::fingerprint::of(&message, None)),
         message,
         failure_type: kind.map(|kind| kind.word().to_owned()),
         stream: None,

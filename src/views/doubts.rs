@@ -16,7 +16,7 @@ pub fn items(screen: &Screen) -> Vec<Doubt> {
     let filter = &screen.ui.list(Pane::Doubts).filter;
     let mut all = doubts(screen.progress);
     all.retain(|doubt| {
-        filter.keeps(&format!("{} {} {}", doubt.kind, doubt.stream.as_deref().unwrap_or_default(), doubt.message))
+        filter.keeps(&format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.message))
     });
     all
 }
@@ -47,10 +47,11 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     for (index, doubt) in items.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
         pen.put(1, row, look.glyphs.doubt, look.doubt());
-        let who = doubt.stream.as_deref().unwrap_or("the whole run");
+        let names = doubt.names();
+        let who = if names.is_empty() { "the whole run" } else { &names };
         let column = pen.put_in(3, row, 30, who, look.strong());
         if narrow {
-            pen.put(column + 2, row, &doubt.kind.replace('_', " "), look.dim());
+            pen.put(column + 2, row, &doubt.kind.as_str().replace('_', " "), look.dim());
             for (line, text) in
                 words::wrap(&doubt.message, pen.width().saturating_sub(4).into()).iter().take(3).enumerate()
             {
@@ -58,7 +59,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             }
         } else {
             let column = if pen.width() >= 100 {
-                pen.put(column.max(24) + 1, row, doubt.kind, look.dim()).max(46)
+                pen.put(column.max(24) + 1, row, doubt.kind.as_str(), look.dim()).max(46)
             } else {
                 column.max(14)
             };

@@ -65,6 +65,8 @@ pub struct Glyphs {
     pub down: &'static str,
     /// A place along a line, and where nothing is.
     pub mark: &'static str,
+    /// Start of a run.
+    pub run: &'static str,
     pub gap: &'static str,
     pub sparks: [&'static str; 8],
 }
@@ -93,6 +95,7 @@ pub const UNICODE: Glyphs = Glyphs {
     up: "▴",
     down: "▾",
     mark: "┼",
+    run: "┃",
     gap: "┄",
     sparks: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
 };
@@ -121,6 +124,7 @@ pub const ASCII: Glyphs = Glyphs {
     up: "^",
     down: "v",
     mark: "+",
+    run: "|",
     gap: ".",
     sparks: [".", ".", ":", "-", "=", "+", "*", "#"],
 };

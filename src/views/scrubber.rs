@@ -81,6 +81,7 @@ enum Cell {
     Gap,
     Transition,
     Attempt,
+    Run,
     Error,
 }
 
@@ -102,6 +103,7 @@ fn bar(pen: &mut Pen, row: u16, screen: &Screen, scrub: &Scrub, hits: &mut Hits)
             _ if at == head => (glyphs.live, look.accent().patch(look.strong())),
             Cell::Error => (glyphs.bad, look.bad()),
             Cell::Attempt => (glyphs.up, look.strong()),
+            Cell::Run => (glyphs.run, look.strong()),
             Cell::Transition if played => (glyphs.mark, look.accent()),
             Cell::Transition => (glyphs.mark, look.dim()),
             Cell::Gap => (glyphs.gap, look.dim()),
@@ -137,6 +139,9 @@ fn cells(scrub: &Scrub, axis: &Axis, width: usize, column: impl Fn(f64) -> usize
                 Mark::Error => Cell::Error,
                 Mark::Attempt => Cell::Attempt,
                 Mark::Transition => Cell::Transition,
+                // Of a log with one run its start is no mark.
+                Mark::Run if scrub.history.runs() < 2 => continue,
+                Mark::Run => Cell::Run,
                 Mark::Checkpoint => continue,
             };
             put(share(first.or(bin.begin.at), bin.begin.lines), cell);

@@ -50,7 +50,7 @@ pub enum Chosen {
     /// An error group, by its id.
     Error(u64),
     /// A doubt, by its kind and stream.
-    Doubt(&'static str, Option<Arc<str>>),
+    Doubt(crate::progress::DoubtKind, Option<Arc<str>>),
     /// A feed line, by its number among all of them.
     Line(u64),
 }

@@ -226,7 +226,7 @@ fn outcome_style(screen: &Screen) -> Style {
         Outcome::Running => look.accent(),
         Outcome::Succeeded if verdict(screen.progress).why.is_some() => look.warn(),
         Outcome::Succeeded => look.good(),
-        Outcome::CompletedWithErrors | Outcome::CutOff | Outcome::Truncated => look.warn(),
+        Outcome::CompletedWithErrors | Outcome::CutOff | Outcome::Truncated | Outcome::Unknown => look.warn(),
         Outcome::Failed | Outcome::Aborted => look.bad(),
     }
 }

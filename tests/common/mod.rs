@@ -22,11 +22,11 @@ pub fn corpus() -> Option<Vec<(String, PathBuf)>> {
 
 fn logs_below(root: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    for folder in ["stripe-trace", "stripe-trace/cli", "stripe-progress", "stripe-progress/cli"] {
+    for folder in ["stripe-trace", "stripe-trace/cli", "stripe-progress", "stripe-progress/cli", "stripe-live"] {
         let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if name.contains(".ndjson") || name.contains(".stdout.") {
+            if name.contains(".ndjson") || name.contains(".stdout") {
                 found.push((folder.to_owned(), path));
             }
         }

@@ -13,7 +13,7 @@ pub(super) use fast::message as fast;
 use super::identity::Identity;
 use super::lenient::{Maybe, Text};
 use super::message::{
-    Checkpoint, Dialect, Estimate, Failure, Handed, Handing, Kind, Level, Log, Message, Name, Pace, Record, State,
+    Checkpoint, Dialect, Estimate, Failure, Handed, Handing, Kind, Level, Log, Message, Name, Pace, Record,
     Status, StreamClaim, Where,
 };
 use std::borrow::Cow;
@@ -133,7 +133,7 @@ fn checkpoint(state: wire::State) -> Checkpoint {
             streams.push(Handing { stream, id: state.stream_state.0 });
         }
         let handed = Handed { streams, id: id.and(count).0, records, committed, ..Handed::default() };
-        return Checkpoint { stream: None, state: State::default(), handed: Some(Box::new(handed)) };
+        return Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() };
     }
     let (stream, id) = match state.stream.0 {
         Some(state) => (name(state.stream_descriptor), state.stream_state),
@@ -141,7 +141,7 @@ fn checkpoint(state: wire::State) -> Checkpoint {
     };
     let of = stream.as_ref().map_or(2, |stream| Identity::of_text(&stream.key()).0);
     let handed = Handed { id: id.and(of).and(count).0, records, committed, ..Handed::default() };
-    Checkpoint { stream, state: State::default(), handed: Some(Box::new(handed)) }
+    Checkpoint { stream, handed: Some(Box::new(handed)), ..Checkpoint::default() }
 }
 
 fn log(line: LogLine) -> Log {

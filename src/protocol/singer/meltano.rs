@@ -64,6 +64,8 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
             progress: ProgressReport::default(),
             attempt: None,
             errors: Vec::new(),
+            run_id: line.run_id.0,
+            blind: false,
         }))
     } else if event.starts_with("Incremental state has been updated") {
         // A line of the target's stdout went to the state store.

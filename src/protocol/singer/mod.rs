@@ -15,7 +15,7 @@ pub(super) use meltano::message as meltano;
 
 use super::identity::Identity;
 use super::lenient::{Entries, Maybe, Text, When};
-use super::message::{Checkpoint, Dialect, Handed, Handing, Kind, Message, Name, Pace, Record, State, StreamClaim};
+use super::message::{Checkpoint, Dialect, Handed, Handing, Kind, Message, Name, Pace, Record, StreamClaim};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -68,7 +68,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         "STATE" => {
             let handed = handed(envelope.value?.get(), false)?;
-            Kind::Checkpoint(Checkpoint { stream: None, state: State::default(), handed: Some(Box::new(handed)) })
+            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() })
         }
         _ => return None,
     };

@@ -3,12 +3,11 @@
 //! Fills the same [`super::wire`] shapes as the slow way, so that what they mean is decided in one place. `None`: the line is
 //! not as engines print it; the slow way decides.
 
-use super::wire::{
-    Backfill, Derived, LogData, LogLine, Progress, ProgressStream, SourceState, StateData, StreamStatus, Totals,
-};
-use super::{Generation, KINDS};
+use super::state::StateData;
+use super::wire::{Derived, LogData, LogLine, Progress, ProgressStream, SourceState, StreamStatus, Totals};
+use super::{Generation, KINDS, attributed};
 use crate::protocol::cursor::{Cursor, once};
-use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Spans, Text, When};
+use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, Span, Spans, Text, When};
 use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, Record};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
@@ -57,13 +56,8 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
         }
     }
     cursor.ended()?;
-    Some(Message {
-        at: at.or(emitted_at),
-        from: from.or(logger),
-        dialect: Some(Dialect::Stripe),
-        firm: true,
-        kind: payload?,
-    })
+    let kind = attributed(payload?, from.as_deref());
+    Some(Message { at: at.or(emitted_at), from: from.or(logger), dialect: Some(Dialect::Stripe), firm: true, kind })
 }
 
 /// The kinds that most lines of a big log are, with their fields in the usual order.
@@ -85,22 +79,10 @@ fn usual(text: &str) -> Option<Message<'_>> {
         .is_some()
     {
         let stream = Some(Name::plain(Cow::Borrowed(cursor.plain()?)));
-        cursor.literal(",\"data\":{\"page_cursor\":")?;
-        cursor.skip()?;
-        cursor.literal(",\"status\":")?;
-        let status = Text(Some(Cow::Borrowed(cursor.plain()?)));
-        cursor.literal(",\"backfill\":{\"range\":")?;
-        let range = Maybe(Some(span(&mut cursor)?));
-        cursor.literal(",\"num_segments\":")?;
-        cursor.whole()?;
-        cursor.literal(",\"completed\":")?;
-        let completed = Spans(Some(spans(&mut cursor)?));
-        cursor.literal(",\"in_flight\":")?;
-        let in_flight = Length(Some(counted(&mut cursor)?));
-        cursor.literal("}}}")?;
-        let backfill = Maybe(Some(Backfill { range, completed, in_flight }));
-        let state = StateData { status, backfill, ..StateData::default() }.state();
-        Kind::Checkpoint(Checkpoint { stream, state, handed: None })
+        cursor.literal(",\"data\":")?;
+        let state = StateData::usual(&mut cursor)?.state();
+        cursor.byte(b'}')?;
+        Kind::Checkpoint(Checkpoint { stream, state, ..Checkpoint::default() })
     } else if cursor.literal("{\"type\":\"log\",\"log\":{\"level\":").is_some() {
         let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"message\":")?;
@@ -127,6 +109,7 @@ fn usual(text: &str) -> Option<Message<'_>> {
         Kind::Stream(Box::new(said.claim(true)?))
     };
     let (from, at) = tail(&mut cursor)?;
+    let kind = attributed(kind, from.as_deref());
     Some(Message { at, from, dialect: Some(Dialect::Stripe), firm: true, kind })
 }
 
@@ -150,6 +133,8 @@ fn record<'a>(cursor: &mut Cursor<'a>, emitted_at: &mut Option<Millis>) -> Optio
     cursor.object(|cursor, key| match key {
         "stream" => once(&mut stream, cursor.string()?),
         "emitted_at" => once(emitted_at, cursor.instant()?),
+        // A deletion is read the slow way.
+        "recordDeleted" => None,
         _ => cursor.skip(),
     })?;
     Some(Kind::Record(Record { stream: Name::plain(stream?), measure: None, partial: false }))
@@ -159,56 +144,18 @@ fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
     let (mut stream, mut data) = (None, None);
     cursor.object(|cursor, key| match key {
         "stream" => once(&mut stream, cursor.string()?),
-        "data" => once(&mut data, state_data(cursor)?),
+        "data" => once(&mut data, StateData::fast(cursor)?),
         _ => cursor.skip(),
     })?;
     let state = SourceState { stream: Text(stream), data: Maybe(data) };
     Some(Kind::Checkpoint(Checkpoint {
         stream: state.stream.0.map(Name::plain),
         state: state.data.0.map(StateData::state).unwrap_or_default(),
-        handed: None,
+        ..Checkpoint::default()
     }))
 }
 
-fn state_data<'a>(cursor: &mut Cursor<'a>) -> Option<StateData<'a>> {
-    let (mut status, mut backfill, mut accounted, mut remaining) = (None, None, None, None);
-    cursor.object(|cursor, key| match key {
-        "status" => once(&mut status, cursor.string()?),
-        "backfill" => once(&mut backfill, self::backfill(cursor)?),
-        "accounted_range" => once(&mut accounted, span(cursor)?),
-        "remaining" => once(&mut remaining, counted(cursor)?),
-        _ => cursor.skip(),
-    })?;
-    Some(StateData {
-        status: Text(status),
-        backfill: Maybe(backfill),
-        accounted_range: Maybe(accounted),
-        remaining: Length(remaining),
-    })
-}
-
-fn backfill(cursor: &mut Cursor) -> Option<Backfill> {
-    let (mut range, mut completed, mut in_flight) = (None, None, None);
-    cursor.object(|cursor, key| match key {
-        "range" => once(&mut range, span(cursor)?),
-        "completed" => once(&mut completed, spans(cursor)?),
-        "in_flight" => once(&mut in_flight, counted(cursor)?),
-        _ => cursor.skip(),
-    })?;
-    Some(Backfill { range: Maybe(range), completed: Spans(completed), in_flight: Length(in_flight) })
-}
-
-/// An array of which only the number of elements counts.
-fn counted(cursor: &mut Cursor) -> Option<usize> {
-    let mut count = 0;
-    cursor.array(|cursor| {
-        count += 1;
-        cursor.skip()
-    })?;
-    Some(count)
-}
-
-fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {
+pub(super) fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {
     let mut all = Vec::new();
     cursor.array(|cursor| {
         all.extend(span(cursor)?.range());
@@ -218,7 +165,7 @@ fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {
 }
 
 #[inline]
-fn span(cursor: &mut Cursor) -> Option<Span> {
+pub(super) fn span(cursor: &mut Cursor) -> Option<Span> {
     if let Some((gte, lt)) = cursor.range_of_texts().or_else(|| cursor.range_of_numbers()) {
         return Some(Span::new(When(Some(gte)), When(Some(lt))));
     }
@@ -242,7 +189,8 @@ fn trace<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
         ("global_progress", Some("global_progress")) => {
             once(&mut payload, Kind::Progress(Box::new(totals(cursor)?.report())))
         }
-        ("stream_status" | "global_progress" | "error", _) => None,
+        ("progress", Some("progress")) => once(&mut payload, Kind::Progress(Box::new(totals(cursor)?.report()))),
+        ("stream_status" | "global_progress" | "progress" | "error", _) => None,
         _ => cursor.skip(),
     })?;
     payload
@@ -393,6 +341,7 @@ fn log<'a>(cursor: &mut Cursor<'a>, logger: &mut Option<Cow<'a, str>>) -> Option
 fn log_data<'a>(cursor: &mut Cursor<'a>) -> Option<LogData<'a>> {
     let (mut name, mut stream, mut label, mut error_message) = (None, None, None, None);
     let (mut attempt, mut max_retries, mut delay_ms, mut status) = (None, None, None, None);
+    let mut run_id = None;
     cursor.object(|cursor, key| match key {
         "name" => once(&mut name, cursor.string_or_null()?),
         "stream" => once(&mut stream, cursor.string_or_null()?),
@@ -402,7 +351,8 @@ fn log_data<'a>(cursor: &mut Cursor<'a>) -> Option<LogData<'a>> {
         "max_retries" => once(&mut max_retries, cursor.whole()?),
         "delay_ms" => once(&mut delay_ms, cursor.whole()?),
         "status" => once(&mut status, cursor.whole()?),
-        "err" | "configuredStreams" => None,
+        "run_id" => once(&mut run_id, cursor.string_or_null()?),
+        "err" | "error" | "failed_streams" | "configuredStreams" | "at_risk" => None,
         _ => cursor.skip(),
     })?;
     Some(LogData {
@@ -414,7 +364,11 @@ fn log_data<'a>(cursor: &mut Cursor<'a>) -> Option<LogData<'a>> {
         delay_ms: Num(delay_ms),
         status: Num(status),
         error_message: Text(error_message.flatten()),
-        err: Text(None),
+        run_id: Text(run_id.flatten()),
+        err: Logged(None),
+        error: Logged(None),
+        failed_streams: Seq(None),
+        at_risk: Seq(None),
         configured_streams: Seq(None),
     })
 }

@@ -3,7 +3,7 @@
 use super::wire::{Eof, StreamStatus, TraceError};
 use super::{KINDS, connected};
 use crate::protocol::lenient::{Flag, Text, When};
-use crate::protocol::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record, State};
+use crate::protocol::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record};
 use crate::protocol::time::Millis;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
@@ -52,7 +52,7 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
             Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: false })
         }
         ("source_state", _, stream) => {
-            Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), state: State::default(), handed: None })
+            Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), ..Checkpoint::default() })
         }
         ("stream_status", _, Some(stream)) => status(stream, head.status, false)?,
         ("trace", Some("stream_status"), Some(stream)) => status(stream, head.status, true)?,

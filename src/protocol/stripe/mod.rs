@@ -10,20 +10,22 @@
 
 mod fast;
 mod head;
+mod state;
 mod wire;
 
 pub(super) use fast::message as fast;
 pub(super) use head::{Head, message_of_head, read_head};
 pub(super) use wire::Envelope;
 
-use super::lenient::Num;
+use super::lenient::{Num, Seq, Text};
 use super::message::{
-    Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Record, Retry,
-    State, Status, StreamClaim, StreamReport, Where,
+    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Record, Retry,
+    Risk, Status, StreamClaim, StreamReport, Where,
 };
 use std::borrow::Cow;
+use state::StateData;
 use wire::{
-    Catalog, Eof, ListedError, LogLine, Progress, ProgressStream, StateData, StreamStatus, Totals, Trace, TraceError,
+    Catalog, Eof, ListedError, LogLine, Progress, ProgressStream, Returned, StreamStatus, Totals, Trace, TraceError,
 };
 
 /// The kinds of every generation; an envelope of any other kind is unknown.
@@ -48,8 +50,11 @@ pub(super) const KINDS: [&str; 17] = [
     "gap",
 ];
 
-/// Who says these.
+/// Emitter of the service's own lines.
 const SERVICE: &str = "synctop/service";
+
+/// Emitter of the lines that `backfill` adds to an engine's.
+pub const CLIENT: &str = "synctop/backfill";
 
 /// Which generation printed a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +86,19 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "record" => {
             let record = envelope.record.0?;
             at = at.or(record.emitted_at.0);
-            Kind::Record(Record { stream: Name::plain(record.stream.0?), measure: None, partial: false })
+            let stream = Name::plain(record.stream.0?);
+            if record.deleted.0 == Some(true) {
+                Kind::Deletion(stream)
+            } else {
+                Kind::Record(Record { stream, measure: None, partial: false })
+            }
         }
         "source_state" => {
             let state = envelope.source_state.0?;
             Kind::Checkpoint(Checkpoint {
                 stream: state.stream.0.map(Name::plain),
                 state: state.data.0.map(StateData::state).unwrap_or_default(),
-                handed: None,
+                ..Checkpoint::default()
             })
         }
         "trace" => trace(envelope.trace.0?)?,
@@ -100,6 +110,10 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         }
         "log" => {
             let mut log = envelope.log.0?;
+            if !matches!(from.as_deref(), Some(CLIENT | SERVICE)) {
+                // Only our own lines say this.
+                log.data.0.iter_mut().for_each(|data| data.at_risk.0 = None);
+            }
             from = from.or_else(|| log.data.0.as_mut().and_then(|data| data.name.0.take()));
             Kind::Log(Box::new(log.log()))
         }
@@ -113,6 +127,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "pipeline" | "heartbeat" | "gap" if from.as_deref() == Some(SERVICE) => Kind::Note("service"),
         _ => return None,
     };
+    let kind = attributed(kind, from.as_deref());
     let dialect = (kind != Kind::Note("service")).then_some(Dialect::Stripe);
     Some(Message { at, from, dialect, firm: true, kind })
 }
@@ -121,10 +136,30 @@ fn trace(trace: Trace) -> Option<Kind> {
     Some(match trace.trace_type.0.as_deref()? {
         "stream_status" => Kind::Stream(Box::new(trace.stream_status.0?.claim(true)?)),
         "global_progress" => Kind::Progress(Box::new(trace.global_progress.0?.report())),
+        "progress" => Kind::Progress(Box::new(trace.progress.0?.report())),
         "error" => Kind::Failure(Box::new(trace.error.0?.failure(None))),
         "estimate" => Kind::Note("estimate"),
         _ => return None,
     })
+}
+
+/// What an emitter tells of its message: signals of a source overtake the rows before them, checkpoints that a destination
+/// hands on follow theirs.
+fn attributed<'a>(mut kind: Kind<'a>, from: Option<&str>) -> Kind<'a> {
+    match &mut kind {
+        Kind::Stream(claim) => claim.early |= from.is_some_and(|from| from.starts_with("source/")),
+        Kind::Checkpoint(checkpoint) => checkpoint.late = from.is_some_and(|from| from.starts_with("destination/")),
+        Kind::Failure(failure) => {
+            failure.from_destination |= from.is_some_and(|from| from.starts_with("destination/"));
+        }
+        _ => {}
+    }
+    kind
+}
+
+/// An error of the destination, by the table that it names (corpus `stripe-live`, README 2): this generation gives no emitter.
+fn of_destination(text: &str) -> bool {
+    text.contains(" (table=")
 }
 
 fn connected(word: Option<&str>) -> Option<bool> {
@@ -142,6 +177,8 @@ fn status(word: &str) -> Option<Status> {
         "complete" | "completed" => Status::Completed,
         "skip" | "skipped" => Status::Skipped,
         "error" | "errored" | "failed" => Status::Errored,
+        // The generation before `trace` says the failure type.
+        word if word.ends_with("_error") => Status::Errored,
         _ => return None,
     })
 }
@@ -158,6 +195,7 @@ impl<'a> StreamStatus<'a> {
             records,
             status: known,
             odd_status: if odd { word } else { None },
+            from_destination: self.error.0.as_deref().is_some_and(of_destination),
             error: self.error.0,
             reason: self.reason.0,
             total: self.time_range.range(),
@@ -196,10 +234,12 @@ impl<'a> TraceError<'a> {
             Some(_) => Where::Stream,
         };
         // Final: retries are over when this generation prints an error.
+        let message = self.message.0.unwrap_or_default();
         Failure {
             failure_type: self.failure_type.0,
             stack: self.stack_trace.0,
-            ..Failure::of(level, stream, self.message.0.unwrap_or_default())
+            from_destination: of_destination(&message),
+            ..Failure::of(level, stream, message)
         }
     }
 }
@@ -247,6 +287,7 @@ impl<'a> ProgressStream<'a> {
             status,
             odd_status,
             records: Counts::running(self.record_count.0),
+            from_destination: self.message.0.as_deref().is_some_and(of_destination),
             message: self.message.0.filter(|text| !text.is_empty()),
             total: self.total_range.range(),
             completed: self.completed_ranges.0,
@@ -267,35 +308,12 @@ impl<'a> ListedError<'a> {
             _ if stream.is_some() => Where::Stream,
             _ => Where::Global,
         };
+        let message = self.message.0.unwrap_or_default();
         Failure {
             failure_type: self.failure_type.0,
             is_final: level != Where::Transient,
-            ..Failure::of(level, stream, self.message.0.unwrap_or_default())
-        }
-    }
-}
-
-impl<'a> StateData<'a> {
-    fn state(self) -> State<'a> {
-        let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).cloned();
-        let backfill = self.backfill.0.unwrap_or_default();
-        let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
-        let by_ranges = self.remaining.0.map(|count| count == 0);
-        // Either of them says so.
-        let done = by_status.max(by_ranges);
-        let begun = backfill.in_flight.0.unwrap_or(0);
-        let open = match self.status.0.as_deref() {
-            _ if done == Some(true) => 0,
-            // What was not begun is not listed.
-            Some("pending") => begun.max(1),
-            _ => begun,
-        };
-        State {
-            done,
-            left: self.remaining.0.unwrap_or(open),
-            failure,
-            total: backfill.range.range().or_else(|| self.accounted_range.range()),
-            completed: backfill.completed.0,
+            from_destination: of_destination(&message),
+            ..Failure::of(level, stream, message)
         }
     }
 }
@@ -306,7 +324,7 @@ impl<'a> LogLine<'a> {
         let level = Level::from_word(self.level.0.as_deref().unwrap_or_default());
         let message = match self.message.0 {
             Some(text) if !text.is_empty() => text,
-            _ => data.err.0.clone().or_else(|| data.error_message.0.clone()).unwrap_or_default(),
+            _ => [&data.err.0, &data.error.0, &data.error_message.0].into_iter().flatten().next().cloned().unwrap_or_default(),
         };
         // A retry is known by its fields, never by its words.
         let retry = match (data.attempt.0, data.delay_ms.0) {
@@ -320,8 +338,32 @@ impl<'a> LogLine<'a> {
             _ => None,
         };
         let stream = data.stream.0.or_else(|| retry.as_ref().and(data.label.0).and_then(in_parentheses));
-        let asked = data.configured_streams.0.unwrap_or_default().into_iter().filter_map(|name| name.0).collect();
-        Log { level, message, stream, retry, asked, fatal: false }
+        let names = |list: Seq<Text<'a>>| list.0.unwrap_or_default().into_iter().filter_map(|name| name.0).collect();
+        let at_risk = data.at_risk.0.unwrap_or_default().into_iter();
+        Log {
+            level,
+            message,
+            stream,
+            retry,
+            asked: names(data.configured_streams),
+            fatal: false,
+            error: data.error.0.or(data.err.0),
+            failed_streams: names(data.failed_streams),
+            run_id: data.run_id.0,
+            at_risk: at_risk.filter_map(|one| one.0.and_then(wire::AtRisk::claim)).collect(),
+        }
+    }
+}
+
+impl<'a> wire::AtRisk<'a> {
+    fn claim(self) -> Option<AtRisk<'a>> {
+        let risk = match self.kind.0.as_deref()? {
+            "state_ahead" => Risk::StateAhead,
+            "resumed_after_cut" => Risk::ResumedAfterCut,
+            _ => return None,
+        };
+        let stream = Name::plain(self.stream.0?);
+        Some(AtRisk { stream, risk, rows: self.rows.0, kept: self.kept.0 == Some(true) })
     }
 }
 
@@ -344,6 +386,8 @@ impl<'a> Catalog<'a> {
 
 impl<'a> Eof<'a> {
     fn end(self) -> End<'a> {
+        // The hybrid generation says both; its state is the same whether rows before a limit were written or not.
+        let blind = self.reason.0.is_some() && self.has_more.0.is_some();
         let reason = self.reason.0.or(self.status.0);
         let word = match reason.as_deref() {
             None => EndWord::Unsaid,
@@ -360,7 +404,9 @@ impl<'a> Eof<'a> {
             EndWord::Complete | EndWord::Failed | EndWord::Aborted => Some(false),
             EndWord::StillStarted | EndWord::Unsaid | EndWord::Unknown => None,
         };
-        let returned = self.state.0.or(self.ending_state.0).and_then(|state| state.source.0).and_then(|s| s.streams.0);
+        let Returned { source, sync_run, engine } = self.state.0.or(self.ending_state.0).unwrap_or_default();
+        let run_id = sync_run.0.or_else(|| engine.0.and_then(|engine| engine.global.0)).and_then(|run| run.run_id.0);
+        let returned = source.0.and_then(|source| source.streams.0);
         let states = returned.map(|streams| {
             let known = streams.into_iter().filter_map(|(name, data)| data.0.map(|data| (name, data)));
             known.map(|(name, data)| (Name::plain(name), data.state())).collect()
@@ -391,6 +437,7 @@ impl<'a> Eof<'a> {
         let listed = std::mem::take(&mut progress.errors);
         let again = attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.errors)).unwrap_or_default();
         errors.extend(if again.len() >= listed.len() { again } else { listed });
-        End { word, reason, has_more: self.has_more.0.or(implied), states, progress, attempt, errors }
+        let has_more = self.has_more.0.or(implied);
+        End { word, reason, has_more, states, progress, attempt, errors, run_id, blind }
     }
 }

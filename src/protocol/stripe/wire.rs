@@ -1,6 +1,7 @@
 //! The shapes on the wire, field by field as the engines print them.
 
-use crate::protocol::lenient::{Entries, Flag, Length, Maybe, Num, Seq, Span, Spans, Text, When};
+use super::state::StateData;
+use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, Span, Spans, Text, When};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,6 +52,9 @@ pub(super) struct Record<'a> {
     #[serde(borrow)]
     pub(super) stream: Text<'a>,
     pub(super) emitted_at: When,
+    /// The object was deleted at the source: no record.
+    #[serde(rename = "recordDeleted")]
+    pub(super) deleted: Flag,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -62,25 +66,6 @@ pub(super) struct SourceState<'a> {
     pub(super) data: Maybe<StateData<'a>>,
 }
 
-/// A source's state of one stream: `status` and `backfill` in the trace generation, `remaining` in the progress generation.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct StateData<'a> {
-    #[serde(borrow)]
-    pub(super) status: Text<'a>,
-    pub(super) backfill: Maybe<Backfill>,
-    pub(super) accounted_range: Maybe<Span>,
-    pub(super) remaining: Length,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Backfill {
-    pub(super) range: Maybe<Span>,
-    pub(super) completed: Spans,
-    pub(super) in_flight: Length,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Trace<'a> {
@@ -89,6 +74,8 @@ pub(super) struct Trace<'a> {
     #[serde(borrow)]
     pub(super) stream_status: Maybe<StreamStatus<'a>>,
     pub(super) global_progress: Maybe<Totals>,
+    /// The name that the generation before `trace` had for it.
+    pub(super) progress: Maybe<Totals>,
     #[serde(borrow)]
     pub(super) error: Maybe<TraceError<'a>>,
 }
@@ -222,10 +209,32 @@ pub(super) struct LogData<'a> {
     pub(super) status: Num,
     #[serde(borrow)]
     pub(super) error_message: Text<'a>,
+    /// Text, or an object with a message.
     #[serde(borrow)]
-    pub(super) err: Text<'a>,
+    pub(super) err: Logged<'a>,
+    #[serde(borrow)]
+    pub(super) error: Logged<'a>,
+    #[serde(borrow)]
+    pub(super) failed_streams: Seq<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) run_id: Text<'a>,
+    /// Only in lines of our own client and service.
+    #[serde(borrow)]
+    pub(super) at_risk: Seq<Maybe<AtRisk<'a>>>,
     #[serde(borrow, rename = "configuredStreams")]
     pub(super) configured_streams: Seq<Text<'a>>,
+}
+
+/// A stream whose rows may be missing, as `backfill` and the service say in a log line of their own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AtRisk<'a> {
+    #[serde(borrow)]
+    pub(super) stream: Text<'a>,
+    #[serde(borrow)]
+    pub(super) kind: Text<'a>,
+    pub(super) rows: Num,
+    pub(super) kept: Flag,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -287,6 +296,24 @@ pub(super) struct Eof<'a> {
 pub(super) struct Returned<'a> {
     #[serde(borrow)]
     pub(super) source: Maybe<ReturnedSource<'a>>,
+    #[serde(borrow)]
+    pub(super) sync_run: Maybe<RunIdentity<'a>>,
+    #[serde(borrow)]
+    pub(super) engine: Maybe<ReturnedEngine<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ReturnedEngine<'a> {
+    #[serde(borrow)]
+    pub(super) global: Maybe<RunIdentity<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RunIdentity<'a> {
+    #[serde(borrow)]
+    pub(super) run_id: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]

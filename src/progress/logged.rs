@@ -1,0 +1,103 @@
+//! Errors that an engine logged: bounded, and held against the errors that it reported.
+//!
+//! In protocols whose statuses, traces and ends decide, a logged error only adds a reason. One that no reported error explains
+//! is a doubt of a run that claims to be done (`errors_logged`).
+
+use super::Progress;
+use super::feed::{FEED_LINE, cut};
+use super::fingerprint;
+use crate::protocol::{Log, mask};
+use std::sync::Arc;
+
+/// Kinds of logged errors that are kept for a run; others are counted.
+const KINDS_KEPT: usize = 64;
+
+/// Streams that are kept of one that lists failed streams.
+const STREAMS_KEPT: usize = 50;
+
+/// Shortest text that is taken for a quotation.
+const QUOTED: usize = 8;
+
+/// Logged errors of one kind in one attempt.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Kind {
+    fingerprint: u64,
+    text: Arc<str>,
+    /// Fingerprint of the error that it is about, where the line has it apart.
+    error: Option<u64>,
+    /// Streams that it names.
+    streams: Vec<Arc<str>>,
+    attempt: u32,
+    count: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct LoggedErrors {
+    kinds: Vec<Kind>,
+    /// Lines of kinds beyond the bound.
+    beyond: u64,
+}
+
+impl LoggedErrors {
+    pub(super) fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// Forgets the first ones, which are of earlier runs.
+    pub(super) fn forget(&mut self, count: usize, attempt: u32) {
+        self.kinds.drain(..count.min(self.kinds.len()));
+        self.kinds.retain(|kind| kind.attempt == attempt);
+        self.kinds.iter_mut().for_each(|kind| kind.attempt = 1);
+        self.beyond = 0;
+    }
+
+    fn add(&mut self, log: &Log, attempt: u32) {
+        let error = log.error.as_deref().filter(|error| !error.trim().is_empty());
+        let text = mask::secrets(cut(&log.message, FEED_LINE));
+        let fingerprint = fingerprint::of(&text, None) ^ u64::from(attempt);
+        let streams: Vec<Arc<str>> =
+            log.stream.iter().chain(&log.failed_streams).take(STREAMS_KEPT).map(|name| mask::secrets(name).into()).collect();
+        let same = |kind: &&mut Kind| kind.fingerprint == fingerprint && kind.streams == streams;
+        if let Some(kind) = self.kinds.iter_mut().find(same) {
+            kind.count += 1;
+        } else if self.kinds.len() >= KINDS_KEPT {
+            self.beyond += 1;
+        } else {
+            let error = error.map(|text| fingerprint::of(&mask::secrets(cut(text, FEED_LINE)), None));
+            self.kinds.push(Kind { fingerprint, text: text.into(), error, streams, attempt, count: 1 });
+        }
+    }
+}
+
+impl Progress {
+    /// Keeps a logged error until the run is judged.
+    pub(super) fn logged_error(&mut self, log: &Log) {
+        if !self.manners().errors_on_stderr {
+            self.logged.add(log, self.attempts.max(1));
+        }
+    }
+
+    /// Any error was logged in this run.
+    pub(super) fn logged_any(&self) -> bool {
+        self.logged.len() > 0 || self.last_log_error.is_some()
+    }
+
+    /// Logged errors of this run that no reported error explains: their count, and the text of the first one.
+    pub(super) fn unexplained_errors(&self) -> Option<(u64, &str)> {
+        let groups = self.errors.groups();
+        let reported = |fingerprint: u64| groups.iter().any(|group| group.fingerprint == fingerprint);
+        let named = |stream: &Arc<str>| groups.iter().any(|group| group.hits.contains_key(stream));
+        let explained = |kind: &Kind| {
+            reported(kind.fingerprint ^ u64::from(kind.attempt))
+                || kind.error.is_some_and(reported)
+                || kind.streams.iter().any(named)
+                || groups.iter().any(|group| {
+                    // A log line quotes a reported error, or the report quotes it.
+                    kind.text.len() >= QUOTED && (kind.text.contains(&*group.message) || group.message.contains(&*kind.text))
+                })
+        };
+        let mut unexplained = self.logged.kinds.iter().filter(|kind| !explained(kind)).peekable();
+        let first = unexplained.peek().map(|kind| &*kind.text).or((self.logged.beyond > 0).then_some("(not kept)"))?;
+        Some((unexplained.map(|kind| kind.count).sum::<u64>() + self.logged.beyond, first))
+    }
+}

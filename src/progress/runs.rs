@@ -1,0 +1,280 @@
+//! Runs of one log: markers of a new run, and the earlier runs.
+//!
+//! A new run starts at another run id, or at the first report of an attempt that carries no totals on after an end with
+//! `has_more: false` (protocols without end messages have markers of their own, see `claims.rs`). That report may come lines after
+//! the attempt began, so the attempt is turned into the first one of a run where it stands: each stream and the run itself
+//! remember their totals at its start.
+
+use super::stream::Stream;
+use super::tally::Tally;
+use super::{Anomaly, Exit, Outcome, Progress, outcome};
+use crate::protocol::{Counts, Millis, ProgressReport};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Earlier runs that are listed; older ones are counted.
+const RUNS_KEPT: usize = 500;
+
+/// An earlier run of the same log.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PastRun {
+    pub outcome: Outcome,
+    pub attempts: u32,
+    /// Records of its last attempt, and of all of them.
+    pub records: (Option<u64>, Option<u64>),
+    pub started_at: Option<Millis>,
+    pub ended_at: Option<Millis>,
+    pub exit: Option<Exit>,
+    /// Line of the log that it ends with.
+    pub line: u64,
+}
+
+/// Earlier runs, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PastRuns {
+    list: Arc<Vec<PastRun>>,
+    /// All of them, those beyond the bound too.
+    pub total: u64,
+    /// Occurrences in earlier runs, for marks along the whole log.
+    pub(super) errors: u64,
+    pub(super) attempts: u64,
+    pub(super) checkpoints: u64,
+}
+
+impl PastRuns {
+    #[must_use]
+    pub fn list(&self) -> &[PastRun] {
+        &self.list
+    }
+
+    fn push(&mut self, run: PastRun) {
+        let list = Arc::make_mut(&mut self.list);
+        if list.len() >= RUNS_KEPT {
+            list.remove(0);
+        }
+        list.push(run);
+        self.total += 1;
+    }
+}
+
+/// Totals of the run at the start of its last attempt.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct RunMark {
+    /// The run as it would stand if this attempt began another one.
+    before: Option<Box<PastRun>>,
+    /// The end before this attempt said that nothing more is to come, and no report has told yet whose totals it goes on with.
+    pub(super) undecided: bool,
+    checkpoints: u64,
+    engine_checkpoints: Option<u64>,
+    elapsed: Option<u64>,
+    retries: u64,
+    asked: usize,
+    logged: usize,
+    anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
+}
+
+/// Totals of a stream at the start of the last attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct StreamMark {
+    pub checkpoints: u64,
+    pub errors: u64,
+    pub deletions: u64,
+    pub seen: u64,
+    pub bytes: u64,
+    pub measure: Option<u64>,
+    pub retries: u64,
+    pub limits: (u64, u64),
+}
+
+impl Progress {
+    /// Remembers the totals of the run before an attempt that is not its first.
+    pub(super) fn mark_run(&self) -> RunMark {
+        let ended = self.attempt.end.as_ref();
+        let undecided = ended.is_some_and(|end| end.has_more == Some(false));
+        RunMark {
+            before: Some(Box::new(self.past_run())),
+            undecided,
+            checkpoints: self.checkpoints,
+            engine_checkpoints: self.engine_checkpoints,
+            elapsed: self.elapsed.cumulative,
+            retries: self.retries,
+            asked: self.asked.len(),
+            logged: self.logged.len(),
+            anomalies: self.anomalies.clone(),
+        }
+    }
+
+    /// The run as it stands, as one that another run follows.
+    fn past_run(&self) -> PastRun {
+        let closed = Self { closed: true, ..self.clone() };
+        PastRun {
+            outcome: outcome(&closed),
+            attempts: self.attempts,
+            records: (self.attempt_records(), self.cumulative_records()),
+            started_at: self.first_at,
+            ended_at: self.before_at,
+            exit: None,
+            line: self.input.lines.saturating_sub(1),
+        }
+    }
+
+    /// The first report of an attempt behind an end: totals that it carries on are of the same run, others of a new one.
+    pub(super) fn decide_run(&mut self, report: &ProgressReport) {
+        if !self.mark.undecided {
+            return;
+        }
+        let carried = |said: Counts, before: Option<u64>| {
+            let said = said.cumulative.or(said.running)?;
+            let before = before.unwrap_or(0);
+            // Where there was nothing, nothing can be carried on.
+            (before > 0).then_some(said >= before)
+        };
+        let counted = |said: Option<u64>, before: Option<u64>| {
+            carried(Counts::running(said), before)
+        };
+        let claims = [
+            carried(report.records, self.cumulative_records()),
+            counted(report.checkpoints, self.mark.engine_checkpoints),
+            carried(report.elapsed, self.mark.elapsed),
+        ];
+        let said = |counts: Counts| counts.cumulative.or(counts.running).is_some();
+        if claims.contains(&Some(true)) {
+            self.mark.undecided = false;
+        } else if claims.contains(&Some(false)) || said(report.records) || said(report.elapsed) {
+            self.start_run();
+        }
+    }
+
+    /// The same for a count of one stream, by its place.
+    pub(super) fn decide_run_of(&mut self, at: Option<usize>, said: Counts) {
+        if !self.mark.undecided {
+            return;
+        }
+        let Some(said) = said.cumulative else { return };
+        let before = at.and_then(|at| self.streams.get(at)).map_or(0, |stream| stream.records.before());
+        if before > said {
+            self.start_run();
+        } else if before > 0 {
+            self.mark.undecided = false;
+        }
+    }
+
+    /// A line is counted that no engine reports: a feed of records carries no totals on.
+    pub(super) fn decide_run_of_lines(&mut self) {
+        if self.mark.undecided && self.reported == Tally::default() {
+            self.start_run();
+        }
+    }
+
+    /// A run id was said. Another one than before is that of another run, which starts with the attempt that is open.
+    pub(super) fn run_id(&mut self, id: &str) {
+        if self.run_id.as_deref() == Some(id) {
+            return;
+        }
+        if self.run_id.is_some() && self.mark.before.is_some() {
+            self.start_run();
+        }
+        self.run_id = Some(id.into());
+    }
+
+    /// A marker said that another run starts, with the message that comes.
+    pub(super) fn next_run(&mut self) {
+        if self.attempts > 0 {
+            self.begin_attempt();
+            self.start_run();
+        }
+    }
+
+    /// Turns the last attempt into the first one of a new run: nothing of the runs before it stays in the counts, errors and
+    /// statuses of this one.
+    fn start_run(&mut self) {
+        let mark = std::mem::take(&mut self.mark);
+        let Some(before) = mark.before else { return };
+        self.runs.push(*before);
+        self.runs.attempts += u64::from(self.attempts.saturating_sub(1));
+        self.runs.checkpoints += mark.checkpoints;
+        self.checkpoints -= mark.checkpoints;
+        self.retries -= mark.retries;
+        let attempt = std::mem::replace(&mut self.attempts, 1);
+        self.first_at = self.attempt.started_at.or(self.last_at);
+        self.last_checkpoint_at = self.last_checkpoint_at.filter(|at| Some(*at) >= self.first_at && self.checkpoints > 0);
+        self.runs.errors += self.errors.start_run(attempt);
+        self.listed_beyond.clear();
+        self.attempt.counters_known = true;
+        self.engine_checkpoints = None;
+        let here = |place: &super::Place| place.attempt == attempt;
+        self.last_log_error = self.last_log_error.take().filter(|(_, place)| here(place));
+        for place in self.last_log_error.iter_mut().map(|(_, place)| place) {
+            place.attempt = 1;
+        }
+        self.asked.drain(..mark.asked.min(self.asked.len()));
+        self.logged.forget(mark.logged, attempt);
+        for (key, count) in mark.anomalies {
+            if let Some(now) = self.anomalies.get_mut(&key) {
+                *now = now.saturating_sub(count);
+            }
+        }
+        self.anomalies.retain(|_, count| *count > 0);
+        self.run_id = None;
+        for tally in [&mut self.reported, &mut self.requests, &mut self.elapsed] {
+            tally.start_run();
+        }
+        for stream in self.streams.iter_mut().map(Arc::make_mut) {
+            stream.start_run(attempt);
+        }
+        self.recount();
+        let (at, count) = (self.last_at, self.cumulative_records());
+        self.rate = super::Rates::default();
+        if let (Some(at), Some(count)) = (at, count) {
+            self.rate.mark(at, count);
+        }
+    }
+}
+
+impl Stream {
+    /// Forgets the runs before this attempt, which is the first one of another run.
+    fn start_run(&mut self, attempt: u32) {
+        if !self.took_part() && !self.reported {
+            let fresh = Self::named(&self.name);
+            *self = Self {
+                namespace: self.namespace.take(),
+                label: Arc::clone(&self.label),
+                in_catalog: self.in_catalog,
+                asked: self.asked,
+                ..fresh
+            };
+            return;
+        }
+        let mark = self.mark;
+        self.records.start_run();
+        self.checkpoints -= mark.checkpoints;
+        self.errors -= mark.errors;
+        self.deletions -= mark.deletions;
+        self.seen -= mark.seen;
+        self.bytes -= mark.bytes;
+        self.marked = self.marked.saturating_sub(mark.seen);
+        self.measure = self.measure.map(|units| units - mark.measure.unwrap_or(0));
+        self.limits = (self.limits.0 - mark.limits.0, self.limits.1.saturating_sub(mark.limits.1));
+        if let Some(retry) = &mut self.retry {
+            retry.count -= mark.retries;
+        }
+        self.retry = self.retry.take().filter(|retry| retry.count > 0);
+        self.mark = StreamMark::default();
+        if self.checkpoints == 0 {
+            (self.last_checkpoint_at, self.left_ms) = (None, None);
+        }
+        if self.ranges == self.ranges_before {
+            self.ranges = super::Ranges::default();
+        }
+        self.ranges_before = super::Ranges::default();
+        (self.resumed, self.open_before, self.recounted) = (false, false, false);
+        (self.ahead, self.cut_open, self.resumed_after_cut) = (None, false, false);
+        (self.unwritten, self.committed) = (None, None);
+        if self.failed_in != Some(attempt) {
+            (self.failed_in, self.failed_group, self.message) = (None, None, None);
+        }
+        self.failed_in = self.failed_in.map(|_| 1);
+        self.ever_started = self.started_here();
+        self.rate = super::Rates::default();
+    }
+}

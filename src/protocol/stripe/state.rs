@@ -1,0 +1,397 @@
+//! State of a source in one stream: `status` and `backfill` in the trace generation, `remaining` in the progress generation.
+//!
+//! Two states are compared by [`StateData::identity`], which ignores key order and number formats: the state of an end that
+//! differs from the last checkpoint of its call is ahead of what was written (corpus `stripe-live`, README 5).
+
+use crate::protocol::cursor::{Cursor, once};
+use crate::protocol::identity::Identity;
+use crate::protocol::lenient::{Maybe, Span, Spans, Text, When};
+use crate::protocol::message::{Range, State};
+use crate::protocol::time::Millis;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::fmt;
+
+/// Rows of a page of the list API: a cursor that is ahead skips at most one page.
+const PAGE: u64 = 100;
+
+/// Ranges that a source still has to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::protocol) struct Remaining {
+    count: usize,
+    /// Milliseconds that they span; unknown once one has an open end.
+    span: Option<Millis>,
+    /// Ranges with a cursor.
+    begun: u64,
+    /// Order-independent sum over the ranges.
+    identity: u64,
+}
+
+impl Remaining {
+    fn none() -> Self {
+        Self { span: Some(0), ..Self::default() }
+    }
+
+    fn add(&mut self, range: RemainingRange) {
+        self.count += 1;
+        self.begun += u64::from(range.cursor.is_some());
+        let length = range.gte.zip(range.lt).map(|(gte, lt)| lt.saturating_sub(gte).max(0));
+        self.span = self.span.zip(length).map(|(sum, length)| sum.saturating_add(length));
+        let end = |at: Option<Millis>| at.unwrap_or(Millis::MIN).cast_unsigned();
+        let identity = Identity(end(range.gte)).and(end(range.lt)).and(range.cursor.unwrap_or(1)).and(range.other);
+        self.identity = self.identity.wrapping_add(identity.0);
+    }
+}
+
+/// One of them, in its parts.
+#[derive(Debug, Default)]
+struct RemainingRange {
+    gte: Option<Millis>,
+    lt: Option<Millis>,
+    /// Identity of its cursor; `None` where it has none, or null.
+    cursor: Option<u64>,
+    /// Sum over fields of other names.
+    other: u64,
+}
+
+/// Identity of a value that may be null or missing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position(Option<u64>);
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let identity = Identity::deserialize(deserializer)?;
+        Ok(Self((identity != Identity::NULL).then_some(identity.0)))
+    }
+}
+
+fn named(key: &str, value: Identity) -> u64 {
+    Identity::of_text(key).and(value.0).0
+}
+
+/// Data of a `source_state`, or of one stream in a returned state.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct StateData<'a> {
+    pub(super) status: Text<'a>,
+    page_cursor: Option<u64>,
+    pub(super) backfill: Maybe<Backfill>,
+    accounted_range: Maybe<Span>,
+    remaining: Option<Remaining>,
+    /// Sum over fields of other names, which sources of other kinds have.
+    other: u64,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(in crate::protocol) struct Backfill {
+    pub(super) range: Maybe<Span>,
+    pub(super) completed: Spans,
+    in_flight: RangesLeft,
+}
+
+/// A list of ranges; nothing when it is no array.
+#[derive(Debug, Clone, Copy, Default)]
+struct RangesLeft(Option<Remaining>);
+
+impl<'de> Deserialize<'de> for RangesLeft {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let list = crate::protocol::lenient::Seq::<Maybe<RemainingRange>>::deserialize(deserializer)?;
+        Ok(Self(list.0.map(|list| {
+            let mut all = Remaining::none();
+            list.into_iter().for_each(|range| all.add(range.0.unwrap_or_default()));
+            all
+        })))
+    }
+}
+
+impl<'de> Deserialize<'de> for RemainingRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = RemainingRange;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a range")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RemainingRange, A::Error> {
+                let mut range = RemainingRange::default();
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    match key.0.as_deref() {
+                        Some("gte") => range.gte = map.next_value::<When>()?.0,
+                        Some("lt") => range.lt = map.next_value::<When>()?.0,
+                        Some("cursor" | "page_cursor") => {
+                            range.cursor = map.next_value::<Position>()?.0.or(range.cursor);
+                        }
+                        Some(key) => {
+                            let value = map.next_value()?;
+                            range.other = range.other.wrapping_add(named(key, value));
+                        }
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(range)
+            }
+        }
+        deserializer.deserialize_map(V)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for StateData<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = StateData<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a state")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StateData<'de>, A::Error> {
+                let mut data = StateData::default();
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    match key.0.as_deref() {
+                        Some("status") => data.status = map.next_value()?,
+                        Some("page_cursor") => data.page_cursor = map.next_value::<Position>()?.0,
+                        Some("backfill") => data.backfill = map.next_value()?,
+                        Some("accounted_range") => data.accounted_range = map.next_value()?,
+                        Some("remaining") => data.remaining = map.next_value::<RangesLeft>()?.0,
+                        Some(key) => {
+                            let value = map.next_value()?;
+                            data.other = data.other.wrapping_add(named(key, value));
+                        }
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(data)
+            }
+        }
+        deserializer.deserialize_map(V)
+    }
+}
+
+impl<'a> StateData<'a> {
+    /// Equal for equal states; never 0.
+    fn identity(&self) -> u64 {
+        let range = |span: &Maybe<Span>| {
+            let range = span.range().unwrap_or(Range { gte: None, lt: None });
+            Identity(range.gte.unwrap_or(1).cast_unsigned()).and(range.lt.unwrap_or(1).cast_unsigned()).0
+        };
+        let list = |left: Option<Remaining>| left.map_or(1, |left| left.identity.wrapping_add(2 + left.count as u64));
+        let mut sum = Identity::of_text(self.status.0.as_deref().unwrap_or_default())
+            .and(self.page_cursor.unwrap_or(1))
+            .and(range(&self.accounted_range))
+            .and(list(self.remaining))
+            .and(self.other);
+        if let Some(backfill) = &self.backfill.0 {
+            sum = sum.and(range(&backfill.range)).and(list(backfill.in_flight.0));
+            for done in backfill.completed.0.iter().flatten() {
+                sum = sum.and(done.gte.unwrap_or(1).cast_unsigned()).and(done.lt.unwrap_or(1).cast_unsigned());
+            }
+        }
+        sum.0.max(1)
+    }
+
+    pub(super) fn state(self) -> State<'a> {
+        let id = self.identity();
+        let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).cloned();
+        let backfill = self.backfill.0.unwrap_or_default();
+        let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
+        let by_ranges = self.remaining.map(|left| left.count == 0);
+        // Either of them is enough.
+        let done = by_status.max(by_ranges);
+        let in_flight = backfill.in_flight.0.unwrap_or_default();
+        let open = match self.status.0.as_deref() {
+            _ if done == Some(true) => 0,
+            // Ranges that were not begun are not listed.
+            Some("pending") => in_flight.count.max(1),
+            _ => in_flight.count,
+        };
+        State {
+            done,
+            left: self.remaining.map_or(open, |left| left.count),
+            failure,
+            total: backfill.range.range().or_else(|| self.accounted_range.range()),
+            completed: backfill.completed.0,
+            remaining: self.remaining.and_then(|left| left.span),
+            id,
+            page_rows: self.remaining.unwrap_or(in_flight).begun * PAGE,
+        }
+    }
+
+    /// Reads an object as engines print it.
+    #[inline]
+    pub(super) fn fast(cursor: &mut Cursor<'a>) -> Option<Self> {
+        let (mut status, mut backfill, mut accounted, mut remaining) = (None, None, None, None);
+        let (mut page_cursor, mut other) = (None, 0_u64);
+        cursor.object(|cursor, key| match key {
+            "status" => once(&mut status, cursor.string()?),
+            "page_cursor" => once(&mut page_cursor, position(cursor)?),
+            "backfill" => once(&mut backfill, Backfill::fast(cursor)?),
+            "accounted_range" => once(&mut accounted, super::fast::span(cursor)?),
+            "remaining" => once(&mut remaining, ranges_left(cursor)?),
+            key => {
+                other = other.wrapping_add(named(key, value(cursor)?));
+                Some(())
+            }
+        })?;
+        Some(Self {
+            status: Text(status),
+            page_cursor: page_cursor.flatten(),
+            backfill: Maybe(backfill),
+            accounted_range: Maybe(accounted),
+            remaining,
+            other,
+        })
+    }
+
+    /// `{"page_cursor":…,"status":…,"backfill":{"range":…,"num_segments":…,"completed":…,"in_flight":…}}`: the usual order.
+    #[inline]
+    pub(super) fn usual(cursor: &mut Cursor<'a>) -> Option<Self> {
+        cursor.literal("{\"page_cursor\":")?;
+        let page_cursor = position(cursor)?;
+        cursor.literal(",\"status\":")?;
+        let status = Text(Some(cursor.plain()?.into()));
+        cursor.literal(",\"backfill\":{\"range\":")?;
+        let range = Maybe(Some(super::fast::span(cursor)?));
+        cursor.literal(",\"num_segments\":")?;
+        cursor.whole()?;
+        cursor.literal(",\"completed\":")?;
+        let completed = Spans(Some(super::fast::spans(cursor)?));
+        cursor.literal(",\"in_flight\":")?;
+        let in_flight = RangesLeft(Some(ranges_left(cursor)?));
+        cursor.literal("}}")?;
+        let backfill = Maybe(Some(Backfill { range, completed, in_flight }));
+        Some(Self { status, page_cursor, backfill, ..Self::default() })
+    }
+}
+
+impl Backfill {
+    fn fast(cursor: &mut Cursor) -> Option<Self> {
+        let (mut range, mut completed, mut in_flight) = (None, None, None);
+        cursor.object(|cursor, key| match key {
+            "range" => once(&mut range, super::fast::span(cursor)?),
+            "completed" => once(&mut completed, super::fast::spans(cursor)?),
+            "in_flight" => once(&mut in_flight, ranges_left(cursor)?),
+            _ => cursor.skip(),
+        })?;
+        Some(Self { range: Maybe(range), completed: Spans(completed), in_flight: RangesLeft(in_flight) })
+    }
+}
+
+/// A value, by its identity.
+fn value(cursor: &mut Cursor) -> Option<Identity> {
+    let begin = cursor.place();
+    cursor.skip()?;
+    serde_json::from_str(cursor.since(begin)?).ok()
+}
+
+/// A cursor: mostly null, or a plain string.
+#[inline]
+fn position(cursor: &mut Cursor) -> Option<Option<u64>> {
+    if cursor.literal("null").is_some() {
+        return Some(None);
+    }
+    let mut there = cursor.clone();
+    if let Some(text) = there.plain() {
+        *cursor = there;
+        return Some(Some(Identity::of_text(text).0));
+    }
+    value(cursor).map(|identity| Some(identity.0))
+}
+
+fn ranges_left(cursor: &mut Cursor) -> Option<Remaining> {
+    let mut all = Remaining::none();
+    cursor.array(|cursor| {
+        all.add(range_left(cursor)?);
+        Some(())
+    })?;
+    Some(all)
+}
+
+#[inline]
+fn range_left(cursor: &mut Cursor) -> Option<RemainingRange> {
+    let mut there = cursor.clone();
+    if let Some(range) = usual_range_left(&mut there) {
+        *cursor = there;
+        return Some(range);
+    }
+    let (mut gte, mut lt, mut at, mut other) = (None, None, None, 0_u64);
+    cursor.object(|cursor, key| match key {
+        "gte" => once(&mut gte, cursor.instant()?),
+        "lt" => once(&mut lt, cursor.instant()?),
+        "cursor" | "page_cursor" => once(&mut at, position(cursor)?),
+        key => {
+            other = other.wrapping_add(named(key, value(cursor)?));
+            Some(())
+        }
+    })?;
+    Some(RemainingRange { gte, lt, cursor: at.flatten(), other })
+}
+
+/// `{"gte":…,"lt":…,"cursor":…}`
+#[inline]
+fn usual_range_left(cursor: &mut Cursor) -> Option<RemainingRange> {
+    cursor.literal("{\"gte\":")?;
+    let gte = Some(cursor.instant()?);
+    cursor.literal(",\"lt\":")?;
+    let lt = Some(cursor.instant()?);
+    cursor.literal(",\"cursor\":").or_else(|| cursor.literal(",\"page_cursor\":"))?;
+    let at = position(cursor)?;
+    cursor.byte(b'}')?;
+    Some(RemainingRange { gte, lt, cursor: at, other: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slow(json: &str) -> State<'_> {
+        serde_json::from_str::<StateData>(json).unwrap().state()
+    }
+
+    fn fast(json: &str) -> Option<State<'_>> {
+        let mut cursor = Cursor::new(json);
+        let data = StateData::fast(&mut cursor)?;
+        cursor.ended()?;
+        Some(data.state())
+    }
+
+    const PROGRESS: &str = r#"{"accounted_range":{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-11T00:00:00.000Z"},"remaining":[{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-02T00:00:00.000Z","cursor":"c1"},{"gte":"2025-01-03T00:00:00.000Z","lt":"2025-01-04T00:00:00.000Z","cursor":null}]}"#;
+    const TRACE: &str = r#"{"page_cursor":null,"status":"pending","backfill":{"range":{"gte":1700000000,"lt":1700100000},"num_segments":2,"completed":[{"gte":1700000000,"lt":1700000100}],"in_flight":[{"gte":1700000100,"lt":1700100000,"page_cursor":"x"}]}}"#;
+
+    #[test]
+    fn both_ways_read_the_same_state() {
+        for json in [
+            PROGRESS,
+            TRACE,
+            r#"{"remaining":[]}"#,
+            r#"{"cursor":{"a":1},"offset":17}"#,
+            r#"{"status":"auth_error","page_cursor":null}"#,
+        ] {
+            assert_eq!(fast(json).unwrap(), slow(json), "{json}");
+        }
+        let mut cursor = Cursor::new(TRACE);
+        assert_eq!(StateData::usual(&mut cursor).unwrap().state(), slow(TRACE));
+    }
+
+    #[test]
+    fn equal_states_have_one_identity_and_others_another() {
+        let spaced = PROGRESS.replace(',', ", ").replace(".000Z", "Z");
+        assert_eq!(slow(&spaced).id, slow(PROGRESS).id);
+        let turned = r#"{"remaining":[{"cursor":null,"lt":"2025-01-04T00:00:00.000Z","gte":"2025-01-03T00:00:00.000Z"},{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-02T00:00:00.000Z","cursor":"c1"}],"accounted_range":{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-11T00:00:00.000Z"}}"#;
+        assert_eq!(slow(turned).id, slow(PROGRESS).id);
+        for (from, to) in [("\"c1\"", "\"c2\""), ("\"c1\"", "null"), ("01-04", "01-05"), ("01-11", "01-12")] {
+            assert_ne!(slow(&PROGRESS.replace(from, to)).id, slow(PROGRESS).id, "{from} {to}");
+        }
+        for (from, to) in [("\"x\"", "\"y\""), ("pending", "complete"), ("1700000100}]", "1700000200}]")] {
+            assert_ne!(slow(&TRACE.replace(from, to)).id, slow(TRACE).id, "{from} {to}");
+        }
+        assert_ne!(slow(r#"{"offset":17}"#).id, slow(r#"{"offset":18}"#).id);
+    }
+
+    #[test]
+    fn what_is_left_is_measured() {
+        let state = slow(PROGRESS);
+        assert_eq!((state.left, state.remaining, state.page_rows), (2, Some(2 * 86_400_000), 100));
+        let state = slow(TRACE);
+        assert_eq!((state.left, state.remaining, state.page_rows), (1, None, 100));
+        assert_eq!(slow(r#"{"remaining":[]}"#).remaining, Some(0));
+        assert_eq!(slow(r#"{"remaining":[{"lt":"2025-01-02T00:00:00.000Z"}]}"#).remaining, None);
+    }
+}
