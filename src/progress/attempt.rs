@@ -5,6 +5,7 @@ use super::Attempt;
 use super::Progress;
 use crate::protocol::ProgressReport;
 use crate::protocol::Status;
+use crate::protocol::StreamClaim;
 use std::sync::Arc;
 
 impl Progress {
@@ -51,11 +52,26 @@ impl Progress {
             self.begin_attempt();
         }
         self.attempt.last_word_failed = false;
+        self.new_part = false;
     }
 
     /// The next part of a log that was rotated: the run goes on, unless a marker says otherwise.
     pub fn next_file(&mut self) {
         self.last_start = None;
+        self.new_part = true;
+    }
+
+    /// A part of a log that begins with the start of a stream that is started already is another attempt: its process was cut off
+    /// without an end.
+    pub(super) fn started_in_part(&mut self, claim: &StreamClaim) {
+        let starts = claim.status == Some(Status::Started) || claim.pace.is_some();
+        if self.new_part
+            && starts
+            && self.attempt.open
+            && self.stream(&claim.stream.key()).is_some_and(|stream| stream.start_said || stream.in_feed)
+        {
+            self.begin_attempt();
+        }
     }
 
     /// A report behind an end, of counters with another start, begins an attempt.

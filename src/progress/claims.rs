@@ -247,6 +247,7 @@ impl Progress {
         {
             self.next_run();
         }
+        self.started_in_part(&claim);
         self.stream_message();
         self.decide_run_of(self.index.get(claim.stream.key().as_ref()).copied(), claim.records);
         let at = self.place_of_message(&claim.stream);
@@ -466,7 +467,8 @@ impl Progress {
             {
                 stream.message = Some(mask::secrets(text).into());
             }
-            if report.from_destination {
+            // Repeated in a later attempt it says nothing new.
+            if report.from_destination && stream.took_part() {
                 stream.destination_failed();
             }
             stream.inserted = report.inserted.or(stream.inserted);

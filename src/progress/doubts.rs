@@ -99,6 +99,7 @@ impl Doubts {
 pub fn doubts(progress: &Progress) -> Vec<Doubt> {
     let mut all = Doubts::default();
     missing_rows(progress, &mut all);
+    ranges_left(progress, &mut all);
     for stream in progress.streams_by_name() {
         of_stream(progress, stream, &mut all);
     }
@@ -113,7 +114,14 @@ pub fn rows_may_be_missing(progress: &Progress) -> bool {
     progress.streams.iter().any(|stream| stream.resumed_after_cut || stream.ahead.is_some_and(|ahead| !ahead.kept))
 }
 
-/// `customers, charges (2 streams)`
+fn ranges_left(progress: &Progress, all: &mut Doubts) {
+    let ranges: usize = progress.streams.iter().map(|stream| stream.left).sum();
+    for stream in progress.streams_by_name().filter(|stream| stream.left > 0) {
+        let message = format!("the engine says complete, the source's state has {ranges} ranges left to read");
+        all.add(DoubtKind::RangesLeft, Some(&stream.label), message);
+    }
+}
+
 fn missing_rows(progress: &Progress, all: &mut Doubts) {
     for kept in [false, true] {
         let ahead = |stream: &&Arc<Stream>| stream.ahead.is_some_and(|ahead| ahead.kept == kept);
@@ -154,9 +162,6 @@ fn of_stream(progress: &Progress, stream: &Stream, all: &mut Doubts) {
     let mut doubt = |kind, message: String| all.add(kind, Some(&stream.label), message);
     if stream.overwritten {
         doubt(DoubtKind::ErrorOverwritten, "an error ended it, then the engine said \"complete\" over it".into());
-    }
-    if stream.left > 0 {
-        doubt(DoubtKind::RangesLeft, "the engine says complete, the source's state still lists ranges to read".into());
     }
     let mut mismatch = |message| doubt(DoubtKind::RecordCountMismatch, message);
     if ended && stream.reported && stream.counted > 0 && stream.records.attempt.is_some_and(|n| n != stream.counted) {

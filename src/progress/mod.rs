@@ -202,6 +202,8 @@ pub struct Progress {
     mark: runs::RunMark,
     /// The time before the message that is taken in.
     before_at: Option<Millis>,
+    /// Another part of the log has begun, and no message about a stream came in it yet.
+    new_part: bool,
     /// Packed by themselves, as are errors and feed (`pack.rs`).
     #[serde(skip)]
     pub streams: Vec<Arc<Stream>>,
