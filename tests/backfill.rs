@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use synctop::progress::{Outcome, outcome};
+use synctop::progress::{DoubtKind, Outcome, outcome};
 use synctop::protocol::Status;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -90,6 +90,137 @@ fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
         let again_ = reduced(&again.stdout);
         assert_eq!((again_.checkpoints, outcome(&again_)), (0, Outcome::Succeeded), "{form}");
         assert_eq!(err(&again), "");
+    }
+}
+
+/// A destination that fails on some pages, between their rows and their checkpoint, with an end state that runs ahead.
+const OUTAGE: &str = r#"
+seed = 21
+latency_ms = [2, 6]
+range = { gte = "2024-01-01T00:00:00Z", lt = "2026-11-20T08:00:00Z" }
+[[streams]]
+name = "customer"
+records = 3_000
+[[streams]]
+name = "charge"
+records = 2_000
+[[streams]]
+name = "coupon"
+records = 40
+[[faults]]
+kind = "destination_outage"
+after = 700
+chance = 0.08
+times = 12
+"#;
+
+const OUTAGE_ROWS: usize = 5_040;
+
+#[test]
+fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
+    for form in ["trace", "progress"] {
+        let (folder, pipeline) = folder();
+        let (state, kept) = (folder.path().join("state.json"), folder.path().join("rows.ndjson"));
+        let scenario = folder.path().join("outage.toml");
+        std::fs::write(&scenario, OUTAGE).unwrap();
+        let serve = [
+            scenario.to_str().unwrap(),
+            "--speed",
+            "60",
+            "--generation",
+            form,
+            "--destination",
+            kept.to_str().unwrap(),
+        ];
+        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let (pipeline, state) = (pipeline.to_str().unwrap(), state.to_str().unwrap());
+        let calls = [engine.address.as_str(), "--pipeline", pipeline, "--state", state, "-q"];
+        let mut logs = Vec::new();
+        // Killed at the end of each request, and in the middle of every third.
+        for request in 1.. {
+            assert!(request < 200, "{form}: it does not come to its end");
+            let mut child = backfill(&calls).stderr(Stdio::null()).spawn().unwrap();
+            let most = if request % 3 == 0 { request * 4 } else { usize::MAX };
+            let mut log = String::new();
+            let mut ended = false;
+            for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).take(most) {
+                log.push_str(&line);
+                log.push('\n');
+                ended = line.contains("\"type\":\"eof\"");
+                if ended {
+                    break;
+                }
+            }
+            logs.push(log);
+            // The state is kept before the next call begins, which is half a second later.
+            std::thread::sleep(Duration::from_millis(if ended { 150 } else { 0 }));
+            let over = child.try_wait().unwrap();
+            let _ = child.kill();
+            let _ = child.wait();
+            if over.is_some_and(|status| status.success()) {
+                break;
+            }
+        }
+        assert_eq!(rows(&kept).len(), OUTAGE_ROWS, "{form}: every row arrives");
+        assert!(logs.len() > 3, "{form}: it was killed {} times", logs.len() - 1);
+        let kept: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
+        assert_eq!(kept["synctop"]["done"], true, "{form}");
+        // Streams at risk are kept, and every later log of the sequence says so.
+        let ahead = |log: &String| {
+            let doubts = synctop::progress::doubts(&reduced(log.as_bytes()));
+            doubts.iter().any(|doubt| doubt.kind == DoubtKind::StateAhead)
+        };
+        let first = logs.iter().position(|log| log.contains("\"at_risk\"")).unwrap();
+        assert!(logs[first..].iter().all(ahead), "{form}: the doubt is lost");
+        assert_eq!(kept["synctop"]["at_risk"]["charge"]["kind"], "state_ahead", "{form}");
+        // A new run has no such streams any more.
+        let again = backfill(&calls).output().unwrap();
+        assert_eq!(again.status.code(), Some(0), "{form}: {}", err(&again));
+        assert!(!ahead(&String::from_utf8(again.stdout).unwrap()), "{form}");
+    }
+}
+
+#[test]
+fn a_destination_outage_is_told_and_waited_for() {
+    for form in ["trace", "progress"] {
+        let (folder, pipeline) = folder();
+        let kept = folder.path().join("rows.ndjson");
+        let scenario = folder.path().join("outage.toml");
+        std::fs::write(&scenario, OUTAGE).unwrap();
+        let serve = [
+            scenario.to_str().unwrap(),
+            "--speed",
+            "60",
+            "--generation",
+            form,
+            "--destination",
+            kept.to_str().unwrap(),
+        ];
+        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let calls = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap()];
+        let output = backfill(&calls).output().unwrap();
+        let told = err(&output);
+        assert_eq!(output.status.code(), Some(0), "{form}: {told}");
+        assert!(
+            told.contains("it ended with errors that may pass: upsertWithStats failed: connect ECONNREFUSED"),
+            "{told}"
+        );
+        assert!(told.contains("SUCCEEDED") && told.contains("read again from the last checkpoint"), "{told}");
+        assert_eq!(rows(&kept).len(), OUTAGE_ROWS, "{form}");
+        let summary = serde_json::to_value(synctop::progress::summary(&reduced(&output.stdout))).unwrap();
+        assert_eq!(summary["outcome"], "succeeded", "{form}");
+        let kinds: Vec<_> = summary["doubts"].as_array().unwrap().iter().map(|it| it["kind"].clone()).collect();
+        assert_eq!(kinds, ["state_ahead", "recount_after_resume"], "{form}");
+        // A doubt is enough for a strict caller.
+        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let strict = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap(), "--strict", "-q"];
+        assert_eq!(backfill(&strict).output().unwrap().status.code(), Some(1), "{form}");
+        // Given up early it says why.
+        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let once = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap(), "--retries", "0"];
+        let output = backfill(&once).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{form}");
+        assert!(err(&output).contains("may pass: upsertWithStats failed: connect ECONNREFUSED"), "{}", err(&output));
     }
 }
 
@@ -353,6 +484,12 @@ fn checkpoint(cursor: &str) -> String {
         + "\n"
 }
 
+fn last_checkpoint() -> String {
+    let data = json!({"remaining": []});
+    json!({"type": "source_state", "source_state": {"state_type": "stream", "stream": "a", "data": data}}).to_string()
+        + "\n"
+}
+
 fn ended(status: &str, has_more: bool) -> String {
     let state = json!({"source": {"streams": {"a": {"remaining": []}}, "global": {}}, "destination": {}, "sync_run": {"run_id": "theirs", "progress": {}}});
     json!({"type": "eof", "eof": {"status": status, "has_more": has_more, "ending_state": state}}).to_string() + "\n"
@@ -372,7 +509,7 @@ fn what_may_pass_is_tried_again_as_the_answer_asks() {
         ndjson(&(started() + &checkpoint("c1") + "{\"type\":\"source_sta")),
         other("200 OK", "content-type: text/html\r\n", "<html><title>502 Bad Gateway</title></html>"),
         ndjson(&(started() + &checkpoint("c2") + "<html>\n<title>504 Gateway Time-out</title>\n")),
-        ndjson(&(started() + &ended("succeeded", false))),
+        ndjson(&(started() + &last_checkpoint() + &ended("succeeded", false))),
     ]);
     let began = Instant::now();
     let arguments = [
@@ -385,6 +522,8 @@ fn what_may_pass_is_tried_again_as_the_answer_asks() {
         "http://127.0.0.1:12111",
         "--time-limit",
         "7",
+        "--state-limit",
+        "100",
     ];
     let output = backfill(&arguments).output().unwrap();
     let told = err(&output);
@@ -418,7 +557,7 @@ fn what_may_pass_is_tried_again_as_the_answer_asks() {
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("{\"type\":\"source_sta\n"), "{out}");
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
-    assert_eq!(kept["source"]["streams"]["a"], json!({"remaining": []}), "the returned state replaces it");
+    assert_eq!(kept["source"]["streams"]["a"], json!({"remaining": []}), "the last checkpoint counts");
 }
 
 #[test]

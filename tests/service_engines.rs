@@ -46,6 +46,53 @@ fn an_engine_over_http_may_die_and_come_back() {
 }
 
 #[test]
+fn a_destination_outage_loses_no_row_however_often_the_service_is_killed() {
+    for form in ["trace", "progress"] {
+        let folder = folder();
+        let rows = folder.path().join("rows");
+        let scenario = folder.path().join("outage.toml");
+        std::fs::write(
+            &scenario,
+            "seed = 21\nlatency_ms = [2, 6]\nrange = { gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }\n\
+             [[streams]]\nname = \"customer\"\nrecords = 1500\n[[streams]]\nname = \"charge\"\nrecords = 900\n\
+             [[faults]]\nkind = \"destination_outage\"\nafter = 300\nchance = 0.1\ntimes = 9\n",
+        )
+        .unwrap();
+        let arguments = [
+            "--destination",
+            rows.to_str().unwrap(),
+            scenario.to_str().unwrap(),
+            "--speed",
+            "20",
+            "--generation",
+            form,
+        ];
+        let engine = Engine::start(&arguments, "127.0.0.1:0");
+        let config = format!("[engines.stripe]\nurl = \"{}\"\nstate_limit = 9\n", engine.address);
+        let mut server = service(folder.path(), &config);
+        server.client().post("/pipelines", &on("pipe_outage", "stripe")).is(201);
+        let began = Instant::now();
+        let last = loop {
+            let now = server.client().get("/pipelines/pipe_outage").is(200);
+            if now["status"] == "ready" {
+                break now;
+            }
+            assert_ne!(now["status"], "error", "{form}: what may pass does not park: {now}");
+            assert!(began.elapsed() < PATIENCE * 2, "{form}: {now}");
+            std::thread::sleep(Duration::from_millis(350));
+            server.kill();
+            server = service(folder.path(), &config);
+        };
+        let all: std::collections::BTreeSet<String> =
+            std::fs::read_to_string(&rows).unwrap().lines().map(str::to_owned).collect();
+        assert_eq!(all.len(), 2400, "{form}: every row arrives");
+        let doubts = last["run"]["result"]["doubts"].as_array().unwrap();
+        assert!(doubts.iter().any(|doubt| doubt["kind"] == "state_ahead"), "{form}: {doubts:?}");
+        assert_eq!(last["run"]["result"]["outcome"], "succeeded", "{form}");
+    }
+}
+
+#[test]
 fn a_command_gets_its_call_on_stdin_and_its_state_back() {
     let folder = folder();
     let path = script(

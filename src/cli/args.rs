@@ -264,6 +264,9 @@ pub struct SummaryArgs {
     /// Say nothing; the exit code tells
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
+    /// End with 1 where a doubt stands and it would have been 0
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -304,6 +307,9 @@ pub struct TeeArgs {
     /// End with the exit code of the outcome, not with 0
     #[arg(long)]
     pub exit_status: bool,
+    /// End with 1 where a doubt stands and it would have been 0
+    #[arg(long, requires = "exit_status")]
+    pub strict: bool,
     #[command(flatten)]
     pub catalog: CatalogArgs,
     #[command(flatten)]
@@ -347,12 +353,19 @@ pub struct BackfillArgs {
     /// Where the run's state is kept after each call; the same command goes on from it
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Seconds of one call
-    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    /// Seconds of one call [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub time_limit: Option<f64>,
-    /// Checkpoints of one call
-    #[arg(long, default_value = "100", value_name = "N", value_parser = at_least_one)]
+    /// Checkpoints of one call [default: no limit]; published engines know it with --batch only
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub state_limit: Option<u64>,
+    /// Call /pipeline_sync_batch, which answers one end message and no checkpoints: a stream that does not complete in a call
+    /// is read again from where the call started
+    #[arg(long)]
+    pub batch: bool,
+    /// End with 1 where a doubt stands and it would have been 0
+    #[arg(long)]
+    pub strict: bool,
     /// Another endpoint for the API that the source reads
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
@@ -455,6 +468,9 @@ pub struct RunArgs {
     pub stdin: StdinArg,
     #[command(flatten)]
     pub catalog: CatalogArgs,
+    /// End with 1 where a doubt stands and it would have been 0
+    #[arg(long)]
+    pub strict: bool,
     /// The engine and its arguments
     #[arg(last = true, required = true, value_name = "ENGINE")]
     pub engine: Vec<String>,

@@ -10,7 +10,7 @@ use crate::engine::backfill::{Backfill, Verdict, Wish};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
 use crate::net::copy::Beside;
 use crate::net::{self, Event, Ingest, lock, pipe};
-use crate::progress::{self, Progress};
+use crate::progress::Progress;
 use crate::protocol::{Decoder, mask};
 use reqwest::Url;
 use serde_json::Value;
@@ -29,8 +29,11 @@ const STOPPING: Duration = Duration::from_secs(3);
 /// The route that a run is called at.
 const ROUTE: &str = "/pipeline_sync";
 
+/// The route that answers one end message a call.
+const BATCH_ROUTE: &str = "/pipeline_sync_batch";
+
 pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
-    let url = engine_url(&args.engine)?;
+    let url = engine_url(&args.engine, if args.batch { BATCH_ROUTE } else { ROUTE })?;
     if let Some(copy) = &args.output {
         for (other, what) in [(Some(&args.pipeline), "the pipeline"), (args.state.as_ref(), "the state")] {
             if other.is_some_and(|other| same(copy, other)) {
@@ -41,13 +44,20 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
     let mut run = begin(
         &args.pipeline,
         args.state.as_deref(),
-        Wish { time_limit: args.time_limit, state_limit: args.state_limit, retries: args.retries, ..Wish::default() },
+        Wish {
+            time_limit: args.time_limit,
+            state_limit: args.state_limit,
+            retries: args.retries,
+            batch: args.batch,
+            ..Wish::default()
+        },
     )?;
     if let Some(base) = &args.base_url {
         Url::parse(base).map_err(|error| Failure::usage(format!("--base-url {}: {error}.", shown(base))))?;
         run.base_url(base);
     }
-    let calls = Drive { url, stall: args.stall_timeout, state: args.state.clone(), once: false };
+    let stall = args.stall_timeout;
+    let calls = Drive { url, stall, state: args.state.clone(), once: false, batch: args.batch };
     if args.watch {
         return watched(calls, run, &name_of(&args.engine), args.output.as_deref(), look, feed);
     }
@@ -64,7 +74,8 @@ pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArg
     };
     let run = begin(pipeline, args.state.as_deref(), Wish::default())?;
     let stall = args.stall_timeout.or(Some(Duration::from_secs(300)));
-    let calls = Drive { url: engine_url(url)?, stall, state: args.state.clone(), once: true };
+    let url_of_call = engine_url(url, ROUTE)?;
+    let calls = Drive { url: url_of_call, stall, state: args.state.clone(), once: true, batch: false };
     watched(calls, run, &name_of(url), None, look, feed)
 }
 
@@ -80,7 +91,7 @@ fn name_of(url: &str) -> String {
     short.trim_end_matches('/').trim_end_matches(ROUTE).to_owned()
 }
 
-fn engine_url(text: &str) -> Result<Url, Failure> {
+fn engine_url(text: &str, route: &str) -> Result<Url, Failure> {
     let bad = |why: String| {
         Failure::usage(format!("{} is no address of an engine: {why}. It is like http://127.0.0.1:4010", shown(text)))
     };
@@ -91,8 +102,10 @@ fn engine_url(text: &str) -> Result<Url, Failure> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad(format!("{}: is not http:", url.scheme())));
     }
-    if !url.path().ends_with(ROUTE) {
-        let path = format!("{}{ROUTE}", url.path().trim_end_matches('/'));
+    if !url.path().ends_with(route) {
+        let before = url.path().trim_end_matches('/');
+        let before = before.strip_suffix(ROUTE).unwrap_or(before);
+        let path = format!("{before}{route}");
         url.set_path(&path);
     }
     Ok(url)
@@ -270,7 +283,7 @@ fn beside(
         Ok(Verdict::Failed(why, code)) => Err(Failure { sentence: sentence(&why), code }),
         Ok(Verdict::Through) => Ok(match progress.input.messages {
             0 => exit::NOT_UNDERSTOOD,
-            _ => progress::outcome(&progress).exit_code(),
+            _ => exit::of_outcome(&progress, args.strict),
         }),
     }
 }

@@ -37,6 +37,12 @@ pub(crate) mod exit {
     /// As Rust has it for a panic.
     pub const PANICKED: u8 = 101;
 
+    /// Exit code of an outcome; `strict`: a doubt gives 1 where it would have been 0.
+    pub fn of_outcome(progress: &crate::progress::Progress, strict: bool) -> u8 {
+        let code = crate::progress::outcome(progress).exit_code();
+        if code == 0 && strict && !crate::progress::doubts(progress).is_empty() { 1 } else { code }
+    }
+
     /// Ended by a signal, as shells tell it.
     pub fn signal(number: i32) -> u8 {
         u8::try_from(128 + number).unwrap_or(u8::MAX)

@@ -21,6 +21,8 @@ pub(super) struct Usual {
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
     pub expected: Option<Duration>,
+    /// A doubt ends it with 1 where it would have been 0.
+    pub strict: bool,
 }
 
 /// What is to be said where a signal ends it.
@@ -61,7 +63,7 @@ pub(super) async fn see_through(
         say(&clean::line(&task.line(0)));
         print_json(&task.told)?;
         if task.state.over() {
-            return end(api, how, &task, true).await;
+            return end(api, how, &task, true, usual.strict).await;
         }
         keep_answer(how, Some(&task))?;
         return Ok(task.state.exit_code());
@@ -102,7 +104,7 @@ pub(super) async fn see_through(
         })
         .await;
     match polled {
-        Polled::Over(task) => end(api, how, &task, false).await,
+        Polled::Over(task) => end(api, how, &task, false, usual.strict).await,
         Polled::NotYet(task) => {
             let time = duration(millis(timeout));
             let status = task.as_ref().map_or("unknown", |task| task.word.as_str());
@@ -196,8 +198,14 @@ fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
 }
 
 /// It is over: what came of it is told and kept.
-async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8, Failure> {
+async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool, strict: bool) -> Result<u8, Failure> {
     let code = task.state.exit_code();
+    let doubts = task.told.pointer("/result/doubts").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+    if code == 0 && doubts > 0 && !how.quiet {
+        let first = task.told.pointer("/result/doubts/0/message").and_then(serde_json::Value::as_str);
+        let first = first.map(|text| format!(": {}", clean::line(text))).unwrap_or_default();
+        let _ = writeln!(std::io::stderr(), "Done, with {}{first}", crate::progress::text::plural(doubts, "doubt"));
+    }
     if let Some(folder) = &how.output {
         let files = api.save(task, folder).await.map_err(|why| Failure {
             sentence: format!("The task is over ({}), but what came of it cannot be kept: {why}.", task.word),
@@ -213,7 +221,7 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8
         print_json(&task.told)?;
     }
     if code == 0 {
-        if !how.quiet {
+        if !how.quiet && doubts == 0 {
             let result = task
                 .result_url
                 .as_ref()
@@ -222,7 +230,7 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool) -> Result<u8
                 .unwrap_or_default();
             let _ = writeln!(std::io::stderr(), "Done{result}");
         }
-        return Ok(0);
+        return Ok(u8::from(strict && doubts > 0));
     }
     let message = task.message.clone().unwrap_or_else(|| "its service does not say why".into());
     complain(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));

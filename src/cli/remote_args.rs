@@ -171,6 +171,9 @@ pub struct WaitArgs {
     /// What is not newer than this position ends nothing but what is waited for
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
+    /// End with 1 where a doubt stands and it would have been 0
+    #[arg(long)]
+    pub strict: bool,
     /// Another exit code than 2 when the time is over
     #[arg(long, value_name = "N")]
     pub timeout_exit_code: Option<u8>,
@@ -245,6 +248,9 @@ pub struct SyncArgs {
     pub pipeline: Option<String>,
     #[command(flatten)]
     pub how: PatternArgs,
+    /// End with 1 where a doubt stands and it would have been 0
+    #[arg(long)]
+    pub strict: bool,
     #[command(flatten)]
     pub of: ServiceArgs,
 }

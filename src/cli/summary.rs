@@ -65,7 +65,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
         }
         return Ok(exit::NOT_UNDERSTOOD);
     }
-    Ok(progress::outcome(progress).exit_code())
+    Ok(exit::of_outcome(progress, args.strict))
 }
 
 /// What was known at a place of a log, and at its end; and whether all of it could be read.

@@ -1,7 +1,7 @@
 //! `synctop sync PIPELINE` and `synctop task PROFILE`
 
 use super::pattern::{Left, Usual, see_through};
-use super::remote_args::{PatternArgs, SyncArgs, TaskArgs};
+use super::remote_args::{SyncArgs, TaskArgs};
 use super::service::{client, failure, may_act, place, print_json, until_signal};
 use super::{Failure, exit, print, sentence, text_of};
 use crate::net::lock;
@@ -29,17 +29,19 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
     let work = async {
         let talks = client.talks().await.map_err(|trouble| failure(&trouble, &client.place))?;
         if !talks.tasks {
-            return without_tasks(&client, &pipeline, &args.how, &left).await;
+            return without_tasks(&client, &pipeline, args, &left).await;
         }
         let api = Api::Runs(Runs { client, pipeline: pipeline.clone() });
         let what = format!("a run of pipeline {pipeline}");
-        see_through(&api, &args.how, &Usual::default(), &command, &what, &left).await
+        let usual = Usual { strict: args.strict, ..Usual::default() };
+        see_through(&api, &args.how, &usual, &command, &what, &left).await
     };
     until_signal(work, || lock(&left).clone())
 }
 
 /// A service that has no tasks: the run lasts as long as the call.
-async fn without_tasks(client: &Arc<Client>, pipeline: &str, how: &PatternArgs, left: &Left) -> Result<u8, Failure> {
+async fn without_tasks(client: &Arc<Client>, pipeline: &str, args: &SyncArgs, left: &Left) -> Result<u8, Failure> {
+    let how = &args.how;
     if how.submit_only || how.task_id.is_some() {
         return Err(Failure::usage(format!(
             "{} has no tasks: a run there lasts as long as its call. Without --submit-only and --task-id it is made and seen through.",
@@ -94,7 +96,7 @@ async fn without_tasks(client: &Arc<Client>, pipeline: &str, how: &PatternArgs, 
         print_json(&summary)?;
     }
     let verdict = progress::verdict(&progress);
-    let code = verdict.outcome.exit_code();
+    let code = exit::of_outcome(&progress, args.strict);
     if code == 0 {
         say(&verdict.headline);
     } else {
@@ -140,7 +142,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, Failure> {
     };
     let profile = Profile::new(about, request).map_err(|why| Failure::usage(sentence(&why)))?;
     let paces = profile.paces();
-    let usual = Usual { interval: paces.interval, timeout: paces.timeout, expected: paces.expected };
+    let usual = Usual { interval: paces.interval, timeout: paces.timeout, expected: paces.expected, strict: false };
     let what = profile.client.place.name();
     let command = format!("synctop task {}", typed(&path.to_string_lossy()));
     let (api, what, left) = (Api::Profile(Box::new(profile)), format!("a task of {what}"), Left::default());

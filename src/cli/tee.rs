@@ -9,7 +9,7 @@ use crate::net::chunks::Chunks;
 use crate::net::copy::{Beside, Copying, Stopped};
 use crate::net::parallel::{self, Sink};
 use crate::net::{SourceError, decompress, lock};
-use crate::progress::{self, Batch, Progress};
+use crate::progress::{Batch, Progress};
 use crate::protocol::Decoder;
 use crate::views::{Depth, Look};
 use std::io::{self, IsTerminal};
@@ -105,7 +105,7 @@ fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
     match args.exit_status {
         false => 0,
         true if progress.input.messages == 0 => exit::NOT_UNDERSTOOD,
-        true => progress::outcome(progress).exit_code(),
+        true => exit::of_outcome(progress, args.strict),
     }
 }
 

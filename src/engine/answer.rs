@@ -5,11 +5,12 @@ use super::raw::{Fields, fields, find};
 use super::whole::WholeLines;
 use crate::net::http::title;
 use crate::protocol::{
-    Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, State, Status, mask,
+    Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, ProgressReport, Status, Where,
+    mask,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one call brought.
 #[derive(Debug, Default)]
@@ -18,12 +19,18 @@ pub(super) struct Answer {
     pub(super) mark: String,
     pub(super) messages: u64,
     pub(super) end: Option<Ended>,
-    /// A failure that may pass was told.
-    pub(super) transient: bool,
+    /// A failure that may pass, in its own words.
+    pub(super) transient: Option<String>,
+    /// Streams with an error.
+    pub(super) failed: BTreeMap<String, StreamFailure>,
+    /// Streams whose last status is complete.
+    pub(super) completed: BTreeSet<String>,
+    /// Checkpoints in the call.
+    pub(super) states: u64,
     /// Why the source last waited.
     pub(super) retrying: Option<String>,
-    /// A failure that cannot pass and has no stream.
-    pub(super) global: Option<String>,
+    /// A failure without a stream, and whether it may pass.
+    pub(super) global: Option<(String, bool)>,
     /// The title of a page among the lines.
     pub(super) page: Option<String>,
     /// The end of the body was in the middle of a line.
@@ -41,12 +48,26 @@ pub(super) struct Answer {
     lines: WholeLines,
 }
 
+/// Kinds of errors that a stream had. One message of an error may have its type, another none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StreamFailure {
+    passing: bool,
+    lasting: bool,
+}
+
+impl StreamFailure {
+    /// Trying again may help.
+    pub(super) fn passes(self) -> bool {
+        self.passing && !self.lasting
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Ended {
     pub(super) word: EndWord,
     pub(super) has_more: Option<bool>,
-    /// A stream's returned state says that something is left of it, and no error.
-    pub(super) left: bool,
+    /// Its state cannot show what a limit left unread.
+    pub(super) blind: bool,
     /// The state that came with it.
     pub(super) state: Option<Fields>,
 }
@@ -97,6 +118,7 @@ impl Answer {
         call.messages += 1;
         match message.kind {
             Kind::Checkpoint(checkpoint) => {
+                call.states += 1;
                 let total = checkpoint.state.total.and_then(|range| range.lt);
                 call.ceiling = call.ceiling.or(total);
                 match (&checkpoint.stream, find(text, &["source_state", "data"])) {
@@ -112,28 +134,25 @@ impl Answer {
                     call.retrying = status.or(error).or(call.retrying.take());
                 }
             }
-            Kind::Failure(failure) => {
-                let kind = failure.failure_type.as_deref().map(FailureType::of_word);
-                match (kind, &failure.stream) {
-                    (Some(FailureType::Transient), _) => call.transient = true,
-                    (_, None) => call.global = Some(mask::secrets(&failure.message).into_owned()),
-                    _ => {}
-                }
-            }
+            Kind::Failure(failure) => call.failure(&failure),
             Kind::Connection { ok: Some(false), message } => {
-                call.global = Some(mask::secrets(message.as_deref().unwrap_or("the connection failed")).into_owned());
+                let failure = Failure::of(Where::Global, None, message.unwrap_or("the connection failed".into()));
+                call.failure(&failure);
             }
             Kind::End(end) => {
-                call.transient |= end.errors.iter().any(|it| it.failure_type.as_deref() == Some("transient_error"));
+                end.errors.iter().for_each(|failure| call.failure(failure));
+                call.reported(&end.progress);
                 call.end = Some(ended(&end, text));
             }
             Kind::Stream(claim) => {
+                call.status(&claim.stream, claim.status, claim.error.as_deref());
                 call.ceiling = call.ceiling.or(claim.total.and_then(|range| range.lt));
                 if let Some(status) = value(text, &["trace", "stream_status"]) {
                     call.streams.insert(claim.stream.name.to_string(), status);
                 }
             }
-            Kind::Progress(_) => {
+            Kind::Progress(report) => {
+                call.reported(&report);
                 call.progress = find(text, &["progress"]).or(call.progress.take());
                 call.totals = value(text, &["trace", "global_progress"]).or(call.totals.take());
             }
@@ -142,31 +161,57 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// A failure, classified by its type, else by what its message quotes; others do not pass.
+    fn failure(&mut self, failure: &Failure) {
+        let text = mask::secrets(&failure.message).into_owned();
+        let word = failure.failure_type.as_deref().map(FailureType::of_word);
+        let quoted = FailureType::of_text(&failure.message);
+        let passes = [word, quoted].contains(&Some(FailureType::Transient));
+        let known = word.or(quoted).is_some();
+        if passes {
+            self.transient = Some(text.clone());
+        }
+        match &failure.stream {
+            Some(stream) => {
+                let seen = self.failed.entry(stream.name.to_string()).or_default();
+                seen.passing |= passes;
+                seen.lasting |= known && !passes;
+            }
+            None => self.global = Some((text, passes)),
+        }
+    }
+
+    fn status(&mut self, stream: &Name, status: Option<Status>, error: Option<&str>) {
+        if status == Some(Status::Completed) {
+            self.completed.insert(stream.name.to_string());
+        } else if status.is_some() {
+            self.completed.remove(stream.name.as_ref());
+        }
+        if status == Some(Status::Errored) || error.is_some() {
+            self.failure(&Failure::of(
+                Where::Stream,
+                Some(stream.clone()),
+                error.unwrap_or_default().to_owned().into(),
+            ));
+        }
+    }
+
+    fn reported(&mut self, report: &ProgressReport) {
+        report.errors.iter().for_each(|failure| self.failure(failure));
+        for (name, stream) in &report.streams {
+            let error = stream.message.as_deref().filter(|_| stream.status != Some(Status::Skipped));
+            self.status(name, stream.status, error);
+        }
+    }
+}
+
 fn ended(end: &End, text: &str) -> Ended {
-    // What ended with an error that does not pass is not left: only a new run tries it again.
-    let passing = |name: &Name| {
-        let transient = |error: &Failure| error.failure_type.as_deref() == Some("transient_error");
-        end.errors.iter().any(|error| error.stream.as_ref() == Some(name) && transient(error))
-    };
-    let over = |name: &Name| {
-        let reported = end.progress.streams.iter().find(|(it, _)| it == name);
-        matches!(reported.and_then(|(_, report)| report.status), Some(Status::Errored | Status::Skipped))
-            && !passing(name)
-    };
-    // Also one that never came to a checkpoint, and so is in no state.
-    let completed = |name: &Name| {
-        let reported = end.progress.streams.iter().find(|(it, _)| it == name);
-        reported.is_some_and(|(_, report)| report.status == Some(Status::Completed))
-    };
-    let given_up =
-        end.errors.iter().filter_map(|error| error.stream.as_ref()).any(|name| passing(name) && !completed(name));
-    let unfinished =
-        |(name, state): &(Name, State)| state.done == Some(false) && state.failure.is_none() && !over(name);
     let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
     Ended {
         word: end.word,
         has_more: end.has_more,
-        left: given_up || end.states.as_ref().is_some_and(|states| states.iter().any(unfinished)),
+        blind: end.blind,
         state: places.iter().find_map(|place| find(text, place)).and_then(|state| fields(&state)),
     }
 }

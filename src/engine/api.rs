@@ -211,6 +211,34 @@ impl Api {
         Some(fault.message.clone().unwrap_or_else(|| "connect ECONNREFUSED 127.0.0.1:5432".into()))
     }
 
+    /// The message with which the destination fails on a page of a stream, if it does.
+    #[must_use]
+    pub fn destination_out(&mut self, stream: usize, first: u64) -> Option<String> {
+        let faults: Vec<_> = self.scenario.faults.iter().enumerate().map(|(at, fault)| (at, fault.clone())).collect();
+        for (at, fault) in faults {
+            let other = self.named(&fault).is_some_and(|named| named != stream);
+            let struck = self.struck.get(at).copied().unwrap_or(0);
+            let early = self.handed_out(self.named(&fault)) < fault.after.unwrap_or(0);
+            if fault.kind != FaultKind::DestinationOutage || other || early || struck >= fault.most() {
+                continue;
+            }
+            let parts = [stream as u64, first, u64::from(struck), at as u64];
+            let seed = parts.iter().fold(self.scenario.seed, |seed, part| {
+                (seed.rotate_left(23) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            });
+            #[expect(clippy::cast_precision_loss, reason = "a chance")]
+            let missed = |chance: f64| Dice::new(seed).below(1_000_000) as f64 >= chance * 1e6;
+            if fault.chance.is_some_and(missed) {
+                continue;
+            }
+            if let Some(struck) = self.struck.get_mut(at) {
+                *struck += 1;
+            }
+            return Some(fault.message.unwrap_or_else(|| "connect ECONNREFUSED 127.0.0.1:5432".into()));
+        }
+        None
+    }
+
     fn named(&self, fault: &Fault) -> Option<usize> {
         let name = fault.stream.as_deref()?;
         self.scenario.streams.iter().position(|stream| stream.name == name)
@@ -231,7 +259,9 @@ impl Api {
     fn strikes(&mut self, at: usize, query: &Query) -> bool {
         let Some(fault) = self.scenario.faults.get(at) else { return false };
         let stream = self.named(fault);
-        if fault.kind == FaultKind::DestinationError || stream.is_some_and(|stream| stream != query.stream) {
+        if matches!(fault.kind, FaultKind::DestinationError | FaultKind::DestinationOutage)
+            || stream.is_some_and(|stream| stream != query.stream)
+        {
             return false;
         }
         let due = self.handed_out(stream) >= fault.after.unwrap_or(0);
@@ -279,7 +309,7 @@ impl Api {
                 Some(Answer::Refused { status: 401, code: None, message, retry_after: None })
             }
             FaultKind::Crash => Some(Answer::Crash),
-            FaultKind::Stall | FaultKind::DestinationError => None,
+            FaultKind::Stall | FaultKind::DestinationError | FaultKind::DestinationOutage => None,
         }
     }
 }

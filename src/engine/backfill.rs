@@ -4,9 +4,10 @@ use super::answer::{Answer, Ended};
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find, raw, take_object};
 use crate::net::http::How;
-use crate::protocol::{EndWord, time};
+use crate::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The first wait after a failure, and the longest.
@@ -18,6 +19,15 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// Calls in a row that end well and bring nothing: an engine that says "more" for ever.
 const FRUITLESS: u32 = 5;
+
+/// The same of calls without checkpoints, which bring whole streams or nothing.
+const FRUITLESS_BATCH: u32 = 2;
+
+/// Checkpoints beyond a limit that an engine may still have on their way.
+const FEW: u64 = 20;
+
+/// Next step where a host or a database cannot be reached.
+const OTHER_SIDE: &str = "See that the other side is up and can be reached.";
 
 /// Where we keep what the engine does not: beside its own sections, never sent to it.
 const OURS: &str = "synctop";
@@ -34,6 +44,8 @@ pub struct Wish {
     pub retries: u32,
     /// The state is kept somewhere.
     pub kept: bool,
+    /// Calls answer one end and no checkpoints (`/pipeline_sync_batch`).
+    pub batch: bool,
 }
 
 /// What to do after a call.
@@ -67,6 +79,29 @@ pub struct Backfill {
     fruitless: u32,
     done: bool,
     uncounted: u64,
+    /// Streams whose rows may be missing, until a new run of them.
+    at_risk: BTreeMap<String, KeptRisk>,
+    /// Some of them are not in the log yet.
+    risk_news: bool,
+    /// Streams that a limit cut in the last call, where the end cannot show what was left.
+    cut: Vec<String>,
+    /// A stream was set back to its last checkpoint, or to the state that was sent, and has something left.
+    set_back: bool,
+    /// A stream of the kept state has something left that trying again may bring.
+    left: bool,
+    /// The engine takes no notice of the limit of checkpoints.
+    limit_ignored: bool,
+}
+
+/// Why rows of a stream may be missing, as the state file keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeptRisk {
+    pub kind: Risk,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// The run went on from the last checkpoint.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 impl Backfill {
@@ -99,7 +134,15 @@ impl Backfill {
         let of_engine = of_engine.and_then(|id| serde_json::from_str::<String>(id.get()).ok());
         // A run that is over is followed by another one, which goes on from what was read.
         let known = text("run_id").or(of_engine).filter(|_| !through);
+        let at_risk = ours.as_ref().and_then(|ours| serde_json::from_value(ours.get("at_risk")?.clone()).ok());
+        let at_risk: BTreeMap<_, _> = at_risk.filter(|_| known.is_some()).unwrap_or_default();
         Ok(Self {
+            risk_news: !at_risk.is_empty(),
+            at_risk,
+            cut: Vec::new(),
+            set_back: false,
+            left: false,
+            limit_ignored: false,
             wish,
             attempts: if known.is_some() { attempts } else { 0 },
             uncounted: if known.is_some() { uncounted } else { 0 },
@@ -152,6 +195,9 @@ impl Backfill {
     /// The same for a call that takes in live events, as `source_input` messages.
     pub fn begin_with(&mut self, inputs: &[Box<RawValue>]) -> String {
         self.attempts += 1;
+        for stream in std::mem::take(&mut self.cut) {
+            self.risk(&stream, KeptRisk { kind: Risk::ResumedAfterCut, rows: None, kept: false });
+        }
         self.call = Answer::default();
         self.call.mark = self.mark();
         let mut body =
@@ -194,19 +240,131 @@ impl Backfill {
         self.call.cut();
     }
 
-    /// Keeps what the call returned, or what it told before it broke.
+    /// A stream is at risk from now on.
+    fn risk(&mut self, stream: &str, risk: KeptRisk) {
+        let known = self.at_risk.get(stream).copied();
+        if known.is_none_or(|known| known.kind != Risk::StateAhead) {
+            self.at_risk.insert(stream.to_owned(), risk);
+            self.risk_news |= known.map(|known| known.kind) != Some(risk.kind);
+        }
+    }
+
+    /// A log line on streams at risk that the log does not have yet; the reducer reads it.
+    pub fn risk_line(&mut self, at: Millis) -> Option<String> {
+        if !std::mem::take(&mut self.risk_news) {
+            return None;
+        }
+        let names: Vec<_> = self.at_risk.keys().collect();
+        let message = format!("rows of {} may be missing", names_of(&names));
+        let all: Vec<_> = self
+            .at_risk
+            .iter()
+            .map(|(stream, risk)| json!({"stream": stream, "kind": risk.kind, "rows": risk.rows, "kept": risk.kept}))
+            .collect();
+        let log = json!({"level": "warn", "message": message, "data": {"at_risk": all}});
+        Some(json!({"type": "log", "log": log, "_emitted_by": CLIENT, "_ts": time::iso(at)}).to_string() + "\n")
+    }
+
+    /// Keeps the returned state, or the checkpoints of a call that broke.
     fn keep(&mut self) {
-        let returned = self.call.end.as_mut().and_then(|end| end.state.take());
-        let streams = |state: &Fields| -> Fields {
-            let mut source = state.get("source").and_then(|source| fields(source)).unwrap_or_default();
-            take_object(&mut source, "streams").unwrap_or_default()
+        let sent = streams_of(&self.state);
+        self.keep_returned(&sent);
+        self.read_on();
+        let end = self.call.end.as_ref();
+        let has_more = end.is_some_and(|end| end.has_more == Some(true) || end.word == EndWord::Limit);
+        if end.is_some_and(|end| end.blind && has_more) {
+            self.cut = self.open_streams();
+        }
+        if let Some(limit) = self.wish.state_limit.filter(|_| !self.wish.batch) {
+            self.limit_ignored |= self.call.states > limit.saturating_add(FEW);
+        }
+    }
+
+    /// Streams of the kept state with something left to read, that did not fail for good.
+    fn open_streams(&self) -> Vec<String> {
+        let kept = streams_of(&self.state);
+        let open = |(name, data): (&String, &Box<RawValue>)| {
+            let state = source_state(data.get())?;
+            let failed = self.call.failed.get(name).is_some_and(|failure| !failure.passes());
+            (state.done == Some(false) && state.failure.is_none() && !failed).then(|| name.clone())
         };
-        if let Some(state) = returned {
+        kept.iter().filter_map(open).collect()
+    }
+
+    /// Lets the engine read on where its own sections say that a stream is over and the kept state says that it is not.
+    fn read_on(&mut self) {
+        let open = self.open_streams();
+        self.left = !open.is_empty()
+            || self.call.failed.iter().any(|(name, failure)| failure.passes() && !self.call.completed.contains(name));
+        let passing = |name: &String| self.call.failed.get(name).is_some_and(|failure| failure.passes());
+        let again: Vec<_> = open.into_iter().filter(|name| passing(name) || self.at_risk.contains_key(name)).collect();
+        self.set_back =
+            again.iter().any(|name| self.at_risk.get(name).is_some_and(|risk| risk.kind == Risk::StateAhead));
+        for name in &again {
+            for path in [&["sync_run", "progress", "streams"][..], &["engine", "streams"]] {
+                edit_known(&mut self.state, path, name, |stream| {
+                    let over = |word: &RawValue| {
+                        matches!(word.get(), "\"completed\"" | "\"complete\"" | "\"errored\"" | "\"error\"")
+                    };
+                    if stream.get("status").is_some_and(|word| over(word)) {
+                        stream.insert("status".into(), raw(&"started"));
+                        // Ranges that were said to be complete after the failure were not written.
+                        for key in ["message", "completed_ranges"] {
+                            stream.remove(key);
+                        }
+                    }
+                });
+            }
+        }
+    }
+
+    /// The state to go on from, stream by stream: the last checkpoint of the call; without one the state that was sent, unless the
+    /// end returned the same. Where a call has no checkpoints at all, a stream that completed without an error is as the end says.
+    fn keep_returned(&mut self, sent: &Fields) {
+        let returned = self.call.end.as_mut().and_then(|end| end.state.take());
+        if let Some(mut state) = returned {
+            let mut ends = streams_of(&state);
             let lost = state.contains_key("source")
-                && streams(&state).is_empty()
-                && !(streams(&self.state).is_empty() && self.call.checkpoints.is_empty());
+                && ends.is_empty()
+                && !(sent.is_empty() && self.call.checkpoints.is_empty());
             // A state without what was read is none: engines that fail early return such.
             if !state.is_empty() && !lost {
+                let lines = std::mem::take(&mut self.call.checkpoints);
+                let checkpoints = !lines.is_empty();
+                let mut kept = Fields::new();
+                let names: BTreeSet<String> =
+                    [&ends, sent, &lines].into_iter().flat_map(|fields| fields.keys().cloned()).collect();
+                for name in names {
+                    let end = ends.remove(&name);
+                    let value = match (lines.get(&name), end) {
+                        (Some(line), Some(end)) => {
+                            let (before, after) = (state_of(line), state_of(&end));
+                            if before.id != after.id {
+                                let rows = Some(after.page_rows).filter(|rows| *rows > 0);
+                                self.risk(&name, KeptRisk { kind: Risk::StateAhead, rows, kept: true });
+                            }
+                            Some(line.clone())
+                        }
+                        (Some(line), None) => Some(line.clone()),
+                        (None, Some(end)) => {
+                            let before = sent.get(&name);
+                            let same = before.is_some_and(|before| state_of(before).id == state_of(&end).id);
+                            let whole = !checkpoints
+                                && self.call.completed.contains(&name)
+                                && !self.call.failed.contains_key(&name);
+                            if same || whole { Some(end) } else { before.cloned() }
+                        }
+                        (None, None) => sent.get(&name).cloned(),
+                    };
+                    kept.extend(value.map(|value| (name, value)));
+                }
+                let global = self.call.checkpoint.take();
+                if state.contains_key("source") || !kept.is_empty() || global.is_some() {
+                    edit(&mut state, "source", |source| {
+                        source.insert("streams".into(), raw(&kept));
+                        source.extend(global.map(|global| ("global".to_owned(), global)));
+                    });
+                }
                 self.state = state;
                 return;
             }
@@ -266,8 +424,7 @@ impl Backfill {
             self.fruitless = 0;
         }
         let next = self.decide(how, fruit, dice);
-        let left = self.call.end.as_ref().is_some_and(|end| end.left);
-        self.done = matches!(next, Next::Done(Verdict::Through)) && !left;
+        self.done = matches!(next, Next::Done(Verdict::Through)) && !self.left;
         next
     }
 
@@ -279,9 +436,13 @@ impl Backfill {
             (_, Some(end)) => self.after_end(&end, fruit, dice),
             (how, None) => {
                 let (why, next) = self.without_end(how);
-                if let Some(message) = self.call.global.clone() {
+                match self.call.global.clone() {
                     // An error without a stream was its last word: calling again will say the same.
-                    return Next::Done(Verdict::Failed(format!("{message} ({why})"), 1));
+                    Some((message, false)) => {
+                        return Next::Done(Verdict::Failed(format!("{message} ({why})"), 1));
+                    }
+                    Some((message, true)) => return self.failed(message, OTHER_SIDE, 1, None, dice),
+                    None => {}
                 }
                 let code = if matches!(how, How::Unreachable(_)) { 69 } else { 2 };
                 self.failed(why, next, code, None, dice)
@@ -331,30 +492,52 @@ impl Backfill {
     }
 
     fn after_end(&mut self, end: &Ended, fruit: bool, dice: f64) -> Next {
-        let more = end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted);
+        let stuck = end.word == EndWord::StillStarted && end.has_more == Some(false);
+        let open = matches!(end.word, EndWord::Limit | EndWord::StillStarted) && !stuck;
+        // An end that still says "started" is through where its state has nothing left.
+        let more = end.has_more == Some(true) || open || (stuck && self.left);
+        let passing = self.call.transient.clone().filter(|_| self.left);
+        match (&self.call.global, passing) {
+            (Some((message, true)), _) => {
+                let why = message.clone();
+                return self.failed(why, OTHER_SIDE, 1, None, dice);
+            }
+            (Some((_, false)), _) if end.word == EndWord::Failed => return Next::Done(Verdict::Through),
+            // An error that may pass outlasts a call that brings nothing else.
+            (_, Some(why)) if !more || end.word == EndWord::Failed => {
+                let why = format!("it ended with errors that may pass: {why}");
+                return self.failed(why, "See the source's or destination's own status.", 1, None, dice);
+            }
+            _ => {}
+        }
         match end.word {
-            EndWord::Failed if self.call.global.is_some() => Next::Done(Verdict::Through),
             EndWord::Failed if more => {
                 self.failed("it failed, and says that there is more".into(), "See the engine's own log.", 1, None, dice)
             }
-            EndWord::Failed | EndWord::Complete | EndWord::Unsaid if !more && self.call.transient && end.left => {
-                let why = "it ended with errors that may pass".to_owned();
-                self.failed(why, "See the source's own status.", 1, None, dice)
-            }
             _ if more && fruit => Next::Again(Duration::ZERO, None),
+            _ if self.set_back && fruit => {
+                let why = "the state of its end was ahead of its last checkpoint";
+                Next::Again(Duration::ZERO, Some(why.into()))
+            }
             // An outage at the source outlasts a short call: it is waited for as any other.
-            _ if more && (self.call.retrying.is_some() || self.call.transient) => {
+            _ if more && (self.call.retrying.is_some() || self.call.transient.is_some()) => {
                 let why = self.call.retrying.as_deref().unwrap_or("errors that may pass");
                 let why = format!("the last call brought nothing, the source still tries again after {why}");
                 self.failed(why, "See the source's own status, or give a call longer with --time-limit.", 2, None, dice)
             }
-            _ if more => {
+            _ if more || self.set_back => {
                 self.fruitless += 1;
-                if self.fruitless >= FRUITLESS {
+                let most = if self.wish.batch { FRUITLESS_BATCH } else { FRUITLESS };
+                if self.fruitless >= most {
+                    let next = if self.wish.batch {
+                        "No stream completed in one call: raise --state-limit or --time-limit, or call without --batch"
+                    } else {
+                        "See its own log"
+                    };
                     let why = format!(
-                        "{FRUITLESS} calls in a row brought nothing, and the engine still says that there is more"
+                        "{most} calls in a row brought nothing, and the engine still says that there is more. {next}."
                     );
-                    return Next::Done(Verdict::Failed(format!("{why}. See its own log."), 2));
+                    return Next::Done(Verdict::Failed(why, 2));
                 }
                 let wait = wait(self.fruitless, dice);
                 Next::Again(wait, Some("the last call brought nothing".into()))
@@ -395,6 +578,12 @@ impl Backfill {
         raw(&self.state)
     }
 
+    /// The engine made more checkpoints in a call than it was given as their limit.
+    #[must_use]
+    pub fn limit_ignored(&self) -> bool {
+        self.limit_ignored
+    }
+
     /// Failures in a row without any progress between them.
     #[must_use]
     pub fn failures(&self) -> u32 {
@@ -412,12 +601,42 @@ impl Backfill {
     pub fn to_keep(&self) -> Box<RawValue> {
         let mut all = self.state.clone();
         let mut ours = json!({"run_id": self.run_id, "attempts": self.attempts, "done": self.done});
-        if let Some(ours) = ours.as_object_mut().filter(|_| self.uncounted > 0) {
-            ours.insert("uncounted_calls".into(), self.uncounted.into());
+        if let Some(ours) = ours.as_object_mut() {
+            if self.uncounted > 0 {
+                ours.insert("uncounted_calls".into(), self.uncounted.into());
+            }
+            if !self.at_risk.is_empty() {
+                ours.insert("at_risk".into(), json!(self.at_risk));
+            }
         }
         all.insert(OURS.into(), raw(&ours));
         raw(&all)
     }
+}
+
+fn state_of(data: &RawValue) -> State<'_> {
+    source_state(data.get()).unwrap_or_default()
+}
+
+/// The streams of a state's source.
+fn streams_of(state: &Fields) -> Fields {
+    let mut source = state.get("source").and_then(|source| fields(source)).unwrap_or_default();
+    take_object(&mut source, "streams").unwrap_or_default()
+}
+
+/// Changes the object `name` below a path, where it is there.
+fn edit_known(of: &mut Fields, path: &[&str], name: &str, change: impl FnOnce(&mut Fields)) {
+    let (key, rest) = path.split_first().map_or((name, None), |(key, rest)| (*key, Some(rest)));
+    let Some(mut inner) = of.get(key).and_then(|inner| fields(inner)) else { return };
+    match rest {
+        Some(rest) => edit_known(&mut inner, rest, name, change),
+        None => change(&mut inner),
+    }
+    of.insert(key.to_owned(), raw(&inner));
+}
+
+fn names_of(names: &[&String]) -> String {
+    crate::progress::text::names(names)
 }
 
 /// Changes a field that is an object; made where there is none.

@@ -18,7 +18,7 @@ use crate::net::lock;
 use crate::protocol::{LineEnd, Millis, Status, time};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -97,6 +97,7 @@ pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> R
         free: call.begin,
         out: Vec::new(),
         states: 0,
+        down: BTreeSet::new(),
         api: Arc::clone(api),
         call,
     };
@@ -181,6 +182,8 @@ struct Run {
     /// When the destination has taken all that it was given.
     free: Millis,
     states: u64,
+    /// Streams on which the destination failed in this call.
+    down: BTreeSet<String>,
     out: Vec<u8>,
 }
 
@@ -244,13 +247,19 @@ impl Run {
         let rows = i64::try_from(objects.end - objects.start).unwrap_or(0);
         self.free = at + if speed > 0 { rows * 1000 / speed } else { 0 };
         let name = api.scenario().streams.get(stream).map_or("", |stream| stream.name.as_str());
+        let name = &name.to_owned();
+        drop(api);
+        if self.out_of_reach(stream, name, &objects, outlet)? {
+            return Ok(());
+        }
+        let api = lock(&self.api);
         outlet.rows(&api, stream, objects.clone())?;
         if self.call.records || self.call.raw {
             let mut line = String::new();
             for number in objects.rev() {
                 line.clear();
                 line.push_str("{\"type\":\"record\",\"record\":{\"stream\":");
-                line.push_str(&Value::from(name).to_string());
+                line.push_str(&Value::from(name.as_str()).to_string());
                 line.push_str(",\"data\":");
                 api.write(stream, number, &mut line);
                 line.push_str(&format!(",\"emitted_at\":\"{}\"}}}}", time::iso(at)));
@@ -270,8 +279,51 @@ impl Run {
         self.flush(self.free, outlet)
     }
 
+    /// Whether the destination takes nothing of a stream any more. On the page where it fails, some rows are written already.
+    fn out_of_reach(
+        &mut self,
+        stream: usize,
+        name: &str,
+        objects: &Range<u64>,
+        outlet: &mut dyn Outlet,
+    ) -> io::Result<bool> {
+        if self.down.contains(name) {
+            return Ok(true);
+        }
+        let mut api = lock(&self.api);
+        let Some(cause) = api.destination_out(stream, objects.start) else { return Ok(false) };
+        let written = objects.start..objects.start + (objects.end - objects.start) / 2;
+        outlet.rows(&api, stream, written)?;
+        drop(api);
+        self.down.insert(name.to_owned());
+        // All but the last row of the page were counted.
+        self.tracker.records(name, (objects.end - objects.start).saturating_sub(1), self.free, &mut self.out);
+        let table = format!("(table=\"simulated\".\"{name}\" columns=[_raw_data] pk=[id]) (stream={name} records=100)");
+        let text = format!("upsertWithStats failed: {cause} {table}");
+        let failed = match self.call.form {
+            Form::Progress => status(Form::Progress, json!({"stream": name, "status": "error", "error": text})),
+            Form::Trace => trace("error", json!({"failure_type": "transient_error", "message": text, "stream": name})),
+        };
+        self.message(failed, self.free);
+        self.flush(self.free, outlet)?;
+        Ok(true)
+    }
+
+    /// Takes a state of a stream that is not written any more into what the end returns, without a word.
+    fn run_ahead(&mut self, message: &Value, at: Millis) -> bool {
+        let stream = message.pointer("/source_state/stream").and_then(Value::as_str);
+        if !stream.is_some_and(|stream| self.down.contains(stream)) {
+            return false;
+        }
+        self.tracker.line(message.to_string().as_bytes(), LineEnd::Newline, at, &mut Vec::new());
+        true
+    }
+
     fn message(&mut self, mut message: Value, at: Millis) {
         let state = message.get("type").and_then(Value::as_str) == Some("source_state");
+        if state && !self.call.raw && self.run_ahead(&message, at) {
+            return;
+        }
         self.states += u64::from(state);
         if !self.call.raw
             && let Some(fields) = message.as_object_mut()

@@ -41,6 +41,15 @@ impl FailureType {
         }
     }
 
+    /// By what a message quotes of the failure itself: an errno, a SQLSTATE or an HTTP status; never by prose.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        if quotes_outage(text) {
+            return Some(Self::Transient);
+        }
+        crate::progress::http_status(text).map(Self::of_status)
+    }
+
     /// Trying again does not help.
     #[must_use]
     pub fn permanent(self) -> bool {
@@ -48,8 +57,13 @@ impl FailureType {
     }
 }
 
-/// Codes of network failures, which may pass (as Stripe's source has them).
-const NETWORK: [&str; 9] = [
+/// Codes of network failures, which may pass: those of Stripe's source, and errnos of a host or network that is away.
+const NETWORK: [&str; 14] = [
+    "ECONNABORTED",
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "EHOSTDOWN",
+    "EPIPE",
     "ECONNRESET",
     "ECONNREFUSED",
     "ETIMEDOUT",
@@ -60,6 +74,24 @@ const NETWORK: [&str; 9] = [
     "UND_ERR_BODY_TIMEOUT",
     "UND_ERR_SOCKET",
 ];
+
+/// SQLSTATEs of a database that is stopped or starting (PostgreSQL, appendix A: 57P01 to 57P03).
+const STOPPED: [&str; 3] = ["57P01", "57P02", "57P03"];
+
+/// Whether a text quotes the code of a network failure, or the SQLSTATE of a database that cannot be reached (class 08).
+fn quotes_outage(text: &str) -> bool {
+    let mut before = "";
+    for token in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|token| !token.is_empty()) {
+        let named = before.eq_ignore_ascii_case("sqlstate") || before.eq_ignore_ascii_case("code");
+        let class_08 =
+            token.len() == 5 && token.starts_with("08") && token.bytes().all(|it| it.is_ascii_alphanumeric());
+        if NETWORK.contains(&token) || STOPPED.contains(&token) || (named && class_08) {
+            return true;
+        }
+        before = token;
+    }
+    false
+}
 
 /// The failure type of a logged error, by its HTTP status or its network code.
 #[must_use]
@@ -162,6 +194,24 @@ mod tests {
         assert_eq!(classify(None, Some("transient_error")), Some(FailureType::Transient));
         assert_eq!(classify(None, Some("a word of tomorrow")), Some(FailureType::Transient));
         assert_eq!(classify(None, None), None);
+    }
+
+    #[test]
+    fn an_outage_is_known_by_its_code_and_never_by_prose() {
+        for text in [
+            "connect ECONNREFUSED 127.0.0.1:45432",
+            "upsertWithStats failed: read ECONNRESET (table=\"a\".\"b\")",
+            "error: 57P01",
+            "could not connect: SQLSTATE 08006",
+            "{\"code\":\"08001\"}",
+            "no [GET /v1/charges (503)]",
+        ] {
+            assert_eq!(FailureType::of_text(text), Some(FailureType::Transient), "{text}");
+        }
+        for text in ["the connection was refused", "row 08006 is odd", "relation \"x\" does not exist", ""] {
+            assert_eq!(FailureType::of_text(text), None, "{text}");
+        }
+        assert_eq!(FailureType::of_text("no [GET /v1/account (401)]"), Some(FailureType::Auth));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Calls an engine as `backfill.rs` says, and hands on what it answers.
 
 use super::backfill::{Backfill, Next, Verdict};
+use super::raw::{Fields, raw};
 use super::state;
-use crate::net::{dice, fresh, http};
+use crate::net::{dice, fresh, http, now};
 use crate::progress::text::duration;
 use std::io;
 use std::ops::ControlFlow;
@@ -29,6 +30,8 @@ pub struct Drive {
     pub state: Option<PathBuf>,
     /// One call, whatever comes of it.
     pub once: bool,
+    /// The calls answer one end as a JSON object.
+    pub batch: bool,
 }
 
 /// Calls until nothing is left, or it is given up. The state is kept after each call. `stop` ends it early.
@@ -45,6 +48,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
     };
     let mut url = drive.url.clone();
     url.query_pairs_mut().extend_pairs(run.query());
+    let mut ignored = false;
     taker.notice(&match run.attempts {
         0 => format!("run {}", run.run_id()),
         1 => format!("run {} goes on after 1 call", run.run_id()),
@@ -52,8 +56,10 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
     });
     loop {
         let body = run.begin();
+        say_risk(run, taker);
         let mut last = b'\n';
         let mut unkept = None;
+        let mut answer = Vec::new();
         let mut kept = drive.state.is_none() || run.attempts > 1;
         let how = http::call(&client, url.clone(), body, drive.stall, stop, |bytes| {
             if !std::mem::replace(&mut kept, true) {
@@ -61,11 +67,21 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
                 let begun = drive.state.as_ref().filter(|path| !path.exists());
                 unkept = begun.and_then(|path| state::write(path, &run.to_keep()).err());
             }
+            if drive.batch {
+                // One object, which is a message only when it is whole.
+                answer.extend_from_slice(bytes);
+                return if answer.len() > LARGEST_END { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            }
             run.push(bytes);
             last = bytes.last().copied().unwrap_or(last);
             taker.bytes(bytes)
         })
         .await;
+        if drive.batch && matches!(how, http::How::Ended) {
+            let line = end_line(&answer);
+            run.push(&line);
+            let _ = taker.bytes(&line);
+        }
         if let Some(error) = unkept {
             return Err(error);
         }
@@ -75,6 +91,10 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
             let _ = taker.bytes(b"\n");
         }
         let next = run.over(&how, dice());
+        say_risk(run, taker);
+        if run.limit_ignored() && !std::mem::replace(&mut ignored, true) {
+            taker.notice("this engine ignores --state-limit on /pipeline_sync; --batch calls the route that knows it");
+        }
         if let Some(path) = drive.state.as_ref().filter(|path| run.has_state() || path.exists()) {
             state::write(path, &run.to_keep())?;
         }
@@ -96,6 +116,28 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
                 }
             }
         }
+    }
+}
+
+/// Bytes of an end that is answered as one object.
+const LARGEST_END: usize = 64 << 20;
+
+/// Says in the log which streams are at risk, where that is news.
+fn say_risk(run: &mut Backfill, taker: &mut dyn Taker) {
+    if let Some(line) = run.risk_line(now()) {
+        let _ = taker.bytes(line.as_bytes());
+    }
+}
+
+/// The end of a batch call (a bare `EofPayload`) as the line that `/pipeline_sync` ends with.
+fn end_line(answer: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(answer);
+    match serde_json::from_str::<Fields>(&text) {
+        Ok(end) if !end.contains_key("type") => {
+            let line = Fields::from([("type".to_owned(), raw(&"eof")), ("eof".to_owned(), raw(&end))]);
+            [raw(&line).get().as_bytes(), b"\n"].concat()
+        }
+        _ => [answer, b"\n"].concat(),
     }
 }
 

@@ -109,6 +109,9 @@ pub enum FaultKind {
     Stall,
     /// The destination fails: nothing can go on.
     DestinationError,
+    /// The destination fails on a page of a stream, between its rows and its checkpoint, and on the rest of the stream in this
+    /// call; the state of the end runs ahead of what was written (as published engines do, corpus `stripe-live`, README 5).
+    DestinationOutage,
     /// The engine dies, in the middle of a line.
     Crash,
 }
@@ -127,6 +130,7 @@ impl FaultKind {
             Self::BadKey => "bad_key",
             Self::Stall => "stall",
             Self::DestinationError => "destination_error",
+            Self::DestinationOutage => "destination_outage",
             Self::Crash => "crash",
         }
     }
@@ -303,7 +307,9 @@ impl Fault {
                     _ => Err(format!("refusal is one of {}", names.join(", "))),
                 }
             }
-            K::RateLimit | K::ServerError | K::Reset | K::HalfBody if self.chance.is_none() && self.after.is_none() => {
+            K::RateLimit | K::ServerError | K::Reset | K::HalfBody | K::DestinationOutage
+                if self.chance.is_none() && self.after.is_none() =>
+            {
                 Err("it needs a `chance` or an `after`".into())
             }
             _ => Ok(()),

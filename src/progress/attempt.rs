@@ -102,7 +102,7 @@ impl Progress {
             if let Some(at) = start.and_then(|(stream, _)| self.index.get(stream.as_ref()).copied()) {
                 let now = self.last_at;
                 self.change(at, |stream| {
-                    stream.resumed = stream.open_before;
+                    stream.resumed = stream.unfinished_before;
                     stream.start_said = true;
                     stream.become_(Status::Started, now);
                 });

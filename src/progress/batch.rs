@@ -2,8 +2,8 @@
 //! masking, fingerprints of log lines) is done when a batch is made, which may be on another thread; the rest when it is applied.
 
 use super::history::GAP_MS;
-use super::{Anomaly, Progress};
 use super::notes::{Note, log_note};
+use super::{Anomaly, Progress};
 use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Record};
 use std::borrow::Cow;
 use std::sync::Arc;

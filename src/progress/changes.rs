@@ -160,4 +160,3 @@ pub fn stamped(at: Option<Millis>, text: &str) -> String {
     let at = at.map(|at| format!(" {}", time::stamp(at, "%H:%M:%SZ"))).unwrap_or_default();
     format!("synctop{at}  {}", clean::line(text))
 }
-

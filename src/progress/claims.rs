@@ -284,7 +284,7 @@ impl Progress {
                 }
                 Some(Status::Started) => {
                     doubled = stream.start_said && stream.status == Status::Started;
-                    if !stream.start_said && (stream.open_before || resumed) {
+                    if !stream.start_said && (stream.unfinished_before || resumed) {
                         stream.resumed = true;
                     }
                     stream.start_said = true;

@@ -128,18 +128,18 @@ fn missing_rows(progress: &Progress, all: &mut Doubts) {
         let streams: Vec<_> = progress.streams_by_name().filter(ahead).collect();
         let rows: u64 = streams.iter().filter_map(|stream| stream.ahead).map(|ahead| ahead.rows).sum();
         let rows = match rows {
-            0 => "rows".to_owned(),
-            rows => format!("up to about {} rows", count(rows)),
+            0 => String::new(),
+            rows => format!(" (up to about {})", count(rows)),
         };
         let message = if kept {
             format!(
-                "the state of an end was ahead of the last checkpoint by {rows}; the run went on from the checkpoint, \
-                 so they are read again"
+                "the state of an end was ahead of the last checkpoint; the run went on from the checkpoint, so the rows \
+                 between them{rows} are read again"
             )
         } else {
             format!(
-                "the state of an end is ahead of the last checkpoint: a client that goes on from it skips {rows} that \
-                 were not written"
+                "the state of an end is ahead of the last checkpoint: a client that goes on from it skips the rows \
+                 between them{rows}, which were not written"
             )
         };
         for stream in streams {
@@ -172,7 +172,8 @@ fn of_stream(progress: &Progress, stream: &Stream, all: &mut Doubts) {
         let (reported, counted) = (count(reported), count(counted));
         mismatch(format!("a checkpoint says {reported} records since the one before, {counted} came"));
     }
-    if ended && stream.counted > 0 && !stream.hidden && stream.metered.is_some_and(|metered| metered != stream.counted) {
+    if ended && stream.counted > 0 && !stream.hidden && stream.metered.is_some_and(|metered| metered != stream.counted)
+    {
         let metered = count(stream.metered.unwrap_or(0));
         mismatch(format!("{metered} by its metrics, {} counted", count(stream.counted)));
     }
@@ -184,10 +185,7 @@ fn of_stream(progress: &Progress, stream: &Stream, all: &mut Doubts) {
         doubt(DoubtKind::NothingSynced, "it was asked for, and the engine never mentioned it".into());
     }
     if stream.recounts() {
-        doubt(
-            DoubtKind::RecountAfterResume,
-            "resumed from a checkpoint: rows read twice may be counted twice".into(),
-        );
+        doubt(DoubtKind::RecountAfterResume, "resumed from a checkpoint: rows read twice may be counted twice".into());
     }
 }
 
@@ -207,8 +205,7 @@ fn of_run(progress: &Progress, all: &mut Doubts) {
     }
     if let Some((reported, counted)) = progress.commits.miscounted {
         let (reported, counted) = (count(reported), count(counted));
-        let text =
-            format!("a checkpoint of all streams says {reported} records since the one before, {counted} came");
+        let text = format!("a checkpoint of all streams says {reported} records since the one before, {counted} came");
         whole(DoubtKind::RecordCountMismatch, text);
     }
     let done = matches!(outcome, Outcome::Succeeded | Outcome::CompletedWithErrors);

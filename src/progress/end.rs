@@ -3,9 +3,7 @@
 use super::errors::{Occurrence, Place};
 use super::stream::Ahead;
 use super::{Ended, Group, Outcome, Progress, outcome};
-use crate::protocol::{
-    AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, Risk, State, Status, Where, mask,
-};
+use crate::protocol::{AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, Risk, State, Status, Where, mask};
 use std::collections::HashSet;
 use std::sync::Arc;
 

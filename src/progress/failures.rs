@@ -55,7 +55,11 @@ fn kept(text: &str, limit: usize) -> String {
 impl Progress {
     pub(super) fn clear_stream(&mut self, at: usize, name: &str) {
         self.errors.clear(name, self.attempts);
-        self.change(at, |stream| (stream.failed_in, stream.failed_group) = (None, None));
+        self.change(at, |stream| {
+            let of_error = stream.failed_in.take().is_some();
+            stream.failed_group = None;
+            stream.message = stream.message.take().filter(|_| !of_error);
+        });
     }
 
     /// An error that the engine said: counted each time.

@@ -123,7 +123,9 @@ mod tests {
         assert_ne!(of("customers failed", None), of("invoices failed", None));
         assert_eq!(of("customers failed", Some("customers")), of("invoices failed", Some("invoices")));
         let upsert = |relation: &str, stream: &str| {
-            let text = format!("upsertWithStats failed: relation \"{relation}\" does not exist (table=\"p\".\"{stream}\" columns=[_raw_data]) (stream={stream} records=100)");
+            let text = format!(
+                "upsertWithStats failed: relation \"{relation}\" does not exist (table=\"p\".\"{stream}\" columns=[_raw_data]) (stream={stream} records=100)"
+            );
             of(&text, Some(stream))
         };
         assert_eq!(upsert("p.charges", "charges"), upsert("p.customers", "customers"));

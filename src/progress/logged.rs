@@ -55,8 +55,13 @@ impl LoggedErrors {
         let error = log.error.as_deref().filter(|error| !error.trim().is_empty());
         let text = mask::secrets(cut(&log.message, FEED_LINE));
         let fingerprint = fingerprint::of(&text, None) ^ u64::from(attempt);
-        let streams: Vec<Arc<str>> =
-            log.stream.iter().chain(&log.failed_streams).take(STREAMS_KEPT).map(|name| mask::secrets(name).into()).collect();
+        let streams: Vec<Arc<str>> = log
+            .stream
+            .iter()
+            .chain(&log.failed_streams)
+            .take(STREAMS_KEPT)
+            .map(|name| mask::secrets(name).into())
+            .collect();
         let same = |kind: &&mut Kind| kind.fingerprint == fingerprint && kind.streams == streams;
         if let Some(kind) = self.kinds.iter_mut().find(same) {
             kind.count += 1;
@@ -92,8 +97,9 @@ impl Progress {
                 || kind.error.is_some_and(reported)
                 || kind.streams.iter().any(named)
                 || groups.iter().any(|group| {
-                    // A log line quotes a reported error, or the report quotes it.
-                    kind.text.len() >= QUOTED && (kind.text.contains(&*group.message) || group.message.contains(&*kind.text))
+                    // A log line quotes a reported error, or the report quotes it; details behind the cause may be cut.
+                    let cause = group.message.split(" (table=").next().unwrap_or_default();
+                    kind.text.len() >= QUOTED && (kind.text.contains(cause) || group.message.contains(&*kind.text))
                 })
         };
         let mut unexplained = self.logged.kinds.iter().filter(|kind| !explained(kind)).peekable();

@@ -129,9 +129,7 @@ impl Progress {
             // Where there was nothing, nothing can be carried on.
             (before > 0).then_some(said >= before)
         };
-        let counted = |said: Option<u64>, before: Option<u64>| {
-            carried(Counts::running(said), before)
-        };
+        let counted = |said: Option<u64>, before: Option<u64>| carried(Counts::running(said), before);
         let claims = [
             carried(report.records, self.cumulative_records()),
             counted(report.checkpoints, self.mark.engine_checkpoints),
@@ -197,7 +195,8 @@ impl Progress {
         self.retries -= mark.retries;
         let attempt = std::mem::replace(&mut self.attempts, 1);
         self.first_at = self.attempt.started_at.or(self.last_at);
-        self.last_checkpoint_at = self.last_checkpoint_at.filter(|at| Some(*at) >= self.first_at && self.checkpoints > 0);
+        self.last_checkpoint_at =
+            self.last_checkpoint_at.filter(|at| Some(*at) >= self.first_at && self.checkpoints > 0);
         self.runs.errors += self.errors.start_run(attempt);
         self.listed_beyond.clear();
         self.attempt.counters_known = true;
@@ -267,7 +266,7 @@ impl Stream {
             self.ranges = super::Ranges::default();
         }
         self.ranges_before = super::Ranges::default();
-        (self.resumed, self.open_before, self.recounted) = (false, false, false);
+        (self.resumed, self.open_before, self.unfinished_before, self.recounted) = (false, false, false, false);
         (self.ahead, self.cut_open, self.resumed_after_cut) = (None, false, false);
         (self.unwritten, self.committed) = (None, None);
         if self.failed_in != Some(attempt) {

@@ -110,6 +110,8 @@ pub struct Stream {
     /// It went on from an earlier attempt that did not finish it.
     pub(super) resumed: bool,
     pub(super) open_before: bool,
+    /// An earlier attempt left it unfinished: open, or with an error.
+    pub(super) unfinished_before: bool,
     /// Its cumulative count holds rows of an attempt that went on from another.
     pub(super) recounted: bool,
     /// It counted rows behind its last checkpoint when the attempt before ended, or may have.
@@ -233,6 +235,7 @@ impl Stream {
             overwritten: false,
             resumed: false,
             open_before: false,
+            unfinished_before: false,
             recounted: false,
             counted_ahead: false,
             left: 0,
@@ -256,6 +259,7 @@ impl Stream {
         let attempt = self.records.attempt.unwrap_or(0);
         self.counted_ahead = self.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
         self.open_before = self.status == Status::Started;
+        self.unfinished_before = self.open_before || self.status == Status::Errored || self.failed_in.is_some();
         if self.open_before {
             self.status = Status::NotStarted;
         }

@@ -1,8 +1,8 @@
 //! The sentences: what happened, why, and whether someone must act.
 
 use super::errors::Group;
-use super::text::{count, headline, names as text_names, plural, short};
 use super::outcome::untold;
+use super::text::{count, headline, names as text_names, plural, short};
 use super::{DoubtKind, Exit, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing, stall_verdict};
 use crate::protocol::{EndWord, Millis, Status, Where, clean};
 use std::sync::Arc;

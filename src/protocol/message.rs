@@ -542,9 +542,7 @@ pub struct Log<'a> {
 }
 
 /// Why rows of a stream may be missing.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
     /// The state of an end was ahead of the last checkpoint.

@@ -93,6 +93,17 @@ impl Came {
         self.dirty = true;
     }
 
+    /// Adds a line of our own to the log.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn say(&mut self, line: &str) -> std::io::Result<()> {
+        self.slot.log.append(line.as_bytes())?;
+        self.take(line.as_bytes());
+        self.publish();
+        Ok(())
+    }
+
     /// Tells what is known now, which is all that is in the log.
     pub fn publish(&self) {
         let checkpoints = self.checkpoints();

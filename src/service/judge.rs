@@ -53,8 +53,9 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
 /// says has failed is over for the run.
 fn kind(group: &Group) -> FailureType {
     let word = group.failure_type.as_deref().map(FailureType::of_word);
-    let status = crate::progress::http_status(&group.message).map(FailureType::of_status);
-    word.or(status).unwrap_or(match group.level {
+    // A network or database that cannot be reached may pass, whatever the engine calls it.
+    let quoted = FailureType::of_text(&group.message);
+    quoted.filter(|kind| *kind == FailureType::Transient).or(word).or(quoted).unwrap_or(match group.level {
         Where::Transient => FailureType::Transient,
         Where::Global | Where::Stream => FailureType::System,
     })
@@ -109,8 +110,7 @@ fn without_group(progress: &Progress, now: Millis) -> Reason {
 #[must_use]
 pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Reason {
     let message = mask::secrets(message).into_owned();
-    let status = crate::progress::http_status(&message);
-    let kind = failure_type.or_else(|| status.map(FailureType::of_status));
+    let kind = failure_type.or_else(|| FailureType::of_text(&message));
     let next = match kind {
         Some(FailureType::Auth) => "check the key, then resume it",
         Some(FailureType::Config) => "correct the configuration, then resume it",

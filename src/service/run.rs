@@ -145,12 +145,14 @@ impl Driver {
             })
             .await?;
         let body = open.run.begin();
+        self.say_risk(&mut open)?;
         let call = Call { limits, ..self.call(pipeline, &known, Action::Sync, body) };
         let task_id = open.task.id.clone();
         let (how, cause) = call.sync(&mut open.run, &mut open.came, &task_id).await;
         open.run.cut();
         open.task.calls += 1;
         let next = open.run.over(&how, super::dice());
+        self.say_risk(&mut open)?;
         let end = match (cause, next) {
             (Some(Cause::Canceled), _) => End::Canceled,
             (Some(_), _) => End::Stopped,
@@ -181,6 +183,15 @@ impl Driver {
         };
         let exit = if let How::Exited(how) = &how { Some(known.sentence(how)) } else { None };
         self.over(open, end, exit).await
+    }
+
+    /// Says in the log which streams are at risk, where that is news.
+    fn say_risk(&self, open: &mut Open) -> Result<(), Problem> {
+        let Some(line) = open.run.risk_line(now()) else { return Ok(()) };
+        open.came.say(&line).map_err(|error| {
+            let why = format!("the log of pipeline {} cannot be written: {error}", self.slot.id);
+            Problem::new(500, "log_unwritable", why)
+        })
     }
 
     /// Keeps what a call came to: state, run and lifecycle in one transaction.

@@ -211,12 +211,7 @@ pub const ACTIONS: &[Binding] = &[
         &["("],
     ),
     bind(Action::Travel(Travel::Mark(Mark::Run, true)), "time: next run", "To the next run in the log", &["u"]),
-    bind(
-        Action::Travel(Travel::Mark(Mark::Run, false)),
-        "time: previous run",
-        "To the start of a run before",
-        &["U"],
-    ),
+    bind(Action::Travel(Travel::Mark(Mark::Run, false)), "time: previous run", "To the start of a run before", &["U"]),
     bind(
         Action::Travel(Travel::Faster),
         "faster",

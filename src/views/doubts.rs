@@ -15,9 +15,7 @@ pub const CARD: u16 = 4;
 pub fn items(screen: &Screen) -> Vec<Doubt> {
     let filter = &screen.ui.list(Pane::Doubts).filter;
     let mut all = doubts(screen.progress);
-    all.retain(|doubt| {
-        filter.keeps(&format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.message))
-    });
+    all.retain(|doubt| filter.keeps(&format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.message)));
     all
 }
 

@@ -40,7 +40,8 @@ impl Runs {
         }
         let ask = Ask { person: true, within: time + WITHIN, ..Ask::get(&["pipelines", pipeline, "wait"]) };
         let answer = self.client.ask(ask.with("for", "ready").with("timeout", time.as_secs_f64().to_string())).await;
-        Some(answer.map(|told| told.get("reached").and_then(Value::as_bool) == Some(true)))
+        // Reached, or over in another way: parked or paused. Only its time being over is no news.
+        Some(answer.map(|told| told.get("timed_out").and_then(Value::as_bool) != Some(true)))
     }
 }
 

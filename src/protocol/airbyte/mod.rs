@@ -13,8 +13,8 @@ pub(super) use fast::message as fast;
 use super::identity::Identity;
 use super::lenient::{Maybe, Text};
 use super::message::{
-    Checkpoint, Dialect, Estimate, Failure, Handed, Handing, Kind, Level, Log, Message, Name, Pace, Record,
-    Status, StreamClaim, Where,
+    Checkpoint, Dialect, Estimate, Failure, Handed, Handing, Kind, Level, Log, Message, Name, Pace, Record, Status,
+    StreamClaim, Where,
 };
 use std::borrow::Cow;
 use wire::{Descriptor, Envelope, LogLine, StreamStatus, Trace, TraceError};

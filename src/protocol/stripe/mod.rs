@@ -19,11 +19,11 @@ pub(super) use wire::Envelope;
 
 use super::lenient::{Num, Seq, Text};
 use super::message::{
-    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport, Record, Retry,
-    Risk, Status, StreamClaim, StreamReport, Where,
+    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport,
+    Record, Retry, Risk, Status, StreamClaim, StreamReport, Where,
 };
-use std::borrow::Cow;
 use state::StateData;
+use std::borrow::Cow;
 use wire::{
     Catalog, Eof, ListedError, LogLine, Progress, ProgressStream, Returned, StreamStatus, Totals, Trace, TraceError,
 };
@@ -55,6 +55,12 @@ const SERVICE: &str = "synctop/service";
 
 /// Emitter of the lines that `backfill` adds to an engine's.
 pub const CLIENT: &str = "synctop/backfill";
+
+/// Reads the data of a source's state of one stream.
+#[must_use]
+pub fn source_state(data: &str) -> Option<super::message::State<'_>> {
+    serde_json::from_str::<StateData>(data).ok().map(StateData::state)
+}
 
 /// Which generation printed a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -324,7 +330,12 @@ impl<'a> LogLine<'a> {
         let level = Level::from_word(self.level.0.as_deref().unwrap_or_default());
         let message = match self.message.0 {
             Some(text) if !text.is_empty() => text,
-            _ => [&data.err.0, &data.error.0, &data.error_message.0].into_iter().flatten().next().cloned().unwrap_or_default(),
+            _ => [&data.err.0, &data.error.0, &data.error_message.0]
+                .into_iter()
+                .flatten()
+                .next()
+                .cloned()
+                .unwrap_or_default(),
         };
         // A retry is known by its fields, never by its words.
         let retry = match (data.attempt.0, data.delay_ms.0) {
