@@ -339,8 +339,9 @@ impl Backfill {
                     let value = match (lines.get(&name), end) {
                         (Some(line), Some(end)) => {
                             let (before, after) = (state_of(line), state_of(&end));
-                            if before.id != after.id {
-                                let rows = Some(after.page_rows).filter(|rows| *rows > 0);
+                            if before.position != after.position {
+                                let rows =
+                                    after.position.known().map(|it| u64::from(it.page_rows)).filter(|rows| *rows > 0);
                                 self.risk(&name, KeptRisk { kind: Risk::StateAhead, rows, kept: true });
                             }
                             Some(line.clone())
@@ -348,7 +349,8 @@ impl Backfill {
                         (Some(line), None) => Some(line.clone()),
                         (None, Some(end)) => {
                             let before = sent.get(&name);
-                            let same = before.is_some_and(|before| state_of(before).id == state_of(&end).id);
+                            let same =
+                                before.is_some_and(|before| state_of(before).position == state_of(&end).position);
                             let whole = !checkpoints
                                 && self.call.completed.contains(&name)
                                 && !self.call.failed.contains_key(&name);

@@ -400,7 +400,7 @@ fn fault(value: &Value) -> Option<Fault> {
         .collect();
     streams.extend(text(value, "/stream"));
     let fingerprint = text(value, "/fingerprint")
-        .unwrap_or_else(|| format!("{:016x}", crate::progress::fingerprint::of(&message, None)).into());
+        .unwrap_or_else(|| format!("{:016x}", crate::progress::fingerprint::of_error(&message, None)).into());
     Some(Fault {
         fingerprint,
         failure_type: text(value, "/failure_type"),

@@ -6,6 +6,7 @@ use super::commits::Passed;
 use super::failures::SILENT_ERROR;
 use super::failures::UNAVAILABLE;
 use super::feed::Origin;
+use super::position::StateOf;
 use super::stderr::Held;
 use crate::protocol::Checkpoint;
 use crate::protocol::Counts;
@@ -201,7 +202,8 @@ impl Progress {
         let now = self.last_at;
         let late = late || self.manners().late_states;
         let odd = self.change(at, |stream| {
-            stream.checkpoint_id = state.id;
+            stream.checkpoint.assign(&state.position);
+            stream.checkpoint_here = true;
             stream.checkpoint_uncounted = true;
             stream.checkpoints += 1;
             stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
@@ -211,9 +213,11 @@ impl Progress {
                 stream.become_(Status::Started, now);
             }
             stream.sign_of_life(now);
-            (before_start && !alone, after_complete, stream.label.clone())
+            stream.state_ranges(state, StateOf::Checkpoint);
+            let before_start = before_start && !alone;
+            (before_start || after_complete).then(|| (before_start, after_complete, stream.label.clone()))
         });
-        if let Some((before_start, after_complete, name)) = odd {
+        if let Some((before_start, after_complete, name)) = odd.flatten() {
             if before_start {
                 self.anomaly(Anomaly::StateBeforeStart, Some(name.clone()));
             }
@@ -221,7 +225,6 @@ impl Progress {
                 self.anomaly(Anomaly::StateAfterComplete, Some(name));
             }
         }
-        self.state_ranges(at, state);
     }
 
     pub(super) fn stream_claim(&mut self, claim: StreamClaim, line: &Line) {
@@ -334,7 +337,7 @@ impl Progress {
             }
         }
         if claim.total.is_some() || claim.completed.is_some() {
-            self.ranges(at, |stream| {
+            self.change(at, |stream| {
                 stream.total_range = claim.total.or(stream.total_range);
                 if let Some(range) = claim.completed {
                     stream.ranges.add(range);
@@ -501,7 +504,7 @@ impl Progress {
                 || report.completed.as_ref().is_some_and(|list| list.as_slice() != stream.ranges.list())
         });
         if differs {
-            self.ranges(at, |stream| {
+            self.change(at, |stream| {
                 stream.total_range = report.total.or(stream.total_range);
                 if let Some(completed) = report.completed {
                     stream.ranges.assign(&completed);

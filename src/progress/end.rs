@@ -1,6 +1,7 @@
 //! An end message: its claims against what was seen.
 
 use super::errors::{Occurrence, Place};
+use super::position::StateOf;
 use super::stream::Ahead;
 use super::{Ended, Group, Outcome, Progress, outcome};
 use crate::protocol::{AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, Risk, State, Status, Where, mask};
@@ -109,10 +110,13 @@ impl Progress {
     /// end skips the rows between them.
     fn state_ahead(&mut self, name: &Name, state: &State) {
         let Some(at) = self.index.get(name.key().as_ref()).copied() else { return };
+        let Some(after) = state.position.known() else { return };
         self.change(at, |stream| {
-            if stream.checkpoint_id != 0 && state.id != 0 && stream.checkpoint_id != state.id {
+            let before = stream.checkpoint.known().filter(|_| stream.checkpoint_here);
+            if before.is_some_and(|before| before.id != after.id) {
                 let before = stream.ahead.unwrap_or_default();
-                stream.ahead = Some(Ahead { rows: before.rows.max(state.page_rows), kept: before.kept });
+                let rows = before.rows.max(u64::from(after.page_rows));
+                stream.ahead = Some(Ahead { rows, kept: before.kept });
             }
         });
     }
@@ -151,9 +155,9 @@ impl Progress {
         {
             self.stream_failure(name, Some(failure_type), ONLY_IN_STATE, line);
         }
-        self.state_ranges(at, state.clone());
+        self.change(at, |stream| stream.state_ranges(state.clone(), StateOf::End));
         if complete && state.left > 0 {
-            self.change(at, |stream| stream.left = state.left);
+            self.change(at, |stream| stream.left = state.left as usize);
         }
     }
 

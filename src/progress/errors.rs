@@ -144,8 +144,8 @@ impl Errors {
 
     #[must_use]
     pub fn id(level: Where, failure_type: Option<&str>, message: &str, stream: Option<&str>) -> u64 {
-        let salt = fingerprint::of(failure_type.unwrap_or_default(), None).rotate_left(7) ^ level as u64;
-        fingerprint::of(message, stream) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        let salt = fingerprint::of(failure_type.unwrap_or_default()).rotate_left(7) ^ level as u64;
+        fingerprint::of_error(message, stream) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// How often this very error of this stream was recorded in this attempt.
@@ -169,7 +169,7 @@ impl Errors {
     /// Records one occurrence; answers the group's id.
     pub(super) fn add(&mut self, error: Occurrence) -> u64 {
         let stream = error.stream.as_deref();
-        let fingerprint = fingerprint::of(&error.message, stream);
+        let fingerprint = fingerprint::of_error(&error.message, stream);
         let id = Self::id(error.level, error.failure_type.as_deref(), &error.message, stream);
         let (at, attempt) = (error.place.at, error.place.attempt);
         self.total += 1;

@@ -54,7 +54,7 @@ impl LoggedErrors {
     fn add(&mut self, log: &Log, attempt: u32) {
         let error = log.error.as_deref().filter(|error| !error.trim().is_empty());
         let text = mask::secrets(cut(&log.message, FEED_LINE));
-        let fingerprint = fingerprint::of(&text, None) ^ u64::from(attempt);
+        let fingerprint = fingerprint::of_error(&text, None) ^ u64::from(attempt);
         let streams: Vec<Arc<str>> = log
             .stream
             .iter()
@@ -68,7 +68,7 @@ impl LoggedErrors {
         } else if self.kinds.len() >= KINDS_KEPT {
             self.beyond += 1;
         } else {
-            let error = error.map(|text| fingerprint::of(&mask::secrets(cut(text, FEED_LINE)), None));
+            let error = error.map(|text| fingerprint::of_error(&mask::secrets(cut(text, FEED_LINE)), None));
             self.kinds.push(Kind { fingerprint, text: text.into(), error, streams, attempt, count: 1 });
         }
     }

@@ -38,6 +38,7 @@ mod notes;
 mod outcome;
 mod pack;
 mod place;
+mod position;
 mod process;
 mod ranges;
 mod rates;
@@ -223,8 +224,6 @@ pub struct Progress {
     pub last_checkpoint_at: Option<Millis>,
     engine_checkpoints: Option<u64>,
     pub rate: Rates,
-    /// Sum of the streams' coverage in millionths, and how many have one.
-    coverage_shares: (u64, u32),
     #[serde(skip)]
     pub errors: Errors,
     /// Listed errors beyond the bound that were counted already.
@@ -305,9 +304,11 @@ impl Progress {
     /// Mean coverage of the streams whose total is known, 0 to 1.
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {
-        let (sum, count) = self.coverage_shares;
-        #[expect(clippy::cast_precision_loss, reason = "a share")]
-        (count > 0).then(|| (sum as f64 / 1e6 / f64::from(count)).clamp(0.0, 1.0))
+        let (mut sum, mut count) = (0.0, 0_u32);
+        for share in self.streams.iter().filter_map(|stream| stream.coverage()) {
+            (sum, count) = (sum + share, count + 1);
+        }
+        (count > 0).then(|| sum / f64::from(count))
     }
 
     /// Whether the coverage is of all streams that there will be: a catalog named them, and each has a total.
@@ -319,7 +320,7 @@ impl Progress {
     /// How many streams the mean coverage is of.
     #[must_use]
     pub fn covered_streams(&self) -> usize {
-        self.coverage_shares.1 as usize
+        self.streams.iter().filter(|stream| stream.coverage().is_some()).count()
     }
 
     /// Milliseconds since the last attempt began, as the engine says or by the messages' times.

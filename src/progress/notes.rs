@@ -43,7 +43,7 @@ impl<'a> Note<'a> {
             Cow::Borrowed(text) => mask::secrets(cut(text, FEED_LINE)),
             Cow::Owned(text) => Cow::Owned(mask::secrets(cut(&text, FEED_LINE)).into_owned()),
         };
-        Self { fingerprint: fingerprint::of(&text, None), text }
+        Self { fingerprint: fingerprint::of(&text), text }
     }
 }
 

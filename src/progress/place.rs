@@ -5,7 +5,6 @@ use super::Progress;
 use super::stream::Stream;
 use super::tally::Tally;
 use crate::protocol::Name;
-use crate::protocol::State;
 use crate::protocol::mask;
 use std::sync::Arc;
 
@@ -42,12 +41,6 @@ impl Sums {
     pub(super) fn cumulative(&self) -> Option<u64> {
         self.known.then_some(self.cumulative)
     }
-}
-
-/// Share of a stream that was read, in whole millionths, so that adding and taking away leaves no rest.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
-fn millionths(stream: &Stream) -> Option<u64> {
-    stream.share_read().map(|share| (share * 1e6) as u64)
 }
 
 impl Progress {
@@ -109,25 +102,9 @@ impl Progress {
     /// Sums over all streams anew, where many of them changed at once.
     pub(super) fn recount(&mut self) {
         self.sums = Sums::default();
-        self.coverage_shares = (0, 0);
         for stream in &self.streams {
             self.sums.moved(&Tally::default(), &stream.records);
-            if let Some(share) = millionths(stream) {
-                self.coverage_shares = (self.coverage_shares.0 + share, self.coverage_shares.1 + 1);
-            }
         }
-    }
-
-    /// A range of a stream may have been completed: keeps the mean coverage true.
-    pub(super) fn ranges(&mut self, at: usize, change: impl FnOnce(&mut Stream)) {
-        let share = millionths;
-        let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut) else { return };
-        let before = share(stream);
-        change(stream);
-        let now = share(stream);
-        let (sum, count) = &mut self.coverage_shares;
-        *sum = (*sum + now.unwrap_or(0)).saturating_sub(before.unwrap_or(0));
-        *count = (*count + u32::from(now.is_some())).saturating_sub(u32::from(before.is_some()));
     }
 
     /// A count of this stream was reported or counted. One that is the same as before is a report too: its rate is zero, and known.
@@ -144,20 +121,5 @@ impl Progress {
         if let (Some(at), Some(count)) = (self.last_at, self.cumulative_records()) {
             self.rate.report(at, count);
         }
-    }
-
-    /// The ranges that a source's state tells.
-    pub(super) fn state_ranges(&mut self, at: usize, state: State) {
-        if state.total.is_none() && state.completed.is_none() && state.remaining.is_none() {
-            return;
-        }
-        self.ranges(at, |stream| {
-            stream.total_range = state.total.or(stream.total_range);
-            let total = stream.total_range.and_then(|total| Some(total.lt? - total.gte?));
-            stream.left_ms = total.zip(state.remaining).or(stream.left_ms.filter(|_| state.completed.is_none()));
-            if let Some(completed) = state.completed {
-                stream.ranges.assign(&completed);
-            }
-        });
     }
 }

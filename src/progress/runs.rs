@@ -5,6 +5,7 @@
 //! the attempt began, so the attempt is turned into the first one of a run where it stands: each stream and the run itself
 //! remember their totals at its start.
 
+use super::position::Remainder;
 use super::stream::Stream;
 use super::tally::Tally;
 use super::{Anomaly, Exit, Outcome, Progress, outcome};
@@ -260,7 +261,7 @@ impl Stream {
         self.retry = self.retry.take().filter(|retry| retry.count > 0);
         self.mark = StreamMark::default();
         if self.checkpoints == 0 {
-            (self.last_checkpoint_at, self.left_ms) = (None, None);
+            (self.last_checkpoint_at, self.remainder) = (None, Remainder::Untold);
         }
         if self.ranges == self.ranges_before {
             self.ranges = super::Ranges::default();

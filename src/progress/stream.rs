@@ -1,10 +1,11 @@
 //! What is known of one stream.
 
+use super::position::{KeptPosition, Remainder, StateOf};
 use super::ranges::Ranges;
 use super::rates::Rates;
 use super::stall::Gaps;
 use super::tally::Tally;
-use crate::protocol::{Millis, Pace, Range, Status};
+use crate::protocol::{Millis, Pace, Position, Range, State, Status};
 use std::sync::Arc;
 
 /// Share of a stream that is nearly read; "all" needs more than that.
@@ -54,8 +55,7 @@ pub struct Stream {
     pub updated: Option<u64>,
     pub deleted: Option<u64>,
     pub total_range: Option<Range>,
-    /// Milliseconds of its total range, and those that the source's state still lists as unread.
-    pub(super) left_ms: Option<(Millis, Millis)>,
+    pub(super) remainder: Remainder,
     pub ranges: Ranges,
     /// Completed in earlier attempts.
     pub(super) ranges_before: Ranges,
@@ -122,8 +122,9 @@ pub struct Stream {
     // Rows that may be missing.
     /// Deletions in the feed, which are no records.
     pub deletions: u64,
-    /// Identity of its last checkpoint in this attempt, if it had one.
-    pub(super) checkpoint_id: u64,
+    pub(super) checkpoint: KeptPosition,
+    /// Its last checkpoint is of this attempt.
+    pub(super) checkpoint_here: bool,
     /// Its count in the first report behind its last checkpoint; rows counted later may not be written.
     pub(super) count_at_checkpoint: Option<u64>,
     pub(super) checkpoint_uncounted: bool,
@@ -239,9 +240,10 @@ impl Stream {
             recounted: false,
             counted_ahead: false,
             left: 0,
-            left_ms: None,
+            remainder: Remainder::Untold,
             deletions: 0,
-            checkpoint_id: 0,
+            checkpoint: KeptPosition::default(),
+            checkpoint_here: false,
             count_at_checkpoint: None,
             checkpoint_uncounted: false,
             unwritten: None,
@@ -269,7 +271,7 @@ impl Stream {
         }
         self.ranges_before = self.ranges.clone();
         self.resumed_after_cut |= std::mem::take(&mut self.cut_open);
-        self.checkpoint_id = 0;
+        self.checkpoint_here = false;
         (self.count_at_checkpoint, self.checkpoint_uncounted) = (None, false);
         self.destination_failed = false;
         self.mark = super::runs::StreamMark {
@@ -452,24 +454,50 @@ impl Stream {
         self.retry.as_ref().map_or(0, |retry| retry.count)
     }
 
-    /// Share of its total range that is read, 0 to 1: by what the source's state still lists, else by completed ranges.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    pub(super) fn share_read(&self) -> Option<f64> {
-        let share = match self.left_ms {
-            Some((total, left)) if total > 0 => 1.0 - left as f64 / total as f64,
-            _ => self.ranges.coverage(self.total_range?)?,
-        };
-        let rounded = (share * 1e4).round().clamp(0.0, 1e4) / 1e4;
-        Some(if share < 1.0 { rounded.min(ALMOST) } else { rounded })
+    /// The ranges that a source's state tells.
+    pub(super) fn state_ranges(&mut self, state: State, of: StateOf) {
+        self.total_range = state.total.or(self.total_range);
+        if state.completed.is_some() {
+            self.remainder = Remainder::Untold;
+        }
+        match (of, &state.position) {
+            (_, Position::Unknown) => {}
+            (StateOf::Checkpoint, _) => self.remainder = Remainder::AtCheckpoint,
+            (StateOf::End, position) => {
+                if let Some(left) = position.known().and_then(|position| position.remaining) {
+                    self.remainder = Remainder::Told(left);
+                }
+            }
+        }
+        if let Some(completed) = state.completed {
+            self.ranges.assign(&completed);
+        }
     }
 
-    /// The same, and 1 only of a stream that completed with nothing left.
+    /// Milliseconds of its total range that the source's state lists as unread, if it lists any; unknown with an open end.
+    fn left_ms(&self) -> Option<Option<Millis>> {
+        match self.remainder {
+            Remainder::Untold => None,
+            Remainder::AtCheckpoint => self.checkpoint.known()?.remaining,
+            Remainder::Told(left) => Some(left),
+        }
+    }
+
+    /// Share of its total range that is read, 0 to 1, to four places: by what the source's state still lists, else by completed
+    /// ranges. A stream whose state lists ranges is read to the end only once none is left and it completed.
     #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn coverage(&self) -> Option<f64> {
-        let share = self.share_read()?;
-        let whole = self.left_ms.is_none_or(|(_, left)| left == 0 && self.status == Status::Completed);
-        Some(if whole { share } else { share.min(ALMOST) })
+        let range = self.total_range?;
+        let total = range.lt.zip(range.gte).map(|(lt, gte)| lt - gte).filter(|total| *total > 0);
+        let listed = self.left_ms();
+        let share = match listed.flatten().zip(total) {
+            Some((left, total)) => (1.0 - left as f64 / total as f64).max(0.0),
+            None => self.ranges.coverage(range)?,
+        };
+        let whole = listed.is_none_or(|left| left == Some(0) && self.status == Status::Completed);
+        let rounded = (share * 1e4).round() / 1e4;
+        Some(if whole && share >= 1.0 { 1.0 } else { rounded.min(ALMOST) })
     }
 
     /// A destination failed on it: rows counted since its last checkpoint may not be written.

@@ -38,11 +38,13 @@ const fn mix(mut word: u64) -> u64 {
 
 fn bytes(salt: u64, text: &[u8]) -> u64 {
     let mut sum = mix(salt ^ (text.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    for chunk in text.chunks(8) {
+    let (words, rest) = text.as_chunks::<8>();
+    for word in words {
+        sum = mix(sum ^ u64::from_le_bytes(*word));
+    }
+    if !rest.is_empty() {
         let mut word = [0; 8];
-        for (slot, byte) in word.iter_mut().zip(chunk) {
-            *slot = *byte;
-        }
+        word.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
         sum = mix(sum ^ u64::from_le_bytes(word));
     }
     sum

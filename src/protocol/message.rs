@@ -28,7 +28,7 @@ pub enum Kind<'a> {
     Deletion(Name<'a>),
     /// Records of this stream that stand elsewhere, in files; how many is not said.
     Hidden(Name<'a>),
-    Checkpoint(Checkpoint<'a>),
+    Checkpoint(Box<Checkpoint<'a>>),
     Stream(Box<StreamClaim<'a>>),
     /// How much there is to come, as an engine guesses.
     Estimate(Box<Estimate<'a>>),
@@ -127,7 +127,7 @@ impl Dialect {
 }
 
 /// Identity of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Hash, Eq)]
 pub struct Name<'a> {
     pub namespace: Option<Cow<'a, str>>,
     pub name: Cow<'a, str>,
@@ -299,17 +299,50 @@ pub struct State<'a> {
     /// Whether nothing is left of the stream, if the state says so at all.
     pub done: Option<bool>,
     /// Ranges it still has to read.
-    pub left: usize,
+    pub left: u32,
     /// The failure type of a `*_error` status.
     pub failure: Option<Cow<'a, str>>,
     pub total: Option<Range>,
     pub completed: Option<Vec<Range>>,
-    /// Milliseconds of its total range that are still to be read, where the state lists them.
-    pub remaining: Option<Millis>,
-    /// Equal for equal states; 0 where it is unknown.
+    pub position: Position<'a>,
+}
+
+/// Where a source stands in one stream.
+#[derive(Debug, Clone, Default)]
+pub enum Position<'a> {
+    /// Not told, or replaced by a later one before it was asked for.
+    #[default]
+    Unknown,
+    /// JSON of the state, to be read where it is asked for: all but the last of a stream are soon replaced.
+    Unread(&'a str),
+    Known(Box<KnownPosition>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KnownPosition {
+    /// Equal for equal states; never 0.
     pub id: u64,
+    /// Milliseconds that are still to be read, where the state lists what remains; unknown where one of the ranges has an open end.
+    pub remaining: Option<Option<Millis>>,
     /// Rows that a client skips at most if it goes on from this state and the pages at its cursors were not written.
-    pub page_rows: u64,
+    pub page_rows: u32,
+}
+
+impl Position<'_> {
+    #[must_use]
+    pub fn known(&self) -> Option<KnownPosition> {
+        match self {
+            Self::Unknown => None,
+            Self::Unread(json) => super::source_state(json)?.position.known(),
+            Self::Known(known) => Some(**known),
+        }
+    }
+}
+
+impl PartialEq for Position<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.known() == other.known()
+    }
 }
 
 /// A message about one stream's lifecycle.

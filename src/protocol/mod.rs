@@ -38,9 +38,9 @@ pub mod validate;
 pub use decode::{Decoded, Decoder, RawLine, Reading};
 pub use lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use message::{
-    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, Handed, Handing, Kind, Level, Log, Manners,
-    Message, Metered, Name, Pace, ProgressReport, Range, Record, Retry, Risk, State, Status, StreamClaim, StreamReport,
-    Where,
+    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, Handed, Handing, Kind, KnownPosition, Level,
+    Log, Manners, Message, Metered, Name, Pace, Position, ProgressReport, Range, Record, Retry, Risk, State, Status,
+    StreamClaim, StreamReport, Where,
 };
 pub use stripe::{CLIENT, source_state};
 pub use time::Millis;

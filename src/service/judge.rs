@@ -118,7 +118,7 @@ pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Re
         _ => "mend the cause, then resume it",
     };
     Reason {
-        fingerprint: format!("{:016x}", crate::progress::fingerprint::of(&message, None)),
+        fingerprint: format!("{:016x}", crate::progress::fingerprint::of_error(&message, None)),
         message,
         failure_type: kind.map(|kind| kind.word().to_owned()),
         stream: None,

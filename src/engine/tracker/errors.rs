@@ -44,7 +44,7 @@ impl Tracker {
             self.global.get_or_insert_with(|| mistake.clone());
         }
         let here = self.here(&stream);
-        here.fingerprint = Some(fingerprint::of(&mistake.message, Some(&stream)));
+        here.fingerprint = Some(fingerprint::of_error(&mistake.message, Some(&stream)));
         here.failed |= permanent;
         here.stumbled |= !permanent;
         let again = here.over;

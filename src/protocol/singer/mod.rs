@@ -46,8 +46,10 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let Some(word) = envelope.kind.0 else {
         // What a target says when it has written it all.
         envelope.bookmarks.0?;
-        let kind =
-            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
+        let kind = Kind::Checkpoint(Box::new(Checkpoint {
+            handed: Some(Box::new(handed(text, true)?)),
+            ..Checkpoint::default()
+        }));
         return Some(Message { at: None, from: None, dialect, firm: true, kind });
     };
     let stream = || envelope.stream.0.clone().map(Name::plain);
@@ -68,7 +70,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         "STATE" => {
             let handed = handed(envelope.value?.get(), false)?;
-            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() })
+            Kind::Checkpoint(Box::new(Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() }))
         }
         _ => return None,
     };
@@ -137,12 +139,16 @@ mod tests {
     #[test]
     fn a_state_tells_the_position_of_each_stream() {
         let line = r#"{"type":"STATE","value":{"bookmarks":{"a":{"id":1},"b":{}},"currently_syncing":"a"}}"#;
-        let Some(Kind::Checkpoint(Checkpoint { handed: Some(state), .. })) = kind(line) else { panic!("no state") };
+        let handed = |line| match kind(line) {
+            Some(Kind::Checkpoint(checkpoint)) => checkpoint.handed.unwrap(),
+            _ => panic!("no state"),
+        };
+        let state = handed(line);
         let names: Vec<_> = state.streams.iter().map(|one| one.stream.name.as_ref()).collect();
         assert_eq!((names, state.committed, state.whole), (vec!["a", "b"], false, true));
         assert_eq!(state.current.map(|name| name.name.into_owned()).as_deref(), Some("a"));
         let echoed = r#"{"bookmarks": {"b": {}, "a": {"id": 1}}, "currently_syncing": "a"}"#;
-        let Some(Kind::Checkpoint(Checkpoint { handed: Some(echo), .. })) = kind(echoed) else { panic!("no echo") };
+        let echo = handed(echoed);
         assert_eq!((echo.id, echo.committed), (state.id, true));
         for odd in ["null", "5", "[]", "{}", r#"{"users":"2026"}"#] {
             let line = format!(r#"{{"type":"STATE","value":{odd}}}"#);

@@ -4,8 +4,8 @@
 //! not as engines print it; the slow way decides.
 
 use super::state::StateData;
-use super::wire::{Derived, LogData, LogLine, Progress, ProgressStream, SourceState, StreamStatus, Totals};
-use super::{Generation, KINDS, attributed};
+use super::wire::{Derived, LogData, LogLine, Progress, ProgressStream, StreamStatus, Totals};
+use super::{Generation, KINDS, attribute};
 use crate::protocol::cursor::{Cursor, once};
 use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, Span, Spans, Text, When};
 use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, Record};
@@ -56,8 +56,14 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
         }
     }
     cursor.ended()?;
-    let kind = attributed(payload?, from.as_deref());
-    Some(Message { at: at.or(emitted_at), from: from.or(logger), dialect: Some(Dialect::Stripe), firm: true, kind })
+    attribute(payload.as_mut()?, from.as_deref());
+    Some(Message {
+        at: at.or(emitted_at),
+        from: from.or(logger),
+        dialect: Some(Dialect::Stripe),
+        firm: true,
+        kind: payload?,
+    })
 }
 
 /// The kinds that most lines of a big log are, with their fields in the usual order.
@@ -74,15 +80,15 @@ fn usual(text: &str) -> Option<Message<'_>> {
         let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
         return Some(Message { at: at.or(Some(emitted_at)), from, dialect: Some(Dialect::Stripe), firm: true, kind });
     }
-    let kind = if cursor
+    let mut kind = if cursor
         .literal("{\"type\":\"source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":")
         .is_some()
     {
         let stream = Some(Name::plain(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"data\":")?;
-        let state = StateData::usual(&mut cursor)?.state();
+        let state = StateData::usual(&mut cursor)?;
         cursor.byte(b'}')?;
-        Kind::Checkpoint(Checkpoint { stream, state, ..Checkpoint::default() })
+        Kind::Checkpoint(Box::new(Checkpoint { stream, state, ..Checkpoint::default() }))
     } else if cursor.literal("{\"type\":\"log\",\"log\":{\"level\":").is_some() {
         let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"message\":")?;
@@ -109,7 +115,7 @@ fn usual(text: &str) -> Option<Message<'_>> {
         Kind::Stream(Box::new(said.claim(true)?))
     };
     let (from, at) = tail(&mut cursor)?;
-    let kind = attributed(kind, from.as_deref());
+    attribute(&mut kind, from.as_deref());
     Some(Message { at, from, dialect: Some(Dialect::Stripe), firm: true, kind })
 }
 
@@ -147,12 +153,11 @@ fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
         "data" => once(&mut data, StateData::fast(cursor)?),
         _ => cursor.skip(),
     })?;
-    let state = SourceState { stream: Text(stream), data: Maybe(data) };
-    Some(Kind::Checkpoint(Checkpoint {
-        stream: state.stream.0.map(Name::plain),
-        state: state.data.0.map(StateData::state).unwrap_or_default(),
+    Some(Kind::Checkpoint(Box::new(Checkpoint {
+        stream: stream.map(Name::plain),
+        state: data.unwrap_or_default(),
         ..Checkpoint::default()
-    }))
+    })))
 }
 
 pub(super) fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {

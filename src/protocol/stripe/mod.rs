@@ -88,7 +88,7 @@ impl Generation {
 pub(super) fn message(envelope: Envelope) -> Option<Message> {
     let mut at = envelope.at.0;
     let mut from = envelope.from.0;
-    let kind = match envelope.kind.0.as_deref()? {
+    let mut kind = match envelope.kind.0.as_deref()? {
         "record" => {
             let record = envelope.record.0?;
             at = at.or(record.emitted_at.0);
@@ -101,11 +101,11 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         }
         "source_state" => {
             let state = envelope.source_state.0?;
-            Kind::Checkpoint(Checkpoint {
+            Kind::Checkpoint(Box::new(Checkpoint {
                 stream: state.stream.0.map(Name::plain),
                 state: state.data.0.map(StateData::state).unwrap_or_default(),
                 ..Checkpoint::default()
-            })
+            }))
         }
         "trace" => trace(envelope.trace.0?)?,
         "stream_status" => Kind::Stream(Box::new(envelope.stream_status.0?.claim(false)?)),
@@ -133,7 +133,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "pipeline" | "heartbeat" | "gap" if from.as_deref() == Some(SERVICE) => Kind::Note("service"),
         _ => return None,
     };
-    let kind = attributed(kind, from.as_deref());
+    attribute(&mut kind, from.as_deref());
     let dialect = (kind != Kind::Note("service")).then_some(Dialect::Stripe);
     Some(Message { at, from, dialect, firm: true, kind })
 }
@@ -151,8 +151,9 @@ fn trace(trace: Trace) -> Option<Kind> {
 
 /// What an emitter tells of its message: signals of a source overtake the rows before them, checkpoints that a destination
 /// hands on follow theirs.
-fn attributed<'a>(mut kind: Kind<'a>, from: Option<&str>) -> Kind<'a> {
-    match &mut kind {
+#[inline]
+fn attribute(kind: &mut Kind, from: Option<&str>) {
+    match kind {
         Kind::Stream(claim) => claim.early |= from.is_some_and(|from| from.starts_with("source/")),
         Kind::Checkpoint(checkpoint) => checkpoint.late = from.is_some_and(|from| from.starts_with("destination/")),
         Kind::Failure(failure) => {
@@ -160,7 +161,6 @@ fn attributed<'a>(mut kind: Kind<'a>, from: Option<&str>) -> Kind<'a> {
         }
         _ => {}
     }
-    kind
 }
 
 /// An error of the destination, by the table that it names (corpus `stripe-live`, README 2): this generation gives no emitter.

@@ -6,22 +6,44 @@
 use crate::protocol::cursor::{Cursor, once};
 use crate::protocol::identity::Identity;
 use crate::protocol::lenient::{Maybe, Span, Spans, Text, When};
-use crate::protocol::message::{Range, State};
+use crate::protocol::message::{KnownPosition, Position, Range, State};
 use crate::protocol::time::Millis;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 
 /// Rows of a page of the list API: a cursor that is ahead skips at most one page.
-const PAGE: u64 = 100;
+const PAGE: u32 = 100;
+
+/// Sum of the parts of a state, in order.
+#[derive(Debug, Clone, Copy)]
+struct Sum(u64);
+
+impl Sum {
+    /// Adds a part. One multiplication a part (as FxHash does): states are on nearly every other line.
+    #[inline]
+    fn and(self, part: u64) -> Self {
+        Self((self.0.rotate_left(5) ^ part).wrapping_mul(0x517c_c1b7_2722_0a95))
+    }
+
+    #[inline]
+    fn instant(self, at: Option<Millis>) -> Self {
+        self.and(at.unwrap_or(Millis::MIN).cast_unsigned())
+    }
+
+    #[inline]
+    fn range(self, range: Option<Range>) -> Self {
+        range.map_or(self.and(1), |range| self.instant(range.gte).instant(range.lt))
+    }
+}
 
 /// Ranges that a source still has to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Remaining {
-    count: usize,
+    count: u32,
+    /// Ranges with a cursor.
+    begun: u32,
     /// Milliseconds that they span; unknown once one has an open end.
     span: Option<Millis>,
-    /// Ranges with a cursor.
-    begun: u64,
     /// Order-independent sum over the ranges.
     identity: u64,
 }
@@ -31,14 +53,14 @@ impl Remaining {
         Self { span: Some(0), ..Self::default() }
     }
 
+    #[inline]
     fn add(&mut self, range: RemainingRange) {
         self.count += 1;
-        self.begun += u64::from(range.cursor.is_some());
+        self.begun += u32::from(range.cursor.is_some());
         let length = range.gte.zip(range.lt).map(|(gte, lt)| lt.saturating_sub(gte).max(0));
         self.span = self.span.zip(length).map(|(sum, length)| sum.saturating_add(length));
-        let end = |at: Option<Millis>| at.unwrap_or(Millis::MIN).cast_unsigned();
-        let identity = Identity(end(range.gte)).and(end(range.lt)).and(range.cursor.unwrap_or(1)).and(range.other);
-        self.identity = self.identity.wrapping_add(identity.0);
+        let sum = Sum(range.other).instant(range.gte).instant(range.lt).and(range.cursor.unwrap_or(1));
+        self.identity = self.identity.wrapping_add(sum.0 ^ (sum.0 >> 29));
     }
 }
 
@@ -55,9 +77,9 @@ struct RemainingRange {
 
 /// Identity of a value that may be null or missing.
 #[derive(Debug, Clone, Copy, Default)]
-struct Position(Option<u64>);
+struct Cursored(Option<u64>);
 
-impl<'de> Deserialize<'de> for Position {
+impl<'de> Deserialize<'de> for Cursored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let identity = Identity::deserialize(deserializer)?;
         Ok(Self((identity != Identity::NULL).then_some(identity.0)))
@@ -118,7 +140,7 @@ impl<'de> Deserialize<'de> for RemainingRange {
                         Some("gte") => range.gte = map.next_value::<When>()?.0,
                         Some("lt") => range.lt = map.next_value::<When>()?.0,
                         Some("cursor" | "page_cursor") => {
-                            range.cursor = map.next_value::<Position>()?.0.or(range.cursor);
+                            range.cursor = map.next_value::<Cursored>()?.0.or(range.cursor);
                         }
                         Some(key) => {
                             let value = map.next_value()?;
@@ -147,7 +169,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for StateData<'a> {
                 while let Some(key) = map.next_key::<Text<'de>>()? {
                     match key.0.as_deref() {
                         Some("status") => data.status = map.next_value()?,
-                        Some("page_cursor") => data.page_cursor = map.next_value::<Position>()?.0,
+                        Some("page_cursor") => data.page_cursor = map.next_value::<Cursored>()?.0,
                         Some("backfill") => data.backfill = map.next_value()?,
                         Some("accounted_range") => data.accounted_range = map.next_value()?,
                         Some("remaining") => data.remaining = map.next_value::<RangesLeft>()?.0,
@@ -167,28 +189,34 @@ impl<'de: 'a, 'a> Deserialize<'de> for StateData<'a> {
 
 impl<'a> StateData<'a> {
     /// Equal for equal states; never 0.
+    #[inline]
     fn identity(&self) -> u64 {
-        let range = |span: &Maybe<Span>| {
-            let range = span.range().unwrap_or(Range { gte: None, lt: None });
-            Identity(range.gte.unwrap_or(1).cast_unsigned()).and(range.lt.unwrap_or(1).cast_unsigned()).0
-        };
-        let list = |left: Option<Remaining>| left.map_or(1, |left| left.identity.wrapping_add(2 + left.count as u64));
-        let mut sum = Identity::of_text(self.status.0.as_deref().unwrap_or_default())
-            .and(self.page_cursor.unwrap_or(1))
-            .and(range(&self.accounted_range))
-            .and(list(self.remaining))
-            .and(self.other);
+        let list =
+            |left: Option<Remaining>| left.map_or(1, |left| left.identity.wrapping_add(2 + u64::from(left.count)));
+        let status = self.status.0.as_deref().map_or(1, |word| Identity::of_text(word).0);
+        let mut sum = Sum(self.other).and(status).and(self.page_cursor.unwrap_or(1)).and(list(self.remaining));
+        sum = sum.range(self.accounted_range.range());
         if let Some(backfill) = &self.backfill.0 {
-            sum = sum.and(range(&backfill.range)).and(list(backfill.in_flight.0));
+            sum = sum.range(backfill.range.range()).and(list(backfill.in_flight.0));
             for done in backfill.completed.0.iter().flatten() {
-                sum = sum.and(done.gte.unwrap_or(1).cast_unsigned()).and(done.lt.unwrap_or(1).cast_unsigned());
+                sum = sum.range(Some(*done));
             }
         }
         sum.0.max(1)
     }
 
     pub(super) fn state(self) -> State<'a> {
-        let id = self.identity();
+        let in_flight = self.backfill.0.as_ref().and_then(|backfill| backfill.in_flight.0).unwrap_or_default();
+        let position = KnownPosition {
+            id: self.identity(),
+            remaining: self.remaining.map(|left| left.span),
+            page_rows: self.remaining.unwrap_or(in_flight).begun * PAGE,
+        };
+        self.at(Position::Known(position.into()))
+    }
+
+    #[inline]
+    fn at(self, position: Position<'a>) -> State<'a> {
         let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).cloned();
         let backfill = self.backfill.0.unwrap_or_default();
         let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
@@ -208,43 +236,39 @@ impl<'a> StateData<'a> {
             failure,
             total: backfill.range.range().or_else(|| self.accounted_range.range()),
             completed: backfill.completed.0,
-            remaining: self.remaining.and_then(|left| left.span),
-            id,
-            page_rows: self.remaining.unwrap_or(in_flight).begun * PAGE,
+            position,
         }
     }
 
-    /// Reads an object as engines print it.
+    /// Reads an object as engines print it, all but its position.
     #[inline]
-    pub(super) fn fast(cursor: &mut Cursor<'a>) -> Option<Self> {
+    pub(super) fn fast(cursor: &mut Cursor<'a>) -> Option<State<'a>> {
+        let begin = cursor.place();
         let (mut status, mut backfill, mut accounted, mut remaining) = (None, None, None, None);
-        let (mut page_cursor, mut other) = (None, 0_u64);
         cursor.object(|cursor, key| match key {
             "status" => once(&mut status, cursor.string()?),
-            "page_cursor" => once(&mut page_cursor, position(cursor)?),
             "backfill" => once(&mut backfill, Backfill::fast(cursor)?),
             "accounted_range" => once(&mut accounted, super::fast::span(cursor)?),
-            "remaining" => once(&mut remaining, ranges_left(cursor)?),
-            key => {
-                other = other.wrapping_add(named(key, value(cursor)?));
-                Some(())
-            }
+            "remaining" => once(&mut remaining, counted(cursor)?),
+            _ => cursor.skip(),
         })?;
-        Some(Self {
+        let position = Position::Unread(cursor.since(begin)?);
+        let data = Self {
             status: Text(status),
-            page_cursor: page_cursor.flatten(),
             backfill: Maybe(backfill),
             accounted_range: Maybe(accounted),
             remaining,
-            other,
-        })
+            ..Self::default()
+        };
+        Some(data.at(position))
     }
 
     /// `{"page_cursor":…,"status":…,"backfill":{"range":…,"num_segments":…,"completed":…,"in_flight":…}}`: the usual order.
     #[inline]
-    pub(super) fn usual(cursor: &mut Cursor<'a>) -> Option<Self> {
+    pub(super) fn usual(cursor: &mut Cursor<'a>) -> Option<State<'a>> {
+        let begin = cursor.place();
         cursor.literal("{\"page_cursor\":")?;
-        let page_cursor = position(cursor)?;
+        cursor.skip()?;
         cursor.literal(",\"status\":")?;
         let status = Text(Some(cursor.plain()?.into()));
         cursor.literal(",\"backfill\":{\"range\":")?;
@@ -254,10 +278,11 @@ impl<'a> StateData<'a> {
         cursor.literal(",\"completed\":")?;
         let completed = Spans(Some(super::fast::spans(cursor)?));
         cursor.literal(",\"in_flight\":")?;
-        let in_flight = RangesLeft(Some(ranges_left(cursor)?));
+        let in_flight = RangesLeft(Some(counted(cursor)?));
         cursor.literal("}}")?;
+        let position = Position::Unread(cursor.since(begin)?);
         let backfill = Maybe(Some(Backfill { range, completed, in_flight }));
-        Some(Self { status, page_cursor, backfill, ..Self::default() })
+        Some(Self { status, backfill, ..Self::default() }.at(position))
     }
 }
 
@@ -267,74 +292,21 @@ impl Backfill {
         cursor.object(|cursor, key| match key {
             "range" => once(&mut range, super::fast::span(cursor)?),
             "completed" => once(&mut completed, super::fast::spans(cursor)?),
-            "in_flight" => once(&mut in_flight, ranges_left(cursor)?),
+            "in_flight" => once(&mut in_flight, counted(cursor)?),
             _ => cursor.skip(),
         })?;
         Some(Self { range: Maybe(range), completed: Spans(completed), in_flight: RangesLeft(in_flight) })
     }
 }
 
-/// A value, by its identity.
-fn value(cursor: &mut Cursor) -> Option<Identity> {
-    let begin = cursor.place();
-    cursor.skip()?;
-    serde_json::from_str(cursor.since(begin)?).ok()
-}
-
-/// A cursor: mostly null, or a plain string.
-#[inline]
-fn position(cursor: &mut Cursor) -> Option<Option<u64>> {
-    if cursor.literal("null").is_some() {
-        return Some(None);
-    }
-    let mut there = cursor.clone();
-    if let Some(text) = there.plain() {
-        *cursor = there;
-        return Some(Some(Identity::of_text(text).0));
-    }
-    value(cursor).map(|identity| Some(identity.0))
-}
-
-fn ranges_left(cursor: &mut Cursor) -> Option<Remaining> {
+/// A list of ranges of which only the number counts here.
+fn counted(cursor: &mut Cursor) -> Option<Remaining> {
     let mut all = Remaining::none();
     cursor.array(|cursor| {
-        all.add(range_left(cursor)?);
-        Some(())
+        all.count += 1;
+        cursor.skip()
     })?;
     Some(all)
-}
-
-#[inline]
-fn range_left(cursor: &mut Cursor) -> Option<RemainingRange> {
-    let mut there = cursor.clone();
-    if let Some(range) = usual_range_left(&mut there) {
-        *cursor = there;
-        return Some(range);
-    }
-    let (mut gte, mut lt, mut at, mut other) = (None, None, None, 0_u64);
-    cursor.object(|cursor, key| match key {
-        "gte" => once(&mut gte, cursor.instant()?),
-        "lt" => once(&mut lt, cursor.instant()?),
-        "cursor" | "page_cursor" => once(&mut at, position(cursor)?),
-        key => {
-            other = other.wrapping_add(named(key, value(cursor)?));
-            Some(())
-        }
-    })?;
-    Some(RemainingRange { gte, lt, cursor: at.flatten(), other })
-}
-
-/// `{"gte":…,"lt":…,"cursor":…}`
-#[inline]
-fn usual_range_left(cursor: &mut Cursor) -> Option<RemainingRange> {
-    cursor.literal("{\"gte\":")?;
-    let gte = Some(cursor.instant()?);
-    cursor.literal(",\"lt\":")?;
-    let lt = Some(cursor.instant()?);
-    cursor.literal(",\"cursor\":").or_else(|| cursor.literal(",\"page_cursor\":"))?;
-    let at = position(cursor)?;
-    cursor.byte(b'}')?;
-    Some(RemainingRange { gte, lt, cursor: at, other: 0 })
 }
 
 #[cfg(test)]
@@ -347,9 +319,13 @@ mod tests {
 
     fn fast(json: &str) -> Option<State<'_>> {
         let mut cursor = Cursor::new(json);
-        let data = StateData::fast(&mut cursor)?;
+        let state = StateData::fast(&mut cursor)?;
         cursor.ended()?;
-        Some(data.state())
+        Some(state)
+    }
+
+    fn id(json: &str) -> u64 {
+        slow(json).position.known().unwrap().id
     }
 
     const PROGRESS: &str = r#"{"accounted_range":{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-11T00:00:00.000Z"},"remaining":[{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-02T00:00:00.000Z","cursor":"c1"},{"gte":"2025-01-03T00:00:00.000Z","lt":"2025-01-04T00:00:00.000Z","cursor":null}]}"#;
@@ -367,31 +343,34 @@ mod tests {
             assert_eq!(fast(json).unwrap(), slow(json), "{json}");
         }
         let mut cursor = Cursor::new(TRACE);
-        assert_eq!(StateData::usual(&mut cursor).unwrap().state(), slow(TRACE));
+        assert_eq!(StateData::usual(&mut cursor).unwrap(), slow(TRACE));
     }
 
     #[test]
     fn equal_states_have_one_identity_and_others_another() {
         let spaced = PROGRESS.replace(',', ", ").replace(".000Z", "Z");
-        assert_eq!(slow(&spaced).id, slow(PROGRESS).id);
+        assert_eq!(id(&spaced), id(PROGRESS));
         let turned = r#"{"remaining":[{"cursor":null,"lt":"2025-01-04T00:00:00.000Z","gte":"2025-01-03T00:00:00.000Z"},{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-02T00:00:00.000Z","cursor":"c1"}],"accounted_range":{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-11T00:00:00.000Z"}}"#;
-        assert_eq!(slow(turned).id, slow(PROGRESS).id);
+        assert_eq!(id(turned), id(PROGRESS));
         for (from, to) in [("\"c1\"", "\"c2\""), ("\"c1\"", "null"), ("01-04", "01-05"), ("01-11", "01-12")] {
-            assert_ne!(slow(&PROGRESS.replace(from, to)).id, slow(PROGRESS).id, "{from} {to}");
+            assert_ne!(id(&PROGRESS.replace(from, to)), id(PROGRESS), "{from} {to}");
         }
         for (from, to) in [("\"x\"", "\"y\""), ("pending", "complete"), ("1700000100}]", "1700000200}]")] {
-            assert_ne!(slow(&TRACE.replace(from, to)).id, slow(TRACE).id, "{from} {to}");
+            assert_ne!(id(&TRACE.replace(from, to)), id(TRACE), "{from} {to}");
         }
-        assert_ne!(slow(r#"{"offset":17}"#).id, slow(r#"{"offset":18}"#).id);
+        assert_ne!(id(r#"{"offset":17}"#), id(r#"{"offset":18}"#));
     }
 
     #[test]
-    fn what_is_left_is_measured() {
-        let state = slow(PROGRESS);
-        assert_eq!((state.left, state.remaining, state.page_rows), (2, Some(2 * 86_400_000), 100));
-        let state = slow(TRACE);
-        assert_eq!((state.left, state.remaining, state.page_rows), (1, None, 100));
-        assert_eq!(slow(r#"{"remaining":[]}"#).remaining, Some(0));
-        assert_eq!(slow(r#"{"remaining":[{"lt":"2025-01-02T00:00:00.000Z"}]}"#).remaining, None);
+    fn the_remainder_is_measured() {
+        let measured = |json| {
+            let state = slow(json);
+            let known = state.position.known().unwrap();
+            (state.left, known.remaining, known.page_rows)
+        };
+        assert_eq!(measured(PROGRESS), (2, Some(Some(2 * 86_400_000)), 100));
+        assert_eq!(measured(TRACE), (1, None, 100));
+        assert_eq!(measured(r#"{"remaining":[]}"#), (0, Some(Some(0)), 0));
+        assert_eq!(measured(r#"{"remaining":[{"lt":"2025-01-02T00:00:00.000Z"}]}"#), (1, Some(None), 0));
     }
 }
