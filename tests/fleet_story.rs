@@ -23,7 +23,10 @@ use stub::{Reply, Stub};
 /// A pipeline that is parked soon; `times`: how often, none is for ever.
 fn breaking(id: &str, kind: &str, times: Option<u32>) -> Value {
     let times = times.map(|times| format!("times = {times}\n")).unwrap_or_default();
-    let after = if kind == "bad_key" { "chance = 1.0\n" } else { "after = 300\n" };
+    let after = match kind {
+        "bad_key" => "chance = 1.0\n",
+        _ => "after = 300\nmessage = \"upsertWithStats failed: relation \\\"public.customer\\\" does not exist\"\n",
+    };
     let text = format!(
         "range = {{ gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }}\n[[streams]]\nname = \"customer\"\nrecords = 1500\n\
          [[faults]]\nkind = \"{kind}\"\n{after}{times}"

@@ -42,7 +42,7 @@ fn a_file_is_read_to_its_end_and_its_outcome_told() {
     let mut term = Term::start(SIZE, &[&fixture("stripe-progress/12-destination-fails-midway.ndjson.zst")]);
     term.wait_for("COMPLETED WITH ERRORS");
     assert!(term.full_screen());
-    for words in ["why", "next", "charge", "9,699", "doubts 2", "ENDED"] {
+    for words in ["why", "next", "charge", "9,699", "doubts 3", "ENDED"] {
         assert!(term.text().contains(words), "{words}\n{}", term.text());
     }
     term.keys("q");

@@ -59,7 +59,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
     let stall = args.stall_timeout;
     let calls = Drive { url, stall, state: args.state.clone(), once: false, batch: args.batch };
     if args.watch {
-        return watched(calls, run, &name_of(&args.engine), args.output.as_deref(), look, feed);
+        return watched(calls, run, &name_of(&args.engine), args.output.as_deref(), look, feed, args.strict);
     }
     beside(args, &calls, run, look, feed)
 }
@@ -76,7 +76,7 @@ pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArg
     let stall = args.stall_timeout.or(Some(Duration::from_secs(300)));
     let url_of_call = engine_url(url, ROUTE)?;
     let calls = Drive { url: url_of_call, stall, state: args.state.clone(), once: true, batch: false };
-    watched(calls, run, &name_of(url), None, look, feed)
+    watched(calls, run, &name_of(url), None, look, feed, false)
 }
 
 /// An address without what is secret in it.
@@ -326,6 +326,7 @@ fn watched(
     copy: Option<&Path>,
     look: &LookArgs,
     feed: &FeedArgs,
+    strict: bool,
 ) -> Result<u8, Failure> {
     if !io::stdout().is_terminal() {
         return Err(Failure::usage(if calls.once {
@@ -362,7 +363,7 @@ fn watched(
         }
         verdict
     })?;
-    let code = show(session, name.to_owned(), None, events, look, feed, Some(state.is_some()), None);
+    let code = show(session, name.to_owned(), None, events, look, feed, Some(state.is_some()), None, strict);
     stop.notify_one();
     let asked = Instant::now();
     while !thread.is_finished() && asked.elapsed() < STOPPING {

@@ -53,7 +53,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         nested: false,
         panic_for_test,
     };
-    let code = leave(session.run(options, snapshots), false)?;
+    let code = leave(session.run(options, snapshots), false, false)?;
     match broken.get() {
         // What could be read was shown; that it is not all is told as `summary` tells it.
         Some(error) => Err(SourceError::Unreadable("the log".into(), error.to_string()).into()),

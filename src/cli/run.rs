@@ -1,14 +1,25 @@
 //! `synctop run -- ENGINE ARGS`
 
-use super::Failure;
 use super::args::{FeedArgs, LookArgs, RunArgs};
-use super::watch::{need_a_terminal, show};
-use crate::app;
-use crate::net::{self, Event, child};
+use super::tee::quiet_look;
+use super::track::READER_GONE;
+use super::watch::{exit_code, screen_possible, show};
+use super::{Failure, exit};
+use crate::app::{self, Inline, Tell, on_end};
+use crate::net::child::{self, ChildInput};
+use crate::net::{self, BETWEEN_SNAPSHOTS, Event, Ingest, lock, pipe};
+use crate::progress::Progress;
+use crate::protocol::{Decoder, clean, mask};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    if !screen_possible() {
+        return without_screen(args, look, feed);
+    }
     let catalog = args.catalog.read()?;
-    need_a_terminal("synctop summary FILE (of the engine's output)")?;
     // Before the engine: a signal that came between would leave it behind.
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
@@ -16,5 +27,77 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         let _ = sender.send(Event::Expect(catalog));
     }
     let engine = child::spawn(&args.engine, args.stdin.into(), sender)?;
-    show(session, args.engine.join(" "), Some(engine), events, look, feed, None, None)
+    show(session, args.engine.join(" "), Some(engine), events, look, feed, None, None, args.strict)
+}
+
+/// The engine's lines on stdout as they are, its stderr and a line for each change on stderr.
+fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+    let mut ingest = Ingest::new(Decoder::new(feed.dialect()));
+    if let Some(catalog) = args.catalog.read()? {
+        ingest.expect(&catalog);
+    }
+    let signal = Arc::new(AtomicI32::new(0));
+    let (sender, events) = net::channel();
+    let stdin = match ChildInput::from(args.stdin) {
+        // Nobody types: a terminal of its own would say that somebody may.
+        ChildInput::Auto if rustix::termios::isatty(rustix::stdio::stdin()) => ChildInput::Null,
+        stdin => stdin,
+    };
+    let engine = child::spawn(&args.engine, stdin, sender)?;
+    {
+        let (signal, engine) = (Arc::clone(&signal), engine.clone());
+        // The end of the engine's output ends us.
+        on_end(move |number| {
+            signal.store(number, Ordering::Relaxed);
+            engine.stop();
+        })?;
+    }
+    let shared = Arc::new(Mutex::new(Progress::default()));
+    let inline = Inline::start(Arc::clone(&shared), Tell::Changes, quiet_look(look), args.engine.join(" "))?;
+    let mut gone = None;
+    let mut shown = Instant::now();
+    let mut ended = false;
+    while !ended {
+        match events.recv_timeout(BETWEEN_SNAPSHOTS) {
+            Ok(event) => {
+                match &event {
+                    Event::Bytes(bytes, _) if gone.is_none() => {
+                        if let Err(error) = pipe::write_all(rustix::stdio::stdout(), bytes) {
+                            gone = Some(error);
+                            engine.stop();
+                        }
+                    }
+                    Event::Stderr(line) => {
+                        let masked = mask::secrets(line);
+                        let line = clean::line(&masked);
+                        let _ = pipe::write_all(rustix::stdio::stderr(), format!("{line}\n").as_bytes());
+                    }
+                    Event::Notice(text) => inline.notice(text),
+                    Event::Down(why) => inline.down(why),
+                    Event::End(_) => ended = true,
+                    _ => {}
+                }
+                ingest.take(event);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => ended = true,
+        }
+        if ended || shown.elapsed() >= BETWEEN_SNAPSHOTS {
+            shown = Instant::now();
+            *lock(&shared) = ingest.progress.clone();
+        }
+    }
+    let number = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);
+    let cut = match (&gone, number) {
+        (_, Some(_)) => Some("INTERRUPTED: the engine was stopped"),
+        (Some(_), _) => Some("READER GONE: nobody takes the engine's lines any more, it was stopped"),
+        _ => None,
+    };
+    inline.end(cut);
+    match (number, gone) {
+        (Some(number), _) => Ok(exit::signal(number)),
+        (None, Some(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(READER_GONE),
+        (None, Some(error)) => Err(Failure::unwritable_stdout(&error)),
+        (None, None) => Ok(exit_code(&ingest.progress, true, args.strict)),
+    }
 }

@@ -4,7 +4,7 @@ use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
 use super::{Failure, exit, print};
 use crate::app::{self, Ended, Glyphs, Options, Wish};
 use crate::net::{self, Past, SourceError, child::Engine, file, pipe, recording};
-use crate::progress::{self, Exit, text};
+use crate::progress::{Exit, Progress, text};
 use crate::protocol::Decoder;
 use crate::views::Theme;
 use std::io::{self, IsTerminal};
@@ -57,11 +57,16 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
             path.to_owned()
         }
     };
-    show(session, name, None, events, look, feed, None, args.panic_for_test.clone())
+    show(session, name, None, events, look, feed, None, args.panic_for_test.clone(), false)
 }
 
 /// A full screen needs a terminal to draw on, and one to read keys from.
 /// `text`: the command that tells the same as text.
+/// Whether there is a terminal to draw on and one to read keys from.
+pub(super) fn screen_possible() -> bool {
+    io::stdout().is_terminal() && (io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok())
+}
+
 pub(super) fn need_a_terminal(text: &str) -> Result<(), Failure> {
     if !io::stdout().is_terminal() {
         return Err(Failure::usage(format!("The dashboard needs a terminal, and stdout is none. For text: {text}")));
@@ -83,6 +88,7 @@ pub(super) fn show(
     feed: &FeedArgs,
     ours: Option<bool>,
     panic_for_test: Option<String>,
+    strict: bool,
 ) -> Result<u8, Failure> {
     let decoder = Decoder::new(feed.dialect());
     let past = Past::default();
@@ -92,7 +98,7 @@ pub(super) fn show(
     let (replay, size) = (None, None);
     let options =
         Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, nested: false, panic_for_test };
-    leave(session.run(options, snapshots), true)
+    leave(session.run(options, snapshots), true, strict)
 }
 
 /// Theme and glyphs as wished; and whether the terminal is asked for its background.
@@ -112,7 +118,7 @@ pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
 }
 
 /// After the screen: a short summary on the shell, and the exit code; `live`: an engine's own code goes first.
-pub(super) fn leave(ended: io::Result<Ended>, live: bool) -> Result<u8, Failure> {
+pub(super) fn leave(ended: io::Result<Ended>, live: bool, strict: bool) -> Result<u8, Failure> {
     let ended = ended.map_err(|error| Failure {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,
@@ -127,24 +133,22 @@ pub(super) fn leave(ended: io::Result<Ended>, live: bool) -> Result<u8, Failure>
     if ended.signal != Some(1) {
         print(&text::brief(&ended.progress, ended.leaving))?;
     }
-    Ok(code(&ended, live))
+    Ok(ended.signal.map_or_else(|| exit_code(&ended.progress, live, strict), exit::signal))
 }
 
 /// The engine's own non-zero code first (128 + signal), then ours, then the outcome's: engines exit 0 on failure.
-fn code(ended: &Ended, live: bool) -> u8 {
-    match (ended.signal, ended.progress.exit.filter(|_| live)) {
-        (Some(number), _) => exit::signal(number),
-        (None, Some(Exit::Code(code))) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
-        (None, Some(Exit::Signal(number))) => exit::signal(number),
-        (None, _)
-            if ended.progress.dialect.is_none()
-                && ended.progress.errors.groups().is_empty()
-                && ended.progress.input.messages == 0
-                && (ended.progress.closed || ended.progress.input.lines > 0) =>
+pub(super) fn exit_code(progress: &Progress, live: bool, strict: bool) -> u8 {
+    match progress.exit.filter(|_| live) {
+        Some(Exit::Code(code)) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
+        Some(Exit::Signal(number)) => exit::signal(number),
+        _ if progress.dialect.is_none()
+            && progress.errors.groups().is_empty()
+            && progress.input.messages == 0
+            && (progress.closed || progress.input.lines > 0) =>
         {
             exit::NOT_UNDERSTOOD
         }
-        (None, _) => progress::outcome(&ended.progress).exit_code(),
+        _ => exit::of_outcome(progress, strict),
     }
 }
 

@@ -63,6 +63,11 @@ impl Ingest {
         }
     }
 
+    /// An event of a source.
+    pub fn take(&mut self, event: Event) {
+        take(event, self, &mut Snapshot::default());
+    }
+
     /// The next bytes of the input.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self { splitter, decoder, progress, past } = self;

@@ -28,7 +28,7 @@ pub mod segments;
 pub(crate) mod sqlite;
 pub mod store;
 
-pub use ingest::{Ingest, Past, Snapshot, spawn_ingest};
+pub use ingest::{BETWEEN_SNAPSHOTS, Ingest, Past, Snapshot, spawn_ingest};
 
 use crate::progress::history::History;
 use crate::progress::{Exit, Packed, Progress};
