@@ -133,7 +133,9 @@ fn the_three_packings_and_a_pipe_say_the_same() {
     packer.finish().unwrap();
     let wanted = out(&run(&["summary", "--json", &path("stripe-progress/12-destination-fails-midway.ndjson.zst")]));
     assert!(
-        wanted.starts_with("{\"synctop\":\"0.1.0\",\"schema\":2,\"dialect\":\"stripe\",\"outcome\":\"completed_with_errors\""),
+        wanted.starts_with(
+            "{\"synctop\":\"0.1.0\",\"schema\":2,\"dialect\":\"stripe\",\"outcome\":\"completed_with_errors\""
+        ),
         "{wanted}"
     );
     assert_eq!(out(&run(&["summary", "--json", file.to_str().unwrap()])), wanted);

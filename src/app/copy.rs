@@ -32,8 +32,7 @@ pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
             }
             Pane::Doubts => {
                 let items = doubt_items(screen);
-                let text: Vec<_> =
-                    items.iter().map(|doubt| format!("{} {}: {}", doubt.kind, doubt.names(), doubt.message)).collect();
+                let text: Vec<_> = items.iter().map(|doubt| format!("{} {}", doubt.kind, doubt.sentence())).collect();
                 (Some(text.join("\n")).filter(|text| !text.is_empty()), "the doubts")
             }
             Pane::Log => {

@@ -186,7 +186,7 @@ pub struct WaitArgs {
 
 const WAIT_AFTER: &str = "\
 One JSON object on stdout, of the same shape however it ended: id, target, for, status, desired_status, reached, timed_out, stalled,
-reason, fingerprint, parked_inferred, retry, error, timeout, waited_ms, streams, cursor, resume_hint; of several pipelines they stand in
+reason, doubts, fingerprint, parked_inferred, retry, error, timeout, waited_ms, streams, cursor, resume_hint; of several pipelines they stand in
 \"targets\". What happens meanwhile is on stderr. A connection that breaks is no result, nor is a 429 or a 500: it is asked again. Ctrl-C
 stops the waiting and nothing else.
 

@@ -65,7 +65,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
             let all: Vec<_> = done.iter().zip(&hints).map(|(one, hint)| one.json(&wish, hint.as_deref())).collect();
             let reached = done.iter().all(|it| it.came == Came::Reached);
             print_all(&all, reached, done.iter().any(not_yet), begun)?;
-            let mut codes: Vec<_> = done.iter().map(Waited::exit_code).collect();
+            let mut codes: Vec<_> = done.iter().map(|one| one.exit_code(args.strict)).collect();
             codes.sort_unstable();
             codes.dedup();
             Ok(match codes.as_slice() {
@@ -110,6 +110,7 @@ fn asked_for(args: &WaitArgs) -> Vec<String> {
     words.extend(args.stall_timeout.map(|time| format!("--stall-timeout {}s", time.as_secs_f64())));
     words.extend(args.wait_for_create.map(|time| format!("--wait-for-create {}s", time.as_secs_f64())));
     words.extend(args.timeout_exit_code.map(|code| format!("--timeout-exit-code {code}")));
+    words.extend(args.strict.then(|| "--strict".to_owned()));
     words.extend(args.quiet.then(|| "--quiet".to_owned()));
     words
 }
@@ -237,7 +238,17 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
         Came::Reached | Came::Elsewhere | Came::TimedOut | Came::Stalled(_) if quiet => {}
         Came::Detached => {}
         Came::Reached => {
-            let _ = writeln!(std::io::stderr(), "{target}: reached after {waited}");
+            let faults = one.last.as_ref().map(|last| last.faults.as_slice()).unwrap_or_default();
+            let beside = match faults {
+                [] => String::new(),
+                [only] => format!(", with an error: {}: {}", only.kind(), only.core()),
+                [first, ..] => format!(", with {} errors: {}: {}", faults.len(), first.kind(), first.core()),
+            };
+            let mut text = format!("{target}: reached after {waited}{beside}");
+            for doubt in one.doubts() {
+                text.push_str(&format!("\n  ? {doubt}"));
+            }
+            let _ = writeln!(std::io::stderr(), "{}", crate::protocol::clean::lines(&text));
         }
         Came::Elsewhere => complain(&match &one.last {
             Some(last) => format!(

@@ -283,12 +283,12 @@ impl Backfill {
     /// Streams of the kept state with something left to read, that did not fail for good.
     fn open_streams(&self) -> Vec<String> {
         let kept = streams_of(&self.state);
-        let open = |(name, data): (&String, &Box<RawValue>)| {
+        let open = |(name, data): (&String, &RawValue)| {
             let state = source_state(data.get())?;
             let failed = self.call.failed.get(name).is_some_and(|failure| !failure.passes());
             (state.done == Some(false) && state.failure.is_none() && !failed).then(|| name.clone())
         };
-        kept.iter().filter_map(open).collect()
+        kept.iter().map(|(name, data)| (name, &**data)).filter_map(open).collect()
     }
 
     /// Lets the engine read on where its own sections say that a stream is over and the kept state says that it is not.

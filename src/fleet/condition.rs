@@ -1,6 +1,7 @@
 //! What a `wait` waits for, by what is told of a pipeline.
 
 use super::pipeline::{Desired, Pipeline, Status};
+use crate::protocol::Status as StreamStatus;
 use std::sync::Arc;
 
 /// One condition.
@@ -11,7 +12,7 @@ pub enum Condition {
     Progress,
     NotParked,
     /// A stream of the last run is in this status; of our own service only its own wait knows streams by name.
-    Stream(Arc<str>, Arc<str>),
+    Stream(Arc<str>, StreamStatus),
     /// No error stands.
     NoErrors,
     Deleted,
@@ -29,7 +30,8 @@ pub enum Holds {
 }
 
 /// The statuses a stream can be waited for in.
-const STREAM: [&str; 4] = ["started", "completed", "skipped", "errored"];
+const STREAM: [StreamStatus; 4] =
+    [StreamStatus::Started, StreamStatus::Completed, StreamStatus::Skipped, StreamStatus::Errored];
 
 const EXPECTED: &str = "status=ready (or setup, backfill, paused, teardown, error), progress, not-parked, \
     stream:NAME=completed (or started, skipped, errored), error-count=0, deleted, create";
@@ -39,11 +41,11 @@ impl std::str::FromStr for Condition {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(stream) = text.strip_prefix("stream:") {
-            return match stream.rsplit_once('=') {
-                Some((name, status)) if !name.is_empty() && STREAM.contains(&status) => {
-                    Ok(Self::Stream(name.into(), status.into()))
-                }
-                _ => Err(format!("expected {EXPECTED}")),
+            let named = stream.rsplit_once('=').filter(|(name, _)| !name.is_empty());
+            let read = named.and_then(|(name, word)| Some((name, STREAM.into_iter().find(|it| it.word() == word)?)));
+            return match read {
+                Some((name, status)) => Ok(Self::Stream(name.into(), status)),
+                None => Err(format!("expected {EXPECTED}")),
             };
         }
         match text {
@@ -66,7 +68,7 @@ impl std::fmt::Display for Condition {
             Self::Status(status) => write!(f, "status={}", status.word()),
             Self::Progress => f.write_str("progress"),
             Self::NotParked => f.write_str("not-parked"),
-            Self::Stream(name, status) => write!(f, "stream:{name}={status}"),
+            Self::Stream(name, status) => write!(f, "stream:{name}={}", status.word()),
             Self::NoErrors => f.write_str("error-count=0"),
             Self::Deleted => f.write_str("deleted"),
             Self::Created => f.write_str("create"),
@@ -101,7 +103,7 @@ impl Condition {
             Self::Progress => it.found.checkpoints.unwrap_or(0) > checkpoints,
             Self::NotParked => !parked,
             Self::Stream(name, status) => match it.progress() {
-                Some(progress) => progress.stream(name).is_some_and(|stream| stream.status.word() == status.as_ref()),
+                Some(progress) => progress.stream(name).is_some_and(|stream| stream.stands_at(*status)),
                 // Only the service knows it by its name.
                 None => false,
             },
@@ -122,7 +124,10 @@ impl Condition {
             }
             _ if it.status == Status::Paused => it.desired == Desired::Paused,
             // Nothing is read any more until somebody asks for it.
-            _ if it.status == Status::Ready => self.others(it).is_some() && it.run.as_ref().is_none_or(|run| !run.open),
+            _ if it.status == Status::Ready => {
+                let Self::Stream(..) = self else { return Holds::NotYet };
+                it.progress().is_some_and(|run| !run.streams.is_empty()) && it.run.as_ref().is_none_or(|run| !run.open)
+            }
             _ => false,
         };
         if never { Holds::Never } else { Holds::NotYet }

@@ -67,6 +67,7 @@ impl Watched {
             Status::Ready if it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed) => Group::Failing,
             Status::Ready => Group::Ready,
             Status::Setup | Status::Backfill | Status::Other(_) if waits_its_turn(it) => Group::Working,
+            Status::Backfill if wanted && over(it) && self.quiet_ms(now) >= SILENT_MS => Group::Parked,
             Status::Setup | Status::Backfill | Status::Other(_) if self.quiet_ms(now) >= SILENT_MS => Group::Stale,
             _ if !it.faults.is_empty() => Group::Failing,
             _ => Group::Working,
@@ -94,13 +95,14 @@ impl Watched {
         match self.group(now) {
             Group::Parked if self.inferred(now) => {
                 let since = it.run.as_ref().and_then(|run| run.ended_at).or(self.fault_since);
+                let end = if failed(it) { "failed" } else { "ended" };
                 Some(match since {
                     Some(at) => format!(
-                        "parked (inferred): last run failed {} ago, nothing runs; it says {claim}",
+                        "parked (inferred): last run {end} {} ago, nothing runs; it says {claim}",
                         ago(now.saturating_sub(at))
                     ),
                     None => format!(
-                        "parked (inferred): last run failed, nothing moved for {}; it says {claim}",
+                        "parked (inferred): last run {end}, nothing moved for {}; it says {claim}",
                         ago(self.quiet_ms(now))
                     ),
                 })
@@ -125,10 +127,14 @@ impl Watched {
     }
 }
 
-/// The last run failed, and no other one runs; of a service that says by itself what is parked, its own word counts.
+/// The last run ended, and no other one runs; of a service that says by itself what is parked, its own word counts.
+fn over(it: &Pipeline) -> bool {
+    it.run.as_ref().is_some_and(|run| !run.open && run.state.is_none()) && it.retry.is_none()
+}
+
+/// It failed.
 fn failed(it: &Pipeline) -> bool {
-    let over = it.run.as_ref().is_some_and(|run| !run.open && run.state.is_none());
-    over && it.came_to(Outcome::Failed) && it.retry.is_none()
+    over(it) && it.came_to(Outcome::Failed)
 }
 
 fn tries_again(it: &Pipeline) -> bool {

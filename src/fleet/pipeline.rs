@@ -1,7 +1,7 @@
 //! A pipeline as a service tells it: ours, which says why and since when, or the published one (PROTOCOLS 2), whose state has to be read
 //! for that. What an engine said of a run goes through the one reducer, whoever hands it on.
 
-use crate::progress::{Outcome, Progress, advice, core, outcome, standing, verdict_remedy};
+use crate::progress::{Outcome, Progress, advice, core, doubts, outcome, standing, verdict_remedy};
 use crate::protocol::{Decoder, Millis, Splitter, mask, time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -151,6 +151,8 @@ pub struct Found {
     pub checkpoints: Option<u64>,
     pub streams: u64,
     pub by_status: BTreeMap<Arc<str>, u64>,
+    /// Sentences of what stands against the outcome.
+    pub doubts: Vec<Arc<str>>,
 }
 
 /// A pipeline, without secrets.
@@ -254,6 +256,7 @@ impl Pipeline {
         });
         let Some(all) = run.get("so_far").or_else(|| run.get("result")).filter(|it| it.is_object()) else { return };
         let by_status = all.get("by_status").and_then(Value::as_object).into_iter().flatten();
+        let doubts = all.get("doubts").and_then(Value::as_array).into_iter().flatten().take(FAULTS);
         self.found = Found {
             outcome: text(all, "/outcome"),
             records: all.pointer("/records/cumulative").and_then(Value::as_u64),
@@ -263,6 +266,7 @@ impl Pipeline {
             checkpoints: all.get("checkpoints").and_then(Value::as_u64),
             streams: all.get("streams").and_then(Value::as_u64).unwrap_or(0),
             by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
+            doubts: doubts.filter_map(|it| text(it, "/message")).collect(),
         };
         for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(FAULTS) {
             let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
@@ -321,6 +325,7 @@ impl Pipeline {
             checkpoints: Some(progress.checkpoints.max(told_checkpoints(&reading.text))),
             streams: progress.streams.len() as u64,
             by_status,
+            doubts: doubts(progress).iter().take(FAULTS).map(|it| it.sentence().into()).collect(),
         };
         for group in standing(progress).into_iter().take(FAULTS) {
             self.faults.push(Fault {
@@ -430,12 +435,25 @@ fn lines_of(told: &Value, now: Millis) -> Option<String> {
     if let Some(progress) = state.filter(|it| it.get("derived").is_some()) {
         let mut text = line("progress", progress);
         let word = progress.pointer("/derived/status").and_then(Value::as_str).unwrap_or_default();
-        if matches!(word, "succeeded" | "failed") {
-            text += &line("eof", &json!({"status": word, "has_more": false, "run_progress": progress}));
+        if matches!(word, "succeeded" | "failed") || (word == "started" && up_to_date(told, progress)) {
+            let state = told.get("sync_state");
+            let end = json!({"status": word, "has_more": false, "run_progress": progress, "ending_state": state});
+            text += &line("eof", &end);
         }
         return Some(text);
     }
     end.or(state).map(|end| line("eof", end))
+}
+
+/// Nothing was to be read: no stream was started, and the state of each lists nothing that remains.
+fn up_to_date(told: &Value, progress: &Value) -> bool {
+    let all = |object: Option<&Value>, holds: fn(&Value) -> bool| {
+        object.and_then(Value::as_object).is_some_and(|all| !all.is_empty() && all.values().all(holds))
+    };
+    all(progress.get("streams"), |stream| stream.get("status").and_then(Value::as_str) == Some("not_started"))
+        && all(told.pointer("/sync_state/source/streams"), |stream| {
+            stream.get("remaining").and_then(Value::as_array).is_some_and(Vec::is_empty)
+        })
 }
 
 /// Whether they say the same, whenever they were told.

@@ -243,13 +243,16 @@ impl Progress {
         }
     }
 
-    fn claimed(&mut self, claim: StreamClaim, line: &Line) {
-        if claim.status == Some(Status::Started)
-            && self.manners().first_status_stands
-            && self.stream(&claim.stream.key()).is_some_and(|stream| stream.terminal)
-        {
+    /// A stream of which the first terminal status stands is started again only in the next run.
+    fn started_again(&mut self, claim: &StreamClaim) {
+        let over = self.stream(&claim.stream.key()).is_some_and(|stream| stream.terminal);
+        if over && claim.status == Some(Status::Started) && self.manners().first_status_stands {
             self.next_run();
         }
+    }
+
+    fn claimed(&mut self, claim: StreamClaim, line: &Line) {
+        self.started_again(&claim);
         self.started_in_part(&claim);
         self.stream_message();
         self.decide_run_of(self.index.get(claim.stream.key().as_ref()).copied(), claim.records);
@@ -337,12 +340,7 @@ impl Progress {
             }
         }
         if claim.total.is_some() || claim.completed.is_some() {
-            self.change(at, |stream| {
-                stream.total_range = claim.total.or(stream.total_range);
-                if let Some(range) = claim.completed {
-                    stream.ranges.add(range);
-                }
-            });
+            self.change(at, |stream| stream.range_claimed(claim.total, claim.completed));
         }
         if let Some(pace) = claim.pace {
             self.paced(at, pace);

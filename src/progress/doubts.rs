@@ -61,6 +61,15 @@ impl Doubt {
     pub fn names(&self) -> String {
         super::text::names(&self.streams)
     }
+
+    /// Its streams and its message.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self.streams.as_slice() {
+            [] => self.message.clone(),
+            _ => format!("{}: {}", self.names(), self.message),
+        }
+    }
 }
 
 /// One doubt, for all streams that it is about.

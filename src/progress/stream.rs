@@ -426,6 +426,12 @@ impl Stream {
         self.errors > 0 && self.failed_in != Some(attempt) && self.took_part()
     }
 
+    /// Whether it is in this status for good: completed neither while its last checkpoints are to come nor beside an error.
+    #[must_use]
+    pub fn stands_at(&self, status: Status) -> bool {
+        self.status == status && !self.settling && !(status == Status::Completed && self.failed_in.is_some())
+    }
+
     /// Whether it took part in this attempt.
     #[must_use]
     pub fn took_part(&self) -> bool {
@@ -452,6 +458,14 @@ impl Stream {
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retry.as_ref().map_or(0, |retry| retry.count)
+    }
+
+    /// Its total range, or one that was completed.
+    pub(super) fn range_claimed(&mut self, total: Option<Range>, completed: Option<Range>) {
+        self.total_range = total.or(self.total_range);
+        if let Some(range) = completed {
+            self.ranges.add(range);
+        }
     }
 
     /// The ranges that a source's state tells.

@@ -156,9 +156,7 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if !doubts.is_empty() {
         writeln!(out, "doubts       {}", doubts.len())?;
         for doubt in doubts.iter().take(DOUBTS_LISTED) {
-            let streams = doubt.names();
-            let streams = if streams.is_empty() { streams } else { format!("{streams}: ") };
-            writeln!(out, "  ? {streams}{}", clean::line(&doubt.message))?;
+            writeln!(out, "  ? {}", clean::line(&doubt.sentence()))?;
         }
         more(out, doubts.len(), DOUBTS_LISTED)?;
     }

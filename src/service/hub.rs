@@ -190,7 +190,7 @@ impl Service {
             let _count = Count(&service.drivers);
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
-                let driver = tokio::spawn(async move { super::driver::drive(&service, &driven).await });
+                let driver = tokio::spawn(async move { Box::pin(super::driver::drive(&service, &driven)).await });
                 match driver.await {
                     Ok(()) => return,
                     // A mistake of ours: what is kept is whole, and another one goes on with it.

@@ -66,11 +66,17 @@ pub struct Waited {
 }
 
 impl Waited {
-    /// 0 reached; 1 ended elsewhere; 2 still running; 4 not there; 69, 77 as the trouble is.
+    /// Sentences of what stands against the outcome of its last run.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn doubts(&self) -> &[Arc<str>] {
+        self.last.as_ref().map(|it| it.found.doubts.as_slice()).unwrap_or_default()
+    }
+
+    /// 0 reached; 1 ended elsewhere, or (`strict`) reached with a doubt; 2 still running; 4 not there; 69, 77 as the trouble is.
+    #[must_use]
+    pub fn exit_code(&self, strict: bool) -> u8 {
         match &self.came {
-            Came::Reached => 0,
+            Came::Reached => u8::from(strict && !self.doubts().is_empty()),
             Came::Elsewhere => 1,
             Came::TimedOut | Came::Stalled(_) => 2,
             Came::Absent => 4,
@@ -99,6 +105,7 @@ impl Waited {
             "reason": fault.map(|it| json!({
                 "message": it.message, "failure_type": it.failure_type, "next": it.next, "since": it.since.map(time::iso),
             })),
+            "doubts": self.doubts(),
             "fingerprint": fault.map(|it| it.fingerprint.as_ref()), "parked_inferred": self.inferred,
             "retry": last.and_then(|it| it.retry.as_ref()).map(|it| json!({
                 "at": it.at.map(time::iso), "attempt": it.attempt, "message": it.message,

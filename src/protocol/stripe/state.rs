@@ -119,7 +119,9 @@ impl<'de> Deserialize<'de> for RangesLeft {
         let list = crate::protocol::lenient::Seq::<Maybe<RemainingRange>>::deserialize(deserializer)?;
         Ok(Self(list.0.map(|list| {
             let mut all = Remaining::none();
-            list.into_iter().for_each(|range| all.add(range.0.unwrap_or_default()));
+            for range in list {
+                all.add(range.0.unwrap_or_default());
+            }
             all
         })))
     }

@@ -79,9 +79,7 @@ impl Target {
             Self::NotParked => life.status() != Status::Error,
             Self::Stream(name, status) => {
                 let progress = facts.of(pipeline.last.as_ref());
-                progress
-                    .and_then(|it| it.stream(name))
-                    .is_some_and(|stream| stream.status == *status && !stream.settling)
+                progress.and_then(|it| it.stream(name)).is_some_and(|stream| stream.stands_at(*status))
             }
         }
     }
@@ -96,7 +94,7 @@ impl Target {
             Status::Ready if life.desired == Desired::Active => match self {
                 Self::Stream(name, status) => facts
                     .of(pipeline.last.as_ref())
-                    .is_some_and(|run| run.stream(name).is_none_or(|stream| stream.status != *status)),
+                    .is_some_and(|run| run.stream(name).is_none_or(|stream| !stream.stands_at(*status))),
                 _ => false,
             },
             _ => false,
