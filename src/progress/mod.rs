@@ -62,7 +62,7 @@ pub use link::Link;
 pub use outcome::{Outcome, open, outcome};
 pub use pack::Packed;
 pub use ranges::{Ranges, gaps};
-pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, TEN_SECONDS};
+pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, SHORTEST_MS, TEN_SECONDS};
 pub use runs::{PastRun, PastRuns};
 pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
 pub use stream::{Ahead, Retrying, Stream};
@@ -321,6 +321,27 @@ impl Progress {
     #[must_use]
     pub fn covered_streams(&self) -> usize {
         self.streams.iter().filter(|stream| stream.coverage().is_some()).count()
+    }
+
+    /// Records that the engine had counted when the log begins, where it begins in the middle of an attempt.
+    #[must_use]
+    pub fn joined_at(&self) -> Option<u64> {
+        self.reported.joined()
+    }
+
+    /// Milliseconds since the run began, as the engine says or by the messages' times.
+    #[must_use]
+    pub fn run_elapsed(&self) -> Option<u64> {
+        let by_time = self.first_at.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
+        self.elapsed.cumulative.filter(|elapsed| *elapsed > 0).or(by_time)
+    }
+
+    /// Records of the run per second of it; unknown where it took less than a second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub fn mean_rate(&self) -> Option<f64> {
+        let elapsed = self.run_elapsed().filter(|elapsed| *elapsed >= SHORTEST_MS.unsigned_abs())?;
+        Some(self.cumulative_records()? as f64 * 1000.0 / elapsed as f64)
     }
 
     /// Milliseconds since the last attempt began, as the engine says or by the messages' times.

@@ -12,6 +12,9 @@ pub const BUCKETS: usize = 64;
 pub const TEN_SECONDS: Millis = 10_000;
 pub const ONE_MINUTE: Millis = 60_000;
 
+/// Of less time there is no rate: a page of records that comes in 27 ms says nothing of the next second.
+pub const SHORTEST_MS: Millis = 1_000;
+
 /// Parts of a unit that are told apart.
 const PARTS: u64 = 256;
 
@@ -115,13 +118,13 @@ impl Rates {
     }
 
     /// Units per second over the window that ends with the last report; unknown once that report is older than the window,
-    /// and with a single report.
+    /// and over less than a second.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is a picture, not an account")]
     pub fn per_second(&self, window: Millis, now: Millis) -> Option<f64> {
         let (last_at, _) = self.last?;
         let first_at = self.first_at?;
-        if now - last_at > window || last_at <= first_at {
+        if now - last_at > window || last_at - first_at < SHORTEST_MS {
             return None;
         }
         let from = (last_at - window).max(first_at);

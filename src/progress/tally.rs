@@ -14,6 +14,8 @@ pub struct Tally {
     offset: u64,
     /// The engine's own counter as last reported.
     running: Option<u64>,
+    /// What the first report held of a feed that was joined in the middle of this attempt.
+    joined: Option<u64>,
 }
 
 impl Tally {
@@ -21,6 +23,7 @@ impl Tally {
     pub fn begin_attempt(&mut self) {
         self.base = self.cumulative.unwrap_or(0);
         self.attempt = self.cumulative.map(|_| 0);
+        self.joined = None;
     }
 
     /// Whether an engine's own counter fell below its last value, so that it must have started again.
@@ -36,13 +39,21 @@ impl Tally {
         self.offset = self.base;
     }
 
-    /// The first report of a log that begins with a resumed run: what it holds already is of earlier attempts.
+    /// The first report of a feed that is joined in the middle of a run: what it holds already is the baseline, until the attempt's
+    /// own count is said.
     pub fn resumed(&mut self, counts: Counts) {
         if let Some(value) = counts.running
             && self.cumulative.is_none()
         {
             self.base = value;
+            self.joined = Some(value).filter(|value| *value > 0);
         }
+    }
+
+    /// The count at which the feed was joined.
+    #[must_use]
+    pub fn joined(&self) -> Option<u64> {
+        self.joined
     }
 
     /// The attempt is the first one of another run.
@@ -80,6 +91,11 @@ impl Tally {
     /// What the attempt alone comes to, said beside the engine's own counter. Where both say the same although there was
     /// something before, the counter had started again.
     pub fn attempt_said(&mut self, attempt: u64) {
+        if self.joined.is_some() {
+            let cumulative = self.cumulative.unwrap_or(0).max(attempt);
+            (self.cumulative, self.attempt, self.base) = (Some(cumulative), Some(attempt), cumulative - attempt);
+            return;
+        }
         if self.running.is_none() || (self.running == Some(attempt) && self.base > 0) {
             self.offset = self.base;
             self.cumulative = Some(self.base.saturating_add(attempt));
@@ -130,6 +146,17 @@ mod tests {
         tally.report(Counts::running(Some(20)));
         tally.attempt_said(8);
         assert_eq!((tally.attempt, tally.cumulative), (Some(8), Some(25)));
+    }
+
+    #[test]
+    fn a_feed_that_is_joined_counts_from_its_first_report_until_the_attempt_is_said() {
+        let mut tally = Tally::default();
+        tally.resumed(Counts::running(Some(40)));
+        tally.report(Counts::running(Some(40)));
+        tally.report(Counts::running(Some(100)));
+        assert_eq!((tally.attempt, tally.cumulative, tally.joined()), (Some(60), Some(100), Some(40)));
+        tally.attempt_said(100);
+        assert_eq!((tally.attempt, tally.cumulative, tally.before()), (Some(100), Some(100), 0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub const SILENT_MS: u64 = 60_000;
 const STREAMS_LISTED: usize = 40;
 const ERRORS_LISTED: usize = 10;
 const DOUBTS_LISTED: usize = 10;
+const RUNS_LISTED: usize = 10;
 
 /// `1,284,113`.
 #[must_use]
@@ -141,6 +142,7 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
         let (from, to) = (time::stamp(first, "%Y-%m-%d %H:%M:%SZ"), time::stamp(last, form));
         writeln!(out, "time         {from} to {to} ({})", duration(u64::try_from(last - first).unwrap_or(0)))?;
     }
+    earlier_runs(progress, out)?;
     streams(progress, out)?;
     errors(progress, out)?;
     if let Some(text) = &progress.attempt.roll_up {
@@ -198,6 +200,9 @@ fn write_totals(progress: &Progress, out: &mut String) -> std::fmt::Result {
     write!(out, "records      {}", known(progress.cumulative_records()))?;
     if progress.attempts > 1 {
         write!(out, " in {} attempts, {} in the last", progress.attempts, known(progress.attempt_records()))?;
+    }
+    if let Some(joined) = progress.joined_at() {
+        write!(out, ", joined at {}", count(joined))?;
     }
     write!(out, "   checkpoints {}", count(progress.checkpoints))?;
     if let Some(committed) = progress.committed() {
@@ -325,10 +330,8 @@ pub fn short(text: &str, limit: usize) -> String {
     cut
 }
 
-/// The outcome as a shell's last line.
-#[must_use]
-pub fn headline(progress: &Progress) -> String {
-    let what = match outcome(progress) {
+fn title(outcome: Outcome) -> &'static str {
+    match outcome {
         Outcome::Running => "STILL RUNNING",
         Outcome::Succeeded => "SUCCEEDED",
         Outcome::CompletedWithErrors => "COMPLETED WITH ERRORS",
@@ -337,8 +340,31 @@ pub fn headline(progress: &Progress) -> String {
         Outcome::Aborted => "ABORTED",
         Outcome::Truncated => "TRUNCATED",
         Outcome::Unknown => "ENDING UNKNOWN",
-    };
-    let mut line = what.to_owned();
+    }
+}
+
+/// A line for each run before the last one, newest first.
+fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
+    let runs = &progress.runs;
+    if runs.total == 0 {
+        return Ok(());
+    }
+    writeln!(out, "earlier      {}", plural(usize::try_from(runs.total).unwrap_or(usize::MAX), "run"))?;
+    for run in runs.list().iter().rev().take(RUNS_LISTED) {
+        let at = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%SZ"));
+        let exit = run.exit.map(|exit| format!("  ({})", exit_words(exit))).unwrap_or_default();
+        let attempts = plural(run.attempts as usize, "attempt");
+        let (from, to) = (at(run.started_at), at(run.ended_at));
+        let records = known(run.records.1);
+        writeln!(out, "  - {from} to {to}  {}, {records} records in {attempts}{exit}", title(run.outcome))?;
+    }
+    more(out, usize::try_from(runs.total).unwrap_or(usize::MAX), RUNS_LISTED)
+}
+
+/// The outcome as a shell's last line.
+#[must_use]
+pub fn headline(progress: &Progress) -> String {
+    let mut line = title(outcome(progress)).to_owned();
     if progress.closed && progress.attempts == 0 && outcome(progress) == Outcome::Succeeded {
         // No sync, and none was asked for.
         line.push_str(if progress.answered {

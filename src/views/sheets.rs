@@ -6,7 +6,7 @@ use super::sheet::Sheet;
 use super::state::{Hits, Screen};
 use super::streams::{coverage, pace};
 use super::words::{self, age, clock, count, percent, rate};
-use crate::progress::{Group, ONE_MINUTE, Stream, TEN_SECONDS, doubts};
+use crate::progress::{Group, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
 use crate::protocol::{Range, Status, time};
 
 /// Ranges listed with their dates.
@@ -92,7 +92,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     sheet.fact("checkpoints", checkpoints, look.plain());
     let at = now.unwrap_or(0);
     let window = |ms| stream.rate.per_second(ms, at).map_or_else(|| dash.to_owned(), rate);
-    let all = mean_rate(stream, at).map_or_else(|| dash.to_owned(), rate);
+    let all = mean_rate(stream, screen.progress).map_or_else(|| dash.to_owned(), rate);
     let rates = format!("10s {}   1m {}   all {all}", window(TEN_SECONDS), window(ONE_MINUTE));
     sheet.fact("rate", rates, look.plain());
     if stream.rate.history(30, at).iter().flatten().any(|rate| *rate > 0.0) {
@@ -142,12 +142,13 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     }
 }
 
-/// Records of this attempt by the time since it started, or until it was done.
+/// Records by the time of the run, up to now or until it was done; unknown over less than a second.
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
-fn mean_rate(stream: &Stream, now: i64) -> Option<f64> {
-    let until = if stream.status == Status::Started { now } else { stream.changed_at? };
-    let millis = until - stream.started_at?;
-    (millis > 0).then_some(stream.records.attempt? as f64 * 1000.0 / millis as f64)
+fn mean_rate(stream: &Stream, progress: &Progress) -> Option<f64> {
+    let (elapsed, last) = (i64::try_from(progress.run_elapsed()?).ok()?, progress.last_at?);
+    let until = if stream.status == Status::Started { last } else { stream.changed_at? };
+    let millis = elapsed - (last - until);
+    (millis >= SHORTEST_MS).then_some(stream.records.cumulative? as f64 * 1000.0 / millis as f64)
 }
 
 fn stream_errors(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {

@@ -176,8 +176,19 @@ fn parties(screen: &Screen) -> Option<String> {
     }
 }
 
+/// The attempt, and its time beside that of the run.
 fn attempt_words(screen: &Screen) -> Option<String> {
-    (screen.progress.attempts > 1).then(|| format!("attempt {}", screen.progress.attempts))
+    let progress = screen.progress;
+    let time = elapsed(screen, progress.attempt_elapsed()).map(|time| format!(" for {time}")).unwrap_or_default();
+    (progress.attempts > 1).then(|| format!("attempt {}{time}", progress.attempts))
+}
+
+/// A time that was told with the last message, as it is now.
+fn elapsed(screen: &Screen, told: Option<u64>) -> Option<String> {
+    let told = i64::try_from(told?).ok()?;
+    let since = screen.now.zip(screen.progress.last_at).map_or(0, |(now, last)| (now - last).max(0));
+    let since = if screen.running() { since } else { 0 };
+    Some(span((told + since) / 1000 * 1000))
 }
 
 fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
@@ -254,8 +265,8 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
         _ => " SYNCING ",
     };
     let mut column = pen.put(1, row, word, look.badge(look.accent()));
-    if let Some(since) = screen.progress.attempt.started_at.zip(screen.now).map(|(from, now)| now - from) {
-        column = pen.put(column + 1, row, &span(since / 1000 * 1000), look.strong());
+    if let Some(elapsed) = elapsed(screen, screen.progress.run_elapsed()) {
+        column = pen.put(column + 1, row, &elapsed, look.strong());
     }
     groups(pen, column + 2, row, screen, rows);
 }
@@ -299,6 +310,11 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
         let words = if pen.width() >= 70 { format!("  +{attempt} this attempt") } else { format!(" +{attempt}") };
         column = pen.put(column, row, &words, look.good());
     }
+    if let Some(joined) = progress.joined_at()
+        && column + 50 < pen.width()
+    {
+        column = pen.put(column, row, &format!("  joined at {}", count(joined)), look.dim());
+    }
     if screen.running() {
         let now = screen.now.unwrap_or(0);
         let windows =
@@ -314,7 +330,7 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
             }
         }
     }
-    if let Some(all) = mean_rate(screen)
+    if let Some(all) = progress.mean_rate()
         && column + 14 < pen.width()
     {
         column = pen.put(column + 3, row, "all ", look.dim());
@@ -329,30 +345,17 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
     }
 }
 
-/// Records by elapsed time.
-#[expect(clippy::cast_precision_loss, reason = "a rate")]
-fn mean_rate(screen: &Screen) -> Option<f64> {
-    let progress = screen.progress;
-    // While it runs, of this attempt; afterwards of all of them, as the figures beside it.
-    let (records, elapsed) = if screen.running() {
-        (progress.attempt_records()?, progress.attempt_elapsed()?)
-    } else {
-        (progress.cumulative_records()?, progress.elapsed.cumulative.or_else(|| progress.attempt_elapsed())?)
-    };
-    (elapsed > 0).then(|| records as f64 * 1000.0 / elapsed as f64)
-}
-
 fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
     let look = screen.look;
     let now = screen.now.unwrap_or(0);
-    let width = pen.width().saturating_sub(column + 10).min(30);
+    let width = pen.width().saturating_sub(column + 14).min(30);
     let values = screen.progress.rate.history(width.into(), now);
     let top = values.iter().flatten().copied().fold(0.0, f64::max);
     if top <= 0.0 {
         return;
     }
     super::bars::sparks(pen, column, row, &values, top, look.accent());
-    pen.put(column + width + 1, row, &rate(top), look.dim());
+    pen.put(column + width + 1, row, &format!("max {}", rate(top)), look.dim());
 }
 
 /// A word, and a number where there is room: for screens that hold no more.
