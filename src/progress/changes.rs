@@ -17,6 +17,7 @@ const REMINDER: Millis = REMINDER_MS.cast_signed();
 /// What was told of a feed so far.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
+    runs: u64,
     attempts: u32,
     asked: usize,
     statuses: Vec<(Status, bool)>,
@@ -32,6 +33,11 @@ impl Changes {
     pub fn since(&mut self, progress: &Progress) -> Vec<String> {
         let mut lines = Vec::new();
         let mut say = |text: String| lines.push(stamped(progress.last_at, &text));
+        if progress.runs.total > self.runs {
+            // What was told of the run before says nothing of this one.
+            *self = Self { runs: progress.runs.total, asked: self.asked, ..Self::default() };
+            say(format!("run {}", progress.runs.total + 1));
+        }
         let begun = progress.attempts > self.attempts;
         if begun {
             self.attempts = progress.attempts;
