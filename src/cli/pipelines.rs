@@ -1,4 +1,4 @@
-//! `synctop pipelines list|show|create|pause|resume|sync|delete`
+//! `synctop pipelines list|show|create|setup|pause|resume|sync|retry|delete`
 
 use super::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
 use super::service::{self, client, failure, may_act, place, print_json, print_text, until_signal};
@@ -7,10 +7,13 @@ use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::{Action, Verdict};
 use crate::fleet::{Fleet, Group, Watched};
 use crate::net::remote::act::{Actor, Stage, act_on_many};
+use crate::net::remote::client::chunk;
 use crate::net::remote::memory::who;
 use crate::net::remote::{Ask, Client};
-use crate::net::{fresh, now};
+use crate::net::{Ingest, fresh, now};
 use crate::progress::text::{count, short};
+use crate::progress::{Exit, Outcome, outcome, verdict};
+use crate::protocol::Decoder;
 use crate::protocol::clean::typed;
 use crate::protocol::time;
 use crate::views::words::coverage;
@@ -26,7 +29,7 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
     let place = place(None, &args.of)?;
     let acts = match &args.verb {
         PipelinesVerb::List { .. } | PipelinesVerb::Show { .. } => false,
-        PipelinesVerb::Create { .. } => true,
+        PipelinesVerb::Create { .. } | PipelinesVerb::Setup { .. } => true,
         PipelinesVerb::Pause(act)
         | PipelinesVerb::Resume(act)
         | PipelinesVerb::Sync(act)
@@ -46,6 +49,7 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
                 PipelinesVerb::List { group, grep } => list(&client, *group, grep.as_deref(), args.json).await,
                 PipelinesVerb::Show { pipeline } => show(&client, pipeline, args.json).await,
                 PipelinesVerb::Create { file, skip_check } => create(&client, file, *skip_check, args.json).await,
+                PipelinesVerb::Setup { pipeline } => setup(&client, pipeline, args.json).await,
                 PipelinesVerb::Pause(act) => many(&client, Action::Pause, act, args, &told).await,
                 PipelinesVerb::Resume(act) => many(&client, Action::Resume, act, args, &told).await,
                 PipelinesVerb::Sync(act) => many(&client, Action::Sync, act, args, &told).await,
@@ -241,6 +245,40 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
         print(&format!("{}\n", made.get("id").and_then(Value::as_str).unwrap_or_default()))?;
     }
     Ok(0)
+}
+
+/// Longest answer of a setup that is read, in bytes.
+const SETUP_MAX: usize = 4 * 1024 * 1024;
+
+/// `POST /pipelines/{id}/setup`: its answer is the engine's messages.
+async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
+    let mut ask = Ask { person: true, ..Ask::of(Method::POST, &["pipelines", id, "setup"]) };
+    ask.within = std::time::Duration::from_secs(60);
+    let within = ask.within;
+    let mut response = client.follow(ask).await.map_err(|trouble| failure(&trouble, &client.place))?;
+    let mut ingest = Ingest::new(Decoder::default());
+    let mut length = 0;
+    while let Some(bytes) = chunk(&mut response, within).await.map_err(|trouble| failure(&trouble, &client.place))? {
+        length += bytes.len();
+        if length > SETUP_MAX {
+            return Err(Failure { sentence: format!("{id}: its engine says more than {SETUP_MAX} bytes."), code: 1 });
+        }
+        ingest.push(&bytes);
+    }
+    ingest.finish(Some(Exit::Code(0)));
+    let progress = &ingest.progress;
+    let why = match outcome(progress) {
+        Outcome::Succeeded => None,
+        _ => Some(verdict(progress).why.unwrap_or_else(|| "its engine does not say that it is set up".into())),
+    };
+    if as_json {
+        print_json(&json!({"id": id, "set_up": why.is_none(), "error": why}))?;
+    }
+    match why {
+        None if as_json => Ok(0),
+        None => print(&format!("{id}: set up. Its next run: synctop pipelines retry {}\n", typed(id))).map(|()| 0),
+        Some(why) => Err(Failure { sentence: format!("{id}: not set up: {why}"), code: 1 }),
+    }
 }
 
 /// The pipelines that are meant, with the errors they have; and those that would refuse it (a single one is asked all the same, and says

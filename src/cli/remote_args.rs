@@ -104,6 +104,11 @@ pub enum PipelinesVerb {
         #[arg(long)]
         skip_check: bool,
     },
+    /// Let its engine make at the destination what a sync needs (schema and tables); rows that are there stay
+    Setup {
+        #[arg(value_parser = name())]
+        pipeline: String,
+    },
     /// Nothing is read any more until it is resumed
     Pause(ActArgs),
     /// It is wanted active: what is parked or paused goes on

@@ -140,6 +140,10 @@ pub enum Verdict {
     Refused(String, u8),
 }
 
+/// What helps where a service accepts and nothing follows: its worker is gone, and no request brings it back.
+const NOTHING_RAN_NEXT: &str =
+    "see whether its worker runs; where its workflow is dead, delete the pipeline and create it again from its file";
+
 impl Verdict {
     /// For JSON and logs.
     #[must_use]
@@ -161,7 +165,7 @@ impl Verdict {
         let after = |ms: &Millis| duration(u64::try_from(*ms).unwrap_or(0));
         match self {
             Self::TookEffect(how) => format!("took effect: {how}"),
-            Self::NothingRan(how) => format!("accepted, but nothing ran: {how}"),
+            Self::NothingRan(how) => format!("accepted, but nothing ran: {how}; next: {NOTHING_RAN_NEXT}"),
             Self::ParkedSame(fault, ms) => {
                 format!("parked again with the SAME error after {}: {}: {}", after(ms), fault.kind(), fault.core())
             }
