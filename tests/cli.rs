@@ -426,3 +426,31 @@ fn the_secrets_of_a_connector_leave_in_no_output() {
         assert!(!text.contains("hunter2") && !text.contains("FAKEFAKE") && !text.contains('\u{1b}'), "{text}");
     }
 }
+
+#[test]
+fn without_a_terminal_a_run_prints_lines_and_ends_as_its_engine() {
+    let log = path("stripe-progress/12-destination-fails-midway.ndjson.zst");
+    let plain = zstd::decode_all(std::fs::File::open(&log).unwrap()).unwrap();
+    let shell = |script: &str| with_stdin(&["run", "--", "sh", "-c", script], &plain);
+    let words = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    // The engine's lines as they are, a line for each change, and the outcome's code.
+    let copied = shell("cat");
+    assert!(copied.stdout == plain && copied.status.code() == Some(1), "{}", words(&copied));
+    for said in ["ERROR      charge: ", "end        succeeded", "COMPLETED WITH ERRORS", "9,699"] {
+        assert!(words(&copied).contains(said), "{said}: {}", words(&copied));
+    }
+    // A process that fails has failed, whatever its feed said.
+    let failed = shell("grep -v charge; echo 'Traceback (most recent call last):\nValueError: no' >&2; exit 3");
+    assert_eq!(failed.status.code(), Some(3), "{}", words(&failed));
+    assert!(words(&failed).contains("FAILED") && words(&failed).contains("ValueError: no"), "{}", words(&failed));
+    // No message of any protocol: its last words that mean something.
+    let script = "echo hello; printf 'Error: no such table\n  code: [\n    42\n  ]\n]\n' >&2; exit 1";
+    let odd = shell(script);
+    assert_eq!(odd.status.code(), Some(1));
+    let said = words(&odd);
+    assert!(
+        said.contains("none is a message of an engine") && said.contains("its last words: Error: no such table"),
+        "{said}"
+    );
+    assert_eq!(shell("echo hello").status.code(), Some(65));
+}

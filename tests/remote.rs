@@ -599,3 +599,68 @@ fn pipelines_are_made_changed_and_verified_from_a_script() {
     }
     assert!(err(&pipelines(&["pause", "acct_p"])).contains("Is it acct_p2 or acct_p3?"));
 }
+
+/// The pipelines of a real service that were read when it was through (corpus `stripe-live`).
+fn real() -> Stub {
+    let read = |name: &str| -> Value {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stripe-live").join(name);
+        serde_json::from_slice(&zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap()).unwrap()
+    };
+    let mut all = read("service-list-end.json.zst")["data"].as_array().unwrap().clone();
+    for name in ["service-wf-two-after-retry.json.zst", "service-wf-three-table-dropped.json.zst"] {
+        let one = read(name);
+        all.retain(|it| it["id"] != one["id"]);
+        all.push(one);
+    }
+    Stub::start(move |request| match (request.method.as_str(), request.path.split('?').next().unwrap()) {
+        ("GET", "/health") => Reply::Json(200, json!({"ok": true})),
+        ("GET", "/pipelines") => Reply::Json(200, json!({"data": all, "has_more": false})),
+        ("GET", path) => match all.iter().find(|it| path == format!("/pipelines/{}", it["id"].as_str().unwrap())) {
+            Some(one) => Reply::Json(200, one.clone()),
+            None => Reply::Json(404, json!({"error": "Not found"})),
+        },
+        _ => Reply::Json(405, json!({"error": "Method not allowed"})),
+    })
+}
+
+#[test]
+fn a_dead_workflow_is_parked_and_errors_stand_beside_ready() {
+    let (home, service) = (folder(), real());
+    let url = service.url();
+    let wait =
+        |id: &str, target: &str| run(home.path(), &["wait", id, "--for", target, "--timeout", "5s", "--url", &url]);
+    // Its last run is over, nothing runs, and it says backfill for ever.
+    let dead = wait("wf_two", "status=ready");
+    assert_eq!((code(&dead), object(&dead)["parked_inferred"].as_bool()), (1, Some(true)), "{}", err(&dead));
+    assert!(err(&dead).contains("parked (inferred)"), "{}", err(&dead));
+    let listed = object(&run(home.path(), &["pipelines", "list", "--json", "--url", &url]));
+    let of = |id: &str| listed["pipelines"].as_array().unwrap().iter().find(|it| it["id"] == id).unwrap().clone();
+    assert_eq!(
+        (of("wf_two")["group"].as_str(), of("wf_two")["parked_inferred"].as_bool()),
+        (Some("parked"), Some(true))
+    );
+    // Ready over a table that was dropped.
+    let ready = wait("wf_three", "status=ready");
+    assert_eq!(code(&ready), 0, "{}", err(&ready));
+    assert!(err(&ready).contains("with an error: ") && err(&ready).contains("does not exist"), "{}", err(&ready));
+    let stream = wait("wf_three", "stream:charges=completed");
+    assert_eq!(code(&stream), 1, "{}", err(&stream));
+    assert_eq!(code(&wait("wf_three", "stream:customers=completed")), 0);
+    // A doubt stands beside it: with --strict that is 1.
+    let strict = run(home.path(), &["wait", "wf_three", "--for", "ready", "--strict", "--url", &url]);
+    assert_eq!(code(&strict), 1, "{}", err(&strict));
+    assert!(!object(&strict)["doubts"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_pipeline_is_set_up_from_a_script() {
+    let home = folder();
+    let server = ours(home.path(), &[quick("acct_setup")]);
+    let url = format!("http://{}", server.address);
+    let done = run(home.path(), &["pipelines", "setup", "acct_setup", "--url", &url]);
+    assert_eq!(code(&done), 0, "{}", err(&done));
+    assert!(out(&done).starts_with("acct_setup: set up"), "{}", out(&done));
+    let json = object(&run(home.path(), &["pipelines", "setup", "acct_setup", "--json", "--url", &url]));
+    assert_eq!(json, json!({"id": "acct_setup", "set_up": true, "error": null}));
+    assert_eq!(code(&run(home.path(), &["pipelines", "setup", "acct_none", "--url", &url])), 4);
+}
