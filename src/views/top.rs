@@ -158,10 +158,12 @@ fn header(pen: &mut Pen, screen: &Screen) {
     };
     let source = words::fit_middle(short, room.min(48), look.glyphs.ellipsis).into_owned();
     column = pen.put_in(column, 0, end.saturating_sub(column), &source, look.plain());
-    for text in [parties(screen), attempt_words(screen)].into_iter().flatten() {
-        if column + 3 + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < end {
-            column = pen.put(column + 3, 0, &text, look.dim());
-        }
+    let fits = |column: u16, text: &str| column + 3 + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < end;
+    if let Some(text) = parties(screen).filter(|text| fits(column, text)) {
+        column = pen.put(column + 3, 0, &text, look.dim());
+    }
+    if let Some(text) = attempt_words(screen).into_iter().find(|text| fits(column, text)) {
+        pen.put(column + 3, 0, &text, look.dim());
     }
 }
 
@@ -176,11 +178,14 @@ fn parties(screen: &Screen) -> Option<String> {
     }
 }
 
-/// The attempt, and its time beside that of the run.
-fn attempt_words(screen: &Screen) -> Option<String> {
-    let progress = screen.progress;
-    let time = elapsed(screen, progress.attempt_elapsed()).map(|time| format!(" for {time}")).unwrap_or_default();
-    (progress.attempts > 1).then(|| format!("attempt {}{time}", progress.attempts))
+/// The attempt, with its time beside that of the run, and without.
+fn attempt_words(screen: &Screen) -> Vec<String> {
+    let attempt = screen.progress.attempts;
+    if attempt < 2 {
+        return Vec::new();
+    }
+    let timed = elapsed(screen, screen.progress.attempt_elapsed()).map(|time| format!("attempt {attempt} for {time}"));
+    timed.into_iter().chain([format!("attempt {attempt}")]).collect()
 }
 
 /// A time that was told with the last message, as it is now.
