@@ -71,8 +71,8 @@ pub use tally::Tally;
 pub use target::{Target, place, target};
 pub use text::{count, report};
 pub use verdict::{
-    Verdict, advice, core, exit_words, gibberish, http_status, not_understood, parked, remedy as verdict_remedy,
-    resumed, standing, trouble, verdict,
+    NO_MESSAGES_NEXT, Verdict, advice, core, exit_words, gibberish, http_status, not_understood, parked,
+    remedy as verdict_remedy, resumed, standing, trouble, verdict,
 };
 
 use estimates::Estimated;

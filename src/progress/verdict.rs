@@ -334,16 +334,19 @@ pub(super) fn last_words(progress: &Progress) -> Option<&str> {
         .or_else(|| lines().next())
 }
 
-/// Nothing of many lines, or of all that a silent feed ever said, was understood: waiting for more is no use.
+/// The next step where no line was understood.
+pub const NO_MESSAGES_NEXT: &str = "check that this is the engine's NDJSON output; its logs may be on stderr";
+
+/// Nothing of many lines, or of all that a quiet feed ever said, was understood: waiting for more is no use.
 #[must_use]
-pub fn gibberish(progress: &Progress, silent: bool) -> Option<String> {
-    let enough = progress.input.lines >= 20 || (silent && progress.input.lines > 0);
+pub fn gibberish(progress: &Progress, quiet: bool) -> Option<String> {
+    let enough = progress.input.lines >= 20 || (quiet && progress.input.lines > 0);
     if progress.input.messages > 0 || !enough {
         return None;
     }
     let said = progress.last_raw_error.as_deref().map(|line| format!("; the last error in them: {}", short(line, 160)));
     let read = lines_read(progress);
-    Some(format!("{read}, and none is a message of an engine: is this its stdout?{}", said.unwrap_or_default()))
+    Some(format!("{read}, and none is a message of an engine{}", said.unwrap_or_default()))
 }
 
 fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
@@ -391,16 +394,12 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
         Outcome::Truncated if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
             Some("mend that and start it again; 5 shows all it wrote to stderr".into())
         }
-        Outcome::Truncated if progress.input.messages == 0 => {
-            Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
-        }
+        Outcome::Truncated if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
         Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
         Outcome::Unknown if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
             Some("fix that and start it again; 5 shows all it wrote to stderr".into())
         }
-        Outcome::Unknown if progress.input.messages == 0 => {
-            Some("check that this is the engine's NDJSON output; its logs may be on stderr".into())
-        }
+        Outcome::Unknown if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
         Outcome::Unknown if untold(progress) => Some(UNTOLD.into()),
         Outcome::Unknown => Some("pass --exit-code N, or start the command with synctop run -- COMMAND".into()),
         Outcome::Truncated if progress.manners().ends_with_process => Some(again(progress)),

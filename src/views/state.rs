@@ -3,13 +3,16 @@
 use super::action::Action;
 use super::rows::Group;
 use crate::progress::history::{History, Position};
-use crate::progress::{Link, Progress, resumed, verdict_remedy};
+use crate::progress::{Link, Progress, gibberish, resumed, verdict_remedy};
 use crate::protocol::{Level, Millis};
 use ratatui::layout::Rect;
 use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
+
+/// After so long without another line, what came so far is all there is to judge by.
+const UNREADABLE_MS: u64 = 900;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Pane {
@@ -324,6 +327,12 @@ impl Screen<'_> {
     #[must_use]
     pub fn running(&self) -> bool {
         !self.progress.closed && self.progress.attempt.end.is_none()
+    }
+
+    /// Nothing that came was understood, and for a moment nothing more came.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<String> {
+        gibberish(self.progress, self.age.is_some_and(|age| age >= UNREADABLE_MS))
     }
 
     /// For how long the whole feed has been silent, once that is no longer a pause.

@@ -6,7 +6,7 @@ use super::screen::headline;
 use super::state::Screen;
 use super::words::{self, age, count, rate, span};
 use crate::progress::{
-    Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, gibberish, not_understood, open, trouble, verdict,
+    Exit, Link, NO_MESSAGES_NEXT, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, not_understood, open, trouble, verdict,
 };
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -35,7 +35,7 @@ impl Facts {
         } else if screen.running() {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
-                Some(_) if gibberish(progress, screen.silent().is_some()).is_none() => {
+                Some(_) if screen.unreadable().is_none() => {
                     // Where no message tells the end, that all is through is all that a feed can say.
                     let through = progress.manners().ends_with_process
                         && !progress.streams.is_empty()
@@ -50,7 +50,10 @@ impl Facts {
                     }
                     (Some(why), Some("see whether the engine still runs, and its own log".to_owned()))
                 }
-                _ => (gibberish(progress, screen.silent().is_some()).or_else(trouble), None),
+                _ => match screen.unreadable() {
+                    Some(why) => (Some(why), Some(NO_MESSAGES_NEXT.to_owned())),
+                    None => (trouble(), None),
+                },
             }
         } else {
             let verdict = verdict(progress);
@@ -257,7 +260,7 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
         let column = pen.put(column + 1, row, rest, look.dim());
         return groups(pen, column + 2, row, screen, rows);
     }
-    if let Some(silent) = screen.silent().filter(|_| gibberish(screen.progress, screen.silent().is_some()).is_none()) {
+    if let Some(silent) = screen.silent().filter(|_| screen.unreadable().is_none()) {
         let mut column = pen.put(1, row, " NO NEWS ", look.badge(look.warn()));
         column = pen.put(column + 1, row, &age_words(silent), look.strong());
         return groups(pen, column + 2, row, screen, rows);
@@ -265,7 +268,7 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
     let word = match screen.link {
         Link::Waiting => " WAITING ",
         Link::Down(_) => " DOWN ",
-        _ if gibberish(screen.progress, screen.silent().is_some()).is_some() => " NOT UNDERSTOOD ",
+        _ if screen.unreadable().is_some() => " NOT UNDERSTOOD ",
         _ if screen.progress.attempts == 0 => " READING ",
         _ => " SYNCING ",
     };
