@@ -245,8 +245,8 @@ impl Progress {
 
     /// A stream of which the first terminal status stands is started again only in the next run.
     fn started_again(&mut self, claim: &StreamClaim) {
-        let over = self.stream(&claim.stream.key()).is_some_and(|stream| stream.terminal);
-        if over && claim.status == Some(Status::Started) && self.manners().first_status_stands {
+        let starts = claim.status == Some(Status::Started) && self.manners().first_status_stands;
+        if starts && self.stream(&claim.stream.key()).is_some_and(|stream| stream.terminal) {
             self.next_run();
         }
     }
@@ -255,7 +255,9 @@ impl Progress {
         self.started_again(&claim);
         self.started_in_part(&claim);
         self.stream_message();
-        self.decide_run_of(self.index.get(claim.stream.key().as_ref()).copied(), claim.records);
+        if self.mark.undecided {
+            self.decide_run_of(self.index.get(claim.stream.key().as_ref()).copied(), claim.records);
+        }
         let at = self.place_of_message(&claim.stream);
         let now = self.last_at;
         let attempt = self.attempts;
