@@ -3,7 +3,7 @@
 use super::lenient::{Entries, Text};
 use super::lines::{Line, LineEnd};
 use super::mend::mend;
-use super::message::{Dialect, Kind, Level, Log, Message, Name, Record};
+use super::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record};
 use super::stripe::{self, Envelope, Generation, KINDS};
 use super::validate::Validator;
 use super::{airbyte, singer};
@@ -331,7 +331,7 @@ impl Decoder {
             ("RECORD", Some(stream)) => {
                 Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true })
             }
-            ("STATE", _) => Kind::Checkpoint(Box::default()),
+            ("STATE", _) => Kind::Checkpoint(Checkpoint::default()),
             // The answer to a command that is no sync, whatever is in it.
             ("CATALOG" | "SPEC", _) => Kind::Answer,
             ("LOG", _) => {

@@ -28,7 +28,7 @@ pub enum Kind<'a> {
     Deletion(Name<'a>),
     /// Records of this stream that stand elsewhere, in files; how many is not said.
     Hidden(Name<'a>),
-    Checkpoint(Box<Checkpoint<'a>>),
+    Checkpoint(Checkpoint<'a>),
     Stream(Box<StreamClaim<'a>>),
     /// How much there is to come, as an engine guesses.
     Estimate(Box<Estimate<'a>>),
@@ -127,7 +127,7 @@ impl Dialect {
 }
 
 /// Identity of a stream.
-#[derive(Debug, Clone, PartialEq, Hash, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name<'a> {
     pub namespace: Option<Cow<'a, str>>,
     pub name: Cow<'a, str>,
@@ -301,7 +301,7 @@ pub struct State<'a> {
     /// Ranges it still has to read.
     pub left: u32,
     /// The failure type of a `*_error` status.
-    pub failure: Option<Cow<'a, str>>,
+    pub failure: Option<Box<str>>,
     pub total: Option<Range>,
     pub completed: Option<Vec<Range>>,
     pub position: Position<'a>,
@@ -310,7 +310,7 @@ pub struct State<'a> {
 /// Where a source stands in one stream.
 #[derive(Debug, Clone, Default)]
 pub enum Position<'a> {
-    /// Not told, or replaced by a later one before it was asked for.
+    /// Not told.
     #[default]
     Unknown,
     /// JSON of the state, to be read where it is asked for: all but the last of a stream are soon replaced.

@@ -342,7 +342,7 @@ impl From<State<'_>> for Brief {
     fn from(state: State) -> Self {
         Self {
             done: state.done,
-            failure: state.failure.map(std::borrow::Cow::into_owned),
+            failure: state.failure.map(String::from),
             total: state.total,
             completed: state.completed.unwrap_or_default(),
         }

@@ -47,7 +47,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
             let stream = Name::spaced(record.namespace.0, record.stream.0?);
             Kind::Record(Record { stream, measure: record.data.map(|data| measure(data.get())), partial: false })
         }
-        "STATE" => Kind::Checkpoint(Box::new(checkpoint(envelope.state.0?))),
+        "STATE" => Kind::Checkpoint(checkpoint(envelope.state.0?)),
         "LOG" => Kind::Log(Box::new(log(envelope.log.0?))),
         "TRACE" => {
             let trace = envelope.trace.0?;

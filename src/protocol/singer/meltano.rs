@@ -69,10 +69,10 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
         }))
     } else if event.starts_with("Incremental state has been updated") {
         // A line of the target's stdout went to the state store.
-        Kind::Checkpoint(Box::new(Checkpoint {
+        Kind::Checkpoint(Checkpoint {
             handed: Some(Box::new(Handed { committed: true, ..Handed::default() })),
             ..Checkpoint::default()
-        }))
+        })
     } else if line.stdio.0.as_deref() == Some("stdout") {
         // With --log-level debug each message of a tap is logged as well: its count is in the metrics.
         Kind::Note("wrapped")

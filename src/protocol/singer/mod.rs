@@ -46,10 +46,8 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let Some(word) = envelope.kind.0 else {
         // What a target says when it has written it all.
         envelope.bookmarks.0?;
-        let kind = Kind::Checkpoint(Box::new(Checkpoint {
-            handed: Some(Box::new(handed(text, true)?)),
-            ..Checkpoint::default()
-        }));
+        let kind =
+            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
         return Some(Message { at: None, from: None, dialect, firm: true, kind });
     };
     let stream = || envelope.stream.0.clone().map(Name::plain);
@@ -70,7 +68,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         "STATE" => {
             let handed = handed(envelope.value?.get(), false)?;
-            Kind::Checkpoint(Box::new(Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() }))
+            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() })
         }
         _ => return None,
     };

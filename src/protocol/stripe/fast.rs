@@ -88,7 +88,7 @@ fn usual(text: &str) -> Option<Message<'_>> {
         cursor.literal(",\"data\":")?;
         let state = StateData::usual(&mut cursor)?;
         cursor.byte(b'}')?;
-        Kind::Checkpoint(Box::new(Checkpoint { stream, state, ..Checkpoint::default() }))
+        Kind::Checkpoint(Checkpoint { stream, state, ..Checkpoint::default() })
     } else if cursor.literal("{\"type\":\"log\",\"log\":{\"level\":").is_some() {
         let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"message\":")?;
@@ -153,11 +153,11 @@ fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
         "data" => once(&mut data, StateData::fast(cursor)?),
         _ => cursor.skip(),
     })?;
-    Some(Kind::Checkpoint(Box::new(Checkpoint {
+    Some(Kind::Checkpoint(Checkpoint {
         stream: stream.map(Name::plain),
         state: data.unwrap_or_default(),
         ..Checkpoint::default()
-    })))
+    }))
 }
 
 pub(super) fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {

@@ -101,11 +101,11 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         }
         "source_state" => {
             let state = envelope.source_state.0?;
-            Kind::Checkpoint(Box::new(Checkpoint {
+            Kind::Checkpoint(Checkpoint {
                 stream: state.stream.0.map(Name::plain),
                 state: state.data.0.map(StateData::state).unwrap_or_default(),
                 ..Checkpoint::default()
-            }))
+            })
         }
         "trace" => trace(envelope.trace.0?)?,
         "stream_status" => Kind::Stream(Box::new(envelope.stream_status.0?.claim(false)?)),

@@ -219,7 +219,7 @@ impl<'a> StateData<'a> {
 
     #[inline]
     fn at(self, position: Position<'a>) -> State<'a> {
-        let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).cloned();
+        let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).map(|word| word.as_ref().into());
         let backfill = self.backfill.0.unwrap_or_default();
         let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
         let by_ranges = self.remaining.map(|left| left.count == 0);
