@@ -116,23 +116,21 @@ times = 12
 
 const OUTAGE_ROWS: usize = 5_040;
 
+/// An engine of either generation with that destination, and the file that keeps its rows.
+fn outage_engine(folder: &Path, form: &str) -> (Engine, PathBuf) {
+    let (scenario, kept) = (folder.join("outage.toml"), folder.join("rows.ndjson"));
+    std::fs::write(&scenario, OUTAGE).unwrap();
+    let rows = kept.to_str().unwrap();
+    let serve = [scenario.to_str().unwrap(), "--speed", "60", "--generation", form, "--destination", rows];
+    (Engine::start(&serve, "127.0.0.1:0"), kept)
+}
+
 #[test]
 fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
     for form in ["trace", "progress"] {
         let (folder, pipeline) = folder();
-        let (state, kept) = (folder.path().join("state.json"), folder.path().join("rows.ndjson"));
-        let scenario = folder.path().join("outage.toml");
-        std::fs::write(&scenario, OUTAGE).unwrap();
-        let serve = [
-            scenario.to_str().unwrap(),
-            "--speed",
-            "60",
-            "--generation",
-            form,
-            "--destination",
-            kept.to_str().unwrap(),
-        ];
-        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let state = folder.path().join("state.json");
+        let (engine, kept) = outage_engine(folder.path(), form);
         let (pipeline, state) = (pipeline.to_str().unwrap(), state.to_str().unwrap());
         let calls = [engine.address.as_str(), "--pipeline", pipeline, "--state", state, "-q"];
         let mut logs = Vec::new();
@@ -184,19 +182,7 @@ fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
 fn a_destination_outage_is_told_and_waited_for() {
     for form in ["trace", "progress"] {
         let (folder, pipeline) = folder();
-        let kept = folder.path().join("rows.ndjson");
-        let scenario = folder.path().join("outage.toml");
-        std::fs::write(&scenario, OUTAGE).unwrap();
-        let serve = [
-            scenario.to_str().unwrap(),
-            "--speed",
-            "60",
-            "--generation",
-            form,
-            "--destination",
-            kept.to_str().unwrap(),
-        ];
-        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let (engine, kept) = outage_engine(folder.path(), form);
         let calls = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap()];
         let output = backfill(&calls).output().unwrap();
         let told = err(&output);
@@ -212,11 +198,11 @@ fn a_destination_outage_is_told_and_waited_for() {
         let kinds: Vec<_> = summary["doubts"].as_array().unwrap().iter().map(|it| it["kind"].clone()).collect();
         assert_eq!(kinds, ["state_ahead", "recount_after_resume"], "{form}");
         // A doubt is enough for a strict caller.
-        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let (engine, _) = outage_engine(folder.path(), form);
         let strict = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap(), "--strict", "-q"];
         assert_eq!(backfill(&strict).output().unwrap().status.code(), Some(1), "{form}");
         // Given up early it says why.
-        let engine = Engine::start(&serve, "127.0.0.1:0");
+        let (engine, _) = outage_engine(folder.path(), form);
         let once = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap(), "--retries", "0"];
         let output = backfill(&once).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{form}");
@@ -816,4 +802,59 @@ fn a_client_that_goes_away_stops_its_call() {
         last = count();
         assert!(asked.elapsed() < PATIENCE, "it goes on for nobody");
     }
+}
+
+/// The end of a batch call: a bare object, with the streams' statuses and what is left of each.
+fn batch_end(status: &str, has_more: bool, streams: &[(&str, &str, bool)]) -> Answer {
+    let range = json!({"gte": "2025-01-01T00:00:00Z", "lt": "2025-01-02T00:00:00Z", "cursor": "c9"});
+    let remaining = |left: bool| if left { json!([range]) } else { json!([]) };
+    let told: serde_json::Map<_, _> = streams
+        .iter()
+        .map(|(name, status, _)| ((*name).into(), json!({"status": status, "record_count": 5})))
+        .collect();
+    let state: serde_json::Map<_, _> =
+        streams.iter().map(|(name, _, left)| ((*name).into(), json!({"remaining": remaining(*left)}))).collect();
+    let progress = json!({"derived": {"status": status}, "streams": told});
+    let end = json!({
+        "status": status, "has_more": has_more, "run_progress": progress, "request_progress": progress,
+        "ending_state": {"source": {"streams": state, "global": {}}, "destination": {}},
+    });
+    other("200 OK", "content-type: application/json\r\n", &end.to_string())
+}
+
+/// The source's streams in the state that a request carries.
+fn sent_streams(request: &str) -> Value {
+    let body: Value = serde_json::from_str(request.split_once("\n\n").unwrap().1.trim()).unwrap();
+    body["state"]["source"]["streams"].clone()
+}
+
+#[test]
+fn a_batch_call_keeps_only_streams_that_completed_without_an_error() {
+    let (folder, pipeline) = folder();
+    let state = folder.path().join("state.json");
+    let engine = answers(vec![
+        batch_end("started", true, &[("a", "completed", false), ("b", "started", true)]),
+        batch_end("succeeded", false, &[("a", "completed", false), ("b", "completed", false)]),
+    ]);
+    let calls =
+        [&engine.address, "--batch", "--pipeline", pipeline.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let output = backfill(&calls).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let asked = engine.requests.lock().unwrap().clone();
+    assert!(asked.iter().all(|it| it.starts_with("POST /pipeline_sync_batch?")), "{asked:?}");
+    // What the end says of `b` may be ahead of its rows: it goes on from the state that was sent, which was none.
+    assert_eq!(sent_streams(&asked[1]), json!({"a": {"remaining": []}}));
+    // The end stands in the log as the line that the other route ends with.
+    let ends = String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("\"type\":\"eof\"")).count();
+    assert_eq!(ends, 2);
+    // No progress twice in a row: it stops, and says what helps.
+    let stuck = || batch_end("started", true, &[("a", "started", true)]);
+    let engine = answers(vec![stuck(), stuck(), stuck()]);
+    let output = backfill(&[&engine.address, "--batch", "--pipeline", pipeline.to_str().unwrap()]).output().unwrap();
+    assert_eq!((output.status.code(), engine.requests.lock().unwrap().len()), (Some(2), 2), "{}", err(&output));
+    assert!(
+        err(&output).contains("2 calls in a row brought nothing") && err(&output).contains("--batch"),
+        "{}",
+        err(&output)
+    );
 }

@@ -615,6 +615,12 @@ fn real() -> Stub {
     Stub::start(move |request| match (request.method.as_str(), request.path.split('?').next().unwrap()) {
         ("GET", "/health") => Reply::Json(200, json!({"ok": true})),
         ("GET", "/pipelines") => Reply::Json(200, json!({"data": all, "has_more": false})),
+        ("POST", "/pipelines/wf_one/sync") => {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tests/fixtures/stripe-live/service-sync-uptodate.ndjson.zst");
+            let body = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
+            Reply::Text(200, "application/x-ndjson", String::from_utf8(body).unwrap())
+        }
         ("GET", path) => match all.iter().find(|it| path == format!("/pipelines/{}", it["id"].as_str().unwrap())) {
             Some(one) => Reply::Json(200, one.clone()),
             None => Reply::Json(404, json!({"error": "Not found"})),
@@ -646,6 +652,10 @@ fn a_dead_workflow_is_parked_and_errors_stand_beside_ready() {
     let stream = wait("wf_three", "stream:charges=completed");
     assert_eq!(code(&stream), 1, "{}", err(&stream));
     assert_eq!(code(&wait("wf_three", "stream:customers=completed")), 0);
+    // Nothing to read: one end that still says started, which is a success.
+    let current = run(home.path(), &["sync", "wf_one", "--url", &url]);
+    assert_eq!(code(&current), 0, "{}", err(&current));
+    assert!(err(&current).contains("UP TO DATE"), "{}", err(&current));
     // A doubt stands beside it: with --strict that is 1.
     let strict = run(home.path(), &["wait", "wf_three", "--for", "ready", "--strict", "--url", &url]);
     assert_eq!(code(&strict), 1, "{}", err(&strict));

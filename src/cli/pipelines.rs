@@ -276,7 +276,10 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> 
     }
     match why {
         None if as_json => Ok(0),
-        None => print(&format!("{id}: set up. Its next run: synctop pipelines retry {}\n", typed(id))).map(|()| 0),
+        None => {
+            let next = format!("synctop pipelines retry {} {}", typed(id), client.place.argument());
+            print(&format!("{id}: set up. Its next run: {next}\n")).map(|()| 0)
+        }
         Some(why) => Err(Failure { sentence: format!("{id}: not set up: {why}"), code: 1 }),
     }
 }

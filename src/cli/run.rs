@@ -39,7 +39,7 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let signal = Arc::new(AtomicI32::new(0));
     let (sender, events) = net::channel();
     let stdin = match ChildInput::from(args.stdin) {
-        // Nobody types: a terminal of its own would say that somebody may.
+        // A terminal of its own would make the engine believe that a user can type.
         ChildInput::Auto if rustix::termios::isatty(rustix::stdio::stdin()) => ChildInput::Null,
         stdin => stdin,
     };
@@ -56,7 +56,7 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let inline = Inline::start(Arc::clone(&shared), Tell::Changes, quiet_look(look), args.engine.join(" "))?;
     let mut gone = None;
     let mut shown = Instant::now();
-    let mut ended = false;
+    let (mut ended, mut changed) = (false, false);
     while !ended {
         match events.recv_timeout(BETWEEN_SNAPSHOTS) {
             Ok(event) => {
@@ -64,7 +64,9 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
                     Event::Bytes(bytes, _) if gone.is_none() => {
                         if let Err(error) = pipe::write_all(rustix::stdio::stdout(), bytes) {
                             gone = Some(error);
-                            engine.stop();
+                            let engine = engine.clone();
+                            // Beside this loop: its output has to be drained for it to end.
+                            std::thread::Builder::new().name("stop".into()).spawn(move || engine.stop())?;
                         }
                     }
                     Event::Stderr(line) => {
@@ -78,19 +80,20 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
                     _ => {}
                 }
                 ingest.take(event);
+                changed = true;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => ended = true,
         }
-        if ended || shown.elapsed() >= BETWEEN_SNAPSHOTS {
-            shown = Instant::now();
+        if changed && (ended || shown.elapsed() >= BETWEEN_SNAPSHOTS) {
+            (shown, changed) = (Instant::now(), false);
             *lock(&shared) = ingest.progress.clone();
         }
     }
     let number = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);
     let cut = match (&gone, number) {
         (_, Some(_)) => Some("INTERRUPTED: the engine was stopped"),
-        (Some(_), _) => Some("READER GONE: nobody takes the engine's lines any more, it was stopped"),
+        (Some(_), _) => Some("READER GONE: the engine was stopped"),
         _ => None,
     };
     inline.end(cut);

@@ -59,6 +59,9 @@ pub struct Api {
     call: u64,
 }
 
+/// Message of a simulated destination that is away.
+const UNREACHABLE: &str = "connect ECONNREFUSED 127.0.0.1:5432";
+
 impl Api {
     #[must_use]
     pub fn new(scenario: Scenario) -> Self {
@@ -208,7 +211,7 @@ impl Api {
         if let Some(struck) = self.struck.get_mut(at) {
             *struck += 1;
         }
-        Some(fault.message.clone().unwrap_or_else(|| "connect ECONNREFUSED 127.0.0.1:5432".into()))
+        Some(fault.message.clone().unwrap_or_else(|| UNREACHABLE.into()))
     }
 
     /// The message with which the destination fails on a page of a stream, if it does.
@@ -234,7 +237,7 @@ impl Api {
             if let Some(struck) = self.struck.get_mut(at) {
                 *struck += 1;
             }
-            return Some(fault.message.unwrap_or_else(|| "connect ECONNREFUSED 127.0.0.1:5432".into()));
+            return Some(fault.message.unwrap_or_else(|| UNREACHABLE.into()));
         }
         None
     }

@@ -4,6 +4,7 @@ use super::answer::{Answer, Ended};
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find, raw, take_object};
 use crate::net::http::How;
+use crate::progress::text::names;
 use crate::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -254,8 +255,8 @@ impl Backfill {
         if !std::mem::take(&mut self.risk_news) {
             return None;
         }
-        let names: Vec<_> = self.at_risk.keys().collect();
-        let message = format!("rows of {} may be missing", names_of(&names));
+        let streams: Vec<_> = self.at_risk.keys().collect();
+        let message = format!("rows of {} may be missing", names(&streams));
         let all: Vec<_> = self
             .at_risk
             .iter()
@@ -635,10 +636,6 @@ fn edit_known(of: &mut Fields, path: &[&str], name: &str, change: impl FnOnce(&m
         None => change(&mut inner),
     }
     of.insert(key.to_owned(), raw(&inner));
-}
-
-fn names_of(names: &[&String]) -> String {
-    crate::progress::text::names(names)
 }
 
 /// Changes a field that is an object; made where there is none.

@@ -77,6 +77,10 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
             taker.bytes(bytes)
         })
         .await;
+        if answer.len() > LARGEST_END {
+            let why = format!("its answer is longer than {} MB, which is no end message", LARGEST_END >> 20);
+            return Ok(Verdict::Failed(why, 2));
+        }
         if drive.batch && matches!(how, http::How::Ended) {
             let line = end_line(&answer);
             run.push(&line);

@@ -1,6 +1,7 @@
 //! A pipeline as a service tells it: ours, which says why and since when, or the published one (PROTOCOLS 2), whose state has to be read
 //! for that. What an engine said of a run goes through the one reducer, whoever hands it on.
 
+use crate::progress::text::names;
 use crate::progress::{Outcome, Progress, advice, core, doubts, outcome, standing, verdict_remedy};
 use crate::protocol::{Decoder, Millis, Splitter, mask, time};
 use serde_json::{Value, json};
@@ -266,7 +267,7 @@ impl Pipeline {
             checkpoints: all.get("checkpoints").and_then(Value::as_u64),
             streams: all.get("streams").and_then(Value::as_u64).unwrap_or(0),
             by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
-            doubts: doubts.filter_map(|it| text(it, "/message")).collect(),
+            doubts: doubts.filter_map(doubt).collect(),
         };
         for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(FAULTS) {
             let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
@@ -391,6 +392,14 @@ fn engine_clock(lines: &str) -> Option<(Millis, Millis)> {
 fn clock_of(progress: &Value) -> Option<(Millis, Millis)> {
     let from = at(progress, "/started_at")?;
     Some((from, from.checked_add(progress.get("elapsed_ms")?.as_i64().filter(|it| *it >= 0)?)?))
+}
+
+/// A doubt as `summary` has it: its streams and its message.
+fn doubt(value: &Value) -> Option<Arc<str>> {
+    let message = text(value, "/message")?;
+    let streams = value.get("streams").and_then(Value::as_array).into_iter().flatten();
+    let streams: Vec<_> = streams.filter_map(Value::as_str).collect();
+    Some(if streams.is_empty() { message } else { format!("{}: {message}", names(&streams)).into() })
 }
 
 fn fault(value: &Value) -> Option<Fault> {

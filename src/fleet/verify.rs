@@ -140,9 +140,9 @@ pub enum Verdict {
     Refused(String, u8),
 }
 
-/// What helps where a service accepts and nothing follows: its worker is gone, and no request brings it back.
+/// Next step where a service accepts a request and no run follows.
 const NOTHING_RAN_NEXT: &str =
-    "see whether its worker runs; where its workflow is dead, delete the pipeline and create it again from its file";
+    "see whether the worker of the service runs; a dead workflow takes no request: replace the pipeline by a new one";
 
 impl Verdict {
     /// For JSON and logs.
@@ -165,7 +165,7 @@ impl Verdict {
         let after = |ms: &Millis| duration(u64::try_from(*ms).unwrap_or(0));
         match self {
             Self::TookEffect(how) => format!("took effect: {how}"),
-            Self::NothingRan(how) => format!("accepted, but nothing ran: {how}; next: {NOTHING_RAN_NEXT}"),
+            Self::NothingRan(how) => format!("accepted, but nothing ran: {how}"),
             Self::ParkedSame(fault, ms) => {
                 format!("parked again with the SAME error after {}: {}: {}", after(ms), fault.kind(), fault.core())
             }
@@ -347,7 +347,7 @@ impl Watch {
         }
         match self.action {
             Action::Pause | Action::Delete => Verdict::Unknown(format!("it says {claim} after {waited}")),
-            _ => Verdict::NothingRan(format!("after {waited} it says {claim}, as before")),
+            _ => Verdict::NothingRan(format!("after {waited} it says {claim}, as before; next: {NOTHING_RAN_NEXT}")),
         }
     }
 }

@@ -55,6 +55,16 @@ impl std::fmt::Display for DoubtKind {
     }
 }
 
+/// One doubt, for all streams that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Doubt {
+    pub kind: DoubtKind,
+    /// The first of `streams`.
+    pub stream: Option<Arc<str>>,
+    pub streams: Vec<Arc<str>>,
+    pub message: String,
+}
+
 impl Doubt {
     /// The streams that it is about, the first few by name: `customers, charges and 4 more`.
     #[must_use]
@@ -70,16 +80,6 @@ impl Doubt {
             _ => format!("{}: {}", self.names(), self.message),
         }
     }
-}
-
-/// One doubt, for all streams that it is about.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Doubt {
-    pub kind: DoubtKind,
-    /// The first of `streams`.
-    pub stream: Option<Arc<str>>,
-    pub streams: Vec<Arc<str>>,
-    pub message: String,
 }
 
 /// Collects doubts; those of one kind with one text stand once.

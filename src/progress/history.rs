@@ -331,7 +331,7 @@ impl History {
     /// Runs in the log so far.
     #[must_use]
     pub fn runs(&self) -> u64 {
-        self.counts.last().copied().unwrap_or(0)
+        self.counts.get(Mark::Run as usize).copied().unwrap_or(0)
     }
 
     /// By time.

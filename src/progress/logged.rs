@@ -52,13 +52,14 @@ impl LoggedErrors {
     }
 
     fn add(&mut self, log: &Log, attempt: u32) {
-        let error = log.error.as_deref().filter(|error| !error.trim().is_empty());
+        let context = log.context.as_deref();
+        let error = context.and_then(|it| it.error.as_deref()).filter(|error| !error.trim().is_empty());
         let text = mask::secrets(cut(&log.message, FEED_LINE));
         let fingerprint = fingerprint::of_error(&text, None) ^ u64::from(attempt);
         let streams: Vec<Arc<str>> = log
             .stream
             .iter()
-            .chain(&log.failed_streams)
+            .chain(context.iter().flat_map(|it| &it.failed_streams))
             .take(STREAMS_KEPT)
             .map(|name| mask::secrets(name).into())
             .collect();

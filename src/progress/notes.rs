@@ -87,10 +87,12 @@ impl Progress {
         if log.level >= Level::Error {
             self.logged_error(log);
         }
-        if let Some(id) = &log.run_id {
-            self.run_id(&mask::secrets(id));
+        if let Some(context) = &log.context {
+            if let Some(id) = &context.run_id {
+                self.run_id(&mask::secrets(id));
+            }
+            self.at_risk(&context.at_risk);
         }
-        self.at_risk(&log.at_risk);
         if log.level >= Level::Error && !log.message.trim().is_empty() {
             let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));

@@ -8,7 +8,7 @@
 use super::position::Remainder;
 use super::stream::Stream;
 use super::tally::Tally;
-use super::{Anomaly, Exit, Outcome, Progress, outcome};
+use super::{Anomaly, Outcome, Progress, outcome};
 use crate::protocol::{Counts, Millis, ProgressReport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,9 +25,6 @@ pub struct PastRun {
     pub records: (Option<u64>, Option<u64>),
     pub started_at: Option<Millis>,
     pub ended_at: Option<Millis>,
-    pub exit: Option<Exit>,
-    /// Line of the log that it ends with.
-    pub line: u64,
 }
 
 /// Earlier runs, oldest first.
@@ -114,8 +111,6 @@ impl Progress {
             records: (self.attempt_records(), self.cumulative_records()),
             started_at: self.first_at,
             ended_at: self.before_at,
-            exit: None,
-            line: self.input.lines.saturating_sub(1),
         }
     }
 

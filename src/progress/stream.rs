@@ -121,7 +121,7 @@ pub struct Stream {
 
     // Rows that may be missing.
     /// Deletions in the feed, which are no records.
-    pub deletions: u64,
+    pub(super) deletions: u64,
     pub(super) checkpoint: KeptPosition,
     /// Its last checkpoint is of this attempt.
     pub(super) checkpoint_here: bool,
@@ -458,6 +458,12 @@ impl Stream {
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retry.as_ref().map_or(0, |retry| retry.count)
+    }
+
+    /// Deletions, as the engine reports them, else as the feed has them.
+    #[must_use]
+    pub fn deletions(&self) -> Option<u64> {
+        self.deleted.or((self.deletions > 0).then_some(self.deletions))
     }
 
     /// Its total range, or one that was completed.

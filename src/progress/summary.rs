@@ -54,7 +54,7 @@ pub struct RunSummary {
     pub records: Scopes,
     pub started_at: Option<String>,
     pub ended_at: Option<String>,
-    /// Code of its process, or 128 + signal, where that is known.
+    /// Unknown: an exit code is that of the process of the last run.
     pub exit: Option<i32>,
 }
 
@@ -176,7 +176,7 @@ impl From<&PastRun> for RunSummary {
             records: Scopes { attempt: run.records.0, cumulative: run.records.1 },
             started_at: run.started_at.map(time::iso),
             ended_at: run.ended_at.map(time::iso),
-            exit: run.exit.map(Exit::code),
+            exit: None,
         }
     }
 }
@@ -232,7 +232,7 @@ pub fn summary(progress: &Progress) -> Summary {
                 message: stream.message.clone(),
                 inserted: stream.inserted,
                 updated: stream.updated,
-                deleted: stream.deleted.or((stream.deletions > 0).then_some(stream.deletions)),
+                deleted: stream.deletions(),
                 retries: stream.retries(),
                 unwritten_up_to: stream.unwritten.filter(|rows| *rows > 0),
                 total_range: stream.total_range.map(Into::into),

@@ -94,6 +94,8 @@ impl Tally {
         if self.joined.is_some() {
             let cumulative = self.cumulative.unwrap_or(0).max(attempt);
             (self.cumulative, self.attempt, self.base) = (Some(cumulative), Some(attempt), cumulative - attempt);
+            // What earlier attempts had counted is not missing.
+            self.joined = self.joined.map(|at| at.saturating_sub(self.base)).filter(|at| *at > 0);
             return;
         }
         if self.running.is_none() || (self.running == Some(attempt) && self.base > 0) {

@@ -211,6 +211,9 @@ fn write_totals(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if let Some(requests) = progress.known_requests(progress.requests.cumulative) {
         write!(out, "   requests {}", count(requests))?;
     }
+    if progress.retries > 0 {
+        write!(out, "   retries {}", count(progress.retries))?;
+    }
     writeln!(out)
 }
 
@@ -247,6 +250,12 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
         write!(out, "  {mark} {name:<width$}  {:<11} {records:>13}", stream.status.word())?;
         if let Some(committed) = stream.committed {
             write!(out, "  committed {}", count(committed))?;
+        }
+        if let Some(deletions) = stream.deletions() {
+            write!(out, "  deleted {}", count(deletions))?;
+        }
+        if let Some(rows) = stream.unwritten.filter(|rows| *rows > 0) {
+            write!(out, "  up to {} not written", count(rows))?;
         }
         if let Some(share) = progress.share(stream).filter(|_| stream.status != Status::Completed) {
             write!(out, "  {:>3.0}%", (share * 100.0).floor())?;
@@ -352,11 +361,10 @@ fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
     writeln!(out, "earlier      {}", plural(usize::try_from(runs.total).unwrap_or(usize::MAX), "run"))?;
     for run in runs.list().iter().rev().take(RUNS_LISTED) {
         let at = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%SZ"));
-        let exit = run.exit.map(|exit| format!("  ({})", exit_words(exit))).unwrap_or_default();
         let attempts = plural(run.attempts as usize, "attempt");
         let (from, to) = (at(run.started_at), at(run.ended_at));
         let records = known(run.records.1);
-        writeln!(out, "  - {from} to {to}  {}, {records} records in {attempts}{exit}", title(run.outcome))?;
+        writeln!(out, "  - {from} to {to}  {}, {records} records in {attempts}", title(run.outcome))?;
     }
     more(out, usize::try_from(runs.total).unwrap_or(usize::MAX), RUNS_LISTED)
 }

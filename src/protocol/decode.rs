@@ -76,6 +76,7 @@ pub struct RawLine<'a> {
 
 /// Each line is exactly one of these.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a box for every line costs more than the moves")]
 pub enum Decoded<'a> {
     Message {
         message: Message<'a>,

@@ -564,7 +564,14 @@ pub struct Log<'a> {
     pub asked: Vec<Cow<'a, str>>,
     /// The engine ends with it; an error that says the same follows, mostly.
     pub fatal: bool,
-    /// The error that it is about, in the words of the error itself.
+    /// Of few lines: not in the line itself, which is moved often.
+    pub context: Option<Box<LogContext<'a>>>,
+}
+
+/// What a log line says of its run and of errors in it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogContext<'a> {
+    /// The error that the line is about, in the words of the error itself.
     pub error: Option<Cow<'a, str>>,
     /// Streams that failed, as a line about several of them lists them.
     pub failed_streams: Vec<Cow<'a, str>>,

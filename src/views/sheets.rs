@@ -79,9 +79,13 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
         sheet.fact("record lines", format!("{} counted in this attempt", count(stream.counted)), look.plain());
     }
     counts_beside(&mut sheet, screen, stream);
-    let changes = [("inserted", stream.inserted), ("updated", stream.updated), ("deleted", stream.deleted)];
+    let changes = [("inserted", stream.inserted), ("updated", stream.updated), ("deleted", stream.deletions())];
     for (label, value) in changes.into_iter().filter(|(_, value)| value.is_some()) {
         sheet.fact(label, number(value), look.plain());
+    }
+    if let Some(rows) = stream.unwritten.filter(|rows| *rows > 0) {
+        let text = format!("up to {} of its records since the last checkpoint", count(rows));
+        sheet.fact("not written", text, look.warn());
     }
     let last = stream.last_checkpoint_at.map(|at| match screen.judged_at() {
         Some(now) => format!(", last {} ago", age(now - at)),
@@ -142,7 +146,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     }
 }
 
-/// Records by the time of the run, up to now or until it was done; unknown over less than a second.
+/// Records by the time of the run, up to its last message or until it was done; unknown over less than a second.
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 fn mean_rate(stream: &Stream, progress: &Progress) -> Option<f64> {
     let (elapsed, last) = (i64::try_from(progress.run_elapsed()?).ok()?, progress.last_at?);

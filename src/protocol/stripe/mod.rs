@@ -19,8 +19,8 @@ pub(super) use wire::Envelope;
 
 use super::lenient::{Num, Seq, Text};
 use super::message::{
-    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, Message, Name, ProgressReport,
-    Record, Retry, Risk, Status, StreamClaim, StreamReport, Where,
+    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, LogContext, Message, Name,
+    ProgressReport, Record, Retry, Risk, Status, StreamClaim, StreamReport, Where,
 };
 use state::StateData;
 use std::borrow::Cow;
@@ -326,8 +326,10 @@ impl<'a> ListedError<'a> {
 
 impl<'a> LogLine<'a> {
     fn log(self) -> Log<'a> {
-        let data = self.data.0.unwrap_or_default();
         let level = Level::from_word(self.level.0.as_deref().unwrap_or_default());
+        let Some(data) = self.data.0 else {
+            return Log { level, message: self.message.0.unwrap_or_default(), ..Log::default() };
+        };
         let message = match self.message.0 {
             Some(text) if !text.is_empty() => text,
             _ => [&data.err.0, &data.error.0, &data.error_message.0]
@@ -351,6 +353,12 @@ impl<'a> LogLine<'a> {
         let stream = data.stream.0.or_else(|| retry.as_ref().and(data.label.0).and_then(in_parentheses));
         let names = |list: Seq<Text<'a>>| list.0.unwrap_or_default().into_iter().filter_map(|name| name.0).collect();
         let at_risk = data.at_risk.0.unwrap_or_default().into_iter();
+        let context = LogContext {
+            error: data.error.0.or(data.err.0),
+            failed_streams: names(data.failed_streams),
+            run_id: data.run_id.0,
+            at_risk: at_risk.filter_map(|one| one.0.and_then(wire::AtRisk::claim)).collect(),
+        };
         Log {
             level,
             message,
@@ -358,10 +366,7 @@ impl<'a> LogLine<'a> {
             retry,
             asked: names(data.configured_streams),
             fatal: false,
-            error: data.error.0.or(data.err.0),
-            failed_streams: names(data.failed_streams),
-            run_id: data.run_id.0,
-            at_risk: at_risk.filter_map(|one| one.0.and_then(wire::AtRisk::claim)).collect(),
+            context: (context != LogContext::default()).then(|| context.into()),
         }
     }
 }

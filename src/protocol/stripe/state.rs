@@ -14,26 +14,12 @@ use std::fmt;
 /// Rows of a page of the list API: a cursor that is ahead skips at most one page.
 const PAGE: u32 = 100;
 
-/// Sum of the parts of a state, in order.
-#[derive(Debug, Clone, Copy)]
-struct Sum(u64);
+fn instant(sum: Identity, at: Option<Millis>) -> Identity {
+    sum.and(at.unwrap_or(Millis::MIN).cast_unsigned())
+}
 
-impl Sum {
-    /// Adds a part. One multiplication a part (as FxHash does): states are on nearly every other line.
-    #[inline]
-    fn and(self, part: u64) -> Self {
-        Self((self.0.rotate_left(5) ^ part).wrapping_mul(0x517c_c1b7_2722_0a95))
-    }
-
-    #[inline]
-    fn instant(self, at: Option<Millis>) -> Self {
-        self.and(at.unwrap_or(Millis::MIN).cast_unsigned())
-    }
-
-    #[inline]
-    fn range(self, range: Option<Range>) -> Self {
-        range.map_or(self.and(1), |range| self.instant(range.gte).instant(range.lt))
-    }
+fn whole_range(sum: Identity, range: Option<Range>) -> Identity {
+    range.map_or(sum.and(1), |range| instant(instant(sum, range.gte), range.lt))
 }
 
 /// Ranges that a source still has to read.
@@ -59,8 +45,8 @@ impl Remaining {
         self.begun += u32::from(range.cursor.is_some());
         let length = range.gte.zip(range.lt).map(|(gte, lt)| lt.saturating_sub(gte).max(0));
         self.span = self.span.zip(length).map(|(sum, length)| sum.saturating_add(length));
-        let sum = Sum(range.other).instant(range.gte).instant(range.lt).and(range.cursor.unwrap_or(1));
-        self.identity = self.identity.wrapping_add(sum.0 ^ (sum.0 >> 29));
+        let sum = instant(instant(Identity(range.other), range.gte), range.lt).and(range.cursor.unwrap_or(1));
+        self.identity = self.identity.wrapping_add(sum.0);
     }
 }
 
@@ -77,9 +63,9 @@ struct RemainingRange {
 
 /// Identity of a value that may be null or missing.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cursored(Option<u64>);
+struct MaybeIdentity(Option<u64>);
 
-impl<'de> Deserialize<'de> for Cursored {
+impl<'de> Deserialize<'de> for MaybeIdentity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let identity = Identity::deserialize(deserializer)?;
         Ok(Self((identity != Identity::NULL).then_some(identity.0)))
@@ -142,7 +128,7 @@ impl<'de> Deserialize<'de> for RemainingRange {
                         Some("gte") => range.gte = map.next_value::<When>()?.0,
                         Some("lt") => range.lt = map.next_value::<When>()?.0,
                         Some("cursor" | "page_cursor") => {
-                            range.cursor = map.next_value::<Cursored>()?.0.or(range.cursor);
+                            range.cursor = map.next_value::<MaybeIdentity>()?.0.or(range.cursor);
                         }
                         Some(key) => {
                             let value = map.next_value()?;
@@ -171,7 +157,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for StateData<'a> {
                 while let Some(key) = map.next_key::<Text<'de>>()? {
                     match key.0.as_deref() {
                         Some("status") => data.status = map.next_value()?,
-                        Some("page_cursor") => data.page_cursor = map.next_value::<Cursored>()?.0,
+                        Some("page_cursor") => data.page_cursor = map.next_value::<MaybeIdentity>()?.0,
                         Some("backfill") => data.backfill = map.next_value()?,
                         Some("accounted_range") => data.accounted_range = map.next_value()?,
                         Some("remaining") => data.remaining = map.next_value::<RangesLeft>()?.0,
@@ -196,12 +182,12 @@ impl<'a> StateData<'a> {
         let list =
             |left: Option<Remaining>| left.map_or(1, |left| left.identity.wrapping_add(2 + u64::from(left.count)));
         let status = self.status.0.as_deref().map_or(1, |word| Identity::of_text(word).0);
-        let mut sum = Sum(self.other).and(status).and(self.page_cursor.unwrap_or(1)).and(list(self.remaining));
-        sum = sum.range(self.accounted_range.range());
+        let mut sum = Identity(self.other).and(status).and(self.page_cursor.unwrap_or(1)).and(list(self.remaining));
+        sum = whole_range(sum, self.accounted_range.range());
         if let Some(backfill) = &self.backfill.0 {
-            sum = sum.range(backfill.range.range()).and(list(backfill.in_flight.0));
+            sum = whole_range(sum, backfill.range.range()).and(list(backfill.in_flight.0));
             for done in backfill.completed.0.iter().flatten() {
-                sum = sum.range(Some(*done));
+                sum = whole_range(sum, Some(*done));
             }
         }
         sum.0.max(1)
