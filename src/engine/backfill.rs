@@ -217,6 +217,8 @@ impl Backfill {
     /// Where the run is: what the source has still to read. Counts and clocks do not count.
     fn mark(&self) -> String {
         match self.state.get("source") {
+            // A batch call brings whole streams or nothing.
+            _ if self.wish.batch => raw(&streams_of(&self.state)).get().to_owned(),
             Some(source) => source.get().to_owned(),
             None => raw(&self.state).get().to_owned(),
         }
