@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 /// Height that the head is made for: short enough for a cause of one or two lines.
-const AS_IF: u16 = 24;
+const AS_IF: u16 = 23;
 
 /// The picture, as wide as asked and as high as it needs.
 #[must_use]

@@ -77,7 +77,14 @@ impl Facts {
         Self {
             rows: rows(screen),
             why: lines(why.filter(|_| !empty || progress.closed || matches!(screen.link, Link::Down(_))), most),
-            next: lines(next, if area.height < 20 { 1 } else { 2 }),
+            next: lines(
+                next,
+                match area.height {
+                    ..20 => 1,
+                    20..24 => 2,
+                    _ => 3,
+                },
+            ),
             ranges: !empty
                 && !small
                 && (progress.coverage().is_some() || progress.checkpoints > 0 || progress.estimated_share().is_some()),
@@ -187,7 +194,8 @@ fn attempt_words(screen: &Screen) -> Vec<String> {
     if attempt < 2 {
         return Vec::new();
     }
-    let timed = elapsed(screen, screen.progress.attempt_elapsed()).map(|time| format!("attempt {attempt} for {time}"));
+    let told = screen.progress.attempt_elapsed().filter(|told| *told >= 1000);
+    let timed = elapsed(screen, told).map(|time| format!("attempt {attempt} for {time}"));
     timed.into_iter().chain([format!("attempt {attempt}")]).collect()
 }
 
