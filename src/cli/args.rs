@@ -88,7 +88,7 @@ pub enum Command {
     Serve(ServeArgs),
     /// The fleet: all pipelines of a service, the parked ones first; open one, act on many
     Connect(ConnectArgs),
-    /// Pipelines of a service without a screen: list, show, create, pause, resume, sync, retry, delete
+    /// Pipelines of a service without a screen: list, show, create, setup, pause, resume, sync, retry, delete
     Pipelines(PipelinesArgs),
     /// Wait until pipelines are so: one JSON object on stdout, an exit code that tells
     Wait(WaitArgs),
