@@ -11,6 +11,7 @@ use std::sync::Arc;
 impl Progress {
     pub(super) fn begin_attempt(&mut self) {
         let first = self.attempts == 0;
+        let announced = self.mark.follows.take();
         if !first {
             self.mark = self.mark_run();
         }
@@ -44,6 +45,7 @@ impl Progress {
         if let (Some(at), Some(count)) = (at, self.cumulative_records()) {
             self.rate.mark(at, count);
         }
+        self.announced_run(announced);
     }
 
     /// A message about a stream came: without an attempt, or after an end, it begins one.

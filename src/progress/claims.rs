@@ -85,6 +85,9 @@ impl Progress {
     /// Counts that are told beside the records: increments. They are checked against what was counted, and stand for it only
     /// where nothing could be.
     pub(super) fn metered(&mut self, told: &Metered) {
+        if let Some(id) = &told.run_id {
+            self.run_id(&mask::secrets(id));
+        }
         self.metered_requests.0 += told.requests.unwrap_or(0);
         self.metered_requests.1 += u64::from(told.timed_request);
         if told.requests.is_some() || told.timed_request {
@@ -202,6 +205,9 @@ impl Progress {
         let now = self.last_at;
         let late = late || self.manners().late_states;
         let odd = self.change(at, |stream| {
+            if let Some(before) = stream.ahead_before.take() {
+                stream.goes_on_from(before, &state);
+            }
             stream.checkpoint.assign(&state.position);
             stream.checkpoint_here = true;
             stream.checkpoint_uncounted = true;
@@ -243,11 +249,16 @@ impl Progress {
         }
     }
 
-    /// A stream of which the first terminal status stands is started again only in the next run.
+    /// Where the first terminal status of a stream stands, its next start is one of the next run; and a stream is described again
+    /// behind the end of a process by the next one.
     fn started_again(&mut self, claim: &StreamClaim) {
         let starts = claim.status == Some(Status::Started) && self.manners().first_status_stands;
-        if starts && self.stream(&claim.stream.key()).is_some_and(|stream| stream.terminal) {
+        let known = || self.stream(&claim.stream.key());
+        if starts && known().is_some_and(|stream| stream.terminal) {
             self.next_run();
+        } else if self.attempt.closing.is_some() && claim.pace.is_some() && known().is_some_and(|stream| stream.in_feed)
+        {
+            self.described_again();
         }
     }
 

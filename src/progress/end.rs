@@ -116,7 +116,7 @@ impl Progress {
             if before.is_some_and(|before| before.id != after.id) {
                 let before = stream.ahead.unwrap_or_default();
                 let rows = before.rows.max(u64::from(after.page_rows));
-                stream.ahead = Some(Ahead { rows, kept: before.kept });
+                stream.ahead = Some(Ahead { rows, kept: before.kept, read: state.read() });
             }
         });
     }
@@ -138,7 +138,7 @@ impl Progress {
                 Risk::StateAhead => {
                     let before = stream.ahead.unwrap_or_default();
                     let rows = one.rows.unwrap_or(0).max(before.rows);
-                    stream.ahead = Some(Ahead { rows, kept: before.kept || one.kept });
+                    stream.ahead = Some(Ahead { rows, kept: before.kept || one.kept, ..before });
                 }
                 Risk::ResumedAfterCut => stream.resumed_after_cut = true,
             });

@@ -65,6 +65,9 @@ impl Progress {
     /// An error that the engine said: counted each time.
     pub(super) fn failure(&mut self, mut failure: Failure, line: &Line) {
         self.same_as_fatal(&mut failure);
+        if failure.stream.is_none() && failure.is_final {
+            self.process_ends(true);
+        }
         if failure.roll_up && self.streams.iter().any(|stream| stream.failed_in == Some(self.attempts)) {
             let text: Arc<str> = message_of(&failure).into();
             self.note(Level::Error, Origin::Log, None, None, &text);

@@ -178,6 +178,8 @@ pub struct Attempt {
     cause: Option<u64>,
     /// A last log line before an end that no error has said again yet.
     fatal: Option<(Arc<str>, Place)>,
+    /// Words say that its process ends.
+    closing: Option<runs::Closing>,
 }
 
 /// Everything known of one input.
@@ -347,7 +349,8 @@ impl Progress {
     /// Milliseconds since the last attempt began, as the engine says or by the messages' times.
     #[must_use]
     pub fn attempt_elapsed(&self) -> Option<u64> {
-        let by_time = self.attempt.started_at.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
+        let since = self.attempt.started_at.or(self.first_at.filter(|_| self.attempts == 1));
+        let by_time = since.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
         self.elapsed.attempt.filter(|elapsed| *elapsed > 0).or(by_time)
     }
 

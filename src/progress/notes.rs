@@ -92,12 +92,16 @@ impl Progress {
                 self.run_id(&mask::secrets(id));
             }
             self.at_risk(&context.at_risk);
+            if let Some(word) = &context.process {
+                self.process_word(word);
+            }
         }
         if log.level >= Level::Error && !log.message.trim().is_empty() {
             let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
         if log.fatal {
+            self.process_ends(true);
             let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.attempt.fatal = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }

@@ -6,15 +6,18 @@
 //! remember their totals at its start.
 
 use super::position::Remainder;
-use super::stream::Stream;
+use super::stream::{Ahead, Stream};
 use super::tally::Tally;
 use super::{Anomaly, Outcome, Progress, outcome};
-use crate::protocol::{Counts, Millis, ProgressReport};
+use crate::protocol::{Counts, Millis, ProcessWord, ProgressReport, State, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Earlier runs that are listed; older ones are counted.
 const RUNS_KEPT: usize = 500;
+
+/// Ids of runs that another one may still be told apart from: two that write to one log take turns.
+const IDS_KEPT: usize = 16;
 
 /// An earlier run of the same log.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -25,6 +28,17 @@ pub struct PastRun {
     pub records: (Option<u64>, Option<u64>),
     pub started_at: Option<Millis>,
     pub ended_at: Option<Millis>,
+    /// Its id, where the engine says one.
+    id: Option<Arc<str>>,
+}
+
+/// Words say that the process of an attempt ends.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Closing {
+    /// It ends for certain, if nothing of it comes behind them; a logged exception may have been caught.
+    certain: bool,
+    /// Records that had come by then.
+    records: u64,
 }
 
 /// Earlier runs, oldest first.
@@ -62,6 +76,8 @@ pub(super) struct RunMark {
     before: Option<Box<PastRun>>,
     /// The end before this attempt said that nothing more is to come, and no report has told yet whose totals it goes on with.
     pub(super) undecided: bool,
+    /// The id of the run that starts with the next attempt, said behind the end of this one.
+    pub(super) follows: Option<Arc<str>>,
     checkpoints: u64,
     engine_checkpoints: Option<u64>,
     elapsed: Option<u64>,
@@ -92,6 +108,7 @@ impl Progress {
         RunMark {
             before: Some(Box::new(self.past_run())),
             undecided,
+            follows: None,
             checkpoints: self.checkpoints,
             engine_checkpoints: self.engine_checkpoints,
             elapsed: self.elapsed.cumulative,
@@ -104,14 +121,24 @@ impl Progress {
 
     /// The run as it stands, as one that another run follows.
     fn past_run(&self) -> PastRun {
-        let closed = Self { closed: true, ..self.clone() };
+        let mut closed = self.clone();
+        closed.close(None);
         PastRun {
             outcome: outcome(&closed),
             attempts: self.attempts,
             records: (self.attempt_records(), self.cumulative_records()),
             started_at: self.first_at,
             ended_at: self.before_at,
+            id: self.run_id.clone(),
         }
+    }
+
+    /// Whether only earlier runs of this log had that stream: nothing asks for it in this one.
+    #[must_use]
+    pub fn only_in_earlier_run(&self, stream: &Stream) -> bool {
+        self.runs.total > 0
+            && stream.status == Status::NotStarted
+            && !(stream.in_catalog || stream.in_feed || stream.reported || stream.took_part())
     }
 
     /// The first report of an attempt behind an end: totals that it carries on are of the same run, others of a new one.
@@ -160,23 +187,89 @@ impl Progress {
         }
     }
 
-    /// A run id was said. Another one than before is that of another run, which starts with the attempt that is open.
+    /// A run id was said. Another one than before is that of another run. Where lines of all kinds carry it, that one starts here;
+    /// elsewhere it started with the attempt that is open, or starts with the one that comes.
     pub(super) fn run_id(&mut self, id: &str) {
         if self.run_id.as_deref() == Some(id) {
             return;
         }
-        if self.run_id.is_some() && self.mark.before.is_some() {
-            self.start_run();
+        if self.runs.list.iter().rev().take(IDS_KEPT).any(|run| run.id.as_deref() == Some(id)) {
+            return;
+        }
+        if self.run_id.is_some() {
+            if self.manners().ends_with_process {
+                self.next_run();
+            } else if self.attempt.open || self.attempts == 0 {
+                self.start_run();
+            } else {
+                self.mark.follows = Some(id.into());
+                return;
+            }
         }
         self.run_id = Some(id.into());
     }
 
+    /// The run that was announced behind the end before this attempt starts with it.
+    pub(super) fn announced_run(&mut self, announced: Option<Arc<str>>) {
+        if announced.is_some() {
+            self.start_run();
+            self.run_id = announced;
+        }
+    }
+
     /// A marker said that another run starts, with the message that comes.
     pub(super) fn next_run(&mut self) {
-        if self.attempts > 0 {
+        self.let_go();
+        let failed_before = self.attempts == 0 && self.attempt.closing.is_some();
+        if failed_before {
             self.begin_attempt();
-            self.start_run();
         }
+        if self.attempts == 0 {
+            return;
+        }
+        self.begin_attempt();
+        self.start_run();
+        if self.before_at == self.last_at {
+            // This message has no time: the run starts at the first one that has.
+            (self.first_at, self.attempt.started_at) = (None, None);
+        }
+    }
+
+    /// Words say that the process ends: a closing error, "Finished", CRITICAL, a traceback. Words that are written apart from the
+    /// feed have no place in it.
+    pub(super) fn process_ends(&mut self, certain: bool) {
+        if self.manners().ends_with_process && !self.words.apart {
+            let certain = certain || self.attempt.closing.is_some_and(|closing| closing.certain);
+            self.attempt.closing = Some(Closing { certain, records: self.records_seen() });
+        }
+    }
+
+    fn records_seen(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.seen).sum()
+    }
+
+    /// A log line says that a process starts or that it is through.
+    pub(super) fn process_word(&mut self, word: &ProcessWord) {
+        match word {
+            ProcessWord::Starts if !self.words.apart && self.closed_by(false) => self.next_run(),
+            ProcessWord::Finishes(what) if !self.streams.iter().any(|stream| *stream.name == **what) => {
+                self.process_ends(true);
+            }
+            ProcessWord::Starts | ProcessWord::Finishes(_) => {}
+        }
+    }
+
+    /// A stream that the feed described before is described again: by another process, if one ended for certain before it.
+    pub(super) fn described_again(&mut self) {
+        if !self.words.hearing && self.closed_by(true) {
+            self.next_run();
+        }
+    }
+
+    /// Whether the process of this attempt has ended: no record came behind the words that say so.
+    fn closed_by(&self, certain: bool) -> bool {
+        let closing = self.attempt.closing.filter(|closing| closing.certain || !certain);
+        closing.is_some_and(|closing| closing.records == self.records_seen())
     }
 
     /// Turns the last attempt into the first one of a new run: nothing of the runs before it stays in the counts, errors and
@@ -227,6 +320,19 @@ impl Progress {
 }
 
 impl Stream {
+    /// The end of an earlier run whose state was ahead, if a client that goes on from it skips rows.
+    fn ahead_at_risk(&self) -> Option<Ahead> {
+        self.ahead.or(self.ahead_before).filter(|ahead| !ahead.kept)
+    }
+
+    /// The first checkpoint of a run: where it starts with as much read as that end of an earlier run had, the run went on from it,
+    /// and the rows that were missing then are missing here too. A run that reads anew has read next to nothing by then.
+    pub(super) fn goes_on_from(&mut self, before: Ahead, state: &State) {
+        if before.read.zip(state.read()).is_some_and(|(before, now)| before > 0 && now >= before) {
+            self.ahead = Some(before);
+        }
+    }
+
     /// Forgets the runs before this attempt, which is the first one of another run.
     fn start_run(&mut self, attempt: u32) {
         if !self.took_part() && !self.reported {
@@ -236,6 +342,7 @@ impl Stream {
                 label: Arc::clone(&self.label),
                 in_catalog: self.in_catalog,
                 asked: self.asked,
+                ahead_before: self.ahead_at_risk(),
                 ..fresh
             };
             return;
@@ -263,6 +370,7 @@ impl Stream {
         }
         self.ranges_before = super::Ranges::default();
         (self.resumed, self.open_before, self.unfinished_before, self.recounted) = (false, false, false, false);
+        self.ahead_before = self.ahead_at_risk();
         (self.ahead, self.cut_open, self.resumed_after_cut) = (None, false, false);
         (self.unwritten, self.committed) = (None, None);
         if self.failed_in != Some(attempt) {

@@ -35,8 +35,12 @@ pub(super) struct Words {
     group: Option<u64>,
     /// The last line of level error before it.
     error: Option<Arc<str>>,
+    /// The traceback stands behind a logged error.
+    caught: bool,
     /// What is taken in now was logged beside the feed.
     pub(super) hearing: bool,
+    /// It is written apart from the feed, so that nothing tells what of the feed came before it.
+    pub(super) apart: bool,
     /// What was held back is taken in.
     letting_go: bool,
     /// A tap, and a target, were heard by their loggers; and the process that told the first counts.
@@ -152,6 +156,7 @@ impl Progress {
                 loaded: None,
                 process,
                 loose: false,
+                run_id: None,
             }),
             Held::Status(status) => {
                 let claim = StreamClaim { status: Some(status), ..StreamClaim::of(stream) };
@@ -175,7 +180,7 @@ impl Progress {
     /// It is known now what speaks, or that nothing more is said: what was written to stderr before is taken in.
     pub(super) fn overheard(&mut self) {
         for line in std::mem::take(&mut self.words.early) {
-            self.weigh_words(&line);
+            self.weigh_words_apart(&line);
         }
     }
 
@@ -199,7 +204,13 @@ impl Progress {
             // It says itself what it is.
             self.speaks(Some(known), false);
         }
+        self.weigh_words_apart(line);
+    }
+
+    fn weigh_words_apart(&mut self, line: &str) {
+        self.words.apart = true;
         self.weigh_words(line);
+        self.words.apart = false;
     }
 
     /// Weighs a line of words, wherever it was written.
@@ -259,6 +270,8 @@ impl Progress {
         }
         if was == Traceback::None {
             self.words.text.clear();
+            // Behind a logged error it is that error's, and the program may have caught it.
+            self.words.caught = self.words.error.is_some();
             if let Some(error) = self.words.error.take() {
                 self.raised(&error);
             }
@@ -270,11 +283,12 @@ impl Progress {
         self.words.text.push_str(cut(line, room));
         // A secret may stand on several lines.
         self.words.text = mask::secrets(&self.words.text).into_owned();
-        if self.words.traceback == Traceback::Told && was == Traceback::Open && self.words.group.is_none() {
-            if line.starts_with(INTERRUPT) {
-                self.attempt.stopping = true;
-            } else {
-                self.raised(line);
+        if self.words.traceback == Traceback::Told && was == Traceback::Open {
+            self.process_ends(!self.words.caught);
+            match self.words.group {
+                Some(_) => {}
+                None if line.starts_with(INTERRUPT) => self.attempt.stopping = true,
+                None => self.raised(line),
             }
         }
         if let Some(id) = self.words.group {

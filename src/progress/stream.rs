@@ -134,6 +134,8 @@ pub struct Stream {
     pub(super) destination_failed: bool,
     /// The state of an end in this run was ahead of its last checkpoint.
     pub ahead: Option<Ahead>,
+    /// That of an earlier run of the log, until the first checkpoint of this one tells whether it goes on from that end.
+    pub(super) ahead_before: Option<Ahead>,
     /// A limit cut it in this attempt, and the end cannot show what was left.
     pub(super) cut_open: bool,
     /// Such a cut was resumed in this run.
@@ -149,6 +151,8 @@ pub struct Ahead {
     pub rows: u64,
     /// The client went on from the last checkpoint.
     pub kept: bool,
+    /// Milliseconds of its range that were read by the state of that end.
+    pub(super) read: Option<Millis>,
 }
 
 /// A stream that a rate limit holds.
@@ -249,6 +253,7 @@ impl Stream {
             unwritten: None,
             destination_failed: false,
             ahead: None,
+            ahead_before: None,
             cut_open: false,
             resumed_after_cut: false,
             mark: super::runs::StreamMark::default(),

@@ -201,7 +201,7 @@ pub fn summary(progress: &Progress) -> Summary {
         reason: end.and_then(|end| end.reason.clone()),
         has_more: end.and_then(|end| end.has_more),
         started_at: progress.first_at.map(time::iso),
-        ended_at: progress.last_at.map(time::iso),
+        ended_at: progress.first_at.and(progress.last_at).map(time::iso),
         elapsed_ms: progress.elapsed.cumulative,
         wall_ms: progress.last_at.zip(progress.first_at).map(|(last, first)| last - first),
         runs: progress.runs.list().iter().map(Into::into).collect(),

@@ -263,6 +263,9 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
         if stream.assumed {
             write!(out, "  (assumed: exit 0 behind its last checkpoint)")?;
         }
+        if progress.only_in_earlier_run(stream) {
+            write!(out, "  (of an earlier run)")?;
+        }
         if stream.limits.0 > 0 {
             write!(out, "  rate limited {}", duration(stream.limited_ms(progress.last_at)))?;
         }
@@ -362,9 +365,15 @@ fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
     for run in runs.list().iter().rev().take(RUNS_LISTED) {
         let at = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%SZ"));
         let attempts = plural(run.attempts as usize, "attempt");
-        let (from, to) = (at(run.started_at), at(run.ended_at));
-        let records = known(run.records.1);
-        writeln!(out, "  - {from} to {to}  {}, {records} records in {attempts}", title(run.outcome))?;
+        let time = match run.started_at {
+            Some(from) => format!("{} to {}", at(Some(from)), at(run.ended_at)),
+            None => "without times".to_owned(),
+        };
+        let records = match run.records.1 {
+            Some(1) => "1 record".to_owned(),
+            records => format!("{} records", known(records)),
+        };
+        writeln!(out, "  - {time}  {}, {records} in {attempts}", title(run.outcome))?;
     }
     more(out, usize::try_from(runs.total).unwrap_or(usize::MAX), RUNS_LISTED)
 }

@@ -291,6 +291,8 @@ pub struct Metered<'a> {
     pub process: Option<u64>,
     /// The name is that of an endpoint or a job, which streams mostly go by.
     pub loose: bool,
+    /// The run that it belongs to.
+    pub run_id: Option<Cow<'a, str>>,
 }
 
 /// What a source says about one stream in the state it hands out.
@@ -305,6 +307,15 @@ pub struct State<'a> {
     pub total: Option<Range>,
     pub completed: Option<Vec<Range>>,
     pub position: Position<'a>,
+}
+
+impl State<'_> {
+    /// Milliseconds of its total range that are read.
+    #[must_use]
+    pub fn read(&self) -> Option<Millis> {
+        let total = self.total?;
+        Some(total.lt? - total.gte? - self.position.known()?.remaining.flatten()?)
+    }
 }
 
 /// Where a source stands in one stream.
@@ -378,6 +389,7 @@ impl Metered<'_> {
             loaded,
             process: self.process,
             loose: self.loose,
+            run_id: self.run_id.map(|id| Cow::Owned(id.into_owned())),
         }
     }
 }
@@ -579,6 +591,22 @@ pub struct LogContext<'a> {
     pub run_id: Option<Cow<'a, str>>,
     /// Streams whose rows may be missing, as our own client or service knows from earlier logs of the run.
     pub at_risk: Vec<AtRisk<'a>>,
+    pub process: Option<ProcessWord<'a>>,
+}
+
+/// A log line about the process of an engine whose protocol has no message for its begin and end.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProcessWord<'a> {
+    Starts,
+    /// It is through with this: a stream, or all of them where no stream goes by that name.
+    Finishes(Cow<'a, str>),
+}
+
+impl<'a> ProcessWord<'a> {
+    /// As the only word of a log line about its run.
+    pub(super) fn context(self) -> LogContext<'a> {
+        LogContext { process: Some(self), ..LogContext::default() }
+    }
 }
 
 /// Why rows of a stream may be missing.

@@ -39,8 +39,8 @@ pub use decode::{Decoded, Decoder, RawLine, Reading};
 pub use lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use message::{
     AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, Handed, Handing, Kind, KnownPosition, Level,
-    Log, LogContext, Manners, Message, Metered, Name, Pace, Position, ProgressReport, Range, Record, Retry, Risk,
-    State, Status, StreamClaim, StreamReport, Where,
+    Log, LogContext, Manners, Message, Metered, Name, Pace, Position, ProcessWord, ProgressReport, Range, Record,
+    Retry, Risk, State, Status, StreamClaim, StreamReport, Where,
 };
 pub use stripe::{CLIENT, source_state};
 pub use time::Millis;

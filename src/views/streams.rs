@@ -182,6 +182,10 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
         pen.put(columns.words_from(), row, reason, look.dim());
         return;
     }
+    if screen.progress.only_in_earlier_run(stream) {
+        pen.put(columns.words_from(), row, "of an earlier run", look.dim());
+        return;
+    }
     if let Some(end) = columns.committed {
         // All of it is at the destination, or not yet.
         let all = stream.committed.is_some() && stream.committed == stream.records.cumulative;

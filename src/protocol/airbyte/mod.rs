@@ -13,8 +13,8 @@ pub(super) use fast::message as fast;
 use super::identity::Identity;
 use super::lenient::{Maybe, Text};
 use super::message::{
-    Checkpoint, Dialect, Estimate, Failure, Handed, Handing, Kind, Level, Log, Message, Name, Pace, Record, Status,
-    StreamClaim, Where,
+    Checkpoint, Dialect, Estimate, Failure, Handed, Handing, Kind, Level, Log, Message, Name, Pace, ProcessWord,
+    Record, Status, StreamClaim, Where,
 };
 use std::borrow::Cow;
 use wire::{Descriptor, Envelope, LogLine, StreamStatus, Trace, TraceError};
@@ -30,6 +30,10 @@ const NO_WORDS: &str = "Something went wrong in the connector. See the logs for 
 /// concurrent one calls it. It is hard-coded to be a config_error whatever its causes are.
 const ROLL_UP: &str = "During the sync, the following streams did not sync successfully";
 const ROLL_UP_INTERNAL: &str = "Concurrent read failure";
+
+/// How the kit's log lines about the begin of a sync and its ends start.
+const STARTING: &str = "Starting syncing";
+const FINISHED: &str = "Finished syncing";
 
 /// Whether this protocol has messages of that type.
 pub(super) fn has(kind: &str) -> bool {
@@ -151,7 +155,23 @@ fn log(line: LogLine) -> Log {
         Some(stack) => Cow::Owned(format!("{message}\n{stack}")),
         None => message,
     };
-    Log { level: Level::from_word(&word), message, fatal: word.eq_ignore_ascii_case("FATAL"), ..Log::default() }
+    let context = process_word(&message).map(|word| Box::new(word.context()));
+    Log {
+        level: Level::from_word(&word),
+        fatal: word.eq_ignore_ascii_case("FATAL"),
+        context,
+        message,
+        ..Log::default()
+    }
+}
+
+/// What the connector development kit logs when a sync starts, and when a stream and the whole source are through
+/// (`AbstractSource.read`).
+fn process_word(message: &str) -> Option<ProcessWord<'static>> {
+    if message.starts_with(STARTING) {
+        return Some(ProcessWord::Starts);
+    }
+    message.strip_prefix(FINISHED).map(|what| ProcessWord::Finishes(what.trim().to_owned().into()))
 }
 
 fn traced(trace: Trace) -> Option<Kind> {

@@ -6,7 +6,7 @@
 
 use crate::protocol::lenient::{Entries, Maybe, Num, Seq, Text, When};
 use crate::protocol::message::{
-    Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Pace, Status, StreamClaim, Where,
+    Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Pace, ProcessWord, Status, StreamClaim, Where,
 };
 use crate::protocol::time;
 use serde::Deserialize;
@@ -17,6 +17,9 @@ const METRIC: &str = "METRIC: ";
 
 /// How singer-sdk says that it begins with a stream.
 const BEGINNING: &str = "Beginning sync of '";
+
+/// The line by which taps of singer-python say that their sync starts.
+const STARTING: &str = "Starting sync";
 
 /// What singer-sdk says when a signal stops it; it exits with 0 then.
 const STOPPING: &str = "Gracefully shutting down";
@@ -46,8 +49,8 @@ struct Tags<'a> {
 }
 
 impl<'a> Metric<'a> {
-    /// What a metric claims. `loaded`: whether it is a target's, where that is known.
-    pub(super) fn kind(self, loaded: Option<bool>) -> Option<Kind<'a>> {
+    /// The claim of a metric. `loaded`: whether it is a target's, where that is known; `run_id`: the run of its line.
+    pub(super) fn kind(self, loaded: Option<bool>, run_id: Option<Cow<'a, str>>) -> Option<Kind<'a>> {
         let tags = self.tags.0.unwrap_or_default();
         // singer-python has no stream: its taps name the endpoint, or the job, by it.
         let job =
@@ -57,7 +60,9 @@ impl<'a> Metric<'a> {
         let loose = tags.stream.0.is_none();
         let counted = |records, requests, timed_request| {
             let stream = stream.clone()?;
-            Some(Kind::Metered(Box::new(Metered { stream, records, requests, timed_request, loaded, process, loose })))
+            let counts =
+                Metered { stream, records, requests, timed_request, loaded, process, loose, run_id: run_id.clone() };
+            Some(Kind::Metered(Box::new(counts)))
         };
         let metric = self.metric.0?;
         Some(match metric.as_ref() {
@@ -95,7 +100,8 @@ pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
     let loaded = before.split([' ', '|']).find_map(is_destination);
     // Meltano's text begins with an instant; a wall clock without a zone is none.
     let at = before.split(' ').next().filter(|word| word.ends_with('Z')).and_then(time::parse);
-    Some(Message { at, from: None, dialect: Some(Dialect::Singer), firm: false, kind: metric.kind(loaded)? })
+    let kind = metric.kind(loaded, None)?;
+    Some(Message { at, from: None, dialect: Some(Dialect::Singer), firm: false, kind })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -173,7 +179,7 @@ pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     let (at, dialect) = (Some(log.ts.0?), Some(Dialect::Singer));
     let loaded = is_destination(&logger);
     let kind = if let Some(metric) = log.metric_info.0 {
-        metric.kind(loaded)?
+        metric.kind(loaded, None)?
     } else if let Some(failure) = log.exception.0.map(Exception::failure) {
         Kind::Failure(Box::new(failure))
     } else {
@@ -192,7 +198,8 @@ pub(super) fn said(level: Level, message: Cow<str>) -> Kind {
         let claim = StreamClaim { pace: Some(Pace::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
         return Kind::Stream(Box::new(claim));
     }
-    Kind::Log(Box::new(Log { level, message, ..Log::default() }))
+    let context = (message.trim_end() == STARTING).then(|| Box::new(ProcessWord::Starts.context()));
+    Kind::Log(Box::new(Log { level, message, context, ..Log::default() }))
 }
 
 /// Level, logger and text of a line that singer-sdk or singer-python wrote as text.

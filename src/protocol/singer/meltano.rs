@@ -3,8 +3,11 @@
 
 use super::logs::{Exception, Metric, metric, said};
 use crate::protocol::lenient::{Flag, Maybe, Text, When};
-use crate::protocol::message::{Checkpoint, Dialect, End, EndWord, Handed, Kind, Level, Message, ProgressReport};
+use crate::protocol::message::{
+    Checkpoint, Dialect, End, EndWord, Handed, Kind, Level, LogContext, Message, Metered, ProgressReport,
+};
 use serde::Deserialize;
+use std::borrow::Cow;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -45,7 +48,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     }
     let loaded = line.consumer.0;
     let kind = if let Some(metric) = line.metric_info.0 {
-        metric.kind(loaded)?
+        metric.kind(loaded, line.run_id.0)?
     } else if let Some(failure) = line.plugin_exception.0.map(Exception::failure) {
         Kind::Failure(Box::new(failure))
     } else if event == "Run completed"
@@ -79,12 +82,21 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     } else if let Some(kind) = metric(&event).map(|message| message.kind) {
         match kind {
             // It borrows from a text that may be unescaped: what is kept of it is short.
-            Kind::Metered(metered) => Kind::Metered(Box::new(metered.into_owned(loaded))),
+            Kind::Metered(metered) => {
+                Kind::Metered(Box::new(Metered { run_id: line.run_id.0, ..metered.into_owned(loaded) }))
+            }
             Kind::Stream(claim) if loaded != Some(true) => Kind::Stream(Box::new(claim.into_owned())),
             _ => Kind::Note("metric"),
         }
     } else {
-        said(level, event)
+        of_run(said(level, event), line.run_id.0)
     };
     Some(Message { at, from: line.name.0, dialect: Some(Dialect::Meltano), firm: true, kind })
+}
+
+/// A log line of this run. A plugin's word that it starts is no start of a run here: one run may have several.
+fn of_run<'a>(kind: Kind<'a>, run_id: Option<Cow<'a, str>>) -> Kind<'a> {
+    let Kind::Log(mut log) = kind else { return kind };
+    log.context = run_id.is_some().then(|| Box::new(LogContext { run_id, ..LogContext::default() }));
+    Kind::Log(log)
 }

@@ -358,6 +358,7 @@ impl<'a> LogLine<'a> {
             failed_streams: names(data.failed_streams),
             run_id: data.run_id.0,
             at_risk: at_risk.filter_map(|one| one.0.and_then(wire::AtRisk::claim)).collect(),
+            process: None,
         };
         Log {
             level,

@@ -1,0 +1,181 @@
+//! Runs of one log: the markers by which another run starts, and what stays of the runs before it. Words are those of the recordings
+//! of 2026-11-20; the logs in `fixtures/wild` are of cron jobs that append.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{bytes, reduced};
+use serde_json::{Value, json};
+use synctop::net::Ingest;
+use synctop::progress::{DoubtKind, Exit, Progress, doubts, report, summary};
+use synctop::protocol::Decoder;
+
+fn of(bytes: &[u8], exit: Option<i32>) -> Value {
+    let mut ingest = Ingest::new(Decoder::default());
+    ingest.push(bytes);
+    ingest.finish(exit.map(Exit::Code));
+    serde_json::to_value(summary(&ingest.progress)).unwrap()
+}
+
+/// Outcome and records of the earlier runs, then of the last one.
+fn runs_of(summary: &Value) -> Vec<(String, Value)> {
+    let runs = summary["runs"].as_array().unwrap().iter();
+    let one = |run: &Value| (run["outcome"].as_str().unwrap().to_owned(), run["records"]["cumulative"].clone());
+    runs.chain([summary]).map(one).collect()
+}
+
+fn runs(lines: &[&str], exit: Option<i32>) -> Vec<(String, Value)> {
+    runs_of(&of(lines.join("\n").as_bytes(), exit))
+}
+
+fn run(outcome: &str, records: u64) -> (String, Value) {
+    (outcome.to_owned(), json!(records))
+}
+
+const STARTING: &str = r#"{"type":"LOG","log":{"level":"INFO","message":"Starting syncing SourceShop"}}"#;
+const FINISHED: &str = r#"{"type":"LOG","log":{"level":"INFO","message":"Finished syncing SourceShop"}}"#;
+const FINISHED_USERS: &str = r#"{"type":"LOG","log":{"level":"INFO","message":"Finished syncing users"}}"#;
+const STARTED: &str = r#"{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1717200000000.0,"stream_status":{"stream_descriptor":{"name":"users"},"status":"STARTED"}}}"#;
+const COMPLETE: &str = r#"{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1717200002000.0,"stream_status":{"stream_descriptor":{"name":"users"},"status":"COMPLETE"}}}"#;
+const USER: &str = r#"{"type":"RECORD","record":{"stream":"users","data":{"id":1},"emitted_at":1717200001000}}"#;
+const NEXT_DAY: &str = r#"{"type":"RECORD","record":{"stream":"orders","data":{"id":1},"emitted_at":1717286400000}}"#;
+const CRASH: &str = r#"{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1717200001000.0,"error":{"message":"config is not valid","failure_type":"config_error"}}}"#;
+
+#[test]
+fn airbyte_logs_of_a_cron_job_that_appends() {
+    let good = of(&bytes("wild/96-cron-append-airbyte.ndjson"), Some(0));
+    assert_eq!(runs_of(&good), [run("failed", 1), run("succeeded", 2)]);
+    assert_eq!((&good["attempts"], &good["errors"]), (&json!(1), &json!([])));
+    assert_eq!(good["started_at"], "2024-06-02T00:00:00.000Z");
+    let dead = of(&bytes("wild/96b-append-then-dies.ndjson"), None);
+    assert_eq!(runs_of(&dead), [run("succeeded", 2), run("truncated", 1)]);
+}
+
+#[test]
+fn airbyte_starts_syncing_behind_an_end_of_the_run_before() {
+    // Its first line says so, whatever stream comes first, and it may be the last thing that is heard.
+    let first = [STARTING, STARTED, USER, COMPLETE, FINISHED];
+    assert_eq!(runs(&[&first[..], &[STARTING]].concat(), None)[0], run("succeeded", 1));
+    let second = of([&first[..], &[STARTING, NEXT_DAY]].concat().join("\n").as_bytes(), None);
+    assert_eq!(runs_of(&second), [run("succeeded", 1), run("truncated", 1)]);
+    // The line has no time of its own: the run does not start at the end of the one before.
+    assert_eq!(second["started_at"], "2024-06-02T00:00:00.000Z");
+    assert_eq!(second["streams"][1]["status"], "not_started");
+    // One that fails before any stream is another run too, before and behind a good one.
+    assert_eq!(
+        runs(&[&first[..], &[STARTING, CRASH]].concat(), Some(1)),
+        [run("succeeded", 1), ("failed".into(), Value::Null)]
+    );
+    assert_eq!(runs(&[&[CRASH], &first[..]].concat(), Some(0))[1..], [run("succeeded", 1)]);
+    // A stream that is through is no end, and without an end a second "Starting" is none either.
+    assert_eq!(runs(&[STARTING, STARTED, USER, FINISHED_USERS, STARTING, NEXT_DAY], None).len(), 1);
+}
+
+const SCHEMA: &str = r#"{"type":"SCHEMA","stream":"orders","schema":{"type":"object"},"key_properties":["id"]}"#;
+const ORDER: &str = r#"{"type":"RECORD","stream":"orders","record":{"id":1}}"#;
+const STATE: &str = r#"{"type":"STATE","value":{"bookmarks":{"orders":{"id":1}}}}"#;
+const CRITICAL: &str = "CRITICAL 500 Server Error";
+const TRACEBACK: [&str; 3] =
+    ["Traceback (most recent call last):", "  File \"tap.py\", line 1, in <module>", "ValueError: no such page"];
+
+#[test]
+fn singer_logs_of_a_cron_job_that_appends() {
+    let log = of(&bytes("wild/97-cron-append-singer.ndjson"), Some(0));
+    assert_eq!(runs_of(&log), [run("failed", 1), run("succeeded", 2)]);
+    assert_eq!((&log["errors"], &log["checkpoints"]), (&json!([]), &json!(1)));
+    let text = report(&reduced(&bytes("wild/97-cron-append-singer.ndjson")));
+    assert!(text.contains("  - without times  FAILED, 1 record in 1 attempt\n"), "{text}");
+}
+
+#[test]
+fn singer_describes_a_stream_again_behind_the_end_of_a_process() {
+    let second = [SCHEMA, ORDER, ORDER, STATE];
+    for end in [&[CRITICAL][..], &TRACEBACK, &[&[CRITICAL][..], &TRACEBACK].concat()] {
+        let log = [&[SCHEMA, ORDER][..], end, &second].concat();
+        assert_eq!(runs(&log, Some(0)), [run("failed", 1), run("succeeded", 2)], "{end:?}");
+    }
+    // It failed at its login, before any stream.
+    let log = [&[CRITICAL, "INFO Starting sync"][..], &second].concat();
+    assert_eq!(runs(&log, Some(0)).last(), Some(&run("succeeded", 2)));
+    // A repeated SCHEMA alone begins nothing, nor does one behind an exception that was caught: logged, or with records behind it.
+    for middle in [&[][..], &[&["ERROR page 3 failed"][..], &TRACEBACK].concat(), &[&TRACEBACK[..], &[ORDER]].concat()]
+    {
+        let log = [&[SCHEMA, ORDER][..], middle, &second].concat();
+        assert_eq!(runs(&log, Some(0)).len(), 1, "{middle:?}");
+    }
+    // With "Starting sync" a logged one was its end all the same.
+    let logged = [&[SCHEMA, ORDER, "ERROR page 3 failed"][..], &TRACEBACK, &["INFO Starting sync"], &second].concat();
+    assert_eq!(runs(&logged, Some(0)).len(), 2);
+}
+
+#[test]
+fn words_apart_from_the_feed_have_no_place_in_it() {
+    let mut progress = Progress::default();
+    let mut ingest = Ingest::new(Decoder::default());
+    ingest.push([SCHEMA, ORDER, ""].join("\n").as_bytes());
+    ingest.progress.stderr(CRITICAL);
+    ingest.progress.stderr("INFO Starting sync");
+    ingest.push([SCHEMA, ORDER, STATE, ""].join("\n").as_bytes());
+    std::mem::swap(&mut progress, &mut ingest.progress);
+    assert_eq!((progress.runs.total, progress.cumulative_records()), (0, Some(2)));
+}
+
+#[test]
+fn each_meltano_run_has_an_id() {
+    let (good, bad) = (bytes("singer/meltano-run-json.stderr.zst"), bytes("singer/meltano-run-json-fail.stderr.zst"));
+    assert_eq!(runs_of(&of(&[&good[..], &bad].concat(), Some(1))), [run("succeeded", 1540), run("failed", 1)]);
+    let log = of(&[&bad[..], &good].concat(), Some(0));
+    assert_eq!(runs_of(&log), [run("failed", 1), run("succeeded", 1540)]);
+    assert_eq!(log["errors"], json!([]));
+    // Killed in the middle: no end is said, and the next id is that of another run.
+    let half: Vec<_> = good.split_inclusive(|byte| *byte == b'\n').take(24).flatten().copied().collect();
+    let all = of(&[&half[..], &bad].concat(), Some(1));
+    assert_eq!((all["runs"].as_array().unwrap().len(), &all["runs"][0]["outcome"]), (1, &json!("truncated")));
+    // Two jobs that write to one log take turns: each is one run.
+    let turns: Vec<_> = good
+        .split_inclusive(|byte| *byte == b'\n')
+        .zip(bad.split_inclusive(|byte| *byte == b'\n'))
+        .flat_map(|(one, other)| [one, other].concat())
+        .collect();
+    assert_eq!(of(&turns, None)["runs"].as_array().unwrap().len(), 1);
+}
+
+/// An engine of Stripe's names the run that comes before its call begins.
+#[test]
+fn a_run_announced_behind_an_end_starts_with_the_next_attempt() {
+    let status = |status: &str| json!({"type": "stream_status", "stream_status": {"stream": "a", "status": status}});
+    let id = |id: &str| json!({"type": "log", "log": {"level": "info", "message": "call", "data": {"run_id": id}}});
+    let catalog = json!({"type": "catalog", "catalog": {"streams": [{"name": "a"}]}});
+    let state = json!({"type": "source_state", "source_state": {"state_type": "stream", "stream": "a", "data": {}}});
+    let eof = json!({"type": "eof", "eof": {"status": "started", "has_more": true}});
+    let call = [catalog, status("start"), state, eof];
+    let log = |ids: [&str; 3]| {
+        let lines = ids.iter().flat_map(|one| [id(one)].into_iter().chain(call.clone()));
+        lines.map(|line| line.to_string() + "\n").collect::<String>()
+    };
+    let told = |ids| {
+        let summary = of(log(ids).as_bytes(), None);
+        (summary["runs"].as_array().unwrap().len(), summary["attempts"].clone(), summary["checkpoints"].clone())
+    };
+    assert_eq!(told(["r1", "r1", "r1"]), (0, json!(3), json!(3)));
+    assert_eq!(told(["r1", "r2", "r2"]), (1, json!(2), json!(2)));
+    assert_eq!(told(["r1", "r1", "r2"]), (1, json!(1), json!(1)));
+}
+
+/// The three logs of one command, called again and again while its database was down and behind it. The database lacked 2,600 rows
+/// that the end state of the first run skips.
+#[test]
+fn rows_skipped_by_an_earlier_run_are_missing_in_the_run_that_goes_on_from_it() {
+    let one = |name: &str| bytes(&format!("stripe-live/prog-backfill-pgdown{name}.ndjson.zst"));
+    let progress = reduced(&[one(""), one("-again"), one("-third")].concat());
+    assert_eq!(
+        runs_of(&serde_json::to_value(summary(&progress)).unwrap()),
+        [run("failed", 2638), run("failed", 0), run("succeeded", 5000)]
+    );
+    let doubts = doubts(&progress);
+    assert_eq!((doubts.len(), doubts[0].kind), (1, DoubtKind::StateAhead));
+    assert!(doubts[0].message.contains("(up to about 2,600)"), "{}", doubts[0].message);
+    // A whole run behind it reads all of it again.
+    let whole = reduced(&[one(""), bytes("stripe-live/prog-01-success.ndjson.zst")].concat());
+    assert_eq!((whole.runs.total, synctop::progress::doubts(&whole)), (1, vec![]));
+}
