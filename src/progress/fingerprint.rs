@@ -73,24 +73,38 @@ fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
     })
 }
 
+/// Length of what begins a text and is made of letters, digits and these signs. Most texts are ASCII, of which bytes are looked at.
+fn run(text: &str, signs: &str) -> usize {
+    let inside = |byte: &u8| byte.is_ascii_alphanumeric() || signs.as_bytes().contains(byte);
+    let bytes = text.as_bytes();
+    let length = bytes.iter().position(|byte| !inside(byte)).unwrap_or(bytes.len());
+    if bytes.get(length).is_none_or(u8::is_ascii) {
+        return length;
+    }
+    text.find(|c: char| !(c.is_alphanumeric() || signs.contains(c))).unwrap_or(text.len())
+}
+
 fn path(text: &str) -> Option<(usize, &'static str)> {
-    let length = text.find(|c: char| !(c.is_alphanumeric() || "/_-.~%?=&+:@{}*".contains(c))).unwrap_or(text.len());
+    let length = run(text, "/_-.~%?=&+:@{}*");
     (length > 1).then_some((length, "<path>"))
 }
 
 /// Something with a digit in it, a long run of hexadecimal letters, or an id such as `req_AbCdEfGhIj`.
 fn is_id(part: &str) -> bool {
-    let hexadecimal = part.len() >= 16 && part.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    let after_prefix = part.rsplit_once('_').is_some_and(|(_, id)| {
-        id.len() >= 10 && id.contains(|c: char| c.is_ascii_uppercase()) && id.contains(|c: char| c.is_ascii_lowercase())
-    });
-    part.contains(|c: char| c.is_ascii_digit()) || hexadecimal || after_prefix
+    let hexadecimal = || part.len() >= 16 && part.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    let after_prefix = || {
+        let id = part.rsplit_once('_').map_or("", |(_, id)| id);
+        let mut bytes = id.bytes();
+        id.len() >= 10
+            && bytes.clone().any(|byte| byte.is_ascii_uppercase())
+            && bytes.any(|byte| byte.is_ascii_lowercase())
+    };
+    part.bytes().any(|byte| byte.is_ascii_digit()) || hexadecimal() || after_prefix()
 }
 
 /// A word: a URL, something with a digit in it (number, id, date, request id), or itself.
 fn word(text: &str, stream: Option<&str>) -> Option<(usize, &'static str)> {
-    let inside = |c: char| c.is_alphanumeric() || "_-".contains(c);
-    let length = text.find(|c: char| !inside(c)).unwrap_or(text.len());
+    let length = run(text, "_-");
     let (part, after) = text.split_at_checked(length)?;
     if stream == Some(part) {
         return Some((length, "<stream>"));
@@ -103,7 +117,7 @@ fn word(text: &str, stream: Option<&str>) -> Option<(usize, &'static str)> {
         return Some((length, ""));
     }
     // `12.5`, `08:31:07.5`, `10.0.0.1:5432` are one particular.
-    let tail = after.find(|c: char| !(inside(c) || ".:,+".contains(c))).unwrap_or(after.len());
+    let tail = run(after, "_-.:,+");
     let tail = after.get(..tail)?.trim_end_matches(['.', ':', ',', '+']).len();
     Some((length + tail, "<n>"))
 }

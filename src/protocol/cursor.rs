@@ -204,3 +204,28 @@ impl<'a> Cursor<'a> {
 pub(super) fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_of_any_length() {
+        let whole = |text: &str| {
+            let mut cursor = Cursor::new(text);
+            cursor.whole().map(|number| (number, cursor.place()))
+        };
+        for number in [0, 1, 9, 10, 47, 101, 1_234, 54_321, 999_999, 7_654_321, 12_345_678, 1_795_163_478_037] {
+            let text = number.to_string();
+            for end in [",", "}", "]", ",\"key\":1}", "},\"a\""] {
+                assert_eq!(whole(&format!("{text}{end}")), Some((number, text.len())), "{text}{end}");
+            }
+            for wrong in ["", ".5,", "e3}", " ,", "x", "é,"] {
+                assert_eq!(whole(&format!("{text}{wrong}")), None, "{text}{wrong}");
+            }
+        }
+        for wrong in ["00,", "012,xxxxxxx", "-1,", ",1234567", "", "99999999999999999999,"] {
+            assert_eq!(whole(wrong), None, "{wrong}");
+        }
+    }
+}

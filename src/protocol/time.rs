@@ -44,24 +44,37 @@ pub(super) fn micros(text: &[u8]) -> Option<Millis> {
     exact(&whole)
 }
 
-/// `2026-11-20T08:31:18.003Z`. A progress line holds some hundred of them, so that this is most of reading one.
+/// `2026-11-20T08:31:18.003Z`. A progress line holds some hundred of them, so that this is most of reading one: eight bytes are
+/// looked at together.
 #[inline]
 pub(super) fn exact(text: &[u8; 24]) -> Option<Millis> {
-    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'.', t0, t1, t2, b'Z'] =
-        *text
-    else {
-        return None;
-    };
-    let digits =
-        [y0, y1, y2, y3, m0, m1, d0, d1, h0, h1, n0, n1, s0, s1, t0, t1, t2].map(|byte| byte.wrapping_sub(b'0'));
-    if digits.iter().fold(0, |most, digit| most.max(*digit)) > 9 {
+    /// A digit above 9 and a separator that is another one get their high bit with these added.
+    const ABOVE: [u64; 3] = [
+        u64::from_le_bytes([DIGIT, DIGIT, DIGIT, DIGIT, SIGN, DIGIT, DIGIT, SIGN]),
+        u64::from_le_bytes([DIGIT, DIGIT, SIGN, DIGIT, DIGIT, SIGN, DIGIT, DIGIT]),
+        u64::from_le_bytes([SIGN, DIGIT, DIGIT, SIGN, DIGIT, DIGIT, DIGIT, SIGN]),
+    ];
+    const DIGIT: u8 = 0x80 - 10;
+    const SIGN: u8 = 0x80 - 1;
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+
+    let ([date, middle, end], []) = text.as_chunks() else { return None };
+    // Of the right form are only digits left by this, from 0 to 9.
+    let date = u64::from_le_bytes(*date) ^ u64::from_le_bytes(*b"0000-00-");
+    let middle = u64::from_le_bytes(*middle) ^ u64::from_le_bytes(*b"00T00:00");
+    let end = u64::from_le_bytes(*end) ^ u64::from_le_bytes(*b":00.000Z");
+    let [of_date, of_middle, of_end] = ABOVE;
+    let wrong = |word: u64, above: u64| ((word & !HIGH) + above) | word;
+    if (wrong(date, of_date) | wrong(middle, of_middle) | wrong(end, of_end)) & HIGH != 0 {
         return None;
     }
-    let [y0, y1, y2, y3, m0, m1, d0, d1, h0, h1, n0, n1, s0, s1, t0, t1, t2] = digits.map(i32::from);
-    let (year, month, day) = (y0 * 1000 + y1 * 100 + y2 * 10 + y3, m0 * 10 + m1, d0 * 10 + d1);
-    let (hour, minute, second) = (h0 * 10 + h1, n0 * 10 + n1, s0 * 10 + s1);
+    // Each byte becomes the number of two digits that begins with it.
+    let pairs = |word: u64| (word * 10 + (word >> 8)).to_le_bytes().map(i32::from);
+    let ([century, _, year, _, _, month, ..], [day, _, _, hour, _, _, minute, _]) = (pairs(date), pairs(middle));
+    let ([_, second, _, _, hundredths, _, thousandths, _], year) = (pairs(end), century * 100 + year);
     let right = (1..=12).contains(&month)
-        && (1..=28).contains(&day) | ((29..=31).contains(&day) && day <= days_in(year, month))
+        && (1..=31).contains(&day)
+        && (day <= 28 || day <= days_in(year, month))
         && hour <= 23
         && minute <= 59
         && second <= 59;
@@ -69,7 +82,8 @@ pub(super) fn exact(text: &[u8; 24]) -> Option<Millis> {
         return None;
     }
     let seconds = (hour * 60 + minute) * 60 + second;
-    let millis = t0 * 100 + t1 * 10 + t2;
+    // The last digit stands in its pair as the tens: a Z is nothing behind it.
+    let millis = hundredths * 10 + thousandths / 10;
     let at = Millis::from(days_from_civil(year, month, day)) * 86_400_000
         + Millis::from(seconds) * 1000
         + Millis::from(millis);
@@ -125,6 +139,26 @@ mod tests {
         }
         assert_eq!(parse("2024-02-29T00:00:00Z"), Some(1_709_164_800_000));
         assert_eq!(parse("2023-02-29T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn every_byte_of_the_short_path_counts() {
+        let right = *b"2026-11-20T08:31:18.037Z";
+        assert_eq!(exact(&right), Some(1_795_163_478_037));
+        for at in 0..right.len() {
+            for byte in 0..=u8::MAX {
+                let mut text = right;
+                text[at] = byte;
+                let library = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+                let read = exact(&text);
+                // The library takes other separators too, and a leap second.
+                let form =
+                    right[at].is_ascii_digit() == byte.is_ascii_digit() && (byte.is_ascii_digit() || byte == right[at]);
+                let leap = at == 17 && byte == b'6';
+                let expected = library.filter(|_| form && !leap).map(jiff::Timestamp::as_millisecond);
+                assert_eq!(read, expected, "{}", String::from_utf8_lossy(&text));
+            }
+        }
     }
 
     #[test]
