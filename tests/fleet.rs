@@ -177,6 +177,21 @@ impl Ours {
 }
 
 #[test]
+fn doubts_of_a_run_stand_beside_its_group() {
+    let mut good = Ours::new("a_a").run(1, "SUCCEEDED", "succeeded", 9);
+    let mut fleet = Fleet::default();
+    fleet.take_list(vec![good.0.clone()], 0, 1_000);
+    assert_eq!(of(&fleet, "a_a").doubt(), None);
+    let doubts = json!([{"kind": "resumed_after_cut", "streams": ["charges"], "message": "rows may be missing"},
+        {"kind": "unknown_end", "streams": [], "message": "an end"}]);
+    good.0["run"]["result"]["doubts"] = doubts;
+    fleet.take_list(vec![good.0], 1, 2_000);
+    let watched = of(&fleet, "a_a");
+    assert_eq!((watched.group(2_000), watched.note(2_000)), (Group::Ready, None));
+    assert_eq!(watched.doubt().as_deref(), Some("doubt: charges: rows may be missing (and 1 more)"));
+}
+
+#[test]
 fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     let mut fleet = Fleet::default();
     let mut inbox = Inbox::default();

@@ -645,6 +645,13 @@ fn a_dead_workflow_is_parked_and_errors_stand_beside_ready() {
         (of("wf_two")["group"].as_str(), of("wf_two")["parked_inferred"].as_bool()),
         (Some("parked"), Some(true))
     );
+    // Its doubts stand beside the group, in the list and of one.
+    let listed_text = out(&run(home.path(), &["pipelines", "list", "--url", &url]));
+    let row = listed_text.lines().find(|line| line.contains("wf_three")).unwrap().to_owned();
+    assert!(row.contains("doubt: "), "{listed_text}");
+    assert!(!of("wf_three")["doubts"].as_array().unwrap().is_empty());
+    let shown = out(&run(home.path(), &["pipelines", "show", "wf_three", "--url", &url]));
+    assert!(shown.contains("\n  doubt  "), "{shown}");
     // Ready over a table that was dropped.
     let ready = wait("wf_three", "status=ready");
     assert_eq!(code(&ready), 0, "{}", err(&ready));

@@ -94,7 +94,7 @@ pub(super) fn shown(watched: &Watched, now: i64) -> Value {
             "started_at": run.started_at.map(time::iso), "ended_at": run.ended_at.filter(|_| !run.open).map(time::iso),
         })),
         "outcome": it.found.outcome, "records": it.found.records, "records_per_second": it.found.per_second,
-        "coverage": it.found.coverage, "more_streams": it.found.more_streams, "checkpoints": it.found.checkpoints, "streams": it.found.by_status,
+        "coverage": it.found.coverage, "more_streams": it.found.more_streams, "checkpoints": it.found.checkpoints, "streams": it.found.by_status, "doubts": it.found.doubts,
         "revision": it.revision, "cursor": it.cursor, "updated_at": it.updated_at.map(time::iso),
     })
 }
@@ -106,6 +106,7 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
     let says = |watched: &Watched| {
         let it = &watched.pipeline;
         let messages = it.faults.iter().map(|fault| fault.message.as_ref());
+        let messages = messages.chain(it.found.doubts.iter().map(AsRef::as_ref));
         let all = [it.id.as_ref(), &it.source, &it.destination].into_iter().chain(messages);
         wanted.as_ref().is_none_or(|wanted| all.into_iter().any(|text| text.to_lowercase().contains(wanted)))
     };
@@ -130,7 +131,7 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
         let records = it.found.records.map_or_else(|| "-".into(), count);
         let coverage = coverage(&it.found, "≤").unwrap_or_else(|| "-".into());
         let fault = it.reason.as_ref().or(it.faults.first()).map(|fault| format!("{}: {}", fault.kind(), fault.core()));
-        let why: Vec<_> = watched.note(now).into_iter().chain(fault).collect();
+        let why: Vec<_> = watched.note(now).into_iter().chain(fault).chain(watched.doubt()).collect();
         let why = crate::protocol::clean::line(&short(&why.join("; "), 160)).into_owned();
         let line = format!(
             "{:<11} {:<wide$} {:<9} {records:>12} {coverage:>6}  {why}",
@@ -206,6 +207,9 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
         let share = run.share.as_ref().map(|share| format!(", streams {share}")).unwrap_or_default();
         let came = it.found.outcome.as_ref().map(|outcome| format!(", {outcome}")).unwrap_or_default();
         fact("run", format!("{number}{state}{came}{share}"));
+    }
+    for doubt in &it.found.doubts {
+        fact("doubt", doubt.to_string());
     }
     fact("records", it.found.records.map_or_else(|| "-".into(), |number| format!("{} in this run", count(number))));
     fact("ranges", coverage(&it.found, "≤").unwrap_or_else(|| "-".into()));

@@ -127,6 +127,18 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// The weightiest doubt of the last run, and how many more there are.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let (first, more) = self.pipeline.found.doubts.split_first()?;
+        Some(match more.len() {
+            0 => format!("doubt: {first}"),
+            more => format!("doubt: {first} (and {more} more)"),
+        })
+    }
+}
+
 /// The last run ended, and no other one runs; of a service that says by itself what is parked, its own word counts.
 fn over(it: &Pipeline) -> bool {
     it.run.as_ref().is_some_and(|run| !run.open && run.state.is_none()) && it.retry.is_none()

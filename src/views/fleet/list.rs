@@ -332,6 +332,8 @@ fn note(pen: &mut Pen, row: u16, watched: &Watched, group: Group, all: &Rows, sc
         (None, Some(next)) => {
             pen.put(6, row, &format!("{} {next}", look.glyphs.next), look.dim());
         }
-        (None, None) => {}
+        (None, None) => {
+            pen.put(6, row, &watched.doubt().unwrap_or_default(), look.doubt());
+        }
     }
 }

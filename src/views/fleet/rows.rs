@@ -135,19 +135,20 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
 fn searched(watched: &Watched, group: Group, screen: &FleetScreen) -> bool {
     let it = &watched.pipeline;
     let says = [it.id.as_ref(), &it.source, &it.destination, it.status.word(), it.desired.word(), group.word()];
+    let doubts = it.found.doubts.iter().map(AsRef::as_ref);
     // As the row shows them: what is not seen is not meant.
     let cores: Vec<_> = it.faults.iter().map(crate::fleet::Fault::core).collect();
     let faults = it.faults.iter().map(crate::fleet::Fault::kind).chain(cores.iter().map(String::as_str));
-    screen.ui.list(Pane::Pipelines).filter.keeps_any(says.into_iter().chain(faults))
+    screen.ui.list(Pane::Pipelines).filter.keeps_any(says.into_iter().chain(faults).chain(doubts))
 }
 
 /// Where claim and evidence differ, it is said under each; what to do about an error under the last one that has it.
 fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: Group, screen: &FleetScreen) -> bool {
     let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
-    if watched.note(screen.now).is_some() {
+    let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());
+    if watched.note(screen.now).is_some() || (!to_do && !watched.pipeline.found.doubts.is_empty()) {
         return true;
     }
-    let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());
     matches!(group, Group::Parked | Group::Failing) && to_do && next.is_none_or(|next| first(next) != first(watched))
 }
 

@@ -85,6 +85,9 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         if let Some(message) = &run.message {
             sheet.fact("message", message, look.plain());
         }
+        for doubt in &it.found.doubts {
+            sheet.fact("doubt", doubt, look.doubt());
+        }
     }
     let deeds: Vec<_> = screen.deeds.iter().filter(|deed| *deed.pipeline == *it.id).take(5).collect();
     if !deeds.is_empty() {
