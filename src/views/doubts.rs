@@ -2,13 +2,44 @@
 
 use super::pen::Pen;
 use super::state::{Chosen, Hits, Pane, Screen, Target};
-use super::streams::scrolled;
 use super::words;
 use crate::progress::{Doubt, doubts};
 use ratatui::layout::Rect;
 
-/// Lines of a doubt where there is no room for one long one.
-pub const CARD: u16 = 4;
+/// Below this width a doubt takes several lines where they fit, below the other one always.
+const NARROW: u16 = 110;
+const NARROWEST: u16 = 60;
+
+/// Most lines of the text of one.
+const LINES: usize = 8;
+
+/// Height of the pane that shows all of them whole.
+pub fn height(items: &[Doubt], width: u16) -> u16 {
+    items.iter().map(|doubt| lines(doubt, width)).fold(1, u16::saturating_add)
+}
+
+/// Lines that a doubt takes at this width.
+fn lines(doubt: &Doubt, width: u16) -> u16 {
+    if width >= NARROW { 1 } else { u16::try_from(text(doubt, width).len()).unwrap_or(u16::MAX).saturating_add(1) }
+}
+
+/// How many of these heights fit into a room, at least one.
+fn fitting(heights: &[u16], room: u16) -> usize {
+    let sums = heights.iter().scan(0_u16, |sum, height| {
+        *sum = sum.saturating_add(*height);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= room).count().max(1)
+}
+
+fn text(doubt: &Doubt, width: u16) -> Vec<String> {
+    let mut lines = words::wrap(&doubt.message, width.saturating_sub(4).into());
+    if lines.len() > LINES {
+        let rest = lines.split_off(LINES - 1).join(" ");
+        lines.push(rest);
+    }
+    lines
+}
 
 /// The doubts that the filter lets through.
 #[must_use]
@@ -34,25 +65,34 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     if items.is_empty() {
         pen.put(3, 1, "none: what the engine claims agrees with what was seen", look.dim());
     }
-    let narrow = pen.width() < 70;
-    let each = if narrow { CARD } else { 1 };
-    let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
+    let room = pen.height().saturating_sub(1);
+    let tallest = items.iter().map(|doubt| lines(doubt, pen.width())).max().unwrap_or(1);
+    let narrow = pen.width() < NARROWEST || (pen.width() < NARROW && tallest <= room);
+    let heights: Vec<_> =
+        items.iter().map(|doubt| if narrow { lines(doubt, pen.width()).min(room.max(1)) } else { 1 }).collect();
+    let fits = |top: usize| fitting(heights.get(top..).unwrap_or_default(), room);
     let place = items.iter().position(|doubt| Some(&chosen(doubt)) == list.chosen.as_ref()).unwrap_or(0);
-    let top = scrolled(list.top, place, page, items.len());
+    let mut top = list.top.min(place);
+    while place >= top + fits(top) {
+        top += 1;
+    }
+    while top > 0 && top - 1 + fits(top - 1) >= items.len() {
+        top -= 1;
+    }
+    let page = fits(top);
     let shown = (top + page).min(items.len());
     let right = if shown - top < items.len() { format!("{}-{shown}/{}", top + 1, items.len()) } else { String::new() };
     pen.rule(0, focused, "doubts", &format!("{}{filtered}", words::count(items.len() as u64)), &right);
-    for (index, doubt) in items.iter().enumerate().skip(top).take(page) {
-        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
+    let mut row = 1;
+    for (index, (doubt, each)) in items.iter().zip(&heights).enumerate().skip(top).take(page) {
         pen.put(1, row, look.glyphs.doubt, look.doubt());
         let names = doubt.names();
         let who = if names.is_empty() { "the whole run" } else { &names };
         let column = pen.put_in(3, row, 30, who, look.strong());
         if narrow {
             pen.put(column + 2, row, &doubt.kind.as_str().replace('_', " "), look.dim());
-            for (line, text) in
-                words::wrap(&doubt.message, pen.width().saturating_sub(4).into()).iter().take(3).enumerate()
-            {
+            let room = usize::from(each.saturating_sub(1));
+            for (line, text) in text(doubt, pen.width()).iter().take(room).enumerate() {
                 pen.put(3, row + 1 + u16::try_from(line).unwrap_or(0), text, look.doubt());
             }
         } else {
@@ -66,8 +106,9 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         if index == place && focused {
             pen.choose(row, true);
         }
-        let place = Rect { y: pen.area.y + row.min(pen.area.height.saturating_sub(1)), height: each, ..pen.area };
+        let place = Rect { y: pen.area.y + row.min(pen.area.height.saturating_sub(1)), height: *each, ..pen.area };
         hits.add(place.intersection(pen.area), Target::Row(Pane::Doubts, chosen(doubt)));
+        row = row.saturating_add(*each);
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(2), hits.pages.get_mut(2)) {
         (*slot, *pages) = (Some(top), page);

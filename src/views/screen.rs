@@ -3,8 +3,8 @@
 use super::action::ACTIONS;
 use super::pen::Pen;
 use super::state::{Hits, Overlay, Pane, Screen, Target};
-use super::{diagnostics, doubts, errors, footer, help, log, palette, scrubber, sheets, streams, top, waiting};
-use crate::progress::{doubts as all_doubts, verdict};
+use super::{diagnostics, doubts, errors, footer, help, log, palette, rows, scrubber, sheets, streams, top, waiting};
+use crate::progress::verdict;
 use crate::protocol::clean::is_hidden;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -37,7 +37,7 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let (above, foot) = cut_bottom(area, 1);
     let (above, line) = cut_bottom(above, scrubber::height(screen, area));
     scrubber::draw(&mut pen.at(line), screen, hits);
-    let facts = top::Facts::new(screen, area);
+    let facts = top::Facts::new(screen, area, true);
     let (head, body) = cut_top(above, facts.height());
     top::draw(&mut pen.at(head), screen, &facts);
     let nothing = screen.progress.input.lines == 0 && screen.progress.streams.is_empty();
@@ -78,21 +78,25 @@ fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let lower = if focus == Pane::Streams { Pane::Errors } else { focus };
     let wanted = match lower {
         Pane::Errors => errors::items(screen).len() + 1,
-        Pane::Doubts => all_doubts(screen.progress).len() + 1,
+        Pane::Doubts => doubts::height(&doubts::items(screen), body.width).into(),
         _ => usize::from(body.height / 2),
     };
     let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
-    let most = if focus == Pane::Streams { (body.height / 4).max(4) } else { body.height / 2 };
+    let errors_most = if focus == Pane::Streams { (body.height / 4).max(4) } else { body.height / 2 };
     let (body, last) =
         if focus != Pane::Log && body.height >= TALL { cut_bottom(body, 1) } else { (body, cut_bottom(body, 0).1) };
-    let doubtful = u16::try_from(all_doubts(screen.progress).len()).unwrap_or(u16::MAX);
-    let room_for_doubts = doubtful > 0 && matches!(focus, Pane::Streams | Pane::Errors) && body.height >= TALL - 2;
-    let (body, doubts_area) =
-        cut_bottom(body, if room_for_doubts { (doubtful + 1).clamp(2, (body.height / 5).max(2)) } else { 0 });
+    let doubtful = doubts::items(screen);
+    let room_for_doubts =
+        !doubtful.is_empty() && matches!(focus, Pane::Streams | Pane::Errors) && body.height >= TALL - 2;
+    // What the lists leave free goes to the texts of the doubts.
+    let listed = u16::try_from(rows::rows(screen).rows.len() + 2).unwrap_or(u16::MAX).saturating_add(wanted);
+    let most = (body.height / 5).max(body.height.saturating_sub(listed)).max(2);
+    let doubts_wanted = if room_for_doubts { doubts::height(&doubtful, body.width).clamp(2, most) } else { 0 };
+    let (body, doubts_area) = cut_bottom(body, doubts_wanted);
     if wanted <= 1 && focus == Pane::Streams {
         pane(pen, body, Pane::Streams, screen, hits);
     } else {
-        let (upper, under) = cut_bottom(body, wanted.clamp(2, most.max(2)));
+        let (upper, under) = cut_bottom(body, wanted.clamp(2, errors_most.max(2)));
         pane(pen, upper, Pane::Streams, screen, hits);
         pane(pen, under, lower, screen, hits);
     }
@@ -111,12 +115,13 @@ fn beside(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
         wall.put(0, row, screen.look.glyphs.wall, screen.look.dim());
     }
     let found = u16::try_from(errors::items(screen).len()).unwrap_or(u16::MAX);
-    let doubtful = u16::try_from(all_doubts(screen.progress).len()).unwrap_or(u16::MAX);
+    let doubtful = doubts::items(screen);
     let errors_wanted = found.saturating_mul(errors::CARD).saturating_add(1).clamp(3, (right.height / 2).max(3));
-    let doubts_wanted = if doubtful == 0 {
+    let doubts_wanted = if doubtful.is_empty() {
         0
     } else {
-        doubtful.saturating_mul(doubts::CARD).saturating_add(1).clamp(4, (right.height / 3).max(4))
+        let most = (right.height.saturating_sub(errors_wanted) / 2).max(4);
+        doubts::height(&doubtful, right.width).clamp(4, most)
     };
     let (errors_area, rest) = cut_top(right, errors_wanted);
     let (doubts_area, log_area) = cut_top(rest, doubts_wanted);

@@ -11,6 +11,12 @@ use crate::progress::{
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+/// Lines around the list and the cause: verdict, next step, totals, ranges, headings, scrubber, keys.
+const LINES_AROUND: u16 = 14;
+
+/// Most lines of a cause.
+const WHY_MOST: usize = 6;
+
 /// An open feed is called quiet after so long without a line, in milliseconds.
 const QUIET_MS: u64 = 5_000;
 
@@ -25,7 +31,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn new(screen: &Screen, area: Rect) -> Self {
+    /// `listed`: the list of streams stands below.
+    pub fn new(screen: &Screen, area: Rect, listed: bool) -> Self {
         let progress = screen.progress;
         let small = area.height < 14;
         // What broke the feed off is the cause of its end.
@@ -60,10 +67,14 @@ impl Facts {
             (verdict.why, verdict.next.filter(|_| area.height >= 8).map(|next| screen.advised(next)))
         };
         let empty = progress.input.lines == 0 && progress.streams.is_empty();
+        let rows = rows(screen);
+        // Lines that the list leaves free are better used for the cause than left blank.
+        let free = if listed { usize::from(area.height.saturating_sub(LINES_AROUND)) } else { 0 };
+        let free = free.saturating_sub(rows.rows.len()).min(WHY_MOST);
         let most = match area.height {
             ..14 => 1,
-            14..30 => 2,
-            _ => 3,
+            14..30 => free.max(2),
+            _ => free.max(3),
         };
         let width = usize::from(area.width.saturating_sub(8));
         let lines = |text: Option<String>, most: usize| {
@@ -75,7 +86,7 @@ impl Facts {
             lines
         };
         Self {
-            rows: rows(screen),
+            rows,
             why: lines(why.filter(|_| !empty || progress.closed || matches!(screen.link, Link::Down(_))), most),
             next: lines(
                 next,
@@ -188,15 +199,21 @@ fn parties(screen: &Screen) -> Option<String> {
     }
 }
 
-/// The attempt, with its time beside that of the run, and without.
+/// Run and attempt, with the attempt's time beside that of the run, and shorter.
 fn attempt_words(screen: &Screen) -> Vec<String> {
     let attempt = screen.progress.attempts;
+    let run = match screen.progress.runs.total {
+        0 => None,
+        earlier => Some(format!("run {}", count(earlier + 1))),
+    };
     if attempt < 2 {
-        return Vec::new();
+        return run.into_iter().collect();
     }
     let told = screen.progress.attempt_elapsed().filter(|told| *told >= 1000);
     let timed = elapsed(screen, told).map(|time| format!("attempt {attempt} for {time}"));
-    timed.into_iter().chain([format!("attempt {attempt}")]).collect()
+    let short = format!("attempt {attempt}");
+    let all = |words: &String| run.as_ref().map_or_else(|| words.clone(), |run| format!("{run}, {words}"));
+    timed.iter().chain([&short]).map(all).chain(timed.clone()).chain([short.clone()]).collect()
 }
 
 /// A time that was told with the last message, as it is now.

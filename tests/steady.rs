@@ -1,0 +1,69 @@
+//! Figures that people watch: while an attempt goes on, nothing that was read or covered becomes less without a word.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{corpus, fixtures, unpack};
+use std::collections::BTreeMap;
+use synctop::net::Ingest;
+use synctop::progress::Progress;
+use synctop::protocol::Decoder;
+
+/// Figures of a moment, those that are known.
+struct Figures {
+    /// Run and attempt.
+    of: (u64, u32),
+    /// Streams whose ranges are known: with more of them the share of all may fall, which is said.
+    ranged: usize,
+    values: BTreeMap<String, f64>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a test")]
+fn figures(progress: &Progress) -> Figures {
+    let mut values = BTreeMap::new();
+    let mut add = |name: String, value: Option<f64>| {
+        if let Some(value) = value {
+            values.insert(name, value);
+        }
+    };
+    add("+ATTEMPT".into(), progress.attempt_records().map(|count| count as f64));
+    add("coverage".into(), progress.coverage());
+    for stream in &progress.streams {
+        add(format!("{}: +ATTEMPT", stream.label), stream.records.attempt.map(|count| count as f64));
+        add(format!("{}: share", stream.label), progress.share(stream));
+    }
+    let ranged = progress.streams.iter().filter(|stream| stream.coverage().is_some()).count();
+    Figures { of: (progress.runs.total, progress.attempts), ranged, values }
+}
+
+#[test]
+fn figures_of_an_attempt_do_not_fall() {
+    let mut fallen = Vec::new();
+    for (folder, path) in corpus().unwrap_or_else(fixtures) {
+        let bytes = unpack(&path);
+        if bytes.len() > 3_000_000 {
+            continue;
+        }
+        let name = format!("{folder}/{}", path.file_name().unwrap().to_string_lossy());
+        let mut ingest = Ingest::new(Decoder::default());
+        let mut before: Option<Figures> = None;
+        for (line, bytes) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            ingest.push(bytes);
+            let now = figures(&ingest.progress);
+            // An end has the engine's own count of its call, which may have begun without a word behind one that was killed.
+            let ended = ingest.progress.attempt.end.is_some();
+            if let Some(before) = before.filter(|before| before.of == now.of && !ended) {
+                for (what, value) in &before.values {
+                    let told = what == "coverage" && before.ranged != now.ranged;
+                    match now.values.get(what) {
+                        _ if told => {}
+                        Some(now) if *now >= value - 1e-9 => {}
+                        now => fallen.push(format!("{name}:{} {what} {value} -> {now:?}", line + 1)),
+                    }
+                }
+            }
+            before = Some(now);
+        }
+    }
+    assert!(fallen.is_empty(), "{} fell:\n{}", fallen.len(), fallen[..fallen.len().min(60)].join("\n"));
+}
