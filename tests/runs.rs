@@ -179,3 +179,57 @@ fn rows_skipped_by_an_earlier_run_are_missing_in_the_run_that_goes_on_from_it() 
     let whole = reduced(&[one(""), bytes("stripe-live/prog-01-success.ndjson.zst")].concat());
     assert_eq!((whole.runs.total, synctop::progress::doubts(&whole)), (1, vec![]));
 }
+
+/// Engines that report once, near the end of a call, and only that call's counts.
+#[test]
+fn counts_of_a_call_alone_carry_nothing_on() {
+    let one = |name: &str| bytes(&format!("stripe-live/{name}.ndjson.zst"));
+    let both = |first: &str, second: &str| of(&[one(first), one(second)].concat(), None);
+    for (first, second, runs) in [
+        ("hybrid-stream403", "hybrid-some500", [run("failed", 6340), run("succeeded", 10340)]),
+        ("hybrid-some500", "hybrid-html", [run("succeeded", 10340), run("succeeded", 10040)]),
+        ("hybrid-some500", "hybrid-storm429", [run("succeeded", 10340), run("completed_with_errors", 1640)]),
+        ("pretrace-badkey", "pretrace-01-success", [run("failed", 0), run("succeeded", 13045)]),
+        ("pretrace-revoke", "pretrace-stream403", [run("failed", 3642), run("completed_with_errors", 6340)]),
+    ] {
+        let summary = both(first, second);
+        assert_eq!((runs_of(&summary), &summary["attempts"]), (runs.to_vec(), &json!(1)), "{first} {second}");
+    }
+    // Errors and ranges of the run before are gone with it.
+    let good = both("pretrace-badkey", "pretrace-01-success");
+    assert_eq!(good["errors"], json!([]));
+    let bad = both("pretrace-01-success", "pretrace-badkey");
+    let customers = bad["streams"].as_array().unwrap().iter().find(|stream| stream["name"] == "customers").unwrap();
+    assert_eq!((&customers["coverage"], &customers["total_range"]), (&Value::Null, &Value::Null));
+    assert_eq!((&customers["errors"], bad["errors"].as_array().unwrap().len()), (&json!(1), 1));
+    // A run that dies before its first report takes over nothing; the one before ended with its own end.
+    let dead = both("hybrid-some500", "hybrid-hang");
+    assert_eq!(runs_of(&dead), [run("succeeded", 10340), ("truncated".to_owned(), Value::Null)]);
+    let alone = of(&one("hybrid-some500"), None);
+    assert_eq!(dead["runs"][0]["ended_at"], alone["ended_at"]);
+}
+
+/// A stream that an earlier attempt left half read, and that the one that says "succeeded" did not ask for.
+#[test]
+fn ranges_of_an_earlier_attempt_that_nothing_read_since_are_left_over() {
+    let total = json!({"gte": "2026-01-01T00:00:00.000Z", "lt": "2026-01-03T00:00:00.000Z"});
+    let half = json!([{"gte": "2026-01-02T00:00:00.000Z", "lt": "2026-01-03T00:00:00.000Z", "cursor": null}]);
+    let state = |left: &Value| json!({"accounted_range": total, "remaining": left});
+    let line = |kind: &str, payload: Value| json!({"type": kind, kind: payload}).to_string() + "\n";
+    let start = |stream: &str| {
+        line("stream_status", json!({"stream": stream, "status": "start", "time_range": total}))
+            + &line("source_state", json!({"state_type": "stream", "stream": stream, "data": state(&half)}))
+    };
+    let eof = |status: &str, more: bool, streams: Value| {
+        line("eof", json!({"status": status, "has_more": more, "ending_state": {"source": {"streams": streams}}}))
+    };
+    let first = start("a") + &start("b") + &eof("started", true, json!({"a": state(&half), "b": state(&half)}));
+    let only_a = start("a") + &eof("succeeded", false, json!({"a": state(&json!([]))}));
+    let summary = of((first.clone() + &only_a).as_bytes(), None);
+    assert_eq!(summary["outcome"], "completed_with_errors");
+    let doubt = summary["doubts"].as_array().unwrap().iter().find(|doubt| doubt["kind"] == "ranges_left").unwrap();
+    assert_eq!(doubt["streams"], json!(["b"]));
+    let both =
+        start("a") + &start("b") + &eof("succeeded", false, json!({"a": state(&json!([])), "b": state(&json!([]))}));
+    assert_eq!(of((first + &both).as_bytes(), None)["outcome"], "succeeded");
+}

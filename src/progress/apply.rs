@@ -111,6 +111,7 @@ impl Progress {
     pub fn close(&mut self, exit: Option<Exit>) {
         self.closed = true;
         self.exit = exit;
+        self.settle_run();
         self.ended_with_process();
         self.cause_from_log();
     }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 impl Progress {
     pub(super) fn begin_attempt(&mut self) {
+        self.settle_run();
         let first = self.attempts == 0;
         let announced = self.mark.follows.take();
+        let finished = self.attempt.end.as_ref().is_some_and(super::Ended::claims_complete);
         if !first {
             self.mark = self.mark_run();
         }
@@ -36,7 +38,7 @@ impl Progress {
         self.estimate = super::estimates::Estimated::default();
         let at = self.last_at;
         for stream in &mut self.streams {
-            Arc::make_mut(stream).begin_attempt(at);
+            Arc::make_mut(stream).begin_attempt(at, finished);
         }
         self.reported.begin_attempt();
         self.requests.begin_attempt();
@@ -87,8 +89,8 @@ impl Progress {
     /// A new process without an end of the old one: a new start of its counters, no time elapsed, and counts that fell.
     pub(super) fn restarted_without_end(&mut self, report: &ProgressReport, start: Option<(Arc<str>, bool)>) {
         let moved = report.started_at.is_some() && report.started_at != self.attempt.counters_since;
-        let fresh = report.elapsed.running == Some(0);
         let fell = self.reported.fell(report.records) || report.checkpoints < self.engine_checkpoints;
+        let fresh = report.elapsed.running == Some(0);
         if self.attempts > 0
             && self.attempt.counters_since.is_some()
             && moved

@@ -485,6 +485,7 @@ impl Progress {
             if report.from_destination && stream.took_part() {
                 stream.destination_failed();
             }
+            stream.total_said |= report.total.is_some();
             stream.inserted = report.inserted.or(stream.inserted);
             stream.updated = report.updated.or(stream.updated);
             stream.deleted = report.deleted.or(stream.deleted);

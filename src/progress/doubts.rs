@@ -129,6 +129,10 @@ fn ranges_left(progress: &Progress, all: &mut Doubts) {
         let message = format!("the engine says complete, the source's state has {ranges} ranges left to read");
         all.add(DoubtKind::RangesLeft, Some(&stream.label), message);
     }
+    for stream in progress.streams_by_name().filter(|stream| stream.left_out) {
+        let message = "the engine says complete, and ranges that an earlier attempt left unread were not read since";
+        all.add(DoubtKind::RangesLeft, Some(&stream.label), message);
+    }
 }
 
 fn missing_rows(progress: &Progress, all: &mut Doubts) {
@@ -201,17 +205,17 @@ fn of_stream(progress: &Progress, stream: &Stream, all: &mut Doubts) {
 fn of_run(progress: &Progress, all: &mut Doubts) {
     let end = progress.attempt.end.as_ref();
     let outcome = outcome::outcome(progress);
-    let mut whole = |kind, message: String| all.add(kind, None, message);
     let stopped = progress.was_stopped();
-    if progress.exit == Some(Exit::Code(0))
-        && end.is_none()
-        && let Some(open) = progress
-            .streams_by_name()
-            .find(|stream| stream.status == Status::Started || (stream.status == Status::Errored && stopped))
-    {
-        let message = format!("the engine exited with 0 while {} was still open", open.label);
-        whole(DoubtKind::ExitZeroOpenStream, message);
+    if progress.exit == Some(Exit::Code(0)) && end.is_none() {
+        let open =
+            |stream: &&Arc<Stream>| stream.status == Status::Started || (stream.status == Status::Errored && stopped);
+        let streams: Vec<_> = progress.streams_by_name().filter(open).collect();
+        for stream in streams {
+            let message = "the engine exited with 0 while it was still open";
+            all.add(DoubtKind::ExitZeroOpenStream, Some(&stream.label), message);
+        }
     }
+    let mut whole = |kind, message: String| all.add(kind, None, message);
     if let Some((reported, counted)) = progress.commits.miscounted {
         let (reported, counted) = (count(reported), count(counted));
         let text = format!("a checkpoint of all streams says {reported} records since the one before, {counted} came");

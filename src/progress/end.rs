@@ -25,17 +25,21 @@ impl Progress {
             up_to_date: end.word == EndWord::StillStarted
                 && end.has_more == Some(false)
                 && end.states.as_ref().is_some_and(nothing_left),
+            at: self.last_at,
         };
         let complete = ended.claims_complete();
         let limited =
             end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted | EndWord::Unknown);
-        // Before the streams, so that the error behind an errored status is known.
         if let Some(id) = &end.run_id {
             self.run_id(&mask::secrets(id));
         }
+        self.decide_run(&end.progress);
         for (name, stream) in &end.progress.streams {
             self.decide_run_of(self.index.get(name.key().as_ref()).copied(), stream.records);
         }
+        // No report of the whole call carried anything on.
+        self.settle_run();
+        // Before the streams, so that the error behind an errored status is known.
         self.listed_failures(end.errors, line);
         self.progress(end.progress, line);
         if let Some(attempt) = &end.attempt {
@@ -49,6 +53,9 @@ impl Progress {
         for (name, state) in &states {
             self.state_ahead(name, state);
             self.returned_state(name, state, complete, line);
+        }
+        if complete && end.has_more != Some(true) {
+            self.leave_out(&states);
         }
         if end.blind && limited {
             self.cut_open();
@@ -119,6 +126,19 @@ impl Progress {
                 stream.ahead = Some(Ahead { rows, kept: before.kept, read: state.read() });
             }
         });
+    }
+
+    /// Streams that an earlier attempt left unfinished, and that neither this one nor its state has anything of.
+    fn leave_out(&mut self, states: &[(Name, State)]) {
+        let told: HashSet<String> = states.iter().map(|(name, _)| name.key().into_owned()).collect();
+        for at in 0..self.streams.len() {
+            let Some(stream) = self.streams.get(at) else { continue };
+            let unread = stream.coverage().is_some_and(|share| share < 1.0);
+            let begun = stream.status == Status::NotStarted && stream.ever_started;
+            if begun && unread && !told.contains(&super::key_of(stream)) {
+                self.change(at, |stream| stream.left_out = true);
+            }
+        }
     }
 
     /// A limit cut the streams that are open, and this end cannot show what it left of them.

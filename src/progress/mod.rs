@@ -136,6 +136,8 @@ pub struct Ended {
     pub has_more: Option<bool>,
     /// It still says "started", and the state with it has nothing left to read in any stream: there was nothing to do.
     pub up_to_date: bool,
+    /// Time of the message.
+    pub at: Option<Millis>,
 }
 
 impl Ended {

@@ -63,7 +63,7 @@ pub fn outcome(progress: &Progress) -> Outcome {
         return if standing(progress) { Outcome::Failed } else { Outcome::Truncated };
     }
     let Some(end) = end else { return without_end(progress) };
-    let left = progress.streams.iter().any(|stream| stream.left > 0);
+    let left = progress.streams.iter().any(|stream| stream.left_over());
     match end.claims_complete() || end.up_to_date {
         true if left || standing(progress) => Outcome::CompletedWithErrors,
         true => Outcome::Succeeded,

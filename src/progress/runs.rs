@@ -76,6 +76,10 @@ pub(super) struct RunMark {
     before: Option<Box<PastRun>>,
     /// The end before this attempt said that nothing more is to come, and no report has told yet whose totals it goes on with.
     pub(super) undecided: bool,
+    /// Some of its totals were carried on, others not.
+    mixed: bool,
+    /// The engine's own start of its counters in the attempt before.
+    counters_since: Option<Millis>,
     /// The id of the run that starts with the next attempt, said behind the end of this one.
     pub(super) follows: Option<Arc<str>>,
     checkpoints: u64,
@@ -100,6 +104,15 @@ pub(super) struct StreamMark {
     pub limits: (u64, u64),
 }
 
+/// Whether a count carries on what there was before. Where there was nothing, nothing can be carried on; a count that is all of
+/// this attempt carries nothing.
+fn carried(said: Counts, before: Option<u64>) -> Option<bool> {
+    let total = said.cumulative.or(said.running)?;
+    let before = before.unwrap_or(0);
+    let fresh = total > 0 && said.attempt == Some(total);
+    (before > 0).then_some(total >= before && !fresh)
+}
+
 impl Progress {
     /// Remembers the totals of the run before an attempt that is not its first.
     pub(super) fn mark_run(&self) -> RunMark {
@@ -108,6 +121,8 @@ impl Progress {
         RunMark {
             before: Some(Box::new(self.past_run())),
             undecided,
+            mixed: false,
+            counters_since: self.attempt.counters_since,
             follows: None,
             checkpoints: self.checkpoints,
             engine_checkpoints: self.engine_checkpoints,
@@ -128,7 +143,7 @@ impl Progress {
             attempts: self.attempts,
             records: (self.attempt_records(), self.cumulative_records()),
             started_at: self.first_at,
-            ended_at: self.before_at,
+            ended_at: self.attempt.end.as_ref().and_then(|end| end.at).or(self.before_at),
             id: self.run_id.clone(),
         }
     }
@@ -146,37 +161,54 @@ impl Progress {
         if !self.mark.undecided {
             return;
         }
-        let carried = |said: Counts, before: Option<u64>| {
-            let said = said.cumulative.or(said.running)?;
-            let before = before.unwrap_or(0);
-            // Where there was nothing, nothing can be carried on.
-            (before > 0).then_some(said >= before)
-        };
+        if report.started_at.is_some() {
+            // Counters that go on have the start that they had.
+            match report.started_at == self.mark.counters_since {
+                true => self.mark.undecided = false,
+                false => self.start_run(),
+            }
+            return;
+        }
         let counted = |said: Option<u64>, before: Option<u64>| carried(Counts::running(said), before);
         let claims = [
             carried(report.records, self.cumulative_records()),
             counted(report.checkpoints, self.mark.engine_checkpoints),
-            carried(report.elapsed, self.mark.elapsed),
+            // Two calls may take the same time: only a total of it tells.
+            carried(report.elapsed, self.mark.elapsed)
+                .filter(|carried| !carried || report.elapsed.cumulative.is_some()),
         ];
-        let said = |counts: Counts| counts.cumulative.or(counts.running).is_some();
-        if claims.contains(&Some(true)) {
-            self.mark.undecided = false;
-        } else if claims.contains(&Some(false)) || said(report.records) || said(report.elapsed) {
-            self.start_run();
+        let said = report.records.said() || report.elapsed.said();
+        match (claims.contains(&Some(true)), claims.contains(&Some(false))) {
+            (true, false) => self.mark.undecided = false,
+            // A client that goes on from an earlier state sets some counters back; and an engine that has ids of runs tells at the
+            // end of the call which run it is of.
+            (true, true) => self.mark.mixed = true,
+            (false, fell) if (fell || said) && self.run_id.is_some() => self.mark.mixed = true,
+            (false, true) => self.start_run(),
+            (false, false) if said => self.start_run(),
+            (false, false) => {}
         }
     }
 
     /// The same for a count of one stream, by its place.
     pub(super) fn decide_run_of(&mut self, at: Option<usize>, said: Counts) {
-        if !self.mark.undecided {
+        if !self.mark.undecided || self.mark.mixed || said.cumulative.is_none() {
             return;
         }
-        let Some(said) = said.cumulative else { return };
-        let before = at.and_then(|at| self.streams.get(at)).map_or(0, |stream| stream.records.before());
-        if before > said {
+        let before = at.and_then(|at| self.streams.get(at)).map(|stream| stream.records.before());
+        match carried(said, before) {
+            Some(false) => self.start_run(),
+            Some(true) => self.mark.undecided = false,
+            None => {}
+        }
+    }
+
+    /// The end of an attempt of which no report carried all totals on: it is one of a new run. Without a report nothing tells, unless
+    /// an engine that reports died before its first one.
+    pub(super) fn settle_run(&mut self) {
+        let died = self.closed && self.attempt.open && self.reported.cumulative.is_some();
+        if self.mark.undecided && (self.mark.mixed || died) {
             self.start_run();
-        } else if before > 0 {
-            self.mark.undecided = false;
         }
     }
 
@@ -191,6 +223,7 @@ impl Progress {
     /// elsewhere it started with the attempt that is open, or starts with the one that comes.
     pub(super) fn run_id(&mut self, id: &str) {
         if self.run_id.as_deref() == Some(id) {
+            self.mark.undecided = false;
             return;
         }
         if self.runs.list.iter().rev().take(IDS_KEPT).any(|run| run.id.as_deref() == Some(id)) {
@@ -335,7 +368,7 @@ impl Stream {
 
     /// Forgets the runs before this attempt, which is the first one of another run.
     fn start_run(&mut self, attempt: u32) {
-        if !self.took_part() && !self.reported {
+        if !self.took_part() && !self.reported && self.errors == self.mark.errors {
             let fresh = Self::named(&self.name);
             *self = Self {
                 namespace: self.namespace.take(),
@@ -368,6 +401,8 @@ impl Stream {
         if self.ranges == self.ranges_before {
             self.ranges = super::Ranges::default();
         }
+        self.total_range = self.total_range.filter(|_| self.total_said);
+        (self.completed_before, self.left_out) = (false, false);
         self.ranges_before = super::Ranges::default();
         (self.resumed, self.open_before, self.unfinished_before, self.recounted) = (false, false, false, false);
         self.ahead_before = self.ahead_at_risk();

@@ -140,6 +140,12 @@ pub struct Stream {
     pub(super) cut_open: bool,
     /// Such a cut was resumed in this run.
     pub resumed_after_cut: bool,
+    /// An earlier attempt left ranges of it unread, and the one that ended complete did not take part in it.
+    pub(super) left_out: bool,
+    /// It was through in an attempt that did not finish, with records: read again they count twice.
+    pub(super) completed_before: bool,
+    /// Its total range was said in this attempt.
+    pub(super) total_said: bool,
     /// Totals at the start of this attempt.
     pub(super) mark: super::runs::StreamMark,
 }
@@ -256,17 +262,23 @@ impl Stream {
             ahead_before: None,
             cut_open: false,
             resumed_after_cut: false,
+            left_out: false,
+            completed_before: false,
+            total_said: false,
             mark: super::runs::StreamMark::default(),
         }
     }
 
-    /// A new attempt: completed, skipped and errored carry over; started waits until it starts again.
-    pub(super) fn begin_attempt(&mut self, at: Option<Millis>) {
+    /// A new attempt: completed, skipped and errored carry over; started waits until it starts again. `finished`: the attempt before
+    /// ended complete.
+    pub(super) fn begin_attempt(&mut self, at: Option<Millis>, finished: bool) {
         self.recounted = self.recounts();
         let attempt = self.records.attempt.unwrap_or(0);
         self.counted_ahead = self.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
         self.open_before = self.status == Status::Started;
         self.unfinished_before = self.open_before || self.status == Status::Errored || self.failed_in.is_some();
+        self.completed_before = !finished && self.status == Status::Completed && self.records.cumulative > Some(0);
+        (self.left_out, self.total_said) = (false, false);
         if self.open_before {
             self.status = Status::NotStarted;
         }
@@ -418,7 +430,8 @@ impl Stream {
     #[must_use]
     pub fn recounts(&self) -> bool {
         let both = self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0;
-        self.recounted || (self.resumed && both && self.counted_ahead)
+        let again = self.completed_before && self.start_said;
+        self.recounted || (both && (again || (self.resumed && self.counted_ahead)))
     }
 
     /// Whether it started in this attempt, as far as anything tells.
@@ -450,7 +463,7 @@ impl Stream {
     /// Ranges were left over at an end that said complete.
     #[must_use]
     pub fn left_over(&self) -> bool {
-        self.left > 0
+        self.left > 0 || self.left_out
     }
 
     /// The share that earlier attempts had completed.
@@ -473,6 +486,7 @@ impl Stream {
 
     /// Its total range, or one that was completed.
     pub(super) fn range_claimed(&mut self, total: Option<Range>, completed: Option<Range>) {
+        self.total_said |= total.is_some();
         self.total_range = total.or(self.total_range);
         if let Some(range) = completed {
             self.ranges.add(range);
@@ -481,6 +495,7 @@ impl Stream {
 
     /// The ranges that a source's state tells.
     pub(super) fn state_ranges(&mut self, state: State, of: StateOf) {
+        self.total_said |= state.total.is_some();
         self.total_range = state.total.or(self.total_range);
         if state.completed.is_some() {
             self.remainder = Remainder::Untold;

@@ -14,6 +14,8 @@ pub struct Tally {
     offset: u64,
     /// The engine's own counter as last reported.
     running: Option<u64>,
+    /// Something was reported in this attempt.
+    told: bool,
     /// What the first report held of a feed that was joined in the middle of this attempt.
     joined: Option<u64>,
 }
@@ -23,6 +25,7 @@ impl Tally {
     pub fn begin_attempt(&mut self) {
         self.base = self.cumulative.unwrap_or(0);
         self.attempt = self.cumulative.map(|_| 0);
+        self.told = false;
         self.joined = None;
     }
 
@@ -58,11 +61,13 @@ impl Tally {
 
     /// The attempt is the first one of another run.
     pub(super) fn start_run(&mut self) {
+        self.attempt = self.attempt.filter(|_| self.told);
         self.cumulative = self.attempt;
         (self.base, self.offset) = (0, 0);
     }
 
     pub fn report(&mut self, counts: Counts) {
+        self.told |= counts.said();
         if let Some(value) = counts.running {
             self.running = Some(value);
             let cumulative = self.offset.saturating_add(value);
@@ -91,6 +96,7 @@ impl Tally {
     /// What the attempt alone comes to, said beside the engine's own counter. Where both say the same although there was
     /// something before, the counter had started again.
     pub fn attempt_said(&mut self, attempt: u64) {
+        self.told = true;
         if self.joined.is_some() {
             let cumulative = self.cumulative.unwrap_or(0).max(attempt);
             (self.cumulative, self.attempt, self.base) = (Some(cumulative), Some(attempt), cumulative - attempt);

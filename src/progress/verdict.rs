@@ -306,6 +306,10 @@ fn truncated(progress: &Progress) -> String {
         return format!("{}, and none is a message of an engine{exit}{said}", lines_read(progress));
     }
     let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
+    if let (Some(end), Some(exit)) = (&progress.attempt.end, progress.exit) {
+        let word = end.reason.as_deref().unwrap_or("an end");
+        return format!("the engine said \"{word}\", then it was {}{said}", exit_words(exit));
+    }
     format!("the input ended without an end message{torn}{exit}: the engine was stopped or died{said}")
 }
 
