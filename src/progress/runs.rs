@@ -163,9 +163,10 @@ impl Progress {
         }
         if report.started_at.is_some() {
             // Counters that go on have the start that they had.
-            match report.started_at == self.mark.counters_since {
-                true => self.mark.undecided = false,
-                false => self.start_run(),
+            if report.started_at == self.mark.counters_since {
+                self.mark.undecided = false;
+            } else {
+                self.start_run();
             }
             return;
         }
