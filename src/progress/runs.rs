@@ -179,6 +179,11 @@ impl Progress {
                 .filter(|carried| !carried || report.elapsed.cumulative.is_some()),
         ];
         let said = report.records.said() || report.elapsed.said();
+        // Both scopes said apart leave no doubt; checkpoints are mostly those of the call alone.
+        if claims[0] == Some(true) && report.records.attempt.is_some() {
+            self.mark.undecided = false;
+            return;
+        }
         match (claims.contains(&Some(true)), claims.contains(&Some(false))) {
             (true, false) => self.mark.undecided = false,
             // A client that goes on from an earlier state sets some counters back; and an engine that has ids of runs tells at the
@@ -309,6 +314,7 @@ impl Progress {
     /// Turns the last attempt into the first one of a new run: nothing of the runs before it stays in the counts, errors and
     /// statuses of this one.
     fn start_run(&mut self) {
+
         let mark = std::mem::take(&mut self.mark);
         let Some(before) = mark.before else { return };
         self.runs.push(*before);
