@@ -11,13 +11,14 @@ use xterm_color::Color;
 
 pub(super) const QUESTION: &str = "\x1b]11;?\x1b\\";
 
-/// How long the first picture waits for the answer, so that it need not be drawn again in other colours.
+/// Time the first picture waits for the terminal's answer, so that it is not redrawn in other
+/// colors.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How late an answer may come.
+/// Latest arrival of an answer.
 const LATEST: Duration = Duration::from_secs(30);
 
-/// What the answer begins with, and how long it may be.
+/// Prefix of the answer, and its maximum length.
 const BEGIN: &str = "11;";
 const LENGTH: usize = 40;
 
@@ -29,7 +30,7 @@ pub(super) struct Asked {
     answer: Option<String>,
 }
 
-/// What an event was.
+/// Classification of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     No,

@@ -1,4 +1,4 @@
-//! What `y` copies: the facts of the row that is chosen, as text.
+//! Text copied by `y`: the facts of the selected row.
 
 use super::update::{Effect, chosen_row};
 use crate::progress::key_of;

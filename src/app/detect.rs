@@ -1,4 +1,4 @@
-//! Which theme, depth and glyphs suit this terminal.
+//! Detection of theme, color depth and glyphs that suit this terminal.
 
 use crate::views::{ASCII, Depth, Look, Theme, UNICODE};
 
@@ -39,7 +39,8 @@ pub fn look(theme: Wish, glyphs: Glyphs) -> (Look, bool) {
     (Look { theme, depth, glyphs: if ascii { ASCII } else { UNICODE } }, ask)
 }
 
-/// Where lines and marks may have no glyph, or be two columns wide (as East Asian locales have it), ASCII is used.
+/// True if lines and marks may have no glyph or be two columns wide (East Asian locales): ASCII is
+/// used.
 fn plain_locale(locale: Option<&str>, term: &str) -> bool {
     let utf8 = |locale: &str| {
         let lower = locale.to_ascii_lowercase();

@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often it looks.
+/// Interval of updates.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the end may wait for a terminal that takes nothing.
+/// Maximum wait at the end for a terminal that accepts nothing.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Narrower than this nothing is drawn in place.
@@ -30,7 +30,7 @@ const NARROWEST: u16 = 24;
 /// Words that may wait to be told.
 const QUEUE: usize = 64;
 
-/// What stderr is told.
+/// Amount of progress printed on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tell {
     Nothing,
@@ -48,7 +48,7 @@ enum Word {
     Over(Option<&'static str>),
 }
 
-/// What stderr is told of a feed.
+/// Progress of a feed on stderr.
 pub struct Inline {
     words: SyncSender<Word>,
     thread: Option<JoinHandle<()>>,
@@ -121,13 +121,13 @@ struct Teller {
     shown: u16,
     picture: Buffer,
     began: Instant,
-    /// When the totals were last told.
+    /// Time of the last report of totals.
     reminded: Instant,
     lines: u64,
     last_line: Option<Instant>,
-    /// Why nothing comes, since so many lines.
+    /// Reason that the feed is down, and the line count since then.
     down: Option<(u64, std::sync::Arc<str>)>,
-    /// What the last picture was of: lines, seconds of silence, columns.
+    /// Lines, seconds of silence and columns of the last picture.
     beat: (u64, u64, u16),
 }
 

@@ -67,7 +67,7 @@ impl App<'_> {
         }
     }
 
-    /// What is shown is now again.
+    /// Returns the view to now.
     pub(super) fn back_to_now(&mut self) {
         self.traveller.now();
         self.frozen_at = None;

@@ -23,10 +23,10 @@ pub(super) const FEED_FRAME: Duration = Duration::from_millis(40);
 /// Keys that come together are drawn together.
 pub(super) const KEY_FRAME: Duration = Duration::from_millis(8);
 
-/// How long a word on what was just done stays.
+/// Display time of a notice.
 pub(super) const TOAST: Duration = Duration::from_secs(3);
 
-/// What to show, and how.
+/// Content and presentation of the run screen.
 pub struct Options {
     pub source: String,
     pub look: Look,
@@ -37,7 +37,7 @@ pub struct Options {
     pub engine: Option<Engine>,
     /// The feed is of our making, and ends when we leave; whether what was read is kept.
     pub ours: Option<bool>,
-    /// What the feed can be rewound by, and how its lines are read.
+    /// Rewind data of the feed, and its decoder.
     pub past: Past,
     pub decoder: Decoder,
     /// It is a saved log, and begins so.
@@ -50,7 +50,7 @@ pub struct Options {
     pub panic_for_test: Option<String>,
 }
 
-/// How it ended.
+/// Result of the run screen.
 pub struct Ended {
     pub progress: Arc<Progress>,
     /// A saved log was not read to its end: of what became of it nothing is known.
@@ -131,7 +131,7 @@ pub(super) struct App<'s> {
     pub(super) drawn: Instant,
     pub(super) dirty: Option<Because>,
     pub(super) stopping: bool,
-    /// When the word in the footer was said.
+    /// Time of the notice in the footer.
     pub(super) toast_at: Option<Instant>,
     /// The clock, when it is not now's.
     pub(super) traveller: Traveller,
@@ -181,7 +181,7 @@ impl Stage {
     }
 }
 
-/// Why a picture is due.
+/// Reason of a redraw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Because {
     Feed,
@@ -321,7 +321,7 @@ impl<'s> App<'s> {
         }
     }
 
-    /// When to look again although nothing came: for a picture that is due, or because an age grows.
+    /// Time of the next redraw if nothing arrives: a due picture or a growing age.
     fn next_look(&self) -> Option<Instant> {
         if let Some(until) = self.first_waits() {
             return Some(until);
@@ -361,7 +361,7 @@ impl<'s> App<'s> {
         (self.drawn < self.began && Instant::now() < until).then_some(until)
     }
 
-    /// Whether time alone changes the picture.
+    /// True if time alone changes the picture.
     fn aging(&self) -> bool {
         !matches!(self.shown.link, Link::Ended(_))
             && !self.shown.progress.closed

@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long giving the terminal back may take after a signal.
+/// Maximum time to restore the terminal after a signal.
 const STALLED: Duration = Duration::from_secs(2);
 
-/// How long leaving may take after that: an engine has its grace time in it.
+/// Maximum time to exit after that; includes an engine's grace period.
 const LEAVING: Duration = Duration::from_secs(8);
 
-/// What the loop hears. Has to be made in a runtime.
+/// Signals and terminal events of the loop. Requires a runtime.
 pub(super) struct Signals {
     pub(super) enders: Enders,
     pub(super) stop: Signal,

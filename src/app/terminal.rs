@@ -15,10 +15,10 @@ use std::io::{self, Write};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the terminal is ours now.
+/// True while the terminal is in raw mode and on the alternate screen.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Whether all that giving it back takes was done.
+/// True once the terminal is fully restored.
 static GIVEN_BACK: AtomicBool = AtomicBool::new(false);
 
 /// Buttons and wheel only (1000, 1006): every movement would wake us for nothing.
@@ -152,10 +152,11 @@ pub(super) fn given_back() -> bool {
 /// Some thread panicked: the terminal is given back, and nothing may be drawn any more.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// What it was is on the shell.
+/// True once the result is printed on the shell.
 static TOLD: AtomicBool = AtomicBool::new(false);
 
-/// Whether a thread panicked. One that is still telling it is waited for (not for ever): leaving ends it in the middle of a line.
+/// True if a thread panicked. Waits (bounded) for a thread that is still printing: exiting would
+/// cut its line.
 pub(super) fn panicked() -> bool {
     let panicked = PANICKED.load(Ordering::SeqCst);
     for _ in 0..200 {

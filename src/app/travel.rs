@@ -13,7 +13,7 @@ use crate::views::action::Travel;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// How many times as fast as the log's clock; 0 is as fast as can be read.
+/// Multiples of the log's clock; 0 is unlimited.
 pub const SPEEDS: [f64; 12] = [0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 60.0, 100.0, 300.0, 1000.0, 0.0];
 
 /// The place of 1x.
@@ -22,10 +22,10 @@ const NORMAL: usize = 2;
 /// Messages a second at 1x, of a log without times.
 const LINES: f64 = 10.0;
 
-/// What is read between two pictures when it goes as fast as it can.
+/// Bytes read between two pictures at unlimited speed.
 const FLAT_OUT: u64 = 24 << 20;
 
-/// Where a clock that goes stands.
+/// Reference point of a running clock.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     since: Instant,
@@ -51,7 +51,7 @@ pub(super) struct Traveller {
     from_now: bool,
 }
 
-/// How to begin.
+/// Initial state of a replay.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// A place such as `08:31:20`; the begin of the log.
@@ -99,7 +99,7 @@ impl Traveller {
         &mut self.rewind.views
     }
 
-    /// What is shown, if it is not now.
+    /// View on screen, unless it shows now.
     pub(super) fn view(&self) -> Option<&View> {
         self.view.as_ref()
     }
@@ -144,12 +144,13 @@ impl Traveller {
         self.from_now = false;
     }
 
-    /// Where the picture is.
+    /// Position of the picture.
     pub(super) fn position(&self) -> Position {
         self.view.as_ref().map(|view| Position::of(&view.progress)).unwrap_or_default()
     }
 
-    /// What the screen shows of all this; `latest` is what is known now, `size` the bytes of a saved log.
+    /// Scrubber model of the screen; `latest` is the newest known position, `size` the bytes of a
+    /// saved log.
     pub(super) fn scrub<'a>(
         &self,
         history: &'a History,
@@ -273,7 +274,7 @@ impl Traveller {
         }
     }
 
-    /// When the next picture of a clock that goes is due.
+    /// Time of the next picture of a running clock.
     pub(super) fn next(&self, drawn: Instant, frame: Duration) -> Option<Instant> {
         (self.playing() && !self.busy()).then_some(drawn + frame)
     }

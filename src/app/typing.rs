@@ -1,4 +1,4 @@
-//! What is typed into a filter or the palette, the same on every screen.
+//! Text input of filters and the palette, shared by all screens.
 
 use crate::views::action::{Action, Binding, matching};
 use crate::views::state::Filter;
@@ -6,7 +6,7 @@ use crossterm::event::Event;
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-/// What a key did.
+/// Result of a key.
 pub(super) enum Typed {
     /// It goes on being typed.
     On,

@@ -10,7 +10,7 @@ use crate::views::{Hits, Pane, Screen, Ui, doubt_items, errors, log};
 use tui_input::Input;
 use tui_logger::TuiWidgetEvent;
 
-/// What the loop does for an action.
+/// Side effect of an action, performed by the loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     Quit,

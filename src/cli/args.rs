@@ -21,8 +21,9 @@ use std::sync::Arc;
 #[command(name = "synctop", version, max_term_width = 100)]
 #[command(after_long_help = AFTER)]
 pub struct Args {
-    /// What to watch: a file (followed by its name; it may be .gz or .zst), `-` for what is piped in, an engine's URL
-    /// (http://127.0.0.1:4010/pipeline_sync), which is called once with --pipeline, or a service's (http://127.0.0.1:4020)
+    /// Input: a file (followed by name; may be .gz or .zst), `-` for stdin, an engine URL
+    /// (http://127.0.0.1:4010/pipeline_sync), called once with --pipeline, or a service URL
+    /// (http://127.0.0.1:4020)
     #[arg(value_name = "SOURCE")]
     pub source: Option<String>,
     #[command(flatten)]
@@ -96,7 +97,7 @@ pub enum Command {
     Sync(SyncArgs),
     /// Submit a task to any asynchronous HTTP API that a file describes, and see it through
     Task(TaskArgs),
-    /// Which services there are, by name
+    /// Show and edit the services of the configuration
     Config(ConfigArgs),
     /// Print completions for a shell
     Completions {
@@ -180,7 +181,7 @@ pub enum GlyphsArg {
 
 #[derive(Debug, ClapArgs)]
 pub struct FeedArgs {
-    /// How to read lines: found out by itself by the first message, or as one protocol only
+    /// Protocol of the feed; `auto` detects it by the first message
     #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(Reading::NAMES))]
     pub dialect: String,
 }
@@ -191,10 +192,11 @@ impl FeedArgs {
     }
 }
 
-/// What is known of a saved log beside it.
+/// Facts about a saved log that stand beside it.
 #[derive(Debug, ClapArgs)]
 pub struct BesideArgs {
-    /// What the engine wrote to stderr then (taps tell their errors, statuses and counts there). May be .gz or .zst
+    /// File with the engine's stderr (taps report errors, statuses and counts there); may be .gz or
+    /// .zst
     #[arg(long, value_name = "FILE")]
     pub stderr: Option<PathBuf>,
     /// The exit code that the engine ended with, as a shell tells it (128 + signal)
@@ -255,7 +257,7 @@ pub struct SummaryArgs {
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub beside: BesideArgs,
-    /// What was known at some place: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200"
+    /// Summary as of a place: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200"
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
     /// One JSON object, the same shape for every outcome
@@ -279,7 +281,7 @@ pub struct ReplayArgs {
     /// Begin there, paused: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200", end
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
-    /// How many times as fast as the log's clock: 0.25, 0.5, 1, 2, 4, 10, 30, 60, 100, 300, 1000; 0 is as fast as it can be read
+    /// Multiple of the log's clock: 0.25, 0.5, 1, 2, 4, 10, 30, 60, 100, 300, 1000; 0 is unlimited
     #[arg(long, default_value = "1", value_parser = replay_speed)]
     pub speed: f64,
     /// Begin paused
@@ -331,7 +333,7 @@ pub struct TrackArgs {
     /// The state of the last attempt, which this one goes on from; replaced by its own at its end
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Which engine's lines are written
+    /// Generation of the written messages
     #[arg(long, value_enum, default_value = "trace")]
     pub generation: FormArg,
 }
@@ -347,10 +349,10 @@ pub struct BackfillArgs {
     /// The engine: http://127.0.0.1:4010
     #[arg(value_name = "ENGINE_URL")]
     pub engine: String,
-    /// What is synced: a JSON file with source, destination and perhaps streams
+    /// JSON file with source, destination and optionally streams
     #[arg(long, value_name = "FILE")]
     pub pipeline: PathBuf,
-    /// Where the run's state is kept after each call; the same command goes on from it
+    /// File that stores the state of the run after each call; the same command continues from it
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// Seconds of one call [default: no limit]
@@ -372,7 +374,7 @@ pub struct BackfillArgs {
     /// The longest silence of a call: 90, 90s, 5m
     #[arg(long, default_value = "2m", value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
-    /// How often in a row, without a checkpoint between, a call that failed is made again before it is given up
+    /// Consecutive failed calls without a checkpoint before it gives up
     #[arg(long, default_value = "8", value_name = "N")]
     pub retries: u32,
     /// On the full screen; the messages are on stdout without it, and in a file with -o
@@ -393,10 +395,10 @@ fn at_least_one(text: &str) -> Result<u64, String> {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = SERVE_AFTER)]
 pub struct ServeArgs {
-    /// Where it listens (127.0.0.1:4020 if it is not said); off loopback it needs a token. Port 0 is any
+    /// Listen address [default: 127.0.0.1:4020]; off loopback a token is required; port 0 picks one
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub listen: Option<std::net::SocketAddr>,
-    /// Where pipelines, runs and their logs are kept ($XDG_STATE_HOME/synctop if it is not said)
+    /// Folder of pipelines, runs and logs [default: $XDG_STATE_HOME/synctop]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Engines, limits, and how much of the logs is kept (TOML)
@@ -441,7 +443,7 @@ Exit codes:
   70  it cannot listen, or the folder is taken or cannot be used
   130, 143 a second signal";
 
-/// What stderr is told beside a pipeline.
+/// Display options of commands that print progress on stderr.
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub struct ShowArgs {
     /// On stderr: `auto` is a picture in place on a terminal, and elsewhere a line for each change and one a minute; `always` is
@@ -462,8 +464,8 @@ pub enum ProgressArg {
 
 #[derive(Debug, ClapArgs)]
 pub struct RunArgs {
-    /// What the engine reads: `auto` hands on what is piped in, else a terminal of its own on which nobody types;
-    /// `inherit` hands on what is piped in or says that nothing is; `null` is empty
+    /// Engine's stdin: `auto` passes piped input on, otherwise opens an idle terminal; `inherit`
+    /// passes the input on or fails; `null` is empty
     #[arg(long, value_enum, default_value = "auto")]
     pub stdin: StdinArg,
     #[command(flatten)]
@@ -499,13 +501,14 @@ pub struct SimulateArgs {
     /// `read` is nearly all records, `sync` is transitions, checkpoints and logs
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Which engine's lines [default: progress, which counts at every checkpoint; read and sync: trace]
+    /// Generation of the messages [default: progress, which counts at every checkpoint; read and
+    /// sync: trace]
     #[arg(long, value_enum)]
     pub generation: Option<FormArg>,
     /// Write as fast as possible, not when each line's time comes
     #[arg(long)]
     pub no_pace: bool,
-    /// How many times as fast as its clock a paced log is written
+    /// Multiple of the clock at which a paced log is written
     #[arg(long, default_value = "1", value_parser = speed, conflicts_with = "no_pace")]
     pub speed: f64,
     /// Another number is another log; a scenario has one of its own

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How long a call that is stopped may take to end, with its state kept.
+/// Time a stopped call has to end with its state stored.
 const STOPPING: Duration = Duration::from_secs(3);
 
 /// The route that a run is called at.
@@ -84,7 +84,7 @@ fn shown(url: &str) -> String {
     mask::secrets(url).into_owned()
 }
 
-/// What is called, in few letters.
+/// Short name of the called engine.
 fn name_of(url: &str) -> String {
     let shown = shown(url);
     let short = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// The pipelines of the demo.
 const DEMO: &str = include_str!("../../assets/demo.toml");
 
-/// How long the demo's service may take to end.
+/// Time the demo's service has to end.
 const ENDING: Duration = Duration::from_secs(3);
 
 pub(super) fn connect(args: &ConnectArgs, look: &LookArgs) -> Result<u8, Failure> {
@@ -62,7 +62,7 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
     code
 }
 
-/// What is so where nothing else is said.
+/// Default options of the fleet screen.
 fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &LookArgs) -> FleetOptions {
     let (theme, ask) = looks(look);
     FleetOptions {

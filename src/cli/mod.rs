@@ -1,4 +1,4 @@
-//! What was typed: one file a command, no logic of its own.
+//! Command line: one file per command, no logic of its own.
 
 mod args;
 mod backfill;

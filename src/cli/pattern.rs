@@ -15,7 +15,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How it is asked after, where the user does not say: an interval, a timeout, and what to expect.
+/// Default interval, timeout and expectation of polling.
 #[derive(Default)]
 pub(super) struct Usual {
     pub interval: Option<Duration>,
@@ -25,7 +25,7 @@ pub(super) struct Usual {
     pub strict: bool,
 }
 
-/// What is to be said where a signal ends it.
+/// Text printed if a signal ends the command.
 pub(super) type Left = Mutex<String>;
 
 /// Sees it through. `command`: what was typed, for the hints.
@@ -247,7 +247,7 @@ async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool, strict: bool
     Ok(code)
 }
 
-/// What an operator can do about it, by the same words as on the screen.
+/// Suggested next step, in the words of the screen.
 fn suggested(task: &Task, message: &str) -> String {
     if task.word == "CANCELED" {
         return "somebody canceled it: submit it again if that was not meant".into();

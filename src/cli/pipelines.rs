@@ -459,7 +459,7 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
     work.await.unwrap_or(bulk)
 }
 
-/// What to do about one that is parked again.
+/// Next step for a pipeline that was parked again.
 fn next(step: &Step) -> Option<&str> {
     match step {
         Step::Done(Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _)) => fault.next.as_deref(),
@@ -504,7 +504,7 @@ fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Re
     print_text(&text)
 }
 
-/// What would be done.
+/// Prints the plan of a dry run.
 fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> Result<u8, Failure> {
     if as_json {
         let all: Vec<_> = bulk

@@ -1,4 +1,4 @@
-//! What is typed for pipelines of a service, and for work that somebody else does.
+//! Arguments of commands for pipelines of a service and for tasks of other APIs.
 
 use crate::protocol::quantity::span;
 use clap::{Args as ClapArgs, Subcommand};
@@ -9,7 +9,7 @@ fn name() -> clap::builder::NonEmptyStringValueParser {
     clap::builder::NonEmptyStringValueParser::new()
 }
 
-/// Which service.
+/// Selection of a service.
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Which service")]
 pub struct ServiceArgs {
@@ -22,7 +22,7 @@ pub struct ServiceArgs {
     /// Another configuration than the one `synctop config path` names
     #[arg(long = "config", global = true, value_name = "FILE", env = "SYNCTOP_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Where what was seen and done is remembered ($XDG_STATE_HOME/synctop if it is not said)
+    /// Folder of the error inbox and the action log [default: $XDG_STATE_HOME/synctop]
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }
@@ -142,10 +142,10 @@ pub struct ActArgs {
     /// Print what would be done, and to which
     #[arg(long)]
     pub dry_run: bool,
-    /// Why, for the log of actions
+    /// Reason, stored in the action log
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
-    /// How long it is watched at most; that it works is known after 5 s
+    /// Maximum time of verification; an effect is confirmed after 5 s
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = span)]
     pub timeout: std::time::Duration,
     /// Do it without asking (a deletion, and more than five)
@@ -158,7 +158,8 @@ pub struct ActArgs {
 pub struct WaitArgs {
     #[arg(required = true, value_name = "PIPELINE", value_parser = name())]
     pub pipelines: Vec<String>,
-    /// What for; all of several: status=ready, progress, not-parked, stream:NAME=completed, error-count=0, deleted, create
+    /// Conditions, all required: status=ready, progress, not-parked, stream:NAME=completed,
+    /// error-count=0, deleted, create
     #[arg(long = "for", value_name = "CONDITION", default_value = "status=ready")]
     pub conditions: Vec<String>,
     /// One of several conditions is enough
@@ -170,10 +171,10 @@ pub struct WaitArgs {
     /// Give up when nothing moves for so long
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
-    /// How long a pipeline may not be there yet
+    /// Time a pipeline may take to appear
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub wait_for_create: Option<std::time::Duration>,
-    /// What is not newer than this position ends nothing but what is waited for
+    /// Ignore events up to this cursor
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
     /// End with 1 where a doubt stands and it would have been 0
@@ -231,10 +232,10 @@ pub struct PatternArgs {
     /// Say errors only
     #[arg(long, short)]
     pub quiet: bool,
-    /// How often it is asked after (15s where nothing else is said)
+    /// Polling interval [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub poll_interval: Option<std::time::Duration>,
-    /// How long at most (600s where nothing else is said); then it ends with 2, and the task may go on
+    /// Timeout [default: 600s]; then the exit code is 2 and the task may continue
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub timeout: Option<std::time::Duration>,
     /// Print the whole answer on stdout
@@ -248,7 +249,7 @@ pub struct PatternArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = PATTERNS)]
 pub struct SyncArgs {
-    /// Which pipeline; not needed with --task-id
+    /// Pipeline; not needed with --task-id
     #[arg(value_name = "PIPELINE", required_unless_present = "task_id", value_parser = name())]
     pub pipeline: Option<String>,
     #[command(flatten)]
@@ -266,7 +267,7 @@ pub struct TaskArgs {
     /// A TOML file that describes the API; --print gives one to begin with
     #[arg(value_name = "PROFILE", required_unless_present = "print")]
     pub profile: Option<PathBuf>,
-    /// What is asked for: JSON, @FILE or - (stdin)
+    /// Request: JSON, @FILE or - (stdin)
     #[arg(long, value_name = "JSON")]
     pub request: Option<String>,
     /// Print a profile to begin one's own with: video, vm
@@ -302,9 +303,9 @@ pub struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
-    /// Where the configuration is
+    /// Print the path of the configuration
     Path,
-    /// What is in it, and which tokens are there
+    /// Show the configuration, and which tokens resolve
     Show,
     /// Print one to begin with
     Sample,

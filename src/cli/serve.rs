@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Where the published service listens too.
+/// Default listen address, the same as the published service.
 const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 4020);
 
 /// A shorter one can be guessed.
@@ -156,7 +156,7 @@ fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, Failu
     Ok(Some(text))
 }
 
-/// What happens, on stderr, a line each.
+/// Logs service events on stderr, one line each.
 fn say_on_stderr(quiet: bool) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::prelude::*;

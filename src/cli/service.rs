@@ -1,4 +1,4 @@
-//! Which service is meant, and how it is asked: shared by all commands that ask one.
+//! Selection of a service and its client, shared by all commands that use one.
 
 use super::remote_args::ServiceArgs;
 use super::{Failure, exit, sentence, text_of};
@@ -7,7 +7,7 @@ use crate::net::remote::{Client, Memory, Place, Trouble};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where a service of ours is when nobody says otherwise.
+/// Default URL of a local service.
 const LOCAL: &str = "http://127.0.0.1:4020";
 
 /// Not allowed.
@@ -40,7 +40,7 @@ enum Meant {
     Context(String),
 }
 
-/// What stands on the command line, else in the environment.
+/// Service named on the command line, otherwise in the environment.
 fn meant(args: &ServiceArgs) -> Result<Option<Meant>, Failure> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(match (&args.url, &args.context) {
@@ -117,7 +117,7 @@ pub(super) fn may_act(place: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is remembered of it.
+/// Opens the state database of a service.
 pub(super) fn memory(folder: Option<&PathBuf>, place: &Place) -> Result<Arc<Memory>, Failure> {
     let folder = match folder {
         Some(folder) => folder.clone(),
@@ -137,7 +137,7 @@ pub(super) fn open_memory(folder: &Path, place: &Place) -> Result<Arc<Memory>, F
     })
 }
 
-/// What runs beside the screen or the command.
+/// Runtime of work beside the screen or the command.
 pub(super) fn background() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build()?)
 }

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Where the clock of a log begins that is as it always is.
+/// Start of the clock of a reproducible log.
 const BEGIN: &str = "2026-11-20T08:00:00.000Z";
 
 /// Calls of one scenario at most: one that never comes to its end is told.

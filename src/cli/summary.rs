@@ -68,7 +68,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     Ok(exit::of_outcome(progress, args.strict))
 }
 
-/// What was known at a place of a log, and at its end; and whether all of it could be read.
+/// Summary at a place of a log and at its end; reports whether the whole log was readable.
 fn at_place(
     text: &str,
     logs: Vec<Saved>,

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What it says when a signal ends it before its input ends.
+/// Text printed if a signal ends it before the input ends.
 const INTERRUPTED: &str = "INTERRUPTED: the rest of the input was not read";
 
 /// A progress that is looked at while it grows.

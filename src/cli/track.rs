@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long an engine or a connector that is interrupted with us may take for its last words.
+/// Time an interrupted engine or connector has to finish its output.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A reader of the output that has gone ended us, as SIGPIPE ends `cat`.
@@ -146,7 +146,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
     Ok(())
 }
 
-/// What the state file has.
+/// Reads the state file.
 pub(super) fn remembered(path: &Path) -> Result<Memory, Failure> {
     let Some(text) = kept_in(path)? else { return Ok(Memory::default()) };
     Memory::read(&text).map_err(|error| Failure::no_state(path, &error))

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Where nothing changes, a line so often.
+/// Interval of reminders while nothing changes.
 const REMIND: Duration = Duration::from_secs(60);
 
 /// Between two lines that differ in counts only.
@@ -25,7 +25,7 @@ const BETWEEN_COUNTS: Duration = Duration::from_secs(5);
 /// So many streams are named where the one that is waited for is not there.
 const STREAMS: usize = 20;
 
-/// What is known of each target, for whoever leaves.
+/// Latest state of each target, for a result on interruption.
 type Known = Arc<Mutex<BTreeMap<String, Pipeline>>>;
 
 pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
@@ -98,7 +98,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     )
 }
 
-/// What was asked for besides, as it is typed.
+/// Requested conditions, as typed.
 fn asked_for(args: &WaitArgs) -> Vec<String> {
     let mut words = Vec::new();
     match args.timeout.0 {
@@ -200,7 +200,7 @@ async fn wait_all(
     Ok(done)
 }
 
-/// What is told whenever it changes.
+/// Facts whose change is reported.
 fn what_counts(pipeline: &Pipeline) -> String {
     let share = pipeline.run.as_ref().and_then(|run| run.share.as_deref()).unwrap_or_default();
     let fault = pipeline.faults.first().map_or("", |it| it.fingerprint.as_ref());

@@ -1,4 +1,4 @@
-//! What one call of an engine brought: its checkpoints, its end, and what went wrong.
+//! Result of one call of an engine: checkpoints, end, failures.
 
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find};
@@ -12,10 +12,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one call brought.
+/// Result of one call.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// Where the run was before it.
+    /// Position of the run before the call.
     pub(super) mark: String,
     pub(super) messages: u64,
     pub(super) end: Option<Ended>,
@@ -27,7 +27,7 @@ pub(super) struct Answer {
     pub(super) completed: BTreeSet<String>,
     /// Checkpoints in the call.
     pub(super) states: u64,
-    /// Why the source last waited.
+    /// Reason of the source's last wait.
     pub(super) retrying: Option<String>,
     /// A failure without a stream, and whether it may pass.
     pub(super) global: Option<(String, bool)>,
@@ -40,7 +40,7 @@ pub(super) struct Answer {
     pub(super) checkpoint: Option<Box<RawValue>>,
     /// The upper bound of the run's ranges.
     pub(super) ceiling: Option<Millis>,
-    /// What the engine told of its counts.
+    /// Counts reported by the engine.
     pub(super) progress: Option<Box<RawValue>>,
     pub(super) streams: BTreeMap<String, Value>,
     pub(super) totals: Option<Value>,

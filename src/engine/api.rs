@@ -13,7 +13,8 @@ pub const PAGE: u64 = 100;
 /// Bodies to choose from.
 const BODIES: usize = 256;
 
-/// Which objects: created in `[gte, lt)` (seconds since 1970), older than the one with the cursor's id.
+/// Selection of objects: created in `[gte, lt)` (seconds since 1970), older than the object at the
+/// cursor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query {
     pub stream: usize,
@@ -22,7 +23,7 @@ pub struct Query {
     pub cursor: Option<String>,
 }
 
-/// What comes of a request.
+/// Response to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     Page(Page),
@@ -92,7 +93,8 @@ impl Api {
         self.scenario.streams.get(stream).map_or(0, |stream| stream.records)
     }
 
-    /// When an object was created, in seconds. Never before the one with the number below it; some share a second.
+    /// Creation time of an object in seconds. Never before that of the object with the number below
+    /// it; some share a second.
     #[must_use]
     pub fn created(&self, stream: usize, number: u64) -> i64 {
         let (gte, lt) = (self.scenario.range.gte.div_euclid(1000), self.scenario.range.lt.div_euclid(1000));
@@ -103,7 +105,7 @@ impl Api {
         gte + i64::try_from(share / u128::from(self.records(stream).max(1))).unwrap_or(0)
     }
 
-    /// How many objects were created before an instant.
+    /// Number of objects created before an instant.
     fn before(&self, stream: usize, at: i64) -> u64 {
         let (mut low, mut high) = (0, self.records(stream));
         while low < high {

@@ -30,10 +30,10 @@ const FEW: u64 = 20;
 /// Next step where a host or a database cannot be reached.
 const OTHER_SIDE: &str = "See that the other side is up and can be reached.";
 
-/// Where we keep what the engine does not: beside its own sections, never sent to it.
+/// Key of client data in the state, beside the engine's sections; never sent to the engine.
 const OURS: &str = "synctop";
 
-/// What the user wants.
+/// Options of a backfill.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
     pub pipeline: Value,
@@ -49,7 +49,7 @@ pub struct Wish {
     pub batch: bool,
 }
 
-/// What to do after a call.
+/// Step after a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// Call again, after this time; why it is not at once.
@@ -57,7 +57,7 @@ pub enum Next {
     Done(Verdict),
 }
 
-/// How a backfill ended.
+/// Result of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The engine says that nothing is left; what became of it is in its messages.
@@ -94,7 +94,7 @@ pub struct Backfill {
     limit_ignored: bool,
 }
 
-/// Why rows of a stream may be missing, as the state file keeps it.
+/// Risk of missing rows of a stream, as stored in the state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeptRisk {
     pub kind: Risk,
@@ -166,7 +166,7 @@ impl Backfill {
         self.run_id = run_id;
     }
 
-    /// What is synced from the next call on.
+    /// Sets the pipeline of the following calls.
     pub fn pipeline(&mut self, pipeline: Value) {
         self.wish.pipeline = pipeline;
     }
@@ -214,7 +214,7 @@ impl Backfill {
         raw(&body).get().to_owned()
     }
 
-    /// Where the run is: what the source has still to read. Counts and clocks do not count.
+    /// Fingerprint of the position of a run: unread ranges, without counts and clocks.
     fn mark(&self) -> String {
         match self.state.get("source") {
             // A batch call brings whole streams or nothing.
@@ -455,7 +455,7 @@ impl Backfill {
         }
     }
 
-    /// What the answer was cut short by, in a sentence; and what to do if it stays so.
+    /// Reason that an answer was cut short, as a sentence, and the next step if it persists.
     fn without_end(&self, how: &How) -> (String, &'static str) {
         let next = match how {
             How::Silent(_) => "See whether it still works, or give it longer with --stall-timeout.",

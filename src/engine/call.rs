@@ -23,14 +23,14 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-/// How far the source may be ahead of the destination, in milliseconds.
+/// Maximum lead of the source over the destination, in milliseconds.
 const AHEAD_MS: Millis = 2_000;
 
-/// What the caller wants.
+/// Options of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Call {
     pub form: Form,
-    /// What the last call returned.
+    /// State returned by the last call.
     pub memory: Memory,
     /// Only these streams.
     pub streams: Option<Vec<String>>,
@@ -50,7 +50,7 @@ pub struct Call {
     pub inputs: Vec<Value>,
 }
 
-/// Where the output goes.
+/// Output of a call.
 pub trait Outlet {
     /// Whole lines whose time has come at `at`.
     ///
@@ -67,7 +67,7 @@ pub trait Outlet {
     }
 }
 
-/// How a call ended.
+/// Result of a call.
 pub struct Called {
     /// `None`: the engine died.
     pub outcome: Option<Outcome>,
@@ -76,7 +76,7 @@ pub struct Called {
     pub now: Millis,
 }
 
-/// What a caller asked for that cannot be.
+/// Invalid request of a caller.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("there is no stream {0} (there are {1})")]
@@ -179,7 +179,7 @@ struct Run {
     call: Call,
     source: Source,
     tracker: Tracker,
-    /// When the destination has taken all that it was given.
+    /// Time at which the destination has accepted everything it was given.
     free: Millis,
     states: u64,
     /// Streams on which the destination failed in this call.
@@ -187,7 +187,7 @@ struct Run {
     out: Vec<u8>,
 }
 
-/// Why the source is not listened to any more.
+/// Reason that the source is no longer read.
 enum Stop {
     /// It has read all there is for it.
     Over,
@@ -279,7 +279,8 @@ impl Run {
         self.flush(self.free, outlet)
     }
 
-    /// Whether the destination takes nothing of a stream any more. On the page where it fails, some rows are written already.
+    /// True if the destination rejects a stream from now on. Some rows of the failing page are
+    /// already written.
     fn out_of_reach(
         &mut self,
         stream: usize,

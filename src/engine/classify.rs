@@ -1,4 +1,4 @@
-//! What kind of failure it is: by status code, never by the words of a message.
+//! Failure type by status code, never by the words of a message.
 
 /// The failure types of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +78,8 @@ const NETWORK: [&str; 14] = [
 /// SQLSTATEs of a database that is stopped or starting (PostgreSQL, appendix A: 57P01 to 57P03).
 const STOPPED: [&str; 3] = ["57P01", "57P02", "57P03"];
 
-/// Whether a text quotes the code of a network failure, or the SQLSTATE of a database that cannot be reached (class 08).
+/// True if a text contains the code of a network failure or the SQLSTATE of an unreachable database
+/// (class 08).
 fn quotes_outage(text: &str) -> bool {
     let mut before = "";
     for token in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|token| !token.is_empty()) {
@@ -119,7 +120,7 @@ pub struct Refusal {
     pub name: &'static str,
     pub status: u16,
     pub code: Option<&'static str>,
-    /// What the message has in it.
+    /// Text contained in the message.
     pub text: &'static str,
     /// The message as the API words it.
     pub message: &'static str,

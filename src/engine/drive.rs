@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Who takes what comes.
+/// Receiver of the output.
 pub trait Taker {
     /// Bytes of an answer, as they come. `Break`: nobody wants more.
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()>;
@@ -23,7 +23,7 @@ pub trait Taker {
     fn down(&mut self, why: &str);
 }
 
-/// What is called, and how long a silence may be.
+/// Target of the calls, and the maximum silence.
 pub struct Drive {
     pub url: reqwest::Url,
     pub stall: Option<Duration>,

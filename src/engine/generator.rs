@@ -7,7 +7,7 @@ use crate::protocol::{Millis, time};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// What kind of log.
+/// Kind of log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
     /// A read: nearly all lines are records.
@@ -16,7 +16,7 @@ pub enum Scenario {
     Sync,
 }
 
-/// What to make.
+/// Plan of a generated log.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub scenario: Scenario,
@@ -110,7 +110,7 @@ struct Log<'p, W> {
     bodies: Vec<String>,
     began: Instant,
     ids: u64,
-    /// Where the line in the making begins.
+    /// Start of the current line.
     line: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What makes NDJSON.
+//! Producers of NDJSON: simulator, progress stage, backfill client.
 mod answer;
 pub mod api;
 pub mod backfill;

@@ -36,7 +36,7 @@ pub fn raw<T: Serialize>(value: &T) -> Box<RawValue> {
     to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// What stands in `text` behind these keys, as it came.
+/// Raw JSON value at a path of keys in `text`.
 #[must_use]
 pub fn find(text: &str, path: &[&str]) -> Option<Box<RawValue>> {
     let mut at: Box<RawValue> = serde_json::from_str(text).ok()?;

@@ -22,13 +22,13 @@ const MOST_STREAMS: usize = 10_000;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// What it shows, in a few words.
+    /// Short description.
     #[serde(default)]
     pub title: String,
     #[serde(default)]
     pub seed: u64,
     pub range: Span,
-    /// Whether the key is a live one, which may ask twice as often.
+    /// True for a live key, which has twice the request rate.
     #[serde(default = "livemode")]
     pub livemode: bool,
     /// The request budget of the whole source, where it is not that of the mode: 20 live, 10 test.
@@ -50,7 +50,7 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
-/// When its objects were created.
+/// Creation times of the objects.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Span {
@@ -60,7 +60,7 @@ pub struct Span {
     pub lt: Millis,
 }
 
-/// How a caller calls, where nobody else says it.
+/// Default limits of a call.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Calls {
@@ -75,7 +75,7 @@ pub struct Calls {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Destination {
-    /// How fast it takes rows; 0: at once.
+    /// Write rate of the destination; 0 is unlimited.
     pub rows_per_second: u32,
 }
 
@@ -147,7 +147,8 @@ pub struct Fault {
     pub chance: Option<f64>,
     /// From the moment on that so many records (of the stream, or of all) were handed out.
     pub after: Option<u64>,
-    /// How often at most. With `after`, once if it is not said; a permanent one always.
+    /// Maximum number of strikes. With `after`, the default is one; a permanent fault always
+    /// strikes.
     pub times: Option<u32>,
     pub status: Option<u16>,
     /// Seconds, in a 429.
@@ -155,7 +156,7 @@ pub struct Fault {
     /// Of a stall.
     pub seconds: Option<f64>,
     pub message: Option<String>,
-    /// Which refusal.
+    /// Kind of refusal.
     pub refusal: Option<String>,
 }
 
@@ -167,7 +168,7 @@ impl Fault {
         matches!(self.kind, K::Refused | K::Denied | K::BadRequest | K::BadKey | K::DestinationError)
     }
 
-    /// How often it strikes at most.
+    /// Maximum number of strikes.
     #[must_use]
     pub fn most(&self) -> u32 {
         let unsaid = if self.lasting() || self.chance.is_some() { u32::MAX } else { 1 };

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 /// Writes that may wait for a slow client; then the engine waits.
 const QUEUE: usize = 16;
 
-/// How long it sleeps before it looks whether its client is still there.
+/// Interval of checks for a disconnected client.
 const NAP: Duration = Duration::from_millis(50);
 
 /// An engine, for as long as its API lives.
@@ -31,7 +31,8 @@ pub struct Simulated {
     /// `None`: as fast as the client takes it.
     pace: Option<f64>,
     rows: Option<Rows>,
-    /// How far its clock has come: with a pace other than 1 it is not ours, and the next call goes on from there.
+    /// Simulated clock. With a pace other than 1 it differs from the machine's; the next call
+    /// continues from it.
     clock: AtomicI64,
 }
 
@@ -45,7 +46,7 @@ pub struct Limits {
     run_id: Option<String>,
 }
 
-/// What a call is about: `{pipeline, state?, run_id?, time_limit?, state_limit?, stdin?}`.
+/// Body of a call: `{pipeline, state?, run_id?, time_limit?, state_limit?, stdin?}`.
 #[derive(Debug, Deserialize)]
 pub struct Wish {
     pipeline: Pipeline,
@@ -77,10 +78,10 @@ struct Asked {
     name: String,
 }
 
-/// Why there is no answer.
+/// Reason of a refused call.
 #[derive(Debug)]
 pub enum Refused {
-    /// What is wrong with the wish: a sentence, or a list of issues.
+    /// Invalid body: a sentence, or a list of issues.
     Wish(Value),
     /// The machine has no thread left.
     Busy(String),
@@ -99,8 +100,8 @@ impl Wish {
         serde_json::from_value(value).map_err(|error| issue(format!("Invalid input: {error}")))
     }
 
-    /// What the source's API says of the key, where it says no. There is no API behind this: a key with `bad` or `revoked` in it is
-    /// one, every other one is good.
+    /// Refusal of the key by the simulated API: a key that contains `bad` or `revoked` is refused,
+    /// every other one accepted.
     fn key_refused(&self) -> Option<String> {
         let source = &self.pipeline.source;
         let key = source.config.get(&source.r#type)?.get("api_key")?.as_str()?;
@@ -141,7 +142,7 @@ impl Simulated {
         Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows, clock: AtomicI64::new(0) }
     }
 
-    /// Whether source and destination can be reached.
+    /// Checks whether source and destination are reachable.
     #[must_use]
     pub fn check(&self, wish: &Wish) -> Vec<Value> {
         let at = time::iso(now());

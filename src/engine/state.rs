@@ -20,7 +20,7 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Whether it could be written, before anything is done whose state would be lost.
+/// Checks that the file is writable, before work whose state would be lost.
 ///
 /// # Errors
 /// When there is something there that is no file, or its folder takes none.

@@ -5,7 +5,7 @@ use crate::protocol::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How many are tried before the rest.
+/// Number of pipelines tried before the rest.
 const CANARY: usize = 1;
 const FEW: usize = 3;
 
@@ -13,10 +13,10 @@ const FEW: usize = 3;
 const BETWEEN_MS: Millis = 1_000;
 const AT_ONCE: usize = 5;
 
-/// How often the same error may come back.
+/// Repetitions of one error before the bulk action stops.
 const SAME: usize = 2;
 
-/// How one of them stands.
+/// State of one pipeline in the bulk action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     Waiting,
@@ -40,7 +40,7 @@ pub struct Item {
 pub struct Bulk {
     pub action: Action,
     pub items: Vec<Item>,
-    /// Why it goes no further.
+    /// Reason that the bulk action stopped.
     pub stopped: Option<String>,
     last_sent: Option<Millis>,
 }
@@ -87,7 +87,7 @@ impl Bulk {
         words
     }
 
-    /// Which are to be sent at `now`.
+    /// Pipelines to send at `now`.
     pub fn next(&mut self, now: Millis) -> Vec<usize> {
         if self.stopped.is_some() {
             return Vec::new();
@@ -125,7 +125,7 @@ impl Bulk {
         due
     }
 
-    /// What came of one of them. Stops it all where that says enough.
+    /// Records the result of one pipeline; stops the bulk action on evidence of a common failure.
     pub fn done(&mut self, place: usize, verdict: Verdict) {
         if let Some(item) = self.items.get_mut(place) {
             item.step = Step::Done(verdict.clone());

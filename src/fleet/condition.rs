@@ -1,4 +1,4 @@
-//! What a `wait` waits for, by what is told of a pipeline.
+//! Conditions of `wait`, evaluated on the state of a pipeline.
 
 use super::pipeline::{Desired, Pipeline, Status};
 use crate::protocol::Status as StreamStatus;
@@ -20,7 +20,7 @@ pub enum Condition {
     Created,
 }
 
-/// What a condition is at a moment.
+/// Evaluation of a condition at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
     Yes,
@@ -87,8 +87,9 @@ impl Condition {
         }
     }
 
-    /// Whether it holds of a pipeline; `None`: it is not there. `checkpoints`: those it had when the wait began. `inferred`: it is parked, though
-    /// its service does not say so.
+    /// Evaluates the condition for a pipeline; `None`: the pipeline does not exist. `checkpoints`:
+    /// count at the start of the wait. `inferred`: the pipeline is parked although its service does
+    /// not say so.
     #[must_use]
     pub fn holds(&self, pipeline: Option<&Pipeline>, checkpoints: u64, inferred: bool) -> Holds {
         let Some(it) = pipeline else {

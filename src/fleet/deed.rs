@@ -1,4 +1,4 @@
-//! What somebody did to a pipeline, and what came of it.
+//! Record of an action on a pipeline and its result.
 
 use crate::protocol::Millis;
 

@@ -80,7 +80,7 @@ impl Watched {
         self.group(now) == Group::Parked && self.pipeline.status != Status::Error
     }
 
-    /// Where claim and evidence disagree, or what has to be known besides: a sentence.
+    /// Contradiction between claim and evidence, or another important fact, as a sentence.
     #[must_use]
     pub fn note(&self, now: Millis) -> Option<String> {
         let it = &self.pipeline;
@@ -168,7 +168,7 @@ fn ago(millis: Millis) -> String {
     }
 }
 
-/// How many pipelines stand in each group.
+/// Number of pipelines in each group.
 #[must_use]
 pub fn standing<'w>(all: impl IntoIterator<Item = &'w Watched>, now: Millis) -> [usize; 7] {
     let mut counts = [0; 7];

@@ -28,7 +28,7 @@ pub struct Hit {
     run: Arc<str>,
     /// The pipeline succeeded after it.
     pub fixed_at: Option<Millis>,
-    /// How often it came back after that.
+    /// Number of returns after it was over.
     pub regressed: u32,
     /// The pipeline is not there any more.
     pub gone: bool,
@@ -52,12 +52,12 @@ pub struct Item {
     pub first_at: Millis,
     pub last_at: Millis,
     pub hits: BTreeMap<Arc<str>, Hit>,
-    /// Who looks after it, and since when.
+    /// Acknowledgment: person and time.
     pub acked: Option<(Arc<str>, Millis)>,
     times: VecDeque<Millis>,
 }
 
-/// How an item stands.
+/// State of an inbox item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Regressed,
@@ -124,7 +124,7 @@ impl Item {
         self.hits.values().filter(|hit| hit.open()).count()
     }
 
-    /// How often it came back after it was over.
+    /// Number of returns after it was over.
     #[must_use]
     pub fn returns(&self) -> u32 {
         self.hits.values().map(|hit| hit.regressed).sum()
@@ -212,8 +212,8 @@ impl Inbox {
         changed
     }
 
-    /// What is over at `now`: hits of pipelines that succeeded since, and of those that are not there any more. Answers the items that
-    /// are to be kept anew.
+    /// Closes hits of pipelines that succeeded since or no longer exist at `now`. Returns the items
+    /// to store again.
     pub fn settle(&mut self, pipelines: &BTreeMap<Arc<str>, Arc<Watched>>, now: Millis) -> Vec<Arc<str>> {
         let mut changed = Vec::new();
         for item in self.items.values_mut() {
@@ -253,7 +253,7 @@ impl Inbox {
         self.items.get(fingerprint).cloned()
     }
 
-    /// Who looks after what, as somebody else kept it; of what has not come back since.
+    /// Takes over acknowledgments stored by another process, unless the error returned since.
     pub fn take_acknowledged(&mut self, kept: &Self) {
         for (fingerprint, item) in &mut self.items {
             if let Some(kept) = kept.items.get(fingerprint)

@@ -1,5 +1,5 @@
-//! How often to ask: what a service says first, else ever more rarely, by the dice, so that many do not ask at once; and never more than
-//! a budget, of which a part is kept for what people do.
+//! Polling backoff with jitter (a service's own hint comes first), and a rate limiter that reserves
+//! a share for a person's actions.
 
 // Lengths of time, and no clock.
 use core::time::Duration;
@@ -60,7 +60,7 @@ pub struct Budget {
 /// The part that is kept for what people do.
 const FOR_PEOPLE: f64 = 0.2;
 
-/// What the rate that is shown is taken over.
+/// Window of the displayed rate.
 const SHOWN_OVER: Duration = Duration::from_secs(10);
 
 impl Budget {

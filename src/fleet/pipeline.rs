@@ -52,7 +52,7 @@ impl Status {
     }
 }
 
-/// What is wanted of it.
+/// Desired state of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Desired {
     Active,
@@ -89,7 +89,7 @@ pub struct Fault {
     pub message: Arc<str>,
     pub failure_type: Option<Arc<str>>,
     pub streams: Vec<Arc<str>>,
-    /// What an operator can do.
+    /// Next step for an operator.
     pub next: Option<Arc<str>>,
     /// Since when, where it is known.
     pub since: Option<Millis>,
@@ -102,7 +102,7 @@ impl Fault {
         self.failure_type.as_deref().unwrap_or("error")
     }
 
-    /// What an operator has to know of it.
+    /// Essential text for an operator.
     #[must_use]
     pub fn core(&self) -> String {
         core(&self.message)
@@ -120,11 +120,11 @@ pub struct Retry {
 /// The last run, open or over.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Run {
-    /// Where the service has tasks.
+    /// Task, if the service has tasks.
     pub task: Option<Arc<str>>,
-    /// Where it counts runs.
+    /// Number, if the service counts runs.
     pub number: Option<u64>,
-    /// What tells it from another run of this pipeline.
+    /// Key that distinguishes runs of this pipeline.
     pub key: Arc<str>,
     /// As the service says it: PENDING, RUNNING, ...; of one that has no tasks, nothing.
     pub state: Option<Arc<str>>,
@@ -133,11 +133,11 @@ pub struct Run {
     pub share: Option<Arc<str>>,
     pub message: Option<Arc<str>>,
     pub started_at: Option<Millis>,
-    /// When it ended; of one whose service tells only what it did so far, when that was.
+    /// End of the run; for a service that reports progress only, the time of the report.
     pub ended_at: Option<Millis>,
 }
 
-/// What the last run has come to.
+/// Result of the last run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
     /// The outcome's word (see [`Outcome`]).
@@ -164,9 +164,9 @@ pub struct Pipeline {
     pub destination: Arc<str>,
     pub status: Status,
     pub desired: Desired,
-    /// Why it is parked, where its service says it.
+    /// Reason of parking, if the service reports one.
     pub reason: Option<Fault>,
-    /// What stands against its last run, the weightiest first; its reason too.
+    /// Errors of the last run, the most severe first, including the reason.
     pub faults: Vec<Fault>,
     pub retry: Option<Retry>,
     pub run: Option<Run>,
@@ -177,7 +177,7 @@ pub struct Pipeline {
     pub updated_at: Option<Millis>,
     /// As it came, masked.
     pub told: Arc<Value>,
-    /// What was read out of a service that says no more than a state.
+    /// Data derived from a service that shows only a state.
     read: Option<Reading>,
 }
 
@@ -344,7 +344,7 @@ impl Pipeline {
         self.read = Some(reading);
     }
 
-    /// What its engine's state was reduced to, where that is all there is.
+    /// Reduced engine state, if that is all the service shows.
     #[must_use]
     pub fn progress(&self) -> Option<&Arc<Progress>> {
         self.read.as_ref().map(|it| &it.progress)
@@ -369,7 +369,7 @@ impl Pipeline {
         over && self.came_to(Outcome::Succeeded) && self.status != Status::Error
     }
 
-    /// What changes whenever anything at all happens to it.
+    /// Values that change with any change of the pipeline.
     #[must_use]
     pub fn evidence(&self) -> (Option<&str>, Option<u64>, Option<u64>, Option<u64>, &str) {
         let run = self.run.as_ref();
@@ -383,7 +383,7 @@ impl Pipeline {
     }
 }
 
-/// When a run began and when its engine said what is told, by the engine's own clock: it is the only age that such a state has.
+/// Start of a run and time of its report by the engine's own clock: the only age of such a state.
 fn engine_clock(lines: &str) -> Option<(Millis, Millis)> {
     let first: Value = serde_json::from_str(lines.lines().next()?).ok()?;
     clock_of(first.get("progress")?)
@@ -432,8 +432,8 @@ fn share(progress: &Progress) -> String {
     format!("{over}/{}", progress.streams.len())
 }
 
-/// What a service without runs shows of its engine, as the lines that the engine would have said: the progress generation keeps its last
-/// progress message, the trace generation its last end.
+/// State of a service without runs, as the lines its engine would have printed: the last progress
+/// message (progress generation) or the last end (trace generation).
 fn lines_of(told: &Value, now: Millis) -> Option<String> {
     let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
     let end = told.get("progress").filter(|it| it.is_object());
@@ -465,7 +465,7 @@ fn up_to_date(told: &Value, progress: &Value) -> bool {
         })
 }
 
-/// Whether they say the same, whenever they were told.
+/// True if both texts are equal except for times.
 fn same_but_time(one: &str, other: &str) -> bool {
     without_time(one) == without_time(other)
 }

@@ -3,7 +3,7 @@
 use crate::progress::text::duration;
 use serde_json::Value;
 
-/// How it stands.
+/// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Pending,
@@ -29,7 +29,7 @@ impl State {
     }
 }
 
-/// What was told of a task.
+/// Facts of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     pub id: String,
@@ -38,9 +38,9 @@ pub struct Task {
     pub word: String,
     pub progress: Option<String>,
     pub message: Option<String>,
-    /// What the service says can be done about it.
+    /// Remedy suggested by the service.
     pub fix: Option<String>,
-    /// Where its result is.
+    /// URL of the result.
     pub result_url: Option<String>,
     /// All of it, without secrets.
     pub told: Value,

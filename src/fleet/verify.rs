@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// For how long work has to go on, in milliseconds, to be called so: what is parked again often is so within seconds.
 pub const HOLDS_MS: Millis = 5_000;
 
-/// What can be asked of a pipeline.
+/// Action on a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     Resume,
@@ -34,7 +34,7 @@ impl Action {
         }
     }
 
-    /// What it does, for somebody who is about to do it.
+    /// Effect of the action, for the confirmation.
     #[must_use]
     pub fn consequence(self) -> &'static str {
         match self {
@@ -46,7 +46,8 @@ impl Action {
         }
     }
 
-    /// Whether a service that keeps runs (`tasks`) would do it: what is parked or paused does not run before it is resumed.
+    /// True if a service that keeps runs (`tasks`) would accept it: a parked or paused pipeline
+    /// does not run before it is resumed.
     #[must_use]
     pub fn possible(self, it: &Pipeline, tasks: bool) -> bool {
         !(tasks && matches!(self, Self::Sync | Self::Retry) && matches!(it.status, Status::Error | Status::Paused))
@@ -65,7 +66,7 @@ impl Action {
     }
 }
 
-/// What is remembered of a pipeline before it is acted on.
+/// State of a pipeline before an action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
     pub status: Status,
@@ -100,7 +101,7 @@ impl Mark {
         format!("{}{why}, wanted {}", self.status.word(), self.desired.word())
     }
 
-    /// Whether a pipeline shows that this was done to it, whatever else happened.
+    /// True if the state shows that the action was applied.
     #[must_use]
     pub fn done(&self, action: Action, it: &Pipeline) -> bool {
         match action {
@@ -124,7 +125,7 @@ impl Mark {
     }
 }
 
-/// What came of it.
+/// Result of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     TookEffect(String),
@@ -214,13 +215,13 @@ pub struct Watch {
     /// As the service answered.
     accepted: Option<Mark>,
     sent_at: Millis,
-    /// How long it may take until anything is seen, in milliseconds.
+    /// Maximum time until an effect is visible, in milliseconds.
     patience: Millis,
     /// It was seen to have left its error.
     left: bool,
     /// Since when it works.
     works_since: Option<Millis>,
-    /// When something was last learned of it.
+    /// Time of the last information.
     seen_at: Option<Millis>,
 }
 

@@ -19,10 +19,10 @@ pub struct Sent {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watched {
     pub pipeline: Pipeline,
-    /// When it was told last, and first.
+    /// Times of the last and the first information.
     pub seen_at: Millis,
     pub first_seen: Millis,
-    /// When anything of it last changed before our eyes.
+    /// Time of the last observed change.
     pub moved_at: Option<Millis>,
     /// Since when this error is known to stand.
     pub fault_since: Option<Millis>,
@@ -50,7 +50,7 @@ impl Watched {
         now.saturating_sub(self.last_sign().unwrap_or(self.first_seen)).max(0)
     }
 
-    /// What was asked of it was accepted, and nothing of it moved since.
+    /// Accepted action without any change since.
     #[must_use]
     pub fn unanswered(&self) -> Option<&Sent> {
         self.sent.as_ref().filter(|sent| sent.before == evidence(&self.pipeline))
@@ -67,18 +67,18 @@ fn evidence(pipeline: &Pipeline) -> String {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fleet {
     pub pipelines: BTreeMap<Arc<str>, Arc<Watched>>,
-    /// When the whole list was read last.
+    /// Time of the last complete list.
     pub listed_at: Option<Millis>,
-    /// What was in the list and is no pipeline.
+    /// Entries of the list that are no pipelines.
     pub odd: Vec<String>,
-    /// How often something was told of a single pipeline.
+    /// Number of reads of single pipelines.
     order: u64,
     /// Those that are known to be gone, and since when in that order: an older list may still name them.
     gone: BTreeMap<Arc<str>, u64>,
 }
 
 impl Fleet {
-    /// Where it is in the order of what is told of single pipelines; clocks may step back, this does not.
+    /// Sequence number of reads of single pipelines; unlike a clock, it never goes back.
     #[must_use]
     pub fn order(&self) -> u64 {
         self.order

@@ -1,4 +1,4 @@
-//! What is known of a saved log beside it: what its engine wrote to stderr, how it ended, which streams it was asked for.
+//! Sidecar data of a saved log: the engine's stderr, its exit code, the requested streams.
 
 use super::decompress;
 use crate::progress::{Exit, Progress};
@@ -15,7 +15,7 @@ const HALF_HOUR: Millis = 30 * 60_000;
 /// Bytes of a line that are kept.
 const LINE: u64 = 64 * 1024;
 
-/// When a line was written, and by which clock.
+/// Time of a line, and the clock that it is by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     at: Millis,
@@ -23,14 +23,14 @@ struct Stamp {
     local: bool,
 }
 
-/// What is known beside a log.
+/// Sidecar data of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Beside {
     pub catalog: Option<Arc<Catalog>>,
     pub exit: Option<Exit>,
     /// Lines of stderr that are still to come, each with its time if it has one.
     stderr: VecDeque<(Option<Stamp>, String)>,
-    /// How far its clock is from that of the log, once that is known.
+    /// Offset of its clock from that of the log, once known.
     zone: Option<Millis>,
 }
 
@@ -62,7 +62,7 @@ impl Beside {
         Ok(())
     }
 
-    /// Whether there is anything to put between the log's lines.
+    /// True if there is nothing to merge between the log's lines.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.stderr.is_empty()

@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-/// How long a child may take to end after TERM.
+/// Time a child has to end after TERM.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the output of a dead child is waited for, when nobody is known to write to it.
+/// Time to wait for the output of a dead child if no writer is known.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What the child reads.
+/// Input of the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChildInput {
-    /// What we got, if it is piped in; else a terminal of its own, on which nobody types: engines take an empty input that
+    /// Our own stdin if it is piped, otherwise an idle terminal: engines take an empty input that
     /// is no terminal for an empty list of work.
     #[default]
     Auto,
@@ -37,7 +37,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Whether it, or something it started that writes to its output, still runs.
+    /// True while the child, or a process that it started and that writes to its output, runs.
     #[must_use]
     pub fn runs(&self) -> bool {
         !self.gone.load(Ordering::Acquire)

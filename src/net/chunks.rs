@@ -12,9 +12,9 @@ pub struct Chunks<R> {
     input: R,
     /// Bytes of the line that the last chunk ended in.
     rest: Vec<u8>,
-    /// Where the next chunk begins in the input.
+    /// Start of the next chunk in the input.
     at: u64,
-    /// Why reading stopped, told after what was read before.
+    /// Read error, reported after the data before it.
     error: Option<io::Error>,
     over: bool,
     /// Somebody watches: what came is handed on with its first whole line.
@@ -26,7 +26,7 @@ pub struct Chunks<R> {
 pub struct Chunk {
     buffer: Vec<u8>,
     filled: usize,
-    /// Where it begins in the input.
+    /// Start of the chunk in the input.
     pub at: u64,
     /// Bytes of the input that it stands for.
     pub length: u64,

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 /// Chunks that may wait to be packed.
 const WAITING: usize = 8;
 
-/// Why copying stopped before the end of the input.
+/// Reason that copying stopped before the end of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
     /// Whoever read standard output has gone.
@@ -64,7 +64,7 @@ impl Read for Copying {
 /// A copy in a file, packed if its name ends in `.zst`.
 pub struct Beside {
     to: To,
-    /// Why it is not whole.
+    /// Reason that the copy is incomplete.
     pub broken: Option<String>,
 }
 

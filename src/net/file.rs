@@ -13,23 +13,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// How often a file is looked at when no notification comes.
+/// Polling interval of a file without notifications.
 const POLL: Duration = Duration::from_millis(250);
 
 /// Bytes of a file's begin by which a rewritten file is told from a grown one.
 const HEAD: usize = 512;
 
-/// How long a replaced file is read on while the new one is empty: a writer that is told later writes into the old one.
+/// Time a replaced file is still read while the new one is empty: a slow writer continues in the
+/// old one.
 const HANDOVER: Duration = Duration::from_secs(60);
 
-/// Where reading begins.
+/// Start of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     Start,
     End,
 }
 
-/// How to follow a file.
+/// Follower of a file name.
 #[derive(Debug, Clone)]
 pub struct Follow {
     pub path: PathBuf,
@@ -93,7 +94,7 @@ struct Open {
     id: (u64, u64),
     at: u64,
     head: Vec<u8>,
-    /// When it was found under the name.
+    /// Time at which the file was found under the name.
     since: Instant,
 }
 
@@ -236,7 +237,7 @@ impl Name<'_> {
         looked.map(|()| Some(read))
     }
 
-    /// Which file has the name now, and whether it is still what it was.
+    /// Checks which file has the name now, and whether its content is still the same.
     fn look(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<()> {
         let path = &self.follow.path;
         let found = match std::fs::metadata(path) {

@@ -5,16 +5,16 @@ use std::ops::ControlFlow;
 use std::sync::Once;
 use std::time::Duration;
 
-/// How long reaching the engine may take.
+/// Connect timeout of an engine.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that is no NDJSON which are read for its reason.
 const REASON: usize = 64 * 1024;
 
-/// What there is to say of a page without a title.
+/// Description of a page without a title.
 const A_PAGE: &str = "a web page";
 
-/// How a call ended.
+/// Outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
     /// The body came to its end. Whether the run did is in what it said.
@@ -28,7 +28,7 @@ pub enum How {
     /// An HTTP status other than success.
     Refused {
         status: u16,
-        /// What the answer says, in a line.
+        /// Answer in one line.
         says: String,
         retry_after: Option<Duration>,
     },
@@ -43,7 +43,7 @@ pub enum How {
 }
 
 impl How {
-    /// How it ended, in a sentence's words; of one that came to its end, nothing.
+    /// Outcome as a clause; empty for a complete answer.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -142,7 +142,7 @@ pub async fn call(
     }
 }
 
-/// What an answer says that is not what was asked for.
+/// Description of an unexpected answer.
 pub(crate) struct Refusal {
     /// In a line.
     pub says: String,

@@ -49,7 +49,7 @@ impl Saved {
         Ok(Self { name, input: Input::File(file) })
     }
 
-    /// Whether all of it can be read where it lies; what cannot is spooled.
+    /// True if all of it can be read in place; otherwise it is spooled.
     #[must_use]
     pub fn in_place(&self) -> bool {
         use std::os::unix::fs::FileExt;
@@ -133,16 +133,16 @@ fn all(logs: Vec<Saved>, sink: &mut Both, decoder: &Decoder) -> io::Result<()> {
     Ok(())
 }
 
-/// What indexing has come to.
+/// Progress of indexing.
 pub struct Indexer {
     pub progress: Progress,
     store: Arc<Store>,
     history: Arc<Mutex<History>>,
-    /// Who is shown how far it is, and when it was last.
+    /// Receiver of progress snapshots, and the time of the last one.
     watch: Option<(watch::Sender<Snapshot>, Instant)>,
     /// It was said that the store is broken.
     broken: bool,
-    /// Why the log cannot be read to its end.
+    /// Reason that the log cannot be read to its end.
     down: Option<String>,
     beside: Beside,
 }
@@ -153,7 +153,7 @@ pub struct Indexing {
     pub snapshots: watch::Receiver<Snapshot>,
     /// Bytes of it, where that is known.
     pub size: Option<u64>,
-    /// Why it could not be read to its end.
+    /// Error that stopped reading before the end.
     pub broken: Arc<OnceLock<io::Error>>,
 }
 

@@ -23,7 +23,7 @@ pub struct Ingest {
     past: Option<Past>,
 }
 
-/// What a feed can be rewound by.
+/// Rewind data of a feed.
 #[derive(Debug, Clone)]
 pub struct Past {
     pub store: Arc<Store>,
@@ -128,7 +128,7 @@ impl Ingest {
         }
     }
 
-    /// What comes next does not continue the last line.
+    /// Ends the current line: the next bytes do not continue it.
     pub fn break_line(&mut self) {
         let Self { splitter, decoder, progress, past } = self;
         splitter.finish(|line| {
@@ -149,12 +149,12 @@ impl Ingest {
     }
 }
 
-/// What a screen draws: the progress, and how the feed is.
+/// Screen model of a feed: progress and link state.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub progress: Arc<Progress>,
     pub link: Link,
-    /// When the last line came (of a file that was there before: when it was written).
+    /// Time of the last line (for an existing file: its modification time).
     pub last_line: Option<Instant>,
 }
 

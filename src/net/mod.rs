@@ -1,4 +1,4 @@
-//! Where bytes come from. Each source is one thread that reads, and one that understands:
+//! Byte sources. Each source is one thread that reads, and one that decodes:
 //!
 //! ```text
 //! file.rs | pipe.rs | child.rs | recording.rs --bounded channel of Event--> ingest.rs --watch--> Snapshot
@@ -44,7 +44,7 @@ pub const CHUNK: usize = 256 * 1024;
 /// Chunks that may wait to be understood.
 pub const QUEUE: usize = 8;
 
-/// What a source hands on, in order.
+/// Ordered output of a source.
 #[derive(Debug)]
 pub enum Event {
     /// Before anything else: the streams that are to come.
@@ -56,7 +56,7 @@ pub enum Event {
     /// The file was replaced or truncated: what comes now does not continue the last line.
     Break {
         why: String,
-        /// What was read so far was in the same file, and is gone.
+        /// The content read so far was in the same file and is overwritten.
         overwritten: bool,
     },
     /// Something that happened to the source, for the user to see.

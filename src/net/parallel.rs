@@ -22,7 +22,7 @@ const WORKERS: usize = 4;
 /// Looks at whose turn it is before sleeping until it is ours: turns are shorter than falling asleep and waking up.
 const SPINS: u32 = 400;
 
-/// What takes in decoded lines, in order.
+/// Consumer of decoded lines, in order.
 pub trait Sink: Send {
     /// Lines that begin at place `at` of the input and are `length` bytes of it. `false` stops the reading.
     fn take(&mut self, batch: Batch, decoder: &Decoder, at: u64, length: u64) -> bool;
@@ -50,7 +50,7 @@ struct Source<R> {
     over: bool,
 }
 
-/// How many threads decode.
+/// Number of decoding threads.
 #[must_use]
 pub fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS)

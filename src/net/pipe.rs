@@ -110,16 +110,17 @@ pub fn read(from: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Whether something can be read (or its end), within a tenth of a second.
+/// True if data or the end of input is available within 100 ms.
 #[must_use]
 pub fn readable(from: BorrowedFd) -> bool {
     within(from, PollFlags::IN, A_WHILE)
 }
 
-/// How long is waited before somebody is asked whether to go on, in nanoseconds.
+/// Wait before asking whether to continue, in nanoseconds.
 const A_WHILE: i64 = 100_000_000;
 
-/// Whether a descriptor is ready within this time. One that was interrupted is not: somebody has to look why.
+/// True if the descriptor is ready within this time. An interrupted wait counts as not ready: the
+/// caller checks the reason.
 fn within(descriptor: BorrowedFd, what: PollFlags, nanoseconds: i64) -> bool {
     let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: nanoseconds };
     poll(&mut [PollFd::from_borrowed_fd(descriptor, what)], Some(&time)).is_ok_and(|ready| ready > 0)

@@ -13,14 +13,14 @@ use tokio::sync::watch;
 /// Requests that may wait.
 const WAITING: usize = 1_024;
 
-/// Where to go.
+/// Destination of a jump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Go(Target),
     Step(Step),
 }
 
-/// What was known at an instant.
+/// State at an instant.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     /// The number of the request that led here.
@@ -69,7 +69,7 @@ impl Rewind {
         self.sent
     }
 
-    /// Whether something that was asked for is still to come.
+    /// True if a requested jump is not finished.
     #[must_use]
     pub fn busy(&self) -> bool {
         self.views.borrow().served < self.sent

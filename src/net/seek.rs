@@ -26,13 +26,13 @@ pub struct Seeker {
     history: Arc<Mutex<History>>,
     decoder: Decoder,
     progress: Progress,
-    /// How many of the store's sides are in `progress`.
+    /// Number of the store's side events that are in `progress`.
     sides: usize,
     /// It was sent to a place before what is kept.
     short: bool,
 }
 
-/// Where reading line by line ends.
+/// End of reading line by line.
 enum Until {
     /// Behind the last line that ends here or before.
     Bytes(u64),
@@ -55,13 +55,13 @@ impl Seeker {
         lock(&self.history)
     }
 
-    /// What was known at the place where it stands.
+    /// State at the current place.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Whether it was sent to a place before what is kept, since this was asked last.
+    /// True if a jump went before the start of the stored data since the last call.
     pub fn fell_short(&mut self) -> bool {
         std::mem::take(&mut self.short)
     }
@@ -74,7 +74,7 @@ impl Seeker {
         self.or_back(|seeker| seeker.go_on(target))
     }
 
-    /// What fails leaves everything as it was: half a line may have been read.
+    /// Restores the state if the walk fails: half a line may have been read.
     fn or_back<T>(&mut self, walk: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let before = (self.progress.clone(), self.sides);
         let result = walk(self);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-/// What a name tells.
+/// Parts of a segment's file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     pub run: u64,
@@ -28,7 +28,7 @@ impl Part {
     }
 }
 
-/// Whether a file goes on with the log of the one before it, and is no attempt of its own.
+/// True if a file continues the log of the one before it, and is no attempt of its own.
 #[must_use]
 pub fn goes_on(before: &Path, after: &Path) -> bool {
     let part = |path: &Path| Part::of(path.file_name()?.to_str()?);

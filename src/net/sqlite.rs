@@ -1,13 +1,13 @@
-//! How a SQLite file of ours is opened: who may read it, how safely it is written, and of which version it is.
+//! Opening of our SQLite files: permissions, durability, schema version.
 
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-/// How long another process may hold it.
+/// Maximum wait for a lock of another process.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why something cannot be kept or read.
+/// Reason that something cannot be stored or read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("the store cannot be written: {0}")]

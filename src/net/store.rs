@@ -36,7 +36,7 @@ const SIDE_BYTES: usize = 32 << 20;
 /// Something that happened to the input between two lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
-    /// What came next did not continue the line before.
+    /// The next bytes did not continue the line before.
     Cut(String),
     /// The next of several files began, which is another attempt.
     NextFile,
@@ -52,7 +52,7 @@ impl Side {
         }
     }
 
-    /// What it means for the progress.
+    /// Applies the event to the progress.
     pub fn apply(&self, progress: &mut Progress) {
         match self {
             Self::Cut(why) | Self::Notice(why) => progress.notice(why),
@@ -62,14 +62,14 @@ impl Side {
     }
 }
 
-/// Where some of the bytes are.
+/// Place of some bytes.
 #[derive(Debug, Clone)]
 enum Place {
     /// As they are.
     File {
         file: Arc<File>,
         at: u64,
-        /// How the file began when this was read: a file that was overwritten begins otherwise.
+        /// First bytes of the file when this was read: they differ after an overwrite.
         head: Arc<[u8]>,
     },
     /// A packed block.
@@ -83,7 +83,7 @@ struct Segment {
     place: Place,
 }
 
-/// What is known of an input's bytes. One thread adds, others read.
+/// Index of an input's bytes. One thread adds, others read.
 #[derive(Debug, Default)]
 pub struct Store {
     inner: Mutex<Inner>,
@@ -96,19 +96,19 @@ struct Inner {
     length: u64,
     /// The last ones, which are not yet a block.
     pending: Vec<u8>,
-    /// Where the next block goes.
+    /// Spool file, and the place of the next block.
     spool: Option<(Arc<File>, u64)>,
     /// A feed's spool is bounded, a log's is not.
     bounded: bool,
     sides: VecDeque<(u64, Side)>,
     side_bytes: usize,
-    /// What was known of the streams before the first byte.
+    /// Expected streams, known before the first byte.
     expected: Option<Arc<Catalog>>,
     /// Sides that fell out.
     sides_before: usize,
-    /// What lies before is gone.
+    /// Start of the stored data; earlier bytes are gone.
     kept_from: u64,
-    /// Why the spool could not be written any more.
+    /// Error that stopped the spool.
     broken: Option<String>,
 }
 
@@ -188,7 +188,7 @@ impl Store {
         self.lock().expected = Some(Arc::clone(catalog));
     }
 
-    /// What is known before the first byte.
+    /// State before the first byte.
     #[must_use]
     pub fn begin(&self) -> Progress {
         let mut progress = Progress::default();
@@ -199,7 +199,7 @@ impl Store {
         progress
     }
 
-    /// How many sides there were so far.
+    /// Number of side events so far.
     #[must_use]
     pub fn sides(&self) -> usize {
         let inner = self.lock();
@@ -221,7 +221,7 @@ impl Store {
         self.lock().kept_from
     }
 
-    /// Why the spool cannot be written, if it cannot.
+    /// Error of the spool, if any.
     #[must_use]
     pub fn broken(&self) -> Option<String> {
         self.lock().broken.clone()
@@ -235,7 +235,7 @@ impl Store {
 }
 
 impl Inner {
-    /// What is pending becomes a block.
+    /// Turns pending bytes into a block.
     fn flush(&mut self) {
         if self.pending.is_empty() {
             return;

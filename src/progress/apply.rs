@@ -80,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// Whether a message is of the protocol that this feed is in, which the first one says.
+    /// True if a message belongs to the protocol of this feed, which the first one decides.
     pub(super) fn speaks(&mut self, dialect: Option<Dialect>, firm: bool) -> bool {
         let Some(dialect) = dialect else { return true };
         // What stood in a log gives way to the first message that is one.
@@ -101,7 +101,7 @@ impl Progress {
         }
     }
 
-    /// What holds for every feed of its protocol.
+    /// Traits of the feed's protocol.
     #[must_use]
     pub fn manners(&self) -> &'static Manners {
         self.dialect.unwrap_or(Dialect::Stripe).manners()

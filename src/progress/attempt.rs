@@ -1,4 +1,4 @@
-//! When an attempt begins, and what of the one before carries over.
+//! Start of attempts, and carry-over from the attempt before.
 
 use super::Anomaly;
 use super::Attempt;
@@ -114,7 +114,7 @@ impl Progress {
         }
     }
 
-    /// Whether any of the engine's own counters fell, so that all of them started again.
+    /// True if any of the engine's own counters fell, so that all of them restarted.
     pub(super) fn counters_fell(&self, report: &ProgressReport) -> bool {
         self.reported.fell(report.records)
             || self.elapsed.fell(report.elapsed)

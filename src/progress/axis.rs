@@ -11,7 +11,7 @@ pub struct Axis<'h> {
     left_out: Vec<(Gap, Millis)>,
 }
 
-/// What is left of a silence that is passed over, in milliseconds.
+/// Remaining length of a skipped silence, in milliseconds.
 const GAP_LEFT: Millis = 1_000;
 
 impl<'h> Axis<'h> {
@@ -38,7 +38,7 @@ impl<'h> Axis<'h> {
         Some((first, self.squeezed(last).max(first)))
     }
 
-    /// Where a place lies, 0 to 1.
+    /// Position of a place, 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn share(&self, at: Option<Millis>, lines: u64) -> f64 {

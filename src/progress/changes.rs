@@ -1,4 +1,4 @@
-//! What changed between two looks at a feed, in lines for people: for stderr that is no terminal.
+//! Changes between two looks at a feed, as lines for a stderr that is no terminal.
 
 use super::text::{count, duration, known, names, plural, short};
 use super::verdict::{core, standing};
@@ -14,7 +14,7 @@ pub const REMINDER_MS: u64 = 60_000;
 
 const REMINDER: Millis = REMINDER_MS.cast_signed();
 
-/// What was told of a feed so far.
+/// Changes reported so far.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     runs: u64,
@@ -23,7 +23,7 @@ pub struct Changes {
     statuses: Vec<(Status, bool)>,
     /// Occurrences of each group of errors when it was told last.
     errors: BTreeMap<u64, u64>,
-    /// When it was last told of a stream that it waits for its next try.
+    /// Time of the last report of a stream's wait for a retry.
     retrying: BTreeMap<usize, Millis>,
     ended: bool,
 }

@@ -1,4 +1,4 @@
-//! What is claimed of streams: catalog, records, checkpoints, statuses, reports.
+//! Claims about streams: catalog, records, checkpoints, statuses, reports.
 
 use super::Anomaly;
 use super::Progress;
@@ -50,7 +50,8 @@ impl Progress {
         }
     }
 
-    /// What a run is configured to read, or what its source has, known from outside before its first line.
+    /// Declares the expected streams: a configured catalog or the streams of a source, known before
+    /// the first line.
     pub fn expect(&mut self, catalog: &Catalog) {
         self.configured = catalog.configured;
         for listed in &catalog.streams {
@@ -249,8 +250,8 @@ impl Progress {
         }
     }
 
-    /// Where the first terminal status of a stream stands, its next start is one of the next run; and a stream is described again
-    /// behind the end of a process by the next one.
+    /// Starts a run if a terminal stream starts again (protocols whose first terminal status
+    /// stands), or if a stream is described again behind the end of a process.
     fn started_again(&mut self, claim: &StreamClaim) {
         let starts = claim.status == Some(Status::Started) && self.manners().first_status_stands;
         let known = || self.stream(&claim.stream.key());

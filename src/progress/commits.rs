@@ -30,7 +30,7 @@ pub struct Commits {
     pub count: u64,
     /// A destination is in the feed.
     pub heard: bool,
-    /// Where the whole state is said each time: the position of each stream in it.
+    /// Position of each stream in the whole state, for protocols that repeat it.
     positions: Arc<BTreeMap<Box<str>, u64>>,
     /// A state of all streams that counted otherwise than we did: its count, and ours.
     pub miscounted: Option<(u64, u64)>,
@@ -46,7 +46,7 @@ struct Sent {
     marks: Vec<(u32, u64)>,
 }
 
-/// Which way a state goes.
+/// Direction of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {
     /// From a source.
@@ -58,7 +58,7 @@ pub(super) enum Passed {
 }
 
 impl Commits {
-    /// What is on its way stays there: its process is gone.
+    /// Forgets states on their way: their process is gone.
     pub(super) fn begin_attempt(&mut self) {
         self.out = Arc::default();
         self.marks = 0;
@@ -200,7 +200,7 @@ impl Progress {
         known.reduce(u64::saturating_add)
     }
 
-    /// Whether a stream's records are all at the destination, as far as one is heard.
+    /// True if all records of a stream are at the destination, as far as one is observed.
     #[must_use]
     pub fn arrived(&self, stream: &super::Stream) -> bool {
         !self.commits.heard || stream.seen == 0 || stream.committed.unwrap_or(0) >= stream.marked

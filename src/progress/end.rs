@@ -8,7 +8,7 @@ use crate::protocol::{AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What is said of a stream whose error only its state remembers.
+/// Message of a stream whose error only its state remembers.
 const ONLY_IN_STATE: &str = "the source's returned state remembers this error; it was reported in an earlier run";
 
 impl Progress {
@@ -200,7 +200,7 @@ impl Progress {
         }
     }
 
-    /// When a run failed and no error says why, the last log line of level error is the cause.
+    /// Makes the last log line of level error the cause of a failed run without any error.
     pub(super) fn cause_from_log(&mut self) {
         let said = |group: &Arc<Group>| !group.cleared();
         if outcome(self) != Outcome::Failed || self.errors.groups().iter().any(said) {

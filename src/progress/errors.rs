@@ -39,7 +39,7 @@ pub struct Group {
     pub from_log: bool,
 }
 
-/// Where a group struck.
+/// Occurrence of a group in a stream and attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hit {
     pub count: u64,
@@ -74,7 +74,7 @@ impl Group {
         self.hits.values().all(|hit| hit.cleared)
     }
 
-    /// What kind of error it is: its failure type, else where it struck.
+    /// Kind of the error: its failure type, otherwise its level.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.failure_type.as_deref().unwrap_or(match self.level {
@@ -148,19 +148,19 @@ impl Errors {
         fingerprint::of_error(message, stream) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// How often this very error of this stream was recorded in this attempt.
+    /// Count of this error of this stream in this attempt.
     pub(super) fn known(&self, id: u64, stream: Option<&str>, attempt: u32) -> u64 {
         let hit = self.get(id).and_then(|group| group.hits.get(stream.unwrap_or_default()));
         hit.filter(|hit| hit.attempt == attempt).map_or(0, |hit| hit.in_attempt)
     }
 
-    /// Whether a stream has this very text as an error of this attempt, of whatever level.
+    /// True if a stream has this text as an error of this attempt, at any level.
     pub(super) fn has_text(&self, stream: &str, attempt: u32, message: &str) -> bool {
         let here = |group: &Arc<Group>| group.hits.get(stream).is_some_and(|hit| hit.attempt == attempt);
         self.groups.iter().any(|group| here(group) && *group.message == *message)
     }
 
-    /// Whether a stream has this very text as an error that stands, of whatever attempt.
+    /// True if a stream has this text as a standing error, of any attempt.
     pub(super) fn standing_text(&self, stream: &str, message: &str) -> bool {
         let stands = |group: &Arc<Group>| group.hits.get(stream).is_some_and(|hit| !hit.cleared);
         self.groups.iter().any(|group| stands(group) && *group.message == *message)
@@ -239,13 +239,13 @@ impl Errors {
         id
     }
 
-    /// Whether further groups can be kept.
+    /// True if no more groups can be stored.
     #[must_use]
     pub fn full(&self) -> bool {
         self.groups.len() >= GROUPS_KEPT
     }
 
-    /// Whether an error beyond the bound struck in this attempt; and whether one struck the whole run for good.
+    /// Flags of errors beyond the bound in this attempt: any; one that failed the whole run.
     #[must_use]
     pub fn beyond_in(&self, attempt: u32) -> (bool, bool) {
         (self.beyond_attempt == Some(attempt), self.beyond_permanent == Some(attempt))
@@ -310,7 +310,7 @@ impl Errors {
         }
     }
 
-    /// What of a traceback has come so far.
+    /// Stores the traceback received so far.
     pub(super) fn set_stack(&mut self, id: u64, stack: &str) {
         if let Some(group) = self.index.get(&id).copied().and_then(|slot| self.groups.get_mut(slot)) {
             Arc::make_mut(group).stack = Some(stack.into());

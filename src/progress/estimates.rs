@@ -1,4 +1,5 @@
-//! How much there is to come, as engines guess. A guess is never "done": it stops at 99 %, and a status says the rest.
+//! Estimates of engines. An estimate is never "done": it stops at 99 %, and a status completes the
+//! rest.
 
 use super::{Progress, Stream};
 use crate::protocol::{Estimate, Status};
@@ -6,7 +7,7 @@ use crate::protocol::{Estimate, Status};
 /// The share that a guess may come to by itself.
 const MOST: f64 = 0.99;
 
-/// What was guessed of the whole sync.
+/// Estimate of the whole sync.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Estimated {
     whole: Option<(Option<u64>, Option<u64>)>,
@@ -31,7 +32,7 @@ impl Progress {
         self.estimate.by_stream && self.estimate.whole.is_some()
     }
 
-    /// How many rows are guessed of a stream.
+    /// Estimated rows of a stream.
     #[must_use]
     pub fn estimated_rows(&self, stream: &Stream) -> Option<u64> {
         stream.estimate.filter(|_| !self.mixed())?.0
@@ -51,7 +52,7 @@ impl Progress {
         }
     }
 
-    /// Whether the guess is of all that is to come: one of the whole sync, or one of each stream of a list that is known.
+    /// True if the estimate covers everything: the whole sync, or each stream of a known list.
     #[must_use]
     pub fn guesses_all(&self) -> bool {
         let guessed = |stream: &Stream| stream.estimate.is_some() || stream.status == Status::Skipped;

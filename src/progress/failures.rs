@@ -28,7 +28,7 @@ pub(super) const UNAVAILABLE: &str =
 /// Errors of lists that found no room as groups and are remembered, so that a repeated list does not count them again.
 const LISTED_BEYOND: usize = 10_000;
 
-/// What is kept of an error's message; an error without one says so.
+/// Stored text of an error's message, or a placeholder.
 fn message_of(failure: &Failure) -> String {
     if failure.message.trim().is_empty() {
         return "(an error without a message)".to_owned();

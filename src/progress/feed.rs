@@ -10,7 +10,7 @@ pub const FEED_KEPT: usize = 1_000;
 /// Bytes kept of a line.
 pub const FEED_LINE: usize = 2 * 1024;
 
-/// What a feed line was before it was text.
+/// Origin of a feed line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Origin {
     #[default]

@@ -1,4 +1,5 @@
-//! Which errors are the same: numbers, ids, timestamps, request ids, quoted values and URL paths do not count.
+//! Fingerprint of an error: numbers, ids, timestamps, request ids, quoted values and URL paths do
+//! not count.
 
 /// Stable 64-bit hash (FNV-1a) of a message with everything particular replaced: numbers, ids, quoted values, paths, the name of
 /// the stream that it is of. Details of a table behind the cause do not count (Stripe's destination appends them).

@@ -1,4 +1,4 @@
-//! What a log can be rewound by: sparse snapshots, and where along it errors, transitions and attempts are.
+//! Rewind index of a log: sparse snapshots, and places of errors, transitions and attempts.
 //!
 //! Bounded whatever the log: snapshots are thinned out when there are too many or too large ones, marks lie in a fixed number of
 //! bins that grow wider, gaps are the longest ones. All of it is for finding a place quickly; what is there is found by reducing
@@ -25,7 +25,7 @@ pub const GAP_MS: Millis = 30_000;
 /// Gaps kept: the longest ones.
 const GAPS: usize = 1_000;
 
-/// What can be jumped to.
+/// Kind of place to jump to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mark {
     Error,
@@ -41,7 +41,7 @@ const KINDS: usize = 5;
 impl Mark {
     pub const ALL: [Self; KINDS] = [Self::Error, Self::Transition, Self::Attempt, Self::Checkpoint, Self::Run];
 
-    /// How many there were up to now.
+    /// Number of such places so far.
     #[must_use]
     pub fn count(self, progress: &Progress) -> u64 {
         match self {
@@ -75,7 +75,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Where a reduction has come to.
+    /// Position of a reduction.
     #[must_use]
     pub fn of(progress: &Progress) -> Self {
         Self { bytes: progress.input.bytes, lines: progress.input.lines, at: progress.last_at }
@@ -132,13 +132,13 @@ pub struct History {
     gaps: Vec<Gap>,
     /// Gaps that found no room.
     pub gaps_beyond: u64,
-    /// Where reducing has come to.
+    /// End of the reduced input.
     end: Position,
     first_at: Option<Millis>,
     counts: [u64; KINDS],
     /// All of the log is in it.
     pub complete: bool,
-    /// How the engine's process ended, where we ran it.
+    /// Exit of the engine's process, if known.
     pub exit: Option<Exit>,
 }
 
@@ -233,14 +233,15 @@ impl History {
         }
     }
 
-    /// Whether a snapshot is due at a place between two lines.
+    /// True if a snapshot is due at a place between two lines.
     #[must_use]
     pub fn due(&self, progress: &Progress) -> bool {
         let since = self.keys.last().map_or(0, |key| key.at.bytes);
         progress.input.bytes.saturating_sub(since) >= self.spacing
     }
 
-    /// What a snapshot is packed with: the newest one, and what it was packed to. Packing takes a while: not here.
+    /// Base of the next snapshot: the newest one and its encoding. Encoding is slow and happens
+    /// elsewhere.
     #[must_use]
     pub fn base(&self) -> Option<(Progress, Packed)> {
         self.newest.clone().zip(self.keys.last().map(|key| key.packed.clone()))
@@ -282,7 +283,7 @@ impl History {
         self.complete = true;
     }
 
-    /// What came before `place` is gone (its bytes are): it cannot be rewound to any more.
+    /// Forgets everything before `place`: its bytes are gone.
     pub fn forget_before(&mut self, place: u64) {
         self.keys.retain(|key| key.at.bytes >= place);
         self.bins.retain(|bin| bin.begin.bytes >= place);
@@ -340,7 +341,7 @@ impl History {
         &self.gaps
     }
 
-    /// Where reducing has come to.
+    /// End of the reduced input.
     #[must_use]
     pub fn end(&self) -> Position {
         self.end

@@ -1,4 +1,4 @@
-//! How the feed itself is; what it says is another matter.
+//! Link state of the feed, independent of its content.
 
 use super::Exit;
 use std::sync::Arc;

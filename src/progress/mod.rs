@@ -96,14 +96,14 @@ pub struct Input {
     pub joined: u64,
 }
 
-/// How a child process ended.
+/// Exit of a child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Exit {
     Code(i32),
     Signal(i32),
 }
 
-/// What is odd about the order of messages.
+/// Oddity in the order of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Anomaly {
     StateBeforeStart,
@@ -160,7 +160,7 @@ pub struct Attempt {
     pub open: bool,
     pub started_at: Option<Millis>,
     pub end: Option<Ended>,
-    /// What was said of reaching the source or destination, if anything.
+    /// Reported result of connecting to source or destination.
     pub connection: Option<bool>,
     /// Streams asked for, where a catalog came.
     catalog: bool,
@@ -194,7 +194,7 @@ pub struct Progress {
     pub input: Input,
     /// The input ended (nothing more will come).
     pub closed: bool,
-    /// How the engine's process ended, where we ran it.
+    /// Exit of the engine's process, if known.
     pub exit: Option<Exit>,
     pub first_at: Option<Millis>,
     pub last_at: Option<Millis>,
@@ -241,7 +241,7 @@ pub struct Progress {
     logged: logged::LoggedErrors,
     /// Streams that the caller asked for and the engine never spoke of.
     asked: Vec<Arc<str>>,
-    /// Who writes: source and destination, as far as the envelope says.
+    /// Emitters of the feed: source and destination, from the envelope.
     pub emitters: Vec<Arc<str>>,
     /// The start that came just before: of which stream, and whether it had started already.
     last_start: Option<(Arc<str>, bool)>,
@@ -249,17 +249,17 @@ pub struct Progress {
     last_raw_error: Option<Arc<str>>,
     /// The last lines that an engine of ours wrote to stderr.
     pub stderr_tail: std::collections::VecDeque<Arc<str>>,
-    /// Which streams are read was said from outside.
+    /// The streams were declared from outside.
     configured: bool,
     /// A command that is no sync (a specification, a list of streams) was answered.
     pub answered: bool,
     /// States that are on their way to a destination, and what came back.
     pub commits: Commits,
-    /// How much there is to come of all streams, as the engine guesses, and whether it guesses by stream too (it may not).
+    /// Estimate of all streams, as reported by the engine.
     estimate: Estimated,
     /// Requests as they were told: counts added up, and those whose time was taken.
     metered_requests: (u64, u64),
-    /// What is known of the words beside the feed.
+    /// Parser of stderr.
     words: Words,
     /// One between the messages, as text.
     raw_traceback: stderr::Traceback,
@@ -315,13 +315,14 @@ impl Progress {
         (count > 0).then(|| sum / f64::from(count))
     }
 
-    /// Whether the coverage is of all streams that there will be: a catalog named them, and each has a total.
+    /// True if the coverage includes all streams to come: a catalog named them, and each has a
+    /// total.
     #[must_use]
     pub fn covers_all(&self) -> bool {
         self.attempt.catalog && self.covered_streams() == self.streams.len()
     }
 
-    /// How many streams the mean coverage is of.
+    /// Number of streams in the mean coverage.
     #[must_use]
     pub fn covered_streams(&self) -> usize {
         self.streams.iter().filter(|stream| stream.coverage().is_some()).count()
@@ -356,7 +357,7 @@ impl Progress {
         self.elapsed.attempt.filter(|elapsed| *elapsed > 0).or(by_time)
     }
 
-    /// Whether the log has times at all.
+    /// True if the log has times.
     #[must_use]
     pub fn timed(&self) -> bool {
         self.last_at.is_some()

@@ -1,4 +1,4 @@
-//! What is kept for people to read: the feed log, retries, anomalies, an engine's last words.
+//! Notes for people: feed log, retries, anomalies, last words of an engine.
 
 use super::Anomaly;
 use super::Progress;
@@ -47,7 +47,7 @@ impl<'a> Note<'a> {
     }
 }
 
-/// What the feed keeps of a log line.
+/// Feed text of a log line.
 pub(super) fn log_note<'a>(log: &Log<'a>) -> Note<'a> {
     let Some(retry) = &log.retry else { return Note::new(log.message.clone()) };
     // What is retried and why comes first: it is what a narrow pane has room for.

@@ -64,7 +64,7 @@ impl Progress {
         });
     }
 
-    /// Whether the run was stopped from outside, as far as anything tells.
+    /// True if the run was stopped from outside, as far as the feed shows.
     pub(super) fn was_stopped(&self) -> bool {
         let told = self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.manners().stopped_exits_zero);
         let silent = |stream: &super::Stream| {

@@ -55,7 +55,7 @@ impl Ranges {
         }
     }
 
-    /// How much of the total is completed, 0 to 1; unknown where the total has no begin or no end.
+    /// Completed share of the total, 0 to 1; unknown if the total has an open end.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn coverage(&self, total: Range) -> Option<f64> {
@@ -68,7 +68,7 @@ impl Ranges {
     }
 }
 
-/// What is left of `[begin, end)` without these ranges, in order.
+/// Gaps of `[begin, end)` between these ranges, in order.
 #[must_use]
 pub fn gaps(begin: i64, end: i64, taken: impl IntoIterator<Item = (i64, i64)>) -> Vec<(i64, i64)> {
     let mut taken: Vec<_> = taken.into_iter().collect();

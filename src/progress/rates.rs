@@ -111,7 +111,7 @@ impl Rates {
         f64::from(self.buckets.get(Self::slot(bucket)).copied().unwrap_or(0)) / PARTS as f64
     }
 
-    /// When the last report came.
+    /// Time of the last report.
     #[must_use]
     pub fn last_at(&self) -> Option<Millis> {
         self.last.map(|(at, _)| at)

@@ -104,8 +104,8 @@ pub(super) struct StreamMark {
     pub limits: (u64, u64),
 }
 
-/// Whether a count carries on what there was before. Where there was nothing, nothing can be carried on; a count that is all of
-/// this attempt carries nothing.
+/// True if a count carries on the total before it; `None` if there was nothing to carry. A count
+/// that is all of this attempt carries nothing.
 fn carried(said: Counts, before: Option<u64>) -> Option<bool> {
     let total = said.cumulative.or(said.running)?;
     let before = before.unwrap_or(0);
@@ -148,7 +148,7 @@ impl Progress {
         }
     }
 
-    /// Whether only earlier runs of this log had that stream: nothing asks for it in this one.
+    /// True if only earlier runs of this log had that stream.
     #[must_use]
     pub fn only_in_earlier_run(&self, stream: &Stream) -> bool {
         self.runs.total > 0
@@ -305,7 +305,7 @@ impl Progress {
         }
     }
 
-    /// Whether the process of this attempt has ended: no record came behind the words that say so.
+    /// True if the process of this attempt has ended: no record followed the words that say so.
     fn closed_by(&self, certain: bool) -> bool {
         let closing = self.attempt.closing.filter(|closing| closing.certain || !certain);
         closing.is_some_and(|closing| closing.records == self.records_seen())
@@ -314,7 +314,6 @@ impl Progress {
     /// Turns the last attempt into the first one of a new run: nothing of the runs before it stays in the counts, errors and
     /// statuses of this one.
     fn start_run(&mut self) {
-
         let mark = std::mem::take(&mut self.mark);
         let Some(before) = mark.before else { return };
         self.runs.push(*before);

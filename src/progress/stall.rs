@@ -1,4 +1,4 @@
-//! Whether a stream stands still, and why: judged by its own rhythm, never sticky.
+//! Stall detection: judged by the stream's own rhythm, never sticky.
 
 use super::stream::Stream;
 use crate::protocol::{Millis, Status};
@@ -62,7 +62,7 @@ pub struct Waiting {
     pub for_ms: Option<Millis>,
 }
 
-/// Whether a stream waits for its next try at this moment.
+/// Wait of a stream for its next retry at this moment.
 #[must_use]
 pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
     if let Some(limited) = &stream.limited

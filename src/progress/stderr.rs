@@ -1,5 +1,5 @@
-//! What an engine writes to stderr: the last lines of any engine are kept for the case that it dies; of one that tells its errors
-//! and counts there, they are read.
+//! Parser of an engine's stderr. The last lines of any engine are kept in case it dies; those of
+//! protocols that report errors and counts there are read.
 
 use super::Progress;
 use super::errors::{Place, TEXT_KEPT};
@@ -18,17 +18,17 @@ const KEPT: usize = 20;
 const EARLY: usize = 1_000;
 const HELD: usize = 10_000;
 
-/// How a traceback of Python begins, and what may stand between two of them.
+/// First line of a Python traceback, and lines between two of them.
 const BEGIN: &str = "Traceback (most recent call last)";
 const BETWEEN: [&str; 2] = ["During handling of the above exception", "The above exception was the direct cause"];
 
-/// What an interrupted program of Python ends with.
+/// Last line of an interrupted Python program.
 const INTERRUPT: &str = "KeyboardInterrupt";
 
-/// What is known of the words beside the feed.
+/// State of the stderr parser.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Words {
-    /// How far the traceback is that is being read, and what of it has come.
+    /// State of the current traceback, and its text so far.
     traceback: Traceback,
     text: String,
     /// The error it belongs to.
@@ -37,11 +37,11 @@ pub(super) struct Words {
     error: Option<Arc<str>>,
     /// The traceback stands behind a logged error.
     caught: bool,
-    /// What is taken in now was logged beside the feed.
+    /// The current message was logged beside the feed.
     pub(super) hearing: bool,
     /// It is written apart from the feed, so that nothing tells what of the feed came before it.
     pub(super) apart: bool,
-    /// What was held back is taken in.
+    /// Held-back messages are being applied.
     letting_go: bool,
     /// A tap, and a target, were heard by their loggers; and the process that told the first counts.
     tap: bool,
@@ -49,7 +49,7 @@ pub(super) struct Words {
     first: Option<u64>,
     /// Lines that came before it was known what speaks.
     early: VecDeque<Box<str>>,
-    /// What was told of streams that the feed has not named yet.
+    /// Messages about streams that the feed has not named yet.
     held: Vec<(Box<str>, Held)>,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum Held {
     Status(Status),
 }
 
-/// How far a traceback of Python is, line by line.
+/// State of a Python traceback, line by line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Traceback {
     #[default]
@@ -77,7 +77,7 @@ impl Words {
         (self.tap, self.target, self.first) = (false, false, None);
     }
 
-    /// What comes now is none of it.
+    /// Ends the traceback.
     fn clear(&mut self) {
         self.traceback = Traceback::None;
         self.text.clear();
@@ -87,7 +87,7 @@ impl Words {
 }
 
 impl Traceback {
-    /// Whether a line is part of it; it goes on with that.
+    /// True if a line belongs to the traceback; advances its state.
     pub(super) fn takes(&mut self, line: &str) -> bool {
         let between = BETWEEN.iter().any(|words| line.starts_with(words));
         let taken = line.starts_with(BEGIN) || (*self != Self::None && (between || line.trim().is_empty()));
@@ -105,16 +105,16 @@ impl Traceback {
 }
 
 impl Progress {
-    /// Whether the process that tells a count beside the feed is taken for a target. Two that write to one pipe are told apart by
-    /// their number: the tap comes first.
+    /// True if a process that reports counts beside the feed is a target. Two processes on one pipe
+    /// differ by their id: the tap comes first.
     pub(super) fn takes_for_target(&mut self, process: Option<u64>) -> bool {
         let heard = &mut self.words;
         let Some(process) = process else { return false };
         (heard.target && !heard.tap) || *heard.first.get_or_insert(process) != process
     }
 
-    /// Whether what is told beside the feed has to wait until the feed names the stream: the name may be that of an endpoint, or of
-    /// another run's.
+    /// True if a message beside the feed has to wait until the feed names the stream: the name may
+    /// be that of an endpoint, or of another run.
     pub(super) fn held_back(&mut self, name: &Name, loose: bool, held: Held) -> bool {
         if !self.words.hearing || self.words.letting_go {
             return false;

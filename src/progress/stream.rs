@@ -1,4 +1,4 @@
-//! What is known of one stream.
+//! State of one stream.
 
 use super::position::{KeptPosition, Remainder, StateOf};
 use super::ranges::Ranges;
@@ -36,7 +36,7 @@ pub struct Stream {
     pub metered: Option<u64>,
     /// It has records that stand in files, which only the engine's own counts know of.
     pub hidden: bool,
-    /// How many records (and units of data) there will be, as the engine guesses.
+    /// Estimated records (and units of data), as reported by the engine.
     pub estimate: Option<(Option<u64>, Option<u64>)>,
     /// A rate limit holds it.
     pub limited: Option<Limited>,
@@ -46,9 +46,9 @@ pub struct Stream {
     pub last_checkpoint_at: Option<Millis>,
     /// Last checkpoint or record.
     pub last_sign_at: Option<Millis>,
-    /// When it started in this attempt.
+    /// Start in this attempt.
     pub started_at: Option<Millis>,
-    /// When its status last changed.
+    /// Time of the last status change.
     pub changed_at: Option<Millis>,
     pub message: Option<Arc<str>>,
     pub inserted: Option<u64>,
@@ -87,7 +87,7 @@ pub struct Stream {
     pub(super) terminal: bool,
     /// It failed, and nothing told why yet.
     pub(super) unexplained: bool,
-    /// What the log said last of an error of it.
+    /// Last logged words about an error of it.
     pub(super) hint: Option<Arc<str>>,
     /// It has begun in the feed itself, not only by what is logged beside it.
     pub(super) in_feed: bool,
@@ -95,7 +95,7 @@ pub struct Stream {
     pub(super) moved: bool,
     /// Its status was errored.
     pub(super) errored_here: bool,
-    /// What stood beside "completed".
+    /// Message beside "completed".
     pub(super) completed_message: Option<Arc<str>>,
     /// It was asked for in the last catalog, or its absence was counted.
     pub(super) in_catalog: bool,
@@ -130,11 +130,12 @@ pub struct Stream {
     pub(super) checkpoint_uncounted: bool,
     /// Its destination failed in this run with so many rows counted that may not be written.
     pub unwritten: Option<u64>,
-    /// That happened in this attempt.
+    /// The destination failed in this attempt.
     pub(super) destination_failed: bool,
     /// The state of an end in this run was ahead of its last checkpoint.
     pub ahead: Option<Ahead>,
-    /// That of an earlier run of the log, until the first checkpoint of this one tells whether it goes on from that end.
+    /// State ahead in an earlier run of the log, until the first checkpoint of this run shows
+    /// whether it continues from that end.
     pub(super) ahead_before: Option<Ahead>,
     /// A limit cut it in this attempt, and the end cannot show what was left.
     pub(super) cut_open: bool,
@@ -150,7 +151,7 @@ pub struct Stream {
     pub(super) mark: super::runs::StreamMark,
 }
 
-/// How far the state of an end was ahead of a stream's last checkpoint.
+/// Lead of an end state over a stream's last checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ahead {
     /// Rows that a client skips at most if it goes on from that state; 0 where it is unknown.
@@ -165,9 +166,9 @@ pub struct Ahead {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limited {
     pub since: Option<Millis>,
-    /// When it ends, if that was said.
+    /// End of the rate limit, if reported.
     pub until: Option<Millis>,
-    /// How often it was said in a row.
+    /// Consecutive reports.
     pub times: u64,
 }
 
@@ -178,11 +179,11 @@ pub struct Retrying {
     pub status: Option<u16>,
     /// Retries so far, over all attempts.
     pub count: u64,
-    /// Which try it is, of how many.
+    /// Number of the retry, and the maximum.
     pub attempt: u64,
     pub max: Option<u64>,
     pub last_at: Millis,
-    /// When it will try again.
+    /// Time of the next retry.
     pub until: Millis,
     pub error: Option<Arc<str>>,
 }
@@ -357,7 +358,7 @@ impl Stream {
         }
     }
 
-    /// What was counted: lines; where records stand in files, what the engine tells, if that is more.
+    /// Counted records: lines; for records in files, the engine's count if it is larger.
     pub(super) fn count_here(&self) -> u64 {
         match self.metered {
             Some(told) if self.hidden || self.counted == 0 => told.max(self.counted),
@@ -372,7 +373,7 @@ impl Stream {
         }
     }
 
-    /// How long rate limits held it, up to now.
+    /// Milliseconds held by rate limits up to now.
     #[must_use]
     pub fn limited_ms(&self, now: Option<Millis>) -> u64 {
         let open = self.limited.and_then(|limited| limited.since).zip(now).map_or(0, |(since, now)| now - since);
@@ -409,7 +410,7 @@ impl Stream {
         self.message = Some(message);
     }
 
-    /// Which stream it is.
+    /// Identity of the stream.
     #[must_use]
     pub fn identity(&self) -> crate::protocol::Name<'static> {
         let own = |text: &Arc<str>| text.to_string().into();
@@ -426,7 +427,7 @@ impl Stream {
         self.last_sign_at = at.or(self.last_sign_at);
     }
 
-    /// Whether rows may have been counted twice: it went on from where an earlier attempt had left it.
+    /// True if rows may be counted twice: it resumed from a position of an earlier attempt.
     #[must_use]
     pub fn recounts(&self) -> bool {
         let both = self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0;
@@ -434,23 +435,24 @@ impl Stream {
         self.recounted || (both && (again || (self.resumed && self.counted_ahead)))
     }
 
-    /// Whether it started in this attempt, as far as anything tells.
+    /// True if it started in this attempt, as far as the feed shows.
     pub(super) fn started_here(&self) -> bool {
         self.start_said || self.started_at.is_some() || self.moved || self.status == Status::Started
     }
 
-    /// Whether it did without the errors of earlier attempts: it took part in this one and none struck it.
+    /// True if it overcame errors of earlier attempts: it took part in this one without an error.
     pub(super) fn made_up(&self, attempt: u32) -> bool {
         self.errors > 0 && self.failed_in != Some(attempt) && self.took_part()
     }
 
-    /// Whether it is in this status for good: completed neither while its last checkpoints are to come nor beside an error.
+    /// True if this status is final: completed neither before its last checkpoints nor beside an
+    /// error.
     #[must_use]
     pub fn stands_at(&self, status: Status) -> bool {
         self.status == status && !self.settling && !(status == Status::Completed && self.failed_in.is_some())
     }
 
-    /// Whether it took part in this attempt.
+    /// True if it took part in this attempt.
     #[must_use]
     pub fn took_part(&self) -> bool {
         self.start_said

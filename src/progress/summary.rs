@@ -28,13 +28,13 @@ pub struct Summary {
     pub checkpoints: u64,
     /// Retries of requests that the source logged.
     pub retries: u64,
-    /// Where a destination is heard.
+    /// Committed records, if a destination is observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed: Option<CommittedSummary>,
-    /// Where the engine guesses how much there is: the share that is there, 0 to 1.
+    /// Estimated share, 0 to 1, if the engine estimates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimated: Option<f64>,
-    /// How the engine's process ended, where that is known: its code, 128 + signal.
+    /// Exit code of the engine's process, or 128 + signal, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<i32>,
     pub streams: Vec<StreamSummary>,
@@ -81,7 +81,7 @@ pub struct EstimateSummary {
     pub share: Option<f64>,
 }
 
-/// How often and how long rate limits held a stream.
+/// Count and duration of rate limits of a stream.
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
 pub struct WaitSummary {
     pub count: u64,
@@ -117,7 +117,7 @@ pub struct StreamSummary {
     pub total_range: Option<RangeSummary>,
     pub completed_ranges: Vec<RangeSummary>,
     pub coverage: Option<f64>,
-    /// Where a destination is heard.
+    /// Committed records, if a destination is observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

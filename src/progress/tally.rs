@@ -8,15 +8,15 @@ use crate::protocol::Counts;
 pub struct Tally {
     pub attempt: Option<u64>,
     pub cumulative: Option<u64>,
-    /// What was there when the attempt began.
+    /// Count at the start of the attempt.
     base: u64,
-    /// What a restarted counter is added to.
+    /// Offset added to a restarted counter.
     offset: u64,
     /// The engine's own counter as last reported.
     running: Option<u64>,
     /// Something was reported in this attempt.
     told: bool,
-    /// What the first report held of a feed that was joined in the middle of this attempt.
+    /// Count of the first report of a feed that was joined inside this attempt.
     joined: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl Tally {
         self.joined = None;
     }
 
-    /// Whether an engine's own counter fell below its last value, so that it must have started again.
+    /// True if the engine's counter fell below its last value, so that it restarted.
     #[must_use]
     pub fn fell(&self, counts: Counts) -> bool {
         // Of an engine that never told its counter, what was counted is all there is to fall below.
@@ -93,8 +93,8 @@ impl Tally {
         }
     }
 
-    /// What the attempt alone comes to, said beside the engine's own counter. Where both say the same although there was
-    /// something before, the counter had started again.
+    /// Applies the count of the attempt alone, reported beside the engine's counter. Equal values
+    /// although there was a count before mean that the counter restarted.
     pub fn attempt_said(&mut self, attempt: u64) {
         self.told = true;
         if self.joined.is_some() {
@@ -116,7 +116,7 @@ impl Tally {
         }
     }
 
-    /// What there was before this attempt.
+    /// Count before this attempt.
     #[must_use]
     pub fn before(&self) -> u64 {
         self.base

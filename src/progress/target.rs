@@ -5,7 +5,7 @@ use super::Progress;
 use super::history::{History, Position};
 use crate::protocol::{Millis, time};
 
-/// Where to go in a log.
+/// Destination in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// Behind everything with this time or an earlier one.
@@ -75,7 +75,7 @@ pub fn target(text: &str, history: &History, from: Position) -> Result<Target, S
         .ok_or_else(|| "a place is 08:31:20, 2026-11-20 08:31, +10m, -30s, 50%, line 1200 or end".into())
 }
 
-/// Whether a text is a place at all, of whatever log.
+/// Checks whether a text is a place at all, of any log.
 ///
 /// # Errors
 /// What is wrong with it, and what would be right.
@@ -92,7 +92,7 @@ pub fn place(text: &str) -> Result<(), String> {
     target(text, &history, Position::default()).map(drop)
 }
 
-/// How far a time lies outside the log.
+/// Distance of a time from the log.
 fn outside(at: Millis, first: Millis, last: Millis) -> Millis {
     (first - at).max(at - last).max(0)
 }

@@ -76,7 +76,7 @@ pub fn report(progress: &Progress) -> String {
     clean::lines(&out)
 }
 
-/// What is known at the end beside the feed.
+/// State at exit beside the feed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Leaving {
     /// Milliseconds since the last line.

@@ -28,7 +28,7 @@ pub fn verdict(progress: &Progress) -> Verdict {
     Verdict { outcome, headline, why: why(progress, outcome), next: next(progress, outcome) }
 }
 
-/// What the engine itself says of its end.
+/// Engine's own words about its end.
 fn says(progress: &Progress) -> Option<String> {
     let reason = progress.attempt.end.as_ref().and_then(|end| end.reason.as_deref());
     let reason = reason.map(|reason| format!("engine says: {}", clean::line(reason)));
@@ -235,7 +235,7 @@ fn unexplained(progress: &Progress) -> String {
     }
 }
 
-/// What helps where a feed cannot say how it ended.
+/// Next step if a feed cannot show how it ended.
 const UNTOLD: &str =
     "say it with --exit-code, or with --stderr, where such engines tell it; synctop run -- ENGINE hears both";
 
@@ -243,7 +243,7 @@ fn in_spite(progress: &Progress) -> &'static str {
     if progress.exit == Some(Exit::Code(0)) { ", and exited with 0 all the same" } else { "" }
 }
 
-/// What was not done: `orders was not through (137,249 records); users never began`.
+/// Unfinished work: `orders was not through (137,249 records); users never began`.
 fn missing(progress: &Progress) -> String {
     let names = |streams: &[&Stream]| {
         let mut names: Vec<_> = streams.iter().take(3).map(|stream| named(stream)).collect();
@@ -431,7 +431,7 @@ fn read_again(progress: &Progress) -> String {
     parts.join("; ")
 }
 
-/// What starting again from the last state means.
+/// Consequence of starting again from the last state.
 pub(super) fn again(progress: &Progress) -> String {
     let unmarked: u64 = progress.streams.iter().map(|stream| stream.seen - stream.marked).sum();
     match (progress.checkpoints, unmarked) {
@@ -444,7 +444,7 @@ pub(super) fn again(progress: &Progress) -> String {
     }
 }
 
-/// What to do about an error.
+/// Next step for an error.
 #[must_use]
 pub fn remedy(progress: &Progress, group: &Group) -> String {
     let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
@@ -465,7 +465,7 @@ pub fn resumed(advice: &str) -> String {
     advice.replace("start it again", "resume it")
 }
 
-/// What to do about an error of this type with this message; `one_stream`: others went on without it.
+/// Next step for an error of this type with this message; `one_stream`: other streams continued.
 #[must_use]
 pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> String {
     let message = text.to_lowercase();

@@ -37,7 +37,7 @@ impl<'a> Cursor<'a> {
         self.text.as_bytes().get(self.at..)?.starts_with(literal.as_bytes()).then(|| self.at += literal.len())
     }
 
-    /// How many bytes were passed.
+    /// Number of bytes passed.
     #[inline]
     pub(super) fn place(&self) -> usize {
         self.at
@@ -48,7 +48,7 @@ impl<'a> Cursor<'a> {
         self.text.get(place..self.at)
     }
 
-    /// Whether everything was passed.
+    /// `Some` if everything was passed.
     pub(super) fn ended(&self) -> Option<()> {
         (self.at == self.text.len()).then_some(())
     }

@@ -1,4 +1,4 @@
-//! What a line is: a message, raw text, an unknown envelope, or malformed.
+//! Classification of a line: a message, raw text, an unknown envelope, or malformed.
 
 use super::lenient::{Entries, Text};
 use super::lines::{Line, LineEnd};
@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What lines are read as.
+/// Protocol selection of a decoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reading {
     /// Found out by itself, line by line; the first message says which protocol the feed is in.
@@ -45,7 +45,7 @@ impl Reading {
         })
     }
 
-    /// Whether lines of this protocol are read.
+    /// True if lines of this protocol are decoded.
     fn reads(self, dialect: Dialect) -> bool {
         match self {
             Self::Auto => true,
@@ -54,7 +54,7 @@ impl Reading {
         }
     }
 
-    /// Whether a kind is one of Stripe's that is read.
+    /// True if a kind is one of Stripe's that is decoded.
     fn stripe(self, kind: &str) -> bool {
         KINDS.contains(&kind)
             && match self {
@@ -97,7 +97,7 @@ pub struct Decoder {
     reading: Reading,
 }
 
-/// How many places in a line are tried as the begin of a message behind glued text.
+/// Number of places in a line tried as the start of a message behind glued text.
 const GLUE_TRIES: usize = 64;
 
 impl Decoder {
@@ -359,7 +359,7 @@ fn looks_like_json(line: &[u8]) -> bool {
     }
 }
 
-/// What kind of value a field holds, for lines that are no message.
+/// Kind of value in a field, for lines that are no message.
 #[derive(Debug, Default, Clone)]
 struct Shape<'a> {
     object: bool,

@@ -1,5 +1,5 @@
-//! Which JSON value it is, as one number: the same for the same value however its keys are ordered and its numbers are written, so
-//! that a state is known again when a destination written in another language hands it back.
+//! Canonical hash of a JSON value (key order and number format ignored): a state is recognized when
+//! a destination written in another language returns it.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;

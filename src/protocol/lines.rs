@@ -6,7 +6,7 @@ use memchr::memchr;
 /// Longer lines are validated as they pass and known by their head only.
 pub const LINE_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How much of a longer line is kept.
+/// Stored length of a longer line.
 pub const HEAD: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

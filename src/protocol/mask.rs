@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// What stands for a secret.
+/// Replacement of a secret.
 pub const MASK: &str = "***";
 
 /// API keys and webhook secrets, bearer and basic credentials, credentials in URLs, private keys, and values of fields named
@@ -33,7 +33,7 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// What any of them has in it: most texts have none of these and are passed at once.
+/// Substrings of every secret pattern: most texts have none and skip the patterns.
 static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i-u:key|passw|pwd|passphrase|secret|token|credential|authoriz|cookie|sk_|rk_|ek_|sk-|rk-|ek-|whsec|bearer|basic",

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 pub struct Message<'a> {
     /// `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`; milliseconds since 1970, UTC.
     pub at: Option<Millis>,
-    /// Who wrote it (`_emitted_by`, or the logger's name).
+    /// Emitter (`_emitted_by`, or the logger's name).
     pub from: Option<Cow<'a, str>>,
     /// The protocol it is written in; `None` where it may stand in a feed of any.
     pub dialect: Option<Dialect>,
@@ -30,7 +30,7 @@ pub enum Kind<'a> {
     Hidden(Name<'a>),
     Checkpoint(Checkpoint<'a>),
     Stream(Box<StreamClaim<'a>>),
-    /// How much there is to come, as an engine guesses.
+    /// Estimate of the total, as reported by the engine.
     Estimate(Box<Estimate<'a>>),
     /// Counts that an engine tells beside its records, to be added up.
     Metered(Box<Metered<'a>>),
@@ -58,11 +58,11 @@ pub enum Dialect {
     Stripe,
     Airbyte,
     Singer,
-    /// What Meltano logs of the Singer taps and targets that it runs.
+    /// Meltano's log of the Singer taps and targets that it runs.
     Meltano,
 }
 
-/// What holds for every feed of a protocol. The reducer asks these, never which protocol it is.
+/// Traits of a protocol that hold for every feed. The reducer asks these, never the protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Manners {
     /// There is no end message: the end of the process is the end.
@@ -118,7 +118,7 @@ impl Dialect {
         }
     }
 
-    /// Whether both may stand in one feed: Meltano's log holds what taps and targets say.
+    /// True if both may stand in one feed: Meltano's log contains the output of taps and targets.
     #[must_use]
     pub fn goes_with(self, other: Self) -> bool {
         let family = |dialect| if dialect == Self::Meltano { Self::Singer } else { dialect };
@@ -238,7 +238,7 @@ pub struct Checkpoint<'a> {
     /// Absent for a global state.
     pub stream: Option<Name<'a>>,
     pub state: State<'a>,
-    /// What else is said where states are handed through to a destination and come back.
+    /// Emitted state, for protocols whose destination returns states.
     pub handed: Option<Box<Handed<'a>>>,
     /// A destination hands it on after its rows: it may follow the source's own "complete".
     pub late: bool,
@@ -253,7 +253,7 @@ pub struct Handed<'a> {
     pub whole: bool,
     /// The stream that the source is at, as it says.
     pub current: Option<Name<'a>>,
-    /// Which state it is: an echo has the same.
+    /// Identity of the state: an echo has the same.
     pub id: u64,
     /// Records since the state before, as the source counted them.
     pub records: Option<u64>,
@@ -265,11 +265,11 @@ pub struct Handed<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Handing<'a> {
     pub stream: Name<'a>,
-    /// Which position it is at.
+    /// Identity of the position.
     pub id: u64,
 }
 
-/// How much there is to come, as an engine guesses: of a stream, or of the whole sync.
+/// Estimate of a stream, or of the whole sync.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate<'a> {
     pub stream: Option<Name<'a>>,
@@ -285,7 +285,7 @@ pub struct Metered<'a> {
     pub requests: Option<u64>,
     /// One request of which the time was taken.
     pub timed_request: bool,
-    /// Whether it is the destination's count, not the source's, where that is said.
+    /// True for the destination's count, false for the source's, if known.
     pub loaded: Option<bool>,
     /// The process that tells it: of a tap and a target that write to one pipe only this tells which is which.
     pub process: Option<u64>,
@@ -295,10 +295,10 @@ pub struct Metered<'a> {
     pub run_id: Option<Cow<'a, str>>,
 }
 
-/// What a source says about one stream in the state it hands out.
+/// Source state of one stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State<'a> {
-    /// Whether nothing is left of the stream, if the state says so at all.
+    /// True if nothing is left of the stream; `None` if the state does not say so.
     pub done: Option<bool>,
     /// Ranges it still has to read.
     pub left: u32,
@@ -318,7 +318,7 @@ impl State<'_> {
     }
 }
 
-/// Where a source stands in one stream.
+/// Position of a source in one stream.
 #[derive(Debug, Clone, Default)]
 pub enum Position<'a> {
     /// Not told.
@@ -394,7 +394,7 @@ impl Metered<'_> {
     }
 }
 
-/// Whether a stream that has started goes on.
+/// Activity of a started stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     Moving,
@@ -477,7 +477,7 @@ pub struct StreamReport<'a> {
     pub deleted: Option<u64>,
 }
 
-/// Where an error struck, as the wire says.
+/// Level of an error on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Where {
     Global,
@@ -502,7 +502,7 @@ pub struct Failure<'a> {
     pub failure_type: Option<Cow<'a, str>>,
     pub stream: Option<Name<'a>>,
     pub message: Cow<'a, str>,
-    /// What it is in the engine's own words, where the message is for users.
+    /// Engine's own words, if the message is written for users.
     pub internal: Option<Cow<'a, str>>,
     pub stack: Option<Cow<'a, str>>,
     /// Its stream or run ended with it.
@@ -580,7 +580,7 @@ pub struct Log<'a> {
     pub context: Option<Box<LogContext<'a>>>,
 }
 
-/// What a log line says of its run and of errors in it.
+/// Context of a log line: its run, and errors in it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogContext<'a> {
     /// The error that the line is about, in the words of the error itself.
@@ -609,7 +609,7 @@ impl<'a> ProcessWord<'a> {
     }
 }
 
-/// Why rows of a stream may be missing.
+/// Reason that rows of a stream may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
@@ -641,7 +641,7 @@ pub struct Retry<'a> {
     pub error: Option<Cow<'a, str>>,
 }
 
-/// How an engine says that it is through.
+/// End word of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum EndWord {
     Complete,

@@ -46,7 +46,7 @@ pub use stripe::{CLIENT, source_state};
 pub use time::Millis;
 pub use validate::Validator;
 
-/// Whether a logger is a destination's (`true`) or a source's, where its name says so.
+/// True for a destination's logger, false for a source's, if its name shows it.
 #[must_use]
 pub fn is_destination(logger: &str) -> Option<bool> {
     singer::is_destination(logger)
@@ -58,7 +58,7 @@ pub fn stream_of(logger: &str) -> Option<&str> {
     singer::stream_of(logger)
 }
 
-/// What a line that an engine wrote to stderr says, where it is more than words for people.
+/// Message of a stderr line, if it is more than words for people.
 #[must_use]
 pub fn heard(line: &str) -> Option<Message<'_>> {
     singer::spoken(line)

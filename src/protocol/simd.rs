@@ -132,7 +132,7 @@ mod x86 {
         _mm_cvtsi128_si64(product).cast_unsigned()
     }
 
-    /// What the next block has to know: a bit 0 for what the last byte of this one was.
+    /// Carry to the next block: bit 0 for the last byte of this one.
     #[derive(Default)]
     struct Carry {
         value_due: u64,

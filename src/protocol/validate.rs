@@ -61,14 +61,14 @@ impl Validator {
         }
     }
 
-    /// Whether what was pushed is one whole JSON value.
+    /// True if the input is one whole JSON value.
     #[must_use]
     pub fn valid(&self) -> bool {
         let through = matches!(self.at, At::After | At::Zero | At::Digits | At::Fraction | At::Exponent);
         through && self.open.is_empty()
     }
 
-    /// Whether a value may stand next.
+    /// True if a value may come next.
     #[must_use]
     pub fn expects_value(&self) -> bool {
         matches!(self.at, At::Value | At::FirstItem)

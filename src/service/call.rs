@@ -24,16 +24,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How often what is known of a run is published.
+/// Minimum interval between published states of a run.
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// How long setting up or tearing down may take.
+/// Timeout of setup and teardown.
 const LONGEST_PREPARATION: Duration = Duration::from_secs(600);
 
 /// Bytes of a log that are read at once.
 const CHUNK: usize = 256 * 1024;
 
-/// Why a call was stopped.
+/// Reason that a call was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// It is wanted no more.
@@ -43,7 +43,7 @@ pub(super) enum Cause {
     Ending,
 }
 
-/// What came of a run so far, as the reducer sees it.
+/// State of a run so far, as reduced.
 pub(super) struct Came {
     slot: Arc<Slot>,
     ingest: Ingest,
@@ -81,7 +81,7 @@ impl Came {
         self.ingest.progress.clone()
     }
 
-    /// What became of it, in a sentence.
+    /// Outcome in a sentence.
     pub fn headline(&self) -> String {
         let mut progress = self.progress();
         progress.close(None);

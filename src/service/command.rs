@@ -163,7 +163,8 @@ impl Drop for Group {
     }
 }
 
-/// When a process began, in ticks since the machine did: another one of that number began at another time. Field 22 of proc_pid_stat(5).
+/// Start time of a process in ticks since boot: a reused process id has another one. Field 22 of
+/// proc_pid_stat(5).
 fn began(pid: Pid) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)

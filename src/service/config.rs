@@ -17,12 +17,12 @@ pub const SIMULATED: &str = "simulated";
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where it listens, where the command line does not say it.
+    /// Listen address, unless the command line sets it.
     pub listen: Option<std::net::SocketAddr>,
     pub data_dir: Option<PathBuf>,
-    /// Who has this token may do all.
+    /// File with the token of full access.
     pub token_file: Option<PathBuf>,
-    /// Who has this one may look.
+    /// File with the token of read access.
     pub read_token_file: Option<PathBuf>,
     pub limits: Limits,
     pub calls: Calls,
@@ -31,7 +31,7 @@ pub struct Config {
     pub engines: BTreeMap<String, Engine>,
 }
 
-/// How much at once.
+/// Concurrency limits.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -68,12 +68,13 @@ pub struct Calls {
     /// The longest silence.
     #[serde(deserialize_with = "span")]
     pub stall_timeout: Duration,
-    /// How long a call in flight may take to come to its next checkpoint when it is to stop, and a command to end after TERM.
+    /// Time a running call has to reach its next checkpoint when it is stopped, and a command to
+    /// end after TERM.
     #[serde(deserialize_with = "span")]
     pub grace: Duration,
 }
 
-/// How much of the logs is kept, of each pipeline.
+/// Log retention per pipeline.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logs {
@@ -93,7 +94,8 @@ pub struct Engine {
     pub url: Option<String>,
     /// The program and its arguments. It reads one JSON object (`{action, pipeline, state?, ...}`) on stdin and writes messages on stdout.
     pub command: Option<Vec<String>>,
-    /// What it can besides syncing: `check`, `setup`, `teardown`. An engine by its address can all of them.
+    /// Actions besides syncing: `check`, `setup`, `teardown`. An engine by URL supports all of
+    /// them.
     pub actions: Vec<String>,
     pub time_limit: Option<f64>,
     pub state_limit: Option<u64>,

@@ -1,5 +1,6 @@
-//! Who brings a pipeline to where it is wanted: looks at what is kept, does what is to be done, keeps what came of it, and looks again.
-//! One for each pipeline. All that it knows is in the store and the log, so that a crash at any instant costs nothing but time.
+//! Reconciles one pipeline: compares desired with stored state, performs the next transition,
+//! persists the result, repeats. One per pipeline. Everything it knows is in the store and the log,
+//! so that a crash at any instant costs only time.
 
 use super::call::{Call, Came};
 use super::engines::Action;
@@ -25,7 +26,7 @@ use tokio::sync::SemaphorePermit;
 /// Live events that one call takes in (as the published service does).
 const BATCH: usize = 10;
 
-/// When the store or the disk fails.
+/// Delay after a failure of the store or the disk.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Failures of setup whose kind nobody knows, before it is parked.
@@ -142,7 +143,7 @@ impl Driver {
         Ok(true)
     }
 
-    /// What a crash left in the middle: the checkpoints of the call that was in flight are in the log.
+    /// Recovers from a crash: the checkpoints of the interrupted call are in the log.
     pub(super) async fn recover(&mut self) -> Result<(), Problem> {
         let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
         let Some(pipeline) = self.slot.pipeline() else { return Ok(()) };
@@ -385,7 +386,7 @@ impl Driver {
     }
 }
 
-/// What setup or teardown came to.
+/// Result of setup or teardown.
 pub(super) enum Prepared {
     /// The configurations that source and destination want to have from now on.
     Well(Option<Value>, Option<Value>),

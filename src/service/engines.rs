@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// What an engine is asked to do.
+/// Action of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Sync,
@@ -37,12 +37,12 @@ impl Action {
     }
 }
 
-/// What is asked of an engine, and for which pipeline.
+/// Call of an engine, and its pipeline.
 pub struct Ask<'a> {
     pub pipeline: &'a str,
     pub engine: &'a str,
     pub action: Action,
-    /// What an engine over HTTP gets.
+    /// Body of an HTTP call.
     pub body: String,
     /// The secrets in it, which its stderr is not to repeat.
     pub known: &'a Known,
@@ -88,7 +88,7 @@ impl Engines {
         std::iter::once(SIMULATED).chain(self.config.engines.keys().map(String::as_str)).collect()
     }
 
-    /// How an engine is reached.
+    /// Kind of an engine: simulated, http, command.
     #[must_use]
     pub fn kind(&self, name: &str) -> &'static str {
         match self.named(name) {
@@ -108,7 +108,7 @@ impl Engines {
         )
     }
 
-    /// Whether it can do this at all; what it cannot is not asked of it.
+    /// True if the engine supports the action.
     #[must_use]
     pub fn can(&self, name: &str, action: Action) -> bool {
         match self.named(name) {
@@ -119,7 +119,7 @@ impl Engines {
         }
     }
 
-    /// What is wrong with a source's configuration, as far as it is known without asking.
+    /// Validates a source's configuration as far as possible without a call.
     ///
     /// # Errors
     /// Whether its engine is known, and a sentence.

@@ -29,28 +29,28 @@ use tokio::sync::{Notify, Semaphore, watch};
 /// After a driver that ended badly.
 const BREATH: Duration = Duration::from_secs(1);
 
-/// How often what is too old is looked for, and how long it is known what became of runs of pipelines that are gone.
+/// Interval of pruning, and retention of results of deleted pipelines.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 const GONE_KEPT: Millis = 30 * 86_400_000;
 
-/// Who writes the lines that are not an engine's.
+/// Emitter of lines that are not an engine's.
 pub const SERVICE: &str = "synctop/service";
 
-/// What is known of the run of a pipeline, as it goes.
+/// Live state of a pipeline's run.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// All that the pipeline ever had.
     pub checkpoints: u64,
-    /// Which run the rest is of.
+    /// Task of the run.
     pub task: Option<String>,
-    /// What is known of that run; absent where it is not read again since the service began.
+    /// State of that run; absent if it was not read again since the service started.
     pub progress: Option<Arc<Progress>>,
     /// The place in the log up to which it is known.
     pub position: u64,
 }
 
 impl Facts {
-    /// What is known of this run.
+    /// State of this run.
     #[must_use]
     pub fn of(&self, task: Option<&String>) -> Option<&Arc<Progress>> {
         self.progress.as_ref().filter(|_| task.is_some() && self.task.as_ref() == task)
@@ -82,7 +82,7 @@ pub struct Service {
     /// As many may be asked besides.
     pub asks: Semaphore,
     pub ending: watch::Sender<bool>,
-    /// What a poll saw before it was told.
+    /// Changes that a poll saw before their notification.
     pub missed: AtomicU64,
     slots: RwLock<Slots>,
     logs: PathBuf,
@@ -93,7 +93,7 @@ pub struct Service {
     _lock: File,
 }
 
-/// Why the service cannot begin.
+/// Reason that the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginError {
     #[error("another synctop serves from {0} already: end it, or name another folder after --data-dir")]
@@ -422,7 +422,7 @@ impl Slot {
     }
 }
 
-/// What happened, on stderr.
+/// Logs a change on stderr.
 fn told(before: &Pipeline, now: &Pipeline) {
     let id = &now.id;
     let (was, is) = (before.life.status().word(), now.life.status().word());
@@ -438,7 +438,7 @@ fn told(before: &Pipeline, now: &Pipeline) {
     }
 }
 
-/// What the log tells of a pipeline.
+/// State of a pipeline for the log.
 fn shows(pipeline: &Pipeline) -> Value {
     json!({
         "id": pipeline.id,

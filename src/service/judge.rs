@@ -1,4 +1,4 @@
-//! What came of a run, for its pipeline: ready, parked, or tried again. Pure.
+//! Verdict on a run for its pipeline: ready, parked, or retried. Pure.
 
 use super::model::Reason;
 use crate::engine::classify::FailureType;
@@ -49,8 +49,8 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
     }
 }
 
-/// What kind of error it is: as it says, else by its HTTP status, else by where it struck. One generation names no kinds; a stream that it
-/// says has failed is over for the run.
+/// Failure type of an error: as reported, otherwise by its HTTP status, otherwise by its level. One
+/// generation has no types; a stream that it calls failed is over for the run.
 fn kind(group: &Group) -> FailureType {
     let word = group.failure_type.as_deref().map(FailureType::of_word);
     // A network or database that cannot be reached may pass, whatever the engine calls it.

@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What the operator wants.
+/// Desired state, set by the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Desired {
@@ -25,7 +25,7 @@ pub enum Desired {
     Deleted,
 }
 
-/// What the wire says of it.
+/// Status on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -37,7 +37,7 @@ pub enum Status {
     Error,
 }
 
-/// How far it has come.
+/// Phase of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -46,7 +46,7 @@ pub enum Phase {
     Ready,
 }
 
-/// What keeps it from going on.
+/// Reason that the pipeline does not proceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
@@ -65,7 +65,7 @@ pub struct Life {
     pub hold: Hold,
 }
 
-/// What changes it.
+/// Event of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Requests.
@@ -85,20 +85,20 @@ pub enum Event {
     TornDown,
 }
 
-/// What is to be done now.
+/// Next transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Todo {
     SetUp,
     Sync,
     /// Live events, as they come.
     Live,
-    /// What is in flight is brought to a safe point.
+    /// Stops the running call at a safe point.
     Halt,
     TearDown,
     Nothing,
 }
 
-/// Why a request is not taken.
+/// Reason that a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     #[error("it is deleted, which is final: create a new pipeline instead")]
@@ -252,7 +252,7 @@ mod tests {
         Event::TornDown,
     ];
 
-    /// What the service does, when everything goes well.
+    /// Event of a successful transition.
     fn done(todo: Todo) -> Option<Event> {
         match todo {
             Todo::SetUp => Some(Event::SetUp),

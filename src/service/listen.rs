@@ -14,17 +14,17 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// How long a client may take for his headers.
+/// Timeout of a client's headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Headers of a request, and bytes of them.
 const HEADERS: usize = 64;
 const HEADER_BYTES: usize = 64 * 1024;
 
-/// When there is no descriptor left for a connection.
+/// Delay when no descriptor is left for a connection.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// How long answers that are under way may take once the service ends.
+/// Time that running answers have once the service ends.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Serves until `app.service` ends; then all that is open comes to its end.

@@ -19,16 +19,16 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// How well a closed segment is packed: zstd's own choice.
+/// Compression level of a closed segment: zstd's default.
 const LEVEL: i32 = 3;
 
 /// Closed segments that may wait to be packed; one more stays plain until the log is opened again.
 const WAITING: usize = 4096;
 
-/// Where closed segments go.
+/// Queue of closed segments.
 pub type Packer = mpsc::SyncSender<(Arc<Log>, u64)>;
 
-/// How much is kept.
+/// Retention of a log.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
     /// Bytes of a segment before the next one begins.
@@ -77,7 +77,7 @@ pub struct Log {
     packer: Packer,
 }
 
-/// What a reader finds at his place.
+/// Data at a reader's position.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     Bytes(Vec<u8>),
@@ -169,7 +169,7 @@ impl Log {
         lock(&self.inner).segments.first().map_or_else(|| self.end(), |segment| segment.begin)
     }
 
-    /// What is written from now on is of this run.
+    /// Starts a segment for this run.
     pub fn begin_run(self: &Arc<Self>, run: u64) {
         let mut inner = lock(&self.inner);
         if inner.run != run {
@@ -347,7 +347,7 @@ pub struct Reader {
     log: Arc<Log>,
     pub at: u64,
     open: Option<(Segment, Box<dyn Read + Send>)>,
-    /// Where nothing came the last time.
+    /// Position at which nothing was available the last time.
     nothing_at: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of pipelines and their runs, and how the wire shows it.
+//! Stored pipelines and runs, and their form on the wire.
 
 use super::lifecycle::Life;
 use super::secrets;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     pub id: String,
-    /// Which one of that name: another one after it was deleted. Counted over all pipelines, so that no two are alike.
+    /// Incarnation of the name: differs after a deletion. Counted over all pipelines.
     pub incarnation: u64,
     pub created_at: Millis,
     pub updated_at: Millis,
@@ -19,7 +19,7 @@ pub struct Pipeline {
     pub revision: u64,
     pub life: Life,
     pub config: Arc<Config>,
-    /// Why it is parked, or why its teardown does not succeed.
+    /// Reason of parking, or of a failing teardown.
     pub reason: Option<Reason>,
     /// It tries again by itself.
     pub retry: Option<Retry>,
@@ -33,7 +33,7 @@ pub struct Pipeline {
     pub runs: u64,
 }
 
-/// What was asked for.
+/// Requested configuration.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Config {
     pub source: Value,
@@ -42,7 +42,7 @@ pub struct Config {
     pub streams: Option<Value>,
 }
 
-/// Why a pipeline is parked.
+/// Reason of a parked pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
     /// Without secrets.
@@ -53,11 +53,11 @@ pub struct Reason {
     /// The same for errors that differ in numbers, ids and names only.
     pub fingerprint: String,
     pub since: Millis,
-    /// What an operator can do.
+    /// Next step for an operator.
     pub next: String,
 }
 
-/// When it is tried again, after how many failures in a row, and why.
+/// Next retry: its time, the number of consecutive failures, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
     pub at: Millis,
@@ -65,7 +65,7 @@ pub struct Retry {
     pub message: String,
 }
 
-/// Who asked for a run.
+/// Trigger of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -120,13 +120,13 @@ pub struct Task {
     pub run_id: String,
     #[serde(default)]
     pub limits: CallLimits,
-    /// What was read before is forgotten.
+    /// The stored position is discarded.
     #[serde(default)]
     pub reset: bool,
     /// It was asked to end.
     #[serde(default)]
     pub cancel: bool,
-    /// Where its messages begin and end in the pipeline's log.
+    /// Start and end of its messages in the pipeline's log.
     pub log: (u64, Option<u64>),
     /// The pipeline had been ready before: a run that is canceled leaves it so.
     #[serde(default)]
@@ -139,7 +139,7 @@ pub struct Task {
     pub progress: Option<String>,
     pub message: Option<String>,
     pub result: Option<Value>,
-    /// What an open run has come to so far, in the words of its result; not kept.
+    /// Result so far of an open run; not stored.
     #[serde(skip)]
     pub so_far: Option<Value>,
 }

@@ -1,4 +1,4 @@
-//! Why a request is not done: a sentence, a code that programs know it by, and the status of the answer.
+//! Errors of requests: a sentence, a code for programs, and the HTTP status.
 
 use super::lifecycle::Refusal;
 use super::store::StoreError;
@@ -10,7 +10,7 @@ pub struct Problem {
     pub status: u16,
     pub code: &'static str,
     pub sentence: String,
-    /// What else programs may want to know.
+    /// Additional fields for programs.
     pub more: Vec<(&'static str, Value)>,
     /// Seconds.
     pub retry_after: Option<u64>,

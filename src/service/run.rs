@@ -31,7 +31,7 @@ pub(super) struct Open {
     pub came: Came,
 }
 
-/// What a call came to.
+/// Result of a call.
 #[derive(Debug, Clone)]
 enum End {
     /// The next call, at once.
@@ -316,7 +316,7 @@ fn closed(progress: &Progress) -> Progress {
     closed
 }
 
-/// What a run came to, in short; all of it is in its log.
+/// Result of a run in short; its log has all of it.
 fn result(progress: &Progress, exit: Option<&str>) -> Value {
     let mut all = totals(&closed(progress));
     if let Some(all) = all.as_object_mut() {
@@ -325,7 +325,7 @@ fn result(progress: &Progress, exit: Option<&str>) -> Value {
     all
 }
 
-/// What a run has come to so far.
+/// Totals of a run so far.
 pub fn totals(progress: &Progress) -> Value {
     let summary = crate::progress::summary(progress);
     let now = progress.last_at.unwrap_or(0);

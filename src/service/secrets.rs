@@ -12,7 +12,7 @@ const SHORTEST: usize = 8;
 /// The largest file that a reference may name.
 const LARGEST: u64 = 64 * 1024;
 
-/// Which references a request may make.
+/// References that a request may use.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct References {
@@ -39,7 +39,7 @@ impl References {
     }
 }
 
-/// What a reference stands for; `None`: it is none.
+/// Value of a reference; `None`: it is none.
 fn reference(value: &str, allowed: &References) -> Option<Result<String, String>> {
     if let Some(name) = value.strip_prefix("env:") {
         if !allowed.env(name) {
@@ -84,7 +84,7 @@ pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
     Ok(())
 }
 
-/// Who sends back what was shown to him means the secret that was there: masks become what they stand for.
+/// Restores secrets in a value that was shown masked and sent back.
 pub fn unmask(new: &mut Value, old: &Value) {
     let mut shown = old.clone();
     mask(&mut shown);

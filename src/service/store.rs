@@ -1,4 +1,5 @@
-//! Where pipelines, runs, keys, live events and the log of actions are kept: one SQLite file, one thread that writes.
+//! Store of pipelines, runs, keys, live events and the action log: one SQLite file, one writing
+//! thread.
 //!
 //! Writes that wait together are committed together, and are answered when the commit is on the disk (WAL, `synchronous=FULL`); who has
 //! an answer has it for good. What was committed is published in the order of the commits, before it is answered.
@@ -39,14 +40,14 @@ const WAITING: usize = 1024;
 /// Writes of one commit at most.
 const TOGETHER: usize = 256;
 
-/// How long an idempotency key is known, and how many finished runs and actions are.
+/// Retention of idempotency keys, and of finished runs and actions.
 const KEYS_KEPT: Millis = 48 * 3600 * 1000;
 const TASKS_KEPT: u64 = 1_000;
 const ACTIONS_KEPT: u64 = 100_000;
 
 pub use crate::net::sqlite::StoreError;
 
-/// What a write does besides, once it is committed.
+/// Callback of a committed write.
 type Then = Box<dyn FnOnce() + Send>;
 
 /// A write that is being made.
@@ -217,13 +218,13 @@ fn together(
     Ok(())
 }
 
-/// What is kept of the state of a pipeline.
+/// Stored state of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptState {
     /// As `Backfill::to_keep` has it.
     pub state: Option<String>,
     pub checkpoints: u64,
-    /// Where in the log the call begins that is in flight: after a crash its checkpoints are there.
+    /// Start of the running call in the log: after a crash its checkpoints are there.
     pub call_from: Option<u64>,
 }
 
@@ -313,7 +314,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What was answered to this key before: the request it stood for, and the answer.
+    /// Stored answer of an idempotency key: the request, and the answer.
     pub fn answered(&self, key: &str, scope: &str) -> Result<Option<(String, String)>, StoreError> {
         self.run("DELETE FROM idempotency WHERE at < ?1", [now() - KEYS_KEPT])?;
         let mut found =
@@ -391,7 +392,7 @@ pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<Pipeline>> {
     found.map(|text| doc(&text?)).collect()
 }
 
-/// What is kept of a pipeline's state.
+/// Stored state of a pipeline.
 pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<KeptState> {
     let sql = "SELECT state, checkpoints, call_from FROM states WHERE pipeline = ?1";
     let found = connection
@@ -429,7 +430,7 @@ pub fn inputs(connection: &Connection, pipeline: &str, limit: usize) -> rusqlite
     found.collect()
 }
 
-/// Whether there was a pipeline of this name that was deleted.
+/// True if a pipeline of this name was deleted.
 pub fn deleted(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM deleted WHERE id = ?1")?.exists([id])
 }

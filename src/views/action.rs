@@ -45,7 +45,7 @@ pub enum Action {
     Fleet(Fleet),
 }
 
-/// What can be done on the screen of many pipelines.
+/// Actions of the fleet screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fleet {
     Go(FleetPane),
@@ -323,7 +323,7 @@ pub const FLEET_ACTIONS: &[Binding] = &[
     bind(Action::Interrupt, "interrupt", "Leave at once", &["ctrl-c"]),
 ];
 
-/// What a key does.
+/// Action of a key.
 #[must_use]
 pub fn bound(table: &[Binding], chord: &str) -> Option<Action> {
     table.iter().find(|binding| binding.keys.contains(&chord)).map(|binding| binding.action)

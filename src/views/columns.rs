@@ -1,9 +1,10 @@
-//! Which columns of the stream list there are, and where: by their worth as long as they fit, none that is unknown for all.
+//! Columns of the stream list: chosen by priority as long as they fit; a column that is unknown for
+//! all is hidden.
 
 use super::state::Screen;
 use crate::progress::{ONE_MINUTE, Stream};
 
-/// Where each column stands; `None` where it is not shown.
+/// Position of each column; `None` if hidden.
 #[derive(Debug, Default)]
 pub struct Columns {
     pub name: u16,
@@ -16,7 +17,7 @@ pub struct Columns {
     pub sparks: Option<(u16, u16)>,
     pub checkpoints: Option<u16>,
     pub committed: Option<u16>,
-    /// What the shares are of: engines guess where they have no ranges.
+    /// Shares are estimates: the engine reports no ranges.
     pub guessed: bool,
 }
 
@@ -85,7 +86,7 @@ impl Columns {
         }
     }
 
-    /// Where words may begin that stand instead of rates and ranges.
+    /// First column of text that replaces rates and ranges.
     pub fn words_from(&self) -> u16 {
         self.records.unwrap_or(3 + self.name) + 2
     }

@@ -1,4 +1,5 @@
-//! What synctop says of itself, and what an engine of ours writes to stderr: tui-logger's pane with its level and target filters.
+//! Diagnostics: synctop's own log and an engine's stderr, in tui-logger's pane with its level and
+//! target filters.
 
 use super::pen::Pen;
 use super::state::{Pane, Screen};

@@ -1,4 +1,4 @@
-//! Where a claim and the evidence disagree.
+//! Doubts pane: claims that the evidence contradicts.
 
 use super::pen::Pen;
 use super::state::{Chosen, Hits, Pane, Screen, Target};
@@ -23,7 +23,7 @@ fn lines(doubt: &Doubt, width: u16) -> u16 {
     if width >= NARROW { 1 } else { u16::try_from(text(doubt, width).len()).unwrap_or(u16::MAX).saturating_add(1) }
 }
 
-/// How many of these heights fit into a room, at least one.
+/// Number of these heights that fit into the room, at least one.
 fn fitting(heights: &[u16], room: u16) -> usize {
     let sums = heights.iter().scan(0_u16, |sum, height| {
         *sum = sum.saturating_add(*height);
@@ -50,7 +50,7 @@ pub fn items(screen: &Screen) -> Vec<Doubt> {
     all
 }
 
-/// What a doubt is known by.
+/// Identity of a doubt in the list.
 #[must_use]
 pub fn chosen(doubt: &Doubt) -> Chosen {
     Chosen::Doubt(doubt.kind, doubt.stream.clone())

@@ -1,4 +1,4 @@
-//! Which errors there are, how often, and where: grouped, the standing ones first, then what is being retried.
+//! Errors pane: groups with counts and streams, standing ones first, then retries.
 
 use super::pen::Pen;
 use super::state::{Chosen, Hits, Pane, Screen, Target};
@@ -44,7 +44,7 @@ impl Item<'_> {
     }
 }
 
-/// What the pane lists, filtered.
+/// Items of the pane, filtered.
 #[must_use]
 pub fn items<'a>(screen: &Screen<'a>) -> Vec<Item<'a>> {
     let filter = &screen.ui.list(Pane::Errors).filter;

@@ -102,7 +102,7 @@ pub(super) fn keys(
     }
 }
 
-/// What is being typed; answers whether anything is.
+/// Draws the text input; returns whether there is one.
 fn prompt(pen: &mut Pen, screen: &Screen) -> bool {
     let (look, ui) = (screen.look, screen.ui);
     if let Some(Overlay::Filter { input, .. }) = ui.overlays.last() {

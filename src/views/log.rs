@@ -1,4 +1,4 @@
-//! What the feed itself logs, and every line of it that was no message; the newest below.
+//! Log pane: log lines of the feed and lines that were no message, the newest last.
 
 use super::pen::Pen;
 use super::state::{Chosen, Hits, Pane, Screen, Target};

@@ -30,7 +30,7 @@ impl Theme {
     }
 }
 
-/// How many colours the terminal has.
+/// Color depth of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Depth {
     Sixteen,
@@ -159,13 +159,13 @@ impl Look {
         Style::new()
     }
 
-    /// What counts.
+    /// Style of important text.
     #[must_use]
     pub fn strong(&self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// What does not.
+    /// Style of secondary text.
     #[must_use]
     pub fn dim(&self) -> Style {
         match self.theme {

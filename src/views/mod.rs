@@ -1,4 +1,5 @@
-//! What is drawn: one pane, one file, one function. Views read a [`Screen`] and write cells; they change nothing.
+//! Drawing: one pane, one file, one function. Views read a [`Screen`] and write cells; they change
+//! nothing.
 //!
 //! ```text
 //!  header   source, attempt, link, clock          top.rs

@@ -1,4 +1,4 @@
-//! How much is covered, how long it may take, and the last sign of life.
+//! Ranges line: coverage, estimated time left, last activity.
 
 use super::bars::bar;
 use super::pen::Pen;

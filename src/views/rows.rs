@@ -75,7 +75,7 @@ impl Rows {
         found.or_else(first).unwrap_or(0)
     }
 
-    /// What a row is known by; a note belongs to its stream.
+    /// Identity of a row; a note belongs to its stream.
     #[must_use]
     pub fn chosen(&self, screen: &Screen, place: usize) -> Option<Chosen> {
         Some(match self.rows.get(place)? {

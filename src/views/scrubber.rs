@@ -1,4 +1,5 @@
-//! Where in its log a picture is: what the clock does, and the whole log as a line with its errors, transitions and attempts.
+//! Scrubber: position of the picture in its log, its clock, and marks of errors, transitions and
+//! attempts.
 
 use super::pen::Pen;
 use super::state::{Hits, Screen, Scrub, Target};
@@ -117,7 +118,7 @@ fn bar(pen: &mut Pen, row: u16, screen: &Screen, scrub: &Scrub, hits: &mut Hits)
     hits.scrub = Some(place);
 }
 
-/// What stands in each column: where several things do, the one that matters most.
+/// Mark of each column: the most important one.
 fn cells(scrub: &Scrub, axis: &Axis, width: usize, column: impl Fn(f64) -> usize) -> Vec<Cell> {
     let mut cells = vec![Cell::Track; width];
     let mut put = |at: usize, cell: Cell| {

@@ -7,7 +7,7 @@ use super::words::wrap;
 use ratatui::style::Style;
 use std::convert::Infallible;
 
-/// Where the text of a fact begins.
+/// Start column of a fact's text.
 const LABEL: usize = 14;
 
 enum Line<P> {

@@ -116,7 +116,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     });
 }
 
-/// What else is told of how much there is: by metrics, at the destination, as a guess, in bytes.
+/// Additional counts of a stream: metrics, committed, estimated, bytes.
 fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     let look = screen.look;
     if let Some(told) = stream.metered {

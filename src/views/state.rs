@@ -1,4 +1,4 @@
-//! What the user did with the screen: focus, selection, filters, what is open. Below everything drawn.
+//! State of the run screen: focus, selection, filters, overlays. Below everything drawn.
 
 use super::action::Action;
 use super::rows::Group;
@@ -44,7 +44,7 @@ impl Pane {
     }
 }
 
-/// What a row is known by, whatever its place.
+/// Identity of a row, independent of its position.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Chosen {
     Head(Group),
@@ -72,7 +72,7 @@ pub struct Filter {
     pub text: String,
     pattern: Option<Regex>,
     negated: bool,
-    /// Why the pattern cannot be used.
+    /// Error of the pattern.
     pub bad: Option<String>,
 }
 
@@ -110,7 +110,7 @@ impl Filter {
         self.keeps_any([text])
     }
 
-    /// Whether it lets something through that says each of these, so that `^` and `$` are those of one.
+    /// True if the filter matches one of these texts, so that `^` and `$` anchor each of them.
     #[must_use]
     pub fn keeps_any<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| texts.into_iter().any(|text| pattern.is_match(text)) != self.negated)
@@ -147,7 +147,7 @@ impl Column {
     }
 }
 
-/// What lies over the panes; the last one is on top and has the keys.
+/// Overlay above the panes; the last one has the keys.
 #[derive(Debug, Clone)]
 pub enum Overlay {
     Help {
@@ -274,7 +274,7 @@ pub struct Screen<'a> {
     pub link: &'a Link,
     pub ui: &'a Ui,
     pub look: &'a super::look::Look,
-    /// What is watched, in the user's words.
+    /// Source in the user's words.
     pub source: &'a str,
     /// An engine of ours runs.
     pub engine_runs: bool,
@@ -284,7 +284,7 @@ pub struct Screen<'a> {
     pub age: Option<u64>,
     /// Milliseconds that synctop has watched.
     pub watched: u64,
-    /// Where in its log the picture is; `None`: now.
+    /// Position of the picture in its log; `None`: now.
     pub scrub: Option<Scrub<'a>>,
 }
 
@@ -304,7 +304,7 @@ pub struct Scrub<'a> {
     pub ended: bool,
     /// Of a feed that goes on: how far it is behind, in milliseconds and in lines.
     pub behind: Option<(Option<Millis>, u64)>,
-    /// How much of the log is indexed, 0 to 1, while it is; 0: nobody knows.
+    /// Indexed share of the log, 0 to 1, during indexing; 0: unknown.
     pub indexing: Option<f64>,
     /// The log cannot be read where it lies: it is unpacked into a temporary file.
     pub spooled: bool,
@@ -317,7 +317,7 @@ impl Screen<'_> {
         if self.ui.nested { resumed(&advice) } else { advice }
     }
 
-    /// What to do about an error.
+    /// Next step for an error.
     #[must_use]
     pub fn remedy(&self, error: &crate::progress::Group) -> String {
         self.advised(verdict_remedy(self.progress, error))
@@ -348,7 +348,7 @@ impl Screen<'_> {
     }
 }
 
-/// What a click on a place means.
+/// Target of a click.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     Pane(Pane),
@@ -365,14 +365,14 @@ pub enum Target {
     Nothing,
 }
 
-/// What was drawn where; and how far each list was scrolled for it.
+/// Hit areas of the picture, and the scroll position of each list.
 #[derive(Debug, Clone, Default)]
 pub struct Hits {
     places: Vec<(Rect, Target)>,
     pub tops: [Option<usize>; 5],
     /// Rows a page of each list has.
     pub pages: [usize; 5],
-    /// How far the topmost overlay can scroll, and its page.
+    /// Scroll range of the topmost overlay, and its page.
     pub overlay: (usize, usize),
     /// The line of the scrubber.
     pub scrub: Option<Rect>,
@@ -383,7 +383,7 @@ impl Hits {
         self.places.push((place, target));
     }
 
-    /// What lies at a place, the topmost first.
+    /// Topmost hit area at a position.
     #[must_use]
     pub fn at(&self, column: u16, row: u16) -> Option<&Target> {
         let here = |place: &Rect| place.contains(ratatui::layout::Position { x: column, y: row });

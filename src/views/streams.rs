@@ -1,4 +1,4 @@
-//! Which streams are in trouble, which move, and how far each is. Columns that are unknown for all are not shown.
+//! Stream list: trouble, progress and coverage. A column that is unknown for all is hidden.
 
 use super::columns::Columns;
 use super::pen::Pen;
@@ -293,7 +293,7 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
     }
 }
 
-/// How much of a guess is there: where it ends nobody knows.
+/// Draws an estimated share, whose end is unknown.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
 fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);

@@ -1,4 +1,5 @@
-//! What goes on, in five lines: who is watched and whether it still speaks, the verdict, why and what next, the totals, the ranges.
+//! Header of a run in five lines: source and link state, verdict, cause and next step, totals,
+//! ranges.
 
 use super::pen::Pen;
 use super::rows::{Group, Rows, rows};
@@ -20,7 +21,7 @@ const WHY_MOST: usize = 6;
 /// An open feed is called quiet after so long without a line, in milliseconds.
 const QUIET_MS: u64 = 5_000;
 
-/// Which lines there are.
+/// Lines of the header.
 pub struct Facts {
     rows: Rows,
     /// Lines of the cause and of the next step.

@@ -1,4 +1,4 @@
-//! What is done to pipelines from the screen: asked for, confirmed, sent, watched.
+//! Actions on pipelines from the screen: request, confirm, send, watch.
 
 use super::input::TOO_SMALL;
 use super::{Came, Desk};
@@ -133,7 +133,7 @@ impl Desk {
         self.ui.marked.clear();
     }
 
-    /// What was not sent yet is not sent: it is not armed any more.
+    /// Drops unsent actions because the screen is no longer armed.
     pub(super) fn hold_back(&mut self) -> &'static str {
         match (&self.bulk, &self.bulk_shown) {
             (Some((_, stop)), Some(bulk)) if !bulk.over() => {

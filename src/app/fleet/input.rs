@@ -12,7 +12,7 @@ use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind}
 use std::io;
 use tui_input::backend::crossterm::EventHandler;
 
-/// Where the question does not fit.
+/// Text shown if the question does not fit.
 pub(super) const TOO_SMALL: &str = "too small to show what would be done: enlarge it";
 
 impl Desk {

@@ -26,13 +26,13 @@ use tokio::sync::{mpsc, watch};
 /// For how long things can be done once it was armed.
 const ARMED: Duration = Duration::from_secs(600);
 
-/// What came back and is not taken yet.
+/// Capacity of the channel of received, unprocessed answers.
 const CAME: usize = 64;
 
 /// Goes to another context: its service, watched.
 pub type Go = Arc<dyn Fn(&str) -> Result<Arc<Watcher>, String> + Send + Sync>;
 
-/// What to show, and how.
+/// Content and presentation of the fleet screen.
 pub struct FleetOptions {
     pub look: Look,
     /// Ask the terminal for its background, and choose the theme by it.
@@ -40,7 +40,7 @@ pub struct FleetOptions {
     pub mouse: bool,
     pub decoder: Decoder,
     pub watcher: Arc<Watcher>,
-    /// Where requests run.
+    /// Runtime that executes requests.
     pub background: tokio::runtime::Handle,
     /// Names of contexts, and how to go there.
     pub contexts: Vec<(String, String)>,
@@ -50,11 +50,11 @@ pub struct FleetOptions {
     pub write: bool,
     /// Show a newcomer round.
     pub tour: bool,
-    /// How long it may take until anything is seen of what was asked.
+    /// Maximum time until an action shows an effect.
     pub patience: Duration,
 }
 
-/// How it ended.
+/// Result of the fleet screen.
 pub struct FleetEnded {
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
@@ -65,7 +65,7 @@ pub struct FleetEnded {
     pub unreached: Option<(String, u8)>,
 }
 
-/// What was done elsewhere came back.
+/// Result of background work.
 enum Came {
     Verdict(Act, Arc<str>, Verdict),
     Runs(Arc<str>, Result<Vec<RunRow>, String>),
@@ -74,7 +74,7 @@ enum Came {
     Went(String, Result<Arc<Watcher>, String>),
 }
 
-/// What a key led to besides the picture.
+/// Effect of a key besides a redraw.
 enum Turned {
     Stay,
     /// Leave; by which signal.
@@ -93,9 +93,9 @@ struct Desk {
     dirty: Option<Because>,
     toast_at: Option<Instant>,
     armed_until: Option<Instant>,
-    /// How large the last picture was.
+    /// Size of the last picture.
     size: (u16, u16),
-    /// What was sent and is not told yet.
+    /// Sent actions without a result.
     acting: Vec<(Act, Arc<str>, Millis)>,
     bulk: Option<(watch::Receiver<Bulk>, watch::Sender<bool>)>,
     bulk_shown: Option<Bulk>,
@@ -359,7 +359,7 @@ impl Desk {
         self.show_round();
     }
 
-    /// When to look again although nothing came.
+    /// Time of the next redraw if nothing arrives.
     fn next_look(&self) -> Instant {
         if let Some(asked) = &self.stage.asked
             && self.drawn < self.began
@@ -434,7 +434,7 @@ impl Desk {
         Some((down.sentence.clone(), down.code))
     }
 
-    /// What stands on the shell afterwards.
+    /// Text printed on the shell afterwards.
     fn parting(&self) -> String {
         let at = now();
         let counts = crate::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);

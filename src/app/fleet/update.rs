@@ -164,7 +164,7 @@ impl Desk {
         self.ui.focus = pane;
     }
 
-    /// What the filter leaves is what is seen, and what is meant: one that it hides is not chosen any more.
+    /// Moves the selection to a visible row if the filter hides the selected one.
     pub(super) fn settle(&mut self) {
         if let Some(seen) = self.row_at(|at, _| at) {
             self.ui.list_mut(self.ui.focus).chosen = Some(seen);

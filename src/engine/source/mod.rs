@@ -29,7 +29,7 @@ const FIRST_WAIT_MS: u64 = 1_000;
 /// A million: the budget's clock counts microseconds.
 const MICROS: i64 = 1_000_000;
 
-/// What the source prints.
+/// Output of the source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
     /// One message, without its newline.
@@ -53,7 +53,7 @@ enum Event {
     Retry,
 }
 
-/// What is to come: when, in which order, of which stream's piece; an answer, or the time to try again.
+/// Queue of events: time, order, stream, piece; an answer, or the time of a retry.
 type Coming = (Millis, u64, usize, u64, Event);
 
 struct Piece {
@@ -80,7 +80,7 @@ pub struct Source {
     segments: usize,
     now: Millis,
     began: Millis,
-    /// When the next request may go out, in microseconds.
+    /// Next free slot of the request budget, in microseconds.
     slot: i64,
     spacing: i64,
     /// Not before this: the destination is behind.
@@ -162,7 +162,7 @@ impl Source {
         Piece { id: self.counter, left, busy: false, tries: 0 }
     }
 
-    /// What is said next.
+    /// Next output of the source.
     fn say(&mut self) -> Option<(Millis, Said)> {
         loop {
             if let Some(said) = self.said.pop_front() {
@@ -463,7 +463,7 @@ impl Source {
     }
 }
 
-/// What it says, and when.
+/// Iterates over outputs with their times.
 impl Iterator for Source {
     type Item = (Millis, Said);
 

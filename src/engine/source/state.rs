@@ -1,4 +1,4 @@
-//! What the source keeps of one stream between attempts, in the form of either generation; either is read.
+//! State of a stream between attempts, in the form of either generation; both are read.
 
 use crate::engine::classify::FailureType;
 use crate::engine::tracker::wire::Form;
@@ -103,7 +103,7 @@ impl StreamState {
         failed.map(|failed| Self { failed: Some(failed), ..Self::default() })
     }
 
-    /// What is read of it, merged.
+    /// Completed ranges, merged.
     #[must_use]
     pub fn completed(&self) -> Ranges {
         let Some((begin, end)) = self.total else { return Ranges::default() };

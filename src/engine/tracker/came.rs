@@ -83,7 +83,7 @@ impl Came<'_> {
         about(&value)?.get("failure_type")?.as_str().map(str::to_owned)
     }
 
-    /// What a logged error is: by `data.err.status`, or `data.err.code`.
+    /// Failure type of a logged error, by `data.err.status` or `data.err.code`.
     pub(super) fn logged_failure(&self) -> Option<FailureType> {
         let value = self.value();
         let status = value.pointer("/log/data/err/status").or_else(|| value.pointer("/log/data/status"));
@@ -118,7 +118,7 @@ impl Came<'_> {
     }
 }
 
-/// Where a message about an error has its fields.
+/// Object that holds the fields of an error message.
 fn about(value: &Value) -> Option<&Value> {
     let places = ["/trace/error", "/trace/stream_status", "/stream_status"];
     places.iter().find_map(|place| value.pointer(place))

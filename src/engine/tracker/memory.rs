@@ -1,5 +1,6 @@
-//! What is carried from one attempt to the next, in the state that a caller keeps: `{source, destination, engine}` of the trace
-//! generation, `{source, destination, sync_run}` of the progress generation. Either is read, whichever is written.
+//! State carried from one attempt to the next: `{source, destination, engine}` of the trace
+//! generation, `{source, destination, sync_run}` of the progress generation. Both are read,
+//! whichever is written.
 
 use crate::engine::raw::{Fields, fields, raw, take, take_object};
 use crate::progress::{Ranges, gaps};
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 /// Errors of one stream that are carried on.
 const ERRORS_KEPT: usize = 10;
 
-/// What the source keeps: opaque to the tracker, and returned as it came.
+/// Opaque state of the source, returned unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Section {
     pub streams: Fields,
@@ -29,7 +30,7 @@ pub struct Mistake {
     pub failure_type: Option<String>,
 }
 
-/// What is known of a stream over all attempts.
+/// Totals of a stream over all attempts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Kept {
     pub status: Status,
@@ -38,7 +39,7 @@ pub struct Kept {
     pub total: Option<Range>,
     pub ranges: Ranges,
     pub errors: Vec<Mistake>,
-    /// Why it was skipped.
+    /// Reason of a skipped stream.
     pub reason: Option<String>,
 }
 
@@ -74,7 +75,7 @@ pub struct Memory {
     engine_rest: Fields,
 }
 
-/// Why a state cannot be read.
+/// Reason that a state cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     #[error("{0}")]
@@ -192,7 +193,7 @@ impl Memory {
         }
     }
 
-    /// What the source's own state says of a stream.
+    /// Position of a stream in the source's own state.
     #[must_use]
     pub fn source_says(&self, stream: &str) -> Option<Brief> {
         self.source.streams.get(stream).map(|data| brief(stream, data))
@@ -316,7 +317,7 @@ fn status(word: &str) -> Status {
     }
 }
 
-/// What a source's state says of one stream.
+/// Position of one stream in a source's state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Brief {
     /// Nothing is left; `None`: it does not say.
@@ -356,7 +357,8 @@ struct WireLeft {
     remaining: Vec<WireRange>,
 }
 
-/// What is done by a state that says what is left: all the rest. A message that says so may not have come any more.
+/// Ranges completed according to a state that lists the rest. Their own messages may never have
+/// arrived.
 #[must_use]
 pub fn done_by_rest(data: &RawValue) -> Vec<Range> {
     let Ok(wire) = serde_json::from_str::<WireLeft>(data.get()) else { return Vec::new() };

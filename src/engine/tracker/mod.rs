@@ -37,7 +37,7 @@ const WARNINGS: usize = 100;
 /// A message's text in one of our logs.
 const TEXT: usize = 300;
 
-/// What happened to a stream in this attempt.
+/// State of a stream in this attempt.
 #[derive(Debug, Clone, Default)]
 struct Here {
     records: u64,
@@ -55,12 +55,12 @@ struct Here {
     stumbled: bool,
     /// The last error, by its fingerprint.
     fingerprint: Option<u64>,
-    /// What the source's last state in this attempt says.
+    /// Last source state in this attempt.
     brief: Option<Brief>,
     in_catalog: bool,
 }
 
-/// Why the caller ends an attempt, where the source does not say it itself.
+/// Reason that the caller ends an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     Time,
@@ -77,7 +77,7 @@ impl Limit {
     }
 }
 
-/// How an attempt ended.
+/// Result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// `complete`, `time_limit`, `state_limit`, `error`, `aborted`, or a word of the source's own.
@@ -104,12 +104,12 @@ pub struct Tracker {
     /// Records at times within the window.
     window: VecDeque<(Millis, u64)>,
     catalog: bool,
-    /// What the source said of its end.
+    /// End as reported by the source.
     end: Option<(EndWord, Option<String>, Option<String>)>,
     /// A permanent error without a stream, or before any stream started.
     global: Option<Mistake>,
     warned: BTreeSet<(&'static str, String)>,
-    /// What the source logged beside a failure, by stream.
+    /// Failures logged by the source, by stream.
     logged: BTreeMap<String, FailureType>,
     /// An error without a stream was the last word.
     last_word_failed: bool,
@@ -257,7 +257,7 @@ impl Tracker {
         self.count(stream, count, out);
     }
 
-    /// What became of streams in earlier attempts: what the last one finished and did not say, and what it said.
+    /// Announces streams that earlier attempts finished without reporting it, and their reports.
     fn announce_finished(&mut self, out: &mut Vec<u8>) {
         let carried = std::mem::take(&mut self.carried);
         if !carried.is_empty() {

@@ -1,4 +1,4 @@
-//! What happens to streams: starts, records, checkpoints, ranges, completions.
+//! Stream events: starts, records, checkpoints, ranges, completions.
 
 use super::came::Came;
 use super::memory::Brief;

@@ -1,4 +1,4 @@
-//! What is announced: how a stream stands, and the totals with it.
+//! Announcements: the status of a stream with the totals.
 
 use super::came::Came;
 use super::wire::{self, Form, Said, Totals};

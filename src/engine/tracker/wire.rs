@@ -1,4 +1,4 @@
-//! What the tracker writes, in the form of either generation.
+//! Output of the tracker, in the form of either generation.
 
 use super::memory::{Mistake, WireRange, trace_word, wire_ranges};
 use crate::progress::Ranges;
@@ -15,7 +15,7 @@ pub enum Form {
     Progress,
 }
 
-/// What is said of a stream.
+/// Announcement of a stream.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Said<'a> {
     pub stream: &'a str,
@@ -209,7 +209,7 @@ pub struct Row<'a> {
     pub reason: Option<&'a str>,
 }
 
-/// How a run stands, in the words of the progress generation.
+/// Status of a run, in the words of the progress generation.
 #[must_use]
 pub fn run_word(ended: Option<bool>) -> &'static str {
     match ended {

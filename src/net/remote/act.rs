@@ -17,28 +17,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// How long it may take until anything is seen of what was asked.
+/// Maximum time until an action shows an effect.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What cannot be written down.
+/// Exit code if an action cannot be recorded.
 const NOT_KEPT: u8 = 70;
 
-/// How often a pipeline is looked at while its verdict is open; of a service that has to give all of its state, rarer.
+/// Polling interval of a pipeline while its result is open; longer for a service that returns its
+/// whole state.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_WHOLE: Duration = Duration::from_secs(2);
 
-/// Who acts, on which service, and where that is noted.
+/// Executor of actions: user, service, action log.
 #[derive(Clone)]
 pub struct Actor {
     pub client: Arc<Client>,
     pub memory: Arc<Memory>,
-    /// Who shows the pipelines hears of it at once.
+    /// Watcher to notify at once.
     pub watcher: Option<Arc<Watcher>>,
     pub who: String,
     pub patience: Duration,
 }
 
-/// How far it is.
+/// Stage of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stage {
     /// As it was before.
@@ -48,7 +49,7 @@ pub enum Stage {
     Accepted(String),
 }
 
-/// What came of sending.
+/// Result of sending.
 enum Sent {
     /// The pipeline as the service answered, if it did.
     Accepted(Option<Value>),
@@ -112,7 +113,7 @@ impl Actor {
         noted.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    /// Who shows the pipelines sees it as it was told just now.
+    /// Passes a fresh state to the watcher.
     async fn show(&self, told: Value) {
         if let Some(watcher) = &self.watcher {
             watcher.beside(|watcher| watcher.take_one(told)).await;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Requests a second to one service.
 const PER_SECOND: f64 = 10.0;
 
-/// How long an answer may take where nothing else is said.
+/// Default timeout of an answer.
 pub const WITHIN: Duration = Duration::from_secs(10);
 
 /// The largest answer that is read.
@@ -22,7 +22,7 @@ const LARGEST: usize = 256 << 20;
 /// A page of a list.
 const PAGE: &str = "1000";
 
-/// What a service can, beyond what every one of them can.
+/// Optional capabilities of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Talks {
     /// Waits for a condition by itself.
@@ -83,7 +83,7 @@ impl Ask {
     }
 }
 
-/// Why there is none.
+/// Reason that there is no answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trouble {
     /// No connection.
@@ -104,7 +104,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Why, in a sentence's words.
+    /// Reason as a clause.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -144,7 +144,7 @@ impl Trouble {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// How long the service asks to wait.
+    /// Delay requested by the service.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -174,7 +174,7 @@ impl Trouble {
         matches!(self, Self::Refused { status: 401 | 403, .. })
     }
 
-    /// What one who asked `place` can do about it.
+    /// Next step for a user of `place`.
     #[must_use]
     pub fn next(&self, place: &Place) -> String {
         match self {
@@ -288,7 +288,7 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
-    /// What it can; asked once.
+    /// Capabilities of the service; requested once.
     ///
     /// # Errors
     /// When nothing there answers as a pipeline service.
@@ -368,7 +368,7 @@ impl Client {
     }
 }
 
-/// What went wrong before there was an answer.
+/// Classifies a failure before an answer.
 fn failed(error: &reqwest::Error) -> Trouble {
     if error.is_connect() { Trouble::Unreachable(http::cause(error)) } else { Trouble::Broke(http::cause(error)) }
 }
@@ -433,7 +433,7 @@ pub async fn chunk(
     }
 }
 
-/// Whether a host is this machine, so that nobody can listen on the way.
+/// True if a host is this machine, so that no one can listen on the way.
 #[must_use]
 pub fn loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');

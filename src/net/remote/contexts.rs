@@ -1,4 +1,4 @@
-//! Which services there are, by name: a TOML file. Tokens are named by where they are found, never written down.
+//! Named services: a TOML file. Tokens are referenced, never written into it.
 
 use super::client::loopback;
 use crate::protocol::clean::typed;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// All that can be said in it, to begin one's own with.
 pub const SAMPLE: &str = include_str!("../../../assets/config.toml");
 
-/// How long a command may take to print a token, and how long a token may be.
+/// Time a command has to print a token, and maximum length of a token.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 const LONGEST_TOKEN: u64 = 16 * 1024;
 
@@ -51,7 +51,7 @@ pub struct Context {
     pub allow_http: bool,
 }
 
-/// Where a token is found.
+/// Reference to a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     Env(String),
@@ -103,7 +103,7 @@ pub struct Place {
     pub context: Option<String>,
     /// The file that has its context, where it is not the usual one.
     pub config: Option<PathBuf>,
-    /// What it is called, where it has no context.
+    /// Display name of a service without a context.
     pub title: Option<String>,
     pub url: Url,
     pub token: Option<Token>,
@@ -137,7 +137,7 @@ impl Place {
         })
     }
 
-    /// Where another token would stand.
+    /// Place of the token, for a message about a rejected one.
     #[must_use]
     pub fn whose_token(&self) -> String {
         match (&self.context, self.profile) {
@@ -228,7 +228,7 @@ impl Contexts {
         }
     }
 
-    /// What is wrong with a context, if anything is: the others can be used all the same.
+    /// Validates a context; other contexts stay usable.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -269,20 +269,21 @@ impl Contexts {
     }
 }
 
-/// What is wrong with a file, and in which line; without the line itself, which may have a secret in it.
+/// Describes an error in a file by line; without the line itself, which may contain a secret.
 pub(super) fn told(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     let what = mask::secrets(error.message()).trim_end().to_owned();
     line.map_or_else(|| what.clone(), |line| format!("line {line}: {what}"))
 }
 
-/// Where the file is: `$XDG_CONFIG_HOME/synctop/config.toml`, else `~/.config/synctop/config.toml`.
+/// Path of the file: `$XDG_CONFIG_HOME/synctop/config.toml`, otherwise
+/// `~/.config/synctop/config.toml`.
 #[must_use]
 pub fn path() -> Option<PathBuf> {
     folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("config.toml"))
 }
 
-/// Where what is remembered is kept: `$XDG_STATE_HOME/synctop`, else `~/.local/state/synctop`.
+/// Folder of stored state: `$XDG_STATE_HOME/synctop`, otherwise `~/.local/state/synctop`.
 #[must_use]
 pub fn state_folder() -> Option<PathBuf> {
     folder("XDG_STATE_HOME", ".local/state")
@@ -324,7 +325,7 @@ fn read_short(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// What a command prints, within its time. It is asked nothing: the terminal may be a full screen.
+/// Output of a command within its timeout. Its stdin is empty: the terminal may be a full screen.
 fn run(words: &[String]) -> Result<String, String> {
     let (program, arguments) = words.split_first().ok_or("it is empty")?;
     let mut child = Command::new(program)

@@ -1,4 +1,5 @@
-//! What is remembered between starts: the errors of each service's pipelines, and who did what. One SQLite file, which several may have open.
+//! State kept between starts: error inbox of each service and the action log. One SQLite file,
+//! shared by several processes.
 
 use crate::fleet::inbox::Item;
 use crate::fleet::{Deed, Inbox};
@@ -34,15 +35,15 @@ pub struct Intent {
     pub action: String,
     pub pipeline: String,
     pub why: Option<String>,
-    /// How the pipeline was.
+    /// State of the pipeline before the action.
     pub before: String,
 }
 
-/// What is remembered.
+/// State database.
 pub struct Memory {
     connection: Mutex<Connection>,
     service: String,
-    /// What others wrote so far.
+    /// Version of changes by other processes.
     version: AtomicI64,
 }
 
@@ -61,7 +62,7 @@ impl Memory {
         }))
     }
 
-    /// What is known of errors. An item that cannot be read is left out: it will be seen again.
+    /// Stored errors. An unreadable item is left out: it will be seen again.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -173,7 +174,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Whether somebody else wrote since this was last asked (`PRAGMA data_version`: a number that another connection's commit changes).
+    /// True if another process wrote since the last call (`PRAGMA data_version`).
     #[must_use]
     pub fn changed(&self) -> bool {
         let connection = lock(&self.connection);
@@ -211,7 +212,7 @@ impl Memory {
     }
 }
 
-/// Who acts: the user of this machine.
+/// Name of the acting user of this machine.
 #[must_use]
 pub fn who() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());

@@ -14,13 +14,13 @@ use std::time::{Duration, SystemTime};
 const HEARTBEAT: u64 = 5;
 const DEAD: Duration = Duration::from_secs(3 * HEARTBEAT);
 
-/// How often a state is read where nothing else is said.
+/// Default interval of reading a state.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Bytes of a line that are waited for.
 const LONGEST_LINE: usize = 64 << 20;
 
-/// Who writes the lines that are no engine's.
+/// Emitter of lines that are not an engine's.
 const SERVICE: &str = "\"_emitted_by\":\"synctop/service\"";
 
 /// Nobody listens any more.
@@ -43,7 +43,7 @@ async fn hand_on(events: &SyncSender<Event>, mut event: Event) -> Result<(), Gon
     }
 }
 
-/// Where we are in what the service tells.
+/// Position in the events of the service.
 #[derive(Default)]
 struct Place {
     /// The last position that was told, and how many lines came after it: they come again with it, and are passed over.

@@ -19,10 +19,10 @@ pub const SAMPLES: [(&str, &str); 2] = [
     ("vm", include_str!("../../../assets/tasks/vm.toml")),
 ];
 
-/// What stands for the task's id in a path.
+/// Placeholder of the task id in a path.
 const TASK_ID: &str = "{task_id}";
 
-/// How long a result may be silent while it is fetched.
+/// Maximum silence while a result is fetched.
 const FETCH: Duration = Duration::from_secs(60);
 
 /// The file.
@@ -59,7 +59,7 @@ pub struct Submit {
     pub path: String,
     #[serde(default)]
     pub method: Option<String>,
-    /// What a request says where the caller does not.
+    /// Default body of a request.
     #[serde(default)]
     pub body: Option<toml::Table>,
     #[serde(default)]
@@ -76,7 +76,7 @@ pub struct At {
 #[serde(deny_unknown_fields)]
 pub struct Hold {
     pub path: String,
-    /// How long the API may hold it.
+    /// Maximum hold time of the API.
     #[serde(default, deserialize_with = "maybe_span")]
     pub within: Option<Duration>,
 }
@@ -119,7 +119,7 @@ pub struct Paces {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Kinds {
-    /// Where in the request the kind stands.
+    /// Path of the kind in the request.
     pub of: String,
     #[serde(flatten)]
     pub paces: BTreeMap<String, Paces>,
@@ -136,7 +136,7 @@ pub struct Profile {
     pub client: Arc<Client>,
     about: Description,
     token: Option<Token>,
-    /// What is asked for.
+    /// Request of the task.
     pub request: Value,
 }
 
@@ -203,7 +203,8 @@ impl Profile {
         Ok(Self { client: Arc::new(Client::new(place)?), about, token, request: whole })
     }
 
-    /// How often it is asked, how long at most, and how long it is expected to take: by the kind of the task, else as it is for all.
+    /// Polling interval, timeout and expected duration: by the kind of the task, otherwise the
+    /// general ones.
     #[must_use]
     pub fn paces(&self) -> Paces {
         let kind =
@@ -256,7 +257,7 @@ impl Profile {
         Trouble::Refused { status, code, says, retry_after, json }
     }
 
-    /// Whether a submission may be sent again when nobody knows what became of it.
+    /// True if an ambiguous submission may be repeated.
     #[must_use]
     pub fn keyed(&self) -> bool {
         self.about.submit.idempotency_header.is_some()

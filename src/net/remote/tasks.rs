@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often a task is asked after, and how long at most, where nothing else is said.
+/// Default polling interval and timeout of a task.
 pub const INTERVAL: Duration = Duration::from_secs(15);
 pub const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long an answer to a submission may not come, before it is told that nobody knows.
+/// Time without an answer after which a submission is ambiguous.
 const SUBMIT: Duration = Duration::from_secs(60);
 
 /// Past runs that are looked at for what to expect.
@@ -45,13 +45,13 @@ impl Runs {
     }
 }
 
-/// What is submitted to.
+/// API of tasks.
 pub enum Api {
     Runs(Runs),
     Profile(Box<Profile>),
 }
 
-/// How a submission ended.
+/// Result of a submission.
 pub enum Submitted {
     Task(Task),
     Refused(Trouble),
@@ -59,7 +59,7 @@ pub enum Submitted {
     Unknown(Trouble, u32),
 }
 
-/// How a poll ended.
+/// Result of a poll.
 pub enum Polled {
     Over(Task),
     /// The time is over, and the task may go on.
@@ -132,7 +132,7 @@ impl Api {
         }
     }
 
-    /// What past ones took, in milliseconds; the profile's own word where it has one.
+    /// Durations of past tasks in milliseconds, or the profile's own expectation.
     ///
     /// # Errors
     /// When there is no such pipeline. What is not known for another reason is nothing.

@@ -15,13 +15,13 @@ const AT_ONCE: Duration = Duration::from_secs(25);
 /// The shortest time that an answer is given.
 const SHORTEST: Duration = Duration::from_millis(500);
 
-/// What its wait answers sooner is no wait.
+/// Shortest answer time of a real long poll.
 const HELD: Duration = Duration::from_millis(200);
 
-/// How long a service that was never reached is tried.
+/// Time to try a service that was never reached.
 const FIRST_CONTACT: Duration = Duration::from_secs(5);
 
-/// What is waited for, of each pipeline.
+/// Options of a wait.
 #[derive(Debug, Clone)]
 pub struct Wish {
     pub conditions: Vec<Condition>,
@@ -31,13 +31,13 @@ pub struct Wish {
     pub timeout: Option<Duration>,
     /// Without any progress for so long it is given up.
     pub stall: Option<Duration>,
-    /// How long a pipeline may not be there yet.
+    /// Time a pipeline may take to appear.
     pub create_within: Duration,
-    /// What is not newer than this position ends nothing but what is waited for.
+    /// Cursor: events up to it are ignored.
     pub after: Option<String>,
 }
 
-/// How a wait ended.
+/// Result of a wait.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Came {
     Reached,
@@ -52,7 +52,7 @@ pub enum Came {
     Detached,
 }
 
-/// What came of one wait.
+/// Result of one wait.
 #[derive(Debug, Clone)]
 pub struct Waited {
     pub target: String,
@@ -122,7 +122,7 @@ impl Waited {
     }
 }
 
-/// What happens meanwhile.
+/// Progress reports of a wait.
 pub enum News<'a> {
     /// Something of it changed, or its service answers again.
     Seen(&'a Pipeline),
@@ -332,7 +332,7 @@ impl One {
         self.client.ask(ask).await
     }
 
-    /// What the service itself says of a condition now: it knows streams by name, and which position is newer.
+    /// Evaluates a condition by the service, which knows streams by name and the order of cursors.
     async fn asked(&mut self, id: &str, condition: &Condition) -> Result<Holds, Trouble> {
         let Some(condition) = condition.for_server() else { return Ok(Holds::NotYet) };
         let answer = self.at_server(id, &condition, Duration::ZERO).await?;
@@ -385,7 +385,7 @@ impl One {
         })
     }
 
-    /// What the service's own wait says.
+    /// Evaluates an answer of the service's own wait.
     fn answered(&mut self, answer: &Value) -> Holds {
         if let Some(names) = answer.get("streams").and_then(Value::as_array) {
             self.streams = Some(names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect());

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// How often the list is read, of a service that gives it without states, and of one that gives all of it.
+/// Polling interval of a list without states, and of one with states.
 const EVERY: Duration = Duration::from_secs(2);
 const EVERY_WHOLE: Duration = Duration::from_secs(5);
 
@@ -25,22 +25,22 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Deeds that are shown.
 const DEEDS: usize = 500;
 
-/// Why nothing new is known.
+/// Reason that no new data arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Down {
     pub why: String,
-    /// What to do about it.
+    /// Next step.
     pub next: String,
     /// The service says no to who asks.
     pub denied: bool,
     /// For who leaves: a sentence, and the exit code.
     pub sentence: String,
     pub code: u8,
-    /// When it is asked again.
+    /// Time of the next attempt.
     pub again_at: Millis,
 }
 
-/// What a screen draws of a service.
+/// Screen model of a service.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     pub fleet: Arc<Fleet>,
@@ -51,7 +51,7 @@ pub struct Seen {
     pub every: Duration,
     /// Requests a second, and how many there may be.
     pub rate: (f64, f64),
-    /// What could not be kept, and why.
+    /// Data that could not be stored, and the reason.
     pub unkept: Option<String>,
 }
 
@@ -202,7 +202,7 @@ impl Watcher {
         }
     }
 
-    /// What other screens and commands noted meanwhile: what was done, and who looks after what.
+    /// Reads records of other screens and commands: actions and acknowledgments.
     fn read_others(&self) {
         if !self.memory.changed() {
             return;

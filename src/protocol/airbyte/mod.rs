@@ -23,19 +23,19 @@ use wire::{Descriptor, Envelope, LogLine, StreamStatus, Trace, TraceError};
 const KINDS: [&str; 9] =
     ["RECORD", "STATE", "LOG", "TRACE", "CONTROL", "SPEC", "CATALOG", "CONNECTION_STATUS", "DESTINATION_CATALOG"];
 
-/// What the connector development kit says of any exception that it has no words for; the internal message has them.
+/// Generic message of the connector development kit; the internal message has the cause.
 const NO_WORDS: &str = "Something went wrong in the connector. See the logs for more details.";
 
-/// How the kit's last error of a run begins that says again what it said of the streams (`AbstractSource.read`), and what the
-/// concurrent one calls it. It is hard-coded to be a config_error whatever its causes are.
+/// Prefix of the kit's final error that repeats the errors of the streams (`AbstractSource.read`),
+/// and its name in the concurrent read. Its type is always config_error, whatever the causes are.
 const ROLL_UP: &str = "During the sync, the following streams did not sync successfully";
 const ROLL_UP_INTERNAL: &str = "Concurrent read failure";
 
-/// How the kit's log lines about the begin of a sync and its ends start.
+/// Prefixes of the kit's log lines about the start and the ends of a sync.
 const STARTING: &str = "Starting syncing";
 const FINISHED: &str = "Finished syncing";
 
-/// Whether this protocol has messages of that type.
+/// True if this protocol has messages of that type.
 pub(super) fn has(kind: &str) -> bool {
     KINDS.contains(&kind)
 }
@@ -165,8 +165,8 @@ fn log(line: LogLine) -> Log {
     }
 }
 
-/// What the connector development kit logs when a sync starts, and when a stream and the whole source are through
-/// (`AbstractSource.read`).
+/// Words of the connector development kit at the start of a sync, and at the end of a stream and of
+/// the source (`AbstractSource.read`).
 fn process_word(message: &str) -> Option<ProcessWord<'static>> {
     if message.starts_with(STARTING) {
         return Some(ProcessWord::Starts);

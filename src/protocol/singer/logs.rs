@@ -1,4 +1,4 @@
-//! What taps and targets log: metrics, levels, and errors that nothing else tells.
+//! Logs of taps and targets: metrics, levels, and errors that are reported nowhere else.
 //!
 //! * singer-python: `LEVEL text`, `INFO METRIC: {…}`.
 //! * singer-sdk: `2026-11-20 08:35:12,786 | LEVEL    | logger | text`, with columns of another width in each version;
@@ -12,16 +12,16 @@ use crate::protocol::time;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// What stands before a metric in a line of text.
+/// Marker of a metric in a line of text.
 const METRIC: &str = "METRIC: ";
 
-/// How singer-sdk says that it begins with a stream.
+/// Words of singer-sdk at the start of a stream.
 const BEGINNING: &str = "Beginning sync of '";
 
 /// The line by which taps of singer-python say that their sync starts.
 const STARTING: &str = "Starting sync";
 
-/// What singer-sdk says when a signal stops it; it exits with 0 then.
+/// Words of singer-sdk when a signal stops it; its exit code is 0 then.
 const STOPPING: &str = "Gracefully shutting down";
 
 #[derive(Debug, Default, Deserialize)]
@@ -213,7 +213,8 @@ fn parts(text: &str) -> Option<(&str, Option<&str>, &str)> {
     Some((level, None, said))
 }
 
-/// Whether a logger is a source's or a destination's (`true`), where its name says so: `tap-demo.orders`, `target-demo`.
+/// True for a destination's logger, false for a source's, if its name shows it: `tap-demo.orders`,
+/// `target-demo`.
 pub(in crate::protocol) fn is_destination(logger: &str) -> Option<bool> {
     match logger {
         name if name.starts_with("tap-") => Some(false),
@@ -242,8 +243,8 @@ fn level(word: &str) -> Option<Level> {
     })
 }
 
-/// What a line that a tap or target wrote to stderr says. One that may stand in a feed of any protocol (`dialect` is `None`)
-/// says nothing of which it is.
+/// Message of a line that a tap or target wrote to stderr. A line that may stand in a feed of any
+/// protocol has `dialect` `None`.
 pub(in crate::protocol) fn spoken(text: &str) -> Option<Message<'_>> {
     if let Some(metric) = metric(text) {
         return Some(metric);

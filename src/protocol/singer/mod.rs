@@ -75,7 +75,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     Some(Message { at: envelope.time_extracted.0, from: None, dialect, firm: true, kind })
 }
 
-/// Whether a type of message is one of this protocol.
+/// True if a type of message belongs to this protocol.
 pub(super) fn has(kind: &str) -> bool {
     ["RECORD", "SCHEMA", "STATE", "BATCH", "ACTIVATE_VERSION"].iter().any(|known| known.eq_ignore_ascii_case(kind))
 }

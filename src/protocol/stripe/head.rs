@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What could be read from the head of a line over the limit.
+/// Readable fields of the head of a line over the limit.
 #[derive(Debug, Default, Clone)]
 pub(in crate::protocol) struct Head<'a> {
     pub(in crate::protocol) kind: Option<Cow<'a, str>>,

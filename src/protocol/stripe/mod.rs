@@ -62,7 +62,7 @@ pub fn source_state(data: &str) -> Option<super::message::State<'_>> {
     serde_json::from_str::<StateData>(data).ok().map(StateData::state)
 }
 
-/// Which generation printed a line.
+/// Generation of the engine that printed a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
     Trace,
@@ -71,7 +71,7 @@ pub enum Generation {
 }
 
 impl Generation {
-    /// Whether this generation has messages of that kind.
+    /// True if this generation has messages of that kind.
     pub(super) fn has(self, kind: &str) -> bool {
         match kind {
             "trace" => self == Self::Trace,
@@ -149,8 +149,8 @@ fn trace(trace: Trace) -> Option<Kind> {
     })
 }
 
-/// What an emitter tells of its message: signals of a source overtake the rows before them, checkpoints that a destination
-/// hands on follow theirs.
+/// Applies the emitter to its message: signals of a source overtake the rows before them,
+/// checkpoints of a destination follow theirs.
 #[inline]
 fn attribute(kind: &mut Kind, from: Option<&str>) {
     match kind {

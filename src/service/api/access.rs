@@ -1,4 +1,4 @@
-//! Who may do what: tokens, hosts, rates.
+//! Authentication, Host and Origin checks, rate limits.
 
 use super::{App, Peer};
 use crate::net::lock;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// What an operation needs.
+/// Permission of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
     /// Nothing: everybody may.
@@ -40,7 +40,7 @@ impl Permission {
     }
 }
 
-/// How long a body may take, and one that is too large; a live event's bytes.
+/// Timeout and maximum size of a body; maximum size of a live event.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 const LARGEST_EVENT: u64 = 1 << 20;
@@ -88,7 +88,7 @@ impl Access {
         Ok(())
     }
 
-    /// What the bearer of these headers may do; `None`: his token is no token of ours.
+    /// Permission of the bearer of these headers; `None`: unknown token.
     fn of(&self, headers: &HeaderMap) -> Option<Permission> {
         if self.write.is_none() && self.read.is_none() {
             return Some(Permission::Write);
@@ -111,7 +111,7 @@ impl Access {
         }
     }
 
-    /// Whether these headers allow it.
+    /// Checks the headers against the needed permission.
     ///
     /// # Errors
     /// Why not: 401 or 403.

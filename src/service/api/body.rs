@@ -1,4 +1,4 @@
-//! What a request says: its JSON, its query, and what is wrong with them.
+//! Request parsing: JSON body, query, and their errors.
 
 use crate::service::hub::{Service, Slot};
 use crate::service::problem::Problem;

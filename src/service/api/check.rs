@@ -1,4 +1,4 @@
-//! What an engine is asked besides syncing: whether source and destination can be reached, setting up, tearing down.
+//! Engine calls besides syncing: check, setup, teardown.
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, lines};
@@ -18,13 +18,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// How long a turn is waited for.
+/// Maximum wait for a turn.
 const TURN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Bytes of an answer that are handed on.
 const MOST: usize = 4 << 20;
 
-/// What an engine answered: its lines as they came, without secrets in what is shown.
+/// Answer of an engine: its lines, with secrets masked where they are shown.
 struct Said {
     messages: Vec<Value>,
     shown: Vec<Vec<u8>>,
@@ -89,7 +89,7 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
     Err(Problem::new(status, code, format!("{name}: {}", known.sentence(&how.words()))))
 }
 
-/// What is wrong with a pipeline that is to be created, as its engine sees it.
+/// Errors of a pipeline to create, as reported by its engine.
 pub async fn before_creation(app: &App, pipeline: &Pipeline) -> Result<(), Problem> {
     let said = ask(app, pipeline, Action::Check).await;
     // What was made for it is not to stay, should it not come to be.

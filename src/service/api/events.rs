@@ -1,4 +1,4 @@
-//! What a pipeline's runs print, as lines: from any place that is kept, and then live.
+//! Events of a pipeline: lines of its runs from any stored position, then live.
 //!
 //! Each reader has a place in the log and nothing else: it is read when he takes it. One who follows and falls too far behind is told what he
 //! is not given, gets what is known of the run as one message, and goes on from now.
@@ -29,7 +29,7 @@ const CHUNK: usize = 64 * 1024;
 /// A sign of life, where there is nothing else to say.
 const HEARTBEAT: u64 = 10;
 
-/// Who reads now.
+/// Readers at work.
 #[derive(Clone)]
 pub struct Readers {
     most: usize,
@@ -74,13 +74,13 @@ struct Follower {
     reader: Reader,
     tail: watch::Receiver<u64>,
     heartbeat: Duration,
-    /// Where it ends by itself; else it goes on for as long as the pipeline is there.
+    /// True if it follows the log; false if it ends at the stored end.
     follow: bool,
-    /// When he last got a sign of life, with his place.
+    /// Time and position of the last heartbeat.
     beaten: Instant,
     /// He was at the end once: from then on he is live.
     live: bool,
-    /// What is to be said first.
+    /// Line to send first.
     first: Option<String>,
     /// A line that is not whole yet: only whole ones are handed on.
     partial: Vec<u8>,
@@ -165,7 +165,8 @@ impl Follower {
         line("heartbeat", &Value::Object(beat))
     }
 
-    /// What he is not given, what is known instead, and where it goes on. `None`: no more is known than he has.
+    /// Skips lines for a reader that fell behind: returns the gap and a snapshot. `None`: the
+    /// reader has everything.
     fn skip(&mut self, end: u64) -> Option<String> {
         let from = self.cursor();
         let before = self.reader.at - self.partial.len() as u64;
@@ -189,7 +190,7 @@ impl Follower {
     }
 }
 
-/// What is known of a run, as the message of an engine that says all of it at once.
+/// State of a run as one message of an engine.
 fn snapshot(progress: &Progress) -> String {
     let rows = progress.streams_by_name().map(|stream| Row {
         name: &stream.name,
@@ -362,7 +363,7 @@ impl OfRun {
     }
 }
 
-/// What the engine of a run prints, until the run is over.
+/// Output of a run's engine, until the run is over.
 pub fn of_run(app: &Arc<App>, slot: &Arc<Slot>, task: &Task, permit: Permit) -> Body {
     let run = OfRun {
         _permit: permit,

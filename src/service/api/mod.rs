@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 /// The document, as it is served.
 pub const OPENAPI: &str = include_str!("../../../assets/openapi.json");
 
-/// What the handlers share.
+/// Shared state of the handlers.
 pub struct App {
     pub service: Arc<Service>,
     pub access: Access,
@@ -45,7 +45,7 @@ pub struct App {
 
 type Shared = State<Arc<App>>;
 
-/// Who asks, by his address.
+/// Address of the client.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
@@ -116,7 +116,7 @@ pub fn operations() -> Vec<Operation> {
     all
 }
 
-/// Who does an operation.
+/// Handler of an operation.
 fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
     Some(match id {
         "health" => on(method, health),
@@ -179,7 +179,7 @@ async fn rate(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, request:
     }
 }
 
-/// What the framework refuses by itself is told as everything else is.
+/// Turns refusals of the framework into our error format.
 fn as_json(response: Response) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long an answer to a deletion waits for the teardown.
+/// Maximum wait of a deletion for the teardown.
 const TEARDOWN: Duration = Duration::from_secs(5);
 
 /// The longest idempotency key (as Stripe's API has it).
@@ -150,7 +150,7 @@ pub fn digest(request: &str) -> String {
     crate::service::hex(digest.as_ref())
 }
 
-/// What we say of a pipeline is not for the client to set, though it is no mistake to send it back. Answers what of it was there.
+/// Removes read-only fields, which a client may send back. Returns those that were present.
 fn ours(fields: &mut serde_json::Map<String, Value>) -> Result<Option<&'static str>, Problem> {
     let mut found = None;
     for key in ["status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run"] {

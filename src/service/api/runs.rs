@@ -25,7 +25,7 @@ pub fn running(id: &str, task: &str) -> Problem {
     Problem::new(409, "sync_running", sentence).with("task_id", task)
 }
 
-/// What was asked of a run.
+/// Request of a run.
 #[derive(Default)]
 struct Wish {
     limits: CallLimits,

@@ -23,19 +23,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Where it is not said.
+/// Default timeout.
 const UNSAID: Duration = Duration::from_secs(60);
 
 /// A longer time is cut to this, and that is said.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// How often the store is looked at besides; half of that more, by the dice.
+/// Polling interval of the store; half of it more, with jitter.
 const POLL: Duration = Duration::from_secs(5);
 
 /// So many names of streams are told where one is not known.
 const OTHERS: usize = 100;
 
-/// What is waited for.
+/// Target of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     Status(Status),
@@ -84,7 +84,7 @@ impl Target {
         }
     }
 
-    /// Whether it cannot come to be so by itself.
+    /// True if the target cannot be reached without action.
     fn out_of_reach(&self, pipeline: &Pipeline, facts: &Facts) -> bool {
         let life = pipeline.life;
         match life.status() {

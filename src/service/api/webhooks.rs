@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use ring::hmac;
 use serde_json::{Value, json};
 
-/// How old a signature may be, in seconds (as Stripe's own libraries have it).
+/// Maximum age of a signature in seconds (the default of Stripe's libraries).
 const TOLERANCE: u64 = 300;
 
 /// Bytes of live events of one pipeline that may wait.
@@ -74,7 +74,7 @@ fn secret(pipeline: &Pipeline, allowed: &crate::service::secrets::References) ->
     Ok(found)
 }
 
-/// Whether a body is signed as Stripe signs it: `Stripe-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 over `t.body`.
+/// Verifies Stripe's signature: `Stripe-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 over `t.body`.
 fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), Problem> {
     let bad =
         |why: &str| Err(Problem::new(400, "bad_signature", format!("the event is not signed as it should be: {why}")));

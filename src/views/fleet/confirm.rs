@@ -18,7 +18,7 @@ const LISTED: usize = 6;
 /// Below this it cannot be shown what would be done; and nothing is done unseen.
 const LEAST: (u16, u16) = (36, 11);
 
-/// Whether a screen of this size can show it.
+/// True if a screen of this size can show it.
 #[must_use]
 pub fn fits((width, height): (u16, u16)) -> bool {
     width >= LEAST.0 && height >= LEAST.1

@@ -1,4 +1,4 @@
-//! Who did what, and what came of it. The log is only ever added to.
+//! Action log pane: user, action, result. The log is append-only.
 
 use super::state::{FleetScreen, Key, Pane};
 use crate::fleet::Deed;
@@ -41,7 +41,7 @@ pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Deed> {
 /// After so long nobody watches any more, in milliseconds.
 const WATCHED_MS: i64 = 600_000;
 
-/// What came of it, as far as it is known.
+/// Result of an action, as far as known.
 pub(super) fn came_of(deed: &Deed, now: i64) -> &str {
     match &deed.sentence {
         Some(sentence) => sentence,

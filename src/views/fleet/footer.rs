@@ -105,7 +105,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &Rows, hits: &mut Hits) {
     keys(pen, FLEET_ACTIONS, shown, name, hits);
 }
 
-/// What is being typed; answers whether anything is.
+/// Draws the text input; returns whether there is one.
 fn prompt(pen: &mut Pen, screen: &FleetScreen, rows: &Rows) -> bool {
     let (look, ui) = (screen.look, screen.ui);
     let Some(Overlay::Filter { input, .. }) = ui.overlays.last() else { return false };

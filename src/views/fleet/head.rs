@@ -1,5 +1,5 @@
-//! Which service, whether it answers and how old what is shown is, whether things can be done; how many pipelines are how; and the one
-//! thing to know.
+//! Header of the fleet: service, link state, age of the data, armed or read-only; counts by group;
+//! the most important fact.
 
 use super::list::mark;
 use super::rows::Rows;
@@ -12,7 +12,7 @@ use crate::views::words::{age, count, fit_middle, plural, rate};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-/// Which lines there are.
+/// Lines of the header.
 pub struct Facts {
     why: Option<String>,
     next: Option<String>,

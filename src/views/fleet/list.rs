@@ -1,4 +1,4 @@
-//! Which pipelines are in trouble, which move, and how far each is. Columns that are unknown for all are not shown.
+//! Pipeline list: trouble, progress and coverage. A column that is unknown for all is hidden.
 
 use super::rows::{Row, Rows};
 use super::state::{Column, FleetScreen, Pane};
@@ -12,7 +12,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
 
-/// Where each column ends (the first ones: begins); `None` where it is not shown.
+/// End of each column (the first ones: start); `None` if hidden.
 struct Columns {
     name: u16,
     route: Option<(u16, u16)>,
@@ -83,13 +83,13 @@ impl Columns {
         Self { name, route, status, records, rate, bar: bar_end.map(|end| (end - bar + 1, bar - 1)), percent, age }
     }
 
-    /// Where words may begin that stand instead of rates and ranges.
+    /// First column of text that replaces rates and ranges.
     fn words_from(&self) -> u16 {
         self.records.or(self.status.map(|(begin, wide)| begin + wide)).unwrap_or(5 + self.name) + 2
     }
 }
 
-/// What it is; and what it is to be, where that is something else.
+/// Status, and the desired one if it differs.
 fn status_words(it: &crate::fleet::Pipeline, inferred: bool) -> String {
     use crate::fleet::Desired;
     let doubt = if inferred { "?" } else { "" };

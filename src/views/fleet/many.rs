@@ -1,4 +1,4 @@
-//! What is being done to many: the stages, each verdict, and why it goes no further.
+//! Bulk pane: stages, results, and the reason of a stop.
 
 use super::state::{FleetScreen, Pane};
 use crate::fleet::bulk::{Bulk, Step};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub enum Row<'a> {
     Head(Group),
     Pipeline(&'a Arc<Watched>, Group),
-    /// Why, or what next, under a pipeline.
+    /// Cause or next step below a pipeline.
     Note(&'a Arc<Watched>, Group),
 }
 
@@ -47,7 +47,7 @@ pub struct Rows<'a> {
     /// Those that the filter lets through, of each group.
     pub kept_of: [usize; 7],
     pub kept: usize,
-    /// What was done to each lately, and came to something.
+    /// Recent actions with a result, by pipeline.
     pub deeds: HashMap<&'a str, &'a Deed>,
 }
 
@@ -142,7 +142,8 @@ fn searched(watched: &Watched, group: Group, screen: &FleetScreen) -> bool {
     screen.ui.list(Pane::Pipelines).filter.keeps_any(says.into_iter().chain(faults).chain(doubts))
 }
 
-/// Where claim and evidence differ, it is said under each; what to do about an error under the last one that has it.
+/// True if a row has a line below: a contradiction below each pipeline, the next step below the
+/// last one with the same error.
 fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: Group, screen: &FleetScreen) -> bool {
     let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());

@@ -1,4 +1,4 @@
-//! What the user did with the screen of many pipelines, and what it is drawn from.
+//! State of the fleet screen: focus, selection, filters; and its model.
 
 use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::Action;
@@ -17,9 +17,9 @@ pub enum Pane {
     Pipelines,
     /// Errors of all pipelines.
     Errors,
-    /// Who did what.
+    /// Action log.
     Deeds,
-    /// What is being done to many.
+    /// Bulk action.
     Bulk,
 }
 
@@ -32,7 +32,7 @@ impl Pane {
     }
 }
 
-/// What a row is known by, whatever its place.
+/// Identity of a row, independent of its position.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Key {
     Head(Group),
@@ -83,10 +83,10 @@ pub struct Confirm {
     pub targets: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// Those that would refuse it, because they are parked or paused.
     pub left_out: Vec<Arc<str>>,
-    /// What has to be typed first; nothing: `y`.
+    /// Word to type for confirmation; without one: `y`.
     pub word: Option<String>,
     pub input: Input,
-    /// Why it is done, for the log of actions; and whether it is being typed.
+    /// Reason for the action log, and whether it is being edited.
     pub why: Input,
     pub typing_why: bool,
     /// The command that does the same.
@@ -112,7 +112,7 @@ pub struct RunRow {
     pub good: Option<bool>,
 }
 
-/// What lies over the panes; the last one is on top and has the keys.
+/// Overlay above the panes; the last one has the keys.
 #[derive(Debug, Clone)]
 pub enum Overlay {
     Help {
@@ -194,14 +194,14 @@ impl FleetUi {
         }
     }
 
-    /// Whether a group is folded; none is before somebody does it.
+    /// True if a group is folded; initially none is.
     #[must_use]
     pub fn folded(&self, group: Group) -> bool {
         self.folds.get(group as usize).copied().flatten().unwrap_or(false)
     }
 }
 
-/// Whether things can be done.
+/// Armed state of actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Armed {
     /// The context is to be looked at only.
@@ -220,7 +220,7 @@ impl Armed {
     }
 }
 
-/// How the service is.
+/// Link state of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link<'a> {
     /// Nothing came yet.
@@ -229,11 +229,11 @@ pub enum Link<'a> {
     /// It does not answer, or not to us.
     Down {
         why: &'a str,
-        /// What to do.
+        /// Next step.
         next: &'a str,
         /// It says no.
         denied: bool,
-        /// When it is asked again.
+        /// Time of the next attempt.
         again_at: Millis,
     },
 }
@@ -257,21 +257,21 @@ pub struct FleetScreen<'a> {
     pub how: &'a str,
     /// Requests a second, and how many there may be.
     pub rate: (f64, f64),
-    /// How often the list is read, in milliseconds.
+    /// Interval of list reads in milliseconds.
     pub every: Millis,
     pub armed: Armed,
     /// Actions on single pipelines that are being watched: which, on what, since when.
     pub acting: &'a [(Action, Arc<str>, Millis)],
-    /// What could not be kept, and why.
+    /// Data that could not be stored, and the reason.
     pub unkept: Option<&'a str>,
 }
 
-/// What is older than so many times its interval is late; and this at least, in milliseconds.
+/// Intervals after which data are late, and the minimum in milliseconds.
 const LATE: Millis = 3;
 const LATE_MS: Millis = 5_000;
 
 impl FleetScreen<'_> {
-    /// What is shown is of now: speeds are.
+    /// True if the data are current: rates are valid.
     #[must_use]
     pub fn fresh(&self) -> bool {
         let late = self.every.saturating_mul(LATE).max(LATE_MS);

@@ -1,0 +1,178 @@
+//! Plain language: counts of words and openers that hide the subject of a sentence, over comments, documents, help and assets.
+//!
+//! `cargo test --test prose -- --nocapture` prints the counts. A count above its bound fails; bounds only go down.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Highest value of each measure.
+const BOUNDS: [(&str, f64); 8] = [
+    ("doc comments that open with a question word, percent", 0.0),
+    ("\"what\" per 1,000 comment words", 12.2),
+    ("\"tell\" and \"say\" per 1,000 comment words", 9.5),
+    ("\"somebody\", \"nobody\", \"whoever\" in comments", 105.0),
+    ("\"what\" per 1,000 words of documents and assets", 8.0),
+    ("\"tell\" and \"say\" per 1,000 words of documents and assets", 5.6),
+    ("type names with two or more definitions, percent", 20.3),
+    ("Result<_, String>", 57.0),
+];
+
+const QUESTION_WORDS: [&str; 9] = ["What", "How", "Who", "Whether", "Where", "That", "Which", "When", "Why"];
+const TELLING: [&str; 6] = ["tell", "tells", "told", "say", "says", "said"];
+const PRONOUNS: [&str; 3] = ["somebody", "nobody", "whoever"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path, extensions));
+        } else if path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[derive(Default)]
+struct Prose {
+    words: usize,
+    what: usize,
+    telling: usize,
+    pronouns: usize,
+}
+
+impl Prose {
+    fn add(&mut self, text: &str) {
+        for word in text.split(|c: char| !c.is_ascii_alphabetic() && c != '\'').filter(|word| !word.is_empty()) {
+            let word = word.to_ascii_lowercase();
+            self.words += 1;
+            self.what += usize::from(word == "what");
+            self.telling += usize::from(TELLING.contains(&word.as_str()));
+            self.pronouns += usize::from(PRONOUNS.contains(&word.as_str()));
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand words")]
+    fn per_thousand(&self, count: usize) -> f64 {
+        1000.0 * count as f64 / self.words.max(1) as f64
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+fn percent(part: usize, all: usize) -> f64 {
+    100.0 * part as f64 / all.max(1) as f64
+}
+
+/// Comments of the sources, and their doc comments: all, and those that open with a question word.
+fn comments() -> (Prose, usize, Vec<String>) {
+    let (mut prose, mut docs, mut questions) = (Prose::default(), 0, Vec::new());
+    for path in files(&root().join("src"), &["rs"]) {
+        let mut before = "";
+        for (number, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let line = line.trim_start();
+            let kind = ["///", "//!", "//"].into_iter().find(|kind| line.starts_with(kind)).unwrap_or_default();
+            if !kind.is_empty() {
+                let text = line[kind.len()..].trim();
+                prose.add(text);
+                if kind != "//" && before != kind {
+                    docs += 1;
+                    let first = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+                    if QUESTION_WORDS.contains(&first) {
+                        questions.push(format!("{}:{}: {text}", path.display(), number + 1));
+                    }
+                }
+            }
+            before = kind;
+        }
+    }
+    (prose, docs, questions)
+}
+
+/// Markdown, comments of configuration files, descriptions of the API.
+fn documents() -> Prose {
+    let mut prose = Prose::default();
+    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        prose.add(&std::fs::read_to_string(root().join(name)).unwrap_or_default());
+    }
+    for path in files(&root().join("docs"), &["md"]) {
+        prose.add(&std::fs::read_to_string(path).unwrap());
+    }
+    for path in files(&root().join("assets"), &["toml", "json"]) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines() {
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                prose.add(line.split_once('#').map_or("", |(_, comment)| comment));
+            } else if let Some((_, description)) = line.split_once("\"description\":") {
+                prose.add(description);
+            }
+        }
+    }
+    prose
+}
+
+/// Names of types, and those with several definitions.
+fn types() -> (usize, Vec<String>) {
+    let mut defined = BTreeMap::<String, usize>::new();
+    for path in files(&root().join("src"), &["rs"]) {
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub") || word.ends_with(')'));
+            if !line.trim_start().starts_with("pub")
+                || !matches!(words.next(), Some("struct" | "enum" | "trait" | "type"))
+            {
+                continue;
+            }
+            let name = words.next().unwrap_or_default();
+            let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+            *defined.entry(name).or_default() += 1;
+        }
+    }
+    let all = defined.len();
+    (all, defined.into_iter().filter(|(_, count)| *count > 1).map(|(name, _)| name).collect())
+}
+
+fn string_errors() -> usize {
+    let paths = files(&root().join("src"), &["rs"]);
+    paths.iter().map(|path| std::fs::read_to_string(path).unwrap().matches(", String>").count()).sum::<usize>()
+        - paths
+            .iter()
+            .map(|path| std::fs::read_to_string(path).unwrap().matches("Map<String, String>").count())
+            .sum::<usize>()
+}
+
+#[test]
+fn prose_stays_within_its_bounds() {
+    let (comments, docs, questions) = comments();
+    let documents = documents();
+    let (all, twice) = types();
+    #[expect(clippy::cast_precision_loss, reason = "a few dozen")]
+    let (pronouns, string_errors) = (comments.pronouns as f64, string_errors() as f64);
+    let values = [
+        percent(questions.len(), docs),
+        comments.per_thousand(comments.what),
+        comments.per_thousand(comments.telling),
+        pronouns,
+        documents.per_thousand(documents.what),
+        documents.per_thousand(documents.telling),
+        percent(twice.len(), all),
+        string_errors,
+    ];
+    let mut above = Vec::new();
+    for ((name, bound), value) in BOUNDS.iter().zip(values) {
+        println!("{value:>7.1}  (at most {bound})  {name}");
+        if value > *bound {
+            above.push(format!("{name}: {value:.1}, at most {bound}"));
+        }
+    }
+    println!("{docs} doc comments; {} comment words; types defined twice: {}", comments.words, twice.join(", "));
+    for line in questions.iter().take(20) {
+        println!("{line}");
+    }
+    assert!(above.is_empty(), "{}", above.join("\n"));
+}
