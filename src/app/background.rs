@@ -59,7 +59,7 @@ impl Asked {
                 if answer.len() <= LENGTH && (answer.starts_with(BEGIN) || BEGIN.starts_with(answer.as_str())) {
                     return Taken::Part;
                 }
-                // Somebody typed Alt-].
+                // The user typed Alt-].
                 self.answer = None;
                 Taken::No
             }

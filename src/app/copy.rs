@@ -44,7 +44,7 @@ pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
         },
     };
     match text {
-        // What the screen does not show raw, the clipboard must not hold raw either.
+        // Control characters hidden on the screen are removed from the clipboard too.
         Some(text) => vec![Effect::Copy(clean::lines(crate::progress::feed::cut(&text, COPY_LIMIT)), what)],
         None => Vec::new(),
     }

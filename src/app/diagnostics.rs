@@ -1,4 +1,4 @@
-//! synctop's own log, and an engine's stderr, into tui-logger's ring; the screen is told that something came.
+//! synctop's own log and an engine's stderr in tui-logger's ring; notifies the screen of new lines.
 
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -7,7 +7,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tui_logger::{LevelFilter, TuiTracingSubscriberLayer};
 
-/// Tells the loop that a line came.
+/// Notifies the loop of a new line.
 struct Wake(Arc<Notify>);
 
 impl<S: Subscriber> Layer<S> for Wake {
@@ -31,7 +31,7 @@ pub(super) fn install() -> Arc<Notify> {
         let wake = Arc::new(Notify::new());
         tui_logger::set_default_level(LevelFilter::Debug);
         let subscriber = tracing_subscriber::registry().with(TuiTracingSubscriberLayer).with(Wake(wake.clone()));
-        // Somebody else's subscriber (in a test) is as good.
+        // A subscriber set by a test is fine too.
         let _ = tracing::subscriber::set_global_default(subscriber);
         wake
     })

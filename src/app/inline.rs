@@ -1,5 +1,6 @@
-//! The feed on stderr beside a pipeline: a few lines in place on a terminal, a line for each change elsewhere. It has a thread of its
-//! own that looks at the progress when it likes: whoever reduces never waits for it.
+//! Progress of a feed on stderr: a few lines in place on a terminal, one line per change elsewhere.
+//! Runs on a thread of its own that reads the progress at its own pace: the reducer never waits for
+//! it.
 
 use crate::net::{lock, now, pipe};
 use crate::progress::changes::{Changes, REMINDER_MS, reminder, stamped};
@@ -27,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Narrower than this nothing is drawn in place.
 const NARROWEST: u16 = 24;
 
-/// Words that may wait to be told.
+/// Capacity of the queue of messages.
 const QUEUE: usize = 64;
 
 /// Amount of progress printed on stderr.
@@ -80,17 +81,18 @@ impl Inline {
         Ok(Self { words, thread: Some(thread) })
     }
 
-    /// Something to tell that is not in the feed. Left out when a terminal that takes nothing holds the others up.
+    /// Prints a message from outside the feed. Dropped if a blocked terminal holds up earlier ones.
     pub fn notice(&self, text: impl Into<String>) {
         let _ = self.words.try_send(Word::Notice(text.into()));
     }
 
-    /// Nothing comes for a while, and why: told, and shown until something comes.
+    /// Reports that the feed is down and the reason; shown until data arrive.
     pub fn down(&self, why: &str) {
         let _ = self.words.try_send(Word::Down(why.to_owned()));
     }
 
-    /// Tells the end, and waits until it was told (not for ever). `cut`: it was ended from outside, in these words.
+    /// Prints the end and waits (bounded) until it is printed. `cut`: reason of an end from
+    /// outside.
     pub fn end(mut self, cut: Option<&'static str>) {
         let asked = Instant::now();
         let mut word = Word::Over(cut);
@@ -149,7 +151,7 @@ impl Teller {
                 Err(RecvTimeoutError::Disconnected) => Some(None),
                 Err(RecvTimeoutError::Timeout) => None,
             };
-            // Taken in one step: whoever reduces waits for a copy of what is shared, never for the terminal.
+            // One step: the reducer waits for a copy of the shared data, never for the terminal.
             let progress = lock(&self.progress).clone();
             if progress.input.lines > self.lines {
                 self.lines = progress.input.lines;
@@ -182,7 +184,7 @@ impl Teller {
     }
 
     fn notice(&mut self, text: &str) {
-        // It happens now, whatever the feed's clock says.
+        // It happens now, whatever the feed's clock shows.
         let at = Some(now());
         match self.tell {
             Tell::Nothing | Tell::End => {}
@@ -213,8 +215,8 @@ impl Teller {
     /// To the first line of the picture that stands there.
     fn back(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        // As many as there are lines: a terminal that became narrower may have broken some of them, and what is left of those stays
-        // above; what stood there before is never written over.
+        // As many lines as were drawn: a narrowed terminal may have wrapped some, whose rest stays
+        // above; earlier output is never overwritten.
         let rows = std::mem::take(&mut self.shown);
         if rows > 0 {
             let _ = queue!(out, Print("\r"), MoveUp(rows));
@@ -303,7 +305,7 @@ fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) {
     let _ = queue!(out, Clear(ClearType::UntilNewLine), Print("\n"));
 }
 
-/// Columns and rows; what is no terminal is as large as the smallest that is comfortable.
+/// Columns and rows; without a terminal the smallest comfortable size.
 fn size() -> (u16, u16) {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok();
     size.filter(|size| size.ws_col > 0).map_or((80, 24), |size| (size.ws_col, size.ws_row.max(1)))

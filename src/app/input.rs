@@ -1,4 +1,4 @@
-//! Events from the terminal -> actions, and the doing of what they ask for.
+//! Terminal events to actions, and the execution of their effects.
 
 use super::background::Taken;
 use super::keys;
@@ -143,7 +143,7 @@ impl App<'_> {
                             return self.act(Action::Open);
                         }
                     }
-                    // Behind what is typed nothing moves.
+                    // Nothing moves behind a text input.
                     Some(Hit::Scrub) if !self.ui.overlays.is_empty() => {}
                     Some(Hit::Scrub) => {
                         self.dragging = true;
@@ -209,7 +209,7 @@ impl App<'_> {
         None
     }
 
-    /// Does what an action means; `Some` when it ends the program.
+    /// Executes an action; `Some` when it ends the program.
     fn act(&mut self, action: Action) -> io::Result<Option<Option<i32>>> {
         self.toast_at = None;
         let before = self.ui.clone();

@@ -1,4 +1,4 @@
-//! Keys and clicks -> chords and targets. What a chord does is in `views::action`.
+//! Keys and clicks to chords and targets. `views::action` maps chords to actions.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 

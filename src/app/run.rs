@@ -35,7 +35,8 @@ pub struct Options {
     pub mouse: bool,
     /// An engine of ours that has to be stopped when we leave.
     pub engine: Option<Engine>,
-    /// The feed is of our making, and ends when we leave; whether what was read is kept.
+    /// The feed comes from a child of ours and ends with us; the value: the bytes read so far are
+    /// stored.
     pub ours: Option<bool>,
     /// Rewind data of the feed, and its decoder.
     pub past: Past,
@@ -53,12 +54,12 @@ pub struct Options {
 /// Result of the run screen.
 pub struct Ended {
     pub progress: Arc<Progress>,
-    /// A saved log was not read to its end: of what became of it nothing is known.
+    /// The saved log was not read to its end: its outcome is unknown.
     pub unread: bool,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
     pub leaving: Leaving,
-    /// A part of synctop panicked; what it said is on the shell.
+    /// A part of synctop panicked; its message is on the shell.
     pub panicked: bool,
 }
 
@@ -125,7 +126,7 @@ pub(super) struct App<'s> {
     pub(super) ui: Ui,
     pub(super) hits: Hits,
     pub(super) began: Instant,
-    /// The feed as it is shown: the newest, or what was when the picture was frozen.
+    /// Snapshot on screen: the newest one, or the one of the moment of freezing.
     pub(super) shown: Snapshot,
     pub(super) frozen_at: Option<Instant>,
     pub(super) drawn: Instant,
@@ -139,7 +140,7 @@ pub(super) struct App<'s> {
     pub(super) dragging: bool,
 }
 
-/// The terminal, and what comes from it: whatever is shown on it.
+/// Terminal and its events, independent of the screen.
 pub(super) struct Stage {
     pub(super) terminal: terminal::Screen,
     pub(super) signals: Signals,
@@ -171,8 +172,8 @@ impl Stage {
         }
         terminal::give_back();
         let _ = writeln!(io::stderr(), "synctop: suspended; fg returns. The engine may wait for it.");
-        // The rest of a pipeline stops with us: a shell waits for all of it. Our own group gets the signal too, and
-        // it finds a handler; what stops this process is STOP.
+        // The rest of a pipeline stops with us: a shell waits for all of it. Our own group gets the
+        // signal too and handles it; STOP stops this process.
         self.own_stop = true;
         let _ = rustix::process::kill_current_process_group(Signal::TSTP);
         let _ = kill_process(getpid(), Signal::STOP);
@@ -252,7 +253,7 @@ impl<'s> App<'s> {
             };
             match turn {
                 Turn::Signal(number) => return Ok(Some(number)),
-                // Our own stop comes back to us; only somebody else's is news.
+                // Our own stop signal returns to us; only one from outside is news.
                 Turn::Stop if std::mem::take(&mut self.stage.own_stop) => {}
                 Turn::Stop => self.suspend()?,
                 Turn::Resume => {
@@ -282,7 +283,7 @@ impl<'s> App<'s> {
                 }
             }
             if self.stopping && self.options.engine.as_ref().is_none_or(|engine| !engine.runs()) {
-                // What the engine said last is still on its way.
+                // The engine's last words are still on their way.
                 self.last_words().await;
                 return Ok(None);
             }
@@ -312,7 +313,7 @@ impl<'s> App<'s> {
             self.shown = self.snapshots.borrow_and_update().clone();
             self.due(Because::Feed);
         } else {
-            // The picture stands still; that the feed ended or broke off is told all the same.
+            // A frozen picture still reports the end or the loss of the feed.
             let link = self.snapshots.borrow_and_update().link.clone();
             if std::mem::discriminant(&link) != std::mem::discriminant(&self.shown.link) {
                 self.shown.link = link;

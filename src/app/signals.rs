@@ -34,7 +34,7 @@ impl Signals {
     }
 }
 
-/// Every signal whose default is to end the process, and that somebody may send.
+/// Handlers of every signal whose default ends the process.
 pub(super) struct Enders(Vec<(i32, Signal)>);
 
 impl Enders {
@@ -95,7 +95,7 @@ pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a thread that hears the first signal that would end us, and says which.
+/// Starts a thread that waits for the first terminating signal and prints it.
 ///
 /// # Errors
 /// When signals cannot be heard.

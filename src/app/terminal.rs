@@ -25,10 +25,10 @@ static GIVEN_BACK: AtomicBool = AtomicBool::new(false);
 const MOUSE_ON: &str = "\x1b[?1002h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l";
 
-/// The largest picture; what claims to be larger is no screen.
+/// Largest picture; a larger size is not a real screen.
 const LARGEST: (u16, u16) = (2048, 1024);
 
-/// Stdout, written a picture at a time. What was not flushed is never written: it would land on the shell.
+/// Stdout, written one picture at a time. Unflushed output is dropped: it would land on the shell.
 #[derive(Default)]
 struct Output(Vec<u8>);
 
@@ -128,7 +128,7 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back, once however often it is asked; errors are ignored because nobody is left to tell.
+/// Restores the terminal, once; errors are ignored because there is no place left to report them.
 pub(super) fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
@@ -168,7 +168,7 @@ pub(super) fn panicked() -> bool {
     panicked
 }
 
-/// A panic is told on the shell, not on a screen that is going away.
+/// Prints a panic on the shell, not on a screen that is about to disappear.
 fn restore_on_panic() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

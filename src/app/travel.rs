@@ -1,5 +1,5 @@
-//! The clock of a picture that is not of now: playing, stepping, going to a place. The one who holds the clock of a replay, and of
-//! a feed that was rewound; live is what is shown when nobody holds it.
+//! Clock of a picture that does not show now: playing, stepping, jumping. A replay and a rewound
+//! feed have a clock; a live feed has none.
 
 use crate::net::lock;
 use crate::net::rewind::{Request, Rewind, View};
@@ -45,7 +45,7 @@ pub(super) struct Traveller {
     pub skip: bool,
     /// Places are asked for one after the other: this one is on its way.
     asked: u64,
-    /// The time that is on its way: what is pressed meanwhile counts from there.
+    /// Time of the pending jump: further keys count from there.
     aim: Option<Millis>,
     /// It was now until the place that is on its way was asked for.
     from_now: bool,
@@ -180,13 +180,13 @@ impl Traveller {
         })
     }
 
-    /// Takes the newest view; answers what there is to say about it.
+    /// Takes the newest view; returns a notice about it.
     pub(super) fn arrived(&mut self) -> Option<String> {
         let view = self.rewind.views.borrow_and_update().clone();
         let word = view.word.clone();
         if view.served >= self.asked {
             self.aim = None;
-            // What was looked for is not there: it is now still.
+            // The searched place does not exist: now counts.
             if std::mem::take(&mut self.from_now) && view.failed {
                 self.now();
                 return word;
@@ -201,7 +201,7 @@ impl Traveller {
         word
     }
 
-    /// Does what a key means. Answers what there is to say.
+    /// Executes a travel action. Returns a notice.
     pub(super) fn travel(&mut self, what: Travel) -> Option<String> {
         let here = self.view.as_ref().map(|view| (Position::of(&view.progress), view.at)).unwrap_or_default();
         match what {

@@ -12,12 +12,13 @@ pub(super) enum Typed {
     On,
     /// It is closed; as it is.
     Close,
-    /// It is closed, and what was typed is dropped.
+    /// The input is closed and its text dropped.
     Drop,
     Do(Action),
 }
 
-/// A key in a filter's prompt; what the list is filtered by follows. One that cannot be used stays to be mended.
+/// A key in a filter's prompt; the list follows the filter. An invalid pattern stays for
+/// correction.
 pub(super) fn filter(chord: &str, event: &Event, input: &mut Input, kept: &mut Filter) -> Typed {
     match chord {
         "enter" if kept.bad.is_some() => Typed::On,
@@ -53,7 +54,7 @@ pub(super) fn palette(
     Typed::On
 }
 
-/// Pasted text behind what is typed: its first line.
+/// Inserts pasted text: its first line.
 pub(super) fn paste(input: &mut Input, text: &str) {
     let line = text.lines().next().unwrap_or_default();
     *input = input.clone().with_value(format!("{}{line}", input.value()));

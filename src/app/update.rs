@@ -1,4 +1,4 @@
-//! Actions -> what changes on the screen, and what has to be done outside it.
+//! Actions to changes of the run screen, and effects outside it.
 
 use super::copy::copy;
 use crate::progress::key_of;
@@ -22,11 +22,12 @@ pub enum Effect {
     ToggleMouse,
     Freeze(bool),
     Travel(Travel),
-    /// Text for the clipboard, and what it is.
+    /// Text for the clipboard, and its name.
     Copy(String, &'static str),
 }
 
-/// Changes the screen's state for one action. `screen` is what is shown; `hits` where things are on it.
+/// Changes the screen's state for one action. `screen` is the model on screen; `hits` the places on
+/// it.
 #[must_use]
 pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<Effect> {
     ui.toast = None;
@@ -124,13 +125,13 @@ pub(super) fn sort(ui: &mut Ui, column: Column) {
     ui.toast = Some(format!("sorted by {}{}", column.word(), if ui.reversed { ", turned round" } else { "" }));
 }
 
-/// Closes what is on top; then the filter; then the zoom.
+/// Closes the topmost overlay; then the filter; then the zoom.
 fn back(ui: &mut Ui) -> Vec<Effect> {
     match ui.overlays.pop() {
         Some(Overlay::Filter { before, .. }) => {
             let focus = ui.focus;
             let list = ui.list_mut(focus);
-            // A first Esc drops what was typed; on an unchanged filter it drops the filter.
+            // The first Esc drops the typed text; on an unchanged filter it drops the filter.
             list.filter = if list.filter.text == before.text { Filter::default() } else { before };
         }
         Some(_) => {}
@@ -322,7 +323,7 @@ fn scroll_overlay(overlay: &mut Overlay, hits: &Hits, action: Action) {
 
 fn level(ui: &mut Ui, more: bool) {
     if ui.focus == Pane::Diagnostics {
-        // tui-logger: right and left change what is shown of the chosen target.
+        // tui-logger: right and left change the level of the selected target.
         ui.diagnostics.transition(if more { TuiWidgetEvent::RightKey } else { TuiWidgetEvent::LeftKey });
         return;
     }

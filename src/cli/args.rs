@@ -12,7 +12,7 @@ use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// top for data syncs: watch live syncs, see what became of saved ones, triage what failed.
+/// top for data syncs: watch live syncs, replay saved logs, triage parked pipelines.
 ///
 /// Without SOURCE on a terminal, synctop opens a demo: a pipeline service in the same process with simulated pipelines, some of
 /// them parked, so that everything can be tried.
@@ -71,7 +71,7 @@ synctop sends nothing anywhere: no telemetry, no update check. It calls the engi
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say what became of a saved log or a pipe, without a screen
+    /// Summarize a saved log or a pipe, without a screen
     Summary(SummaryArgs),
     /// Go through a saved log with a clock: play, step, jump to errors and times
     Replay(ReplayArgs),
@@ -91,7 +91,7 @@ pub enum Command {
     Connect(ConnectArgs),
     /// Pipelines of a service without a screen: list, show, create, setup, pause, resume, sync, retry, delete
     Pipelines(PipelinesArgs),
-    /// Wait until pipelines are so: one JSON object on stdout, an exit code that tells
+    /// Wait for a condition of pipelines: one JSON object on stdout, and an exit code
     Wait(WaitArgs),
     /// Run a pipeline and see it through: submit, poll, result
     Sync(SyncArgs),
@@ -116,7 +116,7 @@ pub struct WatchArgs {
     /// Read a file from its begin (the default)
     #[arg(long, conflicts_with = "tail")]
     pub from_start: bool,
-    /// Begin at the end of a file: only what comes from now on
+    /// Start at the end of a file: only new lines
     #[arg(long)]
     pub tail: bool,
     /// Wait for a file that is not there yet
@@ -124,13 +124,13 @@ pub struct WatchArgs {
     pub retry: bool,
     #[command(flatten)]
     pub catalog: CatalogArgs,
-    /// Of an engine's URL: what is synced, a JSON file with source and destination
+    /// Engine URL only: JSON file with source and destination
     #[arg(long, value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
     /// Of an engine's URL: the state that the call goes on from, replaced by its own
     #[arg(long, value_name = "FILE", requires = "pipeline")]
     pub state: Option<PathBuf>,
-    /// Of an engine's URL: the longest silence (5m if it is not said)
+    /// Engine URL only: maximum silence [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = span, requires = "pipeline")]
     pub stall_timeout: Option<std::time::Duration>,
     /// Of the demo: keep its pipelines there, and go on with them the next time
@@ -199,7 +199,7 @@ pub struct BesideArgs {
     /// .zst
     #[arg(long, value_name = "FILE")]
     pub stderr: Option<PathBuf>,
-    /// The exit code that the engine ended with, as a shell tells it (128 + signal)
+    /// Exit code of the engine's process, as a shell reports it (128 + signal)
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(i32).range(0..=255))]
     pub exit_code: Option<i32>,
     #[command(flatten)]
@@ -228,7 +228,7 @@ impl BesideArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct CatalogArgs {
-    /// All streams that are to come: a catalog of Airbyte's (configured, or what `discover` printed) or of Singer's
+    /// Catalog of the expected streams: Airbyte's (configured, or `discover` output) or Singer's
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
 }
@@ -252,7 +252,7 @@ impl CatalogArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct SummaryArgs {
-    /// The log, or several as attempts in order; `-` for what is piped in. May be .gz or .zst
+    /// Log, or several as attempts in order; `-` for stdin. May be .gz or .zst
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -263,7 +263,7 @@ pub struct SummaryArgs {
     /// One JSON object, the same shape for every outcome
     #[arg(long)]
     pub json: bool,
-    /// Say nothing; the exit code tells
+    /// Print nothing; the exit code is the result
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
     /// End with 1 where a doubt stands and it would have been 0
@@ -273,7 +273,8 @@ pub struct SummaryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ReplayArgs {
-    /// The logs, as attempts in order; `-` for what is piped in. May be .gz or .zst (unpacked into a temporary file)
+    /// Logs, as attempts in order; `-` for stdin. May be .gz or .zst (decompressed into a temporary
+    /// file)
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -410,10 +411,10 @@ pub struct ServeArgs {
     /// A file with the token of those who may look (or the variable SYNCTOP_READ_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub read_token_file: Option<PathBuf>,
-    /// Say warnings and errors only
+    /// Log warnings and errors only
     #[arg(long, short)]
     pub quiet: bool,
-    /// Print a configuration to begin with, and all that can be said in one
+    /// Print a sample configuration with all settings
     #[arg(long, conflicts_with_all = ["listen", "data_dir", "config", "token_file", "read_token_file"])]
     pub print_config: bool,
 }
@@ -446,11 +447,11 @@ Exit codes:
 /// Display options of commands that print progress on stderr.
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub struct ShowArgs {
-    /// On stderr: `auto` is a picture in place on a terminal, and elsewhere a line for each change and one a minute; `always` is
-    /// the picture; `never` tells only how it ended
+    /// Progress on stderr: `auto` draws in place on a terminal, otherwise one line per change and
+    /// one per minute; `always` draws; `never` prints the end only
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     pub progress: ProgressArg,
-    /// Tell nothing on stderr
+    /// Print nothing on stderr
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -536,7 +537,7 @@ pub struct OfScenarioArgs {
     /// The source's own messages in one call, for `synctop track`
     #[arg(long)]
     pub raw: bool,
-    /// One call that goes on from this state, and replaces it (what goes wrong begins anew with each process)
+    /// One call that continues from this state and replaces it (faults restart with each process)
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub state: Option<PathBuf>,
     /// One call of so many seconds

@@ -79,7 +79,7 @@ pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArg
     watched(calls, run, &name_of(url), None, look, feed, false)
 }
 
-/// An address without what is secret in it.
+/// URL without its secrets.
 fn shown(url: &str) -> String {
     mask::secrets(url).into_owned()
 }

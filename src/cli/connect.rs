@@ -124,7 +124,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
     let (service, address, serving) = runtime.block_on(begun)?;
     let mut place = Place::of_url(&format!("http://{address}"), None, false).map_err(Failure::usage)?;
     place.title = Some("demo".into());
-    // What is remembered belongs to the demo, on whatever port it is.
+    // Stored state belongs to the demo, on any port.
     let remembered = open_memory(
         folder,
         &Place { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() },
@@ -136,7 +136,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
     let ended = session.run_fleet(FleetOptions { tour: true, ..options(watcher, &runtime, look) });
     let code = leave(ended);
     if args.data_dir.is_some() {
-        // What is kept comes to a safe point.
+        // Stored state reaches a safe point.
         runtime.block_on(async {
             let _ = tokio::time::timeout(ENDING, service.end()).await;
             service.store.close();

@@ -4,7 +4,7 @@ use super::{Failure, args, print};
 
 pub(super) fn man(of: Option<&str>) -> Result<u8, Failure> {
     let mut whole = args::command();
-    // Options for all commands are told on each page.
+    // Global options are repeated on each page.
     whole.build();
     let command = match of {
         None => whole,

@@ -43,7 +43,7 @@ pub(crate) mod exit {
         if code == 0 && strict && !crate::progress::doubts(progress).is_empty() { 1 } else { code }
     }
 
-    /// Ended by a signal, as shells tell it.
+    /// Exit code of a death by signal, as shells report it.
     pub fn signal(number: i32) -> u8 {
         u8::try_from(128 + number).unwrap_or(u8::MAX)
     }
@@ -91,7 +91,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Runs what was typed; everything that ends in a process's exit code goes through here.
+/// Runs the command line; every exit code of the process passes through here.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -154,7 +154,7 @@ pub(crate) fn complain(sentence: &str) {
     let _ = crate::net::pipe::write_while(rustix::stdio::stderr(), format!("synctop: {sentence}\n").as_bytes(), wait);
 }
 
-/// The text of a file that has to be a `what`.
+/// Text of a file that has to be a `what`.
 pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, Failure> {
     let name = path.display().to_string();
     std::fs::read_to_string(path).map_err(|error| match error.kind() {

@@ -28,7 +28,7 @@ pub(super) struct Usual {
 /// Text printed if a signal ends the command.
 pub(super) type Left = Mutex<String>;
 
-/// Sees it through. `command`: what was typed, for the hints.
+/// Follows the task to its end. `command`: the command line, for hints.
 pub(super) async fn see_through(
     api: &Api,
     how: &PatternArgs,
@@ -168,7 +168,7 @@ async fn of_pipeline(api: &Api, id: &str) -> Result<Option<Task>, Failure> {
     if runs.pipeline.is_empty() {
         return Ok(None);
     }
-    // What cannot be known now is told by the poll.
+    // The poll reports facts that cannot be known now.
     let Ok(task) = api.status(id).await else { return Ok(None) };
     match task.told.get("pipeline_id").and_then(serde_json::Value::as_str) {
         Some(of) if of != runs.pipeline => {
@@ -178,7 +178,7 @@ async fn of_pipeline(api: &Api, id: &str) -> Result<Option<Task>, Failure> {
     }
 }
 
-/// Of one that is not over the answer is kept, and that there is no more is told.
+/// Stores the answer of an unfinished task, and reports that there is no more.
 fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
     let Some(folder) = &how.output else { return Ok(()) };
     let kept = match task {
@@ -197,7 +197,7 @@ fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// It is over: what came of it is told and kept.
+/// Reports and stores the result of a finished task.
 async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool, strict: bool) -> Result<u8, Failure> {
     let code = task.state.exit_code();
     let doubts = task.told.pointer("/result/doubts").and_then(serde_json::Value::as_array).map_or(0, Vec::len);

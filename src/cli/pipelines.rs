@@ -288,8 +288,8 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> 
     }
 }
 
-/// The pipelines that are meant, with the errors they have; and those that would refuse it (a single one is asked all the same, and says
-/// why).
+/// Target pipelines with their errors, and those that would refuse the action (a single one is
+/// asked anyway, for its reason).
 async fn targets(client: &Client, action: Action, args: &ActArgs) -> Result<(Vec<Target>, Vec<Arc<str>>), Failure> {
     if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
         return Err(Failure::usage("Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT."));
@@ -416,7 +416,7 @@ async fn many(
     } else {
         watched(actor, bulk, args).await
     };
-    // On one terminal those with a verdict were told as they came.
+    // On a terminal, results were printed as they came.
     let told = done.items.len() > 1 && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
     tell_all(&done, &left_out, all.json, told)?;
     Ok(match done.items.as_slice() {

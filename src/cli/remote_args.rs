@@ -30,7 +30,7 @@ pub struct ServiceArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = CONNECT_AFTER)]
 pub struct ConnectArgs {
-    /// An address or the name of a context; else as --url and --context say, else the local service
+    /// URL or name of a context; otherwise --url, --context, the environment, the local service
     #[arg(value_name = "URL|CONTEXT")]
     pub service: Option<String>,
     /// Armed from the begin: things can be done without pressing w first
@@ -88,7 +88,7 @@ pub enum PipelinesVerb {
         /// Only this group: parked, failing, stale, backfilling, ready, paused, deleting
         #[arg(long, value_parser = group)]
         group: Option<crate::fleet::Group>,
-        /// Only those whose name, engine or error says this
+        /// Only pipelines whose name, engine or error contains this text
         #[arg(long, value_name = "TEXT")]
         grep: Option<String>,
     },
@@ -104,16 +104,16 @@ pub enum PipelinesVerb {
         #[arg(long)]
         skip_check: bool,
     },
-    /// Let its engine make at the destination what a sync needs (schema and tables); rows that are there stay
+    /// Create the destination's schema and tables; existing rows stay
     Setup {
         #[arg(value_parser = name())]
         pipeline: String,
     },
     /// Nothing is read any more until it is resumed
     Pause(ActArgs),
-    /// It is wanted active: what is parked or paused goes on
+    /// Set to active: a paused or parked pipeline continues from its last checkpoint
     Resume(ActArgs),
-    /// A run now, of what is new
+    /// Start a run now, for new data
     Sync(ActArgs),
     /// A new run, in which streams that failed are tried again
     Retry(ActArgs),
@@ -139,7 +139,7 @@ pub struct ActArgs {
     /// All with this error (see `pipelines list --json`)
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<String>,
-    /// Print what would be done, and to which
+    /// Print the plan and the targets, change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Reason, stored in the action log
@@ -183,7 +183,7 @@ pub struct WaitArgs {
     /// Another exit code than 2 when the time is over
     #[arg(long, value_name = "N")]
     pub timeout_exit_code: Option<u8>,
-    /// Say errors only
+    /// Print errors only
     #[arg(long, short)]
     pub quiet: bool,
     #[command(flatten)]
@@ -229,7 +229,7 @@ pub struct PatternArgs {
     /// Ask exactly once: its JSON on stdout; 0 done, 1 failed, 2 still running
     #[arg(long, requires = "task_id")]
     pub poll_once: bool,
-    /// Say errors only
+    /// Print errors only
     #[arg(long, short)]
     pub quiet: bool,
     /// Polling interval [default: 15s]

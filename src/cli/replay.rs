@@ -55,7 +55,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     };
     let code = leave(session.run(options, snapshots), false, false)?;
     match broken.get() {
-        // What could be read was shown; that it is not all is told as `summary` tells it.
+        // The readable part was shown; the rest is reported as in `summary`.
         Some(error) => Err(SourceError::Unreadable("the log".into(), error.to_string()).into()),
         None => Ok(code),
     }

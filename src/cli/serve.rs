@@ -51,7 +51,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
     more_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(run(config, address, &folder, (write, read)));
-    // Threads of engines that nobody listens to end by themselves; they are not waited for.
+    // Threads of abandoned engines end by themselves; nothing waits for them.
     runtime.shutdown_background();
     code
 }
@@ -91,7 +91,7 @@ async fn run(
     }
 }
 
-/// Opens what is kept in `folder`, and listens: the service, where it is, and what answers until it ends.
+/// Opens the store in `folder` and listens. Returns the service, its address and the server.
 pub(super) async fn begin(
     config: Config,
     address: SocketAddr,

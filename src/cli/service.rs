@@ -142,7 +142,7 @@ pub(super) fn background() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build()?)
 }
 
-/// Runs it until it ends, or a signal does: then `left` is said.
+/// Runs it until it ends, or until a signal: then `left` is printed.
 pub(super) fn until_signal(
     work: impl Future<Output = Result<u8, Failure>>,
     left: impl Fn() -> String,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Start of the clock of a reproducible log.
 const BEGIN: &str = "2026-11-20T08:00:00.000Z";
 
-/// Calls of one scenario at most: one that never comes to its end is told.
+/// Maximum calls of one scenario: an endless one is reported.
 const MOST_CALLS: u32 = 10_000;
 
 pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, Failure> {
@@ -141,7 +141,7 @@ fn form(args: &SimulateArgs) -> Form {
     args.generation.map_or(unsaid, FormArg::form)
 }
 
-/// Calls until nothing is left, as the scenario says; or once, where the user says how.
+/// Calls until nothing is left, by the scenario's limits; or once, by the user's limits.
 fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<u8, Failure> {
     let of = &args.of_scenario;
     let once = of.state.is_some() || of.time_limit.is_some() || of.state_limit.is_some() || of.raw;

@@ -55,7 +55,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
     if let Err(error) = read {
         return Err(SourceError::of(&name, &error).into());
     }
-    // What its stderr or its exit code says is understood too.
+    // A message on stderr or an exit code counts as understood.
     let told = progress.dialect.is_some() || progress.exit.is_some_and(|exit| exit != Exit::Code(0));
     if progress.input.messages == 0 && !told && place.is_none_or(|(_, messages)| messages == 0) {
         if !args.quiet && !args.json {

@@ -54,7 +54,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     }
     let stopped = Arc::new(Mutex::new(None));
     let read = reduce(Copying::new(beside.clone(), Arc::clone(&stopped)), feed, &progress);
-    // What cannot be unpacked is handed on all the same.
+    // Bytes that cannot be decompressed are passed on anyway.
     if read.is_err() && lock(&stopped).is_none() {
         let mut rest = Copying::new(beside.clone(), Arc::clone(&stopped));
         let _ = io::copy(&mut rest, &mut io::sink());
@@ -115,14 +115,14 @@ fn reduce(input: Copying, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> i
     parallel::reduce(Chunks::new(input, 0).live(), &decoder, &mut Shared(Arc::clone(progress)), parallel::workers())
 }
 
-/// A signal: what an interrupted engine still has to say is handed on; the copy is ended well.
+/// On a signal: passes on the last output of an interrupted engine and closes the copy.
 fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>, inline: &Mutex<Option<Inline>>) {
     signal.store(number, Ordering::Relaxed);
     let asked = Instant::now();
     while number == rustix::process::Signal::INT.as_raw() && asked.elapsed() < LAST_WORDS {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // A copy that nobody takes does not keep us.
+    // A blocked copy does not delay us.
     let asked = Instant::now();
     while let Some(beside) = beside.filter(|_| asked.elapsed() < LAST_WORDS) {
         if let Ok(mut beside) = beside.try_lock() {
@@ -138,7 +138,8 @@ fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>, inl
     std::process::exit(128 + number);
 }
 
-/// Nobody can be asked for the background's colour beside a pipeline: where the user did not say, the terminal's own sixteen suit both.
+/// Beside a pipeline the terminal cannot be asked for its background: by default its sixteen colors
+/// suit both.
 pub(super) fn quiet_look(args: &LookArgs) -> Look {
     let (look, _) = looks(args);
     match args.theme {

@@ -87,7 +87,7 @@ enum Broken {
     Output(io::Error),
 }
 
-/// Hands on what comes as it comes, whole lines at a time.
+/// Passes lines on as they arrive, whole lines at a time.
 fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Result<(), Broken> {
     let _ = pipe::stdin();
     let (input, output) = (rustix::stdio::stdin(), pipe::stdout());
@@ -102,7 +102,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
         let came = pipe::readable(input);
         match signal.load(Ordering::Relaxed) {
             0 => {}
-            // A connector that was interrupted with us still has something to say, and then its output ends.
+            // A connector that was interrupted with us still prints its last words.
             number if number == rustix::process::Signal::INT.as_raw() => {
                 if interrupted.get_or_insert_with(Instant::now).elapsed() >= LAST_WORDS {
                     break;
@@ -138,7 +138,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
     }
     if !waiting.is_empty() {
         tracker.line(&waiting, LineEnd::Input, now(), out);
-        // What comes next is no part of it.
+        // The next bytes are no part of it.
         if out.last().is_some_and(|byte| *byte != b'\n') {
             out.push(b'\n');
         }

@@ -103,7 +103,7 @@ fn asked_for(args: &WaitArgs) -> Vec<String> {
     let mut words = Vec::new();
     match args.timeout.0 {
         None => words.push("--timeout never".into()),
-        // One look is no wait; and a minute is what it is anyway.
+        // A single look is no wait; and it is a minute anyway.
         Some(time) if time.is_zero() || time == Duration::from_secs(60) => {}
         Some(time) => words.push(format!("--timeout {}s", time.as_secs_f64())),
     }
@@ -165,7 +165,7 @@ async fn wait_all(
                 };
                 lock(&known).insert(name.clone(), pipeline.clone());
                 let (key, line) = (what_counts(pipeline), line_of(pipeline));
-                // Counts alone are told now and then.
+                // Changes of counts alone are reported at intervals.
                 let old = last
                     .as_ref()
                     .is_none_or(|(known, text, at)| *known != key || (*text != line && at.elapsed() >= BETWEEN_COUNTS));

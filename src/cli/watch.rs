@@ -65,8 +65,8 @@ pub(super) fn screen_possible() -> bool {
     io::stdout().is_terminal() && (io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok())
 }
 
-/// A full screen needs a terminal to draw on, and one to read keys from.
-/// `text`: the command that tells the same as text.
+/// Requires a terminal to draw on and one to read keys from. `text`: the command that prints the
+/// same as text.
 pub(super) fn need_a_terminal(text: &str) -> Result<(), Failure> {
     if !io::stdout().is_terminal() {
         return Err(Failure::usage(format!("The dashboard needs a terminal, and stdout is none. For text: {text}")));

@@ -66,7 +66,7 @@ impl StreamFailure {
 pub(super) struct Ended {
     pub(super) word: EndWord,
     pub(super) has_more: Option<bool>,
-    /// Its state cannot show what a limit left unread.
+    /// Its state cannot show unread rows behind a limit.
     pub(super) blind: bool,
     /// The state that came with it.
     pub(super) state: Option<Fields>,
@@ -162,7 +162,7 @@ impl Answer {
 }
 
 impl Answer {
-    /// A failure, classified by its type, else by what its message quotes; others do not pass.
+    /// Classifies a failure by its type, otherwise by codes in its message; others are permanent.
     fn failure(&mut self, failure: &Failure) {
         let text = mask::secrets(&failure.message).into_owned();
         let word = failure.failure_type.as_deref().map(FailureType::of_word);

@@ -34,7 +34,7 @@ pub enum Answer {
         /// Seconds.
         retry_after: Option<f64>,
     },
-    /// The connection broke, as the message says.
+    /// The connection broke, with this message.
     Broken(&'static str),
     /// The engine itself is gone.
     Crash,
@@ -47,7 +47,7 @@ pub struct Page {
     pub has_more: bool,
 }
 
-/// The API, as long as it lives: what it has handed out, and how often each fault struck.
+/// Simulated list API: returned pages, and strikes of each fault.
 pub struct Api {
     scenario: Scenario,
     bodies: Vec<String>,
@@ -56,7 +56,7 @@ pub struct Api {
     /// Requests of each page that failed, so that the next one is another throw of the dice.
     tries: HashMap<Query, u32>,
     requests: u64,
-    /// Another one in each call of a run: what fails for good in one may go well in the next.
+    /// Number of the call in the run: a permanent failure of one call may succeed in the next.
     call: u64,
 }
 
@@ -84,7 +84,7 @@ impl Api {
         &self.scenario
     }
 
-    /// A call of the engine begins; `number` tells it from the others of its run.
+    /// Starts a call of the engine; `number` distinguishes the calls of a run.
     pub fn begin(&mut self, number: u64) {
         self.call = number;
     }

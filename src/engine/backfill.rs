@@ -1,4 +1,5 @@
-//! The client's side of a run: what to call an engine with, what to keep of its answer, and whether to call again. Pure: `drive.rs` calls.
+//! Client side of a run: the request of each call, the state kept from its answer, and the decision
+//! to call again. Pure: `drive.rs` calls.
 
 use super::answer::{Answer, Ended};
 use super::classify::FailureType;
@@ -18,7 +19,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait that an answer may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
-/// Calls in a row that end well and bring nothing: an engine that says "more" for ever.
+/// Consecutive successful calls without progress: an engine that reports "more" forever.
 const FRUITLESS: u32 = 5;
 
 /// The same of calls without checkpoints, which bring whole streams or nothing.
@@ -60,9 +61,9 @@ pub enum Next {
 /// Result of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The engine says that nothing is left; what became of it is in its messages.
+    /// The engine reports that nothing is left; its messages have the outcome.
     Through,
-    /// It cannot go on: the sentence says why and what next; the exit code.
+    /// It cannot continue: a sentence with the reason and the next step; the exit code.
     Failed(String, u8),
 }
 
@@ -84,7 +85,7 @@ pub struct Backfill {
     at_risk: BTreeMap<String, KeptRisk>,
     /// Some of them are not in the log yet.
     risk_news: bool,
-    /// Streams that a limit cut in the last call, where the end cannot show what was left.
+    /// Streams that a limit cut in the last call, whose end cannot show the unread rows.
     cut: Vec<String>,
     /// A stream was set back to its last checkpoint, or to the state that was sent, and has something left.
     set_back: bool,
@@ -133,7 +134,7 @@ impl Backfill {
         let uncounted = ours.as_ref().and_then(|ours| ours.get("uncounted_calls")?.as_u64()).unwrap_or(0);
         let of_engine = find(raw(&state).get(), &["sync_run", "run_id"]);
         let of_engine = of_engine.and_then(|id| serde_json::from_str::<String>(id.get()).ok());
-        // A run that is over is followed by another one, which goes on from what was read.
+        // A finished run is followed by another one, which continues from its position.
         let known = text("run_id").or(of_engine).filter(|_| !through);
         let at_risk = ours.as_ref().and_then(|ours| serde_json::from_value(ours.get("at_risk")?.clone()).ok());
         let at_risk: BTreeMap<_, _> = at_risk.filter(|_| known.is_some()).unwrap_or_default();
@@ -188,7 +189,7 @@ impl Backfill {
         }
     }
 
-    /// The body of the next call, which begins an attempt. Both generations find in it what they know.
+    /// Body of the next call, which starts an attempt. Both generations find their fields in it.
     pub fn begin(&mut self) -> String {
         self.begin_with(&[])
     }
@@ -294,7 +295,8 @@ impl Backfill {
         kept.iter().map(|(name, data)| (name, &**data)).filter_map(open).collect()
     }
 
-    /// Lets the engine read on where its own sections say that a stream is over and the kept state says that it is not.
+    /// Lets the engine continue streams that its own sections call finished while the kept state
+    /// does not.
     fn read_on(&mut self) {
         let open = self.open_streams();
         self.left = !open.is_empty()
@@ -311,7 +313,7 @@ impl Backfill {
                     };
                     if stream.get("status").is_some_and(|word| over(word)) {
                         stream.insert("status".into(), raw(&"started"));
-                        // Ranges that were said to be complete after the failure were not written.
+                        // Ranges reported complete after the failure were not written.
                         for key in ["message", "completed_ranges"] {
                             stream.remove(key);
                         }
@@ -321,8 +323,9 @@ impl Backfill {
         }
     }
 
-    /// The state to go on from, stream by stream: the last checkpoint of the call; without one the state that was sent, unless the
-    /// end returned the same. Where a call has no checkpoints at all, a stream that completed without an error is as the end says.
+    /// State to continue from, stream by stream: the last checkpoint of the call; without one the
+    /// state that was sent, unless the end returned the same. If a call has no checkpoints at all,
+    /// a stream that completed without an error takes the end's state.
     fn keep_returned(&mut self, sent: &Fields) {
         let returned = self.call.end.as_mut().and_then(|end| end.state.take());
         if let Some(mut state) = returned {
@@ -330,7 +333,7 @@ impl Backfill {
             let lost = state.contains_key("source")
                 && ends.is_empty()
                 && !(sent.is_empty() && self.call.checkpoints.is_empty());
-            // A state without what was read is none: engines that fail early return such.
+            // A state without a read position is none: engines that fail early return such.
             if !state.is_empty() && !lost {
                 let lines = std::mem::take(&mut self.call.checkpoints);
                 let checkpoints = !lines.is_empty();
@@ -422,7 +425,7 @@ impl Backfill {
     /// The call is over. `dice` in 0..=1 spreads waits.
     pub fn over(&mut self, how: &How, dice: f64) -> Next {
         self.keep();
-        // Only what the source need not read again is progress.
+        // Only rows that the source need not read again are progress.
         let fruit = self.mark() != self.call.mark;
         if fruit {
             self.failures = 0;
@@ -442,7 +445,8 @@ impl Backfill {
             (how, None) => {
                 let (why, next) = self.without_end(how);
                 match self.call.global.clone() {
-                    // An error without a stream was its last word: calling again will say the same.
+                    // An error without a stream was its last word: another call would return the
+                    // same.
                     Some((message, false)) => {
                         return Next::Done(Verdict::Failed(format!("{message} ({why})"), 1));
                     }
@@ -499,7 +503,7 @@ impl Backfill {
     fn after_end(&mut self, end: &Ended, fruit: bool, dice: f64) -> Next {
         let stuck = end.word == EndWord::StillStarted && end.has_more == Some(false);
         let open = matches!(end.word, EndWord::Limit | EndWord::StillStarted) && !stuck;
-        // An end that still says "started" is through where its state has nothing left.
+        // An end that still reports "started" is finished if its state has nothing left.
         let more = end.has_more == Some(true) || open || (stuck && self.left);
         let passing = self.call.transient.clone().filter(|_| self.left);
         match (&self.call.global, passing) {
@@ -563,7 +567,7 @@ impl Backfill {
             return Next::Done(Verdict::Failed(format!("{why}{times}. {next}{kept}"), code));
         }
         let why = match self.wish.retries {
-            // Who never gives up is told no bound.
+            // Without a bound on retries none is printed.
             u32::MAX => why,
             most => format!("{why} ({} of {most})", self.failures),
         };
@@ -595,13 +599,13 @@ impl Backfill {
         self.failures
     }
 
-    /// Calls that broke after something was read, where the engine tells its counts with their end only.
+    /// Calls that broke after reading, whose engine reports counts only at their end.
     #[must_use]
     pub fn uncounted(&self) -> u64 {
         self.uncounted
     }
 
-    /// The state to keep, with what only we know of the run beside the engine's own sections.
+    /// State to store, with our own data about the run beside the engine's sections.
     #[must_use]
     pub fn to_keep(&self) -> Box<RawValue> {
         let mut all = self.state.clone();

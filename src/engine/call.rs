@@ -4,7 +4,7 @@
 //! source --records, states, statuses--> destination (so many rows a second; the source waits when it is behind) --> tracker --> outlet
 //! ```
 //!
-//! Everything passes the destination in order, so that nothing is said to be complete before the counts behind it are.
+//! Everything passes the destination in order, so that "complete" follows the counts behind it.
 
 use super::api::Api;
 use super::classify::FailureType;
@@ -34,7 +34,8 @@ pub struct Call {
     pub memory: Memory,
     /// Only these streams.
     pub streams: Option<Vec<String>>,
-    /// Another one than that of the state is a new run: what failed or was skipped is tried again, and counts begin anew.
+    /// A run id other than that of the state starts a run: failed and skipped streams are retried,
+    /// and counts restart.
     pub run_id: Option<String>,
     pub time_limit_ms: Option<u64>,
     pub state_limit: Option<u64>,
@@ -55,7 +56,7 @@ pub trait Outlet {
     /// Whole lines whose time has come at `at`.
     ///
     /// # Errors
-    /// When nobody takes them any more: the call ends.
+    /// If the reader is gone: the call ends.
     fn say(&mut self, at: Millis, lines: &[u8]) -> io::Result<()>;
 
     /// Rows that the destination has now.
@@ -88,7 +89,7 @@ pub enum CallError {
 /// Runs one call to its end.
 ///
 /// # Errors
-/// When a stream that is asked for is not there, or nobody takes the output.
+/// If a requested stream does not exist, or the reader is gone.
 pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> Result<Called, CallError> {
     let (asked, kept, ceiling) = prepare(api, &mut call)?;
     let mut run = Run {
@@ -125,12 +126,12 @@ fn stream_of(input: &Value) -> Option<&str> {
     event.pointer("/data/object/object").or_else(|| event.get("stream"))?.as_str()
 }
 
-/// Streams asked for, what was kept of each, and the upper bound of their ranges in seconds.
+/// Requested streams, their stored states, and the upper bound of their ranges in seconds.
 type Prepared = (Vec<String>, BTreeMap<usize, StreamState>, i64);
 
 fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError> {
     let mut api = lock(api);
-    // A process that lives for one call only has nothing else to tell it from the one before.
+    // A process of a single call has no other identity.
     api.begin(call.memory.elapsed_ms);
     let scenario = api.scenario();
     let names: Vec<&str> = scenario.streams.iter().map(|stream| stream.name.as_str()).collect();
@@ -212,7 +213,7 @@ impl Run {
 
     fn go(&mut self, outlet: &mut dyn Outlet) -> Result<Stop, CallError> {
         while let Some((at, said)) = self.source.next() {
-            // The source is not read any more; what the destination has taken is said with its checkpoint.
+            // The source is no longer read; the destination's checkpoint reports the accepted rows.
             if self.deadline().is_some_and(|deadline| at >= deadline) {
                 return Ok(Stop::Limit(Limit::Time));
             }
@@ -310,7 +311,7 @@ impl Run {
         Ok(true)
     }
 
-    /// Takes a state of a stream that is not written any more into what the end returns, without a word.
+    /// Puts a state of an unwritten stream silently into the state of the end.
     fn run_ahead(&mut self, message: &Value, at: Millis) -> bool {
         let stream = message.pointer("/source_state/stream").and_then(Value::as_str);
         if !stream.is_some_and(|stream| self.down.contains(stream)) {
@@ -329,7 +330,7 @@ impl Run {
         if !self.call.raw
             && let Some(fields) = message.as_object_mut()
         {
-            // It has passed the destination, which says so.
+            // It passed the destination, which reports it.
             let from = if state { "destination/simulated" } else { "source/simulated" };
             fields.insert("_emitted_by".into(), from.into());
             fields.insert("_ts".into(), time::iso(at).into());
@@ -371,7 +372,7 @@ impl Run {
                 let stream = api.scenario().streams.get(stream);
                 (stream.map(|it| it.name.clone()).unwrap_or_default(), stream.map_or(0, |it| it.records))
             };
-            // What an event tells of is newer than all that a backfill reads.
+            // The event is newer than anything a backfill reads.
             let api = lock(&self.api);
             outlet.rows(&api, stream, records..records + count)?;
             drop(api);
@@ -415,7 +416,7 @@ impl Run {
             return Ok(Called { outcome: None, state: RawValue::NULL.to_owned(), now });
         }
         if limit.is_some() && self.call.form == Form::Trace {
-            // At its own end the source says it itself.
+            // At its own end the source reports it.
             let count = json!({"request_count": self.source.requests()});
             self.message(trace("global_progress", count), now);
         }

@@ -20,7 +20,7 @@ impl FailureType {
         }
     }
 
-    /// By the word of the wire; what nobody knows may pass.
+    /// By the word on the wire; unknown words are transient.
     #[must_use]
     pub fn of_word(word: &str) -> Self {
         match word {
@@ -41,7 +41,7 @@ impl FailureType {
         }
     }
 
-    /// By what a message quotes of the failure itself: an errno, a SQLSTATE or an HTTP status; never by prose.
+    /// By codes that a message quotes: an errno, a SQLSTATE or an HTTP status; never by prose.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         if quotes_outage(text) {
@@ -113,7 +113,7 @@ pub fn classify(status: Option<u16>, word: Option<&str>) -> Option<FailureType> 
     }
 }
 
-/// A refusal that is no failure: the account does not have what the stream is of.
+/// A refusal that is no failure: the account lacks the feature of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// The name a scenario has for it.

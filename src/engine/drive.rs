@@ -1,4 +1,4 @@
-//! Calls an engine as `backfill.rs` says, and hands on what it answers.
+//! Calls an engine as `backfill.rs` decides, and passes its answers on.
 
 use super::backfill::{Backfill, Next, Verdict};
 use super::raw::{Fields, raw};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 /// Receiver of the output.
 pub trait Taker {
-    /// Bytes of an answer, as they come. `Break`: nobody wants more.
+    /// Bytes of an answer, as they arrive. `Break`: the reader is gone.
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()>;
 
     /// Something about the calls that is not in their answers.
@@ -37,7 +37,7 @@ pub struct Drive {
 /// Calls until nothing is left, or it is given up. The state is kept after each call. `stop` ends it early.
 ///
 /// # Errors
-/// When the state cannot be kept: what was read would be read again.
+/// If the state cannot be stored: rows would be read again.
 pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, stop: &Notify) -> io::Result<Verdict> {
     let client = match http::client(&drive.url) {
         Ok(client) => client,
@@ -126,7 +126,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
 /// Bytes of an end that is answered as one object.
 const LARGEST_END: usize = 64 << 20;
 
-/// Says in the log which streams are at risk, where that is news.
+/// Logs the streams at risk when they change.
 fn say_risk(run: &mut Backfill, taker: &mut dyn Taker) {
     if let Some(line) = run.risk_line(now()) {
         let _ = taker.bytes(line.as_bytes());

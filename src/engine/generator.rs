@@ -183,7 +183,7 @@ impl<'p, W: Write> Log<'p, W> {
 
     fn attempt(&mut self, attempt: u32, end: u64) -> io::Result<()> {
         if attempt > 1 {
-            // Somebody calls again after a while.
+            // The caller calls again after a while.
             self.at += 45_000;
         }
         for stream in &mut self.streams {
@@ -415,7 +415,7 @@ impl<'p, W: Write> Log<'p, W> {
                     "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
                 );
                 self.name(at);
-                // A read is counted by its records: the engine says nothing of them.
+                // A read is counted by its records: the engine does not report them.
                 let _ = match self.plan.scenario {
                     Scenario::Read => write!(self.buffer, "\",\"status\":\"{word}\"}}}}"),
                     Scenario::Sync => write!(

@@ -1,4 +1,4 @@
-//! JSON objects whose values nobody here reads: kept as they came, number for number and escape for escape.
+//! JSON objects with opaque values: kept as received, number for number and escape for escape.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -23,7 +23,7 @@ pub fn take_object(from: &mut Fields, key: &str) -> Option<Fields> {
     }
 }
 
-/// Takes a field of a shape that we know; what has another shape is as if it were not there.
+/// Takes a field of a known shape; another shape counts as absent.
 #[must_use]
 pub fn take<T: serde::de::DeserializeOwned>(from: &mut Fields, key: &str) -> Option<T> {
     serde_json::from_str(from.remove(key)?.get()).ok()

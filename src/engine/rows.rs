@@ -1,4 +1,4 @@
-//! The rows that arrived at the simulated destination, in a file: what a sync was for.
+//! Rows that arrived at the simulated destination, in a file.
 
 use super::api::Api;
 use std::fs::File;
@@ -11,7 +11,7 @@ use std::sync::Mutex;
 pub struct Rows(Mutex<File>);
 
 impl Rows {
-    /// Opens the file to write behind what is in it; a line that a crash tore is ended.
+    /// Opens the file for appending; completes a line that a crash tore.
     ///
     /// # Errors
     /// When it cannot be opened or written.
@@ -28,7 +28,7 @@ impl Rows {
         Ok(Self(Mutex::new(file)))
     }
 
-    /// Adds rows; they are handed to the system before the checkpoint behind them is said.
+    /// Appends rows; they are handed to the system before the checkpoint behind them is printed.
     ///
     /// # Errors
     /// When they cannot be written.

@@ -1,4 +1,4 @@
-//! A scenario of the simulated source: which streams there are, and what goes wrong. A small TOML file.
+//! Scenario of the simulated source: its streams and faults. A small TOML file.
 
 use super::classify::REFUSALS;
 use crate::protocol::{Millis, time};
@@ -15,7 +15,7 @@ pub const SCENARIOS: [(&str, &str); 6] = [
     ("everything", include_str!("../../assets/scenarios/everything.toml")),
 ];
 
-/// Records of one stream at most: what is made is counted, not kept.
+/// Maximum records of a stream: they are counted, not stored.
 const MOST_RECORDS: u64 = 100_000_000;
 const MOST_STREAMS: usize = 10_000;
 
@@ -109,8 +109,9 @@ pub enum FaultKind {
     Stall,
     /// The destination fails: nothing can go on.
     DestinationError,
-    /// The destination fails on a page of a stream, between its rows and its checkpoint, and on the rest of the stream in this
-    /// call; the state of the end runs ahead of what was written (as published engines do, corpus `stripe-live`, README 5).
+    /// The destination fails on a page of a stream, between its rows and its checkpoint, and on the
+    /// rest of the stream in this call; the state of the end is ahead of the written rows (as in
+    /// published engines, corpus `stripe-live`, README 5).
     DestinationOutage,
     /// The engine dies, in the middle of a line.
     Crash,
@@ -207,7 +208,7 @@ impl Scenario {
     /// Reads a scenario.
     ///
     /// # Errors
-    /// What is wrong with it and where, in a sentence.
+    /// The mistake and its place, as a sentence.
     pub fn read(text: &str) -> Result<Self, String> {
         let scenario: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         scenario.check()?;

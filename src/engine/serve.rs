@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// States of large runs are some megabytes.
 const LARGEST_BODY: usize = 64 << 20;
 
-/// Serves until the process ends. `ready` is told the address.
+/// Serves until the process ends. `ready` gets the address.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -31,7 +31,7 @@ pub fn run(address: SocketAddr, engine: Simulated, ready: impl FnOnce(SocketAddr
         if !ready(listener.local_addr()?) {
             return Ok(());
         }
-        // A checkpoint is news: it does not wait for more to say.
+        // A checkpoint is sent at once.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
@@ -129,7 +129,7 @@ async fn called(engine: &Arc<Simulated>, query: Limits, headers: &HeaderMap, bod
         Err(Refused::Wish(why)) => return bad_request(why),
         Err(Refused::Busy(why)) => return json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
     };
-    // What is wrong with the wish is known before the first line.
+    // Errors of the request are known before the first line.
     let first = match chunks.recv().await {
         Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => return bad_request(error.to_string()),
         first => first,

@@ -1,4 +1,4 @@
-//! The simulated engine: what `serve.rs` serves over HTTP, and what the pipeline service runs in its own process.
+//! Simulated engine, served over HTTP by `serve.rs` and in process by the pipeline service.
 
 use super::api::Api;
 use super::call::{Call, CallError, Outlet, call};
@@ -136,7 +136,8 @@ impl Limits {
 }
 
 impl Simulated {
-    /// `pace`: how many times as fast as the scenario's clock; `None`: as fast as it is read. `rows`: what the destination keeps.
+    /// `pace`: multiple of the scenario's clock; `None`: unlimited. `rows`: file of the
+    /// destination.
     #[must_use]
     pub fn new(scenario: Scenario, form: Form, pace: Option<f64>, rows: Option<Rows>) -> Self {
         Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows, clock: AtomicI64::new(0) }
@@ -223,7 +224,7 @@ impl Simulated {
             Err(error @ CallError::NoSuchStream(..)) => io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
             Err(CallError::Io(error)) => error,
         };
-        // The client is told by a body that breaks off.
+        // A broken body informs the client.
         let _ = sender.blocking_send(Err(broke));
     }
 }
@@ -239,7 +240,7 @@ impl Drop for Broken<'_> {
     }
 }
 
-/// A client who takes what is said when its time has come, and may go away.
+/// Client that receives output at its simulated time, and may leave.
 struct Client<'c> {
     began: Instant,
     begin: Millis,

@@ -42,7 +42,7 @@ fn plain(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
-/// Replaces it in one step: whoever reads it, also after a crash, finds the old state or the new one, whole.
+/// Replaces it atomically: a reader, also after a crash, finds the old or the new state, whole.
 ///
 /// # Errors
 /// When it cannot be written; the old one is there then.

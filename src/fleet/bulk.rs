@@ -46,7 +46,8 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// On these pipelines, each with the error it has. Those whose error most have come first: it is what the canary is to tell of.
+    /// Starts on these pipelines, each with its error. Those with the most common error come first:
+    /// the canary tests it.
     #[must_use]
     pub fn new(action: Action, mut targets: Vec<(Arc<str>, Option<Arc<str>>)>) -> Self {
         let mut common: BTreeMap<Option<Arc<str>>, usize> = BTreeMap::new();
@@ -184,7 +185,7 @@ impl Bulk {
         )
     }
 
-    /// All took effect: 0; none did: 1; of none it can be told: 2; some did: 3.
+    /// All took effect: 0; none did: 1; none can be determined: 2; some did: 3.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let (good, bad, held) = self.counts();

@@ -124,7 +124,7 @@ impl Condition {
                 *self != Self::Status(Status::Teardown)
             }
             _ if it.status == Status::Paused => it.desired == Desired::Paused,
-            // Nothing is read any more until somebody asks for it.
+            // Nothing is read until a request arrives.
             _ if it.status == Status::Ready => {
                 let Self::Stream(..) = self else { return Holds::NotYet };
                 it.progress().is_some_and(|run| !run.streams.is_empty()) && it.run.as_ref().is_none_or(|run| !run.open)

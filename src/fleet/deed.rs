@@ -13,7 +13,7 @@ pub struct Deed {
     pub why: Option<String>,
     pub before: Option<String>,
     pub after: Option<String>,
-    /// The verdict's word and its sentence; none while nobody knows.
+    /// Result and its sentence; none while it is unknown.
     pub verdict: Option<String>,
     pub sentence: Option<String>,
     pub ended_at: Option<Millis>,

@@ -1,4 +1,5 @@
-//! In which group a pipeline stands, and the sentence that says why. What its service claims is held against what is seen.
+//! Group of a pipeline, and the sentence with its reason. The service's claim is compared with the
+//! evidence.
 
 use super::pipeline::{Desired, Pipeline, Status};
 use super::watched::Watched;
@@ -8,7 +9,8 @@ use crate::protocol::Millis;
 /// After so long without any sign, in milliseconds, one that should run is stale.
 pub const SILENT_MS: Millis = 120_000;
 
-/// After so long, in milliseconds, one whose last run failed is parked, though its service does not say it.
+/// Time, in milliseconds, after which a pipeline with a failed run counts as parked although its
+/// service does not report it.
 const PARKED_MS: Millis = 60_000;
 
 /// Groups in the order of the screen, trouble first.
@@ -17,7 +19,7 @@ pub enum Group {
     Parked,
     /// Runs, or is ready, with an error.
     Failing,
-    /// Says that it runs, and nothing moves.
+    /// Claims to run, and nothing moves.
     Stale,
     /// Backfilling and setting up.
     Working,
@@ -74,7 +76,7 @@ impl Watched {
         }
     }
 
-    /// Parked, although its service does not say so.
+    /// True if it is parked although its service does not report it.
     #[must_use]
     pub fn inferred(&self, now: Millis) -> bool {
         self.group(now) == Group::Parked && self.pipeline.status != Status::Error
@@ -139,7 +141,8 @@ impl Watched {
     }
 }
 
-/// The last run ended, and no other one runs; of a service that says by itself what is parked, its own word counts.
+/// True if the last run ended and no other one runs; a service that reports parking itself is taken
+/// at its word.
 fn over(it: &Pipeline) -> bool {
     it.run.as_ref().is_some_and(|run| !run.open && run.state.is_none()) && it.retry.is_none()
 }

@@ -1,5 +1,6 @@
-//! Errors of all pipelines, by what they have in common, with a memory: who was hit, since when, who looked after it, and whether it is
-//! over. An error of a pipeline is over when that pipeline succeeds later, and not before; one that comes back says so.
+//! Errors of all pipelines, grouped by cause, with a memory: affected pipelines, first occurrence,
+//! acknowledgment, end. An error of a pipeline is over when that pipeline succeeds later, and not
+//! before; one that returns is marked.
 
 use super::pipeline::Fault;
 use super::watched::Watched;
@@ -130,7 +131,7 @@ impl Item {
         self.hits.values().map(|hit| hit.regressed).sum()
     }
 
-    /// `auth_error`, or a word for what nobody classified.
+    /// `auth_error`, or a word for an unclassified error.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.failure_type.as_deref().unwrap_or("error")
@@ -246,7 +247,7 @@ impl Inbox {
         Some(hit.since).filter(|since| *since > 0)
     }
 
-    /// Somebody looks after it, or does not any more.
+    /// Acknowledges or unacknowledges the error.
     pub fn acknowledge(&mut self, fingerprint: &str, who: &str, now: Millis) -> Option<Arc<Item>> {
         let item = Arc::make_mut(self.items.get_mut(fingerprint)?);
         item.acked = if item.acked.is_some() { None } else { Some((who.into(), now)) };

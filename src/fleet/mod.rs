@@ -1,5 +1,5 @@
-//! Many pipelines of one service: what is known of them, which are in trouble, whether it is one failure or many, and whether what was
-//! done about it helped. Pure: no clock, no I/O; `net::remote` asks, `views::fleet` draws.
+//! Pipelines of one service: state, trouble, common causes, verified actions. Pure: no clock, no
+//! I/O; `net::remote` asks, `views::fleet` draws.
 //!
 //! ```text
 //! JSON of a service --pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: when it was seen, when it last moved }

@@ -37,7 +37,8 @@ impl Pace {
         self.next = FIRST.min(self.longest);
     }
 
-    /// The next wait. What the service asked for (`Retry-After`) goes before our own; neither goes beyond the time that is left.
+    /// Next delay. A delay requested by the service (`Retry-After`) has priority; neither exceeds
+    /// the remaining time.
     pub fn wait(&mut self, asked: Option<Duration>, left: Option<Duration>, dice: f64) -> Duration {
         let own = self.next.mul_f64(0.5 + dice.clamp(0.0, 1.0) * 0.5);
         self.next = self.next.mul_f64(GROWTH).min(self.longest);
@@ -57,7 +58,7 @@ pub struct Budget {
     made: std::collections::VecDeque<Duration>,
 }
 
-/// The part that is kept for what people do.
+/// Share of the rate reserved for a person's actions.
 const FOR_PEOPLE: f64 = 0.2;
 
 /// Window of the displayed rate.
@@ -69,7 +70,8 @@ impl Budget {
         Self { per_second, left: per_second * 2.0, at: Duration::ZERO, made: std::collections::VecDeque::new() }
     }
 
-    /// Takes one at `now` (since any begin that stays the same), or answers how long to wait for it. `person`: somebody waits for it.
+    /// Takes one at `now` (since any fixed origin), or returns the delay until it is available.
+    /// `person`: a person waits for it.
     ///
     /// # Errors
     /// How long to wait.

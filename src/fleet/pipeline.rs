@@ -1,5 +1,6 @@
-//! A pipeline as a service tells it: ours, which says why and since when, or the published one (PROTOCOLS 2), whose state has to be read
-//! for that. What an engine said of a run goes through the one reducer, whoever hands it on.
+//! Pipeline of a service: ours, which reports reasons and times, or the published one (PROTOCOLS
+//! 2), whose state has to be interpreted. An engine's report of a run goes through the one reducer,
+//! whichever service passes it on.
 
 use crate::progress::text::names;
 use crate::progress::{Outcome, Progress, advice, core, doubts, outcome, standing, verdict_remedy};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 /// Errors of one pipeline that are looked at.
 const FAULTS: usize = 20;
 
-/// As the service says it.
+/// Status on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     Setup,
@@ -96,7 +97,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// `auth_error`, or a word for what nobody classified.
+    /// `auth_error`, or a word for an unclassified error.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.failure_type.as_deref().unwrap_or("error")
@@ -126,7 +127,7 @@ pub struct Run {
     pub number: Option<u64>,
     /// Key that distinguishes runs of this pipeline.
     pub key: Arc<str>,
-    /// As the service says it: PENDING, RUNNING, ...; of one that has no tasks, nothing.
+    /// Task state on the wire: PENDING, RUNNING, ...; `None` for a service without tasks.
     pub state: Option<Arc<str>>,
     pub open: bool,
     /// `3/7`: streams that are over, of all.
@@ -152,7 +153,7 @@ pub struct Found {
     pub checkpoints: Option<u64>,
     pub streams: u64,
     pub by_status: BTreeMap<Arc<str>, u64>,
-    /// Sentences of what stands against the outcome.
+    /// Doubts about the outcome, as sentences.
     pub doubts: Vec<Arc<str>>,
 }
 
@@ -181,7 +182,7 @@ pub struct Pipeline {
     read: Option<Reading>,
 }
 
-/// The reducer's view of a state that is told again and again.
+/// Reduced form of a repeatedly reported state.
 #[derive(Debug, Clone, PartialEq)]
 struct Reading {
     /// The lines that were taken in last.
@@ -198,7 +199,7 @@ fn at(value: &Value, path: &str) -> Option<Millis> {
 }
 
 impl Pipeline {
-    /// Reads what a service told at `now`. `before`: as it was told last, so that rates can be known.
+    /// Reads a pipeline reported at `now`. `before`: its last report, for rates.
     ///
     /// # Errors
     /// Why it is no pipeline.
@@ -240,7 +241,7 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Of a service that tells what its runs come to.
+    /// For a service that reports results of runs.
     fn take_run(&mut self, run: &Value) {
         let state = text(run, "/status");
         let open = matches!(state.as_deref(), Some("PENDING" | "RUNNING"));
@@ -282,13 +283,13 @@ impl Pipeline {
         }
     }
 
-    /// Of a service that shows its engine's state: as if the engine had said it now.
+    /// For a service that shows its engine's state: as if the engine had printed it now.
     fn take_lines(&mut self, lines: String, before: Option<&Self>) {
         let known = before.and_then(|it| it.read.as_ref());
         let reading = match known {
             Some(known) if same_but_time(&known.text, &lines) => known.clone(),
             known => {
-                // Another run begins anew: what stood against the one before does not stand against it.
+                // Another run starts fresh: errors of the run before do not count against it.
                 let begun = |text: &str| engine_clock(text).map(|(from, _)| from);
                 let same_run = known.filter(|it| begun(&lines).is_some() && begun(&it.text) == begun(&lines));
                 let mut progress = same_run.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
@@ -350,7 +351,7 @@ impl Pipeline {
         self.read.as_ref().map(|it| &it.progress)
     }
 
-    /// The state as lines of its engine, as of when it was told.
+    /// The state as lines of its engine, as of the time of the report.
     #[must_use]
     pub fn lines(&self) -> Option<&Arc<str>> {
         self.read.as_ref().map(|it| &it.text)
@@ -437,7 +438,7 @@ fn share(progress: &Progress) -> String {
 fn lines_of(told: &Value, now: Millis) -> Option<String> {
     let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
     let end = told.get("progress").filter(|it| it.is_object());
-    // When the engine said it, as far as that is known.
+    // The engine's own time, if known.
     let at = state.and_then(clock_of).map_or(now, |(_, to)| to);
     let line =
         |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(at), kind: payload}).to_string() + "\n";
@@ -470,7 +471,7 @@ fn same_but_time(one: &str, other: &str) -> bool {
     without_time(one) == without_time(other)
 }
 
-/// The lines without the time at which they were told.
+/// The lines without the time of the report.
 fn without_time(text: &str) -> Vec<String> {
     text.lines()
         .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
@@ -482,7 +483,7 @@ fn without_time(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The same for what says the same, in every process.
+/// Hash of a text, equal in every process.
 fn hash(text: &str) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
@@ -490,7 +491,7 @@ fn hash(text: &str) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Checkpoints that a state tells of.
+/// Checkpoints counted in a state.
 fn told_checkpoints(text: &str) -> u64 {
     let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let count = |value: &Value| {

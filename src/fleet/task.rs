@@ -1,4 +1,4 @@
-//! Work that somebody else does for us, from submission to its result: what is known of it, and how it is told.
+//! Task of another API, from submission to result: its state and its presentation.
 
 use crate::progress::text::duration;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Did it help? What a pipeline was before something was asked of it, held against what it is since. That a request was accepted
-//! proves nothing.
+//! Verification of an action: the state of a pipeline before it, compared with the state after it.
+//! An accepted request proves nothing.
 
 use super::pipeline::{Desired, Fault, Pipeline, Status};
 use crate::progress::Outcome;
@@ -7,7 +7,8 @@ use crate::progress::text::{count, duration, plural};
 use crate::protocol::Millis;
 use std::sync::Arc;
 
-/// For how long work has to go on, in milliseconds, to be called so: what is parked again often is so within seconds.
+/// Time, in milliseconds, that work has to continue to count: a pipeline that is parked again often
+/// is so within seconds.
 pub const HOLDS_MS: Millis = 5_000;
 
 /// Action on a pipeline.
@@ -15,7 +16,7 @@ pub const HOLDS_MS: Millis = 5_000;
 pub enum Action {
     Resume,
     Pause,
-    /// A run now, of what is new.
+    /// A run now, for new data.
     Sync,
     /// A new run, so that streams which the last one left out are tried again.
     Retry,
@@ -135,9 +136,9 @@ pub enum Verdict {
     ParkedNew(Fault, Millis),
     /// It ran, and ended with an error, but is not parked.
     RanAndFailed(Fault, Millis),
-    /// It cannot be told, and why.
+    /// The result cannot be determined, with the reason.
     Unknown(String),
-    /// It was not accepted: why, and the exit code that says so.
+    /// Refused: the reason, and its exit code.
     Refused(String, u8),
 }
 
@@ -195,7 +196,7 @@ impl Verdict {
         matches!(self, Self::TookEffect(_))
     }
 
-    /// 0 it took effect; 1 it did not; 2 it cannot be told yet; one that was refused has the code of why.
+    /// 0 took effect; 1 did not; 2 not yet known; a refusal has the code of its reason.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -233,7 +234,7 @@ impl Watch {
         Self { action, before, accepted, sent_at, patience, left, works_since: None, seen_at: None }
     }
 
-    /// Looks at it as it is at `now`; `None`: it is gone. Answers when it can be told.
+    /// Examines the pipeline at `now`; `None`: it is gone. Returns the result once it is known.
     pub fn see(&mut self, pipeline: Option<&Pipeline>, now: Millis) -> Option<Verdict> {
         self.seen_at = Some(now);
         let since = now - self.sent_at;
@@ -272,7 +273,8 @@ impl Watch {
             _ => false,
         };
         let run = it.run.as_ref();
-        // The published service keeps the key of a run that it resumes: its engine's clock tells.
+        // The published service keeps the key of a resumed run: its engine's clock distinguishes
+        // them.
         let other_run = run.map(|run| &run.key) != self.before.run.as_ref();
         let fresh = other_run || run.and_then(|run| run.ended_at) != self.before.ended_at;
         let run_open = run.is_some_and(|run| run.open);

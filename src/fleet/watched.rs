@@ -1,4 +1,4 @@
-//! The pipelines of a service, as they were seen: what changed when, and what was asked of them.
+//! Observed pipelines of a service: times of changes, and requested actions.
 
 use super::pipeline::Pipeline;
 use crate::protocol::Millis;
@@ -27,7 +27,7 @@ pub struct Watched {
     /// Since when this error is known to stand.
     pub fault_since: Option<Millis>,
     pub sent: Option<Sent>,
-    /// In the order of what was told of single pipelines (see [`Fleet::order`]).
+    /// Sequence number of the last read of this pipeline (see [`Fleet::order`]).
     told: u64,
 }
 
@@ -36,7 +36,7 @@ impl Watched {
     #[must_use]
     pub fn last_sign(&self) -> Option<Millis> {
         let run = self.pipeline.run.as_ref();
-        // When an open run began, and when its pipeline was changed last, says nothing of whether it moves.
+        // The start of an open run and the last change of its pipeline do not show that it moves.
         if run.is_some_and(|run| run.open && run.state.is_some()) {
             return self.moved_at;
         }
@@ -44,7 +44,7 @@ impl Watched {
         told.into_iter().flatten().chain(self.moved_at).max()
     }
 
-    /// For how long nothing of it moved; by what is told, else for as long as we watch.
+    /// Time without a change; by the service's report, otherwise since we watch.
     #[must_use]
     pub fn quiet_ms(&self, now: Millis) -> Millis {
         now.saturating_sub(self.last_sign().unwrap_or(self.first_seen)).max(0)
@@ -84,8 +84,8 @@ impl Fleet {
         self.order
     }
 
-    /// Takes the whole list as it was told at `now`, which was asked for when the order was `asked`: what is not in it is gone. What was
-    /// told of one pipeline since then is newer.
+    /// Takes the whole list as of `now`, requested when the order was `asked`: missing pipelines
+    /// are gone. Newer reads of single pipelines stay.
     pub fn take_list(&mut self, list: Vec<Value>, asked: u64, now: Millis) {
         let mut before = std::mem::take(&mut self.pipelines);
         self.gone.retain(|_, at| *at > asked);
@@ -103,7 +103,7 @@ impl Fleet {
             }
             match watch(told, now, known.as_deref()) {
                 Ok(watched) => drop(self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched))),
-                // What cannot be read now stays as it was.
+                // An unreadable pipeline stays as it was.
                 Err(why) => {
                     self.odd.push(why);
                     self.pipelines.extend(known.map(|known| (Arc::clone(&known.pipeline.id), known)));
@@ -115,7 +115,7 @@ impl Fleet {
         self.listed_at = Some(now);
     }
 
-    /// Takes one pipeline as it was told at `now`.
+    /// Takes one pipeline as of `now`.
     ///
     /// # Errors
     /// Why it is no pipeline.
@@ -152,7 +152,7 @@ fn watch(told: Value, now: Millis, known: Option<&Watched>) -> Result<Watched, S
     let fault_since = match (fault(&pipeline), known) {
         (None, _) => None,
         (Some(now_is), Some(known)) if fault(&known.pipeline) == Some(Arc::clone(&now_is)) => known.fault_since,
-        // Before our eyes; of what stood when we came, only its service can tell.
+        // Observed change; for earlier ones only the service can know.
         (Some(_), known) => pipeline.faults.first().and_then(|it| it.since).or(known.map(|_| now)),
     };
     Ok(Watched {

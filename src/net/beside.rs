@@ -19,7 +19,7 @@ const LINE: u64 = 64 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     at: Millis,
-    /// On a wall somewhere: its zone is not said.
+    /// Local clock without a zone.
     local: bool,
 }
 
@@ -35,7 +35,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Reads what an engine wrote to stderr.
+    /// Reads an engine's stderr.
     ///
     /// # Errors
     /// When it cannot be read to its end.
@@ -53,7 +53,7 @@ impl Beside {
             // A line without a time, such as one of a traceback, belongs to the one above it.
             let stamp = stamp(line);
             if at.is_none() && stamp.is_some() {
-                // What comes before the first time comes with it.
+                // Lines before the first time belong to it.
                 self.stderr.iter_mut().for_each(|(time, _)| *time = stamp);
             }
             at = stamp.or(at);
@@ -91,7 +91,7 @@ impl Beside {
     }
 }
 
-/// The time of a line: `ts` or `timestamp` of a structured log, or what it begins with.
+/// Time of a line: `ts` or `timestamp` of a structured log, or its prefix.
 fn stamp(line: &str) -> Option<Stamp> {
     if line.starts_with('{') {
         return heard(line)?.at.map(|at| Stamp { at, local: false });

@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// Sends a signal to it and to what it started; to nobody once it is gone.
+    /// Sends a signal to the child and its descendants; to no process once it is gone.
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group.filter(|_| self.runs()) {
             let _ = kill_process_group(group, signal);
@@ -120,7 +120,7 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
         let exit = wait(&mut child);
         let died = Instant::now();
         let mut said = false;
-        // Its output is over when everybody who could write to it is gone: what it started may go on without it.
+        // Its output ends when every writer is gone: its descendants may continue without it.
         while !silent.load(Ordering::Acquire) {
             let late = died.elapsed() >= LAST_WORDS;
             if late && group.is_none_or(|group| test_kill_process_group(group).is_err()) {
@@ -186,7 +186,7 @@ fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
 /// Bytes of one stderr line that are kept.
 const STDERR_LINE: u64 = 64 * 1024;
 
-/// Each line of stderr to whoever weighs it, and into the diagnostics.
+/// Passes each line of stderr to the parser, and into the diagnostics.
 fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
     use std::io::Read;
     let mut stderr = BufReader::new(stderr);
@@ -202,7 +202,7 @@ fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
         if text.is_empty() {
             continue;
         }
-        // As it is: what is masked in it may be no JSON any more. Whoever keeps it masks it.
+        // Unmasked: masking may break JSON. The consumer masks before it stores.
         let _ = events.send(Event::Stderr(text.to_owned()));
         diagnose(text);
     }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 /// Bytes of a chunk: large enough that handing the streams' state from one core to another does not count.
 const CHUNK: usize = 512 * 1024;
 
-/// Cuts what it reads behind the last newline; what is left begins the next chunk.
+/// Cuts the input behind its last newline; the rest starts the next chunk.
 pub struct Chunks<R> {
     input: R,
     /// Bytes of the line that the last chunk ended in.
@@ -17,7 +17,7 @@ pub struct Chunks<R> {
     /// Read error, reported after the data before it.
     error: Option<io::Error>,
     over: bool,
-    /// Somebody watches: what came is handed on with its first whole line.
+    /// A person watches: data are passed on with the first whole line.
     live: bool,
 }
 
@@ -54,7 +54,7 @@ impl<R: Read> Chunks<R> {
         Self { input, rest: Vec::new(), at, error: None, over: false, live: false }
     }
 
-    /// Hands on what came as soon as there is a whole line in it.
+    /// Passes data on as soon as they contain a whole line.
     #[must_use]
     pub fn live(mut self) -> Self {
         self.live = true;

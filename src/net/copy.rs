@@ -15,7 +15,7 @@ const WAITING: usize = 8;
 /// Reason that copying stopped before the end of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
-    /// Whoever read standard output has gone.
+    /// The reader of standard output has gone.
     ReaderGone,
     /// Standard output cannot be written.
     Output(String),
@@ -23,7 +23,7 @@ pub enum Stopped {
     Input(String),
 }
 
-/// Reads standard input; what it hands to its reader was written to standard output before.
+/// Reads standard input; everything it passes to its reader was written to standard output before.
 pub struct Copying {
     input: BorrowedFd<'static>,
     out: BorrowedFd<'static>,
@@ -49,7 +49,7 @@ impl Read for Copying {
         let length =
             pipe::read(self.input, buffer).map_err(|error| self.stop(Stopped::Input(error.to_string()), error))?;
         let bytes = buffer.get(..length).unwrap_or_default();
-        // The copy first: what was handed on is in it, whatever comes between.
+        // The copy comes first, so that it contains everything passed on.
         if let Some(beside) = &self.beside {
             super::lock(beside).write(bytes);
         }
@@ -76,8 +76,8 @@ enum To {
 }
 
 impl Beside {
-    /// Makes the file, or makes it empty; with `on`, what is in it stays, and more is added (a packed one may have several frames,
-    /// RFC 8878, 3.1).
+    /// Creates or truncates the file; with `on`, its content stays and more is appended (a
+    /// compressed one may have several frames, RFC 8878, 3.1).
     ///
     /// # Errors
     /// When it cannot be made.
@@ -99,7 +99,7 @@ impl Beside {
         Ok(Self { to, broken: None })
     }
 
-    /// Adds to it; what goes wrong is kept in `broken`, and costs nobody else anything.
+    /// Appends; an error is stored in `broken` and delays nothing else.
     pub fn write(&mut self, bytes: &[u8]) {
         let written = match &mut self.to {
             _ if bytes.is_empty() => Ok(()),

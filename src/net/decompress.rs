@@ -143,7 +143,7 @@ impl<R: Read> Read for Head<R> {
     }
 }
 
-/// Hands on what is there without waiting for a full buffer.
+/// Passes on available data without waiting for a full buffer.
 struct Plain<R: Read>(BufReader<R>);
 
 impl<R: Read> Read for Plain<R> {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Polling interval of a file without notifications.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Bytes of a file's begin by which a rewritten file is told from a grown one.
+/// Bytes at a file's start that distinguish a rewritten file from a grown one.
 const HEAD: usize = 512;
 
 /// Time a replaced file is still read while the new one is empty: a slow writer continues in the
@@ -199,14 +199,15 @@ struct Name<'f> {
     from: From,
     /// The oldest is the one that is read.
     open: VecDeque<Open>,
-    /// Nothing has the name, and that was said.
+    /// The name does not exist, and that was reported.
     gone: bool,
     /// The last look failed.
     down: bool,
 }
 
 impl Name<'_> {
-    /// One look: reads what is new. Answers how much, or `None` when nobody listens any more or nothing can follow.
+    /// One look: reads new data. Returns their size, or `None` if the reader is gone or nothing can
+    /// follow.
     ///
     /// After an error everything stays open, so that reading goes on where it was.
     fn turn(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<Option<u64>> {
@@ -255,7 +256,7 @@ impl Name<'_> {
         match self.open.back_mut().filter(|open| open.id == (found.dev(), found.ino())) {
             Some(open) => {
                 if self.down {
-                    // What failed may be the open file itself (a network file system that went away).
+                    // The open file itself may have failed (a network file system that went away).
                     open.file = Arc::new(self::open(path)?);
                 }
                 if open.rewritten(&found) {
@@ -280,7 +281,7 @@ fn watch(path: &Path, hint: mpsc::SyncSender<()>) -> Option<notify::RecommendedW
                 && event.paths.iter().any(|path| path.file_name() == Some(&name))
         });
         if ours {
-            // A hint that waits already says the same.
+            // A pending hint already requests the same.
             let _ = hint.try_send(());
         }
     })

@@ -17,7 +17,7 @@ const A_PAGE: &str = "a web page";
 /// Outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
-    /// The body came to its end. Whether the run did is in what it said.
+    /// The body is complete. Its content decides whether the run is.
     Ended,
     /// The connection broke in the middle of the body.
     Broke(String),
@@ -34,11 +34,11 @@ pub enum How {
     },
     /// Success, and a page for people.
     Page(String),
-    /// It went on beyond the limit that it was given, and was stopped: what limit.
+    /// It exceeded a limit and was stopped; the limit.
     Overdue(String),
     /// A command ended, and not well: how.
     Exited(String),
-    /// Nobody wants more of it.
+    /// The reader is gone.
     Stopped,
 }
 
@@ -72,7 +72,7 @@ impl How {
 pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, String> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // Somebody else's is as good.
+        // A provider installed by another library is fine too.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut builder = reqwest::Client::builder();
@@ -82,14 +82,15 @@ pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, String> {
     }
     builder
         .connect_timeout(CONNECT)
-        // A pipeline has keys in it: it goes where the user said, and nowhere else.
+        // A pipeline contains keys: it goes to the given address, and nowhere else.
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("synctop/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| cause(&error))
 }
 
-/// Calls `url` with a JSON body and hands on what comes. `stall`: the longest silence; `stop` ends the call.
+/// Calls `url` with a JSON body and passes the answer on. `stall`: the longest silence; `stop` ends
+/// the call.
 pub async fn call(
     client: &reqwest::Client,
     url: reqwest::Url,
@@ -181,7 +182,7 @@ async fn silence(stall: Option<Duration>) {
     }
 }
 
-/// The innermost reason: what stands round it names our own libraries.
+/// Innermost reason: the outer ones name our own libraries.
 pub(crate) fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
@@ -190,10 +191,10 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     let text = cause.to_string();
     let text = text.trim_start_matches("unexpected error: ");
     if text.contains("InvalidContentType") {
-        // As rustls says it of bytes that are no TLS.
+        // rustls's message for bytes that are no TLS.
         return "no TLS is spoken there: is it an http:// address?".into();
     }
-    // The number of an error tells an operator nothing that its words do not.
+    // The number of an error adds nothing for an operator.
     text.split(" (os error").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 

@@ -30,7 +30,7 @@ enum Input {
 }
 
 impl Saved {
-    /// Opens a log; `-` is what is piped in.
+    /// Opens a log; `-` is stdin.
     ///
     /// # Errors
     /// When there is no such file, or it may not be read.
@@ -70,10 +70,10 @@ impl Saved {
     }
 }
 
-/// Reduces all of the logs and what is beside them to their end, without an index.
+/// Reduces the logs and their sidecar data to the end, without an index.
 ///
 /// # Errors
-/// When one of them cannot be read to its end; what came before is in.
+/// If one of them cannot be read to its end; earlier data are applied.
 pub fn read(logs: Vec<Saved>, beside: Beside, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
     if let Some(catalog) = &beside.catalog {
         progress.expect(catalog);
@@ -88,7 +88,7 @@ pub fn read(logs: Vec<Saved>, beside: Beside, progress: &mut Progress, decoder: 
     result
 }
 
-/// A log, and what was written beside it.
+/// A log and its sidecar data.
 struct Both<'p> {
     progress: &'p mut Progress,
     beside: Beside,
@@ -140,7 +140,7 @@ pub struct Indexer {
     history: Arc<Mutex<History>>,
     /// Receiver of progress snapshots, and the time of the last one.
     watch: Option<(watch::Sender<Snapshot>, Instant)>,
-    /// It was said that the store is broken.
+    /// The failure of the store was reported.
     broken: bool,
     /// Reason that the log cannot be read to its end.
     down: Option<String>,
@@ -157,7 +157,7 @@ pub struct Indexing {
     pub broken: Arc<OnceLock<io::Error>>,
 }
 
-/// Begins to index; it ends when nobody looks any more.
+/// Starts indexing; it ends when no reader is left.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -219,7 +219,7 @@ impl Indexer {
         }
     }
 
-    /// Shows on `watch` how far it is; ends when nobody looks any more.
+    /// Publishes its progress on `watch`; ends when no reader is left.
     #[must_use]
     pub fn shown_on(mut self, watch: watch::Sender<Snapshot>) -> Self {
         self.watch = Some((watch, Instant::now()));
@@ -244,7 +244,7 @@ impl Indexer {
     /// Reads all of the logs.
     ///
     /// # Errors
-    /// When one of them cannot be read to its end; what came before is in.
+    /// If one of them cannot be read to its end; earlier data are applied.
     pub fn run(&mut self, logs: Vec<Saved>, beside: Beside, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
         if let Some(catalog) = &beside.catalog {
@@ -291,7 +291,7 @@ impl Indexer {
         match log.input {
             Input::File(file) if in_place => {
                 let file = Arc::new(file);
-                // What is written to it later is not looked at: that is for following it.
+                // Later writes are ignored: following is another mode.
                 let length = file.metadata()?.len();
                 let input = FileFrom { file, at: 0, end: length, store: Arc::clone(&self.store) };
                 parallel::reduce(Chunks::new(input, at), decoder, self, parallel::workers())

@@ -1,5 +1,5 @@
-//! Bytes -> [`Progress`], and at most 30 snapshots of it a second. One thread owns the `Progress`; everybody else sees
-//! snapshots that share what did not change.
+//! Bytes to [`Progress`], and at most 30 snapshots of it per second. One thread owns the
+//! `Progress`; the others see snapshots that share unchanged parts.
 
 use super::store::{Side, Store};
 use super::{Event, Origin, lock};
@@ -48,7 +48,7 @@ impl Ingest {
         Self { decoder, ..Self::default() }
     }
 
-    /// Remembers what it takes in.
+    /// Stores the input for rewinding.
     #[must_use]
     pub fn remembering(mut self, past: Past) -> Self {
         self.past = Some(past);
@@ -94,7 +94,7 @@ impl Ingest {
             }
             let now = past.store.kept_from();
             if now > before.0 {
-                // What is kept begins later: the way to it is from here.
+                // The stored data start later: the first snapshot is here.
                 super::remember(&past.history, &self.progress, past.store.sides());
                 past.history().forget_before(now);
             }
@@ -164,7 +164,7 @@ impl Default for Snapshot {
     }
 }
 
-/// Starts the thread that understands what a source hands on. It ends when the source is gone.
+/// Starts the thread that decodes the output of a source. It ends with the source.
 ///
 /// # Errors
 /// When the system gives no thread.

@@ -6,8 +6,8 @@
 //!                both keep store.rs (bytes) and progress::history --> seek.rs, rewind.rs --watch--> View of any instant
 //! ```
 //!
-//! A full channel makes the source wait (and with it the engine behind a pipe, as any reader would); a slow screen
-//! makes nobody wait, because the screen takes the newest snapshot and no other.
+//! A full channel makes the source wait (and with it the engine behind a pipe, as any reader
+//! would); a slow screen delays nothing, because it takes only the newest snapshot.
 
 pub mod beside;
 pub mod child;
@@ -51,9 +51,9 @@ pub enum Event {
     Expect(Arc<Catalog>),
     /// The next bytes; where they can be read again, if they can.
     Bytes(Vec<u8>, Option<Origin>),
-    /// The source has read all there is for now; what is there was written at this time.
+    /// The source has read everything available; the data were written at this time.
     CaughtUp(Option<SystemTime>),
-    /// The file was replaced or truncated: what comes now does not continue the last line.
+    /// The file was replaced or truncated: the next bytes do not continue the last line.
     Break {
         why: String,
         /// The content read so far was in the same file and is overwritten.
@@ -94,7 +94,7 @@ pub(crate) fn dice() -> f64 {
     (random() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// A name that nobody has, of something of this kind.
+/// Unused name for a temporary of this kind.
 #[must_use]
 pub fn fresh(kind: &str) -> String {
     format!("{kind}_{:016x}", random())
@@ -105,7 +105,8 @@ fn random() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
-/// A thread that panicked is told by whoever joins it; what it held is whole between two changes.
+/// Locks a mutex, ignoring poison: every update leaves the value consistent, and the thread that
+/// joins reports the panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

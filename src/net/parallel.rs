@@ -5,8 +5,9 @@
 //! worker 2        take chunk 1 | decode ......... | wait | apply 1 | ...
 //! ```
 //!
-//! Whoever decoded a chunk applies it when its turn comes, so that nothing decoded crosses threads and memory is one chunk a
-//! worker. One reducer, one order: the answer is that of reading line by line (`tests/properties.rs`).
+//! A worker applies its own chunk when its turn comes, so that nothing decoded crosses threads and
+//! memory is one chunk per worker. One reducer, one order: the result is that of reading line by
+//! line (`tests/properties.rs`).
 
 use super::chunks::{Chunk, Chunks};
 use super::lock;
@@ -126,7 +127,8 @@ fn work<R: Read, S: Sink>(
     }
 }
 
-/// A worker that panics stops the others, which would wait for its turn for ever; its scope then tells of the panic.
+/// A panicking worker stops the others, which would wait for its turn forever; the scope then
+/// reports the panic.
 struct Guard<'g, 's, R, S> {
     source: &'g Mutex<Source<R>>,
     turn: &'g Mutex<Turn<'s, S>>,

@@ -36,7 +36,7 @@ const WIDE: usize = 1 << 20;
 #[must_use]
 pub fn stdin() -> io::Stdin {
     let stdin = io::stdin();
-    // What is no pipe stays as it is.
+    // Other descriptors stay as they are.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdin, WIDE);
     stdin
 }
@@ -50,17 +50,17 @@ pub fn spawn(input: impl Read + Send + 'static, what: String, events: SyncSender
     Ok(())
 }
 
-/// Reads `input` (packed or not) to its end, and says how it ended.
+/// Reads `input` (compressed or not) to its end, and returns its result.
 pub fn to_its_end(input: impl Read + Send, what: &str, events: &SyncSender<Event>) {
     let read = super::decompress::open(input).and_then(|(_, mut unpacked)| pump(&mut *unpacked, events));
     if let Err(error) = read {
-        // What came so far stands; the reason is shown, and in the summary the input is cut short.
+        // Earlier data stand; the reason is shown, and the summary reports truncated input.
         let _ = events.send(Event::Down(format!("{what}: {error}")));
     }
     let _ = events.send(Event::End(None));
 }
 
-/// Writes all of it, also to a descriptor that somebody else who has it open made non-blocking.
+/// Writes everything, also to a descriptor that another process made non-blocking.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -79,7 +79,7 @@ pub fn write_all(to: BorrowedFd, mut rest: &[u8]) -> io::Result<()> {
 /// Bytes that a pipe takes at once without blocking, when it takes any (`PIPE_BUF`, POSIX pipe(7)).
 const ATOMIC: usize = 4096;
 
-/// Writes all of it, as long as `go_on` says so while nobody takes it. Answers whether all was written.
+/// Writes everything while `go_on` agrees during stalls. Returns whether all was written.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -95,7 +95,8 @@ pub fn write_while(to: BorrowedFd, bytes: &[u8], mut go_on: impl FnMut() -> bool
     Ok(true)
 }
 
-/// Reads what is there, at least a byte before the end; waits also where somebody else made the descriptor non-blocking.
+/// Reads available data, at least one byte before the end; waits also if another process made the
+/// descriptor non-blocking.
 ///
 /// # Errors
 /// When it cannot be read.

@@ -26,11 +26,11 @@ pub struct View {
     /// The number of the request that led here.
     pub served: u64,
     pub progress: Arc<Progress>,
-    /// The instant: of the log's last message, or later where nothing was said for a while.
+    /// The instant: of the log's last message, or later in a silence.
     pub at: Option<Millis>,
     /// It is the end of a log that is read to its end.
     pub ended: bool,
-    /// It could not go where it was told, for this reason.
+    /// Reason that the jump failed.
     pub word: Option<String>,
     /// It did not go at all.
     pub failed: bool,

@@ -1,4 +1,4 @@
-//! Any instant of a log: the nearest snapshot, and what comes after it reduced again.
+//! Any instant of a log: the nearest snapshot, and the lines after it reduced again.
 
 use super::chunks::{Chunk, Chunks};
 use super::store::Store;
@@ -28,7 +28,7 @@ pub struct Seeker {
     progress: Progress,
     /// Number of the store's side events that are in `progress`.
     sides: usize,
-    /// It was sent to a place before what is kept.
+    /// The last jump went before the stored data.
     short: bool,
 }
 
@@ -66,7 +66,7 @@ impl Seeker {
         std::mem::take(&mut self.short)
     }
 
-    /// Goes to a place; behind the end of what was read so far, to that end.
+    /// Goes to a place; behind the end of the read data, to that end.
     ///
     /// # Errors
     /// When the bytes cannot be read again.
@@ -184,14 +184,14 @@ impl Seeker {
             let found = key.map_or(0, |key| key.at.bytes);
             if here <= bytes && here >= found && here >= kept_from && (here > 0 || found == 0) {
                 if here == 0 && self.sides == 0 {
-                    // What was said before the first byte may have been said since.
+                    // Facts known before the first byte may have arrived since.
                     drop(history);
                     self.progress = self.store.begin();
                 }
                 return Ok(());
             }
             if found < kept_from {
-                // What came before is not kept any more: the first snapshot that what is kept follows.
+                // Earlier data are gone: the first snapshot of the stored data.
                 key = history.key_from(kept_from);
                 let why = "what came before is not kept any more";
                 short = key.ok_or_else(|| io::Error::other(why))?.at.bytes > bytes;

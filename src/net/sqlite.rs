@@ -42,7 +42,7 @@ pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What is deleted may have had secrets in it.
+    // Deleted rows may have contained secrets.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection, migrations)?;

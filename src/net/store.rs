@@ -1,8 +1,8 @@
 //! The bytes of an input, wherever they are, so that any place of it can be read again.
 //!
-//! A plain file is read where it lies. What comes through a pipe, from a child or out of an archive is spooled: packed in blocks
-//! into a temporary file that has no name, so that it is gone with us. A feed's spool has a bound; what falls out of it cannot be
-//! rewound to any more, and that is said.
+//! A plain file is read in place. Bytes of a pipe, a child or an archive are spooled: compressed in
+//! blocks into an unnamed temporary file, which disappears with the process. The spool of a feed
+//! has a bound; older bytes cannot be rewound to, and the screen says so.
 
 use crate::progress::Progress;
 use crate::protocol::catalog::Catalog;
@@ -172,7 +172,8 @@ impl Store {
         let mut inner = self.lock();
         inner.side_bytes += side.size();
         if inner.bounded && (inner.sides.len() >= SIDES || inner.side_bytes > SIDE_BYTES) {
-            // Many at once: what lies before the last of them cannot be rewound to any more, and the way to the rest is from here.
+            // In batches: places before the last of them cannot be reached any more, and the first
+            // snapshot of the rest is here.
             for _ in 0..inner.sides.len() / 4 {
                 let Some((at, gone)) = inner.sides.pop_front() else { break };
                 inner.sides_before += 1;
@@ -245,7 +246,7 @@ impl Inner {
         match self.write_block() {
             Ok(place) => self.segments.push_back(Segment { begin, length, place }),
             Err(error) => {
-                // A full disk: the feed goes on, only what was cannot be seen again.
+                // A full disk: the feed continues, only the past is lost.
                 self.broken = Some(error.to_string());
                 self.segments.clear();
                 self.spool = None;

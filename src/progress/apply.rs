@@ -21,12 +21,12 @@ use crate::protocol::Name;
 use crate::protocol::mask;
 
 impl Progress {
-    /// Takes in one line and what it was decoded to.
+    /// Applies one line and its decoded form.
     pub fn apply(&mut self, line: &Line, decoded: Decoded) {
         self.apply_noted(line, decoded, None);
     }
 
-    /// The same where it is known already what the feed keeps of a log line.
+    /// The same with a prepared feed text of a log line.
     pub(super) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
         self.input.lines += 1;
         self.input.bytes += line.length;
@@ -83,7 +83,7 @@ impl Progress {
     /// True if a message belongs to the protocol of this feed, which the first one decides.
     pub(super) fn speaks(&mut self, dialect: Option<Dialect>, firm: bool) -> bool {
         let Some(dialect) = dialect else { return true };
-        // What stood in a log gives way to the first message that is one.
+        // A protocol seen in a log gives way to the first real message.
         if self.dialect.is_none() || (firm && !self.dialect_firm) {
             self.dialect = Some(dialect);
             self.dialect_firm = firm;

@@ -23,12 +23,12 @@ impl Progress {
             started_at: self.last_at,
             counters_known: first,
             catalog: self.configured,
-            // What was said of a connection before anything began belongs to this attempt.
+            // A connection status before the first attempt belongs to it.
             connection: if first { self.attempt.connection } else { None },
             ..Attempt::default()
         };
         if first {
-            // What failed before anything began belongs to this attempt too.
+            // A failure before the first attempt belongs to it.
             self.errors.first_attempt();
             return;
         }
@@ -59,7 +59,7 @@ impl Progress {
         self.new_part = false;
     }
 
-    /// The next part of a log that was rotated: the run goes on, unless a marker says otherwise.
+    /// The next part of a rotated log: the run continues, unless a marker contradicts.
     pub fn next_file(&mut self) {
         self.last_start = None;
         self.new_part = true;

@@ -1,4 +1,4 @@
-//! The line that a log is laid out along: what the scrubber draws, and what a click on it means.
+//! Axis of a log: positions of the scrubber, and meaning of a click on it.
 
 use super::Target;
 use super::history::{Gap, History};

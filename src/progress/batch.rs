@@ -1,5 +1,6 @@
-//! Many lines into [`Progress`] at once: the same as one by one, only sooner. What does not depend on what came before (decoding,
-//! masking, fingerprints of log lines) is done when a batch is made, which may be on another thread; the rest when it is applied.
+//! Batches of lines into [`Progress`]: the same result as line by line, sooner. Work that is
+//! independent of earlier lines (decoding, masking, fingerprints of log lines) is done when a batch
+//! is made, possibly on another thread; the rest when it is applied.
 
 use super::history::GAP_MS;
 use super::notes::{Note, log_note};
@@ -20,7 +21,7 @@ pub struct Batch<'a> {
 #[derive(Debug)]
 enum Step<'a> {
     Records(Records<'a>),
-    /// A line; for a log line what the feed keeps of it.
+    /// A line; for a log line with its feed text.
     Line(Line<'a>, Decoded<'a>, Option<Note<'a>>),
     /// A line that has to be mended: decoded when it is applied.
     Slow(Line<'a>),
@@ -43,7 +44,8 @@ struct Records<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Of every line of `bytes`; what stands behind the last newline is a line that the input ended in.
+    /// Batch of every line of `bytes`; a rest behind the last newline counts as the last line of
+    /// the input.
     #[must_use]
     pub fn of(decoder: &Decoder, bytes: &'a [u8]) -> Self {
         let mut batch = Self::default();
@@ -175,7 +177,7 @@ impl Progress {
             self.feed.repeat(rest.len() as u64, self.input.lines);
             return;
         }
-        // What came between two lines may have said that all is over.
+        // An event between two lines may have ended the run.
         self.stream_message();
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);

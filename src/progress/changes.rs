@@ -6,10 +6,10 @@ use super::{Outcome, Progress, outcome};
 use crate::protocol::{Millis, Status, clean, time};
 use std::collections::BTreeMap;
 
-/// Times of an error's occurrence after which it is told again.
+/// Occurrences of an error at which it is reported again.
 const TOLD_AGAIN: [u64; 3] = [10, 100, 1_000];
 
-/// A line that says that it goes on, after so many milliseconds.
+/// Interval of a line that reports that it continues, in milliseconds.
 pub const REMINDER_MS: u64 = 60_000;
 
 const REMINDER: Millis = REMINDER_MS.cast_signed();
@@ -21,7 +21,7 @@ pub struct Changes {
     attempts: u32,
     asked: usize,
     statuses: Vec<(Status, bool)>,
-    /// Occurrences of each group of errors when it was told last.
+    /// Occurrences of each error group at its last report.
     errors: BTreeMap<u64, u64>,
     /// Time of the last report of a stream's wait for a retry.
     retrying: BTreeMap<usize, Millis>,
@@ -29,12 +29,12 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The lines to tell now.
+    /// Lines to report now.
     pub fn since(&mut self, progress: &Progress) -> Vec<String> {
         let mut lines = Vec::new();
         let mut say = |text: String| lines.push(stamped(progress.last_at, &text));
         if progress.runs.total > self.runs {
-            // What was told of the run before says nothing of this one.
+            // Reports of the run before do not count for this one.
             *self = Self { runs: progress.runs.total, asked: self.asked, ..Self::default() };
             say(format!("run {}", progress.runs.total + 1));
         }
@@ -77,7 +77,7 @@ impl Changes {
         self.statuses.resize(progress.streams.len(), (Status::NotStarted, false));
         let mut changed: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (at, stream) in progress.streams.iter().enumerate() {
-            // An error stands over a "complete": it was told as an error.
+            // An error stands over a "complete": it was reported as an error.
             let failed = stream.failed_in.is_some() && stream.status == Status::Completed;
             let now = if failed { (Status::Errored, false) } else { (stream.status, stream.settling) };
             if let Some(before) = self.statuses.get_mut(at).filter(|before| **before != now) {
@@ -131,7 +131,7 @@ impl Changes {
     }
 }
 
-/// The line that says that it goes on.
+/// Line that reports that it continues.
 #[must_use]
 pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
     let of = |status| progress.streams.iter().filter(|stream| stream.status == status).count();

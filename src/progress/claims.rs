@@ -38,7 +38,7 @@ impl Progress {
             let at = self.place(name);
             self.change(at, |stream| stream.in_catalog = true);
         }
-        // An empty list may be the head of one too long to hold, or of streams that nobody knew.
+        // An empty list may be the head of one too long to store, or of unknown streams.
         self.attempt.catalog = !names.is_empty();
     }
 
@@ -60,7 +60,7 @@ impl Progress {
                 stream.in_catalog = true;
                 stream.asked = listed.asked;
                 if listed.deselected {
-                    // It takes no part, and no status was said.
+                    // It takes no part, without a reported status.
                     stream.status = Status::Skipped;
                     stream.message = Some("not selected in the catalog".into());
                 }
@@ -83,8 +83,8 @@ impl Progress {
         self.named(name);
     }
 
-    /// Counts that are told beside the records: increments. They are checked against what was counted, and stand for it only
-    /// where nothing could be.
+    /// Applies counts reported beside the records: increments. They are compared with the counted
+    /// records, and replace them only where nothing could be counted.
     pub(super) fn metered(&mut self, told: &Metered) {
         if let Some(id) = &told.run_id {
             self.run_id(&mask::secrets(id));
@@ -92,7 +92,7 @@ impl Progress {
         self.metered_requests.0 += told.requests.unwrap_or(0);
         self.metered_requests.1 += u64::from(told.timed_request);
         if told.requests.is_some() || told.timed_request {
-            // Both tell of the same requests; some tell only one.
+            // Both report the same requests; some engines report only one.
             let (counted, timed) = self.metered_requests;
             self.requests.report(Counts { attempt: Some(counted.max(timed)), ..Counts::default() });
         }
@@ -179,7 +179,7 @@ impl Progress {
         if let Some(name) = checkpoint.stream {
             self.checkpoint_of(&name, checkpoint.state, alone, checkpoint.late);
         } else if let Some(handed) = checkpoint.handed {
-            // One that is said of several streams begins none of them.
+            // A checkpoint of several streams starts none of them.
             let whole = handed.whole;
             for name in self.advanced(*handed) {
                 let known =
@@ -198,8 +198,8 @@ impl Progress {
         }
     }
 
-    /// A checkpoint of one stream; `alone`: only a destination is heard, which does not say what starts. `late`: it may follow the
-    /// stream's "complete".
+    /// Applies a checkpoint of one stream; `alone`: only a destination is observed, which does not
+    /// report starts. `late`: it may follow the stream's "complete".
     fn checkpoint_of(&mut self, name: &Name, state: State, alone: bool, late: bool) {
         self.stream_message();
         let at = self.place_of_message(name);
@@ -285,7 +285,7 @@ impl Progress {
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
         let outcome = self.change(at, |stream| {
             let mut doubled = false;
-            // What stands already is not changed by what is said later.
+            // A terminal status is not changed by later words.
             let stands = manners.first_status_stands && stream.terminal;
             if claim.status.is_some() {
                 stream.unlimit(now);
@@ -368,7 +368,7 @@ impl Progress {
         }
     }
 
-    /// A status says that a stream failed; why is told with it, or before it, or by somebody else.
+    /// Applies a failed status; the reason comes with it, before it, or in another message.
     fn claimed_failed(&mut self, at: usize, claim: StreamClaim, line: &Line) {
         let manners = self.manners();
         let silent = claim.error.is_none() && claim.reason.is_none();
@@ -384,7 +384,7 @@ impl Progress {
         self.status_failure(Failure::of(Where::Stream, Some(claim.stream), message), line);
     }
 
-    /// The first word of a rate limit is news; what says it again is not.
+    /// The first report of a rate limit is news; repetitions are not.
     fn paced(&mut self, at: usize, pace: Pace) {
         let Some(stream) = self.streams.get(at) else { return };
         if matches!(pace, Pace::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
@@ -393,7 +393,7 @@ impl Progress {
         }
     }
 
-    /// A stream failed and did not say why: the run's own error does, before or after it.
+    /// A stream failed without a reason: the error of the run explains it, before or after it.
     fn unexplained(&mut self, at: usize) {
         let cause =
             self.attempt.cause.and_then(|id| self.errors.get(id)).map(|group| (group.id, group.message.clone()));
@@ -432,7 +432,8 @@ impl Progress {
         self.reported.report(report.records);
         self.requests.report(report.requests);
         if report.requests.attempt.is_none() {
-            // Not said, and not worked out from a total either: an engine that does not count requests says 0 for ever.
+            // Neither reported nor derived from a total: an engine that does not count requests
+            // reports 0 forever.
             self.requests.attempt = None;
         }
         self.elapsed.report(report.elapsed);
@@ -482,7 +483,7 @@ impl Progress {
             {
                 stream.message = Some(mask::secrets(text).into());
             }
-            // Repeated in a later attempt it says nothing new.
+            // Repeated in a later attempt it is no news.
             if report.from_destination && stream.took_part() {
                 stream.destination_failed();
             }
@@ -491,7 +492,7 @@ impl Progress {
             stream.updated = report.updated.or(stream.updated);
             stream.deleted = report.deleted.or(stream.deleted);
             let clears = report.status == Some(Status::Completed) && stream.made_up(attempt);
-            // Carried over from an earlier attempt it is no news; of this one nobody has said it yet.
+            // Carried over from an earlier attempt it is no news; in this one it is.
             let news = stream.failed_in.is_none() || (stream.failed_in != Some(attempt) && stream.took_part());
             (clears, report.status == Some(Status::Errored) && news, odd, shrank, stream.label.clone())
         });
@@ -521,7 +522,7 @@ impl Progress {
                 stream.total_range = report.total.or(stream.total_range);
                 if let Some(completed) = report.completed {
                     stream.ranges.assign(&completed);
-                    // A stream that goes on keeps what earlier attempts completed.
+                    // A resumed stream keeps the ranges of earlier attempts.
                     let before = if stream.resumed { stream.ranges_before.list() } else { &[] };
                     for range in before {
                         stream.ranges.add(*range);

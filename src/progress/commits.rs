@@ -1,8 +1,9 @@
-//! States on their way to a destination, and back: what is committed beside what was emitted.
+//! States on their way to a destination, and back: committed records beside emitted ones.
 //!
-//! A source hands out a state; when the destination says the same state again, everything before it is durable. In a feed that
-//! has both, an echo is known by the state it is: the same, with the count of records that the source gave it, while no
-//! record has come since. (A source may say a state twice too; then the second says that it is about no records.)
+//! A source emits a state; when the destination returns the same state, everything before it is
+//! durable. In a feed with both, an echo is recognized by its identity: the same state with the
+//! source's record count, while no record has come since. (A source may repeat a state too; then
+//! the repetition has a count of zero.)
 
 use super::Progress;
 use super::Stream;
@@ -10,7 +11,7 @@ use crate::protocol::{Handed, Name};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// States remembered on their way; what a destination hands back later than that is not known again.
+/// Stored states on their way; an echo of an older one is not recognized.
 const OUT: usize = 8_192;
 
 /// The same as long as no destination is heard: most feeds have none, and all of it is part of every picture.
@@ -65,7 +66,8 @@ impl Commits {
         self.miscounted = None;
     }
 
-    /// A source is in this feed after all: what was taken for a destination's were its own first states.
+    /// A source is in this feed after all: states taken for a destination's were its own first
+    /// ones.
     pub(super) fn source_heard(&mut self, streams: &mut [Arc<Stream>]) {
         if self.alone == 0 {
             return;
@@ -80,7 +82,7 @@ impl Commits {
 }
 
 impl Progress {
-    /// Weighs which way a state goes; what it commits or marks is done.
+    /// Decides the direction of a state, and applies its commits or marks.
     pub(super) fn handed(&mut self, stream: Option<&Name>, handed: &Handed) -> Passed {
         let slots: Vec<usize> = match stream {
             Some(name) => self.index.get(name.key().as_ref()).copied().into_iter().collect(),
@@ -162,8 +164,8 @@ impl Progress {
         self.commits.count += 1;
     }
 
-    /// The streams that a state of several is a checkpoint of: all of a global one; of one that is said whole each time, those
-    /// whose position is another than it was.
+    /// Streams that a state of several is a checkpoint of: all of a global one; of a repeated whole
+    /// state, those whose position changed.
     pub(super) fn advanced<'a>(&mut self, handed: Handed<'a>) -> Vec<Name<'a>> {
         if !handed.whole {
             return handed.streams.into_iter().map(|one| one.stream).collect();
@@ -175,7 +177,7 @@ impl Progress {
             if before == Some(one.id) {
                 continue;
             }
-            // What a run goes on from names streams that it has not come to yet.
+            // The initial state names streams that the run has not reached yet.
             let moves = handed.committed || self.stream(&key).is_some_and(|stream| stream.in_feed);
             if before.is_some() || self.commits.positions.len() < POSITIONS {
                 Arc::make_mut(&mut self.commits.positions).insert(key.as_ref().into(), one.id);
@@ -193,7 +195,7 @@ impl Progress {
         advanced
     }
 
-    /// Records that a destination confirmed, where one is in the feed and says how many.
+    /// Records confirmed by a destination, if one in the feed reports them.
     #[must_use]
     pub fn committed(&self) -> Option<u64> {
         let known = self.streams.iter().filter_map(|stream| stream.committed);

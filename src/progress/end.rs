@@ -1,4 +1,4 @@
-//! An end message: its claims against what was seen.
+//! End message: its claims against the evidence.
 
 use super::errors::{Occurrence, Place};
 use super::position::StateOf;
@@ -76,7 +76,7 @@ impl Progress {
         }
     }
 
-    /// Counts said to be of this attempt only, and messages beside "completed" in it.
+    /// Applies counts of this attempt alone, and messages beside "completed".
     fn attempt_counts(&mut self, report: &ProgressReport) {
         let said = |counts: &Counts| counts.running;
         if let Some(count) = said(&report.records) {
@@ -99,7 +99,7 @@ impl Progress {
         }
     }
 
-    /// A message beside "completed" is an error that "complete" was said over.
+    /// A message beside "completed" is an error overwritten by "complete".
     fn completed_with_message(&mut self, line: &Line) {
         for at in 0..self.streams.len() {
             let Some(stream) = self.streams.get(at) else { continue };
@@ -141,7 +141,7 @@ impl Progress {
         }
     }
 
-    /// A limit cut the streams that are open, and this end cannot show what it left of them.
+    /// A limit cut the open streams, and this end cannot show their unread rows.
     fn cut_open(&mut self) {
         for at in 0..self.streams.len() {
             if self.streams.get(at).is_some_and(|stream| stream.status == Status::Started) {
@@ -167,7 +167,7 @@ impl Progress {
 
     fn returned_state(&mut self, name: &Name, state: &State, complete: bool, line: &Line) {
         let known = self.index.get(name.key().as_ref()).copied();
-        // A stream that the log never named counts where its state tells of trouble.
+        // A stream unknown to the log counts if its state reports trouble.
         let troubled = state.failure.is_some() || (complete && state.left > 0);
         let Some(at) = known.or_else(|| troubled.then(|| self.place(name))) else { return };
         if let Some(failure_type) = &state.failure
@@ -181,7 +181,8 @@ impl Progress {
         }
     }
 
-    /// At a limit a stream is completed only if its explicit status and the returned state say so.
+    /// At a limit a stream is completed only if both its explicit status and the returned state
+    /// agree.
     fn back_to_started(&mut self, states: &[(Name, State)]) {
         let done: HashSet<String> = states
             .iter()

@@ -35,7 +35,7 @@ pub struct Group {
     /// By stream; an error without a stream stands under the empty name.
     pub hits: BTreeMap<Arc<str>, Hit>,
     pub places: VecDeque<Place>,
-    /// Not said as an error: the last log line of level error of a run that failed without one.
+    /// Not reported as an error: the last log line of level error of a run that failed without one.
     pub from_log: bool,
 }
 
@@ -90,7 +90,8 @@ impl Group {
         self.hits.iter().any(|(stream, hit)| !hit.cleared && (hit.is_final || stream.is_empty()))
     }
 
-    /// config, auth and system errors stay until somebody acts; so does a failure of the whole run of no said type.
+    /// True if the error stays until a person acts: config, auth and system errors, and an untyped
+    /// failure of the whole run.
     #[must_use]
     pub fn permanent(&self) -> bool {
         is_permanent(self.failure_type.as_deref(), self.level)
@@ -263,7 +264,8 @@ impl Errors {
         }
     }
 
-    /// A stream that fails in this attempt after all has not done without: what was cleared in it stands again.
+    /// A stream that fails in this attempt after all did not overcome its errors: cleared ones
+    /// stand again.
     fn unclear(&mut self, stream: &str, attempt: u32) {
         for group in &mut self.groups {
             if group.hits.get(stream).is_some_and(|hit| hit.cleared && hit.cleared_in == attempt)
@@ -317,7 +319,7 @@ impl Errors {
         }
     }
 
-    /// Says of one recorded group that it was taken from the log.
+    /// Marks a group as taken from the log.
     pub(super) fn mark_from_log(&mut self, id: u64) {
         if let Some(group) = self.index.get(&id).copied().and_then(|slot| self.groups.get_mut(slot)) {
             Arc::make_mut(group).from_log = true;

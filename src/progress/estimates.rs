@@ -38,7 +38,7 @@ impl Progress {
         stream.estimate.filter(|_| !self.mixed())?.0
     }
 
-    /// The share of a stream that is there: of its ranges where it has some, else of what was guessed.
+    /// Read share of a stream: by its ranges if it has some, otherwise by the estimate.
     #[must_use]
     pub fn share(&self, stream: &Stream) -> Option<f64> {
         if let Some(share) = stream.coverage() {
@@ -60,7 +60,7 @@ impl Progress {
         self.estimate.whole.is_some() || listed || self.closed
     }
 
-    /// The share of what is guessed that is there.
+    /// Read share of the estimate.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn estimated_share(&self) -> Option<f64> {
@@ -75,7 +75,7 @@ impl Progress {
         }
         let mut sum = (0.0, 0.0);
         for stream in self.streams.iter().filter(|stream| stream.status != Status::Skipped) {
-            // Of what is not begun nothing may be guessed yet.
+            // A stream that has not started may lack an estimate.
             let Some(guessed) = stream.estimate.and_then(|(rows, _)| rows).map(|rows| rows as f64) else { continue };
             let there = stream.records.attempt.unwrap_or(0) as f64;
             sum = match stream.status {

@@ -36,7 +36,7 @@ fn message_of(failure: &Failure) -> String {
     kept(&failure.message, TEXT_KEPT)
 }
 
-/// The stack, and before it what the engine calls the error in its own words.
+/// The stack, preceded by the engine's own words.
 fn with_internal<'f>(failure: &'f Failure) -> Option<Cow<'f, str>> {
     let internal = failure.internal.as_deref().filter(|text| !text.trim().is_empty() && *text != failure.message);
     match (internal, failure.stack.as_deref()) {
@@ -46,7 +46,7 @@ fn with_internal<'f>(failure: &'f Failure) -> Option<Cow<'f, str>> {
     }
 }
 
-/// So much of a text, with its secrets masked before it is cut: a cut may take away what tells a secret.
+/// Bounded text, masked before it is cut: a cut may remove the mark of a secret.
 fn kept(text: &str, limit: usize) -> String {
     let masked = mask::secrets(cut(text, limit * 2));
     cut(&masked, limit).to_owned()
@@ -62,7 +62,7 @@ impl Progress {
         });
     }
 
-    /// An error that the engine said: counted each time.
+    /// Applies a reported error: counted each time.
     pub(super) fn failure(&mut self, mut failure: Failure, line: &Line) {
         self.same_as_fatal(&mut failure);
         if failure.stream.is_none() && failure.is_final {
@@ -78,7 +78,7 @@ impl Progress {
             && self.manners().first_status_stands
             && self.stream(&name.key()).is_some_and(|stream| stream.status == Status::Completed && stream.terminal)
         {
-            // Its status stands: what comes later is worth a look, no more.
+            // Its status stands: a later error is only worth a look.
             failure.is_final = false;
             let text = format!("an error after it was complete: {}", message_of(&failure));
             self.note(Level::Warn, Origin::Log, None, Some(&name.label()), &text);
@@ -88,7 +88,7 @@ impl Progress {
             None => self.attempt.last_word_failed = true,
         }
         let whole = failure.stream.is_none();
-        // Where a status follows only mostly, the error says it too.
+        // If a status usually follows, the error sets it already.
         let ends = failure.stream.clone().filter(|_| failure.is_final && self.manners().first_status_stands);
         let id = self.record_failure(failure, line);
         if let Some(at) = ends.and_then(|name| self.index.get(name.key().as_ref()).copied()) {
@@ -104,7 +104,7 @@ impl Progress {
         }
     }
 
-    /// An error of the whole run is why the streams failed that did not say it, and those that will not.
+    /// An error of the whole run explains the streams that failed silently, now and later.
     pub(super) fn explains(&mut self, id: u64) {
         self.attempt.cause = Some(id);
         let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };
@@ -116,7 +116,7 @@ impl Progress {
         }
     }
 
-    /// An error that a stream's status tells: once, where another message told it before.
+    /// Applies an error reported by a stream's status: once, if another message reported it before.
     pub(super) fn status_failure(&mut self, failure: Failure, line: &Line) {
         let message = message_of(&failure);
         let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
@@ -128,8 +128,8 @@ impl Progress {
         self.failure(failure, line);
     }
 
-    /// The same text under another level or type is the same error, told by another message; and what is said of a stream that
-    /// this attempt did not touch is from before it.
+    /// True if the error is known: the same text under another level or type, or an error of an
+    /// untouched stream from before this attempt.
     fn told(&self, name: &Name, message: &str) -> bool {
         let untouched = self.stream(&name.key()).is_some_and(|stream| stream.started_at.is_none());
         let label = name.label();
@@ -137,7 +137,8 @@ impl Progress {
         self.errors.has_text(stream, self.attempts, message) || untouched && self.errors.standing_text(stream, message)
     }
 
-    /// Errors in a list that is said again and again: of each as many as the list has, once an attempt and stream.
+    /// Applies a repeated list of errors: each as often as the list contains it, once per attempt
+    /// and stream.
     pub(super) fn listed_failures(&mut self, list: Vec<Failure>, line: &Line) {
         let mut seen: HashMap<(u64, Option<String>), u64> = HashMap::new();
         for failure in list {
@@ -163,7 +164,7 @@ impl Progress {
         }
     }
 
-    /// An error that a stream's status or message tells, where nothing else did.
+    /// Records an error that only a stream's status or message reports.
     pub(super) fn stream_failure(&mut self, name: &Name, failure_type: Option<&str>, text: &str, line: &Line) {
         let failure = Failure::of(Where::Stream, Some(name.clone()), text.into());
         self.record_failure(Failure { failure_type: failure_type.map(Into::into), ..failure }, line);
@@ -202,8 +203,9 @@ impl Progress {
         id
     }
 
-    /// A last log line and the error that follows it say the same: the error counts, with the line's traceback where it has none.
-    /// The first lines tell: that of the log is that of the error, in one of its two wordings.
+    /// Merges a last log line with the error that repeats it: the error counts, with the line's
+    /// traceback if it has none. The first lines are compared: the log's with either wording of the
+    /// error.
     fn same_as_fatal(&mut self, failure: &mut Failure) {
         let first = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
         let Some((text, _)) = &self.attempt.fatal else { return };

@@ -74,7 +74,8 @@ fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
     })
 }
 
-/// Length of what begins a text and is made of letters, digits and these signs. Most texts are ASCII, of which bytes are looked at.
+/// Length of the leading run of letters, digits and these signs. Most texts are ASCII and are
+/// scanned by bytes.
 fn run(text: &str, signs: &str) -> usize {
     let inside = |byte: &u8| byte.is_ascii_alphanumeric() || signs.as_bytes().contains(byte);
     let bytes = text.as_bytes();

@@ -1,8 +1,8 @@
 //! Rewind index of a log: sparse snapshots, and places of errors, transitions and attempts.
 //!
-//! Bounded whatever the log: snapshots are thinned out when there are too many or too large ones, marks lie in a fixed number of
-//! bins that grow wider, gaps are the longest ones. All of it is for finding a place quickly; what is there is found by reducing
-//! the log from the nearest snapshot, so that it is exact.
+//! Bounded for any log: snapshots are thinned out beyond a number and a size, marks lie in a fixed
+//! number of bins that grow wider, only the longest gaps are kept. It narrows the search; the exact
+//! place is found by reducing the log from the nearest snapshot.
 
 use super::{Exit, Packed, Progress};
 use crate::protocol::Millis;
@@ -121,7 +121,7 @@ pub struct Gap {
 pub struct History {
     keys: Vec<Key>,
     spacing: u64,
-    /// Bytes that the log is expected to have; 0: nobody knows.
+    /// Expected size of the log in bytes; 0: unknown.
     expected: u64,
     /// Bytes that the keys take.
     size: usize,
@@ -380,7 +380,7 @@ impl History {
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
-    /// The stretches behind `from` with such a mark, the first one first: begin, and begin of what follows.
+    /// Stretches behind `from` with such a mark, in order: start, and start of the next one.
     pub fn stretches_after(&self, from: u64, kind: Mark) -> impl Iterator<Item = (Position, u64)> {
         let first = self.bins.partition_point(|bin| bin.begin.bytes <= from).saturating_sub(1);
         self.stretches(first..self.bins.len(), kind)

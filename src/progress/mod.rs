@@ -134,7 +134,8 @@ pub struct Ended {
     pub word: EndWord,
     pub reason: Option<Arc<str>>,
     pub has_more: Option<bool>,
-    /// It still says "started", and the state with it has nothing left to read in any stream: there was nothing to do.
+    /// It still reports "started", and its state has nothing left in any stream: there was nothing
+    /// to do.
     pub up_to_date: bool,
     /// Time of the message.
     pub at: Option<Millis>,
@@ -170,26 +171,26 @@ pub struct Attempt {
     counters_known: bool,
     /// The engine's own start of its counters, which moves until it counts.
     counters_since: Option<Millis>,
-    /// The engine told a status of some stream, so that one without is not through.
+    /// The engine reported a status of some stream, so that a stream without one is unfinished.
     statuses: bool,
     /// It was asked to stop.
     pub stopping: bool,
-    /// The error that says the streams' errors again, and where it stands.
+    /// Error that repeats the streams' errors, and its place.
     pub roll_up: Option<Arc<str>>,
     /// The error of the whole run that explains the streams that failed without a word.
     cause: Option<u64>,
-    /// A last log line before an end that no error has said again yet.
+    /// Last log line before an end, not yet repeated by an error.
     fatal: Option<(Arc<str>, Place)>,
-    /// Words say that its process ends.
+    /// Words announced the end of its process.
     closing: Option<runs::Closing>,
 }
 
 /// Everything known of one input.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
-    /// The protocol of the feed, as its first message says.
+    /// Protocol of the feed, decided by its first message.
     pub dialect: Option<Dialect>,
-    /// A message said so, not a line of a log.
+    /// It was decided by a message, not by a log line.
     dialect_firm: bool,
     pub input: Input,
     /// The input ended (nothing more will come).
@@ -202,7 +203,7 @@ pub struct Progress {
     pub attempt: Attempt,
     /// Earlier runs of this log.
     pub runs: PastRuns,
-    /// The id of this run, where the engine says one.
+    /// Id of this run, if the engine reports one.
     run_id: Option<Arc<str>>,
     mark: runs::RunMark,
     /// The time before the message that is taken in.
@@ -253,11 +254,11 @@ pub struct Progress {
     configured: bool,
     /// A command that is no sync (a specification, a list of streams) was answered.
     pub answered: bool,
-    /// States that are on their way to a destination, and what came back.
+    /// States on their way to a destination, and their echoes.
     pub commits: Commits,
     /// Estimate of all streams, as reported by the engine.
     estimate: Estimated,
-    /// Requests as they were told: counts added up, and those whose time was taken.
+    /// Reported requests: counts added up, and those with a duration.
     metered_requests: (u64, u64),
     /// Parser of stderr.
     words: Words,
@@ -334,7 +335,7 @@ impl Progress {
         self.reported.joined()
     }
 
-    /// Milliseconds since the run began, as the engine says or by the messages' times.
+    /// Milliseconds since the run started, as reported by the engine or by the messages' times.
     #[must_use]
     pub fn run_elapsed(&self) -> Option<u64> {
         let by_time = self.first_at.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
@@ -349,7 +350,8 @@ impl Progress {
         Some(self.cumulative_records()? as f64 * 1000.0 / elapsed as f64)
     }
 
-    /// Milliseconds since the last attempt began, as the engine says or by the messages' times.
+    /// Milliseconds since the last attempt started, as reported by the engine or by the messages'
+    /// times.
     #[must_use]
     pub fn attempt_elapsed(&self) -> Option<u64> {
         let since = self.attempt.started_at.or(self.first_at.filter(|_| self.attempts == 1));

@@ -50,7 +50,7 @@ impl<'a> Note<'a> {
 /// Feed text of a log line.
 pub(super) fn log_note<'a>(log: &Log<'a>) -> Note<'a> {
     let Some(retry) = &log.retry else { return Note::new(log.message.clone()) };
-    // What is retried and why comes first: it is what a narrow pane has room for.
+    // The retried request and the reason come first: a narrow pane has room for these.
     let what = retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
     let of = retry.max.map(|max| format!("/{max}")).unwrap_or_default();
     let error = retry.error.as_deref().map(core).unwrap_or_default();
@@ -114,7 +114,7 @@ impl Progress {
         self.note(Level::Warn, Origin::Source, None, None, text);
     }
 
-    /// A line of text that is part of a traceback: it stands with the line above it. The last one of it says what happened.
+    /// Adds a line of a traceback to the line above it. Its last line is the exception.
     pub(super) fn traced(&mut self, text: &str) -> bool {
         let was = self.raw_traceback;
         if !self.raw_traceback.takes(text) {

@@ -12,7 +12,7 @@ pub enum Outcome {
     CutOff,
     Aborted,
     Truncated,
-    /// Nothing is open, and nothing says how it ended.
+    /// Nothing is open, and the ending is unknown.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ pub fn outcome(progress: &Progress) -> Outcome {
     if !progress.closed && end.is_none() {
         return Outcome::Running;
     }
-    // An exit code that fails stands whatever the feed said.
+    // A failing exit code stands, whatever the feed claimed.
     if progress.exit.is_some_and(Exit::failed) {
         return Outcome::Failed;
     }
@@ -103,14 +103,14 @@ fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
     let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.manners().ends_with_process);
     let quiet = exit_zero && progress.input.messages > 0;
     match checked || progress.answered || quiet {
-        // Nothing began, and an error was logged: that is what came of it.
+        // Nothing started, and an error was logged: it is the result.
         true if quiet && !progress.answered && progress.logged_any() => Outcome::Failed,
         true => Outcome::Succeeded,
         false => Outcome::Unknown,
     }
 }
 
-/// Nothing of this protocol in the feed itself tells a status, and how the process ended is not known.
+/// True if no message of the feed itself reports a status, and the exit of the process is unknown.
 pub(super) fn untold(progress: &Progress) -> bool {
     progress.exit.is_none()
         && progress.manners().ends_with_process
@@ -120,7 +120,8 @@ pub(super) fn untold(progress: &Progress) -> bool {
         && progress.streams.iter().all(|stream| stream.status != Status::Started || stream.seen == stream.marked)
 }
 
-/// Streams of the last attempt that nothing says are through: begun, asked for and never begun, or not yet at the destination.
+/// Unfinished streams of the last attempt: started, requested and never started, or not yet at the
+/// destination.
 pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
     let ends_with_process = progress.manners().ends_with_process;
     // A list of streams that no engine asked for, and nothing behind it, is the answer to a discovery.
@@ -145,7 +146,7 @@ fn failed(progress: &Progress) -> bool {
     if attempt.roll_up.is_some() && progress.streams.iter().any(|stream| fell(stream)) {
         return true;
     }
-    // It ended well, and its streams did not: that is told as it is.
+    // It ended well, and its streams did not: reported as it is.
     let ended_well =
         attempt.end.is_none() && progress.exit == Some(Exit::Code(0)) && progress.manners().ends_with_process;
     let groups = progress.errors.groups();

@@ -1,4 +1,5 @@
-//! A [`Progress`] in few bytes, so that hundreds of them fit into memory: what a log of any size is rewound by.
+//! Compact encoding of a [`Progress`], so that hundreds fit into memory for rewinding a log of any
+//! size.
 //!
 //! Streams are packed in pages; a page of which no stream changed is the one of the snapshot before. Errors and feed likewise.
 
@@ -10,7 +11,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use zstd::bulk::{Compressor, Decompressor};
 
-/// Streams of a page: few enough that a stream that changes alone costs little, enough that packing finds what repeats.
+/// Streams per page: few, so that a single change costs little; enough for compression to find
+/// repetitions.
 const PAGE: usize = 64;
 
 /// Lines of a feed's page.
@@ -38,7 +40,8 @@ struct FeedPages {
 }
 
 impl Packed {
-    /// Packs a snapshot; `before` is an earlier one of the same log and what it was packed to. `None` if it cannot be packed.
+    /// Encodes a snapshot; `before` is an earlier one of the same log and its encoding. `None` if
+    /// it cannot be encoded.
     #[must_use]
     pub fn new(progress: &Progress, before: Option<(&Progress, &Packed)>) -> Option<Self> {
         let same = |a: &[Arc<Stream>], b: &[Arc<Stream>]| {

@@ -20,7 +20,7 @@ pub(super) enum StateOf {
 pub(super) enum Remainder {
     #[default]
     Untold,
-    /// As its last checkpoint tells.
+    /// As reported by its last checkpoint.
     AtCheckpoint,
     /// Unknown where a range has an open end.
     Told(Option<Millis>),
@@ -29,7 +29,7 @@ pub(super) enum Remainder {
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 #[serde(from = "Option<KnownPosition>", into = "Option<KnownPosition>")]
 pub(super) struct KeptPosition {
-    /// Empty where `known` says all.
+    /// Empty if `known` is complete.
     unread: String,
     known: OnceLock<Option<KnownPosition>>,
 }

@@ -1,21 +1,21 @@
-//! The end of a process where no message tells the end: what it lets stand, and what it leaves open.
+//! End of a process without an end message: results that stand, and streams left open.
 
 use super::failures::SILENT_ERROR;
 use super::{Exit, Progress};
 use crate::protocol::{Failure, Line, LineEnd, Status, Where};
 use std::sync::Arc;
 
-/// A line that is none: what is recorded was not said in one.
+/// Line of a record that no line reported.
 const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
 
 /// Of a stream that was under way when its engine was stopped.
 const STOPPED: &str = "it was not through when the run was stopped";
 
-/// Of a stream that failed by its metrics in a run that exits well and does not say that it was stopped.
+/// Message of a stream that failed by its metrics in a run that exits well and was not stopped.
 const EXITS_WELL: &str = "its metrics say that it failed, and the run exited with 0";
 
 impl Exit {
-    /// The signal that ended it: its own, or what a shell makes of it (128 + signal).
+    /// Signal that ended it: its own, or as a shell reports it (128 + signal).
     #[must_use]
     pub fn signal(self) -> Option<i32> {
         match self {
@@ -34,7 +34,7 @@ impl Exit {
         }
     }
 
-    /// It ended by itself, and says that it failed.
+    /// True if it ended by itself with a failing code.
     #[must_use]
     pub fn failed(self) -> bool {
         self.signal().is_none() && self != Self::Code(0)
@@ -78,7 +78,7 @@ impl Progress {
         self.overheard();
         self.let_go();
         if let Some((text, place)) = self.attempt.fatal.take() {
-            // The error that was to say it again never came.
+            // The error that should repeat it never came.
             let message = text.lines().next().unwrap_or_default().to_owned();
             let stack = text.split_once('\n').map(|(_, stack)| stack.to_owned().into());
             let failure = Failure { stack, ..Failure::of(Where::Global, None, message.into()) };
@@ -98,7 +98,8 @@ impl Progress {
                 self.change(at, |stream| stream.unlimit(now));
             }
             let Some(stream) = self.streams.get(at) else { continue };
-            // An engine that says nothing of its streams, and ended well: what it had handed out by then is all there is.
+            // An engine that reports no statuses and ended well: the states it emitted are
+            // complete.
             if done && stream.status == Status::Started && stream.seen == stream.marked {
                 self.change(at, |stream| {
                     stream.assumed = true;

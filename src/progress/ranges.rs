@@ -19,7 +19,7 @@ impl Ranges {
         &self.list
     }
 
-    /// Takes in one more completed range; touching ones become one. Empty and reversed ranges say nothing.
+    /// Adds a completed range; touching ones merge. Empty and reversed ranges are ignored.
     pub fn add(&mut self, range: Range) {
         if matches!((range.gte, range.lt), (Some(gte), Some(lt)) if gte >= lt) {
             return;
@@ -40,7 +40,8 @@ impl Ranges {
         self.list.splice(from..to.max(from), [merged]);
     }
 
-    /// Becomes what these merge to. Lists from engines are mostly in order and apart already.
+    /// Replaces the list by these ranges, merged. Lists from engines are mostly sorted and
+    /// disjoint.
     pub fn assign(&mut self, ranges: &[Range]) {
         self.beyond = 0;
         self.list.clear();

@@ -12,10 +12,10 @@ pub const BUCKETS: usize = 64;
 pub const TEN_SECONDS: Millis = 10_000;
 pub const ONE_MINUTE: Millis = 60_000;
 
-/// Of less time there is no rate: a page of records that comes in 27 ms says nothing of the next second.
+/// Minimum time of a rate: a page of records within 27 ms does not predict the next second.
 pub const SHORTEST_MS: Millis = 1_000;
 
-/// Parts of a unit that are told apart.
+/// Resolution: parts of a unit.
 const PARTS: u64 = 256;
 
 /// Differences of one counter in buckets of fixed width; its size never grows.
@@ -49,7 +49,7 @@ impl Rates {
         self.last = Some((at, count));
     }
 
-    /// Counting goes on from here; what was between is nobody's rate.
+    /// Counting restarts here; the difference to before is no rate.
     pub fn mark(&mut self, at: Millis, count: u64) {
         self.first_at.get_or_insert(at);
         self.last = Some((at, count));
@@ -63,7 +63,8 @@ impl Rates {
             self.add(last, amount);
             return;
         }
-        // What is due up to the end of each bucket, less what is in those before: nothing is lost to rounding.
+        // Amount due up to the end of each bucket, less the earlier buckets: nothing is lost to
+        // rounding.
         let span = i128::from(to - from);
         let due = |at: Millis| u64::try_from(i128::from(amount) * i128::from(at - from) / span).unwrap_or(0);
         let kept = first.max(last - BUCKETS as Millis + 1);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Earlier runs that are listed; older ones are counted.
 const RUNS_KEPT: usize = 500;
 
-/// Ids of runs that another one may still be told apart from: two that write to one log take turns.
+/// Recent run ids: two runs that write to one log take turns.
 const IDS_KEPT: usize = 16;
 
 /// An earlier run of the same log.
@@ -28,11 +28,11 @@ pub struct PastRun {
     pub records: (Option<u64>, Option<u64>),
     pub started_at: Option<Millis>,
     pub ended_at: Option<Millis>,
-    /// Its id, where the engine says one.
+    /// Its id, if the engine reports one.
     id: Option<Arc<str>>,
 }
 
-/// Words say that the process of an attempt ends.
+/// Words that announce the end of an attempt's process.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Closing {
     /// It ends for certain, if nothing of it comes behind them; a logged exception may have been caught.
@@ -74,13 +74,14 @@ impl PastRuns {
 pub(super) struct RunMark {
     /// The run as it would stand if this attempt began another one.
     before: Option<Box<PastRun>>,
-    /// The end before this attempt said that nothing more is to come, and no report has told yet whose totals it goes on with.
+    /// The end before this attempt reported that nothing is left, and no report has shown yet whose
+    /// totals it carries on.
     pub(super) undecided: bool,
     /// Some of its totals were carried on, others not.
     mixed: bool,
     /// The engine's own start of its counters in the attempt before.
     counters_since: Option<Millis>,
-    /// The id of the run that starts with the next attempt, said behind the end of this one.
+    /// Id of the run that starts with the next attempt, reported behind the end of this one.
     pub(super) follows: Option<Arc<str>>,
     checkpoints: u64,
     engine_checkpoints: Option<u64>,
@@ -174,20 +175,20 @@ impl Progress {
         let claims = [
             carried(report.records, self.cumulative_records()),
             counted(report.checkpoints, self.mark.engine_checkpoints),
-            // Two calls may take the same time: only a total of it tells.
+            // Two calls may take equally long: only a total is evidence.
             carried(report.elapsed, self.mark.elapsed)
                 .filter(|carried| !carried || report.elapsed.cumulative.is_some()),
         ];
         let said = report.records.said() || report.elapsed.said();
-        // Both scopes said apart leave no doubt; checkpoints are mostly those of the call alone.
+        // Both scopes are reported: certain. Checkpoints are mostly those of the call alone.
         if claims[0] == Some(true) && report.records.attempt.is_some() {
             self.mark.undecided = false;
             return;
         }
         match (claims.contains(&Some(true)), claims.contains(&Some(false))) {
             (true, false) => self.mark.undecided = false,
-            // A client that goes on from an earlier state sets some counters back; and an engine that has ids of runs tells at the
-            // end of the call which run it is of.
+            // A client that continues from an earlier state resets some counters; an engine with
+            // run ids reports the run at the end of the call.
             (true, true) => self.mark.mixed = true,
             (false, fell) if (fell || said) && self.run_id.is_some() => self.mark.mixed = true,
             (false, true) => self.start_run(),
@@ -209,8 +210,8 @@ impl Progress {
         }
     }
 
-    /// The end of an attempt of which no report carried all totals on: it is one of a new run. Without a report nothing tells, unless
-    /// an engine that reports died before its first one.
+    /// Settles an attempt at its end, if no report carried all totals on: it belongs to a new run.
+    /// Without a report there is no evidence, unless a reporting engine died before its first one.
     pub(super) fn settle_run(&mut self) {
         let died = self.closed && self.attempt.open && self.reported.cumulative.is_some();
         if self.mark.undecided && (self.mark.mixed || died) {
@@ -225,8 +226,8 @@ impl Progress {
         }
     }
 
-    /// A run id was said. Another one than before is that of another run. Where lines of all kinds carry it, that one starts here;
-    /// elsewhere it started with the attempt that is open, or starts with the one that comes.
+    /// Applies a run id. A different one belongs to another run. If every line carries the id, the
+    /// run starts here; otherwise it started with the open attempt, or starts with the next one.
     pub(super) fn run_id(&mut self, id: &str) {
         if self.run_id.as_deref() == Some(id) {
             self.mark.undecided = false;
@@ -256,7 +257,7 @@ impl Progress {
         }
     }
 
-    /// A marker said that another run starts, with the message that comes.
+    /// Starts another run with the current message.
     pub(super) fn next_run(&mut self) {
         self.let_go();
         let failed_before = self.attempts == 0 && self.attempt.closing.is_some();
@@ -274,8 +275,8 @@ impl Progress {
         }
     }
 
-    /// Words say that the process ends: a closing error, "Finished", CRITICAL, a traceback. Words that are written apart from the
-    /// feed have no place in it.
+    /// Notes words that announce the end of the process: a closing error, "Finished", CRITICAL, a
+    /// traceback. Words apart from the feed have no place in its order.
     pub(super) fn process_ends(&mut self, certain: bool) {
         if self.manners().ends_with_process && !self.words.apart {
             let certain = certain || self.attempt.closing.is_some_and(|closing| closing.certain);
@@ -287,7 +288,7 @@ impl Progress {
         self.streams.iter().map(|stream| stream.seen).sum()
     }
 
-    /// A log line says that a process starts or that it is through.
+    /// Applies a log line about the start or the end of a process.
     pub(super) fn process_word(&mut self, word: &ProcessWord) {
         match word {
             ProcessWord::Starts if !self.words.apart && self.closed_by(false) => self.next_run(),
@@ -305,7 +306,7 @@ impl Progress {
         }
     }
 
-    /// True if the process of this attempt has ended: no record followed the words that say so.
+    /// True if the process of this attempt has ended: no record followed the announcement.
     fn closed_by(&self, certain: bool) -> bool {
         let closing = self.attempt.closing.filter(|closing| closing.certain || !certain);
         closing.is_some_and(|closing| closing.records == self.records_seen())

@@ -52,11 +52,11 @@ pub struct Stall {
     pub usual_ms: Option<Millis>,
 }
 
-/// A source that said it waits before it tries again.
+/// Announced wait of a source before a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
     pub rate_limited: bool,
-    /// Until its next try; `None` where nobody says when that is.
+    /// Time until its next retry; `None` if unknown.
     pub left_ms: Option<Millis>,
     /// Since when it waits, where that is known.
     pub for_ms: Option<Millis>,

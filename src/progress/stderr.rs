@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Lines that are kept.
 const KEPT: usize = 20;
 
-/// Lines kept until it is known what speaks, and things told of streams that are not known yet.
+/// Buffered lines until the protocol is known, and buffered facts of unknown streams.
 const EARLY: usize = 1_000;
 const HELD: usize = 10_000;
 
@@ -39,21 +39,21 @@ pub(super) struct Words {
     caught: bool,
     /// The current message was logged beside the feed.
     pub(super) hearing: bool,
-    /// It is written apart from the feed, so that nothing tells what of the feed came before it.
+    /// It is written apart from the feed, so that its order relative to the feed is unknown.
     pub(super) apart: bool,
     /// Held-back messages are being applied.
     letting_go: bool,
-    /// A tap, and a target, were heard by their loggers; and the process that told the first counts.
+    /// Loggers of a tap and of a target were seen; and the process with the first counts.
     tap: bool,
     target: bool,
     first: Option<u64>,
-    /// Lines that came before it was known what speaks.
+    /// Lines before the protocol was known.
     early: VecDeque<Box<str>>,
     /// Messages about streams that the feed has not named yet.
     held: Vec<(Box<str>, Held)>,
 }
 
-/// Something that is told of a stream beside the feed.
+/// Fact about a stream, reported beside the feed.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Held {
     /// So many records, by this process.
@@ -130,7 +130,7 @@ impl Progress {
         true
     }
 
-    /// The feed named a stream: what was told of it is taken in.
+    /// Applies held-back facts of a stream that the feed named.
     pub(super) fn named(&mut self, name: &Name) {
         if self.words.held.is_empty() || self.words.letting_go {
             return;
@@ -166,7 +166,8 @@ impl Progress {
         (self.words.hearing, self.words.letting_go) = (was, false);
     }
 
-    /// The end: where the feed itself named no stream, what was told is all there is; else it was about none of them.
+    /// Applies held-back facts at the end: if the feed itself named no stream, they are all there
+    /// is; otherwise they concern none of its streams.
     pub(super) fn let_go(&mut self) {
         let held = std::mem::take(&mut self.words.held);
         if self.streams.iter().any(|stream| stream.in_feed) {
@@ -177,7 +178,7 @@ impl Progress {
         }
     }
 
-    /// It is known now what speaks, or that nothing more is said: what was written to stderr before is taken in.
+    /// Applies lines of stderr that came before the protocol was known.
     pub(super) fn overheard(&mut self) {
         for line in std::mem::take(&mut self.words.early) {
             self.weigh_words_apart(&line);
@@ -192,7 +193,7 @@ impl Progress {
             }
             self.stderr_tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
         }
-        // Two pipes have no order between them: what is an error in one protocol is nothing in another.
+        // Two pipes have no order between them: an error in one protocol is nothing in another.
         if self.dialect.is_none() && !self.closed {
             let Some(known) = heard(line).and_then(|message| message.dialect) else {
                 if self.words.early.len() >= EARLY {
@@ -201,7 +202,7 @@ impl Progress {
                 self.words.early.push_back(mask::secrets(cut(line, TEXT_KEPT)).into());
                 return;
             };
-            // It says itself what it is.
+            // It reveals the protocol itself.
             self.speaks(Some(known), false);
         }
         self.weigh_words_apart(line);
@@ -254,7 +255,7 @@ impl Progress {
             && let Some(before) = before
             && let Some((text, _)) = &mut self.last_log_error
         {
-            // Two in a row are one: what is wrong, and that it is.
+            // Two errors in a row are one: the mistake, and its consequence.
             *text = format!("{before}; {text}").into();
         }
     }
@@ -302,7 +303,7 @@ impl Progress {
         self.last_log_error = Some((mask::secrets(cut(message, TEXT_KEPT)).into(), place));
         let bytes = message.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
-        // An engine that nothing is known of yet says its errors here too.
+        // An unknown engine reports its errors here too.
         let failure = Failure::of(Where::Global, None, message.to_owned().into());
         self.attempt.last_word_failed = true;
         let id = self.record_failure(failure, &line);

@@ -18,7 +18,7 @@ pub struct Stream {
     /// As people write it: `public.users`; the name itself where there is no namespace.
     pub label: Arc<str>,
     pub status: Status,
-    /// Said to be complete before its counts are in.
+    /// Reported complete before its counts are in.
     pub settling: bool,
     pub records: Tally,
     /// `record` lines in this attempt.
@@ -32,7 +32,7 @@ pub struct Stream {
     pub(super) marked: u64,
     /// Records that a destination has confirmed.
     pub committed: Option<u64>,
-    /// Records in this attempt as the engine tells them beside its lines.
+    /// Records in this attempt, as reported by the engine beside its lines.
     pub metered: Option<u64>,
     /// It has records that stand in files, which only the engine's own counts know of.
     pub hidden: bool,
@@ -72,24 +72,24 @@ pub struct Stream {
     /// It started in this attempt or an earlier one.
     pub ever_started: bool,
 
-    /// A status word that nobody knows, as last said.
+    /// Last unknown status word.
     pub odd_status: Option<Arc<str>>,
 
-    /// Nothing said that it is through; the end of its process and its last checkpoint let it be so.
+    /// Assumed complete: by the end of its process and its last checkpoint.
     pub assumed: bool,
     /// A run was configured to read it.
     pub asked: bool,
     /// A checkpoint of the source that counted otherwise than we did: its count, and ours.
     pub(super) miscounted: Option<(u64, u64)>,
 
-    // What happened in this attempt.
+    // State of this attempt.
     /// It has a terminal status.
     pub(super) terminal: bool,
-    /// It failed, and nothing told why yet.
+    /// It failed, and the reason is not known yet.
     pub(super) unexplained: bool,
     /// Last logged words about an error of it.
     pub(super) hint: Option<Arc<str>>,
-    /// It has begun in the feed itself, not only by what is logged beside it.
+    /// It started in the feed itself, not only in logs beside it.
     pub(super) in_feed: bool,
     /// Its status changed.
     pub(super) moved: bool,
@@ -137,7 +137,7 @@ pub struct Stream {
     /// State ahead in an earlier run of the log, until the first checkpoint of this run shows
     /// whether it continues from that end.
     pub(super) ahead_before: Option<Ahead>,
-    /// A limit cut it in this attempt, and the end cannot show what was left.
+    /// A limit cut it in this attempt, and the end cannot show its unread rows.
     pub(super) cut_open: bool,
     /// Such a cut was resumed in this run.
     pub resumed_after_cut: bool,
@@ -145,7 +145,7 @@ pub struct Stream {
     pub(super) left_out: bool,
     /// It was through in an attempt that did not finish, with records: read again they count twice.
     pub(super) completed_before: bool,
-    /// Its total range was said in this attempt.
+    /// Its total range was reported in this attempt.
     pub(super) total_said: bool,
     /// Totals at the start of this attempt.
     pub(super) mark: super::runs::StreamMark,
@@ -305,7 +305,7 @@ impl Stream {
         self.counted = 0;
         self.started_at = None;
         self.settling = false;
-        // What an earlier attempt read behind its last checkpoint is not read in this one.
+        // Rows that an earlier attempt read behind its last checkpoint are not part of this one.
         self.marked = self.seen;
         self.miscounted = None;
         self.estimate = None;
@@ -331,7 +331,7 @@ impl Stream {
         }
     }
 
-    /// Its status becomes this one; says whether that is a change.
+    /// Sets its status; returns whether that is a change.
     pub(super) fn become_(&mut self, status: Status, at: Option<Millis>) -> bool {
         if status == Status::Started {
             self.started_at = self.started_at.or(at);
@@ -366,7 +366,7 @@ impl Stream {
         }
     }
 
-    /// It is read after all: whatever was asked for, if nothing terminal was said.
+    /// It is read after all: whatever was requested, unless a terminal status was reported.
     pub(super) fn begins(&mut self, now: Option<Millis>) {
         if self.status == Status::NotStarted || (self.status == Status::Skipped && !self.terminal && !self.moved) {
             self.become_(Status::Started, now);
@@ -462,7 +462,7 @@ impl Stream {
             || self.status == Status::Started
     }
 
-    /// Ranges were left over at an end that said complete.
+    /// True if ranges were left at an end that claimed completion.
     #[must_use]
     pub fn left_over(&self) -> bool {
         self.left > 0 || self.left_out
@@ -495,7 +495,7 @@ impl Stream {
         }
     }
 
-    /// The ranges that a source's state tells.
+    /// Applies the ranges of a source's state.
     pub(super) fn state_ranges(&mut self, state: State, of: StateOf) {
         self.total_said |= state.total.is_some();
         self.total_range = state.total.or(self.total_range);
@@ -525,8 +525,9 @@ impl Stream {
         }
     }
 
-    /// Share of its total range that is read, 0 to 1, to four places: by what the source's state still lists, else by completed
-    /// ranges. A stream whose state lists ranges is read to the end only once none is left and it completed.
+    /// Read share of its total range, 0 to 1, to four places: by the ranges left in the source's
+    /// state, otherwise by completed ranges. A stream whose state lists ranges is at 1 only if none
+    /// is left and it completed.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn coverage(&self) -> Option<f64> {
@@ -551,7 +552,7 @@ impl Stream {
         self.unwritten = written.map(|written| counted.saturating_sub(written)).or(self.unwritten);
     }
 
-    /// Its count was reported: behind a checkpoint, that is what the checkpoint stands for.
+    /// Its count was reported: behind a checkpoint, it is the checkpoint's count.
     pub(super) fn count_reported(&mut self) {
         if std::mem::take(&mut self.checkpoint_uncounted) {
             self.count_at_checkpoint = self.records.attempt;

@@ -39,7 +39,7 @@ pub struct Summary {
     pub exit: Option<i32>,
     pub streams: Vec<StreamSummary>,
     pub errors: Vec<ErrorSummary>,
-    /// The error that only says the streams' errors again.
+    /// Error that only repeats the streams' errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roll_up: Option<Arc<str>>,
     pub doubts: Vec<Doubt>,
@@ -69,7 +69,7 @@ pub struct CommittedSummary {
 pub struct BytesSummary {
     /// Of whole lines, as they stand in the feed.
     pub lines: u64,
-    /// UTF-16 units of `record.data`: what Airbyte calls bytes.
+    /// UTF-16 units of `record.data`: Airbyte's own "bytes".
     pub data_chars: u64,
 }
 
@@ -77,7 +77,7 @@ pub struct BytesSummary {
 pub struct EstimateSummary {
     pub rows: Option<u64>,
     pub bytes: Option<u64>,
-    /// 0 to 1; below 1 until a status says that it is through.
+    /// 0 to 1; below 1 until a status completes the stream.
     pub share: Option<f64>,
 }
 
@@ -126,10 +126,10 @@ pub struct StreamSummary {
     pub bytes: Option<BytesSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limited: Option<WaitSummary>,
-    /// As its metrics tell, beside what was counted.
+    /// Count of its metrics, beside the counted records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metered: Option<u64>,
-    /// Nothing said that it is through: exit 0 and its last checkpoint do.
+    /// Assumed complete: by exit code 0 and its last checkpoint.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub assumed: bool,
 }
@@ -187,7 +187,7 @@ impl From<Range> for RangeSummary {
     }
 }
 
-/// The summary of what was seen so far.
+/// Summary of the input so far.
 #[must_use]
 pub fn summary(progress: &Progress) -> Summary {
     let end = progress.attempt.end.as_ref();

@@ -2,8 +2,8 @@
 
 use crate::protocol::Counts;
 
-/// The last report wins. A counter that an engine restarts in a new attempt is added to what was there,
-/// as Prometheus treats a counter reset; one that it carries on stands.
+/// Count of an engine; the last report wins. A counter that restarts in a new attempt is added to
+/// the count before, as Prometheus treats a counter reset; one that continues stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     pub attempt: Option<u64>,
@@ -32,7 +32,7 @@ impl Tally {
     /// True if the engine's counter fell below its last value, so that it restarted.
     #[must_use]
     pub fn fell(&self, counts: Counts) -> bool {
-        // Of an engine that never told its counter, what was counted is all there is to fall below.
+        // For an engine without a counter, the counted records are the reference.
         let before = self.running.or(self.cumulative);
         matches!((counts.running, before), (Some(now), Some(before)) if now < before)
     }
@@ -42,8 +42,8 @@ impl Tally {
         self.offset = self.base;
     }
 
-    /// The first report of a feed that is joined in the middle of a run: what it holds already is the baseline, until the attempt's
-    /// own count is said.
+    /// Applies the first report of a feed that is joined in the middle of a run: its count is the
+    /// baseline, until the attempt's own count is reported.
     pub fn resumed(&mut self, counts: Counts) {
         if let Some(value) = counts.running
             && self.cumulative.is_none()
@@ -100,7 +100,7 @@ impl Tally {
         if self.joined.is_some() {
             let cumulative = self.cumulative.unwrap_or(0).max(attempt);
             (self.cumulative, self.attempt, self.base) = (Some(cumulative), Some(attempt), cumulative - attempt);
-            // What earlier attempts had counted is not missing.
+            // Counts of earlier attempts are not missing.
             self.joined = self.joined.map(|at| at.saturating_sub(self.base)).filter(|at| *at > 0);
             return;
         }

@@ -1,4 +1,4 @@
-//! Places in a log as people say them: `08:31:20`, `+10m`, `50%`, `line 1200`.
+//! Places in a log in human notation: `08:31:20`, `+10m`, `50%`, `line 1200`.
 
 use super::Axis;
 use super::Progress;
@@ -24,7 +24,7 @@ const DAY: Millis = 86_400_000;
 /// Reads a place. `from` is where `+10m` counts from; a time without a date is the one of the log's days that is nearest to it.
 ///
 /// # Errors
-/// What is wrong with the text, and what would be right.
+/// The mistake in the text, and a valid form.
 pub fn target(text: &str, history: &History, from: Position) -> Result<Target, String> {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
@@ -78,7 +78,7 @@ pub fn target(text: &str, history: &History, from: Position) -> Result<Target, S
 /// Checks whether a text is a place at all, of any log.
 ///
 /// # Errors
-/// What is wrong with it, and what would be right.
+/// The mistake, and a valid form.
 pub fn place(text: &str) -> Result<(), String> {
     let mut history = History::new();
     let mut progress = Progress::default();

@@ -1,4 +1,4 @@
-//! The summary for people: what happened, why, and what to do next.
+//! Summary as text: outcome, cause, next step.
 
 use super::verdict::{exit_words, verdict};
 use super::{DoubtKind, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing};
@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// A feed without a line for so long, in milliseconds, is no longer called moving.
 pub const SILENT_MS: u64 = 60_000;
 
-/// Streams listed in the text; trouble comes first, so what is cut is in order.
+/// Listed streams; trouble comes first, so that only healthy ones are cut.
 const STREAMS_LISTED: usize = 40;
 const ERRORS_LISTED: usize = 10;
 const DOUBTS_LISTED: usize = 10;
@@ -67,7 +67,7 @@ pub fn names<T: AsRef<str>>(all: &[T]) -> String {
     text
 }
 
-/// The summary of what was seen so far, in lines of text.
+/// Summary of the input so far, as lines of text.
 #[must_use]
 pub fn report(progress: &Progress) -> String {
     let mut out = String::new();
@@ -83,9 +83,9 @@ pub struct Leaving {
     pub silent: Option<u64>,
     /// The user left, and so we stopped the engine.
     pub stopped: bool,
-    /// Nothing was kept of what was read: the next one begins anew.
+    /// The state was not stored: the next run starts fresh.
     pub unkept: bool,
-    /// It was ended from outside, in these words: what the feed says is no verdict.
+    /// It was ended from outside, for this reason: the feed has no verdict.
     pub cut: Option<&'static str>,
 }
 

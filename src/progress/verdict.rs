@@ -1,4 +1,4 @@
-//! The sentences: what happened, why, and whether someone must act.
+//! Verdict as sentences: outcome, cause, next step.
 
 use super::errors::Group;
 use super::outcome::untold;
@@ -56,7 +56,7 @@ pub fn standing(progress: &Progress) -> Vec<&Arc<Group>> {
     groups
 }
 
-/// The core of an error's message: what an operator has to know, without request ids and addresses of documents.
+/// Core of an error's message for an operator, without request ids and links to documents.
 #[must_use]
 pub fn core(message: &str) -> String {
     let line = clean::line(message);
@@ -75,7 +75,7 @@ pub fn core(message: &str) -> String {
         Some(at) => (text.get(..at).unwrap_or(text), http_status(text)),
         None => (text, None),
     };
-    // Details in brackets at the end of a long message tell a developer more than an operator.
+    // Details in brackets at the end of a long message are for developers.
     let head = match head.find(" (") {
         Some(at) if head.len() > 100 && at > 40 => head.get(..at).unwrap_or(head),
         _ => head,
@@ -90,7 +90,7 @@ pub fn core(message: &str) -> String {
     }
 }
 
-/// `HTTP Status Code: 403. Error: Forbidden. You don't have …`, as Airbyte's kit says it.
+/// `HTTP Status Code: 403. Error: Forbidden. You don't have …`, in the form of Airbyte's kit.
 fn status_code(text: &str) -> Option<(u16, &str)> {
     let (_, rest) = text.split_once("HTTP Status Code: ")?;
     let (status, rest) = rest.split_once(". Error: ")?;
@@ -226,7 +226,7 @@ fn rolled_up(progress: &Progress, text: String) -> String {
     }
 }
 
-/// Failed, and no error says why.
+/// Cause of a failure without an error.
 fn unexplained(progress: &Progress) -> String {
     match (progress.exit.filter(|exit| exit.failed()), last_words(progress)) {
         (Some(exit), Some(words)) => format!("{}; its last words: {}", exit_words(exit), short(words, 160)),
@@ -317,12 +317,13 @@ fn lines_read(progress: &Progress) -> String {
     plural(usize::try_from(progress.input.lines).unwrap_or(usize::MAX), "line") + " read"
 }
 
-/// The line of an engine's stderr that tells most: the last one that speaks of an error, else the last one.
+/// Most informative line of an engine's stderr: the last one about an error, otherwise the last
+/// one.
 pub(super) fn last_words(progress: &Progress) -> Option<&str> {
     let lines = || progress.stderr_tail.iter().rev().map(AsRef::as_ref).filter(|line: &&str| !line.trim().is_empty());
-    // What is indented is a part of what comes before it.
+    // An indented line belongs to the one before it.
     let begins = |line: &&str| !line.starts_with([' ', '\t']);
-    // Words of every day tell nothing.
+    // Common words carry no information.
     let dull = |line: &&str| line.contains("METRIC") || line.contains("| INFO ") || line.starts_with("INFO ");
     let tells = |line: &&str| {
         let lower = line.to_ascii_lowercase();
@@ -341,7 +342,8 @@ pub(super) fn last_words(progress: &Progress) -> Option<&str> {
 /// The next step where no line was understood.
 pub const NO_MESSAGES_NEXT: &str = "check that this is the engine's NDJSON output; its logs may be on stderr";
 
-/// Nothing of many lines, or of all that a quiet feed ever said, was understood: waiting for more is no use.
+/// True if nothing of many lines, or of all lines of a quiet feed, was understood: waiting does not
+/// help.
 #[must_use]
 pub fn gibberish(progress: &Progress, quiet: bool) -> Option<String> {
     let enough = progress.input.lines >= 20 || (quiet && progress.input.lines > 0);
@@ -453,7 +455,7 @@ pub fn remedy(progress: &Progress, group: &Group) -> String {
     advice(group.failure_type.as_deref(), &group.message, one_stream)
 }
 
-/// The same for a pipeline that is parked: a resume is a new run there, and what failed is tried again.
+/// The same for a parked pipeline: a resume is a new run there, and failed streams are retried.
 #[must_use]
 pub fn parked(advice: &str) -> String {
     resumed(&advice.replace("start a new run, not a resume", "resume it"))

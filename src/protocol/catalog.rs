@@ -1,4 +1,4 @@
-//! Lists of streams in files: what a run was asked for, or what a source has.
+//! Lists of streams in files: a run's requested streams, or a source's available ones.
 
 use super::lenient::{Entries, Flag, Maybe, Seq, Text};
 use super::message::{Kind, Name};
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     pub streams: Vec<Listed>,
-    /// A run was configured by it: each stream that is selected has to be read. Else it is what a source has.
+    /// Configured catalog: each selected stream has to be read. Otherwise the streams of a source.
     pub configured: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct Listed {
     pub stream: Name<'static>,
     /// It is left out on purpose.
     pub deselected: bool,
-    /// A run was told to read it.
+    /// Requested by the run.
     pub asked: bool,
 }
 
@@ -135,7 +135,7 @@ fn whole(text: &str) -> Option<Catalog> {
                 asked = true;
                 own(name).map(|name| Name::spaced(own(namespace), name))
             }
-            // In Singer a stream's name is what messages carry; its id may be another.
+            // In Singer, messages carry the stream's name; its id may differ.
             Inner::Name(name) => {
                 catalog.configured |= selected.is_some();
                 asked = selected == Some(true);

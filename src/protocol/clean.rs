@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-/// Characters that change the order or the direction of what follows, or that nobody can see.
+/// Invisible characters, and those that change the order or direction of text.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
@@ -36,7 +36,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Passes over what follows an ESC, CSI or OSC: `ESC [ ... letter`, `ESC ] ... BEL|ST`, `ESC x`.
+/// Skips a sequence behind ESC, CSI or OSC: `ESC [ ... letter`, `ESC ] ... BEL|ST`, `ESC x`.
 fn skip_sequence(first: char, chars: &mut std::iter::Peekable<std::str::Chars>) {
     let kind = match first {
         '\u{9b}' => Some('['),

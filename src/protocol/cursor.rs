@@ -1,8 +1,8 @@
 //! Walking a line that is JSON as engines print it: no space, no escape in a key, plain whole numbers.
 //!
-//! Everything that is walked over is validated, once. Whatever is out of the ordinary is no error here: the answer is `None`,
-//! and the slow way (serde_json) says what the line is. So this may only ever say less, never something else; `fuzz/` and
-//! `tests/fast.rs` hold the two together.
+//! Everything passed is validated, once. Unusual input is no error here: the result is `None`, and
+//! the slow path (serde_json) classifies the line. So the fast path may only give up, never differ;
+//! `fuzz/` and `tests/fast.rs` compare the two.
 
 use super::skip;
 use super::time::{self, Millis};

@@ -15,7 +15,7 @@ use std::fmt;
 /// Protocol selection of a decoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reading {
-    /// Found out by itself, line by line; the first message says which protocol the feed is in.
+    /// Detected line by line; the first message decides the protocol of the feed.
     #[default]
     Auto,
     /// One protocol only: messages of the others are unknown.
@@ -106,7 +106,7 @@ impl Decoder {
         Self { reading }
     }
 
-    /// Says what one line is. `scratch` holds a line that had to be mended to be read.
+    /// Classifies one line. `scratch` holds a repaired line.
     #[must_use]
     pub fn decode<'a>(&self, line: &Line<'a>, scratch: &'a mut String) -> Decoded<'a> {
         if let Some(decoded) = self.decode_in_place(line) {
@@ -119,7 +119,7 @@ impl Decoder {
         }
     }
 
-    /// Says what one line is; `None` for one that has to be mended to be read.
+    /// Classifies one line; `None` if it needs a repair.
     #[must_use]
     pub fn decode_in_place<'a>(&self, line: &Line<'a>) -> Option<Decoded<'a>> {
         if line.huge.is_none()
@@ -131,8 +131,8 @@ impl Decoder {
         self.decode_slowly(line)
     }
 
-    /// Decodes every line of `bytes`; what stands behind the last newline is a line that the input ended in. `None` stands for a
-    /// line that has to be mended to be read.
+    /// Decodes every line of `bytes`; a rest behind the last newline is the last line of the input.
+    /// `None` stands for a line that needs a repair.
     pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Decoded<'a>>)) {
         // UTF-8 is checked once for all lines; where one of them is none, each is looked at by itself.
         let whole = simdutf8::basic::from_utf8(bytes).ok();
@@ -159,7 +159,7 @@ impl Decoder {
         }
     }
 
-    /// The short way for lines as engines print them; of any other it says nothing.
+    /// Fast path for usual lines; `None` for any other.
     #[must_use]
     pub fn fast<'a>(&self, text: &'a str) -> Option<Message<'a>> {
         match self.reading {
@@ -175,7 +175,8 @@ impl Decoder {
         }
     }
 
-    /// [`Self::decode_in_place`] without the short way: what it says is what counts, and the short way may not say otherwise.
+    /// [`Self::decode_in_place`] without the fast path: the reference that the fast path must
+    /// match.
     #[must_use]
     pub fn decode_slowly<'a>(&self, line: &Line<'a>) -> Option<Decoded<'a>> {
         let torn = line.end == LineEnd::Input;
@@ -232,7 +233,7 @@ impl Decoder {
         }
     }
 
-    /// Singer first: the stream at the top tells it from Airbyte.
+    /// Singer first: a stream at the top level distinguishes it from Airbyte.
     fn in_capitals<'a>(&self, text: &'a str) -> Option<Message<'a>> {
         let singer = || singer::message(text).filter(|_| self.reading.reads(Dialect::Singer));
         let airbyte = || airbyte::message(text).filter(|_| self.reading.reads(Dialect::Airbyte));

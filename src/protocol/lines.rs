@@ -66,7 +66,7 @@ impl Splitter {
         self.extend(chunk);
     }
 
-    /// The input ended: what is left is a line without newline.
+    /// Ends the input: the rest is a line without newline.
     pub fn finish(&mut self, mut each: impl FnMut(Line)) {
         if self.huge.is_some() || !self.partial.is_empty() {
             self.hand_on(LineEnd::Input, &mut each);

@@ -67,7 +67,7 @@ pub fn secrets(text: &str) -> Cow<'_, str> {
 fn masked(found: &Captures) -> String {
     let part = |name| found.name(name).map(|part| part.as_str());
     if let (Some(key), Some(body)) = (part("key"), part("body")) {
-        // An engine masked it already: what it left tells which key it was.
+        // An engine masked it already: the rest identifies the key.
         let stars = body.bytes().filter(|byte| *byte == b'*').count();
         return if stars >= 3 && body.len() - stars <= 4 { format!("{key}{body}") } else { format!("{key}{MASK}") };
     }
@@ -110,7 +110,8 @@ pub fn named(key: &str) -> bool {
         || secrets(&format!("\"{key}\":\"x\"")).contains(MASK)
 }
 
-/// Takes the secrets out: values of fields that are named like one, and whatever looks like one. References stay, they tell nothing.
+/// Masks secrets: values of fields with secret-like names, and texts that look like secrets.
+/// References stay: they reveal nothing.
 pub fn json(value: &mut Value) {
     match value {
         Value::String(found) => {
@@ -134,7 +135,7 @@ fn hide(value: &mut Value) {
         Value::String(found) if found.is_empty() || found.starts_with("env:") || found.starts_with("file:/") => {}
         Value::String(found) => {
             let masked = secrets(found);
-            // `sk_test_***` tells more than `***`, and no secret.
+            // `sk_test_***` is more useful than `***`, and reveals no secret.
             *found = if masked.contains(MASK) { masked.into_owned() } else { MASK.to_owned() };
         }
         Value::Number(_) => *value = MASK.into(),

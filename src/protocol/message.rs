@@ -1,4 +1,4 @@
-//! The canonical message: what an engine claims, in the words of the field.
+//! Canonical message: an engine's claims, in the terms of the field.
 
 use super::time::Millis;
 use std::borrow::Cow;
@@ -26,19 +26,19 @@ pub enum Kind<'a> {
     Record(Record<'a>),
     /// An object of this stream was deleted at the source: no record.
     Deletion(Name<'a>),
-    /// Records of this stream that stand elsewhere, in files; how many is not said.
+    /// Records of this stream in files; their number is not reported.
     Hidden(Name<'a>),
     Checkpoint(Checkpoint<'a>),
     Stream(Box<StreamClaim<'a>>),
     /// Estimate of the total, as reported by the engine.
     Estimate(Box<Estimate<'a>>),
-    /// Counts that an engine tells beside its records, to be added up.
+    /// Counts reported beside the records, to be added up.
     Metered(Box<Metered<'a>>),
     Progress(Box<ProgressReport<'a>>),
     Failure(Box<Failure<'a>>),
     /// The result of reaching the source or the destination at all.
     Connection {
-        /// `None`: said in a word that nobody knows.
+        /// `None`: an unknown word.
         ok: Option<bool>,
         message: Option<Cow<'a, str>>,
     },
@@ -46,7 +46,7 @@ pub enum Kind<'a> {
     End(Box<End<'a>>),
     /// The engine was asked to stop, and does.
     Stopping,
-    /// All that a command was asked for besides a sync (a specification, say).
+    /// Answer to a command other than a sync (a specification, for example).
     Answer,
     /// Understood, and nothing in it for the reducer (control, spec, source_input).
     Note(&'static str),
@@ -73,9 +73,9 @@ pub struct Manners {
     pub late_states: bool,
     /// A run that is stopped from outside exits with 0, its open streams failed.
     pub stopped_exits_zero: bool,
-    /// Its errors are told on stderr.
+    /// Its errors are reported on stderr.
     pub errors_on_stderr: bool,
-    /// Its log says when it is through: one that does not is cut, unless the process's exit says so.
+    /// Its log reports the end: a log without one is cut, unless the exit of the process decides.
     pub says_end: bool,
 }
 
@@ -171,8 +171,8 @@ impl<'a> Name<'a> {
     }
 }
 
-/// A count as claimed, by scope. `running` is an engine's own counter of which it is not said whether
-/// it starts again in a new attempt; the reducer finds out, as Prometheus does for a counter.
+/// Claimed count, by scope. `running` is an engine's own counter that may or may not restart in a
+/// new attempt; the reducer finds out, as Prometheus does for a counter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub attempt: Option<u64>,
@@ -226,9 +226,9 @@ pub struct Range {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
     pub stream: Name<'a>,
-    /// UTF-16 units of its data as JSON, by which Airbyte measures "bytes"; `None` where nobody measures so.
+    /// UTF-16 units of its data as JSON, Airbyte's own "bytes"; `None` in other protocols.
     pub measure: Option<u64>,
-    /// Its line was too long to hold: what stands behind the data (a namespace) is not known.
+    /// Its line was too long to store: fields behind the data (a namespace) are unknown.
     pub partial: bool,
 }
 
@@ -249,15 +249,15 @@ pub struct Checkpoint<'a> {
 pub struct Handed<'a> {
     /// The streams of a global state, or of a whole one.
     pub streams: Vec<Handing<'a>>,
-    /// The whole state is said again each time: it is a checkpoint of those streams whose part of it changed.
+    /// The whole state is repeated each time: it is a checkpoint of the streams whose part changed.
     pub whole: bool,
-    /// The stream that the source is at, as it says.
+    /// Current stream of the source, if reported.
     pub current: Option<Name<'a>>,
     /// Identity of the state: an echo has the same.
     pub id: u64,
     /// Records since the state before, as the source counted them.
     pub records: Option<u64>,
-    /// It is a destination that says it.
+    /// It comes from a destination.
     pub committed: bool,
 }
 
@@ -277,7 +277,7 @@ pub struct Estimate<'a> {
     pub bytes: Option<u64>,
 }
 
-/// Counts that an engine tells beside its records. They are increments.
+/// Counts reported beside the records. They are increments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metered<'a> {
     pub stream: Name<'a>,
@@ -287,7 +287,7 @@ pub struct Metered<'a> {
     pub timed_request: bool,
     /// True for the destination's count, false for the source's, if known.
     pub loaded: Option<bool>,
-    /// The process that tells it: of a tap and a target that write to one pipe only this tells which is which.
+    /// Reporting process: it distinguishes a tap and a target that write to one pipe.
     pub process: Option<u64>,
     /// The name is that of an endpoint or a job, which streams mostly go by.
     pub loose: bool,
@@ -321,7 +321,7 @@ impl State<'_> {
 /// Position of a source in one stream.
 #[derive(Debug, Clone, Default)]
 pub enum Position<'a> {
-    /// Not told.
+    /// Unknown.
     #[default]
     Unknown,
     /// JSON of the state, to be read where it is asked for: all but the last of a stream are soon replaced.
@@ -333,7 +333,8 @@ pub enum Position<'a> {
 pub struct KnownPosition {
     /// Equal for equal states; never 0.
     pub id: u64,
-    /// Milliseconds that are still to be read, where the state lists what remains; unknown where one of the ranges has an open end.
+    /// Milliseconds left to read, if the state lists ranges; unknown if one of them has an open
+    /// end.
     pub remaining: Option<Option<Millis>>,
     /// Rows that a client skips at most if it goes on from this state and the pages at its cursors were not written.
     pub page_rows: u32,
@@ -361,14 +362,14 @@ impl PartialEq for Position<'_> {
 pub struct StreamClaim<'a> {
     pub stream: Name<'a>,
     pub status: Option<Status>,
-    /// A status word that nobody knows, kept for the log.
+    /// Unknown status word, kept for the log.
     pub odd_status: Option<Cow<'a, str>>,
     pub records: Counts,
     pub error: Option<Cow<'a, str>>,
     pub reason: Option<Cow<'a, str>>,
     pub total: Option<Range>,
     pub completed: Option<Range>,
-    /// This engine says "complete" before the checkpoints behind it are through.
+    /// This engine reports "complete" before the checkpoints behind it are through.
     pub early: bool,
     pub pace: Option<Pace>,
     /// The name is that of an endpoint or a job, which streams mostly go by.
@@ -398,12 +399,12 @@ impl Metered<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     Moving,
-    /// A rate limit holds it, until then if that is said.
+    /// Held by a rate limit, until this time if reported.
     Limited(Option<Millis>),
 }
 
 impl<'a> StreamClaim<'a> {
-    /// On its own; of one that tells a status only.
+    /// Owned copy of a claim with a status only.
     #[must_use]
     pub fn into_owned(self) -> StreamClaim<'static> {
         StreamClaim {
@@ -414,7 +415,7 @@ impl<'a> StreamClaim<'a> {
         }
     }
 
-    /// One that says nothing yet.
+    /// Empty claim.
     #[must_use]
     pub fn of(stream: Name<'a>) -> Self {
         Self {
@@ -464,7 +465,7 @@ impl ProgressReport<'_> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StreamReport<'a> {
     pub status: Option<Status>,
-    /// A status word that nobody knows.
+    /// Unknown status word.
     pub odd_status: Option<Cow<'a, str>>,
     pub records: Counts,
     pub message: Option<Cow<'a, str>>,
@@ -507,7 +508,7 @@ pub struct Failure<'a> {
     pub stack: Option<Cow<'a, str>>,
     /// Its stream or run ended with it.
     pub is_final: bool,
-    /// It only says again what was told of the streams before.
+    /// It only repeats the errors of the streams.
     pub roll_up: bool,
     /// The destination failed, not the source.
     pub from_destination: bool,
@@ -553,7 +554,7 @@ impl Level {
         }
     }
 
-    /// From the words engines use; what nobody knows is information.
+    /// Level of an engine's word; an unknown word is information.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
@@ -574,7 +575,7 @@ pub struct Log<'a> {
     pub retry: Option<Retry<'a>>,
     /// Streams that the caller asked for, where the engine logs its configuration.
     pub asked: Vec<Cow<'a, str>>,
-    /// The engine ends with it; an error that says the same follows, mostly.
+    /// The engine ends with it; usually an error with the same text follows.
     pub fatal: bool,
     /// Of few lines: not in the line itself, which is moved often.
     pub context: Option<Box<LogContext<'a>>>,
@@ -615,7 +616,8 @@ impl<'a> ProcessWord<'a> {
 pub enum Risk {
     /// The state of an end was ahead of the last checkpoint.
     StateAhead,
-    /// A limit cut a call of an engine whose end state cannot show what was left, and the run went on.
+    /// A limit cut a call of an engine whose end state cannot show unread rows, and the run
+    /// continued.
     ResumedAfterCut,
 }
 
@@ -649,11 +651,11 @@ pub enum EndWord {
     Aborted,
     /// A limit: call again.
     Limit,
-    /// The end message still says "started".
+    /// The end message still reports "started".
     StillStarted,
     /// No word at all (a read, or the start/end design).
     Unsaid,
-    /// A word that nobody knows.
+    /// Unknown word.
     Unknown,
 }
 
@@ -671,6 +673,6 @@ pub struct End<'a> {
     pub errors: Vec<Failure<'a>>,
     /// The run that it ends, or a call of it.
     pub run_id: Option<Cow<'a, str>>,
-    /// Its state cannot show what a limit left unread.
+    /// Its state cannot show unread rows behind a limit.
     pub blind: bool,
 }

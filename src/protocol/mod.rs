@@ -1,8 +1,8 @@
 //! One NDJSON line -> canonical [`Message`]. Pure: no clock, no I/O, no runtime.
 //!
-//! An adapter (one file a dialect) turns what an engine wrote into what it *claims*: a count with its
-//! scope, a status, an end, a failure, a checkpoint, a range, a log. Nothing here weighs a claim;
-//! [`crate::progress`] does, and knows no dialect.
+//! An adapter (one folder per protocol) turns the output of an engine into *claims*: a count with
+//! its scope, a status, an end, a failure, a checkpoint, a range, a log. Nothing here weighs a
+//! claim; [`crate::progress`] does, and knows no protocol.
 //!
 //! ```text
 //! bytes -> lines::Splitter -> decode::Decoder -> Decoded::{Message, Raw, Unknown, Malformed}
@@ -13,8 +13,9 @@
 //! a line of stderr -> heard -> Message
 //! ```
 //!
-//! Adapters keep no state, so that lines can be decoded side by side; what needs the lines before (which stream a state is a
-//! checkpoint of, whether a destination echoes it) is claimed in general terms and weighed by the reducer.
+//! Adapters keep no state, so that lines can be decoded in parallel. Facts that need earlier lines
+//! (the stream of a state, the echo of a destination) are claimed in general terms and weighed by
+//! the reducer.
 
 mod airbyte;
 pub mod catalog;

@@ -6,7 +6,7 @@ use core::time::Duration;
 /// A time: `90`, `90s`, `5m`, `1h`, `14d`.
 ///
 /// # Errors
-/// What it should look like.
+/// The valid form.
 pub fn span(text: &str) -> Result<Duration, String> {
     let factors = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86400.0)];
     let (number, factor) =
@@ -20,7 +20,7 @@ pub fn span(text: &str) -> Result<Duration, String> {
 /// A number of bytes: `800`, `64kB`, `300MB`, `2GiB`.
 ///
 /// # Errors
-/// What it should look like.
+/// The valid form.
 pub fn size(text: &str) -> Result<u64, String> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);

@@ -1,12 +1,15 @@
 //! Passing over an object or array 64 bytes at a time: the same answer as [`super::skip::container`], sooner.
 //!
-//! Every byte of a block becomes a bit in a mask of its class, and the grammar becomes a few operations on masks. Engines print
-//! no spaces, so that what may follow a token is a question about the next byte (`{` is followed by a quote or `}`); only
-//! brackets, escapes and numbers that are not plain digits are looked at one by one. The bits are those of Langdale and Lemire,
-//! "Parsing Gigabytes of JSON per Second" (2019): quotes by carry-less multiplication, escapes by their own carries.
+//! Every byte of a block becomes a bit in a mask of its class, and the grammar becomes a few
+//! operations on masks. Engines print no spaces, so the successor of a token is a question about
+//! the next byte (`{` is followed by a quote or `}`); only brackets, escapes and numbers that are
+//! not plain digits are examined one by one. The bits are those of Langdale and Lemire, "Parsing
+//! Gigabytes of JSON per Second" (2019): quotes by carry-less multiplication, escapes by their own
+//! carries.
 //!
-//! Measured (`cargo bench --bench reduce`, records): all of decoding takes three quarters of the time that it takes with the
-//! bytewise way, which remains for other processors and is what a test, and the fuzzer in `fuzz/`, hold this against.
+//! Measured (`cargo bench --bench reduce`, records): decoding takes three quarters of the time of
+//! the bytewise path, which remains for other processors and is the reference of a test and of the
+//! fuzzer in `fuzz/`.
 //!
 //! # Safety
 //! There are two kinds of `unsafe`: calling a function whose processor features were just detected, and loading bytes
@@ -256,7 +259,7 @@ mod x86 {
                         carry.key = u64::from(one | two);
                         let key_end = through & !string & closed;
 
-                        // What may follow what.
+                        // Valid successors of each token.
                         let ends = comma | object_end | array_end;
                         let object_begun = behind(object, &mut carry.object_begun);
                         let array_begun = behind(array, &mut carry.array_begun);

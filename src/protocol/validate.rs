@@ -1,6 +1,7 @@
 //! JSON validation of a line too long to be held: bytes go in as they come, a verdict comes out.
 //!
-//! Accepts what `serde_json` accepts of one value (a test holds them together), with UTF-8 checked in the same pass.
+//! Accepts one value as `serde_json` does (a test compares them), with UTF-8 checked in the same
+//! pass.
 
 /// Deeper nesting than this is refused, so that a hostile line cannot grow memory.
 const DEPTH_LIMIT: usize = 1 << 16;

@@ -1,5 +1,5 @@
-//! One call of an engine for a pipeline: what it prints goes into the log, the reducer and the state; and it is stopped at a safe point
-//! when it is not wanted any more.
+//! One call of an engine for a pipeline: its output goes into the log, the reducer and the state;
+//! it is stopped at a safe point on request.
 
 use super::driver::Prepared;
 use super::engines::{Action, Ask};
@@ -104,7 +104,7 @@ impl Came {
         Ok(())
     }
 
-    /// Tells what is known now, which is all that is in the log.
+    /// Publishes the current state, which covers the whole log.
     pub fn publish(&self) {
         let checkpoints = self.checkpoints();
         let position = self.slot.log.end();
@@ -141,7 +141,7 @@ impl Came {
         Ok(())
     }
 
-    /// Gives a run what the log has from a place on.
+    /// Replays the log from a position into a run.
     pub fn replay(&self, from: u64, run: &mut Backfill) -> Result<(), Problem> {
         let mut reader = self.slot.log.reader(from);
         while let Piece::Bytes(bytes) = reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
@@ -196,7 +196,7 @@ impl Call<'_> {
         let mut lines = WholeLines::default();
         let mut masked = Vec::new();
         let mut broken = None;
-        // An engine that keeps no limit is stopped at a checkpoint, when it has had twice what it was given.
+        // An engine that ignores its limit is stopped at a checkpoint, after twice its limit.
         let (time, states) = self.limits;
         let mut states_left = states.map(|limit| limit.saturating_mul(2));
         let overdue = AtomicBool::new(false);
@@ -256,7 +256,7 @@ impl Call<'_> {
         };
         masked.clear();
         lines.finish(|line, _| {
-            // A line that was torn stays what it is, and the next one is another.
+            // A torn line stays as it is, and the next one is separate.
             masked.extend_from_slice(&known.masked(line));
             masked.push(b'\n');
         });

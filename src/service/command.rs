@@ -37,7 +37,7 @@ pub async fn run(
     let spawned = tokio::process::Command::new(program)
         .args(arguments)
         .env("SYNCTOP_ACTION", action.word())
-        // Those of the service are nobody's.
+        // The service's own variables are withheld.
         .env_remove("SYNCTOP_TOKEN")
         .env_remove("SYNCTOP_READ_TOKEN")
         .stdin(Stdio::piped())
@@ -103,7 +103,7 @@ pub async fn run(
         group.signal(Signal::KILL);
         child.wait().await.ok()
     };
-    // What it started goes with it.
+    // Its descendants end with it.
     group.signal(Signal::KILL);
     if let Some(heard) = heard {
         let _ = tokio::time::timeout(grace, heard).await;
@@ -131,7 +131,7 @@ fn exit(status: std::process::ExitStatus) -> String {
     }
 }
 
-/// A process and what it started; killed when nobody waits for it any more.
+/// A process and its descendants; killed when dropped.
 struct Group {
     leader: Option<Pid>,
     /// Its file among those of the children.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// All of it with what it is where it is not said, to begin one's own with.
+/// Sample configuration: all settings with their defaults.
 pub const SAMPLE: &str = include_str!("../../assets/serve.toml");
 
 /// The engine that is always there.
@@ -143,7 +143,7 @@ impl Config {
     /// Reads the text of a configuration.
     ///
     /// # Errors
-    /// What is wrong with it and where, in a sentence.
+    /// The mistake and its place, as a sentence.
     pub fn read(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         config.check()?;
@@ -240,7 +240,7 @@ mod tests {
         let mut sample = Config::read(SAMPLE).unwrap();
         assert_eq!(sample.listen.take().unwrap().to_string(), "127.0.0.1:4020");
         assert_eq!(sample, Config::default());
-        // What is commented out can be said.
+        // Commented settings are valid.
         let full: String = SAMPLE
             .lines()
             .map(|line| {

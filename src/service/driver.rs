@@ -29,7 +29,7 @@ const BATCH: usize = 10;
 /// Delay after a failure of the store or the disk.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Failures of setup whose kind nobody knows, before it is parked.
+/// Unclassified failures of setup before the pipeline is parked.
 const UNKNOWN_FAILURES: u32 = 3;
 
 /// Bytes of the log of a run that is over which are read when the service begins, so that its streams are known.
@@ -82,7 +82,7 @@ impl Driver {
         self.service.change(&self.slot, work).await
     }
 
-    /// Does what is to be done next; `false`: nothing ever again.
+    /// Performs the next transition; `false`: none will ever follow.
     async fn turn(&mut self) -> Result<bool, Problem> {
         let mut status = self.slot.status.subscribe();
         let seen = status.borrow_and_update().clone();
@@ -154,7 +154,7 @@ impl Driver {
         if length > READ_AT_ONCE {
             return Ok(());
         }
-        // What cannot be read is read again at the source.
+        // An unreadable state is read again at the source.
         if let Err(problem) = came.read_again(task.log.0, task.log.1) {
             tracing::error!(target: "service", "{}", problem.sentence);
         }
@@ -228,7 +228,7 @@ impl Driver {
     /// Waits for a turn. `None`: something else is to be done meanwhile.
     pub(super) async fn permit<'s>(&self, service: &'s Arc<Service>, seen: &Pipeline) -> Option<SemaphorePermit<'s>> {
         let mut status = self.slot.status.subscribe();
-        // What came since it was looked at counts too.
+        // Changes since the read count too.
         let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.revision != seen.revision));
         tokio::select! {
             biased;
@@ -332,7 +332,7 @@ impl Driver {
 
     /// Tears down, and answers whether it is still there.
     async fn tear_down(&mut self, pipeline: &Arc<Pipeline>) -> Result<bool, Problem> {
-        // What was in flight is canceled.
+        // A running call is canceled.
         if let Some(id) = pipeline.task.clone() {
             let log = self.slot.log.end();
             self.change(move |tx, pipeline| {
@@ -399,7 +399,7 @@ pub(super) fn after(wait: Duration) -> Millis {
 
 pub(super) fn park(pipeline: &mut Pipeline, reason: Reason) -> Result<(), Problem> {
     pipeline.retry = None;
-    // What failed is tried again by another run.
+    // Failed streams are retried by another run.
     pipeline.run_id = None;
     step(pipeline, Event::Parked)?;
     if pipeline.life.hold == super::lifecycle::Hold::Parked {
@@ -423,7 +423,7 @@ pub fn take_over(config: &mut Config, source: Option<Value>, destination: Option
         let own = own.entry(kind).or_insert_with(|| json!({}));
         let Some(own) = own.as_object_mut() else { continue };
         for (key, value) in new {
-            // What was said is what is wanted.
+            // The configuration as requested.
             own.entry(key).or_insert(value);
         }
     }

@@ -51,9 +51,9 @@ pub struct Ask<'a> {
 /// Engines by their names.
 pub struct Engines {
     config: Arc<Config>,
-    /// A file for each process group that runs, so that one who comes after a crash can end what was left.
+    /// One file per running process group, so that a successor can end leftovers after a crash.
     children: PathBuf,
-    /// Simulated ones by pipeline, with the text they were made of: their API remembers what it handed out.
+    /// Simulated engines by pipeline, with their scenario text: their API remembers returned pages.
     simulated: Mutex<HashMap<String, (String, Arc<Simulated>)>>,
     clients: HashMap<String, (reqwest::Client, reqwest::Url)>,
 }
@@ -139,7 +139,7 @@ impl Engines {
         end_left_over(&self.children);
     }
 
-    /// Forgets what the engine of a pipeline that is gone remembers.
+    /// Forgets the state of a deleted pipeline's engine.
     pub fn forget(&self, pipeline: &str) {
         lock(&self.simulated).remove(pipeline);
     }
@@ -164,7 +164,7 @@ impl Engines {
         Ok(engine)
     }
 
-    /// Calls the engine of a pipeline. `each` takes what it prints as it comes; `stop` ends it.
+    /// Calls the engine of a pipeline. `each` receives its output; `stop` ends it.
     pub async fn call(&self, ask: Ask<'_>, stop: &Notify, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> How {
         let Ask { pipeline, engine: name, action, body, known } = ask;
         let stall = self.named(name).and_then(|it| it.stall_timeout).unwrap_or(self.config.calls.stall_timeout);

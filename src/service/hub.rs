@@ -1,4 +1,4 @@
-//! The service while it runs: its pipelines, what is published of them, and how they are changed.
+//! Registry of pipelines of a running service: published state, and changes.
 //!
 //! ```text
 //!  a request, or a driver's result --> Service::change --> store (one transaction) --committed--> Slot::status (watch) --> waits, drivers
@@ -77,7 +77,7 @@ pub struct Service {
     pub config: Arc<Config>,
     pub store: Store,
     pub engines: Engines,
-    /// As many as engines may run at once; whoever waits longest is next.
+    /// Permits of concurrent engines; the longest waiting run is next.
     pub permits: Semaphore,
     /// As many may be asked besides.
     pub asks: Semaphore,
@@ -107,7 +107,7 @@ pub enum BeginError {
 }
 
 impl Service {
-    /// Opens what is kept in `folder`, and goes on with it.
+    /// Opens the store in `folder`, and continues its work.
     ///
     /// # Errors
     /// When the folder is taken or cannot be used.
@@ -160,7 +160,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Gives up what is too old of all logs.
+    /// Prunes expired data of all logs.
     fn keep_house(&self) {
         log::prune_gone(&self.logs, self.config.logs.age, |name| {
             self.slots().values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
@@ -193,7 +193,8 @@ impl Service {
                 let driver = tokio::spawn(async move { Box::pin(super::driver::drive(&service, &driven)).await });
                 match driver.await {
                     Ok(()) => return,
-                    // A mistake of ours: what is kept is whole, and another one goes on with it.
+                    // A bug of ours: the stored state is consistent, and another reconciler
+                    // continues with it.
                     Err(error) => {
                         tracing::error!(target: "service", "a driver ended badly, and is begun again: {error}");
                     }
@@ -267,7 +268,8 @@ impl Service {
         slots.range(behind).map(|(_, slot)| Arc::clone(slot)).collect()
     }
 
-    /// Changes a pipeline in one transaction; what it became is published when it is committed, and then this returns.
+    /// Changes a pipeline in one transaction; returns once the new state is committed and
+    /// published.
     ///
     /// # Errors
     /// Those of `work`, and when it is gone or cannot be kept; nothing has changed then.
@@ -297,7 +299,7 @@ impl Service {
             .await
     }
 
-    /// Keeps something of a pipeline that is not told: only while it is there.
+    /// Stores unpublished data of a pipeline, while it exists.
     ///
     /// # Errors
     /// When it is gone, or cannot be kept.
@@ -364,7 +366,7 @@ impl Service {
         let _ = ending.wait_for(|ending| *ending).await;
     }
 
-    /// Counts what a poll saw before it was told.
+    /// Counts a change that a poll saw before its notification.
     pub fn saw_first(&self, slot: &Slot) {
         self.missed.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(target: "service", "{}: a change was seen before it was told", slot.id);
@@ -398,7 +400,7 @@ impl Slot {
         self.status.send_replace(Some(pipeline));
     }
 
-    /// Says in the log what became of the pipeline.
+    /// Writes the state of the pipeline into the log.
     fn tell(&self, pipeline: &Pipeline) {
         self.say("pipeline", &shows(pipeline));
     }
@@ -506,7 +508,7 @@ pub fn fresh(id: String, config: super::model::Config) -> Pipeline {
     }
 }
 
-/// The task of a run as it is now, with what the reducer knows of it.
+/// Current task of a run, with the reducer's state of it.
 #[must_use]
 pub fn live_task(slot: &Slot, mut task: Task) -> Task {
     if !task.state.over()

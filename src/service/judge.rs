@@ -6,14 +6,14 @@ use crate::progress::{Group, Outcome, Progress, outcome, parked, standing, verdi
 use crate::protocol::{Millis, Where, mask};
 use std::sync::Arc;
 
-/// The verdict on a run that its engine says is through.
+/// Verdict on a finished run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judged {
     /// Nothing is left, or only streams that a new run has to try again.
     Ready,
-    /// Somebody has to act.
+    /// A person has to act.
     Park(Reason),
-    /// It failed with what may pass.
+    /// It failed transiently.
     Again(String),
 }
 
@@ -41,7 +41,7 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
                 (None, _) => Judged::Park(without_group(&closed, now)),
             }
         }
-        // It ended at a limit and says that nothing more is to come: what is left is for the next run.
+        // It ended at a limit and reports that nothing is left: the rest belongs to the next run.
         Outcome::CutOff => Judged::Ready,
         Outcome::Aborted | Outcome::Truncated | Outcome::Unknown | Outcome::Running => {
             Judged::Again(verdict(&closed).why.unwrap_or_else(|| "it ended without an end".into()))
@@ -172,7 +172,8 @@ mod tests {
         // Each with another one.
         let other = error(Some("b"), "config_error", "no such field");
         assert_eq!(judged(&[CATALOG, &a, &b, &no_a, &other, END]), Judged::Ready);
-        // One generation names no kinds: a status tells, and a stream that failed is over for this run, no more.
+        // One generation has no types: a status decides, and a failed stream is only over for this
+        // run.
         let untyped = |stream: &str, error: &str| {
             format!(
                 r#"{{"type":"stream_status","stream_status":{{"stream":"{stream}","status":"error","error":"{error}"}}}}"#
@@ -192,7 +193,7 @@ mod tests {
             &untyped("b", "no [GET /v1/bs (401)]"),
             failed
         ]));
-        // What may pass does not park, of the whole or of all.
+        // A transient failure never parks, of one stream or of all.
         let passing = error(None, "transient_error", "connect ECONNREFUSED");
         assert!(matches!(judged(&[CATALOG, &a, &passing]), Judged::Again(_)), "{:?}", judged(&[CATALOG, &a, &passing]));
         assert_eq!(judged(&[CATALOG, &a, &b, &status("a", "complete"), &status("b", "complete"), END]), Judged::Ready);
@@ -204,7 +205,7 @@ mod tests {
         let Judged::Park(reason) = judged(&[CATALOG, &bad, END]) else { panic!("not parked") };
         assert_eq!((reason.failure_type.as_deref(), reason.since), (Some("auth_error"), 7));
         assert!(reason.next.contains("check the key"), "{}", reason.next);
-        // The progress generation says it in a log line only.
+        // The progress generation reports it in a log line only.
         let log = r#"{"type":"log","log":{"level":"error","message":"Invalid API Key provided: sk_test_****ey_1 [GET /v1/account (401)]"}}"#;
         let end = r#"{"type":"eof","eof":{"status":"failed","has_more":false,"run_progress":{"streams":{}},"request_progress":{"streams":{}}}}"#;
         let Judged::Park(reason) = judged(&[end, log]) else { panic!("not parked") };

@@ -1,4 +1,4 @@
-//! The lifecycle of a pipeline: what is wanted, how far it has come, and what is to be done next. Pure; one table.
+//! Lifecycle of a pipeline: desired state, phase, next transition. Pure; one table.
 //!
 //! ```text
 //!            create                      nothing left                     run requested
@@ -11,8 +11,9 @@
 //!   deleted is wanted, from anywhere --> teardown --torn down--> (gone)               final
 //! ```
 //!
-//! A request changes only what is wanted, in one step that is kept before it is answered; what is to be done follows from what is kept
-//! ([`Life::todo`]). So a crash between a request and its effect loses nothing: the effect is still to be done.
+//! A request changes only the desired state, in one step that is stored before it is answered; the
+//! next transition follows from the stored state ([`Life::todo`]). So a crash between a request and
+//! its effect loses nothing: the effect is still to be done.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,7 @@ pub enum Phase {
 pub enum Hold {
     None,
     Paused,
-    /// A global permanent error: somebody has to act.
+    /// A permanent global error: a person has to act.
     Parked,
     Teardown,
 }
@@ -76,7 +77,7 @@ pub enum Event {
     SetUp,
     /// The run is through: nothing is left of it.
     Through,
-    /// The run was given up by its caller, or canceled: what was there before it stands.
+    /// The caller gave the run up, or it was canceled: the earlier state stands.
     GivenUp,
     /// A global permanent error.
     Parked,
@@ -144,13 +145,14 @@ impl Life {
             (E::Want(_) | E::Run, H::Teardown) => Err(Refusal::Deleted),
             (_, H::Teardown) | (E::TornDown, _) => with(self),
 
-            // Resuming what is parked clears it, and starts again: a run that had nothing left is run anew.
+            // Resuming a parked pipeline clears the error and restarts: a run with nothing left is
+            // run again.
             (E::Want(D::Active), H::Parked) => {
                 let phase = if self.phase == P::Setup { P::Setup } else { P::Backfill };
                 with(Self { desired: D::Active, hold: H::None, phase })
             }
             (E::Want(D::Active), H::None | H::Paused) => with(Self { desired: D::Active, hold: H::None, ..self }),
-            // What is parked stays so, with its reason; it is only not wanted to go on.
+            // A parked pipeline stays parked, with its reason; it is only not desired to continue.
             (E::Want(D::Paused), H::Parked | H::Paused | H::None) => with(Self { desired: D::Paused, ..self }),
 
             (E::Run, H::Parked) => Err(Refusal::Parked),
@@ -164,7 +166,7 @@ impl Life {
             (E::Halted, H::None) if self.desired == D::Paused => with(Self { hold: H::Paused, ..self }),
             (E::Halted, _) => with(self),
 
-            // Results say how far it has come, whatever is wanted meanwhile.
+            // Results advance the phase, whatever is desired meanwhile.
             (E::SetUp, _) if self.phase == P::Setup => with(Self { phase: P::Backfill, ..self }),
             (E::Through | E::GivenUp, _) if self.phase == P::Backfill => with(Self { phase: P::Ready, ..self }),
             (E::Parked, H::None) => with(Self { hold: H::Parked, ..self }),
@@ -184,7 +186,7 @@ impl Life {
         }
     }
 
-    /// The status is where what is wanted ends: nothing more happens by itself.
+    /// True if the status is final for the desired state: nothing more happens by itself.
     #[must_use]
     pub fn agrees(self) -> bool {
         match self.desired {
@@ -301,7 +303,7 @@ mod tests {
                 (Some(life), wanted) => {
                     prop_assert!(wanted != Desired::Deleted, "not torn down: {life:?}");
                     prop_assert!(life.agrees() || life.status() == Status::Error, "{life:?}");
-                    // Somebody acts: it goes on from an error too.
+                    // A person acts: it continues from an error too.
                     let resumed = life.after(Event::Want(Desired::Active)).unwrap().unwrap();
                     prop_assert!(resumed.status() != Status::Error && resumed.status() != Status::Paused);
                     prop_assert!(resumed.todo() != Todo::Nothing);

@@ -1,4 +1,4 @@
-//! Connections: so many at once, with limits on what they may say and how slowly, and brought to their end when the service ends.
+//! HTTP server: connection limits, timeouts of clients, graceful shutdown.
 
 use super::api::{App, Peer};
 use crate::net::lock;
@@ -54,7 +54,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
                 continue;
             }
         };
-        // A checkpoint is news: it does not wait for more to say.
+        // A checkpoint is sent at once.
         let _ = stream.set_nodelay(true);
         let (app, ip) = (Arc::clone(&app), canonical(peer.ip()));
         let Some(own) = of_client.enter(ip) else {

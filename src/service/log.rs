@@ -1,13 +1,13 @@
-//! The log of a pipeline: what its runs printed, line by line, in segment files. A position in it is a number of bytes since it began,
-//! and stays what it is for as long as the line is kept.
+//! Log of a pipeline: output of its runs, line by line, in segment files. A position is a number of
+//! bytes since its start, stable for as long as the line is stored.
 //!
 //! ```text
 //! logs/PIPELINE.INCARNATION/run-000001.00000000000000000000.ndjson.zst    closed, packed
 //!                           run-000002.00000000000000481516.ndjson        open
 //! ```
 //!
-//! A run begins a segment, and a segment that is full is followed by another one; a folder's names in order are the log. Whoever reads it
-//! has a place in it and no queue: nobody who writes waits for him.
+//! A run starts a segment, and a full segment is followed by another one; the sorted names of a
+//! folder are the log. A reader has a position and no queue: no writer waits for it.
 
 use crate::net::lock;
 use crate::net::segments::Part;
@@ -87,7 +87,7 @@ pub enum Piece {
     Gone(u64),
 }
 
-/// The thread that packs closed segments, and gives up what is too old.
+/// Thread that compresses closed segments and prunes expired ones.
 ///
 /// # Errors
 /// When there is no thread for it.
@@ -105,7 +105,7 @@ pub fn packer() -> io::Result<Packer> {
 }
 
 impl Log {
-    /// Opens the log in `folder`, made where there is none. What a crash left open is closed.
+    /// Opens the log in `folder`, created if missing. A segment left open by a crash is closed.
     ///
     /// # Errors
     /// When it cannot be read or written.
@@ -152,7 +152,7 @@ impl Log {
         &self.folder
     }
 
-    /// The end, which is told as it moves.
+    /// End of the log, published as it moves.
     #[must_use]
     pub fn tail(&self) -> watch::Receiver<u64> {
         self.tail.subscribe()
@@ -185,7 +185,7 @@ impl Log {
 
     fn close(self: &Arc<Self>, inner: &mut Inner) {
         if inner.open.take().is_some() {
-            // What is packed is on the disk before the plain one goes.
+            // The compressed file is on disk before the plain one is deleted.
             if let Some(segment) = inner.segments.last() {
                 let _ = self.packer.try_send((Arc::clone(self), segment.begin));
             }
@@ -369,7 +369,7 @@ impl Reader {
                 }
             }
             let Some((_, input)) = &mut self.open else { return Ok(Piece::End) };
-            // Not beyond what is whole.
+            // Only whole lines.
             let room = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(most);
             let mut bytes = vec![0; room];
             let length = input.read(&mut bytes)?;

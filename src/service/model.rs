@@ -69,7 +69,7 @@ pub struct Retry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// The lifecycle: what is not read yet.
+    /// Lifecycle: unread ranges.
     Backfill,
     /// `POST /pipelines/{id}/runs`.
     Request,
@@ -187,7 +187,7 @@ impl Config {
         all
     }
 
-    /// As an engine gets it, with what references stand for.
+    /// Form for an engine, with resolved references.
     ///
     /// # Errors
     /// Which reference stands for nothing.
@@ -199,7 +199,7 @@ impl Config {
 }
 
 impl Pipeline {
-    /// As the wire shows it, without secrets. `state`: what the engine returned last.
+    /// Form on the wire, without secrets. `state`: the last one returned by the engine.
     #[must_use]
     pub fn shown(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> Value {
         let mut all = Map::new();
@@ -251,7 +251,8 @@ impl Retry {
 }
 
 impl Task {
-    /// A pipeline that was ready before is ready when this run is given up; unless it forgot what was read.
+    /// A pipeline that was ready is ready again when this run is given up; unless it discarded the
+    /// read position.
     #[must_use]
     pub fn leaves_ready(&self) -> bool {
         self.was_ready && !self.reset

@@ -22,7 +22,7 @@ impl Problem {
         Self { status, code, sentence: sentence.into(), more: Vec::new(), retry_after: None }
     }
 
-    /// A request that is not understood; where, as the published service says it.
+    /// Malformed request; the place in the form of the published service.
     #[must_use]
     pub fn invalid(path: &[&str], sentence: impl Into<String>) -> Self {
         let sentence = sentence.into();

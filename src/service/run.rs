@@ -1,4 +1,4 @@
-//! A run of a pipeline, call by call: opened, called, and kept with what came of it.
+//! Run of a pipeline, call by call: opened, called, stored with its result.
 
 use super::call::{Call, Came, Cause};
 use super::driver::{Driver, after, park};
@@ -65,7 +65,7 @@ impl Driver {
         }
         let Some(id) = pipeline.task.clone() else { return Ok(()) };
         self.open(&id).await?;
-        // As many engines at once as the machine bears; whoever waits longest is next.
+        // Concurrent engines are limited; the longest waiting run is next.
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
         self.one_call(pipeline).await
@@ -185,7 +185,7 @@ impl Driver {
         self.over(open, end, exit).await
     }
 
-    /// Says in the log which streams are at risk, where that is news.
+    /// Logs the streams at risk when they change.
     fn say_risk(&self, open: &mut Open) -> Result<(), Problem> {
         let Some(line) = open.run.risk_line(now()) else { return Ok(()) };
         open.came.say(&line).map_err(|error| {
@@ -194,7 +194,7 @@ impl Driver {
         })
     }
 
-    /// Keeps what a call came to: state, run and lifecycle in one transaction.
+    /// Stores the result of a call: state, run and lifecycle in one transaction.
     async fn over(&mut self, open: Open, end: End, exit: Option<String>) -> Result<(), Problem> {
         let Open { mut task, run, came } = open;
         if matches!(end, End::Canceled) {
@@ -274,7 +274,7 @@ impl Driver {
                     End::Canceled => {
                         pipeline.retry = None;
                         pipeline.run_id = None;
-                        // What was never ready was paused when it was canceled.
+                        // A pipeline that was never ready was paused when it was canceled.
                         if closed.leaves_ready() {
                             step(pipeline, Event::GivenUp)?;
                         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// Bytes below which a value is too common to be searched for in what an engine prints.
+/// Shorter values are too common to be searched for in an engine's output.
 const SHORTEST: usize = 8;
 
 /// The largest file that a reference may name.
@@ -16,15 +16,15 @@ const LARGEST: u64 = 64 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct References {
-    /// Names of variables, or their beginning with a `*` behind it; all where it is not said.
+    /// Names of variables, or prefixes with a `*`; all by default.
     pub env: Option<Vec<String>>,
-    /// Folders; all where it is not said.
+    /// Folders; all by default.
     pub files: Option<Vec<std::path::PathBuf>>,
 }
 
 impl References {
     fn env(&self, name: &str) -> bool {
-        // Those of the service itself are nobody's.
+        // The service's own variables are withheld.
         !name.starts_with("SYNCTOP_")
             && self.env.as_ref().is_none_or(|allowed| {
                 allowed.iter().any(|it| it.strip_suffix('*').map_or(it == name, |begin| name.starts_with(begin)))
@@ -59,7 +59,7 @@ fn reference(value: &str, allowed: &References) -> Option<Result<String, String>
     Some(read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| format!("{path}: {error}")))
 }
 
-/// Puts what references stand for in their place.
+/// Resolves references.
 ///
 /// # Errors
 /// Which reference stands for nothing.
@@ -112,7 +112,7 @@ fn put_back(new: &mut Value, shown: &Value, old: &Value) {
     }
 }
 
-/// The secrets of a pipeline by their values, to be found in what its engine prints.
+/// Secrets of a pipeline by value, to be masked in its engine's output.
 #[derive(Debug, Default, Clone)]
 pub struct Known(BTreeSet<String>);
 
@@ -132,7 +132,7 @@ impl Known {
         all.into_iter()
     }
 
-    /// A sentence without them, and without what else looks like a secret.
+    /// Sentence with these secrets masked, and anything that looks like one.
     #[must_use]
     pub fn sentence(&self, said: &str) -> String {
         let mut found = said.to_owned();
@@ -142,12 +142,13 @@ impl Known {
         text::secrets(&found).into_owned()
     }
 
-    /// The line without them. What it cannot be without is masked in its JSON; all else stays as it came, byte for byte.
+    /// Line with these secrets masked: inside its JSON where needed; otherwise unchanged, byte for
+    /// byte.
     #[must_use]
     pub fn masked<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
         let says = |word: &str| memchr::memmem::find(line, word.as_bytes()).is_some();
         let has = self.0.iter().any(|secret| says(secret));
-        // What these hold is a source's own; a position in it may look like a token.
+        // Fields of the source's own; a position in them may look like a token.
         let state = says("\"source_state\"") || says("\"ending_state\"") || says("\"eof\"");
         if !has && state {
             return Cow::Borrowed(line);

@@ -1,8 +1,9 @@
 //! Store of pipelines, runs, keys, live events and the action log: one SQLite file, one writing
 //! thread.
 //!
-//! Writes that wait together are committed together, and are answered when the commit is on the disk (WAL, `synchronous=FULL`); who has
-//! an answer has it for good. What was committed is published in the order of the commits, before it is answered.
+//! Waiting writes are committed together and answered once the commit is on disk (WAL,
+//! `synchronous=FULL`); an answer is final. Commits are published in order, before they are
+//! answered.
 
 use super::model::{Pipeline, Task};
 use crate::net::{lock, now, sqlite};
@@ -56,7 +57,7 @@ pub struct Tx<'c> {
     then: Vec<Then>,
 }
 
-/// Tells a caller what came of his write; of a failed commit with its error.
+/// Answers a caller with the result of the write; or with the error of a failed commit.
 type Answer = Box<dyn FnOnce(Option<&StoreError>) + Send>;
 
 /// Does its part in a transaction, if there is one, and answers whether it is to stay.
@@ -103,7 +104,7 @@ impl Store {
             let result = tx.map_err(E::from).and_then(work);
             let stays = result.is_ok();
             let answer = move |failed: Option<&StoreError>| {
-                // Nobody waits any more: it is done all the same.
+                // The caller left: the write is done anyway.
                 let _ = sender.send(match failed {
                     Some(error) if stays => Err(E::from(error.clone())),
                     _ => result,
@@ -119,7 +120,7 @@ impl Store {
         }
     }
 
-    /// Reads what is committed.
+    /// Reads committed data.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -180,7 +181,8 @@ fn together(
         }
     };
     for work in batch {
-        // A disk that is full ends the whole transaction: what came after it would be one of its own.
+        // A full disk ends the whole transaction: later statements would be a transaction of their
+        // own.
         if tx.is_autocommit() && broken.is_none() {
             broken = Some(StoreError::Sql("the transaction broke off".into()));
         }
@@ -192,7 +194,7 @@ fn together(
             Err(error) => answers.push(work(Err(error)).1),
             Ok(mut point) => {
                 let mut part = Tx { inner: &point, then: Vec::new() };
-                // A mistake of ours in one part is not to end the one writer: its caller is told that there is no answer.
+                // A bug in one part must not end the one writer: its caller gets no answer.
                 let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(Ok(&mut part))));
                 let own = part.then;
                 let stays = match done {
@@ -228,7 +230,7 @@ pub struct KeptState {
     pub call_from: Option<u64>,
 }
 
-/// An action of somebody, as the log of actions has it.
+/// Action of a user, as stored in the action log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Action {
     pub seq: u64,

@@ -110,7 +110,7 @@ const fn bind(action: Action, name: &'static str, does: &'static str, keys: &'st
     Binding { action, name, does, keys }
 }
 
-// What means the same on every screen.
+// Actions with the same meaning on every screen.
 const HELP: Binding = bind(Action::Help, "help", "Show the keys that are bound", &["?", "f1"]);
 const FILTER: Binding =
     bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]);

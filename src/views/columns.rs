@@ -56,7 +56,7 @@ impl Columns {
         let has_attempt = take(screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()), ATTEMPT);
         let has_sparks = take(has_rate, 14);
         let has_checkpoints = take(width >= 100 && any(&|s| s.checkpoints > 0), 9);
-        // What is left makes the bars longer.
+        // The remaining width extends the bars.
         let bar = if has_bar { 8 + room.min(12) } else { 0 };
         let mut place = |shown: bool, wide: u16| {
             end += if shown { wide } else { 0 };

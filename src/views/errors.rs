@@ -64,13 +64,13 @@ fn retried(stream: &Stream) -> bool {
     stream.retry.is_some() && stream.status == Status::Started
 }
 
-/// The place of what is chosen.
+/// Position of the selected item.
 #[must_use]
 pub fn place(items: &[Item], chosen: Option<&Chosen>) -> usize {
     items.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0)
 }
 
-/// Under the causes, where there is room: the error that only says them again.
+/// Below the causes, if there is room: the error that only repeats them.
 fn roll_up(pen: &mut Pen, screen: &Screen, row: u16) {
     if let Some(text) = &screen.progress.attempt.roll_up
         && row < pen.height()

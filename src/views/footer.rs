@@ -1,4 +1,4 @@
-//! The last line: the keys that help most here, a prompt, or a word on what was just done.
+//! Footer: the most useful keys, a text input, or a notice.
 
 use super::action::{ACTIONS, Action, Binding, TargetKey, Travel, binding};
 use super::palette::field;
@@ -137,7 +137,7 @@ fn prompt(pen: &mut Pen, screen: &Screen) -> bool {
     false
 }
 
-/// Quit although an engine of ours runs: names what it will do.
+/// Confirmation of quitting while an engine of ours runs: names the effect.
 pub fn confirm(pen: &mut Pen, hits: &mut Hits) {
     let area = pen.middle(64, 6);
     let mut pen = pen.at(area);

@@ -13,7 +13,7 @@ pub fn draw(pen: &mut Pen, table: &[Binding], mouse: &str, top: usize, hits: &mu
     let top = top.min(most);
     let last = (top + page).min(table.len());
     pen.rule(0, true, "keys", "every action; : finds one by name", &format!("{}-{last}/{}", top + 1, table.len()));
-    // What it does tells more than its name.
+    // The effect is more useful than the name.
     let (keys_wide, named) = if pen.width() >= 100 { (20, true) } else { (12, false) };
     for (line, binding) in table.iter().skip(top).take(page).enumerate() {
         let row = u16::try_from(line).unwrap_or(u16::MAX).saturating_add(1);

@@ -29,7 +29,7 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<(u64, &'a Arc<FeedLine>)> {
         .collect()
 }
 
-/// The place of what is chosen; nothing chosen follows the newest line.
+/// Position of the selection; without one it follows the newest line.
 #[must_use]
 pub fn place(items: &[(u64, &Arc<FeedLine>)], chosen: Option<&Chosen>) -> usize {
     let last = items.len().saturating_sub(1);

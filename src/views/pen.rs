@@ -110,7 +110,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// A box round the whole rectangle with a title; what is over other text needs an edge.
+    /// Box with a title around the rectangle; text above other text needs an edge.
     pub fn frame(&mut self, title: &str, about: &str) {
         self.clear();
         self.rule(0, true, title, about, "");
@@ -153,7 +153,7 @@ impl<'b> Pen<'b> {
 }
 
 impl Pen<'_> {
-    /// Draws somebody else's widget into a part of the rectangle.
+    /// Draws a foreign widget into a part of the rectangle.
     pub fn widget(&mut self, area: Rect, draw: impl FnOnce(Rect, &mut Buffer)) {
         let area = area.intersection(self.area);
         if !area.is_empty() {

@@ -78,7 +78,7 @@ fn shown_coverage(screen: &Screen) -> Option<f64> {
 /// The time left, by the slowest stream at its pace since it started: a band, because it is a guess.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
 fn time_left(screen: &Screen) -> Option<String> {
-    // Of a feed that is quiet nothing can be told.
+    // A quiet feed has no estimate.
     let now = screen.judged_at().filter(|_| screen.age.is_none_or(|age| age < 10_000))?;
     let mut slowest: f64 = 0.0;
     let mut pending = false;
@@ -89,7 +89,7 @@ fn time_left(screen: &Screen) -> Option<String> {
         }
         let (share, since) = stream.coverage().zip(stream.started_at)?;
         let (done, took) = (share - stream.coverage_before(), (now - since) as f64 / 1000.0);
-        // Too early to tell.
+        // Too early for an estimate.
         if took < 10.0 || done <= 0.001 {
             return None;
         }

@@ -60,7 +60,7 @@ impl Rows {
         self.counts.get(group as usize).copied().unwrap_or(0)
     }
 
-    /// The place of what is chosen; the first row when nothing is, or when it is gone.
+    /// Position of the selection; the first row without one, or if it is gone.
     #[must_use]
     pub fn place(&self, screen: &Screen, chosen: Option<&Chosen>) -> usize {
         let found = match chosen {
@@ -152,7 +152,7 @@ pub fn rows(screen: &Screen) -> Rows {
     Rows { rows, counts, kept_of, kept }
 }
 
-/// A filter looks at all that the row says.
+/// Applies the filter to all text of the row.
 fn searched(filter: &Filter, stream: &Stream, group: Group, screen: &Screen) -> bool {
     let error = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
     let retry = stream.retry.as_ref();
@@ -173,7 +173,7 @@ fn searched(filter: &Filter, stream: &Stream, group: Group, screen: &Screen) -> 
 /// A stalled or waiting stream has its reason under it; of errored ones with the same error the last has the next step.
 fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: Group, screen: &Screen) -> bool {
     match group {
-        // When the whole feed is silent, that is said once, at the top.
+        // Silence of the whole feed is shown once, at the top.
         Group::Stalled => screen.silent().is_none(),
         Group::Started => screen.judged_at().is_some_and(|now| waiting(stream, now).is_some()),
         Group::Errored => {
@@ -199,7 +199,7 @@ fn sort(list: &mut [u32], screen: &Screen) {
         Column::Errors => number(Some(stream.errors)),
     };
     if ui.sort != Column::Name {
-        // Larger first is what people look for in a number.
+        // For numbers, larger first.
         list.sort_by_cached_key(|at| {
             std::cmp::Reverse(progress.streams.get(*at as usize).map_or(i64::MIN, |s| key(s)))
         });

@@ -18,7 +18,7 @@ const WIDE: u16 = 110;
 /// From here there is room for more than the pane in focus.
 const TALL: u16 = 16;
 
-/// Draws one picture and says what is where.
+/// Draws one picture and returns its hit areas.
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen) -> Hits {
     let mut hits = Hits::default();
     let area = area.intersection(buffer.area);
@@ -88,7 +88,7 @@ fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let doubtful = doubts::items(screen);
     let room_for_doubts =
         !doubtful.is_empty() && matches!(focus, Pane::Streams | Pane::Errors) && body.height >= TALL - 2;
-    // What the lists leave free goes to the texts of the doubts.
+    // Lines that the lists leave free go to the texts of the doubts.
     let listed = u16::try_from(rows::rows(screen).rows.len() + 2).unwrap_or(u16::MAX).saturating_add(wanted);
     let most = (body.height / 5).max(body.height.saturating_sub(listed)).max(2);
     let doubts_wanted = if room_for_doubts { doubts::height(&doubtful, body.width).clamp(2, most) } else { 0 };

@@ -59,7 +59,7 @@ impl<'a, P> Sheet<'a, P> {
         self.lines.push(Line::Picture(row));
     }
 
-    /// Draws what of it is in sight; `picture` draws its owner's rows.
+    /// Draws the visible part; `picture` draws the owner's rows.
     pub fn draw_with(
         self,
         pen: &mut Pen,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
 
-/// After so long without another line, what came so far is all there is to judge by.
+/// Time without another line after which the input so far is judged.
 const UNREADABLE_MS: u64 = 900;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -58,7 +58,7 @@ pub enum Chosen {
     Line(u64),
 }
 
-/// A list: what is chosen, where it is scrolled to, what it is filtered by.
+/// List state: selection, scroll position, filter.
 #[derive(Debug, Clone, Default)]
 pub struct List {
     pub chosen: Option<Chosen>,
@@ -157,7 +157,7 @@ pub enum Overlay {
         input: Input,
         chosen: usize,
     },
-    /// The filter being typed, and what it was before.
+    /// Filter being edited, and its former value.
     Filter {
         input: Input,
         before: Filter,
@@ -174,7 +174,7 @@ pub enum Overlay {
         number: u64,
         top: usize,
     },
-    /// A place to go to, being typed; what is wrong with it.
+    /// Place being typed, and its error.
     Goto {
         input: Input,
         bad: Option<String>,
@@ -199,7 +199,7 @@ pub struct Ui {
     pub frozen: bool,
     /// It was opened from the fleet, and goes back there.
     pub nested: bool,
-    /// A word on what was just done.
+    /// Notice about the last action.
     pub toast: Option<String>,
     /// The diagnostics show their list of targets.
     pub targets: bool,
@@ -278,7 +278,7 @@ pub struct Screen<'a> {
     pub source: &'a str,
     /// An engine of ours runs.
     pub engine_runs: bool,
-    /// The engine's clock at this moment: the last message's time and what has passed since.
+    /// Engine's clock at this moment: the last message's time and the time passed since.
     pub now: Option<Millis>,
     /// Milliseconds since the last line came.
     pub age: Option<u64>,
@@ -361,7 +361,7 @@ pub enum Target {
     FleetColumn(super::fleet::Column),
     /// The line of the scrubber.
     Scrub,
-    /// Inside what is open: nothing, but not what lies under it.
+    /// Inside an overlay: no target, but not the one below it either.
     Nothing,
 }
 

@@ -326,7 +326,7 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) 
     }
 }
 
-/// Under a stream: why it stands still, what it waits for, or what to do about its error.
+/// Below a stream: the cause of a stall, the reason of a wait, or the next step of an error.
 fn note(pen: &mut Pen, row: u16, stream: &Stream, group: Group, screen: &Screen) {
     let look = screen.look;
     let (text, style) = match group {

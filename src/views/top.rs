@@ -36,7 +36,7 @@ impl Facts {
     pub fn new(screen: &Screen, area: Rect, listed: bool) -> Self {
         let progress = screen.progress;
         let small = area.height < 14;
-        // What broke the feed off is the cause of its end.
+        // The reason that the feed broke off is the cause of its end.
         let broken = screen.running() || verdict(progress).outcome == Outcome::Truncated;
         let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) = (screen.link, broken) {
             (Some(why.to_string()), None)
@@ -44,7 +44,7 @@ impl Facts {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
                 Some(_) if screen.unreadable().is_none() => {
-                    // Where no message tells the end, that all is through is all that a feed can say.
+                    // Without an end message, a feed can only show that all streams are through.
                     let through = progress.manners().ends_with_process
                         && !progress.streams.is_empty()
                         && open(progress).next().is_none();
@@ -171,7 +171,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
         column = pen.put(column, 0, "synctop ", look.accent().patch(look.strong()));
     }
     let room = usize::from(end.saturating_sub(column));
-    // Of a path that is too long its last part tells most.
+    // The last part of a long path is the most informative.
     let whole = screen.source;
     let short = if whole.chars().count() > room.min(48) && !whole.contains(' ') {
         whole.rsplit('/').next().unwrap_or(whole)
@@ -189,7 +189,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
     }
 }
 
-/// `stripe -> postgres`, as far as the envelopes say who writes.
+/// `stripe -> postgres`, by the emitters of the envelopes.
 fn parties(screen: &Screen) -> Option<String> {
     let of = |kind: &str| screen.progress.emitters.iter().find_map(|from| from.strip_prefix(kind));
     match (of("source/"), of("destination/")) {
@@ -217,7 +217,7 @@ fn attempt_words(screen: &Screen) -> Vec<String> {
     timed.iter().chain([&short]).map(all).chain(timed.clone()).chain([short.clone()]).collect()
 }
 
-/// A time that was told with the last message, as it is now.
+/// A reported time, extrapolated to now.
 fn elapsed(screen: &Screen, told: Option<u64>) -> Option<String> {
     let told = i64::try_from(told?).ok()?;
     let since = screen.now.zip(screen.progress.last_at).map_or(0, |(now, last)| (now - last).max(0));
@@ -358,7 +358,7 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
                 && column + 14 < pen.width()
             {
                 column = pen.put(column + 3, row, &format!("{name} "), look.dim());
-                // Of a feed that is quiet it is what was.
+                // On a quiet feed it is history.
                 let quiet = screen.age.is_some_and(|age| age >= QUIET_MS);
                 column = pen.put(column, row, &rate(value), if quiet { look.dim() } else { look.strong() });
             }
@@ -420,7 +420,7 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
         }
     }
     if !screen.ui.overlays.is_empty() {
-        // What is open has no room here, and has the keys all the same.
+        // An overlay has no room here, and still has the keys.
         pen.put(0, row, "Esc closes", look.accent());
         return;
     }

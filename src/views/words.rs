@@ -95,7 +95,7 @@ pub fn fit<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, str> {
     Cow::Owned(cut)
 }
 
-/// A name or path of at most `width` columns, cut in the middle: its end tells it apart.
+/// Name or path of at most `width` columns, cut in the middle: its end distinguishes it.
 #[must_use]
 pub fn fit_middle<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, str> {
     let line = clean::line(text);

@@ -98,7 +98,7 @@ impl Desk {
         self.ui.overlays.push(Overlay::Confirm(Box::new(confirm)));
     }
 
-    /// Does what was confirmed.
+    /// Executes the confirmed action.
     pub(super) fn do_it(&mut self, confirm: Confirm) {
         // It may have been disarmed meanwhile.
         if !self.armed().armed() {
@@ -119,7 +119,7 @@ impl Desk {
             self.say(format!("{} {id}: sent; watching whether it helps", action.word()));
             self.options.background.spawn(async move {
                 let verdict = actor.act(action, &id, why.as_deref(), |_| {}).await;
-                // Whoever left does not hear of it; the log does.
+                // A user who left is not informed; the action log is.
                 let _ = send.send(Came::Verdict(action, id, verdict)).await;
             });
             return;
@@ -159,7 +159,7 @@ impl Desk {
         let open = |item: &crate::fleet::inbox::Item| {
             item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>()
         };
-        // What is open is what is meant, and not what lies behind it.
+        // The open overlay is the target, not the row behind it.
         match self.ui.overlays.last() {
             Some(Overlay::Pipeline { id, .. } | Overlay::Runs { id, .. }) => return vec![Arc::clone(id)],
             Some(Overlay::Error { fingerprint, .. }) => {
@@ -176,7 +176,7 @@ impl Desk {
             // Those that have this error.
             (Pane::Errors, _) => inbox::chosen(screen).map_or_else(Vec::new, |item| open(item)),
             (Pane::Deeds, _) => self.chosen_pipeline().into_iter().collect(),
-            // A whole group is marked first, so that it is seen what is meant.
+            // A whole group is marked first, so that the targets are visible.
             (Pane::Bulk, _) | (_, Some(Key::Head(_))) => Vec::new(),
             // One that is gone, or filtered away, is not another one.
             (Pane::Pipelines, Some(Key::Id(id))) => shown(screen).filter(|it| it == id).into_iter().collect(),

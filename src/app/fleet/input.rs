@@ -73,7 +73,7 @@ impl Desk {
                     _ => Ok(Turned::Stay),
                 }
             }
-            // What cannot be seen is not agreed to.
+            // An invisible question cannot be confirmed.
             Some(Overlay::Confirm(_)) if !fits(self.size) && matches!(chord.as_str(), "y" | "enter") => {
                 self.say(TOO_SMALL);
                 Ok(Turned::Stay)
@@ -158,7 +158,7 @@ impl Desk {
             MouseEventKind::Down(MouseButton::Left) => {
                 self.due(Because::Key);
                 match target {
-                    // Behind what is open nothing moves.
+                    // Nothing moves behind an overlay.
                     Some(Hit::FleetColumn(_) | Hit::FleetPane(_) | Hit::FleetRow(..))
                         if !self.ui.overlays.is_empty() => {}
                     Some(Hit::Do(action)) => {

@@ -1,4 +1,4 @@
-//! The screen of many pipelines: its loop, and what is done from it. The run that is opened borrows the stage and gives it back.
+//! Fleet screen: event loop and actions. An opened run borrows the terminal session and returns it.
 
 mod act;
 mod input;
@@ -191,7 +191,7 @@ impl Desk {
                 _ = self.stage.signals.resume.recv() => Turn::Resume,
                 event = self.stage.input.next() => Turn::Input(event),
                 came = self.came.recv() => Turn::Came(came),
-                // Without its poller what is shown stays, and gets older.
+                // Without its poller the data stay on screen and age.
                 Ok(()) = self.seen.changed() => Turn::Seen,
                 true = changed(bulk) => Turn::Bulk,
                 () = wake.notified() => Turn::Diagnostics,
@@ -283,7 +283,7 @@ impl Desk {
         });
     }
 
-    /// The question whether to leave is moot once all is told.
+    /// Closes the question whether to quit once every result is known.
     fn all_told(&mut self) {
         if !self.busy() && matches!(self.ui.overlays.last(), Some(Overlay::ConfirmQuit)) {
             self.ui.overlays.pop();
@@ -424,7 +424,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Something that was asked for is not told yet.
+    /// True while a requested action has no result.
     fn busy(&self) -> bool {
         !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
     }

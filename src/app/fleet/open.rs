@@ -48,7 +48,7 @@ impl Desk {
                 return Ok(None);
             }
         };
-        // Somebody went on meanwhile.
+        // The user moved on meanwhile.
         let asked = self.fetching.take_if(|(of, wanted)| **of == *id && *wanted == number).is_some();
         if !asked || !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
             return Ok(None);

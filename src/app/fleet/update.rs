@@ -1,4 +1,4 @@
-//! Actions -> what changes on the screen of many pipelines, and what has to be done outside it.
+//! Actions to changes of the fleet screen, and effects outside it.
 
 use super::{Came, Desk, Turned, screen_of};
 use crate::fleet::Group;
@@ -99,7 +99,7 @@ impl Desk {
                 self.ui.folds = [Some(fold); 7];
             }
             Action::Copy => self.copy()?,
-            // What is open is not what is behind it.
+            // The open overlay is the target, not the row behind it.
             Action::Fleet(_)
                 if self.ui.overlays.last().is_some_and(|it| {
                     !matches!(it, Overlay::Pipeline { .. } | Overlay::Error { .. } | Overlay::Deed { .. })
@@ -171,7 +171,7 @@ impl Desk {
         }
     }
 
-    /// The row of the pane in focus that stands where `place` says, told where the chosen one is and where the last.
+    /// Row of the focused pane at a place computed from the selected and the last place.
     fn row_at(&self, place: impl Fn(usize, usize) -> usize) -> Option<Key> {
         self.with_screen(|screen| {
             let chosen = screen.ui.list(self.ui.focus).chosen.as_ref();
@@ -207,7 +207,7 @@ impl Desk {
         }
     }
 
-    /// Closes what is on top; then the filter; then the marks; then the zoom.
+    /// Closes the topmost overlay; then the filter; then the marks; then the zoom.
     fn back(&mut self) {
         let focus = self.ui.focus;
         match self.ui.overlays.pop() {
@@ -296,7 +296,7 @@ impl Desk {
         Turned::Stay
     }
 
-    /// To another service. What is done to this one goes on, and is not watched any more.
+    /// Switches to another service. Running actions continue unwatched.
     fn go(&mut self, name: &str) {
         if self.busy() {
             return self.say("what was asked for here is not told yet: wait for it, or leave");
@@ -355,7 +355,7 @@ impl Desk {
     fn mark_all(&mut self) {
         let ids: Vec<_> = self.with_screen(|screen| {
             let all = rows::rows(screen);
-            // What is folded is not seen, and not meant.
+            // A folded group is not a target.
             let shown = all.rows.iter().filter_map(|row| match row {
                 Row::Pipeline(it, _) => Some(Arc::clone(&it.pipeline.id)),
                 _ => None,

@@ -94,8 +94,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Begins to read the streams of `kept` (by place, with what was kept of each; one that is not in it is left out) at `now`.
-    /// `ceiling`: the upper bound of all ranges, in seconds.
+    /// Starts to read the streams of `kept` (by place, with their stored states; others are left
+    /// out) at `now`. `ceiling`: upper bound of all ranges, in seconds.
     #[must_use]
     pub fn new(
         api: Arc<Mutex<Api>>,
@@ -146,7 +146,7 @@ impl Source {
 
     fn reading(&mut self, kept: &StreamState, begin: i64, ceiling: i64) -> Reading {
         let mut left = kept.left.clone();
-        // Of a later run: what was created since the last one.
+        // Of a later run: objects created since the last one.
         let (gte, lt) = kept.total.unwrap_or((begin, begin));
         if lt < ceiling {
             left.push(Left { gte: lt, lt: ceiling, cursor: None });
@@ -318,7 +318,8 @@ impl Source {
             let room = i64::try_from((segments + 1).saturating_sub(reading.pieces.len())).unwrap_or(1);
             if let Some(piece) = reading.pieces.get_mut(place) {
                 (piece.busy, piece.tries) = (false, 0);
-                // All of what came after the last object's second was read; of that second there may be more behind the cursor.
+                // Everything after the last object's second was read; more objects of that second
+                // may stand behind the cursor.
                 let read = last + 1;
                 finished = (read < piece.left.lt).then_some((read, piece.left.lt));
                 piece.left.lt = piece.left.lt.min(read);
@@ -336,7 +337,7 @@ impl Source {
             }
         }
         self.checkpoint(stream);
-        // In the trace generation the checkpoint says it.
+        // In the trace generation the checkpoint reports it.
         if let (Some((gte, lt)), Form::Progress) = (finished, self.form) {
             let done = WireRange::from(range(gte, lt));
             self.line(status(
@@ -406,7 +407,7 @@ impl Source {
         self.events.push(Reverse((at, self.counter, stream, piece, Event::Retry)));
     }
 
-    /// Nothing can go on with a key that nobody knows, whichever stream asked first.
+    /// An unknown key stops everything, whichever stream used it first.
     fn bad_key(&mut self, message: &str) {
         (self.over, self.failed) = (true, true);
         self.line(global_error(self.form, FailureType::Auth, message));
@@ -423,7 +424,7 @@ impl Source {
             Form::Trace => {
                 let error = json!({"failure_type": kind.word(), "message": message, "stream": name});
                 self.line(trace("error", error));
-                // The state says it too, so that the next attempt leaves the stream out.
+                // The state records it too, so that the next attempt leaves the stream out.
                 if kind.permanent() {
                     self.checkpoint(stream);
                 }

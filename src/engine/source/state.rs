@@ -76,7 +76,7 @@ pub fn range(gte: i64, lt: i64) -> Range {
 }
 
 impl StreamState {
-    /// Reads what was kept; nothing of another shape.
+    /// Reads a stored state; nothing of another shape.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let wire: Wire = serde_json::from_str(text).ok()?;

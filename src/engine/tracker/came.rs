@@ -91,7 +91,7 @@ impl Came<'_> {
         of_error(status, value.pointer("/log/data/err/code").and_then(Value::as_str))
     }
 
-    /// As it came, with who wrote it and when, where it does not say so itself.
+    /// The line as received, with emitter and time where it lacks them.
     pub(super) fn enriched(&self, from: &str, at: Millis, out: &mut Vec<u8>) {
         let json = self.json().trim_ascii_end();
         let Some(body) = json.strip_suffix(b"}") else { return self.pass(out) };

@@ -1,4 +1,4 @@
-//! The end of an attempt: what was held back, what is left, and the end message.
+//! End of an attempt: held-back statuses, unfinished streams, the end message.
 
 use super::came::Came;
 use super::memory::{Mistake, trace_word};
@@ -8,7 +8,7 @@ use crate::engine::raw::raw;
 use crate::protocol::{End, EndWord, Millis, Status};
 
 impl Tracker {
-    /// The source has said all that it has to say, which not every source says itself.
+    /// The source has reported everything. Not every source reports its end.
     pub fn source_ended(&mut self) {
         self.end.get_or_insert((EndWord::Complete, Some("complete".into()), None));
     }
@@ -17,7 +17,7 @@ impl Tracker {
         let cutoff = came.raw().eof.and_then(|eof| eof.cutoff);
         let reason = end.reason.as_deref().map(str::to_owned);
         let word = match (end.word, end.has_more) {
-            // A read of the progress generation says only whether there is more.
+            // A read of the progress generation reports only whether there is more.
             (EndWord::Unsaid | EndWord::StillStarted, Some(true)) => EndWord::Limit,
             (EndWord::Unsaid, _) => EndWord::Complete,
             (word, _) => word,
@@ -49,7 +49,7 @@ impl Tracker {
         last.cloned()
     }
 
-    /// Ends the attempt: what was held back, the last totals, and the end message.
+    /// Ends the attempt: held-back statuses, the last totals, the end message.
     pub fn finish(&mut self, limit: Option<Limit>, now: Millis, out: &mut Vec<u8>) -> Outcome {
         self.now = now.max(self.now);
         if self.tracked.is_some() {
@@ -125,7 +125,7 @@ impl Tracker {
         }
         if here.claimed || complete {
             if done == Some(false) {
-                // Never promoted: its own state says that something is left.
+                // Never promoted: its own state has something left.
                 self.warn(
                     "complete_with_ranges_left",
                     name,
@@ -145,7 +145,7 @@ impl Tracker {
         (true, false)
     }
 
-    /// Counts that grew after the last word on a stream are said once more.
+    /// Reports counts again that grew after the last report of a stream.
     pub(super) fn say_last_counts(&mut self, names: &[String], out: &mut Vec<u8>) {
         for name in names {
             if self.here.get(name).is_some_and(|here| here.over && here.records > here.said) {

@@ -11,7 +11,7 @@ impl Tracker {
         let stream = failure.stream.as_ref().map(|name| name.key().into_owned());
         let said = failure.failure_type.as_deref();
         let kind = classify(came.error_status(), said).unwrap_or(FailureType::System);
-        // The wire's own word stays, unless the status says otherwise.
+        // The word on the wire stays, unless the status contradicts it.
         let word = match said {
             Some(said) if FailureType::of_word(said).permanent() == kind.permanent() => said.to_owned(),
             _ => kind.word().to_owned(),
@@ -54,7 +54,7 @@ impl Tracker {
         if permanent {
             self.over(&stream, Status::Errored, out);
         } else if again {
-            // It was said to be complete, and an error of it stands.
+            // It was reported complete, and an error of it stands.
             self.say(&stream, None, out);
         }
     }

@@ -44,7 +44,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// There is nothing to tell of it.
+    /// True if there is nothing to report about it.
     #[must_use]
     pub fn blank(&self) -> bool {
         *self == Self::default()
@@ -70,7 +70,8 @@ pub struct Memory {
     /// The upper bound of the run's ranges, frozen by its first attempt.
     pub time_ceiling: Option<String>,
     pub started_at: Option<Millis>,
-    /// Sections that are not ours (the destination's is one), and what else there is in the global part of the engine's.
+    /// Foreign sections (the destination's is one), and other fields of the global part of the
+    /// engine's.
     rest: Fields,
     engine_rest: Fields,
 }
@@ -117,8 +118,8 @@ pub fn wire_ranges(ranges: &Ranges) -> Vec<WireRange> {
 }
 
 impl Memory {
-    /// Reads the state that an attempt returned; `{}` and `null` are the begin of a run. What it does not know it keeps; what has a shape
-    /// that it does not know, in its own section, is as if it were not there.
+    /// Reads the state returned by an attempt; `{}` and `null` start a run. Unknown fields are
+    /// kept; a field of an unknown shape in its own section counts as absent.
     ///
     /// # Errors
     /// When it is no JSON object, or the source's section cannot be kept as it is.
@@ -175,7 +176,8 @@ impl Memory {
         Ok(memory)
     }
 
-    /// A new run goes on from what was read, and tries again what failed or was skipped. `anew`: its counts are its own.
+    /// Starts a run: it continues from the read position and retries failed and skipped streams.
+    /// `anew`: its counts restart.
     pub fn new_run(&mut self, anew: bool) {
         for kept in self.streams.values_mut() {
             if matches!(kept.status, Status::Errored | Status::Skipped) {
@@ -251,7 +253,7 @@ impl Memory {
     }
 }
 
-/// Adds a field where there is something to say.
+/// Adds a field unless it is empty.
 fn set<T: Serialize>(form: &mut Fields, key: &str, value: Option<&T>) {
     if let Some(value) = value {
         form.insert(key.to_owned(), raw(value));
@@ -320,7 +322,7 @@ fn status(word: &str) -> Status {
 /// Position of one stream in a source's state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Brief {
-    /// Nothing is left; `None`: it does not say.
+    /// Nothing is left; `None`: not reported.
     pub done: Option<bool>,
     /// The failure type of a `*_error` status.
     pub failure: Option<String>,
@@ -329,7 +331,7 @@ pub struct Brief {
 }
 
 impl Brief {
-    /// With what is done by what `data` says is left.
+    /// Adds the ranges that are complete according to the rest in `data`.
     #[must_use]
     pub fn with_rest(mut self, data: Option<&RawValue>) -> Self {
         if self.completed.is_empty() {
@@ -350,7 +352,7 @@ impl From<State<'_>> for Brief {
     }
 }
 
-/// A state that has what is left, and not what is done.
+/// A state that lists unread ranges, not completed ones.
 #[derive(Deserialize)]
 struct WireLeft {
     accounted_range: WireRange,

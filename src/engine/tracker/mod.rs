@@ -1,4 +1,5 @@
-//! The engine's progress stage: raw messages of a connector in, messages of an engine out. Pure: whoever calls has the clock.
+//! Progress stage of an engine: raw messages of a connector in, messages of an engine out. Pure:
+//! the caller has the clock.
 //!
 //! ```text
 //! source -> record, source_state, log, control, what nobody knows ----------------------> as they came
@@ -9,7 +10,8 @@
 //! `streams.rs` starts, records, checkpoints, ranges, completions    `errors.rs` errors and anomalies    `totals.rs` what is announced
 //! `end.rs` how it ended    `came.rs` lines as they came    `memory.rs` what is carried on    `wire.rs` what is written
 //!
-//! What it must not do is what the published engines of 2026-11-20 do (their recordings show each): see `tests/tracker.rs`.
+//! It avoids the mistakes of the published engines of 2026-11-20 (their recordings show each): see
+//! `tests/tracker.rs`.
 
 mod came;
 mod end;
@@ -31,7 +33,7 @@ use wire::{Form, Said};
 /// The window of the rate in totals, in milliseconds.
 const WINDOW_MS: Millis = 10_000;
 
-/// Warnings of one attempt; after them it is said that further ones are left out.
+/// Maximum warnings of an attempt; then one line reports that more are left out.
 const WARNINGS: usize = 100;
 
 /// A message's text in one of our logs.
@@ -44,11 +46,11 @@ struct Here {
     states: u64,
     /// Its start was announced.
     started: bool,
-    /// The source says that it is complete, and its state does not say so yet.
+    /// The source reports complete, and its state does not yet.
     claimed: bool,
-    /// It was said to be over: completed, skipped, errored.
+    /// It was reported finished: completed, skipped, errored.
     over: bool,
-    /// Records when something was last said of it.
+    /// Records at its last report.
     said: u64,
     /// A permanent error, and one that may pass.
     failed: bool,
@@ -113,7 +115,7 @@ pub struct Tracker {
     logged: BTreeMap<String, FailureType>,
     /// An error without a stream was the last word.
     last_word_failed: bool,
-    /// Streams that the last attempt finished without a word: announced with the first thing that is said.
+    /// Streams that the last attempt finished silently: announced with the first output.
     finished: Vec<String>,
     /// Streams that were over before this attempt.
     carried: Vec<String>,
@@ -122,7 +124,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Begins an attempt with what the last one returned.
+    /// Starts an attempt with the state returned by the last one.
     #[must_use]
     pub fn new(form: Form, mut memory: Memory, now: Millis) -> Self {
         let mut here = BTreeMap::new();
@@ -132,8 +134,8 @@ impl Tracker {
             let says = memory.source_says(&name);
             let kept = memory.streams.entry(name.clone()).or_default();
             let failure = says.as_ref().and_then(|brief| brief.failure.clone());
-            // The source's state overrides what an engine said of it: an engine says "complete" too early, and one that was cut off
-            // did not come to say it.
+            // The source's state overrides the engine's word: an engine reports "complete" too
+            // early, and one that was cut off could not report it.
             let before = kept.status;
             kept.status = match (before, &failure, says.as_ref().and_then(|brief| brief.done)) {
                 (Status::Skipped, ..) => Status::Skipped,
@@ -219,13 +221,14 @@ impl Tracker {
         &self.memory
     }
 
-    /// The input was tracked by somebody else already.
+    /// The input was tracked before, by another stage.
     #[must_use]
     pub fn tracked(&self) -> bool {
         self.tracked.is_some()
     }
 
-    /// Takes one line without its newline. What is written is whole lines, save a last one that came without its newline.
+    /// Takes one line without its newline. Output consists of whole lines, except for a last one
+    /// that came without its newline.
     pub fn line(&mut self, bytes: &[u8], end: LineEnd, now: Millis, out: &mut Vec<u8>) {
         self.now = now.max(self.now);
         let decoder = self.decoder;

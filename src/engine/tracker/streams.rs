@@ -85,7 +85,7 @@ impl Tracker {
         let confirmed = here.claimed && done;
         here.brief = Some(brief);
         if late {
-            // It is not, then; and is said to be once its state says so.
+            // It is not complete then; and is reported complete once its state agrees.
             (here.over, here.claimed) = (false, true);
             if let Some(kept) = self.memory.streams.get_mut(&stream) {
                 kept.status = Status::Started;
@@ -109,7 +109,7 @@ impl Tracker {
         let stream = claim.stream.key().into_owned();
         let stream = stream.as_str();
         if claim.status.is_none() && claim.completed.is_none() {
-            // A status that nobody knows is handed on.
+            // An unknown status is passed on.
             return came.pass(out);
         }
         came.glued(out);
@@ -163,16 +163,16 @@ impl Tracker {
         }
     }
 
-    /// The source says that a stream is complete.
+    /// The source reports a stream complete.
     pub(super) fn complete(&mut self, stream: &str, out: &mut Vec<u8>) {
         let here = self.here(stream);
         if here.failed || here.over {
-            // An error is not wiped by a "complete"; said twice it is said once.
+            // A "complete" does not clear an error; repeated, it is reported once.
             return;
         }
         let unsaid = !here.started;
         if here.brief.as_ref().and_then(|brief| brief.done) == Some(false) {
-            // Its own state says that something is left: the counts behind it are not through.
+            // Its own state has something left: the counts behind it are not through.
             here.claimed = true;
             return;
         }
@@ -189,7 +189,7 @@ impl Tracker {
         if let Some(kept) = self.memory.streams.get_mut(stream) {
             kept.status = status;
             if status == Status::Completed && clean {
-                // It did without what went wrong in an earlier attempt.
+                // It overcame the failure of an earlier attempt.
                 kept.errors.clear();
             }
         }

@@ -45,7 +45,7 @@ impl Tracker {
         }
     }
 
-    /// Says how a stream stands (or which range of it is finished), and the totals with it.
+    /// Reports the status of a stream (or a completed range), and the totals.
     pub(super) fn say(&mut self, stream: &str, range: Option<crate::protocol::Range>, out: &mut Vec<u8>) {
         let (Some(here), Some(kept)) = (self.here.get_mut(stream), self.memory.streams.get(stream)) else { return };
         here.said = here.records;

@@ -22,7 +22,7 @@ pub struct Said<'a> {
     pub status: Status,
     /// A finished range, which is no change of the status.
     pub range: Option<Range>,
-    /// Nothing is said of its counts.
+    /// Its counts are not reported.
     pub uncounted: bool,
     pub attempt: u64,
     pub cumulative: u64,
@@ -252,7 +252,7 @@ pub fn progress_payload<'a>(
     ProgressPayload {
         started_at: time::iso(started_at),
         elapsed_ms: elapsed,
-        // The published engine says 0 here whatever it counted; it means states without a stream.
+        // The published engine reports 0 here always; it means states without a stream.
         global_state_count: 0,
         derived: Derived {
             status: word,

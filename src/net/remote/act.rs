@@ -1,5 +1,5 @@
-//! Doing something to a pipeline, and finding out whether it helped: baseline, send, watch, verdict. What is about to be done is noted
-//! before it is sent; what may have been sent is never sent again blindly.
+//! Actions on a pipeline, with verification: baseline, send, watch, result. An action is recorded
+//! before it is sent; an ambiguous request is never repeated blindly.
 
 use super::calls;
 use super::client::{Ask, Client, Talks, Trouble};
@@ -54,7 +54,7 @@ enum Sent {
     /// The pipeline as the service answered, if it did.
     Accepted(Option<Value>),
     Refused(Trouble),
-    /// It may have been done; nobody knows.
+    /// It may have been applied: ambiguous.
     Unknown(Trouble),
 }
 
@@ -63,7 +63,7 @@ fn refused(trouble: &Trouble) -> Verdict {
 }
 
 impl Actor {
-    /// Does it, and says what came of it. `tell` hears how far it is.
+    /// Executes the action and returns its result. `tell` receives its stages.
     pub async fn act(&self, action: Action, id: &str, why: Option<&str>, mut tell: impl FnMut(Stage)) -> Verdict {
         let talks = match self.client.talks().await {
             Ok(talks) => talks,
@@ -87,7 +87,7 @@ impl Actor {
             why: why.map(str::to_owned),
             before: mark.words(),
         };
-        // What cannot be noted is not done: nobody could say later who did it.
+        // An action that cannot be recorded is not executed: its author would be unknown.
         let noting = intent.clone();
         if let Err(why) = self.note(move |memory| memory.intend(&noting)).await {
             return Verdict::Refused(format!("it cannot be noted who does it: {why}"), NOT_KEPT);
@@ -100,7 +100,8 @@ impl Actor {
         verdict
     }
 
-    /// Writes into the log of actions, and shows it; away from what waits for answers: another program may hold the file for seconds.
+    /// Writes into the action log and shows it, on a blocking thread: another process may hold the
+    /// file for seconds.
     async fn note(&self, write: impl FnOnce(&Memory) -> Result<(), StoreError> + Send + 'static) -> Result<(), String> {
         let (memory, watcher) = (Arc::clone(&self.memory), self.watcher.clone());
         let noted = tokio::task::spawn_blocking(move || {
@@ -128,7 +129,7 @@ impl Actor {
                 Ok(told) => return Ok(told),
                 Err(trouble) => trouble,
             };
-            // Nobody who asked for it now wants it done in an hour.
+            // A request made now is not wanted in an hour.
             let left = (self.patience / 2).saturating_sub(begun.elapsed());
             let asked = trouble.retry_after().unwrap_or_default();
             if !trouble.passes() || left.is_zero() || asked > left {
@@ -230,13 +231,13 @@ impl Actor {
                 }
                 Err(trouble) => trouble,
             };
-            // It is not as it was, or it is gone: by what was sent before, or by somebody else.
+            // It changed or is gone: by the earlier request, or by another client.
             let changed = matches!(trouble, Trouble::Refused { status: 412, .. });
             if !keyed && (changed || (maybe_sent && trouble.absent())) {
                 match self.client.pipeline(id, true).await {
                     Ok(told) => match Pipeline::read(told.clone(), now(), Some(before)) {
                         Ok(seen) if mark.done(action, &seen) => return Sent::Accepted(Some(told)),
-                        // Something else of it changed, such as its run: what was looked at still holds.
+                        // Another part changed, such as its run: the baseline still holds.
                         Ok(seen)
                             if seen.desired == before.desired
                                 && seen.status == before.status
@@ -321,7 +322,7 @@ fn request(action: Action, intent: &Intent, revision: Option<u64>) -> Ask {
     let want = |desired: &str| {
         let mut ask = Ask::of(Method::PATCH, own);
         ask.body = Some(json!({"desired_status": desired}));
-        // Only if it is still what was looked at.
+        // Only if it is unchanged since the baseline.
         match revision {
             Some(revision) => ask.header("if-match", format!("\"{revision}\"")),
             None => ask,
@@ -339,7 +340,8 @@ fn request(action: Action, intent: &Intent, revision: Option<u64>) -> Ask {
     }
 }
 
-/// Does it to many, as [`Bulk`] says; `seen` shows how far it is. Ends when all is told, or held back; `until`: then no more are sent.
+/// Executes the action on several pipelines in the order of [`Bulk`]; `seen` receives the state.
+/// Ends when every result is known or the rest skipped; `until`: sends no more.
 pub async fn act_on_many(
     actor: Actor,
     bulk: Bulk,
@@ -373,7 +375,7 @@ pub async fn act_on_many(
                 if let Ok((place, verdict)) = done {
                     bulk.done(place, verdict);
                 } else {
-                    // A mistake of ours: nothing is said of it, and nothing more is done.
+                    // A bug of ours: no result is reported, and nothing more is done.
                     running.abort_all();
                     bulk.stop("synctop lost sight of one of them");
                     let lost = |item: &crate::fleet::bulk::Item| matches!(item.step, Step::Sent(_));

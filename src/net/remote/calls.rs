@@ -12,10 +12,11 @@ use std::time::Duration;
 /// The longest silence of a call: the published engine is silent for half a minute between retries.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// Calls that say "more" without bringing anything.
+/// Calls that report "more" without progress.
 const FRUITLESS: u32 = 5;
 
-/// Calls until nothing is left. `seen` looks at what is known after each piece; `keep` gets all that came.
+/// Calls until nothing is left. `seen` reads the state after each piece; `keep` receives all
+/// output.
 ///
 /// # Errors
 /// Why a call came to no end.
@@ -63,7 +64,7 @@ pub async fn until_over(
     }
 }
 
-/// Whole lines, without their secrets: the published engine says its configuration with the keys in it.
+/// Whole lines with secrets masked: the published engine prints its configuration with the keys.
 #[derive(Default)]
 struct Kept {
     partial: Vec<u8>,
@@ -91,7 +92,7 @@ fn unkept(error: std::io::Error) -> Trouble {
 
 fn masked(line: &[u8]) -> Vec<u8> {
     let says = |word: &str| memchr::memmem::find(line, word.as_bytes()).is_some();
-    // What these hold is a source's own; a position in it may look like a token.
+    // Fields of the source's own; a position in them may look like a token.
     if says("\"source_state\"") || says("\"ending_state\"") || says("\"eof\"") {
         return line.to_vec();
     }

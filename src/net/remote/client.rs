@@ -1,4 +1,5 @@
-//! One service: what is asked of it, within a budget, and what came of that in words and exit codes.
+//! HTTP client of one service: requests within a rate limit, and errors as sentences and exit
+//! codes.
 
 use super::contexts::Place;
 use crate::fleet::Budget;
@@ -27,7 +28,7 @@ const PAGE: &str = "1000";
 pub struct Talks {
     /// Waits for a condition by itself.
     pub wait: bool,
-    /// Tells what runs print, as it comes.
+    /// Streams the output of runs.
     pub events: bool,
     /// Runs are tasks that can be asked after.
     pub tasks: bool,
@@ -45,7 +46,7 @@ pub struct Ask {
     pub body: Option<Value>,
     pub headers: Vec<(String, String)>,
     pub within: Duration,
-    /// Somebody waits for it: it takes from the part of the budget that is kept for that.
+    /// A person waits for it: it uses the reserved share of the rate.
     pub person: bool,
 }
 
@@ -133,7 +134,8 @@ impl Trouble {
     pub fn maybe_done(&self) -> bool {
         match self {
             Self::Silent(_) | Self::Broke(_) | Self::Odd(_) => true,
-            // A gateway may have lost the answer of what it handed on; who is told to come later was not let in.
+            // A gateway may have lost the answer of a forwarded request; a request refused with a
+            // delay was not applied.
             Self::Refused { status, .. } => matches!(status, 408 | 500..),
             Self::Unreachable(_) => false,
         }
@@ -153,7 +155,8 @@ impl Trouble {
         }
     }
 
-    /// 4 no such resource, 64 asked wrongly, 69 unreachable, 77 not allowed; 1: the service says no.
+    /// 4 no such resource, 64 wrong request, 69 unreachable, 77 not allowed; 1: refused by the
+    /// service.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -168,7 +171,7 @@ impl Trouble {
         }
     }
 
-    /// The service says no to who asks.
+    /// The service refuses this user.
     #[must_use]
     pub fn denied(&self) -> bool {
         matches!(self, Self::Refused { status: 401 | 403, .. })
@@ -193,11 +196,11 @@ impl Trouble {
         }
     }
 
-    /// The sentence for one who asked `place`, with what to do.
+    /// Sentence for a user of `place`, with the next step.
     #[must_use]
     pub fn sentence(&self, place: &Place) -> String {
         let next = self.next(place);
-        // What is asked already does not end in a stop.
+        // A question as the next step needs no full stop.
         let words = self.words();
         let words = words.trim_end_matches('.');
         let stop = if words.ends_with(['?', '!']) { "" } else { "." };
@@ -267,7 +270,7 @@ impl Client {
     /// Asks, and reads the whole answer.
     ///
     /// # Errors
-    /// Why there is no answer that says what was asked.
+    /// Reason that there is no valid answer.
     pub async fn ask(&self, ask: Ask) -> Result<Value, Trouble> {
         self.afford(ask.person).await;
         let within = ask.within;
@@ -277,7 +280,7 @@ impl Client {
         }
     }
 
-    /// Asks for something whose answer comes in pieces; its head is waited for as long as `ask` says.
+    /// Requests an answer in pieces; `ask` bounds the wait for its head.
     ///
     /// # Errors
     /// Why there is no such answer.
@@ -321,7 +324,7 @@ impl Client {
         Ok(*self.talks.get_or_init(|| talks))
     }
 
-    /// All pipelines as they are told, without their states where that can be said.
+    /// All pipelines as reported, without their states if the service supports that.
     ///
     /// # Errors
     /// Why not all of them could be read.

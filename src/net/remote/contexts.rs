@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// All that can be said in it, to begin one's own with.
+/// Sample configuration with all settings.
 pub const SAMPLE: &str = include_str!("../../../assets/config.toml");
 
 /// Time a command has to print a token, and maximum length of a token.
@@ -113,7 +113,7 @@ pub struct Place {
     pub write: bool,
     pub colour: Option<String>,
     pub poll: Option<Duration>,
-    /// A profile of tasks describes it, and says where its token is.
+    /// A task profile describes it, including the place of its token.
     pub profile: bool,
 }
 
@@ -121,7 +121,7 @@ impl Place {
     /// A service by its address. `allow_http`: its configuration allows to do without TLS, off this machine too.
     ///
     /// # Errors
-    /// Why it is none, with what to do.
+    /// Reason that it is invalid, with the next step.
     pub fn of_url(text: &str, token: Option<Token>, allow_http: bool) -> Result<Self, String> {
         Ok(Self {
             context: None,
@@ -149,13 +149,14 @@ impl Place {
         }
     }
 
-    /// Its address without what is secret in it. What is kept of it is known by that: another token of the same service is the same service.
+    /// URL without its secrets. It identifies stored data: another token of the same service is the
+    /// same service.
     #[must_use]
     pub fn shown(&self) -> String {
         mask::secrets(self.url.as_str().trim_end_matches('/')).into_owned()
     }
 
-    /// Its context's name, else what it is called, else its host.
+    /// Name of its context, otherwise its title, otherwise its host.
     #[must_use]
     pub fn name(&self) -> String {
         self.context.clone().or_else(|| self.title.clone()).unwrap_or_else(|| {
@@ -199,7 +200,7 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
 
 impl Contexts {
     /// # Errors
-    /// What is wrong with the file, and where.
+    /// The mistake in the file, and its place.
     pub fn read(text: &str) -> Result<Self, String> {
         let all: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
         if let Some(name) = all.context.as_ref().filter(|name| !all.contexts.contains_key(*name)) {
@@ -208,7 +209,7 @@ impl Contexts {
         Ok(all)
     }
 
-    /// Names, and what is to be known of each before one goes there.
+    /// Names, and the facts needed before a switch.
     #[must_use]
     pub fn shown(&self) -> Vec<(String, String)> {
         let about = |context: &Context| {
@@ -231,7 +232,7 @@ impl Contexts {
     /// Validates a context; other contexts stay usable.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The mistake.
     pub fn check(&self, name: &str) -> Result<(), String> {
         let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
         address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
@@ -379,7 +380,7 @@ pub(super) fn reference<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ref
         Told::Text(text) => match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
             (Some(name), _) if !name.is_empty() => Ok(Some(Reference::Env(name.to_owned()))),
             (_, Some(path)) if path.starts_with('/') => Ok(Some(Reference::File(path.into()))),
-            // What stands there may be the token itself: it is not repeated.
+            // The rejected text may be the token itself: it is not repeated.
             _ => Err(D::Error::custom(format!("{expected}; a token itself does not stand in this file"))),
         },
     }

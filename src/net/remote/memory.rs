@@ -48,7 +48,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Opens what is remembered of `service` in `folder`, which is made where it is not there.
+    /// Opens the stored state of `service` in `folder`, which is created if missing.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -79,7 +79,7 @@ impl Memory {
         Ok(inbox)
     }
 
-    /// Lets go of what is over for long, and of what is beyond a bound.
+    /// Deletes items that are over for long, and those beyond a bound.
     ///
     /// # Errors
     /// When that cannot be kept.
@@ -102,7 +102,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Keeps items. Who looks after them is as somebody else may have kept it meanwhile, unless `acked`: it is that which changed.
+    /// Stores items. Acknowledgments may have been changed by another process meanwhile, unless
+    /// `acked`: the acknowledgment itself changed.
     ///
     /// # Errors
     /// When they cannot be kept.
@@ -149,7 +150,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Notes what came of it.
+    /// Records the result.
     ///
     /// # Errors
     /// When it cannot be noted.
@@ -235,7 +236,8 @@ mod tests {
         inbox.observe(&fleet.pipelines["p_p"], now());
         let ours: Vec<_> = inbox.items.values().cloned().collect();
         memory.keep(&ours, false).unwrap();
-        // Another screen acknowledges it; ours keeps what it knows, and then takes it back.
+        // Another screen acknowledges it; ours stores its items, and then takes the acknowledgment
+        // over.
         let mut other = memory.inbox().unwrap();
         memory.keep(&[other.acknowledge("f", "mira", 5).unwrap()], true).unwrap();
         memory.keep(&ours, false).unwrap();

@@ -1,4 +1,5 @@
-//! The run of one pipeline as a feed: what it prints as it comes, where its service tells that; else its state, whenever that has changed.
+//! Run of one pipeline as a feed: its live output, if the service streams it; otherwise its state
+//! after each change.
 
 use super::client::{Ask, Client, Talks, Trouble, chunk};
 use crate::fleet::{Pace, Pipeline};
@@ -23,10 +24,10 @@ const LONGEST_LINE: usize = 64 << 20;
 /// Emitter of lines that are not an engine's.
 const SERVICE: &str = "\"_emitted_by\":\"synctop/service\"";
 
-/// Nobody listens any more.
+/// The reader is gone.
 struct Gone;
 
-/// Follows the pipeline until nobody listens, or it is gone.
+/// Follows the pipeline until the reader is gone or the pipeline is deleted.
 pub async fn follow(client: Arc<Client>, id: String, talks: Talks, events: SyncSender<Event>) {
     let _ = if talks.events { lines(&client, &id, &events).await } else { states(&client, &id, &events).await };
 }
@@ -46,7 +47,8 @@ async fn hand_on(events: &SyncSender<Event>, mut event: Event) -> Result<(), Gon
 /// Position in the events of the service.
 #[derive(Default)]
 struct Place {
-    /// The last position that was told, and how many lines came after it: they come again with it, and are passed over.
+    /// Last reported position, and the number of lines after it: they are repeated with it, and
+    /// skipped.
     cursor: Option<String>,
     after: u64,
     skip: u64,
@@ -55,7 +57,7 @@ struct Place {
 }
 
 impl Place {
-    /// Takes bytes as they come; answers what is new for the reader, and what is to be told besides.
+    /// Takes received bytes; returns new data for the reader, and notices.
     fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<String>) {
         self.partial.extend_from_slice(bytes);
         let end = match memchr::memrchr(b'\n', bytes) {
@@ -73,7 +75,7 @@ impl Place {
             let kind = own.as_ref().and_then(|it| it.get("type")).and_then(Value::as_str);
             match (kind, &own) {
                 (Some("heartbeat"), Some(own)) => {
-                    // It may come in the middle of what comes again: the rest of that is still passed over.
+                    // It may arrive in the middle of repeated lines: the rest is still skipped.
                     if let Some(cursor) = own.pointer("/heartbeat/cursor").and_then(Value::as_str) {
                         (self.cursor, self.after) = (Some(cursor.to_owned()), 0);
                     }
@@ -88,7 +90,7 @@ impl Place {
                         (self.cursor, self.after, self.skip) = (Some(cursor.to_owned()), 0, 0);
                     }
                 }
-                // What is known of the run, made by the service for this reader: it is not in the log.
+                // State of the run, made by the service for this reader: it is not in the log.
                 (Some("progress" | "eof"), Some(_)) => fresh.extend_from_slice(line),
                 _ if self.skip > 0 => {
                     self.skip -= 1;
@@ -103,7 +105,8 @@ impl Place {
         (fresh, notices)
     }
 
-    /// The connection is gone: the next one begins at the last position, and what came after it comes again.
+    /// The connection is lost: the next one starts at the last position, and later lines are
+    /// repeated.
     fn broke(&mut self) {
         self.partial.clear();
         // Also where it broke before all of that had come again.
@@ -146,7 +149,8 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
             return hand_on(events, Event::End(None)).await;
         }
         if let Trouble::Refused { status: 410, .. } = &trouble {
-            // What came after our place is not kept: all that is known now, and on from there.
+            // Lines after our position are not stored any more: the current state, and on from
+            // there.
             hand_on(events, Event::Notice("a gap: what came meanwhile is not kept any more".into())).await?;
             place = Place { cursor: Some("now".into()), ..Place::default() };
         }
@@ -181,7 +185,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                         }
                         None => {}
                     }
-                    // What was there when we came is as old as its engine says.
+                    // Initial data are as old as the engine's clock shows.
                     let written = pipeline.run.as_ref().and_then(|run| run.ended_at).filter(|_| before.is_none());
                     let written = written.and_then(|at| u64::try_from(at).ok());
                     if down.take().is_some() || before.is_none() {

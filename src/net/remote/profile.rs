@@ -1,5 +1,5 @@
-//! Any asynchronous HTTP API, as one TOML file describes it: where a task is submitted and asked after, where in an answer things stand, and
-//! which words mean what.
+//! Any asynchronous HTTP API, described by one TOML file: submission and polling of a task, fields
+//! of an answer, meaning of its words.
 
 use super::client::{Ask, Client, Trouble, chunk};
 use super::contexts::{Place, Reference, Token, maybe_span, reference, told};
@@ -34,7 +34,7 @@ pub struct Description {
     pub base: String,
     #[serde(default, deserialize_with = "reference")]
     pub token: Option<Reference>,
-    /// The header that the token goes into (`authorization`, with `Bearer ` before it, where it is not said).
+    /// Header of the token [default: `authorization`, with the prefix `Bearer `].
     #[serde(default)]
     pub token_header: Option<String>,
     #[serde(default)]
@@ -142,7 +142,7 @@ pub struct Profile {
 
 impl Description {
     /// # Errors
-    /// What is wrong with the file.
+    /// The mistake in the file.
     pub fn read(text: &str) -> Result<Self, String> {
         let about: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
         for (name, path) in [("status", Some(&about.status.path)), ("wait", about.wait.as_ref().map(|it| &it.path))] {
@@ -299,7 +299,7 @@ impl Profile {
         if said.is_none() && id.is_some() {
             return Err(Trouble::Odd(format!("its answer has no status at {}", read.status)));
         }
-        // Of one that was just taken many say no more than its id.
+        // Many answer a submission with the id only.
         let word = said.clone().unwrap_or_else(|| "submitted".into());
         let words = &self.about.words;
         let among = |all: &[String]| all.iter().any(|it| it.eq_ignore_ascii_case(&word));
@@ -308,7 +308,7 @@ impl Profile {
             () if among(&words.failed) => (State::Failed, true),
             () if among(&words.running) => (State::Running, true),
             () if among(&words.pending) || said.is_none() => (State::Pending, true),
-            // It goes on being asked: a word that nobody knows ends nothing.
+            // Polling continues: an unknown word ends nothing.
             () => (State::Running, false),
         };
         let progress = maybe(&read.progress);
@@ -336,7 +336,7 @@ impl Profile {
         };
         let base = &self.client.place.url;
         let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
-        // A key goes to nobody but the API that it is for.
+        // A key goes only to its API.
         let own = url.origin() == base.origin();
         let mut place = Place::of_url(url.as_str(), None, self.about.allow_http)?;
         place.profile = true;

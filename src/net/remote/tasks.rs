@@ -22,7 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(600);
 /// Time without an answer after which a submission is ambiguous.
 const SUBMIT: Duration = Duration::from_secs(60);
 
-/// Past runs that are looked at for what to expect.
+/// Past runs used for the expected duration.
 const PAST: &str = "20";
 
 /// Runs of a pipeline.
@@ -55,7 +55,7 @@ pub enum Api {
 pub enum Submitted {
     Task(Task),
     Refused(Trouble),
-    /// It may have been taken; nobody knows. It was sent so often, with one key.
+    /// Ambiguous submission, sent so often with one key.
     Unknown(Trouble, u32),
 }
 
@@ -76,7 +76,7 @@ impl Api {
         }
     }
 
-    /// Submits. What got no answer is sent again only where a key makes it the same submission.
+    /// Submits. Without an answer it is repeated only if a key makes it the same submission.
     pub async fn submit(&self, key: &str, within: Duration) -> Submitted {
         let begun = Instant::now();
         let mut pace = Pace::default();
@@ -135,7 +135,7 @@ impl Api {
     /// Durations of past tasks in milliseconds, or the profile's own expectation.
     ///
     /// # Errors
-    /// When there is no such pipeline. What is not known for another reason is nothing.
+    /// If the pipeline does not exist. Other failures count as no past runs.
     pub async fn past(&self) -> Result<Vec<u64>, Trouble> {
         let Self::Runs(runs) = self else { return Ok(Vec::new()) };
         let ask = Ask { person: true, ..Ask::get(&["pipelines", &runs.pipeline, "runs"]) }.with("limit", PAST);
@@ -153,7 +153,7 @@ impl Api {
         Ok(reply.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect())
     }
 
-    /// Asks after it until it is over, every `interval`; `tell` hears each answer, and why there was none.
+    /// Polls until it is over, every `interval`; `tell` receives each answer or failure.
     pub async fn poll(
         &self,
         id: &str,
@@ -180,7 +180,7 @@ impl Api {
                     pace.reset();
                     interval
                 }
-                // What cannot be asked just now may go on all the same.
+                // A task that cannot be polled may continue anyway.
                 Err(trouble) if trouble.passes() => {
                     tell(Err(&trouble), seconds);
                     let wait = pace.wait(trouble.retry_after(), None, dice());
@@ -246,7 +246,8 @@ impl Api {
         Ok(answer)
     }
 
-    /// Keeps what came of it in `folder`: the answer, and the run's log or the result. The files.
+    /// Stores the result in `folder`: the answer, and the run's log or the result. Returns the
+    /// files.
     ///
     /// # Errors
     /// Why it cannot be kept.
@@ -272,7 +273,7 @@ impl Api {
     }
 }
 
-/// A run as the service tells it.
+/// Run as reported by the service.
 fn run(mut told: Value) -> Result<Task, Trouble> {
     mask::json(&mut told);
     let text = |path: &str| told.pointer(path).and_then(Value::as_str).map(str::to_owned);
@@ -285,7 +286,7 @@ fn run(mut told: Value) -> Result<Task, Trouble> {
         "PENDING" => State::Pending,
         _ => State::Running,
     };
-    // A run that left something out is not done: its errors say so.
+    // A run that left a stream out is not done: its errors show it.
     let outcome = text("/result/outcome");
     let state = if state == State::Succeeded && outcome.as_deref() == Some("completed_with_errors") {
         State::Failed
@@ -294,7 +295,7 @@ fn run(mut told: Value) -> Result<Task, Trouble> {
     };
     let first = text("/result/errors/0/message");
     let message = match (text("/message"), first) {
-        // The engine's word for it says less than its error.
+        // The error says more than the engine's word.
         (Some(message), Some(first)) if !message.contains(&first) => Some(format!("{message}: {first}")),
         (message, first) => message.or(first),
     };

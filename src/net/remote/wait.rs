@@ -48,7 +48,7 @@ pub enum Came {
     Stalled(Duration),
     Absent,
     Failed(Trouble),
-    /// Whoever waited left.
+    /// The waiting user left.
     Detached,
 }
 
@@ -59,14 +59,14 @@ pub struct Waited {
     pub came: Came,
     pub last: Option<Pipeline>,
     pub waited: Duration,
-    /// It is parked, though its service does not say so.
+    /// It is parked although its service does not report it.
     pub inferred: bool,
     /// The streams that there are, where one that is waited for is none of them.
     pub streams: Option<Vec<String>>,
 }
 
 impl Waited {
-    /// Sentences of what stands against the outcome of its last run.
+    /// Doubts about its last run, as sentences.
     #[must_use]
     pub fn doubts(&self) -> &[Arc<str>] {
         self.last.as_ref().map(|it| it.found.doubts.as_slice()).unwrap_or_default()
@@ -91,7 +91,8 @@ impl Waited {
         self.last.as_ref().and_then(|it| it.cursor.as_deref())
     }
 
-    /// For stdout: as the service's own wait answers, and what it does not know. The same shape however it ended.
+    /// JSON for stdout: the fields of the service's own wait, and more. The same shape for every
+    /// result.
     #[must_use]
     pub fn json(&self, wish: &Wish, resume_hint: Option<&str>) -> Value {
         let last = self.last.as_ref();
@@ -130,7 +131,7 @@ pub enum News<'a> {
     Silent(&'a Trouble),
 }
 
-/// Waits for one pipeline; `tell` hears what happens.
+/// Waits for one pipeline; `tell` receives news.
 pub async fn wait(
     client: Arc<Client>,
     target: String,
@@ -220,7 +221,7 @@ impl One {
                         Ok(Holds::Yes) => return Came::Reached,
                         Ok(Holds::Never) => return Came::Elsewhere,
                         Ok(Holds::NotYet) => {}
-                        // It is gone: the next look says what that means.
+                        // It is gone: the next look decides the meaning.
                         Err(found) if found.absent() => {}
                         Err(found) => trouble = Some(found),
                     }
@@ -258,7 +259,7 @@ impl One {
                 return Came::TimedOut;
             }
             match self.wish.stall.filter(|stall| moved.elapsed() >= *stall) {
-                // Of a service that does not answer nobody knows whether anything moves.
+                // Without an answer of the service, movement is unknown.
                 Some(_) if trouble.is_some() => moved = Instant::now(),
                 Some(stall) => return Came::Stalled(stall),
                 None => {}
@@ -268,7 +269,7 @@ impl One {
                 let asked = Instant::now();
                 match self.hold(id, left).await {
                     Ok(Some(Holds::Yes)) => {
-                        // As it is now, for whoever reads the answer.
+                        // Current state, for the reader of the answer.
                         let _ = self.look(id).await;
                         return Came::Reached;
                     }
@@ -276,7 +277,7 @@ impl One {
                     Ok(Some(Holds::NotYet)) if asked.elapsed() >= HELD => continue,
                     // One that answers at once is not asked in a hurry.
                     Ok(_) => {}
-                    // It is gone: the next look says what that means.
+                    // It is gone: the next look decides the meaning.
                     Err(found) if found.absent() => {}
                     Err(found) if found.passes() => {
                         if !std::mem::replace(&mut silent, true) {
@@ -311,7 +312,8 @@ impl One {
         [until_deadline, until_stall, until_created].into_iter().flatten().min()
     }
 
-    /// Holds at the service until it says that it is so, or cannot come to be so, or its time is over; where it can be asked for it.
+    /// Long-polls the service until the condition holds, is out of reach, or times out; if the
+    /// service supports the condition.
     async fn hold(&mut self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, Trouble> {
         let [one] = self.wish.conditions.as_slice() else { return Ok(None) };
         let Some(condition) = one.for_server() else { return Ok(None) };
@@ -359,13 +361,13 @@ impl One {
         for condition in self.wish.conditions.clone() {
             let holds = condition.holds(pipeline, checkpoints, inferred);
             self.streams = pipeline.and_then(|it| condition.others(it)).or(self.streams.take());
-            // What is not newer than the caller's own position ends nothing, and counts from there.
+            // Events up to the caller's own cursor end nothing, and count from there.
             let by_position = self.wish.after.is_some() && (holds == Holds::Never || condition == Condition::Progress);
             let ask = matches!(condition, Condition::Stream(..)) || by_position;
             all.push(match pipeline {
                 Some(pipeline) if self.talks.wait && ask => match self.asked(&pipeline.id, &condition).await {
                     Err(Trouble::Refused { status: 410, .. }) if self.wish.after.is_some() => {
-                        // Of what was before that position nothing is known any more.
+                        // Events before that cursor are unknown.
                         self.wish.after = None;
                         self.asked(&pipeline.id, &condition).await?
                     }

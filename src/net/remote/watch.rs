@@ -1,4 +1,5 @@
-//! One poller for the whole fleet of a service, shared by everything that looks at it. What cannot be asked stays as it was, and gets older.
+//! Poller of a service's fleet, shared by all its views. Data that cannot be refreshed stay and
+//! age.
 
 use super::client::{Client, Talks, Trouble};
 use super::memory::Memory;
@@ -16,7 +17,7 @@ use tokio::sync::{Notify, watch};
 const EVERY: Duration = Duration::from_secs(2);
 const EVERY_WHOLE: Duration = Duration::from_secs(5);
 
-/// Nobody looks at the list just now: how much rarer it is read.
+/// Factor of the interval while the list is not visible.
 const ASIDE: u32 = 4;
 
 /// The longest wait between two tries of a service that does not answer.
@@ -31,7 +32,7 @@ pub struct Down {
     pub why: String,
     /// Next step.
     pub next: String,
-    /// The service says no to who asks.
+    /// The service refuses this user.
     pub denied: bool,
     /// For who leaves: a sentence, and the exit code.
     pub sentence: String,
@@ -66,7 +67,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Begins to watch; what is remembered is there from the begin. Inside a runtime.
+    /// Starts to watch, with the stored state from the start. Inside a runtime.
     #[must_use]
     pub fn begin(client: Arc<Client>, memory: Arc<Memory>) -> Arc<Self> {
         let every = client.place.poll.unwrap_or(EVERY);
@@ -113,7 +114,7 @@ impl Watcher {
         self.wake.notify_one();
     }
 
-    /// Nobody looks at the list now, or somebody does again.
+    /// Sets whether the list is visible.
     pub fn set_aside(&self, aside: bool) {
         self.aside.store(aside, Ordering::Relaxed);
         if !aside {
@@ -168,7 +169,7 @@ impl Watcher {
         Ok((talks, self.client.list(talks).await?))
     }
 
-    /// Takes a pipeline that somebody else read.
+    /// Takes a pipeline read by another part.
     pub fn take_one(&self, told: Value) {
         let Some(id) = told.get("id").and_then(Value::as_str).map(str::to_owned) else { return };
         self.take_errors(|seen| {
@@ -188,7 +189,7 @@ impl Watcher {
         self.take(|seen| Arc::make_mut(&mut seen.fleet).sent(id, action, now()));
     }
 
-    /// Somebody looks after an error, or does not any more.
+    /// Acknowledges or unacknowledges an error.
     pub fn acknowledge(&self, fingerprint: &str, who: &str) {
         let mut item = None;
         self.take(|seen| item = Arc::make_mut(&mut seen.inbox).acknowledge(fingerprint, who, now()));
@@ -213,7 +214,8 @@ impl Watcher {
         }
     }
 
-    /// Takes pipelines, and looks for errors in those that `change` answers; and what is over in all.
+    /// Takes pipelines, examines the errors of those that `change` returns, and closes resolved
+    /// ones.
     fn take_errors(&self, change: impl FnOnce(&mut Seen) -> Vec<Arc<Watched>>) {
         let mut items = Vec::new();
         self.take(|seen| {
@@ -221,7 +223,7 @@ impl Watcher {
             let anew = change(seen);
             let inbox = Arc::make_mut(&mut seen.inbox);
             let mut changed: BTreeSet<_> = anew.iter().flat_map(|watched| inbox.observe(watched, at)).collect();
-            // Before the first list nobody knows which are gone.
+            // Before the first list, deleted pipelines are unknown.
             if seen.fleet.listed_at.is_some() {
                 changed.extend(inbox.settle(&seen.fleet.pipelines, at));
             }

@@ -1,4 +1,4 @@
-//! The Airbyte protocol, version 0: what connectors print on stdout.
+//! Airbyte protocol, version 0: stdout of connectors.
 //!
 //! One envelope, `{"type":"<UPPER>","<payload>":{…}}`, with a payload under the type's name in lower case (`connectionStatus`
 //! excepted). A stream is a namespace and a name. There is no end message: the process's exit is the end, and
@@ -40,7 +40,7 @@ pub(super) fn has(kind: &str) -> bool {
     KINDS.contains(&kind)
 }
 
-/// The message of a line; `None` where its payload is not what its type promises (it is then unknown).
+/// Message of a line; `None` if its payload does not match its type (the line is then unknown).
 pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let envelope = serde_json::from_str::<Envelope>(text).ok()?;
     let mut at = None;
@@ -180,7 +180,7 @@ fn traced(trace: Trace) -> Option<Kind> {
         "ERROR" => Kind::Failure(Box::new(failure(trace.error.0?))),
         "ESTIMATE" => {
             let estimate = trace.estimate.0?;
-            // That of a whole sync has a name too (`*`, say), which is none of a stream.
+            // The estimate of a whole sync has a name too (such as `*`), which is no stream.
             let stream = match estimate.kind.0.as_deref()? {
                 "STREAM" => Some(Name::spaced(estimate.namespace.0, estimate.name.0?)),
                 "SYNC" => None,

@@ -1,4 +1,4 @@
-//! The shapes on the wire, field by field as connectors print them; what is unknown is passed over (every struct of the protocol
+//! Wire types, field by field as connectors print them; unknown fields are ignored (the protocol
 //! allows further properties).
 
 use crate::protocol::identity::Identity;

@@ -18,7 +18,7 @@ const METRIC: &str = "METRIC: ";
 /// Words of singer-sdk at the start of a stream.
 const BEGINNING: &str = "Beginning sync of '";
 
-/// The line by which taps of singer-python say that their sync starts.
+/// Line of singer-python taps at the start of their sync.
 const STARTING: &str = "Starting sync";
 
 /// Words of singer-sdk when a signal stops it; its exit code is 0 then.
@@ -96,7 +96,7 @@ pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
         return None;
     }
     let metric = serde_json::from_str::<Metric>(json).ok()?;
-    // In a log of both only the plugin's name tells whose it is.
+    // In a log of both, only the plugin's name identifies the side.
     let loaded = before.split([' ', '|']).find_map(is_destination);
     // Meltano's text begins with an instant; a wall clock without a zone is none.
     let at = before.split(' ').next().filter(|word| word.ends_with('Z')).and_then(time::parse);
@@ -171,7 +171,7 @@ impl<'a> Exception<'a> {
 /// A line of singer-sdk's structured log.
 pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     let log = serde_json::from_str::<JsonLog>(text).ok()?;
-    // What others log with these fields has neither of these two.
+    // Other programs that log these fields have neither of these two.
     if log.app_name.0.is_none() && log.extra.0.is_none() {
         return None;
     }
@@ -193,7 +193,7 @@ pub(super) fn said(level: Level, message: Cow<str>) -> Kind {
     if message.starts_with(STOPPING) {
         return Kind::Stopping;
     }
-    // Nothing else tells so early that a stream has begun.
+    // The earliest sign that a stream has started.
     if let Some((name, _)) = message.strip_prefix(BEGINNING).and_then(|rest| rest.split_once('\'')) {
         let claim = StreamClaim { pace: Some(Pace::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
         return Kind::Stream(Box::new(claim));
@@ -228,7 +228,7 @@ pub(in crate::protocol) fn stream_of(logger: &str) -> Option<&str> {
     logger.rsplit_once('.').map(|(_, name)| name)
 }
 
-/// The level that a line of text says it has.
+/// Level of a line of text.
 pub(in crate::protocol) fn level_of(text: &str) -> Option<Level> {
     level(parts(text)?.0)
 }

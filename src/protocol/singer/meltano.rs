@@ -1,5 +1,6 @@
-//! Meltano's structured log (`--log-format json`), which is all on stderr: what it says itself, and what its tap (`producer`) and
-//! target (`consumer`) say. Both count the same records, so that their counts are kept apart.
+//! Meltano's structured log (`--log-format json`), entirely on stderr: its own lines, and those of
+//! its tap (`producer`) and target (`consumer`). Both count the same records, so their counts are
+//! kept apart.
 
 use super::logs::{Exception, Metric, metric, said};
 use crate::protocol::lenient::{Flag, Maybe, Text, When};
@@ -34,7 +35,8 @@ struct Line<'a> {
     plugin_exception: Maybe<Exception<'a>>,
 }
 
-/// A line that Meltano logged; other programs log `event`, `level` and `timestamp` too, so that it takes more to tell.
+/// Line logged by Meltano. Other programs log `event`, `level` and `timestamp` too, so more
+/// evidence is needed.
 pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     let line = serde_json::from_str::<Line>(text).ok()?;
     let event = line.event.0?;
@@ -81,7 +83,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
         Kind::Note("wrapped")
     } else if let Some(kind) = metric(&event).map(|message| message.kind) {
         match kind {
-            // It borrows from a text that may be unescaped: what is kept of it is short.
+            // It borrows from a text that may be unescaped; the stored part is short.
             Kind::Metered(metered) => {
                 Kind::Metered(Box::new(Metered { run_id: line.run_id.0, ..metered.into_owned(loaded) }))
             }

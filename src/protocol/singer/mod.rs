@@ -1,9 +1,10 @@
-//! Singer: what taps and targets print on stdout, and what they log beside it.
+//! Singer: stdout of taps and targets, and their logs.
 //!
-//! A tap's stdout has one object a line, with its stream at the top; types are written in any case. A target's stdout has bare
-//! state values: what comes before them is committed. There is no status, no error and no end in it: those are in what is
-//! logged on stderr (`logs.rs`, `meltano.rs`), as metrics and as text. Shapes and surprises: the recordings of
-//! singer-python, singer-sdk and Meltano of 2026-11-20.
+//! A tap prints one object per line, with its stream at the top level; types are written in any
+//! case. A target prints bare state values: everything before them is committed. stdout has no
+//! status, error or end: those are logged on stderr (`logs.rs`, `meltano.rs`), as metrics and as
+//! text. Shapes and surprises: the recordings of singer-python, singer-sdk and Meltano of
+//! 2026-11-20.
 
 mod fast;
 mod logs;
@@ -44,7 +45,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let envelope = serde_json::from_str::<Envelope>(text).ok()?;
     let dialect = Some(Dialect::Singer);
     let Some(word) = envelope.kind.0 else {
-        // What a target says when it has written it all.
+        // A target's report after it has written everything.
         envelope.bookmarks.0?;
         let kind =
             Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
@@ -60,7 +61,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
             envelope.schema.0?;
             Kind::Stream(Box::new(alive(stream()?)))
         }
-        // Before the first record of a table and behind its last: what is older may go.
+        // Before the first record of a table and behind its last: older rows may be deleted.
         "ACTIVATE_VERSION" => Kind::Stream(Box::new(alive(stream()?))),
         "BATCH" => {
             envelope.manifest?;
@@ -84,8 +85,8 @@ fn alive(stream: Name) -> StreamClaim {
     StreamClaim { pace: Some(Pace::Moving), ..StreamClaim::of(stream) }
 }
 
-/// A state's value. By convention it has `bookmarks` by stream, and perhaps the stream it is at; where it has none, what stands
-/// in it may go by the streams' names all the same.
+/// Value of a state. By convention it has `bookmarks` by stream, and optionally the current stream;
+/// without them, its keys may still be names of streams.
 fn handed(value: &str, committed: bool) -> Option<Handed<'_>> {
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]

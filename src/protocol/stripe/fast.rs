@@ -1,7 +1,7 @@
 //! The kinds of lines that logs are full of, read in one walk and without a tree.
 //!
-//! Fills the same [`super::wire`] shapes as the slow way, so that what they mean is decided in one place. `None`: the line is
-//! not as engines print it; the slow way decides.
+//! Fills the same [`super::wire`] types as the slow path, so that their meaning is decided in one
+//! place. `None`: an unusual line, left to the slow path.
 
 use super::state::StateData;
 use super::wire::{Derived, LogData, LogLine, Progress, ProgressStream, StreamStatus, Totals};

@@ -15,7 +15,7 @@ pub(in crate::protocol) struct Head<'a> {
     pub(in crate::protocol) kind: Option<Cow<'a, str>>,
     pub(in crate::protocol) at: Option<Millis>,
     pub(in crate::protocol) from: Option<Cow<'a, str>>,
-    /// The key of the payload, and of what lies in a `trace`.
+    /// Key of the payload, and of the object in a `trace`.
     pub(in crate::protocol) payload: Option<Cow<'a, str>>,
     pub(in crate::protocol) inner: Option<Cow<'a, str>>,
     pub(in crate::protocol) stream: Option<Cow<'a, str>>,
@@ -90,14 +90,14 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
 pub(in crate::protocol) fn read_head(text: &str) -> Head<'_> {
     let mut head = Head::default();
     let mut json = serde_json::Deserializer::from_str(text);
-    // The error is the end of the head: what came before it is what we wanted.
+    // The error is the end of the head: the fields before it are the result.
     let _ = HeadSeed { head: &mut head, depth: 0 }.deserialize(&mut json);
     head
 }
 
 struct HeadSeed<'h, 'a> {
     head: &'h mut Head<'a>,
-    /// 0 the envelope, 1 its payload, 2 what lies in a trace.
+    /// 0 the envelope, 1 its payload, 2 the object in a trace.
     depth: u8,
 }
 

@@ -44,7 +44,7 @@ pub(super) const KINDS: [&str; 17] = [
     "start",
     "end",
     "source_input",
-    // What our own pipeline service says between the lines of an engine.
+    // Lines of our own pipeline service between those of an engine.
     "pipeline",
     "heartbeat",
     "gap",
@@ -84,7 +84,7 @@ impl Generation {
     }
 }
 
-/// The message of an envelope; `None` where its payload is not what its kind promises (it is then unknown).
+/// Message of an envelope; `None` if its payload does not match its kind (it is then unknown).
 pub(super) fn message(envelope: Envelope) -> Option<Message> {
     let mut at = envelope.at.0;
     let mut from = envelope.from.0;
@@ -117,7 +117,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "log" => {
             let mut log = envelope.log.0?;
             if !matches!(from.as_deref(), Some(CLIENT | SERVICE)) {
-                // Only our own lines say this.
+                // Only our own lines have this.
                 log.data.0.iter_mut().for_each(|data| data.at_risk.0 = None);
             }
             from = from.or_else(|| log.data.0.as_mut().and_then(|data| data.name.0.take()));
@@ -183,7 +183,7 @@ fn status(word: &str) -> Option<Status> {
         "complete" | "completed" => Status::Completed,
         "skip" | "skipped" => Status::Skipped,
         "error" | "errored" | "failed" => Status::Errored,
-        // The generation before `trace` says the failure type.
+        // The generation before `trace` reports the failure type.
         word if word.ends_with("_error") => Status::Errored,
         _ => return None,
     })
@@ -403,7 +403,8 @@ impl<'a> Catalog<'a> {
 
 impl<'a> Eof<'a> {
     fn end(self) -> End<'a> {
-        // The hybrid generation says both; its state is the same whether rows before a limit were written or not.
+        // The hybrid generation reports both; its state is the same whether rows before a limit
+        // were written or not.
         let blind = self.reason.0.is_some() && self.has_more.0.is_some();
         let reason = self.reason.0.or(self.status.0);
         let word = match reason.as_deref() {
@@ -415,7 +416,7 @@ impl<'a> Eof<'a> {
             Some("started") => EndWord::StillStarted,
             Some(_) => EndWord::Unknown,
         };
-        // The trace generation does not say has_more; its limits mean it.
+        // The trace generation does not report has_more; its limits imply it.
         let implied = match word {
             EndWord::Limit => Some(true),
             EndWord::Complete | EndWord::Failed | EndWord::Aborted => Some(false),
@@ -450,7 +451,7 @@ impl<'a> Eof<'a> {
             progress.streams.push((Name::plain(name), report));
         }
         progress.elapsed.attempt = progress.elapsed.attempt.or(self.elapsed_ms.0);
-        // Said in both reports it is said once.
+        // Present in both reports, it counts once.
         let listed = std::mem::take(&mut progress.errors);
         let again = attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.errors)).unwrap_or_default();
         errors.extend(if again.len() >= listed.len() { again } else { listed });

@@ -1,7 +1,8 @@
 //! State of a source in one stream: `status` and `backfill` in the trace generation, `remaining` in the progress generation.
 //!
-//! Two states are compared by [`StateData::identity`], which ignores key order and number formats: the state of an end that
-//! differs from the last checkpoint of its call is ahead of what was written (corpus `stripe-live`, README 5).
+//! Two states are compared by [`StateData::identity`], which ignores key order and number formats:
+//! an end state that differs from the last checkpoint of its call is ahead of the written rows
+//! (corpus `stripe-live`, README 5).
 
 use crate::protocol::cursor::{Cursor, once};
 use crate::protocol::identity::Identity;

@@ -225,7 +225,7 @@ pub(super) struct LogData<'a> {
     pub(super) configured_streams: Seq<Text<'a>>,
 }
 
-/// A stream whose rows may be missing, as `backfill` and the service say in a log line of their own.
+/// Stream whose rows may be missing, as reported in log lines of `backfill` and the service.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AtRisk<'a> {

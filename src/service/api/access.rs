@@ -28,7 +28,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// By the word of the document; what it does not say needs all.
+    /// Permission of a word in the document; an unknown word needs full access.
     #[must_use]
     pub fn of_word(word: &str) -> Self {
         match word {
@@ -176,7 +176,7 @@ pub async fn guard(
         // Who only looks is forgotten when he leaves.
         Ok(()) if request.method().is_safe() => next.run(request).await,
         Ok(()) => match with_body(&guard, request).await {
-            // What was begun is done, whether the client waits for it or not.
+            // A started operation is finished, whether the client waits or not.
             Ok((request, room)) => tokio::spawn(async move {
                 let _room = room;
                 next.run(request).await
@@ -201,7 +201,8 @@ pub async fn guard(
     }
 }
 
-/// Reads the body, which has to come within a time; all bodies together have a bound, so that nobody fills the memory with them.
+/// Reads the body within a timeout; all bodies together have a bound, so that no client fills the
+/// memory.
 async fn with_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSemaphorePermit), Problem> {
     let limits = &guard.app.service.config.limits;
     let most = if guard.permission == Permission::Signed { limits.body.min(LARGEST_EVENT) } else { limits.body };

@@ -21,7 +21,7 @@ pub fn json(body: &Bytes) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// The query, with each field that is known to the route; another one is a mistake that is told.
+/// Query with the known fields of a route; an unknown field is an error.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -52,7 +52,7 @@ impl Query {
         }
     }
 
-    /// A number within bounds; beyond them is told, not bent.
+    /// Number within bounds; a value beyond them is an error, not clamped.
     pub fn number(&self, key: &str, within: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(key) else { return Ok(None) };
         let number = text.parse().ok().filter(|number| within.contains(number));

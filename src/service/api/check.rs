@@ -92,7 +92,7 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
 /// Errors of a pipeline to create, as reported by its engine.
 pub async fn before_creation(app: &App, pipeline: &Pipeline) -> Result<(), Problem> {
     let said = ask(app, pipeline, Action::Check).await;
-    // What was made for it is not to stay, should it not come to be.
+    // Objects created for it are removed if it is not created.
     let said = said.inspect_err(|_| app.service.engines.forget(&pipeline.id))?;
     for message in &said.messages {
         let status = message.get("connection_status");

@@ -1,7 +1,8 @@
 //! Events of a pipeline: lines of its runs from any stored position, then live.
 //!
-//! Each reader has a place in the log and nothing else: it is read when he takes it. One who follows and falls too far behind is told what he
-//! is not given, gets what is known of the run as one message, and goes on from now.
+//! A reader has a position in the log and nothing else; the log is read on demand. A follower that
+//! falls too far behind gets the gap and a snapshot of the run as one message, and continues from
+//! now.
 
 use super::body::{self, Query};
 use super::wait::cursor;
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// A sign of life, where there is nothing else to say.
+/// Interval of heartbeats without other output.
 const HEARTBEAT: u64 = 10;
 
 /// Readers at work.
@@ -117,7 +118,7 @@ impl Follower {
                     let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { continue };
                     let rest = self.partial.split_off(end);
                     let mut whole = std::mem::replace(&mut self.partial, rest);
-                    // Also where there is always something to say: who breaks off knows where he was.
+                    // Also during constant output: a client that disconnects knows its position.
                     if self.beaten.elapsed() >= self.heartbeat {
                         whole.extend(self.beat(None).into_bytes());
                     }
@@ -170,7 +171,7 @@ impl Follower {
     fn skip(&mut self, end: u64) -> Option<String> {
         let from = self.cursor();
         let before = self.reader.at - self.partial.len() as u64;
-        // What is told of the run goes so far; what came since then follows it.
+        // The snapshot ends here; later lines follow it.
         let facts = self.slot.facts.borrow().clone();
         let last = self.slot.pipeline().and_then(|it| it.last.clone());
         let known = facts.of(last.as_ref());
@@ -254,7 +255,7 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
             cursor.position
         }
         _ => {
-            // Who comes now sees how it stands, and then what happens.
+            // A new reader gets the current state, and then events.
             let facts = slot.facts.borrow().clone();
             match facts.of(pipeline.task.as_ref()) {
                 Some(progress) => {
@@ -340,7 +341,8 @@ impl OfRun {
                     tokio::select! {
                         _ = self.tail.changed() => {}
                         _ = self.status.changed() => {}
-                        // What is not said breaks off: the run goes on with the next service.
+                        // Without an end the stream breaks off: the run continues with the next
+                        // service.
                         () = self.app.service.ends() => return Some(Err(io::Error::other("the service ends"))),
                     }
                 }

@@ -1,5 +1,5 @@
-//! The HTTP face. `assets/openapi.json` is the table of it: which routes there are, and the permission that each needs; the router is made
-//! from it, so that neither can say what the other does not.
+//! HTTP API. `assets/openapi.json` is its table: routes and their permissions; the router is built
+//! from it, so that neither can contradict the other.
 
 mod access;
 mod body;
@@ -148,7 +148,7 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
 /// The router, made from the document.
 ///
 /// # Errors
-/// Which operation of the document nobody does: a mistake of ours.
+/// An operation of the document without a handler: a bug of ours.
 pub fn router(app: &Arc<App>) -> Result<Router, String> {
     let mut router = Router::new();
     for operation in operations() {

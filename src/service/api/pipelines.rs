@@ -34,7 +34,7 @@ pub fn show(app: &App, slot: &Slot, pipeline: &Pipeline, with_state: bool) -> Re
     Ok(pipeline.shown(kept.as_deref(), task.as_ref(), slot.cursor(pipeline)))
 }
 
-/// The state without what only we keep beside it.
+/// State without our own fields.
 pub fn engine_sections(kept: &str) -> Option<String> {
     let run = Backfill::new(Wish::default(), Some(kept), String::new()).ok()?;
     run.has_state().then(|| run.state().get().to_owned())
@@ -126,7 +126,7 @@ pub async fn create(
     Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?))
 }
 
-/// The source names no engine that is there, or asks of it what it cannot do.
+/// The source names an unknown engine, or an action that it does not support.
 fn bad_source((known, why): (bool, String)) -> Problem {
     let (code, path) = if known { ("invalid_request", "simulated") } else { ("unknown_engine", "type") };
     let issue = json!([{"path": ["source", path], "message": why}]);
@@ -185,7 +185,7 @@ pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): Ra
     Ok(ok(&show(&app, &slot, &pipeline, with_state)?))
 }
 
-/// `PATCH /pipelines/{id}`: what is wanted, or what is synced.
+/// `PATCH /pipelines/{id}`: changes the desired state or the configuration.
 pub async fn update(
     State(app): Shared,
     Extension(Peer(ip)): Extension<Peer>,
@@ -254,7 +254,7 @@ pub async fn update(
                 if desired == Desired::Active && before.1 == Status::Error {
                     pipeline.reason = None;
                 }
-                // Whoever acts does not want to wait.
+                // A person does not want to wait.
                 pipeline.retry = None;
             }
             let detail = json!({

@@ -113,7 +113,7 @@ async fn open(
                 };
             }
             let was_ready = pipeline.life.phase == Phase::Ready;
-            // That it is paused says more than that its last run is still open.
+            // Paused is more informative than an open last run.
             step(pipeline, Event::Run)?;
             if let Some(task) = &pipeline.task {
                 return Err(running(&pipeline.id, task));
@@ -180,7 +180,7 @@ pub async fn sync(
     Ok(response)
 }
 
-/// `POST /pipelines/{id}/sync_batch`: one call, and what came of it.
+/// `POST /pipelines/{id}/sync_batch`: one call, and its result.
 pub async fn sync_batch(
     State(app): Shared,
     Extension(Peer(ip)): Extension<Peer>,
@@ -202,7 +202,7 @@ pub async fn sync_batch(
         let why = task.message.clone().unwrap_or_else(|| "it ended without an end".into());
         return Err(Problem::new(502, "sync_failed", why).with("task_id", task.id));
     };
-    // As it is kept, which is what the next call goes on from.
+    // As stored: the next call continues from it.
     let kept = app.service.store.read(|it| store::state(it, &slot.id))?.state;
     let sections = kept.as_deref().and_then(super::pipelines::engine_sections);
     if let Some(mut state) = sections.and_then(|state| serde_json::from_str::<Value>(&state).ok()) {
@@ -260,7 +260,7 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
                 task.cancel = true;
                 tx.put_task(&task)?;
                 pipeline.retry = None;
-                // A pipeline that has something left would begin again at once. What is wanted later is wanted later.
+                // A pipeline with unread ranges would restart at once. Later requests stay later.
                 if !task.leaves_ready() && pipeline.life.desired != Desired::Deleted {
                     step(pipeline, Event::Want(Desired::Paused))?;
                 }

@@ -1,7 +1,8 @@
 //! `GET /pipelines/{id}/wait`: answers when it is so, when it cannot come to be so by itself, or when the time is over.
 //!
-//! Subscribe, then read, then check, then wait for what is told, with a slow poll of the store under it; and at the end of the time read
-//! once more. So nothing is missed between a check and a subscription, and a timer that ends as it comes to be so says that it is so.
+//! Subscribes, reads, checks, then waits for a notification, with a slow poll of the store below
+//! it; reads once more at the timeout. So nothing is missed between a check and a subscription, and
+//! a timeout that coincides with the change reports the change.
 
 use super::body::{self, Query};
 use super::{Answer, Peer, Shared, ok};
@@ -26,13 +27,13 @@ use tokio::time::Instant;
 /// Default timeout.
 const UNSAID: Duration = Duration::from_secs(60);
 
-/// A longer time is cut to this, and that is said.
+/// Longer timeouts are reduced to this, and the answer shows it.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// Polling interval of the store; half of it more, with jitter.
 const POLL: Duration = Duration::from_secs(5);
 
-/// So many names of streams are told where one is not known.
+/// Maximum names of streams listed for an unknown one.
 const OTHERS: usize = 100;
 
 /// Target of a wait.
@@ -90,7 +91,7 @@ impl Target {
         match life.status() {
             Status::Error => *self != Self::NotParked && *self != Self::Status(Status::Error),
             Status::Paused => life.desired == Desired::Paused,
-            // Nothing is read any more until somebody asks for it; live events still bring progress.
+            // Nothing is read until a request arrives; live events still bring progress.
             Status::Ready if life.desired == Desired::Active => match self {
                 Self::Stream(name, status) => facts
                     .of(pipeline.last.as_ref())
@@ -217,7 +218,7 @@ pub async fn wait(
     let first = status.borrow_and_update().clone().ok_or_else(|| Problem::no_pipeline(&id))?;
     let after = query.text("after").map(|text| cursor(&slot, &first, text, "after")).transpose()?;
     let has = facts.borrow_and_update().checkpoints;
-    // What a crash took back comes again.
+    // Work undone by a crash is repeated.
     let checkpoints = after.map_or(has, |after| after.checkpoints.min(has));
     let of_facts = matches!(target, Target::Progress | Target::Stream(..));
 
@@ -228,7 +229,7 @@ pub async fn wait(
         let known = facts.borrow_and_update().clone();
         let life = pipeline.life;
         let reached = target.reached(&pipeline, &known, checkpoints);
-        // Of what was there before the caller's own position, nothing is said: what he just asked for is still to come.
+        // State before the caller's own cursor is ignored: the requested change is still to come.
         let newer = after.is_none_or(|after| pipeline.revision > after.revision);
         let ended = !reached && target.out_of_reach(&pipeline, &known) && (newer || life.agrees());
         if reached || ended || over {
@@ -265,7 +266,7 @@ pub async fn wait(
     }
 }
 
-/// Looks at what is kept: it is what was told, or something was not told.
+/// Reads the store: equal to the published state, unless a notification was missed.
 fn look(service: &Service, slot: &Slot, told: &Pipeline) -> Result<(), Problem> {
     let kept = service.store.read(|it| store::pipeline(it, &slot.id))?;
     let newest = slot.pipeline();
@@ -274,7 +275,7 @@ fn look(service: &Service, slot: &Slot, told: &Pipeline) -> Result<(), Problem> 
         (None, Some(_)) => true,
         _ => false,
     };
-    // It is told right after it is committed: only what stays untold was missed.
+    // Notifications follow the commit at once: only a persistent difference was missed.
     if behind && newest.as_deref() == Some(told) {
         service.saw_first(slot);
     }

@@ -20,7 +20,7 @@ const LARGEST_QUEUE: u64 = 64 << 20;
 
 /// Takes in one event.
 pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
-    // Whoever may not know of the pipeline is not told whether there is one.
+    // An unauthorized client does not learn whether the pipeline exists.
     let slot = body::pipeline(&app.service, &id);
     let pipeline = slot.as_ref().ok().and_then(|slot| slot.pipeline());
     let secret = match &pipeline {

@@ -1,4 +1,4 @@
-//! Before something is done: to which, how many, what it will do, and the command that does the same.
+//! Confirmation of an action: targets, count, effect, equivalent command.
 
 use super::state::{Confirm, FleetScreen};
 use crate::fleet::bulk::Bulk;
@@ -15,7 +15,7 @@ const COMMAND: usize = 3;
 /// Names that are listed.
 const LISTED: usize = 6;
 
-/// Below this it cannot be shown what would be done; and nothing is done unseen.
+/// Smaller screens cannot show the effect; nothing is done unseen.
 const LEAST: (u16, u16) = (36, 11);
 
 /// True if a screen of this size can show it.
@@ -26,7 +26,7 @@ pub fn fits((width, height): (u16, u16)) -> bool {
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut Hits) {
     let look = screen.look;
-    // A few columns of what lies behind are worse than none.
+    // A few visible columns behind it are worse than none.
     let width = if pen.width() < 84 { pen.width() } else { 76 };
     let inner = usize::from(width.saturating_sub(4));
     let many = confirm.targets.len() > 1;

@@ -38,7 +38,7 @@ pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Deed> {
     all.get(place(&all, screen.ui.list(Pane::Deeds).chosen.as_ref())).copied()
 }
 
-/// After so long nobody watches any more, in milliseconds.
+/// Time after which an action is not watched any more, in milliseconds.
 const WATCHED_MS: i64 = 600_000;
 
 /// Result of an action, as far as known.

@@ -1,4 +1,4 @@
-//! The last line: the keys that help most here, a prompt, or a word on what was just done.
+//! Footer: the most useful keys, a text input, or a notice.
 
 use super::rows::Rows;
 use super::state::{FleetScreen, Overlay, Pane};

@@ -32,7 +32,7 @@ impl Facts {
     }
 }
 
-/// The one thing to know: what is wrong with the service itself; whether the trouble is one or many.
+/// Most important fact: trouble of the service itself; one cause or many.
 fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>) {
     if let Link::Down { why, next, again_at, .. } = screen.link {
         // Since when stands above.
@@ -112,7 +112,7 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
         Armed::Never => (" READ-ONLY ".to_owned(), look.dim()),
         Armed::Locked if width >= 90 => (" READ-ONLY: w arms ".to_owned(), look.dim()),
         Armed::Locked => (" w arms ".to_owned(), look.dim()),
-        // The frame says it.
+        // The frame shows it.
         Armed::Always | Armed::For(_) => (String::new(), look.plain()),
     };
     end = pen.put_right(end, 0, &text, style).saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Errors of all pipelines, by what they have in common: one systemic problem, or many?
+//! Error inbox: errors of all pipelines, grouped by cause.
 
 use super::state::{FleetScreen, Key, Pane};
 use crate::fleet::inbox::{Item, State};
@@ -34,7 +34,7 @@ pub fn key(item: &Item) -> Key {
     Key::Id(Arc::clone(&item.fingerprint))
 }
 
-/// The place of what is chosen.
+/// Position of the selected item.
 #[must_use]
 pub fn place(items: &[&Arc<Item>], chosen: Option<&Key>) -> usize {
     items.iter().position(|item| chosen == Some(&key(item))).unwrap_or(0)

@@ -56,7 +56,7 @@ impl Columns {
         let has_age = take(true, AGE);
         let has_rate = take(known(&|it| it.found.per_second.is_some()), RATE);
         let wide = longest(&|it| it.source.chars().count() + it.destination.chars().count() + 3).clamp(8, 26) + 2;
-        // What is wrong with one that is parked has room first.
+        // The cause of a parked pipeline has priority.
         let before = 5 + name + status_wide + if has_records { RECORDS } else { 0 } + 2;
         let parked = screen.fleet.pipelines.values().any(|it| it.group(screen.now) == Group::Parked);
         let has_route = take(width >= 76 && (!parked || width >= before + wide + CAUSE), wide);

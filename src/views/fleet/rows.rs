@@ -51,11 +51,11 @@ pub struct Rows<'a> {
     pub deeds: HashMap<&'a str, &'a Deed>,
 }
 
-/// For how long what came of an action stands under its pipeline, in milliseconds.
+/// Time a result stands below its pipeline, in milliseconds.
 const LATELY: i64 = 600_000;
 
 impl Rows<'_> {
-    /// The place of what is chosen; the first pipeline when nothing is, or when it is gone.
+    /// Position of the selection; the first pipeline without one, or if it is gone.
     #[must_use]
     pub fn place(&self, chosen: Option<&Key>) -> usize {
         let found = chosen.and_then(|chosen| {
@@ -98,7 +98,7 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
         // The newest comes first.
         deeds.entry(deed.pipeline.as_str()).or_insert(deed);
     }
-    // What went wrong since says more than what was done before.
+    // A later failure is more informative than an earlier action.
     deeds.retain(|id, deed| {
         screen.fleet.pipelines.get(*id).is_some_and(|watched| {
             let trouble = matches!(watched.group(screen.now), Group::Parked | Group::Failing);
@@ -131,12 +131,12 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
     Rows { rows, counts, kept_of, kept, deeds }
 }
 
-/// A filter looks at all that the row says.
+/// Applies the filter to all text of the row.
 fn searched(watched: &Watched, group: Group, screen: &FleetScreen) -> bool {
     let it = &watched.pipeline;
     let says = [it.id.as_ref(), &it.source, &it.destination, it.status.word(), it.desired.word(), group.word()];
     let doubts = it.found.doubts.iter().map(AsRef::as_ref);
-    // As the row shows them: what is not seen is not meant.
+    // As shown in the row: hidden text does not match.
     let cores: Vec<_> = it.faults.iter().map(crate::fleet::Fault::core).collect();
     let faults = it.faults.iter().map(crate::fleet::Fault::kind).chain(cores.iter().map(String::as_str));
     screen.ui.list(Pane::Pipelines).filter.keeps_any(says.into_iter().chain(faults).chain(doubts))
@@ -164,7 +164,7 @@ fn sort(list: &mut [&Arc<Watched>], screen: &FleetScreen) {
         Column::Name => list.sort_by_cached_key(|it| first(it)),
         Column::Status => list.sort_by_cached_key(|it| it.pipeline.status.word().to_owned()),
         _ => list.sort_by_cached_key(|it| {
-            // Larger first is what people look for in a number.
+            // For numbers, larger first.
             std::cmp::Reverse(match ui.sort {
                 Column::Records => number(it.pipeline.found.records),
                 Column::Rate => scaled(it.pipeline.found.per_second),

@@ -22,7 +22,7 @@ const WIDE: u16 = 110;
 /// From here there is room for more than the pane in focus.
 const TALL: u16 = 14;
 
-/// Draws one picture and says what is where.
+/// Draws one picture and returns its hit areas.
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
     let mut hits = Hits::default();
     let area = area.intersection(buffer.area);
@@ -60,7 +60,7 @@ fn tiny(pen: &mut Pen, area: Rect, screen: &FleetScreen, all: &Rows) {
     }
 }
 
-/// While things can be done there is a frame round everything, with the name of what they are done to.
+/// While armed, a frame with the name of the target service surrounds the screen.
 fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
     let area = pen.area;
     let left = match screen.armed {
@@ -124,7 +124,7 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
     footer::draw(&mut pen.at(foot), screen, all, hits);
 }
 
-/// Before the first list: what is waited for, from where, and how to leave.
+/// Before the first list: the awaited data, their source, and the key to quit.
 fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     let look = screen.look;
     let row = (pen.height() / 2).saturating_sub(3);
@@ -189,7 +189,7 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut
     pane(pen, under, lower, screen, all, hits);
 }
 
-/// Pipelines at the left; errors, actions and what is done to many at the right.
+/// Pipelines on the left; errors, actions and the bulk action on the right.
 fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
     let (left, right) = cut_right(body, (body.width / 10 * 3).clamp(36, 70));
     let (left, wall) = cut_right(left, 1);

@@ -67,7 +67,7 @@ impl Column {
     }
 }
 
-/// A list: what is chosen, where it is scrolled to, what it is filtered by.
+/// List state: selection, scroll position, filter.
 #[derive(Debug, Clone, Default)]
 pub struct List {
     pub chosen: Option<Key>,
@@ -231,7 +231,7 @@ pub enum Link<'a> {
         why: &'a str,
         /// Next step.
         next: &'a str,
-        /// It says no.
+        /// The service refuses.
         denied: bool,
         /// Time of the next attempt.
         again_at: Millis,
@@ -260,7 +260,7 @@ pub struct FleetScreen<'a> {
     /// Interval of list reads in milliseconds.
     pub every: Millis,
     pub armed: Armed,
-    /// Actions on single pipelines that are being watched: which, on what, since when.
+    /// Actions on single pipelines under verification: action, pipeline, start.
     pub acting: &'a [(Action, Arc<str>, Millis)],
     /// Data that could not be stored, and the reason.
     pub unkept: Option<&'a str>,
