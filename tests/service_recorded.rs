@@ -1,5 +1,5 @@
 //! Recorded exchanges with the published service, asked of ours again, one after the other. Each way in which an answer differs has a name,
-//! and every name has its reason in ARCHITECTURE.md's one table.
+//! and every name has its reason in the table of docs/decisions/wire-differences.md.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -331,12 +331,10 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
         replayed += 1;
     }
     assert!(replayed >= 3, "there is nothing to replay");
-    let table = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let table =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decisions/wire-differences.md"))
+            .unwrap();
     let told: BTreeSet<String> = table
-        .split("### Where the wire differs")
-        .nth(1)
-        .and_then(|rest| rest.split("\n## ").next())
-        .expect("the table")
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next().map(str::to_owned))
         .filter(|name| !name.starts_with("---") && name != "difference")
