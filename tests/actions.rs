@@ -17,14 +17,14 @@ use synctop::views::{Hits, Look, Pane, Screen, Ui, draw};
 const AREA: Rect = Rect { x: 0, y: 0, width: 100, height: 30 };
 
 /// A screen and its state; `act` does what a key would.
-struct Desk {
+struct FleetApp {
     progress: Progress,
     ui: Ui,
     look: Look,
     hits: Hits,
 }
 
-impl Desk {
+impl FleetApp {
     fn new(progress: Progress) -> Self {
         let mut desk = Self { progress, ui: Ui::default(), look: Look::default(), hits: Hits::default() };
         desk.draw();
@@ -88,7 +88,7 @@ fn eventful(length: usize) -> Progress {
 
 #[test]
 fn the_selection_follows_the_stream_and_not_the_row() {
-    let mut desk = Desk::new(eventful(4_000_000));
+    let mut desk = FleetApp::new(eventful(4_000_000));
     while !desk.marked().contains("invoice") {
         desk.act(Action::Down);
     }
@@ -106,10 +106,10 @@ fn the_selection_follows_the_stream_and_not_the_row() {
 
 #[test]
 fn every_column_sorts() {
-    let mut desk = Desk::new(eventful(12_000_000));
+    let mut desk = FleetApp::new(eventful(12_000_000));
     for column in Column::ALL {
         desk.ui.sort = column;
-        let order = |desk: &mut Desk| {
+        let order = |desk: &mut FleetApp| {
             let picture = desk.draw();
             picture
                 .lines()
@@ -134,7 +134,7 @@ fn every_column_sorts() {
 
 #[test]
 fn groups_fold_and_unfold() {
-    let mut desk = Desk::new(eventful(12_000_000));
+    let mut desk = FleetApp::new(eventful(12_000_000));
     assert!(desk.draw().contains("✓ coupon"));
     desk.ui.list_mut(Pane::Streams).chosen = Some(Chosen::Head(Group::Completed));
     desk.act(Action::Open);
@@ -148,7 +148,7 @@ fn groups_fold_and_unfold() {
 
 #[test]
 fn errors_are_stepped_through_and_their_streams_with_them() {
-    let mut desk = Desk::new(reduced(&bytes("stripe-progress/04-stream-fail.ndjson.zst")));
+    let mut desk = FleetApp::new(reduced(&bytes("stripe-progress/04-stream-fail.ndjson.zst")));
     let mut seen = Vec::new();
     for _ in 0..3 {
         desk.act(Action::NextError);
@@ -180,7 +180,7 @@ fn errors_are_stepped_through_and_their_streams_with_them() {
 
 #[test]
 fn what_is_marked_in_the_log_is_what_opens_and_is_copied() {
-    let mut desk = Desk::new(eventful(12_000_000));
+    let mut desk = FleetApp::new(eventful(12_000_000));
     desk.act(Action::Go(Pane::Log));
     desk.act(Action::Top);
     desk.ui.list_mut(Pane::Log).filter = Filter::new("payout");
@@ -197,7 +197,7 @@ fn what_is_marked_in_the_log_is_what_opens_and_is_copied() {
 #[test]
 fn copies_hold_no_sequences() {
     let line = "\u{1b}[31mred\u{202e} sk_live_0123456789abcdef \u{7}bell\n";
-    let mut desk = Desk::new(open_after(line.repeat(2).as_bytes(), usize::MAX));
+    let mut desk = FleetApp::new(open_after(line.repeat(2).as_bytes(), usize::MAX));
     desk.act(Action::Go(Pane::Log));
     let Effect::Copy(text, _) = desk.act(Action::Copy).remove(0) else { panic!("nothing copied") };
     assert_eq!(text, "red sk_live_*** bell");
@@ -205,7 +205,7 @@ fn copies_hold_no_sequences() {
 
 #[test]
 fn esc_goes_back_one_step_at_a_time() {
-    let mut desk = Desk::new(eventful(12_000_000));
+    let mut desk = FleetApp::new(eventful(12_000_000));
     desk.act(Action::Go(Pane::Errors));
     desk.act(Action::Zoom);
     desk.ui.list_mut(Pane::Errors).filter = Filter::new("rate");
@@ -227,7 +227,7 @@ fn every_action_can_be_done_anywhere() {
         [eventful(0), eventful(12_000_000), reduced(&bytes("stripe-progress/12-destination-fails-midway.ndjson.zst"))]
     {
         for pane in Pane::ALL {
-            let mut desk = Desk::new(state.clone());
+            let mut desk = FleetApp::new(state.clone());
             for binding in synctop::views::action::ACTIONS {
                 desk.ui.overlays.clear();
                 desk.act(Action::Go(pane));

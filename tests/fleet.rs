@@ -10,7 +10,7 @@ use synctop::fleet::bulk::{Bulk, Step};
 use synctop::fleet::condition::{Condition, Holds};
 use synctop::fleet::inbox::State;
 use synctop::fleet::verify::{Action, Mark, Verdict, Watch};
-use synctop::fleet::{Fleet, Group, Inbox, Pace, Pipeline, Status, Watched};
+use synctop::fleet::{Fleet, Group, Inbox, Backoff, Pipeline, Status, Watched};
 use synctop::protocol::time;
 
 const SECOND: i64 = 1_000;
@@ -370,7 +370,7 @@ fn conditions_say_when_they_cannot_come_to_be() {
 #[test]
 fn waits_grow_and_what_is_asked_for_goes_before_them() {
     use std::time::Duration;
-    let mut pace = Pace::default();
+    let mut pace = Backoff::default();
     let waits: Vec<_> = (0..12).map(|_| pace.wait(None, None, 1.0).as_secs_f64()).collect();
     assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]) && (waits[11] - 15.0).abs() < 0.01, "{waits:?}");
     assert_eq!(pace.wait(Some(Duration::from_secs(40)), None, 0.3), Duration::from_secs(40));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use synctop::fleet::bulk::Bulk;
 use synctop::fleet::verify::{Action, Verdict};
-use synctop::fleet::{Deed, Fleet, Inbox};
+use synctop::fleet::{ActionRecord, Fleet, Inbox};
 use synctop::protocol::time;
 use synctop::views::fleet::{Armed, Confirm, FleetScreen, FleetUi, Key, Link, Overlay, Pane, RunRow, draw};
 use synctop::views::state::Filter;
@@ -103,8 +103,8 @@ fn inbox(fleet: &Fleet) -> Inbox {
     inbox
 }
 
-fn deeds() -> Vec<Deed> {
-    let deed = |seq, seconds: i64, action: &str, pipeline: &str, verdict: Option<(&str, &str)>| Deed {
+fn deeds() -> Vec<ActionRecord> {
+    let deed = |seq, seconds: i64, action: &str, pipeline: &str, verdict: Option<(&str, &str)>| ActionRecord {
         seq,
         at: now() - seconds * 1000,
         who: "mira@ops".into(),
@@ -148,7 +148,7 @@ struct State {
     name: &'static str,
     fleet: Fleet,
     inbox: Inbox,
-    deeds: Vec<Deed>,
+    deeds: Vec<ActionRecord>,
     bulk: Option<Bulk>,
     armed: Armed,
     link: Link<'static>,
@@ -285,7 +285,7 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
         ("fleet-folded", folded),
         ("fleet-describe", over(Overlay::Pipeline { id: "acct_quartz".into(), top: 0 })),
         ("fleet-error", over(Overlay::Error { fingerprint: TABLE.2.into(), top: 0 })),
-        ("fleet-deed", over(Overlay::Deed { seq: 2, top: 0 })),
+        ("fleet-deed", over(Overlay::ActionRecord { seq: 2, top: 0 })),
         (
             "fleet-runs",
             over(Overlay::Runs {

@@ -2,7 +2,7 @@
 
 use super::background::Taken;
 use super::keys;
-use super::run::{App, Because, screen_of};
+use super::run::{App, RedrawReason, screen_of};
 use super::typing::{self, Typed};
 use super::update::{Effect, sort, update};
 use crate::progress::history::Position;
@@ -17,16 +17,16 @@ use tui_input::backend::crossterm::EventHandler;
 impl App<'_> {
     /// Takes one event; `Some` when it ends the program.
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Option<Option<i32>>> {
-        match self.stage.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
+        match self.session.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
             Taken::No => {}
             Taken::Part => return Ok(None),
             Taken::Answer(theme) => {
-                self.stage.asked = None;
+                self.session.asked = None;
                 // The user's own choice meanwhile stands.
                 if let Some(theme) = theme.filter(|_| self.options.ask) {
                     self.options.look.theme = theme;
-                    self.stage.terminal.forget();
-                    self.due(Because::Key);
+                    self.session.terminal.forget();
+                    self.due(RedrawReason::Key);
                 }
                 return Ok(None);
             }
@@ -34,7 +34,7 @@ impl App<'_> {
         match event {
             Event::Key(key) => return self.key(key, event),
             Event::Mouse(mouse) => return self.mouse(mouse),
-            Event::Resize(..) => self.due(Because::Key),
+            Event::Resize(..) => self.due(RedrawReason::Key),
             Event::Paste(text) => self.paste(text),
             Event::FocusGained | Event::FocusLost => {}
         }
@@ -43,7 +43,7 @@ impl App<'_> {
 
     fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<Option<Option<i32>>> {
         let Some(chord) = keys::chord(key) else { return Ok(None) };
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
         if chord == "ctrl-c" {
             return self.act(Action::Interrupt);
         }
@@ -118,14 +118,14 @@ impl App<'_> {
             }
             _ => {}
         }
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
     }
 
     fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<Option<Option<i32>>> {
         let target = self.hits.at(mouse.column, mouse.row).cloned();
         match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => {
-                self.due(Because::Key);
+                self.due(RedrawReason::Key);
                 match target {
                     Some(Hit::Do(action)) => {
                         if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
@@ -161,7 +161,7 @@ impl App<'_> {
                 {
                     self.ui.focus = pane;
                 }
-                self.due(Because::Key);
+                self.due(RedrawReason::Key);
                 for _ in 0..3 {
                     self.act(action)?;
                 }
@@ -176,7 +176,7 @@ impl App<'_> {
         let Some(line) = self.hits.scrub else { return };
         let within = column.clamp(line.x, line.x + line.width.saturating_sub(1)) - line.x;
         self.traveller.share(f64::from(within) / f64::from(line.width.saturating_sub(1).max(1)));
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
     }
 
     /// Goes to a place that was typed; one that cannot be understood stays to be mended.
@@ -231,7 +231,7 @@ impl App<'_> {
                 Effect::Quit => return Ok(Some(None)),
                 Effect::Interrupt => return Ok(Some(Some(2))),
                 Effect::Suspend => self.suspend()?,
-                Effect::Redraw => self.stage.terminal.forget(),
+                Effect::Redraw => self.session.terminal.forget(),
                 Effect::NextTheme => {
                     self.options.ask = false;
                     self.options.look.theme = self.options.look.theme.next();
@@ -239,7 +239,7 @@ impl App<'_> {
                 }
                 Effect::ToggleMouse => {
                     self.options.mouse = !self.options.mouse;
-                    self.stage.terminal.set_mouse(self.options.mouse)?;
+                    self.session.terminal.set_mouse(self.options.mouse)?;
                     let whose = if self.options.mouse {
                         "synctop has the mouse"
                     } else {
@@ -258,7 +258,7 @@ impl App<'_> {
                 }
                 Effect::Travel(what) => self.travel(what),
                 Effect::Copy(text, what) => {
-                    self.stage.terminal.copy(&text)?;
+                    self.session.terminal.copy(&text)?;
                     self.ui.toast = Some(format!("copied {what}"));
                 }
             }

@@ -1,6 +1,6 @@
 //! The loop and a picture that is not of now: holding it, going elsewhere, coming back.
 
-use super::run::{App, Because};
+use super::run::{App, RedrawReason};
 use crate::net::Snapshot;
 use crate::progress::history::Position;
 use crate::progress::{Link, Target, target};
@@ -33,7 +33,7 @@ impl App<'_> {
             self.ui.toast = Some(word);
             self.toast_at = None;
         }
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
     }
 
     /// A replay that begins at some place goes there once that is known.
@@ -73,7 +73,7 @@ impl App<'_> {
         self.frozen_at = None;
         self.ui.frozen = false;
         self.shown = self.snapshots.borrow_and_update().clone();
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
     }
 
     /// Goes through time, as a key asks.

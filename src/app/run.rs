@@ -98,8 +98,8 @@ impl Session {
         }
         let wake = diagnostics::install();
         runtime.block_on(async {
-            let mut stage = Stage::take(signals, options.mouse, options.ask)?;
-            let mut app = App::new(options, snapshots, &mut stage)?;
+            let mut session = TerminalSession::take(signals, options.mouse, options.ask)?;
+            let mut app = App::new(options, snapshots, &mut session)?;
             let result = app.turn_round(&wake).await;
             terminal::give_back();
             let ours = app.options.ours.is_some() && !app.snapshots.borrow().progress.closed;
@@ -122,7 +122,7 @@ impl Session {
 pub(super) struct App<'s> {
     pub(super) options: Options,
     pub(super) snapshots: watch::Receiver<Snapshot>,
-    pub(super) stage: &'s mut Stage,
+    pub(super) session: &'s mut TerminalSession,
     pub(super) ui: Ui,
     pub(super) hits: Hits,
     pub(super) began: Instant,
@@ -130,7 +130,7 @@ pub(super) struct App<'s> {
     pub(super) shown: Snapshot,
     pub(super) frozen_at: Option<Instant>,
     pub(super) drawn: Instant,
-    pub(super) dirty: Option<Because>,
+    pub(super) dirty: Option<RedrawReason>,
     pub(super) stopping: bool,
     /// Time of the notice in the footer.
     pub(super) toast_at: Option<Instant>,
@@ -141,7 +141,7 @@ pub(super) struct App<'s> {
 }
 
 /// Terminal and its events, independent of the screen.
-pub(super) struct Stage {
+pub(super) struct TerminalSession {
     pub(super) terminal: terminal::Screen,
     pub(super) signals: Signals,
     pub(super) input: EventStream,
@@ -151,7 +151,7 @@ pub(super) struct Stage {
     pub(super) own_stop: bool,
 }
 
-impl Stage {
+impl TerminalSession {
     /// Takes the terminal; `ask`: asks it for its background.
     pub(super) fn take(signals: Signals, mouse: bool, ask: bool) -> io::Result<Self> {
         let mut terminal = terminal::Screen::take(mouse)?;
@@ -184,7 +184,7 @@ impl Stage {
 
 /// Reason of a redraw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Because {
+pub(super) enum RedrawReason {
     Feed,
     Key,
 }
@@ -204,7 +204,7 @@ impl<'s> App<'s> {
     pub(super) fn new(
         options: Options,
         snapshots: watch::Receiver<Snapshot>,
-        stage: &'s mut Stage,
+        session: &'s mut TerminalSession,
     ) -> io::Result<Self> {
         let past = &options.past;
         let rewind = Rewind::spawn(Arc::clone(&past.store), Arc::clone(&past.history), options.decoder)?;
@@ -217,13 +217,13 @@ impl<'s> App<'s> {
             options,
             shown: Snapshot::default(),
             snapshots,
-            stage,
+            session,
             ui,
             hits: Hits::default(),
             began: Instant::now(),
             frozen_at: None,
             drawn: Instant::now().checked_sub(FEED_FRAME).unwrap_or_else(Instant::now),
-            dirty: Some(Because::Key),
+            dirty: Some(RedrawReason::Key),
             stopping: false,
             toast_at: None,
             traveller,
@@ -242,10 +242,10 @@ impl<'s> App<'s> {
             let timer = self.next_look();
             let turn = tokio::select! {
                 biased;
-                number = self.stage.signals.enders.next() => Turn::Signal(number),
-                _ = self.stage.signals.stop.recv() => Turn::Stop,
-                _ = self.stage.signals.resume.recv() => Turn::Resume,
-                event = self.stage.input.next() => Turn::Input(event),
+                number = self.session.signals.enders.next() => Turn::Signal(number),
+                _ = self.session.signals.stop.recv() => Turn::Stop,
+                _ = self.session.signals.resume.recv() => Turn::Resume,
+                event = self.session.input.next() => Turn::Input(event),
                 changed = self.snapshots.changed(), if feed_open => Turn::Feed(changed.is_ok()),
                 Ok(()) = self.traveller.views().changed() => Turn::View,
                 () = wake.notified() => Turn::Diagnostics,
@@ -254,11 +254,11 @@ impl<'s> App<'s> {
             match turn {
                 Turn::Signal(number) => return Ok(Some(number)),
                 // Our own stop signal returns to us; only one from outside is news.
-                Turn::Stop if std::mem::take(&mut self.stage.own_stop) => {}
+                Turn::Stop if std::mem::take(&mut self.session.own_stop) => {}
                 Turn::Stop => self.suspend()?,
                 Turn::Resume => {
-                    self.stage.terminal.enter()?;
-                    self.due(Because::Key);
+                    self.session.terminal.enter()?;
+                    self.due(RedrawReason::Key);
                 }
                 // The terminal is gone.
                 Turn::Input(None | Some(Err(_))) => return Ok(Some(1)),
@@ -272,14 +272,14 @@ impl<'s> App<'s> {
                     self.take_feed();
                 }
                 Turn::View => self.take_view(),
-                Turn::Diagnostics => self.due(Because::Feed),
+                Turn::Diagnostics => self.due(RedrawReason::Feed),
                 Turn::Timer => {
                     if self.toast_at.is_some_and(|said| said.elapsed() >= TOAST) && !self.stopping {
                         self.ui.toast = None;
                         self.toast_at = None;
                     }
                     self.traveller.tick();
-                    self.due(Because::Feed);
+                    self.due(RedrawReason::Feed);
                 }
             }
             if self.stopping && self.options.engine.as_ref().is_none_or(|engine| !engine.runs()) {
@@ -297,9 +297,9 @@ impl<'s> App<'s> {
         }
     }
 
-    pub(super) fn due(&mut self, because: Because) {
+    pub(super) fn due(&mut self, because: RedrawReason) {
         self.dirty = Some(match self.dirty {
-            Some(Because::Key) => Because::Key,
+            Some(RedrawReason::Key) => RedrawReason::Key,
             _ => because,
         });
     }
@@ -308,16 +308,16 @@ impl<'s> App<'s> {
         if self.traveller.view().is_some() {
             self.snapshots.mark_unchanged();
             self.start_replay();
-            self.due(Because::Feed);
+            self.due(RedrawReason::Feed);
         } else if self.frozen_at.is_none() {
             self.shown = self.snapshots.borrow_and_update().clone();
-            self.due(Because::Feed);
+            self.due(RedrawReason::Feed);
         } else {
             // A frozen picture still reports the end or the loss of the feed.
             let link = self.snapshots.borrow_and_update().link.clone();
             if std::mem::discriminant(&link) != std::mem::discriminant(&self.shown.link) {
                 self.shown.link = link;
-                self.due(Because::Feed);
+                self.due(RedrawReason::Feed);
             }
         }
     }
@@ -336,8 +336,8 @@ impl<'s> App<'s> {
             return Some(said + TOAST);
         }
         match self.dirty {
-            Some(Because::Key) => Some(self.drawn + KEY_FRAME),
-            Some(Because::Feed) => Some(self.drawn + FEED_FRAME),
+            Some(RedrawReason::Key) => Some(self.drawn + KEY_FRAME),
+            Some(RedrawReason::Feed) => Some(self.drawn + FEED_FRAME),
             None if self.traveller.playing() => self.traveller.next(self.drawn, FEED_FRAME),
             // How far behind it is grows.
             None if self.traveller.live
@@ -358,7 +358,7 @@ impl<'s> App<'s> {
 
     /// Until when the first picture waits for the colours that it should have.
     fn first_waits(&self) -> Option<Instant> {
-        let until = self.stage.asked.as_ref()?.at + background::PATIENCE;
+        let until = self.session.asked.as_ref()?.at + background::PATIENCE;
         (self.drawn < self.began && Instant::now() < until).then_some(until)
     }
 
@@ -372,8 +372,8 @@ impl<'s> App<'s> {
     fn draw_if_due(&mut self) -> io::Result<()> {
         let frame = match self.dirty {
             None => return Ok(()),
-            Some(Because::Key) => KEY_FRAME,
-            Some(Because::Feed) => FEED_FRAME,
+            Some(RedrawReason::Key) => KEY_FRAME,
+            Some(RedrawReason::Feed) => FEED_FRAME,
         };
         if self.drawn.elapsed() < frame || self.first_waits().is_some() {
             return Ok(());
@@ -382,7 +382,7 @@ impl<'s> App<'s> {
         let history = self.traveller.shared();
         let speed = self.traveller.speed_words();
         let latest = Arc::clone(&self.snapshots.borrow().progress);
-        let hits = self.stage.terminal.draw(|buffer, area| {
+        let hits = self.session.terminal.draw(|buffer, area| {
             // Given back before anything is written: a terminal that takes nothing must not hold up the feed.
             let history = self.traveller.view().map(|_| crate::net::lock(&history));
             let scrub =
@@ -435,10 +435,10 @@ impl<'s> App<'s> {
     // Suspending.
 
     pub(super) fn suspend(&mut self) -> io::Result<()> {
-        if !self.stage.suspend()? {
+        if !self.session.suspend()? {
             self.ui.toast = Some("no shell to go back to: not suspended".into());
         }
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ const LEAVING: Duration = Duration::from_secs(8);
 
 /// Signals and terminal events of the loop. Requires a runtime.
 pub(super) struct Signals {
-    pub(super) enders: Enders,
+    pub(super) enders: TerminationSignals,
     pub(super) stop: Signal,
     pub(super) resume: Signal,
 }
@@ -27,7 +27,7 @@ impl Signals {
     pub(super) fn hear() -> io::Result<Self> {
         let number = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
         Ok(Self {
-            enders: Enders::hear()?,
+            enders: TerminationSignals::hear()?,
             stop: signal(number(rustix::process::Signal::TSTP))?,
             resume: signal(number(rustix::process::Signal::CONT))?,
         })
@@ -35,9 +35,9 @@ impl Signals {
 }
 
 /// Handlers of every signal whose default ends the process.
-pub(super) struct Enders(Vec<(i32, Signal)>);
+pub(super) struct TerminationSignals(Vec<(i32, Signal)>);
 
-impl Enders {
+impl TerminationSignals {
     /// Has to be called in a runtime.
     pub(super) fn hear() -> io::Result<Self> {
         let kinds = [
@@ -79,7 +79,7 @@ pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
     let runtime = runtime()?;
     let mut enders = {
         let _inside = runtime.enter();
-        Enders::hear()?
+        TerminationSignals::hear()?
     };
     std::thread::Builder::new().name("watchdog".into()).spawn(move || {
         let number = runtime.block_on(enders.next());
@@ -89,7 +89,7 @@ pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
         } else if let Some(engine) = engine.get().filter(|engine| engine.runs()) {
             engine.stop();
         }
-        terminal::cook();
+        terminal::leave_raw_mode();
         std::process::exit(128 + number);
     })?;
     Ok(())
@@ -103,7 +103,7 @@ pub fn on_end(tell: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
     let runtime = runtime()?;
     let mut enders = {
         let _inside = runtime.enter();
-        Enders::hear()?
+        TerminationSignals::hear()?
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || tell(runtime.block_on(enders.next())))?;
     Ok(())

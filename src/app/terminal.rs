@@ -135,12 +135,12 @@ pub(super) fn give_back() {
     }
     let mut out = Output::default();
     let _ = execute!(out, Print(MOUSE_OFF), DisableBracketedPaste, LeaveAlternateScreen, ResetColor, Show);
-    cook();
+    leave_raw_mode();
     GIVEN_BACK.store(true, Ordering::SeqCst);
 }
 
 /// Echo, lines and signals of keys as they were; does not wait for anything.
-pub(super) fn cook() {
+pub(super) fn leave_raw_mode() {
     let _ = disable_raw_mode();
 }
 

@@ -151,8 +151,8 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
 async fn fill(client: &Client) -> Result<(), Failure> {
     let demo: Demo = toml::from_str(DEMO)
         .map_err(|error| Failure { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
-    let talks = client.talks().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
-    let there = client.list(talks).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+    let capabilities = client.capabilities().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+    let there = client.list(capabilities).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
     for mut table in demo.pipelines {
         let mut take = |name: &str| table.remove(name).and_then(|it| serde_json::to_value(it).ok());
         let (id, desired) = (take("id").unwrap_or_default(), take("desired_status"));

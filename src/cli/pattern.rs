@@ -4,9 +4,9 @@ use super::remote_args::PatternArgs;
 use super::service::print_json;
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};
-use crate::net::remote::Trouble;
+use crate::net::remote::ClientError;
 use crate::net::remote::tasks::{Api, INTERVAL, Polled, Submitted, TIMEOUT};
-use crate::net::{fresh, lock};
+use crate::net::{random_id, lock};
 use crate::progress::parked;
 use crate::progress::text::duration;
 use crate::protocol::clean;
@@ -73,7 +73,7 @@ pub(super) async fn see_through(
         id.clone()
     } else {
         if !how.submit_only {
-            let failed = |trouble: Trouble| super::service::failure(&trouble, api.place());
+            let failed = |trouble: ClientError| super::service::failure(&trouble, api.place());
             let past = if let Some(expected) = usual.expected {
                 format!("about {} (as the profile says)", duration(millis(expected)))
             } else {
@@ -132,11 +132,11 @@ fn millis(time: Duration) -> u64 {
 
 async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> Result<Task, Failure> {
     let within = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
-    match api.submit(&fresh("submit"), within).await {
+    match api.submit(&random_id("submit"), within).await {
         Submitted::Task(task) => Ok(task),
         Submitted::Refused(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
-            if let Trouble::Refused { status: 409, json, code, .. } = &trouble {
+            if let ClientError::Refused { status: 409, json, code, .. } = &trouble {
                 if let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str) {
                     failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {}", typed(id)));
                 } else if let (Api::Runs(runs), true) = (api, code.contains("parked") || code.contains("paused")) {

@@ -6,11 +6,11 @@ use super::{Failure, exit, print, text_of};
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::{Action, Verdict};
 use crate::fleet::{Fleet, Group, Watched};
-use crate::net::remote::act::{Actor, Stage, act_on_many};
+use crate::net::remote::act::{Actor, ActionStage, act_on_many};
 use crate::net::remote::client::chunk;
 use crate::net::remote::memory::who;
 use crate::net::remote::{Ask, Client};
-use crate::net::{Ingest, fresh, now};
+use crate::net::{Ingest, random_id, now};
 use crate::progress::text::{count, short};
 use crate::progress::{Exit, Outcome, outcome, verdict};
 use crate::protocol::Decoder;
@@ -70,7 +70,7 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
 }
 
 async fn read_fleet(client: &Client) -> Result<Fleet, Failure> {
-    let told = async { client.list(client.talks().await?).await };
+    let told = async { client.list(client.capabilities().await?).await };
     let list = told.await.map_err(|trouble| failure(&trouble, &client.place))?;
     let mut fleet = Fleet::default();
     fleet.take_list(list, 0, now());
@@ -164,7 +164,7 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
 
 async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
     let asked = async {
-        client.talks().await?;
+        client.capabilities().await?;
         client.pipeline(id, true).await
     };
     let told = asked.await.map_err(|trouble| failure(&trouble, &client.place))?;
@@ -233,9 +233,9 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
         sentence: format!("{name} is no pipeline: {error}. It is a JSON object with id, source and destination."),
         code: exit::NOT_UNDERSTOOD,
     })?;
-    let talks = client.talks().await.map_err(|trouble| failure(&trouble, &client.place))?;
-    let mut ask = Ask::of(Method::POST, &["pipelines"]).header("idempotency-key", fresh("create"));
-    if skip_check && talks.pages {
+    let capabilities = client.capabilities().await.map_err(|trouble| failure(&trouble, &client.place))?;
+    let mut ask = Ask::of(Method::POST, &["pipelines"]).header("idempotency-key", random_id("create"));
+    if skip_check && capabilities.pages {
         ask = ask.with("skip_check", "true");
     }
     ask.body = Some(body);
@@ -349,7 +349,7 @@ async fn targets(client: &Client, action: Action, args: &ActArgs) -> Result<(Vec
     if found.len() < 2 && !args.dry_run {
         return Ok((found, Vec::new()));
     }
-    let tasks = client.talks().await.is_ok_and(|talks| talks.tasks);
+    let tasks = client.capabilities().await.is_ok_and(|capabilities| capabilities.tasks);
     let possible = |id: &Arc<str>| fleet.pipelines.get(id).is_none_or(|it| action.possible(&it.pipeline, tasks));
     let (found, left_out): (Vec<_>, Vec<_>) = found.into_iter().partition(|(id, _)| possible(id));
     Ok((found, left_out.into_iter().map(|(id, _)| id).collect()))
@@ -400,10 +400,10 @@ async fn many(
     *crate::net::lock(sent) = true;
     let done = if let [only] = bulk.items.as_slice() {
         let id = Arc::clone(&only.id);
-        let tell = |stage: Stage| match stage {
-            Stage::Baseline(words) => note(&format!("{id}: {words}")),
-            Stage::MaybeSent(why) => note(&format!("{id}: no answer yet ({why}): looking whether it was done")),
-            Stage::Accepted(words) => {
+        let tell = |stage: ActionStage| match stage {
+            ActionStage::Baseline(words) => note(&format!("{id}: {words}")),
+            ActionStage::MaybeSent(why) => note(&format!("{id}: no answer yet ({why}): looking whether it was done")),
+            ActionStage::Accepted(words) => {
                 note(&format!("{id}: accepted{}", if words.is_empty() { String::new() } else { format!(": {words}") }));
             }
         };

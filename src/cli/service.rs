@@ -3,7 +3,7 @@
 use super::remote_args::ServiceArgs;
 use super::{Failure, exit, sentence, text_of};
 use crate::net::remote::contexts::{self, Contexts, Token};
-use crate::net::remote::{Client, Memory, Place, Trouble};
+use crate::net::remote::{Client, Memory, Place, ClientError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const LOCAL: &str = "http://127.0.0.1:4020";
 const READ_ONLY: u8 = 77;
 
 /// The service's own refusal or silence, as a failure of the command.
-pub(super) fn failure(trouble: &Trouble, place: &Place) -> Failure {
+pub(super) fn failure(trouble: &ClientError, place: &Place) -> Failure {
     Failure { sentence: trouble.sentence(place), code: trouble.exit_code() }
 }
 

@@ -27,8 +27,8 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
     let command = format!("synctop sync{named} {}", client.place.argument());
     let left = Left::default();
     let work = async {
-        let talks = client.talks().await.map_err(|trouble| failure(&trouble, &client.place))?;
-        if !talks.tasks {
+        let capabilities = client.capabilities().await.map_err(|trouble| failure(&trouble, &client.place))?;
+        if !capabilities.tasks {
             return without_tasks(&client, &pipeline, args, &left).await;
         }
         let api = Api::Runs(Runs { client, pipeline: pipeline.clone() });

@@ -43,7 +43,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     };
     let progress = Arc::new(Mutex::new(Progress::default()));
     if let Some(catalog) = args.catalog.read()? {
-        lock(&progress).expect(&catalog);
+        lock(&progress).expect_streams(&catalog);
     }
     let inline = Inline::start(Arc::clone(&progress), args.show.tell(), quiet_look(look), "stdin".into())?;
     let inline = Arc::new(Mutex::new(Some(inline)));

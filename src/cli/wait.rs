@@ -57,7 +57,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
         async {
             let done = wait_all(&client, &targets, &wish, args.quiet, begun, &known).await?;
             let not_yet = |one: &Waited| matches!(one.came, Came::TimedOut | Came::Stalled(_));
-            let open = |one: &Waited| not_yet(one) || matches!(&one.came, Came::Failed(trouble) if trouble.passes());
+            let open = |one: &Waited| not_yet(one) || matches!(&one.came, Came::Failed(trouble) if trouble.is_retryable());
             let hints: Vec<_> = done.iter().map(|one| open(one).then(|| hint(&one.target, one.cursor()))).collect();
             for (one, hint) in done.iter().zip(&hints) {
                 say(one, hint.as_deref(), args.quiet, &client.place);

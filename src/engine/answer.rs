@@ -57,7 +57,7 @@ pub(super) struct StreamFailure {
 
 impl StreamFailure {
     /// Trying again may help.
-    pub(super) fn passes(self) -> bool {
+    pub(super) fn is_retryable(self) -> bool {
         self.passing && !self.lasting
     }
 }
@@ -167,18 +167,18 @@ impl Answer {
         let text = mask::secrets(&failure.message).into_owned();
         let word = failure.failure_type.as_deref().map(FailureType::of_word);
         let quoted = FailureType::of_text(&failure.message);
-        let passes = [word, quoted].contains(&Some(FailureType::Transient));
+        let is_retryable = [word, quoted].contains(&Some(FailureType::Transient));
         let known = word.or(quoted).is_some();
-        if passes {
+        if is_retryable {
             self.transient = Some(text.clone());
         }
         match &failure.stream {
             Some(stream) => {
                 let seen = self.failed.entry(stream.name.to_string()).or_default();
-                seen.passing |= passes;
-                seen.lasting |= known && !passes;
+                seen.passing |= is_retryable;
+                seen.lasting |= known && !is_retryable;
             }
-            None => self.global = Some((text, passes)),
+            None => self.global = Some((text, is_retryable)),
         }
     }
 

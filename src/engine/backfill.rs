@@ -289,7 +289,7 @@ impl Backfill {
         let kept = streams_of(&self.state);
         let open = |(name, data): (&String, &RawValue)| {
             let state = source_state(data.get())?;
-            let failed = self.call.failed.get(name).is_some_and(|failure| !failure.passes());
+            let failed = self.call.failed.get(name).is_some_and(|failure| !failure.is_retryable());
             (state.done == Some(false) && state.failure.is_none() && !failed).then(|| name.clone())
         };
         kept.iter().map(|(name, data)| (name, &**data)).filter_map(open).collect()
@@ -300,8 +300,8 @@ impl Backfill {
     fn read_on(&mut self) {
         let open = self.open_streams();
         self.left = !open.is_empty()
-            || self.call.failed.iter().any(|(name, failure)| failure.passes() && !self.call.completed.contains(name));
-        let passing = |name: &String| self.call.failed.get(name).is_some_and(|failure| failure.passes());
+            || self.call.failed.iter().any(|(name, failure)| failure.is_retryable() && !self.call.completed.contains(name));
+        let passing = |name: &String| self.call.failed.get(name).is_some_and(|failure| failure.is_retryable());
         let again: Vec<_> = open.into_iter().filter(|name| passing(name) || self.at_risk.contains_key(name)).collect();
         self.set_back =
             again.iter().any(|name| self.at_risk.get(name).is_some_and(|risk| risk.kind == Risk::StateAhead));
@@ -423,7 +423,7 @@ impl Backfill {
     }
 
     /// The call is over. `dice` in 0..=1 spreads waits.
-    pub fn over(&mut self, how: &How, dice: f64) -> Next {
+    pub fn over(&mut self, how: &How, jitter: f64) -> Next {
         self.keep();
         // Only rows that the source need not read again are progress.
         let fruit = self.mark() != self.call.mark;
@@ -431,17 +431,17 @@ impl Backfill {
             self.failures = 0;
             self.fruitless = 0;
         }
-        let next = self.decide(how, fruit, dice);
+        let next = self.decide(how, fruit, jitter);
         self.done = matches!(next, Next::Done(Verdict::Through)) && !self.left;
         next
     }
 
-    fn decide(&mut self, how: &How, fruit: bool, dice: f64) -> Next {
+    fn decide(&mut self, how: &How, fruit: bool, jitter: f64) -> Next {
         let end = self.call.end.clone();
         match (how, end) {
             (How::Stopped, _) => Next::Done(Verdict::Failed("stopped".into(), 2)),
-            (How::Refused { status, retry_after, .. }, _) => self.refused(*status, &how.words(), *retry_after, dice),
-            (_, Some(end)) => self.after_end(&end, fruit, dice),
+            (How::Refused { status, retry_after, .. }, _) => self.refused(*status, &how.words(), *retry_after, jitter),
+            (_, Some(end)) => self.after_end(&end, fruit, jitter),
             (how, None) => {
                 let (why, next) = self.without_end(how);
                 match self.call.global.clone() {
@@ -450,11 +450,11 @@ impl Backfill {
                     Some((message, false)) => {
                         return Next::Done(Verdict::Failed(format!("{message} ({why})"), 1));
                     }
-                    Some((message, true)) => return self.failed(message, OTHER_SIDE, 1, None, dice),
+                    Some((message, true)) => return self.failed(message, OTHER_SIDE, 1, None, jitter),
                     None => {}
                 }
                 let code = if matches!(how, How::Unreachable(_)) { 69 } else { 2 };
-                self.failed(why, next, code, None, dice)
+                self.failed(why, next, code, None, jitter)
             }
         }
     }
@@ -487,9 +487,9 @@ impl Backfill {
         }
     }
 
-    fn refused(&mut self, status: u16, why: &str, retry_after: Option<Duration>, dice: f64) -> Next {
+    fn refused(&mut self, status: u16, why: &str, retry_after: Option<Duration>, jitter: f64) -> Next {
         if FailureType::of_status(status) == FailureType::Transient {
-            return self.failed(why.to_owned(), "See the engine's own log.", 69, retry_after, dice);
+            return self.failed(why.to_owned(), "See the engine's own log.", 69, retry_after, jitter);
         }
         let (code, next) = match status {
             401 | 403 => (77, "See that you may call it."),
@@ -500,7 +500,7 @@ impl Backfill {
         Next::Done(Verdict::Failed(format!("{why}. {next}"), code))
     }
 
-    fn after_end(&mut self, end: &Ended, fruit: bool, dice: f64) -> Next {
+    fn after_end(&mut self, end: &Ended, fruit: bool, jitter: f64) -> Next {
         let stuck = end.word == EndWord::StillStarted && end.has_more == Some(false);
         let open = matches!(end.word, EndWord::Limit | EndWord::StillStarted) && !stuck;
         // An end that still reports "started" is finished if its state has nothing left.
@@ -509,19 +509,19 @@ impl Backfill {
         match (&self.call.global, passing) {
             (Some((message, true)), _) => {
                 let why = message.clone();
-                return self.failed(why, OTHER_SIDE, 1, None, dice);
+                return self.failed(why, OTHER_SIDE, 1, None, jitter);
             }
             (Some((_, false)), _) if end.word == EndWord::Failed => return Next::Done(Verdict::Through),
             // An error that may pass outlasts a call that brings nothing else.
             (_, Some(why)) if !more || end.word == EndWord::Failed => {
                 let why = format!("it ended with errors that may pass: {why}");
-                return self.failed(why, "See the source's or destination's own status.", 1, None, dice);
+                return self.failed(why, "See the source's or destination's own status.", 1, None, jitter);
             }
             _ => {}
         }
         match end.word {
             EndWord::Failed if more => {
-                self.failed("it failed, and says that there is more".into(), "See the engine's own log.", 1, None, dice)
+                self.failed("it failed, and says that there is more".into(), "See the engine's own log.", 1, None, jitter)
             }
             _ if more && fruit => Next::Again(Duration::ZERO, None),
             _ if self.set_back && fruit => {
@@ -532,7 +532,7 @@ impl Backfill {
             _ if more && (self.call.retrying.is_some() || self.call.transient.is_some()) => {
                 let why = self.call.retrying.as_deref().unwrap_or("errors that may pass");
                 let why = format!("the last call brought nothing, the source still tries again after {why}");
-                self.failed(why, "See the source's own status, or give a call longer with --time-limit.", 2, None, dice)
+                self.failed(why, "See the source's own status, or give a call longer with --time-limit.", 2, None, jitter)
             }
             _ if more || self.set_back => {
                 self.fruitless += 1;
@@ -548,14 +548,14 @@ impl Backfill {
                     );
                     return Next::Done(Verdict::Failed(why, 2));
                 }
-                let wait = wait(self.fruitless, dice);
+                let wait = wait(self.fruitless, jitter);
                 Next::Again(wait, Some("the last call brought nothing".into()))
             }
             _ => Next::Done(Verdict::Through),
         }
     }
 
-    fn failed(&mut self, why: String, next: &str, code: u8, retry_after: Option<Duration>, dice: f64) -> Next {
+    fn failed(&mut self, why: String, next: &str, code: u8, retry_after: Option<Duration>, jitter: f64) -> Next {
         self.failures += 1;
         if self.failures > self.wish.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
@@ -571,7 +571,7 @@ impl Backfill {
             u32::MAX => why,
             most => format!("{why} ({} of {most})", self.failures),
         };
-        let wait = retry_after.map_or_else(|| wait(self.failures, dice), |asked| asked.min(LONGEST_ASKED));
+        let wait = retry_after.map_or_else(|| wait(self.failures, jitter), |asked| asked.min(LONGEST_ASKED));
         Next::Again(wait, Some(why))
     }
 
@@ -653,7 +653,7 @@ fn edit(of: &mut Fields, key: &str, change: impl FnOnce(&mut Fields)) {
 
 /// Doubling, and spread over its upper half so that many clients do not come back at once.
 #[must_use]
-pub fn wait(failures: u32, dice: f64) -> Duration {
+pub fn wait(failures: u32, jitter: f64) -> Duration {
     let full = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_WAIT);
-    full.mul_f64(0.5 + 0.5 * dice.clamp(0.0, 1.0))
+    full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }

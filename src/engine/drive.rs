@@ -3,7 +3,7 @@
 use super::backfill::{Backfill, Next, Verdict};
 use super::raw::{Fields, raw};
 use super::state;
-use crate::net::{dice, fresh, http, now};
+use crate::net::{jitter, random_id, http, now};
 use crate::progress::text::duration;
 use std::io;
 use std::ops::ControlFlow;
@@ -94,7 +94,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
             // The next answer does not go on with this line.
             let _ = taker.bytes(b"\n");
         }
-        let next = run.over(&how, dice());
+        let next = run.over(&how, jitter());
         say_risk(run, taker);
         if run.limit_ignored() && !std::mem::replace(&mut ignored, true) {
             taker.notice("this engine ignores --state-limit on /pipeline_sync; --batch calls the route that knows it");
@@ -148,5 +148,5 @@ fn end_line(answer: &[u8]) -> Vec<u8> {
 /// The name of a new run.
 #[must_use]
 pub fn fresh_id() -> String {
-    fresh("run")
+    random_id("run")
 }

@@ -4,7 +4,7 @@ use crate::protocol::Millis;
 
 /// A deed, as the log has it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Deed {
+pub struct ActionRecord {
     pub seq: i64,
     pub at: Millis,
     pub who: String,

@@ -21,9 +21,9 @@ pub mod task;
 pub mod verify;
 mod watched;
 
-pub use deed::Deed;
+pub use deed::ActionRecord;
 pub use group::{Group, SILENT_MS, standing};
 pub use inbox::Inbox;
-pub use pace::{Budget, Pace};
+pub use pace::{RateLimiter, Backoff};
 pub use pipeline::{Desired, Fault, Found, Pipeline, Retry, Run, Status};
 pub use watched::{Fleet, Sent, Watched};

@@ -14,18 +14,18 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// Waits between two looks.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct Backoff {
     next: Duration,
     longest: Duration,
 }
 
-impl Default for Pace {
+impl Default for Backoff {
     fn default() -> Self {
         Self { next: FIRST, longest: LONGEST }
     }
 }
 
-impl Pace {
+impl Backoff {
     /// With another longest wait.
     #[must_use]
     pub fn up_to(longest: Duration) -> Self {
@@ -39,8 +39,8 @@ impl Pace {
 
     /// Next delay. A delay requested by the service (`Retry-After`) has priority; neither exceeds
     /// the remaining time.
-    pub fn wait(&mut self, asked: Option<Duration>, left: Option<Duration>, dice: f64) -> Duration {
-        let own = self.next.mul_f64(0.5 + dice.clamp(0.0, 1.0) * 0.5);
+    pub fn wait(&mut self, asked: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
+        let own = self.next.mul_f64(0.5 + jitter.clamp(0.0, 1.0) * 0.5);
         self.next = self.next.mul_f64(GROWTH).min(self.longest);
         // One that asks for no time at all (or for one that is over by its clock) is not asked in a hurry.
         let wait = asked.map_or(own, |asked| asked.min(LONGEST_ASKED).max(own));
@@ -50,7 +50,7 @@ impl Pace {
 
 /// Requests that may be made: so many a second, twice as many at once. The clock is the caller's.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub struct RateLimiter {
     per_second: f64,
     left: f64,
     at: Duration,
@@ -64,7 +64,7 @@ const FOR_PEOPLE: f64 = 0.2;
 /// Window of the displayed rate.
 const SHOWN_OVER: Duration = Duration::from_secs(10);
 
-impl Budget {
+impl RateLimiter {
     #[must_use]
     pub fn new(per_second: f64) -> Self {
         Self { per_second, left: per_second * 2.0, at: Duration::ZERO, made: std::collections::VecDeque::new() }

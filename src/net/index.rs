@@ -76,7 +76,7 @@ impl Saved {
 /// If one of them cannot be read to its end; earlier data are applied.
 pub fn read(logs: Vec<Saved>, beside: Beside, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
     if let Some(catalog) = &beside.catalog {
-        progress.expect(catalog);
+        progress.expect_streams(catalog);
     }
     let exit = beside.exit;
     let mut sink = Both { progress, beside };
@@ -249,7 +249,7 @@ impl Indexer {
         let mut result = Ok(());
         if let Some(catalog) = &beside.catalog {
             self.store.expect(catalog);
-            self.progress.expect(catalog);
+            self.progress.expect_streams(catalog);
         }
         self.beside = beside;
         let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(Saved::size).sum();

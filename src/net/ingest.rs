@@ -57,7 +57,7 @@ impl Ingest {
 
     /// These streams are to come.
     pub fn expect(&mut self, catalog: &Arc<Catalog>) {
-        self.progress.expect(catalog);
+        self.progress.expect_streams(catalog);
         if let Some(past) = &self.past {
             past.store.expect(catalog);
         }
@@ -258,7 +258,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
             if !ingest.progress.streams.is_empty() && now.link == Link::Waiting {
                 now.link = Link::Live;
             }
-            if now.link == Link::Live && ingest.progress.manners().errors_on_stderr {
+            if now.link == Link::Live && ingest.progress.traits().errors_on_stderr {
                 now.last_line = Some(Instant::now());
             }
         }

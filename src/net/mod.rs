@@ -89,14 +89,14 @@ pub fn now() -> crate::protocol::Millis {
 }
 
 /// 0 to 1, another one each time.
-#[expect(clippy::cast_precision_loss, reason = "a throw of dice")]
-pub(crate) fn dice() -> f64 {
+#[expect(clippy::cast_precision_loss, reason = "a throw of jitter")]
+pub(crate) fn jitter() -> f64 {
     (random() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// Unused name for a temporary of this kind.
 #[must_use]
-pub fn fresh(kind: &str) -> String {
+pub fn random_id(kind: &str) -> String {
     format!("{kind}_{:016x}", random())
 }
 

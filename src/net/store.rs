@@ -195,7 +195,7 @@ impl Store {
         let mut progress = Progress::default();
         let expected = self.lock().expected.clone();
         if let Some(catalog) = expected {
-            progress.expect(&catalog);
+            progress.expect_streams(&catalog);
         }
         progress
     }

@@ -14,7 +14,7 @@ use crate::protocol::Level;
 use crate::protocol::Line;
 use crate::protocol::LineEnd;
 use crate::protocol::Log;
-use crate::protocol::Manners;
+use crate::protocol::ProtocolTraits;
 use crate::protocol::Message;
 use crate::protocol::Name;
 
@@ -51,9 +51,9 @@ impl Progress {
             }
             Decoded::Raw(raw) => {
                 self.input.raw += 1;
-                if self.dialect.is_some_and(|dialect| dialect.manners().errors_on_stderr) {
+                if self.dialect.is_some_and(|dialect| dialect.traits().errors_on_stderr) {
                     // Both pipes of it in one.
-                    self.weigh_words(&raw.text);
+                    self.parse_stderr_line(&raw.text);
                 } else if !self.traced(&raw.text) {
                     if raw.level >= Level::Error {
                         self.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
@@ -87,7 +87,7 @@ impl Progress {
         if self.dialect.is_none() || (firm && !self.dialect_firm) {
             self.dialect = Some(dialect);
             self.dialect_firm = firm;
-            self.overheard();
+            self.apply_buffered_lines();
         }
         self.dialect.is_some_and(|mine| mine.goes_with(dialect))
     }
@@ -103,8 +103,8 @@ impl Progress {
 
     /// Traits of the feed's protocol.
     #[must_use]
-    pub fn manners(&self) -> &'static Manners {
-        self.dialect.unwrap_or(Dialect::Stripe).manners()
+    pub fn traits(&self) -> &'static ProtocolTraits {
+        self.dialect.unwrap_or(Dialect::Stripe).traits()
     }
 
     /// The input ended; `exit` is how the engine's process did, where that is known.

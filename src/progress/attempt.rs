@@ -33,7 +33,7 @@ impl Progress {
             return;
         }
         self.metered_requests = (0, 0);
-        self.words.forget_processes();
+        self.stderr_parser.forget_processes();
         self.commits.begin_attempt();
         self.estimate = super::estimates::Estimated::default();
         let at = self.last_at;

@@ -181,7 +181,7 @@ impl Progress {
         self.stream_message();
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
-        let late = self.manners().late_states;
+        let late = self.traits().late_states;
         // The first one left everything as the others need it: the attempt is open, the stream known and started.
         let Some(stream) = self.streams.get_mut(self.last_stream).map(Arc::make_mut) else { return };
         stream.weigh(count, bytes, measure);

@@ -15,7 +15,7 @@ use crate::protocol::Level;
 use crate::protocol::Line;
 use crate::protocol::Metered;
 use crate::protocol::Name;
-use crate::protocol::Pace;
+use crate::protocol::Activity;
 use crate::protocol::ProgressReport;
 use crate::protocol::State;
 use crate::protocol::Status;
@@ -52,7 +52,7 @@ impl Progress {
 
     /// Declares the expected streams: a configured catalog or the streams of a source, known before
     /// the first line.
-    pub fn expect(&mut self, catalog: &Catalog) {
+    pub fn expect_streams(&mut self, catalog: &Catalog) {
         self.configured = catalog.configured;
         for listed in &catalog.streams {
             let at = self.place(&listed.stream);
@@ -140,7 +140,7 @@ impl Progress {
         self.commits.source_heard(&mut self.streams);
         let at = self.place_of_message(name);
         let now = self.last_at;
-        let late = self.manners().late_states;
+        let late = self.traits().late_states;
         let fresh = self.change(at, |stream| {
             let fresh = !std::mem::replace(&mut stream.in_feed, true);
             let after_complete = stream.complete_said && !stream.early && !late;
@@ -204,7 +204,7 @@ impl Progress {
         self.stream_message();
         let at = self.place_of_message(name);
         let now = self.last_at;
-        let late = late || self.manners().late_states;
+        let late = late || self.traits().late_states;
         let odd = self.change(at, |stream| {
             if let Some(before) = stream.ahead_before.take() {
                 stream.goes_on_from(before, &state);
@@ -245,7 +245,7 @@ impl Progress {
         }
         let name = claim.stream.clone();
         self.claimed(claim, line);
-        if !self.words.hearing {
+        if !self.stderr_parser.hearing {
             self.named(&name);
         }
     }
@@ -253,7 +253,7 @@ impl Progress {
     /// Starts a run if a terminal stream starts again (protocols whose first terminal status
     /// stands), or if a stream is described again behind the end of a process.
     fn started_again(&mut self, claim: &StreamClaim) {
-        let starts = claim.status == Some(Status::Started) && self.manners().first_status_stands;
+        let starts = claim.status == Some(Status::Started) && self.traits().first_status_stands;
         let known = || self.stream(&claim.stream.key());
         if starts && known().is_some_and(|stream| stream.terminal) {
             self.next_run();
@@ -277,16 +277,16 @@ impl Progress {
             let text = format!("unknown stream status {word}");
             self.note(Level::Warn, Origin::Unknown, None, Some(&claim.stream.label()), &text);
         }
-        let manners = self.manners();
+        let traits = self.traits();
         self.attempt.statuses |= claim.status.is_some();
-        let beside = self.words.hearing;
+        let beside = self.stderr_parser.hearing;
         let silent = claim.error.is_none() && claim.reason.is_none();
         let counted = claim.records.said();
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
         let outcome = self.change(at, |stream| {
             let mut doubled = false;
             // A terminal status is not changed by later words.
-            let stands = manners.first_status_stands && stream.terminal;
+            let stands = traits.first_status_stands && stream.terminal;
             if claim.status.is_some() {
                 stream.unlimit(now);
             }
@@ -298,7 +298,7 @@ impl Progress {
                 Some(status) if stands => doubled = status == Status::Started,
                 // It failed without a start and without an error.
                 Some(Status::Errored)
-                    if manners.first_status_stands && silent && !stream.ever_started && stream.errors == 0 =>
+                    if traits.first_status_stands && silent && !stream.ever_started && stream.errors == 0 =>
                 {
                     stream.become_(Status::Skipped, now);
                 }
@@ -322,7 +322,7 @@ impl Progress {
             }
             // It is heard here, so that nothing counted is none.
             let begins = claim.status == Some(Status::Started) || (claim.pace.is_some() && !beside);
-            if manners.ends_with_process && !manners.says_end && begins && stream.records.attempt.is_none() {
+            if traits.ends_with_process && !traits.says_end && begins && stream.records.attempt.is_none() {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
             stream.terminal |= matches!(claim.status, Some(Status::Completed | Status::Skipped | Status::Errored));
@@ -370,9 +370,9 @@ impl Progress {
 
     /// Applies a failed status; the reason comes with it, before it, or in another message.
     fn claimed_failed(&mut self, at: usize, claim: StreamClaim, line: &Line) {
-        let manners = self.manners();
+        let traits = self.traits();
         let silent = claim.error.is_none() && claim.reason.is_none();
-        if silent && manners.errors_on_stderr {
+        if silent && traits.errors_on_stderr {
             return self.unexplained(at);
         }
         let Some(stream) = self.streams.get(at) else { return };
@@ -385,9 +385,9 @@ impl Progress {
     }
 
     /// The first report of a rate limit is news; repetitions are not.
-    fn paced(&mut self, at: usize, pace: Pace) {
+    fn paced(&mut self, at: usize, pace: Activity) {
         let Some(stream) = self.streams.get(at) else { return };
-        if matches!(pace, Pace::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
+        if matches!(pace, Activity::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
             let label = stream.label.clone();
             self.note(Level::Warn, Origin::Log, None, Some(&label), "rate limited: it waits");
         }

@@ -7,7 +7,7 @@
 
 use super::Progress;
 use super::Stream;
-use crate::protocol::{Handed, Name};
+use crate::protocol::{EmittedState, Name};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ impl Commits {
 
 impl Progress {
     /// Decides the direction of a state, and applies its commits or marks.
-    pub(super) fn handed(&mut self, stream: Option<&Name>, handed: &Handed) -> Passed {
+    pub(super) fn handed(&mut self, stream: Option<&Name>, handed: &EmittedState) -> Passed {
         let slots: Vec<usize> = match stream {
             Some(name) => self.index.get(name.key().as_ref()).copied().into_iter().collect(),
             None => (0..self.streams.len()).collect(),
@@ -118,7 +118,7 @@ impl Progress {
     }
 
     /// A source hands out a state: everything of these streams before it is marked.
-    fn out(&mut self, one: bool, slots: &[usize], since: u64, handed: &Handed) {
+    fn out(&mut self, one: bool, slots: &[usize], since: u64, handed: &EmittedState) {
         let mut marks = Vec::with_capacity(slots.len());
         for slot in slots {
             let Some((seen, before)) = self.streams.get(*slot).map(|stream| (stream.seen, stream.marked)) else {
@@ -166,7 +166,7 @@ impl Progress {
 
     /// Streams that a state of several is a checkpoint of: all of a global one; of a repeated whole
     /// state, those whose position changed.
-    pub(super) fn advanced<'a>(&mut self, handed: Handed<'a>) -> Vec<Name<'a>> {
+    pub(super) fn advanced<'a>(&mut self, handed: EmittedState<'a>) -> Vec<Name<'a>> {
         if !handed.whole {
             return handed.streams.into_iter().map(|one| one.stream).collect();
         }

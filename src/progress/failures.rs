@@ -75,7 +75,7 @@ impl Progress {
             return;
         }
         if let Some(name) = &failure.stream
-            && self.manners().first_status_stands
+            && self.traits().first_status_stands
             && self.stream(&name.key()).is_some_and(|stream| stream.status == Status::Completed && stream.terminal)
         {
             // Its status stands: a later error is only worth a look.
@@ -89,7 +89,7 @@ impl Progress {
         }
         let whole = failure.stream.is_none();
         // If a status usually follows, the error sets it already.
-        let ends = failure.stream.clone().filter(|_| failure.is_final && self.manners().first_status_stands);
+        let ends = failure.stream.clone().filter(|_| failure.is_final && self.traits().first_status_stands);
         let id = self.record_failure(failure, line);
         if let Some(at) = ends.and_then(|name| self.index.get(name.key().as_ref()).copied()) {
             let now = self.last_at;
@@ -99,7 +99,7 @@ impl Progress {
                 }
             });
         }
-        if whole && self.manners().errors_on_stderr {
+        if whole && self.traits().errors_on_stderr {
             self.explains(id);
         }
     }

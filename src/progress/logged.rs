@@ -78,7 +78,7 @@ impl LoggedErrors {
 impl Progress {
     /// Keeps a logged error until the run is judged.
     pub(super) fn logged_error(&mut self, log: &Log) {
-        if !self.manners().errors_on_stderr {
+        if !self.traits().errors_on_stderr {
             self.logged.add(log, self.attempts.max(1));
         }
     }

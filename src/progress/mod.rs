@@ -76,7 +76,7 @@ pub use verdict::{
 };
 
 use estimates::Estimated;
-use stderr::Words;
+use stderr::StderrParser;
 
 use crate::protocol::{Dialect, EndWord, Millis};
 use std::collections::{BTreeMap, HashMap};
@@ -261,7 +261,7 @@ pub struct Progress {
     /// Reported requests: counts added up, and those with a duration.
     metered_requests: (u64, u64),
     /// Parser of stderr.
-    words: Words,
+    stderr_parser: StderrParser,
     /// One between the messages, as text.
     raw_traceback: stderr::Traceback,
     /// Retries in all streams.

@@ -78,7 +78,7 @@ fn standing(progress: &Progress) -> bool {
 
 /// Outcome of an input that ended without an end message: by the streams' statuses and the exit of the process.
 fn without_end(progress: &Progress) -> Outcome {
-    let manners = progress.manners();
+    let traits = progress.traits();
     let exit_zero = progress.exit == Some(Exit::Code(0));
     if progress.attempts == 0 {
         return without_sync(progress, exit_zero);
@@ -87,11 +87,11 @@ fn without_end(progress: &Progress) -> Outcome {
         return Outcome::Unknown;
     }
     let cut = progress.input.truncated_line || open(progress).next().is_some() || progress.streams.is_empty();
-    if cut || (manners.says_end && !exit_zero) {
+    if cut || (traits.says_end && !exit_zero) {
         return Outcome::Truncated;
     }
     // Statuses are an end only where the protocol has no other.
-    if !exit_zero && !manners.ends_with_process {
+    if !exit_zero && !traits.ends_with_process {
         return Outcome::Unknown;
     }
     let failed = progress.streams.iter().any(|stream| stream.status == Status::Errored);
@@ -100,7 +100,7 @@ fn without_end(progress: &Progress) -> Outcome {
 
 /// Outcome of a command that was no sync: a check, a specification, a list of streams, a setup.
 fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
-    let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.manners().ends_with_process);
+    let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.traits().ends_with_process);
     let quiet = exit_zero && progress.input.messages > 0;
     match checked || progress.answered || quiet {
         // Nothing started, and an error was logged: it is the result.
@@ -113,7 +113,7 @@ fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
 /// True if no message of the feed itself reports a status, and the exit of the process is unknown.
 pub(super) fn untold(progress: &Progress) -> bool {
     progress.exit.is_none()
-        && progress.manners().ends_with_process
+        && progress.traits().ends_with_process
         && progress.input.messages > 0
         && !progress.attempt.statuses
         && !progress.input.truncated_line
@@ -123,7 +123,7 @@ pub(super) fn untold(progress: &Progress) -> bool {
 /// Unfinished streams of the last attempt: started, requested and never started, or not yet at the
 /// destination.
 pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
-    let ends_with_process = progress.manners().ends_with_process;
+    let ends_with_process = progress.traits().ends_with_process;
     // A list of streams that no engine asked for, and nothing behind it, is the answer to a discovery.
     let syncs = progress.emitters.iter().any(|from| **from == *"engine")
         || progress.streams.iter().any(|stream| stream.took_part());
@@ -148,7 +148,7 @@ fn failed(progress: &Progress) -> bool {
     }
     // It ended well, and its streams did not: reported as it is.
     let ended_well =
-        attempt.end.is_none() && progress.exit == Some(Exit::Code(0)) && progress.manners().ends_with_process;
+        attempt.end.is_none() && progress.exit == Some(Exit::Code(0)) && progress.traits().ends_with_process;
     let groups = progress.errors.groups();
     let whole_run = |hit: &super::Hit| hit.attempt == now && !hit.cleared;
     if progress.errors.beyond_in(now).1

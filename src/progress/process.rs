@@ -66,7 +66,7 @@ impl Progress {
 
     /// True if the run was stopped from outside, as far as the feed shows.
     pub(super) fn was_stopped(&self) -> bool {
-        let told = self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.manners().stopped_exits_zero);
+        let told = self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.traits().stopped_exits_zero);
         let silent = |stream: &super::Stream| {
             stream.status == Status::Errored && stream.failed_in != Some(self.attempts) && stream.took_part()
         };
@@ -75,7 +75,7 @@ impl Progress {
 
     /// The input ended, and with it the process.
     pub(super) fn ended_with_process(&mut self) {
-        self.overheard();
+        self.apply_buffered_lines();
         self.let_go();
         if let Some((text, place)) = self.attempt.fatal.take() {
             // The error that should repeat it never came.
@@ -87,7 +87,7 @@ impl Progress {
             self.input.lines = lines;
             self.errors.mark_from_log(id);
         }
-        if !self.manners().ends_with_process || self.attempt.end.is_some() {
+        if !self.traits().ends_with_process || self.attempt.end.is_some() {
             return;
         }
         let stopped = self.was_stopped();

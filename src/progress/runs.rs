@@ -237,7 +237,7 @@ impl Progress {
             return;
         }
         if self.run_id.is_some() {
-            if self.manners().ends_with_process {
+            if self.traits().ends_with_process {
                 self.next_run();
             } else if self.attempt.open || self.attempts == 0 {
                 self.start_run();
@@ -278,7 +278,7 @@ impl Progress {
     /// Notes words that announce the end of the process: a closing error, "Finished", CRITICAL, a
     /// traceback. Words apart from the feed have no place in its order.
     pub(super) fn process_ends(&mut self, certain: bool) {
-        if self.manners().ends_with_process && !self.words.apart {
+        if self.traits().ends_with_process && !self.stderr_parser.apart {
             let certain = certain || self.attempt.closing.is_some_and(|closing| closing.certain);
             self.attempt.closing = Some(Closing { certain, records: self.records_seen() });
         }
@@ -291,7 +291,7 @@ impl Progress {
     /// Applies a log line about the start or the end of a process.
     pub(super) fn process_word(&mut self, word: &ProcessWord) {
         match word {
-            ProcessWord::Starts if !self.words.apart && self.closed_by(false) => self.next_run(),
+            ProcessWord::Starts if !self.stderr_parser.apart && self.closed_by(false) => self.next_run(),
             ProcessWord::Finishes(what) if !self.streams.iter().any(|stream| *stream.name == **what) => {
                 self.process_ends(true);
             }
@@ -301,7 +301,7 @@ impl Progress {
 
     /// A stream that the feed described before is described again: by another process, if one ended for certain before it.
     pub(super) fn described_again(&mut self) {
-        if !self.words.hearing && self.closed_by(true) {
+        if !self.stderr_parser.hearing && self.closed_by(true) {
             self.next_run();
         }
     }

@@ -27,7 +27,7 @@ const INTERRUPT: &str = "KeyboardInterrupt";
 
 /// State of the stderr parser.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Words {
+pub(super) struct StderrParser {
     /// State of the current traceback, and its text so far.
     traceback: Traceback,
     text: String,
@@ -71,7 +71,7 @@ pub(super) enum Traceback {
     Told,
 }
 
-impl Words {
+impl StderrParser {
     /// Another attempt has other processes.
     pub(super) fn forget_processes(&mut self) {
         (self.tap, self.target, self.first) = (false, false, None);
@@ -108,7 +108,7 @@ impl Progress {
     /// True if a process that reports counts beside the feed is a target. Two processes on one pipe
     /// differ by their id: the tap comes first.
     pub(super) fn takes_for_target(&mut self, process: Option<u64>) -> bool {
-        let heard = &mut self.words;
+        let heard = &mut self.stderr_parser;
         let Some(process) = process else { return false };
         (heard.target && !heard.tap) || *heard.first.get_or_insert(process) != process
     }
@@ -116,7 +116,7 @@ impl Progress {
     /// True if a message beside the feed has to wait until the feed names the stream: the name may
     /// be that of an endpoint, or of another run.
     pub(super) fn held_back(&mut self, name: &Name, loose: bool, held: Held) -> bool {
-        if !self.words.hearing || self.words.letting_go {
+        if !self.stderr_parser.hearing || self.stderr_parser.letting_go {
             return false;
         }
         let named = self.stream(&name.key()).is_some_and(|stream| stream.in_feed);
@@ -124,29 +124,29 @@ impl Progress {
         if named || !(loose || others()) {
             return false;
         }
-        if self.words.held.len() < HELD {
-            self.words.held.push((name.key().into(), held));
+        if self.stderr_parser.held.len() < HELD {
+            self.stderr_parser.held.push((name.key().into(), held));
         }
         true
     }
 
     /// Applies held-back facts of a stream that the feed named.
     pub(super) fn named(&mut self, name: &Name) {
-        if self.words.held.is_empty() || self.words.letting_go {
+        if self.stderr_parser.held.is_empty() || self.stderr_parser.letting_go {
             return;
         }
         let key = name.key();
-        let all = std::mem::take(&mut self.words.held);
+        let all = std::mem::take(&mut self.stderr_parser.held);
         let (mine, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(held, _)| **held == *key);
-        self.words.held = rest;
+        self.stderr_parser.held = rest;
         for (_, held) in mine {
             self.take_held(name, held);
         }
     }
 
     fn take_held(&mut self, name: &Name, held: Held) {
-        let (stream, was) = (name.clone().into_owned(), self.words.hearing);
-        (self.words.hearing, self.words.letting_go) = (true, true);
+        let (stream, was) = (name.clone().into_owned(), self.stderr_parser.hearing);
+        (self.stderr_parser.hearing, self.stderr_parser.letting_go) = (true, true);
         match held {
             Held::Records(records, process) => self.metered(&Metered {
                 stream,
@@ -163,13 +163,13 @@ impl Progress {
                 self.stream_claim(claim, &Line { bytes: &[], length: 0, end: LineEnd::Newline, huge: None });
             }
         }
-        (self.words.hearing, self.words.letting_go) = (was, false);
+        (self.stderr_parser.hearing, self.stderr_parser.letting_go) = (was, false);
     }
 
     /// Applies held-back facts at the end: if the feed itself named no stream, they are all there
     /// is; otherwise they concern none of its streams.
     pub(super) fn let_go(&mut self) {
-        let held = std::mem::take(&mut self.words.held);
+        let held = std::mem::take(&mut self.stderr_parser.held);
         if self.streams.iter().any(|stream| stream.in_feed) {
             return;
         }
@@ -179,9 +179,9 @@ impl Progress {
     }
 
     /// Applies lines of stderr that came before the protocol was known.
-    pub(super) fn overheard(&mut self) {
-        for line in std::mem::take(&mut self.words.early) {
-            self.weigh_words_apart(&line);
+    pub(super) fn apply_buffered_lines(&mut self) {
+        for line in std::mem::take(&mut self.stderr_parser.early) {
+            self.parse_stderr_line_apart(&line);
         }
     }
 
@@ -196,27 +196,27 @@ impl Progress {
         // Two pipes have no order between them: an error in one protocol is nothing in another.
         if self.dialect.is_none() && !self.closed {
             let Some(known) = heard(line).and_then(|message| message.dialect) else {
-                if self.words.early.len() >= EARLY {
-                    self.words.early.pop_front();
+                if self.stderr_parser.early.len() >= EARLY {
+                    self.stderr_parser.early.pop_front();
                 }
-                self.words.early.push_back(mask::secrets(cut(line, TEXT_KEPT)).into());
+                self.stderr_parser.early.push_back(mask::secrets(cut(line, TEXT_KEPT)).into());
                 return;
             };
             // It reveals the protocol itself.
             self.speaks(Some(known), false);
         }
-        self.weigh_words_apart(line);
+        self.parse_stderr_line_apart(line);
     }
 
-    fn weigh_words_apart(&mut self, line: &str) {
-        self.words.apart = true;
-        self.weigh_words(line);
-        self.words.apart = false;
+    fn parse_stderr_line_apart(&mut self, line: &str) {
+        self.stderr_parser.apart = true;
+        self.parse_stderr_line(line);
+        self.stderr_parser.apart = false;
     }
 
     /// Weighs a line of words, wherever it was written.
-    pub(super) fn weigh_words(&mut self, line: &str) {
-        if self.dialect.is_some_and(|dialect| !dialect.manners().errors_on_stderr) {
+    pub(super) fn parse_stderr_line(&mut self, line: &str) {
+        if self.dialect.is_some_and(|dialect| !dialect.traits().errors_on_stderr) {
             return;
         }
         let plain = clean::line(line);
@@ -224,11 +224,11 @@ impl Progress {
         if !self.speaks(message.dialect, false) {
             return;
         }
-        let before = self.words.error.take();
-        self.words.clear();
+        let before = self.stderr_parser.error.take();
+        self.stderr_parser.clear();
         match message.from.as_deref().and_then(is_destination) {
-            Some(true) => self.words.target = true,
-            Some(false) => self.words.tap = true,
+            Some(true) => self.stderr_parser.target = true,
+            Some(false) => self.stderr_parser.tap = true,
             None => {}
         }
         let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
@@ -236,7 +236,7 @@ impl Progress {
             && error
         {
             let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
-            self.words.error = Some(text.clone());
+            self.stderr_parser.error = Some(text.clone());
             if let Some(at) = message.from.as_deref().and_then(stream_of).and_then(|name| self.index.get(name).copied())
             {
                 self.change(at, |stream| stream.hint = Some(text));
@@ -245,11 +245,11 @@ impl Progress {
         let failed = matches!(message.kind, Kind::Failure(_));
         let bytes = plain.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
-        self.words.hearing = true;
+        self.stderr_parser.hearing = true;
         self.message(message, &line, None);
-        self.words.hearing = false;
+        self.stderr_parser.hearing = false;
         if failed {
-            self.words.group = self.attempt.cause;
+            self.stderr_parser.group = self.attempt.cause;
         }
         if error
             && let Some(before) = before
@@ -261,39 +261,39 @@ impl Progress {
     }
 
     fn unstructured(&mut self, line: &str) {
-        let was = self.words.traceback;
-        if !self.words.traceback.takes(line) {
-            self.words.clear();
+        let was = self.stderr_parser.traceback;
+        if !self.stderr_parser.traceback.takes(line) {
+            self.stderr_parser.clear();
             if self.dialect.is_some() && !line.trim().is_empty() {
                 self.note(Level::Info, Origin::Raw, None, None, line);
             }
             return;
         }
         if was == Traceback::None {
-            self.words.text.clear();
+            self.stderr_parser.text.clear();
             // Behind a logged error it is that error's, and the program may have caught it.
-            self.words.caught = self.words.error.is_some();
-            if let Some(error) = self.words.error.take() {
+            self.stderr_parser.caught = self.stderr_parser.error.is_some();
+            if let Some(error) = self.stderr_parser.error.take() {
                 self.raised(&error);
             }
         }
-        let room = TEXT_KEPT.saturating_sub(self.words.text.len());
-        if !self.words.text.is_empty() && room > 0 {
-            self.words.text.push('\n');
+        let room = TEXT_KEPT.saturating_sub(self.stderr_parser.text.len());
+        if !self.stderr_parser.text.is_empty() && room > 0 {
+            self.stderr_parser.text.push('\n');
         }
-        self.words.text.push_str(cut(line, room));
+        self.stderr_parser.text.push_str(cut(line, room));
         // A secret may stand on several lines.
-        self.words.text = mask::secrets(&self.words.text).into_owned();
-        if self.words.traceback == Traceback::Told && was == Traceback::Open {
-            self.process_ends(!self.words.caught);
-            match self.words.group {
+        self.stderr_parser.text = mask::secrets(&self.stderr_parser.text).into_owned();
+        if self.stderr_parser.traceback == Traceback::Told && was == Traceback::Open {
+            self.process_ends(!self.stderr_parser.caught);
+            match self.stderr_parser.group {
                 Some(_) => {}
                 None if line.starts_with(INTERRUPT) => self.attempt.stopping = true,
                 None => self.raised(line),
             }
         }
-        if let Some(id) = self.words.group {
-            self.errors.set_stack(id, &self.words.text);
+        if let Some(id) = self.stderr_parser.group {
+            self.errors.set_stack(id, &self.stderr_parser.text);
         }
     }
 
@@ -307,7 +307,7 @@ impl Progress {
         let failure = Failure::of(Where::Global, None, message.to_owned().into());
         self.attempt.last_word_failed = true;
         let id = self.record_failure(failure, &line);
-        self.words.group = Some(id);
+        self.stderr_parser.group = Some(id);
         self.explains(id);
     }
 }

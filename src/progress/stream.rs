@@ -5,7 +5,7 @@ use super::ranges::Ranges;
 use super::rates::Rates;
 use super::stall::Gaps;
 use super::tally::Tally;
-use crate::protocol::{Millis, Pace, Position, Range, State, Status};
+use crate::protocol::{Millis, Activity, Position, Range, State, Status};
 use std::sync::Arc;
 
 /// Share of a stream that is nearly read; "all" needs more than that.
@@ -381,9 +381,9 @@ impl Stream {
     }
 
     /// It goes on, or a rate limit holds it, still.
-    pub(super) fn goes(&mut self, pace: Pace, now: Option<Millis>) {
+    pub(super) fn goes(&mut self, pace: Activity, now: Option<Millis>) {
         self.begins(now);
-        let Pace::Limited(until) = pace else { return self.unlimit(now) };
+        let Activity::Limited(until) = pace else { return self.unlimit(now) };
         if let Some(limited) = &mut self.limited {
             limited.times += 1;
             limited.until = until.or(limited.until);

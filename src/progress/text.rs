@@ -116,7 +116,7 @@ pub fn brief(progress: &Progress, leaving: Leaving) -> String {
 fn write_stopped(progress: &Progress, unkept: bool, out: &mut String) -> std::fmt::Result {
     let exit = progress.exit.map(|exit| format!("  ({})", exit_words(exit))).unwrap_or_default();
     writeln!(out, "STOPPED BY YOU{exit}")?;
-    let next = if !unkept && progress.manners().ends_with_process {
+    let next = if !unkept && progress.traits().ends_with_process {
         &*super::verdict::again(progress)
     } else if unkept {
         "it begins anew when it is started again: --state FILE keeps what was read"

@@ -282,7 +282,7 @@ fn named(stream: &Stream) -> String {
 }
 
 fn truncated(progress: &Progress) -> String {
-    if progress.manners().ends_with_process && progress.input.messages > 0 {
+    if progress.traits().ends_with_process && progress.input.messages > 0 {
         let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
         let how = match progress.exit {
             Some(Exit::Code(0)) => "it exited with 0 all the same".to_owned(),
@@ -408,7 +408,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
         Outcome::Unknown if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
         Outcome::Unknown if untold(progress) => Some(UNTOLD.into()),
         Outcome::Unknown => Some("pass --exit-code N, or start the command with synctop run -- COMMAND".into()),
-        Outcome::Truncated if progress.manners().ends_with_process => Some(again(progress)),
+        Outcome::Truncated if progress.traits().ends_with_process => Some(again(progress)),
         Outcome::Truncated => Some("see the engine's stderr or log, then start it again".into()),
     }
 }
@@ -451,7 +451,7 @@ pub(super) fn again(progress: &Progress) -> String {
 pub fn remedy(progress: &Progress, group: &Group) -> String {
     let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
     // Where each process is a run of its own, starting again is enough.
-    let one_stream = one_stream && !progress.manners().ends_with_process;
+    let one_stream = one_stream && !progress.traits().ends_with_process;
     advice(group.failure_type.as_deref(), &group.message, one_stream)
 }
 

@@ -64,7 +64,7 @@ pub enum Dialect {
 
 /// Traits of a protocol that hold for every feed. The reducer asks these, never the protocol.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Manners {
+pub struct ProtocolTraits {
     /// There is no end message: the end of the process is the end.
     pub ends_with_process: bool,
     /// The first terminal status of a stream is the one that counts.
@@ -91,8 +91,8 @@ impl Dialect {
     }
 
     #[must_use]
-    pub fn manners(self) -> &'static Manners {
-        const STRIPE: Manners = Manners {
+    pub fn traits(self) -> &'static ProtocolTraits {
+        const STRIPE: ProtocolTraits = ProtocolTraits {
             ends_with_process: false,
             first_status_stands: false,
             late_states: false,
@@ -100,16 +100,16 @@ impl Dialect {
             errors_on_stderr: false,
             says_end: false,
         };
-        const AIRBYTE: Manners =
-            Manners { ends_with_process: true, first_status_stands: true, late_states: true, ..STRIPE };
-        const SINGER: Manners = Manners {
+        const AIRBYTE: ProtocolTraits =
+            ProtocolTraits { ends_with_process: true, first_status_stands: true, late_states: true, ..STRIPE };
+        const SINGER: ProtocolTraits = ProtocolTraits {
             ends_with_process: true,
             late_states: true,
             stopped_exits_zero: true,
             errors_on_stderr: true,
             ..STRIPE
         };
-        const MELTANO: Manners = Manners { says_end: true, ..SINGER };
+        const MELTANO: ProtocolTraits = ProtocolTraits { says_end: true, ..SINGER };
         match self {
             Self::Stripe => &STRIPE,
             Self::Airbyte => &AIRBYTE,
@@ -239,16 +239,16 @@ pub struct Checkpoint<'a> {
     pub stream: Option<Name<'a>>,
     pub state: State<'a>,
     /// Emitted state, for protocols whose destination returns states.
-    pub handed: Option<Box<Handed<'a>>>,
+    pub handed: Option<Box<EmittedState<'a>>>,
     /// A destination hands it on after its rows: it may follow the source's own "complete".
     pub late: bool,
 }
 
 /// A state that a source hands out and a destination echoes when everything before it is durable.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Handed<'a> {
+pub struct EmittedState<'a> {
     /// The streams of a global state, or of a whole one.
-    pub streams: Vec<Handing<'a>>,
+    pub streams: Vec<StreamCursor<'a>>,
     /// The whole state is repeated each time: it is a checkpoint of the streams whose part changed.
     pub whole: bool,
     /// Current stream of the source, if reported.
@@ -263,7 +263,7 @@ pub struct Handed<'a> {
 
 /// One stream in a state.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Handing<'a> {
+pub struct StreamCursor<'a> {
     pub stream: Name<'a>,
     /// Identity of the position.
     pub id: u64,
@@ -371,7 +371,7 @@ pub struct StreamClaim<'a> {
     pub completed: Option<Range>,
     /// This engine reports "complete" before the checkpoints behind it are through.
     pub early: bool,
-    pub pace: Option<Pace>,
+    pub pace: Option<Activity>,
     /// The name is that of an endpoint or a job, which streams mostly go by.
     pub loose: bool,
     /// Its error is the destination's: rows that were counted may not be written.
@@ -397,7 +397,7 @@ impl Metered<'_> {
 
 /// Activity of a started stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum Activity {
     Moving,
     /// Held by a rate limit, until this time if reported.
     Limited(Option<Millis>),

@@ -39,8 +39,8 @@ pub mod validate;
 pub use decode::{Decoded, Decoder, RawLine, Reading};
 pub use lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use message::{
-    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, Handed, Handing, Kind, KnownPosition, Level,
-    Log, LogContext, Manners, Message, Metered, Name, Pace, Position, ProcessWord, ProgressReport, Range, Record,
+    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, EmittedState, StreamCursor, Kind, KnownPosition, Level,
+    Log, LogContext, ProtocolTraits, Message, Metered, Name, Activity, Position, ProcessWord, ProgressReport, Range, Record,
     Retry, Risk, State, Status, StreamClaim, StreamReport, Where,
 };
 pub use stripe::{CLIENT, source_state};

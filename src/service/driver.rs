@@ -268,7 +268,7 @@ impl Driver {
         let call = self.call(pipeline, &known, Action::Sync, body);
         let (how, cause) = call.sync(&mut run, &mut came, "").await;
         run.cut();
-        let next = run.over(&how, super::dice());
+        let next = run.over(&how, super::jitter());
         if cause.is_some() {
             // They are still there, and are taken in again.
             return Ok(());
@@ -410,7 +410,7 @@ pub(super) fn park(pipeline: &mut Pipeline, reason: Reason) -> Result<(), Proble
 
 fn retry(pipeline: &mut Pipeline, message: String) {
     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;
-    let wait = crate::engine::backfill::wait(attempt, super::dice());
+    let wait = crate::engine::backfill::wait(attempt, super::jitter());
     pipeline.retry = Some(Retry { at: after(wait), attempt, message });
 }
 

@@ -123,7 +123,7 @@ impl Engines {
     ///
     /// # Errors
     /// Whether its engine is known, and a sentence.
-    pub fn look_over(&self, source: &Value) -> Result<(), (bool, String)> {
+    pub fn validate(&self, source: &Value) -> Result<(), (bool, String)> {
         let name = source.get("type").and_then(Value::as_str).unwrap_or_default();
         if name == SIMULATED {
             return scenario(source).map(drop).map_err(|why| (true, why));

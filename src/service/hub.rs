@@ -146,7 +146,7 @@ impl Service {
         tokio::spawn(async move {
             loop {
                 let keeping = Arc::clone(&own);
-                let _ = tokio::task::spawn_blocking(move || keeping.keep_house()).await;
+                let _ = tokio::task::spawn_blocking(move || keeping.prune()).await;
                 let gone = own.store.write(|tx| tx.forget_gone(now() - GONE_KEPT)).await;
                 if let Err(error) = gone {
                     tracing::warn!(target: "service", "{error}");
@@ -161,7 +161,7 @@ impl Service {
     }
 
     /// Prunes expired data of all logs.
-    fn keep_house(&self) {
+    fn prune(&self) {
         log::prune_gone(&self.logs, self.config.logs.age, |name| {
             self.slots().values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
         });
@@ -367,7 +367,7 @@ impl Service {
     }
 
     /// Counts a change that a poll saw before its notification.
-    pub fn saw_first(&self, slot: &Slot) {
+    pub fn count_missed(&self, slot: &Slot) {
         self.missed.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(target: "service", "{}: a change was seen before it was told", slot.id);
     }

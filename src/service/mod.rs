@@ -27,12 +27,12 @@ pub mod store;
 /// A number below this, another one each time: so that many clients do not come back at once.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a small one")]
 pub(crate) fn throw(below: u64) -> u64 {
-    (dice() * below as f64) as u64
+    (jitter() * below as f64) as u64
 }
 
 /// 0 to 1, another one each time.
-pub(crate) fn dice() -> f64 {
-    crate::net::dice()
+pub(crate) fn jitter() -> f64 {
+    crate::net::jitter()
 }
 
 /// Bytes as people compare them.

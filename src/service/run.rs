@@ -12,7 +12,7 @@ use super::store::{self, KeptState, Tx};
 use crate::engine::backfill::{Backfill, Next, Verdict};
 use crate::engine::classify::FailureType;
 use crate::engine::drive::fresh_id;
-use crate::net::fresh;
+use crate::net::random_id;
 use crate::net::http::How;
 use crate::net::now;
 use crate::progress::{Outcome, Progress, outcome};
@@ -151,7 +151,7 @@ impl Driver {
         let (how, cause) = call.sync(&mut open.run, &mut open.came, &task_id).await;
         open.run.cut();
         open.task.calls += 1;
-        let next = open.run.over(&how, super::dice());
+        let next = open.run.over(&how, super::jitter());
         self.say_risk(&mut open)?;
         let end = match (cause, next) {
             (Some(Cause::Canceled), _) => End::Canceled,
@@ -177,7 +177,7 @@ impl Driver {
                 Judged::Park(reason) => End::Park(reason),
                 Judged::Again(why) => {
                     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                    End::Again(crate::engine::backfill::wait(attempt + 1, super::dice()), known.sentence(&why))
+                    End::Again(crate::engine::backfill::wait(attempt + 1, super::jitter()), known.sentence(&why))
                 }
             },
         };
@@ -358,7 +358,7 @@ pub fn begin_task(
     pipeline.runs += 1;
     let run_id = run_id.unwrap_or_else(fresh_id);
     let task = Task {
-        id: fresh("task"),
+        id: random_id("task"),
         pipeline: pipeline.id.clone(),
         incarnation: pipeline.incarnation,
         number: pipeline.runs,

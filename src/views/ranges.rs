@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     let (progress, look) = (screen.progress, screen.look);
     let guessed = progress.estimated_share().filter(|_| progress.coverage().is_none());
-    let bare = progress.coverage().is_none() && progress.manners().ends_with_process;
+    let bare = progress.coverage().is_none() && progress.traits().ends_with_process;
     let word = match guessed {
         Some(_) => "guess   ",
         None if bare => "",

@@ -45,7 +45,7 @@ impl Facts {
             match screen.silent() {
                 Some(_) if screen.unreadable().is_none() => {
                     // Without an end message, a feed can only show that all streams are through.
-                    let through = progress.manners().ends_with_process
+                    let through = progress.traits().ends_with_process
                         && !progress.streams.is_empty()
                         && open(progress).next().is_none();
                     let mut why = if through {

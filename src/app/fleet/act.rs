@@ -1,7 +1,7 @@
 //! Actions on pipelines from the screen: request, confirm, send, watch.
 
 use super::input::TOO_SMALL;
-use super::{Came, Desk};
+use super::{Came, FleetApp};
 use crate::fleet::Status;
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::Action;
@@ -23,7 +23,7 @@ const MANY: usize = 5;
 /// Past runs that are listed.
 const RUNS: &str = "50";
 
-impl Desk {
+impl FleetApp {
     /// Asks before it is done.
     pub(super) fn ask_for(&mut self, action: Action, targets: Vec<Arc<str>>) {
         match self.armed() {
@@ -45,7 +45,7 @@ impl Desk {
                 "choose a pipeline first, or mark some with space"
             });
         }
-        let tasks = self.shown.talks.is_some_and(|talks| talks.tasks);
+        let tasks = self.shown.capabilities.is_some_and(|capabilities| capabilities.tasks);
         let known = |id: &Arc<str>| self.shown.fleet.pipelines.get(id);
         let (targets, left_out): (Vec<_>, Vec<_>) =
             targets.into_iter().partition(|id| known(id).is_none_or(|it| action.possible(&it.pipeline, tasks)));
@@ -165,7 +165,7 @@ impl Desk {
             Some(Overlay::Error { fingerprint, .. }) => {
                 return screen.inbox.items.get(fingerprint).map_or_else(Vec::new, |item| open(item));
             }
-            Some(Overlay::Deed { .. }) => return self.chosen_pipeline().into_iter().collect(),
+            Some(Overlay::ActionRecord { .. }) => return self.chosen_pipeline().into_iter().collect(),
             _ => {}
         }
         if !self.ui.marked.is_empty() {
@@ -186,7 +186,7 @@ impl Desk {
 
     /// Asks for the past runs of a pipeline.
     pub(super) fn ask_runs(&mut self, id: Arc<str>) {
-        if !self.shown.talks.is_some_and(|talks| talks.tasks) {
+        if !self.shown.capabilities.is_some_and(|capabilities| capabilities.tasks) {
             return self.say("this service keeps no past runs");
         }
         self.ui.overlays.push(Overlay::Runs { id: Arc::clone(&id), rows: Ok(None), chosen: 0 });

@@ -2,9 +2,9 @@
 
 use super::super::background::Taken;
 use super::super::keys;
-use super::super::run::Because;
+use super::super::run::RedrawReason;
 use super::super::typing::{self, Typed};
-use super::{Desk, Turned};
+use super::{FleetApp, Turned};
 use crate::views::action::{Action, FLEET_ACTIONS, bound};
 use crate::views::fleet::{Overlay, Pane, fits};
 use crate::views::state::{Filter, Target as Hit};
@@ -15,17 +15,17 @@ use tui_input::backend::crossterm::EventHandler;
 /// Text shown if the question does not fit.
 pub(super) const TOO_SMALL: &str = "too small to show what would be done: enlarge it";
 
-impl Desk {
+impl FleetApp {
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Turned> {
-        match self.stage.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
+        match self.session.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
             Taken::No => {}
             Taken::Part => return Ok(Turned::Stay),
             Taken::Answer(theme) => {
-                self.stage.asked = None;
+                self.session.asked = None;
                 if let Some(theme) = theme.filter(|_| self.options.ask) {
                     self.options.look.theme = theme;
-                    self.stage.terminal.forget();
-                    self.due(Because::Key);
+                    self.session.terminal.forget();
+                    self.due(RedrawReason::Key);
                 }
                 return Ok(Turned::Stay);
             }
@@ -33,7 +33,7 @@ impl Desk {
         match event {
             Event::Key(key) => return self.key(key, event),
             Event::Mouse(mouse) => return self.mouse(mouse),
-            Event::Resize(..) => self.due(Because::Key),
+            Event::Resize(..) => self.due(RedrawReason::Key),
             Event::Paste(text) => self.paste(text),
             Event::FocusGained | Event::FocusLost => {}
         }
@@ -42,7 +42,7 @@ impl Desk {
 
     fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<Turned> {
         let Some(chord) = keys::chord(key) else { return Ok(Turned::Stay) };
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
         if chord == "ctrl-c" {
             return self.act(Action::Interrupt);
         }
@@ -149,14 +149,14 @@ impl Desk {
             // A name that is to be typed is not pasted.
             _ => {}
         }
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
     }
 
     fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<Turned> {
         let target = self.hits.at(mouse.column, mouse.row).cloned();
         match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => {
-                self.due(Because::Key);
+                self.due(RedrawReason::Key);
                 match target {
                     // Nothing moves behind an overlay.
                     Some(Hit::FleetColumn(_) | Hit::FleetPane(_) | Hit::FleetRow(..))
@@ -187,7 +187,7 @@ impl Desk {
                 {
                     self.ui.focus = pane;
                 }
-                self.due(Because::Key);
+                self.due(RedrawReason::Key);
                 for _ in 0..3 {
                     self.act(action)?;
                 }

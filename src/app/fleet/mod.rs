@@ -6,12 +6,12 @@ mod open;
 mod update;
 
 use super::diagnostics;
-use super::run::{Because, FEED_FRAME, KEY_FRAME, Session, Stage, TOAST, sleep};
+use super::run::{RedrawReason, FEED_FRAME, KEY_FRAME, Session, TerminalSession, TOAST, sleep};
 use super::terminal;
 use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::{Action as Act, Verdict};
 use crate::net::now;
-use crate::net::remote::Talks;
+use crate::net::remote::Capabilities;
 use crate::net::remote::watch::{Down, Seen, Watcher};
 use crate::protocol::{Decoder, Millis};
 use crate::views::fleet::{Armed, FleetScreen, FleetUi, Link, Overlay, RunRow, draw};
@@ -82,15 +82,15 @@ enum Turned {
     OpenRun(Arc<str>),
 }
 
-struct Desk {
+struct FleetApp {
     options: FleetOptions,
-    stage: Stage,
+    session: TerminalSession,
     ui: FleetUi,
     hits: Hits,
     seen: watch::Receiver<Seen>,
     shown: Seen,
     drawn: Instant,
-    dirty: Option<Because>,
+    dirty: Option<RedrawReason>,
     toast_at: Option<Instant>,
     armed_until: Option<Instant>,
     /// Size of the last picture.
@@ -128,8 +128,8 @@ impl Session {
     pub fn run_fleet(self, options: FleetOptions) -> io::Result<FleetEnded> {
         let wake = diagnostics::install();
         self.runtime.block_on(async {
-            let stage = Stage::take(self.signals, options.mouse, options.ask)?;
-            let mut desk = Desk::new(options, stage, wake);
+            let session = TerminalSession::take(self.signals, options.mouse, options.ask)?;
+            let mut desk = FleetApp::new(options, session, wake);
             let result = desk.turn_round().await;
             terminal::give_back();
             result.map(|signal| FleetEnded {
@@ -142,8 +142,8 @@ impl Session {
     }
 }
 
-impl Desk {
-    fn new(mut options: FleetOptions, stage: Stage, wake: Arc<tokio::sync::Notify>) -> Self {
+impl FleetApp {
+    fn new(mut options: FleetOptions, session: TerminalSession, wake: Arc<tokio::sync::Notify>) -> Self {
         let seen = options.watcher.seen();
         options.write |= options.watcher.client.place.write;
         let (send, came) = mpsc::channel(CAME);
@@ -151,11 +151,11 @@ impl Desk {
         let mut desk = Self {
             shown,
             seen,
-            stage,
+            session,
             ui: FleetUi::default(),
             hits: Hits::default(),
             drawn: Instant::now().checked_sub(FEED_FRAME).unwrap_or_else(Instant::now),
-            dirty: Some(Because::Key),
+            dirty: Some(RedrawReason::Key),
             toast_at: None,
             armed_until: None,
             size: (u16::MAX, u16::MAX),
@@ -186,10 +186,10 @@ impl Desk {
             let bulk = self.bulk.as_mut().map(|(bulk, _)| bulk);
             let turn = tokio::select! {
                 biased;
-                number = self.stage.signals.enders.next() => Turn::Signal(number),
-                _ = self.stage.signals.stop.recv() => Turn::Stop,
-                _ = self.stage.signals.resume.recv() => Turn::Resume,
-                event = self.stage.input.next() => Turn::Input(event),
+                number = self.session.signals.enders.next() => Turn::Signal(number),
+                _ = self.session.signals.stop.recv() => Turn::Stop,
+                _ = self.session.signals.resume.recv() => Turn::Resume,
+                event = self.session.input.next() => Turn::Input(event),
                 came = self.came.recv() => Turn::Came(came),
                 // Without its poller the data stay on screen and age.
                 Ok(()) = self.seen.changed() => Turn::Seen,
@@ -199,11 +199,11 @@ impl Desk {
             };
             match turn {
                 Turn::Signal(number) => return Ok(Some(number)),
-                Turn::Stop if std::mem::take(&mut self.stage.own_stop) => {}
+                Turn::Stop if std::mem::take(&mut self.session.own_stop) => {}
                 Turn::Stop => self.suspend()?,
                 Turn::Resume => {
-                    self.stage.terminal.enter()?;
-                    self.due(Because::Key);
+                    self.session.terminal.enter()?;
+                    self.due(RedrawReason::Key);
                 }
                 // The terminal is gone.
                 Turn::Input(None | Some(Err(_))) => return Ok(Some(1)),
@@ -236,15 +236,15 @@ impl Desk {
                         let held = self.hold_back();
                         self.say(format!("disarmed: ten minutes are over{held}"));
                     }
-                    self.due(Because::Feed);
+                    self.due(RedrawReason::Feed);
                 }
             }
         }
     }
 
-    fn due(&mut self, because: Because) {
+    fn due(&mut self, because: RedrawReason) {
         self.dirty = Some(match self.dirty {
-            Some(Because::Key) => Because::Key,
+            Some(RedrawReason::Key) => RedrawReason::Key,
             _ => because,
         });
     }
@@ -252,7 +252,7 @@ impl Desk {
     fn say(&mut self, text: impl Into<String>) {
         self.ui.toast = Some(text.into());
         self.toast_at = Some(Instant::now());
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
     }
 
     fn take_seen(&mut self) {
@@ -260,12 +260,12 @@ impl Desk {
         let fleet = Arc::clone(&self.shown.fleet);
         self.ui.marked.retain(|id| fleet.pipelines.contains_key(id));
         let seconds = self.shown.every.as_secs_f64();
-        self.how = match self.shown.talks {
-            Some(Talks { events: false, .. }) => format!("no events: polling all every {seconds} s"),
+        self.how = match self.shown.capabilities {
+            Some(Capabilities { events: false, .. }) => format!("no events: polling all every {seconds} s"),
             _ => format!("polling every {seconds} s"),
         };
         self.show_round();
-        self.due(Because::Feed);
+        self.due(RedrawReason::Feed);
     }
 
     /// The next thing for a newcomer to try.
@@ -301,7 +301,7 @@ impl Desk {
             self.say(format!("{word}: {good} took effect, {bad} did not, {held} held back"));
             self.all_told();
         }
-        self.due(Because::Feed);
+        self.due(RedrawReason::Feed);
     }
 
     fn take_came(&mut self, came: Came) {
@@ -325,7 +325,7 @@ impl Desk {
             Came::Went(_, Err(why)) => self.say(why),
             Came::Log(..) => {}
         }
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
     }
 
     fn armed(&self) -> Armed {
@@ -361,7 +361,7 @@ impl Desk {
 
     /// Time of the next redraw if nothing arrives.
     fn next_look(&self) -> Instant {
-        if let Some(asked) = &self.stage.asked
+        if let Some(asked) = &self.session.asked
             && self.drawn < self.began
         {
             let until = asked.at + super::background::PATIENCE;
@@ -370,8 +370,8 @@ impl Desk {
             }
         }
         match self.dirty {
-            Some(Because::Key) => self.drawn + KEY_FRAME,
-            Some(Because::Feed) => self.drawn + FEED_FRAME,
+            Some(RedrawReason::Key) => self.drawn + KEY_FRAME,
+            Some(RedrawReason::Feed) => self.drawn + FEED_FRAME,
             // Ages grow.
             None => self.drawn + Duration::from_secs(1),
         }
@@ -380,11 +380,11 @@ impl Desk {
     fn draw_if_due(&mut self) -> io::Result<()> {
         let frame = match self.dirty {
             None => return Ok(()),
-            Some(Because::Key) => KEY_FRAME,
-            Some(Because::Feed) => FEED_FRAME,
+            Some(RedrawReason::Key) => KEY_FRAME,
+            Some(RedrawReason::Feed) => FEED_FRAME,
         };
         let waits = self.drawn < self.began
-            && self.stage.asked.as_ref().is_some_and(|asked| asked.at.elapsed() < super::background::PATIENCE);
+            && self.session.asked.as_ref().is_some_and(|asked| asked.at.elapsed() < super::background::PATIENCE);
         if self.drawn.elapsed() < frame || waits {
             return Ok(());
         }
@@ -401,7 +401,7 @@ impl Desk {
                 self.bulk_shown.as_ref(),
             );
             let size = &mut self.size;
-            self.stage.terminal.draw(|buffer, area| {
+            self.session.terminal.draw(|buffer, area| {
                 *size = (area.width, area.height);
                 draw(buffer, area, &screen)
             })?
@@ -417,10 +417,10 @@ impl Desk {
     }
 
     fn suspend(&mut self) -> io::Result<()> {
-        if !self.stage.suspend()? {
+        if !self.session.suspend()? {
             self.say("no shell to go back to: not suspended");
         }
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! The screen of one run, opened from the fleet: it borrows the stage and gives it back.
 
-use super::super::run::{App, Because, Options};
+use super::super::run::{App, RedrawReason, Options};
 use super::super::travel::Start;
-use super::Desk;
+use super::FleetApp;
 use crate::net::beside::Beside;
 use crate::net::index::{self, Saved};
 use crate::net::remote::open;
@@ -12,17 +12,17 @@ use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-impl Desk {
+impl FleetApp {
     /// The run of a pipeline, live; `Some`: a signal ended it all.
     pub(super) async fn open_run(&mut self, id: &Arc<str>) -> io::Result<Option<i32>> {
-        let Some(talks) = self.shown.talks else {
+        let Some(capabilities) = self.shown.capabilities else {
             self.say("the service has not answered yet");
             return Ok(None);
         };
         let (sender, events) = net::channel();
         let watcher = Arc::clone(&self.options.watcher);
         let client = Arc::clone(&watcher.client);
-        let following = self.options.background.spawn(open::follow(client, id.to_string(), talks, sender));
+        let following = self.options.background.spawn(open::follow(client, id.to_string(), capabilities, sender));
         let past = Past::default();
         let snapshots = net::spawn_ingest(self.options.decoder, events, past.clone())?;
         let source = format!("{} > {id}", watcher.client.place.name());
@@ -95,12 +95,12 @@ impl Desk {
     /// Lends the stage to the screen of one run.
     async fn lend(&mut self, options: Options, snapshots: watch::Receiver<net::Snapshot>) -> io::Result<Option<i32>> {
         let wake = Arc::clone(&self.wake);
-        let mut app = App::new(options, snapshots, &mut self.stage)?;
+        let mut app = App::new(options, snapshots, &mut self.session)?;
         let ended = app.turn_round(&wake).await;
         let (look, mouse, ask) = (app.options.look, app.options.mouse, app.options.ask);
         drop(app);
         (self.options.look, self.options.mouse, self.options.ask) = (look, mouse, ask);
-        self.due(Because::Key);
+        self.due(RedrawReason::Key);
         ended
     }
 }

@@ -1,6 +1,6 @@
 //! Actions to changes of the fleet screen, and effects outside it.
 
-use super::{Came, Desk, Turned, screen_of};
+use super::{Came, FleetApp, Turned, screen_of};
 use crate::fleet::Group;
 use crate::net::now;
 use crate::net::remote::watch::Watcher;
@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use tui_input::Input;
 
-impl Desk {
+impl FleetApp {
     pub(super) fn with_screen<R>(&self, look: impl FnOnce(&FleetScreen) -> R) -> R {
         let place = Arc::clone(&self.options.watcher.client.place);
         let (name, address) = (place.name(), place.shown());
@@ -31,7 +31,7 @@ impl Desk {
             Action::Quit => return Ok(Turned::Leave(None)),
             Action::Interrupt => return Ok(Turned::Leave(Some(2))),
             Action::Suspend => self.suspend()?,
-            Action::Redraw => self.stage.terminal.forget(),
+            Action::Redraw => self.session.terminal.forget(),
             Action::Theme => {
                 self.options.ask = false;
                 self.options.look.theme = self.options.look.theme.next();
@@ -40,7 +40,7 @@ impl Desk {
             }
             Action::Mouse => {
                 self.options.mouse = !self.options.mouse;
-                self.stage.terminal.set_mouse(self.options.mouse)?;
+                self.session.terminal.set_mouse(self.options.mouse)?;
                 let whose = if self.options.mouse {
                     "synctop has the mouse"
                 } else {
@@ -102,7 +102,7 @@ impl Desk {
             // The open overlay is the target, not the row behind it.
             Action::Fleet(_)
                 if self.ui.overlays.last().is_some_and(|it| {
-                    !matches!(it, Overlay::Pipeline { .. } | Overlay::Error { .. } | Overlay::Deed { .. })
+                    !matches!(it, Overlay::Pipeline { .. } | Overlay::Error { .. } | Overlay::ActionRecord { .. })
                 }) =>
             {
                 self.say("Esc closes this first");
@@ -232,7 +232,7 @@ impl Desk {
             return Some(Arc::clone(id));
         }
         let open = match self.ui.overlays.last() {
-            Some(Overlay::Deed { seq, .. }) => Some(*seq),
+            Some(Overlay::ActionRecord { seq, .. }) => Some(*seq),
             _ => None,
         };
         if open.is_some() || self.ui.focus == Pane::Deeds {
@@ -288,7 +288,7 @@ impl Desk {
             Pane::Deeds => {
                 let found = self.with_screen(|screen| deeds::chosen(screen).map(|deed| deed.seq));
                 if let Some(seq) = found {
-                    self.ui.overlays.push(Overlay::Deed { seq, top: 0 });
+                    self.ui.overlays.push(Overlay::ActionRecord { seq, top: 0 });
                 }
             }
             Pane::Bulk => {}
@@ -441,7 +441,7 @@ impl Desk {
                 Overlay::Help { top }
                 | Overlay::Pipeline { top, .. }
                 | Overlay::Error { top, .. }
-                | Overlay::Deed { top, .. },
+                | Overlay::ActionRecord { top, .. },
             ) => return *top = to(*top, most, overlay_page),
             Some(Overlay::Palette { input, chosen }) => {
                 return *chosen = to(*chosen, matching(FLEET_ACTIONS, input.value()).len().saturating_sub(1), 10);
@@ -490,7 +490,7 @@ impl Desk {
         match text {
             None => self.say("nothing to copy here"),
             Some(text) => {
-                self.stage.terminal.copy(&clean::line(&text))?;
+                self.session.terminal.copy(&clean::line(&text))?;
                 self.say(format!("copied {what}"));
             }
         }

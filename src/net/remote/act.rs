@@ -2,14 +2,14 @@
 //! before it is sent; an ambiguous request is never repeated blindly.
 
 use super::calls;
-use super::client::{Ask, Client, Talks, Trouble};
+use super::client::{Ask, Client, Capabilities, ClientError};
 use super::memory::{Intent, Memory};
 use super::watch::Watcher;
 use crate::fleet::bulk::{Bulk, Step};
 use crate::fleet::verify::{Action, Mark, Verdict, Watch};
-use crate::fleet::{Fault, Pace, Pipeline};
+use crate::fleet::{Fault, Backoff, Pipeline};
 use crate::net::sqlite::StoreError;
-use crate::net::{dice, fresh, now};
+use crate::net::{jitter, random_id, now};
 use crate::protocol::Millis;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub struct Actor {
 
 /// Stage of an action.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Stage {
+pub enum ActionStage {
     /// As it was before.
     Baseline(String),
     /// It was sent, and not answered; why.
@@ -53,20 +53,20 @@ pub enum Stage {
 enum Sent {
     /// The pipeline as the service answered, if it did.
     Accepted(Option<Value>),
-    Refused(Trouble),
+    Refused(ClientError),
     /// It may have been applied: ambiguous.
-    Unknown(Trouble),
+    Unknown(ClientError),
 }
 
-fn refused(trouble: &Trouble) -> Verdict {
+fn refused(trouble: &ClientError) -> Verdict {
     Verdict::Refused(trouble.words(), trouble.exit_code())
 }
 
 impl Actor {
     /// Executes the action and returns its result. `tell` receives its stages.
-    pub async fn act(&self, action: Action, id: &str, why: Option<&str>, mut tell: impl FnMut(Stage)) -> Verdict {
-        let talks = match self.client.talks().await {
-            Ok(talks) => talks,
+    pub async fn act(&self, action: Action, id: &str, why: Option<&str>, mut tell: impl FnMut(ActionStage)) -> Verdict {
+        let capabilities = match self.client.capabilities().await {
+            Ok(capabilities) => capabilities,
             Err(trouble) => return refused(&trouble),
         };
         let told = match self.baseline(id).await {
@@ -75,12 +75,12 @@ impl Actor {
         };
         let before = match Pipeline::read(told, now(), None) {
             Ok(before) => before,
-            Err(why) => return refused(&Trouble::Odd(why)),
+            Err(why) => return refused(&ClientError::Odd(why)),
         };
         let mark = Mark::of(&before);
-        tell(Stage::Baseline(mark.words()));
+        tell(ActionStage::Baseline(mark.words()));
         let intent = Intent {
-            id: fresh("intent"),
+            id: random_id("intent"),
             who: self.who.clone(),
             action: action.word().into(),
             pipeline: id.to_owned(),
@@ -92,7 +92,7 @@ impl Actor {
         if let Err(why) = self.note(move |memory| memory.intend(&noting)).await {
             return Verdict::Refused(format!("it cannot be noted who does it: {why}"), NOT_KEPT);
         }
-        let (verdict, after) = self.carry_out(action, &intent, &before, mark, talks, &mut tell).await;
+        let (verdict, after) = self.carry_out(action, &intent, &before, mark, capabilities, &mut tell).await;
         let (word, sentence) = (verdict.word(), verdict.sentence());
         if let Err(why) = self.note(move |memory| memory.came_of(&intent, &after, word, &sentence)).await {
             tracing::warn!(target: "synctop::memory", "{why}");
@@ -121,9 +121,9 @@ impl Actor {
         }
     }
 
-    async fn baseline(&self, id: &str) -> Result<Value, Trouble> {
+    async fn baseline(&self, id: &str) -> Result<Value, ClientError> {
         let begun = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Backoff::default();
         loop {
             let trouble = match self.client.pipeline(id, true).await {
                 Ok(told) => return Ok(told),
@@ -132,10 +132,10 @@ impl Actor {
             // A request made now is not wanted in an hour.
             let left = (self.patience / 2).saturating_sub(begun.elapsed());
             let asked = trouble.retry_after().unwrap_or_default();
-            if !trouble.passes() || left.is_zero() || asked > left {
+            if !trouble.is_retryable() || left.is_zero() || asked > left {
                 return Err(trouble);
             }
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), dice())).await;
+            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
         }
     }
 
@@ -146,11 +146,11 @@ impl Actor {
         intent: &Intent,
         before: &Pipeline,
         mark: Mark,
-        talks: Talks,
-        tell: &mut impl FnMut(Stage),
+        capabilities: Capabilities,
+        tell: &mut impl FnMut(ActionStage),
     ) -> (Verdict, String) {
         let id = &intent.pipeline;
-        if matches!(action, Action::Sync | Action::Retry) && !talks.tasks {
+        if matches!(action, Action::Sync | Action::Retry) && !capabilities.tasks {
             return self.call(action, id, tell).await;
         }
         let accepted = match self.send(action, intent, before, tell).await {
@@ -169,7 +169,7 @@ impl Actor {
             }
             None => None,
         };
-        tell(Stage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Mark::of(it).words())));
+        tell(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Mark::of(it).words())));
         if let Some(watcher) = self.watcher.as_ref().filter(|_| !matches!(action, Action::Pause | Action::Delete)) {
             watcher.sent(id, action.word());
         }
@@ -178,8 +178,8 @@ impl Actor {
         let patience = Millis::try_from(self.patience.as_millis()).unwrap_or(Millis::MAX / 2);
         let mut watch = Watch::new(action, mark.clone(), accepted.as_ref(), sent_at, patience);
         let mut latest = accepted.unwrap_or_else(|| before.clone());
-        let look = if talks.pages { LOOK } else { LOOK_WHOLE };
-        let mut pace = Pace::default();
+        let look = if capabilities.pages { LOOK } else { LOOK_WHOLE };
+        let mut pace = Backoff::default();
         loop {
             let wait = match self.client.pipeline(id, false).await {
                 Ok(told) => match Pipeline::read(told.clone(), now(), Some(&latest)) {
@@ -207,7 +207,7 @@ impl Actor {
                 // A broken connection is no result.
                 Err(trouble) => match watch.blind(&trouble.words(), now()) {
                     Some(verdict) => return (verdict, Mark::of(&latest).words()),
-                    None => pace.wait(trouble.retry_after(), Some(self.patience), dice()),
+                    None => pace.wait(trouble.retry_after(), Some(self.patience), jitter()),
                 },
             };
             tokio::time::sleep(wait).await;
@@ -215,10 +215,10 @@ impl Actor {
     }
 
     /// Sends it once; or again, where that can do no harm.
-    async fn send(&self, action: Action, intent: &Intent, before: &Pipeline, tell: &mut impl FnMut(Stage)) -> Sent {
+    async fn send(&self, action: Action, intent: &Intent, before: &Pipeline, tell: &mut impl FnMut(ActionStage)) -> Sent {
         let id = intent.pipeline.as_str();
         let (begun, mark) = (Instant::now(), Mark::of(before));
-        let mut pace = Pace::default();
+        let mut pace = Backoff::default();
         // One that has a key is the same however often it is sent.
         let keyed = matches!(action, Action::Sync | Action::Retry);
         let mut maybe_sent = false;
@@ -232,7 +232,7 @@ impl Actor {
                 Err(trouble) => trouble,
             };
             // It changed or is gone: by the earlier request, or by another client.
-            let changed = matches!(trouble, Trouble::Refused { status: 412, .. });
+            let changed = matches!(trouble, ClientError::Refused { status: 412, .. });
             if !keyed && (changed || (maybe_sent && trouble.absent())) {
                 match self.client.pipeline(id, true).await {
                     Ok(told) => match Pipeline::read(told.clone(), now(), Some(before)) {
@@ -254,16 +254,16 @@ impl Actor {
                 }
                 return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
             }
-            if !trouble.passes() {
+            if !trouble.is_retryable() {
                 return Sent::Refused(trouble);
             }
-            maybe_sent |= trouble.maybe_done();
+            maybe_sent |= trouble.may_have_been_applied();
             let left = self.patience.saturating_sub(begun.elapsed());
             if left.is_zero() || trouble.retry_after().is_some_and(|asked| asked > left) {
                 return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
             }
-            tell(Stage::MaybeSent(trouble.words()));
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), dice())).await;
+            tell(ActionStage::MaybeSent(trouble.words()));
+            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
             if keyed || !maybe_sent {
                 continue;
             }
@@ -276,15 +276,15 @@ impl Actor {
                     }
                 }
                 Err(gone) if gone.absent() && action == Action::Delete => return Sent::Accepted(None),
-                Err(trouble) if !trouble.passes() => return Sent::Refused(trouble),
+                Err(trouble) if !trouble.is_retryable() => return Sent::Refused(trouble),
                 Err(_) => {}
             }
         }
     }
 
     /// A run of a service that has no tasks: it lasts as long as its answer.
-    async fn call(&self, action: Action, id: &str, tell: &mut impl FnMut(Stage)) -> (Verdict, String) {
-        tell(Stage::Accepted("called; it lasts as long as its answer".into()));
+    async fn call(&self, action: Action, id: &str, tell: &mut impl FnMut(ActionStage)) -> (Verdict, String) {
+        tell(ActionStage::Accepted("called; it lasts as long as its answer".into()));
         let fresh_run = action == Action::Retry;
         let begun = now();
         let called = calls::until_over(&self.client, id, fresh_run, None, &mut |_| {}).await;
@@ -311,7 +311,7 @@ impl Actor {
                 };
                 (verdict, words.headline)
             }
-            Err(trouble) if trouble.maybe_done() => (Verdict::Unknown(trouble.words()), String::new()),
+            Err(trouble) if trouble.may_have_been_applied() => (Verdict::Unknown(trouble.words()), String::new()),
             Err(trouble) => (refused(&trouble), String::new()),
         }
     }

@@ -1,7 +1,7 @@
 //! Runs of a service that has no tasks (the published one): each is a call that lasts as long as its answer, and who leaves loses it.
 
-use super::client::{Ask, Client, Trouble, chunk};
-use crate::net::{Ingest, fresh};
+use super::client::{Ask, Client, ClientError, chunk};
+use crate::net::{Ingest, random_id};
 use crate::progress::{Outcome, Progress, outcome};
 use crate::protocol::{Decoder, mask};
 use reqwest::Method;
@@ -26,9 +26,9 @@ pub async fn until_over(
     fresh_run: bool,
     mut keep: Option<&mut std::fs::File>,
     seen: &mut impl FnMut(&Progress),
-) -> Result<Progress, Trouble> {
+) -> Result<Progress, ClientError> {
     let mut ingest = Ingest::new(Decoder::default());
-    let run_id = fresh("run");
+    let run_id = random_id("run");
     let mut fruitless = 0;
     let mut kept = Kept::default();
     loop {
@@ -86,8 +86,8 @@ impl Kept {
     }
 }
 
-fn unkept(error: std::io::Error) -> Trouble {
-    Trouble::Broke(format!("the log cannot be kept: {error}"))
+fn unkept(error: std::io::Error) -> ClientError {
+    ClientError::Broke(format!("the log cannot be kept: {error}"))
 }
 
 fn masked(line: &[u8]) -> Vec<u8> {

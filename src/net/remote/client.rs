@@ -2,7 +2,7 @@
 //! codes.
 
 use super::contexts::Place;
-use crate::fleet::Budget;
+use crate::fleet::RateLimiter;
 use crate::net::{http, lock};
 use crate::progress::text::duration;
 use reqwest::{Method, Url};
@@ -25,7 +25,7 @@ const PAGE: &str = "1000";
 
 /// Optional capabilities of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Talks {
+pub struct Capabilities {
     /// Waits for a condition by itself.
     pub wait: bool,
     /// Streams the output of runs.
@@ -86,7 +86,7 @@ impl Ask {
 
 /// Reason that there is no answer.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Trouble {
+pub enum ClientError {
     /// No connection.
     Unreachable(String),
     /// No answer, or no end of it, within the time.
@@ -104,7 +104,7 @@ pub enum Trouble {
     },
 }
 
-impl Trouble {
+impl ClientError {
     /// Reason as a clause.
     #[must_use]
     pub fn words(&self) -> String {
@@ -122,7 +122,7 @@ impl Trouble {
 
     /// Another time it may go well.
     #[must_use]
-    pub fn passes(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             _ => true,
@@ -131,7 +131,7 @@ impl Trouble {
 
     /// It may have been done all the same.
     #[must_use]
-    pub fn maybe_done(&self) -> bool {
+    pub fn may_have_been_applied(&self) -> bool {
         match self {
             Self::Silent(_) | Self::Broke(_) | Self::Odd(_) => true,
             // A gateway may have lost the answer of a forwarded request; a request refused with a
@@ -212,9 +212,9 @@ impl Trouble {
 pub struct Client {
     pub place: Arc<Place>,
     http: reqwest::Client,
-    budget: Mutex<Budget>,
+    budget: Mutex<RateLimiter>,
     begun: Instant,
-    talks: OnceLock<Talks>,
+    capabilities: OnceLock<Capabilities>,
 }
 
 impl Client {
@@ -224,9 +224,9 @@ impl Client {
         Ok(Self {
             http: http::client(&place.url)?,
             place: Arc::new(place),
-            budget: Mutex::new(Budget::new(PER_SECOND)),
+            budget: Mutex::new(RateLimiter::new(PER_SECOND)),
             begun: Instant::now(),
-            talks: OnceLock::new(),
+            capabilities: OnceLock::new(),
         })
     }
 
@@ -236,7 +236,7 @@ impl Client {
         lock(&self.budget).rate(self.begun.elapsed())
     }
 
-    async fn afford(&self, person: bool) {
+    async fn acquire(&self, person: bool) {
         loop {
             let taken = lock(&self.budget).take(self.begun.elapsed(), person);
             match taken {
@@ -271,12 +271,12 @@ impl Client {
     ///
     /// # Errors
     /// Reason that there is no valid answer.
-    pub async fn ask(&self, ask: Ask) -> Result<Value, Trouble> {
-        self.afford(ask.person).await;
+    pub async fn ask(&self, ask: Ask) -> Result<Value, ClientError> {
+        self.acquire(ask.person).await;
         let within = ask.within;
         match tokio::time::timeout(within, answer(self.request(&ask))).await {
             Ok(answered) => answered,
-            Err(_) => Err(Trouble::Silent(within)),
+            Err(_) => Err(ClientError::Silent(within)),
         }
     }
 
@@ -284,10 +284,10 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no such answer.
-    pub async fn follow(&self, ask: Ask) -> Result<reqwest::Response, Trouble> {
-        self.afford(ask.person).await;
+    pub async fn follow(&self, ask: Ask) -> Result<reqwest::Response, ClientError> {
+        self.acquire(ask.person).await;
         let sent = tokio::time::timeout(ask.within, self.request(&ask).send()).await;
-        let response = sent.map_err(|_| Trouble::Silent(ask.within))?.map_err(|error| failed(&error))?;
+        let response = sent.map_err(|_| ClientError::Silent(ask.within))?.map_err(|error| failed(&error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
@@ -295,19 +295,19 @@ impl Client {
     ///
     /// # Errors
     /// When nothing there answers as a pipeline service.
-    pub async fn talks(&self) -> Result<Talks, Trouble> {
-        if let Some(known) = self.talks.get() {
+    pub async fn capabilities(&self) -> Result<Capabilities, ClientError> {
+        if let Some(known) = self.capabilities.get() {
             return Ok(*known);
         }
         let described = self.ask(Ask { person: true, ..Ask::get(&["openapi.json"]) }).await;
-        let talks = match described {
+        let capabilities = match described {
             Ok(reply) => {
                 let get = |path: &str| reply.pointer(&format!("/paths/{}/get", path.replace('/', "~1")));
                 let has = |path: &str| get(path).is_some();
                 let params =
                     get("/pipelines").and_then(|it| it.get("parameters")?.as_array().cloned()).unwrap_or_default();
                 let param = |name: &str| params.iter().any(|it| it.get("name").and_then(Value::as_str) == Some(name));
-                Talks {
+                Capabilities {
                     wait: has("/pipelines/{id}/wait"),
                     events: has("/pipelines/{id}/events"),
                     tasks: has("/tasks/{task_id}") && has("/pipelines/{id}/runs"),
@@ -315,25 +315,25 @@ impl Client {
                 }
             }
             // One that does not describe itself is taken for the plain one, if it has pipelines.
-            Err(Trouble::Refused { status: 404 | 405 | 501, .. } | Trouble::Odd(_)) => {
+            Err(ClientError::Refused { status: 404 | 405 | 501, .. } | ClientError::Odd(_)) => {
                 self.ask(Ask { person: true, ..Ask::get(&["health"]) }).await?;
-                Talks::default()
+                Capabilities::default()
             }
             Err(trouble) => return Err(trouble),
         };
-        Ok(*self.talks.get_or_init(|| talks))
+        Ok(*self.capabilities.get_or_init(|| capabilities))
     }
 
     /// All pipelines as reported, without their states if the service supports that.
     ///
     /// # Errors
     /// Why not all of them could be read.
-    pub async fn list(&self, talks: Talks) -> Result<Vec<Value>, Trouble> {
+    pub async fn list(&self, capabilities: Capabilities) -> Result<Vec<Value>, ClientError> {
         let mut all = Vec::new();
         let (mut before, mut after): (Option<String>, Option<String>) = (None, None);
         loop {
             let mut ask = Ask::get(&["pipelines"]);
-            if talks.pages {
+            if capabilities.pages {
                 ask = ask.with("limit", PAGE).with("state", "false");
                 if let Some(after) = after.take() {
                     ask = ask.with("after", after);
@@ -341,12 +341,12 @@ impl Client {
             }
             let mut reply = self.ask(ask).await?;
             let Some(Value::Array(data)) = reply.get_mut("data").map(Value::take) else {
-                return Err(Trouble::Odd("its list has no data".into()));
+                return Err(ClientError::Odd("its list has no data".into()));
             };
             let more = reply.get("has_more").and_then(Value::as_bool).unwrap_or(false);
             let last = data.last().and_then(|it| it.get("id")).and_then(Value::as_str).map(str::to_owned);
             all.extend(data);
-            match last.filter(|last| more && talks.pages && before.as_ref() != Some(last)) {
+            match last.filter(|last| more && capabilities.pages && before.as_ref() != Some(last)) {
                 Some(last) => (before, after) = (Some(last.clone()), Some(last)),
                 None => return Ok(all),
             }
@@ -357,26 +357,26 @@ impl Client {
     ///
     /// # Errors
     /// Why it could not be read.
-    pub async fn pipeline(&self, id: &str, person: bool) -> Result<Value, Trouble> {
+    pub async fn pipeline(&self, id: &str, person: bool) -> Result<Value, ClientError> {
         let mut ask = Ask { person, ..Ask::get(&["pipelines", id]) };
-        if self.talks.get().is_some_and(|talks| talks.pages) {
+        if self.capabilities.get().is_some_and(|capabilities| capabilities.pages) {
             ask = ask.with("state", "false");
         }
         let reply = self.ask(ask).await?;
         if reply.get("id").and_then(Value::as_str) == Some(id) {
             Ok(reply)
         } else {
-            Err(Trouble::Odd("it answers with another pipeline, or none".into()))
+            Err(ClientError::Odd("it answers with another pipeline, or none".into()))
         }
     }
 }
 
 /// Classifies a failure before an answer.
-fn failed(error: &reqwest::Error) -> Trouble {
-    if error.is_connect() { Trouble::Unreachable(http::cause(error)) } else { Trouble::Broke(http::cause(error)) }
+fn failed(error: &reqwest::Error) -> ClientError {
+    if error.is_connect() { ClientError::Unreachable(http::cause(error)) } else { ClientError::Broke(http::cause(error)) }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> Result<Value, Trouble> {
+async fn answer(request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
     let response = request.send().await.map_err(|error| failed(&error))?;
     let status = response.status();
     if !status.is_success() {
@@ -392,33 +392,33 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value, Trouble> {
             let text = String::from_utf8_lossy(&body);
             // JSON that breaks off is no page.
             if text.trim_start().starts_with(['{', '[']) && error.is_eof() {
-                return Err(Trouble::Broke("half of the JSON is there".into()));
+                return Err(ClientError::Broke("half of the JSON is there".into()));
             }
-            Err(Trouble::Odd(http::says(&text)))
+            Err(ClientError::Odd(http::says(&text)))
         }
     }
 }
 
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Trouble> {
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(bytes)) if body.len() + bytes.len() > LARGEST => {
-                return Err(Trouble::Odd(format!("an answer of more than {} MiB", LARGEST >> 20)));
+                return Err(ClientError::Odd(format!("an answer of more than {} MiB", LARGEST >> 20)));
             }
             Ok(Some(bytes)) => body.extend_from_slice(&bytes),
             Ok(None) => return Ok(body),
-            Err(error) => return Err(Trouble::Broke(http::cause(&error))),
+            Err(error) => return Err(ClientError::Broke(http::cause(&error))),
         }
     }
 }
 
-async fn refused(response: reqwest::Response) -> Trouble {
+async fn refused(response: reqwest::Response) -> ClientError {
     let status = response.status().as_u16();
     let http::Refusal { says, retry_after, text } = http::refusal(response).await;
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
     let code = json.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Trouble::Refused { status, code, says, retry_after, json: Box::new(json) }
+    ClientError::Refused { status, code, says, retry_after, json: Box::new(json) }
 }
 
 /// The next piece of an answer, which may be silent for `within`; nothing at its end.
@@ -428,11 +428,11 @@ async fn refused(response: reqwest::Response) -> Trouble {
 pub async fn chunk(
     response: &mut reqwest::Response,
     within: Duration,
-) -> Result<Option<impl Deref<Target = [u8]>>, Trouble> {
+) -> Result<Option<impl Deref<Target = [u8]>>, ClientError> {
     match tokio::time::timeout(within, response.chunk()).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(Trouble::Broke(http::cause(&error))),
-        Err(_) => Err(Trouble::Silent(within)),
+        Ok(Err(error)) => Err(ClientError::Broke(http::cause(&error))),
+        Err(_) => Err(ClientError::Silent(within)),
     }
 }
 

@@ -2,7 +2,7 @@
 //! shared by several processes.
 
 use crate::fleet::inbox::Item;
-use crate::fleet::{Deed, Inbox};
+use crate::fleet::{ActionRecord, Inbox};
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -187,7 +187,7 @@ impl Memory {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn deeds(&self, most: usize) -> Result<Vec<Deed>, StoreError> {
+    pub fn deeds(&self, most: usize) -> Result<Vec<ActionRecord>, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached(
             "SELECT sent.seq, sent.at, sent.who, sent.action, sent.pipeline, sent.why, sent.state, over.state, over.verdict, over.sentence, over.at \
@@ -195,7 +195,7 @@ impl Memory {
              WHERE sent.service = ?1 AND sent.phase = 'sent' ORDER BY sent.seq DESC LIMIT ?2",
         )?;
         let deeds = statement.query_map(params![self.service, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-            Ok(Deed {
+            Ok(ActionRecord {
                 seq: row.get(0)?,
                 at: row.get(1)?,
                 who: row.get(2)?,

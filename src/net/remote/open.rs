@@ -1,9 +1,9 @@
 //! Run of one pipeline as a feed: its live output, if the service streams it; otherwise its state
 //! after each change.
 
-use super::client::{Ask, Client, Talks, Trouble, chunk};
-use crate::fleet::{Pace, Pipeline};
-use crate::net::{Event, dice, now};
+use super::client::{Ask, Client, Capabilities, ClientError, chunk};
+use crate::fleet::{Backoff, Pipeline};
+use crate::net::{Event, jitter, now};
 use memchr::memmem;
 use serde_json::Value;
 use std::io::Write;
@@ -28,8 +28,8 @@ const SERVICE: &str = "\"_emitted_by\":\"synctop/service\"";
 struct Gone;
 
 /// Follows the pipeline until the reader is gone or the pipeline is deleted.
-pub async fn follow(client: Arc<Client>, id: String, talks: Talks, events: SyncSender<Event>) {
-    let _ = if talks.events { lines(&client, &id, &events).await } else { states(&client, &id, &events).await };
+pub async fn follow(client: Arc<Client>, id: String, capabilities: Capabilities, events: SyncSender<Event>) {
+    let _ = if capabilities.events { lines(&client, &id, &events).await } else { states(&client, &id, &events).await };
 }
 
 /// Hands on; a reader that is slow makes us wait, and with us the service.
@@ -116,7 +116,7 @@ impl Place {
 
 async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
     let mut place = Place::default();
-    let mut pace = Pace::default();
+    let mut pace = Backoff::default();
     loop {
         let from = place.cursor.clone().unwrap_or_else(|| "run".into());
         let ask = Ask::get(&["pipelines", id, "events"]);
@@ -136,7 +136,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
                                 hand_on(events, Event::Bytes(fresh, None)).await?;
                             }
                         }
-                        Ok(None) => break Trouble::Broke("the service ended it".into()),
+                        Ok(None) => break ClientError::Broke("the service ended it".into()),
                         Err(trouble) => break trouble,
                     }
                 }
@@ -148,7 +148,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
             hand_on(events, Event::Notice("the pipeline is gone".into())).await?;
             return hand_on(events, Event::End(None)).await;
         }
-        if let Trouble::Refused { status: 410, .. } = &trouble {
+        if let ClientError::Refused { status: 410, .. } = &trouble {
             // Lines after our position are not stored any more: the current state, and on from
             // there.
             hand_on(events, Event::Notice("a gap: what came meanwhile is not kept any more".into())).await?;
@@ -156,13 +156,13 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
         }
         hand_on(events, Event::Down(trouble.words())).await?;
         let asked = place.back_after.take().or(trouble.retry_after());
-        tokio::time::sleep(pace.wait(asked, None, dice())).await;
+        tokio::time::sleep(pace.wait(asked, None, jitter())).await;
     }
 }
 
 async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
     let every = client.place.poll.unwrap_or(EVERY);
-    let mut pace = Pace::default();
+    let mut pace = Backoff::default();
     let mut before: Option<Pipeline> = None;
     let about = format!("this service tells no events: its state is read every {} s", every.as_secs_f64());
     hand_on(events, Event::Notice(about)).await?;
@@ -193,12 +193,12 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                         hand_on(events, Event::CaughtUp(written)).await?;
                     }
                     before = Some(pipeline);
-                    tokio::time::sleep(every.mul_f64(0.9 + dice() * 0.2)).await;
+                    tokio::time::sleep(every.mul_f64(0.9 + jitter() * 0.2)).await;
                 }
                 Err(why) => {
                     hand_on(events, Event::Down(why.clone())).await?;
                     down = Some(why);
-                    tokio::time::sleep(pace.wait(None, None, dice())).await;
+                    tokio::time::sleep(pace.wait(None, None, jitter())).await;
                 }
             },
             Err(trouble) if trouble.absent() => {
@@ -211,7 +211,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     hand_on(events, Event::Down(words.clone())).await?;
                     down = Some(words);
                 }
-                tokio::time::sleep(pace.wait(trouble.retry_after(), None, dice())).await;
+                tokio::time::sleep(pace.wait(trouble.retry_after(), None, jitter())).await;
             }
         }
     }
@@ -221,12 +221,12 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
 ///
 /// # Errors
 /// Why it cannot be had.
-pub async fn saved(client: &Client, id: &str, number: u64, into: &mut std::fs::File) -> Result<(), Trouble> {
+pub async fn saved(client: &Client, id: &str, number: u64, into: &mut std::fs::File) -> Result<(), ClientError> {
     let number = number.to_string();
     let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "runs", &number, "log"]) };
     let mut response = client.follow(ask).await?;
     while let Some(bytes) = chunk(&mut response, DEAD).await? {
-        into.write_all(&bytes).map_err(|error| Trouble::Broke(format!("the log cannot be kept: {error}")))?;
+        into.write_all(&bytes).map_err(|error| ClientError::Broke(format!("the log cannot be kept: {error}")))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Any asynchronous HTTP API, described by one TOML file: submission and polling of a task, fields
 //! of an answer, meaning of its words.
 
-use super::client::{Ask, Client, Trouble, chunk};
+use super::client::{Ask, Client, ClientError, chunk};
 use super::contexts::{Place, Reference, Token, maybe_span, reference, told};
 use crate::fleet::task::{State, Task};
 use crate::protocol::mask;
@@ -235,7 +235,7 @@ impl Profile {
 
     /// # Errors
     /// Why it was not taken.
-    pub async fn submit(&self, key: &str) -> Result<Task, Trouble> {
+    pub async fn submit(&self, key: &str) -> Result<Task, ClientError> {
         let method = if self.about.submit.method.as_deref() == Some("PUT") { Method::PUT } else { Method::POST };
         let mut ask = self.ask(method, &self.about.submit.path, "");
         if let Some(header) = &self.about.submit.idempotency_header {
@@ -248,13 +248,13 @@ impl Profile {
     }
 
     /// A refusal in the API's own words, where its answer has them.
-    fn said(&self, trouble: Trouble) -> Trouble {
-        let Trouble::Refused { status, code, says, retry_after, json } = trouble else { return trouble };
+    fn said(&self, trouble: ClientError) -> ClientError {
+        let ClientError::Refused { status, code, says, retry_after, json } = trouble else { return trouble };
         let text = |pointer: &Option<String>| json.pointer(pointer.as_deref()?)?.as_str().map(str::to_owned);
         let (message, fix) = (text(&self.about.read.message), text(&self.about.read.fix));
         let words: Vec<_> = message.into_iter().chain(fix).collect();
         let says = if words.is_empty() { says } else { mask::secrets(&words.join("; ")).into_owned() };
-        Trouble::Refused { status, code, says, retry_after, json }
+        ClientError::Refused { status, code, says, retry_after, json }
     }
 
     /// True if an ambiguous submission may be repeated.
@@ -265,25 +265,25 @@ impl Profile {
 
     /// # Errors
     /// Why it is not known.
-    pub async fn status(&self, id: &str) -> Result<Task, Trouble> {
+    pub async fn status(&self, id: &str) -> Result<Task, ClientError> {
         let asked = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await;
         let told = asked.map_err(|it| self.said(it))?;
         self.task(told, Some(id))
     }
 
     /// Holds until something is so, where the API can: whether it may be.
-    pub async fn hold(&self, id: &str, left: Duration) -> Option<Result<bool, Trouble>> {
+    pub async fn hold(&self, id: &str, left: Duration) -> Option<Result<bool, ClientError>> {
         let wait = self.about.wait.as_ref()?;
         let mut ask = self.ask(Method::GET, &wait.path, id);
         ask.within = wait.within.unwrap_or(Duration::from_secs(35)).min(left.max(Duration::from_millis(1)));
         Some(match self.client.ask(ask).await {
             // Or its time is over, or ours.
-            Ok(_) | Err(Trouble::Silent(_) | Trouble::Refused { status: 408 | 504, .. }) => Ok(true),
+            Ok(_) | Err(ClientError::Silent(_) | ClientError::Refused { status: 408 | 504, .. }) => Ok(true),
             Err(trouble) => Err(trouble),
         })
     }
 
-    fn task(&self, mut told: Value, id: Option<&str>) -> Result<Task, Trouble> {
+    fn task(&self, mut told: Value, id: Option<&str>) -> Result<Task, ClientError> {
         let read = &self.about.read;
         let text = |pointer: &str| match told.pointer(pointer)? {
             Value::String(text) => Some(text.clone()),
@@ -293,11 +293,11 @@ impl Profile {
         let maybe = |pointer: &Option<String>| pointer.as_deref().and_then(text).filter(|it| !it.is_empty());
         let found = text(&read.id).or(id.map(str::to_owned));
         let Some(found) = found else {
-            return Err(Trouble::Odd(format!("its answer has no id at {}", read.id)));
+            return Err(ClientError::Odd(format!("its answer has no id at {}", read.id)));
         };
         let said = text(&read.status);
         if said.is_none() && id.is_some() {
-            return Err(Trouble::Odd(format!("its answer has no status at {}", read.status)));
+            return Err(ClientError::Odd(format!("its answer has no status at {}", read.status)));
         }
         // Many answer a submission with the id only.
         let word = said.clone().unwrap_or_else(|| "submitted".into());

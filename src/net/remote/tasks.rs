@@ -1,13 +1,13 @@
 //! Work that is submitted, asked after, and over at some time: a run of a pipeline, or a task of any API that a profile describes. One
 //! invocation never submits twice.
 
-use super::client::{Ask, Client, Trouble, WITHIN};
+use super::client::{Ask, Client, ClientError, WITHIN};
 use super::contexts::Place;
 use super::open;
 use super::profile::Profile;
-use crate::fleet::Pace;
+use crate::fleet::Backoff;
 use crate::fleet::task::{State, Task};
-use crate::net::dice;
+use crate::net::jitter;
 use crate::protocol::{mask, time};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -33,9 +33,9 @@ pub struct Runs {
 
 impl Runs {
     /// Holds until the pipeline is ready again, or cannot come to be so; where the service can.
-    async fn hold(&self, pipeline: &str, time: Duration) -> Option<Result<bool, Trouble>> {
-        let talks = self.client.talks().await.ok()?;
-        if !talks.wait || pipeline.is_empty() {
+    async fn hold(&self, pipeline: &str, time: Duration) -> Option<Result<bool, ClientError>> {
+        let capabilities = self.client.capabilities().await.ok()?;
+        if !capabilities.wait || pipeline.is_empty() {
             return None;
         }
         let ask = Ask { person: true, within: time + WITHIN, ..Ask::get(&["pipelines", pipeline, "wait"]) };
@@ -54,9 +54,9 @@ pub enum Api {
 /// Result of a submission.
 pub enum Submitted {
     Task(Task),
-    Refused(Trouble),
+    Refused(ClientError),
     /// Ambiguous submission, sent so often with one key.
-    Unknown(Trouble, u32),
+    Unknown(ClientError, u32),
 }
 
 /// Result of a poll.
@@ -64,7 +64,7 @@ pub enum Polled {
     Over(Task),
     /// The time is over, and the task may go on.
     NotYet(Option<Task>),
-    Failed(Trouble),
+    Failed(ClientError),
 }
 
 impl Api {
@@ -79,7 +79,7 @@ impl Api {
     /// Submits. Without an answer it is repeated only if a key makes it the same submission.
     pub async fn submit(&self, key: &str, within: Duration) -> Submitted {
         let begun = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Backoff::default();
         let keyed = match self {
             Self::Runs(_) => true,
             Self::Profile(profile) => profile.keyed(),
@@ -89,27 +89,27 @@ impl Api {
             sent += 1;
             let time = within.min(SUBMIT).saturating_sub(begun.elapsed()).max(Duration::from_millis(500));
             let answer = tokio::time::timeout(time, self.submit_once(key)).await;
-            let trouble = match answer.unwrap_or(Err(Trouble::Silent(time))) {
+            let trouble = match answer.unwrap_or(Err(ClientError::Silent(time))) {
                 Ok(task) => return Submitted::Task(task),
                 Err(trouble) => trouble,
             };
-            if !trouble.passes() {
+            if !trouble.is_retryable() {
                 return Submitted::Refused(trouble);
             }
-            let maybe = trouble.maybe_done();
+            let maybe = trouble.may_have_been_applied();
             let left = within.min(SUBMIT).saturating_sub(begun.elapsed());
             let late = trouble.retry_after().is_some_and(|asked| asked > left);
-            if left.is_zero() || late || (maybe && !keyed) || matches!(trouble, Trouble::Odd(_)) {
+            if left.is_zero() || late || (maybe && !keyed) || matches!(trouble, ClientError::Odd(_)) {
                 return if maybe { Submitted::Unknown(trouble, sent) } else { Submitted::Refused(trouble) };
             }
-            if matches!(trouble, Trouble::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
+            if matches!(trouble, ClientError::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
                 return Submitted::Refused(trouble);
             }
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), dice())).await;
+            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
         }
     }
 
-    async fn submit_once(&self, key: &str) -> Result<Task, Trouble> {
+    async fn submit_once(&self, key: &str) -> Result<Task, ClientError> {
         match self {
             Self::Runs(runs) => {
                 let mut ask =
@@ -125,7 +125,7 @@ impl Api {
     ///
     /// # Errors
     /// Why nothing is known of it.
-    pub async fn status(&self, id: &str) -> Result<Task, Trouble> {
+    pub async fn status(&self, id: &str) -> Result<Task, ClientError> {
         match self {
             Self::Runs(runs) => run(runs.client.ask(Ask { person: true, ..Ask::get(&["tasks", id]) }).await?),
             Self::Profile(profile) => profile.status(id).await,
@@ -136,7 +136,7 @@ impl Api {
     ///
     /// # Errors
     /// If the pipeline does not exist. Other failures count as no past runs.
-    pub async fn past(&self) -> Result<Vec<u64>, Trouble> {
+    pub async fn past(&self) -> Result<Vec<u64>, ClientError> {
         let Self::Runs(runs) = self else { return Ok(Vec::new()) };
         let ask = Ask { person: true, ..Ask::get(&["pipelines", &runs.pipeline, "runs"]) }.with("limit", PAST);
         let reply = match runs.client.ask(ask).await {
@@ -160,11 +160,11 @@ impl Api {
         submitted: Option<Task>,
         interval: Duration,
         timeout: Duration,
-        mut tell: impl FnMut(Result<&Task, &Trouble>, u64),
+        mut tell: impl FnMut(Result<&Task, &ClientError>, u64),
     ) -> Polled {
         let begun = Instant::now();
         let left = || timeout.saturating_sub(begun.elapsed());
-        let mut pace = Pace::up_to(interval.max(Duration::from_secs(1)));
+        let mut pace = Backoff::up_to(interval.max(Duration::from_secs(1)));
         let mut last = submitted;
         loop {
             let within = left().max(Duration::from_millis(200));
@@ -181,9 +181,9 @@ impl Api {
                     interval
                 }
                 // A task that cannot be polled may continue anyway.
-                Err(trouble) if trouble.passes() => {
+                Err(trouble) if trouble.is_retryable() => {
                     tell(Err(&trouble), seconds);
-                    let wait = pace.wait(trouble.retry_after(), None, dice());
+                    let wait = pace.wait(trouble.retry_after(), None, jitter());
                     if left() <= wait {
                         return if last.is_some() { Polled::NotYet(last) } else { Polled::Failed(trouble) };
                     }
@@ -274,11 +274,11 @@ impl Api {
 }
 
 /// Run as reported by the service.
-fn run(mut told: Value) -> Result<Task, Trouble> {
+fn run(mut told: Value) -> Result<Task, ClientError> {
     mask::json(&mut told);
     let text = |path: &str| told.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let (Some(id), Some(word)) = (text("/task_id"), text("/status")) else {
-        return Err(Trouble::Odd("its answer is no task".into()));
+        return Err(ClientError::Odd("its answer is no task".into()));
     };
     let state = match word.as_str() {
         "SUCCEEDED" => State::Succeeded,

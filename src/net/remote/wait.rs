@@ -1,9 +1,9 @@
 //! Waiting until it is so: by the service's own wait where it has one, with a look of our own under it; else by asking, ever more rarely.
 
-use super::client::{Ask, Client, Talks, Trouble, WITHIN};
+use super::client::{Ask, Client, Capabilities, ClientError, WITHIN};
 use crate::fleet::condition::{Condition, Holds};
-use crate::fleet::{Fleet, Pace, Pipeline, Watched};
-use crate::net::{dice, now};
+use crate::fleet::{Fleet, Backoff, Pipeline, Watched};
+use crate::net::{jitter, now};
 use crate::protocol::time;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub enum Came {
     /// No progress for so long.
     Stalled(Duration),
     Absent,
-    Failed(Trouble),
+    Failed(ClientError),
     /// The waiting user left.
     Detached,
 }
@@ -128,7 +128,7 @@ pub enum News<'a> {
     /// Something of it changed, or its service answers again.
     Seen(&'a Pipeline),
     /// Its service does not answer; once, until it does.
-    Silent(&'a Trouble),
+    Silent(&'a ClientError),
 }
 
 /// Waits for one pipeline; `tell` receives news.
@@ -148,28 +148,28 @@ pub async fn wait(
         inferred: false,
         streams: None,
     };
-    let (mut pace, mut told) = (Pace::default(), false);
-    let talks = loop {
+    let (mut pace, mut told) = (Backoff::default(), false);
+    let capabilities = loop {
         let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
-        let asked = tokio::time::timeout(within, client.talks()).await.unwrap_or(Err(Trouble::Silent(within)));
+        let asked = tokio::time::timeout(within, client.capabilities()).await.unwrap_or(Err(ClientError::Silent(within)));
         let trouble = match asked {
-            Ok(talks) => break talks,
+            Ok(capabilities) => break capabilities,
             Err(trouble) => trouble,
         };
         // Before anything was known of it there is nothing that could have broken off: it is given a few seconds.
-        let given_up = !matches!(trouble, Trouble::Refused { .. }) && begun.elapsed() > FIRST_CONTACT;
+        let given_up = !matches!(trouble, ClientError::Refused { .. }) && begun.elapsed() > FIRST_CONTACT;
         let once = wish.timeout == Some(Duration::ZERO);
-        if once || given_up || !trouble.passes() || left.is_some_and(|left| left.is_zero()) {
+        if once || given_up || !trouble.is_retryable() || left.is_some_and(|left| left.is_zero()) {
             (waited.came, waited.waited) = (Came::Failed(trouble), begun.elapsed());
             return waited;
         }
         if !std::mem::replace(&mut told, true) {
             tell(News::Silent(&trouble));
         }
-        tokio::time::sleep(pace.wait(trouble.retry_after(), left, dice())).await;
+        tokio::time::sleep(pace.wait(trouble.retry_after(), left, jitter())).await;
     };
-    let mut one = One { client, wish, talks, fleet: Fleet::default(), known: None, streams: None, begun, deadline };
+    let mut one = One { client, wish, capabilities, fleet: Fleet::default(), known: None, streams: None, begun, deadline };
     waited.came = one.go(&target, &mut tell).await;
     let watched = one.fleet.pipelines.get(target.as_str());
     waited.inferred = watched.is_some_and(|it| it.inferred(now()));
@@ -182,7 +182,7 @@ pub async fn wait(
 struct One {
     client: Arc<Client>,
     wish: Wish,
-    talks: Talks,
+    capabilities: Capabilities,
     fleet: Fleet,
     /// The run that is watched, and the checkpoints it had when the wait began.
     known: Option<(String, u64)>,
@@ -194,7 +194,7 @@ struct One {
 
 impl One {
     async fn go(&mut self, id: &str, tell: &mut impl FnMut(News)) -> Came {
-        let mut pace = Pace::default();
+        let mut pace = Backoff::default();
         let mut moved = Instant::now();
         let mut evidence = None;
         let once = self.wish.timeout == Some(Duration::ZERO);
@@ -245,9 +245,9 @@ impl One {
             }
             // A service that does not answer is no pipeline that takes its time; one that answered just now is.
             let lost = over && (!came_once || heard.elapsed() >= WITHIN);
-            if let Some(found) = trouble.take_if(|found| lost || !found.passes()) {
+            if let Some(found) = trouble.take_if(|found| lost || !found.is_retryable()) {
                 return Came::Failed(match found {
-                    Trouble::Silent(time) => Trouble::Silent(time.max(heard.elapsed())),
+                    ClientError::Silent(time) => ClientError::Silent(time.max(heard.elapsed())),
                     found => found,
                 });
             }
@@ -265,7 +265,7 @@ impl One {
                 None => {}
             }
             let left = self.left(moved);
-            if trouble.is_none() && came_once && self.talks.wait {
+            if trouble.is_none() && came_once && self.capabilities.wait {
                 let asked = Instant::now();
                 match self.hold(id, left).await {
                     Ok(Some(Holds::Yes)) => {
@@ -279,28 +279,28 @@ impl One {
                     Ok(_) => {}
                     // It is gone: the next look decides the meaning.
                     Err(found) if found.absent() => {}
-                    Err(found) if found.passes() => {
+                    Err(found) if found.is_retryable() => {
                         if !std::mem::replace(&mut silent, true) {
                             tell(News::Silent(&found));
                         }
                         trouble = Some(found);
                     }
-                    Err(Trouble::Refused { status: 410, .. }) => self.wish.after = None,
+                    Err(ClientError::Refused { status: 410, .. }) => self.wish.after = None,
                     Err(found) => return Came::Failed(found),
                 }
             }
-            let wait = pace.wait(trouble.as_ref().and_then(Trouble::retry_after), left, dice());
+            let wait = pace.wait(trouble.as_ref().and_then(ClientError::retry_after), left, jitter());
             tokio::time::sleep(wait.max(Duration::from_millis(20))).await;
         }
     }
 
     /// Reads the pipeline; not beyond the deadline.
-    async fn look(&mut self, id: &str) -> Result<(), Trouble> {
+    async fn look(&mut self, id: &str) -> Result<(), ClientError> {
         let left = self.deadline.map(|it| it.saturating_duration_since(Instant::now()));
         let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
         let told = tokio::time::timeout(within, self.client.pipeline(id, true)).await;
-        let told = told.unwrap_or(Err(Trouble::Silent(within)))?;
-        self.fleet.take_one(told, now()).map_err(Trouble::Odd)
+        let told = told.unwrap_or(Err(ClientError::Silent(within)))?;
+        self.fleet.take_one(told, now()).map_err(ClientError::Odd)
     }
 
     /// The time that is left until something has to be decided.
@@ -314,7 +314,7 @@ impl One {
 
     /// Long-polls the service until the condition holds, is out of reach, or times out; if the
     /// service supports the condition.
-    async fn hold(&mut self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, Trouble> {
+    async fn hold(&mut self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, ClientError> {
         let [one] = self.wish.conditions.as_slice() else { return Ok(None) };
         let Some(condition) = one.for_server() else { return Ok(None) };
         let time = left.map_or(AT_ONCE, |left| left.min(AT_ONCE)).max(Duration::from_millis(1));
@@ -322,7 +322,7 @@ impl One {
         Ok(Some(self.answered(&answer)))
     }
 
-    async fn at_server(&self, id: &str, condition: &str, time: Duration) -> Result<Value, Trouble> {
+    async fn at_server(&self, id: &str, condition: &str, time: Duration) -> Result<Value, ClientError> {
         let mut ask = Ask { person: true, ..Ask::get(&["pipelines", id, "wait"]) };
         ask = ask
             .with("for", condition)
@@ -335,13 +335,13 @@ impl One {
     }
 
     /// Evaluates a condition by the service, which knows streams by name and the order of cursors.
-    async fn asked(&mut self, id: &str, condition: &Condition) -> Result<Holds, Trouble> {
+    async fn asked(&mut self, id: &str, condition: &Condition) -> Result<Holds, ClientError> {
         let Some(condition) = condition.for_server() else { return Ok(Holds::NotYet) };
         let answer = self.at_server(id, &condition, Duration::ZERO).await?;
         Ok(self.answered(&answer))
     }
 
-    async fn judge(&mut self, watched: Option<&Watched>) -> Result<Holds, Trouble> {
+    async fn judge(&mut self, watched: Option<&Watched>) -> Result<Holds, ClientError> {
         let pipeline = watched.map(|it| &it.pipeline);
         let inferred = watched.is_some_and(|it| it.inferred(now()));
         let mut checkpoints = 0;
@@ -365,8 +365,8 @@ impl One {
             let by_position = self.wish.after.is_some() && (holds == Holds::Never || condition == Condition::Progress);
             let ask = matches!(condition, Condition::Stream(..)) || by_position;
             all.push(match pipeline {
-                Some(pipeline) if self.talks.wait && ask => match self.asked(&pipeline.id, &condition).await {
-                    Err(Trouble::Refused { status: 410, .. }) if self.wish.after.is_some() => {
+                Some(pipeline) if self.capabilities.wait && ask => match self.asked(&pipeline.id, &condition).await {
+                    Err(ClientError::Refused { status: 410, .. }) if self.wish.after.is_some() => {
                         // Events before that cursor are unknown.
                         self.wish.after = None;
                         self.asked(&pipeline.id, &condition).await?

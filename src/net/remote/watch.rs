@@ -1,10 +1,10 @@
 //! Poller of a service's fleet, shared by all its views. Data that cannot be refreshed stay and
 //! age.
 
-use super::client::{Client, Talks, Trouble};
+use super::client::{Client, Capabilities, ClientError};
 use super::memory::Memory;
-use crate::fleet::{Deed, Fleet, Inbox, Pace, Watched};
-use crate::net::{dice, lock, now};
+use crate::fleet::{ActionRecord, Fleet, Inbox, Backoff, Watched};
+use crate::net::{jitter, lock, now};
 use crate::protocol::Millis;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -46,8 +46,8 @@ pub struct Down {
 pub struct Seen {
     pub fleet: Arc<Fleet>,
     pub inbox: Arc<Inbox>,
-    pub deeds: Arc<Vec<Deed>>,
-    pub talks: Option<Talks>,
+    pub deeds: Arc<Vec<ActionRecord>>,
+    pub capabilities: Option<Capabilities>,
     pub down: Option<Down>,
     pub every: Duration,
     /// Requests a second, and how many there may be.
@@ -91,7 +91,7 @@ impl Watcher {
         watcher.read_deeds();
         let own = Arc::downgrade(&watcher);
         tokio::spawn(async move {
-            let mut pace = Pace::up_to(LONGEST);
+            let mut pace = Backoff::up_to(LONGEST);
             // It ends with the last who looks.
             while let Some(watcher) = own.upgrade() {
                 let wait = watcher.look(&mut pace).await;
@@ -131,15 +131,15 @@ impl Watcher {
         tokio::task::spawn_blocking(move || work(&own)).await.ok()
     }
 
-    async fn look(self: &Arc<Self>, pace: &mut Pace) -> Duration {
+    async fn look(self: &Arc<Self>, pace: &mut Backoff) -> Duration {
         let asked = lock(&self.state).fleet.order();
         match self.list().await {
-            Ok((talks, list)) => {
+            Ok((capabilities, list)) => {
                 pace.reset();
-                let every = self.client.place.poll.unwrap_or(if talks.pages { EVERY } else { EVERY_WHOLE });
+                let every = self.client.place.poll.unwrap_or(if capabilities.pages { EVERY } else { EVERY_WHOLE });
                 let all = move |own: &Self| {
                     own.take_errors(|seen| {
-                        (seen.talks, seen.down, seen.every) = (Some(talks), None, every);
+                        (seen.capabilities, seen.down, seen.every) = (Some(capabilities), None, every);
                         let fleet = Arc::make_mut(&mut seen.fleet);
                         fleet.take_list(list, asked, now());
                         fleet.pipelines.values().cloned().collect()
@@ -149,10 +149,10 @@ impl Watcher {
                 self.beside(all).await;
                 let every = if self.aside.load(Ordering::Relaxed) { every * ASIDE } else { every };
                 // By the dice, so that many screens do not ask at once.
-                every.mul_f64(0.9 + dice() * 0.2)
+                every.mul_f64(0.9 + jitter() * 0.2)
             }
             Err(trouble) => {
-                let wait = pace.wait(trouble.retry_after(), None, dice());
+                let wait = pace.wait(trouble.retry_after(), None, jitter());
                 let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
                 tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), trouble.words());
                 let place = &self.client.place;
@@ -164,9 +164,9 @@ impl Watcher {
         }
     }
 
-    async fn list(&self) -> Result<(Talks, Vec<Value>), Trouble> {
-        let talks = self.client.talks().await?;
-        Ok((talks, self.client.list(talks).await?))
+    async fn list(&self) -> Result<(Capabilities, Vec<Value>), ClientError> {
+        let capabilities = self.client.capabilities().await?;
+        Ok((capabilities, self.client.list(capabilities).await?))
     }
 
     /// Takes a pipeline read by another part.

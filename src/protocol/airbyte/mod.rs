@@ -13,7 +13,7 @@ pub(super) use fast::message as fast;
 use super::identity::Identity;
 use super::lenient::{Maybe, Text};
 use super::message::{
-    Checkpoint, Dialect, Estimate, Failure, Handed, Handing, Kind, Level, Log, Message, Name, Pace, ProcessWord,
+    Checkpoint, Dialect, Estimate, Failure, EmittedState, StreamCursor, Kind, Level, Log, Message, Name, Activity, ProcessWord,
     Record, Status, StreamClaim, Where,
 };
 use std::borrow::Cow;
@@ -134,9 +134,9 @@ fn checkpoint(state: wire::State) -> Checkpoint {
         for state in global.stream_states.0.unwrap_or_default().into_iter().filter_map(|state| state.0) {
             let Some(stream) = name(state.stream_descriptor) else { continue };
             id = id.and(Identity::of_text(&stream.key()).0).and(state.stream_state.0);
-            streams.push(Handing { stream, id: state.stream_state.0 });
+            streams.push(StreamCursor { stream, id: state.stream_state.0 });
         }
-        let handed = Handed { streams, id: id.and(count).0, records, committed, ..Handed::default() };
+        let handed = EmittedState { streams, id: id.and(count).0, records, committed, ..EmittedState::default() };
         return Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() };
     }
     let (stream, id) = match state.stream.0 {
@@ -144,7 +144,7 @@ fn checkpoint(state: wire::State) -> Checkpoint {
         None => (None, state.data.unwrap_or_default()),
     };
     let of = stream.as_ref().map_or(2, |stream| Identity::of_text(&stream.key()).0);
-    let handed = Handed { id: id.and(of).and(count).0, records, committed, ..Handed::default() };
+    let handed = EmittedState { id: id.and(of).and(count).0, records, committed, ..EmittedState::default() };
     Checkpoint { stream, handed: Some(Box::new(handed)), ..Checkpoint::default() }
 }
 
@@ -208,7 +208,7 @@ fn status(said: StreamStatus) -> Option<StreamClaim> {
             "STARTED" => claim.status = Some(Status::Started),
             "RUNNING" => {
                 let until = |limit: wire::Reason| limit.rate_limited.0.and_then(|limit| limit.quota_reset.0);
-                claim.pace = Some(limited.map_or(Pace::Moving, |limit| Pace::Limited(until(limit))));
+                claim.pace = Some(limited.map_or(Activity::Moving, |limit| Activity::Limited(until(limit))));
             }
             "COMPLETE" => claim.status = Some(Status::Completed),
             "INCOMPLETE" => claim.status = Some(Status::Errored),
@@ -272,7 +272,7 @@ mod tests {
         let limited = r#"{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1795163557591.585,"stream_status":
             {"stream_descriptor":{"name":"a","namespace":"n"},"status":"RUNNING","reasons":[{"type":"RATE_LIMITED","rate_limited":{"quota_reset":1795163559000}}]}}}"#;
         let Some(Kind::Stream(claim)) = kind(limited) else { panic!("no claim") };
-        assert_eq!(claim.pace, Some(Pace::Limited(Some(1_795_163_559_000))));
+        assert_eq!(claim.pace, Some(Activity::Limited(Some(1_795_163_559_000))));
         assert_eq!(claim.stream.label(), "n.a");
         assert_eq!(message(limited).and_then(|message| message.at), Some(1_795_163_557_591));
         for none in [

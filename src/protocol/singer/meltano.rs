@@ -5,7 +5,7 @@
 use super::logs::{Exception, Metric, metric, said};
 use crate::protocol::lenient::{Flag, Maybe, Text, When};
 use crate::protocol::message::{
-    Checkpoint, Dialect, End, EndWord, Handed, Kind, Level, LogContext, Message, Metered, ProgressReport,
+    Checkpoint, Dialect, End, EndWord, EmittedState, Kind, Level, LogContext, Message, Metered, ProgressReport,
 };
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -75,7 +75,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     } else if event.starts_with("Incremental state has been updated") {
         // A line of the target's stdout went to the state store.
         Kind::Checkpoint(Checkpoint {
-            handed: Some(Box::new(Handed { committed: true, ..Handed::default() })),
+            handed: Some(Box::new(EmittedState { committed: true, ..EmittedState::default() })),
             ..Checkpoint::default()
         })
     } else if line.stdio.0.as_deref() == Some("stdout") {

@@ -16,7 +16,7 @@ pub(super) use meltano::message as meltano;
 
 use super::identity::Identity;
 use super::lenient::{Entries, Maybe, Text, When};
-use super::message::{Checkpoint, Dialect, Handed, Handing, Kind, Message, Name, Pace, Record, StreamClaim};
+use super::message::{Checkpoint, Dialect, EmittedState, StreamCursor, Kind, Message, Name, Activity, Record, StreamClaim};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -82,12 +82,12 @@ pub(super) fn has(kind: &str) -> bool {
 }
 
 fn alive(stream: Name) -> StreamClaim {
-    StreamClaim { pace: Some(Pace::Moving), ..StreamClaim::of(stream) }
+    StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(stream) }
 }
 
 /// Value of a state. By convention it has `bookmarks` by stream, and optionally the current stream;
 /// without them, its keys may still be names of streams.
-fn handed(value: &str, committed: bool) -> Option<Handed<'_>> {
+fn handed(value: &str, committed: bool) -> Option<EmittedState<'_>> {
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]
     struct Value<'a> {
@@ -104,9 +104,9 @@ fn handed(value: &str, committed: bool) -> Option<Handed<'_>> {
         all.retain(|(name, _)| name != "currently_syncing");
         all
     };
-    let streams = bookmarks.into_iter().map(|(name, id)| Handing { stream: Name::plain(name), id: id.0 }).collect();
+    let streams = bookmarks.into_iter().map(|(name, id)| StreamCursor { stream: Name::plain(name), id: id.0 }).collect();
     let current = known.currently_syncing.0.map(Name::plain);
-    Some(Handed { streams, whole: true, current, id: Identity::of(value).0, records: None, committed })
+    Some(EmittedState { streams, whole: true, current, id: Identity::of(value).0, records: None, committed })
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub async fn create(
         }
     }
     let id = match fields.remove("id") {
-        None => crate::net::fresh("pipe"),
+        None => crate::net::random_id("pipe"),
         Some(Value::String(id)) => id,
         Some(_) => return Err(Problem::invalid(&["id"], "Invalid input: expected string")),
     };
@@ -88,7 +88,7 @@ pub async fn create(
     let missing = |name: &str| Problem::invalid(&[name], "Invalid input: expected object, received undefined");
     let source = body::party(&mut fields, "source")?.ok_or_else(|| missing("source"))?;
     let destination = body::party(&mut fields, "destination")?.ok_or_else(|| missing("destination"))?;
-    app.service.engines.look_over(&source).map_err(bad_source)?;
+    app.service.engines.validate(&source).map_err(bad_source)?;
     let streams = body::streams(&mut fields)?.flatten();
     let desired = desired(&mut fields)?.unwrap_or(Desired::Active);
     if desired == Desired::Deleted {
@@ -221,7 +221,7 @@ pub async fn update(
         }
     };
     if let Some(source) = &source {
-        app.service.engines.look_over(source).map_err(bad_source)?;
+        app.service.engines.validate(source).map_err(bad_source)?;
     }
     let client = ip.to_string();
     let (pipeline, ()) = app

@@ -246,7 +246,7 @@ pub async fn wait(
                 "cursor": slot.cursor(&pipeline).to_string(),
             })));
         }
-        let poll = POLL.mul_f64(1.0 + super::super::dice() * 0.5);
+        let poll = POLL.mul_f64(1.0 + super::super::jitter() * 0.5);
         tokio::select! {
             changed = status.changed() => {
                 if changed.is_err() { return Err(Problem::no_pipeline(&id)); }
@@ -277,7 +277,7 @@ fn look(service: &Service, slot: &Slot, told: &Pipeline) -> Result<(), Problem> 
     };
     // Notifications follow the commit at once: only a persistent difference was missed.
     if behind && newest.as_deref() == Some(told) {
-        service.saw_first(slot);
+        service.count_missed(slot);
     }
     Ok(())
 }

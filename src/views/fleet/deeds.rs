@@ -1,7 +1,7 @@
 //! Action log pane: user, action, result. The log is append-only.
 
 use super::state::{FleetScreen, Key, Pane};
-use crate::fleet::Deed;
+use crate::fleet::ActionRecord;
 use crate::views::pen::Pen;
 use crate::views::state::{Hits, Target};
 use crate::views::streams::scrolled;
@@ -11,9 +11,9 @@ use ratatui::style::Style;
 
 /// The deeds that are shown, the newest first.
 #[must_use]
-pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Deed> {
+pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a ActionRecord> {
     let filter = &screen.ui.list(Pane::Deeds).filter;
-    let says = |deed: &Deed| {
+    let says = |deed: &ActionRecord| {
         let texts = [deed.who.as_str(), &deed.action, &deed.pipeline];
         let more = [&deed.why, &deed.sentence, &deed.verdict].into_iter().flatten().map(String::as_str);
         filter.keeps_any(texts.into_iter().chain(more))
@@ -22,18 +22,18 @@ pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Deed> {
 }
 
 #[must_use]
-pub fn key(deed: &Deed) -> Key {
+pub fn key(deed: &ActionRecord) -> Key {
     Key::Id(deed.seq.to_string().into())
 }
 
 #[must_use]
-pub fn place(items: &[&Deed], chosen: Option<&Key>) -> usize {
+pub fn place(items: &[&ActionRecord], chosen: Option<&Key>) -> usize {
     items.iter().position(|deed| chosen == Some(&key(deed))).unwrap_or(0)
 }
 
 /// The deed that is chosen.
 #[must_use]
-pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Deed> {
+pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a ActionRecord> {
     let all = items(screen);
     all.get(place(&all, screen.ui.list(Pane::Deeds).chosen.as_ref())).copied()
 }
@@ -42,7 +42,7 @@ pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Deed> {
 const WATCHED_MS: i64 = 600_000;
 
 /// Result of an action, as far as known.
-pub(super) fn came_of(deed: &Deed, now: i64) -> &str {
+pub(super) fn came_of(deed: &ActionRecord, now: i64) -> &str {
     match &deed.sentence {
         Some(sentence) => sentence,
         None if now.saturating_sub(deed.at) < WATCHED_MS => "sent; what comes of it is not known yet",

@@ -1,7 +1,7 @@
 //! The rows of the list of pipelines: groups, trouble first, and in them by the chosen column.
 
 use super::state::{Column, FleetScreen, Key, Pane};
-use crate::fleet::{Deed, Group, Watched};
+use crate::fleet::{ActionRecord, Group, Watched};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub struct Rows<'a> {
     pub kept_of: [usize; 7],
     pub kept: usize,
     /// Recent actions with a result, by pipeline.
-    pub deeds: HashMap<&'a str, &'a Deed>,
+    pub deeds: HashMap<&'a str, &'a ActionRecord>,
 }
 
 /// Time a result stands below its pipeline, in milliseconds.

@@ -115,7 +115,7 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
         Some(Overlay::Palette { input, chosen }) => palette::draw(&mut over, FLEET_ACTIONS, input, *chosen, hits),
         Some(Overlay::Pipeline { id, top }) => sheets::pipeline(&mut over, screen, id, *top, hits),
         Some(Overlay::Error { fingerprint, top }) => sheets::error(&mut over, screen, fingerprint, *top, hits),
-        Some(Overlay::Deed { seq, top }) => sheets::deed(&mut over, screen, *seq, *top, hits),
+        Some(Overlay::ActionRecord { seq, top }) => sheets::deed(&mut over, screen, *seq, *top, hits),
         Some(Overlay::Runs { id, rows, chosen }) => sheets::runs(&mut over, screen, id, rows, *chosen, hits),
         Some(Overlay::Contexts { names, chosen }) => sheets::contexts(&mut over, screen, names, *chosen, hits),
         Some(Overlay::Confirm(asked)) => confirm::draw(&mut over, screen, asked, hits),

@@ -2,7 +2,7 @@
 
 use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::Action;
-use crate::fleet::{Deed, Fleet, Group, Inbox};
+use crate::fleet::{ActionRecord, Fleet, Group, Inbox};
 use crate::protocol::Millis;
 use crate::protocol::clean::typed;
 use crate::views::look::Look;
@@ -136,7 +136,7 @@ pub enum Overlay {
         fingerprint: Arc<str>,
         top: usize,
     },
-    Deed {
+    ActionRecord {
         seq: i64,
         top: usize,
     },
@@ -243,7 +243,7 @@ pub enum Link<'a> {
 pub struct FleetScreen<'a> {
     pub fleet: &'a Fleet,
     pub inbox: &'a Inbox,
-    pub deeds: &'a [Deed],
+    pub deeds: &'a [ActionRecord],
     pub bulk: Option<&'a Bulk>,
     pub ui: &'a FleetUi,
     pub look: &'a Look,
