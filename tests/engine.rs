@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use synctop::engine::api::Api;
-use synctop::engine::backfill::{Backfill, Next, Verdict, Wish};
+use synctop::engine::backfill::{Backfill, Next, BackfillResult, BackfillOptions};
 use synctop::engine::call::{Call, Called, Outlet, call};
 use synctop::engine::scenario::{SCENARIOS, Scenario};
 use synctop::engine::tracker::memory::Memory;
@@ -175,7 +175,7 @@ fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every
         for dies_after in (0..lines.len()).step_by(7) {
             let pipeline = json!({"source": {"type": "simulated"}, "destination": {"type": "simulated"}});
             let mut run =
-                Backfill::new(Wish { pipeline, retries: 3, ..Wish::default() }, None, "run_1".into()).unwrap();
+                Backfill::new(BackfillOptions { pipeline, retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
             run.begin();
             run.push(&lines[..dies_after].concat());
             // The process died in the middle of the next line.
@@ -204,10 +204,10 @@ fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every
 
 #[test]
 fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
-    let wish = || Wish {
+    let wish = || BackfillOptions {
         pipeline: json!({"source": {"type": "s"}, "destination": {"type": "d"}}),
         retries: 1,
-        ..Wish::default()
+        ..BackfillOptions::default()
     };
     let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
     let body: Value = serde_json::from_str(&run.begin()).unwrap();
@@ -232,7 +232,7 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
     assert_eq!(body["run_id"], "run_1", "an unfinished run goes on");
     assert_eq!(later.attempts, 2);
     assert_eq!(body["state"].get("synctop"), None, "what is ours is not sent");
-    assert_eq!(feed(&mut later, &end("complete")), Next::Done(Verdict::Through));
+    assert_eq!(feed(&mut later, &end("complete")), Next::Done(BackfillResult::Through));
     let mut next = Backfill::new(wish(), Some(later.to_keep().get()), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&next.begin()).unwrap();
     assert_eq!((body["run_id"].as_str(), next.attempts), (Some("run_2"), 1), "a finished one is followed by another");
@@ -247,12 +247,12 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
         }
         assert!(calls < 20);
     };
-    assert!(matches!(verdict, Verdict::Failed(why, 2) if why.contains("brought nothing")));
+    assert!(matches!(verdict, BackfillResult::Failed(why, 2) if why.contains("brought nothing")));
 }
 
 #[test]
 fn every_end_of_an_answer_has_a_verdict_of_its_own() {
-    let wish = || Wish { pipeline: json!({}), retries: 0, ..Wish::default() };
+    let wish = || BackfillOptions { pipeline: json!({}), retries: 0, ..BackfillOptions::default() };
     let start = "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"a\",\"status\":\"start\"}}\n";
     let global = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"error\",\"error\":{\"failure_type\":\"system_error\",\"message\":\"the table is gone\"}}}\n";
     let second = std::time::Duration::from_secs(1);
@@ -286,7 +286,7 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
         run.push(body.as_bytes());
         run.cut();
         match run.over(&how, 0.0) {
-            Next::Done(Verdict::Failed(why, exit)) => {
+            Next::Done(BackfillResult::Failed(why, exit)) => {
                 assert!(why.contains(says), "{why}\n-- does not say: {says}");
                 assert_eq!(exit, code, "{why}");
             }
@@ -294,7 +294,7 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
         }
     }
     // A refusal that may pass is waited for as long as it says.
-    let mut run = Backfill::new(Wish { retries: 3, ..wish() }, None, "run_1".into()).unwrap();
+    let mut run = Backfill::new(BackfillOptions { retries: 3, ..wish() }, None, "run_1".into()).unwrap();
     run.begin();
     let refused = How::Refused { status: 429, says: String::new(), retry_after: Some(second * 7) };
     assert!(matches!(run.over(&refused, 0.3), Next::Again(wait, Some(_)) if wait == second * 7));
@@ -319,7 +319,7 @@ fn answered(run: &mut Backfill, body: &[u8]) -> (Next, Value) {
 
 #[test]
 fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
-    let wish = || Wish { pipeline: json!({}), retries: 9, ..Wish::default() };
+    let wish = || BackfillOptions { pipeline: json!({}), retries: 9, ..BackfillOptions::default() };
     let odd = r#"{"cursor":"\ud83d","n":123456789012345678901234567890,"x":1.10,"y":1e999,"z":{"b":1,"a":2}}"#;
     let huge = format!(r#"{{"cursor":"{}"}}"#, "x".repeat(9 << 20));
     let plain = r#"{"n":123456789012345678901234567890,"x":1.10,"z":{"b":1,"a":2}}"#;
@@ -357,7 +357,7 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
 
 #[test]
 fn an_outage_at_the_source_is_waited_for_as_long_as_was_asked() {
-    let wish = || Wish { pipeline: json!({}), retries: 12, ..Wish::default() };
+    let wish = || BackfillOptions { pipeline: json!({}), retries: 12, ..BackfillOptions::default() };
     let retry = "{\"type\":\"log\",\"log\":{\"level\":\"warn\",\"message\":\"Retrying\",\"data\":{\"stream\":\"b\",\"attempt\":1,\"delay_ms\":1000,\"status\":503}}}\n";
     let limit = "{\"type\":\"eof\",\"eof\":{\"reason\":\"time_limit\",\"state\":{\"source\":{\"streams\":{\"a\":{\"cursor\":\"c\"}}},\"engine\":{}}}}\n";
     let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
@@ -367,7 +367,7 @@ fn an_outage_at_the_source_is_waited_for_as_long_as_was_asked() {
         calls += 1;
         assert!(calls < 20);
         match answered(&mut run, format!("{retry}{limit}").as_bytes()).0 {
-            Next::Done(Verdict::Failed(why, 2)) => break why,
+            Next::Done(BackfillResult::Failed(why, 2)) => break why,
             Next::Done(other) => panic!("{other:?}"),
             Next::Again(..) => {}
         }
@@ -388,18 +388,18 @@ fn a_run_that_ended_with_errors_is_followed_by_a_new_one() {
     let end = json!({"type": "eof", "eof": {"status": "failed", "has_more": false,
         "run_progress": {"streams": {"a": {"status": "errored", "message": "no"}, "b": {"status": "completed"}}},
         "ending_state": {"source": {"streams": {"a": {"remaining": [{"gte": "x"}]}, "b": {"remaining": []}}}, "sync_run": {"run_id": "run_1"}}}});
-    let mut run = Backfill::new(Wish::default(), None, "run_1".into()).unwrap();
+    let mut run = Backfill::new(BackfillOptions::default(), None, "run_1".into()).unwrap();
     run.begin();
     run.push(end.to_string().as_bytes());
     run.cut();
-    assert_eq!(run.over(&How::Ended, 0.0), Next::Done(Verdict::Through));
-    let again = Backfill::new(Wish::default(), Some(run.to_keep().get()), "run_2".into()).unwrap();
+    assert_eq!(run.over(&How::Ended, 0.0), Next::Done(BackfillResult::Through));
+    let again = Backfill::new(BackfillOptions::default(), Some(run.to_keep().get()), "run_2".into()).unwrap();
     assert_eq!(again.run_id(), "run_2");
 }
 
 #[test]
 fn an_engine_that_does_not_get_on_is_given_up() {
-    let wish = || Wish { pipeline: json!({}), retries: 2, ..Wish::default() };
+    let wish = || BackfillOptions { pipeline: json!({}), retries: 2, ..BackfillOptions::default() };
     let same = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"cursor\":\"c\"}}}\n";
     let limit = "{\"type\":\"eof\",\"eof\":{\"reason\":\"state_limit\",\"state\":{\"source\":{\"streams\":{\"a\":{\"cursor\":\"c\"}}},\"engine\":{}}}}\n";
     for (answer, times, says) in
@@ -411,7 +411,7 @@ fn an_engine_that_does_not_get_on_is_given_up() {
         let why = loop {
             calls += 1;
             assert!(calls < times, "{says}: it is called for ever");
-            if let (Next::Done(Verdict::Failed(why, 2)), _) = answered(&mut run, answer.as_bytes()) {
+            if let (Next::Done(BackfillResult::Failed(why, 2)), _) = answered(&mut run, answer.as_bytes()) {
                 break why;
             }
         };
@@ -421,7 +421,7 @@ fn an_engine_that_does_not_get_on_is_given_up() {
 
 #[test]
 fn a_state_that_lost_what_was_read_is_not_taken() {
-    let mut run = Backfill::new(Wish { retries: 3, ..Wish::default() }, None, "run_1".into()).unwrap();
+    let mut run = Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
     run.begin();
     let read = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"n\":1}}}\n";
     answered(&mut run, read.as_bytes());
@@ -443,7 +443,7 @@ fn the_upper_bound_of_a_run_is_frozen_also_by_an_attempt_that_died() {
     for form in FORMS {
         let mut kept = Kept::default();
         one(form, "null", |call| call.state_limit = Some(3), &mut kept);
-        let mut run = Backfill::new(Wish { retries: 3, ..Wish::default() }, None, "run_1".into()).unwrap();
+        let mut run = Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
         run.begin();
         let log = String::from_utf8(kept.out).unwrap();
         let before_the_end = &log[..log.find("{\"type\":\"eof\"").unwrap()];

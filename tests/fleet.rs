@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use synctop::fleet::bulk::{Bulk, Step};
 use synctop::fleet::condition::{Condition, Holds};
 use synctop::fleet::inbox::State;
-use synctop::fleet::verify::{Action, Mark, Verdict, Watch};
+use synctop::fleet::verify::{PipelineAction, Baseline, ActionResult, Watch};
 use synctop::fleet::{Fleet, Group, Inbox, Backoff, Pipeline, Status, Watched};
 use synctop::protocol::time;
 
@@ -245,8 +245,8 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     assert_eq!(serde_json::from_str::<synctop::fleet::inbox::Item>(&doc).unwrap(), *inbox.items["f1"]);
 }
 
-fn watch(action: Action, before: &Ours, accepted: &Ours) -> Watch {
-    Watch::new(action, Mark::of(&before.read()), Some(&accepted.read()), 0, MINUTE)
+fn watch(action: PipelineAction, before: &Ours, accepted: &Ours) -> Watch {
+    Watch::new(action, Baseline::of(&before.read()), Some(&accepted.read()), 0, MINUTE)
 }
 
 #[test]
@@ -254,36 +254,36 @@ fn a_resume_is_not_done_because_it_was_accepted() {
     let before = Ours::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
     let accepted = Ours::new("p_p").status("backfill", 6).run(1, "FAILED", "failed", 4);
     // Parked again, with the same error and with another one.
-    let mut it = watch(Action::Resume, &before, &accepted);
+    let mut it = watch(PipelineAction::Resume, &before, &accepted);
     assert_eq!(it.see(Some(&accepted.read()), 100), None);
     let verdict =
         it.see(Some(&Ours::new("p_p").parked(8, "f1", 200).run(2, "FAILED", "failed", 0).read()), 40_000).unwrap();
-    assert!(matches!(&verdict, Verdict::ParkedSame(..)), "{verdict:?}");
+    assert!(matches!(&verdict, ActionResult::ParkedSame(..)), "{verdict:?}");
     assert!(verdict.sentence().contains("parked again with the SAME error after 40"), "{}", verdict.sentence());
     assert_eq!(verdict.exit_code(), 1);
-    let mut it = watch(Action::Resume, &before, &accepted);
+    let mut it = watch(PipelineAction::Resume, &before, &accepted);
     let other = Ours::new("p_p").parked(8, "f2", 200).run(2, "FAILED", "failed", 0).read();
-    assert!(matches!(it.see(Some(&other), 300), Some(Verdict::ParkedNew(..))));
+    assert!(matches!(it.see(Some(&other), 300), Some(ActionResult::ParkedNew(..))));
     // Checkpoints that go on for a while; a moment of them is none.
-    let mut it = watch(Action::Resume, &before, &accepted);
+    let mut it = watch(PipelineAction::Resume, &before, &accepted);
     let runs = |checkpoints| Ours::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", checkpoints).read();
     assert_eq!(it.see(Some(&runs(0)), 1_000), None);
     assert_eq!(it.see(Some(&runs(2)), 2_000), None);
     let verdict = it.see(Some(&runs(9)), 8_000).unwrap();
     assert!(verdict.good() && verdict.sentence().contains("9 checkpoints"), "{verdict:?}");
     // It ends well at once.
-    let mut it = watch(Action::Resume, &before, &accepted);
+    let mut it = watch(PipelineAction::Resume, &before, &accepted);
     let ready = Ours::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9).read();
     assert!(it.see(Some(&ready), 700).unwrap().good());
     // It runs, and nothing is known for too long; it never runs; it is gone; nobody answers.
-    let mut it = watch(Action::Resume, &before, &accepted);
-    assert!(matches!(it.see(Some(&runs(0)), MINUTE), Some(Verdict::Unknown(_))));
-    let mut it = watch(Action::Resume, &before, &accepted);
-    assert!(matches!(it.see(Some(&accepted.read()), MINUTE), Some(Verdict::NothingRan(_))));
-    assert!(matches!(it.see(None, 5), Some(Verdict::Unknown(_))));
-    let it = watch(Action::Resume, &before, &accepted);
+    let mut it = watch(PipelineAction::Resume, &before, &accepted);
+    assert!(matches!(it.see(Some(&runs(0)), MINUTE), Some(ActionResult::Unknown(_))));
+    let mut it = watch(PipelineAction::Resume, &before, &accepted);
+    assert!(matches!(it.see(Some(&accepted.read()), MINUTE), Some(ActionResult::NothingRan(_))));
+    assert!(matches!(it.see(None, 5), Some(ActionResult::Unknown(_))));
+    let it = watch(PipelineAction::Resume, &before, &accepted);
     assert_eq!(it.blind("no answer", 30_000), None);
-    assert!(matches!(it.blind("no answer", MINUTE), Some(Verdict::Unknown(_))));
+    assert!(matches!(it.blind("no answer", MINUTE), Some(ActionResult::Unknown(_))));
 }
 
 #[test]
@@ -297,10 +297,10 @@ fn a_resume_that_the_published_service_swallowed_is_told() {
         .collect();
     let before = Pipeline::read(errors[0].clone(), 0, None).unwrap();
     let resumed = Pipeline::read(errors.last().unwrap().clone(), 0, None).unwrap();
-    let mut it = Watch::new(Action::Resume, Mark::of(&before), Some(&resumed), 0, MINUTE);
+    let mut it = Watch::new(PipelineAction::Resume, Baseline::of(&before), Some(&resumed), 0, MINUTE);
     assert_eq!(it.see(Some(&resumed), 30_000), None, "the error that it had is no new one");
     let verdict = it.see(Some(&resumed), MINUTE).unwrap();
-    assert!(matches!(&verdict, Verdict::NothingRan(how) if how.contains("it says error, as before")), "{verdict:?}");
+    assert!(matches!(&verdict, ActionResult::NothingRan(how) if how.contains("it says error, as before")), "{verdict:?}");
 }
 
 #[test]
@@ -308,10 +308,10 @@ fn many_are_one_then_three_then_the_rest_and_no_further_than_it_helps() {
     let targets =
         |of: &[(&str, &str)]| of.iter().map(|(id, fault)| ((*id).into(), Some((*fault).into()))).collect::<Vec<_>>();
     let fault = |fingerprint: &str| Ours::new("x_x").parked(1, fingerprint, 0).read().faults[0].clone();
-    let good = || Verdict::TookEffect("ready".into());
+    let good = || ActionResult::TookEffect("ready".into());
     let all: Vec<_> = (0..12).map(|number| (format!("p_{number}"), if number < 8 { "f1" } else { "f2" })).collect();
     let all: Vec<_> = all.iter().map(|(id, fault)| (id.as_str(), *fault)).collect();
-    let mut bulk = Bulk::new(Action::Resume, targets(&all));
+    let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all));
     assert_eq!(bulk.plan(), "1, then 3, then 8 at one a second");
     assert_eq!(bulk.items[0].fingerprint.as_deref(), Some("f1"), "the first is of the most common error");
     assert_eq!(bulk.next(0), [0]);
@@ -319,22 +319,22 @@ fn many_are_one_then_three_then_the_rest_and_no_further_than_it_helps() {
     bulk.done(0, good());
     assert_eq!(bulk.next(60_000), [1, 2, 3]);
     bulk.done(1, good());
-    bulk.done(2, Verdict::ParkedSame(fault("f1"), 9));
+    bulk.done(2, ActionResult::ParkedSame(fault("f1"), 9));
     assert!(bulk.stopped.is_none() && bulk.next(61_000).is_empty());
     bulk.done(3, good());
     assert_eq!(bulk.next(61_000), [4], "one a second");
     assert!(bulk.next(61_500).is_empty());
     assert_eq!(bulk.next(62_000), [5]);
-    bulk.done(4, Verdict::ParkedSame(fault("f1"), 9));
+    bulk.done(4, ActionResult::ParkedSame(fault("f1"), 9));
     assert!(bulk.stopped.as_ref().unwrap().contains("the same error came back 2 times"));
     assert!(bulk.next(90_000).is_empty() && !bulk.over());
     bulk.done(5, good());
     assert!(bulk.over());
     assert_eq!((bulk.counts(), bulk.exit_code()), ((4, 2, 6), 3));
     // The canary itself fails: nobody else is touched.
-    let mut bulk = Bulk::new(Action::Resume, targets(&all[..4]));
+    let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all[..4]));
     bulk.next(0);
-    bulk.done(0, Verdict::ParkedSame(fault("f1"), 9));
+    bulk.done(0, ActionResult::ParkedSame(fault("f1"), 9));
     assert!(bulk.over() && bulk.items[1..].iter().all(|item| item.step == Step::HeldBack));
     assert_eq!(bulk.exit_code(), 1);
 }
@@ -395,18 +395,18 @@ fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
         let it = of(&fleet, "p_p");
         assert_eq!((it.group(later), it.inferred(later)), (Group::Failing, false), "its service says what is parked");
     }
-    let mut it = watch(Action::Resume, &before, &before);
+    let mut it = watch(PipelineAction::Resume, &before, &before);
     assert!(
-        matches!(it.see(Some(&before.read()), 100), Some(Verdict::NothingRan(how)) if how.contains("ready already"))
+        matches!(it.see(Some(&before.read()), 100), Some(ActionResult::NothingRan(how)) if how.contains("ready already"))
     );
-    let mut it = watch(Action::Retry, &before, &before);
+    let mut it = watch(PipelineAction::Retry, &before, &before);
     assert_eq!(it.see(Some(&before.read()), 100), None);
     let verdict = it.see(Some(&ready(2, "failed").read()), 900).unwrap();
-    assert!(matches!(&verdict, Verdict::RanAndFailed(..)) && verdict.exit_code() == 1, "{verdict:?}");
+    assert!(matches!(&verdict, ActionResult::RanAndFailed(..)) && verdict.exit_code() == 1, "{verdict:?}");
     assert!(verdict.sentence().contains("ran, and failed after 0.9s: auth_error"), "{}", verdict.sentence());
     // A moment of work, and then it tries again: that is no going on.
     let parked = Ours::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
-    let mut it = watch(Action::Resume, &parked, &Ours::new("p_p").status("backfill", 6));
+    let mut it = watch(PipelineAction::Resume, &parked, &Ours::new("p_p").status("backfill", 6));
     let runs = |retry: bool| {
         let mut it = Ours::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", 3);
         if retry {

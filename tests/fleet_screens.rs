@@ -11,7 +11,7 @@ use ratatui::layout::Rect;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use synctop::fleet::bulk::Bulk;
-use synctop::fleet::verify::{Action, Verdict};
+use synctop::fleet::verify::{PipelineAction, ActionResult};
 use synctop::fleet::{ActionRecord, Fleet, Inbox};
 use synctop::protocol::time;
 use synctop::views::fleet::{Armed, Confirm, FleetScreen, FleetUi, Key, Link, Overlay, Pane, RunRow, draw};
@@ -135,12 +135,12 @@ fn deeds() -> Vec<ActionRecord> {
 
 fn bulk() -> Bulk {
     let targets = ["acct_orchid", "acct_pine", "acct_quartz", "acct_sable", "acct_rowan"];
-    let mut bulk = Bulk::new(Action::Resume, targets.map(|id| (id.into(), Some(TABLE.2.into()))).to_vec());
+    let mut bulk = Bulk::new(PipelineAction::Resume, targets.map(|id| (id.into(), Some(TABLE.2.into()))).to_vec());
     bulk.next(now() - 9_000);
-    bulk.done(0, Verdict::TookEffect("ready after 2s".into()));
+    bulk.done(0, ActionResult::TookEffect("ready after 2s".into()));
     bulk.next(now() - 4_000);
     let fault = fleet().pipelines["acct_quartz"].pipeline.faults[0].clone();
-    bulk.done(2, Verdict::ParkedSame(fault, 500));
+    bulk.done(2, ActionResult::ParkedSame(fault, 500));
     bulk
 }
 
@@ -210,7 +210,7 @@ fn look(theme: Theme) -> Look {
 fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)) -> Buffer {
     let area = Rect { x: 0, y: 0, width, height };
     let mut buffer = Buffer::empty(area);
-    let acting = [(Action::Resume, Arc::from("acct_sable"), now() - 2_000)];
+    let acting = [(PipelineAction::Resume, Arc::from("acct_sable"), now() - 2_000)];
     let screen = FleetScreen {
         fleet: &state.fleet,
         inbox: &state.inbox,
@@ -304,8 +304,8 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
                 chosen: 0,
             }),
         ),
-        ("fleet-confirm", confirm(Action::Resume, &["acct_orchid", "acct_pine"], None)),
-        ("fleet-confirm-delete", confirm(Action::Delete, &["acct_orchid"], Some("acct_orchid"))),
+        ("fleet-confirm", confirm(PipelineAction::Resume, &["acct_orchid", "acct_pine"], None)),
+        ("fleet-confirm-delete", confirm(PipelineAction::Delete, &["acct_orchid"], Some("acct_orchid"))),
         ("fleet-help", over(Overlay::Help { top: 0 })),
         ("fleet-quit", over(Overlay::ConfirmQuit)),
         (

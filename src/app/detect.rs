@@ -4,13 +4,13 @@ use crate::views::{ASCII, Depth, Look, Theme, UNICODE};
 
 /// A theme by the user's wish, or by asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum ThemeChoice {
     Auto,
     Theme(Theme),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Glyphs {
+pub enum GlyphChoice {
     Auto,
     Unicode,
     Ascii,
@@ -18,20 +18,20 @@ pub enum Glyphs {
 
 /// The look for this terminal, and whether it has to be asked for its background colour too.
 #[must_use]
-pub fn look(theme: Wish, glyphs: Glyphs) -> (Look, bool) {
+pub fn look(theme: ThemeChoice, glyphs: GlyphChoice) -> (Look, bool) {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let term = env("TERM").unwrap_or_default();
     let few = matches!(term.as_str(), "linux" | "ansi" | "vt100" | "vt220" | "cons25") && env("COLORTERM").is_none();
     let (theme, ask) = match theme {
-        Wish::Theme(theme) => (theme, false),
-        Wish::Auto if env("NO_COLOR").is_some() || term == "dumb" => (Theme::Mono, false),
+        ThemeChoice::Theme(theme) => (theme, false),
+        ThemeChoice::Auto if env("NO_COLOR").is_some() || term == "dumb" => (Theme::Mono, false),
         // They print a question that they do not know.
-        Wish::Auto => (Theme::Dark, !few && term != "Eterm"),
+        ThemeChoice::Auto => (Theme::Dark, !few && term != "Eterm"),
     };
     let ascii = match glyphs {
-        Glyphs::Ascii => true,
-        Glyphs::Unicode => false,
-        Glyphs::Auto => {
+        GlyphChoice::Ascii => true,
+        GlyphChoice::Unicode => false,
+        GlyphChoice::Auto => {
             plain_locale(env("LC_ALL").or_else(|| env("LC_CTYPE")).or_else(|| env("LANG")).as_deref(), &term)
         }
     };

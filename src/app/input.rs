@@ -2,7 +2,7 @@
 
 use super::background::Taken;
 use super::keys;
-use super::run::{App, RedrawReason, screen_of};
+use super::run::{RunApp, RedrawReason, screen_of};
 use super::typing::{self, Typed};
 use super::update::{Effect, sort, update};
 use crate::progress::history::Position;
@@ -14,7 +14,7 @@ use std::io;
 use std::time::Instant;
 use tui_input::backend::crossterm::EventHandler;
 
-impl App<'_> {
+impl RunApp<'_> {
     /// Takes one event; `Some` when it ends the program.
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Option<Option<i32>>> {
         match self.session.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {

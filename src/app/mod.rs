@@ -24,10 +24,10 @@ mod travel;
 mod typing;
 mod update;
 
-pub use detect::{Glyphs, Wish, look};
+pub use detect::{GlyphChoice, ThemeChoice, look};
 pub use fleet::{FleetEnded, FleetOptions};
 pub use inline::{Inline, Tell};
-pub use run::{Ended, Options, Session};
+pub use run::{ScreenEnd, Options, Session};
 pub use signals::{on_end, runtime};
 pub use travel::{SPEEDS, Start};
 pub use update::{Effect, update};

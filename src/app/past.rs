@@ -1,13 +1,13 @@
 //! The loop and a picture that is not of now: holding it, going elsewhere, coming back.
 
-use super::run::{App, RedrawReason};
+use super::run::{RunApp, RedrawReason};
 use crate::net::Snapshot;
 use crate::progress::history::Position;
 use crate::progress::{Link, Target, target};
 use crate::views::action::Travel;
 use std::sync::Arc;
 
-impl App<'_> {
+impl RunApp<'_> {
     /// A picture of the past came.
     pub(super) fn take_view(&mut self) {
         let playing = self.traveller.playing();

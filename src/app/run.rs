@@ -52,7 +52,7 @@ pub struct Options {
 }
 
 /// Result of the run screen.
-pub struct Ended {
+pub struct ScreenEnd {
     pub progress: Arc<Progress>,
     /// The saved log was not read to its end: its outcome is unknown.
     pub unread: bool,
@@ -91,7 +91,7 @@ impl Session {
     ///
     /// # Errors
     /// When there is no terminal to draw on.
-    pub fn run(self, options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<Ended> {
+    pub fn run(self, options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<ScreenEnd> {
         let Self { runtime, signals, engine } = self;
         if let Some(ours) = &options.engine {
             engine.get_or_init(|| ours.clone());
@@ -99,7 +99,7 @@ impl Session {
         let wake = diagnostics::install();
         runtime.block_on(async {
             let mut session = TerminalSession::take(signals, options.mouse, options.ask)?;
-            let mut app = App::new(options, snapshots, &mut session)?;
+            let mut app = RunApp::new(options, snapshots, &mut session)?;
             let result = app.turn_round(&wake).await;
             terminal::give_back();
             let ours = app.options.ours.is_some() && !app.snapshots.borrow().progress.closed;
@@ -108,7 +108,7 @@ impl Session {
             let latest = app.snapshots.borrow().clone();
             let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
             let unread = app.options.replay.is_some() && !latest.progress.closed;
-            result.map(|signal| Ended {
+            result.map(|signal| ScreenEnd {
                 progress: latest.progress,
                 unread,
                 signal,
@@ -119,7 +119,7 @@ impl Session {
     }
 }
 
-pub(super) struct App<'s> {
+pub(super) struct RunApp<'s> {
     pub(super) options: Options,
     pub(super) snapshots: watch::Receiver<Snapshot>,
     pub(super) session: &'s mut TerminalSession,
@@ -200,7 +200,7 @@ enum Turn {
     Timer,
 }
 
-impl<'s> App<'s> {
+impl<'s> RunApp<'s> {
     pub(super) fn new(
         options: Options,
         snapshots: watch::Receiver<Snapshot>,
@@ -444,7 +444,7 @@ impl<'s> App<'s> {
 }
 
 /// Also when the loop panicked: an engine of ours does not outlive us.
-impl Drop for App<'_> {
+impl Drop for RunApp<'_> {
     fn drop(&mut self) {
         if self.engine_runs() {
             self.stop_engine();

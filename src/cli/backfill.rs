@@ -6,7 +6,7 @@ use super::track::READER_GONE;
 use super::watch::show;
 use super::{Failure, complain, exit, kept_in, sentence, text_of};
 use crate::app::{self, Inline, Tell, on_end};
-use crate::engine::backfill::{Backfill, Verdict, Wish};
+use crate::engine::backfill::{Backfill, BackfillResult, BackfillOptions};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
 use crate::net::copy::Beside;
 use crate::net::{self, Event, Ingest, lock, pipe};
@@ -44,12 +44,12 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
     let mut run = begin(
         &args.pipeline,
         args.state.as_deref(),
-        Wish {
+        BackfillOptions {
             time_limit: args.time_limit,
             state_limit: args.state_limit,
             retries: args.retries,
             batch: args.batch,
-            ..Wish::default()
+            ..BackfillOptions::default()
         },
     )?;
     if let Some(base) = &args.base_url {
@@ -72,7 +72,7 @@ pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArg
              curl -sN ... | synctop"
         )));
     };
-    let run = begin(pipeline, args.state.as_deref(), Wish::default())?;
+    let run = begin(pipeline, args.state.as_deref(), BackfillOptions::default())?;
     let stall = args.stall_timeout.or(Some(Duration::from_secs(300)));
     let url_of_call = engine_url(url, ROUTE)?;
     let calls = Drive { url: url_of_call, stall, state: args.state.clone(), once: true, batch: false };
@@ -122,7 +122,7 @@ fn same(one: &Path, other: &Path) -> bool {
     matches!((whole(one), whole(other)), (Some(one), Some(other)) if one == other)
 }
 
-fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfill, Failure> {
+fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: BackfillOptions) -> Result<Backfill, Failure> {
     let name = pipeline_file.display();
     let text = text_of(pipeline_file, "pipeline")?;
     let bad = |why: &str| Failure {
@@ -145,7 +145,7 @@ fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: Wish) -> Result<Backfi
         }
         Some(path) => kept_in(path)?,
     };
-    Backfill::new(Wish { pipeline, kept: kept.is_some(), ..wish }, state.as_deref(), fresh_id())
+    Backfill::new(BackfillOptions { pipeline, kept: kept.is_some(), ..wish }, state.as_deref(), fresh_id())
         .map_err(|why| Failure::no_state(kept.unwrap_or(Path::new("-")), &why))
 }
 
@@ -280,8 +280,8 @@ fn beside(
     }
     match verdict {
         Err(error) => Err(unkept(calls.state.as_deref(), &error)),
-        Ok(Verdict::Failed(why, code)) => Err(Failure { sentence: sentence(&why), code }),
-        Ok(Verdict::Through) => Ok(match progress.input.messages {
+        Ok(BackfillResult::Failed(why, code)) => Err(Failure { sentence: sentence(&why), code }),
+        Ok(BackfillResult::Through) => Ok(match progress.input.messages {
             0 => exit::NOT_UNDERSTOOD,
             _ => exit::of_outcome(&progress, args.strict),
         }),
@@ -349,7 +349,7 @@ fn watched(
             lock(copy).finish();
         }
         let broken = match &verdict {
-            Ok(Verdict::Failed(why, _)) if why != "stopped" => Some(why.clone()),
+            Ok(BackfillResult::Failed(why, _)) if why != "stopped" => Some(why.clone()),
             Err(error) => Some(error.to_string()),
             _ => None,
         };
@@ -372,7 +372,7 @@ fn watched(
     let verdict = if thread.is_finished() { thread.join().ok() } else { None };
     match (code, verdict) {
         (Ok(_), Some(Err(error))) => Err(unkept(state.as_deref(), &error)),
-        (Ok(_), Some(Ok(Verdict::Failed(why, code)))) if why != "stopped" => {
+        (Ok(_), Some(Ok(BackfillResult::Failed(why, code)))) if why != "stopped" => {
             Err(Failure { sentence: sentence(&why), code })
         }
         (code, _) => code,

@@ -5,7 +5,7 @@ use super::service::print_json;
 use super::{Failure, complain, exit, print};
 use crate::fleet::task::{Task, expected};
 use crate::net::remote::ClientError;
-use crate::net::remote::tasks::{Api, INTERVAL, Polled, Submitted, TIMEOUT};
+use crate::net::remote::tasks::{TaskApi, INTERVAL, Polled, Submitted, TIMEOUT};
 use crate::net::{random_id, lock};
 use crate::progress::parked;
 use crate::progress::text::duration;
@@ -30,7 +30,7 @@ pub(super) type Left = Mutex<String>;
 
 /// Follows the task to its end. `command`: the command line, for hints.
 pub(super) async fn see_through(
-    api: &Api,
+    api: &TaskApi,
     how: &PatternArgs,
     usual: &Usual,
     command: &str,
@@ -130,7 +130,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> Result<Task, Failure> {
+async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) -> Result<Task, Failure> {
     let within = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
     match api.submit(&random_id("submit"), within).await {
         Submitted::Task(task) => Ok(task),
@@ -139,7 +139,7 @@ async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> R
             if let ClientError::Refused { status: 409, json, code, .. } = &trouble {
                 if let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str) {
                     failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {}", typed(id)));
-                } else if let (Api::Runs(runs), true) = (api, code.contains("parked") || code.contains("paused")) {
+                } else if let (TaskApi::Runs(runs), true) = (api, code.contains("parked") || code.contains("paused")) {
                     let resume =
                         format!("synctop pipelines resume {} {}", typed(&runs.pipeline), api.place().argument());
                     failure.sentence.push_str(&format!(" To resume it: {resume}"));
@@ -163,8 +163,8 @@ async fn submit(api: &Api, how: &PatternArgs, usual: &Usual, command: &str) -> R
 }
 
 /// The task, where a pipeline was named too: one of another pipeline is a mistake.
-async fn of_pipeline(api: &Api, id: &str) -> Result<Option<Task>, Failure> {
-    let Api::Runs(runs) = api else { return Ok(None) };
+async fn of_pipeline(api: &TaskApi, id: &str) -> Result<Option<Task>, Failure> {
+    let TaskApi::Runs(runs) = api else { return Ok(None) };
     if runs.pipeline.is_empty() {
         return Ok(None);
     }
@@ -183,7 +183,7 @@ fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
     let Some(folder) = &how.output else { return Ok(()) };
     let kept = match task {
         Some(task) => {
-            let path = Api::save_answer(task, folder).map_err(|why| Failure {
+            let path = TaskApi::save_answer(task, folder).map_err(|why| Failure {
                 sentence: format!("The answer cannot be kept: {why}."),
                 code: exit::FAILED,
             })?;
@@ -198,7 +198,7 @@ fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
 }
 
 /// Reports and stores the result of a finished task.
-async fn end(api: &Api, how: &PatternArgs, task: &Task, told: bool, strict: bool) -> Result<u8, Failure> {
+async fn end(api: &TaskApi, how: &PatternArgs, task: &Task, told: bool, strict: bool) -> Result<u8, Failure> {
     let code = task.state.exit_code();
     let doubts = task.told.pointer("/result/doubts").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
     if code == 0 && doubts > 0 && !how.quiet {

@@ -4,7 +4,7 @@ use super::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
 use super::service::{self, client, failure, may_act, place, print_json, print_text, until_signal};
 use super::{Failure, exit, print, text_of};
 use crate::fleet::bulk::{Bulk, Step};
-use crate::fleet::verify::{Action, Verdict};
+use crate::fleet::verify::{PipelineAction, ActionResult};
 use crate::fleet::{Fleet, Group, Watched};
 use crate::net::remote::act::{Actor, ActionStage, act_on_many};
 use crate::net::remote::client::chunk;
@@ -50,11 +50,11 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
                 PipelinesVerb::Show { pipeline } => show(&client, pipeline, args.json).await,
                 PipelinesVerb::Create { file, skip_check } => create(&client, file, *skip_check, args.json).await,
                 PipelinesVerb::Setup { pipeline } => setup(&client, pipeline, args.json).await,
-                PipelinesVerb::Pause(act) => many(&client, Action::Pause, act, args, &told).await,
-                PipelinesVerb::Resume(act) => many(&client, Action::Resume, act, args, &told).await,
-                PipelinesVerb::Sync(act) => many(&client, Action::Sync, act, args, &told).await,
-                PipelinesVerb::Retry(act) => many(&client, Action::Retry, act, args, &told).await,
-                PipelinesVerb::Delete(act) => many(&client, Action::Delete, act, args, &told).await,
+                PipelinesVerb::Pause(act) => many(&client, PipelineAction::Pause, act, args, &told).await,
+                PipelinesVerb::Resume(act) => many(&client, PipelineAction::Resume, act, args, &told).await,
+                PipelinesVerb::Sync(act) => many(&client, PipelineAction::Sync, act, args, &told).await,
+                PipelinesVerb::Retry(act) => many(&client, PipelineAction::Retry, act, args, &told).await,
+                PipelinesVerb::Delete(act) => many(&client, PipelineAction::Delete, act, args, &told).await,
             }
         },
         || {
@@ -290,7 +290,7 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> 
 
 /// Target pipelines with their errors, and those that would refuse the action (a single one is
 /// asked anyway, for its reason).
-async fn targets(client: &Client, action: Action, args: &ActArgs) -> Result<(Vec<Target>, Vec<Arc<str>>), Failure> {
+async fn targets(client: &Client, action: PipelineAction, args: &ActArgs) -> Result<(Vec<Target>, Vec<Arc<str>>), Failure> {
     if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
         return Err(Failure::usage("Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT."));
     }
@@ -360,7 +360,7 @@ type Target = (Arc<str>, Option<Arc<str>>);
 
 async fn many(
     client: &Arc<Client>,
-    action: Action,
+    action: PipelineAction,
     args: &ActArgs,
     all: &PipelinesArgs,
     sent: &Mutex<bool>,
@@ -462,7 +462,7 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
 /// Next step for a pipeline that was parked again.
 fn next(step: &Step) -> Option<&str> {
     match step {
-        Step::Done(Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _)) => fault.next.as_deref(),
+        Step::Done(ActionResult::ParkedSame(fault, _) | ActionResult::ParkedNew(fault, _)) => fault.next.as_deref(),
         _ => None,
     }
 }
@@ -536,7 +536,7 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
 /// A deletion, and more than a few, are agreed to first.
 async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failure> {
     let all = bulk.items.len();
-    let delete = bulk.action == Action::Delete;
+    let delete = bulk.action == PipelineAction::Delete;
     if args.yes || (!delete && all <= MANY) {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use super::service::{client, failure, may_act, place, print_json, until_signal};
 use super::{Failure, exit, print, sentence, text_of};
 use crate::net::lock;
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
-use crate::net::remote::tasks::{Api, Runs};
+use crate::net::remote::tasks::{TaskApi, Runs};
 use crate::net::remote::{Client, calls};
 use crate::progress::{self, text};
 use crate::protocol::clean::typed;
@@ -31,7 +31,7 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
         if !capabilities.tasks {
             return without_tasks(&client, &pipeline, args, &left).await;
         }
-        let api = Api::Runs(Runs { client, pipeline: pipeline.clone() });
+        let api = TaskApi::Runs(Runs { client, pipeline: pipeline.clone() });
         let what = format!("a run of pipeline {pipeline}");
         let usual = Usual { strict: args.strict, ..Usual::default() };
         see_through(&api, &args.how, &usual, &command, &what, &left).await
@@ -145,7 +145,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, Failure> {
     let usual = Usual { interval: paces.interval, timeout: paces.timeout, expected: paces.expected, strict: false };
     let what = profile.client.place.name();
     let command = format!("synctop task {}", typed(&path.to_string_lossy()));
-    let (api, what, left) = (Api::Profile(Box::new(profile)), format!("a task of {what}"), Left::default());
+    let (api, what, left) = (TaskApi::Profile(Box::new(profile)), format!("a task of {what}"), Left::default());
     until_signal(see_through(&api, &args.how, &usual, &command, &what, &left), || lock(&left).clone())
 }
 

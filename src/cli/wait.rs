@@ -7,7 +7,7 @@ use crate::fleet::Pipeline;
 use crate::fleet::condition::Condition;
 use crate::net::lock;
 use crate::net::remote::Client;
-use crate::net::remote::wait::{Came, News, Waited, Wish, wait as wait_for};
+use crate::net::remote::wait::{WaitResult, News, Waited, WaitOptions, wait as wait_for};
 use crate::progress::text::{count, duration};
 use crate::protocol::clean::typed;
 use serde_json::{Value, json};
@@ -56,14 +56,14 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     super::service::until_signal(
         async {
             let done = wait_all(&client, &targets, &wish, args.quiet, begun, &known).await?;
-            let not_yet = |one: &Waited| matches!(one.came, Came::TimedOut | Came::Stalled(_));
-            let open = |one: &Waited| not_yet(one) || matches!(&one.came, Came::Failed(trouble) if trouble.is_retryable());
+            let not_yet = |one: &Waited| matches!(one.came, WaitResult::TimedOut | WaitResult::Stalled(_));
+            let open = |one: &Waited| not_yet(one) || matches!(&one.came, WaitResult::Failed(trouble) if trouble.is_retryable());
             let hints: Vec<_> = done.iter().map(|one| open(one).then(|| hint(&one.target, one.cursor()))).collect();
             for (one, hint) in done.iter().zip(&hints) {
                 say(one, hint.as_deref(), args.quiet, &client.place);
             }
             let all: Vec<_> = done.iter().zip(&hints).map(|(one, hint)| one.json(&wish, hint.as_deref())).collect();
-            let reached = done.iter().all(|it| it.came == Came::Reached);
+            let reached = done.iter().all(|it| it.came == WaitResult::Reached);
             print_all(&all, reached, done.iter().any(not_yet), begun)?;
             let mut codes: Vec<_> = done.iter().map(|one| one.exit_code(args.strict)).collect();
             codes.sort_unstable();
@@ -84,7 +84,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
                 text.push_str(&format!("\n  {hint}"));
                 let left = Waited {
                     target: target.clone(),
-                    came: Came::Detached,
+                    came: WaitResult::Detached,
                     last,
                     waited: begun.elapsed(),
                     inferred: false,
@@ -126,9 +126,9 @@ fn print_all(all: &[Value], reached: bool, timed_out: bool, begun: Instant) -> R
     }
 }
 
-fn wish(args: &WaitArgs) -> Result<Wish, Failure> {
+fn wish(args: &WaitArgs) -> Result<WaitOptions, Failure> {
     let read = |text: &String| text.parse::<Condition>().map_err(|why| Failure::usage(format!("--for {text}: {why}.")));
-    Ok(Wish {
+    Ok(WaitOptions {
         conditions: args.conditions.iter().map(read).collect::<Result<_, _>>()?,
         any: args.any,
         timeout: args.timeout.0,
@@ -142,7 +142,7 @@ fn wish(args: &WaitArgs) -> Result<Wish, Failure> {
 async fn wait_all(
     client: &Arc<Client>,
     targets: &[String],
-    wish: &Wish,
+    wish: &WaitOptions,
     quiet: bool,
     begun: Instant,
     known: &Known,
@@ -229,15 +229,15 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
     let target = &one.target;
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0));
     let status = one.last.as_ref().map_or("unknown", |it| it.status.word());
-    if let (Some(streams), false) = (&one.streams, one.came == Came::Reached) {
+    if let (Some(streams), false) = (&one.streams, one.came == WaitResult::Reached) {
         let some = streams.iter().take(STREAMS).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = streams.len().checked_sub(STREAMS + 1).map(|more| format!(" and {} more", more + 1));
         complain(&format!("{target}: its last run has no such stream; it has {some}{}.", more.unwrap_or_default()));
     }
     match &one.came {
-        Came::Reached | Came::Elsewhere | Came::TimedOut | Came::Stalled(_) if quiet => {}
-        Came::Detached => {}
-        Came::Reached => {
+        WaitResult::Reached | WaitResult::Elsewhere | WaitResult::TimedOut | WaitResult::Stalled(_) if quiet => {}
+        WaitResult::Detached => {}
+        WaitResult::Reached => {
             let faults = one.last.as_ref().map(|last| last.faults.as_slice()).unwrap_or_default();
             let beside = match faults {
                 [] => String::new(),
@@ -250,7 +250,7 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
             }
             let _ = writeln!(std::io::stderr(), "{}", crate::protocol::clean::lines(&text));
         }
-        Came::Elsewhere => complain(&match &one.last {
+        WaitResult::Elsewhere => complain(&match &one.last {
             Some(last) => format!(
                 "{target}: it is {}, and does not come to be so by itself{}.",
                 match status {
@@ -262,21 +262,21 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
             ),
             None => format!("{target}: it was deleted."),
         }),
-        Came::TimedOut => complain(&format!(
+        WaitResult::TimedOut => complain(&format!(
             "{target}: not so after {waited} (it is {status}). Nothing was stopped. To wait on:\n  {}",
             hint.unwrap_or_default()
         )),
-        Came::Stalled(stall) => complain(&format!(
+        WaitResult::Stalled(stall) => complain(&format!(
             "{target}: nothing moved for {} (it is {status}). Nothing was stopped. To wait on:\n  {}",
             duration(u64::try_from(stall.as_millis()).unwrap_or(0)),
             hint.unwrap_or_default()
         )),
-        Came::Absent => {
+        WaitResult::Absent => {
             complain(&format!(
                 "there is no pipeline {target} (after {waited}). With a longer --wait-for-create TIME it is waited for."
             ));
         }
-        Came::Failed(trouble) => {
+        WaitResult::Failed(trouble) => {
             let on = hint.map(|hint| format!(" To wait on:\n  {hint}")).unwrap_or_default();
             complain(&format!("{}{on}", trouble.sentence(place)));
         }

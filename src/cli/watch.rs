@@ -2,7 +2,7 @@
 
 use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
 use super::{Failure, exit, print};
-use crate::app::{self, Ended, Glyphs, Options, Wish};
+use crate::app::{self, ScreenEnd, GlyphChoice, Options, ThemeChoice};
 use crate::net::{self, Past, SourceError, child::Engine, file, pipe, recording};
 use crate::progress::{Exit, Progress, text};
 use crate::protocol::Decoder;
@@ -104,21 +104,21 @@ pub(super) fn show(
 /// Theme and glyphs as wished; and whether the terminal is asked for its background.
 pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
     let theme = match look.theme {
-        ThemeArg::Auto => Wish::Auto,
-        ThemeArg::Dark => Wish::Theme(Theme::Dark),
-        ThemeArg::Light => Wish::Theme(Theme::Light),
-        ThemeArg::Mono => Wish::Theme(Theme::Mono),
+        ThemeArg::Auto => ThemeChoice::Auto,
+        ThemeArg::Dark => ThemeChoice::Theme(Theme::Dark),
+        ThemeArg::Light => ThemeChoice::Theme(Theme::Light),
+        ThemeArg::Mono => ThemeChoice::Theme(Theme::Mono),
     };
     let glyphs = match look.glyphs {
-        GlyphsArg::Auto => Glyphs::Auto,
-        GlyphsArg::Unicode => Glyphs::Unicode,
-        GlyphsArg::Ascii => Glyphs::Ascii,
+        GlyphsArg::Auto => GlyphChoice::Auto,
+        GlyphsArg::Unicode => GlyphChoice::Unicode,
+        GlyphsArg::Ascii => GlyphChoice::Ascii,
     };
     app::look(theme, glyphs)
 }
 
 /// After the screen: a short summary on the shell, and the exit code; `live`: an engine's own code goes first.
-pub(super) fn leave(ended: io::Result<Ended>, live: bool, strict: bool) -> Result<u8, Failure> {
+pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> Result<u8, Failure> {
     let ended = ended.map_err(|error| Failure {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,

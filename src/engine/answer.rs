@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Result of one call.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct CallAnswer {
     /// Position of the run before the call.
     pub(super) mark: String,
     pub(super) messages: u64,
-    pub(super) end: Option<Ended>,
+    pub(super) end: Option<CallEnd>,
     /// A failure that may pass, in its own words.
     pub(super) transient: Option<String>,
     /// Streams with an error.
@@ -63,7 +63,7 @@ impl StreamFailure {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Ended {
+pub(super) struct CallEnd {
     pub(super) word: EndWord,
     pub(super) has_more: Option<bool>,
     /// Its state cannot show unread rows behind a limit.
@@ -72,7 +72,7 @@ pub(super) struct Ended {
     pub(super) state: Option<Fields>,
 }
 
-impl Answer {
+impl CallAnswer {
     /// Takes in bytes of the answer.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let mut lines = std::mem::take(&mut self.lines);
@@ -161,7 +161,7 @@ impl Answer {
     }
 }
 
-impl Answer {
+impl CallAnswer {
     /// Classifies a failure by its type, otherwise by codes in its message; others are permanent.
     fn failure(&mut self, failure: &Failure) {
         let text = mask::secrets(&failure.message).into_owned();
@@ -206,9 +206,9 @@ impl Answer {
     }
 }
 
-fn ended(end: &End, text: &str) -> Ended {
+fn ended(end: &End, text: &str) -> CallEnd {
     let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
-    Ended {
+    CallEnd {
         word: end.word,
         has_more: end.has_more,
         blind: end.blind,

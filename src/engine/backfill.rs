@@ -1,7 +1,7 @@
 //! Client side of a run: the request of each call, the state kept from its answer, and the decision
 //! to call again. Pure: `drive.rs` calls.
 
-use super::answer::{Answer, Ended};
+use super::answer::{CallAnswer, CallEnd};
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find, raw, take_object};
 use crate::net::http::How;
@@ -36,7 +36,7 @@ const OURS: &str = "synctop";
 
 /// Options of a backfill.
 #[derive(Debug, Clone, Default)]
-pub struct Wish {
+pub struct BackfillOptions {
     pub pipeline: Value,
     /// Seconds of a call.
     pub time_limit: Option<f64>,
@@ -55,12 +55,12 @@ pub struct Wish {
 pub enum Next {
     /// Call again, after this time; why it is not at once.
     Again(Duration, Option<String>),
-    Done(Verdict),
+    Done(BackfillResult),
 }
 
 /// Result of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum BackfillResult {
     /// The engine reports that nothing is left; its messages have the outcome.
     Through,
     /// It cannot continue: a sentence with the reason and the next step; the exit code.
@@ -70,11 +70,11 @@ pub enum Verdict {
 /// A run from the first call to the last.
 #[derive(Debug)]
 pub struct Backfill {
-    wish: Wish,
+    wish: BackfillOptions,
     /// The engine's sections.
     state: Fields,
     run_id: String,
-    call: Answer,
+    call: CallAnswer,
     /// Calls of the whole run, those before this start too.
     pub attempts: u64,
     failures: u32,
@@ -111,7 +111,7 @@ impl Backfill {
     ///
     /// # Errors
     /// When the state is no JSON object.
-    pub fn new(wish: Wish, state: Option<&str>, fresh_id: String) -> Result<Self, String> {
+    pub fn new(wish: BackfillOptions, state: Option<&str>, fresh_id: String) -> Result<Self, String> {
         let mut state = match state {
             None => Fields::new(),
             Some(text) => {
@@ -150,7 +150,7 @@ impl Backfill {
             uncounted: if known.is_some() { uncounted } else { 0 },
             run_id: known.unwrap_or(fresh_id),
             state,
-            call: Answer::default(),
+            call: CallAnswer::default(),
             failures: 0,
             fruitless: 0,
             done: false,
@@ -200,7 +200,7 @@ impl Backfill {
         for stream in std::mem::take(&mut self.cut) {
             self.risk(&stream, KeptRisk { kind: Risk::ResumedAfterCut, rows: None, kept: false });
         }
-        self.call = Answer::default();
+        self.call = CallAnswer::default();
         self.call.mark = self.mark();
         let mut body =
             Fields::from([("pipeline".to_owned(), raw(&self.wish.pipeline)), ("run_id".to_owned(), raw(&self.run_id))]);
@@ -432,14 +432,14 @@ impl Backfill {
             self.fruitless = 0;
         }
         let next = self.decide(how, fruit, jitter);
-        self.done = matches!(next, Next::Done(Verdict::Through)) && !self.left;
+        self.done = matches!(next, Next::Done(BackfillResult::Through)) && !self.left;
         next
     }
 
     fn decide(&mut self, how: &How, fruit: bool, jitter: f64) -> Next {
         let end = self.call.end.clone();
         match (how, end) {
-            (How::Stopped, _) => Next::Done(Verdict::Failed("stopped".into(), 2)),
+            (How::Stopped, _) => Next::Done(BackfillResult::Failed("stopped".into(), 2)),
             (How::Refused { status, retry_after, .. }, _) => self.refused(*status, &how.words(), *retry_after, jitter),
             (_, Some(end)) => self.after_end(&end, fruit, jitter),
             (how, None) => {
@@ -448,7 +448,7 @@ impl Backfill {
                     // An error without a stream was its last word: another call would return the
                     // same.
                     Some((message, false)) => {
-                        return Next::Done(Verdict::Failed(format!("{message} ({why})"), 1));
+                        return Next::Done(BackfillResult::Failed(format!("{message} ({why})"), 1));
                     }
                     Some((message, true)) => return self.failed(message, OTHER_SIDE, 1, None, jitter),
                     None => {}
@@ -497,10 +497,10 @@ impl Backfill {
             300..=399 => (1, "Name the engine's own address."),
             _ => (1, "Correct the pipeline."),
         };
-        Next::Done(Verdict::Failed(format!("{why}. {next}"), code))
+        Next::Done(BackfillResult::Failed(format!("{why}. {next}"), code))
     }
 
-    fn after_end(&mut self, end: &Ended, fruit: bool, jitter: f64) -> Next {
+    fn after_end(&mut self, end: &CallEnd, fruit: bool, jitter: f64) -> Next {
         let stuck = end.word == EndWord::StillStarted && end.has_more == Some(false);
         let open = matches!(end.word, EndWord::Limit | EndWord::StillStarted) && !stuck;
         // An end that still reports "started" is finished if its state has nothing left.
@@ -511,7 +511,7 @@ impl Backfill {
                 let why = message.clone();
                 return self.failed(why, OTHER_SIDE, 1, None, jitter);
             }
-            (Some((_, false)), _) if end.word == EndWord::Failed => return Next::Done(Verdict::Through),
+            (Some((_, false)), _) if end.word == EndWord::Failed => return Next::Done(BackfillResult::Through),
             // An error that may pass outlasts a call that brings nothing else.
             (_, Some(why)) if !more || end.word == EndWord::Failed => {
                 let why = format!("it ended with errors that may pass: {why}");
@@ -546,12 +546,12 @@ impl Backfill {
                     let why = format!(
                         "{most} calls in a row brought nothing, and the engine still says that there is more. {next}."
                     );
-                    return Next::Done(Verdict::Failed(why, 2));
+                    return Next::Done(BackfillResult::Failed(why, 2));
                 }
                 let wait = wait(self.fruitless, jitter);
                 Next::Again(wait, Some("the last call brought nothing".into()))
             }
-            _ => Next::Done(Verdict::Through),
+            _ => Next::Done(BackfillResult::Through),
         }
     }
 
@@ -564,7 +564,7 @@ impl Backfill {
             } else {
                 ""
             };
-            return Next::Done(Verdict::Failed(format!("{why}{times}. {next}{kept}"), code));
+            return Next::Done(BackfillResult::Failed(format!("{why}{times}. {next}{kept}"), code));
         }
         let why = match self.wish.retries {
             // Without a bound on retries none is printed.

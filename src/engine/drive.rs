@@ -1,6 +1,6 @@
 //! Calls an engine as `backfill.rs` decides, and passes its answers on.
 
-use super::backfill::{Backfill, Next, Verdict};
+use super::backfill::{Backfill, Next, BackfillResult};
 use super::raw::{Fields, raw};
 use super::state;
 use crate::net::{jitter, random_id, http, now};
@@ -38,12 +38,12 @@ pub struct Drive {
 ///
 /// # Errors
 /// If the state cannot be stored: rows would be read again.
-pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, stop: &Notify) -> io::Result<Verdict> {
+pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, stop: &Notify) -> io::Result<BackfillResult> {
     let client = match http::client(&drive.url) {
         Ok(client) => client,
         Err(error) => {
             let next = "Install the system's certificates (ca-certificates), or name a file of them in SSL_CERT_FILE";
-            return Ok(Verdict::Failed(format!("an https address cannot be trusted here: {error}. {next}"), 70));
+            return Ok(BackfillResult::Failed(format!("an https address cannot be trusted here: {error}. {next}"), 70));
         }
     };
     let mut url = drive.url.clone();
@@ -79,7 +79,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
         .await;
         if answer.len() > LARGEST_END {
             let why = format!("its answer is longer than {} MB, which is no end message", LARGEST_END >> 20);
-            return Ok(Verdict::Failed(why, 2));
+            return Ok(BackfillResult::Failed(why, 2));
         }
         if drive.batch && matches!(how, http::How::Ended) {
             let line = end_line(&answer);
@@ -107,7 +107,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
                 return Ok(verdict);
             }
             // More, or nothing new: of one call its own end is the answer.
-            Next::Again(..) if drive.once => return Ok(Verdict::Through),
+            Next::Again(..) if drive.once => return Ok(BackfillResult::Through),
             Next::Again(wait, why) => {
                 if let Some(why) = why {
                     let millis = u64::try_from(wait.as_millis()).unwrap_or(0);
@@ -115,7 +115,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
                 }
                 tokio::select! {
                     biased;
-                    () = stop.notified() => return Ok(Verdict::Failed("stopped".into(), 2)),
+                    () = stop.notified() => return Ok(BackfillResult::Failed("stopped".into(), 2)),
                     () = tokio::time::sleep(wait) => {}
                 }
             }

@@ -4,7 +4,7 @@
 //! The body of a call is `{pipeline, state?, run_id?, time_limit?, state_limit?}` (progress generation), or the limits and `sync_run_id`
 //! are in the query (trace generation); the trace generation's `x-pipeline` and `x-state` headers are read where there is no body.
 
-use super::simulated::{Limits, Refused, Simulated, Wish};
+use super::simulated::{CallerLimits, Refused, Simulated, CallRequest};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -74,7 +74,7 @@ fn lines(messages: &[Value]) -> Response {
 
 /// The body, or the headers that stand for it.
 #[expect(clippy::result_large_err, reason = "an answer is an answer")]
-fn wish(headers: &HeaderMap, body: &Bytes) -> Result<Wish, Response> {
+fn wish(headers: &HeaderMap, body: &Bytes) -> Result<CallRequest, Response> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let value: Value = if body.is_empty() {
         let Some(pipeline) = header("x-pipeline") else { return Err(bad_request("x-pipeline header is required")) };
@@ -87,7 +87,7 @@ fn wish(headers: &HeaderMap, body: &Bytes) -> Result<Wish, Response> {
     } else {
         serde_json::from_slice(body).map_err(|_| bad_request("Malformed JSON in request body"))?
     };
-    Wish::read(value).map_err(bad_request)
+    CallRequest::read(value).map_err(bad_request)
 }
 
 async fn check(State(engine): State<Arc<Simulated>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -111,22 +111,22 @@ async fn teardown(headers: HeaderMap, body: Bytes) -> Response {
     }
 }
 
-async fn sync(State(engine): State<Arc<Simulated>>, query: Query<Limits>, headers: HeaderMap, body: Bytes) -> Response {
+async fn sync(State(engine): State<Arc<Simulated>>, query: Query<CallerLimits>, headers: HeaderMap, body: Bytes) -> Response {
     called(&engine, query.0, &headers, &body, false).await
 }
 
-async fn read(State(engine): State<Arc<Simulated>>, query: Query<Limits>, headers: HeaderMap, body: Bytes) -> Response {
+async fn read(State(engine): State<Arc<Simulated>>, query: Query<CallerLimits>, headers: HeaderMap, body: Bytes) -> Response {
     called(&engine, query.0, &headers, &body, true).await
 }
 
-async fn called(engine: &Arc<Simulated>, query: Limits, headers: &HeaderMap, body: &Bytes, records: bool) -> Response {
+async fn called(engine: &Arc<Simulated>, query: CallerLimits, headers: &HeaderMap, body: &Bytes, records: bool) -> Response {
     let wish = match wish(headers, body) {
         Ok(wish) => wish,
         Err(answer) => return answer,
     };
     let mut chunks = match engine.sync(wish, query, records) {
         Ok(chunks) => chunks,
-        Err(Refused::Wish(why)) => return bad_request(why),
+        Err(Refused::Invalid(why)) => return bad_request(why),
         Err(Refused::Busy(why)) => return json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
     };
     // Errors of the request are known before the first line.

@@ -39,7 +39,7 @@ pub struct Simulated {
 /// Limits of one call.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Limits {
+pub struct CallerLimits {
     time_limit: Option<f64>,
     state_limit: Option<u64>,
     #[serde(alias = "sync_run_id")]
@@ -48,12 +48,12 @@ pub struct Limits {
 
 /// Body of a call: `{pipeline, state?, run_id?, time_limit?, state_limit?, stdin?}`.
 #[derive(Debug, Deserialize)]
-pub struct Wish {
+pub struct CallRequest {
     pipeline: Pipeline,
     #[serde(default)]
     state: Value,
     #[serde(flatten)]
-    limits: Limits,
+    limits: CallerLimits,
     /// Live events, as `source_input` messages.
     #[serde(default)]
     stdin: Vec<Value>,
@@ -82,12 +82,12 @@ struct Asked {
 #[derive(Debug)]
 pub enum Refused {
     /// Invalid body: a sentence, or a list of issues.
-    Wish(Value),
+    Invalid(Value),
     /// The machine has no thread left.
     Busy(String),
 }
 
-impl Wish {
+impl CallRequest {
     /// Reads the body of a call.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl Wish {
     }
 }
 
-impl Limits {
+impl CallerLimits {
     /// Those of the body, else those of the query.
     fn or(self, query: Self) -> Result<Self, Value> {
         let limits = Self {
@@ -145,7 +145,7 @@ impl Simulated {
 
     /// Checks whether source and destination are reachable.
     #[must_use]
-    pub fn check(&self, wish: &Wish) -> Vec<Value> {
+    pub fn check(&self, wish: &CallRequest) -> Vec<Value> {
         let at = time::iso(now());
         let (source, destination) = (&wish.pipeline.source.r#type, &wish.pipeline.destination.r#type);
         let status = match wish.key_refused() {
@@ -160,7 +160,7 @@ impl Simulated {
 
     /// Prepares source and destination.
     #[must_use]
-    pub fn setup(&self, wish: &Wish) -> Vec<Value> {
+    pub fn setup(&self, wish: &CallRequest) -> Vec<Value> {
         if let Some(message) = wish.key_refused() {
             return vec![json!({"type": "log", "log": {"level": "error", "message": message}})];
         }
@@ -178,14 +178,14 @@ impl Simulated {
     /// When the wish cannot be understood, or there is no thread for it.
     pub fn sync(
         self: &Arc<Self>,
-        wish: Wish,
-        query: Limits,
+        wish: CallRequest,
+        query: CallerLimits,
         records: bool,
     ) -> Result<mpsc::Receiver<io::Result<Bytes>>, Refused> {
         let refused = wish.key_refused();
         let memory =
-            Memory::read(&wish.state.to_string()).map_err(|error| Refused::Wish(format!("state: {error}").into()))?;
-        let limits = wish.limits.or(query).map_err(Refused::Wish)?;
+            Memory::read(&wish.state.to_string()).map_err(|error| Refused::Invalid(format!("state: {error}").into()))?;
+        let limits = wish.limits.or(query).map_err(Refused::Invalid)?;
         let call = Call {
             form: self.form,
             memory,

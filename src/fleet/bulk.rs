@@ -1,6 +1,6 @@
 //! The same action on many pipelines: one first, then three, then the rest at a rate; and no further once it shows that it does not help.
 
-use super::verify::{Action, Verdict};
+use super::verify::{PipelineAction, ActionResult};
 use crate::protocol::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub enum Step {
     Waiting,
     /// Sent, and watched since then.
     Sent(Millis),
-    Done(Verdict),
+    Done(ActionResult),
     /// It was not touched.
     HeldBack,
 }
@@ -38,7 +38,7 @@ pub struct Item {
 /// An action on many.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bulk {
-    pub action: Action,
+    pub action: PipelineAction,
     pub items: Vec<Item>,
     /// Reason that the bulk action stopped.
     pub stopped: Option<String>,
@@ -49,7 +49,7 @@ impl Bulk {
     /// Starts on these pipelines, each with its error. Those with the most common error come first:
     /// the canary tests it.
     #[must_use]
-    pub fn new(action: Action, mut targets: Vec<(Arc<str>, Option<Arc<str>>)>) -> Self {
+    pub fn new(action: PipelineAction, mut targets: Vec<(Arc<str>, Option<Arc<str>>)>) -> Self {
         let mut common: BTreeMap<Option<Arc<str>>, usize> = BTreeMap::new();
         for (_, fingerprint) in &targets {
             *common.entry(fingerprint.clone()).or_default() += 1;
@@ -127,7 +127,7 @@ impl Bulk {
     }
 
     /// Records the result of one pipeline; stops the bulk action on evidence of a common failure.
-    pub fn done(&mut self, place: usize, verdict: Verdict) {
+    pub fn done(&mut self, place: usize, verdict: ActionResult) {
         if let Some(item) = self.items.get_mut(place) {
             item.step = Step::Done(verdict.clone());
         }
@@ -137,7 +137,7 @@ impl Bulk {
             self.items.iter().filter(again).count()
         };
         let why = match &verdict {
-            Verdict::ParkedSame(fault, _) | Verdict::ParkedNew(fault, _) | Verdict::RanAndFailed(fault, _)
+            ActionResult::ParkedSame(fault, _) | ActionResult::ParkedNew(fault, _) | ActionResult::RanAndFailed(fault, _)
                 if !canary && same(fault) >= SAME =>
             {
                 Some(format!("the same error came back {} times: {}", same(fault), fault.core()))
@@ -189,7 +189,7 @@ impl Bulk {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let (good, bad, held) = self.counts();
-        let unknown = |item: &Item| matches!(item.step, Step::Done(Verdict::Unknown(_)));
+        let unknown = |item: &Item| matches!(item.step, Step::Done(ActionResult::Unknown(_)));
         match () {
             () if bad + held == 0 => 0,
             () if good > 0 => 3,

@@ -13,7 +13,7 @@ pub const HOLDS_MS: Millis = 5_000;
 
 /// Action on a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum PipelineAction {
     Resume,
     Pause,
     /// A run now, for new data.
@@ -23,7 +23,7 @@ pub enum Action {
     Delete,
 }
 
-impl Action {
+impl PipelineAction {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Action {
 
 /// State of a pipeline before an action.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mark {
+pub struct Baseline {
     pub status: Status,
     pub desired: Desired,
     run: Option<Arc<str>>,
@@ -80,7 +80,7 @@ pub struct Mark {
     faults: Vec<Fault>,
 }
 
-impl Mark {
+impl Baseline {
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
         Self {
@@ -104,10 +104,10 @@ impl Mark {
 
     /// True if the state shows that the action was applied.
     #[must_use]
-    pub fn done(&self, action: Action, it: &Pipeline) -> bool {
+    pub fn done(&self, action: PipelineAction, it: &Pipeline) -> bool {
         match action {
-            Action::Pause => it.desired == Desired::Paused,
-            Action::Delete => it.desired == Desired::Deleted || it.status == Status::Teardown,
+            PipelineAction::Pause => it.desired == Desired::Paused,
+            PipelineAction::Delete => it.desired == Desired::Deleted || it.status == Status::Teardown,
             _ => {
                 let run = it.run.as_ref();
                 let ran = run.map(|run| &run.key) != self.run.as_ref()
@@ -128,7 +128,7 @@ impl Mark {
 
 /// Result of an action.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum ActionResult {
     TookEffect(String),
     /// It was accepted, and nothing came of it.
     NothingRan(String),
@@ -146,7 +146,7 @@ pub enum Verdict {
 const NOTHING_RAN_NEXT: &str =
     "see whether the worker of the service runs; a dead workflow takes no request: replace the pipeline by a new one";
 
-impl Verdict {
+impl ActionResult {
     /// For JSON and logs.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -211,10 +211,10 @@ impl Verdict {
 /// Watches a pipeline after something was asked of it.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    action: Action,
-    before: Mark,
+    action: PipelineAction,
+    before: Baseline,
     /// As the service answered.
-    accepted: Option<Mark>,
+    accepted: Option<Baseline>,
     sent_at: Millis,
     /// Maximum time until an effect is visible, in milliseconds.
     patience: Millis,
@@ -228,47 +228,47 @@ pub struct Watch {
 
 impl Watch {
     #[must_use]
-    pub fn new(action: Action, before: Mark, accepted: Option<&Pipeline>, sent_at: Millis, patience: Millis) -> Self {
-        let accepted = accepted.map(Mark::of);
+    pub fn new(action: PipelineAction, before: Baseline, accepted: Option<&Pipeline>, sent_at: Millis, patience: Millis) -> Self {
+        let accepted = accepted.map(Baseline::of);
         let left = accepted.as_ref().is_some_and(|it| it.status != Status::Error);
         Self { action, before, accepted, sent_at, patience, left, works_since: None, seen_at: None }
     }
 
     /// Examines the pipeline at `now`; `None`: it is gone. Returns the result once it is known.
-    pub fn see(&mut self, pipeline: Option<&Pipeline>, now: Millis) -> Option<Verdict> {
+    pub fn see(&mut self, pipeline: Option<&Pipeline>, now: Millis) -> Option<ActionResult> {
         self.seen_at = Some(now);
         let since = now - self.sent_at;
-        let took = |how: String| Some(Verdict::TookEffect(how));
+        let took = |how: String| Some(ActionResult::TookEffect(how));
         let after = duration(u64::try_from(since).unwrap_or(0));
         let Some(it) = pipeline else {
             return match self.action {
-                Action::Delete => took(format!("it is gone after {after}")),
-                _ => Some(Verdict::Unknown("the pipeline is gone: somebody deleted it".into())),
+                PipelineAction::Delete => took(format!("it is gone after {after}")),
+                _ => Some(ActionResult::Unknown("the pipeline is gone: somebody deleted it".into())),
             };
         };
         let told = match self.action {
-            Action::Delete => None,
-            Action::Pause if self.before.status == Status::Paused => {
+            PipelineAction::Delete => None,
+            PipelineAction::Pause if self.before.status == Status::Paused => {
                 took("nothing was to be done: it was paused already".into())
             }
-            Action::Pause if it.status == Status::Paused => took(format!("paused after {after}")),
-            Action::Pause if it.status == Status::Error => took("it is parked, and is not started again".into()),
-            Action::Pause => None,
-            Action::Resume | Action::Sync | Action::Retry => self.works(it, now, &after),
+            PipelineAction::Pause if it.status == Status::Paused => took(format!("paused after {after}")),
+            PipelineAction::Pause if it.status == Status::Error => took("it is parked, and is not started again".into()),
+            PipelineAction::Pause => None,
+            PipelineAction::Resume | PipelineAction::Sync | PipelineAction::Retry => self.works(it, now, &after),
         };
         told.or_else(|| (since >= self.patience).then(|| self.time_over(it, since)))
     }
 
     /// Nothing could be learned of it at `now`, and why. Answers when that has lasted too long.
     #[must_use]
-    pub fn blind(&self, why: &str, now: Millis) -> Option<Verdict> {
-        (now - self.seen_at.unwrap_or(self.sent_at) >= self.patience).then(|| Verdict::Unknown(why.to_owned()))
+    pub fn blind(&self, why: &str, now: Millis) -> Option<ActionResult> {
+        (now - self.seen_at.unwrap_or(self.sent_at) >= self.patience).then(|| ActionResult::Unknown(why.to_owned()))
     }
 
-    fn works(&mut self, it: &Pipeline, now: Millis, after: &str) -> Option<Verdict> {
+    fn works(&mut self, it: &Pipeline, now: Millis, after: &str) -> Option<ActionResult> {
         let since = now - self.sent_at;
-        let took = |how: String| Some(Verdict::TookEffect(how));
-        let newer = |mark: &Mark| match (mark.revision, it.revision) {
+        let took = |how: String| Some(ActionResult::TookEffect(how));
+        let newer = |mark: &Baseline| match (mark.revision, it.revision) {
             (Some(before), Some(now)) => now > before,
             _ => false,
         };
@@ -288,18 +288,18 @@ impl Watch {
         let errors = it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed);
         if it.status == Status::Ready && !run_open {
             return match self.action {
-                Action::Resume if self.before.status == Status::Ready && !fresh && !errors => {
+                PipelineAction::Resume if self.before.status == Status::Ready && !fresh && !errors => {
                     took("nothing was to be done: it was ready already".into())
                 }
-                Action::Resume if self.before.status == Status::Ready && !fresh => {
+                PipelineAction::Resume if self.before.status == Status::Ready && !fresh => {
                     let how =
                         "it was ready already, and there was nothing to resume; a new run tries failed streams again";
-                    Some(Verdict::NothingRan(how.into()))
+                    Some(ActionResult::NothingRan(how.into()))
                 }
-                Action::Resume if errors => took(format!("ready after {after}, with errors in some streams")),
-                Action::Resume => took(format!("ready after {after}")),
+                PipelineAction::Resume if errors => took(format!("ready after {after}, with errors in some streams")),
+                PipelineAction::Resume => took(format!("ready after {after}")),
                 _ if !fresh => None,
-                _ if errors => Some(Verdict::RanAndFailed(fault_of(it), since)),
+                _ if errors => Some(ActionResult::RanAndFailed(fault_of(it), since)),
                 _ => took(format!("ready after {after}")),
             };
         }
@@ -327,30 +327,30 @@ impl Watch {
         ))
     }
 
-    fn parked(&self, it: &Pipeline, since: Millis) -> Verdict {
+    fn parked(&self, it: &Pipeline, since: Millis) -> ActionResult {
         let fault = fault_of(it);
         if self.before.faults.iter().any(|known| known.fingerprint == fault.fingerprint) {
-            Verdict::ParkedSame(fault, since)
+            ActionResult::ParkedSame(fault, since)
         } else {
-            Verdict::ParkedNew(fault, since)
+            ActionResult::ParkedNew(fault, since)
         }
     }
 
-    fn time_over(&self, it: &Pipeline, since: Millis) -> Verdict {
+    fn time_over(&self, it: &Pipeline, since: Millis) -> ActionResult {
         let waited = duration(u64::try_from(since / 1000 * 1000).unwrap_or(0));
         let claim = it.status.word();
-        if it.run.as_ref().is_some_and(|run| run.open) && self.action != Action::Delete && self.action != Action::Pause
+        if it.run.as_ref().is_some_and(|run| run.open) && self.action != PipelineAction::Delete && self.action != PipelineAction::Pause
         {
             let state = it.run.as_ref().and_then(|run| run.state.as_deref());
-            return Verdict::Unknown(match state {
+            return ActionResult::Unknown(match state {
                 Some("PENDING") => format!("it waits for its turn since {waited}"),
                 _ if self.works_since.is_some() => format!("it runs since {waited}, and may go on"),
                 _ => format!("it runs since {waited}, and no checkpoint came yet"),
             });
         }
         match self.action {
-            Action::Pause | Action::Delete => Verdict::Unknown(format!("it says {claim} after {waited}")),
-            _ => Verdict::NothingRan(format!("after {waited} it says {claim}, as before; next: {NOTHING_RAN_NEXT}")),
+            PipelineAction::Pause | PipelineAction::Delete => ActionResult::Unknown(format!("it says {claim} after {waited}")),
+            _ => ActionResult::NothingRan(format!("after {waited} it says {claim}, as before; next: {NOTHING_RAN_NEXT}")),
         }
     }
 }

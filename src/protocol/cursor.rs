@@ -10,12 +10,12 @@ use std::borrow::Cow;
 
 /// A place in a line that is known to be UTF-8.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor<'a> {
+pub(super) struct LineCursor<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> LineCursor<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn whole_numbers_of_any_length() {
         let whole = |text: &str| {
-            let mut cursor = Cursor::new(text);
+            let mut cursor = LineCursor::new(text);
             cursor.whole().map(|number| (number, cursor.place()))
         };
         for number in [0, 1, 9, 10, 47, 101, 1_234, 54_321, 999_999, 7_654_321, 12_345_678, 1_795_163_478_037] {

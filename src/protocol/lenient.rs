@@ -290,12 +290,12 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Entries<'a, T> {
 /// A range object.
 #[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
 #[serde(default)]
-pub(super) struct Span {
+pub(super) struct LenientSpan {
     gte: When,
     lt: When,
 }
 
-impl Span {
+impl LenientSpan {
     pub(super) fn new(gte: When, lt: When) -> Self {
         Self { gte, lt }
     }
@@ -305,9 +305,9 @@ impl Span {
     }
 }
 
-impl Maybe<Span> {
+impl Maybe<LenientSpan> {
     pub(super) fn range(&self) -> Option<Range> {
-        self.0.and_then(Span::range)
+        self.0.and_then(LenientSpan::range)
     }
 }
 
@@ -317,7 +317,7 @@ pub(super) struct Spans(pub Option<Vec<Range>>);
 
 impl<'de> Deserialize<'de> for Spans {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all = Seq::<Maybe<Span>>::deserialize(deserializer)?;
+        let all = Seq::<Maybe<LenientSpan>>::deserialize(deserializer)?;
         Ok(Self(all.0.map(|all| all.iter().filter_map(Maybe::range).collect())))
     }
 }

@@ -2,7 +2,7 @@
 //! it is stopped at a safe point on request.
 
 use super::driver::Prepared;
-use super::engines::{Action, Ask};
+use super::engines::{EngineAction, EngineCall};
 use super::hub::{Service, Slot};
 use super::lifecycle::Todo;
 use super::log::Piece;
@@ -169,15 +169,15 @@ pub(super) struct Call<'c> {
     pub pipeline: &'c Arc<Pipeline>,
     /// Its secrets.
     pub known: &'c Known,
-    pub action: Action,
+    pub action: EngineAction,
     pub body: String,
     /// Seconds and checkpoints that the engine was given.
     pub limits: (Option<f64>, Option<u64>),
 }
 
 impl Call<'_> {
-    fn ask(&self) -> Ask<'_> {
-        Ask {
+    fn ask(&self) -> EngineCall<'_> {
+        EngineCall {
             pipeline: &self.slot.id,
             engine: self.pipeline.config.engine(),
             action: self.action,
@@ -304,7 +304,7 @@ impl Call<'_> {
 
     /// Returns when this is not to be done any more.
     async fn not_to_be_prepared(&self) {
-        let own = if self.action == Action::Setup { Todo::SetUp } else { Todo::TearDown };
+        let own = if self.action == EngineAction::Setup { Todo::SetUp } else { Todo::TearDown };
         let mut status = self.slot.status.subscribe();
         let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.life.todo() != own));
         tokio::select! {

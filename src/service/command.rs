@@ -1,6 +1,6 @@
 //! A command as an engine: the call on its stdin, its messages on its stdout, its stderr in our log; ended with all that it started.
 
-use super::engines::Action;
+use super::engines::EngineAction;
 use super::secrets::Known;
 use crate::net::http::How;
 use crate::net::lock;
@@ -26,7 +26,7 @@ const LAST_WORDS: usize = 400;
 pub async fn run(
     command: &[String],
     children: &Path,
-    (pipeline, action, body): (&str, Action, &str),
+    (pipeline, action, body): (&str, EngineAction, &str),
     known: &Known,
     stall: Duration,
     grace: Duration,

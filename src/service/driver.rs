@@ -3,7 +3,7 @@
 //! so that a crash at any instant costs only time.
 
 use super::call::{Call, Came};
-use super::engines::Action;
+use super::engines::EngineAction;
 use super::hub::{Service, Slot, end_with_its_pipeline, step};
 use super::judge::{Judged, judge, said};
 use super::lifecycle::{Event, Todo};
@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::run::{Open, put_task};
 use super::secrets::Known;
 use super::store::{self, KeptState, Tx};
-use crate::engine::backfill::{Backfill, Next, Verdict, Wish};
+use crate::engine::backfill::{Backfill, Next, BackfillResult, BackfillOptions};
 use crate::engine::classify::FailureType;
 use crate::net::http::How;
 use crate::net::now;
@@ -194,7 +194,7 @@ impl Driver {
     }
 
     pub(super) fn backfill(&self, task: &Task, kept: &KeptState) -> Result<Backfill, Problem> {
-        let wish = Wish { retries: u32::MAX, kept: true, ..Wish::default() };
+        let wish = BackfillOptions { retries: u32::MAX, kept: true, ..BackfillOptions::default() };
         let state = kept.state.as_deref();
         let mut run = Backfill::new(wish, state, task.run_id.clone()).map_err(|why| {
             Problem::new(
@@ -219,7 +219,7 @@ impl Driver {
         &'c self,
         pipeline: &'c Arc<Pipeline>,
         known: &'c Known,
-        action: Action,
+        action: EngineAction,
         body: String,
     ) -> Call<'c> {
         Call { service: &self.service, slot: &self.slot, pipeline, known, action, body, limits: (None, None) }
@@ -265,7 +265,7 @@ impl Driver {
         let body = run.begin_with(&events);
         let before = kept.checkpoints;
         let mut came = Came::begin_beside(&self.slot, before);
-        let call = self.call(pipeline, &known, Action::Sync, body);
+        let call = self.call(pipeline, &known, EngineAction::Sync, body);
         let (how, cause) = call.sync(&mut run, &mut came, "").await;
         run.cut();
         let next = run.over(&how, super::jitter());
@@ -274,11 +274,11 @@ impl Driver {
             return Ok(());
         }
         let judged = match next {
-            Next::Done(Verdict::Through) => judge(&came.progress(), now()),
+            Next::Done(BackfillResult::Through) => judge(&came.progress(), now()),
             // It has not taken in all of them.
             Next::Again(_, None) => Judged::Again("the engine did not come to the end of the live events".into()),
             Next::Again(_, Some(why)) => Judged::Again(known.sentence(&why)),
-            Next::Done(Verdict::Failed(why, _)) => Judged::Park(said(&known.sentence(&why), None, now())),
+            Next::Done(BackfillResult::Failed(why, _)) => Judged::Park(said(&known.sentence(&why), None, now())),
         };
         let kept =
             KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };
@@ -305,7 +305,7 @@ impl Driver {
     // Setup and teardown.
 
     async fn set_up(&mut self, pipeline: &Arc<Pipeline>) -> Result<(), Problem> {
-        let done = self.prepare(pipeline, Action::Setup).await?;
+        let done = self.prepare(pipeline, EngineAction::Setup).await?;
         let Some(done) = done else { return Ok(()) };
         self.change(move |_, pipeline| match done {
             Prepared::Well(source, destination) => {
@@ -348,7 +348,7 @@ impl Driver {
             self.run = None;
             return Ok(true);
         }
-        match self.prepare(pipeline, Action::Teardown).await? {
+        match self.prepare(pipeline, EngineAction::Teardown).await? {
             None => Ok(true),
             Some(Prepared::Well(..)) => {
                 self.service.remove(&self.slot).await?;
@@ -370,7 +370,7 @@ impl Driver {
     }
 
     /// Asks the engine to set up or tear down; `None`: it was stopped.
-    async fn prepare(&mut self, pipeline: &Arc<Pipeline>, action: Action) -> Result<Option<Prepared>, Problem> {
+    async fn prepare(&mut self, pipeline: &Arc<Pipeline>, action: EngineAction) -> Result<Option<Prepared>, Problem> {
         if !self.service.engines.can(pipeline.config.engine(), action) {
             return Ok(Some(Prepared::Well(None, None)));
         }

@@ -4,7 +4,7 @@ use super::command::{end_left_over, run};
 use super::config::{Config, Engine as Named, SIMULATED};
 use super::secrets::Known;
 use crate::engine::scenario::{SCENARIOS, Scenario};
-use crate::engine::simulated::{Limits, Refused, Simulated, Wish};
+use crate::engine::simulated::{CallerLimits, Refused, Simulated, CallRequest};
 use crate::engine::tracker::wire::Form;
 use crate::net::http::{self, How};
 use crate::net::lock;
@@ -18,14 +18,14 @@ use tokio::sync::Notify;
 
 /// Action of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum EngineAction {
     Sync,
     Check,
     Setup,
     Teardown,
 }
 
-impl Action {
+impl EngineAction {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -38,10 +38,10 @@ impl Action {
 }
 
 /// Call of an engine, and its pipeline.
-pub struct Ask<'a> {
+pub struct EngineCall<'a> {
     pub pipeline: &'a str,
     pub engine: &'a str,
-    pub action: Action,
+    pub action: EngineAction,
     /// Body of an HTTP call.
     pub body: String,
     /// The secrets in it, which its stderr is not to repeat.
@@ -110,10 +110,10 @@ impl Engines {
 
     /// True if the engine supports the action.
     #[must_use]
-    pub fn can(&self, name: &str, action: Action) -> bool {
+    pub fn can(&self, name: &str, action: EngineAction) -> bool {
         match self.named(name) {
             Some(Named { command: Some(_), actions, .. }) => {
-                action == Action::Sync || actions.iter().any(|it| it == action.word())
+                action == EngineAction::Sync || actions.iter().any(|it| it == action.word())
             }
             _ => true,
         }
@@ -165,8 +165,8 @@ impl Engines {
     }
 
     /// Calls the engine of a pipeline. `each` receives its output; `stop` ends it.
-    pub async fn call(&self, ask: Ask<'_>, stop: &Notify, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> How {
-        let Ask { pipeline, engine: name, action, body, known } = ask;
+    pub async fn call(&self, ask: EngineCall<'_>, stop: &Notify, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> How {
+        let EngineCall { pipeline, engine: name, action, body, known } = ask;
         let stall = self.named(name).and_then(|it| it.stall_timeout).unwrap_or(self.config.calls.stall_timeout);
         if let Some((client, url)) = self.clients.get(name) {
             let mut url = url.clone();
@@ -193,7 +193,7 @@ impl Engines {
     async fn simulate(
         &self,
         pipeline: &str,
-        action: Action,
+        action: EngineAction,
         body: &str,
         stall: Duration,
         stop: &Notify,
@@ -210,18 +210,18 @@ impl Engines {
             Ok(engine) => engine,
             Err(why) => return refused(why.into()),
         };
-        let wish = match Wish::read(value) {
+        let wish = match CallRequest::read(value) {
             Ok(wish) => wish,
             Err(why) => return refused(why),
         };
         let said = match action {
-            Action::Check => engine.check(&wish),
-            Action::Setup => engine.setup(&wish),
-            Action::Teardown => Vec::new(),
-            Action::Sync => {
-                let mut chunks = match engine.sync(wish, Limits::default(), false) {
+            EngineAction::Check => engine.check(&wish),
+            EngineAction::Setup => engine.setup(&wish),
+            EngineAction::Teardown => Vec::new(),
+            EngineAction::Sync => {
+                let mut chunks = match engine.sync(wish, CallerLimits::default(), false) {
                     Ok(chunks) => chunks,
-                    Err(Refused::Wish(why)) => return refused(why),
+                    Err(Refused::Invalid(why)) => return refused(why),
                     Err(Refused::Busy(why)) => return How::Unreachable(why),
                 };
                 loop {

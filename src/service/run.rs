@@ -2,14 +2,14 @@
 
 use super::call::{Call, Came, Cause};
 use super::driver::{Driver, after, park};
-use super::engines::Action;
+use super::engines::EngineAction;
 use super::hub::{progress_words, step};
 use super::judge::{Judged, judge, said};
 use super::lifecycle::{Event, Phase, Todo};
 use super::model::{CallLimits, Pipeline, Reason, Retry, Task, TaskState, Trigger};
 use super::problem::Problem;
 use super::store::{self, KeptState, Tx};
-use crate::engine::backfill::{Backfill, Next, Verdict};
+use crate::engine::backfill::{Backfill, Next, BackfillResult};
 use crate::engine::classify::FailureType;
 use crate::engine::drive::fresh_id;
 use crate::net::random_id;
@@ -146,7 +146,7 @@ impl Driver {
             .await?;
         let body = open.run.begin();
         self.say_risk(&mut open)?;
-        let call = Call { limits, ..self.call(pipeline, &known, Action::Sync, body) };
+        let call = Call { limits, ..self.call(pipeline, &known, EngineAction::Sync, body) };
         let task_id = open.task.id.clone();
         let (how, cause) = call.sync(&mut open.run, &mut open.came, &task_id).await;
         open.run.cut();
@@ -159,7 +159,7 @@ impl Driver {
             (None, Next::Again(_, None)) if open.task.trigger != Trigger::Sync => End::Next,
             (None, Next::Again(_, None)) => End::CallersTurn,
             (None, Next::Again(wait, Some(why))) => End::Again(wait, known.sentence(&why)),
-            (None, Next::Done(Verdict::Failed(why, code))) => {
+            (None, Next::Done(BackfillResult::Failed(why, code))) => {
                 let kind = match code {
                     77 => Some(FailureType::Auth),
                     4 => Some(FailureType::Config),
@@ -172,7 +172,7 @@ impl Driver {
                     _ => End::Park(said(&why, kind.or(Some(FailureType::System)), now())),
                 }
             }
-            (None, Next::Done(Verdict::Through)) => match judge(&open.came.progress(), now()) {
+            (None, Next::Done(BackfillResult::Through)) => match judge(&open.came.progress(), now()) {
                 Judged::Ready => End::Through,
                 Judged::Park(reason) => End::Park(reason),
                 Judged::Again(why) => {

@@ -232,7 +232,7 @@ pub struct KeptState {
 
 /// Action of a user, as stored in the action log.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Action {
+pub struct StoredAction {
     pub seq: u64,
     pub at: Millis,
     pub client: String,
@@ -443,14 +443,14 @@ pub fn actions(
     pipeline: Option<&str>,
     before: u64,
     limit: usize,
-) -> rusqlite::Result<Vec<Action>> {
+) -> rusqlite::Result<Vec<StoredAction>> {
     let sql = "SELECT seq, at, client, action, pipeline, detail FROM actions
                WHERE (?1 IS NULL OR pipeline = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
     let mut all = connection.prepare_cached(sql)?;
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     let found = all.query_map(params![pipeline, before, limit], |row| {
         let detail: Option<String> = row.get(5)?;
-        Ok(Action {
+        Ok(StoredAction {
             seq: row.get(0)?,
             at: row.get(1)?,
             client: row.get(2)?,

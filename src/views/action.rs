@@ -2,7 +2,7 @@
 
 use super::fleet::Pane as FleetPane;
 use super::state::Pane;
-use crate::fleet::verify::Action as Act;
+use crate::fleet::verify::PipelineAction as Act;
 use crate::progress::history::Mark;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

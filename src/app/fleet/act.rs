@@ -4,7 +4,7 @@ use super::input::TOO_SMALL;
 use super::{Came, FleetApp};
 use crate::fleet::Status;
 use crate::fleet::bulk::{Bulk, Step};
-use crate::fleet::verify::Action;
+use crate::fleet::verify::PipelineAction;
 use crate::net::now;
 use crate::net::remote::act::{Actor, act_on_many};
 use crate::net::remote::{Ask, Client, open};
@@ -25,7 +25,7 @@ const RUNS: &str = "50";
 
 impl FleetApp {
     /// Asks before it is done.
-    pub(super) fn ask_for(&mut self, action: Action, targets: Vec<Arc<str>>) {
+    pub(super) fn ask_for(&mut self, action: PipelineAction, targets: Vec<Arc<str>>) {
         match self.armed() {
             Armed::Never => return self.say("this context is read-only: its configuration says so"),
             Armed::Locked => {
@@ -80,8 +80,8 @@ impl FleetApp {
         let ordered = Bulk::new(action, targets.clone());
         let names: Vec<_> = ordered.items.iter().map(|item| typed(&item.id)).collect();
         let word = match targets.as_slice() {
-            [(only, _)] if action == Action::Delete => Some(only.to_string()),
-            all if all.len() > MANY || (action == Action::Delete && all.len() > 1) => Some(place.name()),
+            [(only, _)] if action == PipelineAction::Delete => Some(only.to_string()),
+            all if all.len() > MANY || (action == PipelineAction::Delete && all.len() > 1) => Some(place.name()),
             _ => None,
         };
         let command = format!("synctop {} {} {}", action.command(), names.join(" "), place.argument());
@@ -120,7 +120,7 @@ impl FleetApp {
             self.options.background.spawn(async move {
                 let verdict = actor.act(action, &id, why.as_deref(), |_| {}).await;
                 // A user who left is not informed; the action log is.
-                let _ = send.send(Came::Verdict(action, id, verdict)).await;
+                let _ = send.send(Came::Result(action, id, verdict)).await;
             });
             return;
         }

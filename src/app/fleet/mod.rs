@@ -9,7 +9,7 @@ use super::diagnostics;
 use super::run::{RedrawReason, FEED_FRAME, KEY_FRAME, Session, TerminalSession, TOAST, sleep};
 use super::terminal;
 use crate::fleet::bulk::Bulk;
-use crate::fleet::verify::{Action as Act, Verdict};
+use crate::fleet::verify::{PipelineAction as Act, ActionResult};
 use crate::net::now;
 use crate::net::remote::Capabilities;
 use crate::net::remote::watch::{Down, Seen, Watcher};
@@ -67,7 +67,7 @@ pub struct FleetEnded {
 
 /// Result of background work.
 enum Came {
-    Verdict(Act, Arc<str>, Verdict),
+    Result(Act, Arc<str>, ActionResult),
     Runs(Arc<str>, Result<Vec<RunRow>, String>),
     Log(Arc<str>, u64, Result<tempfile::NamedTempFile, String>),
     /// Another context.
@@ -306,7 +306,7 @@ impl FleetApp {
 
     fn take_came(&mut self, came: Came) {
         match came {
-            Came::Verdict(action, id, verdict) => {
+            Came::Result(action, id, verdict) => {
                 self.acting.retain(|(known, on, _)| (*known, on) != (action, &id));
                 self.say(format!("{} {id}: {}", action.word(), verdict.sentence()));
                 // It is worth more than a moment.

@@ -1,6 +1,6 @@
 //! The screen of one run, opened from the fleet: it borrows the stage and gives it back.
 
-use super::super::run::{App, RedrawReason, Options};
+use super::super::run::{RunApp, RedrawReason, Options};
 use super::super::travel::Start;
 use super::FleetApp;
 use crate::net::beside::Beside;
@@ -95,7 +95,7 @@ impl FleetApp {
     /// Lends the stage to the screen of one run.
     async fn lend(&mut self, options: Options, snapshots: watch::Receiver<net::Snapshot>) -> io::Result<Option<i32>> {
         let wake = Arc::clone(&self.wake);
-        let mut app = App::new(options, snapshots, &mut self.session)?;
+        let mut app = RunApp::new(options, snapshots, &mut self.session)?;
         let ended = app.turn_round(&wake).await;
         let (look, mouse, ask) = (app.options.look, app.options.mouse, app.options.ask);
         drop(app);

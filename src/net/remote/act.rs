@@ -6,7 +6,7 @@ use super::client::{Ask, Client, Capabilities, ClientError};
 use super::memory::{Intent, Memory};
 use super::watch::Watcher;
 use crate::fleet::bulk::{Bulk, Step};
-use crate::fleet::verify::{Action, Mark, Verdict, Watch};
+use crate::fleet::verify::{PipelineAction, Baseline, ActionResult, Watch};
 use crate::fleet::{Fault, Backoff, Pipeline};
 use crate::net::sqlite::StoreError;
 use crate::net::{jitter, random_id, now};
@@ -58,13 +58,13 @@ enum Sent {
     Unknown(ClientError),
 }
 
-fn refused(trouble: &ClientError) -> Verdict {
-    Verdict::Refused(trouble.words(), trouble.exit_code())
+fn refused(trouble: &ClientError) -> ActionResult {
+    ActionResult::Refused(trouble.words(), trouble.exit_code())
 }
 
 impl Actor {
     /// Executes the action and returns its result. `tell` receives its stages.
-    pub async fn act(&self, action: Action, id: &str, why: Option<&str>, mut tell: impl FnMut(ActionStage)) -> Verdict {
+    pub async fn act(&self, action: PipelineAction, id: &str, why: Option<&str>, mut tell: impl FnMut(ActionStage)) -> ActionResult {
         let capabilities = match self.client.capabilities().await {
             Ok(capabilities) => capabilities,
             Err(trouble) => return refused(&trouble),
@@ -77,7 +77,7 @@ impl Actor {
             Ok(before) => before,
             Err(why) => return refused(&ClientError::Odd(why)),
         };
-        let mark = Mark::of(&before);
+        let mark = Baseline::of(&before);
         tell(ActionStage::Baseline(mark.words()));
         let intent = Intent {
             id: random_id("intent"),
@@ -90,7 +90,7 @@ impl Actor {
         // An action that cannot be recorded is not executed: its author would be unknown.
         let noting = intent.clone();
         if let Err(why) = self.note(move |memory| memory.intend(&noting)).await {
-            return Verdict::Refused(format!("it cannot be noted who does it: {why}"), NOT_KEPT);
+            return ActionResult::Refused(format!("it cannot be noted who does it: {why}"), NOT_KEPT);
         }
         let (verdict, after) = self.carry_out(action, &intent, &before, mark, capabilities, &mut tell).await;
         let (word, sentence) = (verdict.word(), verdict.sentence());
@@ -142,15 +142,15 @@ impl Actor {
     /// The verdict, and how the pipeline was then.
     async fn carry_out(
         &self,
-        action: Action,
+        action: PipelineAction,
         intent: &Intent,
         before: &Pipeline,
-        mark: Mark,
+        mark: Baseline,
         capabilities: Capabilities,
         tell: &mut impl FnMut(ActionStage),
-    ) -> (Verdict, String) {
+    ) -> (ActionResult, String) {
         let id = &intent.pipeline;
-        if matches!(action, Action::Sync | Action::Retry) && !capabilities.tasks {
+        if matches!(action, PipelineAction::Sync | PipelineAction::Retry) && !capabilities.tasks {
             return self.call(action, id, tell).await;
         }
         let accepted = match self.send(action, intent, before, tell).await {
@@ -158,7 +158,7 @@ impl Actor {
             Sent::Refused(trouble) => return (refused(&trouble), mark.words()),
             Sent::Unknown(trouble) => {
                 let why = format!("it may have been done, and the service does not say: it {}", trouble.words());
-                return (Verdict::Unknown(why), mark.words());
+                return (ActionResult::Unknown(why), mark.words());
             }
         };
         let accepted = match accepted {
@@ -169,8 +169,8 @@ impl Actor {
             }
             None => None,
         };
-        tell(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Mark::of(it).words())));
-        if let Some(watcher) = self.watcher.as_ref().filter(|_| !matches!(action, Action::Pause | Action::Delete)) {
+        tell(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Baseline::of(it).words())));
+        if let Some(watcher) = self.watcher.as_ref().filter(|_| !matches!(action, PipelineAction::Pause | PipelineAction::Delete)) {
             watcher.sent(id, action.word());
         }
         // From now on it is to be seen; however long it took to be accepted.
@@ -188,12 +188,12 @@ impl Actor {
                         latest = seen;
                         pace.reset();
                         if let Some(verdict) = watch.see(Some(&latest), now()) {
-                            return (verdict, Mark::of(&latest).words());
+                            return (verdict, Baseline::of(&latest).words());
                         }
                         look
                     }
                     Err(why) => match watch.blind(&why, now()) {
-                        Some(verdict) => return (verdict, Mark::of(&latest).words()),
+                        Some(verdict) => return (verdict, Baseline::of(&latest).words()),
                         None => look,
                     },
                 },
@@ -202,11 +202,11 @@ impl Actor {
                         watcher.remove(id);
                     }
                     let verdict = watch.see(None, now());
-                    return (verdict.unwrap_or(Verdict::Unknown("it is gone".into())), "gone".into());
+                    return (verdict.unwrap_or(ActionResult::Unknown("it is gone".into())), "gone".into());
                 }
                 // A broken connection is no result.
                 Err(trouble) => match watch.blind(&trouble.words(), now()) {
-                    Some(verdict) => return (verdict, Mark::of(&latest).words()),
+                    Some(verdict) => return (verdict, Baseline::of(&latest).words()),
                     None => pace.wait(trouble.retry_after(), Some(self.patience), jitter()),
                 },
             };
@@ -215,12 +215,12 @@ impl Actor {
     }
 
     /// Sends it once; or again, where that can do no harm.
-    async fn send(&self, action: Action, intent: &Intent, before: &Pipeline, tell: &mut impl FnMut(ActionStage)) -> Sent {
+    async fn send(&self, action: PipelineAction, intent: &Intent, before: &Pipeline, tell: &mut impl FnMut(ActionStage)) -> Sent {
         let id = intent.pipeline.as_str();
-        let (begun, mark) = (Instant::now(), Mark::of(before));
+        let (begun, mark) = (Instant::now(), Baseline::of(before));
         let mut pace = Backoff::default();
         // One that has a key is the same however often it is sent.
-        let keyed = matches!(action, Action::Sync | Action::Retry);
+        let keyed = matches!(action, PipelineAction::Sync | PipelineAction::Retry);
         let mut maybe_sent = false;
         let mut revision = before.revision;
         loop {
@@ -249,7 +249,7 @@ impl Actor {
                         }
                         _ => {}
                     },
-                    Err(gone) if gone.absent() && action == Action::Delete => return Sent::Accepted(None),
+                    Err(gone) if gone.absent() && action == PipelineAction::Delete => return Sent::Accepted(None),
                     Err(_) => {}
                 }
                 return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
@@ -275,7 +275,7 @@ impl Actor {
                         return Sent::Accepted(Some(told));
                     }
                 }
-                Err(gone) if gone.absent() && action == Action::Delete => return Sent::Accepted(None),
+                Err(gone) if gone.absent() && action == PipelineAction::Delete => return Sent::Accepted(None),
                 Err(trouble) if !trouble.is_retryable() => return Sent::Refused(trouble),
                 Err(_) => {}
             }
@@ -283,9 +283,9 @@ impl Actor {
     }
 
     /// A run of a service that has no tasks: it lasts as long as its answer.
-    async fn call(&self, action: Action, id: &str, tell: &mut impl FnMut(ActionStage)) -> (Verdict, String) {
+    async fn call(&self, action: PipelineAction, id: &str, tell: &mut impl FnMut(ActionStage)) -> (ActionResult, String) {
         tell(ActionStage::Accepted("called; it lasts as long as its answer".into()));
-        let fresh_run = action == Action::Retry;
+        let fresh_run = action == PipelineAction::Retry;
         let begun = now();
         let called = calls::until_over(&self.client, id, fresh_run, None, &mut |_| {}).await;
         if let Some(watcher) = &self.watcher {
@@ -305,19 +305,19 @@ impl Actor {
                 });
                 let took = now() - begun;
                 let verdict = match (outcome.exit_code(), first) {
-                    (0, _) => Verdict::TookEffect(words.headline.clone()),
-                    (1, Some(fault)) => Verdict::RanAndFailed(fault, took),
-                    _ => Verdict::Unknown(words.headline.clone()),
+                    (0, _) => ActionResult::TookEffect(words.headline.clone()),
+                    (1, Some(fault)) => ActionResult::RanAndFailed(fault, took),
+                    _ => ActionResult::Unknown(words.headline.clone()),
                 };
                 (verdict, words.headline)
             }
-            Err(trouble) if trouble.may_have_been_applied() => (Verdict::Unknown(trouble.words()), String::new()),
+            Err(trouble) if trouble.may_have_been_applied() => (ActionResult::Unknown(trouble.words()), String::new()),
             Err(trouble) => (refused(&trouble), String::new()),
         }
     }
 }
 
-fn request(action: Action, intent: &Intent, revision: Option<u64>) -> Ask {
+fn request(action: PipelineAction, intent: &Intent, revision: Option<u64>) -> Ask {
     let own = &["pipelines", intent.pipeline.as_str()];
     let want = |desired: &str| {
         let mut ask = Ask::of(Method::PATCH, own);
@@ -329,10 +329,10 @@ fn request(action: Action, intent: &Intent, revision: Option<u64>) -> Ask {
         }
     };
     match action {
-        Action::Resume => want("active"),
-        Action::Pause => want("paused"),
-        Action::Delete => Ask::of(Method::DELETE, own),
-        Action::Sync | Action::Retry => {
+        PipelineAction::Resume => want("active"),
+        PipelineAction::Pause => want("paused"),
+        PipelineAction::Delete => Ask::of(Method::DELETE, own),
+        PipelineAction::Sync | PipelineAction::Retry => {
             let mut ask = Ask::of(Method::POST, &["pipelines", &intent.pipeline, "runs"]);
             ask.body = Some(json!({}));
             ask.header("idempotency-key", &intent.id)
@@ -380,7 +380,7 @@ pub async fn act_on_many(
                     bulk.stop("synctop lost sight of one of them");
                     let lost = |item: &crate::fleet::bulk::Item| matches!(item.step, Step::Sent(_));
                     while let Some(place) = bulk.items.iter().position(lost) {
-                        bulk.done(place, Verdict::Unknown("synctop lost sight of it".into()));
+                        bulk.done(place, ActionResult::Unknown("synctop lost sight of it".into()));
                     }
                 }
             }

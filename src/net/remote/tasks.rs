@@ -46,7 +46,7 @@ impl Runs {
 }
 
 /// API of tasks.
-pub enum Api {
+pub enum TaskApi {
     Runs(Runs),
     Profile(Box<Profile>),
 }
@@ -67,7 +67,7 @@ pub enum Polled {
     Failed(ClientError),
 }
 
-impl Api {
+impl TaskApi {
     #[must_use]
     pub fn place(&self) -> &Place {
         match self {

@@ -23,7 +23,7 @@ const FIRST_CONTACT: Duration = Duration::from_secs(5);
 
 /// Options of a wait.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct WaitOptions {
     pub conditions: Vec<Condition>,
     /// One of them is enough.
     pub any: bool,
@@ -39,7 +39,7 @@ pub struct Wish {
 
 /// Result of a wait.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Came {
+pub enum WaitResult {
     Reached,
     /// It ended elsewhere: it cannot come to be so by itself.
     Elsewhere,
@@ -56,7 +56,7 @@ pub enum Came {
 #[derive(Debug, Clone)]
 pub struct Waited {
     pub target: String,
-    pub came: Came,
+    pub came: WaitResult,
     pub last: Option<Pipeline>,
     pub waited: Duration,
     /// It is parked although its service does not report it.
@@ -76,12 +76,12 @@ impl Waited {
     #[must_use]
     pub fn exit_code(&self, strict: bool) -> u8 {
         match &self.came {
-            Came::Reached => u8::from(strict && !self.doubts().is_empty()),
-            Came::Elsewhere => 1,
-            Came::TimedOut | Came::Stalled(_) => 2,
-            Came::Absent => 4,
-            Came::Failed(trouble) => trouble.exit_code(),
-            Came::Detached => 130,
+            WaitResult::Reached => u8::from(strict && !self.doubts().is_empty()),
+            WaitResult::Elsewhere => 1,
+            WaitResult::TimedOut | WaitResult::Stalled(_) => 2,
+            WaitResult::Absent => 4,
+            WaitResult::Failed(trouble) => trouble.exit_code(),
+            WaitResult::Detached => 130,
         }
     }
 
@@ -94,15 +94,15 @@ impl Waited {
     /// JSON for stdout: the fields of the service's own wait, and more. The same shape for every
     /// result.
     #[must_use]
-    pub fn json(&self, wish: &Wish, resume_hint: Option<&str>) -> Value {
+    pub fn json(&self, wish: &WaitOptions, resume_hint: Option<&str>) -> Value {
         let last = self.last.as_ref();
         let fault = last.and_then(|it| it.reason.as_ref().or(it.faults.first()));
         let conditions: Vec<_> = wish.conditions.iter().map(ToString::to_string).collect();
         json!({
             "id": self.target, "target": self.target, "for": conditions.join(if wish.any { " or " } else { " and " }),
             "status": last.map(|it| it.status.word()), "desired_status": last.map(|it| it.desired.word()),
-            "reached": self.came == Came::Reached,
-            "timed_out": matches!(self.came, Came::TimedOut | Came::Stalled(_)), "stalled": matches!(self.came, Came::Stalled(_)),
+            "reached": self.came == WaitResult::Reached,
+            "timed_out": matches!(self.came, WaitResult::TimedOut | WaitResult::Stalled(_)), "stalled": matches!(self.came, WaitResult::Stalled(_)),
             "reason": fault.map(|it| json!({
                 "message": it.message, "failure_type": it.failure_type, "next": it.next, "since": it.since.map(time::iso),
             })),
@@ -112,8 +112,8 @@ impl Waited {
                 "at": it.at.map(time::iso), "attempt": it.attempt, "message": it.message,
             })),
             "error": match &self.came {
-                Came::Failed(trouble) => trouble.words().into(),
-                Came::Absent => format!("there is no pipeline {}", self.target).into(),
+                WaitResult::Failed(trouble) => trouble.words().into(),
+                WaitResult::Absent => format!("there is no pipeline {}", self.target).into(),
                 _ => Value::Null,
             },
             "timeout": wish.timeout.map(|it| it.as_secs_f64()),
@@ -135,14 +135,14 @@ pub enum News<'a> {
 pub async fn wait(
     client: Arc<Client>,
     target: String,
-    wish: Wish,
+    wish: WaitOptions,
     deadline: Option<Instant>,
     mut tell: impl FnMut(News),
 ) -> Waited {
     let begun = Instant::now();
     let mut waited = Waited {
         target: target.clone(),
-        came: Came::TimedOut,
+        came: WaitResult::TimedOut,
         last: None,
         waited: Duration::ZERO,
         inferred: false,
@@ -161,7 +161,7 @@ pub async fn wait(
         let given_up = !matches!(trouble, ClientError::Refused { .. }) && begun.elapsed() > FIRST_CONTACT;
         let once = wish.timeout == Some(Duration::ZERO);
         if once || given_up || !trouble.is_retryable() || left.is_some_and(|left| left.is_zero()) {
-            (waited.came, waited.waited) = (Came::Failed(trouble), begun.elapsed());
+            (waited.came, waited.waited) = (WaitResult::Failed(trouble), begun.elapsed());
             return waited;
         }
         if !std::mem::replace(&mut told, true) {
@@ -181,7 +181,7 @@ pub async fn wait(
 
 struct One {
     client: Arc<Client>,
-    wish: Wish,
+    wish: WaitOptions,
     capabilities: Capabilities,
     fleet: Fleet,
     /// The run that is watched, and the checkpoints it had when the wait began.
@@ -193,7 +193,7 @@ struct One {
 }
 
 impl One {
-    async fn go(&mut self, id: &str, tell: &mut impl FnMut(News)) -> Came {
+    async fn go(&mut self, id: &str, tell: &mut impl FnMut(News)) -> WaitResult {
         let mut pace = Backoff::default();
         let mut moved = Instant::now();
         let mut evidence = None;
@@ -218,8 +218,8 @@ impl One {
                         (moved, evidence) = (Instant::now(), here);
                     }
                     match self.judge(Some(&watched)).await {
-                        Ok(Holds::Yes) => return Came::Reached,
-                        Ok(Holds::Never) => return Came::Elsewhere,
+                        Ok(Holds::Yes) => return WaitResult::Reached,
+                        Ok(Holds::Never) => return WaitResult::Elsewhere,
                         Ok(Holds::NotYet) => {}
                         // It is gone: the next look decides the meaning.
                         Err(found) if found.absent() => {}
@@ -229,15 +229,15 @@ impl One {
                 Err(found) if found.absent() => {
                     self.fleet.remove(id);
                     if self.judge(None).await == Ok(Holds::Yes) {
-                        return Came::Reached;
+                        return WaitResult::Reached;
                     }
                     // One that was there, and is gone, was deleted.
                     if came_once {
-                        return Came::Elsewhere;
+                        return WaitResult::Elsewhere;
                     }
                     let created = self.wish.conditions.contains(&Condition::Created);
                     if !created && self.begun.elapsed() >= self.wish.create_within {
-                        return Came::Absent;
+                        return WaitResult::Absent;
                     }
                     moved = Instant::now();
                 }
@@ -246,7 +246,7 @@ impl One {
             // A service that does not answer is no pipeline that takes its time; one that answered just now is.
             let lost = over && (!came_once || heard.elapsed() >= WITHIN);
             if let Some(found) = trouble.take_if(|found| lost || !found.is_retryable()) {
-                return Came::Failed(match found {
+                return WaitResult::Failed(match found {
                     ClientError::Silent(time) => ClientError::Silent(time.max(heard.elapsed())),
                     found => found,
                 });
@@ -256,12 +256,12 @@ impl One {
                 tell(News::Silent(found));
             }
             if over {
-                return Came::TimedOut;
+                return WaitResult::TimedOut;
             }
             match self.wish.stall.filter(|stall| moved.elapsed() >= *stall) {
                 // Without an answer of the service, movement is unknown.
                 Some(_) if trouble.is_some() => moved = Instant::now(),
-                Some(stall) => return Came::Stalled(stall),
+                Some(stall) => return WaitResult::Stalled(stall),
                 None => {}
             }
             let left = self.left(moved);
@@ -271,7 +271,7 @@ impl One {
                     Ok(Some(Holds::Yes)) => {
                         // Current state, for the reader of the answer.
                         let _ = self.look(id).await;
-                        return Came::Reached;
+                        return WaitResult::Reached;
                     }
                     // Its time is over: it is looked at once more.
                     Ok(Some(Holds::NotYet)) if asked.elapsed() >= HELD => continue,
@@ -286,7 +286,7 @@ impl One {
                         trouble = Some(found);
                     }
                     Err(ClientError::Refused { status: 410, .. }) => self.wish.after = None,
-                    Err(found) => return Came::Failed(found),
+                    Err(found) => return WaitResult::Failed(found),
                 }
             }
             let wait = pace.wait(trouble.as_ref().and_then(ClientError::retry_after), left, jitter());

@@ -2,14 +2,14 @@
 //! way decides.
 
 use super::measure;
-use crate::protocol::cursor::{Cursor, once};
+use crate::protocol::cursor::{LineCursor, once};
 use crate::protocol::message::{Dialect, Kind, Message, Name, Record};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
 /// The message of a record line.
 pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":\"RECORD\",\"record\":{")?;
     let (mut stream, mut namespace, mut length, mut at) = (None, None, None, None);
     // As Python's kit begins it.
@@ -34,7 +34,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
 }
 
 fn field<'a>(
-    cursor: &mut Cursor<'a>,
+    cursor: &mut LineCursor<'a>,
     text: &'a str,
     stream: &mut Option<Cow<'a, str>>,
     namespace: &mut Option<Option<Cow<'a, str>>>,
@@ -53,7 +53,7 @@ fn field<'a>(
 }
 
 /// Passes over an object and measures it.
-fn data<'a>(cursor: &mut Cursor<'a>, text: &'a str) -> Option<u64> {
+fn data<'a>(cursor: &mut LineCursor<'a>, text: &'a str) -> Option<u64> {
     let begin = cursor.place();
     cursor.skip()?;
     text.get(begin..cursor.place()).filter(|data| data.starts_with('{')).map(measure)

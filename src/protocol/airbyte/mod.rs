@@ -17,7 +17,7 @@ use super::message::{
     Record, Status, StreamClaim, Where,
 };
 use std::borrow::Cow;
-use wire::{Descriptor, Envelope, LogLine, StreamStatus, Trace, TraceError};
+use wire::{Descriptor, AirbyteEnvelope, AirbyteLog, StatusTrace, AirbyteTrace, ErrorTrace};
 
 /// The types of messages; an envelope of any other is unknown.
 const KINDS: [&str; 9] =
@@ -42,7 +42,7 @@ pub(super) fn has(kind: &str) -> bool {
 
 /// Message of a line; `None` if its payload does not match its type (the line is then unknown).
 pub(super) fn message(text: &str) -> Option<Message<'_>> {
-    let envelope = serde_json::from_str::<Envelope>(text).ok()?;
+    let envelope = serde_json::from_str::<AirbyteEnvelope>(text).ok()?;
     let mut at = None;
     let kind = match envelope.kind.0.as_deref()? {
         "RECORD" => {
@@ -124,7 +124,7 @@ fn unspaced(json: &str) -> String {
     json.chars().filter(kept).collect()
 }
 
-fn checkpoint(state: wire::State) -> Checkpoint {
+fn checkpoint(state: wire::StateMessage) -> Checkpoint {
     let records = state.source.0.and_then(|stats| stats.record_count.0);
     let count = records.unwrap_or(u64::MAX);
     let committed = state.destination.0.is_some();
@@ -148,7 +148,7 @@ fn checkpoint(state: wire::State) -> Checkpoint {
     Checkpoint { stream, handed: Some(Box::new(handed)), ..Checkpoint::default() }
 }
 
-fn log(line: LogLine) -> Log {
+fn log(line: AirbyteLog) -> Log {
     let word = line.level.0.unwrap_or_default();
     let message = line.message.0.unwrap_or_default();
     let message = match line.stack_trace.0.filter(|stack| !message.contains(stack.as_ref())) {
@@ -174,7 +174,7 @@ fn process_word(message: &str) -> Option<ProcessWord<'static>> {
     message.strip_prefix(FINISHED).map(|what| ProcessWord::Finishes(what.trim().to_owned().into()))
 }
 
-fn traced(trace: Trace) -> Option<Kind> {
+fn traced(trace: AirbyteTrace) -> Option<Kind> {
     Some(match trace.kind.0.as_deref()? {
         "STREAM_STATUS" => Kind::Stream(Box::new(status(trace.stream_status.0?)?)),
         "ERROR" => Kind::Failure(Box::new(failure(trace.error.0?))),
@@ -199,7 +199,7 @@ fn traced(trace: Trace) -> Option<Kind> {
     })
 }
 
-fn status(said: StreamStatus) -> Option<StreamClaim> {
+fn status(said: StatusTrace) -> Option<StreamClaim> {
     let mut claim = StreamClaim::of(name(said.stream_descriptor)?);
     let reasons = said.reasons.0.unwrap_or_default().into_iter().filter_map(|reason| reason.0);
     let limited = reasons.into_iter().find(|reason| reason.kind.0.as_deref() == Some("RATE_LIMITED"));
@@ -207,7 +207,7 @@ fn status(said: StreamStatus) -> Option<StreamClaim> {
         Some(word) => match word.as_ref() {
             "STARTED" => claim.status = Some(Status::Started),
             "RUNNING" => {
-                let until = |limit: wire::Reason| limit.rate_limited.0.and_then(|limit| limit.quota_reset.0);
+                let until = |limit: wire::StatusReason| limit.rate_limited.0.and_then(|limit| limit.quota_reset.0);
                 claim.pace = Some(limited.map_or(Activity::Moving, |limit| Activity::Limited(until(limit))));
             }
             "COMPLETE" => claim.status = Some(Status::Completed),
@@ -223,7 +223,7 @@ fn said(text: Text) -> Option<Cow<str>> {
     text.0.filter(|text| !text.trim().is_empty())
 }
 
-fn failure(error: TraceError) -> Failure {
+fn failure(error: ErrorTrace) -> Failure {
     let stack = said(error.stack_trace);
     let (message, internal) = (said(error.message), said(error.internal_message));
     let stream = name(error.stream_descriptor);

@@ -8,32 +8,32 @@ use serde_json::value::RawValue;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Envelope<'a> {
+pub(super) struct AirbyteEnvelope<'a> {
     #[serde(borrow, rename = "type")]
     pub(super) kind: Text<'a>,
     #[serde(borrow)]
-    pub(super) record: Maybe<Record<'a>>,
+    pub(super) record: Maybe<RecordMessage<'a>>,
     #[serde(borrow)]
-    pub(super) state: Maybe<State<'a>>,
+    pub(super) state: Maybe<StateMessage<'a>>,
     #[serde(borrow)]
-    pub(super) log: Maybe<LogLine<'a>>,
+    pub(super) log: Maybe<AirbyteLog<'a>>,
     #[serde(borrow)]
-    pub(super) trace: Maybe<Trace<'a>>,
+    pub(super) trace: Maybe<AirbyteTrace<'a>>,
     pub(super) control: Maybe<Control>,
-    pub(super) spec: Maybe<Nothing>,
+    pub(super) spec: Maybe<Empty>,
     #[serde(borrow)]
-    pub(super) catalog: Maybe<Catalog<'a>>,
+    pub(super) catalog: Maybe<DiscoveredCatalog<'a>>,
     #[serde(borrow, rename = "connectionStatus")]
-    pub(super) connection: Maybe<Connection<'a>>,
-    pub(super) destination_catalog: Maybe<Nothing>,
+    pub(super) connection: Maybe<ConnectionStatus<'a>>,
+    pub(super) destination_catalog: Maybe<Empty>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Nothing {}
+pub(super) struct Empty {}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Record<'a> {
+pub(super) struct RecordMessage<'a> {
     #[serde(borrow)]
     pub(super) stream: Text<'a>,
     #[serde(borrow)]
@@ -54,9 +54,9 @@ pub(super) struct Descriptor<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct State<'a> {
+pub(super) struct StateMessage<'a> {
     #[serde(borrow)]
-    pub(super) stream: Maybe<StreamState<'a>>,
+    pub(super) stream: Maybe<DescribedState<'a>>,
     #[serde(borrow)]
     pub(super) global: Maybe<Global<'a>>,
     /// A legacy state is all opaque.
@@ -69,7 +69,7 @@ pub(super) struct State<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct StreamState<'a> {
+pub(super) struct DescribedState<'a> {
     #[serde(borrow)]
     pub(super) stream_descriptor: Maybe<Descriptor<'a>>,
     pub(super) stream_state: Identity,
@@ -79,7 +79,7 @@ pub(super) struct StreamState<'a> {
 #[serde(default)]
 pub(super) struct Global<'a> {
     #[serde(borrow)]
-    pub(super) stream_states: Seq<Maybe<StreamState<'a>>>,
+    pub(super) stream_states: Seq<Maybe<DescribedState<'a>>>,
     pub(super) shared_state: Identity,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Stats {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct LogLine<'a> {
+pub(super) struct AirbyteLog<'a> {
     #[serde(borrow)]
     pub(super) level: Text<'a>,
     #[serde(borrow)]
@@ -104,24 +104,24 @@ pub(super) struct LogLine<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Trace<'a> {
+pub(super) struct AirbyteTrace<'a> {
     #[serde(borrow, rename = "type")]
     pub(super) kind: Text<'a>,
     /// Whole or fractional.
     pub(super) emitted_at: When,
     #[serde(borrow)]
-    pub(super) error: Maybe<TraceError<'a>>,
+    pub(super) error: Maybe<ErrorTrace<'a>>,
     #[serde(borrow)]
-    pub(super) stream_status: Maybe<StreamStatus<'a>>,
+    pub(super) stream_status: Maybe<StatusTrace<'a>>,
     #[serde(borrow)]
-    pub(super) estimate: Maybe<Estimate<'a>>,
+    pub(super) estimate: Maybe<EstimateTrace<'a>>,
     #[serde(borrow)]
     pub(super) analytics: Maybe<Analytics<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct TraceError<'a> {
+pub(super) struct ErrorTrace<'a> {
     #[serde(borrow)]
     pub(super) message: Text<'a>,
     #[serde(borrow)]
@@ -136,18 +136,18 @@ pub(super) struct TraceError<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct StreamStatus<'a> {
+pub(super) struct StatusTrace<'a> {
     #[serde(borrow)]
     pub(super) stream_descriptor: Maybe<Descriptor<'a>>,
     #[serde(borrow)]
     pub(super) status: Text<'a>,
     #[serde(borrow)]
-    pub(super) reasons: Seq<Maybe<Reason<'a>>>,
+    pub(super) reasons: Seq<Maybe<StatusReason<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Reason<'a> {
+pub(super) struct StatusReason<'a> {
     #[serde(borrow, rename = "type")]
     pub(super) kind: Text<'a>,
     pub(super) rate_limited: Maybe<RateLimited>,
@@ -161,7 +161,7 @@ pub(super) struct RateLimited {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Estimate<'a> {
+pub(super) struct EstimateTrace<'a> {
     #[serde(borrow)]
     pub(super) name: Text<'a>,
     #[serde(borrow)]
@@ -190,14 +190,14 @@ pub(super) struct Control {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Catalog<'a> {
+pub(super) struct DiscoveredCatalog<'a> {
     #[serde(borrow)]
     pub(super) streams: Seq<Maybe<Descriptor<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Connection<'a> {
+pub(super) struct ConnectionStatus<'a> {
     #[serde(borrow)]
     pub(super) status: Text<'a>,
     #[serde(borrow)]

@@ -1,13 +1,13 @@
 //! Record lines as singer-sdk writes them, in one walk and without a tree. `None`: the slow way decides.
 
-use crate::protocol::cursor::{Cursor, once};
+use crate::protocol::cursor::{LineCursor, once};
 use crate::protocol::message::{Dialect, Kind, Message, Name, Record};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
 /// The message of a record line.
 pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":\"RECORD\",\"stream\":")?;
     let stream = cursor.plain()?;
     cursor.literal(",\"record\":")?;

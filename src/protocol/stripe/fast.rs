@@ -4,10 +4,10 @@
 //! place. `None`: an unusual line, left to the slow path.
 
 use super::state::StateData;
-use super::wire::{Derived, LogData, LogLine, Progress, ProgressStream, StreamStatus, Totals};
+use super::wire::{Derived, LogData, LogLine, ProgressLine, ProgressStream, StreamStatus, TotalsLine};
 use super::{Generation, KINDS, attribute};
-use crate::protocol::cursor::{Cursor, once};
-use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, Span, Spans, Text, When};
+use crate::protocol::cursor::{LineCursor, once};
+use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, LenientSpan, Spans, Text, When};
 use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, Record};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
@@ -19,7 +19,7 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
     {
         return Some(message);
     }
-    let mut cursor = Cursor::new(text);
+    let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":")?;
     let kind = cursor.plain()?;
     if only.is_some_and(|generation| !generation.has(kind)) {
@@ -68,7 +68,7 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
 
 /// The kinds that most lines of a big log are, with their fields in the usual order.
 fn usual(text: &str) -> Option<Message<'_>> {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = LineCursor::new(text);
     if cursor.literal("{\"type\":\"record\",\"record\":{\"stream\":").is_some() {
         let stream = cursor.plain()?;
         cursor.literal(",\"data\":")?;
@@ -120,7 +120,7 @@ fn usual(text: &str) -> Option<Message<'_>> {
 }
 
 /// `,"_emitted_by":…,"_ts":…}` and the end of the line; either may be missing.
-fn tail<'a>(cursor: &mut Cursor<'a>) -> Option<(Option<Cow<'a, str>>, Option<Millis>)> {
+fn tail<'a>(cursor: &mut LineCursor<'a>) -> Option<(Option<Cow<'a, str>>, Option<Millis>)> {
     let from = match cursor.literal(",\"_emitted_by\":") {
         Some(()) => Some(Cow::Borrowed(cursor.plain()?)),
         None => None,
@@ -134,7 +134,7 @@ fn tail<'a>(cursor: &mut Cursor<'a>) -> Option<(Option<Cow<'a, str>>, Option<Mil
     Some((from, at))
 }
 
-fn record<'a>(cursor: &mut Cursor<'a>, emitted_at: &mut Option<Millis>) -> Option<Kind<'a>> {
+fn record<'a>(cursor: &mut LineCursor<'a>, emitted_at: &mut Option<Millis>) -> Option<Kind<'a>> {
     let mut stream = None;
     cursor.object(|cursor, key| match key {
         "stream" => once(&mut stream, cursor.string()?),
@@ -146,7 +146,7 @@ fn record<'a>(cursor: &mut Cursor<'a>, emitted_at: &mut Option<Millis>) -> Optio
     Some(Kind::Record(Record { stream: Name::plain(stream?), measure: None, partial: false }))
 }
 
-fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn source_state<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {
     let (mut stream, mut data) = (None, None);
     cursor.object(|cursor, key| match key {
         "stream" => once(&mut stream, cursor.string()?),
@@ -160,7 +160,7 @@ fn source_state<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
     }))
 }
 
-pub(super) fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {
+pub(super) fn spans(cursor: &mut LineCursor) -> Option<Vec<Range>> {
     let mut all = Vec::new();
     cursor.array(|cursor| {
         all.extend(span(cursor)?.range());
@@ -170,9 +170,9 @@ pub(super) fn spans(cursor: &mut Cursor) -> Option<Vec<Range>> {
 }
 
 #[inline]
-pub(super) fn span(cursor: &mut Cursor) -> Option<Span> {
+pub(super) fn span(cursor: &mut LineCursor) -> Option<LenientSpan> {
     if let Some((gte, lt)) = cursor.range_of_texts().or_else(|| cursor.range_of_numbers()) {
-        return Some(Span::new(When(Some(gte)), When(Some(lt))));
+        return Some(LenientSpan::new(When(Some(gte)), When(Some(lt))));
     }
     let (mut gte, mut lt) = (None, None);
     cursor.object(|cursor, key| match key {
@@ -180,10 +180,10 @@ pub(super) fn span(cursor: &mut Cursor) -> Option<Span> {
         "lt" => once(&mut lt, cursor.instant()?),
         _ => cursor.skip(),
     })?;
-    Some(Span::new(When(gte), When(lt)))
+    Some(LenientSpan::new(When(gte), When(lt)))
 }
 
-fn trace<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn trace<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {
     let (mut what, mut payload) = (None, None);
     cursor.object(|cursor, key| match (key, what) {
         ("trace_type", _) => once(&mut what, cursor.plain()?),
@@ -201,7 +201,7 @@ fn trace<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
     payload
 }
 
-fn stream_status<'a>(cursor: &mut Cursor<'a>) -> Option<StreamStatus<'a>> {
+fn stream_status<'a>(cursor: &mut LineCursor<'a>) -> Option<StreamStatus<'a>> {
     let (mut stream, mut status, mut error, mut reason) = (None, None, None, None);
     let (mut cumulative, mut run) = (None, None);
     let (mut time_range, mut range_complete) = (None, None);
@@ -230,7 +230,7 @@ fn stream_status<'a>(cursor: &mut Cursor<'a>) -> Option<StreamStatus<'a>> {
     })
 }
 
-fn totals(cursor: &mut Cursor) -> Option<Totals> {
+fn totals(cursor: &mut LineCursor) -> Option<TotalsLine> {
     let mut counts: [Option<u64>; 7] = [None; 7];
     let names = [
         "elapsed_ms",
@@ -246,7 +246,7 @@ fn totals(cursor: &mut Cursor) -> Option<Totals> {
         None => cursor.skip(),
     })?;
     let [elapsed, cumulative_elapsed, run, cumulative, requests, cumulative_requests, checkpoints] = counts.map(Num);
-    Some(Totals {
+    Some(TotalsLine {
         elapsed_ms: elapsed,
         cumulative_elapsed_ms: cumulative_elapsed,
         run_record_count: run,
@@ -257,7 +257,7 @@ fn totals(cursor: &mut Cursor) -> Option<Totals> {
     })
 }
 
-fn progress<'a>(cursor: &mut Cursor<'a>) -> Option<Progress<'a>> {
+fn progress<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressLine<'a>> {
     let (mut started_at, mut elapsed, mut derived, mut streams, mut errors) = (None, None, None, None, None);
     cursor.object(|cursor, key| match key {
         "started_at" => once(&mut started_at, cursor.instant()?),
@@ -278,7 +278,7 @@ fn progress<'a>(cursor: &mut Cursor<'a>) -> Option<Progress<'a>> {
         }
         _ => cursor.skip(),
     })?;
-    Some(Progress {
+    Some(ProgressLine {
         started_at: When(started_at),
         elapsed_ms: Num(elapsed),
         derived: Maybe(derived),
@@ -287,7 +287,7 @@ fn progress<'a>(cursor: &mut Cursor<'a>) -> Option<Progress<'a>> {
     })
 }
 
-fn derived(cursor: &mut Cursor) -> Option<Derived> {
+fn derived(cursor: &mut LineCursor) -> Option<Derived> {
     let (mut records, mut states) = (None, None);
     cursor.object(|cursor, key| match key {
         "total_record_count" => once(&mut records, cursor.whole()?),
@@ -297,7 +297,7 @@ fn derived(cursor: &mut Cursor) -> Option<Derived> {
     Some(Derived { total_record_count: Num(records), total_state_count: Num(states) })
 }
 
-fn progress_stream<'a>(cursor: &mut Cursor<'a>) -> Option<ProgressStream<'a>> {
+fn progress_stream<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressStream<'a>> {
     let (mut status, mut states, mut records, mut total, mut completed) = (None, None, None, None, None);
     let (mut message, mut terminal) = (None, None);
     let (mut inserted, mut updated, mut deleted) = (None, None, None);
@@ -331,7 +331,7 @@ fn progress_stream<'a>(cursor: &mut Cursor<'a>) -> Option<ProgressStream<'a>> {
     })
 }
 
-fn log<'a>(cursor: &mut Cursor<'a>, logger: &mut Option<Cow<'a, str>>) -> Option<Kind<'a>> {
+fn log<'a>(cursor: &mut LineCursor<'a>, logger: &mut Option<Cow<'a, str>>) -> Option<Kind<'a>> {
     let (mut level, mut message, mut data) = (None, None, None);
     cursor.object(|cursor, key| match key {
         "level" => once(&mut level, cursor.string()?),
@@ -343,7 +343,7 @@ fn log<'a>(cursor: &mut Cursor<'a>, logger: &mut Option<Cow<'a, str>>) -> Option
     Some(Kind::Log(Box::new(LogLine { level: Text(level), message: Text(message), data: Maybe(data) }.log())))
 }
 
-fn log_data<'a>(cursor: &mut Cursor<'a>) -> Option<LogData<'a>> {
+fn log_data<'a>(cursor: &mut LineCursor<'a>) -> Option<LogData<'a>> {
     let (mut name, mut stream, mut label, mut error_message) = (None, None, None, None);
     let (mut attempt, mut max_retries, mut delay_ms, mut status) = (None, None, None, None);
     let mut run_id = None;

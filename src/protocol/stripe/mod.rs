@@ -25,7 +25,7 @@ use super::message::{
 use state::StateData;
 use std::borrow::Cow;
 use wire::{
-    Catalog, Eof, ListedError, LogLine, Progress, ProgressStream, Returned, StreamStatus, Totals, Trace, TraceError,
+    CatalogLine, Eof, ListedError, LogLine, ProgressLine, ProgressStream, Returned, StreamStatus, TotalsLine, Trace, TraceError,
 };
 
 /// The kinds of every generation; an envelope of any other kind is unknown.
@@ -124,7 +124,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
             Kind::Log(Box::new(log.log()))
         }
         "catalog" => Kind::Catalog(envelope.catalog.0?.names()),
-        "start" => Kind::Catalog(envelope.start.0?.configured_catalog.0.map(Catalog::names).unwrap_or_default()),
+        "start" => Kind::Catalog(envelope.start.0?.configured_catalog.0.map(CatalogLine::names).unwrap_or_default()),
         "eof" => Kind::End(Box::new(envelope.eof.0?.end())),
         "end" => Kind::End(Box::new(envelope.end.0?.end())),
         "control" => envelope.control.0.map(|_| Kind::Note("control"))?,
@@ -216,7 +216,7 @@ impl<'a> StreamStatus<'a> {
     }
 }
 
-impl Totals {
+impl TotalsLine {
     fn report<'a>(&self) -> ProgressReport<'a> {
         let counts =
             |attempt: Num, cumulative: Num| Counts { attempt: attempt.0, cumulative: cumulative.0, running: None };
@@ -250,7 +250,7 @@ impl<'a> TraceError<'a> {
     }
 }
 
-impl<'a> Progress<'a> {
+impl<'a> ProgressLine<'a> {
     fn report(self) -> ProgressReport<'a> {
         let derived = self.derived.0.unwrap_or_default();
         let errors: Vec<Failure> = self
@@ -357,7 +357,7 @@ impl<'a> LogLine<'a> {
             error: data.error.0.or(data.err.0),
             failed_streams: names(data.failed_streams),
             run_id: data.run_id.0,
-            at_risk: at_risk.filter_map(|one| one.0.and_then(wire::AtRisk::claim)).collect(),
+            at_risk: at_risk.filter_map(|one| one.0.and_then(wire::RiskLine::claim)).collect(),
             process: None,
         };
         Log {
@@ -372,7 +372,7 @@ impl<'a> LogLine<'a> {
     }
 }
 
-impl<'a> wire::AtRisk<'a> {
+impl<'a> wire::RiskLine<'a> {
     fn claim(self) -> Option<AtRisk<'a>> {
         let risk = match self.kind.0.as_deref()? {
             "state_ahead" => Risk::StateAhead,
@@ -391,7 +391,7 @@ fn in_parentheses(label: Cow<str>) -> Option<Cow<str>> {
     (!name.is_empty()).then(|| Cow::Owned(name.to_owned()))
 }
 
-impl<'a> Catalog<'a> {
+impl<'a> CatalogLine<'a> {
     fn names(self) -> Vec<Name<'a>> {
         let streams = self.streams.0.unwrap_or_default().into_iter().filter_map(|stream| stream.0);
         streams
@@ -429,7 +429,7 @@ impl<'a> Eof<'a> {
             let known = streams.into_iter().filter_map(|(name, data)| data.0.map(|data| (name, data)));
             known.map(|(name, data)| (Name::plain(name), data.state())).collect()
         });
-        let mut attempt = self.request_progress.0.map(Progress::report);
+        let mut attempt = self.request_progress.0.map(ProgressLine::report);
         let mut progress = match (self.run_progress.0, self.global_progress.0, &attempt) {
             (Some(run), _, _) => run.report(),
             (None, Some(totals), _) => totals.report(),

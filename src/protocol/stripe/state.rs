@@ -4,9 +4,9 @@
 //! an end state that differs from the last checkpoint of its call is ahead of the written rows
 //! (corpus `stripe-live`, README 5).
 
-use crate::protocol::cursor::{Cursor, once};
+use crate::protocol::cursor::{LineCursor, once};
 use crate::protocol::identity::Identity;
-use crate::protocol::lenient::{Maybe, Span, Spans, Text, When};
+use crate::protocol::lenient::{Maybe, LenientSpan, Spans, Text, When};
 use crate::protocol::message::{KnownPosition, Position, Range, State};
 use crate::protocol::time::Millis;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -82,8 +82,8 @@ fn named(key: &str, value: Identity) -> u64 {
 pub(in crate::protocol) struct StateData<'a> {
     pub(super) status: Text<'a>,
     page_cursor: Option<u64>,
-    pub(super) backfill: Maybe<Backfill>,
-    accounted_range: Maybe<Span>,
+    pub(super) backfill: Maybe<BackfillState>,
+    accounted_range: Maybe<LenientSpan>,
     remaining: Option<Remaining>,
     /// Sum over fields of other names, which sources of other kinds have.
     other: u64,
@@ -91,8 +91,8 @@ pub(in crate::protocol) struct StateData<'a> {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
-pub(in crate::protocol) struct Backfill {
-    pub(super) range: Maybe<Span>,
+pub(in crate::protocol) struct BackfillState {
+    pub(super) range: Maybe<LenientSpan>,
     pub(super) completed: Spans,
     in_flight: RangesLeft,
 }
@@ -231,12 +231,12 @@ impl<'a> StateData<'a> {
 
     /// Reads an object as engines print it, all but its position.
     #[inline]
-    pub(super) fn fast(cursor: &mut Cursor<'a>) -> Option<State<'a>> {
+    pub(super) fn fast(cursor: &mut LineCursor<'a>) -> Option<State<'a>> {
         let begin = cursor.place();
         let (mut status, mut backfill, mut accounted, mut remaining) = (None, None, None, None);
         cursor.object(|cursor, key| match key {
             "status" => once(&mut status, cursor.string()?),
-            "backfill" => once(&mut backfill, Backfill::fast(cursor)?),
+            "backfill" => once(&mut backfill, BackfillState::fast(cursor)?),
             "accounted_range" => once(&mut accounted, super::fast::span(cursor)?),
             "remaining" => once(&mut remaining, counted(cursor)?),
             _ => cursor.skip(),
@@ -254,7 +254,7 @@ impl<'a> StateData<'a> {
 
     /// `{"page_cursor":…,"status":…,"backfill":{"range":…,"num_segments":…,"completed":…,"in_flight":…}}`: the usual order.
     #[inline]
-    pub(super) fn usual(cursor: &mut Cursor<'a>) -> Option<State<'a>> {
+    pub(super) fn usual(cursor: &mut LineCursor<'a>) -> Option<State<'a>> {
         let begin = cursor.place();
         cursor.literal("{\"page_cursor\":")?;
         cursor.skip()?;
@@ -270,13 +270,13 @@ impl<'a> StateData<'a> {
         let in_flight = RangesLeft(Some(counted(cursor)?));
         cursor.literal("}}")?;
         let position = Position::Unread(cursor.since(begin)?);
-        let backfill = Maybe(Some(Backfill { range, completed, in_flight }));
+        let backfill = Maybe(Some(BackfillState { range, completed, in_flight }));
         Some(Self { status, backfill, ..Self::default() }.at(position))
     }
 }
 
-impl Backfill {
-    fn fast(cursor: &mut Cursor) -> Option<Self> {
+impl BackfillState {
+    fn fast(cursor: &mut LineCursor) -> Option<Self> {
         let (mut range, mut completed, mut in_flight) = (None, None, None);
         cursor.object(|cursor, key| match key {
             "range" => once(&mut range, super::fast::span(cursor)?),
@@ -289,7 +289,7 @@ impl Backfill {
 }
 
 /// A list of ranges of which only the number counts here.
-fn counted(cursor: &mut Cursor) -> Option<Remaining> {
+fn counted(cursor: &mut LineCursor) -> Option<Remaining> {
     let mut all = Remaining::none();
     cursor.array(|cursor| {
         all.count += 1;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     fn fast(json: &str) -> Option<State<'_>> {
-        let mut cursor = Cursor::new(json);
+        let mut cursor = LineCursor::new(json);
         let state = StateData::fast(&mut cursor)?;
         cursor.ended()?;
         Some(state)
@@ -331,7 +331,7 @@ mod tests {
         ] {
             assert_eq!(fast(json).unwrap(), slow(json), "{json}");
         }
-        let mut cursor = Cursor::new(TRACE);
+        let mut cursor = LineCursor::new(TRACE);
         assert_eq!(StateData::usual(&mut cursor).unwrap(), slow(TRACE));
     }
 

@@ -1,7 +1,7 @@
 //! The shapes on the wire, field by field as the engines print them.
 
 use super::state::StateData;
-use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, Span, Spans, Text, When};
+use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, LenientSpan, Spans, Text, When};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -14,7 +14,7 @@ pub(in crate::protocol) struct Envelope<'a> {
     #[serde(borrow, rename = "_emitted_by")]
     pub(super) from: Text<'a>,
     #[serde(borrow)]
-    pub(super) record: Maybe<Record<'a>>,
+    pub(super) record: Maybe<RecordLine<'a>>,
     #[serde(borrow)]
     pub(super) source_state: Maybe<SourceState<'a>>,
     #[serde(borrow)]
@@ -22,17 +22,17 @@ pub(in crate::protocol) struct Envelope<'a> {
     #[serde(borrow)]
     pub(super) stream_status: Maybe<StreamStatus<'a>>,
     #[serde(borrow)]
-    pub(super) progress: Maybe<Progress<'a>>,
+    pub(super) progress: Maybe<ProgressLine<'a>>,
     #[serde(borrow)]
     pub(super) connection_status: Maybe<Connection<'a>>,
     #[serde(borrow)]
     pub(super) log: Maybe<LogLine<'a>>,
     #[serde(borrow)]
-    pub(super) catalog: Maybe<Catalog<'a>>,
+    pub(super) catalog: Maybe<CatalogLine<'a>>,
     #[serde(borrow)]
     pub(super) eof: Maybe<Eof<'a>>,
     #[serde(borrow)]
-    pub(super) start: Maybe<Start<'a>>,
+    pub(super) start: Maybe<StartLine<'a>>,
     #[serde(borrow)]
     pub(super) end: Maybe<Eof<'a>>,
     pub(super) control: Maybe<Nothing>,
@@ -48,7 +48,7 @@ pub(super) struct Nothing {}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Record<'a> {
+pub(super) struct RecordLine<'a> {
     #[serde(borrow)]
     pub(super) stream: Text<'a>,
     pub(super) emitted_at: When,
@@ -73,9 +73,9 @@ pub(super) struct Trace<'a> {
     pub(super) trace_type: Text<'a>,
     #[serde(borrow)]
     pub(super) stream_status: Maybe<StreamStatus<'a>>,
-    pub(super) global_progress: Maybe<Totals>,
+    pub(super) global_progress: Maybe<TotalsLine>,
     /// The name that the generation before `trace` had for it.
-    pub(super) progress: Maybe<Totals>,
+    pub(super) progress: Maybe<TotalsLine>,
     #[serde(borrow)]
     pub(super) error: Maybe<TraceError<'a>>,
 }
@@ -102,8 +102,8 @@ pub(super) struct StreamStatus<'a> {
     pub(super) status: Text<'a>,
     pub(super) cumulative_record_count: Num,
     pub(super) run_record_count: Num,
-    pub(super) time_range: Maybe<Span>,
-    pub(super) range_complete: Maybe<Span>,
+    pub(super) time_range: Maybe<LenientSpan>,
+    pub(super) range_complete: Maybe<LenientSpan>,
     #[serde(borrow)]
     pub(super) error: Text<'a>,
     #[serde(borrow)]
@@ -115,7 +115,7 @@ pub(super) struct StreamStatus<'a> {
 /// `global_progress` of the trace generation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Totals {
+pub(super) struct TotalsLine {
     pub(super) elapsed_ms: Num,
     pub(super) cumulative_elapsed_ms: Num,
     pub(super) run_record_count: Num,
@@ -127,7 +127,7 @@ pub(super) struct Totals {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Progress<'a> {
+pub(super) struct ProgressLine<'a> {
     pub(super) started_at: When,
     pub(super) elapsed_ms: Num,
     pub(super) derived: Maybe<Derived>,
@@ -151,7 +151,7 @@ pub(super) struct ProgressStream<'a> {
     pub(super) status: Text<'a>,
     pub(super) state_count: Num,
     pub(super) record_count: Num,
-    pub(super) total_range: Maybe<Span>,
+    pub(super) total_range: Maybe<LenientSpan>,
     pub(super) completed_ranges: Spans,
     #[serde(borrow)]
     pub(super) message: Text<'a>,
@@ -220,7 +220,7 @@ pub(super) struct LogData<'a> {
     pub(super) run_id: Text<'a>,
     /// Only in lines of our own client and service.
     #[serde(borrow)]
-    pub(super) at_risk: Seq<Maybe<AtRisk<'a>>>,
+    pub(super) at_risk: Seq<Maybe<RiskLine<'a>>>,
     #[serde(borrow, rename = "configuredStreams")]
     pub(super) configured_streams: Seq<Text<'a>>,
 }
@@ -228,7 +228,7 @@ pub(super) struct LogData<'a> {
 /// Stream whose rows may be missing, as reported in log lines of `backfill` and the service.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct AtRisk<'a> {
+pub(super) struct RiskLine<'a> {
     #[serde(borrow)]
     pub(super) stream: Text<'a>,
     #[serde(borrow)]
@@ -239,7 +239,7 @@ pub(super) struct AtRisk<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Catalog<'a> {
+pub(super) struct CatalogLine<'a> {
     #[serde(borrow)]
     pub(super) streams: Seq<Maybe<CatalogStream<'a>>>,
 }
@@ -263,9 +263,9 @@ pub(super) struct InnerStream<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Start<'a> {
+pub(super) struct StartLine<'a> {
     #[serde(borrow)]
-    pub(super) configured_catalog: Maybe<Catalog<'a>>,
+    pub(super) configured_catalog: Maybe<CatalogLine<'a>>,
 }
 
 /// `eof` of both generations, and `end`.
@@ -282,13 +282,13 @@ pub(super) struct Eof<'a> {
     pub(super) state: Maybe<Returned<'a>>,
     #[serde(borrow)]
     pub(super) ending_state: Maybe<Returned<'a>>,
-    pub(super) global_progress: Maybe<Totals>,
+    pub(super) global_progress: Maybe<TotalsLine>,
     #[serde(borrow)]
     pub(super) stream_progress: Entries<'a, Maybe<StreamStatus<'a>>>,
     #[serde(borrow)]
-    pub(super) run_progress: Maybe<Progress<'a>>,
+    pub(super) run_progress: Maybe<ProgressLine<'a>>,
     #[serde(borrow)]
-    pub(super) request_progress: Maybe<Progress<'a>>,
+    pub(super) request_progress: Maybe<ProgressLine<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@ use super::{Answer, App, Peer, Shared, lines};
 use crate::engine::whole::WholeLines;
 use crate::net::http::How;
 use crate::service::driver::take_over;
-use crate::service::engines::{Action, Ask};
+use crate::service::engines::{EngineAction, EngineCall};
 use crate::service::model::Pipeline;
 use crate::service::problem::Problem;
 use crate::service::secrets::Known;
@@ -30,7 +30,7 @@ struct Said {
     shown: Vec<Vec<u8>>,
 }
 
-async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Problem> {
+async fn ask(app: &App, pipeline: &Pipeline, action: EngineAction) -> Result<Said, Problem> {
     let name = pipeline.config.engine();
     let mut said = Said { messages: Vec::new(), shown: Vec::new() };
     if !app.service.engines.can(name, action) {
@@ -48,7 +48,7 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
         return Err(Problem::new(503, "busy", "as many engines are asked as may be at once").after(5));
     };
     let body = json!({"pipeline": config}).to_string();
-    let ask = Ask { pipeline: &pipeline.id, engine: name, action, body, known: &known };
+    let ask = EngineCall { pipeline: &pipeline.id, engine: name, action, body, known: &known };
     let stop = Notify::new();
     let mut split = WholeLines::default();
     let mut length = 0;
@@ -91,7 +91,7 @@ async fn ask(app: &App, pipeline: &Pipeline, action: Action) -> Result<Said, Pro
 
 /// Errors of a pipeline to create, as reported by its engine.
 pub async fn before_creation(app: &App, pipeline: &Pipeline) -> Result<(), Problem> {
-    let said = ask(app, pipeline, Action::Check).await;
+    let said = ask(app, pipeline, EngineAction::Check).await;
     // Objects created for it are removed if it is not created.
     let said = said.inspect_err(|_| app.service.engines.forget(&pipeline.id))?;
     for message in &said.messages {
@@ -112,18 +112,18 @@ pub async fn before_creation(app: &App, pipeline: &Pipeline) -> Result<(), Probl
     Ok(())
 }
 
-async fn asked(app: &Arc<App>, id: &str, query: Option<&str>, action: Action, ip: IpAddr) -> Answer {
+async fn asked(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAction, ip: IpAddr) -> Answer {
     let query = Query::read(query, &["only"])?;
     let only = query.one_of("only", &["source", "destination"])?;
     let slot = body::pipeline(&app.service, id)?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(id))?;
-    if action == Action::Teardown
+    if action == EngineAction::Teardown
         && let Some(task) = &pipeline.task
     {
         return Err(super::runs::running(id, task));
     }
     let said = ask(app, &pipeline, action).await?;
-    if action != Action::Check {
+    if action != EngineAction::Check {
         let find = |name: &str| said.messages.iter().find_map(|it| it.pointer(&format!("/control/{name}")).cloned());
         let (source, destination) = (find("source_config"), find("destination_config"));
         app.service
@@ -153,7 +153,7 @@ pub async fn check(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    asked(&app, &id, query.as_deref(), Action::Check, ip).await
+    asked(&app, &id, query.as_deref(), EngineAction::Check, ip).await
 }
 
 /// `POST /pipelines/{id}/setup`
@@ -163,7 +163,7 @@ pub async fn setup(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    asked(&app, &id, query.as_deref(), Action::Setup, ip).await
+    asked(&app, &id, query.as_deref(), EngineAction::Setup, ip).await
 }
 
 /// `POST /pipelines/{id}/teardown`
@@ -173,5 +173,5 @@ pub async fn teardown(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    asked(&app, &id, query.as_deref(), Action::Teardown, ip).await
+    asked(&app, &id, query.as_deref(), EngineAction::Teardown, ip).await
 }

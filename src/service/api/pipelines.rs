@@ -2,7 +2,7 @@
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, answer, check, ok};
-use crate::engine::backfill::{Backfill, Wish};
+use crate::engine::backfill::{Backfill, BackfillOptions};
 use crate::service::hub::{Slot, fresh, live_task, step};
 use crate::service::lifecycle::{Desired, Event, Status};
 use crate::service::model::{Config, Pipeline};
@@ -36,7 +36,7 @@ pub fn show(app: &App, slot: &Slot, pipeline: &Pipeline, with_state: bool) -> Re
 
 /// State without our own fields.
 pub fn engine_sections(kept: &str) -> Option<String> {
-    let run = Backfill::new(Wish::default(), Some(kept), String::new()).ok()?;
+    let run = Backfill::new(BackfillOptions::default(), Some(kept), String::new()).ok()?;
     run.has_state().then(|| run.state().get().to_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use super::state::{Confirm, FleetScreen};
 use crate::fleet::bulk::Bulk;
-use crate::fleet::verify::Action;
+use crate::fleet::verify::PipelineAction;
 use crate::views::palette::field;
 use crate::views::pen::Pen;
 use crate::views::state::{Hits, Target};
@@ -55,13 +55,13 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
         let text = format!("left out, as parked or paused (R resumes): {}{more}", names.join(", "));
         lines.extend(wrap(&text, inner).into_iter().take(2).map(|line| (line, look.dim())));
     }
-    let danger = if confirm.action == Action::Delete { look.bad() } else { look.warn() };
+    let danger = if confirm.action == PipelineAction::Delete { look.bad() } else { look.warn() };
     lines.extend(wrap(confirm.action.consequence(), inner).into_iter().map(|line| (line, danger)));
     if many {
         let plan = Bulk::new(confirm.action, confirm.targets.clone()).plan();
         let text = format!("{plan}; it stops by itself when the first fails or the same error comes back twice.");
         lines.extend(wrap(&text, inner).into_iter().map(|line| (line, look.plain())));
-    } else if confirm.action != Action::Delete {
+    } else if confirm.action != PipelineAction::Delete {
         lines.push(("It is watched until it is known whether it helped.".into(), look.plain()));
     }
     lines.push((String::new(), look.plain()));

@@ -2,7 +2,7 @@
 
 use super::rows::Rows;
 use super::state::{FleetScreen, Overlay, Pane};
-use crate::fleet::verify::Action as Act;
+use crate::fleet::verify::PipelineAction as Act;
 use crate::views::action::{Action, FLEET_ACTIONS, Fleet};
 use crate::views::footer::keys;
 use crate::views::palette::field;

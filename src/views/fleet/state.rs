@@ -1,7 +1,7 @@
 //! State of the fleet screen: focus, selection, filters; and its model.
 
 use crate::fleet::bulk::Bulk;
-use crate::fleet::verify::Action;
+use crate::fleet::verify::PipelineAction;
 use crate::fleet::{ActionRecord, Fleet, Group, Inbox};
 use crate::protocol::Millis;
 use crate::protocol::clean::typed;
@@ -78,7 +78,7 @@ pub struct List {
 /// Something that is about to be done.
 #[derive(Debug, Clone)]
 pub struct Confirm {
-    pub action: Action,
+    pub action: PipelineAction,
     /// With the error that each has.
     pub targets: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// Those that would refuse it, because they are parked or paused.
@@ -261,7 +261,7 @@ pub struct FleetScreen<'a> {
     pub every: Millis,
     pub armed: Armed,
     /// Actions on single pipelines under verification: action, pipeline, start.
-    pub acting: &'a [(Action, Arc<str>, Millis)],
+    pub acting: &'a [(PipelineAction, Arc<str>, Millis)],
     /// Data that could not be stored, and the reason.
     pub unkept: Option<&'a str>,
 }
