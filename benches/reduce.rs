@@ -5,20 +5,20 @@ use std::sync::{Arc, Mutex};
 
 use criterion::{BatchSize, Criterion, Throughput};
 use std::io::Read;
-use synctop::engine::generator::{Plan, Scenario, write};
+use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::Form;
-use synctop::net::beside::Beside;
+use synctop::net::beside::Sidecar;
 use synctop::net::chunks::Chunks;
 use synctop::net::decompress;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::parallel;
 use synctop::net::seek::Seeker;
-use synctop::net::store::Store;
+use synctop::net::store::ByteStore;
 use synctop::progress::history::History;
 use synctop::progress::{Batch, Progress, Target};
 use synctop::protocol::{Decoder, Line, LineEnd};
 
-fn simulated(scenario: Scenario, generation: Form) -> Vec<u8> {
+fn simulated(scenario: LogKind, generation: Form) -> Vec<u8> {
     let plan = Plan {
         scenario,
         generation,
@@ -55,9 +55,9 @@ fn seek(criterion: &mut Criterion, log: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.ndjson");
     std::fs::write(&path, log).unwrap();
-    let (store, history) = (Arc::new(Store::default()), Arc::new(Mutex::new(History::new())));
+    let (store, history) = (Arc::new(ByteStore::default()), Arc::new(Mutex::new(History::new())));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
-    indexer.run(vec![Saved::open(&path).unwrap()], Beside::default(), &Decoder::default()).unwrap();
+    indexer.run(vec![Saved::open(&path).unwrap()], Sidecar::default(), &Decoder::default()).unwrap();
     let mut seeker = Seeker::new(store, history, Decoder::default());
     let mut place = 0;
     criterion.bench_function("seek", |b| {
@@ -91,11 +91,11 @@ fn recorded(name: &str, kind: &str) -> Vec<u8> {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(20);
     let logs = [
-        ("read", simulated(Scenario::Read, Form::Trace)),
+        ("read", simulated(LogKind::Read, Form::Trace)),
         ("airbyte", recorded("airbyte/faker-read-small.ndjson.zst", "{\"type\":\"RECORD\"")),
         ("singer", recorded("singer/sdk-tap-small.ndjson.zst", "{\"type\":\"RECORD\"")),
-        ("sync trace", simulated(Scenario::Sync, Form::Trace)),
-        ("sync progress", simulated(Scenario::Sync, Form::Progress)),
+        ("sync trace", simulated(LogKind::Sync, Form::Trace)),
+        ("sync progress", simulated(LogKind::Sync, Form::Progress)),
     ];
     let decoder = Decoder::default();
     for (name, log) in &logs {

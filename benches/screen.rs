@@ -142,7 +142,7 @@ fn told(second: u64) -> Vec<serde_json::Value> {
 
 fn fleet(c: &mut Criterion) {
     use synctop::fleet::{Fleet, Inbox};
-    use synctop::views::fleet::{Armed, Column, FleetScreen, FleetUi, Link, draw};
+    use synctop::views::fleet::{Armed, FleetColumn, FleetScreen, FleetUi, ServiceLink, draw};
     let now = 1_795_161_600_000;
     let fleets: Vec<_> = (0..2)
         .map(|second| {
@@ -158,7 +158,7 @@ fn fleet(c: &mut Criterion) {
     let (mut shown, mut next, mut out) = (Buffer::empty(AREA), Buffer::empty(AREA), Vec::new());
     for (name, ui) in [
         ("every count changed", FleetUi::default()),
-        ("sorted by records", FleetUi { sort: Column::Records, ..FleetUi::default() }),
+        ("sorted by records", FleetUi { sort: FleetColumn::Records, ..FleetUi::default() }),
     ] {
         let mut turn = 0;
         group.bench_function(name, |b| {
@@ -176,7 +176,7 @@ fn fleet(c: &mut Criterion) {
                     address: "https://sync.example.com",
                     colour: None,
                     now: now + 1_000,
-                    link: Link::Live,
+                    link: ServiceLink::Live,
                     how: "polling every 2 s",
                     rate: (0.6, 10.0),
                     every: 2_000,

@@ -12,12 +12,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use synctop::engine::generator::{Plan, Scenario, write};
+use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::Form;
-use synctop::net::beside::Beside;
+use synctop::net::beside::Sidecar;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
-use synctop::net::store::Store;
+use synctop::net::store::ByteStore;
 use synctop::progress::Target;
 use synctop::progress::history::{History, Mark};
 use synctop::protocol::Decoder;
@@ -44,7 +44,7 @@ fn main() {
         || {
             let path = folder.path().join("log.ndjson");
             let plan = Plan {
-                scenario: Scenario::Read,
+                scenario: LogKind::Read,
                 generation: Form::Trace,
                 seed: 1,
                 size: 200_000_000,
@@ -61,11 +61,11 @@ fn main() {
         },
         PathBuf::from,
     );
-    let store = Arc::new(Store::default());
+    let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::new()));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     let began = Instant::now();
-    indexer.run(vec![Saved::open(&path).unwrap()], Beside::default(), &Decoder::default()).unwrap();
+    indexer.run(vec![Saved::open(&path).unwrap()], Sidecar::default(), &Decoder::default()).unwrap();
     let took = began.elapsed();
     let (end, keys, size, bins) = {
         let history = history.lock().unwrap();

@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use synctop::app::{Effect, update};
 use synctop::progress::{Link, Progress};
 use synctop::views::action::Action;
-use synctop::views::rows::Group;
+use synctop::views::rows::StreamGroup;
 use synctop::views::state::{Chosen, Column, Filter, Overlay};
 use synctop::views::{Hits, Look, Pane, Screen, Ui, draw};
 
@@ -136,7 +136,7 @@ fn every_column_sorts() {
 fn groups_fold_and_unfold() {
     let mut desk = FleetApp::new(eventful(12_000_000));
     assert!(desk.draw().contains("✓ coupon"));
-    desk.ui.list_mut(Pane::Streams).chosen = Some(Chosen::Head(Group::Completed));
+    desk.ui.list_mut(Pane::Streams).chosen = Some(Chosen::Head(StreamGroup::Completed));
     desk.act(Action::Open);
     let folded = desk.draw();
     assert!(!folded.contains("✓ coupon") && folded.contains("coupon, price, product"), "{folded}");

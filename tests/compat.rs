@@ -12,7 +12,7 @@ use serve::Server;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use synctop::net::remote::Memory;
+use synctop::net::remote::StateDb;
 
 fn of_0_1_0() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat/0.1.0")
@@ -105,7 +105,7 @@ fn a_state_file_goes_on() {
 #[test]
 fn the_state_database_keeps_its_actions_and_acknowledgements() {
     let folder = unpacked();
-    let memory = Memory::open(&folder.path().join("fleet"), "http://127.0.0.1:34277").unwrap();
+    let memory = StateDb::open(&folder.path().join("fleet"), "http://127.0.0.1:34277").unwrap();
     let deeds = memory.deeds(10).unwrap();
     let mut actions: Vec<_> = deeds.iter().map(|it| format!("{} {}", it.action, it.pipeline)).collect();
     actions.sort();

@@ -11,12 +11,12 @@ use std::ops::Range;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use synctop::engine::api::Api;
-use synctop::engine::backfill::{Backfill, Next, BackfillResult, BackfillOptions};
+use synctop::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
 use synctop::engine::call::{Call, Called, Outlet, call};
 use synctop::engine::scenario::{SCENARIOS, Scenario};
 use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::Form;
-use synctop::net::http::How;
+use synctop::net::http::CallOutcome;
 use synctop::progress::{Outcome, outcome};
 use synctop::protocol::{Status, time};
 
@@ -174,14 +174,18 @@ fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every
         let lines: Vec<_> = all.out.split_inclusive(|byte| *byte == b'\n').collect();
         for dies_after in (0..lines.len()).step_by(7) {
             let pipeline = json!({"source": {"type": "simulated"}, "destination": {"type": "simulated"}});
-            let mut run =
-                Backfill::new(BackfillOptions { pipeline, retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
+            let mut run = Backfill::new(
+                BackfillOptions { pipeline, retries: 3, ..BackfillOptions::default() },
+                None,
+                "run_1".into(),
+            )
+            .unwrap();
             run.begin();
             run.push(&lines[..dies_after].concat());
             // The process died in the middle of the next line.
             run.push(&lines[dies_after][..lines[dies_after].len() / 2]);
             run.cut();
-            match run.over(&How::Broke("reset".into()), 0.5) {
+            match run.over(&CallOutcome::Broke("reset".into()), 0.5) {
                 Next::Again(wait, Some(why)) => {
                     assert!(wait.as_millis() >= 500);
                     assert!(why.contains("connection broke"), "{why}");
@@ -220,7 +224,7 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
     let feed = |run: &mut Backfill, text: &str| {
         run.push(text.as_bytes());
         run.cut();
-        run.over(&How::Ended, 0.0)
+        run.over(&CallOutcome::Ended, 0.0)
     };
     feed(
         &mut run,
@@ -257,29 +261,29 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
     let global = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"error\",\"error\":{\"failure_type\":\"system_error\",\"message\":\"the table is gone\"}}}\n";
     let second = std::time::Duration::from_secs(1);
     for (body, how, says, code) in [
-        (start, How::Ended, "without an end message", 2),
-        ("{\"type\":\"stream_sta", How::Ended, "in the middle of a line", 2),
-        ("", How::Ended, "has no message of an engine", 2),
-        (start, How::Broke("connection reset".into()), "the connection broke", 2),
-        (start, How::Silent(second * 90), "said nothing for 01:30", 2),
-        ("", How::Unreachable("Connection refused".into()), "cannot be reached: Connection refused", 69),
-        ("", How::Page("502 Bad Gateway".into()), "a web page answered", 2),
+        (start, CallOutcome::Ended, "without an end message", 2),
+        ("{\"type\":\"stream_sta", CallOutcome::Ended, "in the middle of a line", 2),
+        ("", CallOutcome::Ended, "has no message of an engine", 2),
+        (start, CallOutcome::Broke("connection reset".into()), "the connection broke", 2),
+        (start, CallOutcome::Silent(second * 90), "said nothing for 01:30", 2),
+        ("", CallOutcome::Unreachable("Connection refused".into()), "cannot be reached: Connection refused", 69),
+        ("", CallOutcome::Page("502 Bad Gateway".into()), "a web page answered", 2),
         (
             &format!("{start}<html>\n<head><title>504 Gateway Time-out</title></head>\n"),
-            How::Ended,
+            CallOutcome::Ended,
             "ended in a web page: 504 Gateway",
             2,
         ),
-        (&format!("{start}{global}"), How::Ended, "the table is gone", 1),
+        (&format!("{start}{global}"), CallOutcome::Ended, "the table is gone", 1),
         (
             "",
-            How::Refused { status: 400, says: "pipeline: bad".into(), retry_after: None },
+            CallOutcome::Refused { status: 400, says: "pipeline: bad".into(), retry_after: None },
             "HTTP 400: pipeline: bad",
             1,
         ),
-        ("", How::Refused { status: 401, says: String::new(), retry_after: None }, "HTTP 401", 77),
-        ("", How::Refused { status: 404, says: String::new(), retry_after: None }, "HTTP 404", 4),
-        ("", How::Refused { status: 503, says: "busy".into(), retry_after: None }, "HTTP 503: busy", 69),
+        ("", CallOutcome::Refused { status: 401, says: String::new(), retry_after: None }, "HTTP 401", 77),
+        ("", CallOutcome::Refused { status: 404, says: String::new(), retry_after: None }, "HTTP 404", 4),
+        ("", CallOutcome::Refused { status: 503, says: "busy".into(), retry_after: None }, "HTTP 503: busy", 69),
     ] {
         let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
         run.begin();
@@ -296,12 +300,12 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
     // A refusal that may pass is waited for as long as it says.
     let mut run = Backfill::new(BackfillOptions { retries: 3, ..wish() }, None, "run_1".into()).unwrap();
     run.begin();
-    let refused = How::Refused { status: 429, says: String::new(), retry_after: Some(second * 7) };
+    let refused = CallOutcome::Refused { status: 429, says: String::new(), retry_after: Some(second * 7) };
     assert!(matches!(run.over(&refused, 0.3), Next::Again(wait, Some(_)) if wait == second * 7));
     let mut waits = Vec::new();
     for _ in 0..2 {
         run.begin();
-        if let Next::Again(wait, _) = run.over(&How::Unreachable("refused".into()), 1.0) {
+        if let Next::Again(wait, _) = run.over(&CallOutcome::Unreachable("refused".into()), 1.0) {
             waits.push(wait);
         }
     }
@@ -312,7 +316,7 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
 fn answered(run: &mut Backfill, body: &[u8]) -> (Next, Value) {
     run.push(body);
     run.cut();
-    let next = run.over(&How::Ended, 0.0);
+    let next = run.over(&CallOutcome::Ended, 0.0);
     let body = serde_json::from_str(&run.begin()).unwrap();
     (next, body)
 }
@@ -331,7 +335,7 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
             run.begin();
             run.push(checkpoint.as_bytes());
             run.cut();
-            run.over(&How::Broke("reset".into()), 0.0);
+            run.over(&CallOutcome::Broke("reset".into()), 0.0);
             assert!(run.to_keep().get().contains(data), "a checkpoint behind {glue:?}");
             let state = format!(
                 "{{\"source\":{{\"streams\":{{\"a\":{data}}},\"own\":7}},\"destination\":{{\"d\":{data}}},\"later\":{data}}}"
@@ -340,7 +344,7 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
             run.begin();
             run.push(end.as_bytes());
             run.cut();
-            assert_eq!(run.over(&How::Ended, 0.0), Next::Again(std::time::Duration::ZERO, None));
+            assert_eq!(run.over(&CallOutcome::Ended, 0.0), Next::Again(std::time::Duration::ZERO, None));
             let kept = run.to_keep();
             assert_eq!(kept.get().matches(data).count(), 3, "an end behind {glue:?}");
             // The tracker too.
@@ -377,8 +381,11 @@ fn an_outage_at_the_source_is_waited_for_as_long_as_was_asked() {
     // However long an answer asks for, it is not for ever.
     let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
     run.begin();
-    let refused =
-        How::Refused { status: 503, says: String::new(), retry_after: Some(std::time::Duration::from_secs(u64::MAX)) };
+    let refused = CallOutcome::Refused {
+        status: 503,
+        says: String::new(),
+        retry_after: Some(std::time::Duration::from_secs(u64::MAX)),
+    };
     assert!(matches!(run.over(&refused, 0.5), Next::Again(wait, _) if wait.as_secs() == 3_600));
 }
 
@@ -392,7 +399,7 @@ fn a_run_that_ended_with_errors_is_followed_by_a_new_one() {
     run.begin();
     run.push(end.to_string().as_bytes());
     run.cut();
-    assert_eq!(run.over(&How::Ended, 0.0), Next::Done(BackfillResult::Through));
+    assert_eq!(run.over(&CallOutcome::Ended, 0.0), Next::Done(BackfillResult::Through));
     let again = Backfill::new(BackfillOptions::default(), Some(run.to_keep().get()), "run_2".into()).unwrap();
     assert_eq!(again.run_id(), "run_2");
 }
@@ -421,7 +428,8 @@ fn an_engine_that_does_not_get_on_is_given_up() {
 
 #[test]
 fn a_state_that_lost_what_was_read_is_not_taken() {
-    let mut run = Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
+    let mut run =
+        Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
     run.begin();
     let read = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"n\":1}}}\n";
     answered(&mut run, read.as_bytes());
@@ -443,7 +451,8 @@ fn the_upper_bound_of_a_run_is_frozen_also_by_an_attempt_that_died() {
     for form in FORMS {
         let mut kept = Kept::default();
         one(form, "null", |call| call.state_limit = Some(3), &mut kept);
-        let mut run = Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
+        let mut run =
+            Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
         run.begin();
         let log = String::from_utf8(kept.out).unwrap();
         let before_the_end = &log[..log.find("{\"type\":\"eof\"").unwrap()];

@@ -9,14 +9,14 @@ use common::{bytes, corpus, corpus_root, fixture_root, fixtures, logs_of_tools, 
 use oracle::hold;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use synctop::engine::generator::{Plan, Scenario, write};
+use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::Form;
 use synctop::net::chunks::Chunks;
 use synctop::net::parallel;
 use synctop::progress::Progress;
 use synctop::protocol::{Decoder, LINE_LIMIT};
 
-fn simulated(scenario: Scenario, generation: Form, seed: u64) -> Vec<u8> {
+fn simulated(scenario: LogKind, generation: Form, seed: u64) -> Vec<u8> {
     let plan = Plan {
         scenario,
         generation,
@@ -62,7 +62,7 @@ fn both_ways_agree_on_what_connectors_taps_and_other_tools_print() {
 
 #[test]
 fn both_ways_agree_on_simulated_logs_with_damaged_lines() {
-    for scenario in [Scenario::Read, Scenario::Sync] {
+    for scenario in [LogKind::Read, LogKind::Sync] {
         for generation in [Form::Trace, Form::Progress] {
             hold(&simulated(scenario, generation, 7));
         }
@@ -81,7 +81,7 @@ fn reading_in_parallel_comes_to_reading_line_by_line() {
         assert!(in_parallel(&log, 3) == reduced(&log), "{}", path.display());
     }
     for generation in [Form::Trace, Form::Progress] {
-        let log = simulated(Scenario::Read, generation, 3).repeat(8);
+        let log = simulated(LogKind::Read, generation, 3).repeat(8);
         assert!(in_parallel(&log, 1) == reduced(&log));
         assert!(in_parallel(&log, 4) == reduced(&log));
     }
@@ -140,7 +140,7 @@ fn a_worker_that_panics_does_not_leave_the_others_waiting() {
             true
         }
     }
-    let log = simulated(Scenario::Read, Form::Trace, 3).repeat(20);
+    let log = simulated(LogKind::Read, Form::Trace, 3).repeat(20);
     let all = std::panic::catch_unwind(|| {
         parallel::reduce(Chunks::new(log.as_slice(), 0), &Decoder::default(), &mut Panics, 3)
     });

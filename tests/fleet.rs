@@ -6,11 +6,11 @@ mod recorded;
 
 use recorded::{answers, recording};
 use serde_json::{Value, json};
-use synctop::fleet::bulk::{Bulk, Step};
+use synctop::fleet::bulk::{Bulk, BulkStep};
 use synctop::fleet::condition::{Condition, Holds};
-use synctop::fleet::inbox::State;
-use synctop::fleet::verify::{PipelineAction, Baseline, ActionResult, Watch};
-use synctop::fleet::{Fleet, Group, Inbox, Backoff, Pipeline, Status, Watched};
+use synctop::fleet::inbox::InboxState;
+use synctop::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
+use synctop::fleet::{Backoff, Fleet, Inbox, Pipeline, PipelineGroup, PipelineStatus, Watched};
 use synctop::protocol::time;
 
 const SECOND: i64 = 1_000;
@@ -39,10 +39,10 @@ fn the_published_service_that_never_says_error_is_found_out() {
     let now = at("2026-11-20T11:00:00Z");
     listed(&mut fleet, lists.last().unwrap(), now);
     let parked = of(&fleet, "pipe_streamfail");
-    assert_eq!(parked.pipeline.status, Status::Backfill);
+    assert_eq!(parked.pipeline.status, PipelineStatus::Backfill);
     assert_eq!(
         (parked.group(now), parked.inferred(now)),
-        (Group::Parked, true),
+        (PipelineGroup::Parked, true),
         "{:?} {:?} {:?}",
         parked.pipeline.found,
         parked.pipeline.run,
@@ -57,8 +57,8 @@ fn the_published_service_that_never_says_error_is_found_out() {
     assert_eq!(parked.pipeline.found.by_status.get("completed"), Some(&1));
     // A moment after it failed it may still be tried again.
     let soon = at("2026-11-20T08:59:55Z");
-    assert_eq!(parked.group(soon), Group::Failing);
-    assert_eq!(of(&fleet, "pipe_ok").group(now), Group::Paused);
+    assert_eq!(parked.group(soon), PipelineGroup::Failing);
+    assert_eq!(of(&fleet, "pipe_ok").group(now), PipelineGroup::Paused);
     assert_eq!(of(&fleet, "pipe_ok").pipeline.found.records, Some(345));
     // Its keys came in clear, and are nowhere.
     let kept = format!("{fleet:?}");
@@ -76,18 +76,18 @@ fn a_run_of_the_published_service_moves_from_poll_to_poll() {
     let (first, then) = (at("2026-11-20T08:59:57Z"), at("2026-11-20T09:00:09Z"));
     listed(&mut fleet, &lists[0], first);
     let running = of(&fleet, "pipe_long");
-    assert_eq!(running.group(first), Group::Working);
+    assert_eq!(running.group(first), PipelineGroup::Working);
     let before = running.pipeline.found.clone();
     assert!(before.coverage.unwrap() < 1.0 && before.records.unwrap() > 0, "{before:?}");
     // The same again is no movement; and after two minutes of it, it says backfill and nothing runs.
     listed(&mut fleet, &lists[0], first + 2 * SECOND);
     assert_eq!(of(&fleet, "pipe_long").moved_at, None);
     let later = first + 5 * MINUTE;
-    assert_eq!(of(&fleet, "pipe_long").group(later), Group::Stale);
+    assert_eq!(of(&fleet, "pipe_long").group(later), PipelineGroup::Stale);
     assert!(of(&fleet, "pipe_long").note(later).unwrap().contains("says backfill, nothing runs"));
     fleet.take_one(late, then).unwrap();
     let done = of(&fleet, "pipe_long");
-    assert_eq!((done.group(then), done.moved_at), (Group::Ready, Some(then)));
+    assert_eq!((done.group(then), done.moved_at), (PipelineGroup::Ready, Some(then)));
     assert_eq!(done.pipeline.found.records, Some(10_000));
     assert!(done.pipeline.succeeded());
 }
@@ -103,7 +103,7 @@ fn the_trace_generation_tells_parked_and_why_is_found_where_there_is_anything() 
         let ready = of(&fleet, "pipe_mwoqy9gr");
         if !ready.pipeline.faults.is_empty() {
             // Ready, and some of its streams failed.
-            assert_eq!(ready.group(now), Group::Failing);
+            assert_eq!(ready.group(now), PipelineGroup::Failing);
             assert!(ready.pipeline.faults.iter().any(|fault| fault.kind() == "auth_error"));
         }
     }
@@ -113,7 +113,7 @@ fn the_trace_generation_tells_parked_and_why_is_found_where_there_is_anything() 
         parked = Some(id);
     }
     let parked = of(&fleet, &parked.expect("one is parked"));
-    assert_eq!((parked.group(now), parked.inferred(now)), (Group::Parked, false));
+    assert_eq!((parked.group(now), parked.inferred(now)), (PipelineGroup::Parked, false));
     assert!(parked.pipeline.reason.is_none(), "it says no reason, and none is made up");
 }
 
@@ -122,9 +122,9 @@ fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
     let created = json!({"id": "pipe_new", "source": {"type": "stripe"}, "destination": {"type": "postgres"}, "desired_status": "active", "status": "setup"});
     let mut fleet = Fleet::default();
     fleet.take_list(vec![created.clone()], 0, 0);
-    assert_eq!(of(&fleet, "pipe_new").group(MINUTE), Group::Working);
+    assert_eq!(of(&fleet, "pipe_new").group(MINUTE), PipelineGroup::Working);
     fleet.take_list(vec![created.clone()], 0, 3 * MINUTE);
-    assert_eq!(of(&fleet, "pipe_new").group(3 * MINUTE), Group::Stale);
+    assert_eq!(of(&fleet, "pipe_new").group(3 * MINUTE), PipelineGroup::Stale);
     assert!(
         of(&fleet, "pipe_new")
             .note(3 * MINUTE)
@@ -187,7 +187,7 @@ fn doubts_of_a_run_stand_beside_its_group() {
     good.0["run"]["result"]["doubts"] = doubts;
     fleet.take_list(vec![good.0], 1, 2_000);
     let watched = of(&fleet, "a_a");
-    assert_eq!((watched.group(2_000), watched.note(2_000)), (Group::Ready, None));
+    assert_eq!((watched.group(2_000), watched.note(2_000)), (PipelineGroup::Ready, None));
     assert_eq!(watched.doubt().as_deref(), Some("doubt: charges: rows may be missing (and 1 more)"));
 }
 
@@ -206,14 +206,14 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     let good = |id: &str, run: u64| Ours::new(id).status("ready", run * 10).run(run, "SUCCEEDED", "succeeded", 9);
     assert_eq!(see(&mut inbox, vec![parked("a_a", 1, 500), parked("b_b", 1, 900)], 1_000).len(), 2);
     let item = inbox.items.get("f1").unwrap();
-    assert_eq!((item.state(), item.open(), item.first_at), (State::New, 2, 500));
+    assert_eq!((item.state(), item.open(), item.first_at), (InboxState::New, 2, 500));
     // Seen again and again it is still two occurrences.
     for poll in 2..50 {
         assert!(see(&mut inbox, vec![parked("a_a", 1, 500), parked("b_b", 1, 900)], poll * 1_000).is_empty());
     }
     assert_eq!(inbox.items["f1"].hits["a_a"].count, 1);
     inbox.acknowledge("f1", "me", 60_000);
-    assert_eq!(inbox.items["f1"].state(), State::Acked);
+    assert_eq!(inbox.items["f1"].state(), InboxState::Acked);
     // It runs again: not over yet. It succeeds: over for that one.
     see(
         &mut inbox,
@@ -222,15 +222,15 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     );
     assert_eq!(inbox.items["f1"].open(), 2);
     see(&mut inbox, vec![good("a_a", 2), parked("b_b", 1, 900)], 62_000);
-    assert_eq!((inbox.items["f1"].open(), inbox.items["f1"].state()), (1, State::Acked));
+    assert_eq!((inbox.items["f1"].open(), inbox.items["f1"].state()), (1, InboxState::Acked));
     see(&mut inbox, vec![good("a_a", 2), good("b_b", 2)], 63_000);
-    assert_eq!(inbox.items["f1"].state(), State::Fixed);
+    assert_eq!(inbox.items["f1"].state(), InboxState::Fixed);
     // It comes back, and nobody looks after it any more.
     see(&mut inbox, vec![parked("a_a", 3, 64_000), good("b_b", 2)], 65_000);
     let item = &inbox.items["f1"];
     assert_eq!(
         (item.state(), item.open(), item.hits["a_a"].regressed, item.hits["a_a"].count),
-        (State::Regressed, 1, 1, 2)
+        (InboxState::Regressed, 1, 1, 2)
     );
     assert_eq!(item.trend(1, 65_000), [3]);
     // Deleted is not succeeded.
@@ -242,7 +242,7 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     assert_eq!((hit.gone, hit.fixed_at), (false, Some(67_000)));
     // And what is kept comes back as it was.
     let doc = serde_json::to_string(inbox.items["f1"].as_ref()).unwrap();
-    assert_eq!(serde_json::from_str::<synctop::fleet::inbox::Item>(&doc).unwrap(), *inbox.items["f1"]);
+    assert_eq!(serde_json::from_str::<synctop::fleet::inbox::InboxItem>(&doc).unwrap(), *inbox.items["f1"]);
 }
 
 fn watch(action: PipelineAction, before: &Ours, accepted: &Ours) -> Watch {
@@ -300,7 +300,10 @@ fn a_resume_that_the_published_service_swallowed_is_told() {
     let mut it = Watch::new(PipelineAction::Resume, Baseline::of(&before), Some(&resumed), 0, MINUTE);
     assert_eq!(it.see(Some(&resumed), 30_000), None, "the error that it had is no new one");
     let verdict = it.see(Some(&resumed), MINUTE).unwrap();
-    assert!(matches!(&verdict, ActionResult::NothingRan(how) if how.contains("it says error, as before")), "{verdict:?}");
+    assert!(
+        matches!(&verdict, ActionResult::NothingRan(how) if how.contains("it says error, as before")),
+        "{verdict:?}"
+    );
 }
 
 #[test]
@@ -335,7 +338,7 @@ fn many_are_one_then_three_then_the_rest_and_no_further_than_it_helps() {
     let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all[..4]));
     bulk.next(0);
     bulk.done(0, ActionResult::ParkedSame(fault("f1"), 9));
-    assert!(bulk.over() && bulk.items[1..].iter().all(|item| item.step == Step::HeldBack));
+    assert!(bulk.over() && bulk.items[1..].iter().all(|item| item.step == BulkStep::HeldBack));
     assert_eq!(bulk.exit_code(), 1);
 }
 
@@ -393,7 +396,11 @@ fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
     fleet.take_list(vec![before.0.clone()], 0, 0);
     for later in [0, 10 * MINUTE, 100 * MINUTE] {
         let it = of(&fleet, "p_p");
-        assert_eq!((it.group(later), it.inferred(later)), (Group::Failing, false), "its service says what is parked");
+        assert_eq!(
+            (it.group(later), it.inferred(later)),
+            (PipelineGroup::Failing, false),
+            "its service says what is parked"
+        );
     }
     let mut it = watch(PipelineAction::Resume, &before, &before);
     assert!(
@@ -428,12 +435,12 @@ fn a_long_run_is_not_stale_because_it_began_long_ago() {
     let now = at("2026-11-20T09:00:00Z");
     let mut fleet = Fleet::default();
     fleet.take_list(vec![running.0.clone()], 0, now);
-    assert_eq!(of(&fleet, "p_p").group(now), Group::Working);
+    assert_eq!(of(&fleet, "p_p").group(now), PipelineGroup::Working);
     fleet.take_list(vec![running.0.clone()], 0, now + 3 * MINUTE);
-    assert_eq!(of(&fleet, "p_p").group(now + 3 * MINUTE), Group::Stale, "it did not move before our eyes");
+    assert_eq!(of(&fleet, "p_p").group(now + 3 * MINUTE), PipelineGroup::Stale, "it did not move before our eyes");
     running.0["run"]["so_far"]["checkpoints"] = 41.into();
     fleet.take_list(vec![running.0], 0, now + 4 * MINUTE);
-    assert_eq!(of(&fleet, "p_p").group(now + 4 * MINUTE), Group::Working);
+    assert_eq!(of(&fleet, "p_p").group(now + 4 * MINUTE), PipelineGroup::Working);
 }
 
 #[test]
@@ -448,9 +455,9 @@ fn an_older_list_does_not_take_back_what_is_known_since() {
     fleet.take_one(Ours::new("n_n").0, 2 * SECOND).unwrap();
     fleet.remove("q_q");
     fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], asked, 3 * SECOND);
-    assert_eq!(of(&fleet, "p_p").pipeline.status, Status::Ready);
+    assert_eq!(of(&fleet, "p_p").pipeline.status, PipelineStatus::Ready);
     assert_eq!(fleet.pipelines.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["n_n", "p_p"]);
     let asked = fleet.order();
     fleet.take_list(vec![parked.0], asked, 5 * SECOND);
-    assert_eq!(of(&fleet, "p_p").pipeline.status, Status::Error, "the next one counts");
+    assert_eq!(of(&fleet, "p_p").pipeline.status, PipelineStatus::Error, "the next one counts");
 }

@@ -11,10 +11,12 @@ use ratatui::layout::Rect;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use synctop::fleet::bulk::Bulk;
-use synctop::fleet::verify::{PipelineAction, ActionResult};
+use synctop::fleet::verify::{ActionResult, PipelineAction};
 use synctop::fleet::{ActionRecord, Fleet, Inbox};
 use synctop::protocol::time;
-use synctop::views::fleet::{Armed, Confirm, FleetScreen, FleetUi, Key, Link, Overlay, Pane, RunRow, draw};
+use synctop::views::fleet::{
+    Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, ServiceLink, draw,
+};
 use synctop::views::state::Filter;
 use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
 use tui_input::Input;
@@ -151,7 +153,7 @@ struct State {
     deeds: Vec<ActionRecord>,
     bulk: Option<Bulk>,
     armed: Armed,
-    link: Link<'static>,
+    link: ServiceLink<'static>,
 }
 
 fn states() -> Vec<State> {
@@ -167,12 +169,12 @@ fn states() -> Vec<State> {
         link,
     };
     vec![
-        state("fleet", Armed::Locked, Link::Live),
-        State { bulk: Some(bulk()), ..state("fleet-armed", Armed::For(583_000), Link::Live) },
+        state("fleet", Armed::Locked, ServiceLink::Live),
+        State { bulk: Some(bulk()), ..state("fleet-armed", Armed::For(583_000), ServiceLink::Live) },
         state(
             "fleet-down",
             Armed::Never,
-            Link::Down {
+            ServiceLink::Down {
                 why: "answers HTTP 503: the service is about to end",
                 next: "",
                 denied: false,
@@ -183,7 +185,7 @@ fn states() -> Vec<State> {
             fleet: Fleet::default(),
             inbox: Inbox::default(),
             deeds: Vec::new(),
-            ..state("fleet-waiting", Armed::Locked, Link::Waiting)
+            ..state("fleet-waiting", Armed::Locked, ServiceLink::Waiting)
         },
         State {
             fleet: Fleet::default(),
@@ -192,7 +194,7 @@ fn states() -> Vec<State> {
             ..state(
                 "fleet-denied",
                 Armed::Locked,
-                Link::Down {
+                ServiceLink::Down {
                     why: "answers HTTP 401: the token is none of this service",
                     next: "Give context production a token that may do this (see synctop config show).",
                     denied: true,
@@ -251,17 +253,17 @@ fn every_state_at_every_size_in_every_theme() {
 
 /// What a user did before looking, for every pane and everything that opens.
 fn visits() -> Vec<(&'static str, FleetUi)> {
-    let at = |focus: Pane| FleetUi { focus, ..FleetUi::default() };
-    let over = |overlay: Overlay| FleetUi { overlays: vec![overlay], ..FleetUi::default() };
+    let at = |focus: FleetPane| FleetUi { focus, ..FleetUi::default() };
+    let over = |overlay: FleetOverlay| FleetUi { overlays: vec![overlay], ..FleetUi::default() };
     let mut filtered = FleetUi::default();
-    filtered.list_mut(Pane::Pipelines).filter = Filter::new("!ready");
+    filtered.list_mut(FleetPane::Pipelines).filter = Filter::new("!ready");
     filtered.marked = ["acct_pine".into(), "acct_orchid".into()].into();
     let mut folded = FleetUi { folds: [Some(true); 7], ..FleetUi::default() };
-    folded.list_mut(Pane::Pipelines).chosen = Some(Key::Head(synctop::fleet::Group::Ready));
+    folded.list_mut(FleetPane::Pipelines).chosen = Some(RowKey::Head(synctop::fleet::PipelineGroup::Ready));
     let confirm = |action, targets: &[&str], word: Option<&str>| {
         let targets = targets.iter().map(|id| (Arc::from(*id), None)).collect();
         let command = "synctop pipelines resume acct_orchid acct_pine --context production".into();
-        over(Overlay::Confirm(Box::new(Confirm {
+        over(FleetOverlay::Confirm(Box::new(Confirm {
             action,
             targets,
             left_out: if word.is_none() { vec!["acct_vesper".into()] } else { Vec::new() },
@@ -278,17 +280,17 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
         good,
     };
     vec![
-        ("fleet-errors", at(Pane::Errors)),
-        ("fleet-actions", at(Pane::Deeds)),
-        ("fleet-many", at(Pane::Bulk)),
+        ("fleet-errors", at(FleetPane::Errors)),
+        ("fleet-actions", at(FleetPane::Deeds)),
+        ("fleet-many", at(FleetPane::Bulk)),
         ("fleet-filtered-marked", filtered),
         ("fleet-folded", folded),
-        ("fleet-describe", over(Overlay::Pipeline { id: "acct_quartz".into(), top: 0 })),
-        ("fleet-error", over(Overlay::Error { fingerprint: TABLE.2.into(), top: 0 })),
-        ("fleet-deed", over(Overlay::ActionRecord { seq: 2, top: 0 })),
+        ("fleet-describe", over(FleetOverlay::Pipeline { id: "acct_quartz".into(), top: 0 })),
+        ("fleet-error", over(FleetOverlay::Error { fingerprint: TABLE.2.into(), top: 0 })),
+        ("fleet-deed", over(FleetOverlay::ActionRecord { seq: 2, top: 0 })),
         (
             "fleet-runs",
-            over(Overlay::Runs {
+            over(FleetOverlay::Runs {
                 id: "acct_cedar".into(),
                 rows: Ok(Some(vec![row(2, Some(true)), row(1, Some(false))])),
                 chosen: 1,
@@ -296,7 +298,7 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
         ),
         (
             "fleet-contexts",
-            over(Overlay::Contexts {
+            over(FleetOverlay::Contexts {
                 names: vec![
                     ("local".into(), "http://127.0.0.1:4020".into()),
                     ("production".into(), "https://sync.example.com, read-only".into()),
@@ -306,8 +308,8 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
         ),
         ("fleet-confirm", confirm(PipelineAction::Resume, &["acct_orchid", "acct_pine"], None)),
         ("fleet-confirm-delete", confirm(PipelineAction::Delete, &["acct_orchid"], Some("acct_orchid"))),
-        ("fleet-help", over(Overlay::Help { top: 0 })),
-        ("fleet-quit", over(Overlay::ConfirmQuit)),
+        ("fleet-help", over(FleetOverlay::Help { top: 0 })),
+        ("fleet-quit", over(FleetOverlay::ConfirmQuit)),
         (
             "fleet-tour",
             FleetUi {
@@ -366,12 +368,13 @@ fn a_hostile_service_draws_nothing_but_text() {
         deeds: deeds(),
         bulk: Some(bulk()),
         armed: Armed::Always,
-        link: Link::Down { why: "\u{1b}[2J", next: "\u{1b}[2J", denied: true, again_at: i64::MAX / 2 },
+        link: ServiceLink::Down { why: "\u{1b}[2J", next: "\u{1b}[2J", denied: true, again_at: i64::MAX / 2 },
     };
     let ids: Vec<_> = state.fleet.pipelines.keys().cloned().collect();
     let mut uis: Vec<_> = visits().into_iter().map(|(_, ui)| ui).collect();
     uis.extend(
-        ids.into_iter().map(|id| FleetUi { overlays: vec![Overlay::Pipeline { id, top: 0 }], ..FleetUi::default() }),
+        ids.into_iter()
+            .map(|id| FleetUi { overlays: vec![FleetOverlay::Pipeline { id, top: 0 }], ..FleetUi::default() }),
     );
     for ui in uis {
         for size in [(80, 24), (160, 60)] {
@@ -390,7 +393,7 @@ proptest! {
     fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..4, visit in 0usize..15, zoomed: bool, top in 0usize..2000) {
         let mut ui = visits().swap_remove(visit).1;
         ui.zoomed = zoomed;
-        for pane in Pane::ALL {
+        for pane in FleetPane::ALL {
             ui.list_mut(pane).top = top;
         }
         picture(&states()[which], &ui, &look(Theme::Mono), (width, height));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use synctop::net::Ingest;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::Seeker;
-use synctop::net::store::Store;
+use synctop::net::store::ByteStore;
 use synctop::progress::history::History;
 use synctop::progress::{Exit, Outcome, Progress, Target, doubts, outcome, report, summary, verdict};
 use synctop::protocol::{Decoder, Dialect, Reading, catalog};
@@ -117,7 +117,7 @@ fn a_feed_stays_in_its_protocol_whatever_comes_behind_or_before() {
 // What holds of any feed.
 
 fn indexed(run: &Run, spacing: u64) -> (Seeker, Progress) {
-    let store = Arc::new(Store::default());
+    let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::spaced(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     indexer.run(vec![Saved::open(&run.log).unwrap()], run.beside(), &Decoder::default()).unwrap();

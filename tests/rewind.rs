@@ -9,24 +9,24 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use synctop::engine::generator::{Plan, Scenario, write};
+use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::Form;
-use synctop::net::beside::Beside;
+use synctop::net::beside::Sidecar;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
-use synctop::net::store::Store;
+use synctop::net::store::ByteStore;
 use synctop::net::{Event, Past, channel, spawn_ingest};
-use synctop::progress::history::{History, Mark, Position};
+use synctop::progress::history::{History, LogPosition, Mark};
 use synctop::progress::{Packed, Progress, Target, outcome, summary};
 use synctop::protocol::{Decoder, Line, LineEnd};
 
 /// A log, indexed with a snapshot every so many bytes.
 fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Progress) {
-    let store = Arc::new(Store::default());
+    let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::spaced(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     let logs = paths.iter().map(|path| Saved::open(path).unwrap()).collect();
-    indexer.run(logs, Beside::default(), &Decoder::default()).unwrap();
+    indexer.run(logs, Sidecar::default(), &Decoder::default()).unwrap();
     let seeker = Seeker::new(store, Arc::clone(&history), Decoder::default());
     (seeker, history, indexer.progress)
 }
@@ -38,7 +38,7 @@ fn saved(log: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn simulated(scenario: Scenario, generation: Form, size: u64, streams: usize) -> Vec<u8> {
+fn simulated(scenario: LogKind, generation: Form, size: u64, streams: usize) -> Vec<u8> {
     let plan = Plan {
         scenario,
         generation,
@@ -94,7 +94,7 @@ fn any_prefix_of_any_recording_by_seek_is_that_prefix_read() {
 
 #[test]
 fn a_simulated_log_with_many_streams_and_errors_too() {
-    for (scenario, generation) in [(Scenario::Sync, Form::Trace), (Scenario::Read, Form::Progress)] {
+    for (scenario, generation) in [(LogKind::Sync, Form::Trace), (LogKind::Read, Form::Progress)] {
         let log = simulated(scenario, generation, 3_000_000, 300);
         let (_folder, path) = saved(&log);
         let places: Vec<usize> = (0..20).map(|at| (at * 7_919_317) % log.len()).collect();
@@ -103,17 +103,17 @@ fn a_simulated_log_with_many_streams_and_errors_too() {
 }
 
 /// The progress behind every line, for what is compared line by line.
-fn behind_each_line(log: &[u8]) -> Vec<(Position, [u64; 5])> {
+fn behind_each_line(log: &[u8]) -> Vec<(LogPosition, [u64; 5])> {
     let decoder = Decoder::default();
     let mut progress = Progress::default();
-    let mut all = vec![(Position::of(&progress), Mark::ALL.map(|kind| kind.count(&progress)))];
+    let mut all = vec![(LogPosition::of(&progress), Mark::ALL.map(|kind| kind.count(&progress)))];
     for body in log.split_inclusive(|byte| *byte == b'\n') {
         let bytes = body.strip_suffix(b"\n").unwrap_or(body);
         let end = if bytes.len() < body.len() { LineEnd::Newline } else { LineEnd::Input };
         let line = Line { bytes, length: body.len() as u64, end, huge: None };
         let mut scratch = String::new();
         progress.apply(&line, decoder.decode(&line, &mut scratch));
-        all.push((Position::of(&progress), Mark::ALL.map(|kind| kind.count(&progress))));
+        all.push((LogPosition::of(&progress), Mark::ALL.map(|kind| kind.count(&progress))));
     }
     all
 }
@@ -122,13 +122,13 @@ fn behind_each_line(log: &[u8]) -> Vec<(Position, [u64; 5])> {
 fn times_lines_and_marks_are_found_exactly() {
     let eventful = unpack(&common::fixture("stripe-progress/20-eventful-all.ndjson.zst"));
     let limited = unpack(&common::fixture("stripe-progress/06-rate-limit.ndjson.zst"));
-    for log in [eventful, limited, simulated(Scenario::Sync, Form::Trace, 600_000, 40)] {
+    for log in [eventful, limited, simulated(LogKind::Sync, Form::Trace, 600_000, 40)] {
         // Less of the biggest: every step is compared.
         let log = &log[..log.len().min(4_000_000)];
         let (_folder, path) = saved(log);
         let (mut seeker, history, _) = indexed(&[path], 100_000);
         let behind = behind_each_line(log);
-        let at = |seeker: &Seeker| Position::of(seeker.progress());
+        let at = |seeker: &Seeker| LogPosition::of(seeker.progress());
         for line in [behind.len() - 1, 3, behind.len() / 2, behind.len() / 3] {
             seeker.go(Target::Line(line as u64)).unwrap();
             assert_eq!(at(&seeker), behind[line].0);
@@ -223,7 +223,7 @@ proptest! {
     fn any_walk_through_a_log_ends_where_reading_would(
         places in prop::collection::vec((any::<Index>(), 0u8..6), 1..12), spacing in 1_000u64..200_000,
     ) {
-        let log = simulated(Scenario::Sync, Form::Progress, 150_000, 12);
+        let log = simulated(LogKind::Sync, Form::Progress, 150_000, 12);
         let (_folder, path) = saved(&log);
         let (mut seeker, _, end) = indexed(&[path], spacing);
         for (place, how) in places {
@@ -300,7 +300,7 @@ proptest! {
             1 => Just(Happens::Overwritten),
         ], 1..25),
     ) {
-        let log = simulated(Scenario::Sync, Form::Trace, 400_000, 9);
+        let log = simulated(LogKind::Sync, Form::Trace, 400_000, 9);
         let mut lines = log.split_inclusive(|byte| *byte == b'\n');
         let past = Past { history: Arc::new(Mutex::new(History::spaced(3_000))), ..Past::default() };
         let (events, receiver) = channel();
@@ -330,7 +330,7 @@ proptest! {
 
 #[test]
 fn a_file_that_fails_meanwhile_leaves_the_picture_and_comes_back() {
-    let log = simulated(Scenario::Sync, Form::Trace, 300_000, 9);
+    let log = simulated(LogKind::Sync, Form::Trace, 300_000, 9);
     let (_folder, path) = saved(&log);
     let (mut seeker, _, end) = indexed(std::slice::from_ref(&path), 50_000);
     seeker.go(Target::Bytes(100_000)).unwrap();

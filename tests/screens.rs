@@ -14,7 +14,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use std::sync::LazyLock;
 use synctop::net::{Ingest, Past};
-use synctop::progress::history::{History, Position};
+use synctop::progress::history::{History, LogPosition};
 use synctop::progress::{Exit, Link, Progress};
 use synctop::protocol::Decoder;
 use synctop::views::state::{Chosen, Filter, Overlay};
@@ -225,7 +225,7 @@ fn with_screen<R>(state: &State, ui: &Ui, look: &Look, see: impl FnOnce(&Screen)
             playing: seen.playing,
             speed: seen.speed,
             skip: seen.skip,
-            position: Position::of(&state.progress),
+            position: LogPosition::of(&state.progress),
             at: state.progress.last_at.map(|last| last + age),
             ended: false,
             behind: seen.behind.map(|behind| (state.progress.last_at.map(|_| behind), 42)),

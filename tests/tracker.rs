@@ -11,14 +11,14 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::Form;
-use synctop::engine::tracker::{Limit, Outcome, Tracker};
+use synctop::engine::tracker::{AttemptOutcome, Limit, Tracker};
 use synctop::progress::outcome;
 use synctop::protocol::{LineEnd, Status};
 
 /// An attempt: its output, its end, and the state after it.
 struct Ran {
     out: Vec<u8>,
-    outcome: Outcome,
+    outcome: AttemptOutcome,
     state: Value,
 }
 

@@ -25,8 +25,8 @@ pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
             Pane::Errors => {
                 let items = errors::items(screen);
                 match items.get(errors::place(&items, ui.list(Pane::Errors).chosen.as_ref())) {
-                    Some(errors::Item::Error(group)) => (error_text(screen, group.id), "the error"),
-                    Some(errors::Item::Retry(stream)) => (stream_text(screen, &key_of(stream)), "the stream"),
+                    Some(errors::ErrorItem::Error(group)) => (error_text(screen, group.id), "the error"),
+                    Some(errors::ErrorItem::Retry(stream)) => (stream_text(screen, &key_of(stream)), "the stream"),
                     None => (None, ""),
                 }
             }

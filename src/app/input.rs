@@ -2,13 +2,13 @@
 
 use super::background::Taken;
 use super::keys;
-use super::run::{RunApp, RedrawReason, screen_of};
+use super::run::{RedrawReason, RunApp, screen_of};
 use super::typing::{self, Typed};
 use super::update::{Effect, sort, update};
-use crate::progress::history::Position;
+use crate::progress::history::LogPosition;
 use crate::progress::{Target, target};
 use crate::views::action::{ACTIONS, Action, bound};
-use crate::views::state::{Filter, Overlay, Target as Hit};
+use crate::views::state::{ClickTarget as Hit, Filter, Overlay};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
 use std::time::Instant;
@@ -186,8 +186,8 @@ impl RunApp<'_> {
             return None;
         }
         let from = match self.traveller.view() {
-            Some(view) => Position { at: view.at, ..Position::of(&view.progress) },
-            None => Position::of(&self.shown.progress),
+            Some(view) => LogPosition { at: view.at, ..LogPosition::of(&view.progress) },
+            None => LogPosition::of(&self.shown.progress),
         };
         let found = target(text, &self.traveller.history(), from);
         match found {

@@ -27,7 +27,7 @@ mod update;
 pub use detect::{GlyphChoice, ThemeChoice, look};
 pub use fleet::{FleetEnded, FleetOptions};
 pub use inline::{Inline, Tell};
-pub use run::{ScreenEnd, Options, Session};
+pub use run::{Options, ScreenEnd, Session};
 pub use signals::{on_end, runtime};
 pub use travel::{SPEEDS, Start};
 pub use update::{Effect, update};

@@ -1,8 +1,8 @@
 //! The loop and a picture that is not of now: holding it, going elsewhere, coming back.
 
-use super::run::{RunApp, RedrawReason};
+use super::run::{RedrawReason, RunApp};
 use crate::net::Snapshot;
-use crate::progress::history::Position;
+use crate::progress::history::LogPosition;
 use crate::progress::{Link, Target, target};
 use crate::views::action::Travel;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl RunApp<'_> {
         let goes = {
             let history = self.traveller.history();
             // Of a log that is still indexed the place may be known already, or not yet.
-            let found = target(&text, &history, Position::default());
+            let found = target(&text, &history, LogPosition::default());
             // A share, and a time without a date, depend on the whole log.
             let fixed =
                 !text.contains('%') && (text.starts_with(['+', 'l', 'L', '#']) || text.len() >= "2026-11-20".len());

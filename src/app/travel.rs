@@ -5,7 +5,7 @@ use crate::net::lock;
 use crate::net::rewind::{Request, Rewind, View};
 use crate::net::seek::Step;
 use crate::progress::Axis;
-use crate::progress::history::{GAP_MS, History, Position};
+use crate::progress::history::{GAP_MS, History, LogPosition};
 use crate::progress::{Progress, Target};
 use crate::protocol::Millis;
 use crate::views::Scrub;
@@ -145,8 +145,8 @@ impl Traveller {
     }
 
     /// Position of the picture.
-    pub(super) fn position(&self) -> Position {
-        self.view.as_ref().map(|view| Position::of(&view.progress)).unwrap_or_default()
+    pub(super) fn position(&self) -> LogPosition {
+        self.view.as_ref().map(|view| LogPosition::of(&view.progress)).unwrap_or_default()
     }
 
     /// Scrubber model of the screen; `latest` is the newest known position, `size` the bytes of a
@@ -159,7 +159,7 @@ impl Traveller {
         size: Option<u64>,
     ) -> Option<Scrub<'a>> {
         let view = self.view.as_ref()?;
-        let position = Position::of(&view.progress);
+        let position = LogPosition::of(&view.progress);
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = size.map_or(0.0, |size| history.end().bytes as f64 / size.max(1) as f64);
         Some(Scrub {
@@ -203,7 +203,7 @@ impl Traveller {
 
     /// Executes a travel action. Returns a notice.
     pub(super) fn travel(&mut self, what: Travel) -> Option<String> {
-        let here = self.view.as_ref().map(|view| (Position::of(&view.progress), view.at)).unwrap_or_default();
+        let here = self.view.as_ref().map(|view| (LogPosition::of(&view.progress), view.at)).unwrap_or_default();
         match what {
             Travel::Play => self.play(!self.playing()),
             Travel::Faster | Travel::Slower => {
@@ -233,7 +233,7 @@ impl Traveller {
         None
     }
 
-    fn by(&mut self, (here, at): (Position, Option<Millis>), step: Millis) {
+    fn by(&mut self, (here, at): (LogPosition, Option<Millis>), step: Millis) {
         let begin = self.history().span().map(|span| span.0);
         let target = match self.aim.or(at).or(here.at).or(begin) {
             Some(at) => Target::Time(at.saturating_add(step)),
@@ -286,7 +286,7 @@ impl Traveller {
         if self.rewind.busy() || view.served < self.asked {
             return;
         }
-        let here = Position::of(&view.progress);
+        let here = LogPosition::of(&view.progress);
         let speed = SPEEDS.get(self.speed).copied().unwrap_or(1.0);
         let (end, begin, gap) = {
             let history = lock(&self.rewind.history);

@@ -4,7 +4,7 @@ use super::copy::copy;
 use crate::progress::key_of;
 use crate::protocol::Level;
 use crate::views::action::{ACTIONS, Action, TargetKey, Travel, matching};
-use crate::views::rows::{Group, Row, Rows, rows};
+use crate::views::rows::{Row, Rows, StreamGroup, rows};
 use crate::views::state::{Chosen, Column, Filter, Overlay};
 use crate::views::{Hits, Pane, Screen, Ui, doubt_items, errors, log};
 use tui_input::Input;
@@ -94,7 +94,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::SortReverse => ui.reversed = !ui.reversed,
         Action::Fold => fold(ui, screen),
         Action::FoldAll => {
-            let fold = Group::ALL.into_iter().any(|group| !ui.folded(group));
+            let fold = StreamGroup::ALL.into_iter().any(|group| !ui.folded(group));
             ui.folds = [Some(fold); 6];
         }
         Action::LevelMore | Action::LevelLess => level(ui, action == Action::LevelMore),
@@ -166,7 +166,7 @@ fn open(ui: &mut Ui, screen: &Screen) {
         Pane::Errors => {
             let items = errors::items(screen);
             let place = errors::place(&items, ui.list(Pane::Errors).chosen.as_ref());
-            match items.get(place).map(errors::Item::chosen) {
+            match items.get(place).map(errors::ErrorItem::chosen) {
                 Some(Chosen::Error(id)) => ui.overlays.push(Overlay::Error { id, top: 0 }),
                 Some(Chosen::Stream(key)) => ui.overlays.push(Overlay::Stream { key, top: 0 }),
                 _ => {}
@@ -190,7 +190,7 @@ fn open(ui: &mut Ui, screen: &Screen) {
     }
 }
 
-fn toggle(ui: &mut Ui, group: Group) {
+fn toggle(ui: &mut Ui, group: StreamGroup) {
     let folded = ui.folded(group);
     if let Some(fold) = ui.folds.get_mut(group as usize) {
         *fold = Some(!folded);
@@ -218,7 +218,7 @@ fn step_error(ui: &mut Ui, screen: &Screen, forward: bool) {
         (true, true) => (at + 1) % items.len(),
         (_, false) => (at + items.len() - 1) % items.len(),
     };
-    let Some(chosen) = items.get(next).map(errors::Item::chosen) else { return };
+    let Some(chosen) = items.get(next).map(errors::ErrorItem::chosen) else { return };
     if let Some(open @ Overlay::Error { .. }) = ui.overlays.last_mut()
         && let Chosen::Error(id) = chosen
     {
@@ -226,8 +226,8 @@ fn step_error(ui: &mut Ui, screen: &Screen, forward: bool) {
     }
     // The stream it struck is shown too.
     let struck = match items.get(next) {
-        Some(errors::Item::Error(group)) => group.streams().next().map(ToString::to_string),
-        Some(errors::Item::Retry(stream)) => Some(key_of(stream)),
+        Some(errors::ErrorItem::Error(group)) => group.streams().next().map(ToString::to_string),
+        Some(errors::ErrorItem::Retry(stream)) => Some(key_of(stream)),
         None => None,
     };
     if let Some(key) = struck {
@@ -271,7 +271,7 @@ fn movement(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) {
         Pane::Errors => {
             let items = errors::items(screen);
             let next = to(errors::place(&items, ui.list(Pane::Errors).chosen.as_ref()), items.len());
-            ui.list_mut(Pane::Errors).chosen = items.get(next).map(errors::Item::chosen);
+            ui.list_mut(Pane::Errors).chosen = items.get(next).map(errors::ErrorItem::chosen);
         }
         Pane::Doubts => {
             let items = doubt_items(screen);

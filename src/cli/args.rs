@@ -2,7 +2,7 @@
 
 use super::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskArgs, WaitArgs};
 use crate::net::SourceError;
-use crate::net::beside::Beside;
+use crate::net::beside::Sidecar;
 use crate::net::child::ChildInput;
 use crate::progress::Exit;
 use crate::protocol::Reading;
@@ -207,8 +207,8 @@ pub struct BesideArgs {
 }
 
 impl BesideArgs {
-    pub(super) fn read(&self) -> Result<Beside, super::Failure> {
-        let mut beside = Beside::default();
+    pub(super) fn read(&self) -> Result<Sidecar, super::CommandError> {
+        let mut beside = Sidecar::default();
         beside.catalog = self.catalog.read()?;
         beside.exit = self.exit_code.map(|code| match Exit::Code(code).signal() {
             Some(signal) => Exit::Signal(signal),
@@ -234,12 +234,12 @@ pub struct CatalogArgs {
 }
 
 impl CatalogArgs {
-    pub(super) fn read(&self) -> Result<Option<Arc<Catalog>>, super::Failure> {
+    pub(super) fn read(&self) -> Result<Option<Arc<Catalog>>, super::CommandError> {
         let Some(path) = &self.catalog else { return Ok(None) };
         let text = super::text_of(path, "catalog")?;
         match catalog::read(&text) {
             Some(catalog) => Ok(Some(Arc::new(catalog))),
-            None => Err(super::Failure {
+            None => Err(super::CommandError {
                 sentence: format!(
                     "{} is no catalog: it has no list of streams. Name a configured catalog, or what `discover` printed.",
                     path.display()

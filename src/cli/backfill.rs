@@ -4,11 +4,11 @@ use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
 use super::tee::quiet_look;
 use super::track::READER_GONE;
 use super::watch::show;
-use super::{Failure, complain, exit, kept_in, sentence, text_of};
+use super::{CommandError, complain, exit, kept_in, sentence, text_of};
 use crate::app::{self, Inline, Tell, on_end};
-use crate::engine::backfill::{Backfill, BackfillResult, BackfillOptions};
+use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
-use crate::net::copy::Beside;
+use crate::net::copy::CopyFile;
 use crate::net::{self, Event, Ingest, lock, pipe};
 use crate::progress::Progress;
 use crate::protocol::{Decoder, mask};
@@ -32,12 +32,15 @@ const ROUTE: &str = "/pipeline_sync";
 /// The route that answers one end message a call.
 const BATCH_ROUTE: &str = "/pipeline_sync_batch";
 
-pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let url = engine_url(&args.engine, if args.batch { BATCH_ROUTE } else { ROUTE })?;
     if let Some(copy) = &args.output {
         for (other, what) in [(Some(&args.pipeline), "the pipeline"), (args.state.as_ref(), "the state")] {
             if other.is_some_and(|other| same(copy, other)) {
-                return Err(Failure::usage(format!("{} is {what}: the copy is kept in another file.", copy.display())));
+                return Err(CommandError::usage(format!(
+                    "{} is {what}: the copy is kept in another file.",
+                    copy.display()
+                )));
             }
         }
     }
@@ -53,7 +56,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
         },
     )?;
     if let Some(base) = &args.base_url {
-        Url::parse(base).map_err(|error| Failure::usage(format!("--base-url {}: {error}.", shown(base))))?;
+        Url::parse(base).map_err(|error| CommandError::usage(format!("--base-url {}: {error}.", shown(base))))?;
         run.base_url(base);
     }
     let stall = args.stall_timeout;
@@ -65,9 +68,9 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
 }
 
 /// One call of an engine on the full screen.
-pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let Some(pipeline) = &args.pipeline else {
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "An engine is called with a pipeline: synctop {url} --pipeline FILE. What was printed already is read from a pipe: \
              curl -sN ... | synctop"
         )));
@@ -91,9 +94,12 @@ fn name_of(url: &str) -> String {
     short.trim_end_matches('/').trim_end_matches(ROUTE).to_owned()
 }
 
-fn engine_url(text: &str, route: &str) -> Result<Url, Failure> {
+fn engine_url(text: &str, route: &str) -> Result<Url, CommandError> {
     let bad = |why: String| {
-        Failure::usage(format!("{} is no address of an engine: {why}. It is like http://127.0.0.1:4010", shown(text)))
+        CommandError::usage(format!(
+            "{} is no address of an engine: {why}. It is like http://127.0.0.1:4010",
+            shown(text)
+        ))
     };
     if !text.contains("://") {
         return Err(bad("it begins with neither http:// nor https://".into()));
@@ -122,10 +128,10 @@ fn same(one: &Path, other: &Path) -> bool {
     matches!((whole(one), whole(other)), (Some(one), Some(other)) if one == other)
 }
 
-fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: BackfillOptions) -> Result<Backfill, Failure> {
+fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: BackfillOptions) -> Result<Backfill, CommandError> {
     let name = pipeline_file.display();
     let text = text_of(pipeline_file, "pipeline")?;
-    let bad = |why: &str| Failure {
+    let bad = |why: &str| CommandError {
         sentence: format!(
             "{name} is no pipeline: {why}. It has {{\"source\":{{\"type\":...}},\"destination\":{{\"type\":...}}}}."
         ),
@@ -141,21 +147,21 @@ fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: BackfillOptions) -> Re
     let state = match kept {
         None => None,
         Some(path) if same(path, pipeline_file) => {
-            return Err(Failure::usage(format!("{name} is the pipeline: the state is kept in another file.")));
+            return Err(CommandError::usage(format!("{name} is the pipeline: the state is kept in another file.")));
         }
         Some(path) => kept_in(path)?,
     };
     Backfill::new(BackfillOptions { pipeline, kept: kept.is_some(), ..wish }, state.as_deref(), fresh_id())
-        .map_err(|why| Failure::no_state(kept.unwrap_or(Path::new("-")), &why))
+        .map_err(|why| CommandError::no_state(kept.unwrap_or(Path::new("-")), &why))
 }
 
-fn unkept(path: Option<&Path>, error: &io::Error) -> Failure {
-    Failure::unwritable(path.unwrap_or(Path::new("-")), "--state", error)
+fn unkept(path: Option<&Path>, error: &io::Error) -> CommandError {
+    CommandError::unwritable(path.unwrap_or(Path::new("-")), "--state", error)
 }
 
 /// A copy of all messages; of a run that goes on it does too.
-fn copy_in(path: &Path, on: bool) -> Result<Arc<Mutex<Beside>>, Failure> {
-    let beside = Beside::create(path, on).map_err(|error| Failure::unwritable(path, "-o", &error))?;
+fn copy_in(path: &Path, on: bool) -> Result<Arc<Mutex<CopyFile>>, CommandError> {
+    let beside = CopyFile::create(path, on).map_err(|error| CommandError::unwritable(path, "-o", &error))?;
     Ok(Arc::new(Mutex::new(beside)))
 }
 
@@ -166,7 +172,7 @@ struct Stdout<'b> {
     shared: Arc<Mutex<Progress>>,
     inline: &'b Inline,
     signal: &'b AtomicI32,
-    copy: Option<Arc<Mutex<Beside>>>,
+    copy: Option<Arc<Mutex<CopyFile>>>,
     gone: Option<io::Error>,
 }
 
@@ -213,7 +219,7 @@ fn beside(
     mut run: Backfill,
     look: &LookArgs,
     feed: &FeedArgs,
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandError> {
     let shared = Arc::new(Mutex::new(Progress::default()));
     let tell = args.show.tell();
     let inline = Inline::start(Arc::clone(&shared), tell, quiet_look(look), name_of(&args.engine))?;
@@ -269,7 +275,7 @@ fn beside(
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(READER_GONE);
         }
-        return Err(Failure::unwritable_stdout(&error));
+        return Err(CommandError::unwritable_stdout(&error));
     }
     let number = signal.load(Ordering::Relaxed);
     if number > 0 {
@@ -280,7 +286,7 @@ fn beside(
     }
     match verdict {
         Err(error) => Err(unkept(calls.state.as_deref(), &error)),
-        Ok(BackfillResult::Failed(why, code)) => Err(Failure { sentence: sentence(&why), code }),
+        Ok(BackfillResult::Failed(why, code)) => Err(CommandError { sentence: sentence(&why), code }),
         Ok(BackfillResult::Through) => Ok(match progress.input.messages {
             0 => exit::NOT_UNDERSTOOD,
             _ => exit::of_outcome(&progress, args.strict),
@@ -294,7 +300,7 @@ struct Screened {
     events: SyncSender<Event>,
     /// Something came.
     came: bool,
-    copy: Option<Arc<Mutex<Beside>>>,
+    copy: Option<Arc<Mutex<CopyFile>>>,
 }
 
 impl Taker for Screened {
@@ -327,9 +333,9 @@ fn watched(
     look: &LookArgs,
     feed: &FeedArgs,
     strict: bool,
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandError> {
     if !io::stdout().is_terminal() {
-        return Err(Failure::usage(if calls.once {
+        return Err(CommandError::usage(if calls.once {
             "The dashboard needs a terminal. Without one: synctop backfill URL --pipeline FILE"
         } else {
             "The dashboard needs a terminal. Without --watch the messages are on stdout, with -o FILE in a file."
@@ -373,7 +379,7 @@ fn watched(
     match (code, verdict) {
         (Ok(_), Some(Err(error))) => Err(unkept(state.as_deref(), &error)),
         (Ok(_), Some(Ok(BackfillResult::Failed(why, code)))) if why != "stopped" => {
-            Err(Failure { sentence: sentence(&why), code })
+            Err(CommandError { sentence: sentence(&why), code })
         }
         (code, _) => code,
     }

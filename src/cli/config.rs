@@ -2,14 +2,14 @@
 
 use super::remote_args::{ConfigArgs, ConfigVerb};
 use super::service::configuration;
-use super::{Failure, exit, print};
+use super::{CommandError, exit, print};
 use crate::net::remote::contexts::{self, Reference, SAMPLE};
 use crate::protocol::mask;
 
-pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
+pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
     let path = || {
         args.config.clone().or_else(contexts::path).ok_or_else(|| {
-            Failure::usage(
+            CommandError::usage(
                 "There is no home folder to have a configuration in: set XDG_CONFIG_HOME, or say --config FILE.",
             )
         })
@@ -27,7 +27,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, Failure> {
                 Err(error) => {
                     let sentence =
                         format!("Cannot write {}: {error}. Name another place after --config.", path.display());
-                    return Err(Failure { sentence, code: exit::FAILED });
+                    return Err(CommandError { sentence, code: exit::FAILED });
                 }
             }
         }

@@ -4,12 +4,12 @@ use super::args::{LookArgs, WatchArgs};
 use super::remote_args::{ConnectArgs, ServiceArgs};
 use super::service::{background, client, configuration, may_act, memory, open_memory, place};
 use super::watch::{looks, need_a_terminal};
-use super::{Failure, exit, print};
+use super::{CommandError, exit, print};
 use crate::app::{FleetEnded, FleetOptions, Session};
 use crate::net::remote::act::PATIENCE;
 use crate::net::remote::memory::who;
 use crate::net::remote::watch::Watcher;
-use crate::net::remote::{Ask, Client, Memory, Place};
+use crate::net::remote::{Ask, Client, ServiceAddress, StateDb};
 use crate::protocol::Decoder;
 use crate::service::config::Config;
 use reqwest::Method;
@@ -25,17 +25,17 @@ const DEMO: &str = include_str!("../../assets/demo.toml");
 /// Time the demo's service has to end.
 const ENDING: Duration = Duration::from_secs(3);
 
-pub(super) fn connect(args: &ConnectArgs, look: &LookArgs) -> Result<u8, Failure> {
+pub(super) fn connect(args: &ConnectArgs, look: &LookArgs) -> Result<u8, CommandError> {
     fleet(args.service.as_deref(), &args.of, args.write, look)
 }
 
 /// A service's address where a source is expected.
-pub(super) fn watch(url: &str, look: &LookArgs) -> Result<u8, Failure> {
+pub(super) fn watch(url: &str, look: &LookArgs) -> Result<u8, CommandError> {
     let of = ServiceArgs { url: None, context: None, config: None, data_dir: None };
     fleet(Some(url), &of, false, look)
 }
 
-fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> Result<u8, Failure> {
+fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> Result<u8, CommandError> {
     let place = place(word, of)?;
     need_a_terminal(&format!("synctop pipelines list {}", place.argument()))?;
     if write {
@@ -81,13 +81,13 @@ fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &Look
     }
 }
 
-fn watched(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory: Arc<Memory>) -> Arc<Watcher> {
+fn watched(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory: Arc<StateDb>) -> Arc<Watcher> {
     let _inside = runtime.enter();
     Watcher::begin(client, memory)
 }
 
-fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, Failure> {
-    let ended = ended.map_err(|error| Failure {
+fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
+    let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop pipelines list"),
         code: exit::FAILED,
     })?;
@@ -95,7 +95,7 @@ fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, Failure> {
         return Ok(exit::PANICKED);
     }
     if let (Some((sentence, code)), None) = (ended.unreached, ended.signal) {
-        return Err(Failure { sentence, code });
+        return Err(CommandError { sentence, code });
     }
     if ended.signal != Some(1) {
         print(&ended.parting)?;
@@ -109,7 +109,7 @@ struct Demo {
 }
 
 /// The demo: a service in this process with pipelines of every kind.
-pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
+pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError> {
     need_a_terminal("synctop summary FILE")?;
     let session = Session::new()?;
     let runtime = background()?;
@@ -122,12 +122,12 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
     let config = Config::default();
     let begun = super::serve::begin(config, ([127, 0, 0, 1], 0).into(), folder, (None, None));
     let (service, address, serving) = runtime.block_on(begun)?;
-    let mut place = Place::of_url(&format!("http://{address}"), None, false).map_err(Failure::usage)?;
+    let mut place = ServiceAddress::of_url(&format!("http://{address}"), None, false).map_err(CommandError::usage)?;
     place.title = Some("demo".into());
     // Stored state belongs to the demo, on any port.
     let remembered = open_memory(
         folder,
-        &Place { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() },
+        &ServiceAddress { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() },
     )?;
     let asking = client(place)?;
     let served = runtime.spawn(serving);
@@ -148,10 +148,11 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, Failure> {
 }
 
 /// Makes the pipelines that are not there yet.
-async fn fill(client: &Client) -> Result<(), Failure> {
+async fn fill(client: &Client) -> Result<(), CommandError> {
     let demo: Demo = toml::from_str(DEMO)
-        .map_err(|error| Failure { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
-    let capabilities = client.capabilities().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+        .map_err(|error| CommandError { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
+    let capabilities =
+        client.capabilities().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
     let there = client.list(capabilities).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
     for mut table in demo.pipelines {
         let mut take = |name: &str| table.remove(name).and_then(|it| serde_json::to_value(it).ok());

@@ -1,8 +1,8 @@
 //! `synctop man` and `synctop completions`.
 
-use super::{Failure, args, print};
+use super::{CommandError, args, print};
 
-pub(super) fn man(of: Option<&str>) -> Result<u8, Failure> {
+pub(super) fn man(of: Option<&str>) -> Result<u8, CommandError> {
     let mut whole = args::command();
     // Global options are repeated on each page.
     whole.build();
@@ -12,7 +12,10 @@ pub(super) fn man(of: Option<&str>) -> Result<u8, Failure> {
             let Some(command) = whole.find_subcommand(name) else {
                 let known: Vec<_> =
                     whole.get_subcommands().map(clap::Command::get_name).filter(|it| *it != "help").collect();
-                return Err(Failure::usage(format!("There is no command {name}. There are {}.", known.join(", "))));
+                return Err(CommandError::usage(format!(
+                    "There is no command {name}. There are {}.",
+                    known.join(", ")
+                )));
             };
             command.clone()
         }
@@ -23,7 +26,7 @@ pub(super) fn man(of: Option<&str>) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "synctop", &mut script);
     print(&String::from_utf8_lossy(&script))?;

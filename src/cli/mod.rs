@@ -50,12 +50,12 @@ pub(crate) mod exit {
 }
 
 /// An error as a sentence with a next step, and its exit code.
-pub(crate) struct Failure {
+pub(crate) struct CommandError {
     pub sentence: String,
     pub code: u8,
 }
 
-impl Failure {
+impl CommandError {
     pub fn usage(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), code: exit::USAGE }
     }
@@ -79,13 +79,13 @@ impl Failure {
     }
 }
 
-impl From<SourceError> for Failure {
+impl From<SourceError> for CommandError {
     fn from(error: SourceError) -> Self {
         Self { sentence: error.to_string(), code: error.exit_code() }
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         Self { sentence: format!("{error}."), code: exit::FAILED }
     }
@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(args: Args) -> Result<u8, Failure> {
+fn dispatch(args: Args) -> Result<u8, CommandError> {
     use args::Command;
     match args.command {
         None => watch::watch(args.source.as_deref(), &args.watch, &args.look, &args.feed),
@@ -155,26 +155,26 @@ pub(crate) fn complain(sentence: &str) {
 }
 
 /// Text of a file that has to be a `what`.
-pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, Failure> {
+pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, CommandError> {
     let name = path.display().to_string();
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
         // It is not waited for, as a feed would be.
         io::ErrorKind::NotFound => SourceError::Absent(name).into(),
         io::ErrorKind::InvalidData => {
-            Failure { sentence: format!("{name} is no {what}: it is no text."), code: exit::NOT_UNDERSTOOD }
+            CommandError { sentence: format!("{name} is no {what}: it is no text."), code: exit::NOT_UNDERSTOOD }
         }
         _ => SourceError::of(&name, &error).into(),
     })
 }
 
 /// The text of a state file, if there is one yet; that it can be written is known before anything is read.
-pub(crate) fn kept_in(path: &Path) -> Result<Option<String>, Failure> {
-    state::check(path).map_err(|error| Failure::unwritable(path, "--state", &error))?;
+pub(crate) fn kept_in(path: &Path) -> Result<Option<String>, CommandError> {
+    state::check(path).map_err(|error| CommandError::unwritable(path, "--state", &error))?;
     state::read(path).map_err(|error| SourceError::of(&path.display().to_string(), &error).into())
 }
 
 /// Writes to stdout; a reader that has gone is no error, as for `cat`.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

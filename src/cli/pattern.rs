@@ -2,11 +2,11 @@
 
 use super::remote_args::PatternArgs;
 use super::service::print_json;
-use super::{Failure, complain, exit, print};
-use crate::fleet::task::{Task, expected};
+use super::{CommandError, complain, exit, print};
+use crate::fleet::task::{RemoteTask, expected};
 use crate::net::remote::ClientError;
-use crate::net::remote::tasks::{TaskApi, INTERVAL, Polled, Submitted, TIMEOUT};
-use crate::net::{random_id, lock};
+use crate::net::remote::tasks::{INTERVAL, Polled, Submitted, TIMEOUT, TaskApi};
+use crate::net::{lock, random_id};
 use crate::progress::parked;
 use crate::progress::text::duration;
 use crate::protocol::clean;
@@ -26,7 +26,7 @@ pub(super) struct Usual {
 }
 
 /// Text printed if a signal ends the command.
-pub(super) type Left = Mutex<String>;
+pub(super) type Farewell = Mutex<String>;
 
 /// Follows the task to its end. `command`: the command line, for hints.
 pub(super) async fn see_through(
@@ -35,8 +35,8 @@ pub(super) async fn see_through(
     usual: &Usual,
     command: &str,
     what: &str,
-    left: &Left,
-) -> Result<u8, Failure> {
+    left: &Farewell,
+) -> Result<u8, CommandError> {
     let go_on = |id: &str| format!("left: the task may go on. To see it through: {command} --task-id {}", typed(id));
     *lock(left) = match &how.task_id {
         Some(id) => go_on(id),
@@ -49,7 +49,7 @@ pub(super) async fn see_through(
     };
     // Known before it is waited for.
     if let Some(folder) = &how.output {
-        std::fs::create_dir_all(folder).map_err(|error| Failure::unwritable(folder, "--output", &error))?;
+        std::fs::create_dir_all(folder).map_err(|error| CommandError::unwritable(folder, "--output", &error))?;
     }
     let first = match &how.task_id {
         Some(id) => of_pipeline(api, id).await?,
@@ -130,7 +130,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) -> Result<Task, Failure> {
+async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) -> Result<RemoteTask, CommandError> {
     let within = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
     match api.submit(&random_id("submit"), within).await {
         Submitted::Task(task) => Ok(task),
@@ -147,7 +147,7 @@ async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) 
             }
             Err(failure)
         }
-        Submitted::Unknown(trouble, sent) => Err(Failure {
+        Submitted::Unknown(trouble, sent) => Err(CommandError {
             sentence: format!(
                 "Nobody knows whether it was submitted: {} {}. {}; see there before you do it again.",
                 api.place().shown(),
@@ -163,7 +163,7 @@ async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) 
 }
 
 /// The task, where a pipeline was named too: one of another pipeline is a mistake.
-async fn of_pipeline(api: &TaskApi, id: &str) -> Result<Option<Task>, Failure> {
+async fn of_pipeline(api: &TaskApi, id: &str) -> Result<Option<RemoteTask>, CommandError> {
     let TaskApi::Runs(runs) = api else { return Ok(None) };
     if runs.pipeline.is_empty() {
         return Ok(None);
@@ -172,18 +172,18 @@ async fn of_pipeline(api: &TaskApi, id: &str) -> Result<Option<Task>, Failure> {
     let Ok(task) = api.status(id).await else { return Ok(None) };
     match task.told.get("pipeline_id").and_then(serde_json::Value::as_str) {
         Some(of) if of != runs.pipeline => {
-            Err(Failure::usage(format!("Task {id} is of pipeline {of}, not of {}.", runs.pipeline)))
+            Err(CommandError::usage(format!("Task {id} is of pipeline {of}, not of {}.", runs.pipeline)))
         }
         _ => Ok(Some(task)),
     }
 }
 
 /// Stores the answer of an unfinished task, and reports that there is no more.
-fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
+fn keep_answer(how: &PatternArgs, task: Option<&RemoteTask>) -> Result<(), CommandError> {
     let Some(folder) = &how.output else { return Ok(()) };
     let kept = match task {
         Some(task) => {
-            let path = TaskApi::save_answer(task, folder).map_err(|why| Failure {
+            let path = TaskApi::save_answer(task, folder).map_err(|why| CommandError {
                 sentence: format!("The answer cannot be kept: {why}."),
                 code: exit::FAILED,
             })?;
@@ -198,7 +198,13 @@ fn keep_answer(how: &PatternArgs, task: Option<&Task>) -> Result<(), Failure> {
 }
 
 /// Reports and stores the result of a finished task.
-async fn end(api: &TaskApi, how: &PatternArgs, task: &Task, told: bool, strict: bool) -> Result<u8, Failure> {
+async fn end(
+    api: &TaskApi,
+    how: &PatternArgs,
+    task: &RemoteTask,
+    told: bool,
+    strict: bool,
+) -> Result<u8, CommandError> {
     let code = task.state.exit_code();
     let doubts = task.told.pointer("/result/doubts").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
     if code == 0 && doubts > 0 && !how.quiet {
@@ -207,7 +213,7 @@ async fn end(api: &TaskApi, how: &PatternArgs, task: &Task, told: bool, strict: 
         let _ = writeln!(std::io::stderr(), "Done, with {}{first}", crate::progress::text::plural(doubts, "doubt"));
     }
     if let Some(folder) = &how.output {
-        let files = api.save(task, folder).await.map_err(|why| Failure {
+        let files = api.save(task, folder).await.map_err(|why| CommandError {
             sentence: format!("The task is over ({}), but what came of it cannot be kept: {why}.", task.word),
             code: exit::FAILED,
         })?;
@@ -248,7 +254,7 @@ async fn end(api: &TaskApi, how: &PatternArgs, task: &Task, told: bool, strict: 
 }
 
 /// Suggested next step, in the words of the screen.
-fn suggested(task: &Task, message: &str) -> String {
+fn suggested(task: &RemoteTask, message: &str) -> String {
     if task.word == "CANCELED" {
         return "somebody canceled it: submit it again if that was not meant".into();
     }

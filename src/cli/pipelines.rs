@@ -2,15 +2,15 @@
 
 use super::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
 use super::service::{self, client, failure, may_act, place, print_json, print_text, until_signal};
-use super::{Failure, exit, print, text_of};
-use crate::fleet::bulk::{Bulk, Step};
-use crate::fleet::verify::{PipelineAction, ActionResult};
-use crate::fleet::{Fleet, Group, Watched};
-use crate::net::remote::act::{Actor, ActionStage, act_on_many};
+use super::{CommandError, exit, print, text_of};
+use crate::fleet::bulk::{Bulk, BulkStep};
+use crate::fleet::verify::{ActionResult, PipelineAction};
+use crate::fleet::{Fleet, PipelineGroup, Watched};
+use crate::net::remote::act::{ActionStage, Actor, act_on_many};
 use crate::net::remote::client::chunk;
 use crate::net::remote::memory::who;
 use crate::net::remote::{Ask, Client};
-use crate::net::{Ingest, random_id, now};
+use crate::net::{Ingest, now, random_id};
 use crate::progress::text::{count, short};
 use crate::progress::{Exit, Outcome, outcome, verdict};
 use crate::protocol::Decoder;
@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 /// More than these are asked for by their number.
 const MANY: usize = 5;
 
-pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
+pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
     let place = place(None, &args.of)?;
     let acts = match &args.verb {
         PipelinesVerb::List { .. } | PipelinesVerb::Show { .. } => false,
@@ -69,7 +69,7 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, Failure> {
     )
 }
 
-async fn read_fleet(client: &Client) -> Result<Fleet, Failure> {
+async fn read_fleet(client: &Client) -> Result<Fleet, CommandError> {
     let told = async { client.list(client.capabilities().await?).await };
     let list = told.await.map_err(|trouble| failure(&trouble, &client.place))?;
     let mut fleet = Fleet::default();
@@ -99,7 +99,12 @@ pub(super) fn shown(watched: &Watched, now: i64) -> Value {
     })
 }
 
-async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json: bool) -> Result<u8, Failure> {
+async fn list(
+    client: &Client,
+    group: Option<PipelineGroup>,
+    grep: Option<&str>,
+    as_json: bool,
+) -> Result<u8, CommandError> {
     let fleet = read_fleet(client).await?;
     let now = now();
     let wanted = grep.map(str::to_lowercase);
@@ -162,7 +167,7 @@ async fn list(client: &Client, group: Option<Group>, grep: Option<&str>, as_json
     Ok(0)
 }
 
-async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
+async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandError> {
     let asked = async {
         client.capabilities().await?;
         client.pipeline(id, true).await
@@ -218,18 +223,21 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn odd(client: &Client, why: &str) -> Failure {
-    Failure { sentence: format!("{} does not answer as a pipeline service: {why}.", client.place.shown()), code: 69 }
+fn odd(client: &Client, why: &str) -> CommandError {
+    CommandError {
+        sentence: format!("{} does not answer as a pipeline service: {why}.", client.place.shown()),
+        code: 69,
+    }
 }
 
-async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_json: bool) -> Result<u8, Failure> {
+async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_json: bool) -> Result<u8, CommandError> {
     let (text, name) = if file.as_os_str() == "-" {
         let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
         (read.await.map_err(std::io::Error::other)??, "stdin".to_owned())
     } else {
         (text_of(file, "pipeline")?, file.display().to_string())
     };
-    let body: Value = serde_json::from_str(&text).map_err(|error| Failure {
+    let body: Value = serde_json::from_str(&text).map_err(|error| CommandError {
         sentence: format!("{name} is no pipeline: {error}. It is a JSON object with id, source and destination."),
         code: exit::NOT_UNDERSTOOD,
     })?;
@@ -255,7 +263,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
 const SETUP_MAX: usize = 4 * 1024 * 1024;
 
 /// `POST /pipelines/{id}/setup`: its answer is the engine's messages.
-async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> {
+async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandError> {
     let mut ask = Ask { person: true, ..Ask::of(Method::POST, &["pipelines", id, "setup"]) };
     ask.within = std::time::Duration::from_secs(60);
     let within = ask.within;
@@ -265,7 +273,10 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> 
     while let Some(bytes) = chunk(&mut response, within).await.map_err(|trouble| failure(&trouble, &client.place))? {
         length += bytes.len();
         if length > SETUP_MAX {
-            return Err(Failure { sentence: format!("{id}: its engine says more than {SETUP_MAX} bytes."), code: 1 });
+            return Err(CommandError {
+                sentence: format!("{id}: its engine says more than {SETUP_MAX} bytes."),
+                code: 1,
+            });
         }
         ingest.push(&bytes);
     }
@@ -284,15 +295,21 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, Failure> 
             let next = format!("synctop pipelines retry {} {}", typed(id), client.place.argument());
             print(&format!("{id}: set up. Its next run: {next}\n")).map(|()| 0)
         }
-        Some(why) => Err(Failure { sentence: format!("{id}: not set up: {why}"), code: 1 }),
+        Some(why) => Err(CommandError { sentence: format!("{id}: not set up: {why}"), code: 1 }),
     }
 }
 
 /// Target pipelines with their errors, and those that would refuse the action (a single one is
 /// asked anyway, for its reason).
-async fn targets(client: &Client, action: PipelineAction, args: &ActArgs) -> Result<(Vec<Target>, Vec<Arc<str>>), Failure> {
+async fn targets(
+    client: &Client,
+    action: PipelineAction,
+    args: &ActArgs,
+) -> Result<(Vec<Target>, Vec<Arc<str>>), CommandError> {
     if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
-        return Err(Failure::usage("Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT."));
+        return Err(CommandError::usage(
+            "Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT.",
+        ));
     }
     let fleet = read_fleet(client).await?;
     let now = now();
@@ -313,7 +330,7 @@ async fn targets(client: &Client, action: PipelineAction, args: &ActArgs) -> Res
                 .map(AsRef::as_ref)
                 .collect::<Vec<_>>();
             let near = if near.is_empty() { String::new() } else { format!(" Is it {}?", near.join(" or ")) };
-            return Err(Failure {
+            return Err(CommandError {
                 sentence: format!(
                     "{} has no pipeline {id}.{near} See synctop pipelines list {}.",
                     client.place.shown(),
@@ -341,7 +358,7 @@ async fn targets(client: &Client, action: PipelineAction, args: &ActArgs) -> Res
             known.iter().take(5).map(|it| format!("{} ({})", it.fingerprint, short(&it.core(), 60))).collect();
         let there =
             if known.is_empty() { "There is none now".to_owned() } else { format!("There is {}", known.join(", ")) };
-        return Err(Failure {
+        return Err(CommandError {
             sentence: format!("No pipeline of {} has an error {wanted}. {there}.", client.place.shown()),
             code: 4,
         });
@@ -364,7 +381,7 @@ async fn many(
     args: &ActArgs,
     all: &PipelinesArgs,
     sent: &Mutex<bool>,
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandError> {
     let (found, left_out) = targets(client, action, args).await?;
     if !left_out.is_empty() {
         let names: Vec<_> = left_out.iter().map(AsRef::as_ref).collect();
@@ -410,7 +427,7 @@ async fn many(
         let verdict = actor.act(action, &only.id, args.why.as_deref(), tell).await;
         let mut bulk = bulk.clone();
         if let Some(item) = bulk.items.first_mut() {
-            item.step = Step::Done(verdict);
+            item.step = BulkStep::Done(verdict);
         }
         bulk
     } else {
@@ -421,7 +438,7 @@ async fn many(
     tell_all(&done, &left_out, all.json, told)?;
     Ok(match done.items.as_slice() {
         [only] => match &only.step {
-            Step::Done(verdict) => verdict.exit_code(),
+            BulkStep::Done(verdict) => verdict.exit_code(),
             _ => 2,
         },
         _ => done.exit_code(),
@@ -443,7 +460,7 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
     while seen.changed().await.is_ok() {
         let now = seen.borrow_and_update().clone();
         for (item, told) in now.items.iter().zip(&mut told) {
-            if let (Step::Done(verdict), false) = (&item.step, *told) {
+            if let (BulkStep::Done(verdict), false) = (&item.step, *told) {
                 *told = true;
                 note(&format!("{}: {}", item.id, verdict.sentence()));
                 if let Some(next) = next(&item.step) {
@@ -460,23 +477,23 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
 }
 
 /// Next step for a pipeline that was parked again.
-fn next(step: &Step) -> Option<&str> {
+fn next(step: &BulkStep) -> Option<&str> {
     match step {
-        Step::Done(ActionResult::ParkedSame(fault, _) | ActionResult::ParkedNew(fault, _)) => fault.next.as_deref(),
+        BulkStep::Done(ActionResult::ParkedSame(fault, _) | ActionResult::ParkedNew(fault, _)) => fault.next.as_deref(),
         _ => None,
     }
 }
 
-fn step_words(step: &Step) -> (&'static str, String) {
+fn step_words(step: &BulkStep) -> (&'static str, String) {
     match step {
-        Step::Done(verdict) => (verdict.word(), verdict.sentence()),
-        Step::HeldBack => ("held_back", "held back: not touched".into()),
-        Step::Waiting => ("waiting", "not sent yet".into()),
-        Step::Sent(_) => ("sent", "sent".into()),
+        BulkStep::Done(verdict) => (verdict.word(), verdict.sentence()),
+        BulkStep::HeldBack => ("held_back", "held back: not touched".into()),
+        BulkStep::Waiting => ("waiting", "not sent yet".into()),
+        BulkStep::Sent(_) => ("sent", "sent".into()),
     }
 }
 
-fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Result<(), Failure> {
+fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Result<(), CommandError> {
     if as_json {
         let all: Vec<_> = bulk
             .items
@@ -484,7 +501,7 @@ fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Re
             .map(|item| {
                 let (word, sentence) = step_words(&item.step);
                 let fault = match &item.step {
-                    Step::Done(verdict) => verdict.fault().map(|it| Arc::clone(&it.fingerprint)),
+                    BulkStep::Done(verdict) => verdict.fault().map(|it| Arc::clone(&it.fingerprint)),
                     _ => None,
                 };
                 json!({"target": item.id, "verdict": word, "sentence": sentence, "fingerprint": fault, "fingerprint_before": item.fingerprint})
@@ -495,7 +512,7 @@ fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Re
         );
     }
     let mut text = String::new();
-    for item in bulk.items.iter().filter(|item| !(told && matches!(item.step, Step::Done(_)))) {
+    for item in bulk.items.iter().filter(|item| !(told && matches!(item.step, BulkStep::Done(_)))) {
         text.push_str(&format!("{}: {}\n", item.id, crate::protocol::clean::line(&step_words(&item.step).1)));
         if let Some(next) = next(&item.step) {
             text.push_str(&format!("  next: {next}\n"));
@@ -505,7 +522,7 @@ fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Re
 }
 
 /// Prints the plan of a dry run.
-fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> Result<u8, Failure> {
+fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> Result<u8, CommandError> {
     if as_json {
         let all: Vec<_> = bulk
             .items
@@ -534,7 +551,7 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
 }
 
 /// A deletion, and more than a few, are agreed to first.
-async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failure> {
+async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), CommandError> {
     let all = bulk.items.len();
     let delete = bulk.action == PipelineAction::Delete;
     if args.yes || (!delete && all <= MANY) {
@@ -546,7 +563,7 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failu
     };
     let what = crate::progress::text::plural(all, "pipeline");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "{} {what} of {}: nobody can be asked here. Say --yes, or see it with --dry-run first.",
             bulk.action.word(),
             client.place.shown()
@@ -564,5 +581,5 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Failu
         std::io::stdin().read_line(&mut line).map(|_| line)
     });
     let line = typed.await.map_err(std::io::Error::other)??;
-    if line.trim() == word { Ok(()) } else { Err(Failure::usage("That is not it: nothing was done.")) }
+    if line.trim() == word { Ok(()) } else { Err(CommandError::usage("That is not it: nothing was done.")) }
 }

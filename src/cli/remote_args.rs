@@ -87,7 +87,7 @@ pub enum PipelinesVerb {
     List {
         /// Only this group: parked, failing, stale, backfilling, ready, paused, deleting
         #[arg(long, value_parser = group)]
-        group: Option<crate::fleet::Group>,
+        group: Option<crate::fleet::PipelineGroup>,
         /// Only pipelines whose name, engine or error contains this text
         #[arg(long, value_name = "TEXT")]
         grep: Option<String>,
@@ -121,8 +121,8 @@ pub enum PipelinesVerb {
     Delete(ActArgs),
 }
 
-fn group(text: &str) -> Result<crate::fleet::Group, String> {
-    let all = crate::fleet::Group::ALL;
+fn group(text: &str) -> Result<crate::fleet::PipelineGroup, String> {
+    let all = crate::fleet::PipelineGroup::ALL;
     let words: Vec<_> = all.iter().map(|it| it.word().to_lowercase()).collect();
     all.into_iter()
         .find(|it| it.word().eq_ignore_ascii_case(text))
@@ -135,7 +135,7 @@ pub struct ActArgs {
     pub pipelines: Vec<String>,
     /// All of this group
     #[arg(long, value_parser = group)]
-    pub group: Option<crate::fleet::Group>,
+    pub group: Option<crate::fleet::PipelineGroup>,
     /// All with this error (see `pipelines list --json`)
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<String>,

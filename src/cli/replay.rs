@@ -1,6 +1,6 @@
 //! `synctop replay FILE...`
 
-use super::Failure;
+use super::CommandError;
 use super::args::{FeedArgs, LookArgs, ReplayArgs};
 use super::watch::{leave, looks, need_a_terminal};
 use crate::app::{Options, Session, Start};
@@ -10,11 +10,11 @@ use crate::progress;
 use crate::protocol::Decoder;
 use std::io::{self, IsTerminal};
 
-pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     if let Some(text) = &args.at
         && let Err(why) = progress::place(text)
     {
-        return Err(Failure::usage(format!("--at {text}: {why}")));
+        return Err(CommandError::usage(format!("--at {text}: {why}")));
     }
     let logs = open(&args.files, "replay")?;
     let beside = args.beside.read()?;
@@ -62,10 +62,10 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
 }
 
 /// Opens all of them, before anything is drawn or printed.
-pub(super) fn open(files: &[std::path::PathBuf], command: &str) -> Result<Vec<Saved>, Failure> {
+pub(super) fn open(files: &[std::path::PathBuf], command: &str) -> Result<Vec<Saved>, CommandError> {
     if files.iter().any(|file| file.as_os_str() == "-") && io::stdin().is_terminal() {
         let sentence = format!("stdin is a terminal. Pipe a log into it, or name a file: synctop {command} FILE");
-        return Err(Failure::usage(sentence));
+        return Err(CommandError::usage(sentence));
     }
-    files.iter().map(|file| Saved::open(file).map_err(Failure::from)).collect()
+    files.iter().map(|file| Saved::open(file).map_err(CommandError::from)).collect()
 }

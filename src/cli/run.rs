@@ -4,7 +4,7 @@ use super::args::{FeedArgs, LookArgs, RunArgs};
 use super::tee::quiet_look;
 use super::track::READER_GONE;
 use super::watch::{exit_code, screen_possible, show};
-use super::{Failure, exit};
+use super::{CommandError, exit};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::net::child::{self, ChildInput};
 use crate::net::{self, BETWEEN_SNAPSHOTS, Event, Ingest, lock, pipe};
@@ -15,7 +15,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     if !screen_possible() {
         return without_screen(args, look, feed);
     }
@@ -31,7 +31,7 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
 }
 
 /// The engine's lines on stdout as they are, its stderr and a line for each change on stderr.
-fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let mut ingest = Ingest::new(Decoder::new(feed.dialect()));
     if let Some(catalog) = args.catalog.read()? {
         ingest.expect(&catalog);
@@ -100,7 +100,7 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     match (number, gone) {
         (Some(number), _) => Ok(exit::signal(number)),
         (None, Some(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(READER_GONE),
-        (None, Some(error)) => Err(Failure::unwritable_stdout(&error)),
+        (None, Some(error)) => Err(CommandError::unwritable_stdout(&error)),
         (None, None) => Ok(exit_code(&ingest.progress, true, args.strict)),
     }
 }

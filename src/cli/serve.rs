@@ -1,7 +1,7 @@
 //! `synctop serve`
 
 use super::args::ServeArgs;
-use super::{Failure, exit, print, sentence, text_of};
+use super::{CommandError, exit, print, sentence, text_of};
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
 use crate::service::hub::{BeginError, Service};
@@ -17,14 +17,14 @@ const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 4020);
 /// A shorter one can be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
-pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
+pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     if args.print_config {
         print(SAMPLE)?;
         return Ok(0);
     }
     let config = match &args.config {
         None => Config::default(),
-        Some(path) => Config::read(&text_of(path, "configuration")?).map_err(|why| Failure {
+        Some(path) => Config::read(&text_of(path, "configuration")?).map_err(|why| CommandError {
             sentence: format!("The configuration {} cannot be read: {why}", path.display()),
             code: exit::NOT_UNDERSTOOD,
         })?,
@@ -37,13 +37,13 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
     let write = token("SYNCTOP_TOKEN", args.token_file.as_ref().or(config.token_file.as_ref()))?;
     let read = token("SYNCTOP_READ_TOKEN", args.read_token_file.as_ref().or(config.read_token_file.as_ref()))?;
     if !address.ip().is_loopback() && write.is_none() && read.is_none() {
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "Whoever reaches {address} could do everything: off loopback a token is needed. Put one of at least {SHORTEST_TOKEN} \
              characters into a file and name it after --token-file, or into SYNCTOP_TOKEN. TLS is for a proxy in front of it."
         )));
     }
     if write.is_some() && write == read {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "The token of those who look is that of those who may do everything: take another one.",
         ));
     }
@@ -61,7 +61,7 @@ async fn run(
     address: SocketAddr,
     folder: &Path,
     (write, read): (Option<String>, Option<String>),
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandError> {
     // Heard from the begin.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (service, address, serving) = begin(config, address, folder, (write, read)).await?;
@@ -97,13 +97,13 @@ pub(super) async fn begin(
     address: SocketAddr,
     folder: &Path,
     (write, read): (Option<String>, Option<String>),
-) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), Failure> {
+) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), CommandError> {
     let limits = config.limits.clone();
     let service = Service::begin(config, folder).map_err(|error| {
         let code = if matches!(error, BeginError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
-        Failure { sentence: sentence(&error.to_string()), code }
+        CommandError { sentence: sentence(&error.to_string()), code }
     })?;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| Failure {
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| CommandError {
         sentence: format!(
             "Cannot listen on {address}: {error}. Name another address after --listen, or port 0 for any."
         ),
@@ -116,7 +116,7 @@ pub(super) async fn begin(
         bodies: Arc::new(tokio::sync::Semaphore::new(api::BODIES)),
         service: Arc::clone(&service),
     });
-    let router = router(&app).map_err(|why| Failure { sentence: format!("{why}."), code: exit::PANICKED })?;
+    let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), code: exit::PANICKED })?;
     let address = listener.local_addr()?;
     let serving = async move {
         let _ = listen::serve(listener, app, router).await;
@@ -132,13 +132,14 @@ fn more_files() {
 }
 
 /// `$XDG_STATE_HOME/synctop`, else `~/.local/state/synctop`.
-fn state_folder() -> Result<PathBuf, Failure> {
-    crate::net::remote::contexts::state_folder()
-        .ok_or_else(|| Failure::usage("There is no home folder to keep pipelines in: name a folder after --data-dir."))
+fn state_folder() -> Result<PathBuf, CommandError> {
+    crate::net::remote::contexts::state_folder().ok_or_else(|| {
+        CommandError::usage("There is no home folder to keep pipelines in: name a folder after --data-dir.")
+    })
 }
 
 /// A token from its file, else from the environment; never from the command line, which everybody can read.
-fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, Failure> {
+fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, CommandError> {
     let (text, from) = match file {
         Some(path) => (text_of(path, "token")?, path.display().to_string()),
         None => match std::env::var(variable) {
@@ -148,7 +149,7 @@ fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, Failu
     };
     let text = text.trim().to_owned();
     if text.len() < SHORTEST_TOKEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "The token in {from} can be guessed or sent badly: take at least {SHORTEST_TOKEN} letters and digits, such as those of \
              `openssl rand -hex 32`."
         )));

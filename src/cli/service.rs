@@ -1,9 +1,9 @@
 //! Selection of a service and its client, shared by all commands that use one.
 
 use super::remote_args::ServiceArgs;
-use super::{Failure, exit, sentence, text_of};
+use super::{CommandError, exit, sentence, text_of};
 use crate::net::remote::contexts::{self, Contexts, Token};
-use crate::net::remote::{Client, Memory, Place, ClientError};
+use crate::net::remote::{Client, ClientError, ServiceAddress, StateDb};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ const LOCAL: &str = "http://127.0.0.1:4020";
 const READ_ONLY: u8 = 77;
 
 /// The service's own refusal or silence, as a failure of the command.
-pub(super) fn failure(trouble: &ClientError, place: &Place) -> Failure {
-    Failure { sentence: trouble.sentence(place), code: trouble.exit_code() }
+pub(super) fn failure(trouble: &ClientError, place: &ServiceAddress) -> CommandError {
+    CommandError { sentence: trouble.sentence(place), code: trouble.exit_code() }
 }
 
 /// The configuration; an empty one where there is none and none is named.
-pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Failure> {
+pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, CommandError> {
     let path = match named {
         Some(path) => path.clone(),
         None => match contexts::path().filter(|path| path.exists()) {
@@ -28,7 +28,7 @@ pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Failure
         },
     };
     let text = text_of(&path, "configuration")?;
-    let all = Contexts::read(&text).map_err(|why| Failure {
+    let all = Contexts::read(&text).map_err(|why| CommandError {
         sentence: format!("The configuration {} cannot be read: {why}", path.display()),
         code: exit::NOT_UNDERSTOOD,
     })?;
@@ -41,14 +41,14 @@ enum Meant {
 }
 
 /// Service named on the command line, otherwise in the environment.
-fn meant(args: &ServiceArgs) -> Result<Option<Meant>, Failure> {
+fn meant(args: &ServiceArgs) -> Result<Option<Meant>, CommandError> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(match (&args.url, &args.context) {
         (Some(url), _) => Some(Meant::Url(url.clone())),
         (None, Some(name)) => Some(Meant::Context(name.clone())),
         (None, None) => match (set("SYNCTOP_URL"), set("SYNCTOP_CONTEXT")) {
             (Some(_), Some(_)) => {
-                return Err(Failure::usage(
+                return Err(CommandError::usage(
                     "Which service? SYNCTOP_URL and SYNCTOP_CONTEXT are both set: unset one, or say --url or --context.",
                 ));
             }
@@ -59,12 +59,12 @@ fn meant(args: &ServiceArgs) -> Result<Option<Meant>, Failure> {
 }
 
 /// The service that is meant. `word`: an address or a context, as `connect` takes it.
-pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<Place, Failure> {
+pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<ServiceAddress, CommandError> {
     let all = configuration(args.config.as_ref())?;
     match word {
         Some(word) if word.contains("://") => of_url(word),
         Some(word) if all.contexts.contains_key(word) => of_context(&all, word),
-        Some(word) => Err(Failure::usage(format!(
+        Some(word) => Err(CommandError::usage(format!(
             "{word} is neither an address (http://127.0.0.1:4020) nor a context{}. See synctop config path.",
             all.known()
         ))),
@@ -75,27 +75,29 @@ pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<Place, Fai
             (None, None) => match all.contexts.keys().next().filter(|_| all.contexts.len() == 1) {
                 Some(only) => of_context(&all, only),
                 None if all.contexts.is_empty() => of_url(LOCAL),
-                None => Err(Failure::usage(format!("Which service? Say --context NAME{}, or --url URL.", all.known()))),
+                None => {
+                    Err(CommandError::usage(format!("Which service? Say --context NAME{}, or --url URL.", all.known())))
+                }
             },
         },
     }
 }
 
-fn of_context(all: &Contexts, name: &str) -> Result<Place, Failure> {
-    all.place(name).map_err(|why| Failure::usage(sentence(&why)))
+fn of_context(all: &Contexts, name: &str) -> Result<ServiceAddress, CommandError> {
+    all.place(name).map_err(|why| CommandError::usage(sentence(&why)))
 }
 
-fn of_url(url: &str) -> Result<Place, Failure> {
+fn of_url(url: &str) -> Result<ServiceAddress, CommandError> {
     let token = match std::env::var("SYNCTOP_TOKEN") {
-        Ok(text) => Some(Token::new(&text).map_err(|why| Failure::usage(format!("SYNCTOP_TOKEN: {why}.")))?),
+        Ok(text) => Some(Token::new(&text).map_err(|why| CommandError::usage(format!("SYNCTOP_TOKEN: {why}.")))?),
         Err(_) => None,
     };
-    Place::of_url(url, token, false).map_err(|why| Failure::usage(sentence(&why)))
+    ServiceAddress::of_url(url, token, false).map_err(|why| CommandError::usage(sentence(&why)))
 }
 
-pub(super) fn client(place: Place) -> Result<Arc<Client>, Failure> {
+pub(super) fn client(place: ServiceAddress) -> Result<Arc<Client>, CommandError> {
     let shown = place.shown();
-    Client::new(place).map(Arc::new).map_err(|why| Failure {
+    Client::new(place).map(Arc::new).map_err(|why| CommandError {
         sentence: format!(
             "{shown} cannot be trusted here: {why}. Install the system's certificates (ca-certificates)."
         ),
@@ -104,9 +106,9 @@ pub(super) fn client(place: Place) -> Result<Arc<Client>, Failure> {
 }
 
 /// A context that is to be looked at only.
-pub(super) fn may_act(place: &Place) -> Result<(), Failure> {
+pub(super) fn may_act(place: &ServiceAddress) -> Result<(), CommandError> {
     if place.read_only {
-        return Err(Failure {
+        return Err(CommandError {
             sentence: format!(
                 "Context {} is read-only: nothing is done to it. Its configuration says so (read_only).",
                 place.name()
@@ -118,17 +120,18 @@ pub(super) fn may_act(place: &Place) -> Result<(), Failure> {
 }
 
 /// Opens the state database of a service.
-pub(super) fn memory(folder: Option<&PathBuf>, place: &Place) -> Result<Arc<Memory>, Failure> {
+pub(super) fn memory(folder: Option<&PathBuf>, place: &ServiceAddress) -> Result<Arc<StateDb>, CommandError> {
     let folder = match folder {
         Some(folder) => folder.clone(),
-        None => contexts::state_folder()
-            .ok_or_else(|| Failure::usage("There is no home folder to remember in: name a folder after --data-dir."))?,
+        None => contexts::state_folder().ok_or_else(|| {
+            CommandError::usage("There is no home folder to remember in: name a folder after --data-dir.")
+        })?,
     };
     open_memory(&folder, place)
 }
 
-pub(super) fn open_memory(folder: &Path, place: &Place) -> Result<Arc<Memory>, Failure> {
-    Memory::open(folder, &place.shown()).map_err(|error| Failure {
+pub(super) fn open_memory(folder: &Path, place: &ServiceAddress) -> Result<Arc<StateDb>, CommandError> {
+    StateDb::open(folder, &place.shown()).map_err(|error| CommandError {
         sentence: format!(
             "What was done cannot be remembered in {}: {error}. Name another folder after --data-dir.",
             folder.display()
@@ -138,15 +141,15 @@ pub(super) fn open_memory(folder: &Path, place: &Place) -> Result<Arc<Memory>, F
 }
 
 /// Runtime of work beside the screen or the command.
-pub(super) fn background() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn background() -> Result<tokio::runtime::Runtime, CommandError> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build()?)
 }
 
 /// Runs it until it ends, or until a signal: then `left` is printed.
 pub(super) fn until_signal(
-    work: impl Future<Output = Result<u8, Failure>>,
+    work: impl Future<Output = Result<u8, CommandError>>,
     left: impl Fn() -> String,
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandError> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = background()?;
     let code = runtime.block_on(async {
@@ -167,11 +170,11 @@ pub(super) fn until_signal(
 }
 
 /// One JSON value on stdout; nothing in it moves a terminal.
-pub(super) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+pub(super) fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
     super::print(&format!("{}\n", crate::protocol::clean::json(value.to_string())))
 }
 
 /// Lines on stdout, with nothing in them but text.
-pub(super) fn print_text(text: &str) -> Result<(), Failure> {
+pub(super) fn print_text(text: &str) -> Result<(), CommandError> {
     super::print(&crate::protocol::clean::lines(text))
 }

@@ -2,11 +2,11 @@
 
 use super::args::{FormArg, SimulateArgs};
 use super::track::{keep, remembered};
-use super::{Failure, exit, print};
+use super::{CommandError, exit, print};
 use crate::engine::api::Api;
 use crate::engine::call::{Call, CallError, Outlet, call};
 use crate::engine::generator::{self, Plan};
-use crate::engine::rows::Rows;
+use crate::engine::rows::RowFile;
 use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::serve;
 use crate::engine::simulated::Simulated;
@@ -25,7 +25,7 @@ const BEGIN: &str = "2026-11-20T08:00:00.000Z";
 /// Maximum calls of one scenario: an endless one is reported.
 const MOST_CALLS: u32 = 10_000;
 
-pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, Failure> {
+pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, CommandError> {
     let name = args.scenario.as_str();
     let (of, size) = (&args.of_scenario, &args.of_size);
     let of_size = [
@@ -48,16 +48,16 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, Failure> {
     ];
     let wrong = if matches!(name, "read" | "sync") { &of_scenario[..] } else { &of_size[..] };
     if let Some((flag, _)) = wrong.iter().find(|(_, said)| *said) {
-        return Err(Failure::usage(format!("{flag} does not belong to {name}. See synctop simulate --help.")));
+        return Err(CommandError::usage(format!("{flag} does not belong to {name}. See synctop simulate --help.")));
     }
     match name {
-        "read" => generate(args, generator::Scenario::Read),
-        "sync" => generate(args, generator::Scenario::Sync),
+        "read" => generate(args, generator::LogKind::Read),
+        "sync" => generate(args, generator::LogKind::Sync),
         name => play(args, name),
     }
 }
 
-fn generate(args: &SimulateArgs, scenario: generator::Scenario) -> Result<u8, Failure> {
+fn generate(args: &SimulateArgs, scenario: generator::LogKind) -> Result<u8, CommandError> {
     let of = &args.of_size;
     let plan = Plan {
         scenario,
@@ -78,12 +78,12 @@ fn generate(args: &SimulateArgs, scenario: generator::Scenario) -> Result<u8, Fa
     }
 }
 
-fn unwritable(error: &io::Error) -> Failure {
-    Failure { sentence: format!("Cannot write the log: {error}."), code: exit::FAILED }
+fn unwritable(error: &io::Error) -> CommandError {
+    CommandError { sentence: format!("Cannot write the log: {error}."), code: exit::FAILED }
 }
 
 /// The text of a scenario: a known one, or a file.
-fn text(name: &str) -> Result<String, Failure> {
+fn text(name: &str) -> Result<String, CommandError> {
     if let Some(text) = Scenario::named(name) {
         return Ok(text.to_owned());
     }
@@ -92,7 +92,7 @@ fn text(name: &str) -> Result<String, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
             let known = known.join(", ");
-            Err(Failure {
+            Err(CommandError {
                 sentence: format!("There is no scenario {name}, and no such file. There are {known}, read and sync."),
                 code: 66,
             })
@@ -101,25 +101,27 @@ fn text(name: &str) -> Result<String, Failure> {
     }
 }
 
-fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
+fn play(args: &SimulateArgs, name: &str) -> Result<u8, CommandError> {
     let of = &args.of_scenario;
     let text = text(name)?;
     if of.print {
         print(&text)?;
         return Ok(0);
     }
-    let mut scenario = Scenario::read(&text).map_err(|why| Failure {
+    let mut scenario = Scenario::read(&text).map_err(|why| CommandError {
         sentence: format!("The scenario {name} cannot be read: {why}"),
         code: exit::NOT_UNDERSTOOD,
     })?;
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let rows = match &of.destination {
         None => None,
-        Some(path) => Some(Rows::open(path).map_err(|error| Failure::unwritable(path, "--destination", &error))?),
+        Some(path) => {
+            Some(RowFile::open(path).map_err(|error| CommandError::unwritable(path, "--destination", &error))?)
+        }
     };
     if let Some(address) = of.listen {
         if !address.ip().is_loopback() {
-            return Err(Failure::usage(format!(
+            return Err(CommandError::usage(format!(
                 "The simulated engine asks nobody who he is: it listens on loopback only, such as 127.0.0.1:{}.",
                 address.port()
             )));
@@ -127,7 +129,7 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, Failure> {
         let engine = Simulated::new(scenario, form(args), (!args.no_pace).then_some(args.speed), rows);
         return serve::run(address, engine, |address| print(&format!("http://{address}\n")).is_ok())
             .map(|()| 0)
-            .map_err(|error| Failure {
+            .map_err(|error| CommandError {
                 sentence: format!("Cannot listen on {address}: {error}. Name another address, or port 0 for any."),
                 code: exit::FAILED,
             });
@@ -142,7 +144,7 @@ fn form(args: &SimulateArgs) -> Form {
 }
 
 /// Calls until nothing is left, by the scenario's limits; or once, by the user's limits.
-fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<u8, Failure> {
+fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Result<u8, CommandError> {
     let of = &args.of_scenario;
     let once = of.state.is_some() || of.time_limit.is_some() || of.state_limit.is_some() || of.raw;
     let own = scenario.calls.clone();
@@ -171,7 +173,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
             Ok(called) => called,
             Err(CallError::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
             Err(CallError::Io(error)) => return Err(unwritable(&error)),
-            Err(error) => return Err(Failure::usage(format!("{error}."))),
+            Err(error) => return Err(CommandError::usage(format!("{error}."))),
         };
         if let (Some(path), Some(_)) = (&of.state, &called.outcome) {
             keep(path, &called.state)?;
@@ -180,7 +182,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
             if of.raw {
                 return Ok(0);
             }
-            return Err(Failure { sentence: "The engine crashed, as the scenario has it.".into(), code: 1 });
+            return Err(CommandError { sentence: "The engine crashed, as the scenario has it.".into(), code: 1 });
         };
         if !looped || !outcome.has_more {
             return Ok(0);
@@ -188,7 +190,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<Rows>) -> Result<
         memory = Memory::read(&called.state.to_string()).unwrap_or_default();
         at = called.now.saturating_add(Millis::try_from(millis(own.pause)).unwrap_or(0));
     }
-    Err(Failure { sentence: format!("{MOST_CALLS} calls, and the scenario has not come to its end."), code: 1 })
+    Err(CommandError { sentence: format!("{MOST_CALLS} calls, and the scenario has not come to its end."), code: 1 })
 }
 
 /// Stdout; each line when its time has come.
@@ -196,7 +198,7 @@ struct Stdout {
     began: Instant,
     begin: Millis,
     pace: Option<f64>,
-    rows: Option<Rows>,
+    rows: Option<RowFile>,
 }
 
 impl Outlet for Stdout {

@@ -2,19 +2,19 @@
 
 use super::args::{FeedArgs, SummaryArgs};
 use super::replay::open;
-use super::{Failure, complain, exit, print};
-use crate::net::beside::Beside;
+use super::{CommandError, complain, exit, print};
+use crate::net::beside::Sidecar;
 use crate::net::index::{Indexer, Saved, read};
 use crate::net::seek::Seeker;
-use crate::net::store::Store;
+use crate::net::store::ByteStore;
 use crate::net::{Past, SourceError, lock};
-use crate::progress::history::Position;
+use crate::progress::history::LogPosition;
 use crate::progress::{self, Exit, Progress, target};
 use crate::protocol::{Decoder, clean, time};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
-pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let logs = open(&args.files, "summary")?;
     let name = match args.files.as_slice() {
         [one] => one.display().to_string(),
@@ -43,8 +43,10 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
         } else {
             serde_json::to_string(&summary)
         };
-        let text = text
-            .map_err(|error| Failure { sentence: format!("Cannot write the summary: {error}."), code: exit::FAILED })?;
+        let text = text.map_err(|error| CommandError {
+            sentence: format!("Cannot write the summary: {error}."),
+            code: exit::FAILED,
+        })?;
         print(&format!("{}\n", clean::json(text)))?;
     } else if !args.quiet {
         if let Some((words, _)) = &place {
@@ -72,17 +74,17 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Failure
 fn at_place(
     text: &str,
     logs: Vec<Saved>,
-    beside: Beside,
+    beside: Sidecar,
     decoder: &Decoder,
-) -> Result<(Progress, Progress, io::Result<()>), Failure> {
-    let past = Past { store: Arc::new(Store::default()), ..Past::default() };
+) -> Result<(Progress, Progress, io::Result<()>), CommandError> {
+    let past = Past { store: Arc::new(ByteStore::default()), ..Past::default() };
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
     let read = indexer.run(logs, beside, decoder);
     let (place, end) = {
         let history = lock(&past.history);
-        (target(text, &history, Position::default()), history.end())
+        (target(text, &history, LogPosition::default()), history.end())
     };
-    let place = place.map_err(|why| Failure::usage(format!("--at {text}: {why}")))?;
+    let place = place.map_err(|why| CommandError::usage(format!("--at {text}: {why}")))?;
     let mut seeker = Seeker::new(past.store, past.history, *decoder);
     seeker.go(place).map_err(|error| SourceError::of("the log", &error))?;
     if seeker.progress().input.bytes == end.bytes {

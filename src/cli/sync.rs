@@ -1,12 +1,12 @@
 //! `synctop sync PIPELINE` and `synctop task PROFILE`
 
-use super::pattern::{Left, Usual, see_through};
+use super::pattern::{Farewell, Usual, see_through};
 use super::remote_args::{SyncArgs, TaskArgs};
 use super::service::{client, failure, may_act, place, print_json, until_signal};
-use super::{Failure, exit, print, sentence, text_of};
+use super::{CommandError, exit, print, sentence, text_of};
 use crate::net::lock;
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
-use crate::net::remote::tasks::{TaskApi, Runs};
+use crate::net::remote::tasks::{Runs, TaskApi};
 use crate::net::remote::{Client, calls};
 use crate::progress::{self, text};
 use crate::protocol::clean::typed;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
+pub(super) fn sync(args: &SyncArgs) -> Result<u8, CommandError> {
     let place = place(None, &args.of)?;
     if args.how.task_id.is_none() {
         may_act(&place)?;
@@ -25,7 +25,7 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
     let pipeline = args.pipeline.clone().unwrap_or_default();
     let named = if pipeline.is_empty() { String::new() } else { format!(" {}", typed(&pipeline)) };
     let command = format!("synctop sync{named} {}", client.place.argument());
-    let left = Left::default();
+    let left = Farewell::default();
     let work = async {
         let capabilities = client.capabilities().await.map_err(|trouble| failure(&trouble, &client.place))?;
         if !capabilities.tasks {
@@ -40,10 +40,15 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, Failure> {
 }
 
 /// A service that has no tasks: the run lasts as long as the call.
-async fn without_tasks(client: &Arc<Client>, pipeline: &str, args: &SyncArgs, left: &Left) -> Result<u8, Failure> {
+async fn without_tasks(
+    client: &Arc<Client>,
+    pipeline: &str,
+    args: &SyncArgs,
+    left: &Farewell,
+) -> Result<u8, CommandError> {
     let how = &args.how;
     if how.submit_only || how.task_id.is_some() {
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "{} has no tasks: a run there lasts as long as its call. Without --submit-only and --task-id it is made and seen through.",
             client.place.shown()
         )));
@@ -62,7 +67,7 @@ async fn without_tasks(client: &Arc<Client>, pipeline: &str, args: &SyncArgs, le
         Some(folder) => {
             let path = folder.join("run.ndjson");
             let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::File::create(&path));
-            Some(made.map_err(|error| Failure::unwritable(&path, "--output", &error))?)
+            Some(made.map_err(|error| CommandError::unwritable(&path, "--output", &error))?)
         }
         None => None,
     };
@@ -90,7 +95,7 @@ async fn without_tasks(client: &Arc<Client>, pipeline: &str, args: &SyncArgs, le
     if let Some(folder) = &how.output {
         let path = folder.join("response.json");
         let pretty = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
-        std::fs::write(&path, pretty).map_err(|error| Failure::unwritable(&path, "--output", &error))?;
+        std::fs::write(&path, pretty).map_err(|error| CommandError::unwritable(&path, "--output", &error))?;
     }
     if how.print_response {
         print_json(&summary)?;
@@ -112,21 +117,21 @@ async fn without_tasks(client: &Arc<Client>, pipeline: &str, args: &SyncArgs, le
     Ok(code)
 }
 
-pub(super) fn task(args: &TaskArgs) -> Result<u8, Failure> {
+pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
     if let Some(name) = &args.print {
         let Some((_, text)) = SAMPLES.iter().find(|(known, _)| known == name) else {
             let known: Vec<_> = SAMPLES.iter().map(|(name, _)| *name).collect();
-            return Err(Failure::usage(format!("There is no profile {name}: there is {}.", known.join(", "))));
+            return Err(CommandError::usage(format!("There is no profile {name}: there is {}.", known.join(", "))));
         };
         print(text)?;
         return Ok(0);
     }
     let path = args.profile.clone().unwrap_or_default();
-    let bad = |what: String| Failure { sentence: what, code: exit::NOT_UNDERSTOOD };
+    let bad = |what: String| CommandError { sentence: what, code: exit::NOT_UNDERSTOOD };
     let about = Description::read(&text_of(&path, "profile")?)
         .map_err(|why| bad(format!("The profile {} cannot be read: {why}", path.display())))?;
     if args.request.is_none() && args.how.task_id.is_none() {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "What is asked for? Say --request JSON, or --task-id ID for a task that was submitted before.",
         ));
     }
@@ -140,17 +145,17 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, Failure> {
                 .ok_or_else(|| bad("--request is no JSON object, such as '{\"prompt\":\"a harbour\"}'.".into()))?
         }
     };
-    let profile = Profile::new(about, request).map_err(|why| Failure::usage(sentence(&why)))?;
+    let profile = Profile::new(about, request).map_err(|why| CommandError::usage(sentence(&why)))?;
     let paces = profile.paces();
     let usual = Usual { interval: paces.interval, timeout: paces.timeout, expected: paces.expected, strict: false };
     let what = profile.client.place.name();
     let command = format!("synctop task {}", typed(&path.to_string_lossy()));
-    let (api, what, left) = (TaskApi::Profile(Box::new(profile)), format!("a task of {what}"), Left::default());
+    let (api, what, left) = (TaskApi::Profile(Box::new(profile)), format!("a task of {what}"), Farewell::default());
     until_signal(see_through(&api, &args.how, &usual, &command, &what, &left), || lock(&left).clone())
 }
 
 /// `@FILE`, `-`, or the text itself.
-fn given(text: &str) -> Result<String, Failure> {
+fn given(text: &str) -> Result<String, CommandError> {
     match (text.strip_prefix('@'), text) {
         (Some(path), _) => text_of(Path::new(path), "request"),
         (None, "-") => {

@@ -3,10 +3,10 @@
 use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
 use super::track::{LAST_WORDS, READER_GONE};
 use super::watch::looks;
-use super::{Failure, complain, exit};
+use super::{CommandError, complain, exit};
 use crate::app::{Inline, Tell, on_end};
 use crate::net::chunks::Chunks;
-use crate::net::copy::{Beside, Copying, Stopped};
+use crate::net::copy::{CopyFile, Copying, Stopped};
 use crate::net::parallel::{self, Sink};
 use crate::net::{SourceError, decompress, lock};
 use crate::progress::{Batch, Progress};
@@ -30,14 +30,14 @@ impl Sink for Shared {
     }
 }
 
-pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     if io::stdin().is_terminal() {
-        return Err(Failure::usage("stdin is a terminal. Pipe an engine into it: engine | synctop tee | next"));
+        return Err(CommandError::usage("stdin is a terminal. Pipe an engine into it: engine | synctop tee | next"));
     }
     let beside = match &args.output {
         None => None,
         Some(path) => {
-            let beside = Beside::create(path, false).map_err(|error| Failure::unwritable(path, "-o", &error))?;
+            let beside = CopyFile::create(path, false).map_err(|error| CommandError::unwritable(path, "-o", &error))?;
             Some(Arc::new(Mutex::new(beside)))
         }
     };
@@ -81,7 +81,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         inline.end(cut);
     }
     if let (Some(why), Some(path)) = (broken, &args.output) {
-        return Err(Failure {
+        return Err(CommandError {
             sentence: format!("The copy in {} is not whole: {why}.", path.display()),
             code: exit::FAILED,
         });
@@ -90,7 +90,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     match (stopped, signal.load(Ordering::Relaxed)) {
         (_, number) if number > 0 => Ok(exit::signal(number)),
         (Some(Stopped::ReaderGone), _) => Ok(READER_GONE),
-        (Some(Stopped::Output(why)), _) => Err(Failure::unwritable_stdout(&why)),
+        (Some(Stopped::Output(why)), _) => Err(CommandError::unwritable_stdout(&why)),
         (Some(Stopped::Input(why)), _) => Err(SourceError::Unreadable("stdin".into(), why).into()),
         (None, _) => Ok(code(args, &lock(&progress), read)),
     }
@@ -116,7 +116,7 @@ fn reduce(input: Copying, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> i
 }
 
 /// On a signal: passes on the last output of an interrupted engine and closes the copy.
-fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<Beside>>, inline: &Mutex<Option<Inline>>) {
+fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<CopyFile>>, inline: &Mutex<Option<Inline>>) {
     signal.store(number, Ordering::Relaxed);
     let asked = Instant::now();
     while number == rustix::process::Signal::INT.as_raw() && asked.elapsed() < LAST_WORDS {

@@ -1,7 +1,7 @@
 //! `CONNECTOR | synctop track | NEXT`
 
 use super::args::{FormArg, TrackArgs};
-use super::{Failure, complain, exit, kept_in, text_of};
+use super::{CommandError, complain, exit, kept_in, text_of};
 use crate::app::on_end;
 use crate::engine::state;
 use crate::engine::tracker::Tracker;
@@ -23,9 +23,11 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A reader of the output that has gone ended us, as SIGPIPE ends `cat`.
 pub(super) const READER_GONE: u8 = 128 + 13;
 
-pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
+pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
     if io::stdin().is_terminal() {
-        return Err(Failure::usage("stdin is a terminal. Pipe a connector into it: connector | synctop track | next"));
+        return Err(CommandError::usage(
+            "stdin is a terminal. Pipe a connector into it: connector | synctop track | next",
+        ));
     }
     let memory = match &args.state {
         Some(path) => remembered(path)?,
@@ -51,7 +53,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
     let gone = match &read {
         Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => true,
         Err(Broken::Output(error)) => {
-            return Err(Failure::unwritable_stdout(error));
+            return Err(CommandError::unwritable_stdout(error));
         }
         _ => false,
     };
@@ -66,7 +68,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, Failure> {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(READER_GONE);
         }
-        return Err(Failure::unwritable_stdout(&error));
+        return Err(CommandError::unwritable_stdout(&error));
     }
     if let Some(path) = &args.state {
         keep(path, &tracker.state())?;
@@ -147,21 +149,21 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
 }
 
 /// Reads the state file.
-pub(super) fn remembered(path: &Path) -> Result<Memory, Failure> {
+pub(super) fn remembered(path: &Path) -> Result<Memory, CommandError> {
     let Some(text) = kept_in(path)? else { return Ok(Memory::default()) };
-    Memory::read(&text).map_err(|error| Failure::no_state(path, &error))
+    Memory::read(&text).map_err(|error| CommandError::no_state(path, &error))
 }
 
 /// Keeps it there.
-pub(super) fn keep(path: &Path, state: &RawValue) -> Result<(), Failure> {
-    state::write(path, state).map_err(|error| Failure::unwritable(path, "--state", &error))
+pub(super) fn keep(path: &Path, state: &RawValue) -> Result<(), CommandError> {
+    state::write(path, state).map_err(|error| CommandError::unwritable(path, "--state", &error))
 }
 
 /// The streams of a catalog file: a catalog message, its payload, or a list of names.
-fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), Failure> {
+fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), CommandError> {
     let name = path.display();
     let text = text_of(path, "catalog")?;
-    let bad = |why: &str| Failure {
+    let bad = |why: &str| CommandError {
         sentence: format!(
             "{name} is no catalog: {why}. It has {{\"streams\":[{{\"name\":\"...\"}}]}}, or a list of names."
         ),

@@ -2,12 +2,12 @@
 
 use super::remote_args::WaitArgs;
 use super::service::{client, place, print_json};
-use super::{Failure, complain, exit};
+use super::{CommandError, complain, exit};
 use crate::fleet::Pipeline;
 use crate::fleet::condition::Condition;
 use crate::net::lock;
 use crate::net::remote::Client;
-use crate::net::remote::wait::{WaitResult, News, Waited, WaitOptions, wait as wait_for};
+use crate::net::remote::wait::{News, WaitOptions, WaitResult, Waited, wait as wait_for};
 use crate::progress::text::{count, duration};
 use crate::protocol::clean::typed;
 use serde_json::{Value, json};
@@ -28,10 +28,10 @@ const STREAMS: usize = 20;
 /// Latest state of each target, for a result on interruption.
 type Known = Arc<Mutex<BTreeMap<String, Pipeline>>>;
 
-pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
+pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
     let place = place(None, &args.of)?;
     if args.cursor.is_some() && args.pipelines.len() > 1 {
-        return Err(Failure::usage("A cursor is of one pipeline: name only that one."));
+        return Err(CommandError::usage("A cursor is of one pipeline: name only that one."));
     }
     let mut targets: Vec<String> = Vec::new();
     for id in &args.pipelines {
@@ -57,7 +57,9 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
         async {
             let done = wait_all(&client, &targets, &wish, args.quiet, begun, &known).await?;
             let not_yet = |one: &Waited| matches!(one.came, WaitResult::TimedOut | WaitResult::Stalled(_));
-            let open = |one: &Waited| not_yet(one) || matches!(&one.came, WaitResult::Failed(trouble) if trouble.is_retryable());
+            let open = |one: &Waited| {
+                not_yet(one) || matches!(&one.came, WaitResult::Failed(trouble) if trouble.is_retryable())
+            };
             let hints: Vec<_> = done.iter().map(|one| open(one).then(|| hint(&one.target, one.cursor()))).collect();
             for (one, hint) in done.iter().zip(&hints) {
                 say(one, hint.as_deref(), args.quiet, &client.place);
@@ -116,7 +118,7 @@ fn asked_for(args: &WaitArgs) -> Vec<String> {
 }
 
 /// One object: of one target its own, of several all of them.
-fn print_all(all: &[Value], reached: bool, timed_out: bool, begun: Instant) -> Result<(), Failure> {
+fn print_all(all: &[Value], reached: bool, timed_out: bool, begun: Instant) -> Result<(), CommandError> {
     match all {
         [only] => print_json(only),
         several => {
@@ -126,8 +128,9 @@ fn print_all(all: &[Value], reached: bool, timed_out: bool, begun: Instant) -> R
     }
 }
 
-fn wish(args: &WaitArgs) -> Result<WaitOptions, Failure> {
-    let read = |text: &String| text.parse::<Condition>().map_err(|why| Failure::usage(format!("--for {text}: {why}.")));
+fn wish(args: &WaitArgs) -> Result<WaitOptions, CommandError> {
+    let read =
+        |text: &String| text.parse::<Condition>().map_err(|why| CommandError::usage(format!("--for {text}: {why}.")));
     Ok(WaitOptions {
         conditions: args.conditions.iter().map(read).collect::<Result<_, _>>()?,
         any: args.any,
@@ -146,7 +149,7 @@ async fn wait_all(
     quiet: bool,
     begun: Instant,
     known: &Known,
-) -> Result<Vec<Waited>, Failure> {
+) -> Result<Vec<Waited>, CommandError> {
     let deadline = wish.timeout.map(|timeout| begun + timeout);
     let mut running = tokio::task::JoinSet::new();
     for target in targets {
@@ -184,7 +187,7 @@ async fn wait_all(
             one = running.join_next() => match one {
                 Some(Ok(one)) => done.push(one),
                 Some(Err(_)) => {
-                    return Err(Failure { sentence: "a part of synctop panicked.".into(), code: exit::PANICKED });
+                    return Err(CommandError { sentence: "a part of synctop panicked.".into(), code: exit::PANICKED });
                 }
                 None => break,
             },
@@ -225,7 +228,7 @@ fn note(begun: Instant, text: &str) {
     let _ = writeln!(std::io::stderr(), "  [{}s] {}", begun.elapsed().as_secs(), crate::protocol::clean::line(text));
 }
 
-fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::Place) {
+fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::ServiceAddress) {
     let target = &one.target;
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0));
     let status = one.last.as_ref().map_or("unknown", |it| it.status.word());

@@ -1,8 +1,8 @@
 //! `synctop`, `synctop SOURCE`, `engine | synctop`
 
 use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
-use super::{Failure, exit, print};
-use crate::app::{self, ScreenEnd, GlyphChoice, Options, ThemeChoice};
+use super::{CommandError, exit, print};
+use crate::app::{self, GlyphChoice, Options, ScreenEnd, ThemeChoice};
 use crate::net::{self, Past, SourceError, child::Engine, file, pipe, recording};
 use crate::progress::{Exit, Progress, text};
 use crate::protocol::Decoder;
@@ -10,14 +10,19 @@ use crate::views::Theme;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, Failure> {
+pub(super) fn watch(
+    source: Option<&str>,
+    args: &WatchArgs,
+    look: &LookArgs,
+    feed: &FeedArgs,
+) -> Result<u8, CommandError> {
     let piped = !io::stdin().is_terminal();
     let source = match source {
         Some("-") | None if piped => "-",
-        Some("-") => return Err(Failure::usage("stdin is a terminal. Pipe an engine into it: engine | synctop")),
+        Some("-") => return Err(CommandError::usage("stdin is a terminal. Pipe an engine into it: engine | synctop")),
         // A variable that is empty, most likely.
         Some("") => {
-            return Err(Failure::usage("SOURCE is empty. Name a file or a URL, or nothing at all for the demo."));
+            return Err(CommandError::usage("SOURCE is empty. Name a file or a URL, or nothing at all for the demo."));
         }
         Some(source) => source,
         None => "",
@@ -41,7 +46,7 @@ pub(super) fn watch(source: Option<&str>, args: &WatchArgs, look: &LookArgs, fee
     if let Some(catalog) = catalog {
         let _ = sender.send(net::Event::Expect(catalog));
     }
-    let started = |error: io::Error| Failure::from(error);
+    let started = |error: io::Error| CommandError::from(error);
     let name = match source {
         "" => {
             recording::spawn(args.recording.unwrap_or(1.0), sender).map_err(started)?;
@@ -67,12 +72,14 @@ pub(super) fn screen_possible() -> bool {
 
 /// Requires a terminal to draw on and one to read keys from. `text`: the command that prints the
 /// same as text.
-pub(super) fn need_a_terminal(text: &str) -> Result<(), Failure> {
+pub(super) fn need_a_terminal(text: &str) -> Result<(), CommandError> {
     if !io::stdout().is_terminal() {
-        return Err(Failure::usage(format!("The dashboard needs a terminal, and stdout is none. For text: {text}")));
+        return Err(CommandError::usage(format!(
+            "The dashboard needs a terminal, and stdout is none. For text: {text}"
+        )));
     }
     if !io::stdin().is_terminal() && std::fs::File::open("/dev/tty").is_err() {
-        return Err(Failure::usage(format!("There is no terminal to read keys from. For text: {text}")));
+        return Err(CommandError::usage(format!("There is no terminal to read keys from. For text: {text}")));
     }
     Ok(())
 }
@@ -89,7 +96,7 @@ pub(super) fn show(
     ours: Option<bool>,
     panic_for_test: Option<String>,
     strict: bool,
-) -> Result<u8, Failure> {
+) -> Result<u8, CommandError> {
     let decoder = Decoder::new(feed.dialect());
     let past = Past::default();
     let snapshots = net::spawn_ingest(decoder, events, past.clone())?;
@@ -118,8 +125,8 @@ pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
 }
 
 /// After the screen: a short summary on the shell, and the exit code; `live`: an engine's own code goes first.
-pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> Result<u8, Failure> {
-    let ended = ended.map_err(|error| Failure {
+pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> Result<u8, CommandError> {
+    let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
         code: exit::FAILED,
     })?;

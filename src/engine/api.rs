@@ -16,7 +16,7 @@ const BODIES: usize = 256;
 /// Selection of objects: created in `[gte, lt)` (seconds since 1970), older than the object at the
 /// cursor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Query {
+pub struct PageQuery {
     pub stream: usize,
     pub gte: i64,
     pub lt: i64,
@@ -54,7 +54,7 @@ pub struct Api {
     handed_out: Vec<u64>,
     struck: Vec<u32>,
     /// Requests of each page that failed, so that the next one is another throw of the dice.
-    tries: HashMap<Query, u32>,
+    tries: HashMap<PageQuery, u32>,
     requests: u64,
     /// Number of the call in the run: a permanent failure of one call may succeed in the next.
     call: u64,
@@ -146,7 +146,7 @@ impl Api {
     }
 
     /// Milliseconds that a request takes: those of the dice, and those of a stall.
-    pub fn latency(&mut self, query: &Query) -> u64 {
+    pub fn latency(&mut self, query: &PageQuery) -> u64 {
         let [low, high] = self.scenario.latency_ms;
         let mut dice = self.dice(query, u64::MAX);
         let latency = low + dice.below(high - low + 1);
@@ -163,7 +163,7 @@ impl Api {
     }
 
     /// A list request.
-    pub fn list(&mut self, query: &Query) -> Answer {
+    pub fn list(&mut self, query: &PageQuery) -> Answer {
         self.requests += 1;
         for at in 0..self.scenario.faults.len() {
             let stalls = self.scenario.faults.get(at).is_some_and(|fault| fault.kind == FaultKind::Stall);
@@ -183,7 +183,7 @@ impl Api {
         Answer::Page(page)
     }
 
-    fn page(&self, query: &Query) -> Page {
+    fn page(&self, query: &PageQuery) -> Page {
         let lowest = self.before(query.stream, query.gte);
         let highest = self.before(query.stream, query.lt);
         let cursor = query.cursor.as_deref().and_then(|cursor| self.number(cursor));
@@ -250,7 +250,7 @@ impl Api {
     }
 
     /// A throw that is the same for the same request and another for the next try of it.
-    fn dice(&self, query: &Query, fault: u64) -> Dice {
+    fn dice(&self, query: &PageQuery, fault: u64) -> Dice {
         let tries = self.tries.get(query).copied().unwrap_or(0);
         let cursor = query.cursor.as_deref().and_then(|cursor| self.number(cursor)).unwrap_or(u64::MAX);
         let parts =
@@ -261,7 +261,7 @@ impl Api {
         Dice::new(seed)
     }
 
-    fn strikes(&mut self, at: usize, query: &Query) -> bool {
+    fn strikes(&mut self, at: usize, query: &PageQuery) -> bool {
         let Some(fault) = self.scenario.faults.get(at) else { return false };
         let stream = self.named(fault);
         if matches!(fault.kind, FaultKind::DestinationError | FaultKind::DestinationOutage)
@@ -284,7 +284,7 @@ impl Api {
         strikes
     }
 
-    fn fault(&self, fault: &Fault, query: &Query) -> Option<Answer> {
+    fn fault(&self, fault: &Fault, query: &PageQuery) -> Option<Answer> {
         let name = self.scenario.streams.get(query.stream).map_or("", |stream| stream.name.as_str());
         let request =
             |status: u16, path: &str| format!(" [GET {path} ({status})] {{request-id=req_{:014}}}", self.requests);
@@ -332,7 +332,7 @@ mod tests {
             let middle = gte + (lt - gte) / 3;
             let mut seen = Vec::new();
             for (gte, lt) in [(middle, lt), (gte, middle)] {
-                let mut query = Query { stream, gte, lt, cursor: None };
+                let mut query = PageQuery { stream, gte, lt, cursor: None };
                 for _ in 0..200 {
                     let page = api.page(&query);
                     seen.extend(page.objects.clone().rev());

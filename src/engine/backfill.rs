@@ -4,7 +4,7 @@
 use super::answer::{CallAnswer, CallEnd};
 use super::classify::FailureType;
 use super::raw::{Fields, fields, find, raw, take_object};
-use crate::net::http::How;
+use crate::net::http::CallOutcome;
 use crate::progress::text::names;
 use crate::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
 use serde_json::value::RawValue;
@@ -300,7 +300,11 @@ impl Backfill {
     fn read_on(&mut self) {
         let open = self.open_streams();
         self.left = !open.is_empty()
-            || self.call.failed.iter().any(|(name, failure)| failure.is_retryable() && !self.call.completed.contains(name));
+            || self
+                .call
+                .failed
+                .iter()
+                .any(|(name, failure)| failure.is_retryable() && !self.call.completed.contains(name));
         let passing = |name: &String| self.call.failed.get(name).is_some_and(|failure| failure.is_retryable());
         let again: Vec<_> = open.into_iter().filter(|name| passing(name) || self.at_risk.contains_key(name)).collect();
         self.set_back =
@@ -423,7 +427,7 @@ impl Backfill {
     }
 
     /// The call is over. `dice` in 0..=1 spreads waits.
-    pub fn over(&mut self, how: &How, jitter: f64) -> Next {
+    pub fn over(&mut self, how: &CallOutcome, jitter: f64) -> Next {
         self.keep();
         // Only rows that the source need not read again are progress.
         let fruit = self.mark() != self.call.mark;
@@ -436,11 +440,13 @@ impl Backfill {
         next
     }
 
-    fn decide(&mut self, how: &How, fruit: bool, jitter: f64) -> Next {
+    fn decide(&mut self, how: &CallOutcome, fruit: bool, jitter: f64) -> Next {
         let end = self.call.end.clone();
         match (how, end) {
-            (How::Stopped, _) => Next::Done(BackfillResult::Failed("stopped".into(), 2)),
-            (How::Refused { status, retry_after, .. }, _) => self.refused(*status, &how.words(), *retry_after, jitter),
+            (CallOutcome::Stopped, _) => Next::Done(BackfillResult::Failed("stopped".into(), 2)),
+            (CallOutcome::Refused { status, retry_after, .. }, _) => {
+                self.refused(*status, &how.words(), *retry_after, jitter)
+            }
             (_, Some(end)) => self.after_end(&end, fruit, jitter),
             (how, None) => {
                 let (why, next) = self.without_end(how);
@@ -453,30 +459,32 @@ impl Backfill {
                     Some((message, true)) => return self.failed(message, OTHER_SIDE, 1, None, jitter),
                     None => {}
                 }
-                let code = if matches!(how, How::Unreachable(_)) { 69 } else { 2 };
+                let code = if matches!(how, CallOutcome::Unreachable(_)) { 69 } else { 2 };
                 self.failed(why, next, code, None, jitter)
             }
         }
     }
 
     /// Reason that an answer was cut short, as a sentence, and the next step if it persists.
-    fn without_end(&self, how: &How) -> (String, &'static str) {
+    fn without_end(&self, how: &CallOutcome) -> (String, &'static str) {
         let next = match how {
-            How::Silent(_) => "See whether it still works, or give it longer with --stall-timeout.",
-            How::Unreachable(_) => "See that it runs, and that the address is right.",
-            How::Page(_) => "See that the address is that of an engine.",
+            CallOutcome::Silent(_) => "See whether it still works, or give it longer with --stall-timeout.",
+            CallOutcome::Unreachable(_) => "See that it runs, and that the address is right.",
+            CallOutcome::Page(_) => "See that the address is that of an engine.",
             _ if self.call.messages == 0 && !self.call.torn => "See that the address is that of an engine.",
             _ => "See the engine's own log.",
         };
         (self.cut_short(how), next)
     }
 
-    fn cut_short(&self, how: &How) -> String {
+    fn cut_short(&self, how: &CallOutcome) -> String {
         let torn = if self.call.torn { " in the middle of a line" } else { "" };
         match how {
-            How::Broke(why) => format!("the connection broke{torn} before the end message: {why}"),
-            How::Exited(why) => format!("{why}{torn}"),
-            How::Silent(_) | How::Unreachable(_) | How::Overdue(_) | How::Page(_) => how.words(),
+            CallOutcome::Broke(why) => format!("the connection broke{torn} before the end message: {why}"),
+            CallOutcome::Exited(why) => format!("{why}{torn}"),
+            CallOutcome::Silent(_) | CallOutcome::Unreachable(_) | CallOutcome::Overdue(_) | CallOutcome::Page(_) => {
+                how.words()
+            }
             _ => match &self.call.page {
                 Some(title) => format!("the answer ended in a web page: {title}"),
                 None if self.call.messages == 0 && !self.call.torn => {
@@ -520,9 +528,13 @@ impl Backfill {
             _ => {}
         }
         match end.word {
-            EndWord::Failed if more => {
-                self.failed("it failed, and says that there is more".into(), "See the engine's own log.", 1, None, jitter)
-            }
+            EndWord::Failed if more => self.failed(
+                "it failed, and says that there is more".into(),
+                "See the engine's own log.",
+                1,
+                None,
+                jitter,
+            ),
             _ if more && fruit => Next::Again(Duration::ZERO, None),
             _ if self.set_back && fruit => {
                 let why = "the state of its end was ahead of its last checkpoint";
@@ -532,7 +544,13 @@ impl Backfill {
             _ if more && (self.call.retrying.is_some() || self.call.transient.is_some()) => {
                 let why = self.call.retrying.as_deref().unwrap_or("errors that may pass");
                 let why = format!("the last call brought nothing, the source still tries again after {why}");
-                self.failed(why, "See the source's own status, or give a call longer with --time-limit.", 2, None, jitter)
+                self.failed(
+                    why,
+                    "See the source's own status, or give a call longer with --time-limit.",
+                    2,
+                    None,
+                    jitter,
+                )
             }
             _ if more || self.set_back => {
                 self.fruitless += 1;

@@ -9,11 +9,11 @@
 use super::api::Api;
 use super::classify::FailureType;
 use super::raw::raw;
-use super::source::state::StreamState;
-use super::source::{Said, Source, global_error, status, trace};
+use super::source::state::SourceStreamState;
+use super::source::{Source, SourceOutput, global_error, status, trace};
 use super::tracker::memory::Memory;
 use super::tracker::wire::Form;
-use super::tracker::{Limit, Outcome, Tracker};
+use super::tracker::{AttemptOutcome, Limit, Tracker};
 use crate::net::lock;
 use crate::protocol::{LineEnd, Millis, Status, time};
 use serde_json::value::RawValue;
@@ -71,7 +71,7 @@ pub trait Outlet {
 /// Result of a call.
 pub struct Called {
     /// `None`: the engine died.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<AttemptOutcome>,
     pub state: Box<RawValue>,
     /// The engine's clock at the end.
     pub now: Millis,
@@ -127,7 +127,7 @@ fn stream_of(input: &Value) -> Option<&str> {
 }
 
 /// Requested streams, their stored states, and the upper bound of their ranges in seconds.
-type Prepared = (Vec<String>, BTreeMap<usize, StreamState>, i64);
+type Prepared = (Vec<String>, BTreeMap<usize, SourceStreamState>, i64);
 
 fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError> {
     let mut api = lock(api);
@@ -164,7 +164,7 @@ fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError
         if failed || known.is_some_and(|kept| kept.status == Status::Skipped) {
             continue;
         }
-        let state = memory.source.streams.get(*name).and_then(|data| StreamState::read(data.get()));
+        let state = memory.source.streams.get(*name).and_then(|data| SourceStreamState::read(data.get()));
         let mut state = state.unwrap_or_default();
         if anew && state.failed.take().is_some() {
             let data = state.form(call.form, scenario.segments(names.len()));
@@ -219,12 +219,12 @@ impl Run {
             }
             let at = at.max(self.free);
             match said {
-                Said::Crash => {
+                SourceOutput::Crash => {
                     self.free = at;
                     return Ok(Stop::Crash);
                 }
-                Said::Records(stream, objects) => self.records(stream, objects, at, outlet)?,
-                Said::Line(message) => {
+                SourceOutput::Records(stream, objects) => self.records(stream, objects, at, outlet)?,
+                SourceOutput::Line(message) => {
                     self.message(message, at);
                     self.flush(at, outlet)?;
                 }

@@ -115,7 +115,7 @@ pub fn classify(status: Option<u16>, word: Option<&str>) -> Option<FailureType> 
 
 /// A refusal that is no failure: the account lacks the feature of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SkipReason {
     /// The name a scenario has for it.
     pub name: &'static str,
     pub status: u16,
@@ -127,43 +127,43 @@ pub struct Refusal {
 }
 
 /// Refusals that a stream is skipped for, as Stripe's source has them (recordings of 2026-11-20).
-pub const REFUSALS: [Refusal; 6] = [
-    Refusal {
+pub const REFUSALS: [SkipReason; 6] = [
+    SkipReason {
         name: "testmode_only",
         status: 400,
         code: None,
         text: "only available in testmode",
         message: "This endpoint is only available in testmode. Try using your test keys instead.",
     },
-    Refusal {
+    SkipReason {
         name: "not_in_livemode",
         status: 400,
         code: None,
         text: "not in live mode",
         message: "This resource is not in live mode.",
     },
-    Refusal {
+    SkipReason {
         name: "not_enabled",
         status: 400,
         code: None,
         text: "not enabled for",
         message: "Your account is not enabled for this product.",
     },
-    Refusal {
+    SkipReason {
         name: "must_provide",
         status: 400,
         code: Some("parameter_missing"),
         text: "Must provide",
         message: "Must provide customer.",
     },
-    Refusal {
+    SkipReason {
         name: "not_set_up",
         status: 400,
         code: None,
         text: "not set up to use",
         message: "Your account is not set up to use Issuing. Please visit the dashboard to get started.",
     },
-    Refusal {
+    SkipReason {
         name: "unrecognized_url",
         status: 404,
         code: None,
@@ -174,7 +174,7 @@ pub const REFUSALS: [Refusal; 6] = [
 
 /// The refusal that an answer is, if it is one: its status, and its code or its text.
 #[must_use]
-pub fn refusal(status: u16, code: Option<&str>, message: &str) -> Option<&'static Refusal> {
+pub fn refusal(status: u16, code: Option<&str>, message: &str) -> Option<&'static SkipReason> {
     REFUSALS.iter().find(|refusal| {
         refusal.status == status && (refusal.code.is_some_and(|it| Some(it) == code) || message.contains(refusal.text))
     })

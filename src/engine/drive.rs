@@ -1,9 +1,9 @@
 //! Calls an engine as `backfill.rs` decides, and passes its answers on.
 
-use super::backfill::{Backfill, Next, BackfillResult};
+use super::backfill::{Backfill, BackfillResult, Next};
 use super::raw::{Fields, raw};
 use super::state;
-use crate::net::{jitter, random_id, http, now};
+use crate::net::{http, jitter, now, random_id};
 use crate::progress::text::duration;
 use std::io;
 use std::ops::ControlFlow;
@@ -38,7 +38,12 @@ pub struct Drive {
 ///
 /// # Errors
 /// If the state cannot be stored: rows would be read again.
-pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, stop: &Notify) -> io::Result<BackfillResult> {
+pub async fn drive(
+    drive: &Drive,
+    run: &mut Backfill,
+    taker: &mut dyn Taker,
+    stop: &Notify,
+) -> io::Result<BackfillResult> {
     let client = match http::client(&drive.url) {
         Ok(client) => client,
         Err(error) => {
@@ -81,7 +86,7 @@ pub async fn drive(drive: &Drive, run: &mut Backfill, taker: &mut dyn Taker, sto
             let why = format!("its answer is longer than {} MB, which is no end message", LARGEST_END >> 20);
             return Ok(BackfillResult::Failed(why, 2));
         }
-        if drive.batch && matches!(how, http::How::Ended) {
+        if drive.batch && matches!(how, http::CallOutcome::Ended) {
             let line = end_line(&answer);
             run.push(&line);
             let _ = taker.bytes(&line);

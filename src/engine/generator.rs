@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Kind of log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scenario {
+pub enum LogKind {
     /// A read: nearly all lines are records.
     Read,
     /// A sync: transitions, checkpoints and logs, no records.
@@ -19,7 +19,7 @@ pub enum Scenario {
 /// Plan of a generated log.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    pub scenario: Scenario,
+    pub scenario: LogKind,
     pub generation: Form,
     pub seed: u64,
     /// Bytes after which the log comes to its end.
@@ -161,8 +161,8 @@ impl<'p, W: Write> Log<'p, W> {
             })
             .collect();
         let bodies = match plan.scenario {
-            Scenario::Read => (0..BODIES).map(|_| body(&mut dice, plan.record_size)).collect(),
-            Scenario::Sync => Vec::new(),
+            LogKind::Read => (0..BODIES).map(|_| body(&mut dice, plan.record_size)).collect(),
+            LogKind::Sync => Vec::new(),
         };
         Self {
             plan,
@@ -199,7 +199,7 @@ impl<'p, W: Write> Log<'p, W> {
         while self.written + (self.buffer.len() as u64) < end {
             at = usize::try_from(self.dice.below(self.streams.len() as u64)).unwrap_or(0);
             match self.plan.scenario {
-                Scenario::Read => {
+                LogKind::Read => {
                     for _ in 0..10 + self.dice.below(20) {
                         self.record(at)?;
                     }
@@ -207,7 +207,7 @@ impl<'p, W: Write> Log<'p, W> {
                         self.state(at)?;
                     }
                 }
-                Scenario::Sync => match self.dice.below(20) {
+                LogKind::Sync => match self.dice.below(20) {
                     0..14 => self.state(at)?,
                     14 => self.totals()?,
                     15..17 => self.range_complete(at)?,
@@ -346,7 +346,7 @@ impl<'p, W: Write> Log<'p, W> {
     }
 
     fn state(&mut self, at: usize) -> io::Result<()> {
-        if self.plan.scenario == Scenario::Sync {
+        if self.plan.scenario == LogKind::Sync {
             let rows = self.dice.below(200);
             if let Some(stream) = self.streams.get_mut(at) {
                 stream.records += rows;
@@ -417,8 +417,8 @@ impl<'p, W: Write> Log<'p, W> {
                 self.name(at);
                 // A read is counted by its records: the engine does not report them.
                 let _ = match self.plan.scenario {
-                    Scenario::Read => write!(self.buffer, "\",\"status\":\"{word}\"}}}}"),
-                    Scenario::Sync => write!(
+                    LogKind::Read => write!(self.buffer, "\",\"status\":\"{word}\"}}}}"),
+                    LogKind::Sync => write!(
                         self.buffer,
                         "\",\"status\":\"{word}\",\"cumulative_record_count\":{records},\"run_record_count\":{attempt}}}}}"
                     ),
@@ -464,7 +464,7 @@ impl<'p, W: Write> Log<'p, W> {
     }
 
     fn totals(&mut self) -> io::Result<()> {
-        if self.plan.scenario == Scenario::Read {
+        if self.plan.scenario == LogKind::Read {
             return Ok(());
         }
         let elapsed = u64::try_from(self.at - self.plan.begin).unwrap_or(0);

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Mutex;
 
 /// A file with a JSON line for each row: `{"stream":"charge","id":"cha_00000000000001"}`. A row that is sent twice is there twice.
-pub struct Rows(Mutex<File>);
+pub struct RowFile(Mutex<File>);
 
-impl Rows {
+impl RowFile {
     /// Opens the file for appending; completes a line that a crash tore.
     ///
     /// # Errors

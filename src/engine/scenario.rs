@@ -27,7 +27,7 @@ pub struct Scenario {
     pub title: String,
     #[serde(default)]
     pub seed: u64,
-    pub range: Span,
+    pub range: CreatedRange,
     /// True for a live key, which has twice the request rate.
     #[serde(default = "livemode")]
     pub livemode: bool,
@@ -42,10 +42,10 @@ pub struct Scenario {
     #[serde(default = "record_size")]
     pub record_size: usize,
     #[serde(default)]
-    pub calls: Calls,
+    pub calls: CallDefaults,
     #[serde(default)]
     pub destination: Destination,
-    pub streams: Vec<Stream>,
+    pub streams: Vec<ScenarioStream>,
     #[serde(default)]
     pub faults: Vec<Fault>,
 }
@@ -53,7 +53,7 @@ pub struct Scenario {
 /// Creation times of the objects.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Span {
+pub struct CreatedRange {
     #[serde(deserialize_with = "instant")]
     pub gte: Millis,
     #[serde(deserialize_with = "instant")]
@@ -63,7 +63,7 @@ pub struct Span {
 /// Default limits of a call.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Calls {
+pub struct CallDefaults {
     /// Seconds of one call.
     pub time_limit: Option<f64>,
     /// Checkpoints of one call.
@@ -81,7 +81,7 @@ pub struct Destination {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stream {
+pub struct ScenarioStream {
     pub name: String,
     pub records: u64,
 }

@@ -4,7 +4,7 @@
 //! The body of a call is `{pipeline, state?, run_id?, time_limit?, state_limit?}` (progress generation), or the limits and `sync_run_id`
 //! are in the query (trace generation); the trace generation's `x-pipeline` and `x-state` headers are read where there is no body.
 
-use super::simulated::{CallerLimits, Refused, Simulated, CallRequest};
+use super::simulated::{CallRequest, CallerLimits, Refused, Simulated};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -111,15 +111,31 @@ async fn teardown(headers: HeaderMap, body: Bytes) -> Response {
     }
 }
 
-async fn sync(State(engine): State<Arc<Simulated>>, query: Query<CallerLimits>, headers: HeaderMap, body: Bytes) -> Response {
+async fn sync(
+    State(engine): State<Arc<Simulated>>,
+    query: Query<CallerLimits>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     called(&engine, query.0, &headers, &body, false).await
 }
 
-async fn read(State(engine): State<Arc<Simulated>>, query: Query<CallerLimits>, headers: HeaderMap, body: Bytes) -> Response {
+async fn read(
+    State(engine): State<Arc<Simulated>>,
+    query: Query<CallerLimits>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     called(&engine, query.0, &headers, &body, true).await
 }
 
-async fn called(engine: &Arc<Simulated>, query: CallerLimits, headers: &HeaderMap, body: &Bytes, records: bool) -> Response {
+async fn called(
+    engine: &Arc<Simulated>,
+    query: CallerLimits,
+    headers: &HeaderMap,
+    body: &Bytes,
+    records: bool,
+) -> Response {
     let wish = match wish(headers, body) {
         Ok(wish) => wish,
         Err(answer) => return answer,

@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::call::{Call, CallError, Outlet, call};
-use super::rows::Rows;
+use super::rows::RowFile;
 use super::scenario::Scenario;
 use super::tracker::memory::Memory;
 use super::tracker::wire::Form;
@@ -30,7 +30,7 @@ pub struct Simulated {
     form: Form,
     /// `None`: as fast as the client takes it.
     pace: Option<f64>,
-    rows: Option<Rows>,
+    rows: Option<RowFile>,
     /// Simulated clock. With a pace other than 1 it differs from the machine's; the next call
     /// continues from it.
     clock: AtomicI64,
@@ -139,7 +139,7 @@ impl Simulated {
     /// `pace`: multiple of the scenario's clock; `None`: unlimited. `rows`: file of the
     /// destination.
     #[must_use]
-    pub fn new(scenario: Scenario, form: Form, pace: Option<f64>, rows: Option<Rows>) -> Self {
+    pub fn new(scenario: Scenario, form: Form, pace: Option<f64>, rows: Option<RowFile>) -> Self {
         Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows, clock: AtomicI64::new(0) }
     }
 
@@ -183,8 +183,8 @@ impl Simulated {
         records: bool,
     ) -> Result<mpsc::Receiver<io::Result<Bytes>>, Refused> {
         let refused = wish.key_refused();
-        let memory =
-            Memory::read(&wish.state.to_string()).map_err(|error| Refused::Invalid(format!("state: {error}").into()))?;
+        let memory = Memory::read(&wish.state.to_string())
+            .map_err(|error| Refused::Invalid(format!("state: {error}").into()))?;
         let limits = wish.limits.or(query).map_err(Refused::Invalid)?;
         let call = Call {
             form: self.form,
@@ -245,7 +245,7 @@ struct Client<'c> {
     began: Instant,
     begin: Millis,
     pace: Option<f64>,
-    rows: Option<&'c Rows>,
+    rows: Option<&'c RowFile>,
     clock: &'c AtomicI64,
     sender: &'c mpsc::Sender<io::Result<Bytes>>,
 }

@@ -1,6 +1,6 @@
 //! The same action on many pipelines: one first, then three, then the rest at a rate; and no further once it shows that it does not help.
 
-use super::verify::{PipelineAction, ActionResult};
+use super::verify::{ActionResult, PipelineAction};
 use crate::protocol::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const SAME: usize = 2;
 
 /// State of one pipeline in the bulk action.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Step {
+pub enum BulkStep {
     Waiting,
     /// Sent, and watched since then.
     Sent(Millis),
@@ -28,18 +28,18 @@ pub enum Step {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Item {
+pub struct BulkItem {
     pub id: Arc<str>,
     /// The error it had.
     pub fingerprint: Option<Arc<str>>,
-    pub step: Step,
+    pub step: BulkStep,
 }
 
 /// An action on many.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bulk {
     pub action: PipelineAction,
-    pub items: Vec<Item>,
+    pub items: Vec<BulkItem>,
     /// Reason that the bulk action stopped.
     pub stopped: Option<String>,
     last_sent: Option<Millis>,
@@ -57,8 +57,10 @@ impl Bulk {
         targets.sort_by_key(|(_, fingerprint)| {
             (fingerprint.is_none(), std::cmp::Reverse(common.get(fingerprint).copied().unwrap_or(0)))
         });
-        let items =
-            targets.into_iter().map(|(id, fingerprint)| Item { id, fingerprint, step: Step::Waiting }).collect();
+        let items = targets
+            .into_iter()
+            .map(|(id, fingerprint)| BulkItem { id, fingerprint, step: BulkStep::Waiting })
+            .collect();
         Self { action, items, stopped: None, last_sent: None }
     }
 
@@ -97,13 +99,13 @@ impl Bulk {
             self.items
                 .iter()
                 .enumerate()
-                .any(|(at, item)| Self::stage(at) < stage && !matches!(item.step, Step::Done(_)))
+                .any(|(at, item)| Self::stage(at) < stage && !matches!(item.step, BulkStep::Done(_)))
         };
-        let in_flight = self.items.iter().filter(|item| matches!(item.step, Step::Sent(_))).count();
+        let in_flight = self.items.iter().filter(|item| matches!(item.step, BulkStep::Sent(_))).count();
         let mut due = Vec::new();
         for (at, item) in self.items.iter().enumerate() {
             let stage = Self::stage(at);
-            if item.step != Step::Waiting {
+            if item.step != BulkStep::Waiting {
                 continue;
             }
             if stage_open(stage) {
@@ -119,7 +121,7 @@ impl Bulk {
         }
         for at in &due {
             if let Some(item) = self.items.get_mut(*at) {
-                item.step = Step::Sent(now);
+                item.step = BulkStep::Sent(now);
                 self.last_sent = Some(now);
             }
         }
@@ -129,15 +131,17 @@ impl Bulk {
     /// Records the result of one pipeline; stops the bulk action on evidence of a common failure.
     pub fn done(&mut self, place: usize, verdict: ActionResult) {
         if let Some(item) = self.items.get_mut(place) {
-            item.step = Step::Done(verdict.clone());
+            item.step = BulkStep::Done(verdict.clone());
         }
         let canary = Self::stage(place) == 0;
-        let same = |fault: &super::pipeline::Fault| {
-            let again = |item: &&Item| matches!(&item.step, Step::Done(verdict) if verdict.fault().is_some_and(|it| it.fingerprint == fault.fingerprint));
+        let same = |fault: &super::pipeline::PipelineFault| {
+            let again = |item: &&BulkItem| matches!(&item.step, BulkStep::Done(verdict) if verdict.fault().is_some_and(|it| it.fingerprint == fault.fingerprint));
             self.items.iter().filter(again).count()
         };
         let why = match &verdict {
-            ActionResult::ParkedSame(fault, _) | ActionResult::ParkedNew(fault, _) | ActionResult::RanAndFailed(fault, _)
+            ActionResult::ParkedSame(fault, _)
+            | ActionResult::ParkedNew(fault, _)
+            | ActionResult::RanAndFailed(fault, _)
                 if !canary && same(fault) >= SAME =>
             {
                 Some(format!("the same error came back {} times: {}", same(fault), fault.core()))
@@ -153,7 +157,7 @@ impl Bulk {
     /// Of those after the first none took effect.
     fn useless_stage(&self) -> Option<String> {
         let few: Vec<_> = self.items.iter().skip(CANARY).take(FEW).collect();
-        let bad = |item: &&Item| matches!(&item.step, Step::Done(verdict) if !verdict.good());
+        let bad = |item: &&BulkItem| matches!(&item.step, BulkStep::Done(verdict) if !verdict.good());
         (few.len() > 1 && few.iter().all(bad)).then(|| format!("none of the {} after the first took effect", few.len()))
     }
 
@@ -163,25 +167,25 @@ impl Bulk {
             self.stopped = Some(why.to_owned());
         }
         for item in &mut self.items {
-            if item.step == Step::Waiting {
-                item.step = Step::HeldBack;
+            if item.step == BulkStep::Waiting {
+                item.step = BulkStep::HeldBack;
             }
         }
     }
 
     #[must_use]
     pub fn over(&self) -> bool {
-        self.items.iter().all(|item| matches!(item.step, Step::Done(_) | Step::HeldBack))
+        self.items.iter().all(|item| matches!(item.step, BulkStep::Done(_) | BulkStep::HeldBack))
     }
 
     /// Took effect, did not, held back.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
-        let count = |of: fn(&Step) -> bool| self.items.iter().filter(|item| of(&item.step)).count();
+        let count = |of: fn(&BulkStep) -> bool| self.items.iter().filter(|item| of(&item.step)).count();
         (
-            count(|step| matches!(step, Step::Done(verdict) if verdict.good())),
-            count(|step| matches!(step, Step::Done(verdict) if !verdict.good())),
-            count(|step| *step == Step::HeldBack),
+            count(|step| matches!(step, BulkStep::Done(verdict) if verdict.good())),
+            count(|step| matches!(step, BulkStep::Done(verdict) if !verdict.good())),
+            count(|step| *step == BulkStep::HeldBack),
         )
     }
 
@@ -189,7 +193,7 @@ impl Bulk {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let (good, bad, held) = self.counts();
-        let unknown = |item: &Item| matches!(item.step, Step::Done(ActionResult::Unknown(_)));
+        let unknown = |item: &BulkItem| matches!(item.step, BulkStep::Done(ActionResult::Unknown(_)));
         match () {
             () if bad + held == 0 => 0,
             () if good > 0 => 3,

@@ -1,13 +1,13 @@
 //! Conditions of `wait`, evaluated on the state of a pipeline.
 
-use super::pipeline::{Desired, Pipeline, Status};
+use super::pipeline::{DesiredStatus, Pipeline, PipelineStatus};
 use crate::protocol::Status as StreamStatus;
 use std::sync::Arc;
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    Status(Status),
+    Status(PipelineStatus),
     /// Any checkpoint beyond those that were there.
     Progress,
     NotParked,
@@ -54,8 +54,8 @@ impl std::str::FromStr for Condition {
             "error-count=0" => Ok(Self::NoErrors),
             "delete" | "deleted" => Ok(Self::Deleted),
             "create" | "created" => Ok(Self::Created),
-            text => match Status::of_word(text.strip_prefix("status=").unwrap_or(text)) {
-                Status::Other(_) => Err(format!("expected {EXPECTED}")),
+            text => match PipelineStatus::of_word(text.strip_prefix("status=").unwrap_or(text)) {
+                PipelineStatus::Other(_) => Err(format!("expected {EXPECTED}")),
                 status => Ok(Self::Status(status)),
             },
         }
@@ -95,11 +95,11 @@ impl Condition {
         let Some(it) = pipeline else {
             return if *self == Self::Deleted { Holds::Yes } else { Holds::Never };
         };
-        let parked = it.status == Status::Error || inferred;
+        let parked = it.status == PipelineStatus::Error || inferred;
         let yes = match self {
             Self::Status(status) => {
-                it.status == *status && !(inferred && *status != Status::Error)
-                    || (*status == Status::Error && inferred)
+                it.status == *status && !(inferred && *status != PipelineStatus::Error)
+                    || (*status == PipelineStatus::Error && inferred)
             }
             Self::Progress => it.found.checkpoints.unwrap_or(0) > checkpoints,
             Self::NotParked => !parked,
@@ -117,15 +117,15 @@ impl Condition {
         }
         let never = match self {
             Self::NotParked | Self::NoErrors => false,
-            Self::Status(Status::Error) => false,
+            Self::Status(PipelineStatus::Error) => false,
             Self::Deleted => false,
             _ if parked => true,
-            _ if it.status == Status::Teardown || it.desired == Desired::Deleted => {
-                *self != Self::Status(Status::Teardown)
+            _ if it.status == PipelineStatus::Teardown || it.desired == DesiredStatus::Deleted => {
+                *self != Self::Status(PipelineStatus::Teardown)
             }
-            _ if it.status == Status::Paused => it.desired == Desired::Paused,
+            _ if it.status == PipelineStatus::Paused => it.desired == DesiredStatus::Paused,
             // Nothing is read until a request arrives.
-            _ if it.status == Status::Ready => {
+            _ if it.status == PipelineStatus::Ready => {
                 let Self::Stream(..) = self else { return Holds::NotYet };
                 it.progress().is_some_and(|run| !run.streams.is_empty()) && it.run.as_ref().is_none_or(|run| !run.open)
             }

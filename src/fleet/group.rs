@@ -1,7 +1,7 @@
 //! Group of a pipeline, and the sentence with its reason. The service's claim is compared with the
 //! evidence.
 
-use super::pipeline::{Desired, Pipeline, Status};
+use super::pipeline::{DesiredStatus, Pipeline, PipelineStatus};
 use super::watched::Watched;
 use crate::progress::Outcome;
 use crate::protocol::Millis;
@@ -15,7 +15,7 @@ const PARKED_MS: Millis = 60_000;
 
 /// Groups in the order of the screen, trouble first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Group {
+pub enum PipelineGroup {
     Parked,
     /// Runs, or is ready, with an error.
     Failing,
@@ -28,7 +28,7 @@ pub enum Group {
     Deleting,
 }
 
-impl Group {
+impl PipelineGroup {
     pub const ALL: [Self; 7] =
         [Self::Parked, Self::Failing, Self::Stale, Self::Working, Self::Ready, Self::Paused, Self::Deleting];
 
@@ -49,37 +49,45 @@ impl Group {
 impl Watched {
     /// The group at this moment.
     #[must_use]
-    pub fn group(&self, now: Millis) -> Group {
+    pub fn group(&self, now: Millis) -> PipelineGroup {
         let it = &self.pipeline;
-        let wanted = it.desired == Desired::Active;
+        let wanted = it.desired == DesiredStatus::Active;
         match it.status {
-            Status::Teardown => Group::Deleting,
-            _ if it.desired == Desired::Deleted => Group::Deleting,
-            Status::Error => Group::Parked,
+            PipelineStatus::Teardown => PipelineGroup::Deleting,
+            _ if it.desired == DesiredStatus::Deleted => PipelineGroup::Deleting,
+            PipelineStatus::Error => PipelineGroup::Parked,
             _ if wanted && failed(it) => {
                 if self.quiet_ms(now) >= PARKED_MS {
-                    Group::Parked
+                    PipelineGroup::Parked
                 } else {
-                    Group::Failing
+                    PipelineGroup::Failing
                 }
             }
-            Status::Paused => Group::Paused,
-            _ if it.desired == Desired::Paused => Group::Paused,
-            _ if tries_again(it) => Group::Failing,
-            Status::Ready if it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed) => Group::Failing,
-            Status::Ready => Group::Ready,
-            Status::Setup | Status::Backfill | Status::Other(_) if waits_its_turn(it) => Group::Working,
-            Status::Backfill if wanted && over(it) && self.quiet_ms(now) >= SILENT_MS => Group::Parked,
-            Status::Setup | Status::Backfill | Status::Other(_) if self.quiet_ms(now) >= SILENT_MS => Group::Stale,
-            _ if !it.faults.is_empty() => Group::Failing,
-            _ => Group::Working,
+            PipelineStatus::Paused => PipelineGroup::Paused,
+            _ if it.desired == DesiredStatus::Paused => PipelineGroup::Paused,
+            _ if tries_again(it) => PipelineGroup::Failing,
+            PipelineStatus::Ready if it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed) => {
+                PipelineGroup::Failing
+            }
+            PipelineStatus::Ready => PipelineGroup::Ready,
+            PipelineStatus::Setup | PipelineStatus::Backfill | PipelineStatus::Other(_) if waits_its_turn(it) => {
+                PipelineGroup::Working
+            }
+            PipelineStatus::Backfill if wanted && over(it) && self.quiet_ms(now) >= SILENT_MS => PipelineGroup::Parked,
+            PipelineStatus::Setup | PipelineStatus::Backfill | PipelineStatus::Other(_)
+                if self.quiet_ms(now) >= SILENT_MS =>
+            {
+                PipelineGroup::Stale
+            }
+            _ if !it.faults.is_empty() => PipelineGroup::Failing,
+            _ => PipelineGroup::Working,
         }
     }
 
     /// True if it is parked although its service does not report it.
     #[must_use]
     pub fn inferred(&self, now: Millis) -> bool {
-        self.group(now) == Group::Parked && self.pipeline.status != Status::Error
+        self.group(now) == PipelineGroup::Parked && self.pipeline.status != PipelineStatus::Error
     }
 
     /// Contradiction between claim and evidence, or another important fact, as a sentence.
@@ -95,7 +103,7 @@ impl Watched {
             ));
         }
         match self.group(now) {
-            Group::Parked if self.inferred(now) => {
+            PipelineGroup::Parked if self.inferred(now) => {
                 let since = it.run.as_ref().and_then(|run| run.ended_at).or(self.fault_since);
                 let end = if failed(it) { "failed" } else { "ended" };
                 Some(match since {
@@ -109,21 +117,27 @@ impl Watched {
                     ),
                 })
             }
-            Group::Stale => {
+            PipelineGroup::Stale => {
                 let quiet = ago(self.quiet_ms(now));
                 let known = if self.last_sign().is_some() { "" } else { ", as long as it is watched" };
                 Some(format!("says {claim}, nothing runs: no sign of life for {quiet}{known}"))
             }
-            Group::Failing => it.retry.as_ref().filter(|retry| retry.attempt > 0).map(|retry| {
+            PipelineGroup::Failing => it.retry.as_ref().filter(|retry| retry.attempt > 0).map(|retry| {
                 let when = retry.at.map(|at| format!(" in {}", ago(at.saturating_sub(now)))).unwrap_or_default();
                 format!("tries again{when} (after {} failures): {}", retry.attempt, retry.message)
             }),
-            Group::Paused if it.status != Status::Paused => Some(format!("to be paused; it says {claim} still")),
-            Group::Ready if it.came_to(Outcome::Running) && self.quiet_ms(now) < SILENT_MS => {
+            PipelineGroup::Paused if it.status != PipelineStatus::Paused => {
+                Some(format!("to be paused; it says {claim} still"))
+            }
+            PipelineGroup::Ready if it.came_to(Outcome::Running) && self.quiet_ms(now) < SILENT_MS => {
                 Some("says ready, yet data moves".into())
             }
-            Group::Working if waits_its_turn(it) => Some("waits for its turn: as many run as may run at once".into()),
-            Group::Working if it.desired != Desired::Active => Some(format!("it is wanted {}", it.desired.word())),
+            PipelineGroup::Working if waits_its_turn(it) => {
+                Some("waits for its turn: as many run as may run at once".into())
+            }
+            PipelineGroup::Working if it.desired != DesiredStatus::Active => {
+                Some(format!("it is wanted {}", it.desired.word()))
+            }
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! acknowledgment, end. An error of a pipeline is over when that pipeline succeeds later, and not
 //! before; one that returns is marked.
 
-use super::pipeline::Fault;
+use super::pipeline::PipelineFault;
 use super::watched::Watched;
 use crate::protocol::Millis;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ const DAY_MS: Millis = 86_400_000;
 
 /// One pipeline's part in an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
+pub struct InboxHit {
     pub first_at: Millis,
     pub last_at: Millis,
     /// Since when it has it now, without a success between.
@@ -35,7 +35,7 @@ pub struct Hit {
     pub gone: bool,
 }
 
-impl Hit {
+impl InboxHit {
     #[must_use]
     pub fn open(&self) -> bool {
         self.fixed_at.is_none() && !self.gone
@@ -44,7 +44,7 @@ impl Hit {
 
 /// An error, wherever it occurred.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Item {
+pub struct InboxItem {
     pub fingerprint: Arc<str>,
     /// Of the latest occurrence.
     pub message: Arc<str>,
@@ -52,7 +52,7 @@ pub struct Item {
     pub next: Option<Arc<str>>,
     pub first_at: Millis,
     pub last_at: Millis,
-    pub hits: BTreeMap<Arc<str>, Hit>,
+    pub hits: BTreeMap<Arc<str>, InboxHit>,
     /// Acknowledgment: person and time.
     pub acked: Option<(Arc<str>, Millis)>,
     times: VecDeque<Millis>,
@@ -60,7 +60,7 @@ pub struct Item {
 
 /// State of an inbox item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum InboxState {
     Regressed,
     New,
     Acked,
@@ -69,7 +69,7 @@ pub enum State {
     Gone,
 }
 
-impl State {
+impl InboxState {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -87,8 +87,8 @@ impl State {
     }
 }
 
-impl Item {
-    fn of(fault: &Fault, at: Millis) -> Self {
+impl InboxItem {
+    fn of(fault: &PipelineFault, at: Millis) -> Self {
         Self {
             fingerprint: Arc::clone(&fault.fingerprint),
             message: Arc::clone(&fault.message),
@@ -103,19 +103,19 @@ impl Item {
     }
 
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> InboxState {
         let open = || self.hits.values().filter(|hit| hit.open());
         match () {
-            () if open().any(|hit| hit.regressed > 0) && self.acked.is_none() => State::Regressed,
+            () if open().any(|hit| hit.regressed > 0) && self.acked.is_none() => InboxState::Regressed,
             () if open().next().is_some() => {
                 if self.acked.is_some() {
-                    State::Acked
+                    InboxState::Acked
                 } else {
-                    State::New
+                    InboxState::New
                 }
             }
-            () if self.hits.values().any(|hit| hit.fixed_at.is_some()) => State::Fixed,
-            () => State::Gone,
+            () if self.hits.values().any(|hit| hit.fixed_at.is_some()) => InboxState::Fixed,
+            () => InboxState::Gone,
         }
     }
 
@@ -162,7 +162,7 @@ impl Item {
 /// All items of one service, by fingerprint.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inbox {
-    pub items: BTreeMap<Arc<str>, Arc<Item>>,
+    pub items: BTreeMap<Arc<str>, Arc<InboxItem>>,
 }
 
 impl Inbox {
@@ -180,10 +180,12 @@ impl Inbox {
             if !again && !another {
                 continue;
             }
-            let item =
-                self.items.entry(Arc::clone(&fault.fingerprint)).or_insert_with(|| Arc::new(Item::of(fault, seen)));
+            let item = self
+                .items
+                .entry(Arc::clone(&fault.fingerprint))
+                .or_insert_with(|| Arc::new(InboxItem::of(fault, seen)));
             let item = Arc::make_mut(item);
-            let fresh = Hit {
+            let fresh = InboxHit {
                 first_at: seen,
                 last_at: now,
                 since: seen,
@@ -218,7 +220,7 @@ impl Inbox {
     pub fn settle(&mut self, pipelines: &BTreeMap<Arc<str>, Arc<Watched>>, now: Millis) -> Vec<Arc<str>> {
         let mut changed = Vec::new();
         for item in self.items.values_mut() {
-            let over = |(id, hit): (&Arc<str>, &Hit)| {
+            let over = |(id, hit): (&Arc<str>, &InboxHit)| {
                 let there = pipelines.get(id);
                 let fixed = there.is_some_and(|it| {
                     let it = &it.pipeline;
@@ -242,13 +244,13 @@ impl Inbox {
 
     /// Since when a pipeline has an error, as far as it is remembered.
     #[must_use]
-    pub fn since(&self, pipeline: &str, fault: &Fault) -> Option<Millis> {
+    pub fn since(&self, pipeline: &str, fault: &PipelineFault) -> Option<Millis> {
         let hit = self.items.get(&fault.fingerprint)?.hits.get(pipeline).filter(|hit| hit.open())?;
         Some(hit.since).filter(|since| *since > 0)
     }
 
     /// Acknowledges or unacknowledges the error.
-    pub fn acknowledge(&mut self, fingerprint: &str, who: &str, now: Millis) -> Option<Arc<Item>> {
+    pub fn acknowledge(&mut self, fingerprint: &str, who: &str, now: Millis) -> Option<Arc<InboxItem>> {
         let item = Arc::make_mut(self.items.get_mut(fingerprint)?);
         item.acked = if item.acked.is_some() { None } else { Some((who.into(), now)) };
         self.items.get(fingerprint).cloned()
@@ -268,7 +270,7 @@ impl Inbox {
 
     /// Open ones first, those that came back before all; then by how many are hit, then the latest.
     #[must_use]
-    pub fn sorted(&self) -> Vec<&Arc<Item>> {
+    pub fn sorted(&self) -> Vec<&Arc<InboxItem>> {
         let mut all: Vec<_> = self.items.values().collect();
         all.sort_by_cached_key(|item| (item.state(), std::cmp::Reverse(item.open()), std::cmp::Reverse(item.last_at)));
         all

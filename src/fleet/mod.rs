@@ -22,8 +22,8 @@ pub mod verify;
 mod watched;
 
 pub use deed::ActionRecord;
-pub use group::{Group, SILENT_MS, standing};
+pub use group::{PipelineGroup, SILENT_MS, standing};
 pub use inbox::Inbox;
-pub use pace::{RateLimiter, Backoff};
-pub use pipeline::{Desired, Fault, Found, Pipeline, Retry, Run, Status};
+pub use pace::{Backoff, RateLimiter};
+pub use pipeline::{DesiredStatus, Found, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run};
 pub use watched::{Fleet, Sent, Watched};

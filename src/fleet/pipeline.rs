@@ -14,7 +14,7 @@ const FAULTS: usize = 20;
 
 /// Status on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
+pub enum PipelineStatus {
     Setup,
     Backfill,
     Ready,
@@ -25,7 +25,7 @@ pub enum Status {
     Other(Arc<str>),
 }
 
-impl Status {
+impl PipelineStatus {
     #[must_use]
     pub fn word(&self) -> &str {
         match self {
@@ -55,14 +55,14 @@ impl Status {
 
 /// Desired state of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Desired {
+pub enum DesiredStatus {
     Active,
     Paused,
     Deleted,
     Other(Arc<str>),
 }
 
-impl Desired {
+impl DesiredStatus {
     #[must_use]
     pub fn word(&self) -> &str {
         match self {
@@ -85,7 +85,7 @@ impl Desired {
 
 /// An error that stands against a pipeline.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
+pub struct PipelineFault {
     pub fingerprint: Arc<str>,
     pub message: Arc<str>,
     pub failure_type: Option<Arc<str>>,
@@ -96,7 +96,7 @@ pub struct Fault {
     pub since: Option<Millis>,
 }
 
-impl Fault {
+impl PipelineFault {
     /// `auth_error`, or a word for an unclassified error.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -112,7 +112,7 @@ impl Fault {
 
 /// It tries again by itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Retry {
+pub struct PlannedRetry {
     pub at: Option<Millis>,
     pub attempt: u64,
     pub message: Arc<str>,
@@ -163,13 +163,13 @@ pub struct Pipeline {
     pub id: Arc<str>,
     pub source: Arc<str>,
     pub destination: Arc<str>,
-    pub status: Status,
-    pub desired: Desired,
+    pub status: PipelineStatus,
+    pub desired: DesiredStatus,
     /// Reason of parking, if the service reports one.
-    pub reason: Option<Fault>,
+    pub reason: Option<PipelineFault>,
     /// Errors of the last run, the most severe first, including the reason.
-    pub faults: Vec<Fault>,
-    pub retry: Option<Retry>,
+    pub faults: Vec<PipelineFault>,
+    pub retry: Option<PlannedRetry>,
     pub run: Option<Run>,
     pub found: Found,
     pub revision: Option<u64>,
@@ -210,7 +210,7 @@ impl Pipeline {
         mask::json(&mut told);
         // An unknown service's reason may be anything.
         let reason = told.get("reason").filter(|it| it.is_object()).and_then(fault);
-        let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| Retry {
+        let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| PlannedRetry {
             at: at(retry, "/at"),
             attempt: retry.get("attempt").and_then(Value::as_u64).unwrap_or(0),
             message: text(retry, "/message").unwrap_or_default(),
@@ -218,8 +218,8 @@ impl Pipeline {
         let mut pipeline = Self {
             source: text(&told, "/source/type").unwrap_or_default(),
             destination: text(&told, "/destination/type").unwrap_or_default(),
-            status: Status::of_word(&status),
-            desired: Desired::of_word(told.get("desired_status").and_then(Value::as_str).unwrap_or("active")),
+            status: PipelineStatus::of_word(&status),
+            desired: DesiredStatus::of_word(told.get("desired_status").and_then(Value::as_str).unwrap_or("active")),
             faults: reason.iter().cloned().collect(),
             reason,
             retry,
@@ -330,7 +330,7 @@ impl Pipeline {
             doubts: doubts(progress).iter().take(FAULTS).map(|it| it.sentence().into()).collect(),
         };
         for group in standing(progress).into_iter().take(FAULTS) {
-            self.faults.push(Fault {
+            self.faults.push(PipelineFault {
                 fingerprint: format!("{:016x}", group.fingerprint).into(),
                 message: Arc::clone(&group.message),
                 failure_type: group.failure_type.clone(),
@@ -339,7 +339,7 @@ impl Pipeline {
                 since: None,
             });
         }
-        if matches!(self.status, Status::Error) {
+        if matches!(self.status, PipelineStatus::Error) {
             self.reason = self.faults.first().cloned();
         }
         self.read = Some(reading);
@@ -367,7 +367,7 @@ impl Pipeline {
     #[must_use]
     pub fn succeeded(&self) -> bool {
         let over = self.run.as_ref().is_some_and(|run| !run.open);
-        over && self.came_to(Outcome::Succeeded) && self.status != Status::Error
+        over && self.came_to(Outcome::Succeeded) && self.status != PipelineStatus::Error
     }
 
     /// Values that change with any change of the pipeline.
@@ -403,7 +403,7 @@ fn doubt(value: &Value) -> Option<Arc<str>> {
     Some(if streams.is_empty() { message } else { format!("{}: {message}", names(&streams)).into() })
 }
 
-fn fault(value: &Value) -> Option<Fault> {
+fn fault(value: &Value) -> Option<PipelineFault> {
     let message = text(value, "/message")?;
     let mut streams: Vec<Arc<str>> = value
         .get("streams")
@@ -416,7 +416,7 @@ fn fault(value: &Value) -> Option<Fault> {
     streams.extend(text(value, "/stream"));
     let fingerprint = text(value, "/fingerprint")
         .unwrap_or_else(|| format!("{:016x}", crate::progress::fingerprint::of_error(&message, None)).into());
-    Some(Fault {
+    Some(PipelineFault {
         fingerprint,
         failure_type: text(value, "/failure_type"),
         streams,

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 /// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum TaskPhase {
     Pending,
     Running,
     Succeeded,
     Failed,
 }
 
-impl State {
+impl TaskPhase {
     #[must_use]
     pub fn over(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
@@ -31,9 +31,9 @@ impl State {
 
 /// Facts of a task.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Task {
+pub struct RemoteTask {
     pub id: String,
-    pub state: State,
+    pub state: TaskPhase,
     /// The status in the service's own word.
     pub word: String,
     pub progress: Option<String>,
@@ -46,7 +46,7 @@ pub struct Task {
     pub told: Value,
 }
 
-impl Task {
+impl RemoteTask {
     /// `  [15s] task=abc status=RUNNING  progress=3/7`
     #[must_use]
     pub fn line(&self, seconds: u64) -> String {

@@ -1,7 +1,7 @@
 //! Verification of an action: the state of a pipeline before it, compared with the state after it.
 //! An accepted request proves nothing.
 
-use super::pipeline::{Desired, Fault, Pipeline, Status};
+use super::pipeline::{DesiredStatus, Pipeline, PipelineFault, PipelineStatus};
 use crate::progress::Outcome;
 use crate::progress::text::{count, duration, plural};
 use crate::protocol::Millis;
@@ -51,7 +51,9 @@ impl PipelineAction {
     /// does not run before it is resumed.
     #[must_use]
     pub fn possible(self, it: &Pipeline, tasks: bool) -> bool {
-        !(tasks && matches!(self, Self::Sync | Self::Retry) && matches!(it.status, Status::Error | Status::Paused))
+        !(tasks
+            && matches!(self, Self::Sync | Self::Retry)
+            && matches!(it.status, PipelineStatus::Error | PipelineStatus::Paused))
     }
 
     /// The command that does the same.
@@ -70,14 +72,14 @@ impl PipelineAction {
 /// State of a pipeline before an action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baseline {
-    pub status: Status,
-    pub desired: Desired,
+    pub status: PipelineStatus,
+    pub desired: DesiredStatus,
     run: Option<Arc<str>>,
     revision: Option<u64>,
     checkpoints: u64,
     records: u64,
     ended_at: Option<Millis>,
-    faults: Vec<Fault>,
+    faults: Vec<PipelineFault>,
 }
 
 impl Baseline {
@@ -106,14 +108,15 @@ impl Baseline {
     #[must_use]
     pub fn done(&self, action: PipelineAction, it: &Pipeline) -> bool {
         match action {
-            PipelineAction::Pause => it.desired == Desired::Paused,
-            PipelineAction::Delete => it.desired == Desired::Deleted || it.status == Status::Teardown,
+            PipelineAction::Pause => it.desired == DesiredStatus::Paused,
+            PipelineAction::Delete => it.desired == DesiredStatus::Deleted || it.status == PipelineStatus::Teardown,
             _ => {
                 let run = it.run.as_ref();
                 let ran = run.map(|run| &run.key) != self.run.as_ref()
                     || run.and_then(|run| run.ended_at) != self.ended_at
                     || self.parked_since(it);
-                it.desired == Desired::Active && (self.desired != Desired::Active || it.status != self.status || ran)
+                it.desired == DesiredStatus::Active
+                    && (self.desired != DesiredStatus::Active || it.status != self.status || ran)
             }
         }
     }
@@ -122,7 +125,7 @@ impl Baseline {
     fn parked_since(&self, it: &Pipeline) -> bool {
         let before = self.faults.first().and_then(|fault| fault.since);
         let now = it.reason.as_ref().and_then(|fault| fault.since);
-        it.status == Status::Error && before.zip(now).is_some_and(|(before, now)| before != now)
+        it.status == PipelineStatus::Error && before.zip(now).is_some_and(|(before, now)| before != now)
     }
 }
 
@@ -132,10 +135,10 @@ pub enum ActionResult {
     TookEffect(String),
     /// It was accepted, and nothing came of it.
     NothingRan(String),
-    ParkedSame(Fault, Millis),
-    ParkedNew(Fault, Millis),
+    ParkedSame(PipelineFault, Millis),
+    ParkedNew(PipelineFault, Millis),
     /// It ran, and ended with an error, but is not parked.
-    RanAndFailed(Fault, Millis),
+    RanAndFailed(PipelineFault, Millis),
     /// The result cannot be determined, with the reason.
     Unknown(String),
     /// Refused: the reason, and its exit code.
@@ -184,7 +187,7 @@ impl ActionResult {
 
     /// The error it is parked with again.
     #[must_use]
-    pub fn fault(&self) -> Option<&Fault> {
+    pub fn fault(&self) -> Option<&PipelineFault> {
         match self {
             Self::ParkedSame(fault, _) | Self::ParkedNew(fault, _) | Self::RanAndFailed(fault, _) => Some(fault),
             _ => None,
@@ -228,9 +231,15 @@ pub struct Watch {
 
 impl Watch {
     #[must_use]
-    pub fn new(action: PipelineAction, before: Baseline, accepted: Option<&Pipeline>, sent_at: Millis, patience: Millis) -> Self {
+    pub fn new(
+        action: PipelineAction,
+        before: Baseline,
+        accepted: Option<&Pipeline>,
+        sent_at: Millis,
+        patience: Millis,
+    ) -> Self {
         let accepted = accepted.map(Baseline::of);
-        let left = accepted.as_ref().is_some_and(|it| it.status != Status::Error);
+        let left = accepted.as_ref().is_some_and(|it| it.status != PipelineStatus::Error);
         Self { action, before, accepted, sent_at, patience, left, works_since: None, seen_at: None }
     }
 
@@ -248,11 +257,13 @@ impl Watch {
         };
         let told = match self.action {
             PipelineAction::Delete => None,
-            PipelineAction::Pause if self.before.status == Status::Paused => {
+            PipelineAction::Pause if self.before.status == PipelineStatus::Paused => {
                 took("nothing was to be done: it was paused already".into())
             }
-            PipelineAction::Pause if it.status == Status::Paused => took(format!("paused after {after}")),
-            PipelineAction::Pause if it.status == Status::Error => took("it is parked, and is not started again".into()),
+            PipelineAction::Pause if it.status == PipelineStatus::Paused => took(format!("paused after {after}")),
+            PipelineAction::Pause if it.status == PipelineStatus::Error => {
+                took("it is parked, and is not started again".into())
+            }
             PipelineAction::Pause => None,
             PipelineAction::Resume | PipelineAction::Sync | PipelineAction::Retry => self.works(it, now, &after),
         };
@@ -278,7 +289,7 @@ impl Watch {
         let other_run = run.map(|run| &run.key) != self.before.run.as_ref();
         let fresh = other_run || run.and_then(|run| run.ended_at) != self.before.ended_at;
         let run_open = run.is_some_and(|run| run.open);
-        if it.status == Status::Error {
+        if it.status == PipelineStatus::Error {
             // As long as nothing shows that it ever left, it is the error that it had.
             let again =
                 self.left || other_run || self.before.parked_since(it) || self.accepted.as_ref().is_some_and(newer);
@@ -286,12 +297,12 @@ impl Watch {
         }
         self.left = true;
         let errors = it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed);
-        if it.status == Status::Ready && !run_open {
+        if it.status == PipelineStatus::Ready && !run_open {
             return match self.action {
-                PipelineAction::Resume if self.before.status == Status::Ready && !fresh && !errors => {
+                PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !fresh && !errors => {
                     took("nothing was to be done: it was ready already".into())
                 }
-                PipelineAction::Resume if self.before.status == Status::Ready && !fresh => {
+                PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !fresh => {
                     let how =
                         "it was ready already, and there was nothing to resume; a new run tries failed streams again";
                     Some(ActionResult::NothingRan(how.into()))
@@ -339,7 +350,9 @@ impl Watch {
     fn time_over(&self, it: &Pipeline, since: Millis) -> ActionResult {
         let waited = duration(u64::try_from(since / 1000 * 1000).unwrap_or(0));
         let claim = it.status.word();
-        if it.run.as_ref().is_some_and(|run| run.open) && self.action != PipelineAction::Delete && self.action != PipelineAction::Pause
+        if it.run.as_ref().is_some_and(|run| run.open)
+            && self.action != PipelineAction::Delete
+            && self.action != PipelineAction::Pause
         {
             let state = it.run.as_ref().and_then(|run| run.state.as_deref());
             return ActionResult::Unknown(match state {
@@ -349,15 +362,19 @@ impl Watch {
             });
         }
         match self.action {
-            PipelineAction::Pause | PipelineAction::Delete => ActionResult::Unknown(format!("it says {claim} after {waited}")),
-            _ => ActionResult::NothingRan(format!("after {waited} it says {claim}, as before; next: {NOTHING_RAN_NEXT}")),
+            PipelineAction::Pause | PipelineAction::Delete => {
+                ActionResult::Unknown(format!("it says {claim} after {waited}"))
+            }
+            _ => {
+                ActionResult::NothingRan(format!("after {waited} it says {claim}, as before; next: {NOTHING_RAN_NEXT}"))
+            }
         }
     }
 }
 
 /// The error that a pipeline has.
-fn fault_of(it: &Pipeline) -> Fault {
-    it.reason.clone().or_else(|| it.faults.first().cloned()).unwrap_or_else(|| Fault {
+fn fault_of(it: &Pipeline) -> PipelineFault {
+    it.reason.clone().or_else(|| it.faults.first().cloned()).unwrap_or_else(|| PipelineFault {
         fingerprint: Arc::default(),
         message: "its service does not say why".into(),
         failure_type: None,

@@ -25,7 +25,7 @@ struct Stamp {
 
 /// Sidecar data of a log.
 #[derive(Debug, Clone, Default)]
-pub struct Beside {
+pub struct Sidecar {
     pub catalog: Option<Arc<Catalog>>,
     pub exit: Option<Exit>,
     /// Lines of stderr that are still to come, each with its time if it has one.
@@ -34,7 +34,7 @@ pub struct Beside {
     zone: Option<Millis>,
 }
 
-impl Beside {
+impl Sidecar {
     /// Reads an engine's stderr.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ mod tests {
             )
             .unwrap();
             file.rewind().unwrap();
-            let mut beside = Beside::default();
+            let mut beside = Sidecar::default();
             beside.stderr(file).unwrap();
             let mut progress = Progress::default();
             progress.first_at = time::parse("2026-11-20T08:35:12.787Z");

@@ -27,13 +27,13 @@ pub enum Stopped {
 pub struct Copying {
     input: BorrowedFd<'static>,
     out: BorrowedFd<'static>,
-    beside: Option<Arc<Mutex<Beside>>>,
+    beside: Option<Arc<Mutex<CopyFile>>>,
     stopped: Arc<Mutex<Option<Stopped>>>,
 }
 
 impl Copying {
     #[must_use]
-    pub fn new(beside: Option<Arc<Mutex<Beside>>>, stopped: Arc<Mutex<Option<Stopped>>>) -> Self {
+    pub fn new(beside: Option<Arc<Mutex<CopyFile>>>, stopped: Arc<Mutex<Option<Stopped>>>) -> Self {
         let _ = pipe::stdin();
         Self { input: rustix::stdio::stdin(), out: pipe::stdout(), beside, stopped }
     }
@@ -62,7 +62,7 @@ impl Read for Copying {
 }
 
 /// A copy in a file, packed if its name ends in `.zst`.
-pub struct Beside {
+pub struct CopyFile {
     to: To,
     /// Reason that the copy is incomplete.
     pub broken: Option<String>,
@@ -75,7 +75,7 @@ enum To {
     Closed,
 }
 
-impl Beside {
+impl CopyFile {
     /// Creates or truncates the file; with `on`, its content stays and more is appended (a
     /// compressed one may have several frames, RFC 8878, 3.1).
     ///

@@ -16,7 +16,7 @@ const A_PAGE: &str = "a web page";
 
 /// Outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
-pub enum How {
+pub enum CallOutcome {
     /// The body is complete. Its content decides whether the run is.
     Ended,
     /// The connection broke in the middle of the body.
@@ -42,7 +42,7 @@ pub enum How {
     Stopped,
 }
 
-impl How {
+impl CallOutcome {
     /// Outcome as a clause; empty for a complete answer.
     #[must_use]
     pub fn words(&self) -> String {
@@ -98,16 +98,16 @@ pub async fn call(
     stall: Option<Duration>,
     stop: &tokio::sync::Notify,
     mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
-) -> How {
+) -> CallOutcome {
     let request = client.post(url).header("content-type", "application/json").header("accept", "application/x-ndjson");
     let sent = request.body(body).send();
     let mut response = tokio::select! {
         biased;
-        () = stop.notified() => return How::Stopped,
-        () = silence(stall) => return How::Silent(stall.unwrap_or_default()),
+        () = stop.notified() => return CallOutcome::Stopped,
+        () = silence(stall) => return CallOutcome::Silent(stall.unwrap_or_default()),
         sent = sent => match sent {
             Ok(response) => response,
-            Err(error) => return How::Unreachable(cause(&error)),
+            Err(error) => return CallOutcome::Unreachable(cause(&error)),
         },
     };
     let status = response.status();
@@ -119,32 +119,32 @@ pub async fn call(
     if !status.is_success() || page {
         let refusal = refusal(response).await;
         return if status.is_success() {
-            How::Page(if refusal.says == A_PAGE { String::new() } else { refusal.says })
+            CallOutcome::Page(if refusal.says == A_PAGE { String::new() } else { refusal.says })
         } else {
-            How::Refused { status: status.as_u16(), says: refusal.says, retry_after: refusal.retry_after }
+            CallOutcome::Refused { status: status.as_u16(), says: refusal.says, retry_after: refusal.retry_after }
         };
     }
     loop {
         let chunk = tokio::select! {
             biased;
-            () = stop.notified() => return How::Stopped,
-            () = silence(stall) => return How::Silent(stall.unwrap_or_default()),
+            () = stop.notified() => return CallOutcome::Stopped,
+            () = silence(stall) => return CallOutcome::Silent(stall.unwrap_or_default()),
             chunk = response.chunk() => chunk,
         };
         match chunk {
             Ok(Some(bytes)) => {
                 if each(&bytes).is_break() {
-                    return How::Stopped;
+                    return CallOutcome::Stopped;
                 }
             }
-            Ok(None) => return How::Ended,
-            Err(error) => return How::Broke(cause(&error)),
+            Ok(None) => return CallOutcome::Ended,
+            Err(error) => return CallOutcome::Broke(cause(&error)),
         }
     }
 }
 
 /// Description of an unexpected answer.
-pub(crate) struct Refusal {
+pub(crate) struct AnswerSummary {
     /// In a line.
     pub says: String,
     pub retry_after: Option<Duration>,
@@ -153,7 +153,7 @@ pub(crate) struct Refusal {
 }
 
 /// Reads the reason in an answer.
-pub(crate) async fn refusal(mut response: reqwest::Response) -> Refusal {
+pub(crate) async fn refusal(mut response: reqwest::Response) -> AnswerSummary {
     let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
     let retry_after = header("retry-after").and_then(|text| wait(&text));
     let to = header("location").filter(|_| response.status().is_redirection());
@@ -172,7 +172,7 @@ pub(crate) async fn refusal(mut response: reqwest::Response) -> Refusal {
         Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
         None => says(&text),
     };
-    Refusal { says, retry_after, text }
+    AnswerSummary { says, retry_after, text }
 }
 
 async fn silence(stall: Option<Duration>) {

@@ -1,12 +1,12 @@
 //! One pass over a saved log (or several, as attempts in order) that reduces it and makes it possible to go anywhere in it.
 
-use super::beside::Beside;
+use super::beside::Sidecar;
 use super::chunks::Chunks;
 use super::decompress::{self, Packing};
 use super::parallel::{self, Sink};
 use super::pipe;
 use super::segments::goes_on;
-use super::store::{Side, Spooling, Store};
+use super::store::{ByteStore, Side, Spooling};
 use super::{Past, Snapshot, SourceError, lock};
 use crate::progress::history::History;
 use crate::progress::{Batch, Link, Progress};
@@ -74,7 +74,7 @@ impl Saved {
 ///
 /// # Errors
 /// If one of them cannot be read to its end; earlier data are applied.
-pub fn read(logs: Vec<Saved>, beside: Beside, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
+pub fn read(logs: Vec<Saved>, beside: Sidecar, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
     if let Some(catalog) = &beside.catalog {
         progress.expect_streams(catalog);
     }
@@ -91,7 +91,7 @@ pub fn read(logs: Vec<Saved>, beside: Beside, progress: &mut Progress, decoder: 
 /// A log and its sidecar data.
 struct Both<'p> {
     progress: &'p mut Progress,
-    beside: Beside,
+    beside: Sidecar,
 }
 
 impl Sink for Both<'_> {
@@ -136,7 +136,7 @@ fn all(logs: Vec<Saved>, sink: &mut Both, decoder: &Decoder) -> io::Result<()> {
 /// Progress of indexing.
 pub struct Indexer {
     pub progress: Progress,
-    store: Arc<Store>,
+    store: Arc<ByteStore>,
     history: Arc<Mutex<History>>,
     /// Receiver of progress snapshots, and the time of the last one.
     watch: Option<(watch::Sender<Snapshot>, Instant)>,
@@ -144,7 +144,7 @@ pub struct Indexer {
     broken: bool,
     /// Reason that the log cannot be read to its end.
     down: Option<String>,
-    beside: Beside,
+    beside: Sidecar,
 }
 
 /// A saved log that is being indexed, to be shown meanwhile.
@@ -161,8 +161,8 @@ pub struct Indexing {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn spawn(logs: Vec<Saved>, beside: Beside, decoder: Decoder) -> io::Result<Indexing> {
-    let past = Past { store: Arc::new(Store::default()), ..Past::default() };
+pub fn spawn(logs: Vec<Saved>, beside: Sidecar, decoder: Decoder) -> io::Result<Indexing> {
+    let past = Past { store: Arc::new(ByteStore::default()), ..Past::default() };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).shown_on(sender);
@@ -207,7 +207,7 @@ impl Sink for Indexer {
 
 impl Indexer {
     #[must_use]
-    pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>) -> Self {
+    pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>) -> Self {
         Self {
             progress: Progress::default(),
             store,
@@ -215,7 +215,7 @@ impl Indexer {
             watch: None,
             broken: false,
             down: None,
-            beside: Beside::default(),
+            beside: Sidecar::default(),
         }
     }
 
@@ -245,7 +245,7 @@ impl Indexer {
     ///
     /// # Errors
     /// If one of them cannot be read to its end; earlier data are applied.
-    pub fn run(&mut self, logs: Vec<Saved>, beside: Beside, decoder: &Decoder) -> io::Result<()> {
+    pub fn run(&mut self, logs: Vec<Saved>, beside: Sidecar, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
         if let Some(catalog) = &beside.catalog {
             self.store.expect(catalog);
@@ -320,7 +320,7 @@ struct FileFrom {
     file: Arc<File>,
     at: u64,
     end: u64,
-    store: Arc<Store>,
+    store: Arc<ByteStore>,
 }
 
 impl Read for FileFrom {

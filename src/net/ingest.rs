@@ -1,7 +1,7 @@
 //! Bytes to [`Progress`], and at most 30 snapshots of it per second. One thread owns the
 //! `Progress`; the others see snapshots that share unchanged parts.
 
-use super::store::{Side, Store};
+use super::store::{ByteStore, Side};
 use super::{Event, Origin, lock};
 use crate::progress::history::History;
 use crate::progress::{Exit, Link, Progress};
@@ -26,13 +26,13 @@ pub struct Ingest {
 /// Rewind data of a feed.
 #[derive(Debug, Clone)]
 pub struct Past {
-    pub store: Arc<Store>,
+    pub store: Arc<ByteStore>,
     pub history: Arc<Mutex<History>>,
 }
 
 impl Default for Past {
     fn default() -> Self {
-        Self { store: Arc::new(Store::bounded()), history: Arc::new(Mutex::new(History::new())) }
+        Self { store: Arc::new(ByteStore::bounded()), history: Arc::new(Mutex::new(History::new())) }
     }
 }
 

@@ -89,7 +89,7 @@ pub fn now() -> crate::protocol::Millis {
 }
 
 /// 0 to 1, another one each time.
-#[expect(clippy::cast_precision_loss, reason = "a throw of jitter")]
+#[expect(clippy::cast_precision_loss, reason = "a random fraction")]
 pub(crate) fn jitter() -> f64 {
     (random() >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -2,7 +2,7 @@
 
 use super::lock;
 use super::seek::{Seeker, Step};
-use super::store::Store;
+use super::store::ByteStore;
 use crate::progress::history::History;
 use crate::progress::{Progress, Target};
 use crate::protocol::{Decoder, Millis, time};
@@ -43,7 +43,7 @@ pub struct Rewind {
     sent: u64,
     pub views: watch::Receiver<View>,
     pub history: Arc<Mutex<History>>,
-    pub store: Arc<Store>,
+    pub store: Arc<ByteStore>,
 }
 
 impl Rewind {
@@ -51,7 +51,7 @@ impl Rewind {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn spawn(store: Arc<Store>, history: Arc<Mutex<History>>, decoder: Decoder) -> std::io::Result<Self> {
+    pub fn spawn(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> std::io::Result<Self> {
         let (requests, wanted) = mpsc::sync_channel(WAITING);
         let (sender, views) = watch::channel(View::default());
         let seeker = Seeker::new(Arc::clone(&store), Arc::clone(&history), decoder);

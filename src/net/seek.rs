@@ -1,9 +1,9 @@
 //! Any instant of a log: the nearest snapshot, and the lines after it reduced again.
 
 use super::chunks::{Chunk, Chunks};
-use super::store::Store;
+use super::store::ByteStore;
 use super::{lock, parallel};
-use crate::progress::history::{History, Mark, Position};
+use crate::progress::history::{History, LogPosition, Mark};
 use crate::progress::{Progress, Target};
 use crate::protocol::{Decoded, Decoder, Line, LineEnd};
 use memchr::memchr;
@@ -22,7 +22,7 @@ pub enum Step {
 
 /// Holds the progress of one place and goes to others.
 pub struct Seeker {
-    store: Arc<Store>,
+    store: Arc<ByteStore>,
     history: Arc<Mutex<History>>,
     decoder: Decoder,
     progress: Progress,
@@ -46,7 +46,7 @@ enum Until {
 impl Seeker {
     /// Stands at the begin.
     #[must_use]
-    pub fn new(store: Arc<Store>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
+    pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
         let progress = store.begin();
         Self { store, history, decoder, progress, sides: 0, short: false }
     }
@@ -124,7 +124,7 @@ impl Seeker {
     }
 
     fn step_on(&mut self, step: Step) -> io::Result<bool> {
-        let here = Position::of(&self.progress);
+        let here = LogPosition::of(&self.progress);
         match step {
             Step::Lines(count) => {
                 let line = here.lines.saturating_add_signed(count);

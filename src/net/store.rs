@@ -85,7 +85,7 @@ struct Segment {
 
 /// Index of an input's bytes. One thread adds, others read.
 #[derive(Debug, Default)]
-pub struct Store {
+pub struct ByteStore {
     inner: Mutex<Inner>,
 }
 
@@ -112,7 +112,7 @@ struct Inner {
     broken: Option<String>,
 }
 
-impl Store {
+impl ByteStore {
     /// For a feed that may never end.
     #[must_use]
     pub fn bounded() -> Self {
@@ -230,8 +230,8 @@ impl Store {
 
     /// Bytes from a place on.
     #[must_use]
-    pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
-        Reader { store: Arc::clone(self), at, block: (0, Vec::new()) }
+    pub fn reader(self: &Arc<Self>, at: u64) -> StoreReader {
+        StoreReader { store: Arc::clone(self), at, block: (0, Vec::new()) }
     }
 }
 
@@ -323,14 +323,14 @@ impl Inner {
 
 /// Reads a store from some place on.
 #[derive(Debug)]
-pub struct Reader {
-    store: Arc<Store>,
+pub struct StoreReader {
+    store: Arc<ByteStore>,
     at: u64,
     /// The block that was unpacked last, and where it begins.
     block: (u64, Vec<u8>),
 }
 
-impl Reader {
+impl StoreReader {
     fn of_block(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let within = usize::try_from(self.at.checked_sub(self.block.0)?).ok()?;
         let rest = self.block.1.get(within..).filter(|rest| !rest.is_empty())?;
@@ -340,7 +340,7 @@ impl Reader {
     }
 }
 
-impl Read for Reader {
+impl Read for StoreReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(length) = self.of_block(buffer) {
             self.at += length as u64;
@@ -397,7 +397,7 @@ impl Read for Reader {
 /// Reads something and spools it on the way.
 pub struct Spooling<R> {
     pub input: R,
-    pub store: Arc<Store>,
+    pub store: Arc<ByteStore>,
 }
 
 impl<R: Read> Read for Spooling<R> {
@@ -412,7 +412,7 @@ impl<R: Read> Read for Spooling<R> {
 mod tests {
     use super::*;
 
-    fn all(store: &Arc<Store>, from: u64) -> Vec<u8> {
+    fn all(store: &Arc<ByteStore>, from: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
         store.reader(from).read_to_end(&mut bytes).unwrap();
         bytes
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn what_was_spooled_is_there_from_any_place_on() {
-        let store = Arc::new(Store::default());
+        let store = Arc::new(ByteStore::default());
         let text: Vec<u8> = (0..300_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
         for part in text.chunks(77_777) {
             store.spool(part);
@@ -436,7 +436,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
         let file = Arc::new(file);
-        let store = Arc::new(Store::bounded());
+        let store = Arc::new(ByteStore::bounded());
         store.file(&file, 2, 3);
         store.file(&file, 5, 1);
         store.spool(b"abc");

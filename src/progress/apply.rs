@@ -3,7 +3,7 @@
 use super::Exit;
 use super::Progress;
 use super::feed::FEED_LINE;
-use super::feed::Origin;
+use super::feed::FeedOrigin;
 use super::feed::cut;
 use super::notes::Note;
 use super::stderr::Traceback;
@@ -14,9 +14,9 @@ use crate::protocol::Level;
 use crate::protocol::Line;
 use crate::protocol::LineEnd;
 use crate::protocol::Log;
-use crate::protocol::ProtocolTraits;
 use crate::protocol::Message;
 use crate::protocol::Name;
+use crate::protocol::ProtocolTraits;
 
 use crate::protocol::mask;
 
@@ -35,13 +35,13 @@ impl Progress {
                 self.input.unknown += 1;
                 let other = message.dialect.map_or("", Dialect::word);
                 let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
-                self.note(Level::Info, Origin::Unknown, None, None, &text);
+                self.note(Level::Info, FeedOrigin::Unknown, None, None, &text);
             }
             Decoded::Message { message, glued } => {
                 self.input.messages += 1;
                 self.raw_traceback = Traceback::None;
                 if let Some(text) = glued {
-                    self.note(Level::Info, Origin::Raw, None, None, text.trim_end());
+                    self.note(Level::Info, FeedOrigin::Raw, None, None, text.trim_end());
                 }
                 self.message(message, line, note);
             }
@@ -58,13 +58,13 @@ impl Progress {
                     if raw.level >= Level::Error {
                         self.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
                     }
-                    self.note(raw.level, Origin::Raw, None, None, &raw.text);
+                    self.note(raw.level, FeedOrigin::Raw, None, None, &raw.text);
                 }
             }
             Decoded::Unknown { kind } => {
                 self.input.unknown += 1;
                 let text = format!("unknown message {kind}: {}", cut(&String::from_utf8_lossy(line.bytes), FEED_LINE));
-                self.note(Level::Info, Origin::Unknown, None, None, &text);
+                self.note(Level::Info, FeedOrigin::Unknown, None, None, &text);
             }
             Decoded::Malformed { torn } => {
                 self.input.malformed += 1;
@@ -75,7 +75,7 @@ impl Progress {
                 } else {
                     "a line that looks like JSON and does not parse"
                 };
-                self.note(Level::Warn, Origin::Malformed, None, None, &format!("{what}: {head}"));
+                self.note(Level::Warn, FeedOrigin::Malformed, None, None, &format!("{what}: {head}"));
             }
         }
     }
@@ -158,7 +158,7 @@ impl Progress {
                 self.attempt.stopping = true;
                 self.note(
                     Level::Warn,
-                    Origin::Log,
+                    FeedOrigin::Log,
                     message.from.as_deref(),
                     None,
                     "asked to stop: it ends before it is through",
@@ -170,7 +170,7 @@ impl Progress {
                     // A control message carries a configuration with secrets: that it came is all that is shown of it.
                     self.note(
                         Level::Info,
-                        Origin::Log,
+                        FeedOrigin::Log,
                         message.from.as_deref(),
                         None,
                         "control message (configuration not shown)",

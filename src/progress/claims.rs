@@ -5,9 +5,10 @@ use super::Progress;
 use super::commits::Passed;
 use super::failures::SILENT_ERROR;
 use super::failures::UNAVAILABLE;
-use super::feed::Origin;
+use super::feed::FeedOrigin;
 use super::position::StateOf;
 use super::stderr::Held;
+use crate::protocol::Activity;
 use crate::protocol::Checkpoint;
 use crate::protocol::Counts;
 use crate::protocol::Failure;
@@ -15,7 +16,6 @@ use crate::protocol::Level;
 use crate::protocol::Line;
 use crate::protocol::Metered;
 use crate::protocol::Name;
-use crate::protocol::Activity;
 use crate::protocol::ProgressReport;
 use crate::protocol::State;
 use crate::protocol::Status;
@@ -275,7 +275,7 @@ impl Progress {
         let attempt = self.attempts;
         if let Some(word) = &claim.odd_status {
             let text = format!("unknown stream status {word}");
-            self.note(Level::Warn, Origin::Unknown, None, Some(&claim.stream.label()), &text);
+            self.note(Level::Warn, FeedOrigin::Unknown, None, Some(&claim.stream.label()), &text);
         }
         let traits = self.traits();
         self.attempt.statuses |= claim.status.is_some();
@@ -389,7 +389,7 @@ impl Progress {
         let Some(stream) = self.streams.get(at) else { return };
         if matches!(pace, Activity::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
             let label = stream.label.clone();
-            self.note(Level::Warn, Origin::Log, None, Some(&label), "rate limited: it waits");
+            self.note(Level::Warn, FeedOrigin::Log, None, Some(&label), "rate limited: it waits");
         }
     }
 
@@ -505,7 +505,7 @@ impl Progress {
         }
         if odd {
             let word = report.odd_status.as_deref().unwrap_or_default();
-            self.note(Level::Warn, Origin::Unknown, None, Some(&name), &format!("unknown stream status {word}"));
+            self.note(Level::Warn, FeedOrigin::Unknown, None, Some(&name), &format!("unknown stream status {word}"));
         }
         if clears {
             self.clear_stream(at, &name);

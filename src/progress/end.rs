@@ -1,9 +1,9 @@
 //! End message: its claims against the evidence.
 
-use super::errors::{Occurrence, Place};
+use super::errors::{ErrorPlace, Occurrence};
 use super::position::StateOf;
 use super::stream::Ahead;
-use super::{Ended, Group, Outcome, Progress, outcome};
+use super::{Ended, ErrorGroup, Outcome, Progress, outcome};
 use crate::protocol::{AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, Risk, State, Status, Where, mask};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -203,14 +203,14 @@ impl Progress {
 
     /// Makes the last log line of level error the cause of a failed run without any error.
     pub(super) fn cause_from_log(&mut self) {
-        let said = |group: &Arc<Group>| !group.cleared();
+        let said = |group: &Arc<ErrorGroup>| !group.cleared();
         if outcome(self) != Outcome::Failed || self.errors.groups().iter().any(said) {
             return;
         }
         // Of an engine that printed nothing its last words are all there is.
         let words = || {
             let text = super::verdict::last_words(self).filter(|_| self.input.messages == 0)?;
-            let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+            let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             Some((Arc::from(text), place))
         };
         let Some((text, place)) = self.last_log_error.clone().or_else(words) else { return };

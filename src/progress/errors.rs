@@ -16,7 +16,7 @@ pub const TEXT_KEPT: usize = 8 * 1024;
 
 /// One kind of error.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Group {
+pub struct ErrorGroup {
     /// Identity: level, failure type and fingerprint.
     pub id: u64,
     pub level: Where,
@@ -34,7 +34,7 @@ pub struct Group {
     pub last_at: Option<Millis>,
     /// By stream; an error without a stream stands under the empty name.
     pub hits: BTreeMap<Arc<str>, Hit>,
-    pub places: VecDeque<Place>,
+    pub places: VecDeque<ErrorPlace>,
     /// Not reported as an error: the last log line of level error of a run that failed without one.
     pub from_log: bool,
 }
@@ -55,7 +55,7 @@ pub struct Hit {
 
 /// One occurrence.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Place {
+pub struct ErrorPlace {
     /// Line of the input, from 1.
     pub line: u64,
     pub at: Option<Millis>,
@@ -63,7 +63,7 @@ pub struct Place {
     pub stream: Option<Arc<str>>,
 }
 
-impl Group {
+impl ErrorGroup {
     /// The streams it names.
     pub fn streams(&self) -> impl Iterator<Item = &Arc<str>> {
         self.hits.keys().filter(|name| !name.is_empty())
@@ -116,12 +116,12 @@ pub(super) struct Occurrence {
     pub stack: Option<Arc<str>>,
     pub raw: Option<Arc<str>>,
     pub is_final: bool,
-    pub place: Place,
+    pub place: ErrorPlace,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Errors {
-    groups: Vec<Arc<Group>>,
+    groups: Vec<Arc<ErrorGroup>>,
     index: Arc<HashMap<u64, usize>>,
     /// All occurrences.
     pub total: u64,
@@ -134,12 +134,12 @@ pub struct Errors {
 
 impl Errors {
     #[must_use]
-    pub fn groups(&self) -> &[Arc<Group>] {
+    pub fn groups(&self) -> &[Arc<ErrorGroup>] {
         &self.groups
     }
 
     #[must_use]
-    pub fn get(&self, id: u64) -> Option<&Arc<Group>> {
+    pub fn get(&self, id: u64) -> Option<&Arc<ErrorGroup>> {
         self.index.get(&id).and_then(|at| self.groups.get(*at))
     }
 
@@ -157,13 +157,13 @@ impl Errors {
 
     /// True if a stream has this text as an error of this attempt, at any level.
     pub(super) fn has_text(&self, stream: &str, attempt: u32, message: &str) -> bool {
-        let here = |group: &Arc<Group>| group.hits.get(stream).is_some_and(|hit| hit.attempt == attempt);
+        let here = |group: &Arc<ErrorGroup>| group.hits.get(stream).is_some_and(|hit| hit.attempt == attempt);
         self.groups.iter().any(|group| here(group) && *group.message == *message)
     }
 
     /// True if a stream has this text as a standing error, of any attempt.
     pub(super) fn standing_text(&self, stream: &str, message: &str) -> bool {
-        let stands = |group: &Arc<Group>| group.hits.get(stream).is_some_and(|hit| !hit.cleared);
+        let stands = |group: &Arc<ErrorGroup>| group.hits.get(stream).is_some_and(|hit| !hit.cleared);
         self.groups.iter().any(|group| stands(group) && *group.message == *message)
     }
 
@@ -187,7 +187,7 @@ impl Errors {
             }
             None => {
                 Arc::make_mut(&mut self.index).insert(id, self.groups.len());
-                self.groups.push(Arc::new(Group {
+                self.groups.push(Arc::new(ErrorGroup {
                     id,
                     level: error.level,
                     failure_type: error.failure_type.clone(),
@@ -340,7 +340,7 @@ mod tests {
             stack: None,
             raw: None,
             is_final: true,
-            place: Place { line: 1, at: Some(1), attempt, stream: Some(stream.into()) },
+            place: ErrorPlace { line: 1, at: Some(1), attempt, stream: Some(stream.into()) },
         }
     }
 

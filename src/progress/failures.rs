@@ -2,10 +2,10 @@
 
 use super::Errors;
 use super::Progress;
+use super::errors::ErrorPlace;
 use super::errors::Occurrence;
-use super::errors::Place;
 use super::errors::TEXT_KEPT;
-use super::feed::Origin;
+use super::feed::FeedOrigin;
 use super::feed::cut;
 use crate::protocol::Failure;
 use crate::protocol::Level;
@@ -70,7 +70,7 @@ impl Progress {
         }
         if failure.roll_up && self.streams.iter().any(|stream| stream.failed_in == Some(self.attempts)) {
             let text: Arc<str> = message_of(&failure).into();
-            self.note(Level::Error, Origin::Log, None, None, &text);
+            self.note(Level::Error, FeedOrigin::Log, None, None, &text);
             self.attempt.roll_up = Some(text);
             return;
         }
@@ -81,7 +81,7 @@ impl Progress {
             // Its status stands: a later error is only worth a look.
             failure.is_final = false;
             let text = format!("an error after it was complete: {}", message_of(&failure));
-            self.note(Level::Warn, Origin::Log, None, Some(&name.label()), &text);
+            self.note(Level::Warn, FeedOrigin::Log, None, Some(&name.label()), &text);
         }
         match &failure.stream {
             Some(_) => self.stream_message(),
@@ -185,7 +185,7 @@ impl Progress {
             stack: with_internal(&failure).as_deref().map(keep),
             raw: (!raw.is_empty()).then(|| mask::secrets(&String::from_utf8_lossy(raw)).into()),
             is_final: failure.is_final,
-            place: Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream },
+            place: ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream },
         });
         if let Some(slot) = slot {
             let attempt = self.attempts;
@@ -224,7 +224,7 @@ impl Progress {
     pub(super) fn connection(&mut self, ok: Option<bool>, message: Option<&str>, line: &Line) {
         let Some(ok) = ok else {
             let text = format!("connection status that nobody knows: {}", message.unwrap_or("(no message)"));
-            return self.note(Level::Warn, Origin::Unknown, None, None, &text);
+            return self.note(Level::Warn, FeedOrigin::Unknown, None, None, &text);
         };
         self.attempt.connection = Some(ok);
         // Without a message the cause has to come from elsewhere.

@@ -12,7 +12,7 @@ pub const FEED_LINE: usize = 2 * 1024;
 
 /// Origin of a feed line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Origin {
+pub enum FeedOrigin {
     #[default]
     Log,
     /// About the feed, from ourselves.
@@ -28,7 +28,7 @@ pub struct FeedLine {
     pub line: u64,
     pub at: Option<Millis>,
     pub level: Level,
-    pub origin: Origin,
+    pub origin: FeedOrigin,
     pub from: Option<Arc<str>>,
     pub stream: Option<Arc<str>>,
     /// Of the last one, where it stands for several.

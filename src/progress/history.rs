@@ -67,14 +67,14 @@ impl Mark {
 
 /// A place in a log: behind so many lines and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Position {
+pub struct LogPosition {
     pub bytes: u64,
     pub lines: u64,
     /// The log's clock there.
     pub at: Option<Millis>,
 }
 
-impl Position {
+impl LogPosition {
     /// Position of a reduction.
     #[must_use]
     pub fn of(progress: &Progress) -> Self {
@@ -85,7 +85,7 @@ impl Position {
 /// A stretch of the log, and how many marks lie in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bin {
-    pub begin: Position,
+    pub begin: LogPosition,
     /// By [`Mark::ALL`].
     pub marks: [u32; KINDS],
     /// The clock at the first mark of each kind.
@@ -95,7 +95,7 @@ pub struct Bin {
 /// A snapshot, and where it was taken.
 #[derive(Debug, Clone)]
 pub struct Key {
-    pub at: Position,
+    pub at: LogPosition,
     /// Things besides lines that are in it.
     pub sides: usize,
     packed: Packed,
@@ -133,7 +133,7 @@ pub struct History {
     /// Gaps that found no room.
     pub gaps_beyond: u64,
     /// End of the reduced input.
-    end: Position,
+    end: LogPosition,
     first_at: Option<Millis>,
     counts: [u64; KINDS],
     /// All of the log is in it.
@@ -169,14 +169,14 @@ impl History {
 
     /// A line was taken in, or a run of records without a silence in it (`run`).
     pub fn note(&mut self, progress: &Progress, run: bool) {
-        let begin = std::mem::replace(&mut self.end, Position::of(progress));
+        let begin = std::mem::replace(&mut self.end, LogPosition::of(progress));
         if self.first_at.is_none() {
             self.first_at = progress.first_at;
         }
         if self.bins.last().is_none_or(|bin| begin.bytes - bin.begin.bytes >= self.bin_width) {
             // The clock at which a first line without a time before it stands is its own.
             let at = begin.at.or(progress.first_at);
-            self.bins.push(Bin { begin: Position { at, ..begin }, ..Bin::default() });
+            self.bins.push(Bin { begin: LogPosition { at, ..begin }, ..Bin::default() });
             if self.bins.len() >= 2 * BINS {
                 self.widen();
             }
@@ -250,7 +250,7 @@ impl History {
     /// Takes in a snapshot, and how many things besides lines are in it.
     pub fn keep(&mut self, progress: &Progress, packed: Packed, sides: usize) {
         self.size += packed.size(self.keys.last().map(|key| &key.packed));
-        self.keys.push(Key { at: Position::of(progress), sides, packed });
+        self.keys.push(Key { at: LogPosition::of(progress), sides, packed });
         self.newest = Some(progress.clone());
         self.plan();
         while self.keys.len() > 2 && (self.keys.len() > KEYS || self.size > BUDGET) {
@@ -279,7 +279,7 @@ impl History {
     /// All of the log was taken in.
     pub fn finish(&mut self, progress: &Progress, exit: Option<Exit>) {
         self.exit = exit;
-        self.end = Position::of(progress);
+        self.end = LogPosition::of(progress);
         self.complete = true;
     }
 
@@ -343,7 +343,7 @@ impl History {
 
     /// End of the reduced input.
     #[must_use]
-    pub fn end(&self) -> Position {
+    pub fn end(&self) -> LogPosition {
         self.end
     }
 
@@ -361,38 +361,38 @@ impl History {
 
     /// A place at or before the first line after this time, and near it.
     #[must_use]
-    pub fn place_of_time(&self, at: Millis) -> Position {
+    pub fn place_of_time(&self, at: Millis) -> LogPosition {
         let behind = self.bins.partition_point(|bin| bin.begin.at.is_none_or(|begin| begin <= at));
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
     /// A place between two lines at or before so many bytes, and near it.
     #[must_use]
-    pub fn place_of_bytes(&self, bytes: u64) -> Position {
+    pub fn place_of_bytes(&self, bytes: u64) -> LogPosition {
         let behind = self.bins.partition_point(|bin| bin.begin.bytes <= bytes);
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
     /// A place at or before the end of this line, and near it.
     #[must_use]
-    pub fn place_of_line(&self, line: u64) -> Position {
+    pub fn place_of_line(&self, line: u64) -> LogPosition {
         let behind = self.bins.partition_point(|bin| bin.begin.lines <= line);
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
     /// Stretches behind `from` with such a mark, in order: start, and start of the next one.
-    pub fn stretches_after(&self, from: u64, kind: Mark) -> impl Iterator<Item = (Position, u64)> {
+    pub fn stretches_after(&self, from: u64, kind: Mark) -> impl Iterator<Item = (LogPosition, u64)> {
         let first = self.bins.partition_point(|bin| bin.begin.bytes <= from).saturating_sub(1);
         self.stretches(first..self.bins.len(), kind)
     }
 
     /// The stretches before `to` with such a mark, the last one first.
-    pub fn stretches_before(&self, to: u64, kind: Mark) -> impl Iterator<Item = (Position, u64)> {
+    pub fn stretches_before(&self, to: u64, kind: Mark) -> impl Iterator<Item = (LogPosition, u64)> {
         let behind = self.bins.partition_point(|bin| bin.begin.bytes < to);
         self.stretches(0..behind, kind).collect::<Vec<_>>().into_iter().rev()
     }
 
-    fn stretches(&self, places: std::ops::Range<usize>, kind: Mark) -> impl Iterator<Item = (Position, u64)> {
+    fn stretches(&self, places: std::ops::Range<usize>, kind: Mark) -> impl Iterator<Item = (LogPosition, u64)> {
         places.filter_map(move |at| {
             let bin = self.bins.get(at)?;
             let next = self.bins.get(at + 1).map_or(self.end.bytes, |next| next.begin.bytes);

@@ -56,8 +56,8 @@ pub use axis::Axis;
 pub use batch::Batch;
 pub use commits::Commits;
 pub use doubts::{Doubt, DoubtKind, doubts, rows_may_be_missing};
-pub use errors::{Errors, GROUPS_KEPT, Group, Hit, Place};
-pub use feed::{FEED_KEPT, Feed, FeedLine, Origin};
+pub use errors::{ErrorGroup, ErrorPlace, Errors, GROUPS_KEPT, Hit};
+pub use feed::{FEED_KEPT, Feed, FeedLine, FeedOrigin};
 pub use link::Link;
 pub use outcome::{Outcome, open, outcome};
 pub use pack::Packed;
@@ -180,7 +180,7 @@ pub struct Attempt {
     /// The error of the whole run that explains the streams that failed without a word.
     cause: Option<u64>,
     /// Last log line before an end, not yet repeated by an error.
-    fatal: Option<(Arc<str>, Place)>,
+    fatal: Option<(Arc<str>, ErrorPlace)>,
     /// Words announced the end of its process.
     closing: Option<runs::Closing>,
 }
@@ -237,7 +237,7 @@ pub struct Progress {
     #[serde(skip)]
     pub feed: Feed,
     /// The last log line of level error: text and place.
-    last_log_error: Option<(Arc<str>, Place)>,
+    last_log_error: Option<(Arc<str>, ErrorPlace)>,
     /// Logged errors of this run, which a reported error may explain.
     logged: logged::LoggedErrors,
     /// Streams that the caller asked for and the engine never spoke of.

@@ -3,11 +3,11 @@
 use super::Anomaly;
 use super::Progress;
 use super::core;
-use super::errors::Place;
+use super::errors::ErrorPlace;
 use super::errors::TEXT_KEPT;
 use super::feed::FEED_LINE;
 use super::feed::FeedLine;
-use super::feed::Origin;
+use super::feed::FeedOrigin;
 use super::feed::cut;
 use super::fingerprint;
 use super::stderr::Traceback;
@@ -97,21 +97,21 @@ impl Progress {
             }
         }
         if log.level >= Level::Error && !log.message.trim().is_empty() {
-            let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+            let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
         if log.fatal {
             self.process_ends(true);
-            let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+            let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.attempt.fatal = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
         let note = note.unwrap_or_else(|| log_note(log));
-        self.keep(log.level, Origin::Log, from, log.stream.as_deref(), &note);
+        self.keep(log.level, FeedOrigin::Log, from, log.stream.as_deref(), &note);
     }
 
     /// Something that happened to the feed itself (a file was replaced, is gone, cannot be read).
     pub fn notice(&mut self, text: &str) {
-        self.note(Level::Warn, Origin::Source, None, None, text);
+        self.note(Level::Warn, FeedOrigin::Source, None, None, text);
     }
 
     /// Adds a line of a traceback to the line above it. Its last line is the exception.
@@ -124,8 +124,8 @@ impl Progress {
             self.last_raw_error = Some(mask::secrets(cut(text, FEED_LINE)).into());
         }
         let above = self.feed.lines().back().map(|line| (line.origin, line.line));
-        if above != Some((Origin::Raw, self.input.lines.saturating_sub(1))) {
-            self.note(Level::Error, Origin::Raw, None, None, text);
+        if above != Some((FeedOrigin::Raw, self.input.lines.saturating_sub(1))) {
+            self.note(Level::Error, FeedOrigin::Raw, None, None, text);
             return true;
         }
         let note = Note::new(text.into());
@@ -134,11 +134,18 @@ impl Progress {
     }
 
     /// One line for the feed log, secrets masked.
-    pub(super) fn note(&mut self, level: Level, origin: Origin, from: Option<&str>, stream: Option<&str>, text: &str) {
+    pub(super) fn note(
+        &mut self,
+        level: Level,
+        origin: FeedOrigin,
+        from: Option<&str>,
+        stream: Option<&str>,
+        text: &str,
+    ) {
         self.keep(level, origin, from, stream, &Note::new(text.into()));
     }
 
-    fn keep(&mut self, level: Level, origin: Origin, from: Option<&str>, stream: Option<&str>, note: &Note) {
+    fn keep(&mut self, level: Level, origin: FeedOrigin, from: Option<&str>, stream: Option<&str>, note: &Note) {
         // Names that are known already are shared.
         let from = from.map(|from| {
             self.emitters

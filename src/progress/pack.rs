@@ -3,7 +3,7 @@
 //!
 //! Streams are packed in pages; a page of which no stream changed is the one of the snapshot before. Errors and feed likewise.
 
-use super::{Errors, Feed, FeedLine, Group, Progress, Stream};
+use super::{ErrorGroup, Errors, Feed, FeedLine, Progress, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -112,7 +112,7 @@ impl Packed {
 impl Errors {
     /// Nothing was added or cleared since.
     fn same(&self, other: &Self) -> bool {
-        let ptr_eq = |(one, other): (&Arc<Group>, &Arc<Group>)| Arc::ptr_eq(one, other);
+        let ptr_eq = |(one, other): (&Arc<ErrorGroup>, &Arc<ErrorGroup>)| Arc::ptr_eq(one, other);
         self.total == other.total
             && self.groups().len() == other.groups().len()
             && self.groups().iter().zip(other.groups()).all(ptr_eq)

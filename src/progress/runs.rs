@@ -330,7 +330,7 @@ impl Progress {
         self.listed_beyond.clear();
         self.attempt.counters_known = true;
         self.engine_checkpoints = None;
-        let here = |place: &super::Place| place.attempt == attempt;
+        let here = |place: &super::ErrorPlace| place.attempt == attempt;
         self.last_log_error = self.last_log_error.take().filter(|(_, place)| here(place));
         for place in self.last_log_error.iter_mut().map(|(_, place)| place) {
             place.attempt = 1;

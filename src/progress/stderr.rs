@@ -2,8 +2,8 @@
 //! protocols that report errors and counts there are read.
 
 use super::Progress;
-use super::errors::{Place, TEXT_KEPT};
-use super::feed::{FEED_LINE, Origin, cut};
+use super::errors::{ErrorPlace, TEXT_KEPT};
+use super::feed::{FEED_LINE, FeedOrigin, cut};
 use crate::protocol::{
     Failure, Kind, Level, Line, LineEnd, Metered, Name, Status, StreamClaim, Where, clean, heard, is_destination, mask,
     stream_of,
@@ -265,7 +265,7 @@ impl Progress {
         if !self.stderr_parser.traceback.takes(line) {
             self.stderr_parser.clear();
             if self.dialect.is_some() && !line.trim().is_empty() {
-                self.note(Level::Info, Origin::Raw, None, None, line);
+                self.note(Level::Info, FeedOrigin::Raw, None, None, line);
             }
             return;
         }
@@ -299,7 +299,7 @@ impl Progress {
 
     /// The whole run failed with this.
     fn raised(&mut self, message: &str) {
-        let place = Place { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+        let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
         self.last_log_error = Some((mask::secrets(cut(message, TEXT_KEPT)).into(), place));
         let bytes = message.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };

@@ -5,7 +5,7 @@ use super::ranges::Ranges;
 use super::rates::Rates;
 use super::stall::Gaps;
 use super::tally::Tally;
-use crate::protocol::{Millis, Activity, Position, Range, State, Status};
+use crate::protocol::{Activity, Millis, Position, Range, State, Status};
 use std::sync::Arc;
 
 /// Share of a stream that is nearly read; "all" needs more than that.

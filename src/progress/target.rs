@@ -2,7 +2,7 @@
 
 use super::Axis;
 use super::Progress;
-use super::history::{History, Position};
+use super::history::{History, LogPosition};
 use crate::protocol::{Millis, time};
 
 /// Destination in a log.
@@ -25,7 +25,7 @@ const DAY: Millis = 86_400_000;
 ///
 /// # Errors
 /// The mistake in the text, and a valid form.
-pub fn target(text: &str, history: &History, from: Position) -> Result<Target, String> {
+pub fn target(text: &str, history: &History, from: LogPosition) -> Result<Target, String> {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
     let span = history.span();
@@ -89,7 +89,7 @@ pub fn place(text: &str) -> Result<(), String> {
         progress.first_at = Some(0);
         history.note(&progress, false);
     }
-    target(text, &history, Position::default()).map(drop)
+    target(text, &history, LogPosition::default()).map(drop)
 }
 
 /// Distance of a time from the log.
@@ -167,7 +167,7 @@ mod tests {
     fn places_as_people_say_them() {
         let history = two_days();
         let at = |text: &str| Target::Time(time::parse(text).unwrap());
-        let from = Position { at: time::parse("2026-11-20T10:00:00Z"), ..Position::default() };
+        let from = LogPosition { at: time::parse("2026-11-20T10:00:00Z"), ..LogPosition::default() };
         for (text, wanted) in [
             ("08:31:20", at("2026-11-20T08:31:20Z")),
             ("08:31", at("2026-11-20T08:31:00Z")),

@@ -1,6 +1,6 @@
 //! Verdict as sentences: outcome, cause, next step.
 
-use super::errors::Group;
+use super::errors::ErrorGroup;
 use super::outcome::untold;
 use super::text::{count, headline, names as text_names, plural, short};
 use super::{DoubtKind, Exit, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing, stall_verdict};
@@ -50,7 +50,7 @@ pub fn exit_words(exit: Exit) -> String {
 
 /// The groups that stand, the weightiest first.
 #[must_use]
-pub fn standing(progress: &Progress) -> Vec<&Arc<Group>> {
+pub fn standing(progress: &Progress) -> Vec<&Arc<ErrorGroup>> {
     let mut groups: Vec<_> = progress.errors.groups().iter().filter(|group| group.stands()).collect();
     groups.sort_by_key(|group| (group.level, std::cmp::Reverse(group.permanent()), std::cmp::Reverse(group.count)));
     groups
@@ -109,7 +109,7 @@ pub fn http_status(text: &str) -> Option<u16> {
 }
 
 /// `disputes: auth_error, the key lacks 'Disputes Read'`
-fn cause(progress: &Progress, group: &Group) -> String {
+fn cause(progress: &Progress, group: &ErrorGroup) -> String {
     let streams: Vec<_> = group.streams().take(3).map(|name| clean::line(name).into_owned()).collect();
     let all = group.streams().count();
     let who = match (all, streams.join(", ")) {
@@ -448,7 +448,7 @@ pub(super) fn again(progress: &Progress) -> String {
 
 /// Next step for an error.
 #[must_use]
-pub fn remedy(progress: &Progress, group: &Group) -> String {
+pub fn remedy(progress: &Progress, group: &ErrorGroup) -> String {
     let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
     // Where each process is a run of its own, starting again is enough.
     let one_stream = one_stream && !progress.traits().ends_with_process;

@@ -39,9 +39,9 @@ pub mod validate;
 pub use decode::{Decoded, Decoder, RawLine, Reading};
 pub use lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use message::{
-    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Estimate, Failure, EmittedState, StreamCursor, Kind, KnownPosition, Level,
-    Log, LogContext, ProtocolTraits, Message, Metered, Name, Activity, Position, ProcessWord, ProgressReport, Range, Record,
-    Retry, Risk, State, Status, StreamClaim, StreamReport, Where,
+    Activity, AtRisk, Checkpoint, Counts, Dialect, EmittedState, End, EndWord, Estimate, Failure, Kind, KnownPosition,
+    Level, Log, LogContext, Message, Metered, Name, Position, ProcessWord, ProgressReport, ProtocolTraits, Range,
+    Record, Retry, Risk, State, Status, StreamClaim, StreamCursor, StreamReport, Where,
 };
 pub use stripe::{CLIENT, source_state};
 pub use time::Millis;

@@ -6,14 +6,14 @@ use super::engines::{EngineAction, EngineCall};
 use super::hub::{Service, Slot};
 use super::lifecycle::Todo;
 use super::log::Piece;
-use super::model::{Pipeline, Task};
+use super::model::{StoredPipeline, Task};
 use super::problem::Problem;
 use super::secrets::Known;
 use super::store;
 use crate::engine::backfill::Backfill;
 use crate::engine::classify::FailureType;
 use crate::engine::whole::WholeLines;
-use crate::net::http::How;
+use crate::net::http::CallOutcome;
 use crate::net::{Ingest, lock};
 use crate::progress::{Progress, verdict};
 use crate::protocol::Decoder;
@@ -44,7 +44,7 @@ pub(super) enum Cause {
 }
 
 /// State of a run so far, as reduced.
-pub(super) struct Came {
+pub(super) struct CallProgress {
     slot: Arc<Slot>,
     ingest: Ingest,
     before: u64,
@@ -53,7 +53,7 @@ pub(super) struct Came {
     dirty: bool,
 }
 
-impl Came {
+impl CallProgress {
     /// Of a run that begins or goes on.
     pub fn begin(slot: &Arc<Slot>, task: &Task) -> Self {
         Self::new(slot, task.checkpoints_before, Some(task.id.clone()))
@@ -163,10 +163,10 @@ fn unreadable(slot: &Slot, error: &std::io::Error) -> Problem {
 }
 
 /// A call that is to be made.
-pub(super) struct Call<'c> {
+pub(super) struct RunCall<'c> {
     pub service: &'c Arc<Service>,
     pub slot: &'c Arc<Slot>,
-    pub pipeline: &'c Arc<Pipeline>,
+    pub pipeline: &'c Arc<StoredPipeline>,
     /// Its secrets.
     pub known: &'c Known,
     pub action: EngineAction,
@@ -175,7 +175,7 @@ pub(super) struct Call<'c> {
     pub limits: (Option<f64>, Option<u64>),
 }
 
-impl Call<'_> {
+impl RunCall<'_> {
     fn ask(&self) -> EngineCall<'_> {
         EngineCall {
             pipeline: &self.slot.id,
@@ -187,7 +187,7 @@ impl Call<'_> {
     }
 
     /// Syncs. Answers how the call ended, and why it was stopped if it was.
-    pub async fn sync(self, run: &mut Backfill, came: &mut Came, task: &str) -> (How, Option<Cause>) {
+    pub async fn sync(self, run: &mut Backfill, came: &mut CallProgress, task: &str) -> (CallOutcome, Option<Cause>) {
         let known = self.known;
         let stop = Notify::new();
         let stopping = AtomicBool::new(false);
@@ -250,8 +250,8 @@ impl Call<'_> {
             };
             tokio::select! {
                 how = call => how,
-                () = watch => How::Stopped,
-                () = tell => How::Stopped,
+                () = watch => CallOutcome::Stopped,
+                () = tell => CallOutcome::Stopped,
             }
         };
         masked.clear();
@@ -265,16 +265,16 @@ impl Call<'_> {
         came.take(&masked);
         came.publish();
         if let Some(why) = broken {
-            return (How::Broke(why), None);
+            return (CallOutcome::Broke(why), None);
         }
         // It came to its end by itself before it had to stop.
-        let stopped = matches!(how, How::Stopped);
+        let stopped = matches!(how, CallOutcome::Stopped);
         let cause = cause.filter(|_| stopped);
         if stopped && cause.is_none() && overdue.load(Ordering::Relaxed) {
             let time = time.map(|limit| format!("{limit} s"));
             let states = states.map(|limit| format!("{limit} checkpoints"));
             let limits: Vec<_> = time.into_iter().chain(states).collect();
-            return (How::Overdue(limits.join(" and ")), None);
+            return (CallOutcome::Overdue(limits.join(" and ")), None);
         }
         (how, cause)
     }
@@ -343,7 +343,7 @@ impl Call<'_> {
             how = call => how,
             // Something else is wanted meanwhile, or it takes too long.
             () = self.not_to_be_prepared() => return None,
-            () = tokio::time::sleep(LONGEST_PREPARATION) => How::Overdue(format!("{} s", LONGEST_PREPARATION.as_secs())),
+            () = tokio::time::sleep(LONGEST_PREPARATION) => CallOutcome::Overdue(format!("{} s", LONGEST_PREPARATION.as_secs())),
         };
         // The last line may be without its newline.
         lines.finish(|line, _| each(line));
@@ -359,13 +359,13 @@ impl Call<'_> {
             return Some(Prepared::Failed(why, kind));
         }
         Some(match how {
-            How::Ended => Prepared::Well(source, destination),
-            How::Stopped => return None,
+            CallOutcome::Ended => Prepared::Well(source, destination),
+            CallOutcome::Stopped => return None,
             how => {
                 let kind = match &how {
-                    How::Refused { status, .. } => Some(FailureType::of_status(*status)),
-                    How::Page(_) => Some(FailureType::Config),
-                    How::Exited(_) => None,
+                    CallOutcome::Refused { status, .. } => Some(FailureType::of_status(*status)),
+                    CallOutcome::Page(_) => Some(FailureType::Config),
+                    CallOutcome::Exited(_) => None,
                     _ => Some(FailureType::Transient),
                 };
                 Prepared::Failed(known.sentence(&how.words()), kind)

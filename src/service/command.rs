@@ -2,7 +2,7 @@
 
 use super::engines::EngineAction;
 use super::secrets::Known;
-use crate::net::http::How;
+use crate::net::http::CallOutcome;
 use crate::net::lock;
 use crate::protocol::clean;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -32,8 +32,10 @@ pub async fn run(
     grace: Duration,
     stop: &Notify,
     mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
-) -> How {
-    let Some((program, arguments)) = command.split_first() else { return How::Unreachable("it has no command".into()) };
+) -> CallOutcome {
+    let Some((program, arguments)) = command.split_first() else {
+        return CallOutcome::Unreachable("it has no command".into());
+    };
     let spawned = tokio::process::Command::new(program)
         .args(arguments)
         .env("SYNCTOP_ACTION", action.word())
@@ -48,7 +50,7 @@ pub async fn run(
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return How::Unreachable(format!("{program} cannot be started: {error}")),
+        Err(error) => return CallOutcome::Unreachable(format!("{program} cannot be started: {error}")),
     };
     let mut body: Value = serde_json::from_str(body).unwrap_or_default();
     if let Some(body) = body.as_object_mut() {
@@ -72,17 +74,17 @@ pub async fn run(
         while how.is_none() {
             let read = tokio::select! {
                 biased;
-                () = stop.notified() => Err(How::Stopped),
-                () = tokio::time::sleep(stall) => Err(How::Silent(stall)),
+                () = stop.notified() => Err(CallOutcome::Stopped),
+                () = tokio::time::sleep(stall) => Err(CallOutcome::Silent(stall)),
                 read = stdout.read(&mut buffer) => Ok(read),
             };
             match read {
                 Err(why) => how = Some(why),
                 Ok(Ok(0)) => break,
-                Ok(Err(error)) => how = Some(How::Broke(error.to_string())),
+                Ok(Err(error)) => how = Some(CallOutcome::Broke(error.to_string())),
                 Ok(Ok(length)) => {
                     if each(buffer.get(..length).unwrap_or_default()).is_break() {
-                        how = Some(How::Stopped);
+                        how = Some(CallOutcome::Stopped);
                     }
                 }
             }
@@ -112,13 +114,13 @@ pub async fn run(
         return how;
     }
     match ended {
-        Some(status) if status.success() => How::Ended,
+        Some(status) if status.success() => CallOutcome::Ended,
         Some(status) => {
             let words = lock(&words).trim().to_owned();
             let said = if words.is_empty() { String::new() } else { format!("; its last words: {words}") };
-            How::Exited(format!("{program} ended with {}{said}", exit(status)))
+            CallOutcome::Exited(format!("{program} ended with {}{said}", exit(status)))
         }
-        None => How::Broke(format!("{program} is gone")),
+        None => CallOutcome::Broke(format!("{program} is gone")),
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Config {
     pub calls: Calls,
     pub logs: Logs,
     pub secrets: References,
-    pub engines: BTreeMap<String, Engine>,
+    pub engines: BTreeMap<String, EngineConfig>,
 }
 
 /// Concurrency limits.
@@ -89,7 +89,7 @@ pub struct Logs {
 /// An engine: by its address, or by its command.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Engine {
+pub struct EngineConfig {
     /// `http://127.0.0.1:4010`
     pub url: Option<String>,
     /// The program and its arguments. It reads one JSON object (`{action, pipeline, state?, ...}`) on stdin and writes messages on stdout.

@@ -2,19 +2,19 @@
 //! persists the result, repeats. One per pipeline. Everything it knows is in the store and the log,
 //! so that a crash at any instant costs only time.
 
-use super::call::{Call, Came};
+use super::call::{CallProgress, RunCall};
 use super::engines::EngineAction;
 use super::hub::{Service, Slot, end_with_its_pipeline, step};
 use super::judge::{Judged, judge, said};
-use super::lifecycle::{Event, Todo};
-use super::model::{Config, Pipeline, Reason, Retry, Task};
+use super::lifecycle::{LifecycleEvent, Todo};
+use super::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
 use super::problem::Problem;
 use super::run::{Open, put_task};
 use super::secrets::Known;
 use super::store::{self, KeptState, Tx};
-use crate::engine::backfill::{Backfill, Next, BackfillResult, BackfillOptions};
+use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
 use crate::engine::classify::FailureType;
-use crate::net::http::How;
+use crate::net::http::CallOutcome;
 use crate::net::now;
 use crate::protocol::Millis;
 use serde_json::value::RawValue;
@@ -77,8 +77,8 @@ impl Driver {
 
     pub(super) async fn change<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Tx, &mut Pipeline) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<(Arc<Pipeline>, T), Problem> {
+        work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(Arc<StoredPipeline>, T), Problem> {
         self.service.change(&self.slot, work).await
     }
 
@@ -121,7 +121,7 @@ impl Driver {
                 }
             }
             Todo::Halt => {
-                self.change(|_, pipeline| step(pipeline, Event::Halted)).await?;
+                self.change(|_, pipeline| step(pipeline, LifecycleEvent::Halted)).await?;
             }
             Todo::SetUp => self.set_up(&pipeline).await?,
             Todo::Sync => self.sync(&pipeline).await?,
@@ -149,7 +149,7 @@ impl Driver {
         let Some(pipeline) = self.slot.pipeline() else { return Ok(()) };
         let Some(id) = pipeline.task.as_ref().or(pipeline.last.as_ref()) else { return Ok(()) };
         let Some(task) = self.service.store.read(|it| store::task(it, id))? else { return Ok(()) };
-        let mut came = Came::begin(&self.slot, &task);
+        let mut came = CallProgress::begin(&self.slot, &task);
         let length = task.log.1.map_or(0, |to| to.saturating_sub(task.log.0));
         if length > READ_AT_ONCE {
             return Ok(());
@@ -167,7 +167,7 @@ impl Driver {
             tracing::error!(target: "service", "{}", problem.sentence);
         }
         run.cut();
-        run.over(&How::Broke("the service was restarted".into()), 0.0);
+        run.over(&CallOutcome::Broke("the service was restarted".into()), 0.0);
         tracing::warn!(target: "service", "{}: goes on from the last checkpoint of a call that was cut", self.slot.id);
         self.slot.say(
             "log",
@@ -208,7 +208,7 @@ impl Driver {
     }
 
     /// The configuration with its secrets, and these; or why it cannot be had.
-    pub(super) fn resolved(&self, pipeline: &Pipeline) -> Result<(Value, Known), String> {
+    pub(super) fn resolved(&self, pipeline: &StoredPipeline) -> Result<(Value, Known), String> {
         let config = pipeline.config.resolved(&pipeline.id, &self.service.config.secrets)?;
         let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
         Ok((config, known))
@@ -217,16 +217,20 @@ impl Driver {
     /// A call without limits.
     pub(super) fn call<'c>(
         &'c self,
-        pipeline: &'c Arc<Pipeline>,
+        pipeline: &'c Arc<StoredPipeline>,
         known: &'c Known,
         action: EngineAction,
         body: String,
-    ) -> Call<'c> {
-        Call { service: &self.service, slot: &self.slot, pipeline, known, action, body, limits: (None, None) }
+    ) -> RunCall<'c> {
+        RunCall { service: &self.service, slot: &self.slot, pipeline, known, action, body, limits: (None, None) }
     }
 
     /// Waits for a turn. `None`: something else is to be done meanwhile.
-    pub(super) async fn permit<'s>(&self, service: &'s Arc<Service>, seen: &Pipeline) -> Option<SemaphorePermit<'s>> {
+    pub(super) async fn permit<'s>(
+        &self,
+        service: &'s Arc<Service>,
+        seen: &StoredPipeline,
+    ) -> Option<SemaphorePermit<'s>> {
         let mut status = self.slot.status.subscribe();
         // Changes since the read count too.
         let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.revision != seen.revision));
@@ -240,7 +244,7 @@ impl Driver {
 
     // Live events.
 
-    async fn live(&mut self, pipeline: &Arc<Pipeline>, waiting: Vec<(u64, String)>) -> Result<(), Problem> {
+    async fn live(&mut self, pipeline: &Arc<StoredPipeline>, waiting: Vec<(u64, String)>) -> Result<(), Problem> {
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
         let (config, known) = match self.resolved(pipeline) {
@@ -264,7 +268,7 @@ impl Driver {
         let count = events.len();
         let body = run.begin_with(&events);
         let before = kept.checkpoints;
-        let mut came = Came::begin_beside(&self.slot, before);
+        let mut came = CallProgress::begin_beside(&self.slot, before);
         let call = self.call(pipeline, &known, EngineAction::Sync, body);
         let (how, cause) = call.sync(&mut run, &mut came, "").await;
         run.cut();
@@ -304,7 +308,7 @@ impl Driver {
 
     // Setup and teardown.
 
-    async fn set_up(&mut self, pipeline: &Arc<Pipeline>) -> Result<(), Problem> {
+    async fn set_up(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         let done = self.prepare(pipeline, EngineAction::Setup).await?;
         let Some(done) = done else { return Ok(()) };
         self.change(move |_, pipeline| match done {
@@ -313,7 +317,7 @@ impl Driver {
                 let mut config = pipeline.config.as_ref().clone();
                 take_over(&mut config, source, destination);
                 pipeline.config = Arc::new(config);
-                step(pipeline, Event::SetUp)
+                step(pipeline, LifecycleEvent::SetUp)
             }
             Prepared::Failed(why, kind) => {
                 let attempts = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
@@ -331,7 +335,7 @@ impl Driver {
     }
 
     /// Tears down, and answers whether it is still there.
-    async fn tear_down(&mut self, pipeline: &Arc<Pipeline>) -> Result<bool, Problem> {
+    async fn tear_down(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<bool, Problem> {
         // A running call is canceled.
         if let Some(id) = pipeline.task.clone() {
             let log = self.slot.log.end();
@@ -359,7 +363,7 @@ impl Driver {
                 self.change(move |_, pipeline| {
                     let since = pipeline.reason.as_ref().map_or_else(now, |reason| reason.since);
                     let next = "mend the cause, or delete it with force=true, which leaves the rest behind".into();
-                    pipeline.reason = Some(Reason { since, next, ..said(&why, kind, now()) });
+                    pipeline.reason = Some(ParkReason { since, next, ..said(&why, kind, now()) });
                     retry(pipeline, why);
                     Ok(())
                 })
@@ -370,7 +374,11 @@ impl Driver {
     }
 
     /// Asks the engine to set up or tear down; `None`: it was stopped.
-    async fn prepare(&mut self, pipeline: &Arc<Pipeline>, action: EngineAction) -> Result<Option<Prepared>, Problem> {
+    async fn prepare(
+        &mut self,
+        pipeline: &Arc<StoredPipeline>,
+        action: EngineAction,
+    ) -> Result<Option<Prepared>, Problem> {
         if !self.service.engines.can(pipeline.config.engine(), action) {
             return Ok(Some(Prepared::Well(None, None)));
         }
@@ -397,25 +405,25 @@ pub(super) fn after(wait: Duration) -> Millis {
     now().saturating_add(Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX))
 }
 
-pub(super) fn park(pipeline: &mut Pipeline, reason: Reason) -> Result<(), Problem> {
+pub(super) fn park(pipeline: &mut StoredPipeline, reason: ParkReason) -> Result<(), Problem> {
     pipeline.retry = None;
     // Failed streams are retried by another run.
     pipeline.run_id = None;
-    step(pipeline, Event::Parked)?;
+    step(pipeline, LifecycleEvent::Parked)?;
     if pipeline.life.hold == super::lifecycle::Hold::Parked {
         pipeline.reason = Some(reason);
     }
     Ok(())
 }
 
-fn retry(pipeline: &mut Pipeline, message: String) {
+fn retry(pipeline: &mut StoredPipeline, message: String) {
     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;
     let wait = crate::engine::backfill::wait(attempt, super::jitter());
-    pipeline.retry = Some(Retry { at: after(wait), attempt, message });
+    pipeline.retry = Some(StoredRetry { at: after(wait), attempt, message });
 }
 
 /// The configuration as setup wants it; secrets stay as they were given, a reference a reference.
-pub fn take_over(config: &mut Config, source: Option<Value>, destination: Option<Value>) {
+pub fn take_over(config: &mut PipelineConfig, source: Option<Value>, destination: Option<Value>) {
     for (own, new) in [(&mut config.source, source), (&mut config.destination, destination)] {
         let kind = own.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let Some(Value::Object(new)) = new else { continue };

@@ -1,12 +1,12 @@
 //! The engines that pipelines run on: the simulated one in this process, engines over HTTP, and commands; supervised alike.
 
 use super::command::{end_left_over, run};
-use super::config::{Config, Engine as Named, SIMULATED};
+use super::config::{Config, EngineConfig as Named, SIMULATED};
 use super::secrets::Known;
 use crate::engine::scenario::{SCENARIOS, Scenario};
-use crate::engine::simulated::{CallerLimits, Refused, Simulated, CallRequest};
+use crate::engine::simulated::{CallRequest, CallerLimits, Refused, Simulated};
 use crate::engine::tracker::wire::Form;
-use crate::net::http::{self, How};
+use crate::net::http::{self, CallOutcome};
 use crate::net::lock;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -165,7 +165,12 @@ impl Engines {
     }
 
     /// Calls the engine of a pipeline. `each` receives its output; `stop` ends it.
-    pub async fn call(&self, ask: EngineCall<'_>, stop: &Notify, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> How {
+    pub async fn call(
+        &self,
+        ask: EngineCall<'_>,
+        stop: &Notify,
+        each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> CallOutcome {
         let EngineCall { pipeline, engine: name, action, body, known } = ask;
         let stall = self.named(name).and_then(|it| it.stall_timeout).unwrap_or(self.config.calls.stall_timeout);
         if let Some((client, url)) = self.clients.get(name) {
@@ -198,8 +203,8 @@ impl Engines {
         stall: Duration,
         stop: &Notify,
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> How {
-        let refused = |why: Value| How::Refused {
+    ) -> CallOutcome {
+        let refused = |why: Value| CallOutcome::Refused {
             status: 400,
             says: http::says(&serde_json::json!({ "error": why }).to_string()),
             retry_after: None,
@@ -222,36 +227,36 @@ impl Engines {
                 let mut chunks = match engine.sync(wish, CallerLimits::default(), false) {
                     Ok(chunks) => chunks,
                     Err(Refused::Invalid(why)) => return refused(why),
-                    Err(Refused::Busy(why)) => return How::Unreachable(why),
+                    Err(Refused::Busy(why)) => return CallOutcome::Unreachable(why),
                 };
                 loop {
                     let chunk = tokio::select! {
                         biased;
-                        () = stop.notified() => return How::Stopped,
-                        () = tokio::time::sleep(stall) => return How::Silent(stall),
+                        () = stop.notified() => return CallOutcome::Stopped,
+                        () = tokio::time::sleep(stall) => return CallOutcome::Silent(stall),
                         chunk = chunks.recv() => chunk,
                     };
                     match chunk {
-                        None => return How::Ended,
+                        None => return CallOutcome::Ended,
                         Some(Ok(bytes)) => {
                             if each(&bytes).is_break() {
-                                return How::Stopped;
+                                return CallOutcome::Stopped;
                             }
                         }
                         Some(Err(error)) if error.kind() == std::io::ErrorKind::InvalidInput => {
                             return refused(error.to_string().into());
                         }
-                        Some(Err(error)) => return How::Broke(error.to_string()),
+                        Some(Err(error)) => return CallOutcome::Broke(error.to_string()),
                     }
                 }
             }
         };
         for message in said {
             if each(format!("{message}\n").as_bytes()).is_break() {
-                return How::Stopped;
+                return CallOutcome::Stopped;
             }
         }
-        How::Ended
+        CallOutcome::Ended
     }
 }
 

@@ -8,9 +8,9 @@
 
 use super::config::Config;
 use super::engines::Engines;
-use super::lifecycle::{Event, Life, Refusal};
-use super::log::{self, Log};
-use super::model::{Cursor, Pipeline, Task};
+use super::lifecycle::{Life, LifecycleEvent, Refusal};
+use super::log::{self, PipelineLog};
+use super::model::{Cursor, StoredPipeline, Task};
 use super::problem::Problem;
 use super::store::{self, Store, StoreError, Tx};
 use crate::net::now;
@@ -38,7 +38,7 @@ pub const SERVICE: &str = "synctop/service";
 
 /// Live state of a pipeline's run.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct RunFacts {
     /// All that the pipeline ever had.
     pub checkpoints: u64,
     /// Task of the run.
@@ -49,7 +49,7 @@ pub struct Facts {
     pub position: u64,
 }
 
-impl Facts {
+impl RunFacts {
     /// State of this run.
     #[must_use]
     pub fn of(&self, task: Option<&String>) -> Option<&Arc<Progress>> {
@@ -62,9 +62,9 @@ pub struct Slot {
     pub id: String,
     pub incarnation: u64,
     /// As it was committed last; `None`: it is gone.
-    pub status: watch::Sender<Option<Arc<Pipeline>>>,
-    pub facts: watch::Sender<Facts>,
-    pub log: Arc<Log>,
+    pub status: watch::Sender<Option<Arc<StoredPipeline>>>,
+    pub facts: watch::Sender<RunFacts>,
+    pub log: Arc<PipelineLog>,
     /// Live events came.
     pub inputs: Notify,
 }
@@ -171,14 +171,14 @@ impl Service {
     }
 
     /// Makes room for a pipeline, and begins to drive it.
-    fn place(self: &Arc<Self>, pipeline: Arc<Pipeline>, checkpoints: u64) -> io::Result<Arc<Slot>> {
+    fn place(self: &Arc<Self>, pipeline: Arc<StoredPipeline>, checkpoints: u64) -> io::Result<Arc<Slot>> {
         let folder = self.logs.join(format!("{}.{}", pipeline.id, pipeline.incarnation));
         let slot = Arc::new(Slot {
             id: pipeline.id.clone(),
             incarnation: pipeline.incarnation,
-            log: Log::open(folder, self.config.keep(), self.packer.clone())?,
+            log: PipelineLog::open(folder, self.config.keep(), self.packer.clone())?,
             status: watch::channel(Some(pipeline)).0,
-            facts: watch::channel(Facts { checkpoints, ..Facts::default() }).0,
+            facts: watch::channel(RunFacts { checkpoints, ..RunFacts::default() }).0,
             inputs: Notify::new(),
         });
         let mut slots = self.slots_to_change();
@@ -211,8 +211,8 @@ impl Service {
     /// When there is one of that name, or it cannot be kept.
     pub async fn create(
         self: &Arc<Self>,
-        mut pipeline: Pipeline,
-        note: impl FnOnce(&mut Tx, &Pipeline) -> Result<(), Problem> + Send + 'static,
+        mut pipeline: StoredPipeline,
+        note: impl FnOnce(&mut Tx, &StoredPipeline) -> Result<(), Problem> + Send + 'static,
     ) -> Result<Arc<Slot>, Problem> {
         let most = self.config.limits.pipelines;
         if self.slots().len() >= most {
@@ -276,8 +276,8 @@ impl Service {
     pub async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        work: impl FnOnce(&mut Tx, &mut Pipeline) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<(Arc<Pipeline>, T), Problem> {
+        work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(Arc<StoredPipeline>, T), Problem> {
         let own = Arc::clone(slot);
         self.store
             .write(move |tx| {
@@ -327,7 +327,7 @@ impl Service {
             .write(move |tx| {
                 let found = tx.this_pipeline(&own.id, own.incarnation)?;
                 let Some(pipeline) = found else { return Ok(()) };
-                if !matches!(pipeline.life.after(Event::TornDown), Ok(None)) {
+                if !matches!(pipeline.life.after(LifecycleEvent::TornDown), Ok(None)) {
                     return Ok(());
                 }
                 if let Some(mut task) = pipeline.task.as_ref().map(|id| tx.task(id)).transpose()?.flatten() {
@@ -385,11 +385,11 @@ impl Drop for Count<'_> {
 impl Slot {
     /// The pipeline as it was committed last.
     #[must_use]
-    pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
+    pub fn pipeline(&self) -> Option<Arc<StoredPipeline>> {
         self.status.borrow().clone()
     }
 
-    fn publish(&self, before: &Pipeline, pipeline: Arc<Pipeline>) {
+    fn publish(&self, before: &StoredPipeline, pipeline: Arc<StoredPipeline>) {
         if pipeline.runs > before.runs {
             self.log.begin_run(pipeline.runs);
         }
@@ -401,7 +401,7 @@ impl Slot {
     }
 
     /// Writes the state of the pipeline into the log.
-    fn tell(&self, pipeline: &Pipeline) {
+    fn tell(&self, pipeline: &StoredPipeline) {
         self.say("pipeline", &shows(pipeline));
     }
 
@@ -414,7 +414,7 @@ impl Slot {
     }
 
     #[must_use]
-    pub fn cursor(&self, pipeline: &Pipeline) -> Cursor {
+    pub fn cursor(&self, pipeline: &StoredPipeline) -> Cursor {
         Cursor {
             incarnation: self.incarnation,
             revision: pipeline.revision,
@@ -425,7 +425,7 @@ impl Slot {
 }
 
 /// Logs a change on stderr.
-fn told(before: &Pipeline, now: &Pipeline) {
+fn told(before: &StoredPipeline, now: &StoredPipeline) {
     let id = &now.id;
     let (was, is) = (before.life.status().word(), now.life.status().word());
     match (&now.reason, &now.retry) {
@@ -441,13 +441,13 @@ fn told(before: &Pipeline, now: &Pipeline) {
 }
 
 /// State of a pipeline for the log.
-fn shows(pipeline: &Pipeline) -> Value {
+fn shows(pipeline: &StoredPipeline) -> Value {
     json!({
         "id": pipeline.id,
         "desired_status": pipeline.life.desired.word(),
         "status": pipeline.life.status().word(),
-        "reason": pipeline.reason.as_ref().map(super::model::Reason::shown),
-        "retry": pipeline.retry.as_ref().map(super::model::Retry::shown),
+        "reason": pipeline.reason.as_ref().map(super::model::ParkReason::shown),
+        "retry": pipeline.retry.as_ref().map(super::model::StoredRetry::shown),
         "task_id": pipeline.task,
     })
 }
@@ -478,7 +478,7 @@ pub fn end_with_its_pipeline(task: &mut Task, log: u64) {
 ///
 /// # Errors
 /// When a request is refused.
-pub fn step(pipeline: &mut Pipeline, event: Event) -> Result<(), Problem> {
+pub fn step(pipeline: &mut StoredPipeline, event: LifecycleEvent) -> Result<(), Problem> {
     let after = pipeline.life.after(event).map_err(|refusal: Refusal| Problem::refused(&pipeline.id, refusal))?;
     // That it is gone is for `remove` to keep.
     if let Some(after) = after {
@@ -489,9 +489,9 @@ pub fn step(pipeline: &mut Pipeline, event: Event) -> Result<(), Problem> {
 
 /// A new pipeline, wanted to be active.
 #[must_use]
-pub fn fresh(id: String, config: super::model::Config) -> Pipeline {
+pub fn fresh(id: String, config: super::model::PipelineConfig) -> StoredPipeline {
     let at = now();
-    Pipeline {
+    StoredPipeline {
         id,
         incarnation: 0,
         created_at: at,

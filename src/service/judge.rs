@@ -1,8 +1,8 @@
 //! Verdict on a run for its pipeline: ready, parked, or retried. Pure.
 
-use super::model::Reason;
+use super::model::ParkReason;
 use crate::engine::classify::FailureType;
-use crate::progress::{Group, Outcome, Progress, outcome, parked, standing, verdict, verdict_remedy};
+use crate::progress::{ErrorGroup, Outcome, Progress, outcome, parked, standing, verdict, verdict_remedy};
 use crate::protocol::{Millis, Where, mask};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub enum Judged {
     /// Nothing is left, or only streams that a new run has to try again.
     Ready,
     /// A person has to act.
-    Park(Reason),
+    Park(ParkReason),
     /// It failed transiently.
     Again(String),
 }
@@ -34,7 +34,7 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
             if streams_failed {
                 return Judged::Ready;
             }
-            let may_pass = |group: &&&Arc<Group>| !lasting(group);
+            let may_pass = |group: &&&Arc<ErrorGroup>| !lasting(group);
             match (standing.first(), standing.iter().find(may_pass)) {
                 (Some(_), Some(passing)) => Judged::Again(passing.message.to_string()),
                 (Some(group), None) => Judged::Park(reason(&closed, group, now)),
@@ -51,7 +51,7 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
 
 /// Failure type of an error: as reported, otherwise by its HTTP status, otherwise by its level. One
 /// generation has no types; a stream that it calls failed is over for the run.
-fn kind(group: &Group) -> FailureType {
+fn kind(group: &ErrorGroup) -> FailureType {
     let word = group.failure_type.as_deref().map(FailureType::of_word);
     // A network or database that cannot be reached may pass, whatever the engine calls it.
     let quoted = FailureType::of_text(&group.message);
@@ -61,17 +61,17 @@ fn kind(group: &Group) -> FailureType {
     })
 }
 
-fn lasting(group: &Group) -> bool {
+fn lasting(group: &ErrorGroup) -> bool {
     kind(group).permanent()
 }
 
 /// A permanent error that is about the whole pipeline: without a stream, or before any stream started, or the same one of every stream
 /// that started (engines tag a bad key with the name of the first stream).
-fn global(progress: &Progress) -> Option<&Arc<Group>> {
+fn global(progress: &Progress) -> Option<&Arc<ErrorGroup>> {
     let now = progress.attempts;
     let struck =
-        |group: &Group, stream: &str| group.hits.get(stream).is_some_and(|hit| hit.attempt == now && !hit.cleared);
-    let here = |group: &Group| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared);
+        |group: &ErrorGroup, stream: &str| group.hits.get(stream).is_some_and(|hit| hit.attempt == now && !hit.cleared);
+    let here = |group: &ErrorGroup| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared);
     let permanent = || progress.errors.groups().iter().filter(|group| lasting(group) && here(group));
     if let Some(group) = permanent().find(|group| struck(group, "")) {
         return Some(group);
@@ -82,16 +82,16 @@ fn global(progress: &Progress) -> Option<&Arc<Group>> {
     }
     let all_failed = started.iter().all(|stream| stream.failed_in == Some(now));
     let first = permanent().next()?;
-    let same = |group: &Arc<Group>| group.fingerprint == first.fingerprint;
+    let same = |group: &Arc<ErrorGroup>| group.fingerprint == first.fingerprint;
     let every = started
         .iter()
         .all(|stream| permanent().any(|group| same(group) && struck(group, &crate::progress::key_of(stream))));
     (all_failed && every).then_some(first)
 }
 
-fn reason(progress: &Progress, group: &Group, now: Millis) -> Reason {
+fn reason(progress: &Progress, group: &ErrorGroup, now: Millis) -> ParkReason {
     let global = group.hits.contains_key("") || group.streams().count() != 1 || progress.streams.len() <= 1;
-    Reason {
+    ParkReason {
         message: mask::secrets(&group.message).into_owned(),
         failure_type: Some(kind(group).word().to_owned()),
         stream: if global { None } else { group.streams().next().map(ToString::to_string) },
@@ -101,14 +101,14 @@ fn reason(progress: &Progress, group: &Group, now: Millis) -> Reason {
     }
 }
 
-fn without_group(progress: &Progress, now: Millis) -> Reason {
+fn without_group(progress: &Progress, now: Millis) -> ParkReason {
     let why = verdict(progress).why.unwrap_or_else(|| "the engine says that it failed, and gives no error".into());
     said(&why, None, now)
 }
 
 /// A reason that stands in a sentence.
 #[must_use]
-pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Reason {
+pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> ParkReason {
     let message = mask::secrets(message).into_owned();
     let kind = failure_type.or_else(|| FailureType::of_text(&message));
     let next = match kind {
@@ -117,7 +117,7 @@ pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Re
         Some(FailureType::Transient) => "it may pass: resume it, and look at the other side if it comes back",
         _ => "mend the cause, then resume it",
     };
-    Reason {
+    ParkReason {
         fingerprint: format!("{:016x}", crate::progress::fingerprint::of_error(&message, None)),
         message,
         failure_type: kind.map(|kind| kind.word().to_owned()),

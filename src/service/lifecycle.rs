@@ -68,7 +68,7 @@ pub struct Life {
 
 /// Event of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum LifecycleEvent {
     /// Requests.
     Want(Desired),
     /// A new run is asked for.
@@ -135,8 +135,8 @@ impl Life {
     ///
     /// # Errors
     /// When the request cannot be taken; nothing has changed then. Results are always taken: one that comes late changes nothing.
-    pub fn after(self, event: Event) -> Result<Option<Self>, Refusal> {
-        use {Desired as D, Event as E, Hold as H, Phase as P};
+    pub fn after(self, event: LifecycleEvent) -> Result<Option<Self>, Refusal> {
+        use {Desired as D, Hold as H, LifecycleEvent as E, Phase as P};
         let with = |life: Self| Ok(Some(life));
         match (event, self.hold) {
             // Final, also for results that come late.
@@ -241,26 +241,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENTS: [Event; 10] = [
-        Event::Want(Desired::Active),
-        Event::Want(Desired::Paused),
-        Event::Want(Desired::Deleted),
-        Event::Run,
-        Event::SetUp,
-        Event::Through,
-        Event::GivenUp,
-        Event::Parked,
-        Event::Halted,
-        Event::TornDown,
+    const EVENTS: [LifecycleEvent; 10] = [
+        LifecycleEvent::Want(Desired::Active),
+        LifecycleEvent::Want(Desired::Paused),
+        LifecycleEvent::Want(Desired::Deleted),
+        LifecycleEvent::Run,
+        LifecycleEvent::SetUp,
+        LifecycleEvent::Through,
+        LifecycleEvent::GivenUp,
+        LifecycleEvent::Parked,
+        LifecycleEvent::Halted,
+        LifecycleEvent::TornDown,
     ];
 
     /// Event of a successful transition.
-    fn done(todo: Todo) -> Option<Event> {
+    fn done(todo: Todo) -> Option<LifecycleEvent> {
         match todo {
-            Todo::SetUp => Some(Event::SetUp),
-            Todo::Sync => Some(Event::Through),
-            Todo::Halt => Some(Event::Halted),
-            Todo::TearDown => Some(Event::TornDown),
+            Todo::SetUp => Some(LifecycleEvent::SetUp),
+            Todo::Sync => Some(LifecycleEvent::Through),
+            Todo::Halt => Some(LifecycleEvent::Halted),
+            Todo::TearDown => Some(LifecycleEvent::TornDown),
             Todo::Live | Todo::Nothing => None,
         }
     }
@@ -276,14 +276,14 @@ mod tests {
                 let Some(before) = life else { break };
                 match before.after(event) {
                     Ok(after) => {
-                        if let Event::Want(desired) = event {
+                        if let LifecycleEvent::Want(desired) = event {
                             wanted = desired;
                         }
-                        prop_assert!(after.is_some() || (event == Event::TornDown && wanted == Desired::Deleted));
+                        prop_assert!(after.is_some() || (event == LifecycleEvent::TornDown && wanted == Desired::Deleted));
                         life = after;
                     }
                     Err(refusal) => {
-                        prop_assert!(matches!(event, Event::Want(_) | Event::Run), "a result was refused: {refusal}");
+                        prop_assert!(matches!(event, LifecycleEvent::Want(_) | LifecycleEvent::Run), "a result was refused: {refusal}");
                         prop_assert!(refusal != Refusal::Deleted || wanted == Desired::Deleted);
                     }
                 }
@@ -304,7 +304,7 @@ mod tests {
                     prop_assert!(wanted != Desired::Deleted, "not torn down: {life:?}");
                     prop_assert!(life.agrees() || life.status() == Status::Error, "{life:?}");
                     // A person acts: it continues from an error too.
-                    let resumed = life.after(Event::Want(Desired::Active)).unwrap().unwrap();
+                    let resumed = life.after(LifecycleEvent::Want(Desired::Active)).unwrap().unwrap();
                     prop_assert!(resumed.status() != Status::Error && resumed.status() != Status::Paused);
                     prop_assert!(resumed.todo() != Todo::Nothing);
                 }
@@ -315,13 +315,13 @@ mod tests {
 
     #[test]
     fn the_table() {
-        use {Desired as D, Event as E, Status as S};
-        let go = |events: &[Event]| {
+        use {Desired as D, LifecycleEvent as E, Status as S};
+        let go = |events: &[LifecycleEvent]| {
             events
                 .iter()
                 .try_fold(Life::default(), |life, event| life.after(*event).map(|life| life.expect("is there")))
         };
-        let status = |events: &[Event]| go(events).map(|life| (life.desired, life.status()));
+        let status = |events: &[LifecycleEvent]| go(events).map(|life| (life.desired, life.status()));
         let (pause, resume, delete) = (E::Want(D::Paused), E::Want(D::Active), E::Want(D::Deleted));
         for (events, after) in [
             (&[][..], Ok((D::Active, S::Setup))),

@@ -26,7 +26,7 @@ const LEVEL: i32 = 3;
 const WAITING: usize = 4096;
 
 /// Queue of closed segments.
-pub type Packer = mpsc::SyncSender<(Arc<Log>, u64)>;
+pub type Packer = mpsc::SyncSender<(Arc<PipelineLog>, u64)>;
 
 /// Retention of a log.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ struct Inner {
 
 /// A log, for one who writes and any number who read.
 #[derive(Debug)]
-pub struct Log {
+pub struct PipelineLog {
     folder: PathBuf,
     keep: Keep,
     inner: Mutex<Inner>,
@@ -92,7 +92,7 @@ pub enum Piece {
 /// # Errors
 /// When there is no thread for it.
 pub fn packer() -> io::Result<Packer> {
-    let (sender, closed) = mpsc::sync_channel::<(Arc<Log>, u64)>(WAITING);
+    let (sender, closed) = mpsc::sync_channel::<(Arc<PipelineLog>, u64)>(WAITING);
     std::thread::Builder::new().name("packer".into()).spawn(move || {
         while let Ok((log, begin)) = closed.recv() {
             if let Err(error) = log.pack(begin) {
@@ -104,7 +104,7 @@ pub fn packer() -> io::Result<Packer> {
     Ok(sender)
 }
 
-impl Log {
+impl PipelineLog {
     /// Opens the log in `folder`, created if missing. A segment left open by a crash is closed.
     ///
     /// # Errors
@@ -344,7 +344,7 @@ fn mended(path: &Path) -> io::Result<u64> {
 
 /// One who reads a log.
 pub struct Reader {
-    log: Arc<Log>,
+    log: Arc<PipelineLog>,
     pub at: u64,
     open: Option<(Segment, Box<dyn Read + Send>)>,
     /// Position at which nothing was available the last time.
@@ -426,7 +426,7 @@ mod tests {
         Keep { segment, size, age: Duration::from_secs(3600) }
     }
 
-    fn all(log: &Arc<Log>, from: u64) -> String {
+    fn all(log: &Arc<PipelineLog>, from: u64) -> String {
         let mut reader = log.reader(from);
         let mut text = Vec::new();
         while let Piece::Bytes(bytes) = reader.next(7).unwrap() {
@@ -436,7 +436,7 @@ mod tests {
     }
 
     /// Until the packer has come to its end.
-    fn settle(log: &Arc<Log>, packed: usize) {
+    fn settle(log: &Arc<PipelineLog>, packed: usize) {
         for _ in 0..500 {
             let now = lock(&log.inner).segments.iter().filter(|it| it.packed).count();
             if now == packed {
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn every_place_reads_the_same_open_closed_packed_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let log = Log::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
         let mut whole = String::new();
         for run in 1..=3 {
             log.begin_run(run);
@@ -461,7 +461,7 @@ mod tests {
             }
         }
         let places: Vec<usize> = whole.match_indices('\n').map(|(at, _)| at + 1).collect();
-        let check = |log: &Arc<Log>, whole: &str| {
+        let check = |log: &Arc<PipelineLog>, whole: &str| {
             for from in [0, places[3], places[11], whole.len()] {
                 assert_eq!(all(log, from as u64), &whole[from..]);
             }
@@ -481,7 +481,7 @@ mod tests {
         assert_eq!(rest, whole.as_bytes()[1..]);
         log.append(b"torn").unwrap();
         drop(log);
-        let log = Log::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
         whole.push_str("torn\n");
         assert_eq!(all(&log, places[26] as u64), "torn\n");
         assert_eq!(all(&log, 0), whole);
@@ -490,7 +490,7 @@ mod tests {
     #[test]
     fn what_is_too_much_goes_and_a_reader_is_told_where_it_goes_on() {
         let folder = tempfile::tempdir().unwrap();
-        let log = Log::open(folder.path().join("p.1"), keep(10, 60), packer().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(10, 60), packer().unwrap()).unwrap();
         for run in 1..=4 {
             log.begin_run(run);
             log.append(format!("run {run} begins\nand ends\n").as_bytes()).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A pipeline, as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pipeline {
+pub struct StoredPipeline {
     pub id: String,
     /// Incarnation of the name: differs after a deletion. Counted over all pipelines.
     pub incarnation: u64,
@@ -18,11 +18,11 @@ pub struct Pipeline {
     /// Counts changes; positions of waits are made of it.
     pub revision: u64,
     pub life: Life,
-    pub config: Arc<Config>,
+    pub config: Arc<PipelineConfig>,
     /// Reason of parking, or of a failing teardown.
-    pub reason: Option<Reason>,
+    pub reason: Option<ParkReason>,
     /// It tries again by itself.
-    pub retry: Option<Retry>,
+    pub retry: Option<StoredRetry>,
     /// The run that is open.
     pub task: Option<String>,
     /// The last run, open or over.
@@ -35,7 +35,7 @@ pub struct Pipeline {
 
 /// Requested configuration.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Config {
+pub struct PipelineConfig {
     pub source: Value,
     pub destination: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub struct Config {
 
 /// Reason of a parked pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reason {
+pub struct ParkReason {
     /// Without secrets.
     pub message: String,
     pub failure_type: Option<String>,
@@ -59,7 +59,7 @@ pub struct Reason {
 
 /// Next retry: its time, the number of consecutive failures, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Retry {
+pub struct StoredRetry {
     pub at: Millis,
     pub attempt: u32,
     pub message: String,
@@ -170,7 +170,7 @@ impl std::str::FromStr for Cursor {
     }
 }
 
-impl Config {
+impl PipelineConfig {
     /// The name of the engine.
     #[must_use]
     pub fn engine(&self) -> &str {
@@ -198,7 +198,7 @@ impl Config {
     }
 }
 
-impl Pipeline {
+impl StoredPipeline {
     /// Form on the wire, without secrets. `state`: the last one returned by the engine.
     #[must_use]
     pub fn shown(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> Value {
@@ -233,7 +233,7 @@ impl Pipeline {
     }
 }
 
-impl Reason {
+impl ParkReason {
     #[must_use]
     pub fn shown(&self) -> Value {
         json!({
@@ -243,7 +243,7 @@ impl Reason {
     }
 }
 
-impl Retry {
+impl StoredRetry {
     #[must_use]
     pub fn shown(&self) -> Value {
         json!({"at": time::iso(self.at), "attempt": self.attempt, "message": self.message})

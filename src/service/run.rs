@@ -1,20 +1,20 @@
 //! Run of a pipeline, call by call: opened, called, stored with its result.
 
-use super::call::{Call, Came, Cause};
+use super::call::{CallProgress, Cause, RunCall};
 use super::driver::{Driver, after, park};
 use super::engines::EngineAction;
 use super::hub::{progress_words, step};
 use super::judge::{Judged, judge, said};
-use super::lifecycle::{Event, Phase, Todo};
-use super::model::{CallLimits, Pipeline, Reason, Retry, Task, TaskState, Trigger};
+use super::lifecycle::{LifecycleEvent, Phase, Todo};
+use super::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task, TaskState, Trigger};
 use super::problem::Problem;
 use super::store::{self, KeptState, Tx};
-use crate::engine::backfill::{Backfill, Next, BackfillResult};
+use crate::engine::backfill::{Backfill, BackfillResult, Next};
 use crate::engine::classify::FailureType;
 use crate::engine::drive::fresh_id;
-use crate::net::random_id;
-use crate::net::http::How;
+use crate::net::http::CallOutcome;
 use crate::net::now;
+use crate::net::random_id;
 use crate::progress::{Outcome, Progress, outcome};
 use crate::protocol::time;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ const CALLERS_TURN: Duration = Duration::from_secs(30);
 pub(super) struct Open {
     pub task: Task,
     pub run: Backfill,
-    pub came: Came,
+    pub came: CallProgress,
 }
 
 /// Result of a call.
@@ -43,11 +43,11 @@ enum End {
     /// One call was asked for, and there is more.
     CallersTurn,
     Again(Duration, String),
-    Park(Reason),
+    Park(ParkReason),
 }
 
 impl Driver {
-    pub(super) async fn sync(&mut self, pipeline: &Arc<Pipeline>) -> Result<(), Problem> {
+    pub(super) async fn sync(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         if pipeline.task.is_none() {
             let log = self.slot.log.end();
             self.run = None;
@@ -91,7 +91,7 @@ impl Driver {
         let begun = task.started_at.is_some();
         let from = if task.reset && !begun { KeptState { state: None, ..kept.clone() } } else { kept.clone() };
         let run = self.backfill(&task, &from)?;
-        let mut came = Came::begin(&self.slot, &task);
+        let mut came = CallProgress::begin(&self.slot, &task);
         if begun {
             came.read_again(task.log.0, None)?;
             came.at_least(kept.checkpoints);
@@ -105,7 +105,7 @@ impl Driver {
         Ok(self.service.store.read(|it| store::task(it, id))?.is_some_and(|task| task.cancel))
     }
 
-    async fn one_call(&mut self, pipeline: &Arc<Pipeline>) -> Result<(), Problem> {
+    async fn one_call(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         let Some(mut open) = self.run.take() else { return Ok(()) };
         let (config, known) = match self.resolved(pipeline) {
             Ok(resolved) => resolved,
@@ -146,7 +146,7 @@ impl Driver {
             .await?;
         let body = open.run.begin();
         self.say_risk(&mut open)?;
-        let call = Call { limits, ..self.call(pipeline, &known, EngineAction::Sync, body) };
+        let call = RunCall { limits, ..self.call(pipeline, &known, EngineAction::Sync, body) };
         let task_id = open.task.id.clone();
         let (how, cause) = call.sync(&mut open.run, &mut open.came, &task_id).await;
         open.run.cut();
@@ -163,7 +163,7 @@ impl Driver {
                 let kind = match code {
                     77 => Some(FailureType::Auth),
                     4 => Some(FailureType::Config),
-                    _ if matches!(how, How::Refused { .. }) => Some(FailureType::Config),
+                    _ if matches!(how, CallOutcome::Refused { .. }) => Some(FailureType::Config),
                     _ => None,
                 };
                 let why = known.sentence(&why);
@@ -181,7 +181,7 @@ impl Driver {
                 }
             },
         };
-        let exit = if let How::Exited(how) = &how { Some(known.sentence(how)) } else { None };
+        let exit = if let CallOutcome::Exited(how) = &how { Some(known.sentence(how)) } else { None };
         self.over(open, end, exit).await
     }
 
@@ -254,10 +254,10 @@ impl Driver {
                         pipeline.retry = None;
                         // The next run is another one.
                         pipeline.run_id = None;
-                        step(pipeline, Event::Through)?;
+                        step(pipeline, LifecycleEvent::Through)?;
                     }
                     End::CallersTurn => {
-                        pipeline.retry = Some(Retry {
+                        pipeline.retry = Some(StoredRetry {
                         at: after(CALLERS_TURN),
                         attempt: 0,
                         message:
@@ -268,7 +268,7 @@ impl Driver {
                     End::Again(wait, why) => {
                         let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
                         pipeline.retry =
-                            Some(Retry { at: after(wait), attempt: failures.max(before + 1), message: why });
+                            Some(StoredRetry { at: after(wait), attempt: failures.max(before + 1), message: why });
                     }
                     End::Park(reason) => park(pipeline, reason)?,
                     End::Canceled => {
@@ -276,7 +276,7 @@ impl Driver {
                         pipeline.run_id = None;
                         // A pipeline that was never ready was paused when it was canceled.
                         if closed.leaves_ready() {
-                            step(pipeline, Event::GivenUp)?;
+                            step(pipeline, LifecycleEvent::GivenUp)?;
                         }
                     }
                 }
@@ -349,7 +349,7 @@ pub fn totals(progress: &Progress) -> Value {
 /// When it cannot be kept.
 pub fn begin_task(
     tx: &mut Tx,
-    pipeline: &mut Pipeline,
+    pipeline: &mut StoredPipeline,
     trigger: Trigger,
     limits: CallLimits,
     run_id: Option<String>,
@@ -387,7 +387,7 @@ pub fn begin_task(
     Ok(task)
 }
 
-impl Pipeline {
+impl StoredPipeline {
     /// It waits for the time of its retry: a run that was asked for does not.
     pub(super) fn task_is_patient(&self) -> bool {
         self.life.phase != Phase::Backfill

@@ -5,7 +5,7 @@
 //! `synchronous=FULL`); an answer is final. Commits are published in order, before they are
 //! answered.
 
-use super::model::{Pipeline, Task};
+use super::model::{StoredPipeline, Task};
 use crate::net::{lock, now, sqlite};
 use crate::protocol::Millis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
@@ -251,12 +251,12 @@ impl Tx<'_> {
         Ok(self.inner.prepare_cached(sql)?.execute(params)?)
     }
 
-    pub fn pipeline(&self, id: &str) -> Result<Option<Pipeline>, StoreError> {
+    pub fn pipeline(&self, id: &str) -> Result<Option<StoredPipeline>, StoreError> {
         Ok(pipeline(self.inner, id)?)
     }
 
     /// This very pipeline, and no other one of its name.
-    pub fn this_pipeline(&self, id: &str, incarnation: u64) -> Result<Option<Pipeline>, StoreError> {
+    pub fn this_pipeline(&self, id: &str, incarnation: u64) -> Result<Option<StoredPipeline>, StoreError> {
         Ok(self.pipeline(id)?.filter(|it| it.incarnation == incarnation))
     }
 
@@ -266,7 +266,7 @@ impl Tx<'_> {
         Ok(self.inner.query_row("SELECT last FROM incarnations", [], |row| row.get(0))?)
     }
 
-    pub fn put_pipeline(&self, pipeline: &Pipeline) -> Result<(), StoreError> {
+    pub fn put_pipeline(&self, pipeline: &StoredPipeline) -> Result<(), StoreError> {
         let doc = serde_json::to_string(pipeline)?;
         self.run(
             "INSERT INTO pipelines (id, incarnation, doc) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET doc = ?3",
@@ -383,12 +383,12 @@ fn one<T: serde::de::DeserializeOwned>(connection: &Connection, sql: &str, id: &
 }
 
 /// A pipeline that is there.
-pub fn pipeline(connection: &Connection, id: &str) -> rusqlite::Result<Option<Pipeline>> {
+pub fn pipeline(connection: &Connection, id: &str) -> rusqlite::Result<Option<StoredPipeline>> {
     one(connection, "SELECT doc FROM pipelines WHERE id = ?1", id)
 }
 
 /// All pipelines.
-pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<Pipeline>> {
+pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<StoredPipeline>> {
     let mut all = connection.prepare("SELECT doc FROM pipelines ORDER BY id")?;
     let found = all.query_map([], |row| row.get::<_, String>(0))?;
     found.map(|text| doc(&text?)).collect()

@@ -1,6 +1,6 @@
 //! Everything a user can do, in one table: keys, `?`, `:` and the footer are all read from it.
 
-use super::fleet::Pane as FleetPane;
+use super::fleet::FleetPane;
 use super::state::Pane;
 use crate::fleet::verify::PipelineAction as Act;
 use crate::progress::history::Mark;
@@ -42,12 +42,12 @@ pub enum Action {
     Redraw,
     Suspend,
     /// On the screen of many pipelines.
-    Fleet(Fleet),
+    Fleet(FleetAction),
 }
 
 /// Actions of the fleet screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fleet {
+pub enum FleetAction {
     Go(FleetPane),
     /// All that is known of the chosen one.
     Describe,
@@ -262,43 +262,58 @@ pub const FLEET_ACTIONS: &[Binding] = &[
     HELP,
     FILTER,
     bind(Action::Open, "open", "Open the chosen pipeline's run, live; an error; fold or unfold a group", &["enter"]),
-    bind(Action::Fleet(Fleet::Describe), "describe", "All that is known of the chosen one", &["d", "i"]),
-    bind(Action::Fleet(Fleet::Runs), "runs", "Past runs of the chosen pipeline; Enter replays one", &["h"]),
+    bind(Action::Fleet(FleetAction::Describe), "describe", "All that is known of the chosen one", &["d", "i"]),
+    bind(Action::Fleet(FleetAction::Runs), "runs", "Past runs of the chosen pipeline; Enter replays one", &["h"]),
     bind(Action::Back, "back", "Close what is open; clear the filter, the marks; leave zoom", &["esc"]),
-    bind(Action::Fleet(Fleet::Arm), "arm", "Arm for ten minutes, so that things can be done; disarm", &["w"]),
+    bind(Action::Fleet(FleetAction::Arm), "arm", "Arm for ten minutes, so that things can be done; disarm", &["w"]),
     bind(
-        Action::Fleet(Fleet::Do(Act::Resume)),
+        Action::Fleet(FleetAction::Do(Act::Resume)),
         "resume",
         "Resume the marked or the chosen, and see whether it helped",
         &["R"],
     ),
-    bind(Action::Fleet(Fleet::Do(Act::Pause)), "pause", "Pause the marked or the chosen", &["P"]),
-    bind(Action::Fleet(Fleet::Do(Act::Sync)), "sync now", "Run the marked or the chosen now", &["N"]),
+    bind(Action::Fleet(FleetAction::Do(Act::Pause)), "pause", "Pause the marked or the chosen", &["P"]),
+    bind(Action::Fleet(FleetAction::Do(Act::Sync)), "sync now", "Run the marked or the chosen now", &["N"]),
     bind(
-        Action::Fleet(Fleet::Do(Act::Retry)),
+        Action::Fleet(FleetAction::Do(Act::Retry)),
         "retry failed streams",
         "A new run, in which streams that failed are tried again",
         &["F"],
     ),
-    bind(Action::Fleet(Fleet::Do(Act::Delete)), "delete", "Tear down and delete the marked or the chosen", &["D"]),
-    bind(Action::Fleet(Fleet::Stop), "stop", "Go no further with many: the rest is held back", &["X"]),
-    bind(Action::Fleet(Fleet::Mark), "mark", "Mark the chosen pipeline, or its group; unmark", &["space"]),
-    bind(Action::Fleet(Fleet::MarkAll), "mark all", "Mark all that the filter lets through; unmark all", &["*"]),
-    bind(Action::Fleet(Fleet::NextTrouble), "next trouble", "Go to the next pipeline in trouble", &["e"]),
-    bind(Action::Fleet(Fleet::PreviousTrouble), "previous trouble", "Go to the previous pipeline in trouble", &["E"]),
     bind(
-        Action::Fleet(Fleet::Acknowledge),
+        Action::Fleet(FleetAction::Do(Act::Delete)),
+        "delete",
+        "Tear down and delete the marked or the chosen",
+        &["D"],
+    ),
+    bind(Action::Fleet(FleetAction::Stop), "stop", "Go no further with many: the rest is held back", &["X"]),
+    bind(Action::Fleet(FleetAction::Mark), "mark", "Mark the chosen pipeline, or its group; unmark", &["space"]),
+    bind(Action::Fleet(FleetAction::MarkAll), "mark all", "Mark all that the filter lets through; unmark all", &["*"]),
+    bind(Action::Fleet(FleetAction::NextTrouble), "next trouble", "Go to the next pipeline in trouble", &["e"]),
+    bind(
+        Action::Fleet(FleetAction::PreviousTrouble),
+        "previous trouble",
+        "Go to the previous pipeline in trouble",
+        &["E"],
+    ),
+    bind(
+        Action::Fleet(FleetAction::Acknowledge),
         "acknowledge",
         "Say that you look after the chosen error, or do not any more",
         &["a"],
     ),
-    bind(Action::Fleet(Fleet::Closed), "closed errors", "Show errors that are fixed too", &["A"]),
+    bind(Action::Fleet(FleetAction::Closed), "closed errors", "Show errors that are fixed too", &["A"]),
     NEXT_PANE,
     PREVIOUS_PANE,
-    bind(Action::Fleet(Fleet::Go(FleetPane::Pipelines)), "pipelines", "Go to the pipelines", &["1"]),
-    bind(Action::Fleet(Fleet::Go(FleetPane::Errors)), "errors", "Go to the errors of all pipelines", &["2"]),
-    bind(Action::Fleet(Fleet::Go(FleetPane::Deeds)), "actions", "Go to the log of actions: who did what", &["3", "L"]),
-    bind(Action::Fleet(Fleet::Go(FleetPane::Bulk)), "many", "Go to what is being done to many", &["4"]),
+    bind(Action::Fleet(FleetAction::Go(FleetPane::Pipelines)), "pipelines", "Go to the pipelines", &["1"]),
+    bind(Action::Fleet(FleetAction::Go(FleetPane::Errors)), "errors", "Go to the errors of all pipelines", &["2"]),
+    bind(
+        Action::Fleet(FleetAction::Go(FleetPane::Deeds)),
+        "actions",
+        "Go to the log of actions: who did what",
+        &["3", "L"],
+    ),
+    bind(Action::Fleet(FleetAction::Go(FleetPane::Bulk)), "many", "Go to what is being done to many", &["4"]),
     ZOOM,
     DOWN,
     UP,
@@ -312,8 +327,8 @@ pub const FLEET_ACTIONS: &[Binding] = &[
     FOLD,
     FOLD_ALL,
     COPY,
-    bind(Action::Fleet(Fleet::Contexts), "contexts", "Go to another service of the configuration", &["c"]),
-    bind(Action::Fleet(Fleet::Refresh), "refresh", "Read the list now", &["ctrl-r"]),
+    bind(Action::Fleet(FleetAction::Contexts), "contexts", "Go to another service of the configuration", &["c"]),
+    bind(Action::Fleet(FleetAction::Refresh), "refresh", "Read the list now", &["ctrl-r"]),
     MOUSE,
     THEME,
     REDRAW,

@@ -1,7 +1,7 @@
 //! Doubts pane: claims that the evidence contradicts.
 
 use super::pen::Pen;
-use super::state::{Chosen, Hits, Pane, Screen, Target};
+use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
 use super::words;
 use crate::progress::{Doubt, doubts};
 use ratatui::layout::Rect;
@@ -107,7 +107,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             pen.choose(row, true);
         }
         let place = Rect { y: pen.area.y + row.min(pen.area.height.saturating_sub(1)), height: *each, ..pen.area };
-        hits.add(place.intersection(pen.area), Target::Row(Pane::Doubts, chosen(doubt)));
+        hits.add(place.intersection(pen.area), ClickTarget::Row(Pane::Doubts, chosen(doubt)));
         row = row.saturating_add(*each);
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(2), hits.pages.get_mut(2)) {

@@ -1,10 +1,10 @@
 //! Errors pane: groups with counts and streams, standing ones first, then retries.
 
 use super::pen::Pen;
-use super::state::{Chosen, Hits, Pane, Screen, Target};
+use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
 use super::streams::scrolled;
 use super::words::{age, clock, count, plural};
-use crate::progress::{GROUPS_KEPT, Group, Stream, core, key_of};
+use crate::progress::{ErrorGroup, GROUPS_KEPT, Stream, core, key_of};
 use crate::protocol::Status;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -15,13 +15,13 @@ pub const CARD: u16 = 4;
 
 /// One row of the pane.
 #[derive(Debug, Clone, Copy)]
-pub enum Item<'a> {
-    Error(&'a Arc<Group>),
+pub enum ErrorItem<'a> {
+    Error(&'a Arc<ErrorGroup>),
     /// A stream whose source tries again.
     Retry(&'a Arc<Stream>),
 }
 
-impl Item<'_> {
+impl ErrorItem<'_> {
     #[must_use]
     pub fn chosen(&self) -> Chosen {
         match self {
@@ -46,7 +46,7 @@ impl Item<'_> {
 
 /// Items of the pane, filtered.
 #[must_use]
-pub fn items<'a>(screen: &Screen<'a>) -> Vec<Item<'a>> {
+pub fn items<'a>(screen: &Screen<'a>) -> Vec<ErrorItem<'a>> {
     let filter = &screen.ui.list(Pane::Errors).filter;
     let mut groups: Vec<_> = screen.progress.errors.groups().iter().collect();
     groups.sort_by_key(|group| (!group.stands(), group.level, std::cmp::Reverse(group.count)));
@@ -56,7 +56,7 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<Item<'a>> {
         screen.progress.streams.iter().filter(|stream| retried(stream)).collect()
     };
     retries.sort_by_key(|stream| stream.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
-    let all = groups.into_iter().map(Item::Error).chain(retries.into_iter().map(Item::Retry));
+    let all = groups.into_iter().map(ErrorItem::Error).chain(retries.into_iter().map(ErrorItem::Retry));
     all.filter(|item| !filter.active() || filter.keeps(&item.text())).collect()
 }
 
@@ -66,7 +66,7 @@ fn retried(stream: &Stream) -> bool {
 
 /// Position of the selected item.
 #[must_use]
-pub fn place(items: &[Item], chosen: Option<&Chosen>) -> usize {
+pub fn place(items: &[ErrorItem], chosen: Option<&Chosen>) -> usize {
     items.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0)
 }
 
@@ -153,7 +153,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             pen.choose(row, true);
         }
         let place = Rect { y: pen.area.y + row.min(pen.area.height.saturating_sub(1)), height: each, ..pen.area };
-        hits.add(place.intersection(pen.area), Target::Row(Pane::Errors, item.chosen()));
+        hits.add(place.intersection(pen.area), ClickTarget::Row(Pane::Errors, item.chosen()));
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(1), hits.pages.get_mut(1)) {
         (*slot, *pages) = (Some(top), page);
@@ -171,11 +171,11 @@ struct Facts {
 }
 
 impl Facts {
-    fn new(item: &Item, screen: &Screen) -> Self {
+    fn new(item: &ErrorItem, screen: &Screen) -> Self {
         let (look, glyphs) = (screen.look, screen.look.glyphs);
         let now = screen.now.or(screen.progress.last_at);
         match item {
-            Item::Error(group) => {
+            ErrorItem::Error(group) => {
                 let names: Vec<_> = group.streams().take(4).map(AsRef::as_ref).collect();
                 let more = group.streams().count().saturating_sub(4);
                 let mut streams = if names.is_empty() { "the whole run".to_owned() } else { names.join(", ") };
@@ -194,7 +194,7 @@ impl Facts {
                     message: core(&group.message),
                 }
             }
-            Item::Retry(stream) => {
+            ErrorItem::Retry(stream) => {
                 let retry = stream.retry.clone().unwrap_or_default();
                 Self {
                     mark: glyphs.warn,

@@ -4,7 +4,7 @@ use super::action::{ACTIONS, Action, Binding, TargetKey, Travel, binding};
 use super::palette::field;
 use super::pen::Pen;
 use super::rows::rows;
-use super::state::{Hits, Overlay, Pane, Screen, Target};
+use super::state::{ClickTarget, Hits, Overlay, Pane, Screen};
 use crate::progress::history::Mark;
 use ratatui::layout::Rect;
 
@@ -97,7 +97,7 @@ pub(super) fn keys(
         column = pen.put(column, 0, key, look.accent().patch(look.strong()));
         column = pen.put(column + 1, 0, name(action, binding), look.dim());
         let place = Rect { x: pen.area.x + begin, width: column - begin, ..pen.area };
-        hits.add(place, Target::Do(action));
+        hits.add(place, ClickTarget::Do(action));
         column += 2;
     }
 }
@@ -142,7 +142,7 @@ pub fn confirm(pen: &mut Pen, hits: &mut Hits) {
     let area = pen.middle(64, 6);
     let mut pen = pen.at(area);
     let look = pen.look;
-    hits.add(area, Target::Nothing);
+    hits.add(area, ClickTarget::Nothing);
     pen.frame("quit", "");
     pen.put(2, 1, "The engine that synctop started is still running.", look.plain());
     pen.put(2, 2, "Leaving stops it: TERM, and KILL after 5 seconds.", look.warn());

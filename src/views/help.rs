@@ -2,12 +2,12 @@
 
 use super::action::Binding;
 use super::pen::Pen;
-use super::state::{Hits, Target};
+use super::state::{ClickTarget, Hits};
 
 pub fn draw(pen: &mut Pen, table: &[Binding], mouse: &str, top: usize, hits: &mut Hits) {
     let look = pen.look;
     pen.clear();
-    hits.add(pen.area, Target::Nothing);
+    hits.add(pen.area, ClickTarget::Nothing);
     let page = usize::from(pen.height().saturating_sub(2));
     let most = table.len().saturating_sub(page);
     let top = top.min(most);
@@ -24,7 +24,7 @@ pub fn draw(pen: &mut Pen, table: &[Binding], mouse: &str, top: usize, hits: &mu
         }
         pen.put(column, row, binding.does, look.plain());
         let place = ratatui::layout::Rect { y: pen.area.y + row, height: 1, ..pen.area };
-        hits.add(place, Target::Do(binding.action));
+        hits.add(place, ClickTarget::Do(binding.action));
     }
     let mouse = if pen.width() >= 120 { mouse } else { mouse.split('.').next().unwrap_or_default() };
     pen.put(2, pen.height().saturating_sub(1), mouse, look.dim());

@@ -12,7 +12,7 @@ const AS_IF: u16 = 23;
 /// The picture, as wide as asked and as high as it needs.
 #[must_use]
 pub fn inline(screen: &Screen, width: u16) -> Buffer {
-    let facts = top::Facts::new(screen, Rect { width, height: AS_IF, ..Rect::ZERO }, false);
+    let facts = top::RunHeader::new(screen, Rect { width, height: AS_IF, ..Rect::ZERO }, false);
     let head = facts.height();
     let last = u16::from(!screen.progress.feed.lines().is_empty());
     let area = Rect { width, height: head + last, ..Rect::ZERO };

@@ -1,9 +1,9 @@
 //! Log pane: log lines of the feed and lines that were no message, the newest last.
 
 use super::pen::Pen;
-use super::state::{Chosen, Hits, Pane, Screen, Target};
+use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
 use super::words::{clock, count};
-use crate::progress::{FeedLine, Origin};
+use crate::progress::{FeedLine, FeedOrigin};
 use crate::protocol::Level;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -66,7 +66,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             pen.choose(row, true);
         }
         let place = Rect { y: pen.area.y + row, height: 1, ..pen.area };
-        hits.add(place, Target::Row(Pane::Log, Chosen::Line(*number)));
+        hits.add(place, ClickTarget::Row(Pane::Log, Chosen::Line(*number)));
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(3), hits.pages.get_mut(3)) {
         (*slot, *pages) = (Some(top), page);
@@ -81,7 +81,7 @@ pub fn last_line(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         && pen.height() > 0
     {
         one(pen, 0, 1, line, screen);
-        hits.add(pen.area, Target::Pane(Pane::Log));
+        hits.add(pen.area, ClickTarget::Pane(Pane::Log));
     }
 }
 
@@ -101,12 +101,12 @@ fn one(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
         column = pen.put(column, row, &clock(at, screen.now.or(screen.progress.last_at)), look.dim()) + 1;
     }
     let (word, style) = match line.origin {
-        Origin::Log => (line.level.word(), level_style(line.level, screen)),
-        Origin::Source => ("feed", screen.look.accent()),
-        Origin::Raw if line.level >= Level::Warn => (line.level.word(), level_style(line.level, screen)),
-        Origin::Raw => ("raw", look.dim()),
-        Origin::Unknown => ("unknown", look.doubt()),
-        Origin::Malformed => ("malformed", look.warn()),
+        FeedOrigin::Log => (line.level.word(), level_style(line.level, screen)),
+        FeedOrigin::Source => ("feed", screen.look.accent()),
+        FeedOrigin::Raw if line.level >= Level::Warn => (line.level.word(), level_style(line.level, screen)),
+        FeedOrigin::Raw => ("raw", look.dim()),
+        FeedOrigin::Unknown => ("unknown", look.doubt()),
+        FeedOrigin::Malformed => ("malformed", look.warn()),
     };
     column = pen.put(column, row, word, style) + 1;
     if let Some(stream) = &line.stream {

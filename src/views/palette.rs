@@ -2,7 +2,7 @@
 
 use super::action::{Binding, matching};
 use super::pen::Pen;
-use super::state::{Hits, Target};
+use super::state::{ClickTarget, Hits};
 use ratatui::layout::Rect;
 use tui_input::Input;
 
@@ -12,7 +12,7 @@ pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usi
     let area = Rect { y: pen.area.y, ..pen.middle(84, wanted) };
     let mut pen = pen.at(area);
     let look = pen.look;
-    hits.add(area, Target::Nothing);
+    hits.add(area, ClickTarget::Nothing);
     pen.frame("all actions", "Enter does it, Esc closes");
     let column = pen.put(2, 1, ": ", look.accent());
     field(&mut pen, column, 1, input);
@@ -28,7 +28,7 @@ pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usi
         if index == chosen {
             pen.choose(row, true);
         }
-        hits.add(Rect { y: area.y + row, height: 1, ..area }, Target::Do(binding.action));
+        hits.add(Rect { y: area.y + row, height: 1, ..area }, ClickTarget::Do(binding.action));
     }
     if found.is_empty() {
         pen.put(2, 2, "no such action", look.dim());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Groups in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Group {
+pub enum StreamGroup {
     Errored,
     Stalled,
     Started,
@@ -17,7 +17,7 @@ pub enum Group {
     Skipped,
 }
 
-impl Group {
+impl StreamGroup {
     pub const ALL: [Self; 6] =
         [Self::Errored, Self::Stalled, Self::Started, Self::Pending, Self::Completed, Self::Skipped];
 
@@ -37,10 +37,10 @@ impl Group {
 /// One line of the list; numbers are places in `progress.streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
-    Head(Group),
-    Stream(u32, Group),
+    Head(StreamGroup),
+    Stream(u32, StreamGroup),
     /// The reason or the next step under a stream.
-    Note(u32, Group),
+    Note(u32, StreamGroup),
 }
 
 /// The whole list.
@@ -56,7 +56,7 @@ pub struct Rows {
 
 impl Rows {
     #[must_use]
-    pub fn count(&self, group: Group) -> usize {
+    pub fn count(&self, group: StreamGroup) -> usize {
         self.counts.get(group as usize).copied().unwrap_or(0)
     }
 
@@ -94,16 +94,16 @@ fn is(stream: &Stream, key: &str) -> bool {
 
 /// The group of a stream at this moment.
 #[must_use]
-pub fn group_of(stream: &Stream, screen: &Screen) -> Group {
+pub fn group_of(stream: &Stream, screen: &Screen) -> StreamGroup {
     match stream.status {
-        _ if stream.failed_in.is_some() => Group::Errored,
-        Status::Errored => Group::Errored,
-        Status::NotStarted => Group::Pending,
-        Status::Completed => Group::Completed,
-        Status::Skipped => Group::Skipped,
+        _ if stream.failed_in.is_some() => StreamGroup::Errored,
+        Status::Errored => StreamGroup::Errored,
+        Status::NotStarted => StreamGroup::Pending,
+        Status::Completed => StreamGroup::Completed,
+        Status::Skipped => StreamGroup::Skipped,
         Status::Started => match screen.judged_at() {
-            Some(now) if stall_verdict(stream, now).is_some() => Group::Stalled,
-            _ => Group::Started,
+            Some(now) if stall_verdict(stream, now).is_some() => StreamGroup::Stalled,
+            _ => StreamGroup::Started,
         },
     }
 }
@@ -131,7 +131,7 @@ pub fn rows(screen: &Screen) -> Rows {
     let kept_of = groups.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
-    for (group, mut list) in Group::ALL.into_iter().zip(groups) {
+    for (group, mut list) in StreamGroup::ALL.into_iter().zip(groups) {
         if list.is_empty() {
             continue;
         }
@@ -153,7 +153,7 @@ pub fn rows(screen: &Screen) -> Rows {
 }
 
 /// Applies the filter to all text of the row.
-fn searched(filter: &Filter, stream: &Stream, group: Group, screen: &Screen) -> bool {
+fn searched(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen) -> bool {
     let error = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
     let retry = stream.retry.as_ref();
     let status = retry.and_then(|retry| retry.status).map(|status| status.to_string());
@@ -171,12 +171,12 @@ fn searched(filter: &Filter, stream: &Stream, group: Group, screen: &Screen) -> 
 }
 
 /// A stalled or waiting stream has its reason under it; of errored ones with the same error the last has the next step.
-fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: Group, screen: &Screen) -> bool {
+fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup, screen: &Screen) -> bool {
     match group {
         // Silence of the whole feed is shown once, at the top.
-        Group::Stalled => screen.silent().is_none(),
-        Group::Started => screen.judged_at().is_some_and(|now| waiting(stream, now).is_some()),
-        Group::Errored => {
+        StreamGroup::Stalled => screen.silent().is_none(),
+        StreamGroup::Started => screen.judged_at().is_some_and(|now| waiting(stream, now).is_some()),
+        StreamGroup::Errored => {
             stream.failed_group.is_some() && next.is_none_or(|next| next.failed_group != stream.failed_group)
         }
         _ => false,

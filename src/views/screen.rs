@@ -2,7 +2,7 @@
 
 use super::action::ACTIONS;
 use super::pen::Pen;
-use super::state::{Hits, Overlay, Pane, Screen, Target};
+use super::state::{ClickTarget, Hits, Overlay, Pane, Screen};
 use super::{diagnostics, doubts, errors, footer, help, log, palette, rows, scrubber, sheets, streams, top, waiting};
 use crate::progress::verdict;
 use crate::protocol::clean::is_hidden;
@@ -37,7 +37,7 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let (above, foot) = cut_bottom(area, 1);
     let (above, line) = cut_bottom(above, scrubber::height(screen, area));
     scrubber::draw(&mut pen.at(line), screen, hits);
-    let facts = top::Facts::new(screen, area, true);
+    let facts = top::RunHeader::new(screen, area, true);
     let (head, body) = cut_top(above, facts.height());
     top::draw(&mut pen.at(head), screen, &facts);
     let nothing = screen.progress.input.lines == 0 && screen.progress.streams.is_empty();
@@ -136,7 +136,7 @@ fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &Screen, hits: &mut Hits
     if area.height == 0 || area.width == 0 {
         return;
     }
-    hits.add(area, Target::Pane(which));
+    hits.add(area, ClickTarget::Pane(which));
     let mut pen = pen.at(area);
     match which {
         Pane::Streams => streams::draw(&mut pen, screen, hits),

@@ -2,7 +2,7 @@
 //! attempts.
 
 use super::pen::Pen;
-use super::state::{Hits, Screen, Scrub, Target};
+use super::state::{ClickTarget, Hits, Screen, Scrub};
 use super::words::{count, span};
 use crate::progress::Axis;
 use crate::progress::history::Mark;
@@ -114,7 +114,7 @@ fn bar(pen: &mut Pen, row: u16, screen: &Screen, scrub: &Scrub, hits: &mut Hits)
         pen.put_in(1 + u16::try_from(at).unwrap_or(u16::MAX), row, 1, glyph, style);
     }
     let place = Rect { x: pen.area.x + 1, y: pen.area.y + row, width, height: 1 };
-    hits.add(place, Target::Scrub);
+    hits.add(place, ClickTarget::Scrub);
     hits.scrub = Some(place);
 }
 

@@ -2,7 +2,7 @@
 
 use super::look::Look;
 use super::pen::Pen;
-use super::state::{Hits, Target};
+use super::state::{ClickTarget, Hits};
 use super::words::wrap;
 use ratatui::style::Style;
 use std::convert::Infallible;
@@ -69,7 +69,7 @@ impl<'a, P> Sheet<'a, P> {
         picture: impl Fn(&mut Pen, u16, &P),
     ) {
         pen.clear();
-        hits.add(pen.area, Target::Nothing);
+        hits.add(pen.area, ClickTarget::Nothing);
         let page = usize::from(pen.height().saturating_sub(1));
         let most = self.lines.len().saturating_sub(page);
         let top = top.min(most);

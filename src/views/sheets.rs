@@ -6,7 +6,7 @@ use super::sheet::Sheet;
 use super::state::{Hits, Screen};
 use super::streams::{coverage, pace};
 use super::words::{self, age, clock, count, percent, rate};
-use crate::progress::{Group, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
+use crate::progress::{ErrorGroup, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
 use crate::protocol::{Range, Status, time};
 
 /// Ranges listed with their dates.
@@ -243,7 +243,7 @@ pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hit
     sheet.draw(pen, (&title, "Esc closes"), top, hits);
 }
 
-fn error_facts(sheet: &mut Sheet, group: &Group, now: Option<i64>) {
+fn error_facts(sheet: &mut Sheet, group: &ErrorGroup, now: Option<i64>) {
     let look = sheet.look;
     let stands = match (group.cleared(), group.is_final) {
         (true, _) => "cleared: it did without since",

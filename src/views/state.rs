@@ -1,8 +1,8 @@
 //! State of the run screen: focus, selection, filters, overlays. Below everything drawn.
 
 use super::action::Action;
-use super::rows::Group;
-use crate::progress::history::{History, Position};
+use super::rows::StreamGroup;
+use crate::progress::history::{History, LogPosition};
 use crate::progress::{Link, Progress, gibberish, resumed, verdict_remedy};
 use crate::protocol::{Level, Millis};
 use ratatui::layout::Rect;
@@ -47,7 +47,7 @@ impl Pane {
 /// Identity of a row, independent of its position.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Chosen {
-    Head(Group),
+    Head(StreamGroup),
     /// A stream, by its key.
     Stream(String),
     /// An error group, by its id.
@@ -262,8 +262,8 @@ impl Ui {
     }
 
     #[must_use]
-    pub fn folded(&self, group: Group) -> bool {
-        self.folds.get(group as usize).copied().flatten().unwrap_or(group == Group::Pending)
+    pub fn folded(&self, group: StreamGroup) -> bool {
+        self.folds.get(group as usize).copied().flatten().unwrap_or(group == StreamGroup::Pending)
     }
 }
 
@@ -297,7 +297,7 @@ pub struct Scrub<'a> {
     pub speed: &'a str,
     /// Silences are passed over.
     pub skip: bool,
-    pub position: Position,
+    pub position: LogPosition,
     /// The instant; it may lie after the last message.
     pub at: Option<Millis>,
     /// It is the end.
@@ -319,7 +319,7 @@ impl Screen<'_> {
 
     /// Next step for an error.
     #[must_use]
-    pub fn remedy(&self, error: &crate::progress::Group) -> String {
+    pub fn remedy(&self, error: &crate::progress::ErrorGroup) -> String {
         self.advised(verdict_remedy(self.progress, error))
     }
 
@@ -350,15 +350,15 @@ impl Screen<'_> {
 
 /// Target of a click.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum ClickTarget {
     Pane(Pane),
     Row(Pane, Chosen),
     Column(Column),
     Do(Action),
     /// A pane, a row and a column of the fleet.
-    FleetPane(super::fleet::Pane),
-    FleetRow(super::fleet::Pane, super::fleet::Key),
-    FleetColumn(super::fleet::Column),
+    FleetPane(super::fleet::FleetPane),
+    FleetRow(super::fleet::FleetPane, super::fleet::RowKey),
+    FleetColumn(super::fleet::FleetColumn),
     /// The line of the scrubber.
     Scrub,
     /// Inside an overlay: no target, but not the one below it either.
@@ -368,7 +368,7 @@ pub enum Target {
 /// Hit areas of the picture, and the scroll position of each list.
 #[derive(Debug, Clone, Default)]
 pub struct Hits {
-    places: Vec<(Rect, Target)>,
+    places: Vec<(Rect, ClickTarget)>,
     pub tops: [Option<usize>; 5],
     /// Rows a page of each list has.
     pub pages: [usize; 5],
@@ -379,13 +379,13 @@ pub struct Hits {
 }
 
 impl Hits {
-    pub fn add(&mut self, place: Rect, target: Target) {
+    pub fn add(&mut self, place: Rect, target: ClickTarget) {
         self.places.push((place, target));
     }
 
     /// Topmost hit area at a position.
     #[must_use]
-    pub fn at(&self, column: u16, row: u16) -> Option<&Target> {
+    pub fn at(&self, column: u16, row: u16) -> Option<&ClickTarget> {
         let here = |place: &Rect| place.contains(ratatui::layout::Position { x: column, y: row });
         self.places.iter().rev().find(|(place, _)| here(place)).map(|(_, target)| target)
     }

@@ -2,8 +2,8 @@
 
 use super::columns::Columns;
 use super::pen::Pen;
-use super::rows::{Group, Row, Rows, group_of, rows};
-use super::state::{Column, Hits, Pane, Screen, Target};
+use super::rows::{Row, Rows, StreamGroup, group_of, rows};
+use super::state::{ClickTarget, Column, Hits, Pane, Screen};
 use super::words::{self, age, clock, count, percent, rate};
 use crate::progress::{ONE_MINUTE, Stream, TEN_SECONDS, core, stall_verdict, waiting};
 use crate::protocol::{Millis, Status};
@@ -62,7 +62,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             pen.choose(line, focused);
         }
         if let Some(chosen) = all.chosen(screen, index) {
-            hits.add(Rect { y: pen.area.y + line, height: 1, ..pen.area }, Target::Row(Pane::Streams, chosen));
+            hits.add(Rect { y: pen.area.y + line, height: 1, ..pen.area }, ClickTarget::Row(Pane::Streams, chosen));
         }
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(0), hits.pages.get_mut(0)) {
@@ -88,7 +88,7 @@ fn heads(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut
         let begin = if right { end.saturating_sub(wide) } else { end };
         pen.put(begin, row, word, style);
         let place = Rect { x: pen.area.x + begin.min(pen.area.width), y: pen.area.y + row, width: wide, height: 1 };
-        hits.add(place, Target::Column(column));
+        hits.add(place, ClickTarget::Column(column));
     };
     one(pen, Column::Name, 3, "STREAM", false);
     for (end, column, word) in [
@@ -115,25 +115,25 @@ fn heads(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut
     }
 }
 
-pub(super) fn mark(group: Group, screen: &Screen) -> (&'static str, Style) {
+pub(super) fn mark(group: StreamGroup, screen: &Screen) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match group {
-        Group::Errored => (glyphs.bad, look.bad()),
-        Group::Stalled => (glyphs.warn, look.warn()),
-        Group::Started => (glyphs.started, look.accent()),
-        Group::Pending => (glyphs.pending, look.dim()),
-        Group::Completed => (glyphs.good, look.good()),
-        Group::Skipped => (glyphs.skipped, look.dim()),
+        StreamGroup::Errored => (glyphs.bad, look.bad()),
+        StreamGroup::Stalled => (glyphs.warn, look.warn()),
+        StreamGroup::Started => (glyphs.started, look.accent()),
+        StreamGroup::Pending => (glyphs.pending, look.dim()),
+        StreamGroup::Completed => (glyphs.good, look.good()),
+        StreamGroup::Skipped => (glyphs.skipped, look.dim()),
     }
 }
 
-fn head(pen: &mut Pen, row: u16, group: Group, all: &Rows, screen: &Screen) {
+fn head(pen: &mut Pen, row: u16, group: StreamGroup, all: &Rows, screen: &Screen) {
     let look = screen.look;
     let (glyph, style) = mark(group, screen);
     pen.put(1, row, glyph, style.patch(look.strong()));
     let word = match group {
-        Group::Started if !screen.running() => "NOT DONE",
-        Group::Pending if !screen.running() => "NOT STARTED",
+        StreamGroup::Started if !screen.running() => "NOT DONE",
+        StreamGroup::Pending if !screen.running() => "NOT STARTED",
         group => group.word(),
     };
     let column = pen.put(3, row, word, style.patch(look.strong()));
@@ -157,10 +157,10 @@ fn head(pen: &mut Pen, row: u16, group: Group, all: &Rows, screen: &Screen) {
     }
 }
 
-fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &Columns, screen: &Screen) {
+fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, columns: &Columns, screen: &Screen) {
     let look = screen.look;
     let now = screen.now.unwrap_or(0);
-    let quiet = matches!(group, Group::Pending | Group::Skipped);
+    let quiet = matches!(group, StreamGroup::Pending | StreamGroup::Skipped);
     let name_style = if quiet { look.dim() } else { look.plain() };
     let (glyph, mark_style) = mark(group, screen);
     pen.put(1, row, glyph, mark_style);
@@ -173,10 +173,10 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
             None => pen.put_right(end, row, dash, look.dim()),
         };
     }
-    if group == Group::Errored {
+    if group == StreamGroup::Errored {
         return cause(pen, row, columns.words_from(), stream, screen);
     }
-    if group == Group::Skipped
+    if group == StreamGroup::Skipped
         && let Some(reason) = &stream.message
     {
         pen.put(columns.words_from(), row, reason, look.dim());
@@ -205,7 +205,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
         pen.put(columns.words_from(), row, words, look.dim());
         return;
     }
-    let moving = matches!(group, Group::Started | Group::Stalled);
+    let moving = matches!(group, StreamGroup::Started | StreamGroup::Stalled);
     if let Some(end) = columns.rate {
         // Ten seconds, and where reports are rarer than that a minute, dimmed because it is older.
         let fresh = stream.rate.per_second(TEN_SECONDS, now);
@@ -214,7 +214,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: Group, columns: &
         pen.put_right(end, row, &value.map_or_else(|| dash.to_owned(), rate), style);
     }
     if let Some(end) = columns.checkpoint {
-        let style = if group == Group::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
+        let style = if group == StreamGroup::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
         let text = stream.last_checkpoint_at.filter(|_| moving).map_or_else(|| dash.to_owned(), |at| age(now - at));
         pen.put_right(end, row, &text, style);
     }
@@ -327,10 +327,10 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) 
 }
 
 /// Below a stream: the cause of a stall, the reason of a wait, or the next step of an error.
-fn note(pen: &mut Pen, row: u16, stream: &Stream, group: Group, screen: &Screen) {
+fn note(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, screen: &Screen) {
     let look = screen.look;
     let (text, style) = match group {
-        Group::Errored => {
+        StreamGroup::Errored => {
             let Some(group) = stream.failed_group.and_then(|id| screen.progress.errors.get(id)) else { return };
             if pen.width() < NARROW {
                 pen.put(4, row, &core(&group.message), look.bad());

@@ -2,7 +2,7 @@
 //! ranges.
 
 use super::pen::Pen;
-use super::rows::{Group, Rows, rows};
+use super::rows::{Rows, StreamGroup, rows};
 use super::screen::headline;
 use super::state::Screen;
 use super::words::{self, age, count, rate, span};
@@ -22,7 +22,7 @@ const WHY_MOST: usize = 6;
 const QUIET_MS: u64 = 5_000;
 
 /// Lines of the header.
-pub struct Facts {
+pub struct RunHeader {
     rows: Rows,
     /// Lines of the cause and of the next step.
     why: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Facts {
     totals: bool,
 }
 
-impl Facts {
+impl RunHeader {
     /// `listed`: the list of streams stands below.
     pub fn new(screen: &Screen, area: Rect, listed: bool) -> Self {
         let progress = screen.progress;
@@ -110,7 +110,7 @@ impl Facts {
     }
 }
 
-pub fn draw(pen: &mut Pen, screen: &Screen, facts: &Facts) {
+pub fn draw(pen: &mut Pen, screen: &Screen, facts: &RunHeader) {
     header(pen, screen);
     verdict_line(pen, 1, screen, &facts.rows);
     let mut row = 2;
@@ -309,12 +309,12 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
 fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows) {
     let look = screen.look;
     let words = [
-        (Group::Errored, "ERRORED", look.bad().patch(look.strong())),
-        (Group::Stalled, "STALLED", look.warn().patch(look.strong())),
-        (Group::Started, if screen.running() { "moving" } else { "not done" }, look.accent()),
-        (Group::Pending, if screen.running() { "pending" } else { "not started" }, look.dim()),
-        (Group::Completed, "completed", look.good()),
-        (Group::Skipped, "skipped", look.dim()),
+        (StreamGroup::Errored, "ERRORED", look.bad().patch(look.strong())),
+        (StreamGroup::Stalled, "STALLED", look.warn().patch(look.strong())),
+        (StreamGroup::Started, if screen.running() { "moving" } else { "not done" }, look.accent()),
+        (StreamGroup::Pending, if screen.running() { "pending" } else { "not started" }, look.dim()),
+        (StreamGroup::Completed, "completed", look.good()),
+        (StreamGroup::Skipped, "skipped", look.dim()),
     ];
     for (group, word, style) in words {
         let number = rows.count(group);
@@ -413,7 +413,7 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
     }
     pen.put(0, row, &word, outcome_style(screen).patch(look.strong()));
     row += 1;
-    for (group, word) in [(Group::Errored, "ERRORED"), (Group::Stalled, "STALLED")] {
+    for (group, word) in [(StreamGroup::Errored, "ERRORED"), (StreamGroup::Stalled, "STALLED")] {
         if rows.count(group) > 0 {
             pen.put(0, row, &format!("{} {word}", rows.count(group)), look.bad());
             row += 1;
@@ -429,7 +429,7 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
     pen.put(
         0,
         row + 1,
-        &format!("{}/{} done", rows.count(Group::Completed), screen.progress.streams.len()),
+        &format!("{}/{} done", rows.count(StreamGroup::Completed), screen.progress.streams.len()),
         look.dim(),
     );
 }

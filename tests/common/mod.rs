@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use synctop::net::beside::Beside;
+use synctop::net::beside::Sidecar;
 use synctop::net::index::{Saved, read};
 use synctop::net::{Ingest, decompress};
 use synctop::progress::{Exit, Progress, Summary, summary};
@@ -95,8 +95,8 @@ pub fn fixture_root() -> PathBuf {
 }
 
 impl Run {
-    pub fn beside(&self) -> Beside {
-        let mut beside = Beside::default();
+    pub fn beside(&self) -> Sidecar {
+        let mut beside = Sidecar::default();
         beside.exit = self.exit.map(|code| match Exit::Code(code).signal() {
             Some(signal) => Exit::Signal(signal),
             None => Exit::Code(code),

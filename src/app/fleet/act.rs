@@ -2,16 +2,16 @@
 
 use super::input::TOO_SMALL;
 use super::{Came, FleetApp};
-use crate::fleet::Status;
-use crate::fleet::bulk::{Bulk, Step};
+use crate::fleet::PipelineStatus;
+use crate::fleet::bulk::{Bulk, BulkStep};
 use crate::fleet::verify::PipelineAction;
 use crate::net::now;
 use crate::net::remote::act::{Actor, act_on_many};
 use crate::net::remote::{Ask, Client, open};
 use crate::protocol::clean::typed;
 use crate::protocol::time;
-use crate::views::fleet::rows::{self, Row};
-use crate::views::fleet::{Armed, Confirm, FleetScreen, Key, Overlay, Pane, RunRow, fits, inbox};
+use crate::views::fleet::rows::{self, FleetRow};
+use crate::views::fleet::{Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, RowKey, RunRow, fits, inbox};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -37,8 +37,8 @@ impl FleetApp {
             return self.say(TOO_SMALL);
         }
         if targets.is_empty() {
-            let gone =
-                self.ui.focus == Pane::Pipelines && matches!(self.ui.list(Pane::Pipelines).chosen, Some(Key::Id(_)));
+            let gone = self.ui.focus == FleetPane::Pipelines
+                && matches!(self.ui.list(FleetPane::Pipelines).chosen, Some(RowKey::Id(_)));
             return self.say(if gone {
                 "what was chosen is not in the list any more: choose again"
             } else {
@@ -51,7 +51,7 @@ impl FleetApp {
             targets.into_iter().partition(|id| known(id).is_none_or(|it| action.possible(&it.pipeline, tasks)));
         match (targets.as_slice(), left_out.as_slice()) {
             ([], [only]) => {
-                let parked = known(only).is_some_and(|it| it.pipeline.status == Status::Error);
+                let parked = known(only).is_some_and(|it| it.pipeline.status == PipelineStatus::Error);
                 let word = if parked { "parked" } else { "paused" };
                 return self.say(format!("{only} is {word}, and does not run: R resumes it"));
             }
@@ -61,7 +61,7 @@ impl FleetApp {
         if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over()) {
             return self.say("something is being done to many already: 4 shows it, X stops it");
         }
-        let open = |step: &Step| matches!(step, Step::Waiting | Step::Sent(_));
+        let open = |step: &BulkStep| matches!(step, BulkStep::Waiting | BulkStep::Sent(_));
         let in_bulk = self.bulk_shown.iter().flat_map(|bulk| &bulk.items).filter(|item| open(&item.step));
         if let Some(item) = in_bulk.into_iter().find(|item| targets.contains(&item.id)) {
             return self
@@ -95,7 +95,7 @@ impl FleetApp {
             typing_why: false,
             command,
         };
-        self.ui.overlays.push(Overlay::Confirm(Box::new(confirm)));
+        self.ui.overlays.push(FleetOverlay::Confirm(Box::new(confirm)));
     }
 
     /// Executes the confirmed action.
@@ -156,31 +156,31 @@ impl FleetApp {
 
     /// The pipelines that an action is meant for: the marked ones, else the chosen one.
     pub(super) fn targets(&self, screen: &FleetScreen) -> Vec<Arc<str>> {
-        let open = |item: &crate::fleet::inbox::Item| {
+        let open = |item: &crate::fleet::inbox::InboxItem| {
             item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>()
         };
         // The open overlay is the target, not the row behind it.
         match self.ui.overlays.last() {
-            Some(Overlay::Pipeline { id, .. } | Overlay::Runs { id, .. }) => return vec![Arc::clone(id)],
-            Some(Overlay::Error { fingerprint, .. }) => {
+            Some(FleetOverlay::Pipeline { id, .. } | FleetOverlay::Runs { id, .. }) => return vec![Arc::clone(id)],
+            Some(FleetOverlay::Error { fingerprint, .. }) => {
                 return screen.inbox.items.get(fingerprint).map_or_else(Vec::new, |item| open(item));
             }
-            Some(Overlay::ActionRecord { .. }) => return self.chosen_pipeline().into_iter().collect(),
+            Some(FleetOverlay::ActionRecord { .. }) => return self.chosen_pipeline().into_iter().collect(),
             _ => {}
         }
         if !self.ui.marked.is_empty() {
             return self.ui.marked.iter().cloned().collect();
         }
-        let shown = |screen| rows::chosen(screen).and_then(Row::pipeline).map(|it| Arc::clone(&it.pipeline.id));
-        match (self.ui.focus, self.ui.list(Pane::Pipelines).chosen.as_ref()) {
+        let shown = |screen| rows::chosen(screen).and_then(FleetRow::pipeline).map(|it| Arc::clone(&it.pipeline.id));
+        match (self.ui.focus, self.ui.list(FleetPane::Pipelines).chosen.as_ref()) {
             // Those that have this error.
-            (Pane::Errors, _) => inbox::chosen(screen).map_or_else(Vec::new, |item| open(item)),
-            (Pane::Deeds, _) => self.chosen_pipeline().into_iter().collect(),
+            (FleetPane::Errors, _) => inbox::chosen(screen).map_or_else(Vec::new, |item| open(item)),
+            (FleetPane::Deeds, _) => self.chosen_pipeline().into_iter().collect(),
             // A whole group is marked first, so that the targets are visible.
-            (Pane::Bulk, _) | (_, Some(Key::Head(_))) => Vec::new(),
+            (FleetPane::Bulk, _) | (_, Some(RowKey::Head(_))) => Vec::new(),
             // One that is gone, or filtered away, is not another one.
-            (Pane::Pipelines, Some(Key::Id(id))) => shown(screen).filter(|it| it == id).into_iter().collect(),
-            (Pane::Pipelines, None) => shown(screen).into_iter().collect(),
+            (FleetPane::Pipelines, Some(RowKey::Id(id))) => shown(screen).filter(|it| it == id).into_iter().collect(),
+            (FleetPane::Pipelines, None) => shown(screen).into_iter().collect(),
         }
     }
 
@@ -189,7 +189,7 @@ impl FleetApp {
         if !self.shown.capabilities.is_some_and(|capabilities| capabilities.tasks) {
             return self.say("this service keeps no past runs");
         }
-        self.ui.overlays.push(Overlay::Runs { id: Arc::clone(&id), rows: Ok(None), chosen: 0 });
+        self.ui.overlays.push(FleetOverlay::Runs { id: Arc::clone(&id), rows: Ok(None), chosen: 0 });
         let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
         self.options.background.spawn(async move {
             let rows = past_runs(&client, &id).await;

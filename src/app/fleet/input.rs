@@ -6,8 +6,8 @@ use super::super::run::RedrawReason;
 use super::super::typing::{self, Typed};
 use super::{FleetApp, Turned};
 use crate::views::action::{Action, FLEET_ACTIONS, bound};
-use crate::views::fleet::{Overlay, Pane, fits};
-use crate::views::state::{Filter, Target as Hit};
+use crate::views::fleet::{FleetOverlay, FleetPane, fits};
+use crate::views::state::{ClickTarget as Hit, Filter};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
 use tui_input::backend::crossterm::EventHandler;
@@ -48,7 +48,7 @@ impl FleetApp {
         }
         let focus = self.ui.focus;
         match self.ui.overlays.last_mut() {
-            Some(Overlay::Filter { input, .. }) => {
+            Some(FleetOverlay::Filter { input, .. }) => {
                 let typed = match self.ui.lists.get_mut(focus.place()) {
                     Some(list) => typing::filter(&chord, event, input, &mut list.filter),
                     None => Typed::Close,
@@ -63,7 +63,7 @@ impl FleetApp {
                 }
                 Ok(Turned::Stay)
             }
-            Some(Overlay::Palette { input, chosen }) => {
+            Some(FleetOverlay::Palette { input, chosen }) => {
                 let typed = typing::palette(FLEET_ACTIONS, &chord, event, input, chosen);
                 if !matches!(typed, Typed::On) {
                     self.ui.overlays.pop();
@@ -74,11 +74,11 @@ impl FleetApp {
                 }
             }
             // An invisible question cannot be confirmed.
-            Some(Overlay::Confirm(_)) if !fits(self.size) && matches!(chord.as_str(), "y" | "enter") => {
+            Some(FleetOverlay::Confirm(_)) if !fits(self.size) && matches!(chord.as_str(), "y" | "enter") => {
                 self.say(TOO_SMALL);
                 Ok(Turned::Stay)
             }
-            Some(Overlay::Confirm(asked)) => {
+            Some(FleetOverlay::Confirm(asked)) => {
                 let typed = asked.word.clone();
                 match (chord.as_str(), typed) {
                     ("tab" | "shift-tab", _) => asked.typing_why = !asked.typing_why,
@@ -104,7 +104,7 @@ impl FleetApp {
                 }
                 Ok(Turned::Stay)
             }
-            Some(Overlay::ConfirmQuit) => {
+            Some(FleetOverlay::ConfirmQuit) => {
                 match chord.as_str() {
                     "y" => {
                         if let Some((_, stop)) = &self.bulk {
@@ -127,7 +127,7 @@ impl FleetApp {
     }
 
     fn confirmed(&mut self) {
-        if let Some(Overlay::Confirm(confirm)) = self.ui.overlays.pop() {
+        if let Some(FleetOverlay::Confirm(confirm)) = self.ui.overlays.pop() {
             self.do_it(*confirm);
         }
     }
@@ -135,15 +135,15 @@ impl FleetApp {
     fn paste(&mut self, text: &str) {
         let focus = self.ui.focus;
         match self.ui.overlays.last_mut() {
-            Some(Overlay::Filter { input, .. }) => {
+            Some(FleetOverlay::Filter { input, .. }) => {
                 typing::paste(input, text);
                 let filter = Filter::new(input.value());
                 self.ui.list_mut(focus).filter = filter;
             }
-            Some(Overlay::Palette { input, .. }) => {
+            Some(FleetOverlay::Palette { input, .. }) => {
                 typing::paste(input, text);
             }
-            Some(Overlay::Confirm(asked)) if asked.typing_why => {
+            Some(FleetOverlay::Confirm(asked)) if asked.typing_why => {
                 typing::paste(&mut asked.why, text);
             }
             // A name that is to be typed is not pasted.
@@ -162,7 +162,10 @@ impl FleetApp {
                     Some(Hit::FleetColumn(_) | Hit::FleetPane(_) | Hit::FleetRow(..))
                         if !self.ui.overlays.is_empty() => {}
                     Some(Hit::Do(action)) => {
-                        if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
+                        if matches!(
+                            self.ui.overlays.last(),
+                            Some(FleetOverlay::Palette { .. } | FleetOverlay::Help { .. })
+                        ) {
                             self.ui.overlays.pop();
                         }
                         return self.act(action);
@@ -197,7 +200,7 @@ impl FleetApp {
         Ok(Turned::Stay)
     }
 
-    pub(super) fn sort(&mut self, column: crate::views::fleet::Column) {
+    pub(super) fn sort(&mut self, column: crate::views::fleet::FleetColumn) {
         let ui = &mut self.ui;
         ui.reversed = ui.sort == column && !ui.reversed;
         ui.sort = column;
@@ -207,7 +210,7 @@ impl FleetApp {
 
     /// Only the pipelines have an order to choose.
     pub(super) fn on_pipelines(&mut self) -> bool {
-        let there = self.ui.focus == Pane::Pipelines;
+        let there = self.ui.focus == FleetPane::Pipelines;
         if !there {
             self.say("only the pipelines are sorted: 1 goes there");
         }

@@ -6,15 +6,15 @@ mod open;
 mod update;
 
 use super::diagnostics;
-use super::run::{RedrawReason, FEED_FRAME, KEY_FRAME, Session, TerminalSession, TOAST, sleep};
+use super::run::{FEED_FRAME, KEY_FRAME, RedrawReason, Session, TOAST, TerminalSession, sleep};
 use super::terminal;
 use crate::fleet::bulk::Bulk;
-use crate::fleet::verify::{PipelineAction as Act, ActionResult};
+use crate::fleet::verify::{ActionResult, PipelineAction as Act};
 use crate::net::now;
 use crate::net::remote::Capabilities;
 use crate::net::remote::watch::{Down, Seen, Watcher};
 use crate::protocol::{Decoder, Millis};
-use crate::views::fleet::{Armed, FleetScreen, FleetUi, Link, Overlay, RunRow, draw};
+use crate::views::fleet::{Armed, FleetOverlay, FleetScreen, FleetUi, RunRow, ServiceLink, draw};
 use crate::views::{Hits, Look};
 use crossterm::event::Event;
 use futures_util::StreamExt;
@@ -285,7 +285,7 @@ impl FleetApp {
 
     /// Closes the question whether to quit once every result is known.
     fn all_told(&mut self) {
-        if !self.busy() && matches!(self.ui.overlays.last(), Some(Overlay::ConfirmQuit)) {
+        if !self.busy() && matches!(self.ui.overlays.last(), Some(FleetOverlay::ConfirmQuit)) {
             self.ui.overlays.pop();
         }
     }
@@ -315,7 +315,7 @@ impl FleetApp {
                 self.all_told();
             }
             Came::Runs(of, found) => {
-                if let Some(Overlay::Runs { id, rows, .. }) = self.ui.overlays.last_mut()
+                if let Some(FleetOverlay::Runs { id, rows, .. }) = self.ui.overlays.last_mut()
                     && *id == of
                 {
                     *rows = found.map(Some);
@@ -438,7 +438,7 @@ impl FleetApp {
     fn parting(&self) -> String {
         let at = now();
         let counts = crate::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
-        let words: Vec<_> = crate::fleet::Group::ALL
+        let words: Vec<_> = crate::fleet::PipelineGroup::ALL
             .into_iter()
             .zip(counts)
             .filter(|(_, number)| *number > 0)
@@ -480,10 +480,10 @@ fn screen_of<'a>(
 ) -> FleetScreen<'a> {
     let link = match (&shown.down, shown.fleet.listed_at) {
         (Some(Down { why, next, denied, again_at, .. }), _) => {
-            Link::Down { why, next, denied: *denied, again_at: *again_at }
+            ServiceLink::Down { why, next, denied: *denied, again_at: *again_at }
         }
-        (None, None) => Link::Waiting,
-        (None, Some(_)) => Link::Live,
+        (None, None) => ServiceLink::Waiting,
+        (None, Some(_)) => ServiceLink::Live,
     };
     FleetScreen {
         fleet: &shown.fleet,

@@ -1,13 +1,13 @@
 //! The screen of one run, opened from the fleet: it borrows the stage and gives it back.
 
-use super::super::run::{RunApp, RedrawReason, Options};
+use super::super::run::{Options, RedrawReason, RunApp};
 use super::super::travel::Start;
 use super::FleetApp;
-use crate::net::beside::Beside;
+use crate::net::beside::Sidecar;
 use crate::net::index::{self, Saved};
 use crate::net::remote::open;
 use crate::net::{self, Past};
-use crate::views::fleet::Overlay;
+use crate::views::fleet::FleetOverlay;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -50,7 +50,7 @@ impl FleetApp {
         };
         // The user moved on meanwhile.
         let asked = self.fetching.take_if(|(of, wanted)| **of == *id && *wanted == number).is_some();
-        if !asked || !matches!(self.ui.overlays.last(), Some(Overlay::Runs { id: open, .. }) if **open == *id) {
+        if !asked || !matches!(self.ui.overlays.last(), Some(FleetOverlay::Runs { id: open, .. }) if **open == *id) {
             return Ok(None);
         }
         let saved = match Saved::open(&log.path().to_path_buf()) {
@@ -60,7 +60,7 @@ impl FleetApp {
                 return Ok(None);
             }
         };
-        let indexing = index::spawn(vec![saved], Beside::default(), self.options.decoder)?;
+        let indexing = index::spawn(vec![saved], Sidecar::default(), self.options.decoder)?;
         let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
         let mut options = self.nested(source, indexing.past);
         options.replay = Some(Start { at: None, speed: 1.0, paused: false, skip: true });

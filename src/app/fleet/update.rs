@@ -1,13 +1,13 @@
 //! Actions to changes of the fleet screen, and effects outside it.
 
 use super::{Came, FleetApp, Turned, screen_of};
-use crate::fleet::Group;
+use crate::fleet::PipelineGroup;
 use crate::net::now;
 use crate::net::remote::watch::Watcher;
 use crate::protocol::clean;
-use crate::views::action::{Action, FLEET_ACTIONS, Fleet, matching};
-use crate::views::fleet::rows::{self, Row};
-use crate::views::fleet::{Column, FleetScreen, Key, Overlay, Pane, deeds, inbox};
+use crate::views::action::{Action, FLEET_ACTIONS, FleetAction, matching};
+use crate::views::fleet::rows::{self, FleetRow};
+use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, RowKey, deeds, inbox};
 use crate::views::state::Filter;
 use std::io;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl FleetApp {
         self.ui.toast = None;
         self.toast_at = None;
         match action {
-            Action::Quit if self.busy() => self.ui.overlays.push(Overlay::ConfirmQuit),
+            Action::Quit if self.busy() => self.ui.overlays.push(FleetOverlay::ConfirmQuit),
             Action::Quit => return Ok(Turned::Leave(None)),
             Action::Interrupt => return Ok(Turned::Leave(Some(2))),
             Action::Suspend => self.suspend()?,
@@ -49,29 +49,29 @@ impl FleetApp {
                 self.say(whose);
             }
             Action::Help => {
-                if matches!(self.ui.overlays.last(), Some(Overlay::Help { .. })) {
+                if matches!(self.ui.overlays.last(), Some(FleetOverlay::Help { .. })) {
                     self.ui.overlays.pop();
                 } else {
-                    self.ui.overlays.push(Overlay::Help { top: 0 });
+                    self.ui.overlays.push(FleetOverlay::Help { top: 0 });
                 }
             }
-            Action::Palette => self.ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 }),
-            Action::Filter if matches!(self.ui.overlays.last(), Some(Overlay::Help { .. })) => {
+            Action::Palette => self.ui.overlays.push(FleetOverlay::Palette { input: Input::default(), chosen: 0 }),
+            Action::Filter if matches!(self.ui.overlays.last(), Some(FleetOverlay::Help { .. })) => {
                 self.ui.overlays.pop();
-                self.ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 });
+                self.ui.overlays.push(FleetOverlay::Palette { input: Input::default(), chosen: 0 });
             }
             Action::Filter if !self.ui.overlays.is_empty() => self.say("Esc closes this; then / filters the list"),
             Action::Filter => {
                 let before = self.ui.list(self.ui.focus).filter.clone();
                 let input = Input::new(before.text.clone());
-                self.ui.overlays.push(Overlay::Filter { input, before });
+                self.ui.overlays.push(FleetOverlay::Filter { input, before });
             }
             Action::Back => self.back(),
             Action::Open => return Ok(self.open()),
             Action::NextPane | Action::PreviousPane => {
-                let all = Pane::ALL.len() - usize::from(self.bulk_shown.is_none());
+                let all = FleetPane::ALL.len() - usize::from(self.bulk_shown.is_none());
                 let step = if action == Action::NextPane { 1 } else { all - 1 };
-                let next = Pane::ALL.get((self.ui.focus.place() + step) % all).copied().unwrap_or_default();
+                let next = FleetPane::ALL.get((self.ui.focus.place() + step) % all).copied().unwrap_or_default();
                 self.focus(next);
             }
             Action::Zoom => self.ui.zoomed = !self.ui.zoomed,
@@ -79,7 +79,7 @@ impl FleetApp {
                 self.movement(action);
             }
             Action::SortNext | Action::SortPrevious if self.on_pipelines() => {
-                let all = Column::ALL;
+                let all = FleetColumn::ALL;
                 let at = all.iter().position(|column| *column == self.ui.sort).unwrap_or(0);
                 let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
                 self.sort(all.get((at + step) % all.len()).copied().unwrap_or_default());
@@ -88,21 +88,24 @@ impl FleetApp {
                 self.ui.reversed = !self.ui.reversed;
             }
             Action::Fold => {
-                let group = self.with_screen(|screen| rows::chosen(screen).map(Row::group));
+                let group = self.with_screen(|screen| rows::chosen(screen).map(FleetRow::group));
                 if let Some(group) = group {
                     self.toggle(group);
-                    self.ui.list_mut(Pane::Pipelines).chosen = Some(Key::Head(group));
+                    self.ui.list_mut(FleetPane::Pipelines).chosen = Some(RowKey::Head(group));
                 }
             }
             Action::FoldAll => {
-                let fold = Group::ALL.into_iter().any(|group| !self.ui.folded(group));
+                let fold = PipelineGroup::ALL.into_iter().any(|group| !self.ui.folded(group));
                 self.ui.folds = [Some(fold); 7];
             }
             Action::Copy => self.copy()?,
             // The open overlay is the target, not the row behind it.
             Action::Fleet(_)
                 if self.ui.overlays.last().is_some_and(|it| {
-                    !matches!(it, Overlay::Pipeline { .. } | Overlay::Error { .. } | Overlay::ActionRecord { .. })
+                    !matches!(
+                        it,
+                        FleetOverlay::Pipeline { .. } | FleetOverlay::Error { .. } | FleetOverlay::ActionRecord { .. }
+                    )
                 }) =>
             {
                 self.say("Esc closes this first");
@@ -114,52 +117,54 @@ impl FleetApp {
         Ok(Turned::Stay)
     }
 
-    fn fleet_act(&mut self, what: Fleet) -> Turned {
+    fn fleet_act(&mut self, what: FleetAction) -> Turned {
         match what {
-            Fleet::Go(pane) => self.focus(pane),
-            Fleet::Describe => match self.chosen_pipeline() {
-                Some(id) => self.ui.overlays.push(Overlay::Pipeline { id, top: 0 }),
+            FleetAction::Go(pane) => self.focus(pane),
+            FleetAction::Describe => match self.chosen_pipeline() {
+                Some(id) => self.ui.overlays.push(FleetOverlay::Pipeline { id, top: 0 }),
                 None => return self.open(),
             },
-            Fleet::Runs => match self.chosen_pipeline() {
+            FleetAction::Runs => match self.chosen_pipeline() {
                 Some(id) => self.ask_runs(id),
                 None => self.say("choose a pipeline first"),
             },
-            Fleet::Mark => self.mark_chosen(),
-            Fleet::MarkAll => self.mark_all(),
-            Fleet::Arm => self.arm(),
-            Fleet::Do(action) => {
+            FleetAction::Mark => self.mark_chosen(),
+            FleetAction::MarkAll => self.mark_all(),
+            FleetAction::Arm => self.arm(),
+            FleetAction::Do(action) => {
                 let targets = self.with_screen(|screen| self.targets(screen));
                 self.ask_for(action, targets);
             }
-            Fleet::Stop => self.stop_many(),
-            Fleet::Acknowledge => self.acknowledge(),
-            Fleet::Closed => {
+            FleetAction::Stop => self.stop_many(),
+            FleetAction::Acknowledge => self.acknowledge(),
+            FleetAction::Closed => {
                 self.ui.closed = !self.ui.closed;
                 let words =
                     if self.ui.closed { "errors that are over are shown too" } else { "only open errors are shown" };
                 self.say(words);
             }
-            Fleet::Refresh => {
+            FleetAction::Refresh => {
                 self.options.watcher.look_now();
                 self.say("reading the list");
             }
-            Fleet::Contexts if self.options.watcher.client.place.title.is_some() => {
+            FleetAction::Contexts if self.options.watcher.client.place.title.is_some() => {
                 self.say("the demo is no context: leave it, and synctop connect NAME goes to one of yours");
             }
-            Fleet::Contexts if self.options.contexts.is_empty() => {
+            FleetAction::Contexts if self.options.contexts.is_empty() => {
                 self.say("there are no contexts: synctop config init makes a file to begin with");
             }
-            Fleet::Contexts => {
+            FleetAction::Contexts => {
                 let names = self.options.contexts.clone();
-                self.ui.overlays.push(Overlay::Contexts { names, chosen: 0 });
+                self.ui.overlays.push(FleetOverlay::Contexts { names, chosen: 0 });
             }
-            Fleet::NextTrouble | Fleet::PreviousTrouble => self.step_trouble(what == Fleet::NextTrouble),
+            FleetAction::NextTrouble | FleetAction::PreviousTrouble => {
+                self.step_trouble(what == FleetAction::NextTrouble)
+            }
         }
         Turned::Stay
     }
 
-    fn focus(&mut self, pane: Pane) {
+    fn focus(&mut self, pane: FleetPane) {
         self.ui.overlays.clear();
         self.ui.focus = pane;
     }
@@ -172,35 +177,35 @@ impl FleetApp {
     }
 
     /// Row of the focused pane at a place computed from the selected and the last place.
-    fn row_at(&self, place: impl Fn(usize, usize) -> usize) -> Option<Key> {
+    fn row_at(&self, place: impl Fn(usize, usize) -> usize) -> Option<RowKey> {
         self.with_screen(|screen| {
             let chosen = screen.ui.list(self.ui.focus).chosen.as_ref();
             let to = |at: usize, count: usize| place(at, count.saturating_sub(1));
             match self.ui.focus {
-                Pane::Pipelines => {
+                FleetPane::Pipelines => {
                     let all = rows::rows(screen);
                     let at = all.place(chosen);
                     let mut next = to(at, all.rows.len());
                     // A note is no row of its own.
-                    if matches!(all.rows.get(next), Some(Row::Note(..))) {
+                    if matches!(all.rows.get(next), Some(FleetRow::Note(..))) {
                         next = if next > at && next + 1 < all.rows.len() { next + 1 } else { next.saturating_sub(1) };
                     }
                     all.rows.get(next).map(|row| row.key())
                 }
-                Pane::Errors => {
+                FleetPane::Errors => {
                     let all = inbox::items(screen);
                     all.get(to(inbox::place(&all, chosen), all.len())).map(|item| inbox::key(item))
                 }
-                Pane::Deeds => {
+                FleetPane::Deeds => {
                     let all = deeds::items(screen);
                     all.get(to(deeds::place(&all, chosen), all.len())).map(|deed| deeds::key(deed))
                 }
-                Pane::Bulk => None,
+                FleetPane::Bulk => None,
             }
         })
     }
 
-    fn toggle(&mut self, group: Group) {
+    fn toggle(&mut self, group: PipelineGroup) {
         let folded = self.ui.folded(group);
         if let Some(fold) = self.ui.folds.get_mut(group as usize) {
             *fold = Some(!folded);
@@ -211,7 +216,7 @@ impl FleetApp {
     fn back(&mut self) {
         let focus = self.ui.focus;
         match self.ui.overlays.pop() {
-            Some(Overlay::Filter { before, .. }) => {
+            Some(FleetOverlay::Filter { before, .. }) => {
                 let list = self.ui.list_mut(focus);
                 list.filter = if list.filter.text == before.text { Filter::default() } else { before };
             }
@@ -219,23 +224,23 @@ impl FleetApp {
             None if !self.ui.list(focus).filter.text.is_empty() => self.ui.list_mut(focus).filter = Filter::default(),
             None if !self.ui.marked.is_empty() => self.ui.marked.clear(),
             None if self.ui.zoomed => self.ui.zoomed = false,
-            None if self.ui.tour.is_some() && focus == Pane::Pipelines => {
+            None if self.ui.tour.is_some() && focus == FleetPane::Pipelines => {
                 self.options.tour = false;
                 self.ui.tour = None;
             }
-            None => self.ui.focus = Pane::Pipelines,
+            None => self.ui.focus = FleetPane::Pipelines,
         }
     }
 
     pub(super) fn chosen_pipeline(&self) -> Option<Arc<str>> {
-        if let Some(Overlay::Pipeline { id, .. }) = self.ui.overlays.last() {
+        if let Some(FleetOverlay::Pipeline { id, .. }) = self.ui.overlays.last() {
             return Some(Arc::clone(id));
         }
         let open = match self.ui.overlays.last() {
-            Some(Overlay::ActionRecord { seq, .. }) => Some(*seq),
+            Some(FleetOverlay::ActionRecord { seq, .. }) => Some(*seq),
             _ => None,
         };
-        if open.is_some() || self.ui.focus == Pane::Deeds {
+        if open.is_some() || self.ui.focus == FleetPane::Deeds {
             return self.with_screen(|screen| {
                 let deed = match open {
                     Some(seq) => screen.deeds.iter().find(|deed| deed.seq == seq),
@@ -245,24 +250,24 @@ impl FleetApp {
                 screen.fleet.pipelines.get_key_value(pipeline.as_str()).map(|(id, _)| Arc::clone(id))
             });
         }
-        if self.ui.focus != Pane::Pipelines {
+        if self.ui.focus != FleetPane::Pipelines {
             return None;
         }
-        let chosen = self.with_screen(|screen| rows::chosen(screen).and_then(Row::pipeline).map(Arc::clone));
+        let chosen = self.with_screen(|screen| rows::chosen(screen).and_then(FleetRow::pipeline).map(Arc::clone));
         chosen.map(|it| Arc::clone(&it.pipeline.id))
     }
 
     fn open(&mut self) -> Turned {
         match self.ui.overlays.last() {
-            Some(Overlay::Pipeline { id, .. }) => return Turned::OpenRun(Arc::clone(id)),
-            Some(Overlay::Runs { id, rows: Ok(Some(rows)), chosen }) => {
+            Some(FleetOverlay::Pipeline { id, .. }) => return Turned::OpenRun(Arc::clone(id)),
+            Some(FleetOverlay::Runs { id, rows: Ok(Some(rows)), chosen }) => {
                 let (id, number) = (Arc::clone(id), rows.get(*chosen).map(|row| row.number));
                 if let Some(number) = number {
                     self.ask_log(id, number);
                 }
                 return Turned::Stay;
             }
-            Some(Overlay::Contexts { names, chosen }) => {
+            Some(FleetOverlay::Contexts { names, chosen }) => {
                 let name = names.get(*chosen).map(|(name, _)| name.clone());
                 self.ui.overlays.pop();
                 if let Some(name) = name {
@@ -274,24 +279,24 @@ impl FleetApp {
             None => {}
         }
         match self.ui.focus {
-            Pane::Pipelines => match self.row_at(|at, _| at) {
-                Some(Key::Head(group)) => self.toggle(group),
-                Some(Key::Id(id)) => return Turned::OpenRun(id),
+            FleetPane::Pipelines => match self.row_at(|at, _| at) {
+                Some(RowKey::Head(group)) => self.toggle(group),
+                Some(RowKey::Id(id)) => return Turned::OpenRun(id),
                 None => {}
             },
-            Pane::Errors => {
+            FleetPane::Errors => {
                 let found = self.with_screen(|screen| inbox::chosen(screen).map(|item| Arc::clone(&item.fingerprint)));
                 if let Some(fingerprint) = found {
-                    self.ui.overlays.push(Overlay::Error { fingerprint, top: 0 });
+                    self.ui.overlays.push(FleetOverlay::Error { fingerprint, top: 0 });
                 }
             }
-            Pane::Deeds => {
+            FleetPane::Deeds => {
                 let found = self.with_screen(|screen| deeds::chosen(screen).map(|deed| deed.seq));
                 if let Some(seq) = found {
-                    self.ui.overlays.push(Overlay::ActionRecord { seq, top: 0 });
+                    self.ui.overlays.push(FleetOverlay::ActionRecord { seq, top: 0 });
                 }
             }
-            Pane::Bulk => {}
+            FleetPane::Bulk => {}
         }
         Turned::Stay
     }
@@ -327,15 +332,15 @@ impl FleetApp {
     }
 
     fn mark_chosen(&mut self) {
-        if self.ui.focus != Pane::Pipelines {
+        if self.ui.focus != FleetPane::Pipelines {
             return self.say("only pipelines are marked: 1 goes there");
         }
         let (ids, head) = self.with_screen(|screen| match rows::chosen(screen) {
-            Some(Row::Head(group)) => {
+            Some(FleetRow::Head(group)) => {
                 let of = screen.fleet.pipelines.values().filter(|it| it.group(screen.now) == group);
                 (of.map(|it| Arc::clone(&it.pipeline.id)).collect::<Vec<_>>(), true)
             }
-            Some(Row::Pipeline(it, _) | Row::Note(it, _)) => (vec![Arc::clone(&it.pipeline.id)], false),
+            Some(FleetRow::Pipeline(it, _) | FleetRow::Note(it, _)) => (vec![Arc::clone(&it.pipeline.id)], false),
             None => (Vec::new(), false),
         });
         let all = ids.iter().all(|id| self.ui.marked.contains(id));
@@ -357,7 +362,7 @@ impl FleetApp {
             let all = rows::rows(screen);
             // A folded group is not a target.
             let shown = all.rows.iter().filter_map(|row| match row {
-                Row::Pipeline(it, _) => Some(Arc::clone(&it.pipeline.id)),
+                FleetRow::Pipeline(it, _) => Some(Arc::clone(&it.pipeline.id)),
                 _ => None,
             });
             shown.collect()
@@ -370,9 +375,9 @@ impl FleetApp {
     }
 
     fn acknowledge(&mut self) {
-        let in_inbox = self.ui.overlays.is_empty() && self.ui.focus == Pane::Errors;
+        let in_inbox = self.ui.overlays.is_empty() && self.ui.focus == FleetPane::Errors;
         let fingerprint = match self.ui.overlays.last() {
-            Some(Overlay::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
+            Some(FleetOverlay::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
             _ if in_inbox => self.with_screen(|screen| inbox::chosen(screen).map(|item| Arc::clone(&item.fingerprint))),
             // The first error of the pipeline that is shown.
             _ => self.chosen_pipeline().and_then(|id| {
@@ -384,7 +389,7 @@ impl FleetApp {
         let acked = self.shown.inbox.items.get(&fingerprint).is_some_and(|item| item.acked.is_some());
         if in_inbox {
             // It goes to another place; who looks at it goes along.
-            self.ui.list_mut(Pane::Errors).chosen = Some(Key::Id(Arc::clone(&fingerprint)));
+            self.ui.list_mut(FleetPane::Errors).chosen = Some(RowKey::Id(Arc::clone(&fingerprint)));
         }
         let (watcher, who) = (Arc::clone(&self.options.watcher), self.options.who.clone());
         self.options.background.spawn_blocking(move || watcher.acknowledge(&fingerprint, &who));
@@ -398,13 +403,18 @@ impl FleetApp {
     fn step_trouble(&mut self, forward: bool) {
         let found = self.with_screen(|screen| {
             let all = rows::rows(screen);
-            let at = all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref());
-            let chosen = screen.ui.list(Pane::Pipelines).chosen.is_some();
+            let at = all.place(screen.ui.list(FleetPane::Pipelines).chosen.as_ref());
+            let chosen = screen.ui.list(FleetPane::Pipelines).chosen.is_some();
             let trouble: Vec<usize> = all
                 .rows
                 .iter()
                 .enumerate()
-                .filter(|(_, row)| matches!(row, Row::Pipeline(_, Group::Parked | Group::Failing | Group::Stale)))
+                .filter(|(_, row)| {
+                    matches!(
+                        row,
+                        FleetRow::Pipeline(_, PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale)
+                    )
+                })
                 .map(|(place, _)| place)
                 .collect();
             let next = match (chosen, forward) {
@@ -417,11 +427,13 @@ impl FleetApp {
         match found {
             None => self.say("no pipeline is in trouble"),
             Some(key) => {
-                self.ui.focus = Pane::Pipelines;
-                if let (Some(Overlay::Pipeline { id, top }), Key::Id(next)) = (self.ui.overlays.last_mut(), &key) {
+                self.ui.focus = FleetPane::Pipelines;
+                if let (Some(FleetOverlay::Pipeline { id, top }), RowKey::Id(next)) =
+                    (self.ui.overlays.last_mut(), &key)
+                {
                     (*id, *top) = (Arc::clone(next), 0);
                 }
-                self.ui.list_mut(Pane::Pipelines).chosen = Some(key);
+                self.ui.list_mut(FleetPane::Pipelines).chosen = Some(key);
             }
         }
     }
@@ -438,19 +450,19 @@ impl FleetApp {
         };
         match self.ui.overlays.last_mut() {
             Some(
-                Overlay::Help { top }
-                | Overlay::Pipeline { top, .. }
-                | Overlay::Error { top, .. }
-                | Overlay::ActionRecord { top, .. },
+                FleetOverlay::Help { top }
+                | FleetOverlay::Pipeline { top, .. }
+                | FleetOverlay::Error { top, .. }
+                | FleetOverlay::ActionRecord { top, .. },
             ) => return *top = to(*top, most, overlay_page),
-            Some(Overlay::Palette { input, chosen }) => {
+            Some(FleetOverlay::Palette { input, chosen }) => {
                 return *chosen = to(*chosen, matching(FLEET_ACTIONS, input.value()).len().saturating_sub(1), 10);
             }
-            Some(Overlay::Runs { rows, chosen, .. }) => {
+            Some(FleetOverlay::Runs { rows, chosen, .. }) => {
                 let all = rows.as_ref().ok().and_then(Option::as_ref).map_or(0, Vec::len);
                 return *chosen = to(*chosen, all.saturating_sub(1), 10);
             }
-            Some(Overlay::Contexts { names, chosen }) => {
+            Some(FleetOverlay::Contexts { names, chosen }) => {
                 return *chosen = to(*chosen, names.len().saturating_sub(1), 10);
             }
             Some(_) => return,
@@ -458,9 +470,9 @@ impl FleetApp {
         }
         let focus = self.ui.focus;
         let page = self.hits.pages.get(focus.place()).copied().unwrap_or(1).max(1);
-        if focus == Pane::Bulk {
+        if focus == FleetPane::Bulk {
             let all = self.bulk_shown.as_ref().map_or(0, |bulk| bulk.items.len());
-            let list = self.ui.list_mut(Pane::Bulk);
+            let list = self.ui.list_mut(FleetPane::Bulk);
             list.top = to(list.top, all.saturating_sub(1), page);
             return;
         }
@@ -469,12 +481,14 @@ impl FleetApp {
 
     fn copy(&mut self) -> io::Result<()> {
         let (text, what) = self.with_screen(|screen| match (screen.ui.overlays.last(), screen.ui.focus) {
-            (Some(Overlay::Confirm(confirm)), _) => (Some(confirm.whole()), "the command"),
-            (Some(Overlay::Error { fingerprint, .. }), _) => {
+            (Some(FleetOverlay::Confirm(confirm)), _) => (Some(confirm.whole()), "the command"),
+            (Some(FleetOverlay::Error { fingerprint, .. }), _) => {
                 (screen.inbox.items.get(fingerprint).map(|item| item.message.to_string()), "the error")
             }
-            (_, Pane::Errors) => (inbox::chosen(screen).map(|item| item.message.to_string()), "the error"),
-            (_, Pane::Deeds) => (deeds::chosen(screen).and_then(|deed| serde_json::to_string(deed).ok()), "the action"),
+            (_, FleetPane::Errors) => (inbox::chosen(screen).map(|item| item.message.to_string()), "the error"),
+            (_, FleetPane::Deeds) => {
+                (deeds::chosen(screen).and_then(|deed| serde_json::to_string(deed).ok()), "the action")
+            }
             _ => {
                 let id = self.chosen_pipeline();
                 let known = id.and_then(|id| screen.fleet.pipelines.get(&id));

@@ -9,14 +9,14 @@
 
 pub mod state;
 
-use super::api::{Answer, Api, Query};
+use super::api::{Answer, Api, PageQuery};
 use super::classify::{FailureType, refusal};
 use super::tracker::memory::WireRange;
 use super::tracker::wire::Form;
 use crate::net::lock;
 use crate::protocol::Millis;
 use serde_json::{Value, json};
-use state::{Left, StreamState, range};
+use state::{Left, SourceStreamState, range};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Range;
@@ -31,7 +31,7 @@ const MICROS: i64 = 1_000_000;
 
 /// Output of the source.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
+pub enum SourceOutput {
     /// One message, without its newline.
     Line(Value),
     /// Records of a stream by their numbers; the newest come first.
@@ -88,7 +88,7 @@ pub struct Source {
     events: BinaryHeap<Reverse<Coming>>,
     counter: u64,
     requests: u64,
-    said: VecDeque<Said>,
+    said: VecDeque<SourceOutput>,
     over: bool,
     failed: bool,
 }
@@ -100,7 +100,7 @@ impl Source {
     pub fn new(
         api: Arc<Mutex<Api>>,
         form: Form,
-        kept: &BTreeMap<usize, StreamState>,
+        kept: &BTreeMap<usize, SourceStreamState>,
         ceiling: i64,
         now: Millis,
     ) -> Self {
@@ -110,8 +110,9 @@ impl Source {
             let names: Vec<_> = scenario.streams.iter().map(|stream| stream.name.clone()).collect();
             let begin = scenario.range.gte.div_euclid(1000);
             // Of those that have something to read.
-            let to_read =
-                |state: &&StreamState| state.failed.is_none() && (state.total.is_none() || !state.left.is_empty());
+            let to_read = |state: &&SourceStreamState| {
+                state.failed.is_none() && (state.total.is_none() || !state.left.is_empty())
+            };
             let segments = scenario.segments(kept.values().filter(to_read).count());
             (names, begin, scenario.budget(), scenario.max_concurrent_streams, segments)
         };
@@ -144,7 +145,7 @@ impl Source {
         source
     }
 
-    fn reading(&mut self, kept: &StreamState, begin: i64, ceiling: i64) -> Reading {
+    fn reading(&mut self, kept: &SourceStreamState, begin: i64, ceiling: i64) -> Reading {
         let mut left = kept.left.clone();
         // Of a later run: objects created since the last one.
         let (gte, lt) = kept.total.unwrap_or((begin, begin));
@@ -163,7 +164,7 @@ impl Source {
     }
 
     /// Next output of the source.
-    fn say(&mut self) -> Option<(Millis, Said)> {
+    fn say(&mut self) -> Option<(Millis, SourceOutput)> {
         loop {
             if let Some(said) = self.said.pop_front() {
                 return Some((self.now, said));
@@ -210,7 +211,7 @@ impl Source {
     }
 
     fn line(&mut self, message: Value) {
-        self.said.push_back(Said::Line(message));
+        self.said.push_back(SourceOutput::Line(message));
     }
 
     /// Begins streams and sends requests as far as the budget lets it.
@@ -250,10 +251,10 @@ impl Source {
         self.line(status(self.form, said));
     }
 
-    fn query(&self, stream: usize, piece: u64) -> Option<Query> {
+    fn query(&self, stream: usize, piece: u64) -> Option<PageQuery> {
         let piece = self.streams.get(stream)?.pieces.iter().find(|it| it.id == piece)?;
         let Left { gte, lt, cursor } = piece.left.clone();
-        Some(Query { stream, gte, lt, cursor })
+        Some(PageQuery { stream, gte, lt, cursor })
     }
 
     /// Sends a request for a piece, as soon as the budget has one left.
@@ -295,7 +296,7 @@ impl Source {
                 }
             }
             Answer::Crash => {
-                self.said.push_back(Said::Crash);
+                self.said.push_back(SourceOutput::Crash);
                 self.over = true;
             }
         }
@@ -303,7 +304,7 @@ impl Source {
 
     fn page(&mut self, stream: usize, piece: u64, objects: Range<u64>, has_more: bool) {
         if !objects.is_empty() {
-            self.said.push_back(Said::Records(stream, objects.clone()));
+            self.said.push_back(SourceOutput::Records(stream, objects.clone()));
         }
         let (last, cursor) = {
             let api = lock(&self.api);
@@ -353,7 +354,7 @@ impl Source {
     fn checkpoint(&mut self, stream: usize) {
         let Some(reading) = self.streams.get(stream) else { return };
         let left = reading.pieces.iter().map(|piece| piece.left.clone()).collect();
-        let state = StreamState { total: Some(reading.total), left, failed: reading.failed };
+        let state = SourceStreamState { total: Some(reading.total), left, failed: reading.failed };
         let data = state.form(self.form, self.segments);
         let message = json!({"state_type": "stream", "stream": self.name(stream), "data": data});
         self.line(json!({"type": "source_state", "source_state": message}));
@@ -466,7 +467,7 @@ impl Source {
 
 /// Iterates over outputs with their times.
 impl Iterator for Source {
-    type Item = (Millis, Said);
+    type Item = (Millis, SourceOutput);
 
     fn next(&mut self) -> Option<Self::Item> {
         self.say()

@@ -17,7 +17,7 @@ pub struct Left {
 
 /// One stream. The total range is in seconds too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StreamState {
+pub struct SourceStreamState {
     pub total: Option<(i64, i64)>,
     pub left: Vec<Left>,
     /// It ended with a permanent error.
@@ -75,7 +75,7 @@ pub fn range(gte: i64, lt: i64) -> Range {
     Range { gte: Some(gte * 1000), lt: Some(lt * 1000) }
 }
 
-impl StreamState {
+impl SourceStreamState {
     /// Reads a stored state; nothing of another shape.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
@@ -157,25 +157,25 @@ mod tests {
     #[test]
     fn what_was_handed_out_is_read_again_in_either_form() {
         let left = |gte, lt, cursor: Option<&str>| Left { gte, lt, cursor: cursor.map(str::to_owned) };
-        let state = StreamState {
+        let state = SourceStreamState {
             total: Some((100, 900)),
             left: vec![left(100, 200, None), left(300, 400, Some("cha_1")), left(600, 900, Some("cha_2"))],
             failed: None,
         };
         for form in [Form::Trace, Form::Progress] {
-            let mut read = StreamState::read(&state.form(form, 3).to_string()).unwrap();
+            let mut read = SourceStreamState::read(&state.form(form, 3).to_string()).unwrap();
             read.left.sort_by_key(|it| it.gte);
             assert_eq!(read, state, "{form:?}");
         }
         assert_eq!(state.completed().list(), [range(200, 300), range(400, 600)]);
-        let done = StreamState { left: Vec::new(), ..state.clone() };
+        let done = SourceStreamState { left: Vec::new(), ..state.clone() };
         for form in [Form::Trace, Form::Progress] {
-            assert_eq!(StreamState::read(&done.form(form, 3).to_string()).unwrap(), done);
+            assert_eq!(SourceStreamState::read(&done.form(form, 3).to_string()).unwrap(), done);
         }
-        let failed = StreamState { failed: Some(FailureType::Auth), ..state };
-        let read = StreamState::read(&failed.form(Form::Trace, 3).to_string()).unwrap();
+        let failed = SourceStreamState { failed: Some(FailureType::Auth), ..state };
+        let read = SourceStreamState::read(&failed.form(Form::Trace, 3).to_string()).unwrap();
         assert_eq!(read.failed, Some(FailureType::Auth));
-        assert_eq!(StreamState::read("17"), None);
-        assert_eq!(StreamState::read("{\"cursor\": 4}"), None);
+        assert_eq!(SourceStreamState::read("17"), None);
+        assert_eq!(SourceStreamState::read("{\"cursor\": 4}"), None);
     }
 }

@@ -31,14 +31,14 @@ pub(super) struct RawEof {
 }
 
 /// A line as it came.
-pub(super) struct Came<'a> {
+pub(super) struct RawMessage<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) end: LineEnd,
     /// Bytes of text that stand in front of the message.
     pub(super) glued: usize,
 }
 
-impl Came<'_> {
+impl RawMessage<'_> {
     /// The message itself.
     pub(super) fn json(&self) -> &[u8] {
         self.bytes.get(self.glued..).unwrap_or_default()

@@ -1,9 +1,9 @@
 //! End of an attempt: held-back statuses, unfinished streams, the end message.
 
-use super::came::Came;
+use super::came::RawMessage;
 use super::memory::{Mistake, trace_word};
 use super::wire::{self, Form};
-use super::{Limit, Outcome, Tracker};
+use super::{AttemptOutcome, Limit, Tracker};
 use crate::engine::raw::raw;
 use crate::protocol::{End, EndWord, Millis, Status};
 
@@ -13,7 +13,7 @@ impl Tracker {
         self.end.get_or_insert((EndWord::Complete, Some("complete".into()), None));
     }
 
-    pub(super) fn ends(&mut self, end: &End, came: &Came) {
+    pub(super) fn ends(&mut self, end: &End, came: &RawMessage) {
         let cutoff = came.raw().eof.and_then(|eof| eof.cutoff);
         let reason = end.reason.as_deref().map(str::to_owned);
         let word = match (end.word, end.has_more) {
@@ -50,10 +50,10 @@ impl Tracker {
     }
 
     /// Ends the attempt: held-back statuses, the last totals, the end message.
-    pub fn finish(&mut self, limit: Option<Limit>, now: Millis, out: &mut Vec<u8>) -> Outcome {
+    pub fn finish(&mut self, limit: Option<Limit>, now: Millis, out: &mut Vec<u8>) -> AttemptOutcome {
         self.now = now.max(self.now);
         if self.tracked.is_some() {
-            return Outcome { reason: "complete".into(), has_more: false };
+            return AttemptOutcome { reason: "complete".into(), has_more: false };
         }
         let (word, reason, cutoff) = match (limit, self.end.take()) {
             (Some(limit), _) => (Some(EndWord::Limit), Some(limit.word().to_owned()), Some("soft".to_owned())),
@@ -92,7 +92,7 @@ impl Tracker {
             None => ("complete".to_owned(), false),
         };
         self.write_end(&reason, cutoff.filter(|_| cut), has_more, global.is_some(), out);
-        Outcome { reason, has_more }
+        AttemptOutcome { reason, has_more }
     }
 
     /// Streams that were asked for and are not done.

@@ -1,13 +1,13 @@
 //! Errors, which stand; and anomalies, which are warned of once.
 
-use super::came::Came;
+use super::came::RawMessage;
 use super::{Mistake, TEXT, Tracker, WARNINGS, wire};
 use crate::engine::classify::{FailureType, classify};
 use crate::progress::fingerprint;
 use crate::protocol::{Failure, Status, mask};
 
 impl Tracker {
-    pub(super) fn failure(&mut self, failure: Failure, came: &Came, out: &mut Vec<u8>) {
+    pub(super) fn failure(&mut self, failure: Failure, came: &RawMessage, out: &mut Vec<u8>) {
         let stream = failure.stream.as_ref().map(|name| name.key().into_owned());
         let said = failure.failure_type.as_deref();
         let kind = classify(came.error_status(), said).unwrap_or(FailureType::System);

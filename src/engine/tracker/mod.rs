@@ -24,11 +24,11 @@ pub mod wire;
 use super::classify::FailureType;
 use super::raw::raw;
 use crate::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
-use came::{Came, pass};
+use came::{RawMessage, pass};
 use memory::{Brief, Memory, Mistake};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use wire::{Form, Said};
+use wire::{Announcement, Form};
 
 /// The window of the rate in totals, in milliseconds.
 const WINDOW_MS: Millis = 10_000;
@@ -81,7 +81,7 @@ impl Limit {
 
 /// Result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct AttemptOutcome {
     /// `complete`, `time_limit`, `state_limit`, `error`, `aborted`, or a word of the source's own.
     pub reason: String,
     /// Call again with the state.
@@ -238,7 +238,7 @@ impl Tracker {
         let mut scratch = String::new();
         match decoder.decode(&line, &mut scratch) {
             Decoded::Message { message, glued } => {
-                let came = Came { bytes, end, glued: glued.map_or(0, |glue| glue.len()) };
+                let came = RawMessage { bytes, end, glued: glued.map_or(0, |glue| glue.len()) };
                 if self.tracked.is_none() {
                     self.messages += 1;
                     return self.message(message, &came, out);
@@ -266,13 +266,13 @@ impl Tracker {
         if !carried.is_empty() {
             for stream in &carried {
                 let Some(kept) = self.memory.streams.get(stream).filter(|_| self.form == Form::Trace) else { continue };
-                let said = Said {
+                let said = Announcement {
                     stream,
                     status: kept.status,
                     uncounted: true,
                     error: kept.errors.last().filter(|_| kept.status == Status::Errored),
                     reason: kept.reason.as_deref(),
-                    ..Said::default()
+                    ..Announcement::default()
                 };
                 wire::status(out, self.form, &said, self.now);
             }
@@ -288,7 +288,7 @@ impl Tracker {
         }
     }
 
-    fn message(&mut self, message: Message, came: &Came, out: &mut Vec<u8>) {
+    fn message(&mut self, message: Message, came: &RawMessage, out: &mut Vec<u8>) {
         let engine = message.from.as_deref() == Some("engine");
         let about_streams =
             matches!(message.kind, Kind::Record(_) | Kind::Checkpoint(_) | Kind::Stream(_) | Kind::Failure(_));
@@ -359,13 +359,13 @@ impl Tracker {
 
     // An input that a tracker wrote.
 
-    fn is_tracked(&mut self, came: &Came, out: &mut Vec<u8>) {
+    fn is_tracked(&mut self, came: &RawMessage, out: &mut Vec<u8>) {
         self.tracked = Some(None);
         wire::log(out, "warn", "these messages were tracked already: they are handed on as they are", self.now);
         came.pass(out);
     }
 
-    fn keep_state(&mut self, came: &Came) {
+    fn keep_state(&mut self, came: &RawMessage) {
         let raw = came.raw();
         let eof = raw.eof.or(raw.end).unwrap_or_default();
         self.tracked = Some(eof.state.or(eof.ending_state).or_else(|| self.tracked.take().flatten()));

@@ -1,6 +1,6 @@
 //! Stream events: starts, records, checkpoints, ranges, completions.
 
-use super::came::Came;
+use super::came::RawMessage;
 use super::memory::Brief;
 use super::{Here, Mistake, Tracker};
 use crate::engine::classify::{FailureType, classify};
@@ -59,7 +59,7 @@ impl Tracker {
         self.say(stream, None, out);
     }
 
-    pub(super) fn checkpoint(&mut self, stream: Option<String>, brief: Brief, came: &Came, out: &mut Vec<u8>) {
+    pub(super) fn checkpoint(&mut self, stream: Option<String>, brief: Brief, came: &RawMessage, out: &mut Vec<u8>) {
         let data = came.raw().source_state.and_then(|state| state.data);
         self.states += 1;
         self.memory.checkpoints = self.memory.checkpoints.saturating_add(1);
@@ -105,7 +105,7 @@ impl Tracker {
         }
     }
 
-    pub(super) fn claim(&mut self, claim: StreamClaim, came: &Came, out: &mut Vec<u8>) {
+    pub(super) fn claim(&mut self, claim: StreamClaim, came: &RawMessage, out: &mut Vec<u8>) {
         let stream = claim.stream.key().into_owned();
         let stream = stream.as_str();
         if claim.status.is_none() && claim.completed.is_none() {

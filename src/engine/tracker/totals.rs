@@ -1,12 +1,12 @@
 //! Announcements: the status of a stream with the totals.
 
-use super::came::Came;
-use super::wire::{self, Form, Said, Totals};
+use super::came::RawMessage;
+use super::wire::{self, Announcement, Form, Totals};
 use super::{Tracker, WINDOW_MS};
 use crate::protocol::{ProgressReport, Status};
 
 impl Tracker {
-    pub(super) fn report(&mut self, report: &ProgressReport, came: &Came, out: &mut Vec<u8>) {
+    pub(super) fn report(&mut self, report: &ProgressReport, came: &RawMessage, out: &mut Vec<u8>) {
         came.glued(out);
         let before = self.requests_before.unwrap_or(0);
         let reported = report.requests.attempt.or_else(|| Some(report.requests.cumulative?.saturating_sub(before)));
@@ -49,7 +49,7 @@ impl Tracker {
     pub(super) fn say(&mut self, stream: &str, range: Option<crate::protocol::Range>, out: &mut Vec<u8>) {
         let (Some(here), Some(kept)) = (self.here.get_mut(stream), self.memory.streams.get(stream)) else { return };
         here.said = here.records;
-        let said = Said {
+        let said = Announcement {
             stream,
             status: kept.status,
             range,
@@ -77,7 +77,7 @@ impl Tracker {
         let rows = self.memory.streams.iter().filter_map(|(name, kept)| {
             let here = self.here.get(name)?;
             let spoke = here.started || here.over;
-            (if attempt { spoke } else { spoke || !kept.blank() }).then(|| wire::Row {
+            (if attempt { spoke } else { spoke || !kept.blank() }).then(|| wire::TotalsRow {
                 name,
                 status: kept.status,
                 states: if attempt { here.states } else { kept.states },

@@ -17,7 +17,7 @@ pub enum Form {
 
 /// Announcement of a stream.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Said<'a> {
+pub struct Announcement<'a> {
     pub stream: &'a str,
     pub status: Status,
     /// A finished range, which is no change of the status.
@@ -72,7 +72,7 @@ pub fn enveloped<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, from:
     out.extend_from_slice(format!(",\"_ts\":\"{}\"}}\n", time::iso(at)).as_bytes());
 }
 
-pub fn status(out: &mut Vec<u8>, form: Form, said: &Said, at: Millis) {
+pub fn status(out: &mut Vec<u8>, form: Form, said: &Announcement, at: Millis) {
     let trace = form == Form::Trace;
     let status = match said.status {
         _ if said.range.is_some() => "range_complete",
@@ -198,7 +198,7 @@ struct StreamPayload<'a> {
 }
 
 /// One stream in a progress payload.
-pub struct Row<'a> {
+pub struct TotalsRow<'a> {
     pub name: &'a str,
     pub status: Status,
     pub states: u64,
@@ -221,7 +221,7 @@ pub fn run_word(ended: Option<bool>) -> &'static str {
 
 #[must_use]
 pub fn progress_payload<'a>(
-    rows: impl Iterator<Item = Row<'a>>,
+    rows: impl Iterator<Item = TotalsRow<'a>>,
     started_at: Millis,
     elapsed: u64,
     counts: (u64, u64),

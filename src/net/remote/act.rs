@@ -2,14 +2,14 @@
 //! before it is sent; an ambiguous request is never repeated blindly.
 
 use super::calls;
-use super::client::{Ask, Client, Capabilities, ClientError};
-use super::memory::{Intent, Memory};
+use super::client::{Ask, Capabilities, Client, ClientError};
+use super::memory::{Intent, StateDb};
 use super::watch::Watcher;
-use crate::fleet::bulk::{Bulk, Step};
-use crate::fleet::verify::{PipelineAction, Baseline, ActionResult, Watch};
-use crate::fleet::{Fault, Backoff, Pipeline};
+use crate::fleet::bulk::{Bulk, BulkStep};
+use crate::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
+use crate::fleet::{Backoff, Pipeline, PipelineFault};
 use crate::net::sqlite::StoreError;
-use crate::net::{jitter, random_id, now};
+use crate::net::{jitter, now, random_id};
 use crate::protocol::Millis;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ const LOOK_WHOLE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Actor {
     pub client: Arc<Client>,
-    pub memory: Arc<Memory>,
+    pub memory: Arc<StateDb>,
     /// Watcher to notify at once.
     pub watcher: Option<Arc<Watcher>>,
     pub who: String,
@@ -64,7 +64,13 @@ fn refused(trouble: &ClientError) -> ActionResult {
 
 impl Actor {
     /// Executes the action and returns its result. `tell` receives its stages.
-    pub async fn act(&self, action: PipelineAction, id: &str, why: Option<&str>, mut tell: impl FnMut(ActionStage)) -> ActionResult {
+    pub async fn act(
+        &self,
+        action: PipelineAction,
+        id: &str,
+        why: Option<&str>,
+        mut tell: impl FnMut(ActionStage),
+    ) -> ActionResult {
         let capabilities = match self.client.capabilities().await {
             Ok(capabilities) => capabilities,
             Err(trouble) => return refused(&trouble),
@@ -102,7 +108,10 @@ impl Actor {
 
     /// Writes into the action log and shows it, on a blocking thread: another process may hold the
     /// file for seconds.
-    async fn note(&self, write: impl FnOnce(&Memory) -> Result<(), StoreError> + Send + 'static) -> Result<(), String> {
+    async fn note(
+        &self,
+        write: impl FnOnce(&StateDb) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), String> {
         let (memory, watcher) = (Arc::clone(&self.memory), self.watcher.clone());
         let noted = tokio::task::spawn_blocking(move || {
             let written = write(&memory);
@@ -170,7 +179,9 @@ impl Actor {
             None => None,
         };
         tell(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Baseline::of(it).words())));
-        if let Some(watcher) = self.watcher.as_ref().filter(|_| !matches!(action, PipelineAction::Pause | PipelineAction::Delete)) {
+        if let Some(watcher) =
+            self.watcher.as_ref().filter(|_| !matches!(action, PipelineAction::Pause | PipelineAction::Delete))
+        {
             watcher.sent(id, action.word());
         }
         // From now on it is to be seen; however long it took to be accepted.
@@ -215,7 +226,13 @@ impl Actor {
     }
 
     /// Sends it once; or again, where that can do no harm.
-    async fn send(&self, action: PipelineAction, intent: &Intent, before: &Pipeline, tell: &mut impl FnMut(ActionStage)) -> Sent {
+    async fn send(
+        &self,
+        action: PipelineAction,
+        intent: &Intent,
+        before: &Pipeline,
+        tell: &mut impl FnMut(ActionStage),
+    ) -> Sent {
         let id = intent.pipeline.as_str();
         let (begun, mark) = (Instant::now(), Baseline::of(before));
         let mut pace = Backoff::default();
@@ -283,7 +300,12 @@ impl Actor {
     }
 
     /// A run of a service that has no tasks: it lasts as long as its answer.
-    async fn call(&self, action: PipelineAction, id: &str, tell: &mut impl FnMut(ActionStage)) -> (ActionResult, String) {
+    async fn call(
+        &self,
+        action: PipelineAction,
+        id: &str,
+        tell: &mut impl FnMut(ActionStage),
+    ) -> (ActionResult, String) {
         tell(ActionStage::Accepted("called; it lasts as long as its answer".into()));
         let fresh_run = action == PipelineAction::Retry;
         let begun = now();
@@ -295,7 +317,7 @@ impl Actor {
             Ok(progress) => {
                 let outcome = crate::progress::outcome(&progress);
                 let words = crate::progress::verdict(&progress);
-                let first = crate::progress::standing(&progress).first().map(|group| Fault {
+                let first = crate::progress::standing(&progress).first().map(|group| PipelineFault {
                     fingerprint: format!("{:016x}", group.fingerprint).into(),
                     message: Arc::clone(&group.message),
                     failure_type: group.failure_type.clone(),
@@ -378,7 +400,7 @@ pub async fn act_on_many(
                     // A bug of ours: no result is reported, and nothing more is done.
                     running.abort_all();
                     bulk.stop("synctop lost sight of one of them");
-                    let lost = |item: &crate::fleet::bulk::Item| matches!(item.step, Step::Sent(_));
+                    let lost = |item: &crate::fleet::bulk::BulkItem| matches!(item.step, BulkStep::Sent(_));
                     while let Some(place) = bulk.items.iter().position(lost) {
                         bulk.done(place, ActionResult::Unknown("synctop lost sight of it".into()));
                     }

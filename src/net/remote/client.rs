@@ -1,7 +1,7 @@
 //! HTTP client of one service: requests within a rate limit, and errors as sentences and exit
 //! codes.
 
-use super::contexts::Place;
+use super::contexts::ServiceAddress;
 use crate::fleet::RateLimiter;
 use crate::net::{http, lock};
 use crate::progress::text::duration;
@@ -179,7 +179,7 @@ impl ClientError {
 
     /// Next step for a user of `place`.
     #[must_use]
-    pub fn next(&self, place: &Place) -> String {
+    pub fn next(&self, place: &ServiceAddress) -> String {
         match self {
             Self::Unreachable(_) => "See that it runs, and that the address is right.".into(),
             Self::Silent(_) | Self::Broke(_) => "Try again; if that lasts, see the service's own log.".into(),
@@ -198,7 +198,7 @@ impl ClientError {
 
     /// Sentence for a user of `place`, with the next step.
     #[must_use]
-    pub fn sentence(&self, place: &Place) -> String {
+    pub fn sentence(&self, place: &ServiceAddress) -> String {
         let next = self.next(place);
         // A question as the next step needs no full stop.
         let words = self.words();
@@ -210,7 +210,7 @@ impl ClientError {
 
 /// A service.
 pub struct Client {
-    pub place: Arc<Place>,
+    pub place: Arc<ServiceAddress>,
     http: reqwest::Client,
     budget: Mutex<RateLimiter>,
     begun: Instant,
@@ -220,7 +220,7 @@ pub struct Client {
 impl Client {
     /// # Errors
     /// When the system has no certificates to know an https address by; why.
-    pub fn new(place: Place) -> Result<Self, String> {
+    pub fn new(place: ServiceAddress) -> Result<Self, String> {
         Ok(Self {
             http: http::client(&place.url)?,
             place: Arc::new(place),
@@ -373,7 +373,11 @@ impl Client {
 
 /// Classifies a failure before an answer.
 fn failed(error: &reqwest::Error) -> ClientError {
-    if error.is_connect() { ClientError::Unreachable(http::cause(error)) } else { ClientError::Broke(http::cause(error)) }
+    if error.is_connect() {
+        ClientError::Unreachable(http::cause(error))
+    } else {
+        ClientError::Broke(http::cause(error))
+    }
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
@@ -415,7 +419,7 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ClientError> {
 
 async fn refused(response: reqwest::Response) -> ClientError {
     let status = response.status().as_u16();
-    let http::Refusal { says, retry_after, text } = http::refusal(response).await;
+    let http::AnswerSummary { says, retry_after, text } = http::refusal(response).await;
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
     let code = json.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
     ClientError::Refused { status, code, says, retry_after, json: Box::new(json) }

@@ -98,7 +98,7 @@ impl std::fmt::Debug for Token {
 
 /// A service that can be asked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
+pub struct ServiceAddress {
     /// Its context, where it has one.
     pub context: Option<String>,
     /// The file that has its context, where it is not the usual one.
@@ -117,7 +117,7 @@ pub struct Place {
     pub profile: bool,
 }
 
-impl Place {
+impl ServiceAddress {
     /// A service by its address. `allow_http`: its configuration allows to do without TLS, off this machine too.
     ///
     /// # Errors
@@ -249,7 +249,7 @@ impl Contexts {
     ///
     /// # Errors
     /// Why it cannot be asked.
-    pub fn place(&self, name: &str) -> Result<Place, String> {
+    pub fn place(&self, name: &str) -> Result<ServiceAddress, String> {
         self.check(name)?;
         let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
         let token = context
@@ -258,14 +258,14 @@ impl Contexts {
             .map(Reference::find)
             .transpose()
             .map_err(|why| format!("the token of context {name}: {why}"))?;
-        Ok(Place {
+        Ok(ServiceAddress {
             context: Some(name.to_owned()),
             config: self.named.clone(),
             read_only: context.read_only,
             write: context.write,
             colour: context.colour.clone(),
             poll: context.poll,
-            ..Place::of_url(&context.url, token, context.allow_http)?
+            ..ServiceAddress::of_url(&context.url, token, context.allow_http)?
         })
     }
 }

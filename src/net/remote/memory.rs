@@ -1,7 +1,7 @@
 //! State kept between starts: error inbox of each service and the action log. One SQLite file,
 //! shared by several processes.
 
-use crate::fleet::inbox::Item;
+use crate::fleet::inbox::InboxItem;
 use crate::fleet::{ActionRecord, Inbox};
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
@@ -40,14 +40,14 @@ pub struct Intent {
 }
 
 /// State database.
-pub struct Memory {
+pub struct StateDb {
     connection: Mutex<Connection>,
     service: String,
     /// Version of changes by other processes.
     version: AtomicI64,
 }
 
-impl Memory {
+impl StateDb {
     /// Opens the stored state of `service` in `folder`, which is created if missing.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Memory {
         let docs = statement.query_map([&self.service], |row| row.get::<_, String>(0))?;
         let mut inbox = Inbox::default();
         for doc in docs {
-            if let Ok(item) = serde_json::from_str::<Item>(&doc?) {
+            if let Ok(item) = serde_json::from_str::<InboxItem>(&doc?) {
                 inbox.items.insert(Arc::clone(&item.fingerprint), Arc::new(item));
             }
         }
@@ -107,7 +107,7 @@ impl Memory {
     ///
     /// # Errors
     /// When they cannot be kept.
-    pub fn keep(&self, items: &[Arc<Item>], acked: bool) -> Result<(), StoreError> {
+    pub fn keep(&self, items: &[Arc<InboxItem>], acked: bool) -> Result<(), StoreError> {
         let mut connection = lock(&self.connection);
         let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for item in items {
@@ -115,8 +115,8 @@ impl Memory {
                 .prepare_cached("SELECT doc FROM inbox WHERE service = ?1 AND fingerprint = ?2")?
                 .query_row(params![self.service, item.fingerprint.as_ref()], |row| row.get(0))
                 .optional()?;
-            let kept = kept.and_then(|doc| serde_json::from_str::<Item>(&doc).ok());
-            let mut item = Item::clone(item);
+            let kept = kept.and_then(|doc| serde_json::from_str::<InboxItem>(&doc).ok());
+            let mut item = InboxItem::clone(item);
             if let Some(kept) = kept.filter(|kept| !acked && kept.returns() == item.returns()) {
                 item.acked = kept.acked;
             }
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_another_screen_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::open(folder.path(), "http://a").unwrap();
+        let memory = StateDb::open(folder.path(), "http://a").unwrap();
         let told = serde_json::json!({"id": "p_p", "status": "error", "reason": {"message": "m", "fingerprint": "f"}});
         let mut fleet = crate::fleet::Fleet::default();
         fleet.take_one(told, 1).unwrap();
@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn the_log_of_actions_is_only_added_to() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::open(folder.path(), "http://a").unwrap();
-        let other = Memory::open(folder.path(), "http://b").unwrap();
+        let memory = StateDb::open(folder.path(), "http://a").unwrap();
+        let other = StateDb::open(folder.path(), "http://b").unwrap();
         let intent = Intent {
             id: "intent_1".into(),
             who: "me".into(),

@@ -19,6 +19,6 @@ pub mod tasks;
 pub mod wait;
 pub mod watch;
 
-pub use client::{Ask, Client, Capabilities, ClientError};
-pub use contexts::{Contexts, Place};
-pub use memory::Memory;
+pub use client::{Ask, Capabilities, Client, ClientError};
+pub use contexts::{Contexts, ServiceAddress};
+pub use memory::StateDb;

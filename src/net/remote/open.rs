@@ -1,7 +1,7 @@
 //! Run of one pipeline as a feed: its live output, if the service streams it; otherwise its state
 //! after each change.
 
-use super::client::{Ask, Client, Capabilities, ClientError, chunk};
+use super::client::{Ask, Capabilities, Client, ClientError, chunk};
 use crate::fleet::{Backoff, Pipeline};
 use crate::net::{Event, jitter, now};
 use memchr::memmem;

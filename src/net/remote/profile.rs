@@ -2,8 +2,8 @@
 //! of an answer, meaning of its words.
 
 use super::client::{Ask, Client, ClientError, chunk};
-use super::contexts::{Place, Reference, Token, maybe_span, reference, told};
-use crate::fleet::task::{State, Task};
+use super::contexts::{Reference, ServiceAddress, Token, maybe_span, reference, told};
+use crate::fleet::task::{RemoteTask, TaskPhase};
 use crate::protocol::mask;
 use reqwest::Method;
 use serde::Deserialize;
@@ -42,7 +42,7 @@ pub struct Description {
     pub submit: Submit,
     pub status: At,
     #[serde(default)]
-    pub wait: Option<Hold>,
+    pub wait: Option<HoldRule>,
     pub read: Read,
     pub words: Words,
     #[serde(default)]
@@ -74,7 +74,7 @@ pub struct At {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hold {
+pub struct HoldRule {
     pub path: String,
     /// Maximum hold time of the API.
     #[serde(default, deserialize_with = "maybe_span")]
@@ -189,7 +189,7 @@ impl Profile {
             .map(Reference::find)
             .transpose()
             .map_err(|why| format!("the token of the profile: {why}"))?;
-        let mut place = Place::of_url(&about.base, None, about.allow_http)?;
+        let mut place = ServiceAddress::of_url(&about.base, None, about.allow_http)?;
         place.title.clone_from(&about.title);
         place.profile = true;
         let mut whole = about
@@ -235,7 +235,7 @@ impl Profile {
 
     /// # Errors
     /// Why it was not taken.
-    pub async fn submit(&self, key: &str) -> Result<Task, ClientError> {
+    pub async fn submit(&self, key: &str) -> Result<RemoteTask, ClientError> {
         let method = if self.about.submit.method.as_deref() == Some("PUT") { Method::PUT } else { Method::POST };
         let mut ask = self.ask(method, &self.about.submit.path, "");
         if let Some(header) = &self.about.submit.idempotency_header {
@@ -265,7 +265,7 @@ impl Profile {
 
     /// # Errors
     /// Why it is not known.
-    pub async fn status(&self, id: &str) -> Result<Task, ClientError> {
+    pub async fn status(&self, id: &str) -> Result<RemoteTask, ClientError> {
         let asked = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await;
         let told = asked.map_err(|it| self.said(it))?;
         self.task(told, Some(id))
@@ -283,7 +283,7 @@ impl Profile {
         })
     }
 
-    fn task(&self, mut told: Value, id: Option<&str>) -> Result<Task, ClientError> {
+    fn task(&self, mut told: Value, id: Option<&str>) -> Result<RemoteTask, ClientError> {
         let read = &self.about.read;
         let text = |pointer: &str| match told.pointer(pointer)? {
             Value::String(text) => Some(text.clone()),
@@ -304,12 +304,12 @@ impl Profile {
         let words = &self.about.words;
         let among = |all: &[String]| all.iter().any(|it| it.eq_ignore_ascii_case(&word));
         let (state, known) = match () {
-            () if among(&words.succeeded) => (State::Succeeded, true),
-            () if among(&words.failed) => (State::Failed, true),
-            () if among(&words.running) => (State::Running, true),
-            () if among(&words.pending) || said.is_none() => (State::Pending, true),
+            () if among(&words.succeeded) => (TaskPhase::Succeeded, true),
+            () if among(&words.failed) => (TaskPhase::Failed, true),
+            () if among(&words.running) => (TaskPhase::Running, true),
+            () if among(&words.pending) || said.is_none() => (TaskPhase::Pending, true),
             // Polling continues: an unknown word ends nothing.
-            () => (State::Running, false),
+            () => (TaskPhase::Running, false),
         };
         let progress = maybe(&read.progress);
         let message = maybe(&read.message).map(|it| mask::secrets(&it).into_owned());
@@ -317,18 +317,18 @@ impl Profile {
         let result_url = maybe(&read.result);
         let unknown = (!known).then(|| format!("the profile does not know the status {word:?}: add it to [words]"));
         mask::json(&mut told);
-        Ok(Task { id: found, state, progress, message: message.or(unknown), fix, result_url, told, word })
+        Ok(RemoteTask { id: found, state, progress, message: message.or(unknown), fix, result_url, told, word })
     }
 
     /// Fetches the result into `folder`; its file.
     ///
     /// # Errors
     /// Why it cannot be had.
-    pub async fn fetch(&self, task: &Task, folder: &Path) -> Result<Option<PathBuf>, String> {
+    pub async fn fetch(&self, task: &RemoteTask, folder: &Path) -> Result<Option<PathBuf>, String> {
         let Some(result) = &self.about.result else { return Ok(None) };
         let Some(url) = &task.result_url else {
             let at = self.about.read.result.as_deref().unwrap_or("any place ([read] result is not set)");
-            return if task.state == State::Succeeded {
+            return if task.state == TaskPhase::Succeeded {
                 Err(format!("its answer has no address of a result at {at}"))
             } else {
                 Ok(None)
@@ -338,7 +338,7 @@ impl Profile {
         let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
         // A key goes only to its API.
         let own = url.origin() == base.origin();
-        let mut place = Place::of_url(url.as_str(), None, self.about.allow_http)?;
+        let mut place = ServiceAddress::of_url(url.as_str(), None, self.about.allow_http)?;
         place.profile = true;
         place.token = self.token.clone().filter(|_| own && self.about.token_header.is_none());
         let client = Client::new(place)?;

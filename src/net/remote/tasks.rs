@@ -2,11 +2,11 @@
 //! invocation never submits twice.
 
 use super::client::{Ask, Client, ClientError, WITHIN};
-use super::contexts::Place;
+use super::contexts::ServiceAddress;
 use super::open;
 use super::profile::Profile;
 use crate::fleet::Backoff;
-use crate::fleet::task::{State, Task};
+use crate::fleet::task::{RemoteTask, TaskPhase};
 use crate::net::jitter;
 use crate::protocol::{mask, time};
 use reqwest::Method;
@@ -53,7 +53,7 @@ pub enum TaskApi {
 
 /// Result of a submission.
 pub enum Submitted {
-    Task(Task),
+    Task(RemoteTask),
     Refused(ClientError),
     /// Ambiguous submission, sent so often with one key.
     Unknown(ClientError, u32),
@@ -61,15 +61,15 @@ pub enum Submitted {
 
 /// Result of a poll.
 pub enum Polled {
-    Over(Task),
+    Over(RemoteTask),
     /// The time is over, and the task may go on.
-    NotYet(Option<Task>),
+    NotYet(Option<RemoteTask>),
     Failed(ClientError),
 }
 
 impl TaskApi {
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &ServiceAddress {
         match self {
             Self::Runs(runs) => &runs.client.place,
             Self::Profile(profile) => &profile.client.place,
@@ -109,7 +109,7 @@ impl TaskApi {
         }
     }
 
-    async fn submit_once(&self, key: &str) -> Result<Task, ClientError> {
+    async fn submit_once(&self, key: &str) -> Result<RemoteTask, ClientError> {
         match self {
             Self::Runs(runs) => {
                 let mut ask =
@@ -125,7 +125,7 @@ impl TaskApi {
     ///
     /// # Errors
     /// Why nothing is known of it.
-    pub async fn status(&self, id: &str) -> Result<Task, ClientError> {
+    pub async fn status(&self, id: &str) -> Result<RemoteTask, ClientError> {
         match self {
             Self::Runs(runs) => run(runs.client.ask(Ask { person: true, ..Ask::get(&["tasks", id]) }).await?),
             Self::Profile(profile) => profile.status(id).await,
@@ -157,10 +157,10 @@ impl TaskApi {
     pub async fn poll(
         &self,
         id: &str,
-        submitted: Option<Task>,
+        submitted: Option<RemoteTask>,
         interval: Duration,
         timeout: Duration,
-        mut tell: impl FnMut(Result<&Task, &ClientError>, u64),
+        mut tell: impl FnMut(Result<&RemoteTask, &ClientError>, u64),
     ) -> Polled {
         let begun = Instant::now();
         let left = || timeout.saturating_sub(begun.elapsed());
@@ -226,7 +226,7 @@ impl TaskApi {
     }
 
     /// The pipeline of a task, where that is parked now.
-    pub async fn parked(&self, task: &Task) -> Option<String> {
+    pub async fn parked(&self, task: &RemoteTask) -> Option<String> {
         let Self::Runs(runs) = self else { return None };
         let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
         let told = runs.client.pipeline(pipeline, true).await.ok()?;
@@ -237,7 +237,7 @@ impl TaskApi {
     ///
     /// # Errors
     /// Why it cannot be kept.
-    pub fn save_answer(task: &Task, folder: &Path) -> Result<PathBuf, String> {
+    pub fn save_answer(task: &RemoteTask, folder: &Path) -> Result<PathBuf, String> {
         let unwritten = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(|error| unwritten(folder, error))?;
         let answer = folder.join("response.json");
@@ -251,7 +251,7 @@ impl TaskApi {
     ///
     /// # Errors
     /// Why it cannot be kept.
-    pub async fn save(&self, task: &Task, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    pub async fn save(&self, task: &RemoteTask, folder: &Path) -> Result<Vec<PathBuf>, String> {
         let mut files = vec![Self::save_answer(task, folder)?];
         match self {
             Self::Runs(runs) => {
@@ -274,22 +274,22 @@ impl TaskApi {
 }
 
 /// Run as reported by the service.
-fn run(mut told: Value) -> Result<Task, ClientError> {
+fn run(mut told: Value) -> Result<RemoteTask, ClientError> {
     mask::json(&mut told);
     let text = |path: &str| told.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let (Some(id), Some(word)) = (text("/task_id"), text("/status")) else {
         return Err(ClientError::Odd("its answer is no task".into()));
     };
     let state = match word.as_str() {
-        "SUCCEEDED" => State::Succeeded,
-        "FAILED" | "CANCELED" => State::Failed,
-        "PENDING" => State::Pending,
-        _ => State::Running,
+        "SUCCEEDED" => TaskPhase::Succeeded,
+        "FAILED" | "CANCELED" => TaskPhase::Failed,
+        "PENDING" => TaskPhase::Pending,
+        _ => TaskPhase::Running,
     };
     // A run that left a stream out is not done: its errors show it.
     let outcome = text("/result/outcome");
-    let state = if state == State::Succeeded && outcome.as_deref() == Some("completed_with_errors") {
-        State::Failed
+    let state = if state == TaskPhase::Succeeded && outcome.as_deref() == Some("completed_with_errors") {
+        TaskPhase::Failed
     } else {
         state
     };
@@ -299,5 +299,5 @@ fn run(mut told: Value) -> Result<Task, ClientError> {
         (Some(message), Some(first)) if !message.contains(&first) => Some(format!("{message}: {first}")),
         (message, first) => message.or(first),
     };
-    Ok(Task { id, state, progress: text("/progress"), fix: None, result_url: None, message, word, told })
+    Ok(RemoteTask { id, state, progress: text("/progress"), fix: None, result_url: None, message, word, told })
 }

@@ -1,8 +1,8 @@
 //! Waiting until it is so: by the service's own wait where it has one, with a look of our own under it; else by asking, ever more rarely.
 
-use super::client::{Ask, Client, Capabilities, ClientError, WITHIN};
+use super::client::{Ask, Capabilities, Client, ClientError, WITHIN};
 use crate::fleet::condition::{Condition, Holds};
-use crate::fleet::{Fleet, Backoff, Pipeline, Watched};
+use crate::fleet::{Backoff, Fleet, Pipeline, Watched};
 use crate::net::{jitter, now};
 use crate::protocol::time;
 use serde_json::{Value, json};
@@ -152,7 +152,8 @@ pub async fn wait(
     let capabilities = loop {
         let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
-        let asked = tokio::time::timeout(within, client.capabilities()).await.unwrap_or(Err(ClientError::Silent(within)));
+        let asked =
+            tokio::time::timeout(within, client.capabilities()).await.unwrap_or(Err(ClientError::Silent(within)));
         let trouble = match asked {
             Ok(capabilities) => break capabilities,
             Err(trouble) => trouble,
@@ -169,7 +170,8 @@ pub async fn wait(
         }
         tokio::time::sleep(pace.wait(trouble.retry_after(), left, jitter())).await;
     };
-    let mut one = One { client, wish, capabilities, fleet: Fleet::default(), known: None, streams: None, begun, deadline };
+    let mut one =
+        One { client, wish, capabilities, fleet: Fleet::default(), known: None, streams: None, begun, deadline };
     waited.came = one.go(&target, &mut tell).await;
     let watched = one.fleet.pipelines.get(target.as_str());
     waited.inferred = watched.is_some_and(|it| it.inferred(now()));

@@ -1,9 +1,9 @@
 //! Poller of a service's fleet, shared by all its views. Data that cannot be refreshed stay and
 //! age.
 
-use super::client::{Client, Capabilities, ClientError};
-use super::memory::Memory;
-use crate::fleet::{ActionRecord, Fleet, Inbox, Backoff, Watched};
+use super::client::{Capabilities, Client, ClientError};
+use super::memory::StateDb;
+use crate::fleet::{ActionRecord, Backoff, Fleet, Inbox, Watched};
 use crate::net::{jitter, lock, now};
 use crate::protocol::Millis;
 use serde_json::Value;
@@ -59,7 +59,7 @@ pub struct Seen {
 /// The poller.
 pub struct Watcher {
     pub client: Arc<Client>,
-    pub memory: Arc<Memory>,
+    pub memory: Arc<StateDb>,
     state: Mutex<Seen>,
     seen: watch::Sender<Seen>,
     wake: Notify,
@@ -69,7 +69,7 @@ pub struct Watcher {
 impl Watcher {
     /// Starts to watch, with the stored state from the start. Inside a runtime.
     #[must_use]
-    pub fn begin(client: Arc<Client>, memory: Arc<Memory>) -> Arc<Self> {
+    pub fn begin(client: Arc<Client>, memory: Arc<StateDb>) -> Arc<Self> {
         let every = client.place.poll.unwrap_or(EVERY);
         let mut first = Seen { every, ..Seen::default() };
         let read = memory.inbox().and_then(|mut inbox| {
@@ -232,7 +232,7 @@ impl Watcher {
         self.keep(items, false);
     }
 
-    fn keep(&self, items: Vec<Arc<crate::fleet::inbox::Item>>, acked: bool) {
+    fn keep(&self, items: Vec<Arc<crate::fleet::inbox::InboxItem>>, acked: bool) {
         if items.is_empty() {
             return;
         }

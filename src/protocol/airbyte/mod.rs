@@ -13,11 +13,11 @@ pub(super) use fast::message as fast;
 use super::identity::Identity;
 use super::lenient::{Maybe, Text};
 use super::message::{
-    Checkpoint, Dialect, Estimate, Failure, EmittedState, StreamCursor, Kind, Level, Log, Message, Name, Activity, ProcessWord,
-    Record, Status, StreamClaim, Where,
+    Activity, Checkpoint, Dialect, EmittedState, Estimate, Failure, Kind, Level, Log, Message, Name, ProcessWord,
+    Record, Status, StreamClaim, StreamCursor, Where,
 };
 use std::borrow::Cow;
-use wire::{Descriptor, AirbyteEnvelope, AirbyteLog, StatusTrace, AirbyteTrace, ErrorTrace};
+use wire::{AirbyteEnvelope, AirbyteLog, AirbyteTrace, Descriptor, ErrorTrace, StatusTrace};
 
 /// The types of messages; an envelope of any other is unknown.
 const KINDS: [&str; 9] =

@@ -6,7 +6,7 @@
 
 use crate::protocol::lenient::{Entries, Maybe, Num, Seq, Text, When};
 use crate::protocol::message::{
-    Dialect, Failure, Kind, Level, Log, Message, Metered, Name, Activity, ProcessWord, Status, StreamClaim, Where,
+    Activity, Dialect, Failure, Kind, Level, Log, Message, Metered, Name, ProcessWord, Status, StreamClaim, Where,
 };
 use crate::protocol::time;
 use serde::Deserialize;
@@ -195,7 +195,8 @@ pub(super) fn said(level: Level, message: Cow<str>) -> Kind {
     }
     // The earliest sign that a stream has started.
     if let Some((name, _)) = message.strip_prefix(BEGINNING).and_then(|rest| rest.split_once('\'')) {
-        let claim = StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
+        let claim =
+            StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
         return Kind::Stream(Box::new(claim));
     }
     let context = (message.trim_end() == STARTING).then(|| Box::new(ProcessWord::Starts.context()));

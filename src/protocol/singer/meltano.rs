@@ -5,7 +5,7 @@
 use super::logs::{Exception, Metric, metric, said};
 use crate::protocol::lenient::{Flag, Maybe, Text, When};
 use crate::protocol::message::{
-    Checkpoint, Dialect, End, EndWord, EmittedState, Kind, Level, LogContext, Message, Metered, ProgressReport,
+    Checkpoint, Dialect, EmittedState, End, EndWord, Kind, Level, LogContext, Message, Metered, ProgressReport,
 };
 use serde::Deserialize;
 use std::borrow::Cow;

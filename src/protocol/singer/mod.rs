@@ -16,7 +16,9 @@ pub(super) use meltano::message as meltano;
 
 use super::identity::Identity;
 use super::lenient::{Entries, Maybe, Text, When};
-use super::message::{Checkpoint, Dialect, EmittedState, StreamCursor, Kind, Message, Name, Activity, Record, StreamClaim};
+use super::message::{
+    Activity, Checkpoint, Dialect, EmittedState, Kind, Message, Name, Record, StreamClaim, StreamCursor,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -104,7 +106,8 @@ fn handed(value: &str, committed: bool) -> Option<EmittedState<'_>> {
         all.retain(|(name, _)| name != "currently_syncing");
         all
     };
-    let streams = bookmarks.into_iter().map(|(name, id)| StreamCursor { stream: Name::plain(name), id: id.0 }).collect();
+    let streams =
+        bookmarks.into_iter().map(|(name, id)| StreamCursor { stream: Name::plain(name), id: id.0 }).collect();
     let current = known.currently_syncing.0.map(Name::plain);
     Some(EmittedState { streams, whole: true, current, id: Identity::of(value).0, records: None, committed })
 }

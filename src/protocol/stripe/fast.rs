@@ -7,7 +7,7 @@ use super::state::StateData;
 use super::wire::{Derived, LogData, LogLine, ProgressLine, ProgressStream, StreamStatus, TotalsLine};
 use super::{Generation, KINDS, attribute};
 use crate::protocol::cursor::{LineCursor, once};
-use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, LenientSpan, Spans, Text, When};
+use crate::protocol::lenient::{Entries, Flag, LenientSpan, Logged, Maybe, Num, Seq, Spans, Text, When};
 use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, Record};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;

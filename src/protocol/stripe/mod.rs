@@ -25,7 +25,8 @@ use super::message::{
 use state::StateData;
 use std::borrow::Cow;
 use wire::{
-    CatalogLine, Eof, ListedError, LogLine, ProgressLine, ProgressStream, Returned, StreamStatus, TotalsLine, Trace, TraceError,
+    CatalogLine, Eof, ListedError, LogLine, ProgressLine, ProgressStream, Returned, StreamStatus, TotalsLine, Trace,
+    TraceError,
 };
 
 /// The kinds of every generation; an envelope of any other kind is unknown.

@@ -6,7 +6,7 @@
 
 use crate::protocol::cursor::{LineCursor, once};
 use crate::protocol::identity::Identity;
-use crate::protocol::lenient::{Maybe, LenientSpan, Spans, Text, When};
+use crate::protocol::lenient::{LenientSpan, Maybe, Spans, Text, When};
 use crate::protocol::message::{KnownPosition, Position, Range, State};
 use crate::protocol::time::Millis;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};

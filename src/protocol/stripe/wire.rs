@@ -1,7 +1,7 @@
 //! The shapes on the wire, field by field as the engines print them.
 
 use super::state::StateData;
-use crate::protocol::lenient::{Entries, Flag, Logged, Maybe, Num, Seq, LenientSpan, Spans, Text, When};
+use crate::protocol::lenient::{Entries, Flag, LenientSpan, Logged, Maybe, Num, Seq, Spans, Text, When};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]

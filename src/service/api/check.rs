@@ -3,10 +3,10 @@
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, lines};
 use crate::engine::whole::WholeLines;
-use crate::net::http::How;
+use crate::net::http::CallOutcome;
 use crate::service::driver::take_over;
 use crate::service::engines::{EngineAction, EngineCall};
-use crate::service::model::Pipeline;
+use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
 use crate::service::secrets::Known;
 use axum::Extension;
@@ -30,7 +30,7 @@ struct Said {
     shown: Vec<Vec<u8>>,
 }
 
-async fn ask(app: &App, pipeline: &Pipeline, action: EngineAction) -> Result<Said, Problem> {
+async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Result<Said, Problem> {
     let name = pipeline.config.engine();
     let mut said = Said { messages: Vec::new(), shown: Vec::new() };
     if !app.service.engines.can(name, action) {
@@ -76,21 +76,21 @@ async fn ask(app: &App, pipeline: &Pipeline, action: EngineAction) -> Result<Sai
         .await;
     split.finish(|line, _| each(line));
     let (status, code) = match &how {
-        How::Ended => return Ok(said),
-        How::Stopped => {
+        CallOutcome::Ended => return Ok(said),
+        CallOutcome::Stopped => {
             let sentence = format!("{name}: the engine says more than can be handed on");
             return Err(Problem::new(502, "engine_failed", sentence));
         }
-        How::Refused { .. } => (502, "engine_refused"),
-        How::Unreachable(_) | How::Page(_) => (502, "engine_unreachable"),
-        How::Silent(_) | How::Overdue(_) => (504, "engine_silent"),
-        How::Broke(_) | How::Exited(_) => (502, "engine_failed"),
+        CallOutcome::Refused { .. } => (502, "engine_refused"),
+        CallOutcome::Unreachable(_) | CallOutcome::Page(_) => (502, "engine_unreachable"),
+        CallOutcome::Silent(_) | CallOutcome::Overdue(_) => (504, "engine_silent"),
+        CallOutcome::Broke(_) | CallOutcome::Exited(_) => (502, "engine_failed"),
     };
     Err(Problem::new(status, code, format!("{name}: {}", known.sentence(&how.words()))))
 }
 
 /// Errors of a pipeline to create, as reported by its engine.
-pub async fn before_creation(app: &App, pipeline: &Pipeline) -> Result<(), Problem> {
+pub async fn before_creation(app: &App, pipeline: &StoredPipeline) -> Result<(), Problem> {
     let said = ask(app, pipeline, EngineAction::Check).await;
     // Objects created for it are removed if it is not created.
     let said = said.inspect_err(|_| app.service.engines.forget(&pipeline.id))?;

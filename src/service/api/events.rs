@@ -7,7 +7,7 @@
 use super::body::{self, Query};
 use super::wait::cursor;
 use super::{Answer, App, Shared, lines};
-use crate::engine::tracker::wire::{Row, progress_payload, run_word};
+use crate::engine::tracker::wire::{TotalsRow, progress_payload, run_word};
 use crate::progress::Progress;
 use crate::protocol::EndWord;
 use crate::service::hub::{SERVICE, Slot, line};
@@ -193,7 +193,7 @@ impl Follower {
 
 /// State of a run as one message of an engine.
 fn snapshot(progress: &Progress) -> String {
-    let rows = progress.streams_by_name().map(|stream| Row {
+    let rows = progress.streams_by_name().map(|stream| TotalsRow {
         name: &stream.name,
         status: stream.status,
         states: stream.checkpoints,
@@ -292,7 +292,7 @@ struct OfRun {
     task: String,
     reader: Reader,
     tail: watch::Receiver<u64>,
-    status: watch::Receiver<Option<Arc<crate::service::model::Pipeline>>>,
+    status: watch::Receiver<Option<Arc<crate::service::model::StoredPipeline>>>,
     to: Option<u64>,
     /// Without the lines of the service.
     engine_only: bool,

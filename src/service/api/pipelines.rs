@@ -4,8 +4,8 @@ use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, answer, check, ok};
 use crate::engine::backfill::{Backfill, BackfillOptions};
 use crate::service::hub::{Slot, fresh, live_task, step};
-use crate::service::lifecycle::{Desired, Event, Status};
-use crate::service::model::{Config, Pipeline};
+use crate::service::lifecycle::{Desired, LifecycleEvent, Status};
+use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
 use crate::service::{secrets, store};
 use axum::Extension;
@@ -23,7 +23,7 @@ const TEARDOWN: Duration = Duration::from_secs(5);
 const LONGEST_KEY: usize = 255;
 
 /// A pipeline as the wire shows it.
-pub fn show(app: &App, slot: &Slot, pipeline: &Pipeline, with_state: bool) -> Result<Value, Problem> {
+pub fn show(app: &App, slot: &Slot, pipeline: &StoredPipeline, with_state: bool) -> Result<Value, Problem> {
     let kept = if with_state { app.service.store.read(|it| store::state(it, &slot.id))?.state } else { None };
     let kept = kept.and_then(|kept| engine_sections(&kept));
     let task = match &pipeline.last {
@@ -95,7 +95,7 @@ pub async fn create(
         return Err(Problem::invalid(&["desired_status"], "what is created cannot be deleted already"));
     }
     ours(&mut fields)?;
-    let config = Config { source, destination, streams };
+    let config = PipelineConfig { source, destination, streams };
     let mut pipeline = fresh(id, config);
     if app.service.slot(&pipeline.id).is_some() {
         return Err(Problem::new(409, "pipeline_exists", format!("Pipeline {} already exists", pipeline.id)));
@@ -103,7 +103,7 @@ pub async fn create(
     if !skip_check {
         check::before_creation(&app, &pipeline).await?;
     }
-    step(&mut pipeline, Event::Want(desired))?;
+    step(&mut pipeline, LifecycleEvent::Want(desired))?;
     let slot = app
         .service
         .create(pipeline, move |tx, pipeline| {
@@ -250,7 +250,7 @@ pub async fn update(
                 pipeline.config = Arc::new(config);
             }
             if let Some(desired) = desired {
-                step(pipeline, Event::Want(desired))?;
+                step(pipeline, LifecycleEvent::Want(desired))?;
                 if desired == Desired::Active && before.1 == Status::Error {
                     pipeline.reason = None;
                 }
@@ -282,7 +282,7 @@ pub async fn delete(
     let client = ip.to_string();
     app.service
         .change(&slot, move |tx, pipeline| {
-            step(pipeline, Event::Want(Desired::Deleted))?;
+            step(pipeline, LifecycleEvent::Want(Desired::Deleted))?;
             pipeline.retry = None;
             Ok(tx.note(&client, if force { "delete with force" } else { "delete" }, Some(&pipeline.id), None)?)
         })

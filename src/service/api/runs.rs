@@ -4,7 +4,7 @@ use super::body::{self, Query};
 use super::pipelines::{digest, key, key_reused};
 use super::{Answer, App, Peer, Shared, answer, events, lines, ok, page};
 use crate::service::hub::{Slot, live_task, step};
-use crate::service::lifecycle::{Desired, Event, Phase};
+use crate::service::lifecycle::{Desired, LifecycleEvent, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
 use crate::service::problem::Problem;
 use crate::service::run::begin_task;
@@ -114,7 +114,7 @@ async fn open(
             }
             let was_ready = pipeline.life.phase == Phase::Ready;
             // Paused is more informative than an open last run.
-            step(pipeline, Event::Run)?;
+            step(pipeline, LifecycleEvent::Run)?;
             if let Some(task) = &pipeline.task {
                 return Err(running(&pipeline.id, task));
             }
@@ -189,7 +189,7 @@ pub async fn sync_batch(
 ) -> Answer {
     let (slot, task) = one_call(&app, &id, query.as_deref(), ip).await?;
     let mut status = slot.status.subscribe();
-    let open = |it: &Option<Arc<crate::service::model::Pipeline>>| {
+    let open = |it: &Option<Arc<crate::service::model::StoredPipeline>>| {
         it.as_ref().is_some_and(|it| it.task.as_ref() == Some(&task.id))
     };
     tokio::select! {
@@ -262,7 +262,7 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
                 pipeline.retry = None;
                 // A pipeline with unread ranges would restart at once. Later requests stay later.
                 if !task.leaves_ready() && pipeline.life.desired != Desired::Deleted {
-                    step(pipeline, Event::Want(Desired::Paused))?;
+                    step(pipeline, LifecycleEvent::Want(Desired::Paused))?;
                 }
                 // Its driver hears of changes.
                 pipeline.revision += 1;

@@ -9,9 +9,9 @@ use super::{Answer, Peer, Shared, ok};
 use crate::net::lock;
 use crate::protocol::Status as StreamStatus;
 use crate::protocol::quantity;
-use crate::service::hub::{Facts, Service, Slot};
+use crate::service::hub::{RunFacts, Service, Slot};
 use crate::service::lifecycle::{Desired, Status};
-use crate::service::model::{Cursor, Pipeline};
+use crate::service::model::{Cursor, StoredPipeline};
 use crate::service::problem::Problem;
 use crate::service::store;
 use axum::Extension;
@@ -38,7 +38,7 @@ const OTHERS: usize = 100;
 
 /// Target of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum WaitTarget {
     Status(Status),
     /// Another checkpoint.
     Progress,
@@ -47,7 +47,7 @@ pub enum Target {
     Stream(String, StreamStatus),
 }
 
-impl Target {
+impl WaitTarget {
     fn read(text: &str) -> Result<Self, Problem> {
         let bad = || {
             let sentence = "expected a status (setup, backfill, ready, paused, teardown, error), progress, not-parked or stream:NAME=STATUS \
@@ -72,7 +72,7 @@ impl Target {
         }
     }
 
-    fn reached(&self, pipeline: &Pipeline, facts: &Facts, checkpoints: u64) -> bool {
+    fn reached(&self, pipeline: &StoredPipeline, facts: &RunFacts, checkpoints: u64) -> bool {
         let life = pipeline.life;
         match self {
             Self::Status(status) => life.status() == *status,
@@ -86,7 +86,7 @@ impl Target {
     }
 
     /// True if the target cannot be reached without action.
-    fn out_of_reach(&self, pipeline: &Pipeline, facts: &Facts) -> bool {
+    fn out_of_reach(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> bool {
         let life = pipeline.life;
         match life.status() {
             Status::Error => *self != Self::NotParked && *self != Self::Status(Status::Error),
@@ -103,7 +103,7 @@ impl Target {
     }
 
     /// The streams that the last run has, where the one that is waited for is none of them.
-    fn others(&self, pipeline: &Pipeline, facts: &Facts) -> Option<Vec<String>> {
+    fn others(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> Option<Vec<String>> {
         let Self::Stream(name, _) = self else { return None };
         let run = facts.of(pipeline.last.as_ref())?;
         let run = Some(run).filter(|run| !run.streams.is_empty() && run.stream(name).is_none())?;
@@ -180,7 +180,7 @@ fn preferred(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Reads a cursor of this pipeline.
-pub fn cursor(slot: &Slot, pipeline: &Pipeline, text: &str, name: &str) -> Result<Cursor, Problem> {
+pub fn cursor(slot: &Slot, pipeline: &StoredPipeline, text: &str, name: &str) -> Result<Cursor, Problem> {
     let cursor: Cursor = text.parse().map_err(|()| {
         Problem::invalid(&[name], "expected a cursor as the service gave it (events: or start, or now)")
     })?;
@@ -202,7 +202,7 @@ pub async fn wait(
     headers: HeaderMap,
 ) -> Answer {
     let query = Query::read(query.as_deref(), &["for", "timeout", "after"])?;
-    let target = Target::read(query.text("for").unwrap_or("ready"))?;
+    let target = WaitTarget::read(query.text("for").unwrap_or("ready"))?;
     let asked = match query.text("timeout") {
         Some(text) => timeout(text)?,
         None => preferred(&headers).unwrap_or(UNSAID),
@@ -220,7 +220,7 @@ pub async fn wait(
     let has = facts.borrow_and_update().checkpoints;
     // Work undone by a crash is repeated.
     let checkpoints = after.map_or(has, |after| after.checkpoints.min(has));
-    let of_facts = matches!(target, Target::Progress | Target::Stream(..));
+    let of_facts = matches!(target, WaitTarget::Progress | WaitTarget::Stream(..));
 
     let deadline = begun + time;
     let mut pipeline = first;
@@ -237,8 +237,8 @@ pub async fn wait(
             return Ok(ok(&json!({
                 "id": id, "for": query.text("for").unwrap_or("ready"),
                 "status": life.status(), "desired_status": life.desired,
-                "reason": pipeline.reason.as_ref().map(crate::service::model::Reason::shown),
-                "retry": pipeline.retry.as_ref().map(crate::service::model::Retry::shown),
+                "reason": pipeline.reason.as_ref().map(crate::service::model::ParkReason::shown),
+                "retry": pipeline.retry.as_ref().map(crate::service::model::StoredRetry::shown),
                 "reached": reached, "timed_out": timed_out,
                 "timeout": time.as_secs_f64(),
                 "waited_ms": u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -267,7 +267,7 @@ pub async fn wait(
 }
 
 /// Reads the store: equal to the published state, unless a notification was missed.
-fn look(service: &Service, slot: &Slot, told: &Pipeline) -> Result<(), Problem> {
+fn look(service: &Service, slot: &Slot, told: &StoredPipeline) -> Result<(), Problem> {
     let kept = service.store.read(|it| store::pipeline(it, &slot.id))?;
     let newest = slot.pipeline();
     let behind = match (&kept, &newest) {

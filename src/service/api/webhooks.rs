@@ -4,7 +4,7 @@ use super::access::Permission;
 use super::{Answer, Shared, answer, body};
 use crate::net::now;
 use crate::service::lifecycle::Desired;
-use crate::service::model::Pipeline;
+use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -61,7 +61,7 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
 }
 
 /// The secret that events of this pipeline are signed with.
-fn secret(pipeline: &Pipeline, allowed: &crate::service::secrets::References) -> Result<Option<String>, Problem> {
+fn secret(pipeline: &StoredPipeline, allowed: &crate::service::secrets::References) -> Result<Option<String>, Problem> {
     let source = &pipeline.config.source;
     let mut found = source.get(pipeline.config.engine()).and_then(|it| it.get("webhook_secret")).cloned();
     if let Some(found) = &mut found {

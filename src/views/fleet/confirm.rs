@@ -5,7 +5,7 @@ use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::PipelineAction;
 use crate::views::palette::field;
 use crate::views::pen::Pen;
-use crate::views::state::{Hits, Target};
+use crate::views::state::{ClickTarget, Hits};
 use crate::views::words::{plural, wrap};
 use ratatui::layout::Rect;
 
@@ -75,7 +75,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(5);
     let area = pen.middle(width, height);
     let mut pen = pen.at(area);
-    hits.add(area, Target::Nothing);
+    hits.add(area, ClickTarget::Nothing);
     pen.frame(confirm.action.word(), screen.name);
 
     let last = pen.height().saturating_sub(2);
@@ -112,7 +112,7 @@ pub fn quit(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let area = pen.middle(66, 7);
     let mut pen = pen.at(area);
     let look = pen.look;
-    hits.add(area, Target::Nothing);
+    hits.add(area, ClickTarget::Nothing);
     pen.frame("quit", "");
     pen.put(2, 1, "What was asked for is not known to have helped yet.", look.plain());
     let waiting = screen.bulk.map_or(0, |bulk| bulk.items.len() - bulk.counts().0 - bulk.counts().1);

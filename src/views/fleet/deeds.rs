@@ -1,9 +1,9 @@
 //! Action log pane: user, action, result. The log is append-only.
 
-use super::state::{FleetScreen, Key, Pane};
+use super::state::{FleetPane, FleetScreen, RowKey};
 use crate::fleet::ActionRecord;
 use crate::views::pen::Pen;
-use crate::views::state::{Hits, Target};
+use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
 use crate::views::words::clock;
 use ratatui::layout::Rect;
@@ -12,7 +12,7 @@ use ratatui::style::Style;
 /// The deeds that are shown, the newest first.
 #[must_use]
 pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a ActionRecord> {
-    let filter = &screen.ui.list(Pane::Deeds).filter;
+    let filter = &screen.ui.list(FleetPane::Deeds).filter;
     let says = |deed: &ActionRecord| {
         let texts = [deed.who.as_str(), &deed.action, &deed.pipeline];
         let more = [&deed.why, &deed.sentence, &deed.verdict].into_iter().flatten().map(String::as_str);
@@ -22,12 +22,12 @@ pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a ActionRecord> {
 }
 
 #[must_use]
-pub fn key(deed: &ActionRecord) -> Key {
-    Key::Id(deed.seq.to_string().into())
+pub fn key(deed: &ActionRecord) -> RowKey {
+    RowKey::Id(deed.seq.to_string().into())
 }
 
 #[must_use]
-pub fn place(items: &[&ActionRecord], chosen: Option<&Key>) -> usize {
+pub fn place(items: &[&ActionRecord], chosen: Option<&RowKey>) -> usize {
     items.iter().position(|deed| chosen == Some(&key(deed))).unwrap_or(0)
 }
 
@@ -35,7 +35,7 @@ pub fn place(items: &[&ActionRecord], chosen: Option<&Key>) -> usize {
 #[must_use]
 pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a ActionRecord> {
     let all = items(screen);
-    all.get(place(&all, screen.ui.list(Pane::Deeds).chosen.as_ref())).copied()
+    all.get(place(&all, screen.ui.list(FleetPane::Deeds).chosen.as_ref())).copied()
 }
 
 /// Time after which an action is not watched any more, in milliseconds.
@@ -63,8 +63,8 @@ pub(super) fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
-    let list = ui.list(Pane::Deeds);
-    let focused = ui.focus == Pane::Deeds;
+    let list = ui.list(FleetPane::Deeds);
+    let focused = ui.focus == FleetPane::Deeds;
     let all = items(screen);
     let two = pen.width() < 64;
     let each: u16 = if two { 2 } else { 1 };
@@ -99,7 +99,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
             }
         }
         let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
-        hits.add(area, Target::FleetRow(Pane::Deeds, key(deed)));
+        hits.add(area, ClickTarget::FleetRow(FleetPane::Deeds, key(deed)));
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(2), hits.pages.get_mut(2)) {
         (*slot, *pages) = (Some(top), page);

@@ -2,10 +2,10 @@
 //! the most important fact.
 
 use super::list::mark;
-use super::rows::Rows;
-use super::state::{Armed, FleetScreen, Link};
-use crate::fleet::Group;
-use crate::fleet::inbox::State;
+use super::rows::FleetRows;
+use super::state::{Armed, FleetScreen, ServiceLink};
+use crate::fleet::PipelineGroup;
+use crate::fleet::inbox::InboxState;
 use crate::progress::core;
 use crate::views::pen::Pen;
 use crate::views::words::{age, count, fit_middle, plural, rate};
@@ -13,13 +13,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 /// Lines of the header.
-pub struct Facts {
+pub struct FleetHeader {
     why: Option<String>,
     next: Option<String>,
 }
 
-impl Facts {
-    pub fn new(screen: &FleetScreen, rows: &Rows, area: Rect) -> Self {
+impl FleetHeader {
+    pub fn new(screen: &FleetScreen, rows: &FleetRows, area: Rect) -> Self {
         if area.height < 10 {
             return Self { why: None, next: None };
         }
@@ -33,8 +33,8 @@ impl Facts {
 }
 
 /// Most important fact: trouble of the service itself; one cause or many.
-fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>) {
-    if let Link::Down { why, next, again_at, .. } = screen.link {
+fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<String>) {
+    if let ServiceLink::Down { why, next, again_at, .. } = screen.link {
         // Since when stands above.
         let again = super::screen::asked_again(again_at, screen.now);
         return (Some(format!("{again}: {why}")), Some(next.to_owned()).filter(|next| !next.is_empty()));
@@ -55,7 +55,7 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
         };
     };
     let message = core(&first.message);
-    let back = if first.state() == State::Regressed { " (it came back)" } else { "" };
+    let back = if first.state() == InboxState::Regressed { " (it came back)" } else { "" };
     let why = match (first.open(), open.len()) {
         (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
         (2, 1) => format!("both have one error: {}: {message}{back}", first.kind()),
@@ -75,11 +75,11 @@ fn trouble(screen: &FleetScreen, rows: &Rows) -> (Option<String>, Option<String>
     (Some(why), first.next.as_ref().map(ToString::to_string))
 }
 
-pub fn draw(pen: &mut Pen, screen: &FleetScreen, facts: &Facts, rows: &Rows) {
+pub fn draw(pen: &mut Pen, screen: &FleetScreen, facts: &FleetHeader, rows: &FleetRows) {
     top(pen, screen);
     counts(pen, screen, rows);
     let look = screen.look;
-    let down = matches!(screen.link, Link::Down { .. });
+    let down = matches!(screen.link, ServiceLink::Down { .. });
     let mut row = 2;
     for (label, text, style) in
         [("why", &facts.why, if down { look.bad() } else { look.warn() }), ("next", &facts.next, look.plain())]
@@ -124,11 +124,11 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
         end = pen.put_right(end, 0, &budget, look.dim()).saturating_sub(2);
     }
     let (word, style) = match screen.link {
-        Link::Waiting => ("WAITING", look.warn()),
-        Link::Live if late => ("LATE", look.warn()),
-        Link::Live => ("LIVE", look.good()),
-        Link::Down { denied: true, .. } => ("NOT ALLOWED", look.bad()),
-        Link::Down { .. } => ("DOWN", look.bad()),
+        ServiceLink::Waiting => ("WAITING", look.warn()),
+        ServiceLink::Live if late => ("LATE", look.warn()),
+        ServiceLink::Live => ("LIVE", look.good()),
+        ServiceLink::Down { denied: true, .. } => ("NOT ALLOWED", look.bad()),
+        ServiceLink::Down { .. } => ("DOWN", look.bad()),
     };
     let about = match (width >= 64, old.is_empty()) {
         (true, false) => format!("{}, {old}", screen.how),
@@ -148,21 +148,21 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
     }
 }
 
-fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &Rows) {
+fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) {
     let look = screen.look;
     let mut column = 1;
     let all = screen.fleet.pipelines.len();
-    for group in Group::ALL {
+    for group in PipelineGroup::ALL {
         let number = rows.counts.get(group as usize).copied().unwrap_or(0);
         if number == 0 {
             continue;
         }
         let (_, style) = mark(group, look);
         let word = match group {
-            Group::Parked | Group::Failing | Group::Stale => group.word().to_owned(),
+            PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale => group.word().to_owned(),
             group => group.word().to_lowercase(),
         };
-        let strong = matches!(group, Group::Parked | Group::Failing | Group::Stale);
+        let strong = matches!(group, PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale);
         let style = if strong { style.patch(look.strong()) } else { look.plain() };
         column = pen.put(column, 1, &count(number as u64), style.patch(look.strong())) + 1;
         column = pen.put(column, 1, &word, style) + 2;

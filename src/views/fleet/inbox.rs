@@ -1,10 +1,10 @@
 //! Error inbox: errors of all pipelines, grouped by cause.
 
-use super::state::{FleetScreen, Key, Pane};
-use crate::fleet::inbox::{Item, State};
+use super::state::{FleetPane, FleetScreen, RowKey};
+use crate::fleet::inbox::{InboxItem, InboxState};
 use crate::progress::core;
 use crate::views::pen::Pen;
-use crate::views::state::{Hits, Target};
+use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
 use crate::views::words::{age, plural};
 use ratatui::layout::Rect;
@@ -19,9 +19,9 @@ const WIDE: u16 = 70;
 
 /// The items that are shown.
 #[must_use]
-pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<Item>> {
-    let filter = &screen.ui.list(Pane::Errors).filter;
-    let shown = |item: &Item| {
+pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<InboxItem>> {
+    let filter = &screen.ui.list(FleetPane::Errors).filter;
+    let shown = |item: &InboxItem| {
         let pipelines = item.hits.keys().map(AsRef::as_ref);
         let says = [item.message.as_ref(), item.kind(), item.state().word(), item.fingerprint.as_ref()];
         (screen.ui.closed || item.state().open()) && filter.keeps_any(says.into_iter().chain(pipelines))
@@ -30,31 +30,31 @@ pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<Item>> {
 }
 
 #[must_use]
-pub fn key(item: &Item) -> Key {
-    Key::Id(Arc::clone(&item.fingerprint))
+pub fn key(item: &InboxItem) -> RowKey {
+    RowKey::Id(Arc::clone(&item.fingerprint))
 }
 
 /// Position of the selected item.
 #[must_use]
-pub fn place(items: &[&Arc<Item>], chosen: Option<&Key>) -> usize {
+pub fn place(items: &[&Arc<InboxItem>], chosen: Option<&RowKey>) -> usize {
     items.iter().position(|item| chosen == Some(&key(item))).unwrap_or(0)
 }
 
 /// The item that is chosen.
 #[must_use]
-pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Arc<Item>> {
+pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Arc<InboxItem>> {
     let all = items(screen);
-    all.get(place(&all, screen.ui.list(Pane::Errors).chosen.as_ref())).copied()
+    all.get(place(&all, screen.ui.list(FleetPane::Errors).chosen.as_ref())).copied()
 }
 
 #[must_use]
-pub fn style(item: &Item, screen: &FleetScreen) -> (&'static str, Style) {
+pub fn style(item: &InboxItem, screen: &FleetScreen) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match item.state() {
-        State::Regressed | State::New => (glyphs.bad, look.bad()),
-        State::Acked => (glyphs.warn, look.warn()),
-        State::Fixed => (glyphs.good, look.good()),
-        State::Gone => (glyphs.skipped, look.dim()),
+        InboxState::Regressed | InboxState::New => (glyphs.bad, look.bad()),
+        InboxState::Acked => (glyphs.warn, look.warn()),
+        InboxState::Fixed => (glyphs.good, look.good()),
+        InboxState::Gone => (glyphs.skipped, look.dim()),
     }
 }
 
@@ -66,8 +66,8 @@ pub fn card(width: u16) -> u16 {
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
-    let list = ui.list(Pane::Errors);
-    let focused = ui.focus == Pane::Errors;
+    let list = ui.list(FleetPane::Errors);
+    let focused = ui.focus == FleetPane::Errors;
     let all = items(screen);
     let each = card(pen.width());
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
@@ -102,14 +102,14 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
         }
         let key = key(item);
         let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
-        hits.add(area, Target::FleetRow(Pane::Errors, key));
+        hits.add(area, ClickTarget::FleetRow(FleetPane::Errors, key));
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(1), hits.pages.get_mut(1)) {
         (*slot, *pages) = (Some(top), page);
     }
 }
 
-fn one(pen: &mut Pen, row: u16, item: &Item, screen: &FleetScreen) {
+fn one(pen: &mut Pen, row: u16, item: &InboxItem, screen: &FleetScreen) {
     let look = screen.look;
     let (glyph, style) = style(item, screen);
     pen.put(1, row, glyph, style);
@@ -119,12 +119,12 @@ fn one(pen: &mut Pen, row: u16, item: &Item, screen: &FleetScreen) {
     let trend = item.trend(TREND, screen.now);
     let width = pen.width();
     let state = match item.state() {
-        State::New => String::new(),
-        State::Acked => item.acked.as_ref().map(|(who, _)| format!("acked by {who}")).unwrap_or_default(),
+        InboxState::New => String::new(),
+        InboxState::Acked => item.acked.as_ref().map(|(who, _)| format!("acked by {who}")).unwrap_or_default(),
         state => state.word().to_owned(),
     };
     column = pen.put(column, row, &plural(hit, "pipeline"), look.plain()) + 2;
-    let state_style = if item.state() == State::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
+    let state_style = if item.state() == InboxState::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
     let one_line = card(width) == 1;
     if one_line && !state.is_empty() {
         column = pen.put_in(column, row, 24, &state, state_style) + 2;

@@ -1,11 +1,11 @@
 //! Pipeline list: trouble, progress and coverage. A column that is unknown for all is hidden.
 
-use super::rows::{Row, Rows};
-use super::state::{Column, FleetScreen, Pane};
-use crate::fleet::{Group, Status, Watched};
+use super::rows::{FleetRow, FleetRows};
+use super::state::{FleetColumn, FleetPane, FleetScreen};
+use crate::fleet::{PipelineGroup, PipelineStatus, Watched};
 use crate::views::look::Look;
 use crate::views::pen::Pen;
-use crate::views::state::{Hits, Target};
+use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
 use crate::views::words::{age, clock, count, coverage, fit_middle, rate};
 use ratatui::layout::Rect;
@@ -58,7 +58,7 @@ impl Columns {
         let wide = longest(&|it| it.source.chars().count() + it.destination.chars().count() + 3).clamp(8, 26) + 2;
         // The cause of a parked pipeline has priority.
         let before = 5 + name + status_wide + if has_records { RECORDS } else { 0 } + 2;
-        let parked = screen.fleet.pipelines.values().any(|it| it.group(screen.now) == Group::Parked);
+        let parked = screen.fleet.pipelines.values().any(|it| it.group(screen.now) == PipelineGroup::Parked);
         let has_route = take(width >= 76 && (!parked || width >= before + wide + CAUSE), wide);
         let bar = if has_bar { 8 + room.min(12) } else { 0 };
         let route = has_route.then(|| {
@@ -91,11 +91,13 @@ impl Columns {
 
 /// Status, and the desired one if it differs.
 fn status_words(it: &crate::fleet::Pipeline, inferred: bool) -> String {
-    use crate::fleet::Desired;
+    use crate::fleet::DesiredStatus;
     let doubt = if inferred { "?" } else { "" };
     let there = matches!(
         (&it.desired, &it.status),
-        (Desired::Active, _) | (Desired::Paused, Status::Paused) | (Desired::Deleted, Status::Teardown)
+        (DesiredStatus::Active, _)
+            | (DesiredStatus::Paused, PipelineStatus::Paused)
+            | (DesiredStatus::Deleted, PipelineStatus::Teardown)
     );
     if there {
         return format!("{}{doubt}", it.status.word());
@@ -103,23 +105,23 @@ fn status_words(it: &crate::fleet::Pipeline, inferred: bool) -> String {
     format!("{}{doubt} > {}", it.status.word(), it.desired.word())
 }
 
-pub fn mark(group: Group, look: &Look) -> (&'static str, Style) {
+pub fn mark(group: PipelineGroup, look: &Look) -> (&'static str, Style) {
     let glyphs = look.glyphs;
     match group {
-        Group::Parked => (glyphs.bad, look.bad()),
-        Group::Failing => (glyphs.warn, look.warn()),
-        Group::Stale => (glyphs.doubt, look.doubt()),
-        Group::Working => (glyphs.started, look.accent()),
-        Group::Ready => (glyphs.good, look.good()),
-        Group::Paused => (glyphs.skipped, look.dim()),
-        Group::Deleting => (glyphs.pending, look.dim()),
+        PipelineGroup::Parked => (glyphs.bad, look.bad()),
+        PipelineGroup::Failing => (glyphs.warn, look.warn()),
+        PipelineGroup::Stale => (glyphs.doubt, look.doubt()),
+        PipelineGroup::Working => (glyphs.started, look.accent()),
+        PipelineGroup::Ready => (glyphs.good, look.good()),
+        PipelineGroup::Paused => (glyphs.skipped, look.dim()),
+        PipelineGroup::Deleting => (glyphs.pending, look.dim()),
     }
 }
 
-pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
-    let list = ui.list(Pane::Pipelines);
-    let focused = ui.focus == Pane::Pipelines;
+    let list = ui.list(FleetPane::Pipelines);
+    let focused = ui.focus == FleetPane::Pipelines;
     let columns = Columns::new(screen, pen.width());
     let page = usize::from(pen.height().saturating_sub(2));
     let place = all.place(list.chosen.as_ref());
@@ -129,7 +131,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", count(all.kept as u64), list.filter.text);
     }
-    if ui.sort == Column::Name && !ui.reversed {
+    if ui.sort == FleetColumn::Name && !ui.reversed {
         about.push_str(&format!(" {} trouble first", look.glyphs.dot));
     } else {
         let arrow = if ui.reversed { look.glyphs.up } else { look.glyphs.down };
@@ -149,15 +151,15 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
     for (index, row) in all.rows.iter().enumerate().skip(top).take(page) {
         let line = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
         match row {
-            Row::Head(group) => head(pen, line, *group, all, screen),
-            Row::Pipeline(it, group) => pipeline(pen, line, it, *group, &columns, screen),
-            Row::Note(it, group) => note(pen, line, it, *group, all, screen),
+            FleetRow::Head(group) => head(pen, line, *group, all, screen),
+            FleetRow::Pipeline(it, group) => pipeline(pen, line, it, *group, &columns, screen),
+            FleetRow::Note(it, group) => note(pen, line, it, *group, all, screen),
         }
         if index == place {
             pen.choose(line, focused);
         }
         let area = Rect { y: pen.area.y + line, height: 1, ..pen.area };
-        hits.add(area, Target::FleetRow(Pane::Pipelines, row.key()));
+        hits.add(area, ClickTarget::FleetRow(FleetPane::Pipelines, row.key()));
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(0), hits.pages.get_mut(0)) {
         (*slot, *pages) = (Some(top), page);
@@ -167,49 +169,49 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
 fn heads(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
     let plain = look.dim().patch(look.strong());
-    let mut one = |pen: &mut Pen, column: Option<Column>, at: u16, word: &str, right: bool| {
-        let chosen = column.is_some_and(|column| ui.sort == column && column != Column::Name);
+    let mut one = |pen: &mut Pen, column: Option<FleetColumn>, at: u16, word: &str, right: bool| {
+        let chosen = column.is_some_and(|column| ui.sort == column && column != FleetColumn::Name);
         let style = if chosen { look.accent().patch(look.strong()) } else { plain };
         let wide = u16::try_from(word.len()).unwrap_or(0);
         let begin = if right { at.saturating_sub(wide) } else { at };
         pen.put(begin, 1, word, style);
         if let Some(column) = column {
             let place = Rect { x: pen.area.x + begin.min(pen.area.width), y: pen.area.y + 1, width: wide, height: 1 };
-            hits.add(place, Target::FleetColumn(column));
+            hits.add(place, ClickTarget::FleetColumn(column));
         }
     };
-    one(pen, Some(Column::Name), 4, "PIPELINE", false);
+    one(pen, Some(FleetColumn::Name), 4, "PIPELINE", false);
     if let Some((begin, _)) = columns.route {
         one(pen, None, begin, "FROM, TO", false);
     }
     if let Some((begin, _)) = columns.status {
-        one(pen, Some(Column::Status), begin, "STATUS", false);
+        one(pen, Some(FleetColumn::Status), begin, "STATUS", false);
     }
     for (end, column, word) in [
-        (columns.records, Column::Records, "RUN RECORDS"),
-        (columns.rate, Column::Rate, "RATE"),
-        (columns.age, Column::Age, "LAST"),
+        (columns.records, FleetColumn::Records, "RUN RECORDS"),
+        (columns.rate, FleetColumn::Rate, "RATE"),
+        (columns.age, FleetColumn::Age, "LAST"),
     ] {
         if let Some(end) = end {
             one(pen, Some(column), end, word, true);
         }
     }
     if let Some((begin, _)) = columns.bar {
-        one(pen, Some(Column::Coverage), begin, "RANGES", false);
+        one(pen, Some(FleetColumn::Coverage), begin, "RANGES", false);
     }
 }
 
-fn head(pen: &mut Pen, row: u16, group: Group, all: &Rows, screen: &FleetScreen) {
+fn head(pen: &mut Pen, row: u16, group: PipelineGroup, all: &FleetRows, screen: &FleetScreen) {
     let look = screen.look;
     let (glyph, style) = mark(group, look);
     pen.put(2, row, glyph, style.patch(look.strong()));
-    let word = if group == Group::Working { "BACKFILLING, SETTING UP" } else { group.word() };
+    let word = if group == PipelineGroup::Working { "BACKFILLING, SETTING UP" } else { group.word() };
     let column = pen.put(4, row, word, style.patch(look.strong()));
     let at = group as usize;
     let (kept, of) = (all.kept_of.get(at).copied().unwrap_or(0), all.counts.get(at).copied().unwrap_or(0));
     let number = if kept < of { format!("{} of {}", count(kept as u64), count(of as u64)) } else { count(of as u64) };
     let column = pen.put(column + 1, row, &number, look.dim());
-    if screen.ui.folded(group) && !screen.ui.list(Pane::Pipelines).filter.active() {
+    if screen.ui.folded(group) && !screen.ui.list(FleetPane::Pipelines).filter.active() {
         let mut names = String::new();
         for it in screen.fleet.pipelines.values().filter(|it| it.group(screen.now) == group) {
             if names.len() > usize::from(pen.width()) {
@@ -222,10 +224,17 @@ fn head(pen: &mut Pen, row: u16, group: Group, all: &Rows, screen: &FleetScreen)
     }
 }
 
-fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, columns: &Columns, screen: &FleetScreen) {
+fn pipeline(
+    pen: &mut Pen,
+    row: u16,
+    watched: &Arc<Watched>,
+    group: PipelineGroup,
+    columns: &Columns,
+    screen: &FleetScreen,
+) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let it = &watched.pipeline;
-    let quiet = matches!(group, Group::Paused | Group::Deleting);
+    let quiet = matches!(group, PipelineGroup::Paused | PipelineGroup::Deleting);
     let name_style = if quiet { look.dim() } else { look.plain() };
     let (glyph, style) = mark(group, look);
     if screen.ui.marked.contains(&it.id) {
@@ -240,7 +249,7 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
     }
     if let Some((begin, wide)) = columns.status {
         let word = status_words(it, watched.inferred(screen.now));
-        pen.put_in(begin, row, wide, &word, if group == Group::Parked { style } else { look.dim() });
+        pen.put_in(begin, row, wide, &word, if group == PipelineGroup::Parked { style } else { look.dim() });
     }
     let dash = glyphs.dash;
     if let Some(end) = columns.records {
@@ -254,7 +263,7 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
         pen.put(columns.words_from(), row, &text, look.accent());
         return;
     }
-    if matches!(group, Group::Parked) && (!it.faults.is_empty() || watched.note(screen.now).is_none()) {
+    if matches!(group, PipelineGroup::Parked) && (!it.faults.is_empty() || watched.note(screen.now).is_none()) {
         return cause(pen, row, columns.words_from(), watched, screen);
     }
     if let Some(end) = columns.rate {
@@ -276,7 +285,7 @@ fn pipeline(pen: &mut Pen, row: u16, watched: &Arc<Watched>, group: Group, colum
     }
     if let Some(end) = columns.age {
         let text = watched.last_sign().map_or_else(|| dash.to_owned(), |at| age(screen.now.saturating_sub(at)));
-        let style = if group == Group::Stale { look.warn().patch(look.strong()) } else { look.dim() };
+        let style = if group == PipelineGroup::Stale { look.warn().patch(look.strong()) } else { look.dim() };
         pen.put_right(end, row, &text, style);
     }
 }
@@ -287,7 +296,7 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetS
     let it = &watched.pipeline;
     let Some(fault) = it.reason.as_ref().or(it.faults.first()) else {
         let text = match (&it.status, it.run.as_ref()) {
-            (Status::Error, _) => "parked; its service does not say why",
+            (PipelineStatus::Error, _) => "parked; its service does not say why",
             (_, Some(_)) => "its last run failed, and does not say why",
             _ => "",
         };
@@ -303,7 +312,7 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetS
     pen.put(column + 2, row, &fault.core(), look.plain());
 }
 
-fn note(pen: &mut Pen, row: u16, watched: &Watched, group: Group, all: &Rows, screen: &FleetScreen) {
+fn note(pen: &mut Pen, row: u16, watched: &Watched, group: PipelineGroup, all: &FleetRows, screen: &FleetScreen) {
     let look = screen.look;
     let it = &watched.pipeline;
     if let Some(deed) = all.deeds.get(it.id.as_ref()) {
@@ -317,14 +326,14 @@ fn note(pen: &mut Pen, row: u16, watched: &Watched, group: Group, all: &Rows, sc
     let next = it.faults.first().and_then(|fault| fault.next.as_deref());
     match (watched.note(screen.now), next) {
         (Some(note), _) => {
-            let style = if group == Group::Stale { look.doubt() } else { look.warn() };
-            let note = match it.faults.first().filter(|_| group == Group::Failing) {
+            let style = if group == PipelineGroup::Stale { look.doubt() } else { look.warn() };
+            let note = match it.faults.first().filter(|_| group == PipelineGroup::Failing) {
                 Some(fault) if !note.contains(fault.message.as_ref()) => format!("{note}; {}", fault.core()),
                 _ => note,
             };
             pen.put(6, row, &note, style);
         }
-        (None, Some(next)) if group == Group::Failing => {
+        (None, Some(next)) if group == PipelineGroup::Failing => {
             let what = it.faults.first().map(|fault| format!("{}: {}", fault.kind(), fault.core())).unwrap_or_default();
             let column = pen.put(6, row, &what, look.warn());
             pen.put(column + 1, row, &format!("{} {next}", look.glyphs.next), look.dim());

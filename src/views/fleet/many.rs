@@ -1,7 +1,7 @@
 //! Bulk pane: stages, results, and the reason of a stop.
 
-use super::state::{FleetScreen, Pane};
-use crate::fleet::bulk::{Bulk, Step};
+use super::state::{FleetPane, FleetScreen};
+use crate::fleet::bulk::{Bulk, BulkStep};
 use crate::views::pen::Pen;
 use crate::views::state::Hits;
 use crate::views::streams::scrolled;
@@ -16,7 +16,7 @@ pub fn height(bulk: &Bulk) -> u16 {
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
-    let focused = ui.focus == Pane::Bulk;
+    let focused = ui.focus == FleetPane::Bulk;
     let Some(bulk) = screen.bulk else {
         pen.rule(0, focused, "many", "nothing is being done to many", "");
         pen.put(
@@ -38,8 +38,9 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     };
     pen.put(1, 1, &text, style);
     let page = usize::from(pen.height().saturating_sub(2));
-    let waiting = bulk.items.iter().rposition(|item| !matches!(item.step, Step::Waiting | Step::HeldBack)).unwrap_or(0);
-    let at = if focused { ui.list(Pane::Bulk).top.min(bulk.items.len().saturating_sub(1)) } else { waiting };
+    let waiting =
+        bulk.items.iter().rposition(|item| !matches!(item.step, BulkStep::Waiting | BulkStep::HeldBack)).unwrap_or(0);
+    let at = if focused { ui.list(FleetPane::Bulk).top.min(bulk.items.len().saturating_sub(1)) } else { waiting };
     let top = scrolled(at, at, page, bulk.items.len());
     for (index, item) in bulk.items.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
@@ -54,15 +55,15 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     }
 }
 
-fn words(step: &Step, screen: &FleetScreen) -> (&'static str, Style, String) {
+fn words(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, String) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match step {
-        Step::Waiting => (glyphs.pending, look.dim(), "waits for those before it".into()),
-        Step::Sent(at) => {
+        BulkStep::Waiting => (glyphs.pending, look.dim(), "waits for those before it".into()),
+        BulkStep::Sent(at) => {
             (glyphs.started, look.accent(), format!("sent, watched for {}", age(screen.now.saturating_sub(*at))))
         }
-        Step::HeldBack => (glyphs.skipped, look.dim(), "held back: not touched".into()),
-        Step::Done(verdict) => {
+        BulkStep::HeldBack => (glyphs.skipped, look.dim(), "held back: not touched".into()),
+        BulkStep::Done(verdict) => {
             let (glyph, style) = super::deeds::verdict(Some(verdict.word()), screen);
             (glyph, style, verdict.sentence())
         }

@@ -22,4 +22,6 @@ pub mod state;
 
 pub use confirm::fits;
 pub use screen::draw;
-pub use state::{Armed, Column, Confirm, FleetScreen, FleetUi, Key, Link, Overlay, Pane, RunRow};
+pub use state::{
+    Armed, Confirm, FleetColumn, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, ServiceLink,
+};

@@ -1,22 +1,22 @@
 //! The rows of the list of pipelines: groups, trouble first, and in them by the chosen column.
 
-use super::state::{Column, FleetScreen, Key, Pane};
-use crate::fleet::{ActionRecord, Group, Watched};
+use super::state::{FleetColumn, FleetPane, FleetScreen, RowKey};
+use crate::fleet::{ActionRecord, PipelineGroup, Watched};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One line of the list.
 #[derive(Debug, Clone, Copy)]
-pub enum Row<'a> {
-    Head(Group),
-    Pipeline(&'a Arc<Watched>, Group),
+pub enum FleetRow<'a> {
+    Head(PipelineGroup),
+    Pipeline(&'a Arc<Watched>, PipelineGroup),
     /// Cause or next step below a pipeline.
-    Note(&'a Arc<Watched>, Group),
+    Note(&'a Arc<Watched>, PipelineGroup),
 }
 
-impl<'a> Row<'a> {
+impl<'a> FleetRow<'a> {
     #[must_use]
-    pub fn group(self) -> Group {
+    pub fn group(self) -> PipelineGroup {
         match self {
             Self::Head(group) | Self::Pipeline(_, group) | Self::Note(_, group) => group,
         }
@@ -31,17 +31,17 @@ impl<'a> Row<'a> {
     }
 
     #[must_use]
-    pub fn key(self) -> Key {
+    pub fn key(self) -> RowKey {
         match self.pipeline() {
-            Some(it) => Key::Id(Arc::clone(&it.pipeline.id)),
-            None => Key::Head(self.group()),
+            Some(it) => RowKey::Id(Arc::clone(&it.pipeline.id)),
+            None => RowKey::Head(self.group()),
         }
     }
 }
 
 /// The whole list.
-pub struct Rows<'a> {
-    pub rows: Vec<Row<'a>>,
+pub struct FleetRows<'a> {
+    pub rows: Vec<FleetRow<'a>>,
     /// Pipelines by group, whatever the filter.
     pub counts: [usize; 7],
     /// Those that the filter lets through, of each group.
@@ -54,32 +54,32 @@ pub struct Rows<'a> {
 /// Time a result stands below its pipeline, in milliseconds.
 const LATELY: i64 = 600_000;
 
-impl Rows<'_> {
+impl FleetRows<'_> {
     /// Position of the selection; the first pipeline without one, or if it is gone.
     #[must_use]
-    pub fn place(&self, chosen: Option<&Key>) -> usize {
+    pub fn place(&self, chosen: Option<&RowKey>) -> usize {
         let found = chosen.and_then(|chosen| {
             self.rows.iter().position(|row| match (row, chosen) {
-                (Row::Head(group), Key::Head(wanted)) => group == wanted,
-                (Row::Pipeline(it, _), Key::Id(id)) => it.pipeline.id == *id,
+                (FleetRow::Head(group), RowKey::Head(wanted)) => group == wanted,
+                (FleetRow::Pipeline(it, _), RowKey::Id(id)) => it.pipeline.id == *id,
                 _ => false,
             })
         });
-        found.or_else(|| self.rows.iter().position(|row| matches!(row, Row::Pipeline(..)))).unwrap_or(0)
+        found.or_else(|| self.rows.iter().position(|row| matches!(row, FleetRow::Pipeline(..)))).unwrap_or(0)
     }
 }
 
 /// The row that is chosen.
 #[must_use]
-pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<Row<'a>> {
+pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<FleetRow<'a>> {
     let all = rows(screen);
-    all.rows.get(all.place(screen.ui.list(Pane::Pipelines).chosen.as_ref())).copied()
+    all.rows.get(all.place(screen.ui.list(FleetPane::Pipelines).chosen.as_ref())).copied()
 }
 
 /// Builds the list.
 #[must_use]
-pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
-    let filter = &screen.ui.list(Pane::Pipelines).filter;
+pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
+    let filter = &screen.ui.list(FleetPane::Pipelines).filter;
     let mut groups: [Vec<&Arc<Watched>>; 7] = Default::default();
     let mut counts = [0; 7];
     for watched in screen.fleet.pipelines.values() {
@@ -101,7 +101,7 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
     // A later failure is more informative than an earlier action.
     deeds.retain(|id, deed| {
         screen.fleet.pipelines.get(*id).is_some_and(|watched| {
-            let trouble = matches!(watched.group(screen.now), Group::Parked | Group::Failing);
+            let trouble = matches!(watched.group(screen.now), PipelineGroup::Parked | PipelineGroup::Failing);
             let helped = deed.verdict.as_deref() == Some("took_effect");
             let newer = watched.fault_since.zip(deed.ended_at).is_some_and(|(since, ended)| since > ended);
             !(newer || trouble && helped)
@@ -110,47 +110,49 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> Rows<'a> {
     let kept_of = groups.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
-    for (group, mut list) in Group::ALL.into_iter().zip(groups) {
+    for (group, mut list) in PipelineGroup::ALL.into_iter().zip(groups) {
         if list.is_empty() {
             continue;
         }
         sort(&mut list, screen);
-        rows.push(Row::Head(group));
+        rows.push(FleetRow::Head(group));
         if screen.ui.folded(group) && !filter.active() {
             continue;
         }
         for (index, watched) in list.iter().enumerate() {
-            rows.push(Row::Pipeline(watched, group));
+            rows.push(FleetRow::Pipeline(watched, group));
             if deeds.contains_key(watched.pipeline.id.as_ref())
                 || has_note(watched, list.get(index + 1).copied(), group, screen)
             {
-                rows.push(Row::Note(watched, group));
+                rows.push(FleetRow::Note(watched, group));
             }
         }
     }
-    Rows { rows, counts, kept_of, kept, deeds }
+    FleetRows { rows, counts, kept_of, kept, deeds }
 }
 
 /// Applies the filter to all text of the row.
-fn searched(watched: &Watched, group: Group, screen: &FleetScreen) -> bool {
+fn searched(watched: &Watched, group: PipelineGroup, screen: &FleetScreen) -> bool {
     let it = &watched.pipeline;
     let says = [it.id.as_ref(), &it.source, &it.destination, it.status.word(), it.desired.word(), group.word()];
     let doubts = it.found.doubts.iter().map(AsRef::as_ref);
     // As shown in the row: hidden text does not match.
-    let cores: Vec<_> = it.faults.iter().map(crate::fleet::Fault::core).collect();
-    let faults = it.faults.iter().map(crate::fleet::Fault::kind).chain(cores.iter().map(String::as_str));
-    screen.ui.list(Pane::Pipelines).filter.keeps_any(says.into_iter().chain(faults).chain(doubts))
+    let cores: Vec<_> = it.faults.iter().map(crate::fleet::PipelineFault::core).collect();
+    let faults = it.faults.iter().map(crate::fleet::PipelineFault::kind).chain(cores.iter().map(String::as_str));
+    screen.ui.list(FleetPane::Pipelines).filter.keeps_any(says.into_iter().chain(faults).chain(doubts))
 }
 
 /// True if a row has a line below: a contradiction below each pipeline, the next step below the
 /// last one with the same error.
-fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: Group, screen: &FleetScreen) -> bool {
+fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: PipelineGroup, screen: &FleetScreen) -> bool {
     let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());
     if watched.note(screen.now).is_some() || (!to_do && !watched.pipeline.found.doubts.is_empty()) {
         return true;
     }
-    matches!(group, Group::Parked | Group::Failing) && to_do && next.is_none_or(|next| first(next) != first(watched))
+    matches!(group, PipelineGroup::Parked | PipelineGroup::Failing)
+        && to_do
+        && next.is_none_or(|next| first(next) != first(watched))
 }
 
 fn sort(list: &mut [&Arc<Watched>], screen: &FleetScreen) {
@@ -161,14 +163,14 @@ fn sort(list: &mut [&Arc<Watched>], screen: &FleetScreen) {
     let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     match ui.sort {
         // Those with the same error stand together, so that it is seen that it is one.
-        Column::Name => list.sort_by_cached_key(|it| first(it)),
-        Column::Status => list.sort_by_cached_key(|it| it.pipeline.status.word().to_owned()),
+        FleetColumn::Name => list.sort_by_cached_key(|it| first(it)),
+        FleetColumn::Status => list.sort_by_cached_key(|it| it.pipeline.status.word().to_owned()),
         _ => list.sort_by_cached_key(|it| {
             // For numbers, larger first.
             std::cmp::Reverse(match ui.sort {
-                Column::Records => number(it.pipeline.found.records),
-                Column::Rate => scaled(it.pipeline.found.per_second),
-                Column::Coverage => scaled(it.pipeline.found.coverage),
+                FleetColumn::Records => number(it.pipeline.found.records),
+                FleetColumn::Rate => scaled(it.pipeline.found.per_second),
+                FleetColumn::Coverage => scaled(it.pipeline.found.coverage),
                 _ => it.quiet_ms(screen.now),
             })
         }),

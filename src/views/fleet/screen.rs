@@ -1,13 +1,13 @@
 //! The whole picture of many pipelines: which pane gets which rectangle.
 
-use super::rows::{Rows, rows};
-use super::state::{Armed, FleetScreen, Link, Overlay, Pane};
+use super::rows::{FleetRows, rows};
+use super::state::{Armed, FleetOverlay, FleetPane, FleetScreen, ServiceLink};
 use super::{confirm, deeds, footer, head, inbox, list, many, sheets};
 use crate::protocol::Millis;
 use crate::views::action::FLEET_ACTIONS;
 use crate::views::pen::Pen;
 use crate::views::screen::{cut_bottom, cut_right, cut_top, harmless};
-use crate::views::state::{Hits, Target};
+use crate::views::state::{ClickTarget, Hits};
 use crate::views::words::{age, fit_middle, wrap};
 use crate::views::{help, palette};
 use ratatui::buffer::Buffer;
@@ -38,15 +38,15 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
     hits
 }
 
-fn tiny(pen: &mut Pen, area: Rect, screen: &FleetScreen, all: &Rows) {
+fn tiny(pen: &mut Pen, area: Rect, screen: &FleetScreen, all: &FleetRows) {
     let look = screen.look;
     let parked = all.counts.first().copied().unwrap_or(0);
     pen.put(0, 0, &format!("{parked} PARKED"), if parked > 0 { look.bad() } else { look.good() });
     let word = match screen.link {
-        Link::Down { denied: true, .. } => "NOT ALLOWED",
-        Link::Down { .. } => "DOWN",
-        Link::Waiting => "WAITING",
-        Link::Live => "LIVE",
+        ServiceLink::Down { denied: true, .. } => "NOT ALLOWED",
+        ServiceLink::Down { .. } => "DOWN",
+        ServiceLink::Waiting => "WAITING",
+        ServiceLink::Live => "LIVE",
     };
     let column = pen.put(0, 1, &format!("of {} {word}", screen.fleet.pipelines.len()), look.plain());
     if screen.armed.armed() {
@@ -87,7 +87,7 @@ fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
     Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height.saturating_sub(2) }
 }
 
-fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+fn whole(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
     let area = pen.area;
     let (above, foot) = cut_bottom(area, 1);
     let tour = screen.ui.tour.filter(|_| area.height >= 14);
@@ -97,7 +97,7 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
         let style = screen.look.accent();
         pen.put(1, 0, tour, style);
     }
-    let facts = head::Facts::new(screen, all, area);
+    let facts = head::FleetHeader::new(screen, all, area);
     let (top, body) = cut_top(above, facts.height());
     head::draw(&mut pen.at(top), screen, &facts, all);
     if screen.fleet.listed_at.is_none() {
@@ -107,19 +107,19 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
     }
     let mut over = pen.at(if above.height < 20 { above } else { body });
     match screen.ui.overlays.last() {
-        None | Some(Overlay::Filter { .. }) => {}
-        Some(Overlay::Help { top }) => {
+        None | Some(FleetOverlay::Filter { .. }) => {}
+        Some(FleetOverlay::Help { top }) => {
             let mouse = "Mouse: click chooses, again opens; wheel scrolls; Shift selects text.";
             help::draw(&mut over, FLEET_ACTIONS, mouse, *top, hits);
         }
-        Some(Overlay::Palette { input, chosen }) => palette::draw(&mut over, FLEET_ACTIONS, input, *chosen, hits),
-        Some(Overlay::Pipeline { id, top }) => sheets::pipeline(&mut over, screen, id, *top, hits),
-        Some(Overlay::Error { fingerprint, top }) => sheets::error(&mut over, screen, fingerprint, *top, hits),
-        Some(Overlay::ActionRecord { seq, top }) => sheets::deed(&mut over, screen, *seq, *top, hits),
-        Some(Overlay::Runs { id, rows, chosen }) => sheets::runs(&mut over, screen, id, rows, *chosen, hits),
-        Some(Overlay::Contexts { names, chosen }) => sheets::contexts(&mut over, screen, names, *chosen, hits),
-        Some(Overlay::Confirm(asked)) => confirm::draw(&mut over, screen, asked, hits),
-        Some(Overlay::ConfirmQuit) => confirm::quit(&mut over, screen, hits),
+        Some(FleetOverlay::Palette { input, chosen }) => palette::draw(&mut over, FLEET_ACTIONS, input, *chosen, hits),
+        Some(FleetOverlay::Pipeline { id, top }) => sheets::pipeline(&mut over, screen, id, *top, hits),
+        Some(FleetOverlay::Error { fingerprint, top }) => sheets::error(&mut over, screen, fingerprint, *top, hits),
+        Some(FleetOverlay::ActionRecord { seq, top }) => sheets::deed(&mut over, screen, *seq, *top, hits),
+        Some(FleetOverlay::Runs { id, rows, chosen }) => sheets::runs(&mut over, screen, id, rows, *chosen, hits),
+        Some(FleetOverlay::Contexts { names, chosen }) => sheets::contexts(&mut over, screen, names, *chosen, hits),
+        Some(FleetOverlay::Confirm(asked)) => confirm::draw(&mut over, screen, asked, hits),
+        Some(FleetOverlay::ConfirmQuit) => confirm::quit(&mut over, screen, hits),
     }
     footer::draw(&mut pen.at(foot), screen, all, hits);
 }
@@ -128,7 +128,7 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
 fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     let look = screen.look;
     let row = (pen.height() / 2).saturating_sub(3);
-    let what = if matches!(screen.link, Link::Down { .. }) {
+    let what = if matches!(screen.link, ServiceLink::Down { .. }) {
         "Cannot read the pipelines of"
     } else {
         "Reading the pipelines of"
@@ -136,7 +136,7 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     pen.put(3, row, what, look.plain());
     pen.put(3, row + 1, screen.address, look.strong());
     let mut below = row + 3;
-    if let Link::Down { why, next, again_at, .. } = screen.link {
+    if let ServiceLink::Down { why, next, again_at, .. } = screen.link {
         let room = usize::from(pen.width().saturating_sub(6));
         let why = format!("it {why}");
         let told = wrap(&why, room).into_iter().take(4).map(|line| (line, look.bad()));
@@ -158,7 +158,7 @@ pub(super) fn asked_again(at: Millis, now: Millis) -> String {
     }
 }
 
-fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
     let focus = screen.ui.focus;
     if screen.ui.zoomed || body.height < TALL - 6 {
         return pane(pen, body, focus, screen, all, hits);
@@ -167,33 +167,36 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut
         return beside(pen, body, screen, all, hits);
     }
     let lower = match focus {
-        Pane::Pipelines if screen.bulk.is_some_and(|bulk| !bulk.over()) => Pane::Bulk,
-        Pane::Pipelines => Pane::Errors,
+        FleetPane::Pipelines if screen.bulk.is_some_and(|bulk| !bulk.over()) => FleetPane::Bulk,
+        FleetPane::Pipelines => FleetPane::Errors,
         other => other,
     };
     let wanted = match lower {
-        Pane::Errors => u16::try_from(inbox::items(screen).len())
+        FleetPane::Errors => u16::try_from(inbox::items(screen).len())
             .unwrap_or(u16::MAX)
             .saturating_mul(inbox::card(body.width))
             .saturating_add(1),
-        Pane::Bulk => screen.bulk.map_or(3, many::height),
+        FleetPane::Bulk => screen.bulk.map_or(3, many::height),
         _ => u16::try_from(screen.deeds.len()).unwrap_or(u16::MAX).saturating_add(1),
     };
-    let most =
-        if focus == Pane::Pipelines && lower == Pane::Errors { (body.height / 4).max(4) } else { body.height / 2 };
-    if wanted <= 1 && focus == Pane::Pipelines {
-        return pane(pen, body, Pane::Pipelines, screen, all, hits);
+    let most = if focus == FleetPane::Pipelines && lower == FleetPane::Errors {
+        (body.height / 4).max(4)
+    } else {
+        body.height / 2
+    };
+    if wanted <= 1 && focus == FleetPane::Pipelines {
+        return pane(pen, body, FleetPane::Pipelines, screen, all, hits);
     }
     let (upper, under) = cut_bottom(body, wanted.clamp(2, most.max(2)));
-    pane(pen, upper, Pane::Pipelines, screen, all, hits);
+    pane(pen, upper, FleetPane::Pipelines, screen, all, hits);
     pane(pen, under, lower, screen, all, hits);
 }
 
 /// Pipelines on the left; errors, actions and the bulk action on the right.
-fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
     let (left, right) = cut_right(body, (body.width / 10 * 3).clamp(36, 70));
     let (left, wall) = cut_right(left, 1);
-    pane(pen, left, Pane::Pipelines, screen, all, hits);
+    pane(pen, left, FleetPane::Pipelines, screen, all, hits);
     let mut wall = pen.at(wall);
     for row in 0..wall.height() {
         wall.put(0, row, screen.look.glyphs.wall, screen.look.dim());
@@ -201,29 +204,29 @@ fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &Rows, hits: &mu
     let items = u16::try_from(inbox::items(screen).len()).unwrap_or(u16::MAX);
     let errors = items.saturating_mul(inbox::card(right.width)).saturating_add(1).clamp(3, (right.height / 2).max(3));
     let (errors_area, rest) = cut_top(right, errors);
-    pane(pen, errors_area, Pane::Errors, screen, all, hits);
+    pane(pen, errors_area, FleetPane::Errors, screen, all, hits);
     let wanted = match screen.bulk {
         Some(bulk) => many::height(bulk).min(rest.height / 2 + 1),
-        None if screen.ui.focus == Pane::Bulk => 3,
+        None if screen.ui.focus == FleetPane::Bulk => 3,
         None => 0,
     };
     let (bulk_area, deeds_area) = cut_top(rest, wanted);
     if wanted > 0 {
-        pane(pen, bulk_area, Pane::Bulk, screen, all, hits);
+        pane(pen, bulk_area, FleetPane::Bulk, screen, all, hits);
     }
-    pane(pen, deeds_area, Pane::Deeds, screen, all, hits);
+    pane(pen, deeds_area, FleetPane::Deeds, screen, all, hits);
 }
 
-fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &FleetScreen, all: &Rows, hits: &mut Hits) {
+fn pane(pen: &mut Pen, area: Rect, which: FleetPane, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
     if area.height == 0 || area.width == 0 {
         return;
     }
-    hits.add(area, Target::FleetPane(which));
+    hits.add(area, ClickTarget::FleetPane(which));
     let mut pen = pen.at(area);
     match which {
-        Pane::Pipelines => list::draw(&mut pen, screen, all, hits),
-        Pane::Errors => inbox::draw(&mut pen, screen, hits),
-        Pane::Deeds => deeds::draw(&mut pen, screen, hits),
-        Pane::Bulk => many::draw(&mut pen, screen, hits),
+        FleetPane::Pipelines => list::draw(&mut pen, screen, all, hits),
+        FleetPane::Errors => inbox::draw(&mut pen, screen, hits),
+        FleetPane::Deeds => deeds::draw(&mut pen, screen, hits),
+        FleetPane::Bulk => many::draw(&mut pen, screen, hits),
     }
 }

@@ -5,7 +5,7 @@ use crate::progress::text::short;
 use crate::protocol::time;
 use crate::views::pen::Pen;
 use crate::views::sheet::Sheet;
-use crate::views::state::{Hits, Target};
+use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
 use crate::views::words::{age, clock, count, coverage, rate};
 use ratatui::layout::Rect;
@@ -193,7 +193,7 @@ fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], cho
     let width = if pen.width() < 100 { pen.width() } else { 90 };
     let area = Rect { y: pen.area.y, ..pen.middle(width, wanted) };
     let mut pen = pen.at(area);
-    hits.add(area, Target::Nothing);
+    hits.add(area, ClickTarget::Nothing);
     pen.frame(title, about);
     let page = usize::from(pen.height().saturating_sub(2));
     let top = scrolled(0, chosen, page, rows.len());

@@ -2,7 +2,7 @@
 
 use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::PipelineAction;
-use crate::fleet::{ActionRecord, Fleet, Group, Inbox};
+use crate::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
 use crate::protocol::Millis;
 use crate::protocol::clean::typed;
 use crate::views::look::Look;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tui_input::Input;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Pane {
+pub enum FleetPane {
     #[default]
     Pipelines,
     /// Errors of all pipelines.
@@ -23,7 +23,7 @@ pub enum Pane {
     Bulk,
 }
 
-impl Pane {
+impl FleetPane {
     pub const ALL: [Self; 4] = [Self::Pipelines, Self::Errors, Self::Deeds, Self::Bulk];
 
     #[must_use]
@@ -34,14 +34,14 @@ impl Pane {
 
 /// Identity of a row, independent of its position.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
-    Head(Group),
+pub enum RowKey {
+    Head(PipelineGroup),
     /// A pipeline, an error by its fingerprint, a deed by its number.
     Id(Arc<str>),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Column {
+pub enum FleetColumn {
     #[default]
     Name,
     Status,
@@ -51,7 +51,7 @@ pub enum Column {
     Age,
 }
 
-impl Column {
+impl FleetColumn {
     pub const ALL: [Self; 6] = [Self::Name, Self::Status, Self::Records, Self::Rate, Self::Coverage, Self::Age];
 
     #[must_use]
@@ -69,8 +69,8 @@ impl Column {
 
 /// List state: selection, scroll position, filter.
 #[derive(Debug, Clone, Default)]
-pub struct List {
-    pub chosen: Option<Key>,
+pub struct FleetList {
+    pub chosen: Option<RowKey>,
     pub top: usize,
     pub filter: Filter,
 }
@@ -114,7 +114,7 @@ pub struct RunRow {
 
 /// Overlay above the panes; the last one has the keys.
 #[derive(Debug, Clone)]
-pub enum Overlay {
+pub enum FleetOverlay {
     Help {
         top: usize,
     },
@@ -158,13 +158,13 @@ pub enum Overlay {
 /// Everything of the screen that is not the fleet.
 #[derive(Debug, Clone, Default)]
 pub struct FleetUi {
-    pub focus: Pane,
+    pub focus: FleetPane,
     pub zoomed: bool,
-    pub lists: [List; 4],
-    pub overlays: Vec<Overlay>,
+    pub lists: [FleetList; 4],
+    pub overlays: Vec<FleetOverlay>,
     /// Groups folded or unfolded by hand.
     pub folds: [Option<bool>; 7],
-    pub sort: Column,
+    pub sort: FleetColumn,
     pub reversed: bool,
     pub marked: BTreeSet<Arc<str>>,
     /// Errors that are over are shown too.
@@ -176,27 +176,27 @@ pub struct FleetUi {
 
 impl FleetUi {
     #[must_use]
-    pub fn list(&self, pane: Pane) -> &List {
+    pub fn list(&self, pane: FleetPane) -> &FleetList {
         match pane {
-            Pane::Pipelines => &self.lists[0],
-            Pane::Errors => &self.lists[1],
-            Pane::Deeds => &self.lists[2],
-            Pane::Bulk => &self.lists[3],
+            FleetPane::Pipelines => &self.lists[0],
+            FleetPane::Errors => &self.lists[1],
+            FleetPane::Deeds => &self.lists[2],
+            FleetPane::Bulk => &self.lists[3],
         }
     }
 
-    pub fn list_mut(&mut self, pane: Pane) -> &mut List {
+    pub fn list_mut(&mut self, pane: FleetPane) -> &mut FleetList {
         match pane {
-            Pane::Pipelines => &mut self.lists[0],
-            Pane::Errors => &mut self.lists[1],
-            Pane::Deeds => &mut self.lists[2],
-            Pane::Bulk => &mut self.lists[3],
+            FleetPane::Pipelines => &mut self.lists[0],
+            FleetPane::Errors => &mut self.lists[1],
+            FleetPane::Deeds => &mut self.lists[2],
+            FleetPane::Bulk => &mut self.lists[3],
         }
     }
 
     /// True if a group is folded; initially none is.
     #[must_use]
-    pub fn folded(&self, group: Group) -> bool {
+    pub fn folded(&self, group: PipelineGroup) -> bool {
         self.folds.get(group as usize).copied().flatten().unwrap_or(false)
     }
 }
@@ -222,7 +222,7 @@ impl Armed {
 
 /// Link state of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link<'a> {
+pub enum ServiceLink<'a> {
     /// Nothing came yet.
     Waiting,
     Live,
@@ -252,7 +252,7 @@ pub struct FleetScreen<'a> {
     pub address: &'a str,
     pub colour: Option<&'a str>,
     pub now: Millis,
-    pub link: Link<'a>,
+    pub link: ServiceLink<'a>,
     /// `polling every 5 s`.
     pub how: &'a str,
     /// Requests a second, and how many there may be.
@@ -275,6 +275,6 @@ impl FleetScreen<'_> {
     #[must_use]
     pub fn fresh(&self) -> bool {
         let late = self.every.saturating_mul(LATE).max(LATE_MS);
-        self.link == Link::Live && self.fleet.listed_at.is_some_and(|at| self.now.saturating_sub(at) <= late)
+        self.link == ServiceLink::Live && self.fleet.listed_at.is_some_and(|at| self.now.saturating_sub(at) <= late)
     }
 }
