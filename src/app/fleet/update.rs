@@ -158,7 +158,7 @@ impl FleetApp {
                 self.ui.overlays.push(FleetOverlay::Contexts { names, chosen: 0 });
             }
             FleetAction::NextTrouble | FleetAction::PreviousTrouble => {
-                self.step_trouble(what == FleetAction::NextTrouble)
+                self.step_trouble(what == FleetAction::NextTrouble);
             }
         }
         Turned::Stay
