@@ -225,7 +225,7 @@ fn a_backfill_that_is_stopped_goes_on_where_it_was() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert!(err(&output).contains("the same command goes on from it"), "{}", err(&output));
+    assert!(err(&output).contains("the same command continues from it"), "{}", err(&output));
     let before: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
     assert_eq!(before["synctop"]["done"], false);
     let output = backfill(&calls).output().unwrap();
@@ -556,7 +556,7 @@ fn each_bad_answer_has_a_sentence_and_a_code() {
         (ndjson(""), "has no message of an engine in it", 2),
         (
             silent,
-            "The engine said nothing for 0.6s. See whether it still works, or give it longer with --stall-timeout.",
+            "No output of the engine for 0.6s. See whether it still works, or give it longer with --stall-timeout.",
             2,
         ),
         (
@@ -705,7 +705,7 @@ fn what_goes_wrong_is_on_the_full_screen_too() {
     term.keys("q");
     assert_eq!(term.exit_code(), 2);
     term.wait_for("STOPPED BY YOU");
-    term.wait_for("--state FILE keeps what was read");
+    term.wait_for("--state FILE stores its position");
     // One call of it: what broke it off is the cause of its end.
     let mut engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
     let url = format!("{}/pipeline_sync", engine.address);

@@ -265,7 +265,7 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
         ("{\"type\":\"stream_sta", CallOutcome::Ended, "in the middle of a line", 2),
         ("", CallOutcome::Ended, "has no message of an engine", 2),
         (start, CallOutcome::Broke("connection reset".into()), "the connection broke", 2),
-        (start, CallOutcome::Silent(second * 90), "said nothing for 01:30", 2),
+        (start, CallOutcome::Silent(second * 90), "no output of the engine for 01:30", 2),
         ("", CallOutcome::Unreachable("Connection refused".into()), "cannot be reached: Connection refused", 69),
         ("", CallOutcome::Page("502 Bad Gateway".into()), "a web page answered", 2),
         (

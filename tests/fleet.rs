@@ -49,7 +49,10 @@ fn the_published_service_that_never_says_error_is_found_out() {
         parked.pipeline.faults
     );
     let note = parked.note(now).unwrap();
-    assert!(note.contains("parked (inferred): last run failed 2 h ago") && note.contains("it says backfill"), "{note}");
+    assert!(
+        note.contains("parked (inferred): last run failed 2 h ago") && note.contains("it claims backfill"),
+        "{note}"
+    );
     let fault = &parked.pipeline.faults[0];
     assert_eq!(fault.core(), "the key lacks 'Disputes Read'");
     assert_eq!(fault.streams, ["dispute".into()]);
@@ -84,7 +87,7 @@ fn a_run_of_the_published_service_moves_from_poll_to_poll() {
     assert_eq!(of(&fleet, "pipe_long").moved_at, None);
     let later = first + 5 * MINUTE;
     assert_eq!(of(&fleet, "pipe_long").group(later), PipelineGroup::Stale);
-    assert!(of(&fleet, "pipe_long").note(later).unwrap().contains("says backfill, nothing runs"));
+    assert!(of(&fleet, "pipe_long").note(later).unwrap().contains("claims backfill, nothing runs"));
     fleet.take_one(late, then).unwrap();
     let done = of(&fleet, "pipe_long");
     assert_eq!((done.group(then), done.moved_at), (PipelineGroup::Ready, Some(then)));
@@ -126,10 +129,7 @@ fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
     fleet.take_list(vec![created.clone()], 0, 3 * MINUTE);
     assert_eq!(of(&fleet, "pipe_new").group(3 * MINUTE), PipelineGroup::Stale);
     assert!(
-        of(&fleet, "pipe_new")
-            .note(3 * MINUTE)
-            .unwrap()
-            .contains("says setup, nothing runs: no sign of life for 3 min")
+        of(&fleet, "pipe_new").note(3 * MINUTE).unwrap().contains("claims setup, nothing runs: no activity for 3 min")
     );
     // Something was asked of it, accepted, and nothing came of it.
     fleet.sent("pipe_new", "resume", 3 * MINUTE);
@@ -301,7 +301,7 @@ fn a_resume_that_the_published_service_swallowed_is_told() {
     assert_eq!(it.see(Some(&resumed), 30_000), None, "the error that it had is no new one");
     let verdict = it.see(Some(&resumed), MINUTE).unwrap();
     assert!(
-        matches!(&verdict, ActionResult::NothingRan(how) if how.contains("it says error, as before")),
+        matches!(&verdict, ActionResult::NothingRan(how) if how.contains("it claims error, as before")),
         "{verdict:?}"
     );
 }

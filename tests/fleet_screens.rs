@@ -313,7 +313,7 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
         (
             "fleet-tour",
             FleetUi {
-                tour: Some("Tour, nothing is real: Enter opens a run  d says all  w arms, then R resumes"),
+                tour: Some("Tour (simulated): Enter opens a run  d details  w arms, then R resumes"),
                 ..FleetUi::default()
             },
         ),

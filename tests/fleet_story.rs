@@ -81,7 +81,7 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     term.wait_for("3 pipelines");
     // Nothing can be done before it is armed.
     term.keys("R");
-    term.wait_for("read-only: w arms it");
+    term.wait_for("read-only: w enables actions");
     term.keys("w");
     term.wait_for("ARMED 10:00");
     // All of the group, with a canary.
@@ -102,13 +102,13 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
         0
     );
     term.keys("R");
-    term.wait_for("tab says why");
+    term.wait_for("Reason (Tab to edit");
     term.keys("\ttable restored, y? n\r");
-    term.wait_for("why: table restored, y? n");
+    term.wait_for("Reason: table restored, y? n");
     term.keys("y");
     term.until("the first is parked again", |term| {
         let text = term.text();
-        text.contains("stopped, the rest is held back") && text.matches("held back: not touched").count() == 3
+        text.contains("stopped, the rest is skipped") && text.matches("skipped: not touched").count() == 3
     });
     term.wait_for("SAME error");
     let revisions = |server: &Server| -> Vec<u64> {
@@ -131,7 +131,7 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     term.keys("G\r");
     term.wait_for("verdict");
     term.wait_for("table restored, y? n");
-    term.wait_for("wanted active");
+    term.wait_for("desired active");
     term.keys("q2A");
     // The error of acct_b1 is over because it succeeded.
     term.wait_for("fixed");
@@ -185,7 +185,7 @@ fn a_deletion_wants_its_name_and_a_run_opens_and_comes_back() {
     term.wait_gone("runs of acct_one");
     // A name has to be typed, all of it.
     term.keys("D");
-    term.wait_for("type acct_one to go on");
+    term.wait_for("Type acct_one to confirm");
     term.keys("acct\r");
     term.wait_for("that is not acct_one");
     term.keys("acct_one\r");
@@ -260,7 +260,7 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
         *mood.lock().unwrap() = Some(bad);
         term.wait_for("DOWN");
         term.wait_for(words);
-        term.wait_for("asked again in");
+        term.wait_for("retrying in");
         assert!(term.text().contains("acct_"), "what was known stays: {}", term.text());
         *mood.lock().unwrap() = None;
         term.wait_for("LIVE");
@@ -323,7 +323,7 @@ fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
     term.keys("jj\r");
     term.wait_for("> pipe_long");
     term.wait_for("NO NEWS");
-    term.wait_for("this service tells no events");
+    term.wait_for("this service has no events");
     term.keys("q");
     term.wait_for("PARKED 1");
     term.keys("kk");
@@ -384,7 +384,7 @@ fn another_context_is_another_service_and_is_not_armed() {
     term.wait_for("here: ARMED");
     term.keys("cj\r");
     term.wait_for("of 7");
-    term.wait_for("READ-ONLY");
+    term.wait_for("read-only");
     assert!(!term.text().contains("ARMED") && !term.text().contains("acct_here"), "{}", term.text());
     term.keys("w");
     term.wait_for("this context is read-only");
@@ -404,7 +404,7 @@ fn a_service_that_is_not_there_is_said_on_the_screen_and_on_the_shell() {
     let mut term = connect(home.path(), (80, 24), "http://127.0.0.1:9", &[]);
     term.wait_for("Cannot read the pipelines of");
     term.wait_for("cannot be reached");
-    term.wait_for("asked again in");
+    term.wait_for("retrying in");
     term.keys("q");
     assert_eq!(term.exit_code(), 69);
     assert!(term.text().contains("http://127.0.0.1:9 cannot be reached"), "{}", term.text());
@@ -453,14 +453,14 @@ fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
     term.resize(120, 40);
     term.wait_for("pause acct_03 of");
     term.keys("n");
-    term.wait_gone("leave it");
+    term.wait_gone("cancel");
     term.resize(20, 5);
     term.wait_for("of 4");
     term.keys("P");
     term.wait_for("too small");
     term.keys("y");
     term.resize(120, 40);
-    term.wait_for("nothing was done yet");
+    term.wait_for("nothing was changed");
     assert!(server.client().get("/pipelines/acct_03").json()["desired_status"] == "active");
     // What is done from a script is seen here too.
     let script = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
@@ -473,7 +473,7 @@ fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
     term.wait_for("took effect: paused");
     // What is armed by the command line is disarmed by the key.
     term.keys("w");
-    term.wait_for("READ-ONLY: w arms");
+    term.wait_for("read-only (w enables");
     term.keys("q");
     assert_eq!(term.exit_code(), 0);
 }

@@ -72,7 +72,7 @@ fn every_room_is_in_the_table() {
 /// What decides in the service is as pure as the core.
 #[test]
 fn the_lifecycle_and_the_verdict_know_no_clock_and_no_io() {
-    for name in ["lifecycle", "judge"] {
+    for name in ["lifecycle", "run_verdict"] {
         let text = std::fs::read_to_string(src().join(format!("service/{name}.rs"))).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for word in ["tokio::", "std::fs", "std::time", "now()", "rusqlite", "axum", "net::"] {

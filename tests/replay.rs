@@ -231,7 +231,7 @@ fn a_followed_file_is_rewound_while_it_grows() {
     term.wait_for("delta");
     term.keys("0");
     term.wait_for("BEHIND");
-    term.wait_for("not kept any more");
+    term.wait_for("not stored any more");
     term.keys("L");
     term.wait_gone("BEHIND");
     // What came since can.

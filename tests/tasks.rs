@@ -112,7 +112,7 @@ fn a_film_is_asked_for_waited_for_and_fetched() {
     );
     assert_eq!(code(&output), 0, "{}", err(&output));
     let said = err(&output);
-    assert!(said.starts_with("Expected wait: about 04:00 (as the profile says)\nTask submitted: vid_1\n"), "{said}");
+    assert!(said.starts_with("Expected wait: about 04:00 (from the profile)\nTask submitted: vid_1\n"), "{said}");
     assert!(said.contains("  [0s] task=vid_1 status=rendering  progress=50%"), "{said}");
     assert_eq!(std::fs::read_to_string(kept.join("video.mp4")).unwrap(), "a film");
     let answer = std::fs::read_to_string(kept.join("response.json")).unwrap();
@@ -131,7 +131,7 @@ fn a_film_that_is_refused_says_why_and_what_may_help() {
     let output = task(&profile, &["--request", HARBOUR, "-q", "--poll-interval", "0.1s"]);
     assert_eq!(code(&output), 1);
     assert!(
-        err(&output).contains("the prompt was refused") && err(&output).contains("what may help: say it kindly"),
+        err(&output).contains("the prompt was refused") && err(&output).contains("possible fix: say it kindly"),
         "{}",
         err(&output)
     );
@@ -160,7 +160,7 @@ fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
     let vm = profile(folder.path(), "vm", &stub.url());
     let output = task(&vm, &["--request", "{\"name\":\"a\"}"]);
     assert_eq!((code(&output), posts.load(Ordering::SeqCst)), (69, 1), "{}", err(&output));
-    assert!(err(&output).contains("Nobody knows whether it was submitted"), "{}", err(&output));
+    assert!(err(&output).contains("It is unknown whether it was submitted"), "{}", err(&output));
     // With one it is sent again, and that is told.
     let posts = Arc::new(AtomicUsize::new(0));
     let counted = posts.clone();

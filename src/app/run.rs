@@ -452,7 +452,7 @@ impl Drop for RunApp<'_> {
     }
 }
 
-#[expect(clippy::panic, reason = "that is what it is for")]
+#[expect(clippy::panic, reason = "a comparison of floats is intended")]
 fn panic_as_asked() {
     panic!("asked to");
 }

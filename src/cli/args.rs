@@ -2,8 +2,8 @@
 
 use super::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskArgs, WaitArgs};
 use crate::net::SourceError;
-use crate::net::beside::Sidecar;
 use crate::net::child::ChildInput;
+use crate::net::sidecar::Sidecar;
 use crate::progress::Exit;
 use crate::protocol::Reading;
 use crate::protocol::catalog::{self, Catalog};
@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// top for data syncs: watch live syncs, replay saved logs, triage parked pipelines.
 ///
 /// Without SOURCE on a terminal, synctop opens a demo: a pipeline service in the same process with simulated pipelines, some of
-/// them parked, so that everything can be tried.
-/// With something piped in, it reads that: `engine | synctop`.
+/// them parked.
+/// Piped input is read: `engine | synctop`.
 #[derive(Debug, Parser)]
 #[command(name = "synctop", version, max_term_width = 100)]
 #[command(after_long_help = AFTER)]
@@ -38,64 +38,64 @@ pub struct Args {
 
 const AFTER: &str = "\
 Examples:
-  synctop                              the demo: a fleet of simulated pipelines, to try everything with
+  synctop                              open the demo: a fleet of simulated pipelines
   synctop sync.ndjson                  watch a file through appends and rotation
   engine | synctop                     watch a pipe (keys still work)
-  synctop run -- engine --flag         start an engine and watch it: an Airbyte connector, a Singer tap (both of its pipes)
-  synctop summary sync.ndjson          what became of a saved log, as text
+  synctop run -- engine --flag         start an engine and watch it: an Airbyte connector, a Singer tap
+  synctop summary sync.ndjson          summarize a saved log
   synctop summary --json sync.ndjson.zst
-  synctop summary tap.ndjson --stderr tap.stderr --exit-code 0    what taps tell beside their feed
+  synctop summary tap.ndjson --stderr tap.stderr --exit-code 0    with the stderr and exit code of a tap
   synctop summary --at 08:31:20 sync.ndjson
-  synctop replay sync.ndjson           the dashboard at any instant of a saved log: play, step, jump to errors
-  engine | synctop tee | loader        hand the bytes on; progress on stderr
-  synctop simulate everything | synctop     most that can go wrong, in one log
+  synctop replay sync.ndjson           replay a saved log: play, step, jump to errors
+  engine | synctop tee | loader        pass the bytes through; progress on stderr
+  synctop simulate everything | synctop     a simulated log with most faults
   synctop backfill http://127.0.0.1:4010 --pipeline p.json --state s.json > log.ndjson
-  synctop serve                        pipelines as a service on http://127.0.0.1:4020
-  synctop connect http://127.0.0.1:4020    its fleet: what is parked and why, resumed and verified
-  synctop pipelines list               the same without a screen
+  synctop serve                        run the pipeline service on http://127.0.0.1:4020
+  synctop connect http://127.0.0.1:4020    show its fleet; resume and verify
+  synctop pipelines list               list the fleet without a screen
   synctop wait acct_1 --for status=ready --timeout 5m
-  synctop sync acct_1                  run it now, and see it through
+  synctop sync acct_1                  run a pipeline now and wait for the result
 
 Exit codes:
   0   done
   1   failed, or done with errors
   2   not finished: cut off by a limit, aborted, truncated, or still running
-  3   mixed (several pipelines); 4 no such pipeline, task or address; 69 the other side cannot be reached; 77 not allowed
-  64  wrong use; 65 nothing in the input was understood; 66 no such file
+  3   mixed (several pipelines); 4 no such pipeline, task or address; 69 service or engine unreachable; 77 not allowed
+  64  wrong usage; 65 nothing in the input was understood; 66 no such file
   70  output or terminal cannot be written; 101 a bug in synctop
   130 interrupted, 141 the reader has gone, 143 terminated (128 + signal); run: the engine's own non-zero code first
-  tee, track: 0 when all was handed on; tee --exit-status: as above; simulate: 0, also when its reader has gone
+  tee, track: 0 when everything was passed on; tee --exit-status: as above; simulate: 0, also if its reader has gone
 
-Environment: NO_COLOR (no colours), SYNCTOP_THEME, SYNCTOP_GLYPHS.
-synctop sends nothing anywhere: no telemetry, no update check. It calls the engine or service whose address you type.";
+Environment: NO_COLOR (no colors), SYNCTOP_THEME, SYNCTOP_GLYPHS.
+synctop sends nothing anywhere: no telemetry, no update check. It connects only to the address that you give.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Summarize a saved log or a pipe, without a screen
     Summary(SummaryArgs),
-    /// Go through a saved log with a clock: play, step, jump to errors and times
+    /// Replay a saved log: play, step, jump to errors and times
     Replay(ReplayArgs),
-    /// Start an engine and watch its stdout; its stderr goes to the diagnostics
+    /// Start an engine and watch it: stdout is the feed, stderr goes to the diagnostics
     Run(RunArgs),
-    /// Hand an engine's output on byte for byte, and show its progress on stderr: engine | synctop tee | next
+    /// Pass an engine's output through, with progress on stderr: engine | synctop tee | next
     Tee(TeeArgs),
-    /// The engine's progress stage as a filter: raw connector messages in, an engine's messages out
+    /// Track raw connector messages: a progress stage as a filter
     Track(TrackArgs),
-    /// Call an engine over HTTP until nothing is left; its messages on stdout, the progress on stderr
+    /// Call an engine over HTTP until nothing is left: messages on stdout, progress on stderr
     Backfill(BackfillArgs),
-    /// A source and an engine out of nothing, to try things with: scenarios, paced like an engine, flat out, or served over HTTP
+    /// Generate a simulated sync: scenarios, paced or unpaced, or served over HTTP
     Simulate(SimulateArgs),
-    /// The pipeline service: pipelines with a lifecycle, an HTTP API to watch them and to wait on them
+    /// Run the pipeline service: lifecycle of pipelines, HTTP API, waits, events
     Serve(ServeArgs),
-    /// The fleet: all pipelines of a service, the parked ones first; open one, act on many
+    /// Show the fleet of a service: all pipelines, trouble first; open, resume, verify
     Connect(ConnectArgs),
-    /// Pipelines of a service without a screen: list, show, create, setup, pause, resume, sync, retry, delete
+    /// Manage pipelines without a screen: list, show, create, setup, pause, resume, sync, retry, delete
     Pipelines(PipelinesArgs),
     /// Wait for a condition of pipelines: one JSON object on stdout, and an exit code
     Wait(WaitArgs),
-    /// Run a pipeline and see it through: submit, poll, result
+    /// Run a pipeline and wait for its result: submit, poll, result
     Sync(SyncArgs),
-    /// Submit a task to any asynchronous HTTP API that a file describes, and see it through
+    /// Submit a task to an asynchronous HTTP API described by a file, and wait for its result
     Task(TaskArgs),
     /// Show and edit the services of the configuration
     Config(ConfigArgs),
@@ -104,7 +104,7 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the manual page (roff), of all of it or of one command
+    /// Print the manual page (roff) of synctop or of one command
     Man {
         /// tee, track, backfill, simulate, ...
         command: Option<String>,
@@ -113,13 +113,13 @@ pub enum Command {
 
 #[derive(Debug, ClapArgs)]
 pub struct WatchArgs {
-    /// Read a file from its begin (the default)
+    /// Read from the start of the file (the default)
     #[arg(long, conflicts_with = "tail")]
     pub from_start: bool,
     /// Start at the end of a file: only new lines
     #[arg(long)]
     pub tail: bool,
-    /// Wait for a file that is not there yet
+    /// Wait for a missing file
     #[arg(long)]
     pub retry: bool,
     #[command(flatten)]
@@ -127,19 +127,19 @@ pub struct WatchArgs {
     /// Engine URL only: JSON file with source and destination
     #[arg(long, value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
-    /// Of an engine's URL: the state that the call goes on from, replaced by its own
+    /// Engine URL only: file with the state of the call, replaced by the returned one
     #[arg(long, value_name = "FILE", requires = "pipeline")]
     pub state: Option<PathBuf>,
     /// Engine URL only: maximum silence [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = span, requires = "pipeline")]
     pub stall_timeout: Option<std::time::Duration>,
-    /// Of the demo: keep its pipelines there, and go on with them the next time
+    /// Demo only: store its pipelines in this folder, and continue with them
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Instead of the demo play the built-in recording of a real engine, so many times as fast as it was made
+    /// Play the built-in recording of a real engine instead of the demo, at this multiple of its clock
     #[arg(long, value_name = "SPEED", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = speed)]
     pub recording: Option<f64>,
-    /// Panic after the first picture, to test that the terminal is given back
+    /// Panic after the first picture, to test the restoration of the terminal
     #[arg(long, hide = true, value_parser = ["loop", "thread"])]
     pub panic_for_test: Option<String>,
 }
@@ -153,13 +153,13 @@ fn speed(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, ClapArgs)]
 pub struct LookArgs {
-    /// Colours: dark and light follow the terminal when `auto`; mono uses none
+    /// Colors: `auto` follows the terminal's background; `mono` uses none
     #[arg(long, global = true, value_enum, default_value = "auto", env = "SYNCTOP_THEME")]
     pub theme: ThemeArg,
-    /// Characters for marks and bars: `auto` asks the locale
+    /// Characters for marks and bars: `auto` follows the locale
     #[arg(long, global = true, value_enum, default_value = "auto", env = "SYNCTOP_GLYPHS")]
     pub glyphs: GlyphsArg,
-    /// Leave the mouse to the terminal (for selecting text)
+    /// Leave the mouse to the terminal, for text selection
     #[arg(long, global = true)]
     pub no_mouse: bool,
 }
@@ -266,7 +266,7 @@ pub struct SummaryArgs {
     /// Print nothing; the exit code is the result
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
-    /// End with 1 where a doubt stands and it would have been 0
+    /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long)]
     pub strict: bool,
 }
@@ -279,16 +279,16 @@ pub struct ReplayArgs {
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub beside: BesideArgs,
-    /// Begin there, paused: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200", end
+    /// Start there, paused: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200", end
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
     /// Multiple of the log's clock: 0.25, 0.5, 1, 2, 4, 10, 30, 60, 100, 300, 1000; 0 is unlimited
     #[arg(long, default_value = "1", value_parser = replay_speed)]
     pub speed: f64,
-    /// Begin paused
+    /// Start paused
     #[arg(long)]
     pub paused: bool,
-    /// Pass over silences of 30 seconds and more
+    /// Skip silences of 30 seconds and more
     #[arg(long)]
     pub skip_gaps: bool,
 }
@@ -304,13 +304,13 @@ fn replay_speed(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, ClapArgs)]
 pub struct TeeArgs {
-    /// Keep a copy there; packed if the name ends in .zst
+    /// Write a copy to this file; compressed if the name ends in .zst
     #[arg(short, long, value_name = "FILE", value_parser = copy)]
     pub output: Option<PathBuf>,
-    /// End with the exit code of the outcome, not with 0
+    /// Exit with the code of the outcome instead of 0
     #[arg(long)]
     pub exit_status: bool,
-    /// End with 1 where a doubt stands and it would have been 0
+    /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long, requires = "exit_status")]
     pub strict: bool,
     #[command(flatten)]
@@ -328,10 +328,10 @@ fn copy(text: &str) -> Result<PathBuf, String> {
 
 #[derive(Debug, ClapArgs)]
 pub struct TrackArgs {
-    /// The streams that are asked for: a catalog message, or a JSON list of names
+    /// Requested streams: a file with a catalog message, or a JSON list of names
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
-    /// The state of the last attempt, which this one goes on from; replaced by its own at its end
+    /// File with the state of the last attempt, replaced by that of this one
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// Generation of the written messages
@@ -347,7 +347,7 @@ pub enum FormArg {
 
 #[derive(Debug, ClapArgs)]
 pub struct BackfillArgs {
-    /// The engine: http://127.0.0.1:4010
+    /// URL of the engine: http://127.0.0.1:4010
     #[arg(value_name = "ENGINE_URL")]
     pub engine: String,
     /// JSON file with source, destination and optionally streams
@@ -356,32 +356,32 @@ pub struct BackfillArgs {
     /// File that stores the state of the run after each call; the same command continues from it
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Seconds of one call [default: no limit]
+    /// Time limit of one call in seconds [default: none]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub time_limit: Option<f64>,
-    /// Checkpoints of one call [default: no limit]; published engines know it with --batch only
+    /// Checkpoint limit of one call [default: none]; published engines support it with --batch only
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub state_limit: Option<u64>,
-    /// Call /pipeline_sync_batch, which answers one end message and no checkpoints: a stream that does not complete in a call
-    /// is read again from where the call started
+    /// Call /pipeline_sync_batch, which returns one end message and no checkpoints: a stream that does not complete in a call
+    /// is read again from the start of that call
     #[arg(long)]
     pub batch: bool,
-    /// End with 1 where a doubt stands and it would have been 0
+    /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long)]
     pub strict: bool,
-    /// Another endpoint for the API that the source reads
+    /// Alternative endpoint of the source's API
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
-    /// The longest silence of a call: 90, 90s, 5m
+    /// Maximum silence of a call: 90, 90s, 5m
     #[arg(long, default_value = "2m", value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
     /// Consecutive failed calls without a checkpoint before it gives up
     #[arg(long, default_value = "8", value_name = "N")]
     pub retries: u32,
-    /// On the full screen; the messages are on stdout without it, and in a file with -o
+    /// Show the full screen; messages then go to a file with -o only
     #[arg(long)]
     pub watch: bool,
-    /// Keep all messages there too, those of a run that goes on behind the others (a new run replaces them); packed if the name
+    /// Write all messages to this file; a continued run appends, a new run replaces; compressed if the name
     /// ends in .zst
     #[arg(short, long, value_name = "FILE", value_parser = copy)]
     pub output: Option<PathBuf>,
@@ -402,13 +402,13 @@ pub struct ServeArgs {
     /// Folder of pipelines, runs and logs [default: $XDG_STATE_HOME/synctop]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Engines, limits, and how much of the logs is kept (TOML)
+    /// Configuration of engines, limits and log retention (TOML)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A file with the token of those who may do everything (or the variable SYNCTOP_TOKEN)
+    /// File with the token of full access (or the variable SYNCTOP_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// A file with the token of those who may look (or the variable SYNCTOP_READ_TOKEN)
+    /// File with the token of read access (or the variable SYNCTOP_READ_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub read_token_file: Option<PathBuf>,
     /// Log warnings and errors only
@@ -425,7 +425,7 @@ fn address(text: &str) -> Result<std::net::SocketAddr, String> {
 }
 
 const SERVE_AFTER: &str = "\
-It prints its address on stdout when it serves, and what happens on stderr. The API is described at /openapi.json.
+Prints its address on stdout when ready, and events on stderr. The API is described at /openapi.json.
 
 Example:
   synctop serve &
@@ -434,14 +434,14 @@ Example:
   curl 'localhost:4020/pipelines/demo/wait?for=ready'
   curl -N 'localhost:4020/pipelines/demo/events?from=start' | synctop
 
-Without a token only programs of this machine are heard. It speaks no TLS: off this machine put a proxy that does in front of it.
-On SIGTERM or SIGINT it brings calls to a safe point, answers waits with 503 and Retry-After, and ends with 0.
+Without a token only programs of this machine may connect. TLS is left to a proxy.
+On SIGTERM or SIGINT calls stop at a safe point, waits get 503 with Retry-After, and the exit code is 0.
 
 Exit codes:
-  0   ended as asked
-  64  wrong use, a token that is missing or too short
-  65  the configuration is not understood; 66 there is no such file; 77 it may not be read
-  70  it cannot listen, or the folder is taken or cannot be used
+  0   stopped on request
+  64  wrong usage, a token that is missing or too short
+  65  the configuration is invalid; 66 no such file; 77 it may not be read
+  70  it cannot listen, or the folder is in use or unusable
   130, 143 a second signal";
 
 /// Display options of commands that print progress on stderr.
@@ -471,10 +471,10 @@ pub struct RunArgs {
     pub stdin: StdinArg,
     #[command(flatten)]
     pub catalog: CatalogArgs,
-    /// End with 1 where a doubt stands and it would have been 0
+    /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long)]
     pub strict: bool,
-    /// The engine and its arguments
+    /// Engine and its arguments
     #[arg(last = true, required = true, value_name = "ENGINE")]
     pub engine: Vec<String>,
 }
@@ -498,21 +498,21 @@ impl From<StdinArg> for ChildInput {
 
 #[derive(Debug, ClapArgs)]
 pub struct SimulateArgs {
-    /// A scenario by its name (healthy, large, rate-limited, parked, flaky, everything) or a TOML file of your own; or a log of any size:
-    /// `read` is nearly all records, `sync` is transitions, checkpoints and logs
+    /// Scenario by name (healthy, large, rate-limited, parked, flaky, everything) or TOML file; or a log of any size:
+    /// `read` is mostly records, `sync` is transitions, checkpoints and logs
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
     /// Generation of the messages [default: progress, which counts at every checkpoint; read and
     /// sync: trace]
     #[arg(long, value_enum)]
     pub generation: Option<FormArg>,
-    /// Write as fast as possible, not when each line's time comes
+    /// Write without pacing
     #[arg(long)]
     pub no_pace: bool,
     /// Multiple of the clock at which a paced log is written
     #[arg(long, default_value = "1", value_parser = speed, conflicts_with = "no_pace")]
     pub speed: f64,
-    /// Another number is another log; a scenario has one of its own
+    /// Seed of the log; a scenario has its own
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
@@ -524,29 +524,29 @@ pub struct SimulateArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Of a scenario")]
 pub struct OfScenarioArgs {
-    /// Be an HTTP engine there (port 0: any that is free; the address is printed): /health, /pipeline_check, /pipeline_setup,
+    /// Serve an HTTP engine there (port 0 picks one; the address is printed): /health, /pipeline_check, /pipeline_setup,
     /// /pipeline_sync, /pipeline_read
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["raw", "records", "state", "time_limit", "state_limit"])]
     pub listen: Option<std::net::SocketAddr>,
-    /// Print the scenario's TOML, to begin one of your own with
+    /// Print the TOML of the scenario
     #[arg(long)]
     pub print: bool,
-    /// The records are part of the output
+    /// Include records in the output
     #[arg(long)]
     pub records: bool,
-    /// The source's own messages in one call, for `synctop track`
+    /// Print the source's raw messages of one call, for `synctop track`
     #[arg(long)]
     pub raw: bool,
     /// One call that continues from this state and replaces it (faults restart with each process)
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub state: Option<PathBuf>,
-    /// One call of so many seconds
+    /// One call with this time limit in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub time_limit: Option<f64>,
-    /// One call of so many checkpoints
+    /// One call with this checkpoint limit
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub state_limit: Option<u64>,
-    /// Rows that arrive at the destination are added there, a JSON line each
+    /// File to which the destination appends rows, one JSON line each
     #[arg(long, value_name = "FILE")]
     pub destination: Option<PathBuf>,
 }
@@ -561,28 +561,61 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Of read and sync")]
 pub struct OfSizeArgs {
-    /// Bytes after which the log comes to its end: 800, 64kB, 300MB, 2GiB [default: 10MB]
+    /// Size of the log: 800, 64kB, 300MB, 2GiB [default: 10MB]
     #[arg(long, value_parser = size)]
     pub size: Option<u64>,
-    /// [default: 60]
+    /// Number of streams [default: 60]
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub streams: Option<usize>,
-    /// Mean bytes of a record's data [default: 800]
+    /// Mean size of a record's data in bytes [default: 800]
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(50..=10_000_000))]
     pub record_size: Option<usize>,
-    /// Errors in a million checkpoints [default: 1000]
+    /// Errors per million checkpoints [default: 1000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub errors: Option<u32>,
-    /// Damaged lines in a million [default: 0]
+    /// Damaged lines per million [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub malformed: Option<u32>,
-    /// Calls of the engine, each but the last cut off by a limit [default: 1]
+    /// Calls of the engine, all but the last cut off by a limit [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub attempts: Option<u32>,
 }
 
-/// The whole command line, for help, man page and completions.
+/// Options of the screen and of the decoder, and the commands that use them. They are accepted
+/// everywhere, and listed in the help of these commands and of `synctop` alone.
+const USED_BY: [(&str, &[&str]); 4] = [
+    ("theme", &["replay", "run", "tee", "backfill", "connect"]),
+    ("glyphs", &["replay", "run", "tee", "backfill", "connect"]),
+    ("no_mouse", &["replay", "run", "backfill", "connect"]),
+    ("dialect", &["summary", "replay", "run", "tee", "backfill"]),
+];
+
+/// Command line, for parsing, help, man page and completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    Args::command()
+    let mut whole = Args::command();
+    // Global options are copied into each command.
+    whole.build();
+    whole.mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        hide_unused(command, &name)
+    })
+}
+
+fn hide_unused(command: clap::Command, name: &str) -> clap::Command {
+    let used = |id: &str| USED_BY.iter().all(|(option, by)| *option != id || by.contains(&name));
+    command
+        .mut_args(|arg| if used(arg.get_id().as_str()) { arg } else { arg.hide(true) })
+        .mut_subcommands(|inner| hide_unused(inner, name))
+}
+
+/// Command whose name is nearly this word.
+#[must_use]
+pub fn similar_command(word: &str) -> Option<String> {
+    const SIMILAR: f64 = 0.82;
+    let command = Args::command();
+    let names = command.get_subcommands().map(|it| it.get_name().to_owned());
+    let scored = names.map(|name| (strsim::jaro_winkler(&name, word), name));
+    let (score, name) = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (score >= SIMILAR).then_some(name)
 }

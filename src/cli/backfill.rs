@@ -8,7 +8,7 @@ use super::{CommandError, complain, exit, kept_in, sentence, text_of};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
-use crate::net::copy::CopyFile;
+use crate::net::tee::CopyFile;
 use crate::net::{self, Event, Ingest, lock, pipe};
 use crate::progress::Progress;
 use crate::protocol::{Decoder, mask};
@@ -253,7 +253,7 @@ fn beside(
     let progress = lock(&shared).clone();
     let stopped = signal.load(Ordering::Relaxed) > 0;
     inline.end(match &gone {
-        Some(_) => Some("READER GONE: nobody takes the messages any more"),
+        Some(_) => Some("READER GONE: the reader of the messages has exited"),
         None if stopped => Some("STOPPED BY YOU"),
         None => None,
     });
@@ -280,7 +280,7 @@ fn beside(
     let number = signal.load(Ordering::Relaxed);
     if number > 0 {
         if tell != Tell::Nothing && calls.state.as_ref().is_some_and(|path| path.exists()) {
-            complain("Stopped. What was read is kept: the same command goes on from it.");
+            complain("Stopped. The state is stored: the same command continues from it.");
         }
         return Ok(exit::signal(number));
     }

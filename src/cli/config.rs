@@ -9,9 +9,7 @@ use crate::protocol::mask;
 pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
     let path = || {
         args.config.clone().or_else(contexts::path).ok_or_else(|| {
-            CommandError::usage(
-                "There is no home folder to have a configuration in: set XDG_CONFIG_HOME, or say --config FILE.",
-            )
+            CommandError::usage("No home folder for a configuration: set XDG_CONFIG_HOME, or pass --config FILE.")
         })
     };
     match &args.verb {

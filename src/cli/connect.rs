@@ -6,8 +6,8 @@ use super::service::{background, client, configuration, may_act, memory, open_me
 use super::watch::{looks, need_a_terminal};
 use super::{CommandError, exit, print};
 use crate::app::{FleetEnded, FleetOptions, Session};
-use crate::net::remote::act::PATIENCE;
-use crate::net::remote::memory::who;
+use crate::net::remote::actions::PATIENCE;
+use crate::net::remote::state_db::who;
 use crate::net::remote::watch::Watcher;
 use crate::net::remote::{Ask, Client, ServiceAddress, StateDb};
 use crate::protocol::Decoder;

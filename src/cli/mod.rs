@@ -5,7 +5,6 @@ mod backfill;
 mod config;
 mod connect;
 mod man;
-mod pattern;
 mod pipelines;
 mod remote_args;
 mod replay;
@@ -15,6 +14,7 @@ mod service;
 mod simulate;
 mod summary;
 mod sync;
+mod task_poll;
 mod tee;
 mod track;
 mod wait;
@@ -24,7 +24,7 @@ pub use args::{Args, command};
 
 use crate::engine::state;
 use crate::net::SourceError;
-use clap::Parser;
+use clap::FromArgMatches;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,7 +73,9 @@ impl CommandError {
     pub fn no_state(path: &Path, error: &dyn std::fmt::Display) -> Self {
         let path = path.display();
         Self {
-            sentence: format!("{path} is no state of an engine: {error}. Name another file, or begin anew without it."),
+            sentence: format!(
+                "{path} is no state of an engine: {error}. Pass another file, or start fresh without it."
+            ),
             code: exit::NOT_UNDERSTOOD,
         }
     }
@@ -94,9 +96,16 @@ impl From<io::Error> for CommandError {
 /// Runs the command line; every exit code of the process passes through here.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let mut command = args::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let args = match matches.and_then(|it| Args::from_arg_matches(&it).map_err(|error| error.format(&mut command))) {
         Ok(args) => args,
         Err(error) => {
+            let first = std::env::args().nth(1).unwrap_or_default();
+            if let Some(mistyped) = mistyped(&first).filter(|_| error.use_stderr()) {
+                complain(&mistyped.sentence);
+                return ExitCode::from(mistyped.code);
+            }
             let code = if error.use_stderr() { exit::USAGE } else { 0 };
             let _ = error.print();
             return ExitCode::from(code);
@@ -111,10 +120,22 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Error of a first word that is neither a file nor a command, and nearly a command.
+fn mistyped(word: &str) -> Option<CommandError> {
+    if word.starts_with('-') || word.contains(['/', '.', ':']) || Path::new(word).exists() {
+        return None;
+    }
+    let meant = args::similar_command(word).filter(|name| name != word)?;
+    Some(CommandError::usage(format!("There is no command and no file {word}. Did you mean synctop {meant}?")))
+}
+
 fn dispatch(args: Args) -> Result<u8, CommandError> {
     use args::Command;
     match args.command {
-        None => watch::watch(args.source.as_deref(), &args.watch, &args.look, &args.feed),
+        None => match args.source.as_deref().filter(|_| !args.watch.retry).and_then(mistyped) {
+            Some(error) => Err(error),
+            None => watch::watch(args.source.as_deref(), &args.watch, &args.look, &args.feed),
+        },
         Some(Command::Summary(summary)) => summary::summary(&summary, &args.feed),
         Some(Command::Replay(replay)) => replay::replay(&replay, &args.look, &args.feed),
         Some(Command::Run(run)) => run::run(&run, &args.look, &args.feed),

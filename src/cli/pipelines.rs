@@ -6,9 +6,9 @@ use super::{CommandError, exit, print, text_of};
 use crate::fleet::bulk::{Bulk, BulkStep};
 use crate::fleet::verify::{ActionResult, PipelineAction};
 use crate::fleet::{Fleet, PipelineGroup, Watched};
-use crate::net::remote::act::{ActionStage, Actor, act_on_many};
+use crate::net::remote::actions::{ActionStage, Actor, act_on_many};
 use crate::net::remote::client::chunk;
-use crate::net::remote::memory::who;
+use crate::net::remote::state_db::who;
 use crate::net::remote::{Ask, Client};
 use crate::net::{Ingest, now, random_id};
 use crate::progress::text::{count, short};
@@ -59,9 +59,7 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
         },
         || {
             if *crate::net::lock(&sent) {
-                format!(
-                    "left: what was sent stays sent, and is not watched any more. See synctop pipelines list {where_}."
-                )
+                format!("left: sent actions continue unverified. See synctop pipelines list {where_}.")
             } else {
                 String::new()
             }
@@ -191,7 +189,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
         |name: &str, value: String| text.push_str(&format!("  {name:<12} {}\n", crate::protocol::clean::line(&value)));
     fact(
         "status",
-        format!("{} (wanted {}), {}", it.status.word(), it.desired.word(), watched.group(now).word().to_lowercase()),
+        format!("{} (desired {}), {}", it.status.word(), it.desired.word(), watched.group(now).word().to_lowercase()),
     );
     if let Some(note) = watched.note(now) {
         fact("note", note);
@@ -274,7 +272,7 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandEr
         length += bytes.len();
         if length > SETUP_MAX {
             return Err(CommandError {
-                sentence: format!("{id}: its engine says more than {SETUP_MAX} bytes."),
+                sentence: format!("{id}: its engine printed more than {SETUP_MAX} bytes."),
                 code: 1,
             });
         }
@@ -284,7 +282,7 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandEr
     let progress = &ingest.progress;
     let why = match outcome(progress) {
         Outcome::Succeeded => None,
-        _ => Some(verdict(progress).why.unwrap_or_else(|| "its engine does not say that it is set up".into())),
+        _ => Some(verdict(progress).why.unwrap_or_else(|| "its engine does not confirm the setup".into())),
     };
     if as_json {
         print_json(&json!({"id": id, "set_up": why.is_none(), "error": why}))?;
@@ -308,7 +306,7 @@ async fn targets(
 ) -> Result<(Vec<Target>, Vec<Arc<str>>), CommandError> {
     if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
         return Err(CommandError::usage(
-            "Which pipelines? Name them, or say --group parked or --fingerprint FINGERPRINT.",
+            "Which pipelines? Name them, or pass --group parked or --fingerprint FINGERPRINT.",
         ));
     }
     let fleet = read_fleet(client).await?;
@@ -386,7 +384,7 @@ async fn many(
     if !left_out.is_empty() {
         let names: Vec<_> = left_out.iter().map(AsRef::as_ref).collect();
         super::complain(&format!(
-            "left out, because what is parked or paused does not run: {}. To resume: synctop pipelines resume {} {}",
+            "skipped, because a parked or paused pipeline does not run: {}. To resume: synctop pipelines resume {} {}",
             names.join(", "),
             names.iter().map(|name| typed(name)).collect::<Vec<_>>().join(" "),
             client.place.argument()
@@ -470,7 +468,7 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
         }
         if let (Some(why), false) = (&now.stopped, stopped) {
             stopped = true;
-            note(&format!("stopped, the rest is held back: {why}"));
+            note(&format!("stopped, the rest is skipped: {why}"));
         }
     }
     work.await.unwrap_or(bulk)
@@ -487,7 +485,7 @@ fn next(step: &BulkStep) -> Option<&str> {
 fn step_words(step: &BulkStep) -> (&'static str, String) {
     match step {
         BulkStep::Done(verdict) => (verdict.word(), verdict.sentence()),
-        BulkStep::HeldBack => ("held_back", "held back: not touched".into()),
+        BulkStep::HeldBack => ("held_back", "skipped: not touched".into()),
         BulkStep::Waiting => ("waiting", "not sent yet".into()),
         BulkStep::Sent(_) => ("sent", "sent".into()),
     }
@@ -564,7 +562,7 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Comma
     let what = crate::progress::text::plural(all, "pipeline");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(CommandError::usage(format!(
-            "{} {what} of {}: nobody can be asked here. Say --yes, or see it with --dry-run first.",
+            "{} {what} of {}: no terminal to ask on. Pass --yes, or try --dry-run first.",
             bulk.action.word(),
             client.place.shown()
         )));
@@ -574,7 +572,7 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Comma
     let more = bulk.items.len().saturating_sub(names.len());
     note(&format!("{}{}", names.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() }));
     note(bulk.action.consequence());
-    let _ = write!(std::io::stderr(), "Type {word} to go on: ");
+    let _ = write!(std::io::stderr(), "Type {word} to confirm: ");
     // A signal is heard meanwhile.
     let typed = tokio::task::spawn_blocking(|| {
         let mut line = String::new();

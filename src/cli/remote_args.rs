@@ -4,7 +4,7 @@ use crate::protocol::quantity::span;
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 
-/// A name that is not empty.
+/// Name that is not empty.
 fn name() -> clap::builder::NonEmptyStringValueParser {
     clap::builder::NonEmptyStringValueParser::new()
 }
@@ -13,13 +13,13 @@ fn name() -> clap::builder::NonEmptyStringValueParser {
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Which service")]
 pub struct ServiceArgs {
-    /// Its address, such as http://127.0.0.1:4020 (else SYNCTOP_URL; its token, if it needs one, in SYNCTOP_TOKEN)
+    /// Service URL, such as http://127.0.0.1:4020 (else SYNCTOP_URL; its token in SYNCTOP_TOKEN)
     #[arg(long, global = true, value_name = "URL", conflicts_with = "context")]
     pub url: Option<String>,
-    /// Its name in the configuration (else SYNCTOP_CONTEXT)
+    /// Context of the configuration (else SYNCTOP_CONTEXT)
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// Another configuration than the one `synctop config path` names
+    /// Configuration file [default: see `synctop config path`]
     #[arg(long = "config", global = true, value_name = "FILE", env = "SYNCTOP_CONFIG")]
     pub config: Option<PathBuf>,
     /// Folder of the error inbox and the action log [default: $XDG_STATE_HOME/synctop]
@@ -33,7 +33,7 @@ pub struct ConnectArgs {
     /// URL or name of a context; otherwise --url, --context, the environment, the local service
     #[arg(value_name = "URL|CONTEXT")]
     pub service: Option<String>,
-    /// Armed from the begin: things can be done without pressing w first
+    /// Start armed: actions are enabled without pressing w
     #[arg(long)]
     pub write: bool,
     #[command(flatten)]
@@ -41,14 +41,14 @@ pub struct ConnectArgs {
 }
 
 const CONNECT_AFTER: &str = "\
-Nothing is changed before it is armed: w arms it for ten minutes, and each action is confirmed with its consequence. What was done, by
-whom and what came of it is kept, and shown with L.
+Read-only until armed: w enables actions for ten minutes, and each action is confirmed with its effect. L shows the
+action log: user, action, result.
 
-It works with any pipeline service: one that tells no events is polled, and the screen says so.
+Any pipeline service works: one without events is polled, and the screen says so.
 
 Exit codes:
-  0   left    64 wrong use, or no terminal    66 the configuration cannot be read    69 the service was never reached
-  70  a failure of our own    77 the service says no to who asks    128+N signal N";
+  0   quit    64 wrong usage, or no terminal    66 the configuration cannot be read    69 the service was never reached
+  70  internal error    77 refused by the service    128+N signal N";
 
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = PIPELINES_AFTER)]
@@ -57,22 +57,22 @@ pub struct PipelinesArgs {
     pub verb: PipelinesVerb,
     #[command(flatten)]
     pub of: ServiceArgs,
-    /// JSON instead of text
+    /// Print JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
 }
 
 const PIPELINES_AFTER: &str = "\
-What is asked of a pipeline is followed until it is known whether it helped: took_effect, nothing_ran (accepted, and nothing came of it),
-parked_again_same_error, parked_again_new_error, ran_and_failed, refused, unknown, held_back (not touched). Of several pipelines one is
-tried first, then three, then the rest, at most one a second and five at once; it stops by itself when the first one fails or the same
-error comes back twice.
+Each action is verified: took_effect, nothing_ran (accepted without effect), parked_again_same_error,
+parked_again_new_error, ran_and_failed, refused, unknown, held_back (skipped). Of several pipelines one is
+tried first, then three, then the rest, at most one per second and five at once; it stops when the first one fails or the same
+error returns twice.
 
 Exit codes:
-  0   it took effect, of all that were not left out (of several: what is parked or paused is no run now; --json names them in left_out)
-  1   it did not    2 it cannot be told yet    3 of some it did
-  4   no such pipeline, or none with that error    64 wrong use    65 a file is not understood    66 a file cannot be read
-  69  the service cannot be reached    70 it cannot be noted    77 not allowed, or the context is read-only
+  0   took effect on all pipelines that were not left out (a parked or paused one does not run; --json lists left_out)
+  1   no effect    2 not known yet    3 mixed
+  4   no such pipeline, or none with that error    64 wrong usage    65 a file is not understood    66 a file cannot be read
+  69  service unreachable    70 the action log cannot be written    77 not allowed, or the context is read-only
 
 Examples:
   synctop pipelines list
@@ -83,7 +83,7 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub enum PipelinesVerb {
-    /// All pipelines, trouble first
+    /// List all pipelines, trouble first
     List {
         /// Only this group: parked, failing, stale, backfilling, ready, paused, deleting
         #[arg(long, value_parser = group)]
@@ -92,15 +92,15 @@ pub enum PipelinesVerb {
         #[arg(long, value_name = "TEXT")]
         grep: Option<String>,
     },
-    /// All that is known of one
+    /// Show all details of one pipeline
     Show {
         #[arg(value_parser = name())]
         pipeline: String,
     },
-    /// Make one out of a JSON file (`-`: stdin) with id, source and destination
+    /// Create a pipeline from a JSON file (`-`: stdin) with id, source and destination
     Create {
         file: PathBuf,
-        /// Do not ask the engine first whether it can be reached
+        /// Skip the engine's connection check
         #[arg(long)]
         skip_check: bool,
     },
@@ -109,15 +109,15 @@ pub enum PipelinesVerb {
         #[arg(value_parser = name())]
         pipeline: String,
     },
-    /// Nothing is read any more until it is resumed
+    /// Pause: nothing is read until it is resumed
     Pause(ActArgs),
     /// Set to active: a paused or parked pipeline continues from its last checkpoint
     Resume(ActArgs),
     /// Start a run now, for new data
     Sync(ActArgs),
-    /// A new run, in which streams that failed are tried again
+    /// Start a new run that retries failed streams
     Retry(ActArgs),
-    /// Tear it down; it is gone for good
+    /// Tear down and delete the pipeline for good
     Delete(ActArgs),
 }
 
@@ -133,10 +133,10 @@ fn group(text: &str) -> Result<crate::fleet::PipelineGroup, String> {
 pub struct ActArgs {
     #[arg(value_name = "PIPELINE", value_parser = name())]
     pub pipelines: Vec<String>,
-    /// All of this group
+    /// All pipelines of this group
     #[arg(long, value_parser = group)]
     pub group: Option<crate::fleet::PipelineGroup>,
-    /// All with this error (see `pipelines list --json`)
+    /// All pipelines with this error (see `pipelines list --json`)
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<String>,
     /// Print the plan and the targets, change nothing
@@ -148,7 +148,7 @@ pub struct ActArgs {
     /// Maximum time of verification; an effect is confirmed after 5 s
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = span)]
     pub timeout: std::time::Duration,
-    /// Do it without asking (a deletion, and more than five)
+    /// Skip the confirmation (of deletions, and of more than five pipelines)
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -162,13 +162,13 @@ pub struct WaitArgs {
     /// error-count=0, deleted, create
     #[arg(long = "for", value_name = "CONDITION", default_value = "status=ready")]
     pub conditions: Vec<String>,
-    /// One of several conditions is enough
+    /// One of the conditions is enough
     #[arg(long)]
     pub any: bool,
-    /// For all pipelines together: 90s, 5m, 0 (look once), or `never`
+    /// Timeout for all pipelines together: 90s, 5m, 0 (look once), or `never`
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = limit, overrides_with = "timeout")]
     pub timeout: Limit,
-    /// Give up when nothing moves for so long
+    /// Give up after this time without movement
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
     /// Time a pipeline may take to appear
@@ -177,10 +177,10 @@ pub struct WaitArgs {
     /// Ignore events up to this cursor
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
-    /// End with 1 where a doubt stands and it would have been 0
+    /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long)]
     pub strict: bool,
-    /// Another exit code than 2 when the time is over
+    /// Exit code of a timeout instead of 2
     #[arg(long, value_name = "N")]
     pub timeout_exit_code: Option<u8>,
     /// Print errors only
@@ -191,20 +191,19 @@ pub struct WaitArgs {
 }
 
 const WAIT_AFTER: &str = "\
-One JSON object on stdout, of the same shape however it ended: id, target, for, status, desired_status, reached, timed_out, stalled,
-reason, doubts, fingerprint, parked_inferred, retry, error, timeout, waited_ms, streams, cursor, resume_hint; of several pipelines they stand in
-\"targets\". What happens meanwhile is on stderr. A connection that breaks is no result, nor is a 429 or a 500: it is asked again. Ctrl-C
-stops the waiting and nothing else.
+Prints one JSON object with the same shape for every result: id, target, for, status, desired_status, reached, timed_out, stalled,
+reason, doubts, fingerprint, parked_inferred, retry, error, timeout, waited_ms, streams, cursor, resume_hint; for several pipelines
+in \"targets\". News is on stderr. A broken connection, a 429 and a 5xx are retried. Ctrl-C stops only the wait.
 
 Exit codes:
   0   reached
-  1   it ended elsewhere: parked, paused, deleted, without such a stream, and cannot come to be so by itself
-  2   not yet when the time was over (--timeout-exit-code), or nothing moved (--stall-timeout)
+  1   out of reach without action: parked, paused, deleted, or no such stream
+  2   timeout (--timeout-exit-code), or no movement (--stall-timeout)
   3   mixed, of several
-  4   no such pipeline    64 wrong use    77 not allowed    130, 143 signals
-  69  the service was not reached within 5 s at the begin, or did not answer for 10 s when the time was over";
+  4   no such pipeline    64 wrong usage    77 not allowed    130, 143 signals
+  69  the service was not reached within the first 5 s, or did not answer for 10 s at the timeout";
 
-/// A time; none is for ever.
+/// Duration; `None` is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(pub Option<std::time::Duration>);
 
@@ -216,17 +215,17 @@ fn limit(text: &str) -> Result<Limit, String> {
     }
 }
 
-/// The four ways to see work through.
+/// The four ways to follow a task.
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "How")]
 pub struct PatternArgs {
-    /// Submit, print the task's id alone on stdout, and leave
+    /// Submit, print the task's id on stdout, and exit
     #[arg(long, conflicts_with_all = ["task_id", "poll_once", "print_response", "output"])]
     pub submit_only: bool,
-    /// A task that was submitted before: nothing is submitted
+    /// Follow a task that was submitted before
     #[arg(long, value_name = "ID", value_parser = name())]
     pub task_id: Option<String>,
-    /// Ask exactly once: its JSON on stdout; 0 done, 1 failed, 2 still running
+    /// Poll once: JSON on stdout; 0 done, 1 failed, 2 still running
     #[arg(long, requires = "task_id")]
     pub poll_once: bool,
     /// Print errors only
@@ -241,7 +240,7 @@ pub struct PatternArgs {
     /// Print the whole answer on stdout
     #[arg(long)]
     pub print_response: bool,
-    /// Keep response.json and the run's log or the result there
+    /// Write response.json and the run's log or the result to this folder
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }
@@ -254,7 +253,7 @@ pub struct SyncArgs {
     pub pipeline: Option<String>,
     #[command(flatten)]
     pub how: PatternArgs,
-    /// End with 1 where a doubt stands and it would have been 0
+    /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long)]
     pub strict: bool,
     #[command(flatten)]
@@ -264,13 +263,13 @@ pub struct SyncArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = PATTERNS)]
 pub struct TaskArgs {
-    /// A TOML file that describes the API; --print gives one to begin with
+    /// TOML file that describes the API; --print prints a sample
     #[arg(value_name = "PROFILE", required_unless_present = "print")]
     pub profile: Option<PathBuf>,
     /// Request: JSON, @FILE or - (stdin)
     #[arg(long, value_name = "JSON")]
     pub request: Option<String>,
-    /// Print a profile to begin one's own with: video, vm
+    /// Print a sample profile: video, vm
     #[arg(long, value_name = "NAME", exclusive = true)]
     pub print: Option<String>,
     #[command(flatten)]
@@ -279,24 +278,24 @@ pub struct TaskArgs {
 
 const PATTERNS: &str = "\
 Four ways:
-  1  submit and poll until it is over: the default. The expected wait first, then a line each time on stderr
-  2  --submit-only: the task's id on stdout; then --task-id ID --poll-once, as often as one likes
-  3  --task-id ID: the whole poll on a task that was submitted before
+  1  default: submit and poll until the end; the expected duration first, then one line per poll on stderr
+  2  --submit-only: print the task's id; then --task-id ID --poll-once at any time
+  3  --task-id ID: poll a task that was submitted before
   4  -q: any of them, errors only
-One invocation never submits twice: what got no answer is sent again only where a key makes it the same submission.
+One invocation never submits twice: an unanswered submission is repeated only with an idempotency key.
 
 Exit codes:
   0   done
-  1   failed: the message and what can be done about it are on stderr
-  2   not finished: still running, or the time is over (the task may go on: --task-id ID)
-  4   no such pipeline or task    64 wrong use    65 the profile or request is not understood    66 it cannot be read
-  69  it cannot be reached    70 what came of it cannot be kept    77 not allowed    130, 143 signals (the task may go on)";
+  1   failed: the message and the next step are on stderr
+  2   not finished: still running, or timeout (the task may continue: --task-id ID)
+  4   no such pipeline or task    64 wrong usage    65 the profile or request is invalid    66 it cannot be read
+  69  unreachable    70 the result cannot be stored    77 not allowed    130, 143 signals (the task may continue)";
 
 #[derive(Debug, ClapArgs)]
 pub struct ConfigArgs {
     #[command(subcommand)]
     pub verb: ConfigVerb,
-    /// Another configuration than $XDG_CONFIG_HOME/synctop/config.toml
+    /// Configuration file [default: $XDG_CONFIG_HOME/synctop/config.toml]
     #[arg(long, global = true, value_name = "FILE", env = "SYNCTOP_CONFIG")]
     pub config: Option<PathBuf>,
 }
@@ -307,8 +306,8 @@ pub enum ConfigVerb {
     Path,
     /// Show the configuration, and which tokens resolve
     Show,
-    /// Print one to begin with
+    /// Print a sample configuration
     Sample,
-    /// Write one to begin with where the configuration is, if there is none yet
+    /// Create a sample configuration, if there is none yet
     Init,
 }

@@ -4,8 +4,8 @@ use super::args::ServeArgs;
 use super::{CommandError, exit, print, sentence, text_of};
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
-use crate::service::hub::{BeginError, Service};
-use crate::service::{api, listen};
+use crate::service::registry::{BeginError, Service};
+use crate::service::{api, server};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,7 +119,7 @@ pub(super) async fn begin(
     let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), code: exit::PANICKED })?;
     let address = listener.local_addr()?;
     let serving = async move {
-        let _ = listen::serve(listener, app, router).await;
+        let _ = server::serve(listener, app, router).await;
     };
     Ok((service, address, serving))
 }

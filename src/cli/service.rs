@@ -49,7 +49,7 @@ fn meant(args: &ServiceArgs) -> Result<Option<Meant>, CommandError> {
         (None, None) => match (set("SYNCTOP_URL"), set("SYNCTOP_CONTEXT")) {
             (Some(_), Some(_)) => {
                 return Err(CommandError::usage(
-                    "Which service? SYNCTOP_URL and SYNCTOP_CONTEXT are both set: unset one, or say --url or --context.",
+                    "Which service? SYNCTOP_URL and SYNCTOP_CONTEXT are both set: unset one, or pass --url or --context.",
                 ));
             }
             (Some(url), None) => Some(Meant::Url(url)),
@@ -75,9 +75,10 @@ pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<ServiceAdd
             (None, None) => match all.contexts.keys().next().filter(|_| all.contexts.len() == 1) {
                 Some(only) => of_context(&all, only),
                 None if all.contexts.is_empty() => of_url(LOCAL),
-                None => {
-                    Err(CommandError::usage(format!("Which service? Say --context NAME{}, or --url URL.", all.known())))
-                }
+                None => Err(CommandError::usage(format!(
+                    "Which service? Pass --context NAME{}, or --url URL.",
+                    all.known()
+                ))),
             },
         },
     }
@@ -110,7 +111,7 @@ pub(super) fn may_act(place: &ServiceAddress) -> Result<(), CommandError> {
     if place.read_only {
         return Err(CommandError {
             sentence: format!(
-                "Context {} is read-only: nothing is done to it. Its configuration says so (read_only).",
+                "Context {} is read-only (read_only in its configuration): the action is refused.",
                 place.name()
             ),
             code: READ_ONLY,
@@ -133,7 +134,7 @@ pub(super) fn memory(folder: Option<&PathBuf>, place: &ServiceAddress) -> Result
 pub(super) fn open_memory(folder: &Path, place: &ServiceAddress) -> Result<Arc<StateDb>, CommandError> {
     StateDb::open(folder, &place.shown()).map_err(|error| CommandError {
         sentence: format!(
-            "What was done cannot be remembered in {}: {error}. Name another folder after --data-dir.",
+            "The action log in {} cannot be opened: {error}. Pass another folder with --data-dir.",
             folder.display()
         ),
         code: exit::FAILED,

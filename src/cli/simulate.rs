@@ -122,7 +122,7 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, CommandError> {
     if let Some(address) = of.listen {
         if !address.ip().is_loopback() {
             return Err(CommandError::usage(format!(
-                "The simulated engine asks nobody who he is: it listens on loopback only, such as 127.0.0.1:{}.",
+                "The simulated engine has no authentication: it listens on loopback only, such as 127.0.0.1:{}.",
                 address.port()
             )));
         }

@@ -3,9 +3,9 @@
 use super::args::{FeedArgs, SummaryArgs};
 use super::replay::open;
 use super::{CommandError, complain, exit, print};
-use crate::net::beside::Sidecar;
 use crate::net::index::{Indexer, Saved, read};
 use crate::net::seek::Seeker;
+use crate::net::sidecar::Sidecar;
 use crate::net::store::ByteStore;
 use crate::net::{Past, SourceError, lock};
 use crate::progress::history::LogPosition;

@@ -1,13 +1,13 @@
 //! `synctop sync PIPELINE` and `synctop task PROFILE`
 
-use super::pattern::{Farewell, Usual, see_through};
 use super::remote_args::{SyncArgs, TaskArgs};
 use super::service::{client, failure, may_act, place, print_json, until_signal};
+use super::task_poll::{Farewell, Usual, see_through};
 use super::{CommandError, exit, print, sentence, text_of};
 use crate::net::lock;
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
 use crate::net::remote::tasks::{Runs, TaskApi};
-use crate::net::remote::{Client, calls};
+use crate::net::remote::{Client, untracked_runs};
 use crate::progress::{self, text};
 use crate::protocol::clean::typed;
 use serde_json::Value;
@@ -80,7 +80,8 @@ async fn without_tasks(
         }
     };
     let called =
-        tokio::time::timeout(timeout, calls::until_over(client, pipeline, false, kept.as_mut(), &mut seen)).await;
+        tokio::time::timeout(timeout, untracked_runs::until_over(client, pipeline, false, kept.as_mut(), &mut seen))
+            .await;
     let progress = match called {
         Err(_) => {
             say(&format!(
@@ -111,7 +112,7 @@ async fn without_tasks(
             verdict.why.map(|why| format!(": {why}")).unwrap_or_default()
         ));
         if let Some(next) = verdict.next {
-            super::complain(&format!("what may help: {next}"));
+            super::complain(&format!("possible fix: {next}"));
         }
     }
     Ok(code)
@@ -132,7 +133,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
         .map_err(|why| bad(format!("The profile {} cannot be read: {why}", path.display())))?;
     if args.request.is_none() && args.how.task_id.is_none() {
         return Err(CommandError::usage(
-            "What is asked for? Say --request JSON, or --task-id ID for a task that was submitted before.",
+            "No request. Pass --request JSON, or --task-id ID for a task submitted before.",
         ));
     }
     let request = match &args.request {

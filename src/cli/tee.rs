@@ -6,8 +6,8 @@ use super::watch::looks;
 use super::{CommandError, complain, exit};
 use crate::app::{Inline, Tell, on_end};
 use crate::net::chunks::Chunks;
-use crate::net::copy::{CopyFile, Copying, Stopped};
 use crate::net::parallel::{self, Sink};
+use crate::net::tee::{CopyFile, Copying, Stopped};
 use crate::net::{SourceError, decompress, lock};
 use crate::progress::{Batch, Progress};
 use crate::protocol::Decoder;
@@ -73,7 +73,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let inline = lock(&inline).take();
     let interrupted = signal.load(Ordering::Relaxed) > 0;
     let cut = match &*lock(&stopped) {
-        Some(Stopped::ReaderGone) => Some("READER GONE: nobody takes the bytes any more"),
+        Some(Stopped::ReaderGone) => Some("READER GONE: the reader of the bytes has exited"),
         _ if interrupted => Some(INTERRUPTED),
         _ => None,
     };

@@ -255,7 +255,7 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
         }
         WaitResult::Elsewhere => complain(&match &one.last {
             Some(last) => format!(
-                "{target}: it is {}, and does not come to be so by itself{}.",
+                "{target}: it is {}: it will not get there without action{}.",
                 match status {
                     _ if one.inferred => "parked (inferred)",
                     "error" => "parked",

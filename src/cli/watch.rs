@@ -134,7 +134,7 @@ pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> R
         return Ok(exit::PANICKED);
     }
     if ended.unread && ended.signal.is_none() {
-        print("left before the log was read to its end: what became of it is not known\n")?;
+        print("quit before the log was read to its end: the outcome is unknown\n")?;
         return Ok(crate::progress::Outcome::Running.exit_code());
     }
     if ended.signal != Some(1) {

@@ -1,8 +1,8 @@
 //! Result of one call of an engine: checkpoints, end, failures.
 
 use super::classify::FailureType;
-use super::raw::{Fields, fields, find};
-use super::whole::WholeLines;
+use super::line_framer::WholeLines;
+use super::raw_json::{Fields, fields, find};
 use crate::net::http::title;
 use crate::protocol::{
     Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, ProgressReport, Status, Where,

@@ -3,7 +3,7 @@
 
 use super::answer::{CallAnswer, CallEnd};
 use super::classify::FailureType;
-use super::raw::{Fields, fields, find, raw, take_object};
+use super::raw_json::{Fields, fields, find, raw, take_object};
 use crate::net::http::CallOutcome;
 use crate::progress::text::names;
 use crate::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
@@ -529,7 +529,7 @@ impl Backfill {
         }
         match end.word {
             EndWord::Failed if more => self.failed(
-                "it failed, and says that there is more".into(),
+                "it failed, and reports that more is left".into(),
                 "See the engine's own log.",
                 1,
                 None,
@@ -562,7 +562,7 @@ impl Backfill {
                         "See its own log"
                     };
                     let why = format!(
-                        "{most} calls in a row brought nothing, and the engine still says that there is more. {next}."
+                        "{most} calls in a row brought nothing, and the engine still reports that more is left. {next}."
                     );
                     return Next::Done(BackfillResult::Failed(why, 2));
                 }
@@ -578,7 +578,7 @@ impl Backfill {
         if self.failures > self.wish.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
             let kept = if self.wish.kept && !self.state.is_empty() {
-                " What was read is kept: the same command goes on from it."
+                " The state is stored: the same command continues from it."
             } else {
                 ""
             };

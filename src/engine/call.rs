@@ -8,7 +8,7 @@
 
 use super::api::Api;
 use super::classify::FailureType;
-use super::raw::raw;
+use super::raw_json::raw;
 use super::source::state::SourceStreamState;
 use super::source::{Source, SourceOutput, global_error, status, trace};
 use super::tracker::memory::Memory;

@@ -1,7 +1,7 @@
 //! Calls an engine as `backfill.rs` decides, and passes its answers on.
 
 use super::backfill::{Backfill, BackfillResult, Next};
-use super::raw::{Fields, raw};
+use super::raw_json::{Fields, raw};
 use super::state;
 use crate::net::{http, jitter, now, random_id};
 use crate::progress::text::duration;

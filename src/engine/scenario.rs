@@ -217,16 +217,16 @@ impl Scenario {
 
     fn check(&self) -> Result<(), String> {
         if self.range.gte >= self.range.lt {
-            return Err("the range ends before it begins: gte has to be before lt".into());
+            return Err("the range ends before it starts: gte must be before lt".into());
         }
         if self.streams.is_empty() || self.streams.len() > MOST_STREAMS {
             return Err(format!("it has {} streams: it needs 1 to {MOST_STREAMS}", self.streams.len()));
         }
         if self.requests_per_second.is_some_and(|budget| budget == 0 || budget > 100_000) {
-            return Err("requests_per_second has to be from 1 to 100000".into());
+            return Err("requests_per_second must be from 1 to 100000".into());
         }
         if self.max_concurrent_streams == 0 {
-            return Err("max_concurrent_streams has to be at least 1".into());
+            return Err("max_concurrent_streams must be at least 1".into());
         }
         if self.latency_ms[0] > self.latency_ms[1] {
             return Err("latency_ms is [shortest, longest]".into());
@@ -340,7 +340,7 @@ mod tests {
             (format!("sed = 1\n{good}"), "unknown field `sed`"),
             (good.replace("5\n", "\"five\"\n"), "line 4"),
             (good.replace("2024-01-01T00:00:00Z", "yesterday"), "expected a time such as"),
-            (good.replace("2024", "2026"), "ends before it begins"),
+            (good.replace("2024", "2026"), "ends before it starts"),
             (format!("{good}[[streams]]\nname = \"a\"\nrecords = 5\n"), "there twice"),
             (
                 format!("{good}[[faults]]\nkind = \"reset\"\nstream = \"b\"\nchance = 0.1\n"),

@@ -108,11 +108,11 @@ impl Watched {
                 let end = if failed(it) { "failed" } else { "ended" };
                 Some(match since {
                     Some(at) => format!(
-                        "parked (inferred): last run {end} {} ago, nothing runs; it says {claim}",
+                        "parked (inferred): last run {end} {} ago, nothing runs; it claims {claim}",
                         ago(now.saturating_sub(at))
                     ),
                     None => format!(
-                        "parked (inferred): last run {end}, nothing moved for {}; it says {claim}",
+                        "parked (inferred): last run {end}, nothing moved for {}; it claims {claim}",
                         ago(self.quiet_ms(now))
                     ),
                 })
@@ -120,23 +120,21 @@ impl Watched {
             PipelineGroup::Stale => {
                 let quiet = ago(self.quiet_ms(now));
                 let known = if self.last_sign().is_some() { "" } else { ", as long as it is watched" };
-                Some(format!("says {claim}, nothing runs: no sign of life for {quiet}{known}"))
+                Some(format!("claims {claim}, nothing runs: no activity for {quiet}{known}"))
             }
             PipelineGroup::Failing => it.retry.as_ref().filter(|retry| retry.attempt > 0).map(|retry| {
                 let when = retry.at.map(|at| format!(" in {}", ago(at.saturating_sub(now)))).unwrap_or_default();
                 format!("tries again{when} (after {} failures): {}", retry.attempt, retry.message)
             }),
             PipelineGroup::Paused if it.status != PipelineStatus::Paused => {
-                Some(format!("to be paused; it says {claim} still"))
+                Some(format!("to be paused; it still claims {claim}"))
             }
             PipelineGroup::Ready if it.came_to(Outcome::Running) && self.quiet_ms(now) < SILENT_MS => {
-                Some("says ready, yet data moves".into())
+                Some("claims ready, yet data moves".into())
             }
-            PipelineGroup::Working if waits_its_turn(it) => {
-                Some("waits for its turn: as many run as may run at once".into())
-            }
+            PipelineGroup::Working if waits_its_turn(it) => Some("Queued: concurrency limit reached".into()),
             PipelineGroup::Working if it.desired != DesiredStatus::Active => {
-                Some(format!("it is wanted {}", it.desired.word()))
+                Some(format!("it is desired {}", it.desired.word()))
             }
             _ => None,
         }

@@ -2,28 +2,28 @@
 //! I/O; `net::remote` asks, `views::fleet` draws.
 //!
 //! ```text
-//! JSON of a service --pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: when it was seen, when it last moved }
-//!                                                  |- group.rs      which group, and why: claim against evidence
-//!                                                  |- inbox.rs      errors of all of them, by fingerprint, with a memory
-//!                                                  |- condition.rs  what a `wait` waits for
-//!                                                  '- verify.rs     did it help?   bulk.rs  one, three, the rest    deed.rs  who did it
-//! pace.rs  how often to ask     task.rs  work that somebody else does, as one line
+//! JSON of a service --pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: times of observation and movement }
+//!                                                  |- group.rs      group and reason: claim against evidence
+//!                                                  |- inbox.rs      errors by fingerprint, with a memory
+//!                                                  |- condition.rs  conditions of `wait`
+//!                                                  '- verify.rs     result of an action   bulk.rs  canary   action_record.rs
+//! backoff.rs  polling backoff, rate limiter     task.rs  task of another API
 //! ```
 
+mod action_record;
+mod backoff;
 pub mod bulk;
 pub mod condition;
-mod deed;
 mod group;
 pub mod inbox;
-mod pace;
 mod pipeline;
 pub mod task;
 pub mod verify;
 mod watched;
 
-pub use deed::ActionRecord;
+pub use action_record::ActionRecord;
+pub use backoff::{Backoff, RateLimiter};
 pub use group::{PipelineGroup, SILENT_MS, standing};
 pub use inbox::Inbox;
-pub use pace::{Backoff, RateLimiter};
 pub use pipeline::{DesiredStatus, Found, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run};
 pub use watched::{Fleet, Sent, Watched};

@@ -39,9 +39,9 @@ impl PipelineAction {
     #[must_use]
     pub fn consequence(self) -> &'static str {
         match self {
-            Self::Resume => "It is wanted active: what is parked starts again and reads on from where it was.",
+            Self::Resume => "Sets the pipeline to active. A parked pipeline restarts from its last checkpoint.",
             Self::Pause => "The call in flight comes to its next checkpoint, then nothing is read until it is resumed.",
-            Self::Sync => "A run begins now and reads what is new.",
+            Self::Sync => "Starts a run now, which reads new data.",
             Self::Retry => "A new run begins: streams that the last one left out are tried again.",
             Self::Delete => "It is torn down and gone for good, with its state and its logs.",
         }
@@ -101,7 +101,7 @@ impl Baseline {
     #[must_use]
     pub fn words(&self) -> String {
         let why = self.faults.first().map(|fault| format!(" ({}: {})", fault.kind(), fault.core())).unwrap_or_default();
-        format!("{}{why}, wanted {}", self.status.word(), self.desired.word())
+        format!("{}{why}, desired {}", self.status.word(), self.desired.word())
     }
 
     /// True if the state shows that the action was applied.
@@ -252,13 +252,13 @@ impl Watch {
         let Some(it) = pipeline else {
             return match self.action {
                 PipelineAction::Delete => took(format!("it is gone after {after}")),
-                _ => Some(ActionResult::Unknown("the pipeline is gone: somebody deleted it".into())),
+                _ => Some(ActionResult::Unknown("the pipeline is gone: it was deleted meanwhile".into())),
             };
         };
         let told = match self.action {
             PipelineAction::Delete => None,
             PipelineAction::Pause if self.before.status == PipelineStatus::Paused => {
-                took("nothing was to be done: it was paused already".into())
+                took("No change: already paused".into())
             }
             PipelineAction::Pause if it.status == PipelineStatus::Paused => took(format!("paused after {after}")),
             PipelineAction::Pause if it.status == PipelineStatus::Error => {
@@ -300,7 +300,7 @@ impl Watch {
         if it.status == PipelineStatus::Ready && !run_open {
             return match self.action {
                 PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !fresh && !errors => {
-                    took("nothing was to be done: it was ready already".into())
+                    took("No change: already ready".into())
                 }
                 PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !fresh => {
                     let how =
@@ -363,11 +363,11 @@ impl Watch {
         }
         match self.action {
             PipelineAction::Pause | PipelineAction::Delete => {
-                ActionResult::Unknown(format!("it says {claim} after {waited}"))
+                ActionResult::Unknown(format!("it claims {claim} after {waited}"))
             }
-            _ => {
-                ActionResult::NothingRan(format!("after {waited} it says {claim}, as before; next: {NOTHING_RAN_NEXT}"))
-            }
+            _ => ActionResult::NothingRan(format!(
+                "after {waited} it claims {claim}, as before; next: {NOTHING_RAN_NEXT}"
+            )),
         }
     }
 }
@@ -376,7 +376,7 @@ impl Watch {
 fn fault_of(it: &Pipeline) -> PipelineFault {
     it.reason.clone().or_else(|| it.faults.first().cloned()).unwrap_or_else(|| PipelineFault {
         fingerprint: Arc::default(),
-        message: "its service does not say why".into(),
+        message: "its service reports no reason".into(),
         failure_type: None,
         streams: Vec::new(),
         next: None,

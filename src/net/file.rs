@@ -260,7 +260,7 @@ impl Name<'_> {
                     open.file = Arc::new(self::open(path)?);
                 }
                 if open.rewritten(&found) {
-                    let text = format!("{} was truncated: read from its begin", path.display());
+                    let text = format!("{} was truncated: reading from its start", path.display());
                     let _ = events.send(Event::Break { why: text, overwritten: true });
                     open.restart();
                 }

@@ -51,7 +51,7 @@ impl CallOutcome {
             Self::Broke(why) => format!("the connection broke: {why}"),
             Self::Silent(silence) => {
                 let silence = duration(u64::try_from(silence.as_millis()).unwrap_or(0));
-                format!("the engine said nothing for {silence}")
+                format!("no output of the engine for {silence}")
             }
             Self::Unreachable(why) => format!("the engine cannot be reached: {why}"),
             Self::Refused { status, says, .. } if says.is_empty() => format!("the engine answers HTTP {status}"),

@@ -1,11 +1,11 @@
 //! One pass over a saved log (or several, as attempts in order) that reduces it and makes it possible to go anywhere in it.
 
-use super::beside::Sidecar;
 use super::chunks::Chunks;
 use super::decompress::{self, Packing};
 use super::parallel::{self, Sink};
 use super::pipe;
 use super::segments::goes_on;
+use super::sidecar::Sidecar;
 use super::store::{ByteStore, Side, Spooling};
 use super::{Past, Snapshot, SourceError, lock};
 use crate::progress::history::History;
@@ -199,7 +199,7 @@ impl Sink for Indexer {
         }
         if let Some(why) = self.store.broken().filter(|_| !self.broken) {
             self.broken = true;
-            self.side(Side::Notice(format!("what was cannot be kept for going back to it: {why}")));
+            self.side(Side::Notice(format!("the past cannot be stored for rewinding: {why}")));
         }
         self.show(false)
     }

@@ -99,7 +99,7 @@ impl Ingest {
                 past.history().forget_before(now);
             }
             if let Some(why) = past.store.broken().filter(|_| !before.1) {
-                self.side(Side::Notice(format!("what was cannot be kept for going back to it: {why}")));
+                self.side(Side::Notice(format!("the past cannot be stored for rewinding: {why}")));
             }
         }
         self.push(bytes);

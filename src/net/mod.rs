@@ -9,10 +9,8 @@
 //! A full channel makes the source wait (and with it the engine behind a pipe, as any reader
 //! would); a slow screen delays nothing, because it takes only the newest snapshot.
 
-pub mod beside;
 pub mod child;
 pub mod chunks;
-pub mod copy;
 pub mod decompress;
 pub mod file;
 pub mod http;
@@ -25,8 +23,10 @@ pub mod remote;
 pub mod rewind;
 pub mod seek;
 pub mod segments;
+pub mod sidecar;
 pub(crate) mod sqlite;
 pub mod store;
+pub mod tee;
 
 pub use ingest::{BETWEEN_SNAPSHOTS, Ingest, Past, Snapshot, spawn_ingest};
 

@@ -134,7 +134,7 @@ fn run(
             _ => progress.last_at,
         };
         if seeker.fell_short() {
-            word = Some("what came before is not kept any more".to_owned());
+            word = Some("the earlier part is not stored any more".to_owned());
         }
         let progress = seeker.progress();
         let ended = complete && progress.input.bytes == end.bytes && at >= end.at;
@@ -152,7 +152,7 @@ fn run(
 fn nothing(step: Step) -> String {
     match step {
         Step::Lines(1..) => "this is the end of the log".into(),
-        Step::Lines(_) => "this is the begin of the log".into(),
+        Step::Lines(_) => "this is the start of the log".into(),
         Step::Mark(kind, true) => format!("no {} after this", kind.word()),
         Step::Mark(kind, false) => format!("no {} before this", kind.word()),
     }

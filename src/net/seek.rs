@@ -193,7 +193,7 @@ impl Seeker {
             if found < kept_from {
                 // Earlier data are gone: the first snapshot of the stored data.
                 key = history.key_from(kept_from);
-                let why = "what came before is not kept any more";
+                let why = "the earlier part is not stored any more";
                 short = key.ok_or_else(|| io::Error::other(why))?.at.bytes > bytes;
             }
             (key.cloned(), history.newest().cloned())

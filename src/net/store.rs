@@ -350,7 +350,7 @@ impl Read for StoreReader {
             let inner = self.store.lock();
             if self.at < inner.kept_from {
                 let why = inner.broken.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-                return Err(io::Error::other(format!("what came before is not kept any more{why}")));
+                return Err(io::Error::other(format!("the earlier part is not stored any more{why}")));
             }
             if let Some(segment) = inner.find(self.at) {
                 segment
@@ -370,7 +370,7 @@ impl Read for StoreReader {
             Place::File { file, at, head } => {
                 let mut now = vec![0; head.len()];
                 if file.read_exact_at(&mut now, 0).is_err() || *now != *head {
-                    return Err(io::Error::other("the file was overwritten: what was in it is gone"));
+                    return Err(io::Error::other("the file was overwritten: its former content is gone"));
                 }
                 let within = self.at - segment.begin;
                 let left = usize::try_from(segment.length - within).unwrap_or(usize::MAX);

@@ -119,7 +119,7 @@ fn write_stopped(progress: &Progress, unkept: bool, out: &mut String) -> std::fm
     let next = if !unkept && progress.traits().ends_with_process {
         &*super::verdict::again(progress)
     } else if unkept {
-        "it begins anew when it is started again: --state FILE keeps what was read"
+        "it starts fresh next time: --state FILE stores its position"
     } else {
         "start it again; it goes on from its last checkpoint"
     };
@@ -146,7 +146,7 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     streams(progress, out)?;
     errors(progress, out)?;
     if let Some(text) = &progress.attempt.roll_up {
-        writeln!(out, "roll-up      the engine's last error says these again: {}", short(text, 110))?;
+        writeln!(out, "roll-up      the engine's final error repeats these: {}", short(text, 110))?;
     }
     let measure: Vec<_> = progress.streams.iter().filter_map(|stream| Some((stream.bytes, stream.measure?))).collect();
     if !measure.is_empty() {

@@ -160,7 +160,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
                 Some(EndWord::Limit) => "a limit ended it",
                 Some(EndWord::Unknown) => "it ended for an unknown reason",
                 Some(EndWord::StillStarted) if end.is_some_and(|end| end.has_more != Some(true)) => {
-                    "its end still says started, and that nothing more is to come"
+                    "its end still reports started, and that nothing is left"
                 }
                 _ => "the engine has more to do",
             };
@@ -173,12 +173,12 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(also(format!("{what}{open}{}", error.map(|error| format!("; {error}")).unwrap_or_default())))
         }
         Outcome::Aborted if end.is_none() && !progress.attempt.stopping => {
-            Some(format!("it exited with 0, and its metrics say that it failed: {}", missing(progress)))
+            Some(format!("it exited with 0, and its metrics report a failure: {}", missing(progress)))
         }
         Outcome::Aborted if end.is_none() => {
             Some(format!("it was stopped{}: {}", in_spite(progress), missing(progress)))
         }
-        Outcome::Aborted => Some("the engine says that it was aborted".into()),
+        Outcome::Aborted => Some("the engine reports that it was aborted".into()),
         Outcome::Unknown => Some(unknown(progress)),
         Outcome::Truncated => Some(match error {
             Some(error) => also(format!("{}; before that {error}", truncated(progress))),
@@ -199,7 +199,7 @@ fn missing_rows(progress: &Progress, doubts: &[super::Doubt]) -> Option<String> 
 /// An input that ended with nothing open, and no word of how.
 fn unknown(progress: &Progress) -> String {
     if untold(progress) {
-        return format!("nothing in it says how it ended: its streams tell no status{}", said_last(progress));
+        return format!("unknown ending: its streams report no status{}", said_last(progress));
     }
     if progress.input.lines == 0 || progress.input.messages == 0 {
         return truncated(progress);
@@ -208,9 +208,9 @@ fn unknown(progress: &Progress) -> String {
         return "the connection succeeded; how the command ended is not known".into();
     }
     if progress.streams.iter().any(|stream| stream.took_part()) {
-        return "every stream that started is complete, and nothing says how the run ended".into();
+        return "every started stream is complete, and the ending of the run is unknown".into();
     }
-    "no stream was synced in it, and nothing says how it ended".into()
+    "no stream was synced, and its ending is unknown".into()
 }
 
 /// The last words on stderr, behind a sentence.
@@ -221,7 +221,7 @@ fn said_last(progress: &Progress) -> String {
 /// The last error is none of the causes.
 fn rolled_up(progress: &Progress, text: String) -> String {
     match progress.attempt.roll_up {
-        Some(_) => format!("{text} (the last error of the run only says these again)"),
+        Some(_) => format!("{text} (the engine's final error repeats these)"),
         None => text,
     }
 }
@@ -230,14 +230,13 @@ fn rolled_up(progress: &Progress, text: String) -> String {
 fn unexplained(progress: &Progress) -> String {
     match (progress.exit.filter(|exit| exit.failed()), last_words(progress)) {
         (Some(exit), Some(words)) => format!("{}; its last words: {}", exit_words(exit), short(words, 160)),
-        (Some(exit), None) => format!("{}, and no word of why", exit_words(exit)),
-        (None, _) => "the engine says so and gives no error".into(),
+        (Some(exit), None) => format!("{}, without a reason", exit_words(exit)),
+        (None, _) => "the engine reports a failure without an error".into(),
     }
 }
 
 /// Next step if a feed cannot show how it ended.
-const UNTOLD: &str =
-    "say it with --exit-code, or with --stderr, where such engines tell it; synctop run -- ENGINE hears both";
+const UNTOLD: &str = "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`";
 
 fn in_spite(progress: &Progress) -> &'static str {
     if progress.exit == Some(Exit::Code(0)) { ", and exited with 0 all the same" } else { "" }
@@ -269,7 +268,7 @@ fn missing(progress: &Progress) -> String {
     if !under_way.is_empty() {
         parts.push(format!("of {} not all is confirmed by the destination", names(&under_way)));
     }
-    if parts.is_empty() { "nothing says that it is through".into() } else { parts.join("; ") }
+    if parts.is_empty() { "its completion is not reported".into() } else { parts.join("; ") }
 }
 
 /// `orders (137,249 records)`
@@ -286,12 +285,12 @@ fn truncated(progress: &Progress) -> String {
         let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
         let how = match progress.exit {
             Some(Exit::Code(0)) => "it exited with 0 all the same".to_owned(),
-            None if untold(progress) => "nothing in it says how it ended".to_owned(),
+            None if untold(progress) => "its ending is unknown".to_owned(),
             Some(exit) if exit.signal().is_some() => format!("it was killed by signal {}", exit.signal().unwrap_or(0)),
             _ => "it ended without a final status".to_owned(),
         };
         let said = last_words(progress).map(|line| format!("; its last words: {}", short(line, 160)));
-        let missing = if untold(progress) { "its streams tell no status".to_owned() } else { missing(progress) };
+        let missing = if untold(progress) { "its streams report no status".to_owned() } else { missing(progress) };
         return format!("{how}{torn}: {missing}{}", said.unwrap_or_default());
     }
     let said = last_words(progress).map(|line| format!("; its last words: {}", short(line, 160))).unwrap_or_default();
@@ -381,7 +380,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(group) => remedy(progress, group),
             None if rows_may_be_missing(progress) => read_again(progress),
             None if progress.exit.is_some_and(Exit::failed) => {
-                "see its stderr or its log, mend that, then start it again".into()
+                "see its stderr or its log, fix the cause, then start it again".into()
             }
             None => "look at the ranges that are left, then start a new run".into(),
         }),
@@ -390,7 +389,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
                 "look at the engine's own log, then call it again with the state it returned".into()
             }
             Some(EndWord::StillStarted) if progress.streams.is_empty() => {
-                "check the names of the streams that were asked for; calling again will say the same".into()
+                "check the names of the requested streams; another call would fail the same way".into()
             }
             _ if rows_may_be_missing(progress) => format!("call the engine again; {}", read_again(progress)),
             _ => "call the engine again with the state it returned".into(),
@@ -398,7 +397,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
         Outcome::Aborted if progress.attempt.end.is_none() => Some(again(progress)),
         Outcome::Aborted => Some("start it again with the last state when you are ready".into()),
         Outcome::Truncated if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
-            Some("mend that and start it again; 5 shows all it wrote to stderr".into())
+            Some("fix the cause and start it again; 5 shows its stderr".into())
         }
         Outcome::Truncated if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
         Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
@@ -437,7 +436,7 @@ fn read_again(progress: &Progress) -> String {
 pub(super) fn again(progress: &Progress) -> String {
     let unmarked: u64 = progress.streams.iter().map(|stream| stream.seen - stream.marked).sum();
     match (progress.checkpoints, unmarked) {
-        (0, _) => "start it again: it handed out no state, so that it begins anew".into(),
+        (0, _) => "start it again: it emitted no state, so it starts fresh".into(),
         (_, 0) => "start it again with its last state".into(),
         (_, unmarked) => {
             let unmarked = plural(usize::try_from(unmarked).unwrap_or(usize::MAX), "record");
@@ -496,7 +495,7 @@ pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> Strin
         (Some("transient_error"), _) => {
             "it may pass: start it again, and look at the other side if it comes back".into()
         }
-        _ => format!("see the whole message, mend its cause, then {again}"),
+        _ => format!("open the error (Enter) for the full message; fix the cause; then {again}"),
     }
 }
 
@@ -508,7 +507,7 @@ pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
     let stalled = stalls.iter().max_by_key(|(_, stall)| stall.silent_ms).map(|(stream, stall)| {
         let silent = super::text::duration(u64::try_from(stall.silent_ms).unwrap_or(0) / 1000 * 1000);
         match stalls.len() {
-            1 => format!("{} stands still for {silent}", clean::line(&stream.label)),
+            1 => format!("{} has been silent for {silent}", clean::line(&stream.label)),
             all => format!("{all} streams stand still, {} for {silent}", clean::line(&stream.label)),
         }
     });

@@ -2,8 +2,8 @@
 
 use super::lenient::{Entries, Text};
 use super::lines::{Line, LineEnd};
-use super::mend::mend;
 use super::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record};
+use super::repair::mend;
 use super::stripe::{self, Envelope, Generation, KINDS};
 use super::validate::Validator;
 use super::{airbyte, singer};

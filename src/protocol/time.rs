@@ -41,7 +41,8 @@ pub(super) fn micros(text: &[u8]) -> Option<Millis> {
     }
     let mut whole = *b"0000-00-00T00:00:00.000Z";
     whole.get_mut(..23)?.copy_from_slice(millis);
-    exact(&whole)
+    // Before 1970 the library rounds towards that year.
+    exact(&whole).filter(|at| *at >= 0 || finer == b"000")
 }
 
 /// `2026-11-20T08:31:18.003Z`. A progress line holds some hundred of them, so that this is most of reading one: eight bytes are
@@ -169,6 +170,7 @@ mod tests {
             assert_eq!(micros(text.as_bytes()), parse(text));
         }
         assert_eq!(micros(b"2026-11-20T08:35:12.787006+01:00"), None);
+        assert_eq!(micros(b"1026-11-20T08:38:05.002365Z"), None);
         assert_eq!(parse("2026-11-20 08:31:18"), parse("2026-11-20T08:31:18Z"));
         assert_eq!(parse("yesterday"), None);
         assert_eq!(parse(""), None);

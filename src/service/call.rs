@@ -1,18 +1,18 @@
 //! One call of an engine for a pipeline: its output goes into the log, the reducer and the state;
 //! it is stopped at a safe point on request.
 
-use super::driver::Prepared;
 use super::engines::{EngineAction, EngineCall};
-use super::hub::{Service, Slot};
 use super::lifecycle::Todo;
 use super::log::Piece;
 use super::model::{StoredPipeline, Task};
 use super::problem::Problem;
+use super::reconciler::Prepared;
+use super::registry::{Service, Slot};
 use super::secrets::Known;
 use super::store;
 use crate::engine::backfill::Backfill;
 use crate::engine::classify::FailureType;
-use crate::engine::whole::WholeLines;
+use crate::engine::line_framer::WholeLines;
 use crate::net::http::CallOutcome;
 use crate::net::{Ingest, lock};
 use crate::progress::{Progress, verdict};

@@ -324,7 +324,7 @@ fn unpacked(path: &Path) -> io::Result<u64> {
     let mut head = [0; 18];
     let read = File::open(path)?.read(&mut head)?;
     let size = zstd::zstd_safe::get_frame_content_size(head.get(..read).unwrap_or_default());
-    size.ok().flatten().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it does not say how long it is"))
+    size.ok().flatten().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is missing"))
 }
 
 /// The length of a file of whole lines: a line that a crash tore is ended.
@@ -377,7 +377,7 @@ impl Reader {
                 // The next segment, or this one under its packed name.
                 self.open = None;
                 if self.nothing_at.replace(self.at) == Some(self.at) {
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than it says"));
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than recorded"));
                 }
                 continue;
             }

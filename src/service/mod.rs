@@ -1,27 +1,28 @@
-//! The embedded pipeline service: pipelines with a lifecycle, kept in one store, driven on engines, behind an HTTP API.
+//! Embedded pipeline service: pipelines with a lifecycle in one store, synced by engines, behind an
+//! HTTP API.
 //!
 //! ```text
-//! listen.rs -> api/ -> hub.rs (Service, Slot) -> store.rs --committed--> Slot::status -> api/wait.rs, driver.rs
-//!                          driver.rs (one a pipeline) -> run.rs -> call.rs -> engines.rs, command.rs
+//! server.rs -> api/ -> registry.rs (Service, Slot) -> store.rs --committed--> Slot::status -> api/wait.rs, reconciler.rs
+//!                          reconciler.rs (one per pipeline) -> run.rs -> call.rs -> engines.rs, command.rs
 //!                                                           lines -> log.rs -> api/events.rs;  reducer -> Slot::facts
-//! lifecycle.rs  what is to be done      judge.rs  ready, parked, again      model.rs  what is kept and shown      secrets.rs
+//! lifecycle.rs  next transition      run_verdict.rs  ready, parked, again      model.rs  stored data      secrets.rs
 //! ```
 
 pub mod api;
 mod call;
 mod command;
 pub mod config;
-pub(crate) mod driver;
 pub mod engines;
-pub mod hub;
-pub mod judge;
 pub mod lifecycle;
-pub mod listen;
 pub mod log;
 pub mod model;
 pub mod problem;
+pub(crate) mod reconciler;
+pub mod registry;
 pub mod run;
+pub mod run_verdict;
 pub mod secrets;
+pub mod server;
 pub mod store;
 
 /// A number below this, another one each time: so that many clients do not come back at once.

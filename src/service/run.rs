@@ -1,13 +1,13 @@
 //! Run of a pipeline, call by call: opened, called, stored with its result.
 
 use super::call::{CallProgress, Cause, RunCall};
-use super::driver::{Driver, after, park};
 use super::engines::EngineAction;
-use super::hub::{progress_words, step};
-use super::judge::{Judged, judge, said};
 use super::lifecycle::{LifecycleEvent, Phase, Todo};
 use super::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task, TaskState, Trigger};
 use super::problem::Problem;
+use super::reconciler::{Driver, after, park};
+use super::registry::{progress_words, step};
+use super::run_verdict::{Judged, judge, said};
 use super::store::{self, KeptState, Tx};
 use crate::engine::backfill::{Backfill, BackfillResult, Next};
 use crate::engine::classify::FailureType;

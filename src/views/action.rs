@@ -111,26 +111,25 @@ const fn bind(action: Action, name: &'static str, does: &'static str, keys: &'st
 }
 
 // Actions with the same meaning on every screen.
-const HELP: Binding = bind(Action::Help, "help", "Show the keys that are bound", &["?", "f1"]);
-const FILTER: Binding =
-    bind(Action::Filter, "filter", "Filter the list in focus: a pattern; ! before it negates", &["/"]);
+const HELP: Binding = bind(Action::Help, "help", "Show all keys", &["?", "f1"]);
+const FILTER: Binding = bind(Action::Filter, "filter", "Filter the focused list: a pattern; ! negates", &["/"]);
 const NEXT_PANE: Binding = bind(Action::NextPane, "pane", "Go to the next pane", &["tab"]);
 const PREVIOUS_PANE: Binding = bind(Action::PreviousPane, "previous pane", "Go to the previous pane", &["shift-tab"]);
-const ZOOM: Binding = bind(Action::Zoom, "zoom", "Give the pane in focus the whole screen, and back", &["z"]);
+const ZOOM: Binding = bind(Action::Zoom, "zoom", "Zoom the focused pane, and back", &["z"]);
 const DOWN: Binding = bind(Action::Down, "down", "One row down", &["j", "down"]);
 const UP: Binding = bind(Action::Up, "up", "One row up", &["k", "up"]);
 const PAGE_DOWN: Binding = bind(Action::PageDown, "page down", "One page down", &["pgdn", "ctrl-d", "ctrl-f"]);
 const PAGE_UP: Binding = bind(Action::PageUp, "page up", "One page up", &["pgup", "ctrl-u", "ctrl-b"]);
 const SORT_NEXT: Binding = bind(Action::SortNext, "sort", "Sort by the next column", &["s"]);
-const SORT_PREVIOUS: Binding = bind(Action::SortPrevious, "sort previous", "Sort by the column before", &["S"]);
-const SORT_REVERSE: Binding = bind(Action::SortReverse, "reverse", "Turn the order round", &["r"]);
-const FOLD: Binding = bind(Action::Fold, "fold", "Fold or unfold the group of the chosen row", &["o"]);
+const SORT_PREVIOUS: Binding = bind(Action::SortPrevious, "sort previous", "Sort by the previous column", &["S"]);
+const SORT_REVERSE: Binding = bind(Action::SortReverse, "reverse", "Reverse the order", &["r"]);
+const FOLD: Binding = bind(Action::Fold, "fold", "Fold or unfold the group of the selected row", &["o"]);
 const FOLD_ALL: Binding = bind(Action::FoldAll, "fold all", "Fold or unfold all groups", &["O"]);
-const COPY: Binding = bind(Action::Copy, "copy", "Copy the chosen row's text to the clipboard (OSC 52)", &["y"]);
+const COPY: Binding = bind(Action::Copy, "copy", "Copy the text of the selected row to the clipboard (OSC 52)", &["y"]);
 const MOUSE: Binding =
-    bind(Action::Mouse, "mouse", "Give the mouse to the terminal (to select text), and take it back", &["m"]);
+    bind(Action::Mouse, "mouse", "Release the mouse for text selection, and capture it again", &["m"]);
 const THEME: Binding = bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]);
-const REDRAW: Binding = bind(Action::Redraw, "redraw", "Draw everything anew", &["ctrl-l"]);
+const REDRAW: Binding = bind(Action::Redraw, "redraw", "Redraw everything", &["ctrl-l"]);
 const PALETTE: Binding = bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]);
 const SUSPEND: Binding = bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]);
 
@@ -140,13 +139,13 @@ pub const ACTIONS: &[Binding] = &[
     FILTER,
     bind(Action::NextError, "next error", "Go to the next error", &["e"]),
     bind(Action::PreviousError, "previous error", "Go to the previous error", &["E"]),
-    bind(Action::Open, "open", "Open the chosen stream, error or line; fold or unfold a group", &["enter"]),
-    bind(Action::Back, "back", "Close what is open; clear the filter; leave zoom", &["esc"]),
+    bind(Action::Open, "open", "Open the selected stream, error or line; fold or unfold a group", &["enter"]),
+    bind(Action::Back, "back", "Close the overlay; clear the filter; leave zoom", &["esc"]),
     NEXT_PANE,
     PREVIOUS_PANE,
     bind(Action::Go(Pane::Streams), "streams", "Go to the streams", &["1"]),
     bind(Action::Go(Pane::Errors), "errors", "Go to the errors", &["2"]),
-    bind(Action::Go(Pane::Doubts), "doubts", "Go to the doubts: claims that evidence does not bear out", &["3"]),
+    bind(Action::Go(Pane::Doubts), "doubts", "Go to the doubts: claims that the evidence contradicts", &["3"]),
     bind(Action::Go(Pane::Log), "log", "Go to the feed's log", &["4"]),
     bind(
         Action::Go(Pane::Diagnostics),
@@ -155,7 +154,7 @@ pub const ACTIONS: &[Binding] = &[
         &["5"],
     ),
     ZOOM,
-    bind(Action::Freeze, "freeze", "Stop the picture; counting goes on. In the past: play and pause", &["space"]),
+    bind(Action::Freeze, "freeze", "Freeze the picture while counting continues. In the past: play, pause", &["space"]),
     bind(
         Action::Travel(Travel::Mark(Mark::Error, true)),
         "time: next error",
@@ -165,30 +164,30 @@ pub const ACTIONS: &[Binding] = &[
     bind(
         Action::Travel(Travel::Mark(Mark::Error, false)),
         "time: previous error",
-        "To the error before, in time",
+        "To the previous error, in time",
         &["N"],
     ),
     bind(Action::Travel(Travel::Goto), "time: go to", "To 08:31:20, +10m, 50%, line 1200, end", &["g"]),
     bind(Action::Travel(Travel::Now), "time: now", "Back to now; in a replay to the end", &["L"]),
-    bind(Action::Travel(Travel::Begin), "time: begin", "To the begin of the log", &["0"]),
-    bind(Action::Travel(Travel::Second(true)), "time: second on", "One second on", &["right"]),
-    bind(Action::Travel(Travel::Second(false)), "time: second back", "One second back", &["left"]),
-    bind(Action::Travel(Travel::Ten(true)), "time: 10 s on", "Ten seconds on", &["shift-right"]),
-    bind(Action::Travel(Travel::Ten(false)), "time: 10 s back", "Ten seconds back", &["shift-left"]),
-    bind(Action::Travel(Travel::Minute(true)), "time: minute on", "A minute on", &["ctrl-right"]),
-    bind(Action::Travel(Travel::Minute(false)), "time: minute back", "A minute back", &["ctrl-left"]),
-    bind(Action::Travel(Travel::Line(true)), "time: next message", "One message (line of the log) on", &["."]),
-    bind(Action::Travel(Travel::Line(false)), "time: previous message", "One message back", &[","]),
+    bind(Action::Travel(Travel::Begin), "time: begin", "To the start of the log", &["0"]),
+    bind(Action::Travel(Travel::Second(true)), "time: second on", "Forward one second", &["right"]),
+    bind(Action::Travel(Travel::Second(false)), "time: second back", "Back one second", &["left"]),
+    bind(Action::Travel(Travel::Ten(true)), "time: 10 s on", "Forward ten seconds", &["shift-right"]),
+    bind(Action::Travel(Travel::Ten(false)), "time: 10 s back", "Back ten seconds", &["shift-left"]),
+    bind(Action::Travel(Travel::Minute(true)), "time: minute on", "Forward a minute", &["ctrl-right"]),
+    bind(Action::Travel(Travel::Minute(false)), "time: minute back", "Back a minute", &["ctrl-left"]),
+    bind(Action::Travel(Travel::Line(true)), "time: next message", "Forward one message (line of the log)", &["."]),
+    bind(Action::Travel(Travel::Line(false)), "time: previous message", "Back one message", &[","]),
     bind(
         Action::Travel(Travel::Mark(Mark::Transition, true)),
         "time: next transition",
-        "To the next change of a stream's status",
+        "To the next status change of a stream",
         &["]"],
     ),
     bind(
         Action::Travel(Travel::Mark(Mark::Transition, false)),
         "time: previous transition",
-        "To the change of a status before",
+        "To the previous status change",
         &["["],
     ),
     bind(
@@ -200,26 +199,26 @@ pub const ACTIONS: &[Binding] = &[
     bind(
         Action::Travel(Travel::Mark(Mark::Checkpoint, false)),
         "time: previous checkpoint",
-        "To the checkpoint before",
+        "To the previous checkpoint",
         &["{"],
     ),
     bind(Action::Travel(Travel::Mark(Mark::Attempt, true)), "time: next attempt", "To the next attempt", &[")"]),
     bind(
         Action::Travel(Travel::Mark(Mark::Attempt, false)),
         "time: previous attempt",
-        "To the begin of an attempt before",
+        "To the start of the previous attempt",
         &["("],
     ),
     bind(Action::Travel(Travel::Mark(Mark::Run, true)), "time: next run", "To the next run in the log", &["u"]),
-    bind(Action::Travel(Travel::Mark(Mark::Run, false)), "time: previous run", "To the start of a run before", &["U"]),
     bind(
-        Action::Travel(Travel::Faster),
-        "faster",
-        "Play faster: 1/4x to 1000x, then as fast as it can be read",
-        &[">"],
+        Action::Travel(Travel::Mark(Mark::Run, false)),
+        "time: previous run",
+        "To the start of the previous run",
+        &["U"],
     ),
+    bind(Action::Travel(Travel::Faster), "faster", "Play faster: 1/4x to 1000x, then unlimited", &[">"]),
     bind(Action::Travel(Travel::Slower), "time: slower", "Play slower", &["<"]),
-    bind(Action::Travel(Travel::Gaps), "time: silences", "Pass over silences of 30 s and more, or play them", &["x"]),
+    bind(Action::Travel(Travel::Gaps), "time: silences", "Skip silences of 30 s and more, or play them", &["x"]),
     DOWN,
     UP,
     PAGE_DOWN,
@@ -235,17 +234,17 @@ pub const ACTIONS: &[Binding] = &[
     bind(Action::LevelMore, "more levels", "Show one level more in the log or diagnostics", &["+", "="]),
     bind(Action::LevelLess, "fewer levels", "Show one level less in the log or diagnostics", &["-"]),
     bind(Action::Target(TargetKey::Show), "targets", "Diagnostics: show or hide the list of targets", &["t"]),
-    bind(Action::Target(TargetKey::Focus), "focus target", "Diagnostics: only the chosen target", &["f"]),
+    bind(Action::Target(TargetKey::Focus), "focus target", "Diagnostics: only the selected target", &["f"]),
     bind(
         Action::Target(TargetKey::CaptureMore),
         "capture more",
-        "Diagnostics: keep one level more of the chosen target",
+        "Diagnostics: capture one level more of the selected target",
         &["c"],
     ),
     bind(
         Action::Target(TargetKey::CaptureLess),
         "capture less",
-        "Diagnostics: keep one level less of the chosen target",
+        "Diagnostics: capture one level less of the selected target",
         &["C"],
     ),
     MOUSE,
@@ -253,42 +252,47 @@ pub const ACTIONS: &[Binding] = &[
     REDRAW,
     PALETTE,
     SUSPEND,
-    bind(Action::Quit, "quit", "Leave; asks first if an engine of ours still runs", &["q"]),
-    bind(Action::Interrupt, "interrupt", "Leave at once (stops an engine of ours)", &["ctrl-c"]),
+    bind(Action::Quit, "quit", "Quit; asks first if it started an engine that still runs", &["q"]),
+    bind(Action::Interrupt, "interrupt", "Quit at once (stops an engine it started)", &["ctrl-c"]),
 ];
 
 /// The same for the screen of many pipelines.
 pub const FLEET_ACTIONS: &[Binding] = &[
     HELP,
     FILTER,
-    bind(Action::Open, "open", "Open the chosen pipeline's run, live; an error; fold or unfold a group", &["enter"]),
-    bind(Action::Fleet(FleetAction::Describe), "describe", "All that is known of the chosen one", &["d", "i"]),
-    bind(Action::Fleet(FleetAction::Runs), "runs", "Past runs of the chosen pipeline; Enter replays one", &["h"]),
-    bind(Action::Back, "back", "Close what is open; clear the filter, the marks; leave zoom", &["esc"]),
-    bind(Action::Fleet(FleetAction::Arm), "arm", "Arm for ten minutes, so that things can be done; disarm", &["w"]),
+    bind(
+        Action::Open,
+        "open",
+        "Open the run of the selected pipeline, or an error; fold or unfold a group",
+        &["enter"],
+    ),
+    bind(Action::Fleet(FleetAction::Describe), "describe", "Details of the selected pipeline", &["d", "i"]),
+    bind(Action::Fleet(FleetAction::Runs), "runs", "Past runs of the selected pipeline; Enter replays one", &["h"]),
+    bind(Action::Back, "back", "Close the overlay; clear the filter and the marks; leave zoom", &["esc"]),
+    bind(Action::Fleet(FleetAction::Arm), "arm", "Enable actions for ten minutes; disable them", &["w"]),
     bind(
         Action::Fleet(FleetAction::Do(Act::Resume)),
         "resume",
-        "Resume the marked or the chosen, and see whether it helped",
+        "Resume the marked or the selected pipelines, and verify the result",
         &["R"],
     ),
-    bind(Action::Fleet(FleetAction::Do(Act::Pause)), "pause", "Pause the marked or the chosen", &["P"]),
-    bind(Action::Fleet(FleetAction::Do(Act::Sync)), "sync now", "Run the marked or the chosen now", &["N"]),
+    bind(Action::Fleet(FleetAction::Do(Act::Pause)), "pause", "Pause the marked or the selected pipelines", &["P"]),
+    bind(Action::Fleet(FleetAction::Do(Act::Sync)), "sync now", "Run the marked or the selected pipelines now", &["N"]),
     bind(
         Action::Fleet(FleetAction::Do(Act::Retry)),
         "retry failed streams",
-        "A new run, in which streams that failed are tried again",
+        "Start a new run that retries failed streams",
         &["F"],
     ),
     bind(
         Action::Fleet(FleetAction::Do(Act::Delete)),
         "delete",
-        "Tear down and delete the marked or the chosen",
+        "Tear down and delete the marked or the selected pipelines",
         &["D"],
     ),
-    bind(Action::Fleet(FleetAction::Stop), "stop", "Go no further with many: the rest is held back", &["X"]),
-    bind(Action::Fleet(FleetAction::Mark), "mark", "Mark the chosen pipeline, or its group; unmark", &["space"]),
-    bind(Action::Fleet(FleetAction::MarkAll), "mark all", "Mark all that the filter lets through; unmark all", &["*"]),
+    bind(Action::Fleet(FleetAction::Stop), "stop", "Stop the bulk action, skip the rest", &["X"]),
+    bind(Action::Fleet(FleetAction::Mark), "mark", "Mark the selected pipeline or its group; unmark", &["space"]),
+    bind(Action::Fleet(FleetAction::MarkAll), "mark all", "Mark all filtered pipelines; unmark all", &["*"]),
     bind(Action::Fleet(FleetAction::NextTrouble), "next trouble", "Go to the next pipeline in trouble", &["e"]),
     bind(
         Action::Fleet(FleetAction::PreviousTrouble),
@@ -296,24 +300,14 @@ pub const FLEET_ACTIONS: &[Binding] = &[
         "Go to the previous pipeline in trouble",
         &["E"],
     ),
-    bind(
-        Action::Fleet(FleetAction::Acknowledge),
-        "acknowledge",
-        "Say that you look after the chosen error, or do not any more",
-        &["a"],
-    ),
-    bind(Action::Fleet(FleetAction::Closed), "closed errors", "Show errors that are fixed too", &["A"]),
+    bind(Action::Fleet(FleetAction::Acknowledge), "acknowledge", "Acknowledge or unacknowledge the error", &["a"]),
+    bind(Action::Fleet(FleetAction::Closed), "closed errors", "Show resolved errors too", &["A"]),
     NEXT_PANE,
     PREVIOUS_PANE,
     bind(Action::Fleet(FleetAction::Go(FleetPane::Pipelines)), "pipelines", "Go to the pipelines", &["1"]),
     bind(Action::Fleet(FleetAction::Go(FleetPane::Errors)), "errors", "Go to the errors of all pipelines", &["2"]),
-    bind(
-        Action::Fleet(FleetAction::Go(FleetPane::Deeds)),
-        "actions",
-        "Go to the log of actions: who did what",
-        &["3", "L"],
-    ),
-    bind(Action::Fleet(FleetAction::Go(FleetPane::Bulk)), "many", "Go to what is being done to many", &["4"]),
+    bind(Action::Fleet(FleetAction::Go(FleetPane::Deeds)), "actions", "Go to the action log", &["3", "L"]),
+    bind(Action::Fleet(FleetAction::Go(FleetPane::Bulk)), "many", "Go to the bulk action", &["4"]),
     ZOOM,
     DOWN,
     UP,

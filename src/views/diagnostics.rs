@@ -12,7 +12,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen) {
     let focused = screen.ui.focus == Pane::Diagnostics;
     pen.rule(0, focused, "diagnostics", "t targets, f one target, + - levels shown, c C levels kept", "");
     let area = Rect { y: pen.area.y + 1, height: pen.area.height.saturating_sub(1), ..pen.area };
-    pen.put(3, 1, "nothing said yet", look.dim());
+    pen.put(3, 1, "no output yet", look.dim());
     // The list of targets has borders, which need room.
     if !screen.ui.targets || area.height < 4 || area.width < 30 {
         let widget = TuiLoggerWidget::default()

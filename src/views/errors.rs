@@ -76,7 +76,7 @@ fn roll_up(pen: &mut Pen, screen: &Screen, row: u16) {
         && row < pen.height()
     {
         let column = pen.put(3, row, "roll-up", screen.look.dim());
-        pen.put(column + 2, row, &format!("says these again: {text}"), screen.look.dim());
+        pen.put(column + 2, row, &format!("repeats these: {text}"), screen.look.dim());
     }
 }
 

@@ -62,7 +62,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     let settling = if stream.settling { ", its counts are still to come" } else { "" };
     sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.word()), style);
     if let Some(word) = &stream.odd_status {
-        sheet.fact("", format!("the engine's own word, which nobody knows: {word}"), look.warn());
+        sheet.fact("", format!("the engine's own unknown word: {word}"), look.warn());
     }
     let pace = pace(stream, screen);
     if !pace.is_empty() && screen.running() {
@@ -260,7 +260,7 @@ fn error_facts(sheet: &mut Sheet, group: &ErrorGroup, now: Option<i64>) {
     sheet.fact("first, last", format!("{}, {}", time(group.first_at), time(group.last_at)), look.plain());
     sheet.fact("fingerprint", format!("{:016x}", group.fingerprint), look.dim());
     if group.from_log {
-        sheet.fact("", "no error said why: this is the last log line of level error", look.warn());
+        sheet.fact("", "no error was reported: this is the last log line of level error", look.warn());
     }
 }
 

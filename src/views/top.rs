@@ -49,9 +49,9 @@ impl RunHeader {
                         && !progress.streams.is_empty()
                         && open(progress).next().is_none();
                     let mut why = if through {
-                        "every stream that is known is through; only the end of its process is not told here".to_owned()
+                        "every known stream is complete; the end of its process is not reported here".to_owned()
                     } else {
-                        "no line came for so long: the engine is stuck, or it is gone".to_owned()
+                        "no output: the engine hangs or is gone".to_owned()
                     };
                     if let Some(error) = verdict(progress).why {
                         why.push_str(&format!("; before that {error}"));

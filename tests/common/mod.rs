@@ -3,8 +3,8 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use synctop::net::beside::Sidecar;
 use synctop::net::index::{Saved, read};
+use synctop::net::sidecar::Sidecar;
 use synctop::net::{Ingest, decompress};
 use synctop::progress::{Exit, Progress, Summary, summary};
 use synctop::protocol::Decoder;

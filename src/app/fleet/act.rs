@@ -6,8 +6,8 @@ use crate::fleet::PipelineStatus;
 use crate::fleet::bulk::{Bulk, BulkStep};
 use crate::fleet::verify::PipelineAction;
 use crate::net::now;
-use crate::net::remote::act::{Actor, act_on_many};
-use crate::net::remote::{Ask, Client, open};
+use crate::net::remote::actions::{Actor, act_on_many};
+use crate::net::remote::{Ask, Client, follow};
 use crate::protocol::clean::typed;
 use crate::protocol::time;
 use crate::views::fleet::rows::{self, FleetRow};
@@ -27,9 +27,9 @@ impl FleetApp {
     /// Asks before it is done.
     pub(super) fn ask_for(&mut self, action: PipelineAction, targets: Vec<Arc<str>>) {
         match self.armed() {
-            Armed::Never => return self.say("this context is read-only: its configuration says so"),
+            Armed::Never => return self.say("this context is read-only (read_only in its configuration)"),
             Armed::Locked => {
-                return self.say(format!("read-only: w arms it for ten minutes, then {} works", action.word()));
+                return self.say(format!("read-only: w enables actions for ten minutes, then {} works", action.word()));
             }
             Armed::For(_) | Armed::Always => {}
         }
@@ -40,7 +40,7 @@ impl FleetApp {
             let gone = self.ui.focus == FleetPane::Pipelines
                 && matches!(self.ui.list(FleetPane::Pipelines).chosen, Some(RowKey::Id(_)));
             return self.say(if gone {
-                "what was chosen is not in the list any more: choose again"
+                "the selected pipeline is not in the list any more: select again"
             } else {
                 "choose a pipeline first, or mark some with space"
             });
@@ -68,7 +68,7 @@ impl FleetApp {
                 .say(format!("{}: something is being done to it with the others: 4 shows it, X stops it", item.id));
         }
         if let Some((_, id, _)) = self.acting.iter().find(|(_, id, _)| targets.contains(id)) {
-            return self.say(format!("{id}: what was sent is still being watched"));
+            return self.say(format!("{id}: the last action is still being verified"));
         }
         let place = &self.options.watcher.client.place;
         let fault = |id: &Arc<str>| {
@@ -138,7 +138,7 @@ impl FleetApp {
         match (&self.bulk, &self.bulk_shown) {
             (Some((_, stop)), Some(bulk)) if !bulk.over() => {
                 stop.send_replace(true);
-                "; of many, the rest is held back"
+                "; of the bulk action, the rest is skipped"
             }
             _ => "",
         }
@@ -205,7 +205,7 @@ impl FleetApp {
         self.options.background.spawn(async move {
             let fetched = async {
                 let mut file = tempfile::NamedTempFile::new().map_err(|error| format!("no temporary file: {error}"))?;
-                let got = open::saved(&client, &id, number, file.as_file_mut()).await;
+                let got = follow::saved(&client, &id, number, file.as_file_mut()).await;
                 got.map_err(|trouble| format!("the log of run {number}: {}", trouble.words()))?;
                 Ok(file)
             };

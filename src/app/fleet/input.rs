@@ -13,7 +13,7 @@ use std::io;
 use tui_input::backend::crossterm::EventHandler;
 
 /// Text shown if the question does not fit.
-pub(super) const TOO_SMALL: &str = "too small to show what would be done: enlarge it";
+pub(super) const TOO_SMALL: &str = "too small to show the action: enlarge the terminal";
 
 impl FleetApp {
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Turned> {
@@ -91,7 +91,7 @@ impl FleetApp {
                     ("enter", Some(word)) if asked.input.value() == word => self.confirmed(),
                     ("enter", Some(word)) => {
                         asked.input = tui_input::Input::default();
-                        self.say(format!("that is not {word}: nothing was done yet"));
+                        self.say(format!("that is not {word}: nothing was changed"));
                     }
                     (_, Some(_)) => drop(asked.input.handle_event(event)),
                     ("y", None) => self.confirmed(),

@@ -275,11 +275,9 @@ impl FleetApp {
         }
         let done = self.shown.deeds.iter().any(|deed| deed.verdict.is_some());
         self.ui.tour = Some(match (done, self.armed().armed()) {
-            (true, _) => {
-                "Tour: 3 who did what  2 errors (A: those over)  h past runs.  In earnest: synctop connect URL"
-            }
-            (false, true) => "Tour: R resumes the chosen one and says whether it helped; space marks several",
-            (false, false) => "Tour, nothing is real: Enter opens a run  d says all  w arms, then R resumes",
+            (true, _) => "Tour: 3 action log  2 errors (A: resolved)  h past runs.  Real service: synctop connect URL",
+            (false, true) => "Tour: R resumes the selected pipeline and verifies the result; space marks several",
+            (false, false) => "Tour (simulated): Enter opens a run  d details  w arms, then R resumes",
         });
     }
 
@@ -298,7 +296,7 @@ impl FleetApp {
         let word = bulk.action.word();
         self.bulk_shown = Some(bulk);
         if over {
-            self.say(format!("{word}: {good} took effect, {bad} did not, {held} held back"));
+            self.say(format!("{word}: {good} took effect, {bad} did not, {held} skipped"));
             self.all_told();
         }
         self.due(RedrawReason::Feed);
@@ -344,7 +342,7 @@ impl FleetApp {
     /// Arms, or disarms.
     fn arm(&mut self) {
         match self.armed() {
-            Armed::Never => self.say("this context is read-only: its configuration says so"),
+            Armed::Never => self.say("this context is read-only (read_only in its configuration)"),
             Armed::Locked => {
                 self.armed_until = Some(Instant::now() + ARMED);
                 let name = self.options.watcher.client.place.name();

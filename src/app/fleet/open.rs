@@ -3,9 +3,9 @@
 use super::super::run::{Options, RedrawReason, RunApp};
 use super::super::travel::Start;
 use super::FleetApp;
-use crate::net::beside::Sidecar;
 use crate::net::index::{self, Saved};
-use crate::net::remote::open;
+use crate::net::remote::follow;
+use crate::net::sidecar::Sidecar;
 use crate::net::{self, Past};
 use crate::views::fleet::FleetOverlay;
 use std::io;
@@ -22,7 +22,7 @@ impl FleetApp {
         let (sender, events) = net::channel();
         let watcher = Arc::clone(&self.options.watcher);
         let client = Arc::clone(&watcher.client);
-        let following = self.options.background.spawn(open::follow(client, id.to_string(), capabilities, sender));
+        let following = self.options.background.spawn(follow::follow(client, id.to_string(), capabilities, sender));
         let past = Past::default();
         let snapshots = net::spawn_ingest(self.options.decoder, events, past.clone())?;
         let source = format!("{} > {id}", watcher.client.place.name());

@@ -151,7 +151,7 @@ impl FleetApp {
                 self.say("the demo is no context: leave it, and synctop connect NAME goes to one of yours");
             }
             FleetAction::Contexts if self.options.contexts.is_empty() => {
-                self.say("there are no contexts: synctop config init makes a file to begin with");
+                self.say("no contexts yet: synctop config init creates a configuration");
             }
             FleetAction::Contexts => {
                 let names = self.options.contexts.clone();
@@ -304,7 +304,7 @@ impl FleetApp {
     /// Switches to another service. Running actions continue unwatched.
     fn go(&mut self, name: &str) {
         if self.busy() {
-            return self.say("what was asked for here is not told yet: wait for it, or leave");
+            return self.say("an action is still being verified: wait for its result, or quit");
         }
         // A token may have to be asked for, which takes its time.
         self.say(format!("going to {name} ..."));
@@ -317,7 +317,7 @@ impl FleetApp {
 
     pub(super) fn arrive(&mut self, name: &str, watcher: Arc<Watcher>) {
         if self.busy() {
-            return self.say("what was asked for here is not told yet: wait for it, or leave");
+            return self.say("an action is still being verified: wait for its result, or quit");
         }
         self.seen = watcher.seen();
         self.options.watcher = watcher;

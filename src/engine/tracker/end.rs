@@ -4,7 +4,7 @@ use super::came::RawMessage;
 use super::memory::{Mistake, trace_word};
 use super::wire::{self, Form};
 use super::{AttemptOutcome, Limit, Tracker};
-use crate::engine::raw::raw;
+use crate::engine::raw_json::raw;
 use crate::protocol::{End, EndWord, Millis, Status};
 
 impl Tracker {

@@ -2,7 +2,7 @@
 //! generation, `{source, destination, sync_run}` of the progress generation. Both are read,
 //! whichever is written.
 
-use crate::engine::raw::{Fields, fields, raw, take, take_object};
+use crate::engine::raw_json::{Fields, fields, raw, take, take_object};
 use crate::progress::{Ranges, gaps};
 use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis, Range, State, Status, time};
 use serde::{Deserialize, Serialize};

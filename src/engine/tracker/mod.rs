@@ -2,13 +2,13 @@
 //! the caller has the clock.
 //!
 //! ```text
-//! source -> record, source_state, log, control, what nobody knows ----------------------> as they came
+//! source -> record, source_state, log, control, unknown kinds ---------------------------> unchanged
 //!           stream_status, global_progress, trace/error, catalog, eof --> tracker -----> stream_status + global_progress on
 //!                                        state of the last attempt --> memory.rs --^     transitions; eof with the new state
 //! ```
 //!
-//! `streams.rs` starts, records, checkpoints, ranges, completions    `errors.rs` errors and anomalies    `totals.rs` what is announced
-//! `end.rs` how it ended    `came.rs` lines as they came    `memory.rs` what is carried on    `wire.rs` what is written
+//! `streams.rs` starts, records, checkpoints, ranges, completions    `errors.rs` errors and anomalies    `totals.rs` announcements
+//! `end.rs` end of an attempt    `came.rs` raw lines    `memory.rs` carried state    `wire.rs` output
 //!
 //! It avoids the mistakes of the published engines of 2026-11-20 (their recordings show each): see
 //! `tests/tracker.rs`.
@@ -22,7 +22,7 @@ mod totals;
 pub mod wire;
 
 use super::classify::FailureType;
-use super::raw::raw;
+use super::raw_json::raw;
 use crate::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
 use came::{RawMessage, pass};
 use memory::{Brief, Memory, Mistake};

@@ -114,7 +114,7 @@ impl ClientError {
                 format!("no answer within {}", duration(u64::try_from(time.as_millis()).unwrap_or(0)))
             }
             Self::Broke(why) => format!("the answer broke off: {why}"),
-            Self::Odd(what) => format!("does not answer as it should: {what}"),
+            Self::Odd(what) => format!("does not answer as expected: {what}"),
             Self::Refused { status, says, .. } if says.is_empty() => format!("answers HTTP {status}"),
             Self::Refused { status, says, .. } => format!("answers HTTP {status}: {says}"),
         }

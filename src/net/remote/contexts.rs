@@ -79,7 +79,7 @@ impl Token {
     pub fn new(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("what is found there is no token: it is empty, or has more than one word in it".into());
+            return Err("the reference holds no token: it is empty, or has more than one word".into());
         }
         Ok(Self(text.to_owned()))
     }
@@ -213,7 +213,7 @@ impl Contexts {
     #[must_use]
     pub fn shown(&self) -> Vec<(String, String)> {
         let about = |context: &Context| {
-            let write = if context.write { ", armed from the begin" } else { "" };
+            let write = if context.write { ", armed from the start" } else { "" };
             format!("{}{}{write}", mask::secrets(&context.url), if context.read_only { ", read-only" } else { "" })
         };
         self.contexts.iter().map(|(name, context)| (name.clone(), about(context))).collect()

@@ -1,24 +1,24 @@
-//! Services elsewhere: pipelines of a service, and work that any HTTP API does for us.
+//! Clients of remote services: pipelines of a service, and tasks of any HTTP API.
 //!
 //! ```text
-//! contexts.rs  which services there are, by name     client.rs  one service: its address, its token, its budget of requests
-//!   watch.rs   one poller for the whole fleet --watch--> Seen       open.rs   the run of one pipeline, as a feed
-//!   act.rs     baseline, send, watch, verdict; many with a canary   wait.rs   until it is so
-//!   tasks.rs   submit, poll, result: runs of pipelines, and profile.rs any API that a file describes
-//! memory.rs    what is remembered between starts: errors, and who did what
+//! contexts.rs   named services                      client.rs    one service: address, token, rate limit
+//!   watch.rs    poller of the fleet --watch--> Seen  follow.rs    run of one pipeline as a feed
+//!   actions.rs  baseline, send, watch, result        wait.rs      conditions
+//!   tasks.rs    submit, poll, result                 profile.rs   task API described by a file
+//! state_db.rs   error inbox and action log           untracked_runs.rs  runs of a service without tasks
 //! ```
 
-pub mod act;
-pub mod calls;
+pub mod actions;
 pub mod client;
 pub mod contexts;
-pub mod memory;
-pub mod open;
+pub mod follow;
 pub mod profile;
+pub mod state_db;
 pub mod tasks;
+pub mod untracked_runs;
 pub mod wait;
 pub mod watch;
 
 pub use client::{Ask, Capabilities, Client, ClientError};
 pub use contexts::{Contexts, ServiceAddress};
-pub use memory::StateDb;
+pub use state_db::StateDb;

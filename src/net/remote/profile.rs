@@ -163,9 +163,7 @@ impl Description {
             return Err(format!("read: {bad:?} is no JSON pointer: it is like \"/status\" or \"/data/id\""));
         }
         if about.words.succeeded.is_empty() || about.words.failed.is_empty() {
-            return Err(
-                "words: which words mean succeeded and which mean failed has to be said, or it would never end".into(),
-            );
+            return Err("words: the words for succeeded and failed are required, or the task would never end".into());
         }
         if let Some(file) =
             about.result.as_ref().map(|it| &it.file).filter(|it| it.contains('/') || it.starts_with('.'))

@@ -3,7 +3,7 @@
 
 use super::client::{Ask, Client, ClientError, WITHIN};
 use super::contexts::ServiceAddress;
-use super::open;
+use super::follow;
 use super::profile::Profile;
 use crate::fleet::Backoff;
 use crate::fleet::task::{RemoteTask, TaskPhase};
@@ -261,7 +261,7 @@ impl TaskApi {
                     let path = folder.join("run.ndjson");
                     let mut file =
                         std::fs::File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-                    open::saved(&runs.client, pipeline, number, &mut file)
+                    follow::saved(&runs.client, pipeline, number, &mut file)
                         .await
                         .map_err(|it| format!("the log of the run: {}", it.words()))?;
                     files.push(path);

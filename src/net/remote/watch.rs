@@ -2,7 +2,7 @@
 //! age.
 
 use super::client::{Capabilities, Client, ClientError};
-use super::memory::StateDb;
+use super::state_db::StateDb;
 use crate::fleet::{ActionRecord, Backoff, Fleet, Inbox, Watched};
 use crate::net::{jitter, lock, now};
 use crate::protocol::Millis;

@@ -241,7 +241,7 @@ impl<'a> StateData<'a> {
             "remaining" => once(&mut remaining, counted(cursor)?),
             _ => cursor.skip(),
         })?;
-        let position = Position::Unread(cursor.since(begin)?);
+        let position = unread(cursor, begin)?;
         let data = Self {
             status: Text(status),
             backfill: Maybe(backfill),
@@ -269,7 +269,7 @@ impl<'a> StateData<'a> {
         cursor.literal(",\"in_flight\":")?;
         let in_flight = RangesLeft(Some(counted(cursor)?));
         cursor.literal("}}")?;
-        let position = Position::Unread(cursor.since(begin)?);
+        let position = unread(cursor, begin)?;
         let backfill = Maybe(Some(BackfillState { range, completed, in_flight }));
         Some(Self { status, backfill, ..Self::default() }.at(position))
     }
@@ -286,6 +286,13 @@ impl BackfillState {
         })?;
         Some(Self { range: Maybe(range), completed: Spans(completed), in_flight: RangesLeft(in_flight) })
     }
+}
+
+/// Position of a state that is parsed on demand. An escape is left to the slow path: half of a surrogate pair makes the line one
+/// that needs a repair.
+fn unread<'a>(cursor: &LineCursor<'a>, begin: usize) -> Option<Position<'a>> {
+    let json = cursor.since(begin)?;
+    memchr::memchr(b'\\', json.as_bytes()).is_none().then_some(Position::Unread(json))
 }
 
 /// A list of ranges of which only the number counts here.

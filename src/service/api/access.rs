@@ -123,11 +123,9 @@ impl Access {
         match (self.of(headers), needed) {
             (_, Permission::Public | Permission::Signed) => Ok(()),
             (None, _) => Err(Problem::new(401, "bad_token", "the token is none of this service")),
-            (Some(Permission::Public), _) => Err(Problem::new(
-                401,
-                "token_required",
-                "say who you are: it wants a bearer token in the authorization header",
-            )),
+            (Some(Permission::Public), _) => {
+                Err(Problem::new(401, "token_required", "a bearer token is required in the authorization header"))
+            }
             (Some(has), needed) if has >= needed => Ok(()),
             _ => Err(Problem::new(403, "not_allowed", "this token may look, and change nothing")),
         }
@@ -153,7 +151,7 @@ fn of_this_machine(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let foreign = |origin: &str| !origin.split_once("://").is_some_and(|(_, host)| local(host));
     if text(header::ORIGIN).is_some_and(foreign) {
-        return Err(Problem::new(403, "bad_origin", "without a token no page from elsewhere is heard"));
+        return Err(Problem::new(403, "bad_origin", "without a token, requests of foreign pages are rejected"));
     }
     Ok(())
 }
@@ -183,8 +181,7 @@ pub async fn guard(
             })
             .await
             .unwrap_or_else(|_| {
-                Problem::new(500, "internal_error", "a mistake of the service: see what it says on stderr")
-                    .into_response()
+                Problem::new(500, "internal_error", "an internal error of the service: see its stderr").into_response()
             }),
             Err(problem) => problem.into_response(),
         },

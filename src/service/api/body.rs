@@ -1,7 +1,7 @@
 //! Request parsing: JSON body, query, and their errors.
 
-use crate::service::hub::{Service, Slot};
 use crate::service::problem::Problem;
+use crate::service::registry::{Service, Slot};
 use axum::body::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;

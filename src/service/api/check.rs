@@ -2,12 +2,12 @@
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, lines};
-use crate::engine::whole::WholeLines;
+use crate::engine::line_framer::WholeLines;
 use crate::net::http::CallOutcome;
-use crate::service::driver::take_over;
 use crate::service::engines::{EngineAction, EngineCall};
 use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
+use crate::service::reconciler::take_over;
 use crate::service::secrets::Known;
 use axum::Extension;
 use axum::body::Body;
@@ -35,8 +35,9 @@ async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Resu
     let mut said = Said { messages: Vec::new(), shown: Vec::new() };
     if !app.service.engines.can(name, action) {
         let message =
-            format!("the engine {name} has no {}: its actions in the service's configuration say so", action.word());
-        said.shown.push(crate::service::hub::line("log", &json!({"level": "info", "message": message})).into_bytes());
+            format!("the engine {name} has no {}: see its actions in the service's configuration", action.word());
+        said.shown
+            .push(crate::service::registry::line("log", &json!({"level": "info", "message": message})).into_bytes());
         return Ok(said);
     }
     let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets);
@@ -78,7 +79,7 @@ async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Resu
     let (status, code) = match &how {
         CallOutcome::Ended => return Ok(said),
         CallOutcome::Stopped => {
-            let sentence = format!("{name}: the engine says more than can be handed on");
+            let sentence = format!("{name}: the engine printed more than can be passed on");
             return Err(Problem::new(502, "engine_failed", sentence));
         }
         CallOutcome::Refused { .. } => (502, "engine_refused"),
@@ -99,7 +100,7 @@ pub async fn before_creation(app: &App, pipeline: &StoredPipeline) -> Result<(),
         if status.and_then(|it| it.get("status")).and_then(Value::as_str) != Some("failed") {
             continue;
         }
-        let why = status.and_then(|it| it.get("message")).and_then(Value::as_str).unwrap_or("it says no more");
+        let why = status.and_then(|it| it.get("message")).and_then(Value::as_str).unwrap_or("no more output");
         let why = crate::protocol::mask::secrets(why);
         let (side, kind) = match message.get("_emitted_by").and_then(Value::as_str).and_then(|it| it.split_once('/')) {
             Some(("destination", kind)) => ("Destination", kind),

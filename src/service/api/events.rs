@@ -10,10 +10,10 @@ use super::{Answer, App, Shared, lines};
 use crate::engine::tracker::wire::{TotalsRow, progress_payload, run_word};
 use crate::progress::Progress;
 use crate::protocol::EndWord;
-use crate::service::hub::{SERVICE, Slot, line};
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
+use crate::service::registry::{SERVICE, Slot, line};
 use crate::service::{store, throw};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -248,7 +248,7 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
         Some(text) if text != "now" => {
             let cursor = cursor(&slot, &pipeline, text, "from")?;
             if cursor.position < slot.log.kept_from() {
-                let sentence = "what came after this position is not kept any more: from=start gives what is";
+                let sentence = "lines after this position are not stored any more: from=start returns the stored ones";
                 let now = slot.cursor(&pipeline).to_string();
                 return Err(Problem::new(410, "cursor_expired", sentence).with("cursor", now));
             }
@@ -396,7 +396,7 @@ pub fn last_end(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
     };
     let mut reader = slot.log.reader(task.log.0);
     let to = task.log.1.unwrap_or_else(|| slot.log.end());
-    let mut split = crate::engine::whole::WholeLines::default();
+    let mut split = crate::engine::line_framer::WholeLines::default();
     let mut last = None;
     while reader.at < to {
         let room = usize::try_from(to - reader.at).unwrap_or(CHUNK).min(CHUNK);

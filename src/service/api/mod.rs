@@ -15,8 +15,8 @@ pub use access::{Access, BODIES, Permission};
 pub use events::Readers;
 pub use wait::Waits;
 
-use super::hub::Service;
 use super::problem::Problem;
+use super::registry::Service;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -155,7 +155,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, String> {
         let method = axum::http::Method::from_bytes(operation.method.as_bytes());
         let method = method.ok().and_then(|method| MethodFilter::try_from(method).ok());
         let handler = method.and_then(|method| handler(&operation.id, method));
-        let handler = handler.ok_or_else(|| format!("nobody does {} {}", operation.method, operation.path))?;
+        let handler = handler.ok_or_else(|| format!("no handler for {} {}", operation.method, operation.path))?;
         let guard = access::Guard { app: Arc::clone(app), permission: operation.permission };
         router = router.route(&operation.path, handler.layer(from_fn_with_state(guard, access::guard)));
     }

@@ -3,10 +3,10 @@
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, answer, check, ok};
 use crate::engine::backfill::{Backfill, BackfillOptions};
-use crate::service::hub::{Slot, fresh, live_task, step};
 use crate::service::lifecycle::{Desired, LifecycleEvent, Status};
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
+use crate::service::registry::{Slot, fresh, live_task, step};
 use crate::service::{secrets, store};
 use axum::Extension;
 use axum::body::Bytes;
@@ -92,7 +92,7 @@ pub async fn create(
     let streams = body::streams(&mut fields)?.flatten();
     let desired = desired(&mut fields)?.unwrap_or(Desired::Active);
     if desired == Desired::Deleted {
-        return Err(Problem::invalid(&["desired_status"], "what is created cannot be deleted already"));
+        return Err(Problem::invalid(&["desired_status"], "a new pipeline cannot be deleted already"));
     }
     ours(&mut fields)?;
     let config = PipelineConfig { source, destination, streams };
@@ -211,7 +211,7 @@ pub async fn update(
     if let Some(shown) =
         shown.filter(|_| desired.is_none() && source.is_none() && destination.is_none() && streams.is_none())
     {
-        return Err(Problem::invalid(&[shown], "it cannot be set: say what is wanted with desired_status"));
+        return Err(Problem::invalid(&[shown], "it cannot be set: set desired_status instead"));
     }
     let expected = match headers.get(header::IF_MATCH).map(|it| it.to_str().unwrap_or_default().trim_matches('"')) {
         None | Some("*") => None,

@@ -3,10 +3,10 @@
 use super::body::{self, Query};
 use super::pipelines::{digest, key, key_reused};
 use super::{Answer, App, Peer, Shared, answer, events, lines, ok, page};
-use crate::service::hub::{Slot, live_task, step};
 use crate::service::lifecycle::{Desired, LifecycleEvent, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
 use crate::service::problem::Problem;
+use crate::service::registry::{Slot, live_task, step};
 use crate::service::run::begin_task;
 use crate::service::{secrets, store};
 use axum::Extension;
@@ -107,9 +107,7 @@ async fn open(
                 return match known {
                     _ if of != *request => Err(key_reused()),
                     Some(task) => Ok(task),
-                    None => {
-                        Err(Problem::new(410, "task_expired", "the run that this key stands for is not kept any more"))
-                    }
+                    None => Err(Problem::new(410, "task_expired", "the run of this key is not stored any more")),
                 };
             }
             let was_ready = pipeline.life.phase == Phase::Ready;

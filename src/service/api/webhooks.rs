@@ -83,7 +83,7 @@ fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<()
     };
     let parts: Vec<_> = given.split(',').filter_map(|part| part.trim().split_once('=')).collect();
     let part = |name: &'static str| parts.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
-    let Some(at) = part("t").next().filter(|at| at.parse::<i64>().is_ok()) else { return bad("it says no time") };
+    let Some(at) = part("t").next().filter(|at| at.parse::<i64>().is_ok()) else { return bad("it has no time") };
     if at.parse::<i64>().is_ok_and(|at| now.abs_diff(at) > TOLERANCE) {
         return bad("its time is not ours");
     }

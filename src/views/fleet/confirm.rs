@@ -59,10 +59,10 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     lines.extend(wrap(confirm.action.consequence(), inner).into_iter().map(|line| (line, danger)));
     if many {
         let plan = Bulk::new(confirm.action, confirm.targets.clone()).plan();
-        let text = format!("{plan}; it stops by itself when the first fails or the same error comes back twice.");
+        let text = format!("{plan}; stops when the first fails or the same error returns twice.");
         lines.extend(wrap(&text, inner).into_iter().map(|line| (line, look.plain())));
     } else if confirm.action != PipelineAction::Delete {
-        lines.push(("It is watched until it is known whether it helped.".into(), look.plain()));
+        lines.push(("The result is verified (up to 60 s).".into(), look.plain()));
     }
     lines.push((String::new(), look.plain()));
     let command = wrap(&confirm.whole(), inner.saturating_sub(4));
@@ -87,23 +87,25 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     }
     let room = Rect { width: area.width.saturating_sub(2), ..area };
     let above = last.saturating_sub(1);
-    let column = pen.put(2, above, "why: ", if confirm.typing_why { look.strong() } else { look.dim() });
-    if confirm.typing_why {
-        field(&mut pen.at(room), column, above, &confirm.why);
-    } else if confirm.why.value().is_empty() {
-        pen.put(column, above, "tab says why, for the log of actions", look.dim());
+    if !confirm.typing_why && confirm.why.value().is_empty() {
+        pen.put(2, above, "Reason (Tab to edit; kept in the action log)", look.dim());
     } else {
-        pen.put(column, above, confirm.why.value(), look.plain());
+        let column = pen.put(2, above, "Reason: ", if confirm.typing_why { look.strong() } else { look.dim() });
+        if confirm.typing_why {
+            field(&mut pen.at(room), column, above, &confirm.why);
+        } else {
+            pen.put(column, above, confirm.why.value(), look.plain());
+        }
     }
     if let Some(word) = &confirm.word {
-        let column = pen.put(2, last, &format!("type {word} to go on: "), look.strong());
+        let column = pen.put(2, last, &format!("Type {word} to confirm, Esc cancels: "), look.strong());
         if confirm.typing_why {
             pen.put(column, last, confirm.input.value(), look.plain());
         } else {
             field(&mut pen.at(room), column, last, &confirm.input);
         }
     } else {
-        pen.answers(last, &[("y", "do it"), ("n", "leave it")]);
+        pen.answers(last, &[("y", "confirm"), ("n", "cancel")]);
     }
 }
 
@@ -114,11 +116,14 @@ pub fn quit(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let look = pen.look;
     hits.add(area, ClickTarget::Nothing);
     pen.frame("quit", "");
-    pen.put(2, 1, "What was asked for is not known to have helped yet.", look.plain());
+    pen.put(2, 1, "An action is still being verified.", look.plain());
     let waiting = screen.bulk.map_or(0, |bulk| bulk.items.len() - bulk.counts().0 - bulk.counts().1);
-    let many =
-        if waiting > 0 { format!(" Of many, {waiting} are not told yet: no more are sent.") } else { String::new() };
-    let text = format!("What was sent stays sent.{many}");
+    let many = if waiting > 0 {
+        format!(" Of the bulk action, {waiting} have no result yet: no more are sent.")
+    } else {
+        String::new()
+    };
+    let text = format!("Sent actions continue.{many}");
     for (row, line) in (2..4).zip(wrap(&text, usize::from(area.width.saturating_sub(4)))) {
         pen.put(2, row, &line, look.warn());
     }

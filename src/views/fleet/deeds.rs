@@ -45,8 +45,8 @@ const WATCHED_MS: i64 = 600_000;
 pub(super) fn came_of(deed: &ActionRecord, now: i64) -> &str {
     match &deed.sentence {
         Some(sentence) => sentence,
-        None if now.saturating_sub(deed.at) < WATCHED_MS => "sent; what comes of it is not known yet",
-        None => "sent; nobody watched what came of it",
+        None if now.saturating_sub(deed.at) < WATCHED_MS => "Sent, verifying...",
+        None => "Sent, not verified",
     }
 }
 

@@ -40,7 +40,7 @@ fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<St
         return (Some(format!("{again}: {why}")), Some(next.to_owned()).filter(|next| !next.is_empty()));
     }
     if let Some(why) = screen.unkept {
-        return (Some(format!("what is seen and done is not remembered: {why}")), None);
+        return (Some(format!("errors and actions are not stored: {why}")), None);
     }
     let parked = rows.counts.first().copied().unwrap_or(0);
     let open: Vec<_> = screen.inbox.sorted().into_iter().filter(|item| item.state().open()).collect();
@@ -49,7 +49,7 @@ fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<St
         return match screen.fleet.odd.first() {
             Some(odd) => (Some(format!("something in the list is no pipeline: {odd}")), None),
             None if parked > 0 => {
-                (Some(format!("{} parked, and their service does not say why", plural(parked, "pipeline"))), None)
+                (Some(format!("{} parked, and their service reports no reason", plural(parked, "pipeline"))), None)
             }
             None => (None, None),
         };
@@ -110,8 +110,8 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
     let mut end = width.saturating_sub(1);
     let (text, style) = match screen.armed {
         Armed::Never => (" READ-ONLY ".to_owned(), look.dim()),
-        Armed::Locked if width >= 90 => (" READ-ONLY: w arms ".to_owned(), look.dim()),
-        Armed::Locked => (" w arms ".to_owned(), look.dim()),
+        Armed::Locked if width >= 90 => (" read-only (w enables actions) ".to_owned(), look.dim()),
+        Armed::Locked => (" w enables actions ".to_owned(), look.dim()),
         // The frame shows it.
         Armed::Always | Armed::For(_) => (String::new(), look.plain()),
     };

@@ -296,8 +296,8 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetS
     let it = &watched.pipeline;
     let Some(fault) = it.reason.as_ref().or(it.faults.first()) else {
         let text = match (&it.status, it.run.as_ref()) {
-            (PipelineStatus::Error, _) => "parked; its service does not say why",
-            (_, Some(_)) => "its last run failed, and does not say why",
+            (PipelineStatus::Error, _) => "parked; its service reports no reason",
+            (_, Some(_)) => "its last run failed without a reason",
             _ => "",
         };
         pen.put(begin, row, text, look.warn());

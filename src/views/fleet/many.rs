@@ -29,10 +29,10 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     };
     let (good, bad, held) = bulk.counts();
     let about = format!("{} {}: {}", bulk.action.word(), bulk.items.len(), bulk.plan());
-    let right = format!("{good} took effect, {bad} not, {held} held back");
+    let right = format!("{good} took effect, {bad} did not, {held} skipped");
     pen.rule(0, focused, "many", &about, "");
     let (text, style) = match (&bulk.stopped, bulk.over()) {
-        (Some(why), _) => (format!("stopped, the rest is held back: {why}"), look.bad()),
+        (Some(why), _) => (format!("stopped, the rest is skipped: {why}"), look.bad()),
         (None, true) => (format!("done: {right}"), look.good()),
         (None, false) => ("going on; X stops it".to_owned(), look.dim()),
     };
@@ -62,7 +62,7 @@ fn words(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, String)
         BulkStep::Sent(at) => {
             (glyphs.started, look.accent(), format!("sent, watched for {}", age(screen.now.saturating_sub(*at))))
         }
-        BulkStep::HeldBack => (glyphs.skipped, look.dim(), "held back: not touched".into()),
+        BulkStep::HeldBack => (glyphs.skipped, look.dim(), "skipped: not touched".into()),
         BulkStep::Done(verdict) => {
             let (glyph, style) = super::deeds::verdict(Some(verdict.word()), screen);
             (glyph, style, verdict.sentence())

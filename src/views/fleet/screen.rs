@@ -154,7 +154,7 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
 pub(super) fn asked_again(at: Millis, now: Millis) -> String {
     match at.saturating_sub(now) {
         ..1_000 => "asked again now".to_owned(),
-        left => format!("asked again in {}", age(left)),
+        left => format!("retrying in {}", age(left)),
     }
 }
 

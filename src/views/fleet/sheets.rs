@@ -26,16 +26,16 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
     let inferred = if watched.inferred(now) { " (inferred)" } else { "" };
     sheet.fact("group", format!("{glyph} {}{inferred}", group.word().to_lowercase()), style);
-    sheet.fact("status", format!("{}, wanted {}", it.status.word(), it.desired.word()), look.plain());
+    sheet.fact("status", format!("{}, desired {}", it.status.word(), it.desired.word()), look.plain());
     if let Some(note) = watched.note(now) {
         sheet.fact("evidence", &note, look.warn());
     }
     let arrow = look.glyphs.arrow;
     sheet.fact("route", format!("{} {arrow} {}", it.source, it.destination), look.plain());
-    let seen = format!("told {} ago", age(now.saturating_sub(watched.seen_at)));
+    let seen = format!("updated {} ago", age(now.saturating_sub(watched.seen_at)));
     let sign = watched
         .last_sign()
-        .map_or_else(String::new, |at| format!(", last sign of life {} ago", age(now.saturating_sub(at))));
+        .map_or_else(String::new, |at| format!(", last activity {} ago", age(now.saturating_sub(at))));
     sheet.fact("known", format!("{seen}{sign}"), look.plain());
     for (at, fault) in it.faults.iter().enumerate() {
         if at == 0 {
@@ -91,7 +91,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     }
     let deeds: Vec<_> = screen.deeds.iter().filter(|deed| *deed.pipeline == *it.id).take(5).collect();
     if !deeds.is_empty() {
-        sheet.head("what was done");
+        sheet.head("actions");
         for deed in deeds {
             let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
             let came = super::deeds::came_of(deed, now);
@@ -126,7 +126,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
     let acked = item
         .acked
         .as_ref()
-        .map(|(who, at)| format!(", {who} looks after it since {}", clock(*at, Some(now))))
+        .map(|(who, at)| format!(", acknowledged by {who} since {}", clock(*at, Some(now))))
         .unwrap_or_default();
     sheet.fact("state", format!("{glyph} {}{acked}", item.state().word()), style);
     sheet.fact(

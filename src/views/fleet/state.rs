@@ -62,7 +62,7 @@ impl FleetColumn {
             Self::Records => "records",
             Self::Rate => "rate",
             Self::Coverage => "ranges",
-            Self::Age => "last sign of life",
+            Self::Age => "last activity",
         }
     }
 }

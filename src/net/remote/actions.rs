@@ -1,9 +1,9 @@
 //! Actions on a pipeline, with verification: baseline, send, watch, result. An action is recorded
 //! before it is sent; an ambiguous request is never repeated blindly.
 
-use super::calls;
 use super::client::{Ask, Capabilities, Client, ClientError};
-use super::memory::{Intent, StateDb};
+use super::state_db::{Intent, StateDb};
+use super::untracked_runs;
 use super::watch::Watcher;
 use crate::fleet::bulk::{Bulk, BulkStep};
 use crate::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
@@ -166,7 +166,8 @@ impl Actor {
             Sent::Accepted(told) => told,
             Sent::Refused(trouble) => return (refused(&trouble), mark.words()),
             Sent::Unknown(trouble) => {
-                let why = format!("it may have been done, and the service does not say: it {}", trouble.words());
+                let why =
+                    format!("it may have been applied, and the service does not confirm it: it {}", trouble.words());
                 return (ActionResult::Unknown(why), mark.words());
             }
         };
@@ -309,7 +310,7 @@ impl Actor {
         tell(ActionStage::Accepted("called; it lasts as long as its answer".into()));
         let fresh_run = action == PipelineAction::Retry;
         let begun = now();
-        let called = calls::until_over(&self.client, id, fresh_run, None, &mut |_| {}).await;
+        let called = untracked_runs::until_over(&self.client, id, fresh_run, None, &mut |_| {}).await;
         if let Some(watcher) = &self.watcher {
             watcher.look_now();
         }

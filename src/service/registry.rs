@@ -190,7 +190,7 @@ impl Service {
             let _count = Count(&service.drivers);
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
-                let driver = tokio::spawn(async move { Box::pin(super::driver::drive(&service, &driven)).await });
+                let driver = tokio::spawn(async move { Box::pin(super::reconciler::drive(&service, &driven)).await });
                 match driver.await {
                     Ok(()) => return,
                     // A bug of ours: the stored state is consistent, and another reconciler
@@ -369,7 +369,7 @@ impl Service {
     /// Counts a change that a poll saw before its notification.
     pub fn count_missed(&self, slot: &Slot) {
         self.missed.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(target: "service", "{}: a change was seen before it was told", slot.id);
+        tracing::warn!(target: "service", "{}: a change was seen before its notification", slot.id);
     }
 }
 

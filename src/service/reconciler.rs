@@ -4,12 +4,12 @@
 
 use super::call::{CallProgress, RunCall};
 use super::engines::EngineAction;
-use super::hub::{Service, Slot, end_with_its_pipeline, step};
-use super::judge::{Judged, judge, said};
 use super::lifecycle::{LifecycleEvent, Todo};
 use super::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
 use super::problem::Problem;
+use super::registry::{Service, Slot, end_with_its_pipeline, step};
 use super::run::{Open, put_task};
+use super::run_verdict::{Judged, judge, said};
 use super::secrets::Known;
 use super::store::{self, KeptState, Tx};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
@@ -362,7 +362,7 @@ impl Driver {
                 // Final all the same: it is tried until it succeeds, or is forced.
                 self.change(move |_, pipeline| {
                     let since = pipeline.reason.as_ref().map_or_else(now, |reason| reason.since);
-                    let next = "mend the cause, or delete it with force=true, which leaves the rest behind".into();
+                    let next = "fix the cause, or delete it with force=true, which skips the teardown".into();
                     pipeline.reason = Some(ParkReason { since, next, ..said(&why, kind, now()) });
                     retry(pipeline, why);
                     Ok(())

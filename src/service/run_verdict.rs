@@ -102,7 +102,7 @@ fn reason(progress: &Progress, group: &ErrorGroup, now: Millis) -> ParkReason {
 }
 
 fn without_group(progress: &Progress, now: Millis) -> ParkReason {
-    let why = verdict(progress).why.unwrap_or_else(|| "the engine says that it failed, and gives no error".into());
+    let why = verdict(progress).why.unwrap_or_else(|| "the engine reports a failure without an error".into());
     said(&why, None, now)
 }
 
@@ -115,7 +115,7 @@ pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Pa
         Some(FailureType::Auth) => "check the key, then resume it",
         Some(FailureType::Config) => "correct the configuration, then resume it",
         Some(FailureType::Transient) => "it may pass: resume it, and look at the other side if it comes back",
-        _ => "mend the cause, then resume it",
+        _ => "fix the cause, then resume it",
     };
     ParkReason {
         fingerprint: format!("{:016x}", crate::progress::fingerprint::of_error(&message, None)),

@@ -151,7 +151,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
         if let ClientError::Refused { status: 410, .. } = &trouble {
             // Lines after our position are not stored any more: the current state, and on from
             // there.
-            hand_on(events, Event::Notice("a gap: what came meanwhile is not kept any more".into())).await?;
+            hand_on(events, Event::Notice("a gap: lines in between are not stored any more".into())).await?;
             place = Place { cursor: Some("now".into()), ..Place::default() };
         }
         hand_on(events, Event::Down(trouble.words())).await?;
@@ -164,7 +164,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
     let every = client.place.poll.unwrap_or(EVERY);
     let mut pace = Backoff::default();
     let mut before: Option<Pipeline> = None;
-    let about = format!("this service tells no events: its state is read every {} s", every.as_secs_f64());
+    let about = format!("this service has no events: its state is read every {} s", every.as_secs_f64());
     hand_on(events, Event::Notice(about)).await?;
     let mut down = None;
     loop {
@@ -178,7 +178,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                         Some(lines) => hand_on(events, Event::Bytes(lines.as_bytes().to_vec(), None)).await?,
                         None if before.is_none() => {
                             let text = format!(
-                                "it says {} and nothing of a run: none was made, or it tells none",
+                                "it reports {} and no run: none exists, or it reports none",
                                 pipeline.status.word()
                             );
                             hand_on(events, Event::Notice(text)).await?;

@@ -75,7 +75,7 @@ pub(super) async fn see_through(
         if !how.submit_only {
             let failed = |trouble: ClientError| super::service::failure(&trouble, api.place());
             let past = if let Some(expected) = usual.expected {
-                format!("about {} (as the profile says)", duration(millis(expected)))
+                format!("about {} (from the profile)", duration(millis(expected)))
             } else {
                 expected(api.past().await.map_err(failed)?)
             };
@@ -86,7 +86,7 @@ pub(super) async fn see_through(
         if how.submit_only {
             say(&clean::line(&format!("Task submitted: {}", task.id)));
             let once = format!("{command} --task-id {} --poll-once", typed(&task.id));
-            say(&clean::line(&format!("It is {what}. To see what comes of it: {once}")));
+            say(&clean::line(&format!("It is {what}. To see its result: {once}")));
             print(&format!("{}\n", clean::line(&task.id)))?;
             return Ok(0);
         }
@@ -149,7 +149,7 @@ async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) 
         }
         Submitted::Unknown(trouble, sent) => Err(CommandError {
             sentence: format!(
-                "Nobody knows whether it was submitted: {} {}. {}; see there before you do it again.",
+                "It is unknown whether it was submitted: {} {}. {}; check there before you retry.",
                 api.place().shown(),
                 trouble.words(),
                 match sent {
@@ -214,7 +214,7 @@ async fn end(
     }
     if let Some(folder) = &how.output {
         let files = api.save(task, folder).await.map_err(|why| CommandError {
-            sentence: format!("The task is over ({}), but what came of it cannot be kept: {why}.", task.word),
+            sentence: format!("The task is over ({}), but its result cannot be stored: {why}.", task.word),
             code: exit::FAILED,
         })?;
         if !how.quiet {
@@ -238,17 +238,17 @@ async fn end(
         }
         return Ok(u8::from(strict && doubts > 0));
     }
-    let message = task.message.clone().unwrap_or_else(|| "its service does not say why".into());
+    let message = task.message.clone().unwrap_or_else(|| "its service reports no reason".into());
     complain(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));
     let fix = task.fix.clone().unwrap_or_else(|| suggested(task, &message));
     match api.parked(task).await {
         Some(pipeline) => complain(&format!(
-            "what may help: {}: synctop pipelines resume {} {}",
+            "possible fix: {}: synctop pipelines resume {} {}",
             clean::line(&parked(&fix)),
             typed(&pipeline),
             api.place().argument()
         )),
-        None => complain(&format!("what may help: {}", clean::line(&fix))),
+        None => complain(&format!("possible fix: {}", clean::line(&fix))),
     }
     Ok(code)
 }
@@ -256,7 +256,7 @@ async fn end(
 /// Suggested next step, in the words of the screen.
 fn suggested(task: &RemoteTask, message: &str) -> String {
     if task.word == "CANCELED" {
-        return "somebody canceled it: submit it again if that was not meant".into();
+        return "it was canceled: submit it again if that was unintended".into();
     }
     let first = |name: &str| task.told.pointer(&format!("/result/errors/0/{name}")).and_then(serde_json::Value::as_str);
     crate::progress::advice(first("failure_type"), first("message").unwrap_or(message), false)
