@@ -7,6 +7,7 @@ mod common;
 use common::{bytes, open_after, reduced};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use strum::VariantArray as _;
 use synctop::app::{Effect, update};
 use synctop::progress::{Link, Progress};
 use synctop::views::action::Action;
@@ -92,7 +93,7 @@ fn the_selection_follows_the_stream_and_not_the_row() {
     while !desk.marked().contains("invoice") {
         desk.act(Action::Down);
     }
-    for column in 0..Column::ALL.len() * 2 {
+    for column in 0..Column::VARIANTS.len() * 2 {
         desk.act(if column % 2 == 0 { Action::SortNext } else { Action::SortReverse });
         let marked = desk.marked();
         assert!(marked.contains("invoice"), "{:?}: {marked}", desk.ui.sort);
@@ -107,7 +108,7 @@ fn the_selection_follows_the_stream_and_not_the_row() {
 #[test]
 fn every_column_sorts() {
     let mut desk = FleetApp::new(eventful(12_000_000));
-    for column in Column::ALL {
+    for &column in Column::VARIANTS {
         desk.ui.sort = column;
         let order = |desk: &mut FleetApp| {
             let picture = desk.draw();
@@ -226,7 +227,7 @@ fn every_action_can_be_done_anywhere() {
     for state in
         [eventful(0), eventful(12_000_000), reduced(&bytes("stripe-progress/12-destination-fails-midway.ndjson.zst"))]
     {
-        for pane in Pane::ALL {
+        for &pane in Pane::VARIANTS {
             let mut desk = FleetApp::new(state.clone());
             for binding in synctop::views::action::ACTIONS {
                 desk.ui.overlays.clear();

@@ -259,7 +259,7 @@ fn a_resume_is_not_done_because_it_was_accepted() {
     let verdict =
         it.see(Some(&Ours::new("p_p").parked(8, "f1", 200).run(2, "FAILED", "failed", 0).read()), 40_000).unwrap();
     assert!(matches!(&verdict, ActionResult::ParkedSame(..)), "{verdict:?}");
-    assert!(verdict.sentence().contains("parked again with the SAME error after 40"), "{}", verdict.sentence());
+    assert!(verdict.to_string().contains("parked again with the SAME error after 40"), "{}", verdict.to_string());
     assert_eq!(verdict.exit_code(), 1);
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
     let other = Ours::new("p_p").parked(8, "f2", 200).run(2, "FAILED", "failed", 0).read();
@@ -270,7 +270,7 @@ fn a_resume_is_not_done_because_it_was_accepted() {
     assert_eq!(it.see(Some(&runs(0)), 1_000), None);
     assert_eq!(it.see(Some(&runs(2)), 2_000), None);
     let verdict = it.see(Some(&runs(9)), 8_000).unwrap();
-    assert!(verdict.good() && verdict.sentence().contains("9 checkpoints"), "{verdict:?}");
+    assert!(verdict.good() && verdict.to_string().contains("9 checkpoints"), "{verdict:?}");
     // It ends well at once.
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
     let ready = Ours::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9).read();
@@ -410,7 +410,7 @@ fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
     assert_eq!(it.see(Some(&before.read()), 100), None);
     let verdict = it.see(Some(&ready(2, "failed").read()), 900).unwrap();
     assert!(matches!(&verdict, ActionResult::RanAndFailed(..)) && verdict.exit_code() == 1, "{verdict:?}");
-    assert!(verdict.sentence().contains("ran, and failed after 0.9s: auth_error"), "{}", verdict.sentence());
+    assert!(verdict.to_string().contains("ran, and failed after 0.9s: auth_error"), "{}", verdict.to_string());
     // A moment of work, and then it tries again: that is no going on.
     let parked = Ours::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
     let mut it = watch(PipelineAction::Resume, &parked, &Ours::new("p_p").status("backfill", 6));

@@ -10,6 +10,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use strum::VariantArray as _;
 use synctop::fleet::bulk::Bulk;
 use synctop::fleet::verify::{ActionResult, PipelineAction};
 use synctop::fleet::{ActionRecord, Fleet, Inbox};
@@ -245,7 +246,7 @@ fn every_state_at_every_size_in_every_theme() {
                     continue;
                 }
                 let buffer = picture(&state, &FleetUi::default(), &look(theme), size);
-                snapshot(&format!("{}-{}x{}-{}", state.name, size.0, size.1, theme.word()), &buffer);
+                snapshot(&format!("{}-{}x{}-{}", state.name, size.0, size.1, theme.as_str()), &buffer);
             }
         }
     }
@@ -393,7 +394,7 @@ proptest! {
     fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..4, visit in 0usize..15, zoomed: bool, top in 0usize..2000) {
         let mut ui = visits().swap_remove(visit).1;
         ui.zoomed = zoomed;
-        for pane in FleetPane::ALL {
+        for &pane in FleetPane::VARIANTS {
             ui.list_mut(pane).top = top;
         }
         picture(&states()[which], &ui, &look(Theme::Mono), (width, height));

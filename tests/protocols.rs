@@ -586,7 +586,7 @@ fn a_traceback_between_messages_is_one_line_of_the_log() {
         During handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"y\"\n\
         RuntimeError: gone\nsomething else";
     let progress = of(&[status("a", "STARTED"), text.to_owned(), records("a", 1)], None);
-    let lines: Vec<_> = progress.feed.lines().iter().map(|line| (line.level.word(), line.text.as_str())).collect();
+    let lines: Vec<_> = progress.feed.lines().iter().map(|line| (line.level.as_str(), line.text.as_str())).collect();
     let (joined, rest) = (lines[0], lines[1]);
     assert!(joined.1.starts_with("worker died\nTraceback") && joined.1.ends_with("RuntimeError: gone"), "{lines:?}");
     assert_eq!((joined.0, rest, lines.len()), ("ERROR", ("INFO", "something else"), 2));

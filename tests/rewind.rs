@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use strum::VariantArray as _;
 use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::Form;
 use synctop::net::index::{Indexer, Saved};
@@ -102,18 +103,23 @@ fn a_simulated_log_with_many_streams_and_errors_too() {
     }
 }
 
+/// Marks so far, by kind.
+fn marks(progress: &Progress) -> Vec<u64> {
+    Mark::VARIANTS.iter().map(|kind| kind.count(progress)).collect()
+}
+
 /// The progress behind every line, for what is compared line by line.
-fn behind_each_line(log: &[u8]) -> Vec<(LogPosition, [u64; 5])> {
+fn behind_each_line(log: &[u8]) -> Vec<(LogPosition, Vec<u64>)> {
     let decoder = Decoder::default();
     let mut progress = Progress::default();
-    let mut all = vec![(LogPosition::of(&progress), Mark::ALL.map(|kind| kind.count(&progress)))];
+    let mut all = vec![(LogPosition::of(&progress), marks(&progress))];
     for body in log.split_inclusive(|byte| *byte == b'\n') {
         let bytes = body.strip_suffix(b"\n").unwrap_or(body);
         let end = if bytes.len() < body.len() { LineEnd::Newline } else { LineEnd::Input };
         let line = Line { bytes, length: body.len() as u64, end, huge: None };
         let mut scratch = String::new();
         progress.apply(&line, decoder.decode(&line, &mut scratch));
-        all.push((LogPosition::of(&progress), Mark::ALL.map(|kind| kind.count(&progress))));
+        all.push((LogPosition::of(&progress), marks(&progress)));
     }
     all
 }
@@ -140,23 +146,23 @@ fn times_lines_and_marks_are_found_exactly() {
             let wanted = behind.iter().rposition(|(position, _)| position.at.is_none_or(|at| at <= time)).unwrap();
             assert_eq!(at(&seeker), behind[wanted].0, "{share} %");
         }
-        for (number, kind) in Mark::ALL.into_iter().enumerate() {
+        for (number, kind) in Mark::VARIANTS.iter().copied().enumerate() {
             let marks: Vec<usize> =
                 (1..behind.len()).filter(|at| behind[*at].1[number] != behind[at - 1].1[number]).collect();
             seeker.go(Target::Begin).unwrap();
             for mark in marks.iter().take(40) {
                 assert!(seeker.step(Step::Mark(kind, true)).unwrap());
-                assert_eq!(at(&seeker), behind[*mark].0, "next {}", kind.word());
+                assert_eq!(at(&seeker), behind[*mark].0, "next {}", kind.as_str());
             }
             seeker.go(Target::End).unwrap();
             for mark in marks.iter().rev().filter(|mark| **mark + 1 < behind.len()).take(40) {
                 assert!(seeker.step(Step::Mark(kind, false)).unwrap());
-                assert_eq!(at(&seeker), behind[*mark].0, "previous {}", kind.word());
+                assert_eq!(at(&seeker), behind[*mark].0, "previous {}", kind.as_str());
             }
             let first = marks.first().copied().unwrap_or(0);
             seeker.go(Target::Line(first as u64)).unwrap();
             assert!(!seeker.step(Step::Mark(kind, false)).unwrap());
-            assert_eq!(at(&seeker).lines, first as u64, "nothing before the first {}", kind.word());
+            assert_eq!(at(&seeker).lines, first as u64, "nothing before the first {}", kind.as_str());
         }
     }
 }

@@ -143,7 +143,7 @@ fn ends_of_every_kind() {
 }
 
 fn super_word(progress: &synctop::progress::Progress) -> &'static str {
-    outcome(progress).word()
+    outcome(progress).as_str()
 }
 
 fn super_code(progress: &synctop::progress::Progress) -> u8 {

@@ -13,6 +13,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use std::sync::LazyLock;
+use strum::VariantArray as _;
 use synctop::net::{Ingest, Past};
 use synctop::progress::history::{History, LogPosition};
 use synctop::progress::{Exit, Link, Progress};
@@ -247,7 +248,7 @@ fn every_state_at_every_size_in_every_theme() {
         for size in SIZES {
             for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
                 let buffer = picture(state, &Ui::default(), &look(theme), size);
-                snapshot(&format!("{}-{}x{}-{}", state.name, size.0, size.1, theme.word()), &buffer);
+                snapshot(&format!("{}-{}x{}-{}", state.name, size.0, size.1, theme.as_str()), &buffer);
             }
         }
     }
@@ -378,8 +379,8 @@ fn any_ui() -> impl Strategy<Value = Ui> {
         }
     });
     (0usize..5, any::<bool>(), overlay, any::<u16>(), ".{0,6}").prop_map(|(pane, zoomed, overlays, top, pattern)| {
-        let mut ui = Ui { focus: Pane::ALL[pane], zoomed, overlays, ..Ui::default() };
-        for pane in Pane::ALL {
+        let mut ui = Ui { focus: Pane::VARIANTS[pane], zoomed, overlays, ..Ui::default() };
+        for &pane in Pane::VARIANTS {
             ui.list_mut(pane).top = usize::from(top);
             ui.list_mut(pane).filter = Filter::new(&pattern);
         }

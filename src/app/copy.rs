@@ -32,7 +32,7 @@ pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
             }
             Pane::Doubts => {
                 let items = doubt_items(screen);
-                let text: Vec<_> = items.iter().map(|doubt| format!("{} {}", doubt.kind, doubt.sentence())).collect();
+                let text: Vec<_> = items.iter().map(|doubt| format!("{} {}", doubt.kind, doubt)).collect();
                 (Some(text.join("\n")).filter(|text| !text.is_empty()), "the doubts")
             }
             Pane::Log => {
@@ -61,7 +61,7 @@ fn stream_text(screen: &Screen, key: &str) -> Option<String> {
     let stream = screen.progress.stream(key)?;
     let records = crate::progress::text::known(stream.records.cumulative);
     let message = stream.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-    Some(format!("{} {} {records} records{message}", stream.label, stream.status.word()))
+    Some(format!("{} {} {records} records{message}", stream.label, stream.status.as_str()))
 }
 
 fn line_text(screen: &Screen, number: u64) -> Option<String> {

@@ -235,7 +235,7 @@ impl RunApp<'_> {
                 Effect::NextTheme => {
                     self.options.ask = false;
                     self.options.look.theme = self.options.look.theme.next();
-                    self.ui.toast = Some(format!("theme {}", self.options.look.theme.word()));
+                    self.ui.toast = Some(format!("theme {}", self.options.look.theme.as_str()));
                 }
                 Effect::ToggleMouse => {
                     self.options.mouse = !self.options.mouse;

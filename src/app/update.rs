@@ -7,6 +7,7 @@ use crate::views::action::{ACTIONS, Action, TargetKey, Travel, matching};
 use crate::views::rows::{Row, Rows, StreamGroup, rows};
 use crate::views::state::{Chosen, Column, Filter, Overlay};
 use crate::views::{Hits, Pane, Screen, Ui, doubt_items, errors, log};
+use strum::VariantArray as _;
 use tui_input::Input;
 use tui_logger::TuiWidgetEvent;
 
@@ -73,9 +74,9 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::Open => open(ui, screen),
         Action::NextError | Action::PreviousError => step_error(ui, screen, action == Action::NextError),
         Action::NextPane | Action::PreviousPane => {
-            let all = Pane::ALL.len();
+            let all = Pane::VARIANTS.len();
             let step = if action == Action::NextPane { 1 } else { all - 1 };
-            focus(ui, Pane::ALL.get((ui.focus.place() + step) % all).copied().unwrap_or_default());
+            focus(ui, Pane::VARIANTS.get((ui.focus.place() + step) % all).copied().unwrap_or_default());
         }
         Action::Go(pane) => focus(ui, pane),
         Action::Zoom => ui.zoomed = !ui.zoomed,
@@ -86,7 +87,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
             ui.toast = Some("only the streams are sorted: 1 goes there".into());
         }
         Action::SortNext | Action::SortPrevious => {
-            let all = Column::ALL;
+            let all = Column::VARIANTS;
             let at = all.iter().position(|column| *column == ui.sort).unwrap_or(0);
             let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
             sort(ui, all.get((at + step) % all.len()).copied().unwrap_or_default());
@@ -94,7 +95,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::SortReverse => ui.reversed = !ui.reversed,
         Action::Fold => fold(ui, screen),
         Action::FoldAll => {
-            let fold = StreamGroup::ALL.into_iter().any(|group| !ui.folded(group));
+            let fold = StreamGroup::VARIANTS.iter().copied().any(|group| !ui.folded(group));
             ui.folds = [Some(fold); 6];
         }
         Action::LevelMore | Action::LevelLess => level(ui, action == Action::LevelMore),
@@ -122,7 +123,7 @@ fn focus(ui: &mut Ui, pane: Pane) {
 pub(super) fn sort(ui: &mut Ui, column: Column) {
     ui.reversed = ui.sort == column && !ui.reversed;
     ui.sort = column;
-    ui.toast = Some(format!("sorted by {}{}", column.word(), if ui.reversed { ", turned round" } else { "" }));
+    ui.toast = Some(format!("sorted by {}{}", column.as_str(), if ui.reversed { ", turned round" } else { "" }));
 }
 
 /// Closes the topmost overlay; then the filter; then the zoom.
@@ -337,7 +338,7 @@ fn level(ui: &mut Ui, more: bool) {
         (Level::Info, false) => Level::Warn,
         (Level::Warn | Level::Error, false) => Level::Error,
     };
-    ui.toast = Some(format!("log: {} and above", ui.level.word().to_lowercase()));
+    ui.toast = Some(format!("log: {} and above", ui.level.as_str().to_lowercase()));
 }
 
 fn target(ui: &mut Ui, key: TargetKey) {

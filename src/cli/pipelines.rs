@@ -81,8 +81,8 @@ pub(super) fn shown(watched: &Watched, now: i64) -> Value {
     let fault = it.reason.as_ref().or(it.faults.first());
     json!({
         "id": it.id, "source": it.source, "destination": it.destination,
-        "status": it.status.word(), "desired_status": it.desired.word(),
-        "group": watched.group(now).word().to_lowercase(), "parked_inferred": watched.inferred(now), "note": watched.note(now),
+        "status": it.status.as_str(), "desired_status": it.desired.as_str(),
+        "group": watched.group(now).as_str().to_lowercase(), "parked_inferred": watched.inferred(now), "note": watched.note(now),
         "reason": fault.map(|fault| json!({
             "message": fault.message, "failure_type": fault.failure_type, "fingerprint": fault.fingerprint, "streams": fault.streams,
             "next": fault.next, "since": fault.since.or(watched.fault_since).map(time::iso),
@@ -138,9 +138,9 @@ async fn list(
         let why = crate::protocol::clean::line(&short(&why.join("; "), 160)).into_owned();
         let line = format!(
             "{:<11} {:<wide$} {:<9} {records:>12} {coverage:>6}  {why}",
-            watched.group(now).word().to_lowercase(),
+            watched.group(now).as_str().to_lowercase(),
             it.id,
-            it.status.word()
+            it.status.as_str()
         );
         text.push_str(line.trim_end());
         text.push('\n');
@@ -189,7 +189,12 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
         |name: &str, value: String| text.push_str(&format!("  {name:<12} {}\n", crate::protocol::clean::line(&value)));
     fact(
         "status",
-        format!("{} (desired {}), {}", it.status.word(), it.desired.word(), watched.group(now).word().to_lowercase()),
+        format!(
+            "{} (desired {}), {}",
+            it.status.as_str(),
+            it.desired.as_str(),
+            watched.group(now).as_str().to_lowercase()
+        ),
     );
     if let Some(note) = watched.note(now) {
         fact("note", note);
@@ -393,7 +398,7 @@ async fn many(
     if found.is_empty() {
         super::complain("no pipeline is meant: nothing is done.");
         print(&if all.json {
-            let done = json!({"action": action.word(), "pipelines": [], "stopped": null, "left_out": left_out});
+            let done = json!({"action": action.as_str(), "pipelines": [], "stopped": null, "left_out": left_out});
             done.to_string() + "\n"
         } else {
             String::new()
@@ -449,7 +454,7 @@ fn note(text: &str) {
 
 /// Many, with a line for each verdict as it comes.
 async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
-    note(&format!("{} {} pipelines: {}", bulk.action.word(), bulk.items.len(), bulk.plan()));
+    note(&format!("{} {} pipelines: {}", bulk.action.as_str(), bulk.items.len(), bulk.plan()));
     let (sender, mut seen) = tokio::sync::watch::channel(bulk.clone());
     let (_stop, stop) = tokio::sync::watch::channel(false);
     let work = tokio::spawn(act_on_many(actor, bulk.clone(), args.why.clone(), sender, stop, None));
@@ -460,7 +465,7 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
         for (item, told) in now.items.iter().zip(&mut told) {
             if let (BulkStep::Done(verdict), false) = (&item.step, *told) {
                 *told = true;
-                note(&format!("{}: {}", item.id, verdict.sentence()));
+                note(&format!("{}: {}", item.id, verdict));
                 if let Some(next) = next(&item.step) {
                     note(&format!("  next: {next}"));
                 }
@@ -484,7 +489,7 @@ fn next(step: &BulkStep) -> Option<&str> {
 
 fn step_words(step: &BulkStep) -> (&'static str, String) {
     match step {
-        BulkStep::Done(verdict) => (verdict.word(), verdict.sentence()),
+        BulkStep::Done(verdict) => (verdict.as_str(), verdict.to_string()),
         BulkStep::HeldBack => ("held_back", "skipped: not touched".into()),
         BulkStep::Waiting => ("waiting", "not sent yet".into()),
         BulkStep::Sent(_) => ("sent", "sent".into()),
@@ -506,7 +511,7 @@ fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Re
             })
             .collect();
         return print_json(
-            &json!({"action": bulk.action.word(), "pipelines": all, "stopped": bulk.stopped, "left_out": left_out}),
+            &json!({"action": bulk.action.as_str(), "pipelines": all, "stopped": bulk.stopped, "left_out": left_out}),
         );
     }
     let mut text = String::new();
@@ -528,13 +533,13 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
             .enumerate()
             .map(|(at, item)| json!({"target": item.id, "stage": Bulk::stage(at) + 1, "fingerprint": item.fingerprint}))
             .collect();
-        let plan = json!({"dry_run": true, "action": bulk.action.word(), "service": client.place.shown(), "plan": bulk.plan(), "pipelines": all, "left_out": left_out});
+        let plan = json!({"dry_run": true, "action": bulk.action.as_str(), "service": client.place.shown(), "plan": bulk.plan(), "pipelines": all, "left_out": left_out});
         print_json(&plan)?;
         return Ok(0);
     }
     let mut text = format!(
         "would {} {} of {}: {}\n{}\n",
-        bulk.action.word(),
+        bulk.action.as_str(),
         crate::progress::text::plural(bulk.items.len(), "pipeline"),
         client.place.shown(),
         bulk.plan(),
@@ -563,11 +568,11 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Comma
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(CommandError::usage(format!(
             "{} {what} of {}: no terminal to ask on. Pass --yes, or try --dry-run first.",
-            bulk.action.word(),
+            bulk.action.as_str(),
             client.place.shown()
         )));
     }
-    note(&format!("{} {what} of {} ({}).", bulk.action.word(), client.place.name(), client.place.shown()));
+    note(&format!("{} {what} of {} ({}).", bulk.action.as_str(), client.place.name(), client.place.shown()));
     let names: Vec<_> = bulk.items.iter().take(20).map(|item| item.id.as_ref()).collect();
     let more = bulk.items.len().saturating_sub(names.len());
     note(&format!("{}{}", names.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() }));

@@ -3,6 +3,7 @@
 use crate::protocol::quantity::span;
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
+use strum::VariantArray as _;
 
 /// Name that is not empty.
 fn name() -> clap::builder::NonEmptyStringValueParser {
@@ -122,10 +123,11 @@ pub enum PipelinesVerb {
 }
 
 fn group(text: &str) -> Result<crate::fleet::PipelineGroup, String> {
-    let all = crate::fleet::PipelineGroup::ALL;
-    let words: Vec<_> = all.iter().map(|it| it.word().to_lowercase()).collect();
-    all.into_iter()
-        .find(|it| it.word().eq_ignore_ascii_case(text))
+    let all = crate::fleet::PipelineGroup::VARIANTS;
+    let words: Vec<_> = all.iter().map(|it| it.as_str().to_lowercase()).collect();
+    all.iter()
+        .copied()
+        .find(|it| it.as_str().eq_ignore_ascii_case(text))
         .ok_or_else(|| format!("one of {}", words.join(", ")))
 }
 

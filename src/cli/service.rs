@@ -15,7 +15,7 @@ const READ_ONLY: u8 = 77;
 
 /// The service's own refusal or silence, as a failure of the command.
 pub(super) fn failure(trouble: &ClientError, place: &ServiceAddress) -> CommandError {
-    CommandError { sentence: trouble.sentence(place), code: trouble.exit_code() }
+    CommandError { sentence: trouble.message(place), code: trouble.exit_code() }
 }
 
 /// The configuration; an empty one where there is none and none is named.

@@ -207,11 +207,11 @@ async fn wait_all(
 fn what_counts(pipeline: &Pipeline) -> String {
     let share = pipeline.run.as_ref().and_then(|run| run.share.as_deref()).unwrap_or_default();
     let fault = pipeline.faults.first().map_or("", |it| it.fingerprint.as_ref());
-    format!("{} {share} {fault}", pipeline.status.word())
+    format!("{} {share} {fault}", pipeline.status.as_str())
 }
 
 fn line_of(pipeline: &Pipeline) -> String {
-    let mut text = pipeline.status.word().to_owned();
+    let mut text = pipeline.status.as_str().to_owned();
     if let Some(share) = pipeline.run.as_ref().filter(|run| run.open).and_then(|run| run.share.as_ref()) {
         text.push_str(&format!("  streams {share}"));
     }
@@ -231,7 +231,7 @@ fn note(begun: Instant, text: &str) {
 fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::ServiceAddress) {
     let target = &one.target;
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0));
-    let status = one.last.as_ref().map_or("unknown", |it| it.status.word());
+    let status = one.last.as_ref().map_or("unknown", |it| it.status.as_str());
     if let (Some(streams), false) = (&one.streams, one.came == WaitResult::Reached) {
         let some = streams.iter().take(STREAMS).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = streams.len().checked_sub(STREAMS + 1).map(|more| format!(" and {} more", more + 1));
@@ -281,7 +281,7 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
         }
         WaitResult::Failed(trouble) => {
             let on = hint.map(|hint| format!(" To wait on:\n  {hint}")).unwrap_or_default();
-            complain(&format!("{}{on}", trouble.sentence(place)));
+            complain(&format!("{}{on}", trouble.message(place)));
         }
     }
 }

@@ -165,7 +165,7 @@ impl CallAnswer {
     /// Classifies a failure by its type, otherwise by codes in its message; others are permanent.
     fn failure(&mut self, failure: &Failure) {
         let text = mask::secrets(&failure.message).into_owned();
-        let word = failure.failure_type.as_deref().map(FailureType::of_word);
+        let word = failure.failure_type.as_deref().map(FailureType::from);
         let quoted = FailureType::of_text(&failure.message);
         let is_retryable = [word, quoted].contains(&Some(FailureType::Transient));
         let known = word.or(quoted).is_some();

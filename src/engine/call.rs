@@ -156,7 +156,7 @@ fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError
         }
         asked.push((*name).to_owned());
         let known = memory.streams.get(*name);
-        let permanent = |word: &str| FailureType::of_word(word).permanent();
+        let permanent = |word: &str| FailureType::from(word).permanent();
         let failed = known.is_some_and(|kept| {
             let last = kept.errors.last().and_then(|error| error.failure_type.as_deref());
             kept.status == Status::Errored && last.is_some_and(permanent)
@@ -410,7 +410,7 @@ impl Run {
             _ => self.free,
         };
         if self.call.raw {
-            let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", Limit::word)}});
+            let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", Limit::as_str)}});
             self.message(end, now);
             self.flush(now, outlet)?;
             return Ok(Called { outcome: None, state: RawValue::NULL.to_owned(), now });

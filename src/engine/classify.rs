@@ -1,7 +1,8 @@
 //! Failure type by status code, never by the words of a message.
 
 /// The failure types of the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case", suffix = "_error")]
 pub enum FailureType {
     Config,
     Auth,
@@ -11,24 +12,8 @@ pub enum FailureType {
 
 impl FailureType {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Config => "config_error",
-            Self::Auth => "auth_error",
-            Self::System => "system_error",
-            Self::Transient => "transient_error",
-        }
-    }
-
-    /// By the word on the wire; unknown words are transient.
-    #[must_use]
-    pub fn of_word(word: &str) -> Self {
-        match word {
-            "config_error" => Self::Config,
-            "auth_error" => Self::Auth,
-            "system_error" => Self::System,
-            _ => Self::Transient,
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// By an HTTP status (RFC 9110, 15; 429 is RFC 6585, 4).
@@ -54,6 +39,18 @@ impl FailureType {
     #[must_use]
     pub fn permanent(self) -> bool {
         self != Self::Transient
+    }
+}
+
+/// Failure type of a name on the wire; an unknown name is transient.
+impl From<&str> for FailureType {
+    fn from(name: &str) -> Self {
+        match name {
+            "config_error" => Self::Config,
+            "auth_error" => Self::Auth,
+            "system_error" => Self::System,
+            _ => Self::Transient,
+        }
     }
 }
 
@@ -105,7 +102,7 @@ pub fn of_error(status: Option<u16>, code: Option<&str>) -> Option<FailureType> 
 #[must_use]
 pub fn classify(status: Option<u16>, word: Option<&str>) -> Option<FailureType> {
     let by_status = status.map(FailureType::of_status);
-    let by_word = word.map(FailureType::of_word);
+    let by_word = word.map(FailureType::from);
     match (by_status, by_word) {
         (Some(FailureType::Transient), _) => Some(FailureType::Transient),
         (Some(status), Some(word)) => Some(if word.permanent() { word } else { status }),

@@ -86,8 +86,9 @@ pub struct ScenarioStream {
     pub records: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, strum::Display, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum FaultKind {
     /// 429 with Retry-After.
     RateLimit,
@@ -119,21 +120,8 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// As the file has it.
-    fn word(self) -> &'static str {
-        match self {
-            Self::RateLimit => "rate_limit",
-            Self::ServerError => "server_error",
-            Self::Reset => "reset",
-            Self::HalfBody => "half_body",
-            Self::Refused => "refused",
-            Self::Denied => "denied",
-            Self::BadRequest => "bad_request",
-            Self::BadKey => "bad_key",
-            Self::Stall => "stall",
-            Self::DestinationError => "destination_error",
-            Self::DestinationOutage => "destination_outage",
-            Self::Crash => "crash",
-        }
+    fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -255,7 +243,7 @@ impl Scenario {
             }
         }
         self.faults.iter().enumerate().try_for_each(|(at, fault)| {
-            let bad = |why: String| Err(format!("fault {} ({}): {why}", at + 1, fault.kind.word()));
+            let bad = |why: String| Err(format!("fault {} ({}): {why}", at + 1, fault.kind.as_str()));
             fault.check(&names).or_else(bad)
         })
     }

@@ -146,7 +146,7 @@ impl Bulk {
             {
                 Some(format!("the same error came back {} times: {}", same(fault), fault.core()))
             }
-            verdict if canary && !verdict.good() => Some(format!("the first one: {}", verdict.sentence())),
+            verdict if canary && !verdict.good() => Some(format!("the first one: {verdict}")),
             _ => self.useless_stage(),
         };
         if let Some(why) = why {

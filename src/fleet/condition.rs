@@ -42,7 +42,7 @@ impl std::str::FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(stream) = text.strip_prefix("stream:") {
             let named = stream.rsplit_once('=').filter(|(name, _)| !name.is_empty());
-            let read = named.and_then(|(name, word)| Some((name, STREAM.into_iter().find(|it| it.word() == word)?)));
+            let read = named.and_then(|(name, word)| Some((name, STREAM.into_iter().find(|it| it.as_str() == word)?)));
             return match read {
                 Some((name, status)) => Ok(Self::Stream(name.into(), status)),
                 None => Err(format!("expected {EXPECTED}")),
@@ -54,7 +54,7 @@ impl std::str::FromStr for Condition {
             "error-count=0" => Ok(Self::NoErrors),
             "delete" | "deleted" => Ok(Self::Deleted),
             "create" | "created" => Ok(Self::Created),
-            text => match PipelineStatus::of_word(text.strip_prefix("status=").unwrap_or(text)) {
+            text => match PipelineStatus::from(text.strip_prefix("status=").unwrap_or(text)) {
                 PipelineStatus::Other(_) => Err(format!("expected {EXPECTED}")),
                 status => Ok(Self::Status(status)),
             },
@@ -65,10 +65,10 @@ impl std::str::FromStr for Condition {
 impl std::fmt::Display for Condition {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
-            Self::Status(status) => write!(f, "status={}", status.word()),
+            Self::Status(status) => write!(f, "status={}", status.as_str()),
             Self::Progress => f.write_str("progress"),
             Self::NotParked => f.write_str("not-parked"),
-            Self::Stream(name, status) => write!(f, "stream:{name}={}", status.word()),
+            Self::Stream(name, status) => write!(f, "stream:{name}={}", status.as_str()),
             Self::NoErrors => f.write_str("error-count=0"),
             Self::Deleted => f.write_str("deleted"),
             Self::Created => f.write_str("create"),
@@ -81,7 +81,7 @@ impl Condition {
     #[must_use]
     pub fn for_server(&self) -> Option<String> {
         match self {
-            Self::Status(status) => Some(status.word().to_owned()),
+            Self::Status(status) => Some(status.as_str().to_owned()),
             Self::Progress | Self::NotParked | Self::Stream(..) => Some(self.to_string()),
             Self::NoErrors | Self::Deleted | Self::Created => None,
         }

@@ -14,7 +14,10 @@ pub const SILENT_MS: Millis = 120_000;
 const PARKED_MS: Millis = 60_000;
 
 /// Groups in the order of the screen, trouble first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum PipelineGroup {
     Parked,
     /// Runs, or is ready, with an error.
@@ -22,6 +25,7 @@ pub enum PipelineGroup {
     /// Claims to run, and nothing moves.
     Stale,
     /// Backfilling and setting up.
+    #[strum(serialize = "BACKFILLING")]
     Working,
     Ready,
     Paused,
@@ -29,20 +33,9 @@ pub enum PipelineGroup {
 }
 
 impl PipelineGroup {
-    pub const ALL: [Self; 7] =
-        [Self::Parked, Self::Failing, Self::Stale, Self::Working, Self::Ready, Self::Paused, Self::Deleting];
-
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Parked => "PARKED",
-            Self::Failing => "FAILING",
-            Self::Stale => "STALE",
-            Self::Working => "BACKFILLING",
-            Self::Ready => "READY",
-            Self::Paused => "PAUSED",
-            Self::Deleting => "DELETING",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -94,7 +87,7 @@ impl Watched {
     #[must_use]
     pub fn note(&self, now: Millis) -> Option<String> {
         let it = &self.pipeline;
-        let claim = it.status.word();
+        let claim = it.status.as_str();
         if let Some(sent) = self.unanswered().filter(|sent| now.saturating_sub(sent.at) >= PARKED_MS / 4) {
             return Some(format!(
                 "accepted the {} {} ago, nothing ran since",
@@ -134,7 +127,7 @@ impl Watched {
             }
             PipelineGroup::Working if waits_its_turn(it) => Some("Queued: concurrency limit reached".into()),
             PipelineGroup::Working if it.desired != DesiredStatus::Active => {
-                Some(format!("it is desired {}", it.desired.word()))
+                Some(format!("it is desired {}", it.desired.as_str()))
             }
             _ => None,
         }

@@ -59,7 +59,8 @@ pub struct InboxItem {
 }
 
 /// State of an inbox item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum InboxState {
     Regressed,
     New,
@@ -71,14 +72,8 @@ pub enum InboxState {
 
 impl InboxState {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Regressed => "regressed",
-            Self::New => "new",
-            Self::Acked => "acked",
-            Self::Fixed => "fixed",
-            Self::Gone => "gone",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     #[must_use]

@@ -27,7 +27,7 @@ pub enum PipelineStatus {
 
 impl PipelineStatus {
     #[must_use]
-    pub fn word(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Setup => "setup",
             Self::Backfill => "backfill",
@@ -38,10 +38,11 @@ impl PipelineStatus {
             Self::Other(word) => word,
         }
     }
+}
 
-    #[must_use]
-    pub fn of_word(word: &str) -> Self {
-        match word {
+impl From<&str> for PipelineStatus {
+    fn from(name: &str) -> Self {
+        match name {
             "setup" => Self::Setup,
             "backfill" => Self::Backfill,
             "ready" => Self::Ready,
@@ -64,7 +65,7 @@ pub enum DesiredStatus {
 
 impl DesiredStatus {
     #[must_use]
-    pub fn word(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Active => "active",
             Self::Paused => "paused",
@@ -72,9 +73,11 @@ impl DesiredStatus {
             Self::Other(word) => word,
         }
     }
+}
 
-    fn of_word(word: &str) -> Self {
-        match word {
+impl From<&str> for DesiredStatus {
+    fn from(name: &str) -> Self {
+        match name {
             "active" => Self::Active,
             "paused" => Self::Paused,
             "deleted" => Self::Deleted,
@@ -218,8 +221,8 @@ impl Pipeline {
         let mut pipeline = Self {
             source: text(&told, "/source/type").unwrap_or_default(),
             destination: text(&told, "/destination/type").unwrap_or_default(),
-            status: PipelineStatus::of_word(&status),
-            desired: DesiredStatus::of_word(told.get("desired_status").and_then(Value::as_str).unwrap_or("active")),
+            status: PipelineStatus::from(&*status),
+            desired: DesiredStatus::from(told.get("desired_status").and_then(Value::as_str).unwrap_or("active")),
             faults: reason.iter().cloned().collect(),
             reason,
             retry,
@@ -316,10 +319,10 @@ impl Pipeline {
         });
         let mut by_status = BTreeMap::<Arc<str>, u64>::new();
         for stream in &progress.streams {
-            *by_status.entry(stream.status.word().into()).or_default() += 1;
+            *by_status.entry(stream.status.as_str().into()).or_default() += 1;
         }
         self.found = Found {
-            outcome: Some(result.word().into()),
+            outcome: Some(result.as_str().into()),
             records: progress.cumulative_records(),
             per_second: progress.rate.per_second(crate::progress::ONE_MINUTE, now).filter(|_| !ended),
             coverage: progress.coverage(),
@@ -327,7 +330,7 @@ impl Pipeline {
             checkpoints: Some(progress.checkpoints.max(told_checkpoints(&reading.text))),
             streams: progress.streams.len() as u64,
             by_status,
-            doubts: doubts(progress).iter().take(FAULTS).map(|it| it.sentence().into()).collect(),
+            doubts: doubts(progress).iter().take(FAULTS).map(|it| it.to_string().into()).collect(),
         };
         for group in standing(progress).into_iter().take(FAULTS) {
             self.faults.push(PipelineFault {
@@ -360,7 +363,7 @@ impl Pipeline {
     /// Its last run came to this.
     #[must_use]
     pub fn came_to(&self, outcome: Outcome) -> bool {
-        self.found.outcome.as_deref() == Some(outcome.word())
+        self.found.outcome.as_deref() == Some(outcome.as_str())
     }
 
     /// Its last run is over, and brought everything.

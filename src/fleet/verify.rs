@@ -5,6 +5,7 @@ use super::pipeline::{DesiredStatus, Pipeline, PipelineFault, PipelineStatus};
 use crate::progress::Outcome;
 use crate::progress::text::{count, duration, plural};
 use crate::protocol::Millis;
+use std::fmt;
 use std::sync::Arc;
 
 /// Time, in milliseconds, that work has to continue to count: a pipeline that is parked again often
@@ -12,7 +13,8 @@ use std::sync::Arc;
 pub const HOLDS_MS: Millis = 5_000;
 
 /// Action on a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum PipelineAction {
     Resume,
     Pause,
@@ -25,14 +27,8 @@ pub enum PipelineAction {
 
 impl PipelineAction {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Resume => "resume",
-            Self::Pause => "pause",
-            Self::Sync => "sync",
-            Self::Retry => "retry",
-            Self::Delete => "delete",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Effect of the action, for the confirmation.
@@ -101,7 +97,7 @@ impl Baseline {
     #[must_use]
     pub fn words(&self) -> String {
         let why = self.faults.first().map(|fault| format!(" ({}: {})", fault.kind(), fault.core())).unwrap_or_default();
-        format!("{}{why}, desired {}", self.status.word(), self.desired.word())
+        format!("{}{why}, desired {}", self.status.as_str(), self.desired.as_str())
     }
 
     /// True if the state shows that the action was applied.
@@ -150,9 +146,9 @@ const NOTHING_RAN_NEXT: &str =
     "see whether the worker of the service runs; a dead workflow takes no request: replace the pipeline by a new one";
 
 impl ActionResult {
-    /// For JSON and logs.
+    /// Name in JSON and logs.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::TookEffect(_) => "took_effect",
             Self::NothingRan(_) => "nothing_ran",
@@ -161,27 +157,6 @@ impl ActionResult {
             Self::Unknown(_) => "unknown",
             Self::RanAndFailed(..) => "ran_and_failed",
             Self::Refused(..) => "refused",
-        }
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let after = |ms: &Millis| duration(u64::try_from(*ms).unwrap_or(0));
-        match self {
-            Self::TookEffect(how) => format!("took effect: {how}"),
-            Self::NothingRan(how) => format!("accepted, but nothing ran: {how}"),
-            Self::ParkedSame(fault, ms) => {
-                format!("parked again with the SAME error after {}: {}: {}", after(ms), fault.kind(), fault.core())
-            }
-            Self::ParkedNew(fault, ms) => {
-                format!("parked again with a NEW error after {}: {}: {}", after(ms), fault.kind(), fault.core())
-            }
-            Self::Unknown(why) => format!("unknown: {why}"),
-            Self::RanAndFailed(fault, ms) => {
-                format!("ran, and failed after {}: {}: {}", after(ms), fault.kind(), fault.core())
-            }
-            Self::Refused(why, _) => format!("refused: {why}"),
         }
     }
 
@@ -207,6 +182,28 @@ impl ActionResult {
             Self::NothingRan(_) | Self::ParkedSame(..) | Self::ParkedNew(..) | Self::RanAndFailed(..) => 1,
             Self::Refused(_, code) => *code,
             Self::Unknown(_) => 2,
+        }
+    }
+}
+
+/// Sentence for an operator.
+impl fmt::Display for ActionResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = |ms: &Millis| duration(u64::try_from(*ms).unwrap_or(0));
+        match self {
+            Self::TookEffect(how) => write!(f, "took effect: {how}"),
+            Self::NothingRan(how) => write!(f, "accepted, but nothing ran: {how}"),
+            Self::ParkedSame(fault, ms) => {
+                write!(f, "parked again with the SAME error after {}: {}: {}", after(ms), fault.kind(), fault.core())
+            }
+            Self::ParkedNew(fault, ms) => {
+                write!(f, "parked again with a NEW error after {}: {}: {}", after(ms), fault.kind(), fault.core())
+            }
+            Self::Unknown(why) => write!(f, "unknown: {why}"),
+            Self::RanAndFailed(fault, ms) => {
+                write!(f, "ran, and failed after {}: {}: {}", after(ms), fault.kind(), fault.core())
+            }
+            Self::Refused(why, _) => write!(f, "refused: {why}"),
         }
     }
 }
@@ -349,7 +346,7 @@ impl Watch {
 
     fn time_over(&self, it: &Pipeline, since: Millis) -> ActionResult {
         let waited = duration(u64::try_from(since / 1000 * 1000).unwrap_or(0));
-        let claim = it.status.word();
+        let claim = it.status.as_str();
         if it.run.as_ref().is_some_and(|run| run.open)
             && self.action != PipelineAction::Delete
             && self.action != PipelineAction::Pause

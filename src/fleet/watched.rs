@@ -60,7 +60,7 @@ impl Watched {
 fn evidence(pipeline: &Pipeline) -> String {
     // The revision is the request's own doing.
     let (run, records, checkpoints, _, share) = pipeline.evidence();
-    format!("{run:?} {records:?} {checkpoints:?} {share} {}", pipeline.status.word())
+    format!("{run:?} {records:?} {checkpoints:?} {share} {}", pipeline.status.as_str())
 }
 
 /// All pipelines of one service.

@@ -153,7 +153,7 @@ fn nothing(step: Step) -> String {
     match step {
         Step::Lines(1..) => "this is the end of the log".into(),
         Step::Lines(_) => "this is the start of the log".into(),
-        Step::Mark(kind, true) => format!("no {} after this", kind.word()),
-        Step::Mark(kind, false) => format!("no {} before this", kind.word()),
+        Step::Mark(kind, true) => format!("no {} after this", kind.as_str()),
+        Step::Mark(kind, false) => format!("no {} before this", kind.as_str()),
     }
 }

@@ -33,7 +33,7 @@ impl Progress {
         match decoded {
             Decoded::Message { message, .. } if !self.speaks(message.dialect, message.firm) => {
                 self.input.unknown += 1;
-                let other = message.dialect.map_or("", Dialect::word);
+                let other = message.dialect.map_or("", Dialect::as_str);
                 let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
                 self.note(Level::Info, FeedOrigin::Unknown, None, None, &text);
             }

@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Kinds of doubts, as the JSON names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::Display, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum DoubtKind {
     StateAhead,
     ResumedAfterCut,
@@ -27,31 +30,13 @@ pub enum DoubtKind {
 impl DoubtKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StateAhead => "state_ahead",
-            Self::ResumedAfterCut => "resumed_after_cut",
-            Self::ErrorOverwritten => "error_overwritten",
-            Self::RangesLeft => "ranges_left",
-            Self::RecordCountMismatch => "record_count_mismatch",
-            Self::NothingSynced => "nothing_synced",
-            Self::ExitZeroOpenStream => "exit_zero_open_stream",
-            Self::UnknownEnd => "unknown_end",
-            Self::ErrorsLogged => "errors_logged",
-            Self::LinesLost => "lines_lost",
-            Self::RecountAfterResume => "recount_after_resume",
-        }
+        self.into()
     }
 
     /// Rows may be missing at the destination.
     #[must_use]
     pub fn loses_rows(self) -> bool {
         matches!(self, Self::StateAhead | Self::ResumedAfterCut)
-    }
-}
-
-impl std::fmt::Display for DoubtKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.pad(self.as_str())
     }
 }
 
@@ -71,13 +56,14 @@ impl Doubt {
     pub fn names(&self) -> String {
         super::text::names(&self.streams)
     }
+}
 
-    /// Its streams and its message.
-    #[must_use]
-    pub fn sentence(&self) -> String {
+/// Streams of the doubt, and its message.
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.streams.as_slice() {
-            [] => self.message.clone(),
-            _ => format!("{}: {}", self.names(), self.message),
+            [] => f.write_str(&self.message),
+            _ => write!(f, "{}: {}", self.names(), self.message),
         }
     }
 }

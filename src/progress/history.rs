@@ -6,6 +6,7 @@
 
 use super::{Exit, Packed, Progress};
 use crate::protocol::Millis;
+use strum::VariantArray as _;
 
 /// Bytes of the log between two snapshots at first.
 const SPACING: u64 = 2 << 20;
@@ -26,7 +27,8 @@ pub const GAP_MS: Millis = 30_000;
 const GAPS: usize = 1_000;
 
 /// Kind of place to jump to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Mark {
     Error,
     Transition,
@@ -39,8 +41,6 @@ pub enum Mark {
 const KINDS: usize = 5;
 
 impl Mark {
-    pub const ALL: [Self; KINDS] = [Self::Error, Self::Transition, Self::Attempt, Self::Checkpoint, Self::Run];
-
     /// Number of such places so far.
     #[must_use]
     pub fn count(self, progress: &Progress) -> u64 {
@@ -54,14 +54,8 @@ impl Mark {
     }
 
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Transition => "transition",
-            Self::Attempt => "attempt",
-            Self::Checkpoint => "checkpoint",
-            Self::Run => "run",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -86,7 +80,7 @@ impl LogPosition {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bin {
     pub begin: LogPosition,
-    /// By [`Mark::ALL`].
+    /// By [`Mark::VARIANTS`].
     pub marks: [u32; KINDS],
     /// The clock at the first mark of each kind.
     pub first: [Option<Millis>; KINDS],
@@ -189,7 +183,7 @@ impl History {
         }
         let Some(bin) = self.bins.last_mut() else { return };
         for ((kind, before), (count, first)) in
-            Mark::ALL.into_iter().zip(&mut self.counts).zip(bin.marks.iter_mut().zip(&mut bin.first))
+            Mark::VARIANTS.iter().copied().zip(&mut self.counts).zip(bin.marks.iter_mut().zip(&mut bin.first))
         {
             let now = kind.count(progress);
             if now != *before {

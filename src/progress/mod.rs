@@ -104,7 +104,20 @@ pub enum Exit {
 }
 
 /// Oddity in the order of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Anomaly {
     StateBeforeStart,
     StateAfterComplete,
@@ -116,15 +129,8 @@ pub enum Anomaly {
 
 impl Anomaly {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::StateBeforeStart => "state_before_start",
-            Self::StateAfterComplete => "state_after_complete",
-            Self::DuplicateStart => "duplicate_start",
-            Self::UnknownStream => "unknown_stream",
-            Self::RecordAfterComplete => "record_after_complete",
-            Self::CountShrank => "count_shrank",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

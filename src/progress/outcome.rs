@@ -3,7 +3,20 @@
 use super::{Exit, Progress, Stream};
 use crate::protocol::{EndWord, Status};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     Running,
     Succeeded,
@@ -18,17 +31,8 @@ pub enum Outcome {
 
 impl Outcome {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::CompletedWithErrors => "completed_with_errors",
-            Self::Failed => "failed",
-            Self::CutOff => "cut_off",
-            Self::Aborted => "aborted",
-            Self::Truncated => "truncated",
-            Self::Unknown => "unknown",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// 0 done, 1 failed or done with errors, 2 not finished.

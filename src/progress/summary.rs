@@ -171,7 +171,7 @@ const SCHEMA: u32 = 2;
 impl From<&PastRun> for RunSummary {
     fn from(run: &PastRun) -> Self {
         Self {
-            outcome: run.outcome.word(),
+            outcome: run.outcome.as_str(),
             attempts: run.attempts,
             records: Scopes { attempt: run.records.0, cumulative: run.records.1 },
             started_at: run.started_at.map(time::iso),
@@ -196,8 +196,8 @@ pub fn summary(progress: &Progress) -> Summary {
     Summary {
         synctop: env!("CARGO_PKG_VERSION"),
         schema: SCHEMA,
-        dialect: progress.dialect.map(Dialect::word),
-        outcome: outcome(progress).word(),
+        dialect: progress.dialect.map(Dialect::as_str),
+        outcome: outcome(progress).as_str(),
         reason: end.and_then(|end| end.reason.clone()),
         has_more: end.and_then(|end| end.has_more),
         started_at: progress.first_at.map(time::iso),
@@ -224,7 +224,7 @@ pub fn summary(progress: &Progress) -> Summary {
             .map(|stream| StreamSummary {
                 name: stream.name.clone(),
                 namespace: stream.namespace.clone(),
-                status: stream.status.word(),
+                status: stream.status.as_str(),
                 settling: stream.settling,
                 records: Scopes { attempt: stream.records.attempt, cumulative: stream.records.cumulative },
                 checkpoints: stream.checkpoints,
@@ -257,7 +257,7 @@ pub fn summary(progress: &Progress) -> Summary {
         errors: errors
             .into_iter()
             .map(|group| ErrorSummary {
-                level: group.level.word(),
+                level: group.level.as_str(),
                 failure_type: group.failure_type.clone(),
                 fingerprint: format!("{:016x}", group.fingerprint),
                 streams: group.streams().cloned().collect(),
@@ -276,7 +276,11 @@ pub fn summary(progress: &Progress) -> Summary {
         anomalies: progress
             .anomalies
             .iter()
-            .map(|((kind, stream), count)| AnomalySummary { kind: kind.word(), stream: stream.clone(), count: *count })
+            .map(|((kind, stream), count)| AnomalySummary {
+                kind: kind.as_str(),
+                stream: stream.clone(),
+                count: *count,
+            })
             .collect(),
         input: progress.input,
     }

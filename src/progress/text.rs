@@ -158,13 +158,13 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if !doubts.is_empty() {
         writeln!(out, "doubts       {}", doubts.len())?;
         for doubt in doubts.iter().take(DOUBTS_LISTED) {
-            writeln!(out, "  ? {}", clean::line(&doubt.sentence()))?;
+            writeln!(out, "  ? {}", clean::line(&doubt.to_string()))?;
         }
         more(out, doubts.len(), DOUBTS_LISTED)?;
     }
     if !progress.anomalies.is_empty() {
         let total: u64 = progress.anomalies.values().sum();
-        let kinds: std::collections::BTreeSet<_> = progress.anomalies.keys().map(|(kind, _)| kind.word()).collect();
+        let kinds: std::collections::BTreeSet<_> = progress.anomalies.keys().map(|(kind, _)| kind.as_str()).collect();
         let kinds: Vec<_> = kinds.into_iter().collect();
         writeln!(out, "anomalies    {} ({})", count(total), kinds.join(", "))?;
     }
@@ -247,7 +247,7 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
         let mark = if stream.failed_in.is_some() { 'x' } else { glyph(stream.status) };
         let records = known(stream.records.cumulative);
         let name = clean::line(&stream.label);
-        write!(out, "  {mark} {name:<width$}  {:<11} {records:>13}", stream.status.word())?;
+        write!(out, "  {mark} {name:<width$}  {:<11} {records:>13}", stream.status.as_str())?;
         if let Some(committed) = stream.committed {
             write!(out, "  committed {}", count(committed))?;
         }

@@ -153,7 +153,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
             let left = doubts.iter().find(|doubt| doubt.kind == DoubtKind::RangesLeft)?;
-            Some(left.sentence())
+            Some(left.to_string())
         }),
         Outcome::CutOff => {
             let what = match end.map(|end| end.word) {
@@ -193,7 +193,7 @@ fn missing_rows(progress: &Progress, doubts: &[super::Doubt]) -> Option<String> 
         return None;
     }
     let doubt = doubts.iter().find(|doubt| doubt.kind.loses_rows())?;
-    Some(doubt.sentence())
+    Some(doubt.to_string())
 }
 
 /// An input that ended with nothing open, and no word of how.

@@ -337,7 +337,7 @@ impl Decoder {
             // The answer to a command that is no sync, whatever is in it.
             ("CATALOG" | "SPEC", _) => Kind::Answer,
             ("LOG", _) => {
-                let level = Level::from_word(head.level.as_deref().unwrap_or_default());
+                let level = Level::from(head.level.as_deref().unwrap_or_default());
                 let message = format!("(a log line of {length} bytes)").into();
                 Kind::Log(Box::new(Log { level, message, ..Log::default() }))
             }
@@ -374,7 +374,7 @@ impl Shape<'_> {
     /// Words, or pino's numbers: 30 info, 40 warn, 50 error, 60 fatal.
     fn level(&self) -> Level {
         match (&self.text, self.number) {
-            (Some(word), _) => Level::from_word(word),
+            (Some(word), _) => Level::from(&**word),
             (None, Some(50..)) => Level::Error,
             (None, Some(40..50)) => Level::Warn,
             (None, Some(20..30)) => Level::Debug,

@@ -53,7 +53,21 @@ pub enum Kind<'a> {
 }
 
 /// A protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Dialect {
     Stripe,
     Airbyte,
@@ -81,13 +95,8 @@ pub struct ProtocolTraits {
 
 impl Dialect {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Stripe => "stripe",
-            Self::Airbyte => "airbyte",
-            Self::Singer => "singer",
-            Self::Meltano => "meltano",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     #[must_use]
@@ -192,7 +201,22 @@ impl Counts {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     #[default]
     NotStarted,
@@ -204,14 +228,8 @@ pub enum Status {
 
 impl Status {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::NotStarted => "not_started",
-            Self::Started => "started",
-            Self::Completed => "completed",
-            Self::Skipped => "skipped",
-            Self::Errored => "errored",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -479,7 +497,21 @@ pub struct StreamReport<'a> {
 }
 
 /// Level of an error on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Where {
     Global,
     Stream,
@@ -488,12 +520,8 @@ pub enum Where {
 
 impl Where {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Global => "global",
-            Self::Stream => "stream",
-            Self::Transient => "transient",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -532,7 +560,22 @@ impl<'a> Failure<'a> {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Level {
     Trace,
     Debug,
@@ -544,20 +587,15 @@ pub enum Level {
 
 impl Level {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Trace => "TRACE",
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Warn => "WARN",
-            Self::Error => "ERROR",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
+}
 
-    /// Level of an engine's word; an unknown word is information.
-    #[must_use]
-    pub fn from_word(word: &str) -> Self {
-        match word.to_ascii_lowercase().as_str() {
+/// Level of an engine's name for it; an unknown name is information.
+impl From<&str> for Level {
+    fn from(name: &str) -> Self {
+        match name.to_ascii_lowercase().as_str() {
             "trace" => Self::Trace,
             "debug" => Self::Debug,
             "warn" | "warning" => Self::Warn,

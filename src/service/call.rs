@@ -332,7 +332,7 @@ impl RunCall<'_> {
             let text = |path: &str| message.pointer(path).and_then(Value::as_str);
             if text("/log/level") == Some("error") || text("/connection_status/status") == Some("failed") {
                 let why = text("/connection_status/message").or(text("/log/message")).unwrap_or("it failed");
-                failed.get_or_insert_with(|| known.sentence(why));
+                failed.get_or_insert_with(|| known.mask(why));
             }
         };
         let call = self.service.engines.call(self.ask(), &stop, |bytes| {
@@ -352,7 +352,7 @@ impl RunCall<'_> {
             return Some(Prepared::Failed(why, kind));
         }
         let standing = crate::progress::standing(&ingest.progress).first().map(|group| {
-            let kind = group.failure_type.as_deref().map(FailureType::of_word);
+            let kind = group.failure_type.as_deref().map(FailureType::from);
             (group.message.to_string(), kind)
         });
         if let Some((why, kind)) = standing {
@@ -368,7 +368,7 @@ impl RunCall<'_> {
                     CallOutcome::Exited(_) => None,
                     _ => Some(FailureType::Transient),
                 };
-                Prepared::Failed(known.sentence(&how.words()), kind)
+                Prepared::Failed(known.mask(&how.words()), kind)
             }
         })
     }

@@ -38,7 +38,7 @@ pub async fn run(
     };
     let spawned = tokio::process::Command::new(program)
         .args(arguments)
-        .env("SYNCTOP_ACTION", action.word())
+        .env("SYNCTOP_ACTION", action.as_str())
         // The service's own variables are withheld.
         .env_remove("SYNCTOP_TOKEN")
         .env_remove("SYNCTOP_READ_TOKEN")
@@ -54,7 +54,7 @@ pub async fn run(
     };
     let mut body: Value = serde_json::from_str(body).unwrap_or_default();
     if let Some(body) = body.as_object_mut() {
-        body.insert("action".into(), action.word().into());
+        body.insert("action".into(), action.as_str().into());
     }
     let words = Arc::new(Mutex::new(String::new()));
     let group = Group::of(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), children);
@@ -196,7 +196,7 @@ async fn listen(stderr: tokio::process::ChildStderr, pipeline: String, known: Kn
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line);
-        let text = known.sentence(text.trim_end());
+        let text = known.mask(text.trim_end());
         let text = clean::line(&text);
         if !text.is_empty() {
             tracing::info!(target: "engine", "{pipeline}: {text}");

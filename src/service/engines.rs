@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Action of an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum EngineAction {
     Sync,
     Check,
@@ -27,13 +28,8 @@ pub enum EngineAction {
 
 impl EngineAction {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Sync => "sync",
-            Self::Check => "check",
-            Self::Setup => "setup",
-            Self::Teardown => "teardown",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -113,7 +109,7 @@ impl Engines {
     pub fn can(&self, name: &str, action: EngineAction) -> bool {
         match self.named(name) {
             Some(Named { command: Some(_), actions, .. }) => {
-                action == EngineAction::Sync || actions.iter().any(|it| it == action.word())
+                action == EngineAction::Sync || actions.iter().any(|it| it == action.as_str())
             }
             _ => true,
         }
@@ -176,7 +172,7 @@ impl Engines {
         if let Some((client, url)) = self.clients.get(name) {
             let mut url = url.clone();
             let path = url.path().trim_end_matches('/').trim_end_matches("/pipeline_sync").to_owned();
-            url.set_path(&format!("{path}/pipeline_{}", action.word()));
+            url.set_path(&format!("{path}/pipeline_{}", action.as_str()));
             return http::call(client, url, body, Some(stall), stop, each).await;
         }
         if let Some(command) = self.named(name).and_then(|it| it.command.as_deref()) {

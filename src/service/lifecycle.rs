@@ -18,8 +18,22 @@
 use serde::{Deserialize, Serialize};
 
 /// Desired state, set by the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Desired {
     Active,
     Paused,
@@ -27,8 +41,22 @@ pub enum Desired {
 }
 
 /// Status on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     Setup,
     Backfill,
@@ -198,41 +226,16 @@ impl Life {
 }
 
 impl Status {
-    pub const ALL: [Self; 6] = [Self::Setup, Self::Backfill, Self::Ready, Self::Paused, Self::Teardown, Self::Error];
-
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Setup => "setup",
-            Self::Backfill => "backfill",
-            Self::Ready => "ready",
-            Self::Paused => "paused",
-            Self::Teardown => "teardown",
-            Self::Error => "error",
-        }
-    }
-
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 impl Desired {
-    pub const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Deleted];
-
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Deleted => "deleted",
-        }
-    }
-
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|desired| desired.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -240,6 +243,7 @@ impl Desired {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use strum::VariantArray as _;
 
     const EVENTS: [LifecycleEvent; 10] = [
         LifecycleEvent::Want(Desired::Active),
@@ -290,7 +294,7 @@ mod tests {
                 let Some(life) = life else { break };
                 prop_assert_eq!(life.desired, wanted);
                 prop_assert_eq!(life.hold == Hold::Teardown, wanted == Desired::Deleted);
-                prop_assert!(Status::ALL.contains(&life.status()));
+                prop_assert!(Status::VARIANTS.contains(&life.status()));
             }
             // Left alone.
             for _ in 0..4 {

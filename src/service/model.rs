@@ -213,8 +213,8 @@ impl StoredPipeline {
             secrets::mask(&mut streams);
             all.insert("streams".into(), streams);
         }
-        all.insert("desired_status".into(), self.life.desired.word().into());
-        all.insert("status".into(), self.life.status().word().into());
+        all.insert("desired_status".into(), self.life.desired.as_str().into());
+        all.insert("status".into(), self.life.status().as_str().into());
         if let Some(state) = state.and_then(|state| serde_json::from_str::<Value>(state).ok()) {
             let mut state = state;
             secrets::mask(&mut state);

@@ -281,8 +281,8 @@ impl Driver {
             Next::Done(BackfillResult::Through) => judge(&came.progress(), now()),
             // It has not taken in all of them.
             Next::Again(_, None) => Judged::Again("the engine did not come to the end of the live events".into()),
-            Next::Again(_, Some(why)) => Judged::Again(known.sentence(&why)),
-            Next::Done(BackfillResult::Failed(why, _)) => Judged::Park(said(&known.sentence(&why), None, now())),
+            Next::Again(_, Some(why)) => Judged::Again(known.mask(&why)),
+            Next::Done(BackfillResult::Failed(why, _)) => Judged::Park(said(&known.mask(&why), None, now())),
         };
         let kept =
             KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };

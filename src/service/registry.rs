@@ -427,7 +427,7 @@ impl Slot {
 /// Logs a change on stderr.
 fn told(before: &StoredPipeline, now: &StoredPipeline) {
     let id = &now.id;
-    let (was, is) = (before.life.status().word(), now.life.status().word());
+    let (was, is) = (before.life.status().as_str(), now.life.status().as_str());
     match (&now.reason, &now.retry) {
         (Some(reason), _) if before.reason.as_ref() != Some(reason) => {
             tracing::warn!(target: "service", "{id}: {is}: {}; {}", reason.message, reason.next);
@@ -444,8 +444,8 @@ fn told(before: &StoredPipeline, now: &StoredPipeline) {
 fn shows(pipeline: &StoredPipeline) -> Value {
     json!({
         "id": pipeline.id,
-        "desired_status": pipeline.life.desired.word(),
-        "status": pipeline.life.status().word(),
+        "desired_status": pipeline.life.desired.as_str(),
+        "status": pipeline.life.status().as_str(),
         "reason": pipeline.reason.as_ref().map(super::model::ParkReason::shown),
         "retry": pipeline.retry.as_ref().map(super::model::StoredRetry::shown),
         "task_id": pipeline.task,

@@ -158,7 +158,7 @@ impl Driver {
             (Some(_), _) => End::Stopped,
             (None, Next::Again(_, None)) if open.task.trigger != Trigger::Sync => End::Next,
             (None, Next::Again(_, None)) => End::CallersTurn,
-            (None, Next::Again(wait, Some(why))) => End::Again(wait, known.sentence(&why)),
+            (None, Next::Again(wait, Some(why))) => End::Again(wait, known.mask(&why)),
             (None, Next::Done(BackfillResult::Failed(why, code))) => {
                 let kind = match code {
                     77 => Some(FailureType::Auth),
@@ -166,7 +166,7 @@ impl Driver {
                     _ if matches!(how, CallOutcome::Refused { .. }) => Some(FailureType::Config),
                     _ => None,
                 };
-                let why = known.sentence(&why);
+                let why = known.mask(&why);
                 match judge(&open.came.progress(), now()) {
                     Judged::Park(reason) if kind.is_none() => End::Park(reason),
                     _ => End::Park(said(&why, kind.or(Some(FailureType::System)), now())),
@@ -177,11 +177,11 @@ impl Driver {
                 Judged::Park(reason) => End::Park(reason),
                 Judged::Again(why) => {
                     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                    End::Again(crate::engine::backfill::wait(attempt + 1, super::jitter()), known.sentence(&why))
+                    End::Again(crate::engine::backfill::wait(attempt + 1, super::jitter()), known.mask(&why))
                 }
             },
         };
-        let exit = if let CallOutcome::Exited(how) = &how { Some(known.sentence(how)) } else { None };
+        let exit = if let CallOutcome::Exited(how) = &how { Some(known.mask(how)) } else { None };
         self.over(open, end, exit).await
     }
 
@@ -331,8 +331,8 @@ pub fn totals(progress: &Progress) -> Value {
     let now = progress.last_at.unwrap_or(0);
     let mut by_status = serde_json::Map::new();
     for stream in &progress.streams {
-        let count = by_status.get(stream.status.word()).and_then(Value::as_u64).unwrap_or(0);
-        by_status.insert(stream.status.word().into(), (count + 1).into());
+        let count = by_status.get(stream.status.as_str()).and_then(Value::as_u64).unwrap_or(0);
+        by_status.insert(stream.status.as_str().into(), (count + 1).into());
     }
     json!({
         "outcome": summary.outcome, "reason": summary.reason, "has_more": summary.has_more, "attempts": summary.attempts,

@@ -52,7 +52,7 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
 /// Failure type of an error: as reported, otherwise by its HTTP status, otherwise by its level. One
 /// generation has no types; a stream that it calls failed is over for the run.
 fn kind(group: &ErrorGroup) -> FailureType {
-    let word = group.failure_type.as_deref().map(FailureType::of_word);
+    let word = group.failure_type.as_deref().map(FailureType::from);
     // A network or database that cannot be reached may pass, whatever the engine calls it.
     let quoted = FailureType::of_text(&group.message);
     quoted.filter(|kind| *kind == FailureType::Transient).or(word).or(quoted).unwrap_or(match group.level {
@@ -93,7 +93,7 @@ fn reason(progress: &Progress, group: &ErrorGroup, now: Millis) -> ParkReason {
     let global = group.hits.contains_key("") || group.streams().count() != 1 || progress.streams.len() <= 1;
     ParkReason {
         message: mask::secrets(&group.message).into_owned(),
-        failure_type: Some(kind(group).word().to_owned()),
+        failure_type: Some(kind(group).as_str().to_owned()),
         stream: if global { None } else { group.streams().next().map(ToString::to_string) },
         fingerprint: format!("{:016x}", group.fingerprint),
         since: now,
@@ -120,7 +120,7 @@ pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Pa
     ParkReason {
         fingerprint: format!("{:016x}", crate::progress::fingerprint::of_error(&message, None)),
         message,
-        failure_type: kind.map(|kind| kind.word().to_owned()),
+        failure_type: kind.map(|kind| kind.as_str().to_owned()),
         stream: None,
         since: now,
         next: next.into(),

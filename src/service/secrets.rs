@@ -134,7 +134,7 @@ impl Known {
 
     /// Sentence with these secrets masked, and anything that looks like one.
     #[must_use]
-    pub fn sentence(&self, said: &str) -> String {
+    pub fn mask(&self, said: &str) -> String {
         let mut found = said.to_owned();
         for secret in self.longest_first() {
             found = found.replace(secret.as_str(), text::MASK);

@@ -46,7 +46,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let items = items(screen);
     let feed = &screen.progress.feed;
     let kept = feed.lines().len() as u64;
-    let mut about = format!("feed, {}+", screen.ui.level.word().to_lowercase());
+    let mut about = format!("feed, {}+", screen.ui.level.as_str().to_lowercase());
     if list.filter.active() {
         about.push_str(&format!(", {} of {kept}, /{}/", items.len(), list.filter.text));
     } else if kept < feed.total {
@@ -101,9 +101,9 @@ fn one(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
         column = pen.put(column, row, &clock(at, screen.now.or(screen.progress.last_at)), look.dim()) + 1;
     }
     let (word, style) = match line.origin {
-        FeedOrigin::Log => (line.level.word(), level_style(line.level, screen)),
+        FeedOrigin::Log => (line.level.as_str(), level_style(line.level, screen)),
         FeedOrigin::Source => ("feed", screen.look.accent()),
-        FeedOrigin::Raw if line.level >= Level::Warn => (line.level.word(), level_style(line.level, screen)),
+        FeedOrigin::Raw if line.level >= Level::Warn => (line.level.as_str(), level_style(line.level, screen)),
         FeedOrigin::Raw => ("raw", look.dim()),
         FeedOrigin::Unknown => ("unknown", look.doubt()),
         FeedOrigin::Malformed => ("malformed", look.warn()),

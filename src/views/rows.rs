@@ -5,9 +5,11 @@ use super::state::{Chosen, Column, Filter, Screen};
 use crate::progress::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
 use crate::protocol::Status;
 use std::sync::Arc;
+use strum::VariantArray as _;
 
 /// Groups in the order of the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum StreamGroup {
     Errored,
     Stalled,
@@ -18,19 +20,9 @@ pub enum StreamGroup {
 }
 
 impl StreamGroup {
-    pub const ALL: [Self; 6] =
-        [Self::Errored, Self::Stalled, Self::Started, Self::Pending, Self::Completed, Self::Skipped];
-
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Errored => "ERRORED",
-            Self::Stalled => "STALLED",
-            Self::Started => "STARTED",
-            Self::Pending => "PENDING",
-            Self::Completed => "COMPLETED",
-            Self::Skipped => "SKIPPED",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -131,7 +123,7 @@ pub fn rows(screen: &Screen) -> Rows {
     let kept_of = groups.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
-    for (group, mut list) in StreamGroup::ALL.into_iter().zip(groups) {
+    for (group, mut list) in StreamGroup::VARIANTS.iter().copied().zip(groups) {
         if list.is_empty() {
             continue;
         }
@@ -161,7 +153,7 @@ fn searched(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Scree
         stream.namespace.as_deref(),
         Some(&stream.name),
         Some(&stream.label),
-        Some(group.word()),
+        Some(group.as_str()),
         error.map(|error| error.kind()),
         error.map(|error| error.message.as_ref()).or(stream.message.as_deref()),
         status.as_deref(),

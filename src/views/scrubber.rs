@@ -8,6 +8,7 @@ use crate::progress::Axis;
 use crate::progress::history::Mark;
 use crate::protocol::{Millis, time};
 use ratatui::layout::Rect;
+use strum::VariantArray as _;
 
 /// Rows it takes of a screen this high.
 #[must_use]
@@ -134,7 +135,7 @@ fn cells(scrub: &Scrub, axis: &Axis, width: usize, column: impl Fn(f64) -> usize
         }
     }
     for bin in scrub.history.bins() {
-        for (kind, (marks, first)) in Mark::ALL.into_iter().zip(bin.marks.into_iter().zip(bin.first)) {
+        for (kind, (marks, first)) in Mark::VARIANTS.iter().copied().zip(bin.marks.into_iter().zip(bin.first)) {
             let cell = match kind {
                 _ if marks == 0 => continue,
                 Mark::Error => Cell::Error,

@@ -60,7 +60,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     let (glyph, style) = super::streams::mark(group, screen);
     let since = stream.changed_at.map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
     let settling = if stream.settling { ", its counts are still to come" } else { "" };
-    sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.word()), style);
+    sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.as_str()), style);
     if let Some(word) = &stream.odd_status {
         sheet.fact("", format!("the engine's own unknown word: {word}"), look.warn());
     }
@@ -250,7 +250,7 @@ fn error_facts(sheet: &mut Sheet, group: &ErrorGroup, now: Option<i64>) {
         (false, true) => "final: a stream or the run ended with it",
         (false, false) => "not final",
     };
-    sheet.fact("level", group.level.word(), look.plain());
+    sheet.fact("level", group.level.as_str(), look.plain());
     sheet.fact("standing", stands, if group.cleared() { look.good() } else { look.bad() });
     sheet.fact("count", count(group.count), look.strong());
     let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
@@ -276,7 +276,7 @@ pub fn line(pen: &mut Pen, screen: &Screen, number: u64, top: usize, hits: &mut 
     };
     let at = line.at.map_or_else(|| look.glyphs.dash.to_owned(), time::iso);
     sheet.fact("time", at, look.plain());
-    sheet.fact("level", line.level.word(), super::log::level_style(line.level, screen));
+    sheet.fact("level", line.level.as_str(), super::log::level_style(line.level, screen));
     sheet.fact("input line", count(line.line), look.plain());
     for (label, text) in [("from", &line.from), ("stream", &line.stream)] {
         if let Some(text) = text {

@@ -8,13 +8,17 @@ use crate::protocol::{Level, Millis};
 use ratatui::layout::Rect;
 use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
+use strum::VariantArray as _;
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
 
 /// Time without another line after which the input so far is judged.
 const UNREADABLE_MS: u64 = 900;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Pane {
     #[default]
     Streams,
@@ -25,22 +29,14 @@ pub enum Pane {
 }
 
 impl Pane {
-    pub const ALL: [Self; 5] = [Self::Streams, Self::Errors, Self::Doubts, Self::Log, Self::Diagnostics];
-
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Streams => "streams",
-            Self::Errors => "errors",
-            Self::Doubts => "doubts",
-            Self::Log => "log",
-            Self::Diagnostics => "diagnostics",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     #[must_use]
     pub fn place(self) -> usize {
-        Self::ALL.iter().position(|pane| *pane == self).unwrap_or(0)
+        Self::VARIANTS.iter().position(|pane| *pane == self).unwrap_or(0)
     }
 }
 
@@ -117,33 +113,26 @@ impl Filter {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Column {
     #[default]
     Name,
     Records,
+    #[strum(serialize = "records in this attempt")]
     Attempt,
     Rate,
+    #[strum(serialize = "last checkpoint")]
     Checkpoint,
+    #[strum(serialize = "ranges")]
     Coverage,
     Errors,
 }
 
 impl Column {
-    pub const ALL: [Self; 7] =
-        [Self::Name, Self::Records, Self::Attempt, Self::Rate, Self::Checkpoint, Self::Coverage, Self::Errors];
-
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Records => "records",
-            Self::Attempt => "records in this attempt",
-            Self::Rate => "rate",
-            Self::Checkpoint => "last checkpoint",
-            Self::Coverage => "ranges",
-            Self::Errors => "errors",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

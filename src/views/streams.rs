@@ -30,7 +30,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         about.push_str(&format!(" {} trouble first", look.glyphs.dot));
     } else {
         let arrow = if ui.reversed { look.glyphs.up } else { look.glyphs.down };
-        about.push_str(&format!(" {} by {} {arrow}", look.glyphs.dot, ui.sort.word()));
+        about.push_str(&format!(" {} by {} {arrow}", look.glyphs.dot, ui.sort.as_str()));
     }
     let right = if all.rows.is_empty() { String::new() } else { format!("{}-{last}/{}", top + 1, all.rows.len()) };
     pen.rule(0, focused, "streams", &about, &right);
@@ -134,7 +134,7 @@ fn head(pen: &mut Pen, row: u16, group: StreamGroup, all: &Rows, screen: &Screen
     let word = match group {
         StreamGroup::Started if !screen.running() => "NOT DONE",
         StreamGroup::Pending if !screen.running() => "NOT STARTED",
-        group => group.word(),
+        group => group.as_str(),
     };
     let column = pen.put(3, row, word, style.patch(look.strong()));
     let (kept, of) = (all.kept_of.get(group as usize).copied().unwrap_or(0), all.count(group));

@@ -29,7 +29,8 @@ impl FleetApp {
         match self.armed() {
             Armed::Never => return self.say("this context is read-only (read_only in its configuration)"),
             Armed::Locked => {
-                return self.say(format!("read-only: w enables actions for ten minutes, then {} works", action.word()));
+                return self
+                    .say(format!("read-only: w enables actions for ten minutes, then {} works", action.as_str()));
             }
             Armed::For(_) | Armed::Always => {}
         }
@@ -116,7 +117,7 @@ impl FleetApp {
         if let [(id, _)] = confirm.targets.as_slice() {
             let (id, send) = (Arc::clone(id), self.send.clone());
             self.acting.push((action, Arc::clone(&id), now()));
-            self.say(format!("{} {id}: sent; watching whether it helps", action.word()));
+            self.say(format!("{} {id}: sent; watching whether it helps", action.as_str()));
             self.options.background.spawn(async move {
                 let verdict = actor.act(action, &id, why.as_deref(), |_| {}).await;
                 // A user who left is not informed; the action log is.

@@ -205,7 +205,7 @@ impl FleetApp {
         ui.reversed = ui.sort == column && !ui.reversed;
         ui.sort = column;
         let turned = if ui.reversed { ", turned round" } else { "" };
-        self.say(format!("sorted by {}{turned}", column.word()));
+        self.say(format!("sorted by {}{turned}", column.as_str()));
     }
 
     /// Only the pipelines have an order to choose.

@@ -21,6 +21,7 @@ use futures_util::StreamExt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use strum::VariantArray as _;
 use tokio::sync::{mpsc, watch};
 
 /// For how long things can be done once it was armed.
@@ -293,7 +294,7 @@ impl FleetApp {
         let bulk = bulk.borrow_and_update().clone();
         let over = bulk.over() && !self.bulk_shown.as_ref().is_some_and(Bulk::over);
         let (good, bad, held) = bulk.counts();
-        let word = bulk.action.word();
+        let word = bulk.action.as_str();
         self.bulk_shown = Some(bulk);
         if over {
             self.say(format!("{word}: {good} took effect, {bad} did not, {held} skipped"));
@@ -306,7 +307,7 @@ impl FleetApp {
         match came {
             Came::Result(action, id, verdict) => {
                 self.acting.retain(|(known, on, _)| (*known, on) != (action, &id));
-                self.say(format!("{} {id}: {}", action.word(), verdict.sentence()));
+                self.say(format!("{} {id}: {}", action.as_str(), verdict));
                 // It is worth more than a moment.
                 self.toast_at = Some(Instant::now() + TOAST * 2);
                 self.options.watcher.look_now();
@@ -436,11 +437,11 @@ impl FleetApp {
     fn parting(&self) -> String {
         let at = now();
         let counts = crate::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
-        let words: Vec<_> = crate::fleet::PipelineGroup::ALL
-            .into_iter()
+        let words: Vec<_> = crate::fleet::PipelineGroup::VARIANTS
+            .iter()
             .zip(counts)
             .filter(|(_, number)| *number > 0)
-            .map(|(group, number)| format!("{number} {}", group.word().to_lowercase()))
+            .map(|(group, number)| format!("{number} {}", group.as_str().to_lowercase()))
             .collect();
         let name = self.options.watcher.client.place.name();
         let all = crate::progress::text::plural(self.shown.fleet.pipelines.len(), "pipeline");
@@ -450,7 +451,7 @@ impl FleetApp {
             format!("{name}: {all}: {}\n", words.join(", "))
         };
         for (action, id, _) in &self.acting {
-            text.push_str(&format!("{} {id}: sent, and not known yet whether it helped\n", action.word()));
+            text.push_str(&format!("{} {id}: sent, and not known yet whether it helped\n", action.as_str()));
         }
         text
     }

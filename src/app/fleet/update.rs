@@ -11,6 +11,7 @@ use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, Row
 use crate::views::state::Filter;
 use std::io;
 use std::sync::Arc;
+use strum::VariantArray as _;
 use tui_input::Input;
 
 impl FleetApp {
@@ -35,7 +36,7 @@ impl FleetApp {
             Action::Theme => {
                 self.options.ask = false;
                 self.options.look.theme = self.options.look.theme.next();
-                let word = self.options.look.theme.word();
+                let word = self.options.look.theme.as_str();
                 self.say(format!("theme {word}"));
             }
             Action::Mouse => {
@@ -69,9 +70,9 @@ impl FleetApp {
             Action::Back => self.back(),
             Action::Open => return Ok(self.open()),
             Action::NextPane | Action::PreviousPane => {
-                let all = FleetPane::ALL.len() - usize::from(self.bulk_shown.is_none());
+                let all = FleetPane::VARIANTS.len() - usize::from(self.bulk_shown.is_none());
                 let step = if action == Action::NextPane { 1 } else { all - 1 };
-                let next = FleetPane::ALL.get((self.ui.focus.place() + step) % all).copied().unwrap_or_default();
+                let next = FleetPane::VARIANTS.get((self.ui.focus.place() + step) % all).copied().unwrap_or_default();
                 self.focus(next);
             }
             Action::Zoom => self.ui.zoomed = !self.ui.zoomed,
@@ -79,7 +80,7 @@ impl FleetApp {
                 self.movement(action);
             }
             Action::SortNext | Action::SortPrevious if self.on_pipelines() => {
-                let all = FleetColumn::ALL;
+                let all = FleetColumn::VARIANTS;
                 let at = all.iter().position(|column| *column == self.ui.sort).unwrap_or(0);
                 let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
                 self.sort(all.get((at + step) % all.len()).copied().unwrap_or_default());
@@ -95,7 +96,7 @@ impl FleetApp {
                 }
             }
             Action::FoldAll => {
-                let fold = PipelineGroup::ALL.into_iter().any(|group| !self.ui.folded(group));
+                let fold = PipelineGroup::VARIANTS.iter().copied().any(|group| !self.ui.folded(group));
                 self.ui.folds = [Some(fold); 7];
             }
             Action::Copy => self.copy()?,
@@ -495,8 +496,8 @@ impl FleetApp {
                 let text = known.map(|it| {
                     let fault =
                         it.pipeline.faults.first().map(|fault| format!("  {}: {}", fault.kind(), fault.message));
-                    let group = it.group(now()).word().to_lowercase();
-                    format!("{}  {group}, {}{}", it.pipeline.id, it.pipeline.status.word(), fault.unwrap_or_default())
+                    let group = it.group(now()).as_str().to_lowercase();
+                    format!("{}  {group}, {}{}", it.pipeline.id, it.pipeline.status.as_str(), fault.unwrap_or_default())
                 });
                 (text, "the pipeline")
             }

@@ -423,7 +423,7 @@ impl Source {
         let name = self.name(stream).to_owned();
         match self.form {
             Form::Trace => {
-                let error = json!({"failure_type": kind.word(), "message": message, "stream": name});
+                let error = json!({"failure_type": kind.as_str(), "message": message, "stream": name});
                 self.line(trace("error", error));
                 // The state records it too, so that the next attempt leaves the stream out.
                 if kind.permanent() {
@@ -484,7 +484,7 @@ fn split(gte: i64, lt: i64, parts: i64) -> Vec<Left> {
 /// A failure without a stream.
 pub(super) fn global_error(form: Form, kind: FailureType, message: &str) -> Value {
     match form {
-        Form::Trace => trace("error", json!({"failure_type": kind.word(), "message": message})),
+        Form::Trace => trace("error", json!({"failure_type": kind.as_str(), "message": message})),
         Form::Progress => {
             json!({"type": "connection_status", "connection_status": {"status": "failed", "message": message}})
         }

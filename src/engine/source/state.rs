@@ -80,7 +80,7 @@ impl SourceStreamState {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let wire: Wire = serde_json::from_str(text).ok()?;
-        let failed = wire.status.as_deref().filter(|word| word.ends_with("_error")).map(FailureType::of_word);
+        let failed = wire.status.as_deref().filter(|word| word.ends_with("_error")).map(FailureType::from);
         let sane = |it: &Seconds| it.gte.unsigned_abs() <= LATEST && it.lt.unsigned_abs() <= LATEST;
         if let Some(backfill) = wire.backfill {
             if ![&backfill.range].into_iter().chain(&backfill.completed).chain(&backfill.in_flight).all(sane) {
@@ -126,7 +126,7 @@ impl SourceStreamState {
             }
             Form::Trace => {
                 let status = match self.failed {
-                    Some(failed) => failed.word(),
+                    Some(failed) => failed.as_str(),
                     None if self.left.is_empty() => "complete",
                     None => "pending",
                 };

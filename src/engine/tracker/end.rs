@@ -56,7 +56,7 @@ impl Tracker {
             return AttemptOutcome { reason: "complete".into(), has_more: false };
         }
         let (word, reason, cutoff) = match (limit, self.end.take()) {
-            (Some(limit), _) => (Some(EndWord::Limit), Some(limit.word().to_owned()), Some("soft".to_owned())),
+            (Some(limit), _) => (Some(EndWord::Limit), Some(limit.as_str().to_owned()), Some("soft".to_owned())),
             (None, Some((word, reason, cutoff))) => (Some(word), reason, cutoff),
             (None, None) => (None, None, None),
         };

@@ -13,8 +13,8 @@ impl Tracker {
         let kind = classify(came.error_status(), said).unwrap_or(FailureType::System);
         // The word on the wire stays, unless the status contradicts it.
         let word = match said {
-            Some(said) if FailureType::of_word(said).permanent() == kind.permanent() => said.to_owned(),
-            _ => kind.word().to_owned(),
+            Some(said) if FailureType::from(said).permanent() == kind.permanent() => said.to_owned(),
+            _ => kind.as_str().to_owned(),
         };
         came.glued(out);
         if said == Some(word.as_str()) {
@@ -26,7 +26,7 @@ impl Tracker {
     }
 
     pub(super) fn mistake(&mut self, stream: Option<String>, mistake: Mistake, out: &mut Vec<u8>) {
-        let permanent = mistake.failure_type.as_deref().is_none_or(|word| FailureType::of_word(word).permanent());
+        let permanent = mistake.failure_type.as_deref().is_none_or(|word| FailureType::from(word).permanent());
         let kind = mistake.failure_type.clone().unwrap_or_else(|| "error".into());
         let none_started = !self.here.values().any(|here| here.started);
         let text = format!("{kind}: {}", crate::progress::text::short(&mistake.message, TEXT));

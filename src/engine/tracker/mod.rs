@@ -63,19 +63,19 @@ struct Here {
 }
 
 /// Reason that the caller ends an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Limit {
+    #[strum(serialize = "time_limit")]
     Time,
+    #[strum(serialize = "state_limit")]
     States,
 }
 
 impl Limit {
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Time => "time_limit",
-            Self::States => "state_limit",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -154,7 +154,7 @@ impl Tracker {
                 let said = came.failure_type();
                 let logged = self.logged.remove(stream);
                 let kind = classify(came.error_status(), said.as_deref()).or(logged).unwrap_or(FailureType::System);
-                let mistake = Mistake { message, failure_type: Some(kind.word().to_owned()) };
+                let mistake = Mistake { message, failure_type: Some(kind.as_str().to_owned()) };
                 if !self.here.get(stream).is_some_and(|here| here.over && here.failed) {
                     self.mistake(Some(stream.to_owned()), mistake, out);
                 }

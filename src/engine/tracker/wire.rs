@@ -232,7 +232,7 @@ pub fn progress_payload<'a>(
             let error = row.errors.last();
             let status = match row.status {
                 Status::NotStarted => "not_started",
-                status => status.word(),
+                status => status.as_str(),
             };
             let payload = StreamPayload {
                 status,

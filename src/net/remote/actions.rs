@@ -88,7 +88,7 @@ impl Actor {
         let intent = Intent {
             id: random_id("intent"),
             who: self.who.clone(),
-            action: action.word().into(),
+            action: action.as_str().into(),
             pipeline: id.to_owned(),
             why: why.map(str::to_owned),
             before: mark.words(),
@@ -99,7 +99,7 @@ impl Actor {
             return ActionResult::Refused(format!("it cannot be noted who does it: {why}"), NOT_KEPT);
         }
         let (verdict, after) = self.carry_out(action, &intent, &before, mark, capabilities, &mut tell).await;
-        let (word, sentence) = (verdict.word(), verdict.sentence());
+        let (word, sentence) = (verdict.as_str(), verdict.to_string());
         if let Err(why) = self.note(move |memory| memory.came_of(&intent, &after, word, &sentence)).await {
             tracing::warn!(target: "synctop::memory", "{why}");
         }
@@ -183,7 +183,7 @@ impl Actor {
         if let Some(watcher) =
             self.watcher.as_ref().filter(|_| !matches!(action, PipelineAction::Pause | PipelineAction::Delete))
         {
-            watcher.sent(id, action.word());
+            watcher.sent(id, action.as_str());
         }
         // From now on it is to be seen; however long it took to be accepted.
         let sent_at = now();

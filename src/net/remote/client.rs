@@ -198,7 +198,7 @@ impl ClientError {
 
     /// Sentence for a user of `place`, with the next step.
     #[must_use]
-    pub fn sentence(&self, place: &ServiceAddress) -> String {
+    pub fn message(&self, place: &ServiceAddress) -> String {
         let next = self.next(place);
         // A question as the next step needs no full stop.
         let words = self.words();

@@ -179,7 +179,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                         None if before.is_none() => {
                             let text = format!(
                                 "it reports {} and no run: none exists, or it reports none",
-                                pipeline.status.word()
+                                pipeline.status.as_str()
                             );
                             hand_on(events, Event::Notice(text)).await?;
                         }

@@ -100,7 +100,7 @@ impl Waited {
         let conditions: Vec<_> = wish.conditions.iter().map(ToString::to_string).collect();
         json!({
             "id": self.target, "target": self.target, "for": conditions.join(if wish.any { " or " } else { " and " }),
-            "status": last.map(|it| it.status.word()), "desired_status": last.map(|it| it.desired.word()),
+            "status": last.map(|it| it.status.as_str()), "desired_status": last.map(|it| it.desired.as_str()),
             "reached": self.came == WaitResult::Reached,
             "timed_out": matches!(self.came, WaitResult::TimedOut | WaitResult::Stalled(_)), "stalled": matches!(self.came, WaitResult::Stalled(_)),
             "reason": fault.map(|it| json!({
@@ -213,7 +213,7 @@ impl One {
                         evidence = None;
                     }
                     let Some(watched) = self.fleet.pipelines.get(id).cloned() else { continue };
-                    let here = Some(format!("{:?} {}", watched.pipeline.evidence(), watched.pipeline.status.word()));
+                    let here = Some(format!("{:?} {}", watched.pipeline.evidence(), watched.pipeline.status.as_str()));
                     if here != evidence {
                         tell(News::Seen(&watched.pipeline));
                         pace.reset();

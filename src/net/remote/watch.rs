@@ -156,7 +156,7 @@ impl Watcher {
                 let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
                 tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), trouble.words());
                 let place = &self.client.place;
-                let (next, sentence, code) = (trouble.next(place), trouble.sentence(place), trouble.exit_code());
+                let (next, sentence, code) = (trouble.next(place), trouble.message(place), trouble.exit_code());
                 let down = Down { why: trouble.words(), next, denied: trouble.denied(), sentence, code, again_at };
                 self.take(|seen| seen.down = Some(down));
                 wait

@@ -156,13 +156,7 @@ fn log(line: AirbyteLog) -> Log {
         None => message,
     };
     let context = process_word(&message).map(|word| Box::new(word.context()));
-    Log {
-        level: Level::from_word(&word),
-        fatal: word.eq_ignore_ascii_case("FATAL"),
-        context,
-        message,
-        ..Log::default()
-    }
+    Log { level: Level::from(&*word), fatal: word.eq_ignore_ascii_case("FATAL"), context, message, ..Log::default() }
 }
 
 /// Words of the connector development kit at the start of a sync, and at the end of a stream and of

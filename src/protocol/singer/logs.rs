@@ -183,7 +183,7 @@ pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     } else if let Some(failure) = log.exception.0.map(Exception::failure) {
         Kind::Failure(Box::new(failure))
     } else {
-        said(Level::from_word(log.level.0?.as_ref()), log.message.0?)
+        said(Level::from(log.level.0?.as_ref()), log.message.0?)
     };
     Some(Message { at, from: Some(logger), dialect, firm: false, kind })
 }

@@ -40,7 +40,7 @@ struct Line<'a> {
 pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     let line = serde_json::from_str::<Line>(text).ok()?;
     let event = line.event.0?;
-    let level = Level::from_word(&line.level.0?);
+    let level = Level::from(&*line.level.0?);
     let at = Some(line.timestamp.0?);
     let its_own = line.logger.0.as_deref().is_some_and(|logger| logger.contains("meltano"))
         || event.starts_with("Meltano ")

@@ -76,7 +76,7 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
             Kind::End(Box::new(end.end()))
         }
         ("log", ..) => Kind::Log(Box::new(Log {
-            level: Level::from_word(head.level.as_deref().unwrap_or_default()),
+            level: Level::from(head.level.as_deref().unwrap_or_default()),
             message: text,
             ..Log::default()
         })),

@@ -327,7 +327,7 @@ impl<'a> ListedError<'a> {
 
 impl<'a> LogLine<'a> {
     fn log(self) -> Log<'a> {
-        let level = Level::from_word(self.level.0.as_deref().unwrap_or_default());
+        let level = Level::from(self.level.0.as_deref().unwrap_or_default());
         let Some(data) = self.data.0 else {
             return Log { level, message: self.message.0.unwrap_or_default(), ..Log::default() };
         };

@@ -27,11 +27,10 @@ pub enum Permission {
     Signed,
 }
 
-impl Permission {
-    /// Permission of a word in the document; an unknown word needs full access.
-    #[must_use]
-    pub fn of_word(word: &str) -> Self {
-        match word {
+/// Permission of a name in the document; an unknown name needs full access.
+impl From<&str> for Permission {
+    fn from(name: &str) -> Self {
+        match name {
             "public" => Self::Public,
             "read" => Self::Read,
             "signed" => Self::Signed,

@@ -61,11 +61,12 @@ impl Query {
         })
     }
 
-    pub fn one_of(&self, key: &str, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+    /// One of `options`, by its name; any other value is an error.
+    pub fn one_of<T: Copy + Into<&'static str>>(&self, key: &str, options: &[T]) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(key) else { return Ok(None) };
-        let found = words.iter().find(|word| **word == text);
-        found.copied().map(Some).ok_or_else(|| {
-            let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let found = options.iter().copied().find(|option| (*option).into() == text);
+        found.map(Some).ok_or_else(|| {
+            let words: Vec<_> = options.iter().map(|option| format!("\"{}\"", (*option).into())).collect();
             Problem::invalid(&[key], format!("Invalid option: expected one of {}", words.join("|")))
         })
     }

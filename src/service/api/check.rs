@@ -35,7 +35,7 @@ async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Resu
     let mut said = Said { messages: Vec::new(), shown: Vec::new() };
     if !app.service.engines.can(name, action) {
         let message =
-            format!("the engine {name} has no {}: see its actions in the service's configuration", action.word());
+            format!("the engine {name} has no {}: see its actions in the service's configuration", action.as_str());
         said.shown
             .push(crate::service::registry::line("log", &json!({"level": "info", "message": message})).into_bytes());
         return Ok(said);
@@ -63,7 +63,7 @@ async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Resu
         said.shown.push(shown);
         let message = said.messages.last_mut().and_then(|it| it.pointer_mut("/connection_status/message"));
         if let Some(Value::String(message)) = message {
-            *message = known.sentence(message);
+            *message = known.mask(message);
         }
     };
     let how = app
@@ -87,7 +87,7 @@ async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Resu
         CallOutcome::Silent(_) | CallOutcome::Overdue(_) => (504, "engine_silent"),
         CallOutcome::Broke(_) | CallOutcome::Exited(_) => (502, "engine_failed"),
     };
-    Err(Problem::new(status, code, format!("{name}: {}", known.sentence(&how.words()))))
+    Err(Problem::new(status, code, format!("{name}: {}", known.mask(&how.words()))))
 }
 
 /// Errors of a pipeline to create, as reported by its engine.
@@ -132,7 +132,7 @@ async fn asked(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineActi
                 let mut config = pipeline.config.as_ref().clone();
                 take_over(&mut config, source, destination);
                 pipeline.config = Arc::new(config);
-                Ok(tx.note(&ip.to_string(), action.word(), Some(&pipeline.id), None)?)
+                Ok(tx.note(&ip.to_string(), action.as_str(), Some(&pipeline.id), None)?)
             })
             .await?;
     }

@@ -7,6 +7,7 @@ use crate::service::lifecycle::{Desired, Status};
 use crate::service::store;
 use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
+use strum::VariantArray as _;
 
 const PAGE: u64 = 100;
 const LARGEST_PAGE: u64 = 1_000;
@@ -16,8 +17,8 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state"];
     let query = Query::read(query.as_deref(), &known)?;
     let limit = query.number("limit", 1..=LARGEST_PAGE)?.unwrap_or(PAGE);
-    let status = query.one_of("status", &Status::ALL.map(Status::word))?;
-    let desired = query.one_of("desired_status", &Desired::ALL.map(Desired::word))?;
+    let status = query.one_of("status", Status::VARIANTS)?;
+    let desired = query.one_of("desired_status", Desired::VARIANTS)?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
     let wanted = query.text("q").map(str::to_lowercase);
     let mut data: Vec<Value> = Vec::new();
@@ -27,8 +28,8 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
         let Some(pipeline) = slot.pipeline() else { continue };
         let says = |text: &str| wanted.as_ref().is_none_or(|wanted| text.to_lowercase().contains(wanted));
         let reason = pipeline.reason.as_ref();
-        let fits = status.is_none_or(|it| pipeline.life.status().word() == it)
-            && desired.is_none_or(|it| pipeline.life.desired.word() == it)
+        let fits = status.is_none_or(|it| pipeline.life.status() == it)
+            && desired.is_none_or(|it| pipeline.life.desired == it)
             && query.text("engine").is_none_or(|it| pipeline.config.engine() == it)
             && query.text("fingerprint").is_none_or(|it| reason.is_some_and(|reason| reason.fingerprint == it))
             && (says(&pipeline.id) || reason.is_some_and(|reason| says(&reason.message)));

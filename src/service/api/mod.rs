@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use strum::VariantArray as _;
 use tokio::sync::Semaphore;
 
 /// The document, as it is served.
@@ -108,7 +109,7 @@ pub fn operations() -> Vec<Operation> {
             all.push(Operation {
                 path: path.clone(),
                 method: method.to_ascii_uppercase(),
-                permission: Permission::of_word(&text("x-permission")),
+                permission: Permission::from(text("x-permission").as_str()),
                 id: text("operationId"),
             });
         }
@@ -206,9 +207,9 @@ async fn health(State(app): Shared) -> Response {
     let service = &app.service;
     let slots = service.slots_after("");
     let mut by_status = serde_json::Map::new();
-    for status in super::lifecycle::Status::ALL {
+    for &status in super::lifecycle::Status::VARIANTS {
         let count = slots.iter().filter_map(|slot| slot.pipeline()).filter(|it| it.life.status() == status).count();
-        by_status.insert(status.word().into(), count.into());
+        by_status.insert(status.as_str().into(), count.into());
     }
     ok(&json!({
         "ok": true, "hostname": hostname(),

@@ -170,7 +170,7 @@ fn ours(fields: &mut serde_json::Map<String, Value>) -> Result<Option<&'static s
 fn desired(fields: &mut serde_json::Map<String, Value>) -> Result<Option<Desired>, Problem> {
     match fields.remove("desired_status") {
         None => Ok(None),
-        Some(value) => value.as_str().and_then(Desired::of_word).map(Some).ok_or_else(|| {
+        Some(value) => value.as_str().and_then(|name| name.parse().ok()).map(Some).ok_or_else(|| {
             Problem::invalid(&["desired_status"], "Invalid option: expected one of \"active\"|\"paused\"|\"deleted\"")
         }),
     }

@@ -57,7 +57,7 @@ impl WaitTarget {
         if let Some(stream) = text.strip_prefix("stream:") {
             let Some((name, status)) = stream.rsplit_once('=') else { return bad() };
             let all = [StreamStatus::Started, StreamStatus::Completed, StreamStatus::Skipped, StreamStatus::Errored];
-            return match all.into_iter().find(|it| it.word() == status) {
+            return match all.into_iter().find(|it| it.as_str() == status) {
                 Some(status) if !name.is_empty() => Ok(Self::Stream(name.to_owned(), status)),
                 _ => bad(),
             };
@@ -65,9 +65,9 @@ impl WaitTarget {
         match text {
             "progress" => Ok(Self::Progress),
             "not-parked" => Ok(Self::NotParked),
-            text => match Status::of_word(text.strip_prefix("status=").unwrap_or(text)) {
-                Some(status) => Ok(Self::Status(status)),
-                None => bad(),
+            text => match text.strip_prefix("status=").unwrap_or(text).parse() {
+                Ok(status) => Ok(Self::Status(status)),
+                Err(_) => bad(),
             },
         }
     }

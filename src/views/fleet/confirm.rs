@@ -32,8 +32,8 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     let many = confirm.targets.len() > 1;
     let mut lines: Vec<(String, ratatui::style::Style)> = Vec::new();
     let what = match confirm.targets.as_slice() {
-        [(only, _)] => format!("{} {only}", confirm.action.word()),
-        all => format!("{} {}", confirm.action.word(), plural(all.len(), "pipeline")),
+        [(only, _)] => format!("{} {only}", confirm.action.as_str()),
+        all => format!("{} {}", confirm.action.as_str(), plural(all.len(), "pipeline")),
     };
     lines.push((format!("{what} of {}", screen.name), look.strong()));
     if many {
@@ -76,7 +76,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     let area = pen.middle(width, height);
     let mut pen = pen.at(area);
     hits.add(area, ClickTarget::Nothing);
-    pen.frame(confirm.action.word(), screen.name);
+    pen.frame(confirm.action.as_str(), screen.name);
 
     let last = pen.height().saturating_sub(2);
     for (at, (text, style)) in lines.iter().enumerate() {

@@ -11,6 +11,7 @@ use crate::views::pen::Pen;
 use crate::views::words::{age, count, fit_middle, plural, rate};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use strum::VariantArray as _;
 
 /// Lines of the header.
 pub struct FleetHeader {
@@ -152,15 +153,15 @@ fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) {
     let look = screen.look;
     let mut column = 1;
     let all = screen.fleet.pipelines.len();
-    for group in PipelineGroup::ALL {
+    for &group in PipelineGroup::VARIANTS {
         let number = rows.counts.get(group as usize).copied().unwrap_or(0);
         if number == 0 {
             continue;
         }
         let (_, style) = mark(group, look);
         let word = match group {
-            PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale => group.word().to_owned(),
-            group => group.word().to_lowercase(),
+            PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale => group.as_str().to_owned(),
+            group => group.as_str().to_lowercase(),
         };
         let strong = matches!(group, PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale);
         let style = if strong { style.patch(look.strong()) } else { look.plain() };

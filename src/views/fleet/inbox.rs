@@ -23,7 +23,7 @@ pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<InboxItem>> {
     let filter = &screen.ui.list(FleetPane::Errors).filter;
     let shown = |item: &InboxItem| {
         let pipelines = item.hits.keys().map(AsRef::as_ref);
-        let says = [item.message.as_ref(), item.kind(), item.state().word(), item.fingerprint.as_ref()];
+        let says = [item.message.as_ref(), item.kind(), item.state().as_str(), item.fingerprint.as_ref()];
         (screen.ui.closed || item.state().open()) && filter.keeps_any(says.into_iter().chain(pipelines))
     };
     screen.inbox.sorted().into_iter().filter(|item| shown(item)).collect()
@@ -121,7 +121,7 @@ fn one(pen: &mut Pen, row: u16, item: &InboxItem, screen: &FleetScreen) {
     let state = match item.state() {
         InboxState::New => String::new(),
         InboxState::Acked => item.acked.as_ref().map(|(who, _)| format!("acked by {who}")).unwrap_or_default(),
-        state => state.word().to_owned(),
+        state => state.as_str().to_owned(),
     };
     column = pen.put(column, row, &plural(hit, "pipeline"), look.plain()) + 2;
     let state_style = if item.state() == InboxState::Regressed { look.bad().patch(look.strong()) } else { look.dim() };

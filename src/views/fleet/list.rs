@@ -100,9 +100,9 @@ fn status_words(it: &crate::fleet::Pipeline, inferred: bool) -> String {
             | (DesiredStatus::Deleted, PipelineStatus::Teardown)
     );
     if there {
-        return format!("{}{doubt}", it.status.word());
+        return format!("{}{doubt}", it.status.as_str());
     }
-    format!("{}{doubt} > {}", it.status.word(), it.desired.word())
+    format!("{}{doubt} > {}", it.status.as_str(), it.desired.as_str())
 }
 
 pub fn mark(group: PipelineGroup, look: &Look) -> (&'static str, Style) {
@@ -135,7 +135,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hit
         about.push_str(&format!(" {} trouble first", look.glyphs.dot));
     } else {
         let arrow = if ui.reversed { look.glyphs.up } else { look.glyphs.down };
-        about.push_str(&format!(" {} by {} {arrow}", look.glyphs.dot, ui.sort.word()));
+        about.push_str(&format!(" {} by {} {arrow}", look.glyphs.dot, ui.sort.as_str()));
     }
     let right = if all.rows.is_empty() { String::new() } else { format!("{}-{last}/{}", top + 1, all.rows.len()) };
     pen.rule(0, focused, "pipelines", &about, &right);
@@ -205,7 +205,7 @@ fn head(pen: &mut Pen, row: u16, group: PipelineGroup, all: &FleetRows, screen: 
     let look = screen.look;
     let (glyph, style) = mark(group, look);
     pen.put(2, row, glyph, style.patch(look.strong()));
-    let word = if group == PipelineGroup::Working { "BACKFILLING, SETTING UP" } else { group.word() };
+    let word = if group == PipelineGroup::Working { "BACKFILLING, SETTING UP" } else { group.as_str() };
     let column = pen.put(4, row, word, style.patch(look.strong()));
     let at = group as usize;
     let (kept, of) = (all.kept_of.get(at).copied().unwrap_or(0), all.counts.get(at).copied().unwrap_or(0));
@@ -259,7 +259,7 @@ fn pipeline(
         };
     }
     if let Some((action, _, since)) = screen.acting.iter().find(|(_, id, _)| *id == it.id) {
-        let text = format!("{}: sent, watched for {}", action.word(), age(screen.now.saturating_sub(*since)));
+        let text = format!("{}: sent, watched for {}", action.as_str(), age(screen.now.saturating_sub(*since)));
         pen.put(columns.words_from(), row, &text, look.accent());
         return;
     }

@@ -28,7 +28,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
         return;
     };
     let (good, bad, held) = bulk.counts();
-    let about = format!("{} {}: {}", bulk.action.word(), bulk.items.len(), bulk.plan());
+    let about = format!("{} {}: {}", bulk.action.as_str(), bulk.items.len(), bulk.plan());
     let right = format!("{good} took effect, {bad} did not, {held} skipped");
     pen.rule(0, focused, "many", &about, "");
     let (text, style) = match (&bulk.stopped, bulk.over()) {
@@ -64,8 +64,8 @@ fn words(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, String)
         }
         BulkStep::HeldBack => (glyphs.skipped, look.dim(), "skipped: not touched".into()),
         BulkStep::Done(verdict) => {
-            let (glyph, style) = super::deeds::verdict(Some(verdict.word()), screen);
-            (glyph, style, verdict.sentence())
+            let (glyph, style) = super::deeds::verdict(Some(verdict.as_str()), screen);
+            (glyph, style, verdict.to_string())
         }
     }
 }

@@ -4,6 +4,7 @@ use super::state::{FleetColumn, FleetPane, FleetScreen, RowKey};
 use crate::fleet::{ActionRecord, PipelineGroup, Watched};
 use std::collections::HashMap;
 use std::sync::Arc;
+use strum::VariantArray as _;
 
 /// One line of the list.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +111,7 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
     let kept_of = groups.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
-    for (group, mut list) in PipelineGroup::ALL.into_iter().zip(groups) {
+    for (group, mut list) in PipelineGroup::VARIANTS.iter().copied().zip(groups) {
         if list.is_empty() {
             continue;
         }
@@ -134,7 +135,7 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
 /// Applies the filter to all text of the row.
 fn searched(watched: &Watched, group: PipelineGroup, screen: &FleetScreen) -> bool {
     let it = &watched.pipeline;
-    let says = [it.id.as_ref(), &it.source, &it.destination, it.status.word(), it.desired.word(), group.word()];
+    let says = [it.id.as_ref(), &it.source, &it.destination, it.status.as_str(), it.desired.as_str(), group.as_str()];
     let doubts = it.found.doubts.iter().map(AsRef::as_ref);
     // As shown in the row: hidden text does not match.
     let cores: Vec<_> = it.faults.iter().map(crate::fleet::PipelineFault::core).collect();
@@ -164,7 +165,7 @@ fn sort(list: &mut [&Arc<Watched>], screen: &FleetScreen) {
     match ui.sort {
         // Those with the same error stand together, so that it is seen that it is one.
         FleetColumn::Name => list.sort_by_cached_key(|it| first(it)),
-        FleetColumn::Status => list.sort_by_cached_key(|it| it.pipeline.status.word().to_owned()),
+        FleetColumn::Status => list.sort_by_cached_key(|it| it.pipeline.status.as_str().to_owned()),
         _ => list.sort_by_cached_key(|it| {
             // For numbers, larger first.
             std::cmp::Reverse(match ui.sort {

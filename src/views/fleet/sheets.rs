@@ -25,8 +25,8 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     let dash = look.glyphs.dash;
     let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
     let inferred = if watched.inferred(now) { " (inferred)" } else { "" };
-    sheet.fact("group", format!("{glyph} {}{inferred}", group.word().to_lowercase()), style);
-    sheet.fact("status", format!("{}, desired {}", it.status.word(), it.desired.word()), look.plain());
+    sheet.fact("group", format!("{glyph} {}{inferred}", group.as_str().to_lowercase()), style);
+    sheet.fact("status", format!("{}, desired {}", it.status.as_str(), it.desired.as_str()), look.plain());
     if let Some(note) = watched.note(now) {
         sheet.fact("evidence", &note, look.warn());
     }
@@ -128,7 +128,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
         .as_ref()
         .map(|(who, at)| format!(", acknowledged by {who} since {}", clock(*at, Some(now))))
         .unwrap_or_default();
-    sheet.fact("state", format!("{glyph} {}{acked}", item.state().word()), style);
+    sheet.fact("state", format!("{glyph} {}{acked}", item.state().as_str()), style);
     sheet.fact(
         "first, last",
         format!("{}, {}", clock(item.first_at, Some(now)), clock(item.last_at, Some(now))),

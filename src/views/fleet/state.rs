@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tui_input::Input;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, strum::VariantArray)]
 pub enum FleetPane {
     #[default]
     Pipelines,
@@ -24,8 +24,6 @@ pub enum FleetPane {
 }
 
 impl FleetPane {
-    pub const ALL: [Self; 4] = [Self::Pipelines, Self::Errors, Self::Deeds, Self::Bulk];
-
     #[must_use]
     pub fn place(self) -> usize {
         self as usize
@@ -40,30 +38,24 @@ pub enum RowKey {
     Id(Arc<str>),
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum FleetColumn {
     #[default]
     Name,
     Status,
     Records,
     Rate,
+    #[strum(serialize = "ranges")]
     Coverage,
+    #[strum(serialize = "last activity")]
     Age,
 }
 
 impl FleetColumn {
-    pub const ALL: [Self; 6] = [Self::Name, Self::Status, Self::Records, Self::Rate, Self::Coverage, Self::Age];
-
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Status => "status",
-            Self::Records => "records",
-            Self::Rate => "rate",
-            Self::Coverage => "ranges",
-            Self::Age => "last activity",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
