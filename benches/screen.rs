@@ -168,7 +168,7 @@ fn fleet(c: &mut Criterion) {
                 let screen = FleetScreen {
                     fleet: &fleets[turn],
                     inbox: &inbox,
-                    deeds: &[],
+                    actions: &[],
                     bulk: None,
                     ui: &ui,
                     look: &look,

@@ -106,8 +106,8 @@ fn a_state_file_goes_on() {
 fn the_state_database_keeps_its_actions_and_acknowledgements() {
     let folder = unpacked();
     let memory = StateDb::open(&folder.path().join("fleet"), "http://127.0.0.1:34277").unwrap();
-    let deeds = memory.deeds(10).unwrap();
-    let mut actions: Vec<_> = deeds.iter().map(|it| format!("{} {}", it.action, it.pipeline)).collect();
+    let actions = memory.actions(10).unwrap();
+    let mut actions: Vec<_> = actions.iter().map(|it| format!("{} {}", it.action, it.pipeline)).collect();
     actions.sort();
     assert_eq!(actions, ["pause ready", "resume parked"]);
     let inbox = memory.inbox().unwrap();

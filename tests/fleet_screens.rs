@@ -106,8 +106,8 @@ fn inbox(fleet: &Fleet) -> Inbox {
     inbox
 }
 
-fn deeds() -> Vec<ActionRecord> {
-    let deed = |seq, seconds: i64, action: &str, pipeline: &str, verdict: Option<(&str, &str)>| ActionRecord {
+fn actions() -> Vec<ActionRecord> {
+    let record = |seq, seconds: i64, action: &str, pipeline: &str, verdict: Option<(&str, &str)>| ActionRecord {
         seq,
         at: now() - seconds * 1000,
         who: "mira@ops".into(),
@@ -121,8 +121,8 @@ fn deeds() -> Vec<ActionRecord> {
         ended_at: verdict.map(|_| now() - seconds * 1000 + 500),
     };
     vec![
-        deed(3, 2, "resume", "acct_sable", None),
-        deed(
+        record(3, 2, "resume", "acct_sable", None),
+        record(
             2,
             80,
             "resume",
@@ -132,7 +132,7 @@ fn deeds() -> Vec<ActionRecord> {
                 "parked again with the SAME error after 0.5s: system_error: relation \"public.charge\" does not exist",
             )),
         ),
-        deed(1, 4_000, "pause", "acct_tern", Some(("took_effect", "took effect: paused after 0.3s"))),
+        record(1, 4_000, "pause", "acct_tern", Some(("took_effect", "took effect: paused after 0.3s"))),
     ]
 }
 
@@ -151,7 +151,7 @@ struct State {
     name: &'static str,
     fleet: Fleet,
     inbox: Inbox,
-    deeds: Vec<ActionRecord>,
+    actions: Vec<ActionRecord>,
     bulk: Option<Bulk>,
     armed: Armed,
     link: ServiceLink<'static>,
@@ -164,7 +164,7 @@ fn states() -> Vec<State> {
         name,
         fleet: all.clone(),
         inbox: known.clone(),
-        deeds: deeds(),
+        actions: actions(),
         bulk: None,
         armed,
         link,
@@ -185,13 +185,13 @@ fn states() -> Vec<State> {
         State {
             fleet: Fleet::default(),
             inbox: Inbox::default(),
-            deeds: Vec::new(),
+            actions: Vec::new(),
             ..state("fleet-waiting", Armed::Locked, ServiceLink::Waiting)
         },
         State {
             fleet: Fleet::default(),
             inbox: Inbox::default(),
-            deeds: Vec::new(),
+            actions: Vec::new(),
             ..state(
                 "fleet-denied",
                 Armed::Locked,
@@ -217,7 +217,7 @@ fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)
     let screen = FleetScreen {
         fleet: &state.fleet,
         inbox: &state.inbox,
-        deeds: &state.deeds,
+        actions: &state.actions,
         bulk: state.bulk.as_ref(),
         ui,
         look,
@@ -282,13 +282,13 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
     };
     vec![
         ("fleet-errors", at(FleetPane::Errors)),
-        ("fleet-actions", at(FleetPane::Deeds)),
+        ("fleet-actions", at(FleetPane::Actions)),
         ("fleet-many", at(FleetPane::Bulk)),
         ("fleet-filtered-marked", filtered),
         ("fleet-folded", folded),
         ("fleet-describe", over(FleetOverlay::Pipeline { id: "acct_quartz".into(), top: 0 })),
         ("fleet-error", over(FleetOverlay::Error { fingerprint: TABLE.2.into(), top: 0 })),
-        ("fleet-deed", over(FleetOverlay::ActionRecord { seq: 2, top: 0 })),
+        ("fleet-action", over(FleetOverlay::ActionRecord { seq: 2, top: 0 })),
         (
             "fleet-runs",
             over(FleetOverlay::Runs {
@@ -366,7 +366,7 @@ fn a_hostile_service_draws_nothing_but_text() {
         name: "hostile",
         fleet,
         inbox,
-        deeds: deeds(),
+        actions: actions(),
         bulk: Some(bulk()),
         armed: Armed::Always,
         link: ServiceLink::Down { why: "\u{1b}[2J", next: "\u{1b}[2J", denied: true, again_at: i64::MAX / 2 },

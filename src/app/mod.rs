@@ -9,25 +9,25 @@
 //! The same for many pipelines is `fleet/`: it shares the stage (terminal, signals, keys), and lends it to the run that is opened.
 
 mod background;
-mod copy;
+mod clipboard;
 mod detect;
 mod diagnostics;
 mod fleet;
 mod inline;
 mod input;
 mod keys;
-mod past;
+mod playback;
 mod run;
 mod signals;
 mod terminal;
-mod travel;
+mod time_travel;
 mod typing;
 mod update;
 
 pub use detect::{GlyphChoice, ThemeChoice, look};
 pub use fleet::{FleetEnded, FleetOptions};
 pub use inline::{Inline, Tell};
+pub use playback::{SPEEDS, Start};
 pub use run::{Options, ScreenEnd, Session};
 pub use signals::{on_end, runtime};
-pub use travel::{SPEEDS, Start};
 pub use update::{Effect, update};

@@ -1,8 +1,8 @@
 //! The loop: signals and keys before the feed, a picture when something changed, nothing when nothing did.
 
 use super::background::{self, Asked};
+use super::playback::{Start, Traveller};
 use super::signals::{self, Signals};
-use super::travel::{Start, Traveller};
 use super::{diagnostics, terminal};
 use crate::net::rewind::Rewind;
 use crate::net::{Past, Snapshot, child::Engine};

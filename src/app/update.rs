@@ -1,6 +1,6 @@
 //! Actions to changes of the run screen, and effects outside it.
 
-use super::copy::copy;
+use super::clipboard::copy;
 use crate::progress::key_of;
 use crate::protocol::Level;
 use crate::views::action::{ACTIONS, Action, TargetKey, Travel, matching};

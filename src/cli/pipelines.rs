@@ -16,7 +16,7 @@ use crate::progress::{Exit, Outcome, outcome, verdict};
 use crate::protocol::Decoder;
 use crate::protocol::clean::typed;
 use crate::protocol::time;
-use crate::views::words::coverage;
+use crate::views::format::coverage;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};

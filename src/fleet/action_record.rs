@@ -2,7 +2,7 @@
 
 use crate::protocol::Millis;
 
-/// A deed, as the log has it.
+/// Record of an action, as the action log keeps it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ActionRecord {
     pub seq: i64,

@@ -1,8 +1,8 @@
 //! Doubts pane: claims that the evidence contradicts.
 
+use super::format;
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
-use super::words;
 use crate::progress::{Doubt, doubts};
 use ratatui::layout::Rect;
 
@@ -33,7 +33,7 @@ fn fitting(heights: &[u16], room: u16) -> usize {
 }
 
 fn text(doubt: &Doubt, width: u16) -> Vec<String> {
-    let mut lines = words::wrap(&doubt.message, width.saturating_sub(4).into());
+    let mut lines = format::wrap(&doubt.message, width.saturating_sub(4).into());
     if lines.len() > LINES {
         let rest = lines.split_off(LINES - 1).join(" ");
         lines.push(rest);
@@ -82,7 +82,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let page = fits(top);
     let shown = (top + page).min(items.len());
     let right = if shown - top < items.len() { format!("{}-{shown}/{}", top + 1, items.len()) } else { String::new() };
-    pen.rule(0, focused, "doubts", &format!("{}{filtered}", words::count(items.len() as u64)), &right);
+    pen.rule(0, focused, "doubts", &format!("{}{filtered}", format::count(items.len() as u64)), &right);
     let mut row = 1;
     for (index, (doubt, each)) in items.iter().zip(&heights).enumerate().skip(top).take(page) {
         pen.put(1, row, look.glyphs.doubt, look.doubt());

@@ -1,9 +1,9 @@
 //! Errors pane: groups with counts and streams, standing ones first, then retries.
 
+use super::format::{age, clock, count, plural};
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
 use super::streams::scrolled;
-use super::words::{age, clock, count, plural};
 use crate::progress::{ErrorGroup, GROUPS_KEPT, Stream, core, key_of};
 use crate::protocol::Status;
 use ratatui::layout::Rect;
@@ -139,7 +139,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             let begin = pen.put_right(pen.width().saturating_sub(1), row + 1, &when, look.dim());
             pen.put_in(3, row + 1, begin.saturating_sub(4), &streams, look.dim());
             let width = pen.width().saturating_sub(4);
-            for (line, text) in super::words::wrap(&crate::progress::text::short(&message, 300), width.into())
+            for (line, text) in super::format::wrap(&crate::progress::text::short(&message, 300), width.into())
                 .iter()
                 .take(2)
                 .enumerate()

@@ -2,7 +2,7 @@
 
 use super::pen::Pen;
 use super::state::{Hits, Screen};
-use super::{log, top};
+use super::{header, log};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -12,13 +12,13 @@ const AS_IF: u16 = 23;
 /// The picture, as wide as asked and as high as it needs.
 #[must_use]
 pub fn inline(screen: &Screen, width: u16) -> Buffer {
-    let facts = top::RunHeader::new(screen, Rect { width, height: AS_IF, ..Rect::ZERO }, false);
+    let facts = header::RunHeader::new(screen, Rect { width, height: AS_IF, ..Rect::ZERO }, false);
     let head = facts.height();
     let last = u16::from(!screen.progress.feed.lines().is_empty());
     let area = Rect { width, height: head + last, ..Rect::ZERO };
     let mut buffer = Buffer::empty(area);
     let mut pen = Pen::new(&mut buffer, area, screen.look);
-    top::draw(&mut pen.at(Rect { height: head, ..area }), screen, &facts);
+    header::draw(&mut pen.at(Rect { height: head, ..area }), screen, &facts);
     if last > 0 {
         log::last_line(&mut pen.at(Rect { y: head, height: 1, ..area }), screen, &mut Hits::default());
     }

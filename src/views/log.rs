@@ -1,8 +1,8 @@
 //! Log pane: log lines of the feed and lines that were no message, the newest last.
 
+use super::format::{clock, count};
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
-use super::words::{clock, count};
 use crate::progress::{FeedLine, FeedOrigin};
 use crate::protocol::Level;
 use ratatui::layout::Rect;

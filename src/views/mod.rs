@@ -2,7 +2,7 @@
 //! nothing.
 //!
 //! ```text
-//!  header   source, attempt, link, clock          top.rs
+//!  header   source, attempt, link, clock          header.rs
 //!  verdict  SYNCING 04:31  3 ERRORED ...
 //!  why/next                                       (when something is wrong, or it ended)
 //!  totals   records, rates, history
@@ -26,10 +26,11 @@ mod doubts;
 pub mod errors;
 pub mod fleet;
 mod footer;
+pub mod format;
+mod header;
 mod help;
 mod inline;
 pub mod log;
-mod look;
 mod palette;
 mod pen;
 mod ranges;
@@ -40,12 +41,11 @@ mod sheet;
 mod sheets;
 pub mod state;
 mod streams;
-mod top;
+mod theme;
 mod waiting;
-pub mod words;
 
 pub use doubts::items as doubt_items;
 pub use inline::inline;
-pub use look::{ASCII, Depth, Glyphs, Look, Theme, UNICODE};
 pub use screen::draw;
 pub use state::{Hits, Pane, Screen, Scrub, Ui};
+pub use theme::{ASCII, Depth, Glyphs, Look, Theme, UNICODE};

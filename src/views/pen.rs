@@ -1,7 +1,7 @@
 //! Writing into a rectangle: text goes where it fits and never outside.
 
-use super::look::Look;
-use super::words;
+use super::format;
+use super::theme::Look;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -54,7 +54,7 @@ impl<'b> Pen<'b> {
         if row >= self.area.height || room == 0 {
             return column;
         }
-        let text = words::fit(text, room.into(), self.look.glyphs.ellipsis);
+        let text = format::fit(text, room.into(), self.look.glyphs.ellipsis);
         let (x, y) = (self.area.x + column, self.area.y + row);
         let (end, _) = self.buffer.set_stringn(x, y, &text, room.into(), style);
         end.saturating_sub(self.area.x)

@@ -1,9 +1,9 @@
 //! Ranges line: coverage, estimated time left, last activity.
 
 use super::bars::bar;
+use super::format::{age, count, percent};
 use super::pen::Pen;
 use super::state::Screen;
-use super::words::{age, count, percent};
 use crate::progress::{Stream, not_understood};
 use crate::protocol::Status;
 use std::sync::Arc;

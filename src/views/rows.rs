@@ -1,4 +1,4 @@
-//! The rows of the stream list: groups with trouble first, streams in them by the chosen column. Built as places only;
+//! Rows of the stream list: groups with trouble first, streams within a group by the sort column. Built as places only;
 //! text is made for the rows that are seen.
 
 use super::state::{Chosen, Column, Filter, Screen};

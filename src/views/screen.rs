@@ -3,7 +3,9 @@
 use super::action::ACTIONS;
 use super::pen::Pen;
 use super::state::{ClickTarget, Hits, Overlay, Pane, Screen};
-use super::{diagnostics, doubts, errors, footer, help, log, palette, rows, scrubber, sheets, streams, top, waiting};
+use super::{
+    diagnostics, doubts, errors, footer, header, help, log, palette, rows, scrubber, sheets, streams, waiting,
+};
 use crate::progress::verdict;
 use crate::protocol::clean::is_hidden;
 use ratatui::buffer::Buffer;
@@ -24,7 +26,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen) -> Hits {
     let area = area.intersection(buffer.area);
     let mut pen = Pen::new(buffer, area, screen.look);
     if area.width < TINY.0 || area.height < TINY.1 {
-        top::tiny(&mut pen, screen);
+        header::tiny(&mut pen, screen);
     } else {
         whole(&mut pen, screen, &mut hits);
     }
@@ -37,9 +39,9 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let (above, foot) = cut_bottom(area, 1);
     let (above, line) = cut_bottom(above, scrubber::height(screen, area));
     scrubber::draw(&mut pen.at(line), screen, hits);
-    let facts = top::RunHeader::new(screen, area, true);
+    let facts = header::RunHeader::new(screen, area, true);
     let (head, body) = cut_top(above, facts.height());
-    top::draw(&mut pen.at(head), screen, &facts);
+    header::draw(&mut pen.at(head), screen, &facts);
     let nothing = screen.progress.input.lines == 0 && screen.progress.streams.is_empty();
     if nothing && !screen.progress.closed && screen.scrub.is_none() {
         waiting::draw(&mut pen.at(body), screen);

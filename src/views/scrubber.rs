@@ -1,9 +1,9 @@
 //! Scrubber: position of the picture in its log, its clock, and marks of errors, transitions and
 //! attempts.
 
+use super::format::{count, span};
 use super::pen::Pen;
 use super::state::{ClickTarget, Hits, Screen, Scrub};
-use super::words::{count, span};
 use crate::progress::Axis;
 use crate::progress::history::Mark;
 use crate::protocol::{Millis, time};

@@ -1,9 +1,9 @@
 //! A sheet over a pane: facts and text, wrapped, to scroll; and pictures of its owner's between them.
 
-use super::look::Look;
+use super::format::wrap;
 use super::pen::Pen;
 use super::state::{ClickTarget, Hits};
-use super::words::wrap;
+use super::theme::Look;
 use ratatui::style::Style;
 use std::convert::Infallible;
 

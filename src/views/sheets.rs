@@ -1,11 +1,11 @@
 //! All that is known of one stream, one error or one line, as a sheet to scroll.
 
+use super::format::{self, age, clock, count, percent, rate};
 use super::pen::Pen;
 use super::rows::group_of;
 use super::sheet::Sheet;
 use super::state::{Hits, Screen};
 use super::streams::{coverage, pace};
-use super::words::{self, age, clock, count, percent, rate};
 use crate::progress::{ErrorGroup, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
 use crate::protocol::{Range, Status, time};
 
@@ -91,7 +91,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
         Some(now) => format!(", last {} ago", age(now - at)),
         None => format!(", last {}", clock(at, now)),
     });
-    let usual = stream.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", words::span(gap)));
+    let usual = stream.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", format::span(gap)));
     let checkpoints = format!("{}{}{}", count(stream.checkpoints), last.unwrap_or_default(), usual.unwrap_or_default());
     sheet.fact("checkpoints", checkpoints, look.plain());
     let at = now.unwrap_or(0);
@@ -138,7 +138,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
         sheet.fact("", format!("{} characters of record.data (Airbyte's own figure)", count(measure)), look.plain());
     }
     if stream.limits.0 > 0 {
-        let long = words::span(i64::try_from(stream.limits.1).unwrap_or(i64::MAX));
+        let long = format::span(i64::try_from(stream.limits.1).unwrap_or(i64::MAX));
         sheet.fact("rate limits", format!("{}, {long} in all", count(stream.limits.0)), look.plain());
     }
     if stream.assumed {

@@ -262,7 +262,7 @@ pub struct Screen<'a> {
     pub progress: &'a Progress,
     pub link: &'a Link,
     pub ui: &'a Ui,
-    pub look: &'a super::look::Look,
+    pub look: &'a super::theme::Look,
     /// Source in the user's words.
     pub source: &'a str,
     /// An engine of ours runs.

@@ -1,10 +1,10 @@
 //! Stream list: trouble, progress and coverage. A column that is unknown for all is hidden.
 
 use super::columns::Columns;
+use super::format::{self, age, clock, count, percent, rate};
 use super::pen::Pen;
 use super::rows::{Row, Rows, StreamGroup, group_of, rows};
 use super::state::{ClickTarget, Column, Hits, Pane, Screen};
-use super::words::{self, age, clock, count, percent, rate};
 use crate::progress::{ONE_MINUTE, Stream, TEN_SECONDS, core, stall_verdict, waiting};
 use crate::protocol::{Millis, Status};
 use ratatui::layout::Rect;
@@ -164,7 +164,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
     let name_style = if quiet { look.dim() } else { look.plain() };
     let (glyph, mark_style) = mark(group, screen);
     pen.put(1, row, glyph, mark_style);
-    let name = words::fit_middle(&stream.label, columns.name.into(), look.glyphs.ellipsis).into_owned();
+    let name = format::fit_middle(&stream.label, columns.name.into(), look.glyphs.ellipsis).into_owned();
     pen.put_in(3, row, columns.name, &name, name_style);
     let dash = look.glyphs.dash;
     if let Some(end) = columns.records {
@@ -348,7 +348,7 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
     let now = screen.now.unwrap_or(0);
     let mut parts = Vec::new();
     if let Some(stall) = stall_verdict(stream, now) {
-        let usual = stall.usual_ms.map(|gap| format!(" (usual gap {})", words::span(gap))).unwrap_or_default();
+        let usual = stall.usual_ms.map(|gap| format!(" (usual gap {})", format::span(gap))).unwrap_or_default();
         parts.push(format!("no checkpoint or record for {}{usual}", age(stall.silent_ms)));
     }
     if let Some(limited) = &stream.limited
@@ -370,7 +370,7 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
         let mut text = format!("{what} {times}{}, last {} ago", count(retry.count), age(now - retry.last_at));
         if let Some(left) = waiting(stream, now).and_then(|wait| wait.left_ms) {
             let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
-            text.push_str(&format!(", retry {}{of} in {}", retry.attempt, words::age(left.saturating_add(999))));
+            text.push_str(&format!(", retry {}{of} in {}", retry.attempt, format::age(left.saturating_add(999))));
         }
         parts.push(text);
     }

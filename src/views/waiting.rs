@@ -1,8 +1,8 @@
 //! Before the first line: the awaited data, their source, the time so far, and the key to quit.
 
+use super::format::{age, fit_middle};
 use super::pen::Pen;
 use super::state::Screen;
-use super::words::{age, fit_middle};
 use crate::progress::Link;
 
 pub fn draw(pen: &mut Pen, screen: &Screen) {

@@ -176,7 +176,7 @@ impl FleetApp {
         match (self.ui.focus, self.ui.list(FleetPane::Pipelines).chosen.as_ref()) {
             // Those that have this error.
             (FleetPane::Errors, _) => inbox::chosen(screen).map_or_else(Vec::new, |item| open(item)),
-            (FleetPane::Deeds, _) => self.chosen_pipeline().into_iter().collect(),
+            (FleetPane::Actions, _) => self.chosen_pipeline().into_iter().collect(),
             // A whole group is marked first, so that the targets are visible.
             (FleetPane::Bulk, _) | (_, Some(RowKey::Head(_))) => Vec::new(),
             // One that is gone, or filtered away, is not another one.

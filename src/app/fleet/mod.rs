@@ -274,7 +274,7 @@ impl FleetApp {
         if !self.options.tour {
             return;
         }
-        let done = self.shown.deeds.iter().any(|deed| deed.verdict.is_some());
+        let done = self.shown.actions.iter().any(|record| record.verdict.is_some());
         self.ui.tour = Some(match (done, self.armed().armed()) {
             (true, _) => "Tour: 3 action log  2 errors (A: resolved)  h past runs.  Real service: synctop connect URL",
             (false, true) => "Tour: R resumes the selected pipeline and verifies the result; space marks several",
@@ -487,7 +487,7 @@ fn screen_of<'a>(
     FleetScreen {
         fleet: &shown.fleet,
         inbox: &shown.inbox,
-        deeds: &shown.deeds,
+        actions: &shown.actions,
         bulk,
         ui,
         look,

@@ -1,7 +1,7 @@
 //! The screen of one run, opened from the fleet: it borrows the stage and gives it back.
 
+use super::super::playback::Start;
 use super::super::run::{Options, RedrawReason, RunApp};
-use super::super::travel::Start;
 use super::FleetApp;
 use crate::net::index::{self, Saved};
 use crate::net::remote::follow;

@@ -7,7 +7,7 @@ use crate::net::remote::watch::Watcher;
 use crate::protocol::clean;
 use crate::views::action::{Action, FLEET_ACTIONS, FleetAction, matching};
 use crate::views::fleet::rows::{self, FleetRow};
-use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, RowKey, deeds, inbox};
+use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, RowKey, actions, inbox};
 use crate::views::state::Filter;
 use std::io;
 use std::sync::Arc;
@@ -197,9 +197,9 @@ impl FleetApp {
                     let all = inbox::items(screen);
                     all.get(to(inbox::place(&all, chosen), all.len())).map(|item| inbox::key(item))
                 }
-                FleetPane::Deeds => {
-                    let all = deeds::items(screen);
-                    all.get(to(deeds::place(&all, chosen), all.len())).map(|deed| deeds::key(deed))
+                FleetPane::Actions => {
+                    let all = actions::items(screen);
+                    all.get(to(actions::place(&all, chosen), all.len())).map(|record| actions::key(record))
                 }
                 FleetPane::Bulk => None,
             }
@@ -241,13 +241,13 @@ impl FleetApp {
             Some(FleetOverlay::ActionRecord { seq, .. }) => Some(*seq),
             _ => None,
         };
-        if open.is_some() || self.ui.focus == FleetPane::Deeds {
+        if open.is_some() || self.ui.focus == FleetPane::Actions {
             return self.with_screen(|screen| {
-                let deed = match open {
-                    Some(seq) => screen.deeds.iter().find(|deed| deed.seq == seq),
-                    None => deeds::chosen(screen),
+                let record = match open {
+                    Some(seq) => screen.actions.iter().find(|record| record.seq == seq),
+                    None => actions::chosen(screen),
                 };
-                let pipeline = deed.map(|deed| deed.pipeline.clone())?;
+                let pipeline = record.map(|record| record.pipeline.clone())?;
                 screen.fleet.pipelines.get_key_value(pipeline.as_str()).map(|(id, _)| Arc::clone(id))
             });
         }
@@ -291,8 +291,8 @@ impl FleetApp {
                     self.ui.overlays.push(FleetOverlay::Error { fingerprint, top: 0 });
                 }
             }
-            FleetPane::Deeds => {
-                let found = self.with_screen(|screen| deeds::chosen(screen).map(|deed| deed.seq));
+            FleetPane::Actions => {
+                let found = self.with_screen(|screen| actions::chosen(screen).map(|record| record.seq));
                 if let Some(seq) = found {
                     self.ui.overlays.push(FleetOverlay::ActionRecord { seq, top: 0 });
                 }
@@ -487,8 +487,8 @@ impl FleetApp {
                 (screen.inbox.items.get(fingerprint).map(|item| item.message.to_string()), "the error")
             }
             (_, FleetPane::Errors) => (inbox::chosen(screen).map(|item| item.message.to_string()), "the error"),
-            (_, FleetPane::Deeds) => {
-                (deeds::chosen(screen).and_then(|deed| serde_json::to_string(deed).ok()), "the action")
+            (_, FleetPane::Actions) => {
+                (actions::chosen(screen).and_then(|record| serde_json::to_string(record).ok()), "the action")
             }
             _ => {
                 let id = self.chosen_pipeline();

@@ -1,7 +1,7 @@
 //! End of an attempt: held-back statuses, unfinished streams, the end message.
 
-use super::came::RawMessage;
 use super::memory::{Mistake, trace_word};
+use super::raw_message::RawMessage;
 use super::wire::{self, Form};
 use super::{AttemptOutcome, Limit, Tracker};
 use crate::engine::raw_json::raw;

@@ -1,6 +1,6 @@
 //! Errors, which stand; and anomalies, which are warned of once.
 
-use super::came::RawMessage;
+use super::raw_message::RawMessage;
 use super::{Mistake, TEXT, Tracker, WARNINGS, wire};
 use crate::engine::classify::{FailureType, classify};
 use crate::progress::fingerprint;

@@ -8,15 +8,15 @@
 //! ```
 //!
 //! `streams.rs` starts, records, checkpoints, ranges, completions    `errors.rs` errors and anomalies    `totals.rs` announcements
-//! `end.rs` end of an attempt    `came.rs` raw lines    `memory.rs` carried state    `wire.rs` output
+//! `end.rs` end of an attempt    `raw_message.rs` raw lines    `memory.rs` carried state    `wire.rs` output
 //!
 //! It avoids the mistakes of the published engines of 2026-11-20 (their recordings show each): see
 //! `tests/tracker.rs`.
 
-mod came;
 mod end;
 mod errors;
 pub mod memory;
+mod raw_message;
 mod streams;
 mod totals;
 pub mod wire;
@@ -24,8 +24,8 @@ pub mod wire;
 use super::classify::FailureType;
 use super::raw_json::raw;
 use crate::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
-use came::{RawMessage, pass};
 use memory::{Brief, Memory, Mistake};
+use raw_message::{RawMessage, pass};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wire::{Announcement, Form};

@@ -1,7 +1,7 @@
 //! Stream events: starts, records, checkpoints, ranges, completions.
 
-use super::came::RawMessage;
 use super::memory::Brief;
+use super::raw_message::RawMessage;
 use super::{Here, Mistake, Tracker};
 use crate::engine::classify::{FailureType, classify};
 use crate::engine::tracker::wire::Form;

@@ -1,6 +1,6 @@
 //! Announcements: the status of a stream with the totals.
 
-use super::came::RawMessage;
+use super::raw_message::RawMessage;
 use super::wire::{self, Announcement, Form, Totals};
 use super::{Tracker, WINDOW_MS};
 use crate::protocol::{ProgressReport, Status};

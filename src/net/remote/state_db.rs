@@ -29,7 +29,7 @@ const KEPT_MS: i64 = 90 * 86_400_000;
 /// Something that is about to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    /// One deed, however often it is sent; its idempotency key too.
+    /// One action, however often it is sent; its idempotency key too.
     pub id: String,
     pub who: String,
     pub action: String,
@@ -183,18 +183,18 @@ impl StateDb {
         self.version.swap(version, Ordering::Relaxed) != version
     }
 
-    /// The last deeds, the newest first.
+    /// The last actions, the newest first.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn deeds(&self, most: usize) -> Result<Vec<ActionRecord>, StoreError> {
+    pub fn actions(&self, most: usize) -> Result<Vec<ActionRecord>, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached(
             "SELECT sent.seq, sent.at, sent.who, sent.action, sent.pipeline, sent.why, sent.state, over.state, over.verdict, over.sentence, over.at \
              FROM actions AS sent LEFT JOIN actions AS over ON over.intent = sent.intent AND over.phase = 'verdict' \
              WHERE sent.service = ?1 AND sent.phase = 'sent' ORDER BY sent.seq DESC LIMIT ?2",
         )?;
-        let deeds = statement.query_map(params![self.service, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+        let actions = statement.query_map(params![self.service, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
             Ok(ActionRecord {
                 seq: row.get(0)?,
                 at: row.get(1)?,
@@ -209,7 +209,7 @@ impl StateDb {
                 ended_at: row.get(10)?,
             })
         })?;
-        Ok(deeds.collect::<Result<_, _>>()?)
+        Ok(actions.collect::<Result<_, _>>()?)
     }
 }
 
@@ -260,14 +260,14 @@ mod tests {
             before: "error".into(),
         };
         memory.intend(&intent).unwrap();
-        assert_eq!(memory.deeds(9).unwrap()[0].verdict, None);
+        assert_eq!(memory.actions(9).unwrap()[0].verdict, None);
         memory.came_of(&intent, "ready", "took_effect", "ready after 3s").unwrap();
-        let deeds = memory.deeds(9).unwrap();
+        let actions = memory.actions(9).unwrap();
         assert_eq!(
-            (deeds.len(), deeds[0].verdict.as_deref(), deeds[0].before.as_deref()),
+            (actions.len(), actions[0].verdict.as_deref(), actions[0].before.as_deref()),
             (1, Some("took_effect"), Some("error"))
         );
-        assert!(other.deeds(9).unwrap().is_empty());
+        assert!(other.actions(9).unwrap().is_empty());
         let connection = lock(&memory.connection);
         for sql in ["DELETE FROM actions", "UPDATE actions SET who = 'nobody'"] {
             assert!(connection.execute(sql, []).unwrap_err().to_string().contains("only added to"));

@@ -23,8 +23,8 @@ const ASIDE: u32 = 4;
 /// The longest wait between two tries of a service that does not answer.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Deeds that are shown.
-const DEEDS: usize = 500;
+/// Actions that are shown.
+const ACTIONS_KEPT: usize = 500;
 
 /// Reason that no new data arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Down {
 pub struct Seen {
     pub fleet: Arc<Fleet>,
     pub inbox: Arc<Inbox>,
-    pub deeds: Arc<Vec<ActionRecord>>,
+    pub actions: Arc<Vec<ActionRecord>>,
     pub capabilities: Option<Capabilities>,
     pub down: Option<Down>,
     pub every: Duration,
@@ -198,8 +198,8 @@ impl Watcher {
 
     /// Reads the log of actions again.
     pub fn read_deeds(&self) {
-        if let Ok(deeds) = self.memory.deeds(DEEDS) {
-            self.take(|seen| seen.deeds = Arc::new(deeds));
+        if let Ok(actions) = self.memory.actions(ACTIONS_KEPT) {
+            self.take(|seen| seen.actions = Arc::new(actions));
         }
     }
 

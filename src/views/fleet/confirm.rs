@@ -3,10 +3,10 @@
 use super::state::{Confirm, FleetScreen};
 use crate::fleet::bulk::Bulk;
 use crate::fleet::verify::PipelineAction;
+use crate::views::format::{plural, wrap};
 use crate::views::palette::field;
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
-use crate::views::words::{plural, wrap};
 use ratatui::layout::Rect;
 
 /// Lines of the command that are shown at least.

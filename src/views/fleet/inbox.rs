@@ -3,10 +3,10 @@
 use super::state::{FleetPane, FleetScreen, RowKey};
 use crate::fleet::inbox::{InboxItem, InboxState};
 use crate::progress::core;
+use crate::views::format::{age, plural};
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
-use crate::views::words::{age, plural};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;

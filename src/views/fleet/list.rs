@@ -3,11 +3,11 @@
 use super::rows::{FleetRow, FleetRows};
 use super::state::{FleetColumn, FleetPane, FleetScreen};
 use crate::fleet::{PipelineGroup, PipelineStatus, Watched};
-use crate::views::look::Look;
+use crate::views::format::{age, clock, count, coverage, fit_middle, rate};
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
-use crate::views::words::{age, clock, count, coverage, fit_middle, rate};
+use crate::views::theme::Look;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
@@ -315,12 +315,12 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetS
 fn note(pen: &mut Pen, row: u16, watched: &Watched, group: PipelineGroup, all: &FleetRows, screen: &FleetScreen) {
     let look = screen.look;
     let it = &watched.pipeline;
-    if let Some(deed) = all.deeds.get(it.id.as_ref()) {
-        let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
+    if let Some(record) = all.actions.get(it.id.as_ref()) {
+        let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
         let column = pen.put(6, row, glyph, style);
-        let when = format!("{} {}", deed.action, clock(deed.at, Some(screen.now)));
+        let when = format!("{} {}", record.action, clock(record.at, Some(screen.now)));
         let column = pen.put(column + 1, row, &when, look.dim());
-        pen.put(column + 1, row, deed.sentence.as_deref().unwrap_or_default(), style);
+        pen.put(column + 1, row, record.sentence.as_deref().unwrap_or_default(), style);
         return;
     }
     let next = it.faults.first().and_then(|fault| fault.next.as_deref());

@@ -1,20 +1,20 @@
 //! The screen of many pipelines.
 //!
 //! ```text
-//!  head.rs    which service, whether it answers, how old it is, whether things can be done; counts by group; why and what next
+//!  header.rs  service, link, age of the data, write access; counts by group; cause and next step
 //! +-- list.rs (rows.rs) ----------------+- inbox.rs ---+
-//! |  pipelines in groups, trouble first +- deeds.rs ---+   (side by side from 110 columns, one under the other below)
-//! +-------------------------------------+- many.rs ----+
-//!  footer.rs  keys, prompt, toast        confirm.rs, sheets.rs over it
+//! |  pipelines in groups, trouble first +- actions.rs -+   (stacked below 110 columns)
+//! +-------------------------------------+- bulk.rs ----+
+//!  footer.rs  keys, prompt, toast        confirm.rs, sheets.rs above the panes
 //! ```
 
+pub mod actions;
+mod bulk;
 mod confirm;
-pub mod deeds;
 mod footer;
-mod head;
+mod header;
 pub mod inbox;
 mod list;
-mod many;
 pub mod rows;
 mod screen;
 mod sheets;

@@ -49,7 +49,7 @@ pub struct FleetRows<'a> {
     pub kept_of: [usize; 7],
     pub kept: usize,
     /// Recent actions with a result, by pipeline.
-    pub deeds: HashMap<&'a str, &'a ActionRecord>,
+    pub actions: HashMap<&'a str, &'a ActionRecord>,
 }
 
 /// Time a result stands below its pipeline, in milliseconds.
@@ -94,17 +94,17 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
             list.push(watched);
         }
     }
-    let mut deeds = HashMap::new();
-    for deed in screen.deeds.iter().filter(|deed| deed.ended_at.is_some_and(|at| screen.now - at < LATELY)) {
+    let mut actions = HashMap::new();
+    for record in screen.actions.iter().filter(|record| record.ended_at.is_some_and(|at| screen.now - at < LATELY)) {
         // The newest comes first.
-        deeds.entry(deed.pipeline.as_str()).or_insert(deed);
+        actions.entry(record.pipeline.as_str()).or_insert(record);
     }
     // A later failure is more informative than an earlier action.
-    deeds.retain(|id, deed| {
+    actions.retain(|id, record| {
         screen.fleet.pipelines.get(*id).is_some_and(|watched| {
             let trouble = matches!(watched.group(screen.now), PipelineGroup::Parked | PipelineGroup::Failing);
-            let helped = deed.verdict.as_deref() == Some("took_effect");
-            let newer = watched.fault_since.zip(deed.ended_at).is_some_and(|(since, ended)| since > ended);
+            let helped = record.verdict.as_deref() == Some("took_effect");
+            let newer = watched.fault_since.zip(record.ended_at).is_some_and(|(since, ended)| since > ended);
             !(newer || trouble && helped)
         })
     });
@@ -122,14 +122,14 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
         }
         for (index, watched) in list.iter().enumerate() {
             rows.push(FleetRow::Pipeline(watched, group));
-            if deeds.contains_key(watched.pipeline.id.as_ref())
+            if actions.contains_key(watched.pipeline.id.as_ref())
                 || has_note(watched, list.get(index + 1).copied(), group, screen)
             {
                 rows.push(FleetRow::Note(watched, group));
             }
         }
     }
-    FleetRows { rows, counts, kept_of, kept, deeds }
+    FleetRows { rows, counts, kept_of, kept, actions }
 }
 
 /// Applies the filter to all text of the row.

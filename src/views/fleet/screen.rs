@@ -2,13 +2,13 @@
 
 use super::rows::{FleetRows, rows};
 use super::state::{Armed, FleetOverlay, FleetPane, FleetScreen, ServiceLink};
-use super::{confirm, deeds, footer, head, inbox, list, many, sheets};
+use super::{actions, bulk, confirm, footer, header, inbox, list, sheets};
 use crate::protocol::Millis;
 use crate::views::action::FLEET_ACTIONS;
+use crate::views::format::{age, fit_middle, wrap};
 use crate::views::pen::Pen;
 use crate::views::screen::{cut_bottom, cut_right, cut_top, harmless};
 use crate::views::state::{ClickTarget, Hits};
-use crate::views::words::{age, fit_middle, wrap};
 use crate::views::{help, palette};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -97,9 +97,9 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) 
         let style = screen.look.accent();
         pen.put(1, 0, tour, style);
     }
-    let facts = head::FleetHeader::new(screen, all, area);
+    let facts = header::FleetHeader::new(screen, all, area);
     let (top, body) = cut_top(above, facts.height());
-    head::draw(&mut pen.at(top), screen, &facts, all);
+    header::draw(&mut pen.at(top), screen, &facts, all);
     if screen.fleet.listed_at.is_none() {
         waiting(&mut pen.at(body), screen);
     } else {
@@ -115,7 +115,7 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) 
         Some(FleetOverlay::Palette { input, chosen }) => palette::draw(&mut over, FLEET_ACTIONS, input, *chosen, hits),
         Some(FleetOverlay::Pipeline { id, top }) => sheets::pipeline(&mut over, screen, id, *top, hits),
         Some(FleetOverlay::Error { fingerprint, top }) => sheets::error(&mut over, screen, fingerprint, *top, hits),
-        Some(FleetOverlay::ActionRecord { seq, top }) => sheets::deed(&mut over, screen, *seq, *top, hits),
+        Some(FleetOverlay::ActionRecord { seq, top }) => sheets::action(&mut over, screen, *seq, *top, hits),
         Some(FleetOverlay::Runs { id, rows, chosen }) => sheets::runs(&mut over, screen, id, rows, *chosen, hits),
         Some(FleetOverlay::Contexts { names, chosen }) => sheets::contexts(&mut over, screen, names, *chosen, hits),
         Some(FleetOverlay::Confirm(asked)) => confirm::draw(&mut over, screen, asked, hits),
@@ -176,8 +176,8 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits:
             .unwrap_or(u16::MAX)
             .saturating_mul(inbox::card(body.width))
             .saturating_add(1),
-        FleetPane::Bulk => screen.bulk.map_or(3, many::height),
-        _ => u16::try_from(screen.deeds.len()).unwrap_or(u16::MAX).saturating_add(1),
+        FleetPane::Bulk => screen.bulk.map_or(3, bulk::height),
+        _ => u16::try_from(screen.actions.len()).unwrap_or(u16::MAX).saturating_add(1),
     };
     let most = if focus == FleetPane::Pipelines && lower == FleetPane::Errors {
         (body.height / 4).max(4)
@@ -206,7 +206,7 @@ fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits
     let (errors_area, rest) = cut_top(right, errors);
     pane(pen, errors_area, FleetPane::Errors, screen, all, hits);
     let wanted = match screen.bulk {
-        Some(bulk) => many::height(bulk).min(rest.height / 2 + 1),
+        Some(bulk) => bulk::height(bulk).min(rest.height / 2 + 1),
         None if screen.ui.focus == FleetPane::Bulk => 3,
         None => 0,
     };
@@ -214,7 +214,7 @@ fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits
     if wanted > 0 {
         pane(pen, bulk_area, FleetPane::Bulk, screen, all, hits);
     }
-    pane(pen, deeds_area, FleetPane::Deeds, screen, all, hits);
+    pane(pen, deeds_area, FleetPane::Actions, screen, all, hits);
 }
 
 fn pane(pen: &mut Pen, area: Rect, which: FleetPane, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
@@ -226,7 +226,7 @@ fn pane(pen: &mut Pen, area: Rect, which: FleetPane, screen: &FleetScreen, all: 
     match which {
         FleetPane::Pipelines => list::draw(&mut pen, screen, all, hits),
         FleetPane::Errors => inbox::draw(&mut pen, screen, hits),
-        FleetPane::Deeds => deeds::draw(&mut pen, screen, hits),
-        FleetPane::Bulk => many::draw(&mut pen, screen, hits),
+        FleetPane::Actions => actions::draw(&mut pen, screen, hits),
+        FleetPane::Bulk => bulk::draw(&mut pen, screen, hits),
     }
 }

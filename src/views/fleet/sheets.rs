@@ -1,13 +1,13 @@
-//! All that is known of one pipeline, error or deed, as a sheet to scroll; and lists to choose from.
+//! All that is known of one pipeline, error or action, as a sheet to scroll; and lists to choose from.
 
 use super::state::{FleetScreen, RunRow};
 use crate::progress::text::short;
 use crate::protocol::time;
+use crate::views::format::{age, clock, count, coverage, rate};
 use crate::views::pen::Pen;
 use crate::views::sheet::Sheet;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
-use crate::views::words::{age, clock, count, coverage, rate};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
@@ -53,7 +53,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         let others = screen.inbox.items.get(&fault.fingerprint).map_or(0, |item| item.open().saturating_sub(1));
         if others > 0 {
             let have = if others == 1 { "has" } else { "have" };
-            let text = format!("{} {have} the same error", crate::views::words::plural(others, "other pipeline"));
+            let text = format!("{} {have} the same error", crate::views::format::plural(others, "other pipeline"));
             sheet.text(&text, look.warn());
         }
     }
@@ -89,14 +89,16 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
             sheet.fact("doubt", doubt, look.doubt());
         }
     }
-    let deeds: Vec<_> = screen.deeds.iter().filter(|deed| *deed.pipeline == *it.id).take(5).collect();
-    if !deeds.is_empty() {
+    let actions: Vec<_> = screen.actions.iter().filter(|record| *record.pipeline == *it.id).take(5).collect();
+    if !actions.is_empty() {
         sheet.head("actions");
-        for deed in deeds {
-            let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
-            let came = super::deeds::came_of(deed, now);
-            sheet
-                .text(&format!("{glyph} {} {} by {}: {came}", clock(deed.at, Some(now)), deed.action, deed.who), style);
+        for record in actions {
+            let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
+            let came = super::actions::came_of(record, now);
+            sheet.text(
+                &format!("{glyph} {} {} by {}: {came}", clock(record.at, Some(now)), record.action, record.who),
+                style,
+            );
         }
     }
     sheet.head("configuration, without secrets");
@@ -137,7 +139,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
     let day: u64 = item.trend(1, now).iter().sum();
     sheet.fact(
         "last day",
-        format!("{} ended with it", crate::views::words::plural(usize::try_from(day).unwrap_or(usize::MAX), "run")),
+        format!("{} ended with it", crate::views::format::plural(usize::try_from(day).unwrap_or(usize::MAX), "run")),
         look.plain(),
     );
     sheet.fact("fingerprint", &item.fingerprint, look.dim());
@@ -165,24 +167,24 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
     sheet.draw(pen, (&title, "a acknowledges, Esc closes"), top, hits);
 }
 
-pub fn deed(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mut Hits) {
+pub fn action(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mut Hits) {
     let look = screen.look;
     let mut sheet = Sheet::new(pen);
-    let Some(deed) = screen.deeds.iter().find(|deed| deed.seq == seq) else {
+    let Some(record) = screen.actions.iter().find(|record| record.seq == seq) else {
         sheet.text("It is not among the last ones any more.", look.dim());
         return sheet.draw(pen, ("action", "Esc closes"), top, hits);
     };
-    let (glyph, style) = super::deeds::verdict(deed.verdict.as_deref(), screen);
-    sheet.fact("what", format!("{} {}", deed.action, deed.pipeline), look.strong());
-    sheet.fact("who", &deed.who, look.plain());
-    sheet.fact("when", time::iso(deed.at), look.plain());
-    sheet.fact("why", deed.why.as_deref().unwrap_or(look.glyphs.dash), look.plain());
-    sheet.fact("before", deed.before.as_deref().unwrap_or(look.glyphs.dash), look.plain());
-    sheet.fact("after", deed.after.as_deref().unwrap_or(look.glyphs.dash), look.plain());
-    let sentence = super::deeds::came_of(deed, screen.now);
+    let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
+    sheet.fact("action", format!("{} {}", record.action, record.pipeline), look.strong());
+    sheet.fact("user", &record.who, look.plain());
+    sheet.fact("time", time::iso(record.at), look.plain());
+    sheet.fact("reason", record.why.as_deref().unwrap_or(look.glyphs.dash), look.plain());
+    sheet.fact("before", record.before.as_deref().unwrap_or(look.glyphs.dash), look.plain());
+    sheet.fact("after", record.after.as_deref().unwrap_or(look.glyphs.dash), look.plain());
+    let sentence = super::actions::came_of(record, screen.now);
     sheet.fact("verdict", format!("{glyph} {sentence}"), style);
-    if let Some(at) = deed.ended_at {
-        sheet.fact("known", format!("{} later", age(at - deed.at)), look.dim());
+    if let Some(at) = record.ended_at {
+        sheet.fact("known", format!("{} later", age(at - record.at)), look.dim());
     }
     sheet.draw(pen, ("action", "Esc closes"), top, hits);
 }

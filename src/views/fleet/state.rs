@@ -5,8 +5,8 @@ use crate::fleet::verify::PipelineAction;
 use crate::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
 use crate::protocol::Millis;
 use crate::protocol::clean::typed;
-use crate::views::look::Look;
 use crate::views::state::Filter;
+use crate::views::theme::Look;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tui_input::Input;
@@ -18,7 +18,7 @@ pub enum FleetPane {
     /// Errors of all pipelines.
     Errors,
     /// Action log.
-    Deeds,
+    Actions,
     /// Bulk action.
     Bulk,
 }
@@ -34,7 +34,7 @@ impl FleetPane {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RowKey {
     Head(PipelineGroup),
-    /// A pipeline, an error by its fingerprint, a deed by its number.
+    /// A pipeline, an error by its fingerprint, an action by its number.
     Id(Arc<str>),
 }
 
@@ -172,7 +172,7 @@ impl FleetUi {
         match pane {
             FleetPane::Pipelines => &self.lists[0],
             FleetPane::Errors => &self.lists[1],
-            FleetPane::Deeds => &self.lists[2],
+            FleetPane::Actions => &self.lists[2],
             FleetPane::Bulk => &self.lists[3],
         }
     }
@@ -181,7 +181,7 @@ impl FleetUi {
         match pane {
             FleetPane::Pipelines => &mut self.lists[0],
             FleetPane::Errors => &mut self.lists[1],
-            FleetPane::Deeds => &mut self.lists[2],
+            FleetPane::Actions => &mut self.lists[2],
             FleetPane::Bulk => &mut self.lists[3],
         }
     }
@@ -235,7 +235,7 @@ pub enum ServiceLink<'a> {
 pub struct FleetScreen<'a> {
     pub fleet: &'a Fleet,
     pub inbox: &'a Inbox,
-    pub deeds: &'a [ActionRecord],
+    pub actions: &'a [ActionRecord],
     pub bulk: Option<&'a Bulk>,
     pub ui: &'a FleetUi,
     pub look: &'a Look,

@@ -2,10 +2,10 @@
 
 use super::state::{FleetPane, FleetScreen};
 use crate::fleet::bulk::{Bulk, BulkStep};
+use crate::views::format::age;
 use crate::views::pen::Pen;
 use crate::views::state::Hits;
 use crate::views::streams::scrolled;
-use crate::views::words::age;
 use ratatui::style::Style;
 
 /// Lines that it needs.
@@ -64,7 +64,7 @@ fn words(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, String)
         }
         BulkStep::HeldBack => (glyphs.skipped, look.dim(), "skipped: not touched".into()),
         BulkStep::Done(verdict) => {
-            let (glyph, style) = super::deeds::verdict(Some(verdict.as_str()), screen);
+            let (glyph, style) = super::actions::verdict(Some(verdict.as_str()), screen);
             (glyph, style, verdict.to_string())
         }
     }

@@ -2,50 +2,50 @@
 
 use super::state::{FleetPane, FleetScreen, RowKey};
 use crate::fleet::ActionRecord;
+use crate::views::format::clock;
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
-use crate::views::words::clock;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-/// The deeds that are shown, the newest first.
+/// The actions that are shown, the newest first.
 #[must_use]
 pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a ActionRecord> {
-    let filter = &screen.ui.list(FleetPane::Deeds).filter;
-    let says = |deed: &ActionRecord| {
-        let texts = [deed.who.as_str(), &deed.action, &deed.pipeline];
-        let more = [&deed.why, &deed.sentence, &deed.verdict].into_iter().flatten().map(String::as_str);
+    let filter = &screen.ui.list(FleetPane::Actions).filter;
+    let says = |record: &ActionRecord| {
+        let texts = [record.who.as_str(), &record.action, &record.pipeline];
+        let more = [&record.why, &record.sentence, &record.verdict].into_iter().flatten().map(String::as_str);
         filter.keeps_any(texts.into_iter().chain(more))
     };
-    screen.deeds.iter().filter(|deed| says(deed)).collect()
+    screen.actions.iter().filter(|record| says(record)).collect()
 }
 
 #[must_use]
-pub fn key(deed: &ActionRecord) -> RowKey {
-    RowKey::Id(deed.seq.to_string().into())
+pub fn key(record: &ActionRecord) -> RowKey {
+    RowKey::Id(record.seq.to_string().into())
 }
 
 #[must_use]
 pub fn place(items: &[&ActionRecord], chosen: Option<&RowKey>) -> usize {
-    items.iter().position(|deed| chosen == Some(&key(deed))).unwrap_or(0)
+    items.iter().position(|record| chosen == Some(&key(record))).unwrap_or(0)
 }
 
-/// The deed that is chosen.
+/// The action that is chosen.
 #[must_use]
 pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a ActionRecord> {
     let all = items(screen);
-    all.get(place(&all, screen.ui.list(FleetPane::Deeds).chosen.as_ref())).copied()
+    all.get(place(&all, screen.ui.list(FleetPane::Actions).chosen.as_ref())).copied()
 }
 
 /// Time after which an action is not watched any more, in milliseconds.
 const WATCHED_MS: i64 = 600_000;
 
 /// Result of an action, as far as known.
-pub(super) fn came_of(deed: &ActionRecord, now: i64) -> &str {
-    match &deed.sentence {
+pub(super) fn came_of(record: &ActionRecord, now: i64) -> &str {
+    match &record.sentence {
         Some(sentence) => sentence,
-        None if now.saturating_sub(deed.at) < WATCHED_MS => "Sent, verifying...",
+        None if now.saturating_sub(record.at) < WATCHED_MS => "Sent, verifying...",
         None => "Sent, not verified",
     }
 }
@@ -63,8 +63,8 @@ pub(super) fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
-    let list = ui.list(FleetPane::Deeds);
-    let focused = ui.focus == FleetPane::Deeds;
+    let list = ui.list(FleetPane::Actions);
+    let focused = ui.focus == FleetPane::Actions;
     let all = items(screen);
     let two = pen.width() < 64;
     let each: u16 = if two { 2 } else { 1 };
@@ -80,14 +80,14 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     if all.is_empty() {
         pen.put(3, 1, "nothing was done yet", look.dim());
     }
-    for (index, deed) in all.iter().enumerate().skip(top).take(page) {
+    for (index, record) in all.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
-        let (glyph, style) = verdict(deed.verdict.as_deref(), screen);
+        let (glyph, style) = verdict(record.verdict.as_deref(), screen);
         pen.put(1, row, glyph, style);
-        let column = pen.put(3, row, &clock(deed.at, Some(screen.now)), look.dim());
-        let column = pen.put(column + 1, row, &deed.action, look.strong());
-        let column = pen.put(column + 1, row, &deed.pipeline, look.plain());
-        let sentence = came_of(deed, screen.now);
+        let column = pen.put(3, row, &clock(record.at, Some(screen.now)), look.dim());
+        let column = pen.put(column + 1, row, &record.action, look.strong());
+        let column = pen.put(column + 1, row, &record.pipeline, look.plain());
+        let sentence = came_of(record, screen.now);
         if two {
             pen.put(3, row + 1, sentence, style);
         } else {
@@ -99,7 +99,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
             }
         }
         let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
-        hits.add(area, ClickTarget::FleetRow(FleetPane::Deeds, key(deed)));
+        hits.add(area, ClickTarget::FleetRow(FleetPane::Actions, key(record)));
     }
     if let (Some(slot), Some(pages)) = (hits.tops.get_mut(2), hits.pages.get_mut(2)) {
         (*slot, *pages) = (Some(top), page);

@@ -1,11 +1,11 @@
 //! Header of a run in five lines: source and link state, verdict, cause and next step, totals,
 //! ranges.
 
+use super::format::{self, age, count, rate, span};
 use super::pen::Pen;
 use super::rows::{Rows, StreamGroup, rows};
 use super::screen::headline;
 use super::state::Screen;
-use super::words::{self, age, count, rate, span};
 use crate::progress::{
     Exit, Link, NO_MESSAGES_NEXT, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, not_understood, open, trouble, verdict,
 };
@@ -79,7 +79,7 @@ impl RunHeader {
         };
         let width = usize::from(area.width.saturating_sub(8));
         let lines = |text: Option<String>, most: usize| {
-            let mut lines = text.map(|text| words::wrap(&text, width)).unwrap_or_default();
+            let mut lines = text.map(|text| format::wrap(&text, width)).unwrap_or_default();
             if lines.len() > most {
                 let rest = lines.split_off(most - 1).join(" ");
                 lines.push(rest);
@@ -178,7 +178,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
     } else {
         whole
     };
-    let source = words::fit_middle(short, room.min(48), look.glyphs.ellipsis).into_owned();
+    let source = format::fit_middle(short, room.min(48), look.glyphs.ellipsis).into_owned();
     column = pen.put_in(column, 0, end.saturating_sub(column), &source, look.plain());
     let fits = |column: u16, text: &str| column + 3 + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < end;
     if let Some(text) = parties(screen).filter(|text| fits(column, text)) {
@@ -253,7 +253,7 @@ fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
         }
         // Why, stands below.
         Link::Down(_) if screen.running() => (glyphs.bad, "DOWN", String::new(), look.bad()),
-        Link::Down(why) => (glyphs.bad, "DOWN", words::fit(why, 40, glyphs.ellipsis).into_owned(), look.bad()),
+        Link::Down(why) => (glyphs.bad, "DOWN", format::fit(why, 40, glyphs.ellipsis).into_owned(), look.bad()),
     }
 }
 
