@@ -1,5 +1,5 @@
-//! What a picture costs at 200x50 with 5,000 streams or 500 pipelines, and what understanding a log costs.
-//! `cargo bench --bench screen`; the figures that matter stand in README.
+//! What a picture costs at 200x50 with 5,000 streams or 500 pipelines, and what understanding a log
+//! costs. `cargo bench --bench screen`; the figures that matter stand in README.
 
 #![allow(
     clippy::unwrap_used,

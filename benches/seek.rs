@@ -1,5 +1,6 @@
-//! How long it takes to index a log and to go to random instants of it: `cargo bench --bench seek -- FILE`.
-//! Without a file a log of 200 MB is made up. Prints figures; says nothing about what they should be.
+//! How long it takes to index a log and to go to random instants of it:
+//! `cargo bench --bench seek -- FILE`. Without a file a log of 200 MB is made up. Prints figures;
+//! says nothing about what they should be.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,

@@ -1,4 +1,5 @@
-//! The service under load, as a process of its own: `cargo bench --bench service [-- SECONDS]`. Figures for the issue and the README, no test.
+//! The service under load, as a process of its own: `cargo bench --bench service [-- SECONDS]`.
+//! Figures for the issue and the README, no test.
 //!
 //! 1. A thousand waits woken by one change, ten times over: from the sending of the change to the last byte of each answer.
 //! 2. A hundred pipelines on simulated engines for two minutes, each watched by a reader (ten of them slow): nothing lost, and the memory it takes.
@@ -82,7 +83,8 @@ fn waits() {
         }
         let began = Instant::now();
         let asked = client.send("PATCH", "/pipelines/pipe_many", "{\"desired_status\":\"paused\"}").unwrap();
-        // The client is not to be what is measured: it looks at those alone that have something to say.
+        // The client is not to be what is measured: it looks at those alone that have something to
+        // say.
         let mut took = Vec::new();
         let mut bytes = [0; 2048];
         let mut events = Vec::with_capacity(64);

@@ -1,7 +1,7 @@
-//! `synctop` is top for data syncs: a full-screen dashboard over the NDJSON that sync engines print, and the same
-//! reducer without a screen.
+//! `synctop` is top for data syncs: a full-screen dashboard over the NDJSON that sync engines
+//! print, and the same reducer without a screen.
 //!
-//! The map of the house, and the way of the data:
+//! Data flow:
 //!
 //! ```text
 //!  file | stdin | child                                  keys, mouse, resize, signals
@@ -11,19 +11,21 @@
 //!                                     progress.apply(line)         |
 //!                                     Arc<Progress> <= 30 Hz       |
 //!                                                  \\               /
-//!                               app::run   select! { biased; signals, keys, snapshots, timer }
-//!                                          Event -> Action;  update(&mut Ui, &Screen, Action) -> Vec<Effect>
+//!                          app::run   select! { biased; signals, keys, snapshots, timer }
+//!                                     Event -> Action -> update(&mut Ui, &Screen) -> Vec<Effect>
 //!                                             | dirty?
-//!                               views::draw(buffer, area, &Screen)
+//!                          views::draw(buffer, area, &Screen)
 //! ```
 //!
-//! A picture of another instant takes the same path: `net::seek` reduces the log again from a snapshot of `progress::history`,
-//! and `app::travel` holds the clock.
+//! An earlier instant takes the same path: `net::seek` reduces the log again from a snapshot of
+//! `progress::history`, and `app::playback` holds the clock.
 //!
-//! Many pipelines of a service: `net::remote` asks, [`fleet`] understands, `app::fleet` and `views::fleet` are the screen.
+//! Pipelines of a service: `net::remote` polls it, [`fleet`] holds the rules, `app::fleet` and
+//! `views::fleet` are the screen.
 //!
-//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`] -> [`fleet`] -> [`progress`] -> [`protocol`], and `service` -> [`engine`] ->
-//! [`net`]. [`protocol`], [`progress`] and [`fleet`] are pure: no clock, no I/O, no screen. A test over the sources holds this.
+//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`] -> [`fleet`] -> [`progress`] ->
+//! [`protocol`], and `service` -> [`engine`] -> [`net`]. [`protocol`], [`progress`] and [`fleet`]
+//! are pure: no clock, no I/O, no screen. `tests/layering.rs` enforces this.
 
 pub mod app;
 pub mod cli;

@@ -1,4 +1,5 @@
-//! `backfill` and an engine's URL, against real engines on real sockets: killed, restarted, and answering badly.
+//! `backfill` and an engine's URL, against real engines on real sockets: killed, restarted, and
+//! answering badly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -93,7 +94,8 @@ fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
     }
 }
 
-/// A destination that fails on some pages, between their rows and their checkpoint, with an end state that runs ahead.
+/// A destination that fails on some pages, between their rows and their checkpoint, with an end
+/// state that runs ahead.
 const OUTAGE: &str = r#"
 seed = 21
 latency_ms = [2, 6]
@@ -842,7 +844,8 @@ fn a_batch_call_keeps_only_streams_that_completed_without_an_error() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let asked = engine.requests.lock().unwrap().clone();
     assert!(asked.iter().all(|it| it.starts_with("POST /pipeline_sync_batch?")), "{asked:?}");
-    // What the end says of `b` may be ahead of its rows: it goes on from the state that was sent, which was none.
+    // What the end says of `b` may be ahead of its rows: it goes on from the state that was sent,
+    // which was none.
     assert_eq!(sent_streams(&asked[1]), json!({"a": {"remaining": []}}));
     // The end stands in the log as the line that the other route ends with.
     let ends = String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("\"type\":\"eof\"")).count();

@@ -71,7 +71,8 @@ fn a_state_file_is_a_file_and_has_a_state_in_it() {
         }
     }
     assert_eq!(std::fs::read_to_string(other).unwrap(), "{\"hello\":1}");
-    // One that is not there yet is the begin of a run; a link stays one, and the file's mode its own.
+    // One that is not there yet is the begin of a run; a link stays one, and the file's mode its
+    // own.
     let (real, link) = (folder.path().join("real.json"), folder.path().join("link.json"));
     std::fs::write(&real, "").unwrap();
     std::fs::set_permissions(&real, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();

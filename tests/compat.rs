@@ -1,4 +1,5 @@
-//! Files that earlier versions wrote: data folder, state files, state database, configurations. All of them open.
+//! Files that earlier versions wrote: data folder, state files, state database, configurations. All
+//! of them open.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/engine.rs"]

@@ -1,4 +1,5 @@
-//! The simulated source and engine: nothing is lost wherever a run is cut, and the same scenario is the same log.
+//! The simulated source and engine: nothing is lost wherever a run is cut, and the same scenario is
+//! the same log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -87,7 +88,8 @@ fn one(form: Form, state: &str, change: impl FnOnce(&mut Call), kept: &mut Kept)
     call(&api, wish, kept).unwrap()
 }
 
-/// Calls until nothing is left, as a backfill does: a stream that is given up in one call goes on in the next.
+/// Calls until nothing is left, as a backfill does: a stream that is given up in one call goes on
+/// in the next.
 fn to_the_end(form: Form, state: &str, kept: &mut Kept) -> Called {
     let mut called = one(form, state, |_| {}, kept);
     for _ in 0..5 {
@@ -192,7 +194,8 @@ fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every
                 }
                 other => panic!("{other:?}"),
             }
-            // What the engine had written when it died is what it had written before its last checkpoint at least.
+            // What the engine had written when it died is what it had written before its last
+            // checkpoint at least.
             let mut kept = Kept::default();
             let checkpoints =
                 lines[..dies_after].iter().filter(|line| line.starts_with(b"{\"type\":\"source_state\"")).count();
@@ -619,7 +622,8 @@ fn every_fault_shows_as_what_it_is() {
             assert_eq!(outcome(&progress), Outcome::Succeeded, "{form} {kind}");
             assert!(progress.retries > 0, "{form} {kind}");
         }
-        // What does not pass within five tries ends the stream for this attempt; another call goes on with it.
+        // What does not pass within five tries ends the stream for this attempt; another call goes
+        // on with it.
         let progress = ran(&every("reset", "stream = \"charge\"\nafter = 300\ntimes = 100"));
         assert_eq!(outcome(&progress), Outcome::Failed, "{form}");
         let charge = progress.stream("charge").unwrap();

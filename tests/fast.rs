@@ -1,4 +1,5 @@
-//! The short way of reading lines against the slow one, and reading in parallel against reading line by line.
+//! The short way of reading lines against the slow one, and reading in parallel against reading
+//! line by line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

@@ -1,4 +1,5 @@
-//! Many pipelines: groups, reasons, errors with a memory, verdicts and canaries, by what services really tell.
+//! Many pipelines: groups, reasons, errors with a memory, verdicts and canaries, by what services
+//! really tell.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/recorded.rs"]
@@ -82,7 +83,8 @@ fn a_run_of_the_published_service_moves_from_poll_to_poll() {
     assert_eq!(running.group(first), PipelineGroup::Working);
     let before = running.pipeline.found.clone();
     assert!(before.coverage.unwrap() < 1.0 && before.records.unwrap() > 0, "{before:?}");
-    // The same again is no movement; and after two minutes of it, it says backfill and nothing runs.
+    // The same again is no movement; and after two minutes of it, it says backfill and nothing
+    // runs.
     listed(&mut fleet, &lists[0], first + 2 * SECOND);
     assert_eq!(of(&fleet, "pipe_long").moved_at, None);
     let later = first + 5 * MINUTE;
@@ -449,7 +451,8 @@ fn an_older_list_does_not_take_back_what_is_known_since() {
     let good = Ours::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9);
     let mut fleet = Fleet::default();
     fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], 0, 0);
-    // The list is asked for; meanwhile one is read by itself, one is deleted, one is made; then the list comes.
+    // The list is asked for; meanwhile one is read by itself, one is deleted, one is made; then the
+    // list comes.
     let asked = fleet.order();
     fleet.take_one(good.0, 2 * SECOND).unwrap();
     fleet.take_one(Ours::new("n_n").0, 2 * SECOND).unwrap();

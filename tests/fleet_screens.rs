@@ -1,4 +1,5 @@
-//! The screen of many pipelines at every size and in every theme; what is hostile; what it costs is in benches/screen.rs.
+//! The screen of many pipelines at every size and in every theme; what is hostile; what it costs is
+//! in benches/screen.rs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pictures.rs"]

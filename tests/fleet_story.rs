@@ -1,4 +1,5 @@
-//! The screen of many pipelines on a real terminal: the whole story of a fleet that is parked, and services that behave badly.
+//! The screen of many pipelines on a real terminal: the whole story of a fleet that is parked, and
+//! services that behave badly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pty.rs"]

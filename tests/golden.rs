@@ -1,5 +1,6 @@
-//! The summary of every recorded log. The goldens were checked against an independent slow count (tests/slow_summary.py,
-//! written from the rules alone); `UPDATE_GOLDENS=1 cargo test --test golden` rewrites them for review.
+//! The summary of every recorded log. The goldens were checked against an independent slow count
+//! (tests/slow_summary.py, written from the rules alone);
+//! `UPDATE_GOLDENS=1 cargo test --test golden` rewrites them for review.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

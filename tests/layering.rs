@@ -1,4 +1,5 @@
-//! Imports point one way: cli -> app -> views; net -> fleet; cli -> service -> engine -> net -> progress -> protocol; the pure core reaches outside for nothing.
+//! Imports point one way: cli -> app -> views; net -> fleet; cli -> service -> engine -> net ->
+//! progress -> protocol; the pure core reaches outside for nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};

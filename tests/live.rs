@@ -1,5 +1,6 @@
-//! The recordings of real engines with a real database (corpus `stripe-live`): what synctop says of each, held against the rows that
-//! stood in the database. `cargo test --test live -- --nocapture` prints the table.
+//! The recordings of real engines with a real database (corpus `stripe-live`): what synctop says of
+//! each, held against the rows that stood in the database. `cargo test --test live -- --nocapture`
+//! prints the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

@@ -1,6 +1,8 @@
-//! Plain language: counts of words and openers that hide the subject of a sentence, over comments, documents, help and assets.
+//! Plain language: counts of words and openers that hide the subject of a sentence, over comments,
+//! documents, help and assets.
 //!
-//! `cargo test --test prose -- --nocapture` prints the counts. A count above its bound fails; bounds only go down.
+//! `cargo test --test prose -- --nocapture` prints the counts. A count above its bound fails;
+//! bounds only go down.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::collections::BTreeMap;

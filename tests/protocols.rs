@@ -1,4 +1,5 @@
-//! Airbyte and Singer: which protocol a feed is in, what holds of any feed in them, and the rules that no recording shows.
+//! Airbyte and Singer: which protocol a feed is in, what holds of any feed in them, and the rules
+//! that no recording shows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -567,7 +568,8 @@ fn a_destination_that_hands_states_back_commits_what_came_before_them() {
     // Complete at the source is not complete at the destination.
     assert_eq!((outcome(&first), first.checkpoints), (Outcome::Truncated, 3));
     assert!(doubt_kinds(&first).contains(&"record_count_mismatch"));
-    // The second comes back with its keys in another order and its count as a whole number, and brings all before it.
+    // The second comes back with its keys in another order and its count as a whole number, and
+    // brings all before it.
     let echo = r#"{"state":{"sourceStats":{"recordCount":3},"stream":{"stream_state":{"at":2.0},"stream_descriptor":{"namespace":null,"name":"a"}},"type":"STREAM"},"type":"STATE"}"#;
     let all = of(&[&source[..], &[echo.to_owned()]].concat(), OK);
     assert_eq!((all.committed(), outcome(&all)), (Some(8), Outcome::Succeeded));

@@ -1,4 +1,5 @@
-//! The real binary on a real terminal: files, pipes, children, signals, sizes, and the terminal given back every time.
+//! The real binary on a real terminal: files, pipes, children, signals, sizes, and the terminal
+//! given back every time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pty.rs"]

@@ -1,4 +1,5 @@
-//! Services elsewhere, asked by the real binary: the published one (from its recordings), bad ones, contexts, waits and exit codes.
+//! Services elsewhere, asked by the real binary: the published one (from its recordings), bad ones,
+//! contexts, waits and exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/recorded.rs"]
@@ -53,7 +54,8 @@ fn object(output: &Output) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The published service, as it was recorded: lists, single pipelines, changes that are accepted and swallowed.
+/// The published service, as it was recorded: lists, single pipelines, changes that are accepted
+/// and swallowed.
 fn published(name: &str) -> Stub {
     let all = recording(name);
     let list = answers(&all, "GET", "/pipelines").pop().unwrap();
@@ -97,7 +99,8 @@ fn the_published_service_is_understood_without_events_waits_and_reasons() {
         assert_eq!(code(&output), 0, "{}", err(&output));
         assert!(!out(&output).contains("sk_test_fake_ok") && !out(&output).is_empty());
     }
-    // A wait there is polling, and a pipeline that is parked without saying so does not come to be ready.
+    // A wait there is polling, and a pipeline that is parked without saying so does not come to be
+    // ready.
     let output = run(home.path(), &["wait", "pipe_streamfail", "--for", "status=ready", "--url", &stub.url()]);
     let answer = object(&output);
     assert_eq!((code(&output), answer["parked_inferred"].as_bool()), (1, Some(true)), "{answer}");

@@ -1,5 +1,6 @@
-//! Runs of one log: the markers by which another run starts, and what stays of the runs before it. Words are those of the recordings
-//! of 2026-11-20; the logs in `fixtures/wild` are of cron jobs that append.
+//! Runs of one log: the markers by which another run starts, and what stays of the runs before it.
+//! Words are those of the recordings of 2026-11-20; the logs in `fixtures/wild` are of cron jobs
+//! that append.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -53,7 +54,8 @@ fn airbyte_logs_of_a_cron_job_that_appends() {
 
 #[test]
 fn airbyte_starts_syncing_behind_an_end_of_the_run_before() {
-    // Its first line says so, whatever stream comes first, and it may be the last thing that is heard.
+    // Its first line says so, whatever stream comes first, and it may be the last thing that is
+    // heard.
     let first = [STARTING, STARTED, USER, COMPLETE, FINISHED];
     assert_eq!(runs(&[&first[..], &[STARTING]].concat(), None)[0], run("succeeded", 1));
     let second = of([&first[..], &[STARTING, NEXT_DAY]].concat().join("\n").as_bytes(), None);
@@ -97,7 +99,8 @@ fn singer_describes_a_stream_again_behind_the_end_of_a_process() {
     // It failed at its login, before any stream.
     let log = [&[CRITICAL, "INFO Starting sync"][..], &second].concat();
     assert_eq!(runs(&log, Some(0)).last(), Some(&run("succeeded", 2)));
-    // A repeated SCHEMA alone begins nothing, nor does one behind an exception that was caught: logged, or with records behind it.
+    // A repeated SCHEMA alone begins nothing, nor does one behind an exception that was caught:
+    // logged, or with records behind it.
     for middle in [&[][..], &[&["ERROR page 3 failed"][..], &TRACEBACK].concat(), &[&TRACEBACK[..], &[ORDER]].concat()]
     {
         let log = [&[SCHEMA, ORDER][..], middle, &second].concat();
@@ -162,8 +165,8 @@ fn a_run_announced_behind_an_end_starts_with_the_next_attempt() {
     assert_eq!(told(["r1", "r1", "r2"]), (1, json!(1), json!(1)));
 }
 
-/// The three logs of one command, called again and again while its database was down and behind it. The database lacked 2,600 rows
-/// that the end state of the first run skips.
+/// The three logs of one command, called again and again while its database was down and behind it.
+/// The database lacked 2,600 rows that the end state of the first run skips.
 #[test]
 fn rows_skipped_by_an_earlier_run_are_missing_in_the_run_that_goes_on_from_it() {
     let one = |name: &str| bytes(&format!("stripe-live/prog-backfill-pgdown{name}.ndjson.zst"));
@@ -202,14 +205,16 @@ fn counts_of_a_call_alone_carry_nothing_on() {
     let customers = bad["streams"].as_array().unwrap().iter().find(|stream| stream["name"] == "customers").unwrap();
     assert_eq!((&customers["coverage"], &customers["total_range"]), (&Value::Null, &Value::Null));
     assert_eq!((&customers["errors"], bad["errors"].as_array().unwrap().len()), (&json!(1), 1));
-    // A run that dies before its first report takes over nothing; the one before ended with its own end.
+    // A run that dies before its first report takes over nothing; the one before ended with its own
+    // end.
     let dead = both("hybrid-some500", "hybrid-hang");
     assert_eq!(runs_of(&dead), [run("succeeded", 10340), ("truncated".to_owned(), Value::Null)]);
     let alone = of(&one("hybrid-some500"), None);
     assert_eq!(dead["runs"][0]["ended_at"], alone["ended_at"]);
 }
 
-/// A stream that an earlier attempt left half read, and that the one that says "succeeded" did not ask for.
+/// A stream that an earlier attempt left half read, and that the one that says "succeeded" did not
+/// ask for.
 #[test]
 fn ranges_of_an_earlier_attempt_that_nothing_read_since_are_left_over() {
     let total = json!({"gte": "2026-01-01T00:00:00.000Z", "lt": "2026-01-03T00:00:00.000Z"});

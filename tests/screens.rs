@@ -1,5 +1,6 @@
 //! Every screen and pane at three sizes and in three themes, from real logs; and every size draws.
-//! `UPDATE_SCREENS=1 cargo test --test screens` rewrites the pictures in assets/screens; `INSTA_UPDATE=always` the snapshots.
+//! `UPDATE_SCREENS=1 cargo test --test screens` rewrites the pictures in assets/screens;
+//! `INSTA_UPDATE=always` the snapshots.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

@@ -87,7 +87,8 @@ fn the_document_and_the_router_say_the_same() {
     assert_eq!(open.get("/nosuchroute").code(), "no_such_route");
 }
 
-/// The issue's own tour: create, backfill, ready, key revoked, parked with its reason, resumed, ready, deleted, with a wait at each step.
+/// The issue's own tour: create, backfill, ready, key revoked, parked with its reason, resumed,
+/// ready, deleted, with a wait at each step.
 #[test]
 fn a_pipeline_goes_through_its_life_and_kill_9_in_the_middle_changes_nothing() {
     let folder = folder();

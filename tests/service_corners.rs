@@ -1,4 +1,5 @@
-//! Requests at bad moments, clients that leave, engines that keep no limit: what a review found, each held by its test.
+//! Requests at bad moments, clients that leave, engines that keep no limit: what a review found,
+//! each held by its test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

@@ -223,7 +223,8 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
         if it.desired == "deleted" {
             continue;
         }
-        // An event may be taken in again after a crash; it is not lost. A run that was asked for later counts anew.
+        // An event may be taken in again after a crash; it is not lost. A run that was asked for
+        // later counts anew.
         let now = client.until(&path, |it| it["run"]["status"] != "RUNNING" && it["run"]["status"] != "PENDING");
         assert_eq!(now["sync_state"]["source"]["streams"]["customer"]["remaining"], json!([]), "{id}");
     }

@@ -1,4 +1,5 @@
-//! Pipelines on engines of all kinds: over HTTP, as commands, in the service's own process; killed, silent, answering badly.
+//! Pipelines on engines of all kinds: over HTTP, as commands, in the service's own process; killed,
+//! silent, answering badly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

@@ -1,5 +1,6 @@
-//! Recorded exchanges with the published service, asked of ours again, one after the other. Each way in which an answer differs has a name,
-//! and every name has its reason in the table of docs/decisions/wire-differences.md.
+//! Recorded exchanges with the published service, asked of ours again, one after the other. Each
+//! way in which an answer differs has a name, and every name has its reason in the table of
+//! docs/decisions/wire-differences.md.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -17,7 +18,8 @@ use serve::{Answer, Client, Server};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// In the order in which they were recorded; 20 and 21 are of other processes, with pipelines of their own.
+/// In the order in which they were recorded; 20 and 21 are of other processes, with pipelines of
+/// their own.
 const FILES: [&str; 17] = [
     "01-health",
     "02-pipelines-crud",
@@ -308,7 +310,8 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
         format!("range = {{ gte = \"2023-11-14T22:13:20Z\", lt = \"2026-11-20T08:00:00Z\" }}\n{streams}"),
     )
     .unwrap();
-    // The stand-in for the published engine; the service calls it over HTTP, as the published one does in 14.
+    // The stand-in for the published engine; the service calls it over HTTP, as the published one
+    // does in 14.
     let engine = Engine::start(&["--no-pace", scenario.to_str().unwrap()], "127.0.0.1:0");
     let config = temporary.path().join("config.toml");
     std::fs::write(&config, format!("[engines.stripe]\nurl = \"{}\"\n", engine.address)).unwrap();

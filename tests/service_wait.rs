@@ -1,4 +1,5 @@
-//! Waiting on pipelines: nothing is missed, nothing is told that is not so, and who leaves is forgotten.
+//! Waiting on pipelines: nothing is missed, nothing is told that is not so, and who leaves is
+//! forgotten.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -27,8 +28,8 @@ fn a_change_between_check_and_subscription_is_not_missed() {
     let server = Server::start(folder.path());
     let client = server.client();
     ready(&client, "pipe_race");
-    // The change is made as near to the begin of the wait as can be, again and again. One that were missed would be seen by the poll
-    // only, after five seconds.
+    // The change is made as near to the begin of the wait as can be, again and again. One that were
+    // missed would be seen by the poll only, after five seconds.
     for round in 0..150 {
         let waiting = client.send("GET", "/pipelines/pipe_race/wait?for=paused&timeout=30s", "").unwrap();
         want(&client, "pipe_race", "paused");
@@ -65,7 +66,8 @@ fn what_comes_to_be_so_at_the_timer_is_told_as_it_is() {
         });
         let answer = client.get(&path).is(200);
         let reached = answer["reached"].as_bool().unwrap();
-        // Never "timed out" beside the status that was waited for, and never "reached" beside another one.
+        // Never "timed out" beside the status that was waited for, and never "reached" beside
+        // another one.
         assert_eq!(reached, answer["status"] == status, "{answer}");
         if status == "paused" {
             assert_eq!(reached, !answer["timed_out"].as_bool().unwrap(), "{answer}");

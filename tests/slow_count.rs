@@ -1,4 +1,5 @@
-//! An independent, slow summary in another language, written from the rules alone, agrees on every fixture.
+//! An independent, slow summary in another language, written from the rules alone, agrees on every
+//! fixture.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

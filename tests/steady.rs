@@ -1,4 +1,5 @@
-//! Figures that people watch: while an attempt goes on, nothing that was read or covered becomes less without a word.
+//! Figures that people watch: while an attempt goes on, nothing that was read or covered becomes
+//! less without a word.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -50,7 +51,8 @@ fn figures_of_an_attempt_do_not_fall() {
         for (line, bytes) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             ingest.push(bytes);
             let now = figures(&ingest.progress);
-            // An end has the engine's own count of its call, which may have begun without a word behind one that was killed.
+            // An end has the engine's own count of its call, which may have begun without a word
+            // behind one that was killed.
             let ended = ingest.progress.attempt.end.is_some();
             if let Some(before) = before.filter(|before| before.of == now.of && !ended) {
                 for (what, value) in &before.values {

@@ -1,4 +1,5 @@
-//! Work that somebody else does: the four patterns against a service of ours, and against APIs that a profile describes.
+//! Work that somebody else does: the four patterns against a service of ours, and against APIs that
+//! a profile describes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/stub.rs"]
@@ -119,7 +120,8 @@ fn a_film_is_asked_for_waited_for_and_fetched() {
     assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["status"], "completed");
     assert_eq!(serde_json::from_str::<Value>(&out(&output)).unwrap()["id"], "vid_1");
     assert_eq!(stub.count("POST", "/v1/videos"), 1);
-    // A key goes to nobody but the API: the file is of the same origin here, and may have it; it is nowhere in what was kept.
+    // A key goes to nobody but the API: the file is of the same origin here, and may have it; it is
+    // nowhere in what was kept.
     assert!(!format!("{said}{answer}{}", out(&output)).contains("0123456789"));
 }
 

@@ -60,7 +60,8 @@ fn every_recording_comes_out_as_it_went_in() {
     assert!(files.len() > 20);
     for path in files {
         let input = std::fs::read(&path).unwrap();
-        // What is in the packed ones is hundreds of megabytes: an unoptimised build takes its time over them.
+        // What is in the packed ones is hundreds of megabytes: an unoptimised build takes its time
+        // over them.
         let packed = path.extension().is_some_and(|extension| extension == "zst");
         if packed && input.len() > 400_000 && cfg!(debug_assertions) {
             continue;

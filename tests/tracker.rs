@@ -1,4 +1,5 @@
-//! The progress stage: what it must not do, each by its name, and what holds for any sequence of messages.
+//! The progress stage: what it must not do, each by its name, and what holds for any sequence of
+//! messages.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -139,7 +140,8 @@ fn a_global_progress_refreshes_what_is_shown_and_is_never_one_transition_behind(
     );
     let totals: Vec<_> =
         ran.lines().iter().filter_map(|line| line.pointer("/trace/global_progress").cloned()).collect();
-    // At the start nothing; the source's own report shows the two records before it; the completion shows all three.
+    // At the start nothing; the source's own report shows the two records before it; the completion
+    // shows all three.
     let counts: Vec<_> = totals.iter().map(|totals| totals["cumulative_record_count"].as_u64().unwrap()).collect();
     assert_eq!(counts, [0, 2, 3, 3]);
     assert_eq!(totals[1]["request_count"], 1);
@@ -211,7 +213,8 @@ fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
     }
     let network = json!({"type": "log", "log": {"level": "error", "message": "?", "data": {"stream": "a", "err": {"code": "ECONNRESET"}}}});
     assert!(attempt(&NONE, &[status("a", "started"), network, failed.clone()]).outcome.has_more);
-    // A status inside the trace envelope too; and what was logged before something went well is not of this error.
+    // A status inside the trace envelope too; and what was logged before something went well is not
+    // of this error.
     let traced = |code: u16| {
         json!({"type": "trace", "trace": {"trace_type": "stream_status", "stream_status":
         {"stream": "a", "status": "error", "error": "slow", "status_code": code}}})
@@ -223,7 +226,8 @@ fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
 
 #[test]
 fn complete_is_not_announced_before_the_counts_behind_it_are() {
-    // The source says "complete" while its own state says that something is left: the published engine's 03b.
+    // The source says "complete" while its own state says that something is left: the published
+    // engine's 03b.
     let ran = attempt(
         &NONE,
         &[

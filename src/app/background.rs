@@ -1,8 +1,8 @@
-//! The terminal's background colour, asked for without waiting: keys that were typed meanwhile stay keys, and an
-//! answer that comes late (over a slow line) is not taken for keys.
+//! Asks the terminal for its background color without blocking: keys typed meanwhile stay keys, and
+//! a late answer (over a slow line) is not taken for keys.
 //!
-//! The question is OSC 11 of xterm's control sequences; the answer, `ESC ] 11 ; rgb:RRRR/GGGG/BBBB` and `ESC \` or BEL,
-//! reaches us as the keys Alt-], the text, and Alt-\ or Ctrl-G.
+//! The request is OSC 11 of xterm's control sequences; the answer, `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`
+//! and `ESC \` or BEL, arrives as the keys Alt-], the text, and Alt-\ or Ctrl-G.
 
 use crate::views::Theme;
 use crossterm::event::{Event, KeyCode, KeyModifiers};

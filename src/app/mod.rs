@@ -1,12 +1,14 @@
-//! The full-screen program: terminal, keys, and the loop that joins them with the feed.
+//! The full-screen program: terminal, keys, and the event loop that joins them with the feed.
 //!
 //! ```text
 //! select! { biased; signals, keys, snapshots, diagnostics, timer }
-//!    Event -> Action (keys.rs) -> update(&mut Ui, ...) -> Vec<Effect> (update.rs) -> run.rs does them
+//!    Event -> Action (keys.rs) -> update(&mut Ui, ...) -> Vec<Effect> (update.rs)
+//!    run.rs performs the effects; time_travel.rs and playback.rs show an earlier instant
 //!    dirty? -> views::draw -> only the cells that changed (terminal.rs)
 //! ```
 //!
-//! The same for many pipelines is `fleet/`: it shares the stage (terminal, signals, keys), and lends it to the run that is opened.
+//! `fleet/` is the same for the pipelines of a service. It shares the terminal session, signals and
+//! keys, and hands the session over to the run that a user opens.
 
 mod background;
 mod clipboard;

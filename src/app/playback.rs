@@ -1,5 +1,5 @@
-//! Clock of a picture that does not show now: playing, stepping, jumping. A replay and a rewound
-//! feed have a clock; a live feed has none.
+//! Playback clock of an earlier instant: play, step, jump. A replay and a rewound feed have a
+//! clock; a live feed has none.
 
 use crate::net::lock;
 use crate::net::rewind::{Request, Rewind, View};

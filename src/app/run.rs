@@ -1,4 +1,5 @@
-//! The loop: signals and keys before the feed, a picture when something changed, nothing when nothing did.
+//! Event loop of the run screen: signals and keys before the feed; draws only when something
+//! changed.
 
 use super::background::{self, Asked};
 use super::playback::{Start, Traveller};
@@ -17,7 +18,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Pictures for the feed come no faster than this (25 a second), so that with those for keys there are at most 30.
+/// Pictures for the feed come no faster than this (25 a second), so that with those for keys there
+/// are at most 30.
 pub(super) const FEED_FRAME: Duration = Duration::from_millis(40);
 
 /// Keys that come together are drawn together.
@@ -47,7 +49,8 @@ pub struct Options {
     pub size: Option<u64>,
     /// It was opened from the fleet, and goes back there.
     pub nested: bool,
-    /// Panic after the first picture, in the loop or in a thread: the only way to test that the terminal is given back then.
+    /// Panic after the first picture, in the loop or in a thread: the only way to test that the
+    /// terminal is given back then.
     pub panic_for_test: Option<String>,
 }
 
@@ -63,7 +66,8 @@ pub struct ScreenEnd {
     pub panicked: bool,
 }
 
-/// Signals are heard, and nothing else is done yet: made before an engine is started, which has to be stopped on one.
+/// Signals are heard, and nothing else is done yet: made before an engine is started, which has to
+/// be stopped on one.
 pub struct Session {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) signals: Signals,
@@ -162,7 +166,8 @@ impl TerminalSession {
         Ok(Self { terminal, signals, input: EventStream::new(), asked, own_stop: false })
     }
 
-    /// Gives the terminal back and stops, as a shell's Ctrl-Z would; SIGCONT takes it again. Answers whether there was a shell.
+    /// Gives the terminal back and stops, as a shell's Ctrl-Z would; SIGCONT takes it again.
+    /// Answers whether there was a shell.
     pub(super) fn suspend(&mut self) -> io::Result<bool> {
         use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
         let ours = getsid(None).ok();
@@ -383,7 +388,8 @@ impl<'s> RunApp<'s> {
         let speed = self.traveller.speed_words();
         let latest = Arc::clone(&self.snapshots.borrow().progress);
         let hits = self.session.terminal.draw(|buffer, area| {
-            // Given back before anything is written: a terminal that takes nothing must not hold up the feed.
+            // Given back before anything is written: a terminal that takes nothing must not hold up
+            // the feed.
             let history = self.traveller.view().map(|_| crate::net::lock(&history));
             let scrub =
                 history.as_ref().and_then(|history| self.traveller.scrub(history, &speed, &latest, self.options.size));

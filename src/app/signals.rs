@@ -1,4 +1,5 @@
-//! Signals that end us: heard from the start on, and obeyed also when the terminal takes nothing any more.
+//! Termination signals: caught from the start, and effective even if the terminal accepts no
+//! output.
 
 use super::terminal;
 use crate::net::child::Engine;
@@ -73,8 +74,8 @@ pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Starts the thread that ends us when the loop cannot: it may hang in a write to a terminal that is not read, or not
-/// have begun because a file cannot be opened.
+/// Starts the thread that ends us when the loop cannot: it may hang in a write to a terminal that
+/// is not read, or not have begun because a file cannot be opened.
 pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
     let runtime = runtime()?;
     let mut enders = {

@@ -1,4 +1,5 @@
-//! The terminal, taken and given back: after quit, error, panic and signals, as it was.
+//! Terminal session: enters the alternate screen and restores the terminal after quit, error, panic
+//! and signals.
 
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
@@ -56,7 +57,8 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn take(mouse: bool) -> io::Result<Self> {
         restore_on_panic();
-        // NO_COLOR is obeyed by the mono theme; the library would take reverse and bold away with the colours.
+        // NO_COLOR is obeyed by the mono theme; the library would take reverse and bold away with
+        // the colours.
         crossterm::style::force_color_output(true);
         let backend = CrosstermBackend::new(Output::default());
         let mut screen = Self { backend, shown: Buffer::default(), next: Buffer::default(), mouse };

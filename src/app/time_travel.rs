@@ -1,4 +1,4 @@
-//! The loop and a picture that is not of now: holding it, going elsewhere, coming back.
+//! Event-loop hooks for time travel: hold, seek, return to live.
 
 use super::run::{RedrawReason, RunApp};
 use crate::net::Snapshot;

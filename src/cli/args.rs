@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 /// top for data syncs: watch live syncs, replay saved logs, triage parked pipelines.
 ///
-/// Without SOURCE on a terminal, synctop opens a demo: a pipeline service in the same process with simulated pipelines, some of
-/// them parked.
-/// Piped input is read: `engine | synctop`.
+/// Without SOURCE on a terminal, synctop opens a demo: a pipeline service in the same process with
+/// simulated pipelines, some of them parked. Piped input is read: `engine | synctop`.
 #[derive(Debug, Parser)]
 #[command(name = "synctop", version, max_term_width = 100)]
 #[command(after_long_help = AFTER)]
@@ -89,7 +88,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Show the fleet of a service: all pipelines, trouble first; open, resume, verify
     Connect(ConnectArgs),
-    /// Manage pipelines without a screen: list, show, create, setup, pause, resume, sync, retry, delete
+    /// Manage pipelines without a screen: list, show, create, setup, pause, resume, sync, retry,
+    /// delete
     Pipelines(PipelinesArgs),
     /// Wait for a condition of pipelines: one JSON object on stdout, and an exit code
     Wait(WaitArgs),
@@ -136,7 +136,8 @@ pub struct WatchArgs {
     /// Demo only: store its pipelines in this folder, and continue with them
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Play the built-in recording of a real engine instead of the demo, at this multiple of its clock
+    /// Play the built-in recording of a real engine instead of the demo, at this multiple of its
+    /// clock
     #[arg(long, value_name = "SPEED", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = speed)]
     pub recording: Option<f64>,
     /// Panic after the first picture, to test the restoration of the terminal
@@ -362,8 +363,8 @@ pub struct BackfillArgs {
     /// Checkpoint limit of one call [default: none]; published engines support it with --batch only
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub state_limit: Option<u64>,
-    /// Call /pipeline_sync_batch, which returns one end message and no checkpoints: a stream that does not complete in a call
-    /// is read again from the start of that call
+    /// Call /pipeline_sync_batch, which returns one end message and no checkpoints: a stream that
+    /// does not complete in a call is read again from the start of that call
     #[arg(long)]
     pub batch: bool,
     /// Exit with 1 instead of 0 if there is a doubt
@@ -381,8 +382,8 @@ pub struct BackfillArgs {
     /// Show the full screen; messages then go to a file with -o only
     #[arg(long)]
     pub watch: bool,
-    /// Write all messages to this file; a continued run appends, a new run replaces; compressed if the name
-    /// ends in .zst
+    /// Write all messages to this file; a continued run appends, a new run replaces; compressed if
+    /// the name ends in .zst
     #[arg(short, long, value_name = "FILE", value_parser = copy)]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -498,8 +499,8 @@ impl From<StdinArg> for ChildInput {
 
 #[derive(Debug, ClapArgs)]
 pub struct SimulateArgs {
-    /// Scenario by name (healthy, large, rate-limited, parked, flaky, everything) or TOML file; or a log of any size:
-    /// `read` is mostly records, `sync` is transitions, checkpoints and logs
+    /// Scenario by name (healthy, large, rate-limited, parked, flaky, everything) or TOML file; or
+    /// a log of any size: `read` is mostly records, `sync` is transitions, checkpoints and logs
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
     /// Generation of the messages [default: progress, which counts at every checkpoint; read and
@@ -524,8 +525,8 @@ pub struct SimulateArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Of a scenario")]
 pub struct OfScenarioArgs {
-    /// Serve an HTTP engine there (port 0 picks one; the address is printed): /health, /pipeline_check, /pipeline_setup,
-    /// /pipeline_sync, /pipeline_read
+    /// Serve an HTTP engine there (port 0 picks one; the address is printed): /health,
+    /// /pipeline_check, /pipeline_setup, /pipeline_sync, /pipeline_read
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["raw", "records", "state", "time_limit", "state_limit"])]
     pub listen: Option<std::net::SocketAddr>,
     /// Print the TOML of the scenario

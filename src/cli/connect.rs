@@ -1,4 +1,5 @@
-//! `synctop connect URL|CONTEXT`, `synctop URL`, and `synctop` alone: a service in this process, with simulated pipelines, to try everything on.
+//! `synctop connect URL|CONTEXT`, `synctop URL`, and `synctop` alone: the demo, a service in this
+//! process with simulated pipelines.
 
 use super::args::{LookArgs, WatchArgs};
 use super::remote_args::{ConnectArgs, ServiceArgs};

@@ -175,7 +175,7 @@ pub(crate) fn complain(sentence: &str) {
     let _ = crate::net::pipe::write_while(rustix::stdio::stderr(), format!("synctop: {sentence}\n").as_bytes(), wait);
 }
 
-/// Text of a file that has to be a `what`.
+/// Text of a file of the kind `what`, for the error sentence.
 pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, CommandError> {
     let name = path.display().to_string();
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
@@ -188,7 +188,8 @@ pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, CommandError> {
     })
 }
 
-/// The text of a state file, if there is one yet; that it can be written is known before anything is read.
+/// The text of a state file, if there is one yet; that it can be written is known before anything
+/// is read.
 pub(crate) fn kept_in(path: &Path) -> Result<Option<String>, CommandError> {
     state::check(path).map_err(|error| CommandError::unwritable(path, "--state", &error))?;
     state::read(path).map_err(|error| SourceError::of(&path.display().to_string(), &error).into())

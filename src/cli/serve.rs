@@ -138,7 +138,8 @@ fn state_folder() -> Result<PathBuf, CommandError> {
     })
 }
 
-/// A token from its file, else from the environment; never from the command line, which everybody can read.
+/// A token from its file, else from the environment; never from the command line, which everybody
+/// can read.
 fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, CommandError> {
     let (text, from) = match file {
         Some(path) => (text_of(path, "token")?, path.display().to_string()),

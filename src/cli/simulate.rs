@@ -137,7 +137,8 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, CommandError> {
     calls(args, scenario, rows)
 }
 
-/// The progress generation counts at every checkpoint, which is the better one to look at; a source by itself is of the trace generation.
+/// The progress generation counts at every checkpoint, which is the better one to look at; a source
+/// by itself is of the trace generation.
 fn form(args: &SimulateArgs) -> Form {
     let unsaid = if args.of_scenario.raw { Form::Trace } else { Form::Progress };
     args.generation.map_or(unsaid, FormArg::form)

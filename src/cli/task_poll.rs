@@ -1,4 +1,4 @@
-//! The four ways to see submitted work through, for runs of pipelines and for tasks of any API.
+//! Four modes of following submitted work, for runs of pipelines and for tasks of any API.
 
 use super::remote_args::PatternArgs;
 use super::service::print_json;

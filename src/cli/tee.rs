@@ -59,7 +59,8 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         let mut rest = Copying::new(beside.clone(), Arc::clone(&stopped));
         let _ = io::copy(&mut rest, &mut io::sink());
     }
-    // The next in the pipeline is through when the bytes are, whatever a terminal still has to draw.
+    // The next in the pipeline is through when the bytes are, whatever a terminal still has to
+    // draw.
     if let Ok(nowhere) = std::fs::File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(nowhere);
     }

@@ -124,7 +124,8 @@ pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
     app::look(theme, glyphs)
 }
 
-/// After the screen: a short summary on the shell, and the exit code; `live`: an engine's own code goes first.
+/// After the screen: a short summary on the shell, and the exit code; `live`: an engine's own code
+/// goes first.
 pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> Result<u8, CommandError> {
     let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
@@ -143,7 +144,8 @@ pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> R
     Ok(ended.signal.map_or_else(|| exit_code(&ended.progress, live, strict), exit::signal))
 }
 
-/// The engine's own non-zero code first (128 + signal), then ours, then the outcome's: engines exit 0 on failure.
+/// The engine's own non-zero code first (128 + signal), then ours, then the outcome's: engines exit
+/// 0 on failure.
 pub(super) fn exit_code(progress: &Progress, live: bool, strict: bool) -> u8 {
     match progress.exit.filter(|_| live) {
         Some(Exit::Code(code)) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),

@@ -93,7 +93,8 @@ impl CallAnswer {
         let decoder = self.decoder;
         match decoder.decode(&line, &mut scratch) {
             Decoded::Message { message, glued } => {
-                // All of it, also where the decoder had to mend it to read it, or read its head only.
+                // All of it, also where the decoder had to mend it to read it, or read its head
+                // only.
                 let whole = bytes.get(glued.map_or(0, |glue| glue.len())..).unwrap_or_default();
                 self.message(message, std::str::from_utf8(whole).unwrap_or_default());
             }

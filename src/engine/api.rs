@@ -1,5 +1,5 @@
-//! A list API in memory: objects of every stream by their time of creation, newest first, in pages with a cursor. Nothing is kept of them:
-//! the n-th object of a stream is always the same.
+//! Simulated list API: objects of every stream by creation time, newest first, in pages with a
+//! cursor. Objects are computed, not stored: the n-th object of a stream is always the same.
 
 use super::classify::REFUSALS;
 use super::generator::{Dice, body};

@@ -87,7 +87,8 @@ pub struct Backfill {
     risk_news: bool,
     /// Streams that a limit cut in the last call, whose end cannot show the unread rows.
     cut: Vec<String>,
-    /// A stream was set back to its last checkpoint, or to the state that was sent, and has something left.
+    /// A stream was set back to its last checkpoint, or to the state that was sent, and has
+    /// something left.
     set_back: bool,
     /// A stream of the kept state has something left that trying again may bring.
     left: bool,

@@ -1,4 +1,5 @@
-//! One call of the simulated engine: the source, a destination with a queue, the tracker, and the limits of the caller.
+//! One call of the simulated engine: the source, a destination with a queue, the tracker, and the
+//! limits of the caller.
 //!
 //! ```text
 //! source --records, states, statuses--> destination (so many rows a second; the source waits when it is behind) --> tracker --> outlet

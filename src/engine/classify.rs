@@ -54,7 +54,8 @@ impl From<&str> for FailureType {
     }
 }
 
-/// Codes of network failures, which may pass: those of Stripe's source, and errnos of a host or network that is away.
+/// Codes of network failures, which may pass: those of Stripe's source, and errnos of a host or
+/// network that is away.
 const NETWORK: [&str; 14] = [
     "ECONNABORTED",
     "EHOSTUNREACH",

@@ -34,7 +34,8 @@ pub struct Drive {
     pub batch: bool,
 }
 
-/// Calls until nothing is left, or it is given up. The state is kept after each call. `stop` ends it early.
+/// Calls until nothing is left, or it is given up. The state is kept after each call. `stop` ends
+/// it early.
 ///
 /// # Errors
 /// If the state cannot be stored: rows would be read again.

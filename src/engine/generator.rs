@@ -1,6 +1,7 @@
-//! Logs out of nothing, the same ones for the same seed: for measuring, for trying things out, for tests of any size.
+//! Synthetic logs, reproducible from a seed: for measurements, demos and tests of any size.
 //!
-//! Lines have the fields, order and quirks of the published engines of 2026-11-20 (escapes, nested data, raw UTF-8, long logs).
+//! Lines have the fields, order and quirks of the published engines of 2026-11-20 (escapes, nested
+//! data, raw UTF-8, long logs).
 
 use super::tracker::wire::Form;
 use crate::protocol::{Millis, time};
@@ -34,7 +35,8 @@ pub struct Plan {
     pub attempts: u32,
     /// Time of the first message.
     pub begin: Millis,
-    /// Written when their time comes, so many times as fast; `None`: as fast as they can be written.
+    /// Written when their time comes, so many times as fast; `None`: as fast as they can be
+    /// written.
     pub pace: Option<f64>,
 }
 

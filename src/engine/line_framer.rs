@@ -1,4 +1,5 @@
-//! Chunks of bytes -> whole lines, every byte of them: a state is not to be known by its head.
+//! Splits a byte stream into complete lines without truncating long ones: a truncated state would
+//! be useless.
 
 use crate::protocol::LineEnd;
 use memchr::memchr;

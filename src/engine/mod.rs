@@ -1,4 +1,13 @@
-//! Producers of NDJSON: simulator, progress stage, backfill client.
+//! Producers of NDJSON: the simulated engine, the progress stage (`track`) and the backfill client.
+//!
+//! ```text
+//! scenario.rs -> api.rs (list API) <- source/ -> call.rs -> simulated.rs, serve.rs    `simulate`
+//! stdin -> tracker/ -> stdout; state.rs: file with the state of a run                 `track`
+//! drive.rs -> POST to an engine -> answer.rs: result of a call; backfill.rs: retry    `backfill`
+//! generator.rs  synthetic logs   rows.rs  rows written by the simulated destination
+//! line_framer.rs, raw_json.rs  bytes of a line   classify.rs  failure type of an HTTP status
+//! ```
+
 mod answer;
 pub mod api;
 pub mod backfill;

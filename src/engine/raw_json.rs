@@ -13,7 +13,8 @@ pub fn fields(raw: &RawValue) -> Option<Fields> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// Takes a field that is an object; one that is not there, or null, is an empty one. `None`: it is something else.
+/// Takes a field that is an object; one that is not there, or null, is an empty one. `None`: it is
+/// something else.
 #[must_use]
 pub fn take_object(from: &mut Fields, key: &str) -> Option<Fields> {
     match from.remove(key) {

@@ -1,4 +1,4 @@
-//! Rows that arrived at the simulated destination, in a file.
+//! Rows written by the simulated destination, in a file.
 
 use super::api::Api;
 use std::fs::File;
@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 
-/// A file with a JSON line for each row: `{"stream":"charge","id":"cha_00000000000001"}`. A row that is sent twice is there twice.
+/// A file with a JSON line for each row: `{"stream":"charge","id":"cha_00000000000001"}`. A row
+/// that is sent twice is there twice.
 pub struct RowFile(Mutex<File>);
 
 impl RowFile {

@@ -348,7 +348,8 @@ mod tests {
     #[test]
     fn the_request_budget_is_spread_as_the_published_source_spreads_it() {
         let mut scenario = Scenario::read(SCENARIOS[0].1).unwrap();
-        // 20 requests a second: 20 streams 4, 3 streams 6, 1 stream 20; 10 a second: 20 streams 2, 1 stream 10.
+        // 20 requests a second: 20 streams 4, 3 streams 6, 1 stream 20; 10 a second: 20 streams 2,
+        // 1 stream 10.
         for (rps, streams, segments) in [(20, 20, 4), (20, 3, 6), (20, 1, 20), (10, 20, 2), (10, 1, 10), (2, 5, 1)] {
             scenario.requests_per_second = Some(rps);
             assert_eq!(scenario.segments(streams), segments, "{rps} {streams}");

@@ -1,8 +1,10 @@
-//! The simulated engine over HTTP, with the wire of the published engines (recordings of 2026-11-20): `GET /health`, `POST /pipeline_check`,
-//! `/pipeline_setup`, `/pipeline_teardown`, `/pipeline_sync`, `/pipeline_read`.
+//! Simulated engine over HTTP, with the wire of the published engines (recordings of 2026-11-20):
+//! `GET /health`, `POST /pipeline_check`, `/pipeline_setup`, `/pipeline_teardown`,
+//! `/pipeline_sync`, `/pipeline_read`.
 //!
-//! The body of a call is `{pipeline, state?, run_id?, time_limit?, state_limit?}` (progress generation), or the limits and `sync_run_id`
-//! are in the query (trace generation); the trace generation's `x-pipeline` and `x-state` headers are read where there is no body.
+//! The body of a call is `{pipeline, state?, run_id?, time_limit?, state_limit?}` (progress
+//! generation), or the limits and `sync_run_id` are in the query (trace generation); the trace
+//! generation's `x-pipeline` and `x-state` headers are read if there is no body.
 
 use super::simulated::{CallRequest, CallerLimits, Refused, Simulated};
 use axum::Router;

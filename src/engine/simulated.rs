@@ -172,7 +172,8 @@ impl Simulated {
         })]
     }
 
-    /// Begins a call; its lines come as the pace has them, and an error where the engine dies. Dropping the receiver ends it.
+    /// Begins a call; its lines come as the pace has them, and an error where the engine dies.
+    /// Dropping the receiver ends it.
     ///
     /// # Errors
     /// When the wish cannot be understood, or there is no thread for it.

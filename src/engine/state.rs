@@ -1,4 +1,4 @@
-//! The file that a caller keeps a run's state in between attempts.
+//! State file of a run: the state that a caller stores between attempts.
 
 use crate::net::folder;
 use serde_json::value::RawValue;

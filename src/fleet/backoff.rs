@@ -42,7 +42,8 @@ impl Backoff {
     pub fn wait(&mut self, asked: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
         let own = self.next.mul_f64(0.5 + jitter.clamp(0.0, 1.0) * 0.5);
         self.next = self.next.mul_f64(GROWTH).min(self.longest);
-        // One that asks for no time at all (or for one that is over by its clock) is not asked in a hurry.
+        // One that asks for no time at all (or for one that is over by its clock) is not asked in a
+        // hurry.
         let wait = asked.map_or(own, |asked| asked.min(LONGEST_ASKED).max(own));
         left.map_or(wait, |left| wait.min(left))
     }

@@ -1,4 +1,5 @@
-//! The same action on many pipelines: one first, then three, then the rest at a rate; and no further once it shows that it does not help.
+//! Bulk action in stages: a canary, then three, then the rest at a limited rate; stops when it does
+//! not help.
 
 use super::verify::{ActionResult, PipelineAction};
 use crate::protocol::Millis;

@@ -11,7 +11,8 @@ pub enum Condition {
     /// Any checkpoint beyond those that were there.
     Progress,
     NotParked,
-    /// A stream of the last run is in this status; of our own service only its own wait knows streams by name.
+    /// A stream of the last run is in this status; of our own service only its own wait knows
+    /// streams by name.
     Stream(Arc<str>, StreamStatus),
     /// No error stands.
     NoErrors,

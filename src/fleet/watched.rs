@@ -73,7 +73,8 @@ pub struct Fleet {
     pub odd: Vec<String>,
     /// Number of reads of single pipelines.
     order: u64,
-    /// Those that are known to be gone, and since when in that order: an older list may still name them.
+    /// Those that are known to be gone, and since when in that order: an older list may still name
+    /// them.
     gone: BTreeMap<Arc<str>, u64>,
 }
 

@@ -1,4 +1,5 @@
-//! An engine as our child: its stdout is the feed, its stderr goes to the diagnostics, its death is part of the outcome.
+//! Engine as a child process: its stdout is the feed, its stderr goes to the diagnostics, its exit
+//! status is part of the outcome.
 
 use super::{Event, SourceError, pipe};
 use crate::progress::Exit;

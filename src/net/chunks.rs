@@ -1,10 +1,11 @@
-//! A byte stream -> chunks of whole lines.
+//! Splits a byte stream into chunks of complete lines.
 
 use crate::protocol::{HEAD, LINE_LIMIT, Line, LineEnd, Validator};
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
 
-/// Bytes of a chunk: large enough that handing the streams' state from one core to another does not count.
+/// Bytes of a chunk: large enough that handing the streams' state from one core to another does not
+/// count.
 const CHUNK: usize = 512 * 1024;
 
 /// Cuts the input behind its last newline; the rest starts the next chunk.

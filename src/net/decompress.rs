@@ -1,4 +1,4 @@
-//! `.gz` and `.zst`, known by their first bytes and not by their name.
+//! Decompression of `.gz` and `.zst`, detected by magic bytes and not by name.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc;

@@ -226,7 +226,8 @@ impl Name<'_> {
             if next.file.metadata()?.len() == 0 && next.since.elapsed() < HANDOVER {
                 break;
             }
-            // Once more: its writer may have written between our last read and its change to the new file.
+            // Once more: its writer may have written between our last read and its change to the
+            // new file.
             match self.open.front_mut().map(|open| open.drain(events)).transpose()?.flatten() {
                 None => return Ok(None),
                 Some(more) => read += more,

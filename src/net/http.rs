@@ -1,4 +1,4 @@
-//! An engine over HTTP: one call, and how its answer ended.
+//! HTTP call of an engine, and the outcome of its response.
 
 use crate::progress::text::duration;
 use std::ops::ControlFlow;

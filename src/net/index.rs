@@ -1,4 +1,5 @@
-//! One pass over a saved log (or several, as attempts in order) that reduces it and makes it possible to go anywhere in it.
+//! Index of a saved log: one pass over its files (attempts in order) that reduces them and collects
+//! the snapshots for seeking.
 
 use super::chunks::Chunks;
 use super::decompress::{self, Packing};

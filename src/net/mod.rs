@@ -111,7 +111,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes a snapshot of this moment for going back to it; packed while others may look at the history.
+/// Takes a snapshot of this moment for going back to it; packed while others may look at the
+/// history.
 pub(crate) fn remember(history: &Mutex<History>, progress: &Progress, sides: usize) {
     let base = lock(history).base();
     let base = base.as_ref().map(|(progress, packed)| (progress, packed));

@@ -20,12 +20,14 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// More workers than this would wait for the one that applies.
 const WORKERS: usize = 4;
 
-/// Looks at whose turn it is before sleeping until it is ours: turns are shorter than falling asleep and waking up.
+/// Looks at whose turn it is before sleeping until it is ours: turns are shorter than falling
+/// asleep and waking up.
 const SPINS: u32 = 400;
 
 /// Consumer of decoded lines, in order.
 pub trait Sink: Send {
-    /// Lines that begin at place `at` of the input and are `length` bytes of it. `false` stops the reading.
+    /// Lines that begin at place `at` of the input and are `length` bytes of it. `false` stops the
+    /// reading.
     fn take(&mut self, batch: Batch, decoder: &Decoder, at: u64, length: u64) -> bool;
 }
 

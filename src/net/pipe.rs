@@ -1,4 +1,4 @@
-//! A stream that is read to its end: standard input, a compressed file, a child's output.
+//! Source that is read to its end: standard input, a compressed file, the output of a child.
 
 use super::{CHUNK, Event};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -6,7 +6,8 @@ use rustix::fd::BorrowedFd;
 use std::io::{self, Read};
 use std::sync::mpsc::SyncSender;
 
-/// Reads to the end and hands on every chunk. Answers whether anybody still listens, or why reading stopped.
+/// Reads to the end and hands on every chunk. Answers whether anybody still listens, or why reading
+/// stopped.
 ///
 /// # Errors
 /// When reading fails; everything before it was handed on.
@@ -29,7 +30,8 @@ pub fn pump(input: &mut dyn Read, events: &SyncSender<Event>) -> io::Result<bool
     }
 }
 
-/// Bytes that a pipe into us may hold: fewer turns between its writer and us. The system's default is 64 KiB, its bound 1 MiB.
+/// Bytes that a pipe into us may hold: fewer turns between its writer and us. The system's default
+/// is 64 KiB, its bound 1 MiB.
 const WIDE: usize = 1 << 20;
 
 /// Standard input; a pipe is widened, if it is one.

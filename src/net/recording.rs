@@ -1,4 +1,4 @@
-//! The built-in recording: a real engine's eventful two minutes, played at its own pace.
+//! Built-in recording: two eventful minutes of a real engine, played at the original speed.
 
 use super::Event;
 use crate::protocol::{Millis, time};

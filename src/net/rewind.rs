@@ -1,4 +1,4 @@
-//! The thread that goes to other instants of a log while the screen is drawn and a feed goes on.
+//! Seek thread: reduces to other instants of a log while the screen is drawn and a feed continues.
 
 use super::lock;
 use super::seek::{Seeker, Step};
@@ -62,7 +62,8 @@ impl Rewind {
 
     /// Asks; the view that answers has this number or a later one.
     pub fn ask(&mut self, request: Request) -> u64 {
-        // Without the thread, and when so many wait that one more makes no difference, the picture stays as it is.
+        // Without the thread, and when so many wait that one more makes no difference, the picture
+        // stays as it is.
         if self.requests.try_send((self.sent + 1, request)).is_ok() {
             self.sent += 1;
         }

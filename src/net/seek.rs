@@ -1,4 +1,4 @@
-//! Any instant of a log: the nearest snapshot, and the lines after it reduced again.
+//! Seek to any instant of a log: restores the nearest snapshot and reduces the lines after it.
 
 use super::chunks::{Chunk, Chunks};
 use super::store::ByteStore;
@@ -217,7 +217,8 @@ impl Seeker {
         self.far(bytes)
     }
 
-    /// On to a place that is known to lie between two lines, by the nearest snapshot if that is further.
+    /// On to a place that is known to lie between two lines, by the nearest snapshot if that is
+    /// further.
     fn skip_to(&mut self, bytes: u64) -> io::Result<()> {
         if self.progress.input.bytes < bytes {
             self.near(bytes)?;

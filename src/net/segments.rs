@@ -1,5 +1,6 @@
-//! Names of the files that the log of a run is kept in by the pipeline service: `run-000007.00000000000001250163.ndjson.zst` is a part of
-//! run 7, and begins at that place of its pipeline's log. Parts of one run are one log.
+//! Names of log segments of the pipeline service: `run-000007.00000000000001250163.ndjson.zst` is a
+//! segment of run 7 and starts at that byte offset of its pipeline's log. The segments of one run
+//! are one log.
 
 use std::path::Path;
 

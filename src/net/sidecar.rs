@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
-/// Clocks on walls are whole halves of an hour apart (save a few); less than that is the time before the first record.
+/// Clocks on walls are whole halves of an hour apart (save a few); less than that is the time
+/// before the first record.
 const HALF_HOUR: Millis = 30 * 60_000;
 
 /// Bytes of a line that are kept.

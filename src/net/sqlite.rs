@@ -30,8 +30,8 @@ impl From<serde_json::Error> for StoreError {
     }
 }
 
-/// Opens the file, made where there is none, for its owner alone, and brings it to the last of these versions, step by step, each step in a
-/// transaction of its own.
+/// Opens the file, made where there is none, for its owner alone, and brings it to the last of
+/// these versions, step by step, each step in a transaction of its own.
 ///
 /// # Errors
 /// When it cannot be opened or is of a later version.

@@ -1,4 +1,4 @@
-//! The bytes of an input, wherever they are, so that any place of it can be read again.
+//! Random access to the bytes of an input, wherever they are stored.
 //!
 //! A plain file is read in place. Bytes of a pipe, a child or an archive are spooled: compressed in
 //! blocks into an unnamed temporary file, which disappears with the process. The spool of a feed
@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Bytes of a block before it is packed.
 const BLOCK: usize = 1 << 20;
 
-/// Packed bytes in one of a feed's two spool files; the older one is given up when the newer one is full.
+/// Packed bytes in one of a feed's two spool files; the older one is given up when the newer one is
+/// full.
 const HALF: u64 = 512 << 20;
 
 /// The quickest packing: it must not hold up a feed.
@@ -207,7 +208,8 @@ impl ByteStore {
         inner.sides_before + inner.sides.len()
     }
 
-    /// The side with this number, or the first one after it that is kept: its number, its place, and it.
+    /// The side with this number, or the first one after it that is kept: its number, its place,
+    /// and it.
     #[must_use]
     pub fn side_from(&self, number: usize) -> Option<(usize, u64, Side)> {
         let inner = self.lock();

@@ -1,4 +1,4 @@
-//! Standard input handed on to standard output as it is read, and to a file beside it.
+//! Copies standard input to standard output as it is read, and to a log file.
 
 use super::pipe;
 use rustix::fd::BorrowedFd;

@@ -1,4 +1,4 @@
-//! One line into [`Progress`]: which class it is, and who weighs its message.
+//! Applies one line to [`Progress`]: classifies it and dispatches its message to the rules.
 
 use super::Exit;
 use super::Progress;
@@ -167,7 +167,8 @@ impl Progress {
             Kind::Answer => self.answered = true,
             Kind::Note(what) => {
                 if what == "control" {
-                    // A control message carries a configuration with secrets: that it came is all that is shown of it.
+                    // A control message carries a configuration with secrets: that it came is all
+                    // that is shown of it.
                     self.note(
                         Level::Info,
                         FeedOrigin::Log,

@@ -65,8 +65,8 @@ impl Progress {
         self.new_part = true;
     }
 
-    /// A part of a log that begins with the start of a stream that is started already is another attempt: its process was cut off
-    /// without an end.
+    /// A part of a log that begins with the start of a stream that is started already is another
+    /// attempt: its process was cut off without an end.
     pub(super) fn started_in_part(&mut self, claim: &StreamClaim) {
         let starts = claim.status == Some(Status::Started) || claim.pace.is_some();
         if self.new_part
@@ -86,7 +86,8 @@ impl Progress {
         }
     }
 
-    /// A new process without an end of the old one: a new start of its counters, no time elapsed, and counts that fell.
+    /// A new process without an end of the old one: a new start of its counters, no time elapsed,
+    /// and counts that fell.
     pub(super) fn restarted_without_end(&mut self, report: &ProgressReport, start: Option<(Arc<str>, bool)>) {
         let moved = report.started_at.is_some() && report.started_at != self.attempt.counters_since;
         let fell = self.reported.fell(report.records) || report.checkpoints < self.engine_checkpoints;

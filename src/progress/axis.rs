@@ -4,7 +4,8 @@ use super::Target;
 use super::history::{Gap, History};
 use crate::protocol::Millis;
 
-/// A log laid out along a line from 0 to 1: by time where it has one, else by lines; with its silences, or without.
+/// A log laid out along a line from 0 to 1: by time where it has one, else by lines; with its
+/// silences, or without.
 pub struct Axis<'h> {
     history: &'h History,
     /// For each silence: where it ends, and how much of the time up to there is left out.

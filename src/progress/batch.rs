@@ -1,6 +1,6 @@
-//! Batches of lines into [`Progress`]: the same result as line by line, sooner. Work that is
+//! Applies batches of lines to [`Progress`]: the same result as line by line, faster. Work that is
 //! independent of earlier lines (decoding, masking, fingerprints of log lines) is done when a batch
-//! is made, possibly on another thread; the rest when it is applied.
+//! is built, possibly on another thread; the rest when it is applied.
 
 use super::history::GAP_MS;
 use super::notes::{Note, log_note};
@@ -88,7 +88,8 @@ impl<'a> Batch<'a> {
         record: Record<'a>,
         line: Line<'a>,
     ) {
-        // A silence parts two runs: between them it is seen. A record without a time stands at the time before it.
+        // A silence parts two runs: between them it is seen. A record without a time stands at the
+        // time before it.
         let silent = self.clock.zip(at).is_some_and(|(before, at)| at.saturating_sub(before) >= GAP_MS);
         self.clock = at.or(self.clock);
         self.times.push(at);
@@ -127,7 +128,8 @@ impl Progress {
         self.apply_batch_noting(batch, decoder, |_, _| ());
     }
 
-    /// The same; `each` gets the progress after every line, and after a run of records without a silence in it (`true`).
+    /// The same; `each` gets the progress after every line, and after a run of records without a
+    /// silence in it (`true`).
     pub fn apply_batch_noting(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&mut Self, bool)) {
         let mut times = batch.times.as_slice();
         for step in batch.steps {
@@ -150,7 +152,8 @@ impl Progress {
         }
     }
 
-    /// Record lines of one stream in a row; `each` sees the first one by itself, because only that one can bring a mark.
+    /// Record lines of one stream in a row; `each` sees the first one by itself, because only that
+    /// one can bring a mark.
     fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&mut Self, bool)) {
         let Some((first, rest)) = times.split_first() else { return };
         let before = self.input.unknown;
@@ -182,7 +185,8 @@ impl Progress {
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
         let late = self.traits().late_states;
-        // The first one left everything as the others need it: the attempt is open, the stream known and started.
+        // The first one left everything as the others need it: the attempt is open, the stream
+        // known and started.
         let Some(stream) = self.streams.get_mut(self.last_stream).map(Arc::make_mut) else { return };
         stream.weigh(count, bytes, measure);
         let after_complete = stream.complete_said && !stream.early && !late;

@@ -1,4 +1,4 @@
-//! Changes between two looks at a feed, as lines for a stderr that is no terminal.
+//! Changes between two snapshots of a feed, as lines for a stderr that is no terminal.
 
 use super::text::{count, duration, known, names, plural, short};
 use super::verdict::{core, standing};

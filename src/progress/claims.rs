@@ -420,7 +420,8 @@ impl Progress {
                 }
             }
         }
-        // A log that begins in the middle of a run of several attempts holds their counts before any sign of life.
+        // A log that begins in the middle of a run of several attempts holds their counts before
+        // any sign of life.
         let theirs = report.checkpoints.filter(|count| *count > 0);
         let before = self.checkpoints == 0 && self.reported.cumulative.is_none() && !self.attempt.catalog;
         let resumed = self.attempts == 1 && before && theirs.is_some();

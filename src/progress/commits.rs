@@ -1,4 +1,4 @@
-//! States on their way to a destination, and back: committed records beside emitted ones.
+//! States sent to a destination and returned by it: committed records beside emitted ones.
 //!
 //! A source emits a state; when the destination returns the same state, everything before it is
 //! durable. In a feed with both, an echo is recognized by its identity: the same state with the
@@ -14,7 +14,8 @@ use std::sync::Arc;
 /// Stored states on their way; an echo of an older one is not recognized.
 const OUT: usize = 8_192;
 
-/// The same as long as no destination is heard: most feeds have none, and all of it is part of every picture.
+/// The same as long as no destination is heard: most feeds have none, and all of it is part of
+/// every picture.
 const UNHEARD: usize = 1_024;
 
 /// Counts remembered with them.
@@ -126,7 +127,8 @@ impl Progress {
             };
             marks.push((u32::try_from(*slot).unwrap_or(u32::MAX), seen));
             let counted = handed.records.filter(|told| one && *told != since);
-            // A log that begins in the middle of a run has not all records before its first checkpoint.
+            // A log that begins in the middle of a run has not all records before its first
+            // checkpoint.
             let whole = self.streams.get(*slot).is_some_and(|stream| stream.start_said || stream.checkpoints > 0);
             if seen != before || counted.is_some() {
                 self.change(*slot, |stream| {

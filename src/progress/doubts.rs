@@ -1,4 +1,5 @@
-//! Doubts: places where claims and evidence disagree. They stand beside the outcome and belong to the run.
+//! Doubts: places where claims and evidence disagree. They stand beside the outcome and belong to
+//! the run.
 
 use super::outcome::{self, Outcome};
 use super::text::plural;
@@ -103,7 +104,8 @@ pub fn doubts(progress: &Progress) -> Vec<Doubt> {
     all.all
 }
 
-/// Rows may be missing although the run claims to be done; not where the client went on from the last checkpoint.
+/// Rows may be missing although the run claims to be done; not where the client went on from the
+/// last checkpoint.
 #[must_use]
 pub fn rows_may_be_missing(progress: &Progress) -> bool {
     progress.streams.iter().any(|stream| stream.resumed_after_cut || stream.ahead.is_some_and(|ahead| !ahead.kept))

@@ -113,8 +113,8 @@ impl Progress {
         }
     }
 
-    /// Holds the state of an end against the last checkpoint of the same call: where they differ, a client that goes on from the
-    /// end skips the rows between them.
+    /// Holds the state of an end against the last checkpoint of the same call: where they differ, a
+    /// client that goes on from the end skips the rows between them.
     fn state_ahead(&mut self, name: &Name, state: &State) {
         let Some(at) = self.index.get(name.key().as_ref()).copied() else { return };
         let Some(after) = state.position.known() else { return };
@@ -128,7 +128,8 @@ impl Progress {
         });
     }
 
-    /// Streams that an earlier attempt left unfinished, and that neither this one nor its state has anything of.
+    /// Streams that an earlier attempt left unfinished, and that neither this one nor its state has
+    /// anything of.
     fn leave_out(&mut self, states: &[(Name, State)]) {
         let told: HashSet<String> = states.iter().map(|(name, _)| name.key().into_owned()).collect();
         for at in 0..self.streams.len() {

@@ -127,7 +127,8 @@ pub struct Errors {
     pub total: u64,
     /// Occurrences of groups beyond the bound.
     pub beyond: u64,
-    /// The last attempt in which one beyond the bound struck the whole run for good, or struck at all.
+    /// The last attempt in which one beyond the bound struck the whole run for good, or struck at
+    /// all.
     beyond_permanent: Option<u32>,
     beyond_attempt: Option<u32>,
 }
@@ -252,7 +253,8 @@ impl Errors {
         (self.beyond_attempt == Some(attempt), self.beyond_permanent == Some(attempt))
     }
 
-    /// Marks the errors of a stream (or, with an empty name, of the run) from attempts before this one as made up for.
+    /// Marks the errors of a stream (or, with an empty name, of the run) from attempts before this
+    /// one as made up for.
     pub(super) fn clear(&mut self, stream: &str, attempt: u32) {
         for group in &mut self.groups {
             if group.hits.get(stream).is_some_and(|hit| !hit.cleared && hit.attempt < attempt)
@@ -276,7 +278,8 @@ impl Errors {
         }
     }
 
-    /// Keeps the errors of this attempt only, which is the first one of another run. Returns the number of those left out.
+    /// Keeps the errors of this attempt only, which is the first one of another run. Returns the
+    /// number of those left out.
     pub(super) fn start_run(&mut self, attempt: u32) -> u64 {
         let before = self.total;
         let mut kept = Vec::new();

@@ -27,7 +27,8 @@ impl Progress {
         self.change(at, |stream| stream.estimate = guess);
     }
 
-    /// Guesses of streams and of the whole must not be mixed; where they are, none counts (as Airbyte's platform has it).
+    /// Guesses of streams and of the whole must not be mixed; where they are, none counts (as
+    /// Airbyte's platform has it).
     fn mixed(&self) -> bool {
         self.estimate.by_stream && self.estimate.whole.is_some()
     }

@@ -1,4 +1,4 @@
-//! Errors: recorded once each, by stream and attempt.
+//! Records each error once, by stream and attempt.
 
 use super::Errors;
 use super::Progress;
@@ -25,7 +25,8 @@ pub(super) const SILENT_ERROR: &str = "the stream ended with an error that says 
 pub(super) const UNAVAILABLE: &str =
     "it ended without a start and without an error: the source may not have this stream (any more)";
 
-/// Errors of lists that found no room as groups and are remembered, so that a repeated list does not count them again.
+/// Errors of lists that found no room as groups and are remembered, so that a repeated list does
+/// not count them again.
 const LISTED_BEYOND: usize = 10_000;
 
 /// Stored text of an error's message, or a placeholder.

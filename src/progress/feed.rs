@@ -1,4 +1,5 @@
-//! The feed's own log lines: bounded, counted, part of [`super::Progress`] so that they can be rewound with it.
+//! The feed's own log lines: bounded, counted, part of [`super::Progress`] so that they can be
+//! rewound with it.
 
 use crate::protocol::{Level, Millis};
 use std::collections::VecDeque;
@@ -54,7 +55,8 @@ impl Feed {
                 .lines
                 .back()
                 .is_some_and(|last| (last.level, last.origin, &last.stream) == (line.level, line.origin, &line.stream));
-        // The room of a line that goes, or that this one stands for too, is used again: a log may have more log lines than others.
+        // The room of a line that goes, or that this one stands for too, is used again: a log may
+        // have more log lines than others.
         let old = if repeated {
             self.lines.pop_back()
         } else if self.lines.len() >= FEED_KEPT {

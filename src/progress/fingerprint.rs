@@ -1,8 +1,9 @@
 //! Fingerprint of an error: numbers, ids, timestamps, request ids, quoted values and URL paths do
 //! not count.
 
-/// Stable 64-bit hash (FNV-1a) of a message with everything particular replaced: numbers, ids, quoted values, paths, the name of
-/// the stream that it is of. Details of a table behind the cause do not count (Stripe's destination appends them).
+/// Stable 64-bit hash (FNV-1a) of a message with everything particular replaced: numbers, ids,
+/// quoted values, paths, the name of the stream that it is of. Details of a table behind the cause
+/// do not count (Stripe's destination appends them).
 #[must_use]
 pub fn of_error(message: &str, stream: Option<&str>) -> u64 {
     let cause = message.split_once(" (table=").map_or(message, |(cause, _)| cause);
@@ -65,7 +66,8 @@ fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
         other => other,
     };
     let start = open.len_utf8();
-    // A quote that does not close soon is none (and looking for its end again and again would take for ever).
+    // A quote that does not close soon is none (and looking for its end again and again would take
+    // for ever).
     let body = super::feed::cut(text.get(start..)?, QUOTE_LIMIT);
     body.match_indices(close).find_map(|(at, _)| {
         let end = start + at + close.len_utf8();
@@ -91,7 +93,8 @@ fn path(text: &str) -> Option<(usize, &'static str)> {
     (length > 1).then_some((length, "<path>"))
 }
 
-/// Something with a digit in it, a long run of hexadecimal letters, or an id such as `req_AbCdEfGhIj`.
+/// Something with a digit in it, a long run of hexadecimal letters, or an id such as
+/// `req_AbCdEfGhIj`.
 fn is_id(part: &str) -> bool {
     let hexadecimal = || part.len() >= 16 && part.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
     let after_prefix = || {

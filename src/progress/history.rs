@@ -148,7 +148,8 @@ impl History {
         Self { spacing, bin_width: 1, ..Self::default() }
     }
 
-    /// The log has about so many bytes: snapshots are taken no more often than that many can be kept.
+    /// The log has about so many bytes: snapshots are taken no more often than that many can be
+    /// kept.
     pub fn expect(&mut self, bytes: u64) {
         self.expected = bytes;
         self.spacing = self.spacing.max(bytes / (KEYS as u64 * 2 / 3));

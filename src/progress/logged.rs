@@ -1,7 +1,7 @@
-//! Errors that an engine logged: bounded, and held against the errors that it reported.
+//! Errors that an engine logged: bounded, and compared with the errors that it reported.
 //!
-//! In protocols whose statuses, traces and ends decide, a logged error only adds a reason. One that no reported error explains
-//! is a doubt of a run that claims to be done (`errors_logged`).
+//! In protocols whose statuses, traces and ends decide, a logged error only adds a reason. One that
+//! no reported error explains is a doubt of a run that claims to be done (`errors_logged`).
 
 use super::Progress;
 use super::feed::{FEED_LINE, cut};
@@ -88,7 +88,8 @@ impl Progress {
         self.logged.len() > 0 || self.last_log_error.is_some()
     }
 
-    /// Logged errors of this run that no reported error explains: their count, and the text of the first one.
+    /// Logged errors of this run that no reported error explains: their count, and the text of the
+    /// first one.
     pub(super) fn unexplained_errors(&self) -> Option<(u64, &str)> {
         let groups = self.errors.groups();
         let reported = |fingerprint: u64| groups.iter().any(|group| group.fingerprint == fingerprint);
@@ -98,7 +99,8 @@ impl Progress {
                 || kind.error.is_some_and(reported)
                 || kind.streams.iter().any(named)
                 || groups.iter().any(|group| {
-                    // A log line quotes a reported error, or the report quotes it; details behind the cause may be cut.
+                    // A log line quotes a reported error, or the report quotes it; details behind
+                    // the cause may be cut.
                     let cause = group.message.split(" (table=").next().unwrap_or_default();
                     kind.text.len() >= QUOTED && (kind.text.contains(cause) || group.message.contains(&*kind.text))
                 })

@@ -1,21 +1,23 @@
-//! Messages -> [`Progress`]: the one reducer. Pure and total: no clock, no I/O, no panic; it knows no dialect.
+//! The reducer: folds messages into [`Progress`]. Pure and total: no clock, no I/O, no panic, and
+//! no knowledge of a protocol.
 //!
 //! ```text
-//! Decoded --apply.rs--> Progress { streams, total, errors, feed, anomalies, attempt }      batch.rs  many lines at once
-//!              |- attempt.rs   when one begins, and what carries over
-//!              |- claims.rs    catalog, records, checkpoints, statuses, reports   place.rs  streams and the sums over them
-//!              |- failures.rs  errors, once each      notes.rs  the feed log, retries, anomalies
-//!              |- end.rs       an end message: what it claims against what was seen      process.rs  the end of a process without one
-//!              |- commits.rs   states on their way to a destination and back      estimates.rs  how much there is to come
-//!              |- stderr.rs    what an engine says beside its messages
-//!              |- outcome.rs   the verdict            doubts.rs  claims that evidence does not bear out
-//!              |- stall.rs     who stands still, and why
-//!              `- summary.rs   the JSON   text.rs  the same for people   verdict.rs  why, and what next
-//! history.rs  what a log is rewound by    pack.rs  a snapshot in few bytes    target.rs  places as people say them    axis.rs  the log as a line
+//! Decoded --apply.rs--> Progress { streams, total, errors, feed, anomalies, attempt }
+//!   batch.rs      many lines at once             attempt.rs   start of an attempt, carried-over state
+//!   runs.rs       runs within one log            claims.rs    catalog, records, checkpoints, reports
+//!   failures.rs   errors, deduplicated           place.rs     streams and the totals over them
+//!   notes.rs      feed log, retries, anomalies   end.rs       end message, compared with evidence
+//!   process.rs    process exit without an end    commits.rs   states echoed by a destination
+//!   estimates.rs  expected totals                stderr.rs    messages on an engine's stderr
+//!   outcome.rs    outcome of the run             doubts.rs    claims without evidence
+//!   stall.rs      stalled streams and reasons    verdict.rs   headline, cause, next step
+//!   summary.rs    summary as JSON                text.rs      summary as text
+//! history.rs  snapshots and marks for rewinding     pack.rs  compact encoding of a snapshot
+//! target.rs   positions as users type them          axis.rs  timeline of a log
 //! ```
 //!
-//! Adding a claim: a field in `protocol::message`, its reading in the adapter, its weighing in `claims.rs` or `end.rs`,
-//! a line in `summary.rs`, and a golden.
+//! Adding a claim: a field in `protocol::message`, its decoding in the adapter, its rule in
+//! `claims.rs` or `end.rs`, a line in `summary.rs`, and a golden.
 
 mod apply;
 mod attempt;
@@ -294,7 +296,8 @@ impl Progress {
         self.index.get(key).and_then(|at| self.streams.get(*at))
     }
 
-    /// Records of the last attempt: the larger of the engine's own total and the sum of the streams.
+    /// Records of the last attempt: the larger of the engine's own total and the sum of the
+    /// streams.
     #[must_use]
     pub fn attempt_records(&self) -> Option<u64> {
         self.reported.attempt.max(self.sums.attempt())
@@ -335,7 +338,8 @@ impl Progress {
         self.streams.iter().filter(|stream| stream.coverage().is_some()).count()
     }
 
-    /// Records that the engine had counted when the log begins, where it begins in the middle of an attempt.
+    /// Records that the engine had counted when the log begins, where it begins in the middle of an
+    /// attempt.
     #[must_use]
     pub fn joined_at(&self) -> Option<u64> {
         self.reported.joined()

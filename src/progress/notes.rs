@@ -1,4 +1,4 @@
-//! Notes for people: feed log, retries, anomalies, last words of an engine.
+//! Notes for operators: feed log, retries, anomalies, last log lines of an engine.
 
 use super::Anomaly;
 use super::Progress;

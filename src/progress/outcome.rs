@@ -1,4 +1,4 @@
-//! The verdict on the last attempt.
+//! Outcome of the last attempt.
 
 use super::{Exit, Progress, Stream};
 use crate::protocol::{EndWord, Status};
@@ -80,7 +80,8 @@ fn standing(progress: &Progress) -> bool {
     progress.errors.groups().iter().any(|group| group.stands()) || progress.errors.beyond_in(progress.attempts).0
 }
 
-/// Outcome of an input that ended without an end message: by the streams' statuses and the exit of the process.
+/// Outcome of an input that ended without an end message: by the streams' statuses and the exit of
+/// the process.
 fn without_end(progress: &Progress) -> Outcome {
     let traits = progress.traits();
     let exit_zero = progress.exit == Some(Exit::Code(0));
@@ -128,7 +129,8 @@ pub(super) fn untold(progress: &Progress) -> bool {
 /// destination.
 pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
     let ends_with_process = progress.traits().ends_with_process;
-    // A list of streams that no engine asked for, and nothing behind it, is the answer to a discovery.
+    // A list of streams that no engine asked for, and nothing behind it, is the answer to a
+    // discovery.
     let syncs = progress.emitters.iter().any(|from| **from == *"engine")
         || progress.streams.iter().any(|stream| stream.took_part());
     progress.streams_by_name().map(AsRef::as_ref).filter(move |stream| match stream.status {

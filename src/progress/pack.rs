@@ -1,7 +1,8 @@
 //! Compact encoding of a [`Progress`], so that hundreds fit into memory for rewinding a log of any
 //! size.
 //!
-//! Streams are packed in pages; a page of which no stream changed is the one of the snapshot before. Errors and feed likewise.
+//! Streams are packed in pages; a page of which no stream changed is the one of the snapshot
+//! before. Errors and feed likewise.
 
 use super::{ErrorGroup, Errors, Feed, FeedLine, Progress, Stream};
 use serde::Serialize;
@@ -30,7 +31,8 @@ pub struct Packed {
     feed: FeedPages,
 }
 
-/// A feed: its lines in pages by their number among all of them, so that a page that is full is packed once.
+/// A feed: its lines in pages by their number among all of them, so that a page that is full is
+/// packed once.
 #[derive(Debug, Clone)]
 struct FeedPages {
     total: u64,

@@ -1,4 +1,4 @@
-//! Streams by their place, changed so that the sums over all of them stay true.
+//! Access to streams by index that keeps the totals over all streams consistent.
 
 use super::Anomaly;
 use super::Progress;
@@ -107,7 +107,8 @@ impl Progress {
         }
     }
 
-    /// A count of this stream was reported or counted. One that is the same as before is a report too: its rate is zero, and known.
+    /// A count of this stream was reported or counted. One that is the same as before is a report
+    /// too: its rate is zero, and known.
     pub(super) fn count_stream(&mut self, at: usize) {
         let now = self.last_at;
         if let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut)

@@ -1,5 +1,5 @@
-//! Position of a source at the last checkpoint of a stream. It is kept as it came and read only where it is asked for, because all
-//! but the last of a stream are soon replaced.
+//! Source position at the last checkpoint of a stream. Stored as received and parsed on demand,
+//! because all but the last of a stream are soon replaced.
 
 use crate::protocol::{KnownPosition, Millis, Position};
 use std::fmt;

@@ -46,7 +46,8 @@ fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
 }
 
 impl Progress {
-    /// A stream was under way when its process failed: it failed with it, by the error of the whole if there is one.
+    /// A stream was under way when its process failed: it failed with it, by the error of the whole
+    /// if there is one.
     fn fell_with_it(&mut self, at: usize) {
         let (attempt, now) = (self.attempts, self.last_at);
         let here = |hit: &super::Hit| hit.attempt == attempt && !hit.cleared;

@@ -2,7 +2,8 @@
 
 use crate::protocol::{Millis, Range};
 
-/// Ranges kept apart for one stream; beyond it the two nearest are not merged, the newest is left out and counted.
+/// Ranges kept apart for one stream; beyond it the two nearest are not merged, the newest is left
+/// out and counted.
 pub const RANGES_KEPT: usize = 4_096;
 
 /// Merged, sorted, disjoint ranges.

@@ -21,7 +21,8 @@ const PARTS: u64 = 256;
 /// Differences of one counter in buckets of fixed width; its size never grows.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
-    /// In parts: whole numbers, so that no order of reports makes a difference, and few bytes when packed.
+    /// In parts: whole numbers, so that no order of reports makes a difference, and few bytes when
+    /// packed.
     #[serde(with = "super::pack::ring")]
     buckets: [u32; BUCKETS],
     /// Number of the newest bucket (its begin divided by the width).
@@ -37,7 +38,8 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// A count was reported. A first report, a count that fell and a later attempt (`mark`) only set the base.
+    /// A count was reported. A first report, a count that fell and a later attempt (`mark`) only
+    /// set the base.
     pub fn report(&mut self, at: Millis, count: u64) {
         let Some((before_at, before)) = self.last else { return self.mark(at, count) };
         if count < before || at < before_at {
@@ -118,8 +120,8 @@ impl Rates {
         self.last.map(|(at, _)| at)
     }
 
-    /// Units per second over the window that ends with the last report; unknown once that report is older than the window,
-    /// and over less than a second.
+    /// Units per second over the window that ends with the last report; unknown once that report is
+    /// older than the window, and over less than a second.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is a picture, not an account")]
     pub fn per_second(&self, window: Millis, now: Millis) -> Option<f64> {
@@ -139,7 +141,8 @@ impl Rates {
         Some(sum * 1000.0 / (last_at - from) as f64)
     }
 
-    /// Units per second of each bucket up to now, oldest first; `None` before the first report and after the last one.
+    /// Units per second of each bucket up to now, oldest first; `None` before the first report and
+    /// after the last one.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a constant of four digits")]
     pub fn history(&self, buckets: usize, now: Millis) -> Vec<Option<f64>> {

@@ -1,9 +1,10 @@
 //! Runs of one log: markers of a new run, and the earlier runs.
 //!
-//! A new run starts at another run id, or at the first report of an attempt that carries no totals on after an end with
-//! `has_more: false` (protocols without end messages have markers of their own, see `claims.rs`). That report may come lines after
-//! the attempt began, so the attempt is turned into the first one of a run where it stands: each stream and the run itself
-//! remember their totals at its start.
+//! A new run starts at another run id, or at the first report of an attempt that carries no totals
+//! on after an end with `has_more: false` (protocols without end messages have markers of their
+//! own, see `claims.rs`). That report may come lines after the attempt began, so the attempt is
+//! turned into the first one of a run where it stands: each stream and the run itself remember
+//! their totals at its start.
 
 use super::position::Remainder;
 use super::stream::{Ahead, Stream};
@@ -35,7 +36,8 @@ pub struct PastRun {
 /// Words that announce the end of an attempt's process.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Closing {
-    /// It ends for certain, if nothing of it comes behind them; a logged exception may have been caught.
+    /// It ends for certain, if nothing of it comes behind them; a logged exception may have been
+    /// caught.
     certain: bool,
     /// Records that had come by then.
     records: u64,
@@ -157,7 +159,8 @@ impl Progress {
             && !(stream.in_catalog || stream.in_feed || stream.reported || stream.took_part())
     }
 
-    /// The first report of an attempt behind an end: totals that it carries on are of the same run, others of a new one.
+    /// The first report of an attempt behind an end: totals that it carries on are of the same run,
+    /// others of a new one.
     pub(super) fn decide_run(&mut self, report: &ProgressReport) {
         if !self.mark.undecided {
             return;
@@ -299,7 +302,8 @@ impl Progress {
         }
     }
 
-    /// A stream that the feed described before is described again: by another process, if one ended for certain before it.
+    /// A stream that the feed described before is described again: by another process, if one ended
+    /// for certain before it.
     pub(super) fn described_again(&mut self) {
         if !self.stderr_parser.hearing && self.closed_by(true) {
             self.next_run();
@@ -312,8 +316,8 @@ impl Progress {
         closing.is_some_and(|closing| closing.records == self.records_seen())
     }
 
-    /// Turns the last attempt into the first one of a new run: nothing of the runs before it stays in the counts, errors and
-    /// statuses of this one.
+    /// Turns the last attempt into the first one of a new run: nothing of the runs before it stays
+    /// in the counts, errors and statuses of this one.
     fn start_run(&mut self) {
         let mark = std::mem::take(&mut self.mark);
         let Some(before) = mark.before else { return };
@@ -360,13 +364,15 @@ impl Progress {
 }
 
 impl Stream {
-    /// The end of an earlier run whose state was ahead, if a client that goes on from it skips rows.
+    /// The end of an earlier run whose state was ahead, if a client that goes on from it skips
+    /// rows.
     fn ahead_at_risk(&self) -> Option<Ahead> {
         self.ahead.or(self.ahead_before).filter(|ahead| !ahead.kept)
     }
 
-    /// The first checkpoint of a run: where it starts with as much read as that end of an earlier run had, the run went on from it,
-    /// and the rows that were missing then are missing here too. A run that reads anew has read next to nothing by then.
+    /// The first checkpoint of a run: where it starts with as much read as that end of an earlier
+    /// run had, the run went on from it, and the rows that were missing then are missing here too.
+    /// A run that reads anew has read next to nothing by then.
     pub(super) fn goes_on_from(&mut self, before: Ahead, state: &State) {
         if before.read.zip(state.read()).is_some_and(|(before, now)| before > 0 && now >= before) {
             self.ahead = Some(before);

@@ -81,7 +81,8 @@ pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
     })
 }
 
-/// No checkpoint or record for longer than max(60 s, 3 x p95 of its own gaps); waiting for a retry does not count.
+/// No checkpoint or record for longer than max(60 s, 3 x p95 of its own gaps); waiting for a retry
+/// does not count.
 #[must_use]
 pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
     if stream.status != Status::Started || waiting(stream, now).is_some() {

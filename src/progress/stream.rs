@@ -23,8 +23,8 @@ pub struct Stream {
     pub records: Tally,
     /// `record` lines in this attempt.
     pub counted: u64,
-    /// `record` lines of the whole feed, their bytes as they stand there, and the length of their data as Airbyte measures it
-    /// (UTF-16 units of `record.data`), where that is known.
+    /// `record` lines of the whole feed, their bytes as they stand there, and the length of their
+    /// data as Airbyte measures it (UTF-16 units of `record.data`), where that is known.
     pub seen: u64,
     pub bytes: u64,
     pub measure: Option<u64>,
@@ -125,7 +125,8 @@ pub struct Stream {
     pub(super) checkpoint: KeptPosition,
     /// Its last checkpoint is of this attempt.
     pub(super) checkpoint_here: bool,
-    /// Its count in the first report behind its last checkpoint; rows counted later may not be written.
+    /// Its count in the first report behind its last checkpoint; rows counted later may not be
+    /// written.
     pub(super) count_at_checkpoint: Option<u64>,
     pub(super) checkpoint_uncounted: bool,
     /// Its destination failed in this run with so many rows counted that may not be written.
@@ -141,7 +142,8 @@ pub struct Stream {
     pub(super) cut_open: bool,
     /// Such a cut was resumed in this run.
     pub resumed_after_cut: bool,
-    /// An earlier attempt left ranges of it unread, and the one that ended complete did not take part in it.
+    /// An earlier attempt left ranges of it unread, and the one that ended complete did not take
+    /// part in it.
     pub(super) left_out: bool,
     /// It was through in an attempt that did not finish, with records: read again they count twice.
     pub(super) completed_before: bool,
@@ -270,8 +272,8 @@ impl Stream {
         }
     }
 
-    /// A new attempt: completed, skipped and errored carry over; started waits until it starts again. `finished`: the attempt before
-    /// ended complete.
+    /// A new attempt: completed, skipped and errored carry over; started waits until it starts
+    /// again. `finished`: the attempt before ended complete.
     pub(super) fn begin_attempt(&mut self, at: Option<Millis>, finished: bool) {
         self.recounted = self.recounts();
         let attempt = self.records.attempt.unwrap_or(0);
@@ -516,7 +518,8 @@ impl Stream {
         }
     }
 
-    /// Milliseconds of its total range that the source's state lists as unread, if it lists any; unknown with an open end.
+    /// Milliseconds of its total range that the source's state lists as unread, if it lists any;
+    /// unknown with an open end.
     fn left_ms(&self) -> Option<Option<Millis>> {
         match self.remainder {
             Remainder::Untold => None,

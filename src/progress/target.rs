@@ -21,7 +21,8 @@ pub enum Target {
 /// Milliseconds of a day.
 const DAY: Millis = 86_400_000;
 
-/// Reads a place. `from` is where `+10m` counts from; a time without a date is the one of the log's days that is nearest to it.
+/// Reads a place. `from` is where `+10m` counts from; a time without a date is the one of the log's
+/// days that is nearest to it.
 ///
 /// # Errors
 /// The mistake in the text, and a valid form.

@@ -32,8 +32,8 @@ struct File<'a> {
     streams: Seq<Maybe<Entry<'a>>>,
 }
 
-/// An entry of any of the three: Airbyte's configured catalog (`stream` is an object), its discovered one (`name`), Singer's
-/// (`stream` is a name, `tap_stream_id`, `metadata`).
+/// An entry of any of the three: Airbyte's configured catalog (`stream` is an object), its
+/// discovered one (`name`), Singer's (`stream` is a name, `tap_stream_id`, `metadata`).
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Entry<'a> {
@@ -97,7 +97,8 @@ struct Selection {
     selected: Flag,
 }
 
-/// Reads a catalog: Airbyte's (configured, discovered, or a recording of `discover`), or Singer's. `None` if it is none.
+/// Reads a catalog: Airbyte's (configured, discovered, or a recording of `discover`), or Singer's.
+/// `None` if it is none.
 #[must_use]
 pub fn read(text: &str) -> Option<Catalog> {
     if let Ok(file) = serde_json::from_str::<Entries<serde::de::IgnoredAny>>(text)

@@ -1,7 +1,8 @@
 //! Text from a feed, made safe for a terminal.
 //!
-//! A feed is untrusted: a record may hold escape sequences, control characters or bidirectional overrides that
-//! would move the cursor or reorder the line. They are taken out before anything is drawn or printed.
+//! A feed is untrusted: a record may hold escape sequences, control characters or bidirectional
+//! overrides that would move the cursor or reorder the line. They are taken out before anything is
+//! drawn or printed.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,8 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || is_hidden(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// One line: line ends and tabs become a space, escape sequences go whole, other unsafe characters go.
+/// One line: line ends and tabs become a space, escape sequences go whole, other unsafe characters
+/// go.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) || !text.chars().any(is_unsafe) {
@@ -74,7 +76,8 @@ pub fn lines(text: &str) -> String {
     out
 }
 
-/// JSON text with everything unsafe in its strings written as `\uXXXX` (they cannot stand outside strings).
+/// JSON text with everything unsafe in its strings written as `\uXXXX` (they cannot stand outside
+/// strings).
 #[must_use]
 pub fn json(text: String) -> String {
     if !text.chars().any(|c| c != '\n' && is_unsafe(c)) {

@@ -1,4 +1,5 @@
-//! Walking a line that is JSON as engines print it: no space, no escape in a key, plain whole numbers.
+//! Cursor over a line of compact JSON as engines print it: no whitespace, no escape in a key, plain
+//! integers.
 //!
 //! Everything passed is validated, once. Unusual input is no error here: the result is `None`, and
 //! the slow path (serde_json) classifies the line. So the fast path may only give up, never differ;
@@ -200,7 +201,8 @@ impl<'a> LineCursor<'a> {
     }
 }
 
-/// Puts a value that must not have come before: of a key that stands twice the slow way knows which one counts.
+/// Puts a value that must not have come before: of a key that stands twice the slow way knows which
+/// one counts.
 pub(super) fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }

@@ -134,7 +134,8 @@ impl Decoder {
     /// Decodes every line of `bytes`; a rest behind the last newline is the last line of the input.
     /// `None` stands for a line that needs a repair.
     pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Decoded<'a>>)) {
-        // UTF-8 is checked once for all lines; where one of them is none, each is looked at by itself.
+        // UTF-8 is checked once for all lines; where one of them is none, each is looked at by
+        // itself.
         let whole = simdutf8::basic::from_utf8(bytes).ok();
         let mut begin = 0;
         let mut one = |begin: usize, ends: usize, end: LineEnd| {
@@ -242,8 +243,8 @@ impl Decoder {
 
     /// A line that is one valid JSON value; `None` for a message that has to be mended.
     fn whole<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
-        // Valid, and yet not read: half an emoji, a number beyond all bounds, a key twice. Engines write such lines
-        // exactly when something goes wrong.
+        // Valid, and yet not read: half an emoji, a number beyond all bounds, a key twice. Engines
+        // write such lines exactly when something goes wrong.
         if mend(text).is_some_and(|mended| self.message(&mended).is_some()) {
             return None;
         }
@@ -272,11 +273,12 @@ impl Decoder {
         }
     }
 
-    /// A message that begins later in the line: `Listening...{"type":...`, or a torn line and the next one in one.
-    /// In a line that is itself JSON as far as it goes, an object where a value may stand is part of its data.
+    /// A message that begins later in the line: `Listening...{"type":...`, or a torn line and the
+    /// next one in one. In a line that is itself JSON as far as it goes, an object where a value
+    /// may stand is part of its data.
     fn behind_glue<'a>(&self, text: &'a str, json: bool) -> Option<Decoded<'a>> {
-        // An envelope mostly begins with its type: those places first, and the last ones of them, because a message that is whole
-        // ends the line.
+        // An envelope mostly begins with its type: those places first, and the last ones of them,
+        // because a message that is whole ends the line.
         let typed = text.rmatch_indices("{\"type\":").take(GLUE_TRIES);
         let any = text.match_indices("{\"").take(GLUE_TRIES);
         for at in typed.chain(any).map(|(at, _)| at).filter(|at| *at > 0) {
@@ -351,7 +353,8 @@ fn raw(text: Cow<str>) -> Decoded {
     Decoded::Raw(RawLine { level: singer::level_of(&text).unwrap_or_default(), text, of: None })
 }
 
-/// A line that means to be a JSON object or an array of values (text such as `[source] retry` does not).
+/// A line that means to be a JSON object or an array of values (text such as `[source] retry` does
+/// not).
 fn looks_like_json(line: &[u8]) -> bool {
     match line.trim_ascii_start() {
         [b'{', ..] => true,

@@ -1,4 +1,5 @@
-//! Bytes -> lines, whatever the chunks. Split on byte 0x0A only: strings may hold raw U+2028 (PROTOCOLS: "split on byte 0x0A only").
+//! Splits bytes into lines, independent of chunk boundaries. Splits on byte 0x0A only: strings may
+//! contain a raw U+2028.
 
 use super::validate::Validator;
 use memchr::memchr;
@@ -29,7 +30,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// A line that is here whole: over the limit only its head is handed on, as of one that came in pieces.
+    /// A line that is here whole: over the limit only its head is handed on, as of one that came in
+    /// pieces.
     #[must_use]
     pub fn whole(body: &'a [u8], end: LineEnd) -> Self {
         let length = body.len() as u64 + u64::from(end == LineEnd::Newline);

@@ -1,4 +1,4 @@
-//! Secrets are masked before anything is kept, so that no screen, log, JSON or export can show them.
+//! Masks secrets before anything is stored, so that no screen, log, JSON or export can show them.
 
 use super::clean;
 use regex::{Captures, Regex};
@@ -9,11 +9,13 @@ use std::sync::LazyLock;
 /// Replacement of a secret.
 pub const MASK: &str = "***";
 
-/// API keys and webhook secrets, bearer and basic credentials, credentials in URLs, private keys, and values of fields named
-/// like a secret in JSON, `key=value` or header text (also with the quotes escaped, as in a log that quotes JSON).
+/// API keys and webhook secrets, bearer and basic credentials, credentials in URLs, private keys,
+/// and values of fields named like a secret in JSON, `key=value` or header text (also with the
+/// quotes escaped, as in a log that quotes JSON).
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        // All of a connector's configuration, whatever its fields are called, to the end of the text.
+        // All of a connector's configuration, whatever its fields are called, to the end of the
+        // text.
         r"(?P<whole>(?i:connectorConfig))(?s:.+)",
         r"|(?P<key>(?i:(?:sk|rk|ek)[_-](?:live|test)[_-]|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
         r"|(?P<shape>\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}",
@@ -45,7 +47,8 @@ static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Digits that a count may have before it is taken for a secret: `token: 47 rows` is none.
 const COUNT_DIGITS: usize = 9;
 
-/// The text with every secret in it masked. Sequences and characters that could hide a part of one are taken out first.
+/// The text with every secret in it masked. Sequences and characters that could hide a part of one
+/// are taken out first.
 #[must_use]
 pub fn secrets(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| clean::is_hidden(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));

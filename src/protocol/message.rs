@@ -6,13 +6,15 @@ use std::borrow::Cow;
 /// One understood line. Borrows from the line it was read from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {
-    /// `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`; milliseconds since 1970, UTC.
+    /// `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`; milliseconds since
+    /// 1970, UTC.
     pub at: Option<Millis>,
     /// Emitter (`_emitted_by`, or the logger's name).
     pub from: Option<Cow<'a, str>>,
     /// The protocol it is written in; `None` where it may stand in a feed of any.
     pub dialect: Option<Dialect>,
-    /// It is a message of that protocol and nothing else; a line of a log may come from a library that others use too.
+    /// It is a message of that protocol and nothing else; a line of a log may come from a library
+    /// that others use too.
     pub firm: bool,
     pub kind: Kind<'a>,
 }
@@ -342,7 +344,8 @@ pub enum Position<'a> {
     /// Unknown.
     #[default]
     Unknown,
-    /// JSON of the state, to be read where it is asked for: all but the last of a stream are soon replaced.
+    /// JSON of the state, to be read where it is asked for: all but the last of a stream are soon
+    /// replaced.
     Unread(&'a str),
     Known(Box<KnownPosition>),
 }
@@ -354,7 +357,8 @@ pub struct KnownPosition {
     /// Milliseconds left to read, if the state lists ranges; unknown if one of them has an open
     /// end.
     pub remaining: Option<Option<Millis>>,
-    /// Rows that a client skips at most if it goes on from this state and the pages at its cursors were not written.
+    /// Rows that a client skips at most if it goes on from this state and the pages at its cursors
+    /// were not written.
     pub page_rows: u32,
 }
 
@@ -628,7 +632,8 @@ pub struct LogContext<'a> {
     pub failed_streams: Vec<Cow<'a, str>>,
     /// The run that it belongs to.
     pub run_id: Option<Cow<'a, str>>,
-    /// Streams whose rows may be missing, as our own client or service knows from earlier logs of the run.
+    /// Streams whose rows may be missing, as our own client or service knows from earlier logs of
+    /// the run.
     pub at_risk: Vec<AtRisk<'a>>,
     pub process: Option<ProcessWord<'a>>,
 }

@@ -1,4 +1,4 @@
-//! Times and sizes as people write them.
+//! Durations and sizes in human notation.
 
 // A length of time, and no clock.
 use core::time::Duration;

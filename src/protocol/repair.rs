@@ -1,8 +1,8 @@
-//! Lines that are valid JSON and yet not to be read as they are: half a surrogate pair (a text cut inside an emoji), a number
-//! beyond all bounds, a key twice.
+//! Repairs lines that are valid JSON but that `serde_json` refuses: half a surrogate pair (a text
+//! cut inside an emoji), a number out of range, a duplicate key.
 
-/// The same JSON with half surrogate pairs replaced, numbers beyond f64 as null, and of equal keys the last; `None` where
-/// it is no JSON after all.
+/// The same JSON with half surrogate pairs replaced, numbers beyond f64 as null, and of equal keys
+/// the last; `None` where it is no JSON after all.
 pub(super) fn mend(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,5 @@
-//! Passing over an object or array 64 bytes at a time: the same answer as [`super::skip::container`], sooner.
+//! Skips an object or array 64 bytes at a time: the same result as [`super::skip::container`],
+//! faster.
 //!
 //! Every byte of a block becomes a bit in a mask of its class, and the grammar becomes a few
 //! operations on masks. Engines print no spaces, so the successor of a token is a question about
@@ -12,14 +13,14 @@
 //! fuzzer in `fuzz/`.
 //!
 //! # Safety
-//! There are two kinds of `unsafe`: calling a function whose processor features were just detected, and loading bytes
-//! unaligned from an array of 64 that holds them all.
+//! There are two kinds of `unsafe`: calling a function whose processor features were just detected,
+//! and loading bytes unaligned from an array of 64 that holds them all.
 #![allow(unsafe_code)]
 #![expect(clippy::cast_ptr_alignment, reason = "these loads need no alignment")]
 #![expect(clippy::too_many_lines, reason = "one pass over a block, whose masks all depend on each other")]
 
-/// The place behind the container that begins at `at`, if it is valid JSON without spaces between tokens and no deeper than
-/// 63 levels; the outer `None`: this processor cannot.
+/// The place behind the container that begins at `at`, if it is valid JSON without spaces between
+/// tokens and no deeper than 63 levels; the outer `None`: this processor cannot.
 #[inline]
 pub(super) fn container(bytes: &[u8], at: usize) -> Option<Option<usize>> {
     #[cfg(target_arch = "x86_64")]
@@ -252,7 +253,8 @@ mod x86 {
                         in_object |= inside & since;
                         let next_key = comma & in_object;
 
-                        // A key is a string behind `{`, or behind a comma of an object; it carries through its bytes to its closing quote.
+                        // A key is a string behind `{`, or behind a comma of an object; it carries
+                        // through its bytes to its closing quote.
                         let key_due = behind(object | next_key, &mut carry.key_due);
                         let (through, one) = string.overflowing_add(opened & key_due);
                         let (through, two) = through.overflowing_add(carry.key);
@@ -274,7 +276,8 @@ mod x86 {
                         wrong |= behind(key_end, &mut carry.key_ended) ^ colon;
                         wrong |= block.up_to(0x1f) & string;
 
-                        // Numbers: plain digits are right unless they begin with a zero; the others are read one by one.
+                        // Numbers: plain digits are right unless they begin with a zero; the others
+                        // are read one by one.
                         let digit = block.from(b'0') & block.up_to(b'9') & plain;
                         let zero = first & block.is(b'0');
                         wrong |= behind(zero, &mut carry.zero) & digit;

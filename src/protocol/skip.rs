@@ -1,6 +1,7 @@
-//! Passing over JSON values and validating them on the way, as `serde_json` would a value that is ignored.
+//! Skips and validates JSON values, as strictly as `serde_json` validates an ignored value.
 //!
-//! The bytes are known to be UTF-8. No spaces between tokens: engines print none, and the slow way reads them.
+//! The bytes are known to be UTF-8. Whitespace between tokens is refused: engines print none, and
+//! the slow path reads it.
 
 use super::simd;
 
@@ -86,7 +87,8 @@ fn key(bytes: &[u8], at: usize) -> Option<usize> {
     (*bytes.get(end)? == b':').then_some(end + 1)
 }
 
-/// The place behind the closing quote of a string whose body begins at `at`, and whether it has escapes.
+/// The place behind the closing quote of a string whose body begins at `at`, and whether it has
+/// escapes.
 #[inline]
 pub(super) fn string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut at = at;

@@ -6,8 +6,8 @@ pub type Millis = i64;
 /// The last instant that can be printed again (the library's own bound).
 const LAST: Millis = 253_402_207_200_000;
 
-/// Reads an ISO 8601 instant. The form all engines print (`2026-11-20T08:31:18.003Z`) takes a short path,
-/// because a progress line holds some hundred of them.
+/// Reads an ISO 8601 instant. The form all engines print (`2026-11-20T08:31:18.003Z`) takes a short
+/// path, because a progress line holds some hundred of them.
 #[must_use]
 pub fn parse(text: &str) -> Option<Millis> {
     canonical(text.as_bytes())
@@ -31,7 +31,8 @@ pub(super) fn canonical(text: &[u8]) -> Option<Millis> {
     exact(&whole)
 }
 
-/// `2026-11-20T08:35:12.787006+00:00` and `2026-11-20T08:38:04.701827Z`, as Python writes an instant.
+/// `2026-11-20T08:35:12.787006+00:00` and `2026-11-20T08:38:04.701827Z`, as Python writes an
+/// instant.
 #[inline]
 pub(super) fn micros(text: &[u8]) -> Option<Millis> {
     let (millis, rest) = text.split_first_chunk::<23>()?;
@@ -45,8 +46,8 @@ pub(super) fn micros(text: &[u8]) -> Option<Millis> {
     exact(&whole).filter(|at| *at >= 0 || finer == b"000")
 }
 
-/// `2026-11-20T08:31:18.003Z`. A progress line holds some hundred of them, so that this is most of reading one: eight bytes are
-/// looked at together.
+/// `2026-11-20T08:31:18.003Z`. A progress line holds some hundred of them, so that this is most of
+/// reading one: eight bytes are looked at together.
 #[inline]
 pub(super) fn exact(text: &[u8; 24]) -> Option<Millis> {
     /// A digit above 9 and a separator that is another one get their high bit with these added.
@@ -100,8 +101,8 @@ fn days_in(year: i32, month: i32) -> i32 {
     }
 }
 
-/// Days since 1970-01-01 in the proleptic Gregorian calendar (years count from March, so that the leap day is last); of a
-/// year from 0 on.
+/// Days since 1970-01-01 in the proleptic Gregorian calendar (years count from March, so that the
+/// leap day is last); of a year from 0 on.
 #[inline]
 fn days_from_civil(year: i32, month: i32, day: i32) -> i32 {
     let early = i32::from(month <= 2);

@@ -1,4 +1,4 @@
-//! JSON validation of a line too long to be held: bytes go in as they come, a verdict comes out.
+//! Incremental JSON validation of a line too long to be held in memory.
 //!
 //! Accepts one value as `serde_json` does (a test compares them), with UTF-8 checked in the same
 //! pass.
@@ -174,7 +174,8 @@ impl Validator {
             b'\\' => At::Escape,
             0x20..=0x7f => At::Text,
             0xc2..=0xf4 => {
-                // The first continuation byte is bounded against overlong forms, surrogates and beyond U+10FFFF.
+                // The first continuation byte is bounded against overlong forms, surrogates and
+                // beyond U+10FFFF.
                 (self.due, self.low, self.high) = match byte {
                     0xc2..=0xdf => (1, 0x80, 0xbf),
                     0xe0 => (2, 0xa0, 0xbf),

@@ -1,5 +1,5 @@
-//! One call of an engine for a pipeline: its output goes into the log, the reducer and the state;
-//! it is stopped at a safe point on request.
+//! One call of an engine for a pipeline: passes its output to the log, the reducer and the state;
+//! stops at a checkpoint on request.
 
 use super::engines::{EngineAction, EngineCall};
 use super::lifecycle::Todo;

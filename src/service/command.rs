@@ -1,4 +1,5 @@
-//! A command as an engine: the call on its stdin, its messages on its stdout, its stderr in our log; ended with all that it started.
+//! Command as an engine: the call on stdin, messages on stdout, stderr in the service's log;
+//! terminated with its whole process group.
 
 use super::engines::EngineAction;
 use super::secrets::Known;
@@ -172,7 +173,8 @@ fn began(pid: Pid) -> Option<String> {
     stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)
 }
 
-/// Ends the commands that a service which was killed has left: they would write beside those of this one.
+/// Ends the commands that a service which was killed has left: they would write beside those of
+/// this one.
 pub fn end_left_over(children: &Path) {
     for entry in std::fs::read_dir(children).into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));

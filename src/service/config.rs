@@ -1,4 +1,5 @@
-//! The service's own configuration: a TOML file. Engines are named here and nowhere else: a request chooses a name, never a command.
+//! Configuration of the service: a TOML file. Engines are defined only there: a request selects a
+//! name, never a command.
 
 use super::log::Keep;
 use super::secrets::References;
@@ -92,7 +93,8 @@ pub struct Logs {
 pub struct EngineConfig {
     /// `http://127.0.0.1:4010`
     pub url: Option<String>,
-    /// The program and its arguments. It reads one JSON object (`{action, pipeline, state?, ...}`) on stdin and writes messages on stdout.
+    /// The program and its arguments. It reads one JSON object (`{action, pipeline, state?, ...}`)
+    /// on stdin and writes messages on stdout.
     pub command: Option<Vec<String>>,
     /// Actions besides syncing: `check`, `setup`, `teardown`. An engine by URL supports all of
     /// them.

@@ -1,4 +1,5 @@
-//! The engines that pipelines run on: the simulated one in this process, engines over HTTP, and commands; supervised alike.
+//! Engines of pipelines, supervised alike: the simulated one in this process, engines over HTTP,
+//! and commands.
 
 use super::command::{end_left_over, run};
 use super::config::{Config, EngineConfig as Named, SIMULATED};

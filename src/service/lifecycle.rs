@@ -162,7 +162,8 @@ impl Life {
     /// The lifecycle after an event; `None`: it is gone.
     ///
     /// # Errors
-    /// When the request cannot be taken; nothing has changed then. Results are always taken: one that comes late changes nothing.
+    /// When the request cannot be taken; nothing has changed then. Results are always taken: one
+    /// that comes late changes nothing.
     pub fn after(self, event: LifecycleEvent) -> Result<Option<Self>, Refusal> {
         use {Desired as D, Hold as H, LifecycleEvent as E, Phase as P};
         let with = |life: Self| Ok(Some(life));
@@ -270,8 +271,9 @@ mod tests {
     }
 
     proptest! {
-        /// Any requests and results, in any order, late ones and those that a crash makes come twice: the last request that was taken
-        /// stands, every state is one of the table, and left alone it comes to where it is wanted.
+        /// Any requests and results, in any order, late ones and those that a crash makes come
+        /// twice: the last request that was taken stands, every state is one of the table, and left
+        /// alone it comes to where it is wanted.
         #[test]
         fn no_sequence_loses_what_is_wanted(events in proptest::collection::vec(0..EVENTS.len(), 0..60)) {
             let mut life = Some(Life::default());

@@ -260,7 +260,8 @@ impl PipelineLog {
         std::fs::remove_file(plain)
     }
 
-    /// Gives up the oldest closed segments, beyond the age and the size that are kept; never the last one.
+    /// Gives up the oldest closed segments, beyond the age and the size that are kept; never the
+    /// last one.
     pub fn prune(&self, now: SystemTime) {
         let mut inner = lock(&self.inner);
         let found = |segment: &Segment| std::fs::metadata(self.folder.join(segment.name())).ok();
@@ -280,7 +281,8 @@ impl PipelineLog {
         }
     }
 
-    /// The pipeline is gone: who reads comes to the end, and nothing more is written. The files stay until they are too old.
+    /// The pipeline is gone: who reads comes to the end, and nothing more is written. The files
+    /// stay until they are too old.
     pub fn finish(self: &Arc<Self>) {
         let mut inner = lock(&self.inner);
         self.close(&mut inner);
@@ -302,7 +304,8 @@ impl PipelineLog {
     }
 }
 
-/// Removes logs of pipelines that are gone, once nothing of them is younger than the age that is kept. Not those that `there` knows.
+/// Removes logs of pipelines that are gone, once nothing of them is younger than the age that is
+/// kept. Not those that `there` knows.
 pub fn prune_gone(folder: &Path, age: Duration, there: impl Fn(&str) -> bool) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if there(&entry.file_name().to_string_lossy()) {

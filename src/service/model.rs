@@ -144,7 +144,8 @@ pub struct Task {
     pub so_far: Option<Value>,
 }
 
-/// The position of a pipeline, as clients get it: which pipeline, its revision, the end of its log, its checkpoints. Opaque to them.
+/// The position of a pipeline, as clients get it: which pipeline, its revision, the end of its log,
+/// its checkpoints. Opaque to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     pub incarnation: u64,

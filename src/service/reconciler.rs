@@ -32,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Unclassified failures of setup before the pipeline is parked.
 const UNKNOWN_FAILURES: u32 = 3;
 
-/// Bytes of the log of a run that is over which are read when the service begins, so that its streams are known.
+/// Bytes of the log of a run that is over which are read when the service begins, so that its
+/// streams are known.
 const READ_AT_ONCE: u64 = 16 << 20;
 
 /// Until it is gone, or the service ends.

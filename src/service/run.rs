@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A caller who syncs by single calls has so long for his next one; then the service goes on by itself.
+/// A caller who syncs by single calls has so long for his next one; then the service goes on by
+/// itself.
 const CALLERS_TURN: Duration = Duration::from_secs(30);
 
 /// The run that is open, between its calls.

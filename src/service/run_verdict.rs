@@ -29,7 +29,8 @@ pub fn judge(progress: &Progress, now: Millis) -> Judged {
         Outcome::Succeeded | Outcome::CompletedWithErrors => Judged::Ready,
         Outcome::Failed => {
             let standing = standing(&closed);
-            // Streams that failed for good, each with its own error: they are left out until a new run.
+            // Streams that failed for good, each with its own error: they are left out until a new
+            // run.
             let streams_failed = standing.iter().any(|group| lasting(group) && group.streams().next().is_some());
             if streams_failed {
                 return Judged::Ready;
@@ -65,8 +66,9 @@ fn lasting(group: &ErrorGroup) -> bool {
     kind(group).permanent()
 }
 
-/// A permanent error that is about the whole pipeline: without a stream, or before any stream started, or the same one of every stream
-/// that started (engines tag a bad key with the name of the first stream).
+/// A permanent error that is about the whole pipeline: without a stream, or before any stream
+/// started, or the same one of every stream that started (engines tag a bad key with the name of
+/// the first stream).
 fn global(progress: &Progress) -> Option<&Arc<ErrorGroup>> {
     let now = progress.attempts;
     let struck =

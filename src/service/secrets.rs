@@ -1,4 +1,5 @@
-//! Secrets of a pipeline: given as references (`env:NAME`, `file:PATH`) or stored, resolved for the engine, and never shown.
+//! Secrets of a pipeline: references (`env:NAME`, `file:PATH`) or stored values, resolved for the
+//! engine and never shown.
 
 pub use crate::protocol::mask::json as mask;
 use crate::protocol::mask::{self as text, named};

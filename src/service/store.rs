@@ -14,7 +14,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-/// The scheme, step by step: a store of any earlier version is brought to the last one, each step in a transaction of its own.
+/// The scheme, step by step: a store of any earlier version is brought to the last one, each step
+/// in a transaction of its own.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE pipelines (id TEXT PRIMARY KEY, incarnation INTEGER NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT;
     CREATE TABLE incarnations (last INTEGER NOT NULL) STRICT;
@@ -345,7 +346,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets runs of pipelines that are gone, and that these were there, once they are older than this.
+    /// Forgets runs of pipelines that are gone, and that these were there, once they are older than
+    /// this.
     pub fn forget_gone(&self, before: Millis) -> Result<(), StoreError> {
         self.run(
             "DELETE FROM tasks WHERE created_at < ?1 AND NOT EXISTS

@@ -1,4 +1,4 @@
-//! Everything a user can do, in one table: keys, `?`, `:` and the footer are all read from it.
+//! Table of all actions: keys, help, palette and footer are derived from it.
 
 use super::fleet::FleetPane;
 use super::state::Pane;

@@ -28,11 +28,13 @@ const RATE: u16 = 9;
 const AGE: u16 = 7;
 const PERCENT: u16 = 5;
 
-/// Rows looked at to find which columns are known; beyond them a column may show up when it is scrolled to.
+/// Rows looked at to find which columns are known; beyond them a column may show up when it is
+/// scrolled to.
 const SAMPLE: usize = 400;
 
 impl Columns {
-    /// Columns in the order of their worth, as long as they fit; a column is left out where nothing in it is known.
+    /// Columns in the order of their worth, as long as they fit; a column is left out where nothing
+    /// in it is known.
     pub fn new(screen: &Screen, width: u16) -> Self {
         let streams = || screen.progress.streams.iter().take(SAMPLE);
         let longest = streams().map(|stream| stream.label.chars().count()).max().unwrap_or(0);

@@ -86,7 +86,8 @@ pub(super) fn keys(
         let key = binding.keys.first().map_or(0, |key| key.len());
         u16::try_from(key + name(*action, binding).len() + 3).unwrap_or(u16::MAX)
     };
-    // Where not all fit, those go that people find by themselves; the last ones lead to all the others, and out.
+    // Where not all fit, those go that people find by themselves; the last ones lead to all the
+    // others, and out.
     while bound.len() > 2 && bound.iter().map(wide).sum::<u16>() > pen.width() {
         bound.remove(bound.len() - 3);
     }

@@ -1,4 +1,4 @@
-//! Numbers, times and texts of fixed width for people.
+//! Formats numbers, times and texts at a fixed width.
 
 use crate::progress::text::duration;
 use crate::protocol::{Millis, clean, time};

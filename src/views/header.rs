@@ -12,7 +12,8 @@ use crate::progress::{
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-/// Lines around the list and the cause: verdict, next step, totals, ranges, headings, scrubber, keys.
+/// Lines around the list and the cause: verdict, next step, totals, ranges, headings, scrubber,
+/// keys.
 const LINES_AROUND: u16 = 14;
 
 /// Most lines of a cause.

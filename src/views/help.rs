@@ -1,4 +1,4 @@
-//! The keys that are really bound, from the table of actions.
+//! Help: the bound keys, from the table of actions.
 
 use super::action::Binding;
 use super::pen::Pen;

@@ -1,4 +1,5 @@
-//! The feed in a few lines, for beside a pipeline: the head of the full screen, and the last line of the log.
+//! Inline view of a feed beside a pipeline: the header of the full screen, and the last line of the
+//! log.
 
 use super::pen::Pen;
 use super::state::{Hits, Screen};

@@ -15,8 +15,8 @@
 //!  footer.rs   keys, prompt, toast
 //! ```
 //!
-//! Only `screen.rs` cuts rectangles. Adding a pane: its file, a place in `screen.rs`, a line in `state::Pane`,
-//! its snapshots, and a line in the help through `action.rs`.
+//! Only `screen.rs` cuts rectangles. Adding a pane: its file, a place in `screen.rs`, a line in
+//! `state::Pane`, its snapshots, and a line in the help through `action.rs`.
 
 pub mod action;
 mod bars;

@@ -1,4 +1,4 @@
-//! Any action by its name.
+//! Command palette: selects any action by name.
 
 use super::action::{Binding, matching};
 use super::pen::Pen;

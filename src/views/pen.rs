@@ -1,4 +1,4 @@
-//! Writing into a rectangle: text goes where it fits and never outside.
+//! Writes text into a rectangle and clips it there.
 
 use super::format;
 use super::theme::Look;

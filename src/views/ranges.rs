@@ -75,7 +75,8 @@ fn shown_coverage(screen: &Screen) -> Option<f64> {
     Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })
 }
 
-/// The time left, by the slowest stream at its pace since it started: a band, because it is a guess.
+/// The time left, by the slowest stream at its pace since it started: a band, because it is a
+/// guess.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
 fn time_left(screen: &Screen) -> Option<String> {
     // A quiet feed has no estimate.

@@ -1,5 +1,5 @@
-//! Rows of the stream list: groups with trouble first, streams within a group by the sort column. Built as places only;
-//! text is made for the rows that are seen.
+//! Rows of the stream list: groups with trouble first, streams within a group by the sort column.
+//! Built as places only; text is made for the rows that are seen.
 
 use super::state::{Chosen, Column, Filter, Screen};
 use crate::progress::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
@@ -162,7 +162,8 @@ fn searched(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Scree
     filter.keeps_any(says.into_iter().flatten())
 }
 
-/// A stalled or waiting stream has its reason under it; of errored ones with the same error the last has the next step.
+/// A stalled or waiting stream has its reason under it; of errored ones with the same error the
+/// last has the next step.
 fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup, screen: &Screen) -> bool {
     match group {
         // Silence of the whole feed is shown once, at the top.

@@ -1,4 +1,4 @@
-//! The whole picture: which pane gets which rectangle.
+//! Layout of the run screen: the rectangle of each pane.
 
 use super::action::ACTIONS;
 use super::pen::Pen;
@@ -149,7 +149,8 @@ fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &Screen, hits: &mut Hits
     }
 }
 
-/// The outcome as one word for the smallest screens, kept here so that it cannot differ from the verdict's.
+/// The outcome as one word for the smallest screens, kept here so that it cannot differ from the
+/// verdict's.
 pub(super) fn headline(screen: &Screen) -> String {
     verdict(screen.progress).headline
 }

@@ -1,4 +1,5 @@
-//! A sheet over a pane: facts and text, wrapped, to scroll; and pictures of its owner's between them.
+//! Sheet above a pane: labeled facts and wrapped text, scrollable, with graphics of its owner
+//! between them.
 
 use super::format::wrap;
 use super::pen::Pen;

@@ -1,4 +1,4 @@
-//! All that is known of one stream, one error or one line, as a sheet to scroll.
+//! Detail sheets of a stream, an error or a line, scrollable.
 
 use super::format::{self, age, clock, count, percent, rate};
 use super::pen::Pen;
@@ -146,11 +146,13 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     }
 }
 
-/// Records by the time of the run, up to its last message or until the stream was done; unknown over less than a second.
+/// Records by the time of the run, up to its last message or until the stream was done; unknown
+/// over less than a second.
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 fn mean_rate(stream: &Stream, progress: &Progress) -> Option<f64> {
     let last = progress.last_at?;
-    // A log may begin in the middle of a run, and pauses between attempts may be left out of the engine's own time.
+    // A log may begin in the middle of a run, and pauses between attempts may be left out of the
+    // engine's own time.
     let told = last - i64::try_from(progress.run_elapsed()?).ok()?;
     let begin = progress.first_at.map_or(told, |first| first.min(told));
     let until = if stream.status == Status::Started { last } else { stream.changed_at? };

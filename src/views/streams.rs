@@ -235,7 +235,8 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
     }
 }
 
-/// The share that is shown: a completed stream with nothing left over is all there, whatever its last run had to read.
+/// The share that is shown: a completed stream with nothing left over is all there, whatever its
+/// last run had to read.
 fn shown_share(stream: &Stream, screen: &Screen) -> Option<f64> {
     match screen.progress.share(stream) {
         Some(_) if stream.status == Status::Completed && !stream.left_over() => Some(1.0),
@@ -280,7 +281,8 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
         cells.push((cell, done));
     }
     pen.fill(begin, row, width, glyphs.track, look.dim());
-    // As many cells as the share has, where most of it lies: the length is true, and the gaps are where they are.
+    // As many cells as the share has, where most of it lies: the length is true, and the gaps are
+    // where they are.
     let share = stream.coverage().unwrap_or(0.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
     let full = ((share * f64::from(width)).round() as usize)

@@ -1,4 +1,5 @@
-//! Styles and glyphs by meaning. Meaning never rests on colour alone: a glyph and a word always stand beside it.
+//! Styles and glyphs by meaning. Color never carries meaning alone: a glyph and a word stand beside
+//! it.
 
 use ratatui::style::{Color, Modifier, Style};
 

@@ -46,8 +46,8 @@ pub struct Run {
     pub exit: Option<i32>,
 }
 
-/// The runs below a folder that has the recordings of Airbyte and Singer, with their exit codes; files of which no exit code was
-/// recorded too.
+/// The runs below a folder that has the recordings of Airbyte and Singer, with their exit codes;
+/// files of which no exit code was recorded too.
 pub fn runs(root: &Path) -> Vec<Run> {
     let codes = std::fs::read_to_string(root.join("airbyte-singer-exit-codes.tsv")).unwrap();
     let code = |name: &str| {
@@ -75,7 +75,8 @@ pub fn runs(root: &Path) -> Vec<Run> {
     names.into_iter().map(run).collect()
 }
 
-/// Every log of a connector, tap, target or other tool below a folder, what went to stderr included.
+/// Every log of a connector, tap, target or other tool below a folder, what went to stderr
+/// included.
 pub fn logs_of_tools(root: &Path) -> Vec<PathBuf> {
     let folders = ["airbyte", "singer", "other"].into_iter().map(|folder| root.join(folder));
     let mut found: Vec<_> =

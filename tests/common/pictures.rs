@@ -82,7 +82,8 @@ fn ansi(buffer: &Buffer) -> String {
                     codes.push(format!("{ground};5;{index}"));
                 }
             }
-            // One sequence a code: the library takes the second colour of a joined one for the first.
+            // One sequence a code: the library takes the second colour of a joined one for the
+            // first.
             for code in &codes {
                 write!(out, "\u{1b}[{code}m").unwrap();
             }

@@ -1,4 +1,5 @@
-//! A real terminal for the real binary: a PTY, a terminal emulator behind it, and waits with a bound.
+//! A real terminal for the real binary: a PTY, a terminal emulator behind it, and waits with a
+//! bound.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use portable_pty::{Child, CommandBuilder, MasterPty, NativePtySystem, PtySize, PtySystem};
@@ -91,7 +92,8 @@ impl Term {
         Self { child, master: pair.master, writer, seen, stalled }
     }
 
-    /// Answers, once, when the program asks the terminal for its background (OSC 11), after that delay.
+    /// Answers, once, when the program asks the terminal for its background (OSC 11), after that
+    /// delay.
     pub fn answer_background(&mut self, paper: &str, delay: Duration) {
         self.until("the question for the background", |term| term.raw().windows(6).any(|part| part == b"\x1b]11;?"));
         std::thread::sleep(delay);
@@ -109,7 +111,8 @@ impl Term {
     }
 
     pub fn resize(&self, width: u16, height: u16) {
-        // As a terminal does it: it has its new size before the program hears of it, and reads nothing of that in between.
+        // As a terminal does it: it has its new size before the program hears of it, and reads
+        // nothing of that in between.
         let mut seen = self.seen.lock().unwrap();
         seen.parser.set_size(cells(height), cells(width));
         self.master.resize(PtySize { rows: height, cols: width, pixel_width: 0, pixel_height: 0 }).unwrap();

@@ -1,4 +1,5 @@
-//! Recorded exchanges with the published pipeline service (corpus/stripe-service; small copies in tests/fixtures).
+//! Recorded exchanges with the published pipeline service (corpus/stripe-service; small copies in
+//! tests/fixtures).
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::path::Path;

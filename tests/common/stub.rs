@@ -1,4 +1,5 @@
-//! A small HTTP server on loopback whose answers are a closure: real sockets, also for what no good server does.
+//! A small HTTP server on loopback whose answers are a closure: real sockets, also for what no good
+//! server does.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,4 @@
-//! The screen of one run, opened from the fleet: it borrows the stage and gives it back.
+//! Opens the run screen from the fleet: lends it the terminal session and takes the session back.
 
 use super::super::playback::Start;
 use super::super::run::{Options, RedrawReason, RunApp};

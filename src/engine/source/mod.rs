@@ -1,10 +1,11 @@
-//! The simulated source: reads the list API of `api.rs` as the published source reads its own, and prints raw messages. It has a clock
-//! of its own that goes from event to event, so that the same scenario is the same log, whatever the machine does meanwhile.
+//! Simulated source: reads the list API of `api.rs` as the published source reads its own, and
+//! prints raw messages. Its clock advances from event to event, so that a scenario always produces
+//! the same log, whatever the load of the machine.
 //!
 //! ```text
-//! streams, at most so many at once -> pieces of their ranges, so many side by side -> requests, so many a second
-//!     answer: a page -> records, a checkpoint, perhaps the end of a range; the rest of the range is split when there is room
-//!             a refusal -> wait and try again | skip the stream | its end
+//! streams (limited) -> segments of their ranges (concurrent) -> requests (rate limited)
+//!   page    -> records, a checkpoint, perhaps the end of a range; the rest is split if there is room
+//!   refusal -> delay and retry | stream skipped | stream ended
 //! ```
 
 pub mod state;
@@ -22,7 +23,8 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-/// Tries of a request after the first, and the first wait between them, which doubles (as Stripe's source has it).
+/// Tries of a request after the first, and the first wait between them, which doubles (as Stripe's
+/// source has it).
 const RETRIES: u32 = 5;
 const FIRST_WAIT_MS: u64 = 1_000;
 
@@ -377,7 +379,8 @@ impl Source {
         self.line(status(self.form, skipped));
     }
 
-    /// A request that may do better the next time; after the last one the stream is given up for this attempt.
+    /// A request that may do better the next time; after the last one the stream is given up for
+    /// this attempt.
     fn again(&mut self, stream: usize, piece: u64, http: Option<u16>, retry_after: Option<f64>, why: String) {
         let found =
             self.streams.get_mut(stream).and_then(|reading| reading.pieces.iter_mut().find(|it| it.id == piece));

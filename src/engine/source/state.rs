@@ -7,7 +7,8 @@ use crate::protocol::{Millis, Range, time};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A part of a stream's range that is still to be read, in seconds. Without a cursor it was not begun.
+/// A part of a stream's range that is still to be read, in seconds. Without a cursor it was not
+/// begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     pub gte: i64,

@@ -30,8 +30,9 @@ impl Tracker {
         self.end = Some((word, reason, cutoff));
     }
 
-    /// A permanent error that no other stream can do without: it has no stream, it came before any started, or every stream
-    /// that started in this attempt ended with the same one (engines tag a bad key with the first stream's name).
+    /// A permanent error that no other stream can do without: it has no stream, it came before any
+    /// started, or every stream that started in this attempt ended with the same one (engines tag a
+    /// bad key with the first stream's name).
     #[must_use]
     pub fn global_failure(&self) -> Option<Mistake> {
         if let Some(global) = &self.global {
@@ -105,7 +106,8 @@ impl Tracker {
         asked.into_iter().any(|(name, _)| !done(name))
     }
 
-    /// A stream at the end of the attempt. Answers whether it is left open, and whether something that may pass left it so.
+    /// A stream at the end of the attempt. Answers whether it is left open, and whether something
+    /// that may pass left it so.
     pub(super) fn settle(&mut self, name: &str, word: Option<EndWord>, out: &mut Vec<u8>) -> (bool, bool) {
         let here = self.here(name).clone();
         if here.over || !(here.started || here.stumbled) {

@@ -1,4 +1,4 @@
-//! Errors, which stand; and anomalies, which are warned of once.
+//! Errors, which persist; and anomalies, with one warning each.
 
 use super::raw_message::RawMessage;
 use super::{Mistake, TEXT, Tracker, WARNINGS, wire};

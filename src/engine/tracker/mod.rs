@@ -7,8 +7,9 @@
 //!                                        state of the last attempt --> memory.rs --^     transitions; eof with the new state
 //! ```
 //!
-//! `streams.rs` starts, records, checkpoints, ranges, completions    `errors.rs` errors and anomalies    `totals.rs` announcements
-//! `end.rs` end of an attempt    `raw_message.rs` raw lines    `memory.rs` carried state    `wire.rs` output
+//! `streams.rs` starts, records, checkpoints, ranges, completions    `errors.rs` errors and
+//! anomalies    `totals.rs` announcements `end.rs` end of an attempt    `raw_message.rs` raw lines
+//! `memory.rs` carried state    `wire.rs` output
 //!
 //! It avoids the mistakes of the published engines of 2026-11-20 (their recordings show each): see
 //! `tests/tracker.rs`.

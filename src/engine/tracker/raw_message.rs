@@ -1,4 +1,4 @@
-//! A line as it came, and ways to hand it on.
+//! Raw message of a connector: its original bytes, and its forms when passed through.
 
 use super::wire;
 use crate::engine::classify::{FailureType, of_error};

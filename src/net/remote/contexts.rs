@@ -118,7 +118,8 @@ pub struct ServiceAddress {
 }
 
 impl ServiceAddress {
-    /// A service by its address. `allow_http`: its configuration allows to do without TLS, off this machine too.
+    /// A service by its address. `allow_http`: its configuration allows to do without TLS, off this
+    /// machine too.
     ///
     /// # Errors
     /// Reason that it is invalid, with the next step.

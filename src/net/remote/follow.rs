@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime};
 
-/// Seconds between two signs of life that the service is asked for, and the silence after which the connection is taken for dead.
+/// Seconds between two signs of life that the service is asked for, and the silence after which the
+/// connection is taken for dead.
 const HEARTBEAT: u64 = 5;
 const DEAD: Duration = Duration::from_secs(3 * HEARTBEAT);
 

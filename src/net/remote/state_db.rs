@@ -22,7 +22,8 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TRIGGER actions_are_not_deleted BEFORE DELETE ON actions BEGIN SELECT RAISE(ABORT, 'the log of actions is only added to'); END;
 "];
 
-/// Errors of one service that are remembered, and how long those that are over are, in milliseconds.
+/// Errors of one service that are remembered, and how long those that are over are, in
+/// milliseconds.
 const ITEMS: usize = 1_000;
 const KEPT_MS: i64 = 90 * 86_400_000;
 

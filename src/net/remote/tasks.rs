@@ -1,5 +1,5 @@
-//! Work that is submitted, asked after, and over at some time: a run of a pipeline, or a task of any API that a profile describes. One
-//! invocation never submits twice.
+//! Submitted work with an end: a run of a pipeline, or a task of any API that a profile describes.
+//! One invocation never submits twice.
 
 use super::client::{Ask, Client, ClientError, WITHIN};
 use super::contexts::ServiceAddress;

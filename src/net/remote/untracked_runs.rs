@@ -1,4 +1,5 @@
-//! Runs of a service that has no tasks (the published one): each is a call that lasts as long as its answer, and who leaves loses it.
+//! Runs of a service without tasks (the published one): each run is one call that lasts as long as
+//! its response; a client that disconnects loses it.
 
 use super::client::{Ask, Client, ClientError, chunk};
 use crate::net::{Ingest, random_id};

@@ -1,4 +1,5 @@
-//! Waiting until it is so: by the service's own wait where it has one, with a look of our own under it; else by asking, ever more rarely.
+//! Waits for a condition: long-polls `/wait` if the service supports it, otherwise polls with
+//! exponential backoff.
 
 use super::client::{Ask, Capabilities, Client, ClientError, WITHIN};
 use crate::fleet::condition::{Condition, Holds};
@@ -72,7 +73,8 @@ impl Waited {
         self.last.as_ref().map(|it| it.found.doubts.as_slice()).unwrap_or_default()
     }
 
-    /// 0 reached; 1 ended elsewhere, or (`strict`) reached with a doubt; 2 still running; 4 not there; 69, 77 as the trouble is.
+    /// 0 reached; 1 ended elsewhere, or (`strict`) reached with a doubt; 2 still running; 4 not
+    /// there; 69, 77 as the trouble is.
     #[must_use]
     pub fn exit_code(&self, strict: bool) -> u8 {
         match &self.came {
@@ -158,7 +160,8 @@ pub async fn wait(
             Ok(capabilities) => break capabilities,
             Err(trouble) => trouble,
         };
-        // Before anything was known of it there is nothing that could have broken off: it is given a few seconds.
+        // Before anything was known of it there is nothing that could have broken off: it is given
+        // a few seconds.
         let given_up = !matches!(trouble, ClientError::Refused { .. }) && begun.elapsed() > FIRST_CONTACT;
         let once = wish.timeout == Some(Duration::ZERO);
         if once || given_up || !trouble.is_retryable() || left.is_some_and(|left| left.is_zero()) {
@@ -245,7 +248,8 @@ impl One {
                 }
                 Err(found) => trouble = Some(found),
             }
-            // A service that does not answer is no pipeline that takes its time; one that answered just now is.
+            // A service that does not answer is no pipeline that takes its time; one that answered
+            // just now is.
             let lost = over && (!came_once || heard.elapsed() >= WITHIN);
             if let Some(found) = trouble.take_if(|found| lost || !found.is_retryable()) {
                 return WaitResult::Failed(match found {

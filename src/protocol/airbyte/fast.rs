@@ -1,5 +1,5 @@
-//! Record lines, which most of a log is, in one walk and without a tree. `None`: the line is not as connectors print it; the slow
-//! way decides.
+//! Fast path for record lines, the bulk of a log: one pass, no tree. `None` means an unusual line,
+//! left to the slow path.
 
 use super::measure;
 use crate::protocol::cursor::{LineCursor, once};

@@ -1,9 +1,10 @@
 //! Airbyte protocol, version 0: stdout of connectors.
 //!
-//! One envelope, `{"type":"<UPPER>","<payload>":{…}}`, with a payload under the type's name in lower case (`connectionStatus`
-//! excepted). A stream is a namespace and a name. There is no end message: the process's exit is the end, and
-//! COMPLETE or INCOMPLETE, whichever comes first, is a stream's. A destination's stdout has the states that it has
-//! committed, as it got them. Shapes and surprises: the recordings of published connectors of 2026-11-20.
+//! One envelope, `{"type":"<UPPER>","<payload>":{…}}`, with a payload under the type's name in
+//! lower case (`connectionStatus` excepted). A stream is a namespace and a name. There is no end
+//! message: the process's exit is the end, and COMPLETE or INCOMPLETE, whichever comes first, is a
+//! stream's. A destination's stdout has the states that it has committed, as it got them. Shapes
+//! and surprises: the recordings of published connectors of 2026-11-20.
 
 mod fast;
 mod wire;
@@ -87,11 +88,13 @@ fn name(descriptor: Maybe<Descriptor>) -> Option<Name> {
     Some(Name::spaced(descriptor.namespace.0, descriptor.name.0?))
 }
 
-/// The length of data as Airbyte's platform measures it: UTF-16 units of the serialised text. A character that is written as an
-/// escape here is not when the platform writes it again, save a control character.
+/// The length of data as Airbyte's platform measures it: UTF-16 units of the serialised text. A
+/// character that is written as an escape here is not when the platform writes it again, save a
+/// control character.
 pub(super) fn measure(data: &str) -> u64 {
     let bytes = data.as_bytes();
-    // A writer that puts spaces between tokens does so behind its first key: the platform writes none.
+    // A writer that puts spaces between tokens does so behind its first key: the platform writes
+    // none.
     if memchr::memmem::find(bytes, b"\":").is_some_and(|at| bytes.get(at + 2) == Some(&b' ')) {
         return measure(&unspaced(data));
     }

@@ -1,4 +1,5 @@
-//! Record lines as singer-sdk writes them, in one walk and without a tree. `None`: the slow way decides.
+//! Fast path for record lines as singer-sdk writes them: one pass, no tree. `None` means an unusual
+//! line, left to the slow path.
 
 use crate::protocol::cursor::{LineCursor, once};
 use crate::protocol::message::{Dialect, Kind, Message, Name, Record};

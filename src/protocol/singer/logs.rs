@@ -49,7 +49,8 @@ struct Tags<'a> {
 }
 
 impl<'a> Metric<'a> {
-    /// The claim of a metric. `loaded`: whether it is a target's, where that is known; `run_id`: the run of its line.
+    /// The claim of a metric. `loaded`: whether it is a target's, where that is known; `run_id`:
+    /// the run of its line.
     pub(super) fn kind(self, loaded: Option<bool>, run_id: Option<Cow<'a, str>>) -> Option<Kind<'a>> {
         let tags = self.tags.0.unwrap_or_default();
         // singer-python has no stream: its taps name the endpoint, or the job, by it.

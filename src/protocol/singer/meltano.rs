@@ -79,7 +79,8 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
             ..Checkpoint::default()
         })
     } else if line.stdio.0.as_deref() == Some("stdout") {
-        // With --log-level debug each message of a tap is logged as well: its count is in the metrics.
+        // With --log-level debug each message of a tap is logged as well: its count is in the
+        // metrics.
         Kind::Note("wrapped")
     } else if let Some(kind) = metric(&event).map(|message| message.kind) {
         match kind {
@@ -96,7 +97,8 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     Some(Message { at, from: line.name.0, dialect: Some(Dialect::Meltano), firm: true, kind })
 }
 
-/// A log line of this run. A plugin's word that it starts is no start of a run here: one run may have several.
+/// A log line of this run. A plugin's word that it starts is no start of a run here: one run may
+/// have several.
 fn of_run<'a>(kind: Kind<'a>, run_id: Option<Cow<'a, str>>) -> Kind<'a> {
     let Kind::Log(mut log) = kind else { return kind };
     log.context = run_id.is_some().then(|| Box::new(LogContext { run_id, ..LogContext::default() }));

@@ -1,4 +1,4 @@
-//! The kinds of lines that logs are full of, read in one walk and without a tree.
+//! Fast path for the most frequent kinds of lines: one pass, no tree.
 //!
 //! Fills the same [`super::wire`] types as the slow path, so that their meaning is decided in one
 //! place. `None`: an unusual line, left to the slow path.
@@ -12,7 +12,8 @@ use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, 
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
-/// The message of a line; `only` is the generation whose kinds are known, where it is not all of them.
+/// The message of a line; `only` is the generation whose kinds are known, where it is not all of
+/// them.
 pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Option<Message<'_>> {
     if only.is_none()
         && let Some(message) = usual(text)

@@ -1,4 +1,4 @@
-//! A line over the limit, known by its head.
+//! Head of a line over the size limit: its kind and stream.
 
 use super::wire::{Eof, StreamStatus, TraceError};
 use super::{KINDS, connected};

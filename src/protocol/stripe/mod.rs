@@ -164,7 +164,8 @@ fn attribute(kind: &mut Kind, from: Option<&str>) {
     }
 }
 
-/// An error of the destination, by the table that it names (corpus `stripe-live`, README 2): this generation gives no emitter.
+/// An error of the destination, by the table that it names (corpus `stripe-live`, README 2): this
+/// generation gives no emitter.
 fn of_destination(text: &str) -> bool {
     text.contains(" (table=")
 }
@@ -434,7 +435,8 @@ impl<'a> Eof<'a> {
         let mut progress = match (self.run_progress.0, self.global_progress.0, &attempt) {
             (Some(run), _, _) => run.report(),
             (None, Some(totals), _) => totals.report(),
-            // The attempt's own report is all there is: everything of it but its counts, which have a scope of their own.
+            // The attempt's own report is all there is: everything of it but its counts, which have
+            // a scope of their own.
             (None, None, Some(attempt)) => attempt.clone().without_counts(),
             (None, None, None) => ProgressReport::default(),
         };

@@ -1,4 +1,5 @@
-//! State of a source in one stream: `status` and `backfill` in the trace generation, `remaining` in the progress generation.
+//! State of a source in one stream: `status` and `backfill` in the trace generation, `remaining` in
+//! the progress generation.
 //!
 //! Two states are compared by [`StateData::identity`], which ignores key order and number formats:
 //! an end state that differs from the last checkpoint of its call is ahead of the written rows
@@ -252,7 +253,8 @@ impl<'a> StateData<'a> {
         Some(data.at(position))
     }
 
-    /// `{"page_cursor":…,"status":…,"backfill":{"range":…,"num_segments":…,"completed":…,"in_flight":…}}`: the usual order.
+    /// `{"page_cursor":…,"status":…,"backfill":{"range":…,"num_segments":…,"completed":…,"in_flight":…}}`:
+    /// the usual order.
     #[inline]
     pub(super) fn usual(cursor: &mut LineCursor<'a>) -> Option<State<'a>> {
         let begin = cursor.place();
@@ -288,8 +290,8 @@ impl BackfillState {
     }
 }
 
-/// Position of a state that is parsed on demand. An escape is left to the slow path: half of a surrogate pair makes the line one
-/// that needs a repair.
+/// Position of a state that is parsed on demand. An escape is left to the slow path: half of a
+/// surrogate pair makes the line one that needs a repair.
 fn unread<'a>(cursor: &LineCursor<'a>, begin: usize) -> Option<Position<'a>> {
     let json = cursor.since(begin)?;
     memchr::memchr(b'\\', json.as_bytes()).is_none().then_some(Position::Unread(json))

@@ -1,4 +1,4 @@
-//! The shapes on the wire, field by field as the engines print them.
+//! Wire types, field by field as the engines print them.
 
 use super::state::StateData;
 use crate::protocol::lenient::{Entries, Flag, LenientSpan, Logged, Maybe, Num, Seq, Spans, Text, When};

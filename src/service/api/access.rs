@@ -131,7 +131,8 @@ impl Access {
     }
 }
 
-/// Without a token only programs of this machine are heard, and no pages that a browser has from elsewhere.
+/// Without a token only programs of this machine are heard, and no pages that a browser has from
+/// elsewhere.
 fn of_this_machine(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let local = |host: &str| {
@@ -206,7 +207,8 @@ async fn with_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSem
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     let too_large = || Problem::new(413, "body_too_large", format!("a body has at most {most} bytes here"));
     if said.is_some_and(|said| said > most) {
-        // A client that still sends does not hear the answer: some of it is read for that, and thrown away.
+        // A client that still sends does not hear the answer: some of it is read for that, and
+        // thrown away.
         let mut stream = body.into_data_stream();
         let drain = async { while let Some(Ok(_)) = stream.next().await {} };
         let _ = tokio::time::timeout(DRAIN_WITHIN, drain).await;

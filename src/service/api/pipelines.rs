@@ -1,4 +1,4 @@
-//! Pipelines: created, shown, changed, deleted.
+//! Pipelines: create, read, update, delete.
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, answer, check, ok};

@@ -1,4 +1,4 @@
-//! Runs: asked for, watched, canceled; and the single calls of the published service.
+//! Runs: request, status, cancellation; and the single calls of the published service.
 
 use super::body::{self, Query};
 use super::pipelines::{digest, key, key_reused};
@@ -117,7 +117,8 @@ async fn open(
                 return Err(running(&pipeline.id, task));
             }
             pipeline.retry = None;
-            // A sync that is called for goes on with the run; a run that is asked for is another one.
+            // A sync that is called for goes on with the run; a run that is asked for is another
+            // one.
             let run_id = wish.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));
             let mut task = begin_task(tx, pipeline, trigger, wish.limits, run_id, log.end())?;
             (task.reset, task.was_ready) = (wish.reset, was_ready);
@@ -243,7 +244,8 @@ pub async fn get(State(app): Shared, Path(id): Path<String>) -> Answer {
     Ok(ok(&task.shown()))
 }
 
-/// `DELETE /tasks/{task_id}`: it comes to its next checkpoint and ends. One that is over stays as it is.
+/// `DELETE /tasks/{task_id}`: it comes to its next checkpoint and ends. One that is over stays as
+/// it is.
 pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Path(id): Path<String>) -> Answer {
     let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
     if task.state.over() {

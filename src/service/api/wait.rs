@@ -1,4 +1,5 @@
-//! `GET /pipelines/{id}/wait`: answers when it is so, when it cannot come to be so by itself, or when the time is over.
+//! `GET /pipelines/{id}/wait`: long poll that answers when the condition holds, when it can no
+//! longer hold, or at the timeout.
 //!
 //! Subscribes, reads, checks, then waits for a notification, with a slow poll of the store below
 //! it; reads once more at the timeout. So nothing is missed between a check and a subscription, and

@@ -1,4 +1,4 @@
-//! `POST /webhooks/{id}`: live events, kept until the pipeline's engine has taken them in.
+//! `POST /webhooks/{id}`: live events, stored until the pipeline's engine has read them.
 
 use super::access::Permission;
 use super::{Answer, Shared, answer, body};

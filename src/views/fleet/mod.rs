@@ -1,4 +1,4 @@
-//! The screen of many pipelines.
+//! Fleet screen: the pipelines of a service.
 //!
 //! ```text
 //!  header.rs  service, link, age of the data, write access; counts by group; cause and next step

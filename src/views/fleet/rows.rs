@@ -1,4 +1,5 @@
-//! The rows of the list of pipelines: groups, trouble first, and in them by the chosen column.
+//! Rows of the pipeline list: groups with trouble first, pipelines within a group by the sort
+//! column.
 
 use super::state::{FleetColumn, FleetPane, FleetScreen, RowKey};
 use crate::fleet::{ActionRecord, PipelineGroup, Watched};

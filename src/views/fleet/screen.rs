@@ -1,4 +1,4 @@
-//! The whole picture of many pipelines: which pane gets which rectangle.
+//! Layout of the fleet screen: the rectangle of each pane.
 
 use super::rows::{FleetRows, rows};
 use super::state::{Armed, FleetOverlay, FleetPane, FleetScreen, ServiceLink};

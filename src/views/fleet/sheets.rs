@@ -1,4 +1,4 @@
-//! All that is known of one pipeline, error or action, as a sheet to scroll; and lists to choose from.
+//! Detail sheets of a pipeline, an error or an action, scrollable; and selection lists.
 
 use super::state::{FleetScreen, RunRow};
 use crate::progress::text::short;
