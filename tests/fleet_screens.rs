@@ -5,7 +5,7 @@
 #[path = "common/pictures.rs"]
 mod pictures;
 
-use pictures::{snapshot, text, todays};
+use pictures::{snapshot, snapshot_in_themes, text, todays};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -242,13 +242,9 @@ fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)
 fn every_state_at_every_size_in_every_theme() {
     for state in states() {
         for size in SIZES {
-            for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
-                if size.0 == 200 && theme != Theme::Dark {
-                    continue;
-                }
-                let buffer = picture(&state, &FleetUi::default(), &look(theme), size);
-                snapshot(&format!("{}-{}x{}-{}", state.name, size.0, size.1, theme.as_str()), &buffer);
-            }
+            let themes = [Theme::Dark, Theme::Light, Theme::Mono];
+            let buffers = themes.map(|theme| (theme, picture(&state, &FleetUi::default(), &look(theme), size)));
+            snapshot_in_themes(&format!("{}-{}x{}", state.name, size.0, size.1), &buffers);
         }
     }
 }

@@ -59,8 +59,24 @@ fn name(style: Style) -> String {
 }
 
 pub fn snapshot(name: &str, buffer: &Buffer) {
+    compare(name, &format!("{}--\n{}", text(buffer), styles(buffer)));
+}
+
+/// Snapshot of one state and size in several themes: the text, which is the same in all of them,
+/// and the styles of each.
+pub fn snapshot_in_themes(name: &str, buffers: &[(Theme, Buffer)]) {
+    let shown = text(&buffers[0].1);
+    let mut all = shown.clone();
+    for (theme, buffer) in buffers {
+        assert_eq!(text(buffer), shown, "{name}: the {theme} theme has another text");
+        write!(all, "-- {theme}\n{}", styles(buffer)).unwrap();
+    }
+    compare(name, &all);
+}
+
+fn compare(name: &str, picture: &str) {
     insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
-        insta::assert_snapshot!(name, format!("{}--\n{}", text(buffer), styles(buffer)));
+        insta::assert_snapshot!(name, picture);
     });
 }
 
