@@ -427,7 +427,7 @@ impl Backfill {
         });
     }
 
-    /// The call is over. `dice` in 0..=1 spreads waits.
+    /// Decides the next step after a call. `jitter` in 0..=1 spreads the delay before a retry.
     pub fn over(&mut self, how: &CallOutcome, jitter: f64) -> Next {
         self.keep();
         // Only rows that the source need not read again are progress.

@@ -284,7 +284,7 @@ impl Source {
         let answer = lock(&self.api).list(&query);
         match answer {
             Answer::Page(page) => self.page(stream, piece, page.objects, page.has_more),
-            Answer::Broken(why) => self.again(stream, piece, None, None, why.to_owned()),
+            Answer::Broken(why) => self.retry_later(stream, piece, None, None, why.to_owned()),
             Answer::Refused { status, code, message, retry_after } => {
                 if status == 401 {
                     self.bad_key(&message);
@@ -294,7 +294,7 @@ impl Source {
                 } else if FailureType::of_status(status).permanent() {
                     self.fail(stream, FailureType::of_status(status), Some(status), &message);
                 } else {
-                    self.again(stream, piece, Some(status), retry_after, message);
+                    self.retry_later(stream, piece, Some(status), retry_after, message);
                 }
             }
             Answer::Crash => {
@@ -379,9 +379,9 @@ impl Source {
         self.line(status(self.form, skipped));
     }
 
-    /// A request that may do better the next time; after the last one the stream is given up for
-    /// this attempt.
-    fn again(&mut self, stream: usize, piece: u64, http: Option<u16>, retry_after: Option<f64>, why: String) {
+    /// Schedules the retry of a refused or rate-limited request: after `Retry-After`, otherwise with
+    /// exponential backoff. After the last retry the stream fails for this attempt.
+    fn retry_later(&mut self, stream: usize, piece: u64, http: Option<u16>, retry_after: Option<f64>, why: String) {
         let found =
             self.streams.get_mut(stream).and_then(|reading| reading.pieces.iter_mut().find(|it| it.id == piece));
         let Some(piece_left) = found else { return };

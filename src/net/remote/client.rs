@@ -212,7 +212,7 @@ impl ClientError {
 pub struct Client {
     pub place: Arc<ServiceAddress>,
     http: reqwest::Client,
-    budget: Mutex<RateLimiter>,
+    limiter: Mutex<RateLimiter>,
     begun: Instant,
     capabilities: OnceLock<Capabilities>,
 }
@@ -224,7 +224,7 @@ impl Client {
         Ok(Self {
             http: http::client(&place.url)?,
             place: Arc::new(place),
-            budget: Mutex::new(RateLimiter::new(PER_SECOND)),
+            limiter: Mutex::new(RateLimiter::new(PER_SECOND)),
             begun: Instant::now(),
             capabilities: OnceLock::new(),
         })
@@ -233,12 +233,12 @@ impl Client {
     /// Requests a second over the last ten seconds, and how many there may be.
     #[must_use]
     pub fn rate(&self) -> (f64, f64) {
-        lock(&self.budget).rate(self.begun.elapsed())
+        lock(&self.limiter).rate(self.begun.elapsed())
     }
 
     async fn acquire(&self, person: bool) {
         loop {
-            let taken = lock(&self.budget).take(self.begun.elapsed(), person);
+            let taken = lock(&self.limiter).take(self.begun.elapsed(), person);
             match taken {
                 Ok(()) => return,
                 Err(wait) => tokio::time::sleep(wait).await,

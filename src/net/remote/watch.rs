@@ -148,7 +148,7 @@ impl Watcher {
                 };
                 self.beside(all).await;
                 let every = if self.aside.load(Ordering::Relaxed) { every * ASIDE } else { every };
-                // By the dice, so that many screens do not ask at once.
+                // With jitter, so that many screens do not poll at once.
                 every.mul_f64(0.9 + jitter() * 0.2)
             }
             Err(trouble) => {
