@@ -461,7 +461,7 @@ fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
     term.wait_for("too small");
     term.keys("y");
     term.resize(120, 40);
-    term.wait_for("nothing was done yet");
+    term.wait_for("no action yet");
     assert!(server.client().get("/pipelines/acct_03").json()["desired_status"] == "active");
     // What is done from a script is seen here too.
     let script = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))

@@ -307,7 +307,7 @@ pub const FLEET_ACTIONS: &[Binding] = &[
     bind(Action::Fleet(FleetAction::Go(FleetPane::Pipelines)), "pipelines", "Go to the pipelines", &["1"]),
     bind(Action::Fleet(FleetAction::Go(FleetPane::Errors)), "errors", "Go to the errors of all pipelines", &["2"]),
     bind(Action::Fleet(FleetAction::Go(FleetPane::Actions)), "actions", "Go to the action log", &["3", "L"]),
-    bind(Action::Fleet(FleetAction::Go(FleetPane::Bulk)), "many", "Go to the bulk action", &["4"]),
+    bind(Action::Fleet(FleetAction::Go(FleetPane::Bulk)), "bulk", "Go to the bulk action", &["4"]),
     ZOOM,
     DOWN,
     UP,

@@ -53,7 +53,7 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         Some(Overlay::Help { top }) => {
             let glyphs = screen.look.glyphs;
             let mouse = format!(
-                "Mouse: click chooses, again opens; wheel scrolls; Shift selects text.  Scrubber: {} error {} attempt {} status {} silence",
+                "Mouse: click selects, again opens; wheel scrolls; Shift selects text.  Scrubber: {} error {} attempt {} status {} silence",
                 glyphs.bad, glyphs.up, glyphs.mark, glyphs.gap
             );
             let area = if above.height < 20 { above } else { body };

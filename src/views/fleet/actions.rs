@@ -78,7 +78,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     };
     pen.rule(0, focused, "actions", &all.len().to_string(), &right);
     if all.is_empty() {
-        pen.put(3, 1, "nothing was done yet", look.dim());
+        pen.put(3, 1, "no action yet", look.dim());
     }
     for (index, record) in all.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);

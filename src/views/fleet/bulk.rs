@@ -18,7 +18,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
     let focused = ui.focus == FleetPane::Bulk;
     let Some(bulk) = screen.bulk else {
-        pen.rule(0, focused, "many", "nothing is being done to many", "");
+        pen.rule(0, focused, "bulk", "no bulk action", "");
         pen.put(
             3,
             1,
@@ -30,7 +30,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (good, bad, held) = bulk.counts();
     let about = format!("{} {}: {}", bulk.action.as_str(), bulk.items.len(), bulk.plan());
     let right = format!("{good} took effect, {bad} did not, {held} skipped");
-    pen.rule(0, focused, "many", &about, "");
+    pen.rule(0, focused, "bulk", &about, "");
     let (text, style) = match (&bulk.stopped, bulk.over()) {
         (Some(why), _) => (format!("stopped, the rest is skipped: {why}"), look.bad()),
         (None, true) => (format!("done: {right}"), look.good()),

@@ -109,7 +109,7 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) 
     match screen.ui.overlays.last() {
         None | Some(FleetOverlay::Filter { .. }) => {}
         Some(FleetOverlay::Help { top }) => {
-            let mouse = "Mouse: click chooses, again opens; wheel scrolls; Shift selects text.";
+            let mouse = "Mouse: click selects, again opens; wheel scrolls; Shift selects text.";
             help::draw(&mut over, FLEET_ACTIONS, mouse, *top, hits);
         }
         Some(FleetOverlay::Palette { input, chosen }) => palette::draw(&mut over, FLEET_ACTIONS, input, *chosen, hits),
