@@ -324,8 +324,8 @@ impl Progress {
         self.runs.push(*before);
         self.runs.attempts += u64::from(self.attempts.saturating_sub(1));
         self.runs.checkpoints += mark.checkpoints;
-        self.checkpoints -= mark.checkpoints;
-        self.retries -= mark.retries;
+        self.checkpoints = self.checkpoints.saturating_sub(mark.checkpoints);
+        self.retries = self.retries.saturating_sub(mark.retries);
         let attempt = std::mem::replace(&mut self.attempts, 1);
         self.first_at = self.attempt.started_at.or(self.last_at);
         self.last_checkpoint_at =
@@ -395,16 +395,20 @@ impl Stream {
         }
         let mark = self.mark;
         self.records.start_run();
-        self.checkpoints -= mark.checkpoints;
-        self.errors -= mark.errors;
-        self.deletions -= mark.deletions;
-        self.seen -= mark.seen;
-        self.bytes -= mark.bytes;
+        for (count, before) in [
+            (&mut self.checkpoints, mark.checkpoints),
+            (&mut self.errors, mark.errors),
+            (&mut self.deletions, mark.deletions),
+            (&mut self.seen, mark.seen),
+            (&mut self.bytes, mark.bytes),
+        ] {
+            *count = count.saturating_sub(before);
+        }
         self.marked = self.marked.saturating_sub(mark.seen);
-        self.measure = self.measure.map(|units| units - mark.measure.unwrap_or(0));
-        self.limits = (self.limits.0 - mark.limits.0, self.limits.1.saturating_sub(mark.limits.1));
+        self.measure = self.measure.map(|units| units.saturating_sub(mark.measure.unwrap_or(0)));
+        self.limits = (self.limits.0.saturating_sub(mark.limits.0), self.limits.1.saturating_sub(mark.limits.1));
         if let Some(retry) = &mut self.retry {
-            retry.count -= mark.retries;
+            retry.count = retry.count.saturating_sub(mark.retries);
         }
         self.retry = self.retry.take().filter(|retry| retry.count > 0);
         self.mark = StreamMark::default();
