@@ -1,5 +1,5 @@
-//! What a picture costs at 200x50 with 5,000 streams or 500 pipelines, and what understanding a log
-//! costs. `cargo bench --bench screen`; the figures that matter stand in README.
+//! Time to draw a picture at 200x50 with 5,000 streams or 500 pipelines, and to reduce a log:
+//! `cargo bench --bench screen`.
 
 #![allow(
     clippy::unwrap_used,

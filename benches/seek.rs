@@ -1,4 +1,4 @@
-//! How long it takes to index a log and to go to random instants of it:
+//! Time to index a log and to seek random instants of it:
 //! `cargo bench --bench seek -- FILE`. Without a file a log of 200 MB is made up. Prints figures;
 //! says nothing about what they should be.
 #![allow(

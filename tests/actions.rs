@@ -1,4 +1,4 @@
-//! What keys mean: actions on a real log's screen, without a terminal.
+//! Effects of keys: actions on a real log's screen, without a terminal.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 

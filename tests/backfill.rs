@@ -412,7 +412,7 @@ struct Answers {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// What is sent, and whether the connection is then held open in silence.
+/// Response bytes; `true` holds the connection open in silence afterwards.
 type Answer = (String, bool);
 
 fn answers(all: Vec<Answer>) -> Answers {

@@ -315,7 +315,7 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
     assert_eq!(waits, [second * 2, second * 4], "doubling");
 }
 
-/// What comes of one answer: the next call's body, unless it is over.
+/// Result of one answer: the body of the next call, unless the run is over.
 fn answered(run: &mut Backfill, body: &[u8]) -> (Next, Value) {
     run.push(body);
     run.cut();

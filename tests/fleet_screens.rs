@@ -249,7 +249,7 @@ fn every_state_at_every_size_in_every_theme() {
     }
 }
 
-/// What a user did before looking, for every pane and everything that opens.
+/// User input before the picture, for every pane and every overlay.
 fn visits() -> Vec<(&'static str, FleetUi)> {
     let at = |focus: FleetPane| FleetUi { focus, ..FleetUi::default() };
     let over = |overlay: FleetOverlay| FleetUi { overlays: vec![overlay], ..FleetUi::default() };

@@ -70,7 +70,7 @@ fn every_room_is_in_the_table() {
     assert_eq!(rooms, known);
 }
 
-/// What decides in the service is as pure as the core.
+/// Decisions of the service are as pure as the core.
 #[test]
 fn the_lifecycle_and_the_verdict_know_no_clock_and_no_io() {
     for name in ["lifecycle", "run_verdict"] {

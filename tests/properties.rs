@@ -1,4 +1,4 @@
-//! What holds for any input: chunks do not matter, nothing panics, every line is counted once.
+//! Invariants for any input: chunks do not matter, nothing panics, every line is counted once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

@@ -684,7 +684,7 @@ fn a_state_is_a_checkpoint_of_the_streams_whose_bookmark_changed() {
     assert_eq!((progress.checkpoints, outcome(&progress)), (5, Outcome::Succeeded));
 }
 
-/// What a tap printed, what it wrote to stderr, how it ended, and the outcome.
+/// Stdout, stderr and exit code of a tap, and the expected outcome.
 type Case<'c> = (&'c [&'c str], &'c [&'c str], Option<Exit>, Outcome);
 
 #[test]

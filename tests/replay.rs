@@ -34,7 +34,7 @@ fn record(stream: &str, second: u32) -> String {
     )
 }
 
-/// What `summary --at` says of the same place: cumulative records and the number of error
+/// Figures of `summary --at` at the same place: cumulative records and the number of error
 /// occurrences.
 fn at(place: &str, file: &str) -> (u64, u64) {
     let output = Command::new(env!("CARGO_BIN_EXE_synctop"))

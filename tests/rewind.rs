@@ -282,7 +282,7 @@ fn silences_are_those_between_lines_however_the_log_is_read() {
     }
 }
 
-/// What happens to a feed.
+/// Event of a feed.
 #[derive(Debug, Clone)]
 enum Happens {
     Lines(u8),

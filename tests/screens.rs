@@ -34,7 +34,7 @@ struct State {
     past: Option<Seen>,
 }
 
-/// How a past is looked at.
+/// View of an earlier instant.
 struct Seen {
     history: History,
     playing: bool,
@@ -44,7 +44,7 @@ struct Seen {
     indexing: Option<f64>,
 }
 
-/// What a log can be rewound by, all of it read.
+/// Rewind index of a log, read to its end.
 fn history_of(log: &[u8]) -> History {
     let past = Past::default();
     let mut ingest = Ingest::new(Decoder::default()).remembering(past.clone());
@@ -254,7 +254,7 @@ fn every_state_at_every_size_in_every_theme() {
     }
 }
 
-/// What a user did before looking, for every pane and everything that opens.
+/// User input before the picture, for every pane and every overlay.
 fn visits() -> Vec<(&'static str, &'static str, Ui)> {
     let at = |pane: Pane, zoomed: bool| Ui { focus: pane, zoomed, ..Ui::default() };
     let over = |overlay: Overlay| Ui { overlays: vec![overlay], ..Ui::default() };

@@ -24,7 +24,7 @@ name = "customer"
 records = 400
 "#;
 
-/// What a client knows of a pipeline of his.
+/// Knowledge of a client about its pipeline.
 #[derive(Debug, Default, Clone)]
 struct Known {
     /// Acknowledged; what it is may be newer by what was asked last and not answered.
@@ -129,7 +129,7 @@ fn work(client: Client, own: u64, round: u32, known: Shared, over: Arc<AtomicBoo
     }
 }
 
-/// What is there of what was not answered.
+/// Stored effects of unanswered requests.
 fn settle(known: &Shared, id: &str, status: u16, body: &[u8]) {
     let mut known = known.lock().unwrap();
     let Some(it) = known.get(id).cloned() else { return };

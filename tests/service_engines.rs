@@ -97,7 +97,7 @@ fn a_destination_outage_loses_no_row_however_often_the_service_is_killed() {
     }
 }
 
-/// Whether the state of any end in a log differs from the last checkpoint of a stream in its call.
+/// True if the state of any end in a log differs from the last checkpoint of a stream in its call.
 fn ends_ahead(log: &str) -> bool {
     let mut last = std::collections::BTreeMap::new();
     log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).any(|line| match line["type"].as_str() {

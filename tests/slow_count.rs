@@ -20,7 +20,7 @@ fn merged(all: &[Value]) -> Vec<Value> {
     kinds.into_iter().map(|(kind, streams)| json!({"kind": kind, "streams": streams})).collect()
 }
 
-/// What has to agree: everything but words of ours, and the hash of a fingerprint.
+/// Fields that have to agree: everything but words of ours, and the hash of a fingerprint.
 fn comparable(mut summary: Value) -> Value {
     summary["synctop"] = Value::Null;
     let own_words =
@@ -53,7 +53,7 @@ fn comparable(mut summary: Value) -> Value {
     summary
 }
 
-/// What the simulated engine prints of each scenario.
+/// Output of the simulated engine for each scenario.
 fn simulated() -> impl Iterator<Item = (String, Vec<u8>)> {
     let scenarios = SCENARIOS.iter().filter(|(name, _)| *name != "large");
     scenarios.flat_map(|(name, _)| ["trace", "progress"].map(|form| (*name, form))).map(|(name, form)| {

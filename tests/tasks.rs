@@ -1,4 +1,4 @@
-//! Work that somebody else does: the four patterns against a service of ours, and against APIs that
+//! Submitted work: the four patterns against a service of ours, and against APIs that
 //! a profile describes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 

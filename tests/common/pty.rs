@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long anything may take; generous, because machines under test are busy.
+/// Timeout of every wait; generous, because machines under test are busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Term {

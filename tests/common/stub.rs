@@ -23,7 +23,7 @@ impl Request {
     }
 }
 
-/// What is answered.
+/// Answer of the stub.
 #[derive(Debug, Clone)]
 pub enum Reply {
     Json(u16, serde_json::Value),
