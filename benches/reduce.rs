@@ -14,9 +14,9 @@ use synctop::net::parallel;
 use synctop::net::seek::Seeker;
 use synctop::net::sidecar::Sidecar;
 use synctop::net::store::ByteStore;
-use synctop::progress::history::History;
-use synctop::progress::{Batch, Progress, Target};
-use synctop::protocol::{Decoder, Line, LineEnd};
+use synctop_core::protocol::{Decoder, Line, LineEnd};
+use synctop_core::reduce::history::History;
+use synctop_core::reduce::{Batch, Progress, Target};
 
 fn simulated(scenario: LogKind, generation: Form) -> Vec<u8> {
     let plan = Plan {

@@ -17,10 +17,10 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Read;
 use synctop::net::{Ingest, decompress};
-use synctop::progress::{Link, Progress};
-use synctop::protocol::Decoder;
 use synctop::views::state::Column;
 use synctop::views::{Look, Screen, Ui, draw};
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::{Link, Progress};
 
 const STREAMS: usize = 5_000;
 const AREA: Rect = Rect { x: 0, y: 0, width: 200, height: 50 };
@@ -141,8 +141,8 @@ fn told(second: u64) -> Vec<serde_json::Value> {
 }
 
 fn fleet(c: &mut Criterion) {
-    use synctop::fleet::{Fleet, Inbox};
     use synctop::views::fleet::{Armed, FleetColumn, FleetScreen, FleetUi, ServiceLink, draw};
+    use synctop_core::fleet::{Fleet, Inbox};
     let now = 1_795_161_600_000;
     let fleets: Vec<_> = (0..2)
         .map(|second| {

@@ -19,9 +19,9 @@ use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::sidecar::Sidecar;
 use synctop::net::store::ByteStore;
-use synctop::progress::Target;
-use synctop::progress::history::{History, Mark};
-use synctop::protocol::Decoder;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::Target;
+use synctop_core::reduce::history::{History, Mark};
 
 /// Places gone to.
 const SEEKS: usize = 1_000;

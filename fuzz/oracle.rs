@@ -1,8 +1,8 @@
 //! What has to hold of any bytes: the short way says nothing but what the slow way says, and many lines at once come to what
 //! they come to one by one. Used by the fuzz target, and by `tests/fast.rs` with a bounded run.
 
-use synctop::progress::{Batch, Progress};
-use synctop::protocol::{Decoder, Line, LineEnd, Splitter};
+use synctop_core::protocol::{Decoder, Line, LineEnd, Splitter};
+use synctop_core::reduce::{Batch, Progress};
 
 /// Panics where the two ways differ on any line of `bytes`.
 pub fn hold(bytes: &[u8]) {

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! An earlier instant takes the same path: `net::seek` reduces the log again from a snapshot of
-//! `progress::history`, and `app::playback` holds the clock.
+//! `synctop_core::reduce::history`, and `app::playback` holds the clock.
 //!
 //! Pipelines of a service: `net::remote` polls it, [`fleet`] holds the rules, `app::fleet` and
 //! `views::fleet` are the screen.
@@ -30,9 +30,6 @@
 pub mod app;
 pub mod cli;
 pub mod engine;
-pub mod fleet;
 pub mod net;
-pub mod progress;
-pub mod protocol;
 mod service;
 pub mod views;

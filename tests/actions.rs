@@ -9,11 +9,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use strum::VariantArray as _;
 use synctop::app::{Effect, update};
-use synctop::progress::{Link, Progress};
 use synctop::views::action::Action;
 use synctop::views::rows::StreamGroup;
 use synctop::views::state::{Chosen, Column, Filter, Overlay};
 use synctop::views::{Hits, Look, Pane, Screen, Ui, draw};
+use synctop_core::reduce::{Link, Progress};
 
 const AREA: Rect = Rect { x: 0, y: 0, width: 100, height: 30 };
 

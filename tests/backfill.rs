@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use synctop::progress::{DoubtKind, Outcome, outcome};
-use synctop::protocol::Status;
+use synctop_core::protocol::Status;
+use synctop_core::reduce::{DoubtKind, Outcome, outcome};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -167,7 +167,7 @@ fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
         assert_eq!(kept["synctop"]["done"], true, "{form}");
         // Streams at risk are kept, and every later log of the sequence says so.
         let ahead = |log: &String| {
-            let doubts = synctop::progress::doubts(&reduced(log.as_bytes()));
+            let doubts = synctop_core::reduce::doubts(&reduced(log.as_bytes()));
             doubts.iter().any(|doubt| doubt.kind == DoubtKind::StateAhead)
         };
         let first = logs.iter().position(|log| log.contains("\"at_risk\"")).unwrap();
@@ -195,7 +195,7 @@ fn a_destination_outage_is_told_and_waited_for() {
         );
         assert!(told.contains("SUCCEEDED") && told.contains("read again from the last checkpoint"), "{told}");
         assert_eq!(rows(&kept).len(), OUTAGE_ROWS, "{form}");
-        let summary = serde_json::to_value(synctop::progress::summary(&reduced(&output.stdout))).unwrap();
+        let summary = serde_json::to_value(synctop_core::report::summary(&reduced(&output.stdout))).unwrap();
         assert_eq!(summary["outcome"], "succeeded", "{form}");
         let kinds: Vec<_> = summary["doubts"].as_array().unwrap().iter().map(|it| it["kind"].clone()).collect();
         assert_eq!(kinds, ["state_ahead", "recount_after_resume"], "{form}");

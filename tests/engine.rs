@@ -18,8 +18,8 @@ use synctop::engine::scenario::{SCENARIOS, Scenario};
 use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::Form;
 use synctop::net::http::CallOutcome;
-use synctop::progress::{Outcome, outcome};
-use synctop::protocol::{Status, time};
+use synctop_core::protocol::{Status, time};
+use synctop_core::reduce::{Outcome, outcome};
 
 const FORMS: [Form; 2] = [Form::Trace, Form::Progress];
 

@@ -14,8 +14,8 @@ use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::Form;
 use synctop::net::chunks::Chunks;
 use synctop::net::parallel;
-use synctop::progress::Progress;
-use synctop::protocol::{Decoder, LINE_LIMIT};
+use synctop_core::protocol::{Decoder, LINE_LIMIT};
+use synctop_core::reduce::Progress;
 
 fn simulated(scenario: LogKind, generation: Form, seed: u64) -> Vec<u8> {
     let plan = Plan {
@@ -136,7 +136,7 @@ fn a_key_twice_is_for_the_slow_way() {
 fn a_worker_that_panics_does_not_leave_the_others_waiting() {
     struct Panics;
     impl parallel::Sink for Panics {
-        fn take(&mut self, _: synctop::progress::Batch, _: &Decoder, at: u64, _: u64) -> bool {
+        fn take(&mut self, _: synctop_core::reduce::Batch, _: &Decoder, at: u64, _: u64) -> bool {
             assert!(at < 1_000_000, "as asked");
             true
         }

@@ -7,12 +7,13 @@ mod recorded;
 
 use recorded::{answers, recording};
 use serde_json::{Value, json};
-use synctop::fleet::bulk::{Bulk, BulkStep};
-use synctop::fleet::condition::{Condition, Holds};
-use synctop::fleet::inbox::InboxState;
-use synctop::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
-use synctop::fleet::{Backoff, Fleet, Inbox, Pipeline, PipelineGroup, PipelineStatus, Watched};
-use synctop::protocol::time;
+use synctop_core::backoff::Backoff;
+use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::fleet::condition::{Condition, Holds};
+use synctop_core::fleet::inbox::InboxState;
+use synctop_core::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
+use synctop_core::fleet::{Fleet, Inbox, Pipeline, PipelineGroup, PipelineStatus, Watched};
+use synctop_core::protocol::time;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60_000;
@@ -244,7 +245,7 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     assert_eq!((hit.gone, hit.fixed_at), (false, Some(67_000)));
     // And what is kept comes back as it was.
     let doc = serde_json::to_string(inbox.items["f1"].as_ref()).unwrap();
-    assert_eq!(serde_json::from_str::<synctop::fleet::inbox::InboxItem>(&doc).unwrap(), *inbox.items["f1"]);
+    assert_eq!(serde_json::from_str::<synctop_core::fleet::inbox::InboxItem>(&doc).unwrap(), *inbox.items["f1"]);
 }
 
 fn watch(action: PipelineAction, before: &Ours, accepted: &Ours) -> Watch {

@@ -12,15 +12,15 @@ use ratatui::layout::Rect;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use strum::VariantArray as _;
-use synctop::fleet::bulk::Bulk;
-use synctop::fleet::verify::{ActionResult, PipelineAction};
-use synctop::fleet::{ActionRecord, Fleet, Inbox};
-use synctop::protocol::time;
 use synctop::views::fleet::{
     Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, ServiceLink, draw,
 };
 use synctop::views::state::Filter;
 use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
+use synctop_core::fleet::bulk::Bulk;
+use synctop_core::fleet::verify::{ActionResult, PipelineAction};
+use synctop_core::fleet::{ActionRecord, Fleet, Inbox};
+use synctop_core::protocol::time;
 use tui_input::Input;
 
 const SIZES: [(u16, u16); 4] = [(40, 12), (80, 24), (120, 40), (200, 50)];
@@ -257,7 +257,7 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
     filtered.list_mut(FleetPane::Pipelines).filter = Filter::new("!ready");
     filtered.marked = ["acct_pine".into(), "acct_orchid".into()].into();
     let mut folded = FleetUi { folds: [Some(true); 7], ..FleetUi::default() };
-    folded.list_mut(FleetPane::Pipelines).chosen = Some(RowKey::Head(synctop::fleet::PipelineGroup::Ready));
+    folded.list_mut(FleetPane::Pipelines).chosen = Some(RowKey::Head(synctop_core::fleet::PipelineGroup::Ready));
     let confirm = |action, targets: &[&str], word: Option<&str>| {
         let targets = targets.iter().map(|id| (Arc::from(*id), None)).collect();
         let command = "synctop pipelines resume acct_orchid acct_pine --context production".into();

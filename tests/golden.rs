@@ -8,7 +8,7 @@ mod common;
 use common::{Run, corpus, corpus_root, fixture_root, fixtures, runs, summary_of};
 use std::fs;
 use std::path::{Path, PathBuf};
-use synctop::progress::{Summary, summary};
+use synctop_core::report::{Summary, summary};
 
 fn golden(folder: &str, file: &str) -> PathBuf {
     let name = file.trim_end_matches(".zst");

@@ -6,8 +6,9 @@ mod common;
 use common::{bytes, reduced};
 use proptest::prelude::*;
 use synctop::net::Ingest;
-use synctop::progress::{Progress, doubts, outcome, report, summary};
-use synctop::protocol::Decoder;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::{Progress, doubts, outcome};
+use synctop_core::report::{report, summary};
 
 fn in_chunks(bytes: &[u8], sizes: &[usize]) -> Progress {
     let mut ingest = Ingest::new(Decoder::default());

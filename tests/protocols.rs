@@ -13,9 +13,10 @@ use synctop::net::Ingest;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::Seeker;
 use synctop::net::store::ByteStore;
-use synctop::progress::history::History;
-use synctop::progress::{Exit, Outcome, Progress, Target, doubts, outcome, report, summary, verdict};
-use synctop::protocol::{Decoder, Dialect, Reading, catalog};
+use synctop_core::protocol::{Decoder, Dialect, Reading, catalog};
+use synctop_core::reduce::history::History;
+use synctop_core::reduce::{Exit, Outcome, Progress, Target, doubts, outcome};
+use synctop_core::report::{report, summary, verdict};
 
 fn all_runs() -> Vec<Run> {
     runs(&corpus_root().unwrap_or_else(fixture_root))
@@ -491,9 +492,9 @@ fn a_rate_limit_waits_is_folded_and_ends_with_a_record_or_plain_running() {
     ingest.push((lines.join("\n") + "\n").as_bytes());
     let stream = Arc::clone(&ingest.progress.streams[0]);
     assert_eq!(stream.limited.map(|limited| limited.times), Some(3));
-    let waits = synctop::progress::waiting(&stream, begin + 5_000).unwrap();
+    let waits = synctop_core::reduce::waiting(&stream, begin + 5_000).unwrap();
     assert_eq!((waits.rate_limited, waits.for_ms, waits.left_ms), (true, Some(5_000), None));
-    assert_eq!(synctop::progress::stall_verdict(&stream, begin + 500_000), None);
+    assert_eq!(synctop_core::reduce::stall_verdict(&stream, begin + 500_000), None);
     let notes = ingest.progress.feed.lines().iter().filter(|line| line.text.contains("rate limited")).count();
     assert_eq!(notes, 1);
     ingest.push(

@@ -17,9 +17,10 @@ use synctop::net::seek::{Seeker, Step};
 use synctop::net::sidecar::Sidecar;
 use synctop::net::store::ByteStore;
 use synctop::net::{Event, Past, channel, spawn_ingest};
-use synctop::progress::history::{History, LogPosition, Mark};
-use synctop::progress::{Packed, Progress, Target, outcome, summary};
-use synctop::protocol::{Decoder, Line, LineEnd};
+use synctop_core::protocol::{Decoder, Line, LineEnd};
+use synctop_core::reduce::history::{History, LogPosition, Mark};
+use synctop_core::reduce::{Packed, Progress, Target, outcome};
+use synctop_core::report::summary;
 
 /// A log, indexed with a snapshot every so many bytes.
 fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Progress) {
@@ -208,9 +209,13 @@ fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
                 number % 60,
             ));
         }
-        progress.apply_batch_noting(synctop::progress::Batch::of(&decoder, text.as_bytes()), &decoder, |now, run| {
-            history.note(now, run);
-        });
+        progress.apply_batch_noting(
+            synctop_core::reduce::Batch::of(&decoder, text.as_bytes()),
+            &decoder,
+            |now, run| {
+                history.note(now, run);
+            },
+        );
         if history.due(&progress) {
             let base = history.base();
             let packed = Packed::new(&progress, base.as_ref().map(|(progress, packed)| (progress, packed))).unwrap();
@@ -262,7 +267,7 @@ fn the_end_of_a_replay_is_the_summary() {
 #[test]
 fn silences_are_those_between_lines_however_the_log_is_read() {
     let record = |second: i64| {
-        let at = synctop::protocol::time::iso(1_763_625_600_000 + second * 1000);
+        let at = synctop_core::protocol::time::iso(1_763_625_600_000 + second * 1000);
         format!("{{\"type\":\"record\",\"record\":{{\"stream\":\"a\",\"data\":{{}},\"emitted_at\":\"{at}\"}}}}\n")
     };
     // A record a second for two minutes, then nothing for five.

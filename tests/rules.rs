@@ -5,7 +5,8 @@ mod common;
 
 use common::{open_after, reduced};
 use serde_json::{Value, json};
-use synctop::progress::{Exit, Outcome, doubts, outcome, summary, verdict};
+use synctop_core::reduce::{Exit, Outcome, doubts, outcome};
+use synctop_core::report::{summary, verdict};
 
 /// One line a message: `kind`, payload; seconds go on by one a line.
 fn log(messages: &[(&str, Value)]) -> Vec<u8> {
@@ -142,11 +143,11 @@ fn ends_of_every_kind() {
     }
 }
 
-fn super_word(progress: &synctop::progress::Progress) -> &'static str {
+fn super_word(progress: &synctop_core::reduce::Progress) -> &'static str {
     outcome(progress).as_str()
 }
 
-fn super_code(progress: &synctop::progress::Progress) -> u8 {
+fn super_code(progress: &synctop_core::reduce::Progress) -> u8 {
     outcome(progress).exit_code()
 }
 

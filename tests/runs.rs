@@ -8,8 +8,9 @@ mod common;
 use common::{bytes, reduced};
 use serde_json::{Value, json};
 use synctop::net::Ingest;
-use synctop::progress::{DoubtKind, Exit, Progress, doubts, report, summary};
-use synctop::protocol::Decoder;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::{DoubtKind, Exit, Progress, doubts};
+use synctop_core::report::{report, summary};
 
 fn of(bytes: &[u8], exit: Option<i32>) -> Value {
     let mut ingest = Ingest::new(Decoder::default());
@@ -180,7 +181,7 @@ fn rows_skipped_by_an_earlier_run_are_missing_in_the_run_that_goes_on_from_it() 
     assert!(doubts[0].message.contains("(up to about 2,600)"), "{}", doubts[0].message);
     // A whole run behind it reads all of it again.
     let whole = reduced(&[one(""), bytes("stripe-live/prog-01-success.ndjson.zst")].concat());
-    assert_eq!((whole.runs.total, synctop::progress::doubts(&whole)), (1, vec![]));
+    assert_eq!((whole.runs.total, synctop_core::reduce::doubts(&whole)), (1, vec![]));
 }
 
 /// Engines that report once, near the end of a call, and only that call's counts.

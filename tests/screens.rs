@@ -16,11 +16,11 @@ use ratatui::style::{Modifier, Style};
 use std::sync::LazyLock;
 use strum::VariantArray as _;
 use synctop::net::{Ingest, Past};
-use synctop::progress::history::{History, LogPosition};
-use synctop::progress::{Exit, Link, Progress};
-use synctop::protocol::Decoder;
 use synctop::views::state::{Chosen, Filter, Overlay};
 use synctop::views::{ASCII, Depth, Look, Pane, Screen, Scrub, Theme, UNICODE, Ui, draw, inline};
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::history::{History, LogPosition};
+use synctop_core::reduce::{Exit, Link, Progress};
 use tui_input::Input;
 
 /// A moment of a feed.

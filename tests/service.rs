@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-use synctop::progress::{Outcome, outcome};
+use synctop_core::reduce::{Outcome, outcome};
 
 /// A few streams that are read in about half a second at `speed` 1.
 const SMALL: &str = r#"

@@ -8,7 +8,7 @@ use common::{corpus, fixtures, reduced, unpack};
 use serde_json::{Value, json};
 use std::process::Command;
 use synctop::engine::scenario::SCENARIOS;
-use synctop::progress::summary;
+use synctop_core::report::summary;
 
 /// Doubts of one kind as one: texts are ours.
 fn merged(all: &[Value]) -> Vec<Value> {

@@ -7,8 +7,8 @@ mod common;
 use common::{corpus, fixtures, unpack};
 use std::collections::BTreeMap;
 use synctop::net::Ingest;
-use synctop::progress::Progress;
-use synctop::protocol::Decoder;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::Progress;
 
 /// Figures of a moment, those that are known.
 struct Figures {

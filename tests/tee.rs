@@ -257,7 +257,7 @@ fn a_quiet_feed_lets_its_age_tick_and_nothing_else() {
 
 #[test]
 fn each_change_is_told_once_and_that_it_goes_on() {
-    use synctop::progress::changes::{Changes, reminder};
+    use synctop_core::report::changes::{Changes, reminder};
     let log = bytes("stripe-progress/20-eventful-all.ndjson.zst");
     let mut changes = Changes::default();
     let mut told = Vec::new();

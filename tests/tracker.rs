@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::Form;
 use synctop::engine::tracker::{AttemptOutcome, Limit, Tracker};
-use synctop::progress::outcome;
-use synctop::protocol::{LineEnd, Status};
+use synctop_core::protocol::{LineEnd, Status};
+use synctop_core::reduce::outcome;
 
 /// An attempt: its output, its end, and the state after it.
 struct Ran {
@@ -460,7 +460,7 @@ fn an_end_that_nobody_said_is_no_success() {
     ] {
         let ran = attempt(&NONE, &messages);
         assert_eq!(ran.eof()["stream_progress"]["a"]["status"], "started", "{messages:?}");
-        assert_eq!(outcome(&reduced(&ran.out)), synctop::progress::Outcome::CompletedWithErrors, "{messages:?}");
+        assert_eq!(outcome(&reduced(&ran.out)), synctop_core::reduce::Outcome::CompletedWithErrors, "{messages:?}");
         let resumed = attempt(&ran.state, &[status("a", "started"), status("a", "complete"), eof("complete")]);
         assert_eq!(resumed.eof()["stream_progress"]["a"]["status"], "started");
     }

@@ -1,10 +1,10 @@
 //! Text copied by `y`: the facts of the selected row.
 
 use super::update::{Effect, chosen_row};
-use crate::progress::key_of;
-use crate::protocol::clean;
 use crate::views::state::{Chosen, Overlay};
 use crate::views::{Pane, Screen, Ui, doubt_items, errors, log};
+use synctop_core::protocol::clean;
+use synctop_core::reduce::key_of;
 
 /// Bytes that a clipboard takes over OSC 52.
 const COPY_LIMIT: usize = 100_000;
@@ -45,7 +45,7 @@ pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
     };
     match text {
         // Control characters hidden on the screen are removed from the clipboard too.
-        Some(text) => vec![Effect::Copy(clean::lines(crate::progress::feed::cut(&text, COPY_LIMIT)), what)],
+        Some(text) => vec![Effect::Copy(clean::lines(synctop_core::reduce::feed::cut(&text, COPY_LIMIT)), what)],
         None => Vec::new(),
     }
 }
@@ -59,7 +59,7 @@ fn error_text(screen: &Screen, id: u64) -> Option<String> {
 
 fn stream_text(screen: &Screen, key: &str) -> Option<String> {
     let stream = screen.progress.stream(key)?;
-    let records = crate::progress::text::known(stream.records.cumulative);
+    let records = synctop_core::format::known(stream.records.cumulative);
     let message = stream.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
     Some(format!("{} {} {records} records{message}", stream.label, stream.status.as_str()))
 }

@@ -3,8 +3,6 @@
 //! it.
 
 use crate::net::{lock, now, pipe};
-use crate::progress::changes::{Changes, REMINDER_MS, reminder, stamped};
-use crate::progress::{Link, Progress, text};
 use crate::views::{self, Look, Screen, Ui};
 use crossterm::cursor::MoveUp;
 use crossterm::queue;
@@ -18,6 +16,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use synctop_core::reduce::{Link, Progress};
+use synctop_core::report::changes::{Changes, REMINDER_MS, reminder, stamped};
+use synctop_core::report::text;
 
 /// Interval of updates.
 const TICK: Duration = Duration::from_millis(100);

@@ -5,13 +5,13 @@ use super::keys;
 use super::run::{RedrawReason, RunApp, screen_of};
 use super::typing::{self, Typed};
 use super::update::{Effect, sort, update};
-use crate::progress::history::LogPosition;
-use crate::progress::{Target, target};
 use crate::views::action::{ACTIONS, Action, bound};
 use crate::views::state::{ClickTarget as Hit, Filter, Overlay};
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
 use std::time::Instant;
+use synctop_core::reduce::history::LogPosition;
+use synctop_core::reduce::{Target, target};
 use tui_input::backend::crossterm::EventHandler;
 
 impl RunApp<'_> {
@@ -254,7 +254,7 @@ impl RunApp<'_> {
                     self.take_feed();
                     let came = self.shown.progress.input.lines.saturating_sub(before);
                     self.ui.toast =
-                        Some(format!("{} lines came while the picture was frozen", crate::progress::count(came)));
+                        Some(format!("{} lines came while the picture was frozen", synctop_core::format::count(came)));
                 }
                 Effect::Travel(what) => self.travel(what),
                 Effect::Copy(text, what) => {

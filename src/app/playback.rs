@@ -4,14 +4,14 @@
 use crate::net::lock;
 use crate::net::rewind::{Request, Rewind, View};
 use crate::net::seek::Step;
-use crate::progress::Axis;
-use crate::progress::history::{GAP_MS, History, LogPosition};
-use crate::progress::{Progress, Target};
-use crate::protocol::Millis;
 use crate::views::Scrub;
 use crate::views::action::Travel;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::Millis;
+use synctop_core::reduce::Axis;
+use synctop_core::reduce::history::{GAP_MS, History, LogPosition};
+use synctop_core::reduce::{Progress, Target};
 
 /// Multiples of the log's clock; 0 is unlimited.
 pub const SPEEDS: [f64; 12] = [0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 60.0, 100.0, 300.0, 1000.0, 0.0];

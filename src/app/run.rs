@@ -7,15 +7,15 @@ use super::signals::{self, Signals};
 use super::{diagnostics, terminal};
 use crate::net::rewind::Rewind;
 use crate::net::{Past, Snapshot, child::Engine};
-use crate::progress::text::Leaving;
-use crate::progress::{Link, Progress};
-use crate::protocol::{Decoder, Millis};
 use crate::views::{Hits, Look, Screen, Scrub, Ui, draw};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::{Decoder, Millis};
+use synctop_core::reduce::{Link, Progress};
+use synctop_core::report::text::Leaving;
 use tokio::sync::watch;
 
 /// Pictures for the feed come no faster than this (25 a second), so that with those for keys there

@@ -2,10 +2,10 @@
 
 use super::run::{RedrawReason, RunApp};
 use crate::net::Snapshot;
-use crate::progress::history::LogPosition;
-use crate::progress::{Link, Target, target};
 use crate::views::action::Travel;
 use std::sync::Arc;
+use synctop_core::reduce::history::LogPosition;
+use synctop_core::reduce::{Link, Target, target};
 
 impl RunApp<'_> {
     /// A picture of the past came.

@@ -1,13 +1,13 @@
 //! Actions to changes of the run screen, and effects outside it.
 
 use super::clipboard::copy;
-use crate::progress::key_of;
-use crate::protocol::Level;
 use crate::views::action::{ACTIONS, Action, TargetKey, Travel, matching};
 use crate::views::rows::{Row, Rows, StreamGroup, rows};
 use crate::views::state::{Chosen, Column, Filter, Overlay};
 use crate::views::{Hits, Pane, Screen, Ui, doubt_items, errors, log};
 use strum::VariantArray as _;
+use synctop_core::protocol::Level;
+use synctop_core::reduce::key_of;
 use tui_input::Input;
 use tui_logger::TuiWidgetEvent;
 
@@ -276,7 +276,7 @@ fn movement(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) {
         }
         Pane::Doubts => {
             let items = doubt_items(screen);
-            let known = |doubt: &crate::progress::Doubt| Chosen::Doubt(doubt.kind, doubt.stream.clone());
+            let known = |doubt: &synctop_core::reduce::Doubt| Chosen::Doubt(doubt.kind, doubt.stream.clone());
             let at = items.iter().position(|doubt| Some(known(doubt)) == ui.list(Pane::Doubts).chosen).unwrap_or(0);
             ui.list_mut(Pane::Doubts).chosen = items.get(to(at, items.len())).map(known);
         }

@@ -4,13 +4,13 @@ use super::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskA
 use crate::net::SourceError;
 use crate::net::child::ChildInput;
 use crate::net::sidecar::Sidecar;
-use crate::progress::Exit;
-use crate::protocol::Reading;
-use crate::protocol::catalog::{self, Catalog};
-use crate::protocol::quantity::{size, span};
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
+use synctop_core::protocol::Reading;
+use synctop_core::protocol::catalog::{self, Catalog};
+use synctop_core::protocol::quantity::{size, span};
+use synctop_core::reduce::Exit;
 
 /// top for data syncs: watch live syncs, replay saved logs, triage parked pipelines.
 ///

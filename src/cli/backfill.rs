@@ -10,8 +10,6 @@ use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
 use crate::net::tee::CopyFile;
 use crate::net::{self, Event, Ingest, lock, pipe};
-use crate::progress::Progress;
-use crate::protocol::{Decoder, mask};
 use reqwest::Url;
 use serde_json::Value;
 use std::io::{self, IsTerminal};
@@ -21,6 +19,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::{Decoder, mask};
+use synctop_core::reduce::Progress;
 use tokio::sync::Notify;
 
 /// Time a stopped call has to end with its state stored.

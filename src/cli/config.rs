@@ -4,7 +4,7 @@ use super::remote_args::{ConfigArgs, ConfigVerb};
 use super::service::configuration;
 use super::{CommandError, exit, print};
 use crate::net::remote::contexts::{self, Reference, SAMPLE};
-use crate::protocol::mask;
+use synctop_core::protocol::mask;
 
 pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
     let path = || {

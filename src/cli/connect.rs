@@ -11,7 +11,6 @@ use crate::net::remote::actions::PATIENCE;
 use crate::net::remote::state_db::who;
 use crate::net::remote::watch::Watcher;
 use crate::net::remote::{Ask, Client, ServiceAddress, StateDb};
-use crate::protocol::Decoder;
 use crate::service::config::Config;
 use reqwest::Method;
 use serde::Deserialize;
@@ -19,6 +18,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::protocol::Decoder;
 
 /// The pipelines of the demo.
 const DEMO: &str = include_str!("../../assets/demo.toml");

@@ -38,9 +38,9 @@ pub(crate) mod exit {
     pub const PANICKED: u8 = 101;
 
     /// Exit code of an outcome; `strict`: a doubt gives 1 where it would have been 0.
-    pub fn of_outcome(progress: &crate::progress::Progress, strict: bool) -> u8 {
-        let code = crate::progress::outcome(progress).exit_code();
-        if code == 0 && strict && !crate::progress::doubts(progress).is_empty() { 1 } else { code }
+    pub fn of_outcome(progress: &synctop_core::reduce::Progress, strict: bool) -> u8 {
+        let code = synctop_core::reduce::outcome(progress).exit_code();
+        if code == 0 && strict && !synctop_core::reduce::doubts(progress).is_empty() { 1 } else { code }
     }
 
     /// Exit code of a death by signal, as shells report it.

@@ -3,20 +3,21 @@
 use super::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
 use super::service::{self, client, failure, may_act, place, print_json, print_text, until_signal};
 use super::{CommandError, exit, print, text_of};
-use crate::fleet::bulk::{Bulk, BulkStep};
-use crate::fleet::verify::{ActionResult, PipelineAction};
-use crate::fleet::{Fleet, PipelineGroup, Watched};
 use crate::net::remote::actions::{ActionStage, Actor, act_on_many};
 use crate::net::remote::client::chunk;
 use crate::net::remote::state_db::who;
 use crate::net::remote::{Ask, Client};
 use crate::net::{Ingest, now, random_id};
-use crate::progress::text::{count, short};
-use crate::progress::{Exit, Outcome, outcome, verdict};
-use crate::protocol::Decoder;
-use crate::protocol::clean::typed;
-use crate::protocol::time;
-use crate::views::format::coverage;
+use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::fleet::verify::{ActionResult, PipelineAction};
+use synctop_core::fleet::{Fleet, PipelineGroup, Watched};
+use synctop_core::format::{count, short};
+use synctop_core::protocol::Decoder;
+use synctop_core::protocol::clean::typed;
+use synctop_core::protocol::time;
+use synctop_core::reduce::{Exit, Outcome, outcome};
+use synctop_core::report::verdict;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -132,10 +133,10 @@ async fn list(
     for watched in &found {
         let it = &watched.pipeline;
         let records = it.found.records.map_or_else(|| "-".into(), count);
-        let coverage = coverage(&it.found, "≤").unwrap_or_else(|| "-".into());
+        let coverage = it.found.coverage_text("≤").unwrap_or_else(|| "-".into());
         let fault = it.reason.as_ref().or(it.faults.first()).map(|fault| format!("{}: {}", fault.kind(), fault.core()));
         let why: Vec<_> = watched.note(now).into_iter().chain(fault).chain(watched.doubt()).collect();
-        let why = crate::protocol::clean::line(&short(&why.join("; "), 160)).into_owned();
+        let why = synctop_core::protocol::clean::line(&short(&why.join("; "), 160)).into_owned();
         let line = format!(
             "{:<11} {:<wide$} {:<9} {records:>12} {coverage:>6}  {why}",
             watched.group(now).as_str().to_lowercase(),
@@ -185,8 +186,9 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     }
     let it = &watched.pipeline;
     let mut text = format!("{}  {} -> {}\n", it.id, it.source, it.destination);
-    let mut fact =
-        |name: &str, value: String| text.push_str(&format!("  {name:<12} {}\n", crate::protocol::clean::line(&value)));
+    let mut fact = |name: &str, value: String| {
+        text.push_str(&format!("  {name:<12} {}\n", synctop_core::protocol::clean::line(&value)))
+    };
     fact(
         "status",
         format!(
@@ -220,7 +222,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
         fact("doubt", doubt.to_string());
     }
     fact("records", it.found.records.map_or_else(|| "-".into(), |number| format!("{} in this run", count(number))));
-    fact("ranges", coverage(&it.found, "≤").unwrap_or_else(|| "-".into()));
+    fact("ranges", it.found.coverage_text("≤").unwrap_or_else(|| "-".into()));
     fact("checkpoints", it.found.checkpoints.map_or_else(|| "-".into(), count));
     print_text(&text)?;
     Ok(0)
@@ -253,7 +255,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     // It may ask its engine first.
     ask.within = std::time::Duration::from_secs(60);
     let mut made = client.ask(ask).await.map_err(|trouble| failure(&trouble, &client.place))?;
-    crate::protocol::mask::json(&mut made);
+    synctop_core::protocol::mask::json(&mut made);
     if as_json {
         print_json(&made)?;
     } else {
@@ -449,7 +451,7 @@ async fn many(
 }
 
 fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", crate::protocol::clean::line(text));
+    let _ = writeln!(std::io::stderr(), "{}", synctop_core::protocol::clean::line(text));
 }
 
 /// Many, with a line for each verdict as it comes.
@@ -516,7 +518,7 @@ fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Re
     }
     let mut text = String::new();
     for item in bulk.items.iter().filter(|item| !(told && matches!(item.step, BulkStep::Done(_)))) {
-        text.push_str(&format!("{}: {}\n", item.id, crate::protocol::clean::line(&step_words(&item.step).1)));
+        text.push_str(&format!("{}: {}\n", item.id, synctop_core::protocol::clean::line(&step_words(&item.step).1)));
         if let Some(next) = next(&item.step) {
             text.push_str(&format!("  next: {next}\n"));
         }
@@ -540,7 +542,7 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
     let mut text = format!(
         "would {} {} of {}: {}\n{}\n",
         bulk.action.as_str(),
-        crate::progress::text::plural(bulk.items.len(), "pipeline"),
+        synctop_core::format::plural(bulk.items.len(), "pipeline"),
         client.place.shown(),
         bulk.plan(),
         bulk.action.consequence()
@@ -564,7 +566,7 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Comma
         [only] => only.id.to_string(),
         _ => client.place.name(),
     };
-    let what = crate::progress::text::plural(all, "pipeline");
+    let what = synctop_core::format::plural(all, "pipeline");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(CommandError::usage(format!(
             "{} {what} of {}: no terminal to ask on. Pass --yes, or try --dry-run first.",

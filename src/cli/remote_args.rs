@@ -1,9 +1,9 @@
 //! Arguments of commands for pipelines of a service and for tasks of other APIs.
 
-use crate::protocol::quantity::span;
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 use strum::VariantArray as _;
+use synctop_core::protocol::quantity::span;
 
 /// Name that is not empty.
 fn name() -> clap::builder::NonEmptyStringValueParser {
@@ -88,7 +88,7 @@ pub enum PipelinesVerb {
     List {
         /// Only this group: parked, failing, stale, backfilling, ready, paused, deleting
         #[arg(long, value_parser = group)]
-        group: Option<crate::fleet::PipelineGroup>,
+        group: Option<synctop_core::fleet::PipelineGroup>,
         /// Only pipelines whose name, engine or error contains this text
         #[arg(long, value_name = "TEXT")]
         grep: Option<String>,
@@ -122,8 +122,8 @@ pub enum PipelinesVerb {
     Delete(ActArgs),
 }
 
-fn group(text: &str) -> Result<crate::fleet::PipelineGroup, String> {
-    let all = crate::fleet::PipelineGroup::VARIANTS;
+fn group(text: &str) -> Result<synctop_core::fleet::PipelineGroup, String> {
+    let all = synctop_core::fleet::PipelineGroup::VARIANTS;
     let words: Vec<_> = all.iter().map(|it| it.as_str().to_lowercase()).collect();
     all.iter()
         .copied()
@@ -137,7 +137,7 @@ pub struct ActArgs {
     pub pipelines: Vec<String>,
     /// All pipelines of this group
     #[arg(long, value_parser = group)]
-    pub group: Option<crate::fleet::PipelineGroup>,
+    pub group: Option<synctop_core::fleet::PipelineGroup>,
     /// All pipelines with this error (see `pipelines list --json`)
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<String>,

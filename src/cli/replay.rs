@@ -6,13 +6,12 @@ use super::watch::{leave, looks, need_a_terminal};
 use crate::app::{Options, Session, Start};
 use crate::net::SourceError;
 use crate::net::index::{self, Indexing, Saved};
-use crate::progress;
-use crate::protocol::Decoder;
 use std::io::{self, IsTerminal};
+use synctop_core::protocol::Decoder;
 
 pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     if let Some(text) = &args.at
-        && let Err(why) = progress::place(text)
+        && let Err(why) = synctop_core::reduce::place(text)
     {
         return Err(CommandError::usage(format!("--at {text}: {why}")));
     }

@@ -8,12 +8,12 @@ use super::{CommandError, exit};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::net::child::{self, ChildInput};
 use crate::net::{self, BETWEEN_SNAPSHOTS, Event, Ingest, lock, pipe};
-use crate::progress::Progress;
-use crate::protocol::{Decoder, clean, mask};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+use synctop_core::protocol::{Decoder, clean, mask};
+use synctop_core::reduce::Progress;
 
 pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     if !screen_possible() {

@@ -172,10 +172,10 @@ pub(super) fn until_signal(
 
 /// One JSON value on stdout; nothing in it moves a terminal.
 pub(super) fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
-    super::print(&format!("{}\n", crate::protocol::clean::json(value.to_string())))
+    super::print(&format!("{}\n", synctop_core::protocol::clean::json(value.to_string())))
 }
 
 /// Lines on stdout, with nothing in them but text.
 pub(super) fn print_text(text: &str) -> Result<(), CommandError> {
-    super::print(&crate::protocol::clean::lines(text))
+    super::print(&synctop_core::protocol::clean::lines(text))
 }

@@ -13,11 +13,11 @@ use crate::engine::simulated::Simulated;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::Form;
 use crate::net::{SourceError, now};
-use crate::protocol::{Millis, time};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::{Millis, time};
 
 /// Start of the clock of a reproducible log.
 const BEGIN: &str = "2026-11-20T08:00:00.000Z";

@@ -8,11 +8,11 @@ use crate::net::seek::Seeker;
 use crate::net::sidecar::Sidecar;
 use crate::net::store::ByteStore;
 use crate::net::{Past, SourceError, lock};
-use crate::progress::history::LogPosition;
-use crate::progress::{self, Exit, Progress, target};
-use crate::protocol::{Decoder, clean, time};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use synctop_core::protocol::{Decoder, clean, time};
+use synctop_core::reduce::history::LogPosition;
+use synctop_core::reduce::{Exit, Progress, target};
 
 pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let logs = open(&args.files, "summary")?;
@@ -28,16 +28,18 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
         Some(at) => {
             let (known, end, read) = at_place(at, logs, args.beside.read()?, &decoder)?;
             let at = known.last_at.map_or_else(|| "before any time".to_owned(), time::iso);
-            let line = progress::count(known.input.lines);
-            place =
-                Some((format!("at {at}, line {line} of {}\n", progress::count(end.input.lines)), end.input.messages));
+            let line = synctop_core::format::count(known.input.lines);
+            place = Some((
+                format!("at {at}, line {line} of {}\n", synctop_core::format::count(end.input.lines)),
+                end.input.messages,
+            ));
             progress = known;
             read
         }
     };
     let progress = &progress;
     if args.json {
-        let summary = progress::summary(progress);
+        let summary = synctop_core::report::summary(progress);
         let text = if io::stdout().is_terminal() {
             serde_json::to_string_pretty(&summary)
         } else {
@@ -52,7 +54,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
         if let Some((words, _)) = &place {
             print(words)?;
         }
-        print(&progress::report(progress))?;
+        print(&synctop_core::report::report(progress))?;
     }
     if let Err(error) = read {
         return Err(SourceError::of(&name, &error).into());

@@ -8,13 +8,12 @@ use crate::net::lock;
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
 use crate::net::remote::tasks::{Runs, TaskApi};
 use crate::net::remote::{Client, untracked_runs};
-use crate::progress::{self, text};
-use crate::protocol::clean::typed;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use synctop_core::protocol::clean::typed;
 
 pub(super) fn sync(args: &SyncArgs) -> Result<u8, CommandError> {
     let place = place(None, &args.of)?;
@@ -72,10 +71,10 @@ async fn without_tasks(
         None => None,
     };
     let mut told: Option<Instant> = None;
-    let mut seen = |progress: &progress::Progress| {
+    let mut seen = |progress: &synctop_core::reduce::Progress| {
         if told.is_none_or(|told| told.elapsed() >= interval) {
             told = Some(Instant::now());
-            let records = progress.cumulative_records().map_or_else(|| "-".into(), text::count);
+            let records = progress.cumulative_records().map_or_else(|| "-".into(), synctop_core::format::count);
             say(&format!("  [{}s] pipeline={pipeline} status=RUNNING  records={records}", begun.elapsed().as_secs()));
         }
     };
@@ -86,13 +85,13 @@ async fn without_tasks(
         Err(_) => {
             say(&format!(
                 "Not finished after {}: left. This service keeps nothing of a call whose caller leaves.",
-                text::duration(u64::try_from(timeout.as_millis()).unwrap_or(0))
+                synctop_core::format::duration(u64::try_from(timeout.as_millis()).unwrap_or(0))
             ));
             return Ok(2);
         }
         Ok(called) => called.map_err(|trouble| failure(&trouble, &client.place))?,
     };
-    let summary = serde_json::to_value(progress::summary(&progress)).unwrap_or_default();
+    let summary = serde_json::to_value(synctop_core::report::summary(&progress)).unwrap_or_default();
     if let Some(folder) = &how.output {
         let path = folder.join("response.json");
         let pretty = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
@@ -101,7 +100,7 @@ async fn without_tasks(
     if how.print_response {
         print_json(&summary)?;
     }
-    let verdict = progress::verdict(&progress);
+    let verdict = synctop_core::report::verdict(&progress);
     let code = exit::of_outcome(&progress, args.strict);
     if code == 0 {
         say(&verdict.headline);

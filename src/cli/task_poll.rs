@@ -3,17 +3,17 @@
 use super::remote_args::PatternArgs;
 use super::service::print_json;
 use super::{CommandError, complain, exit, print};
-use crate::fleet::task::{RemoteTask, expected};
 use crate::net::remote::ClientError;
 use crate::net::remote::tasks::{INTERVAL, Polled, Submitted, TIMEOUT, TaskApi};
 use crate::net::{lock, random_id};
-use crate::progress::parked;
-use crate::progress::text::duration;
-use crate::protocol::clean;
-use crate::protocol::clean::typed;
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
+use synctop_core::fleet::task::{RemoteTask, expected};
+use synctop_core::format::duration;
+use synctop_core::protocol::clean;
+use synctop_core::protocol::clean::typed;
+use synctop_core::report::parked;
 
 /// Default interval, timeout and expectation of polling.
 #[derive(Default)]
@@ -210,7 +210,7 @@ async fn end(
     if code == 0 && doubts > 0 && !how.quiet {
         let first = task.told.pointer("/result/doubts/0/message").and_then(serde_json::Value::as_str);
         let first = first.map(|text| format!(": {}", clean::line(text))).unwrap_or_default();
-        let _ = writeln!(std::io::stderr(), "Done, with {}{first}", crate::progress::text::plural(doubts, "doubt"));
+        let _ = writeln!(std::io::stderr(), "Done, with {}{first}", synctop_core::format::plural(doubts, "doubt"));
     }
     if let Some(folder) = &how.output {
         let files = api.save(task, folder).await.map_err(|why| CommandError {
@@ -259,5 +259,5 @@ fn suggested(task: &RemoteTask, message: &str) -> String {
         return "it was canceled: submit it again if that was unintended".into();
     }
     let first = |name: &str| task.told.pointer(&format!("/result/errors/0/{name}")).and_then(serde_json::Value::as_str);
-    crate::progress::advice(first("failure_type"), first("message").unwrap_or(message), false)
+    synctop_core::report::advice(first("failure_type"), first("message").unwrap_or(message), false)
 }

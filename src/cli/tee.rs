@@ -9,13 +9,13 @@ use crate::net::chunks::Chunks;
 use crate::net::parallel::{self, Sink};
 use crate::net::tee::{CopyFile, Copying, Stopped};
 use crate::net::{SourceError, decompress, lock};
-use crate::progress::{Batch, Progress};
-use crate::protocol::Decoder;
 use crate::views::{Depth, Look};
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::{Batch, Progress};
 
 /// Text printed if a signal ends it before the input ends.
 const INTERRUPTED: &str = "INTERRUPTED: the rest of the input was not read";

@@ -8,7 +8,6 @@ use crate::engine::tracker::Tracker;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::Form;
 use crate::net::{CHUNK, SourceError, now, pipe};
-use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd};
 use memchr::{memchr, memrchr};
 use serde_json::value::RawValue;
 use std::io::{self, IsTerminal};
@@ -16,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd};
 
 /// Time an interrupted engine or connector has to finish its output.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -3,18 +3,18 @@
 use super::remote_args::WaitArgs;
 use super::service::{client, place, print_json};
 use super::{CommandError, complain, exit};
-use crate::fleet::Pipeline;
-use crate::fleet::condition::Condition;
 use crate::net::lock;
 use crate::net::remote::Client;
 use crate::net::remote::wait::{News, WaitOptions, WaitResult, Waited, wait as wait_for};
-use crate::progress::text::{count, duration};
-use crate::protocol::clean::typed;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::fleet::Pipeline;
+use synctop_core::fleet::condition::Condition;
+use synctop_core::format::{count, duration};
+use synctop_core::protocol::clean::typed;
 
 /// Interval of reminders while nothing changes.
 const REMIND: Duration = Duration::from_secs(60);
@@ -225,7 +225,8 @@ fn line_of(pipeline: &Pipeline) -> String {
 }
 
 fn note(begun: Instant, text: &str) {
-    let _ = writeln!(std::io::stderr(), "  [{}s] {}", begun.elapsed().as_secs(), crate::protocol::clean::line(text));
+    let _ =
+        writeln!(std::io::stderr(), "  [{}s] {}", begun.elapsed().as_secs(), synctop_core::protocol::clean::line(text));
 }
 
 fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::ServiceAddress) {
@@ -251,7 +252,7 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
             for doubt in one.doubts() {
                 text.push_str(&format!("\n  ? {doubt}"));
             }
-            let _ = writeln!(std::io::stderr(), "{}", crate::protocol::clean::lines(&text));
+            let _ = writeln!(std::io::stderr(), "{}", synctop_core::protocol::clean::lines(&text));
         }
         WaitResult::Elsewhere => complain(&match &one.last {
             Some(last) => format!(

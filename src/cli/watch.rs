@@ -4,11 +4,12 @@ use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
 use super::{CommandError, exit, print};
 use crate::app::{self, GlyphChoice, Options, ScreenEnd, ThemeChoice};
 use crate::net::{self, Past, SourceError, child::Engine, file, pipe, recording};
-use crate::progress::{Exit, Progress, text};
-use crate::protocol::Decoder;
 use crate::views::Theme;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::{Exit, Progress};
+use synctop_core::report::text;
 
 pub(super) fn watch(
     source: Option<&str>,
@@ -136,7 +137,7 @@ pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> R
     }
     if ended.unread && ended.signal.is_none() {
         print("quit before the log was read to its end: the outcome is unknown\n")?;
-        return Ok(crate::progress::Outcome::Running.exit_code());
+        return Ok(synctop_core::reduce::Outcome::Running.exit_code());
     }
     if ended.signal != Some(1) {
         print(&text::brief(&ended.progress, ended.leaving))?;

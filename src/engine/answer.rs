@@ -4,13 +4,13 @@ use super::classify::FailureType;
 use super::line_framer::WholeLines;
 use super::raw_json::{Fields, fields, find};
 use crate::net::http::title;
-use crate::protocol::{
-    Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, ProgressReport, Status, Where,
-    mask,
-};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
+use synctop_core::protocol::{
+    Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, ProgressReport, Status, Where,
+    mask,
+};
 
 /// Result of one call.
 #[derive(Debug, Default)]

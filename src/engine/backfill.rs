@@ -5,12 +5,12 @@ use super::answer::{CallAnswer, CallEnd};
 use super::classify::FailureType;
 use super::raw_json::{Fields, fields, find, raw, take_object};
 use crate::net::http::CallOutcome;
-use crate::progress::text::names;
-use crate::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use synctop_core::format::names;
+use synctop_core::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
 
 /// The first wait after a failure, and the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);

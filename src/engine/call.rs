@@ -16,13 +16,13 @@ use super::tracker::memory::Memory;
 use super::tracker::wire::Form;
 use super::tracker::{AttemptOutcome, Limit, Tracker};
 use crate::net::lock;
-use crate::protocol::{LineEnd, Millis, Status, time};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use synctop_core::protocol::{LineEnd, Millis, Status, time};
 
 /// Maximum lead of the source over the destination, in milliseconds.
 const AHEAD_MS: Millis = 2_000;

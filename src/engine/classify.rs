@@ -32,7 +32,7 @@ impl FailureType {
         if quotes_outage(text) {
             return Some(Self::Transient);
         }
-        crate::progress::http_status(text).map(Self::of_status)
+        synctop_core::protocol::error_text::http_status(text).map(Self::of_status)
     }
 
     /// Trying again does not help.

@@ -4,11 +4,11 @@ use super::backfill::{Backfill, BackfillResult, Next};
 use super::raw_json::{Fields, raw};
 use super::state;
 use crate::net::{http, jitter, now, random_id};
-use crate::progress::text::duration;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
+use synctop_core::format::duration;
 use tokio::sync::Notify;
 
 /// Receiver of the output.

@@ -4,9 +4,9 @@
 //! data, raw UTF-8, long logs).
 
 use super::tracker::wire::Form;
-use crate::protocol::{Millis, time};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::{Millis, time};
 
 /// Kind of log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

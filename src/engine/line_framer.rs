@@ -1,8 +1,8 @@
 //! Splits a byte stream into complete lines without truncating long ones: a truncated state would
 //! be useless.
 
-use crate::protocol::LineEnd;
 use memchr::memchr;
+use synctop_core::protocol::LineEnd;
 
 /// A line over this is not looked at: no state is as large.
 const LONGEST_LINE: usize = 512 << 20;

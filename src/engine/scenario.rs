@@ -1,9 +1,9 @@
 //! Scenario of the simulated source: its streams and faults. A small TOML file.
 
 use super::classify::REFUSALS;
-use crate::protocol::{Millis, time};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use synctop_core::protocol::{Millis, time};
 
 /// The scenarios that are always there: name and text.
 pub const SCENARIOS: [(&str, &str); 6] = [

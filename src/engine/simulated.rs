@@ -7,7 +7,6 @@ use super::scenario::Scenario;
 use super::tracker::memory::Memory;
 use super::tracker::wire::Form;
 use crate::net::{lock, now};
-use crate::protocol::{Millis, time};
 use axum::body::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +15,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::{Millis, time};
 use tokio::sync::mpsc;
 
 /// Writes that may wait for a slow client; then the engine waits.

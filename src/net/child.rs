@@ -2,8 +2,6 @@
 //! status is part of the outcome.
 
 use super::{Event, SourceError, pipe};
-use crate::progress::Exit;
-use crate::protocol::mask;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -12,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
+use synctop_core::protocol::mask;
+use synctop_core::reduce::Exit;
 
 /// Time a child has to end after TERM.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -212,7 +212,7 @@ fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
 /// A line of stderr for the pane that shows it, with the level that it seems to have.
 pub(super) fn diagnose(line: &str) {
     let text = mask::secrets(line);
-    let text = crate::protocol::clean::line(&text);
+    let text = synctop_core::protocol::clean::line(&text);
     let lower = text.to_ascii_lowercase();
     let within = text.starts_with(' ');
     if !within

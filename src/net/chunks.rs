@@ -1,8 +1,8 @@
 //! Splits a byte stream into chunks of complete lines.
 
-use crate::protocol::{HEAD, LINE_LIMIT, Line, LineEnd, Validator};
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
+use synctop_core::protocol::{HEAD, LINE_LIMIT, Line, LineEnd, Validator};
 
 /// Bytes of a chunk: large enough that handing the streams' state from one core to another does not
 /// count.

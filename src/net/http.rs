@@ -1,9 +1,9 @@
 //! HTTP call of an engine, and the outcome of its response.
 
-use crate::progress::text::duration;
 use std::ops::ControlFlow;
 use std::sync::Once;
 use std::time::Duration;
+use synctop_core::format::duration;
 
 /// Connect timeout of an engine.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -169,7 +169,7 @@ pub(crate) async fn refusal(mut response: reqwest::Response) -> AnswerSummary {
     let _ = tokio::time::timeout(CONNECT, read).await;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let says = match to {
-        Some(to) => format!("it redirects to {}", crate::protocol::mask::secrets(&to)),
+        Some(to) => format!("it redirects to {}", synctop_core::protocol::mask::secrets(&to)),
         None => says(&text),
     };
     AnswerSummary { says, retry_after, text }
@@ -228,8 +228,8 @@ pub fn says(text: &str) -> String {
             None => text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned(),
         },
     };
-    let masked = crate::protocol::mask::secrets(&words).into_owned();
-    crate::progress::text::short(&masked, 300)
+    let masked = synctop_core::protocol::mask::secrets(&words).into_owned();
+    synctop_core::format::short(&masked, 300)
 }
 
 /// `pipeline: expected object, received undefined`.

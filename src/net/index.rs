@@ -9,14 +9,14 @@ use super::segments::goes_on;
 use super::sidecar::Sidecar;
 use super::store::{ByteStore, Side, Spooling};
 use super::{Past, Snapshot, SourceError, lock};
-use crate::progress::history::History;
-use crate::progress::{Batch, Link, Progress};
-use crate::protocol::Decoder;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::history::History;
+use synctop_core::reduce::{Batch, Link, Progress};
 use tokio::sync::watch;
 
 /// A saved log.

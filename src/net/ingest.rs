@@ -3,12 +3,12 @@
 
 use super::store::{ByteStore, Side};
 use super::{Event, Origin, lock};
-use crate::progress::history::History;
-use crate::progress::{Exit, Link, Progress};
-use crate::protocol::catalog::Catalog;
-use crate::protocol::{Decoder, Splitter};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime};
+use synctop_core::protocol::catalog::Catalog;
+use synctop_core::protocol::{Decoder, Splitter};
+use synctop_core::reduce::history::History;
+use synctop_core::reduce::{Exit, Link, Progress};
 use tokio::sync::watch;
 
 /// Shortest time between two snapshots.

@@ -3,7 +3,7 @@
 //! ```text
 //! file.rs | pipe.rs | child.rs | recording.rs --bounded channel of Event--> ingest.rs --watch--> Snapshot
 //! a saved log: index.rs (chunks.rs, parallel.rs) ---------------------------------------watch--> Snapshot
-//!                both keep store.rs (bytes) and progress::history --> seek.rs, rewind.rs --watch--> View of any instant
+//!                both keep store.rs (bytes) and synctop_core::reduce::history --> seek.rs, rewind.rs --watch--> View of any instant
 //! ```
 //!
 //! A full channel makes the source wait (and with it the engine behind a pipe, as any reader
@@ -30,13 +30,13 @@ pub mod tee;
 
 pub use ingest::{BETWEEN_SNAPSHOTS, Ingest, Past, Snapshot, spawn_ingest};
 
-use crate::progress::history::History;
-use crate::progress::{Exit, Packed, Progress};
-use crate::protocol::catalog::Catalog;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::SystemTime;
+use synctop_core::protocol::catalog::Catalog;
+use synctop_core::reduce::history::History;
+use synctop_core::reduce::{Exit, Packed, Progress};
 
 /// Bytes a source reads at once.
 pub const CHUNK: usize = 256 * 1024;
@@ -83,7 +83,7 @@ pub fn folder(path: &Path) -> &Path {
 
 /// Milliseconds since 1970, UTC.
 #[must_use]
-pub fn now() -> crate::protocol::Millis {
+pub fn now() -> synctop_core::protocol::Millis {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(0)
 }

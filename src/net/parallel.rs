@@ -11,11 +11,11 @@
 
 use super::chunks::{Chunk, Chunks};
 use super::lock;
-use crate::progress::{Batch, Progress};
-use crate::protocol::Decoder;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::{Batch, Progress};
 
 /// More workers than this would wait for the one that applies.
 const WORKERS: usize = 4;

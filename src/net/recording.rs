@@ -1,10 +1,10 @@
 //! Built-in recording: two eventful minutes of a real engine, played at the original speed.
 
 use super::Event;
-use crate::protocol::{Millis, time};
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
+use synctop_core::protocol::{Millis, time};
 
 /// Rate limits, server errors, dropped requests, a refused stream and two attempts.
 static RECORDING: &[u8] = include_bytes!("../../assets/recording.ndjson.zst");

@@ -3,11 +3,11 @@
 use super::lock;
 use super::seek::{Seeker, Step};
 use super::store::ByteStore;
-use crate::progress::history::History;
-use crate::progress::{Progress, Target};
-use crate::protocol::{Decoder, Millis, time};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, mpsc};
+use synctop_core::protocol::{Decoder, Millis, time};
+use synctop_core::reduce::history::History;
+use synctop_core::reduce::{Progress, Target};
 use tokio::sync::watch;
 
 /// Requests that may wait.

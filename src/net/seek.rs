@@ -3,12 +3,12 @@
 use super::chunks::{Chunk, Chunks};
 use super::store::ByteStore;
 use super::{lock, parallel};
-use crate::progress::history::{History, LogPosition, Mark};
-use crate::progress::{Progress, Target};
-use crate::protocol::{Decoded, Decoder, Line, LineEnd};
 use memchr::memchr;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
+use synctop_core::protocol::{Decoded, Decoder, Line, LineEnd};
+use synctop_core::reduce::history::{History, LogPosition, Mark};
+use synctop_core::reduce::{Progress, Target};
 
 /// From this distance on, two threads are quicker than one.
 const FAR: u64 = 1 << 20;

@@ -1,13 +1,13 @@
 //! Sidecar data of a saved log: the engine's stderr, its exit code, the requested streams.
 
 use super::decompress;
-use crate::progress::{Exit, Progress};
-use crate::protocol::catalog::Catalog;
-use crate::protocol::{Millis, heard, time};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
+use synctop_core::protocol::catalog::Catalog;
+use synctop_core::protocol::{Millis, heard, time};
+use synctop_core::reduce::{Exit, Progress};
 
 /// Clocks on walls are whole halves of an hour apart (save a few); less than that is the time
 /// before the first record.

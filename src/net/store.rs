@@ -4,13 +4,13 @@
 //! blocks into an unnamed temporary file, which disappears with the process. The spool of a feed
 //! has a bound; older bytes cannot be rewound to, and the screen says so.
 
-use crate::progress::Progress;
-use crate::protocol::catalog::Catalog;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use synctop_core::protocol::catalog::Catalog;
+use synctop_core::reduce::Progress;
 
 /// Bytes of a block before it is packed.
 const BLOCK: usize = 1 << 20;

@@ -15,13 +15,14 @@ use crate::engine::classify::FailureType;
 use crate::engine::line_framer::WholeLines;
 use crate::net::http::CallOutcome;
 use crate::net::{Ingest, lock};
-use crate::progress::{Progress, verdict};
-use crate::protocol::Decoder;
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::Progress;
+use synctop_core::report::verdict;
 use tokio::sync::Notify;
 
 /// Minimum interval between published states of a run.
@@ -348,10 +349,10 @@ impl RunCall<'_> {
         // The last line may be without its newline.
         lines.finish(|line, _| each(line));
         if let Some(why) = failed {
-            let kind = crate::progress::http_status(&why).map(FailureType::of_status);
+            let kind = synctop_core::protocol::error_text::http_status(&why).map(FailureType::of_status);
             return Some(Prepared::Failed(why, kind));
         }
-        let standing = crate::progress::standing(&ingest.progress).first().map(|group| {
+        let standing = synctop_core::reduce::standing(&ingest.progress).first().map(|group| {
             let kind = group.failure_type.as_deref().map(FailureType::from);
             (group.message.to_string(), kind)
         });

@@ -5,7 +5,6 @@ use super::engines::EngineAction;
 use super::secrets::Known;
 use crate::net::http::CallOutcome;
 use crate::net::lock;
-use crate::protocol::clean;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -13,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use synctop_core::protocol::clean;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::Notify;
 
@@ -202,7 +202,7 @@ async fn listen(stderr: tokio::process::ChildStderr, pipeline: String, known: Kn
         let text = clean::line(&text);
         if !text.is_empty() {
             tracing::info!(target: "engine", "{pipeline}: {text}");
-            *lock(&words) = crate::progress::text::short(&text, LAST_WORDS);
+            *lock(&words) = synctop_core::format::short(&text, LAST_WORDS);
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use super::log::Keep;
 use super::secrets::References;
-use crate::protocol::quantity;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use synctop_core::protocol::quantity;
 
 /// Sample configuration: all settings with their defaults.
 pub const SAMPLE: &str = include_str!("../../assets/serve.toml");

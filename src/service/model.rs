@@ -2,10 +2,10 @@
 
 use super::lifecycle::Life;
 use super::secrets;
-use crate::protocol::{Millis, time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use synctop_core::protocol::{Millis, time};
 
 /// A pipeline, as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -16,11 +16,11 @@ use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
 use crate::engine::classify::FailureType;
 use crate::net::http::CallOutcome;
 use crate::net::now;
-use crate::protocol::Millis;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::protocol::Millis;
 use tokio::sync::SemaphorePermit;
 
 /// Live events that one call takes in (as the published service does).

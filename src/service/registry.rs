@@ -14,8 +14,6 @@ use super::model::{Cursor, StoredPipeline, Task};
 use super::problem::Problem;
 use super::store::{self, Store, StoreError, Tx};
 use crate::net::now;
-use crate::progress::Progress;
-use crate::protocol::{Millis, Status, time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+use synctop_core::protocol::{Millis, Status, time};
+use synctop_core::reduce::Progress;
 use tokio::sync::{Notify, Semaphore, watch};
 
 /// After a driver that ended badly.

@@ -15,11 +15,11 @@ use crate::engine::drive::fresh_id;
 use crate::net::http::CallOutcome;
 use crate::net::now;
 use crate::net::random_id;
-use crate::progress::{Outcome, Progress, outcome};
-use crate::protocol::time;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::protocol::time;
+use synctop_core::reduce::{Outcome, Progress, outcome};
 
 /// A caller who syncs by single calls has so long for his next one; then the service goes on by
 /// itself.
@@ -328,7 +328,7 @@ fn result(progress: &Progress, exit: Option<&str>) -> Value {
 
 /// Totals of a run so far.
 pub fn totals(progress: &Progress) -> Value {
-    let summary = crate::progress::summary(progress);
+    let summary = synctop_core::report::summary(progress);
     let now = progress.last_at.unwrap_or(0);
     let mut by_status = serde_json::Map::new();
     for stream in &progress.streams {
@@ -338,7 +338,7 @@ pub fn totals(progress: &Progress) -> Value {
     json!({
         "outcome": summary.outcome, "reason": summary.reason, "has_more": summary.has_more, "attempts": summary.attempts,
         "records": summary.records, "checkpoints": summary.checkpoints, "elapsed_ms": summary.elapsed_ms,
-        "records_per_second": progress.rate.per_second(crate::progress::ONE_MINUTE, now), "coverage": progress.coverage(),
+        "records_per_second": progress.rate.per_second(synctop_core::reduce::ONE_MINUTE, now), "coverage": progress.coverage(),
         "covers_all": progress.covers_all(),
         "streams": progress.streams.len(), "by_status": by_status, "errors": summary.errors, "doubts": summary.doubts,
     })

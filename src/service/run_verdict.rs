@@ -2,9 +2,10 @@
 
 use super::model::ParkReason;
 use crate::engine::classify::FailureType;
-use crate::progress::{ErrorGroup, Outcome, Progress, outcome, parked, standing, verdict, verdict_remedy};
-use crate::protocol::{Millis, Where, mask};
 use std::sync::Arc;
+use synctop_core::protocol::{Millis, Where, mask};
+use synctop_core::reduce::{ErrorGroup, Outcome, Progress, outcome, standing};
+use synctop_core::report::{parked, verdict, verdict_remedy};
 
 /// Verdict on a finished run.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +88,7 @@ fn global(progress: &Progress) -> Option<&Arc<ErrorGroup>> {
     let same = |group: &Arc<ErrorGroup>| group.fingerprint == first.fingerprint;
     let every = started
         .iter()
-        .all(|stream| permanent().any(|group| same(group) && struck(group, &crate::progress::key_of(stream))));
+        .all(|stream| permanent().any(|group| same(group) && struck(group, &synctop_core::reduce::key_of(stream))));
     (all_failed && every).then_some(first)
 }
 
@@ -120,7 +121,7 @@ pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> Pa
         _ => "fix the cause, then resume it",
     };
     ParkReason {
-        fingerprint: format!("{:016x}", crate::progress::fingerprint::of_error(&message, None)),
+        fingerprint: format!("{:016x}", synctop_core::reduce::fingerprint::of_error(&message, None)),
         message,
         failure_type: kind.map(|kind| kind.as_str().to_owned()),
         stream: None,

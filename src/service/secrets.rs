@@ -1,11 +1,11 @@
 //! Secrets of a pipeline: references (`env:NAME`, `file:PATH`) or stored values, resolved for the
 //! engine and never shown.
 
-pub use crate::protocol::mask::json as mask;
-use crate::protocol::mask::{self as text, named};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+pub use synctop_core::protocol::mask::json as mask;
+use synctop_core::protocol::mask::{self as text, named};
 
 /// Shorter values are too common to be searched for in an engine's output.
 const SHORTEST: usize = 8;

@@ -7,11 +7,11 @@
 
 use super::model::{StoredPipeline, Task};
 use crate::net::{lock, now, sqlite};
-use crate::protocol::Millis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Mutex;
+use synctop_core::protocol::Millis;
 use tokio::sync::{mpsc, oneshot};
 
 /// The scheme, step by step: a store of any earlier version is brought to the last one, each step

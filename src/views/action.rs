@@ -2,8 +2,8 @@
 
 use super::fleet::FleetPane;
 use super::state::Pane;
-use crate::fleet::verify::PipelineAction as Act;
-use crate::progress::history::Mark;
+use synctop_core::fleet::verify::PipelineAction as Act;
+use synctop_core::reduce::history::Mark;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {

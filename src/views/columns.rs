@@ -2,7 +2,7 @@
 //! all is hidden.
 
 use super::state::Screen;
-use crate::progress::{ONE_MINUTE, Stream};
+use synctop_core::reduce::{ONE_MINUTE, Stream};
 
 /// Position of each column; `None` if hidden.
 #[derive(Debug, Default)]

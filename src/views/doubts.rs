@@ -3,8 +3,8 @@
 use super::format;
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
-use crate::progress::{Doubt, doubts};
 use ratatui::layout::Rect;
+use synctop_core::reduce::{Doubt, doubts};
 
 /// Below this width a doubt takes several lines where they fit, below the other one always.
 const NARROW: u16 = 110;
@@ -82,7 +82,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let page = fits(top);
     let shown = (top + page).min(items.len());
     let right = if shown - top < items.len() { format!("{}-{shown}/{}", top + 1, items.len()) } else { String::new() };
-    pen.rule(0, focused, "doubts", &format!("{}{filtered}", format::count(items.len() as u64)), &right);
+    pen.rule(0, focused, "doubts", &format!("{}{filtered}", synctop_core::format::count(items.len() as u64)), &right);
     let mut row = 1;
     for (index, (doubt, each)) in items.iter().zip(&heights).enumerate().skip(top).take(page) {
         pen.put(1, row, look.glyphs.doubt, look.doubt());

@@ -1,14 +1,15 @@
 //! Errors pane: groups with counts and streams, standing ones first, then retries.
 
-use super::format::{age, clock, count, plural};
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
 use super::streams::scrolled;
-use crate::progress::{ErrorGroup, GROUPS_KEPT, Stream, core, key_of};
-use crate::protocol::Status;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
+use synctop_core::format::{age, clock, count, plural};
+use synctop_core::protocol::Status;
+use synctop_core::protocol::error_text::core;
+use synctop_core::reduce::{ErrorGroup, GROUPS_KEPT, Stream, key_of};
 
 /// Lines of an error where there is room for more than one.
 pub const CARD: u16 = 4;
@@ -139,7 +140,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             let begin = pen.put_right(pen.width().saturating_sub(1), row + 1, &when, look.dim());
             pen.put_in(3, row + 1, begin.saturating_sub(4), &streams, look.dim());
             let width = pen.width().saturating_sub(4);
-            for (line, text) in super::format::wrap(&crate::progress::text::short(&message, 300), width.into())
+            for (line, text) in super::format::wrap(&synctop_core::format::short(&message, 300), width.into())
                 .iter()
                 .take(2)
                 .enumerate()

@@ -5,8 +5,8 @@ use super::palette::field;
 use super::pen::Pen;
 use super::rows::rows;
 use super::state::{ClickTarget, Hits, Overlay, Pane, Screen};
-use crate::progress::history::Mark;
 use ratatui::layout::Rect;
+use synctop_core::reduce::history::Mark;
 
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);

@@ -1,16 +1,16 @@
 //! Header of a run in five lines: source and link state, verdict, cause and next step, totals,
 //! ranges.
 
-use super::format::{self, age, count, rate, span};
+use super::format;
 use super::pen::Pen;
 use super::rows::{Rows, StreamGroup, rows};
 use super::screen::headline;
 use super::state::Screen;
-use crate::progress::{
-    Exit, Link, NO_MESSAGES_NEXT, ONE_MINUTE, Outcome, TEN_SECONDS, exit_words, not_understood, open, trouble, verdict,
-};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use synctop_core::format::{age, count, rate, span};
+use synctop_core::reduce::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
+use synctop_core::report::{NO_MESSAGES_NEXT, exit_words, not_understood, trouble, verdict};
 
 /// Lines around the list and the cause: verdict, next step, totals, ranges, headings, scrubber,
 /// keys.
@@ -144,7 +144,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
         && width >= 60
     {
         let form = if width >= 100 { "%Y-%m-%d %H:%M:%SZ" } else { "%H:%M:%SZ" };
-        end = pen.put_right(end, 0, &crate::protocol::time::stamp(now, form), look.dim()).saturating_sub(2);
+        end = pen.put_right(end, 0, &synctop_core::protocol::time::stamp(now, form), look.dim()).saturating_sub(2);
     }
     if screen.ui.frozen {
         let text = if width >= 60 { " FROZEN: space goes on " } else { " FROZEN " };
@@ -403,12 +403,12 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
         (true, _) if screen.silent().is_some() => "NO NEWS".to_owned(),
         (true, _) => "SYNCING".to_owned(),
         (false, _) => {
-            crate::progress::text::headline(screen.progress).split(" after").next().unwrap_or_default().to_owned()
+            synctop_core::report::text::headline(screen.progress).split(" after").next().unwrap_or_default().to_owned()
         }
     };
     let mut row = 0;
     if let Some(scrub) = &screen.scrub {
-        let at = scrub.at.map(|at| crate::protocol::time::stamp(at, "%H:%M:%S")).unwrap_or_default();
+        let at = scrub.at.map(|at| synctop_core::protocol::time::stamp(at, "%H:%M:%S")).unwrap_or_default();
         pen.put(0, 0, &format!("PAST {at}"), look.badge(look.warn()));
         row = 1;
     }

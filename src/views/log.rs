@@ -1,13 +1,13 @@
 //! Log pane: log lines of the feed and lines that were no message, the newest last.
 
-use super::format::{clock, count};
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
-use crate::progress::{FeedLine, FeedOrigin};
-use crate::protocol::Level;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
+use synctop_core::format::{clock, count};
+use synctop_core::protocol::Level;
+use synctop_core::reduce::{FeedLine, FeedOrigin};
 
 /// Lines by their number among all that ever came, filtered by level and pattern; oldest first.
 #[must_use]

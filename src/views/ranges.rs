@@ -1,12 +1,13 @@
 //! Ranges line: coverage, estimated time left, last activity.
 
 use super::bars::bar;
-use super::format::{age, count, percent};
 use super::pen::Pen;
 use super::state::Screen;
-use crate::progress::{Stream, not_understood};
-use crate::protocol::Status;
 use std::sync::Arc;
+use synctop_core::format::{age, count, percent};
+use synctop_core::protocol::Status;
+use synctop_core::reduce::Stream;
+use synctop_core::report::not_understood;
 
 /// Coverage of all ranges, the time left as a band, the last checkpoint, requests.
 pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {

@@ -2,10 +2,10 @@
 //! Built as places only; text is made for the rows that are seen.
 
 use super::state::{Chosen, Column, Filter, Screen};
-use crate::progress::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
-use crate::protocol::Status;
 use std::sync::Arc;
 use strum::VariantArray as _;
+use synctop_core::protocol::Status;
+use synctop_core::reduce::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
 
 /// Groups in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]

@@ -6,10 +6,10 @@ use super::state::{ClickTarget, Hits, Overlay, Pane, Screen};
 use super::{
     diagnostics, doubts, errors, footer, header, help, log, palette, rows, scrubber, sheets, streams, waiting,
 };
-use crate::progress::verdict;
-use crate::protocol::clean::is_hidden;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use synctop_core::protocol::clean::is_hidden;
+use synctop_core::report::verdict;
 
 /// Below this only a word or two are drawn.
 const TINY: (u16, u16) = (24, 5);

@@ -1,14 +1,14 @@
 //! Scrubber: position of the picture in its log, its clock, and marks of errors, transitions and
 //! attempts.
 
-use super::format::{count, span};
 use super::pen::Pen;
 use super::state::{ClickTarget, Hits, Screen, Scrub};
-use crate::progress::Axis;
-use crate::progress::history::Mark;
-use crate::protocol::{Millis, time};
 use ratatui::layout::Rect;
 use strum::VariantArray as _;
+use synctop_core::format::{count, span};
+use synctop_core::protocol::{Millis, time};
+use synctop_core::reduce::Axis;
+use synctop_core::reduce::history::Mark;
 
 /// Rows it takes of a screen this high.
 #[must_use]

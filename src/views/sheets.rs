@@ -1,13 +1,13 @@
 //! Detail sheets of a stream, an error or a line, scrollable.
 
-use super::format::{self, age, clock, count, percent, rate};
 use super::pen::Pen;
 use super::rows::group_of;
 use super::sheet::Sheet;
 use super::state::{Hits, Screen};
 use super::streams::{coverage, pace};
-use crate::progress::{ErrorGroup, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
-use crate::protocol::{Range, Status, time};
+use synctop_core::format::{age, clock, count, percent, rate};
+use synctop_core::protocol::{Range, Status, time};
+use synctop_core::reduce::{ErrorGroup, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
 
 /// Ranges listed with their dates.
 const RANGES_LISTED: usize = 200;
@@ -27,7 +27,7 @@ type StreamSheet<'a> = Sheet<'a, Picture>;
 /// One row of a bar chart of the rate; the scale stands behind the first row.
 fn chart(pen: &mut Pen, row: u16, level: u16, stream: &Stream, screen: &Screen) {
     let look = screen.look;
-    let width = usize::from(pen.width().saturating_sub(16)).min(crate::progress::BUCKETS - 4);
+    let width = usize::from(pen.width().saturating_sub(16)).min(synctop_core::reduce::BUCKETS - 4);
     let values = stream.rate.history(width, screen.now.unwrap_or(0));
     let most = values.iter().flatten().copied().fold(0.0, f64::max);
     if most <= 0.0 {
@@ -91,7 +91,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
         Some(now) => format!(", last {} ago", age(now - at)),
         None => format!(", last {}", clock(at, now)),
     });
-    let usual = stream.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", format::span(gap)));
+    let usual = stream.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", synctop_core::format::span(gap)));
     let checkpoints = format!("{}{}{}", count(stream.checkpoints), last.unwrap_or_default(), usual.unwrap_or_default());
     sheet.fact("checkpoints", checkpoints, look.plain());
     let at = now.unwrap_or(0);
@@ -109,7 +109,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     stream_errors(&mut sheet, screen, stream);
     stream_doubts(&mut sheet, screen, stream);
     ranges(&mut sheet, stream);
-    let title = crate::protocol::clean::line(&stream.label).into_owned();
+    let title = synctop_core::protocol::clean::line(&stream.label).into_owned();
     sheet.draw_with(pen, (&title, "Esc closes"), top, hits, |pen, row, picture| match picture {
         Picture::Coverage => coverage(pen, 2, row, pen.width().saturating_sub(4), stream, screen),
         Picture::Chart(level) => chart(pen, row, *level, stream, screen),
@@ -138,7 +138,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
         sheet.fact("", format!("{} characters of record.data (Airbyte's own figure)", count(measure)), look.plain());
     }
     if stream.limits.0 > 0 {
-        let long = format::span(i64::try_from(stream.limits.1).unwrap_or(i64::MAX));
+        let long = synctop_core::format::span(i64::try_from(stream.limits.1).unwrap_or(i64::MAX));
         sheet.fact("rate limits", format!("{}, {long} in all", count(stream.limits.0)), look.plain());
     }
     if stream.assumed {

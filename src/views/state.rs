@@ -2,13 +2,14 @@
 
 use super::action::Action;
 use super::rows::StreamGroup;
-use crate::progress::history::{History, LogPosition};
-use crate::progress::{Link, Progress, gibberish, resumed, verdict_remedy};
-use crate::protocol::{Level, Millis};
 use ratatui::layout::Rect;
 use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
 use strum::VariantArray as _;
+use synctop_core::protocol::{Level, Millis};
+use synctop_core::reduce::history::{History, LogPosition};
+use synctop_core::reduce::{Link, Progress};
+use synctop_core::report::{gibberish, resumed, verdict_remedy};
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
 
@@ -49,7 +50,7 @@ pub enum Chosen {
     /// An error group, by its id.
     Error(u64),
     /// A doubt, by its kind and stream.
-    Doubt(crate::progress::DoubtKind, Option<Arc<str>>),
+    Doubt(synctop_core::reduce::DoubtKind, Option<Arc<str>>),
     /// A feed line, by its number among all of them.
     Line(u64),
 }
@@ -308,7 +309,7 @@ impl Screen<'_> {
 
     /// Next step for an error.
     #[must_use]
-    pub fn remedy(&self, error: &crate::progress::ErrorGroup) -> String {
+    pub fn remedy(&self, error: &synctop_core::reduce::ErrorGroup) -> String {
         self.advised(verdict_remedy(self.progress, error))
     }
 
@@ -327,7 +328,7 @@ impl Screen<'_> {
     /// For how long the whole feed has been silent, once that is no longer a pause.
     #[must_use]
     pub fn silent(&self) -> Option<u64> {
-        self.age.filter(|age| *age >= crate::progress::text::SILENT_MS && self.running())
+        self.age.filter(|age| *age >= synctop_core::report::text::SILENT_MS && self.running())
     }
 
     /// The clock by which streams are judged to stand still; none once it is over.

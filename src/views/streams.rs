@@ -1,14 +1,16 @@
 //! Stream list: trouble, progress and coverage. A column that is unknown for all is hidden.
 
 use super::columns::Columns;
-use super::format::{self, age, clock, count, percent, rate};
+use super::format;
 use super::pen::Pen;
 use super::rows::{Row, Rows, StreamGroup, group_of, rows};
 use super::state::{ClickTarget, Column, Hits, Pane, Screen};
-use crate::progress::{ONE_MINUTE, Stream, TEN_SECONDS, core, stall_verdict, waiting};
-use crate::protocol::{Millis, Status};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use synctop_core::format::{age, clock, count, percent, rate};
+use synctop_core::protocol::error_text::core;
+use synctop_core::protocol::{Millis, Status};
+use synctop_core::reduce::{ONE_MINUTE, Stream, TEN_SECONDS, stall_verdict, waiting};
 
 /// Below this an error's cause stands under its row, not in it.
 const NARROW: u16 = 60;
@@ -350,7 +352,8 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
     let now = screen.now.unwrap_or(0);
     let mut parts = Vec::new();
     if let Some(stall) = stall_verdict(stream, now) {
-        let usual = stall.usual_ms.map(|gap| format!(" (usual gap {})", format::span(gap))).unwrap_or_default();
+        let usual =
+            stall.usual_ms.map(|gap| format!(" (usual gap {})", synctop_core::format::span(gap))).unwrap_or_default();
         parts.push(format!("no checkpoint or record for {}{usual}", age(stall.silent_ms)));
     }
     if let Some(limited) = &stream.limited
@@ -372,7 +375,11 @@ pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
         let mut text = format!("{what} {times}{}, last {} ago", count(retry.count), age(now - retry.last_at));
         if let Some(left) = waiting(stream, now).and_then(|wait| wait.left_ms) {
             let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
-            text.push_str(&format!(", retry {}{of} in {}", retry.attempt, format::age(left.saturating_add(999))));
+            text.push_str(&format!(
+                ", retry {}{of} in {}",
+                retry.attempt,
+                synctop_core::format::age(left.saturating_add(999))
+            ));
         }
         parts.push(text);
     }

@@ -1,9 +1,10 @@
 //! Before the first line: the awaited data, their source, the time so far, and the key to quit.
 
-use super::format::{age, fit_middle};
+use super::format::fit_middle;
 use super::pen::Pen;
 use super::state::Screen;
-use crate::progress::Link;
+use synctop_core::format::age;
+use synctop_core::reduce::Link;
 
 pub fn draw(pen: &mut Pen, screen: &Screen) {
     let look = screen.look;

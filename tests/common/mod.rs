@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use synctop::net::index::{Saved, read};
 use synctop::net::sidecar::Sidecar;
 use synctop::net::{Ingest, decompress};
-use synctop::progress::{Exit, Progress, Summary, summary};
-use synctop::protocol::Decoder;
+use synctop_core::protocol::Decoder;
+use synctop_core::reduce::{Exit, Progress};
+use synctop_core::report::{Summary, summary};
 
 /// The copies in tests/fixtures: (folder, file).
 pub fn fixtures() -> Vec<(String, PathBuf)> {

@@ -2,18 +2,18 @@
 
 use super::input::TOO_SMALL;
 use super::{Came, FleetApp};
-use crate::fleet::PipelineStatus;
-use crate::fleet::bulk::{Bulk, BulkStep};
-use crate::fleet::verify::PipelineAction;
 use crate::net::now;
 use crate::net::remote::actions::{Actor, act_on_many};
 use crate::net::remote::{Ask, Client, follow};
-use crate::protocol::clean::typed;
-use crate::protocol::time;
 use crate::views::fleet::rows::{self, FleetRow};
 use crate::views::fleet::{Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, RowKey, RunRow, fits, inbox};
 use serde_json::Value;
 use std::sync::Arc;
+use synctop_core::fleet::PipelineStatus;
+use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::fleet::verify::PipelineAction;
+use synctop_core::protocol::clean::typed;
+use synctop_core::protocol::time;
 use tokio::sync::watch;
 use tui_input::Input;
 
@@ -157,7 +157,7 @@ impl FleetApp {
 
     /// The pipelines that an action is meant for: the marked ones, else the chosen one.
     pub(super) fn targets(&self, screen: &FleetScreen) -> Vec<Arc<str>> {
-        let open = |item: &crate::fleet::inbox::InboxItem| {
+        let open = |item: &synctop_core::fleet::inbox::InboxItem| {
             item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>()
         };
         // The open overlay is the target, not the row behind it.
@@ -227,9 +227,9 @@ async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, String> {
         let from = text("/started_at").and_then(time::parse);
         let to = text("/ended_at").and_then(time::parse);
         let took = from.zip(to).and_then(|(from, to)| u64::try_from(to - from).ok());
-        let took = took.map(|ms| format!("  {}", crate::progress::text::duration(ms))).unwrap_or_default();
+        let took = took.map(|ms| format!("  {}", synctop_core::format::duration(ms))).unwrap_or_default();
         let records = run.pointer("/result/records/cumulative").and_then(Value::as_u64);
-        let records = records.map(|it| format!("  {} records", crate::progress::count(it))).unwrap_or_default();
+        let records = records.map(|it| format!("  {} records", synctop_core::format::count(it))).unwrap_or_default();
         let why = text("/message").filter(|_| state != "SUCCEEDED").map(|it| format!("  {it}")).unwrap_or_default();
         let at = from.map_or_else(|| "-".to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%S"));
         let good = match state {

@@ -8,12 +8,9 @@ mod update;
 use super::diagnostics;
 use super::run::{FEED_FRAME, KEY_FRAME, RedrawReason, Session, TOAST, TerminalSession, sleep};
 use super::terminal;
-use crate::fleet::bulk::Bulk;
-use crate::fleet::verify::{ActionResult, PipelineAction as Act};
 use crate::net::now;
 use crate::net::remote::Capabilities;
 use crate::net::remote::watch::{Down, Seen, Watcher};
-use crate::protocol::{Decoder, Millis};
 use crate::views::fleet::{Armed, FleetOverlay, FleetScreen, FleetUi, RunRow, ServiceLink, draw};
 use crate::views::{Hits, Look};
 use crossterm::event::Event;
@@ -22,6 +19,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strum::VariantArray as _;
+use synctop_core::fleet::bulk::Bulk;
+use synctop_core::fleet::verify::{ActionResult, PipelineAction as Act};
+use synctop_core::protocol::{Decoder, Millis};
 use tokio::sync::{mpsc, watch};
 
 /// For how long things can be done once it was armed.
@@ -436,15 +436,15 @@ impl FleetApp {
     /// Text printed on the shell afterwards.
     fn parting(&self) -> String {
         let at = now();
-        let counts = crate::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
-        let words: Vec<_> = crate::fleet::PipelineGroup::VARIANTS
+        let counts = synctop_core::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
+        let words: Vec<_> = synctop_core::fleet::PipelineGroup::VARIANTS
             .iter()
             .zip(counts)
             .filter(|(_, number)| *number > 0)
             .map(|(group, number)| format!("{number} {}", group.as_str().to_lowercase()))
             .collect();
         let name = self.options.watcher.client.place.name();
-        let all = crate::progress::text::plural(self.shown.fleet.pipelines.len(), "pipeline");
+        let all = synctop_core::format::plural(self.shown.fleet.pipelines.len(), "pipeline");
         let mut text = if words.is_empty() {
             format!("{name}: {all}\n")
         } else {

@@ -1,10 +1,8 @@
 //! Actions to changes of the fleet screen, and effects outside it.
 
 use super::{Came, FleetApp, Turned, screen_of};
-use crate::fleet::PipelineGroup;
 use crate::net::now;
 use crate::net::remote::watch::Watcher;
-use crate::protocol::clean;
 use crate::views::action::{Action, FLEET_ACTIONS, FleetAction, matching};
 use crate::views::fleet::rows::{self, FleetRow};
 use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, RowKey, actions, inbox};
@@ -12,6 +10,8 @@ use crate::views::state::Filter;
 use std::io;
 use std::sync::Arc;
 use strum::VariantArray as _;
+use synctop_core::fleet::PipelineGroup;
+use synctop_core::protocol::clean;
 use tui_input::Input;
 
 impl FleetApp {

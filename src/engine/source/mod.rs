@@ -15,13 +15,13 @@ use super::classify::{FailureType, refusal};
 use super::tracker::memory::WireRange;
 use super::tracker::wire::Form;
 use crate::net::lock;
-use crate::protocol::Millis;
 use serde_json::{Value, json};
 use state::{Left, SourceStreamState, range};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use synctop_core::protocol::Millis;
 
 /// Tries of a request after the first, and the first wait between them, which doubles (as Stripe's
 /// source has it).

@@ -2,10 +2,10 @@
 
 use crate::engine::classify::FailureType;
 use crate::engine::tracker::wire::Form;
-use crate::progress::{Ranges, gaps};
-use crate::protocol::{Millis, Range, time};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use synctop_core::protocol::{Millis, Range, time};
+use synctop_core::reduce::{Ranges, gaps};
 
 /// A part of a stream's range that is still to be read, in seconds. Without a cursor it was not
 /// begun.

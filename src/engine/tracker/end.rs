@@ -5,7 +5,7 @@ use super::raw_message::RawMessage;
 use super::wire::{self, Form};
 use super::{AttemptOutcome, Limit, Tracker};
 use crate::engine::raw_json::raw;
-use crate::protocol::{End, EndWord, Millis, Status};
+use synctop_core::protocol::{End, EndWord, Millis, Status};
 
 impl Tracker {
     /// The source has reported everything. Not every source reports its end.

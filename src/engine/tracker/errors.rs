@@ -3,8 +3,8 @@
 use super::raw_message::RawMessage;
 use super::{Mistake, TEXT, Tracker, WARNINGS, wire};
 use crate::engine::classify::{FailureType, classify};
-use crate::progress::fingerprint;
-use crate::protocol::{Failure, Status, mask};
+use synctop_core::protocol::{Failure, Status, mask};
+use synctop_core::reduce::fingerprint;
 
 impl Tracker {
     pub(super) fn failure(&mut self, failure: Failure, came: &RawMessage, out: &mut Vec<u8>) {
@@ -29,7 +29,7 @@ impl Tracker {
         let permanent = mistake.failure_type.as_deref().is_none_or(|word| FailureType::from(word).permanent());
         let kind = mistake.failure_type.clone().unwrap_or_else(|| "error".into());
         let none_started = !self.here.values().any(|here| here.started);
-        let text = format!("{kind}: {}", crate::progress::text::short(&mistake.message, TEXT));
+        let text = format!("{kind}: {}", synctop_core::format::short(&mistake.message, TEXT));
         let Some(stream) = stream else {
             self.error(&format!("the run failed with {text}"), out);
             if permanent {

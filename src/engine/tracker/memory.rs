@@ -3,12 +3,12 @@
 //! whichever is written.
 
 use crate::engine::raw_json::{Fields, fields, raw, take, take_object};
-use crate::progress::{Ranges, gaps};
-use crate::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis, Range, State, Status, time};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis, Range, State, Status, time};
+use synctop_core::reduce::{Ranges, gaps};
 
 /// Errors of one stream that are carried on.
 const ERRORS_KEPT: usize = 10;

@@ -24,11 +24,11 @@ pub mod wire;
 
 use super::classify::FailureType;
 use super::raw_json::raw;
-use crate::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
 use memory::{Brief, Memory, Mistake};
 use raw_message::{RawMessage, pass};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use synctop_core::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
 use wire::{Announcement, Form};
 
 /// The window of the rate in totals, in milliseconds.

@@ -2,10 +2,10 @@
 
 use super::wire;
 use crate::engine::classify::{FailureType, of_error};
-use crate::protocol::{LineEnd, Millis};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use synctop_core::protocol::{LineEnd, Millis};
 
 /// The parts of a line that the canonical message does not have.
 #[derive(Default, Deserialize)]
@@ -101,7 +101,7 @@ impl RawMessage<'_> {
             out.extend_from_slice(format!(",\"_emitted_by\":\"{from}\"").as_bytes());
         }
         if known.at.is_none() {
-            out.extend_from_slice(format!(",\"_ts\":\"{}\"", crate::protocol::time::iso(at)).as_bytes());
+            out.extend_from_slice(format!(",\"_ts\":\"{}\"", synctop_core::protocol::time::iso(at)).as_bytes());
         }
         out.extend_from_slice(b"}\n");
     }

@@ -5,7 +5,7 @@ use super::raw_message::RawMessage;
 use super::{Here, Mistake, Tracker};
 use crate::engine::classify::{FailureType, classify};
 use crate::engine::tracker::wire::Form;
-use crate::protocol::{Status, StreamClaim};
+use synctop_core::protocol::{Status, StreamClaim};
 
 impl Tracker {
     pub(super) fn here(&mut self, stream: &str) -> &mut Here {

@@ -3,7 +3,7 @@
 use super::raw_message::RawMessage;
 use super::wire::{self, Announcement, Form, Totals};
 use super::{Tracker, WINDOW_MS};
-use crate::protocol::{ProgressReport, Status};
+use synctop_core::protocol::{ProgressReport, Status};
 
 impl Tracker {
     pub(super) fn report(&mut self, report: &ProgressReport, came: &RawMessage, out: &mut Vec<u8>) {
@@ -46,7 +46,7 @@ impl Tracker {
     }
 
     /// Reports the status of a stream (or a completed range), and the totals.
-    pub(super) fn say(&mut self, stream: &str, range: Option<crate::protocol::Range>, out: &mut Vec<u8>) {
+    pub(super) fn say(&mut self, stream: &str, range: Option<synctop_core::protocol::Range>, out: &mut Vec<u8>) {
         let (Some(here), Some(kept)) = (self.here.get_mut(stream), self.memory.streams.get(stream)) else { return };
         here.said = here.records;
         let said = Announcement {

@@ -1,11 +1,11 @@
 //! Output of the tracker, in the form of either generation.
 
 use super::memory::{Mistake, WireRange, trace_word, wire_ranges};
-use crate::progress::Ranges;
-use crate::protocol::{Millis, Range, Status, time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use synctop_core::protocol::{Millis, Range, Status, time};
+use synctop_core::reduce::Ranges;
 
 /// Whose lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

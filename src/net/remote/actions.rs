@@ -5,16 +5,17 @@ use super::client::{Ask, Capabilities, Client, ClientError};
 use super::state_db::{Intent, StateDb};
 use super::untracked_runs;
 use super::watch::Watcher;
-use crate::fleet::bulk::{Bulk, BulkStep};
-use crate::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
-use crate::fleet::{Backoff, Pipeline, PipelineFault};
 use crate::net::sqlite::StoreError;
 use crate::net::{jitter, now, random_id};
-use crate::protocol::Millis;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use synctop_core::backoff::Backoff;
+use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
+use synctop_core::fleet::{Pipeline, PipelineFault};
+use synctop_core::protocol::Millis;
 use tokio::sync::watch;
 
 /// Maximum time until an action shows an effect.
@@ -316,14 +317,14 @@ impl Actor {
         }
         match called {
             Ok(progress) => {
-                let outcome = crate::progress::outcome(&progress);
-                let words = crate::progress::verdict(&progress);
-                let first = crate::progress::standing(&progress).first().map(|group| PipelineFault {
+                let outcome = synctop_core::reduce::outcome(&progress);
+                let words = synctop_core::report::verdict(&progress);
+                let first = synctop_core::reduce::standing(&progress).first().map(|group| PipelineFault {
                     fingerprint: format!("{:016x}", group.fingerprint).into(),
                     message: Arc::clone(&group.message),
                     failure_type: group.failure_type.clone(),
                     streams: group.streams().cloned().collect(),
-                    next: Some(crate::progress::verdict_remedy(&progress, group).into()),
+                    next: Some(synctop_core::report::verdict_remedy(&progress, group).into()),
                     since: None,
                 });
                 let took = now() - begun;
@@ -401,7 +402,7 @@ pub async fn act_on_many(
                     // A bug of ours: no result is reported, and nothing more is done.
                     running.abort_all();
                     bulk.stop("synctop lost sight of one of them");
-                    let lost = |item: &crate::fleet::bulk::BulkItem| matches!(item.step, BulkStep::Sent(_));
+                    let lost = |item: &synctop_core::fleet::bulk::BulkItem| matches!(item.step, BulkStep::Sent(_));
                     while let Some(place) = bulk.items.iter().position(lost) {
                         bulk.done(place, ActionResult::Unknown("synctop lost sight of it".into()));
                     }

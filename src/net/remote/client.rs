@@ -2,14 +2,14 @@
 //! codes.
 
 use super::contexts::ServiceAddress;
-use crate::fleet::RateLimiter;
 use crate::net::{http, lock};
-use crate::progress::text::duration;
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+use synctop_core::backoff::RateLimiter;
+use synctop_core::format::duration;
 
 /// Requests a second to one service.
 const PER_SECOND: f64 = 10.0;

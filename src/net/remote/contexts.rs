@@ -1,8 +1,6 @@
 //! Named services: a TOML file. Tokens are referenced, never written into it.
 
 use super::client::loopback;
-use crate::protocol::clean::typed;
-use crate::protocol::{mask, quantity};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -10,6 +8,8 @@ use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::clean::typed;
+use synctop_core::protocol::{mask, quantity};
 
 /// Sample configuration with all settings.
 pub const SAMPLE: &str = include_str!("../../../assets/config.toml");

@@ -2,7 +2,6 @@
 //! after each change.
 
 use super::client::{Ask, Capabilities, Client, ClientError, chunk};
-use crate::fleet::{Backoff, Pipeline};
 use crate::net::{Event, jitter, now};
 use memchr::memmem;
 use serde_json::Value;
@@ -10,6 +9,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime};
+use synctop_core::backoff::Backoff;
+use synctop_core::fleet::Pipeline;
 
 /// Seconds between two signs of life that the service is asked for, and the silence after which the
 /// connection is taken for dead.
@@ -86,7 +87,7 @@ impl Place {
                 (Some("gap"), Some(own)) => {
                     let why = own.pointer("/gap/why").and_then(Value::as_str).unwrap_or_default();
                     let bytes = own.pointer("/gap/bytes").and_then(Value::as_u64).unwrap_or(0);
-                    notices.push(format!("a gap of {} bytes: {why}", crate::progress::count(bytes)));
+                    notices.push(format!("a gap of {} bytes: {why}", synctop_core::format::count(bytes)));
                     if let Some(cursor) = own.pointer("/gap/to").and_then(Value::as_str) {
                         (self.cursor, self.after, self.skip) = (Some(cursor.to_owned()), 0, 0);
                     }

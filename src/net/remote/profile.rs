@@ -3,8 +3,6 @@
 
 use super::client::{Ask, Client, ClientError, chunk};
 use super::contexts::{Reference, ServiceAddress, Token, maybe_span, reference, told};
-use crate::fleet::task::{RemoteTask, TaskPhase};
-use crate::protocol::mask;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,6 +10,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::fleet::task::{RemoteTask, TaskPhase};
+use synctop_core::protocol::mask;
 
 /// The profiles to begin one's own with.
 pub const SAMPLES: [(&str, &str); 2] = [

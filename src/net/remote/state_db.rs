@@ -1,8 +1,6 @@
 //! State kept between starts: error inbox of each service and the action log. One SQLite file,
 //! shared by several processes.
 
-use crate::fleet::inbox::InboxItem;
-use crate::fleet::{ActionRecord, Inbox};
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,6 +8,8 @@ use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use synctop_core::fleet::inbox::InboxItem;
+use synctop_core::fleet::{ActionRecord, Inbox};
 
 /// Step by step; the log of actions is only ever added to.
 const MIGRATIONS: [&str; 1] = ["
@@ -231,7 +231,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let memory = StateDb::open(folder.path(), "http://a").unwrap();
         let told = serde_json::json!({"id": "p_p", "status": "error", "reason": {"message": "m", "fingerprint": "f"}});
-        let mut fleet = crate::fleet::Fleet::default();
+        let mut fleet = synctop_core::fleet::Fleet::default();
         fleet.take_one(told, 1).unwrap();
         let mut inbox = Inbox::default();
         inbox.observe(&fleet.pipelines["p_p"], now());

@@ -5,15 +5,15 @@ use super::client::{Ask, Client, ClientError, WITHIN};
 use super::contexts::ServiceAddress;
 use super::follow;
 use super::profile::Profile;
-use crate::fleet::Backoff;
-use crate::fleet::task::{RemoteTask, TaskPhase};
 use crate::net::jitter;
-use crate::protocol::{mask, time};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use synctop_core::backoff::Backoff;
+use synctop_core::fleet::task::{RemoteTask, TaskPhase};
+use synctop_core::protocol::{mask, time};
 
 /// Default polling interval and timeout of a task.
 pub const INTERVAL: Duration = Duration::from_secs(15);

@@ -3,12 +3,12 @@
 
 use super::client::{Ask, Client, ClientError, chunk};
 use crate::net::{Ingest, random_id};
-use crate::progress::{Outcome, Progress, outcome};
-use crate::protocol::{Decoder, mask};
 use reqwest::Method;
 use serde_json::Value;
 use std::io::Write;
 use std::time::Duration;
+use synctop_core::protocol::{Decoder, mask};
+use synctop_core::reduce::{Outcome, Progress, outcome};
 
 /// The longest silence of a call: the published engine is silent for half a minute between retries.
 const SILENCE: Duration = Duration::from_secs(120);

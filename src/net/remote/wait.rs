@@ -2,13 +2,14 @@
 //! exponential backoff.
 
 use super::client::{Ask, Capabilities, Client, ClientError, WITHIN};
-use crate::fleet::condition::{Condition, Holds};
-use crate::fleet::{Backoff, Fleet, Pipeline, Watched};
 use crate::net::{jitter, now};
-use crate::protocol::time;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use synctop_core::backoff::Backoff;
+use synctop_core::fleet::condition::{Condition, Holds};
+use synctop_core::fleet::{Fleet, Pipeline, Watched};
+use synctop_core::protocol::time;
 
 /// The longest that the service is asked to wait at once.
 const AT_ONCE: Duration = Duration::from_secs(25);

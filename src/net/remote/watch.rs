@@ -3,14 +3,15 @@
 
 use super::client::{Capabilities, Client, ClientError};
 use super::state_db::StateDb;
-use crate::fleet::{ActionRecord, Backoff, Fleet, Inbox, Watched};
 use crate::net::{jitter, lock, now};
-use crate::protocol::Millis;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use synctop_core::backoff::Backoff;
+use synctop_core::fleet::{ActionRecord, Fleet, Inbox, Watched};
+use synctop_core::protocol::Millis;
 use tokio::sync::{Notify, watch};
 
 /// Polling interval of a list without states, and of one with states.
@@ -232,7 +233,7 @@ impl Watcher {
         self.keep(items, false);
     }
 
-    fn keep(&self, items: Vec<Arc<crate::fleet::inbox::InboxItem>>, acked: bool) {
+    fn keep(&self, items: Vec<Arc<synctop_core::fleet::inbox::InboxItem>>, acked: bool) {
         if items.is_empty() {
             return;
         }

@@ -101,7 +101,7 @@ pub async fn before_creation(app: &App, pipeline: &StoredPipeline) -> Result<(),
             continue;
         }
         let why = status.and_then(|it| it.get("message")).and_then(Value::as_str).unwrap_or("no more output");
-        let why = crate::protocol::mask::secrets(why);
+        let why = synctop_core::protocol::mask::secrets(why);
         let (side, kind) = match message.get("_emitted_by").and_then(Value::as_str).and_then(|it| it.split_once('/')) {
             Some(("destination", kind)) => ("Destination", kind),
             Some((_, kind)) => ("Source", kind),

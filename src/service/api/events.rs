@@ -8,8 +8,6 @@ use super::body::{self, Query};
 use super::wait::cursor;
 use super::{Answer, App, Shared, lines};
 use crate::engine::tracker::wire::{TotalsRow, progress_payload, run_word};
-use crate::progress::Progress;
-use crate::protocol::EndWord;
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
@@ -22,6 +20,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::EndWord;
+use synctop_core::reduce::Progress;
 use tokio::sync::watch;
 
 /// Bytes that are read at once.

@@ -2,12 +2,12 @@
 
 use super::body::Query;
 use super::{Answer, Shared, page, pipelines};
-use crate::protocol::time;
 use crate::service::lifecycle::{Desired, Status};
 use crate::service::store;
 use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 use strum::VariantArray as _;
+use synctop_core::protocol::time;
 
 const PAGE: u64 = 100;
 const LARGEST_PAGE: u64 = 1_000;

@@ -8,8 +8,6 @@
 use super::body::{self, Query};
 use super::{Answer, Peer, Shared, ok};
 use crate::net::lock;
-use crate::protocol::Status as StreamStatus;
-use crate::protocol::quantity;
 use crate::service::lifecycle::{Desired, Status};
 use crate::service::model::{Cursor, StoredPipeline};
 use crate::service::problem::Problem;
@@ -23,6 +21,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use synctop_core::protocol::Status as StreamStatus;
+use synctop_core::protocol::quantity;
 use tokio::time::Instant;
 
 /// Default timeout.

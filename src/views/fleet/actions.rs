@@ -1,13 +1,13 @@
 //! Action log pane: user, action, result. The log is append-only.
 
 use super::state::{FleetPane, FleetScreen, RowKey};
-use crate::fleet::ActionRecord;
-use crate::views::format::clock;
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use synctop_core::fleet::ActionRecord;
+use synctop_core::format::clock;
 
 /// The actions that are shown, the newest first.
 #[must_use]

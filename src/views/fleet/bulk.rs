@@ -1,12 +1,12 @@
 //! Bulk pane: stages, results, and the reason of a stop.
 
 use super::state::{FleetPane, FleetScreen};
-use crate::fleet::bulk::{Bulk, BulkStep};
-use crate::views::format::age;
 use crate::views::pen::Pen;
 use crate::views::state::Hits;
 use crate::views::streams::scrolled;
 use ratatui::style::Style;
+use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::format::age;
 
 /// Lines that it needs.
 #[must_use]

@@ -1,13 +1,14 @@
 //! Confirmation of an action: targets, count, effect, equivalent command.
 
 use super::state::{Confirm, FleetScreen};
-use crate::fleet::bulk::Bulk;
-use crate::fleet::verify::PipelineAction;
-use crate::views::format::{plural, wrap};
+use crate::views::format::wrap;
 use crate::views::palette::field;
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
 use ratatui::layout::Rect;
+use synctop_core::fleet::bulk::Bulk;
+use synctop_core::fleet::verify::PipelineAction;
+use synctop_core::format::plural;
 
 /// Lines of the command that are shown at least.
 const COMMAND: usize = 3;

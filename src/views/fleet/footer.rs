@@ -2,12 +2,12 @@
 
 use super::rows::FleetRows;
 use super::state::{FleetOverlay, FleetPane, FleetScreen};
-use crate::fleet::verify::PipelineAction as Act;
 use crate::views::action::{Action, FLEET_ACTIONS, FleetAction};
 use crate::views::footer::keys;
 use crate::views::palette::field;
 use crate::views::pen::Pen;
 use crate::views::state::Hits;
+use synctop_core::fleet::verify::PipelineAction as Act;
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);

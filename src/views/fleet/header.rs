@@ -4,14 +4,15 @@
 use super::list::mark;
 use super::rows::FleetRows;
 use super::state::{Armed, FleetScreen, ServiceLink};
-use crate::fleet::PipelineGroup;
-use crate::fleet::inbox::InboxState;
-use crate::progress::core;
-use crate::views::format::{age, count, fit_middle, plural, rate};
+use crate::views::format::fit_middle;
 use crate::views::pen::Pen;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use strum::VariantArray as _;
+use synctop_core::fleet::PipelineGroup;
+use synctop_core::fleet::inbox::InboxState;
+use synctop_core::format::{age, count, plural, rate};
+use synctop_core::protocol::error_text::core;
 
 /// Lines of the header.
 pub struct FleetHeader {

@@ -1,15 +1,15 @@
 //! Error inbox: errors of all pipelines, grouped by cause.
 
 use super::state::{FleetPane, FleetScreen, RowKey};
-use crate::fleet::inbox::{InboxItem, InboxState};
-use crate::progress::core;
-use crate::views::format::{age, plural};
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
+use synctop_core::fleet::inbox::{InboxItem, InboxState};
+use synctop_core::format::{age, plural};
+use synctop_core::protocol::error_text::core;
 
 /// Parts of the day that the trend is drawn in.
 const TREND: usize = 12;

@@ -2,8 +2,7 @@
 
 use super::rows::{FleetRow, FleetRows};
 use super::state::{FleetColumn, FleetPane, FleetScreen};
-use crate::fleet::{PipelineGroup, PipelineStatus, Watched};
-use crate::views::format::{age, clock, count, coverage, fit_middle, rate};
+use crate::views::format::fit_middle;
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
@@ -11,6 +10,8 @@ use crate::views::theme::Look;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
+use synctop_core::fleet::{PipelineGroup, PipelineStatus, Watched};
+use synctop_core::format::{age, clock, count, rate};
 
 /// End of each column (the first ones: start); `None` if hidden.
 struct Columns {
@@ -37,7 +38,7 @@ const CAUSE: u16 = 64;
 impl Columns {
     fn new(screen: &FleetScreen, width: u16) -> Self {
         let all = || screen.fleet.pipelines.values().take(500).map(|it| &it.pipeline);
-        let longest = |of: &dyn Fn(&crate::fleet::Pipeline) -> usize| {
+        let longest = |of: &dyn Fn(&synctop_core::fleet::Pipeline) -> usize| {
             u16::try_from(all().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX)
         };
         let name = longest(&|it| it.id.chars().count()).clamp(8, if width >= 100 { 36 } else { 22 });
@@ -48,7 +49,7 @@ impl Columns {
             room -= if fits { wide } else { 0 };
             fits
         };
-        let known = |of: &dyn Fn(&crate::fleet::Pipeline) -> bool| all().any(of);
+        let known = |of: &dyn Fn(&synctop_core::fleet::Pipeline) -> bool| all().any(of);
         let status_wide = longest(&|it| status_words(it, false).chars().count()).clamp(STATUS - 2, 18) + 2;
         let has_status = take(true, status_wide);
         let has_records = take(known(&|it| it.found.records.is_some()), RECORDS);
@@ -90,8 +91,8 @@ impl Columns {
 }
 
 /// Status, and the desired one if it differs.
-fn status_words(it: &crate::fleet::Pipeline, inferred: bool) -> String {
-    use crate::fleet::DesiredStatus;
+fn status_words(it: &synctop_core::fleet::Pipeline, inferred: bool) -> String {
+    use synctop_core::fleet::DesiredStatus;
     let doubt = if inferred { "?" } else { "" };
     let there = matches!(
         (&it.desired, &it.status),
@@ -280,7 +281,7 @@ fn pipeline(
             let full = if share < 1.0 { full.min(width.saturating_sub(1)) } else { width };
             pen.fill(begin, row, full.max(u16::from(share > 0.0)), glyphs.bar, look.good());
         }
-        let text = coverage(&it.found, glyphs.at_most).unwrap_or_else(|| dash.to_owned());
+        let text = it.found.coverage_text(glyphs.at_most).unwrap_or_else(|| dash.to_owned());
         pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
     }
     if let Some(end) = columns.age {

@@ -2,10 +2,10 @@
 //! column.
 
 use super::state::{FleetColumn, FleetPane, FleetScreen, RowKey};
-use crate::fleet::{ActionRecord, PipelineGroup, Watched};
 use std::collections::HashMap;
 use std::sync::Arc;
 use strum::VariantArray as _;
+use synctop_core::fleet::{ActionRecord, PipelineGroup, Watched};
 
 /// One line of the list.
 #[derive(Debug, Clone, Copy)]
@@ -139,8 +139,8 @@ fn searched(watched: &Watched, group: PipelineGroup, screen: &FleetScreen) -> bo
     let says = [it.id.as_ref(), &it.source, &it.destination, it.status.as_str(), it.desired.as_str(), group.as_str()];
     let doubts = it.found.doubts.iter().map(AsRef::as_ref);
     // As shown in the row: hidden text does not match.
-    let cores: Vec<_> = it.faults.iter().map(crate::fleet::PipelineFault::core).collect();
-    let faults = it.faults.iter().map(crate::fleet::PipelineFault::kind).chain(cores.iter().map(String::as_str));
+    let cores: Vec<_> = it.faults.iter().map(synctop_core::fleet::PipelineFault::core).collect();
+    let faults = it.faults.iter().map(synctop_core::fleet::PipelineFault::kind).chain(cores.iter().map(String::as_str));
     screen.ui.list(FleetPane::Pipelines).filter.keeps_any(says.into_iter().chain(faults).chain(doubts))
 }
 

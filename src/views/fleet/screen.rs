@@ -3,15 +3,16 @@
 use super::rows::{FleetRows, rows};
 use super::state::{Armed, FleetOverlay, FleetPane, FleetScreen, ServiceLink};
 use super::{actions, bulk, confirm, footer, header, inbox, list, sheets};
-use crate::protocol::Millis;
 use crate::views::action::FLEET_ACTIONS;
-use crate::views::format::{age, fit_middle, wrap};
+use crate::views::format::{fit_middle, wrap};
 use crate::views::pen::Pen;
 use crate::views::screen::{cut_bottom, cut_right, cut_top, harmless};
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::{help, palette};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use synctop_core::format::age;
+use synctop_core::protocol::Millis;
 
 /// Below this only a line or two are drawn.
 const TINY: (u16, u16) = (30, 6);

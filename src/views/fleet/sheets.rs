@@ -1,15 +1,15 @@
 //! Detail sheets of a pipeline, an error or an action, scrollable; and selection lists.
 
 use super::state::{FleetScreen, RunRow};
-use crate::progress::text::short;
-use crate::protocol::time;
-use crate::views::format::{age, clock, count, coverage, rate};
 use crate::views::pen::Pen;
 use crate::views::sheet::Sheet;
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::streams::scrolled;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use synctop_core::format::short;
+use synctop_core::format::{age, clock, count, rate};
+use synctop_core::protocol::time;
 
 pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits: &mut Hits) {
     let look = screen.look;
@@ -53,7 +53,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         let others = screen.inbox.items.get(&fault.fingerprint).map_or(0, |item| item.open().saturating_sub(1));
         if others > 0 {
             let have = if others == 1 { "has" } else { "have" };
-            let text = format!("{} {have} the same error", crate::views::format::plural(others, "other pipeline"));
+            let text = format!("{} {have} the same error", synctop_core::format::plural(others, "other pipeline"));
             sheet.text(&text, look.warn());
         }
     }
@@ -74,7 +74,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         );
         sheet.fact("records", format!("{} in this run", known(it.found.records)), look.strong());
         sheet.fact("rate", it.found.per_second.map_or_else(|| dash.to_owned(), rate), look.plain());
-        let ranges = coverage(&it.found, look.glyphs.at_most).unwrap_or_else(|| dash.to_owned());
+        let ranges = it.found.coverage_text(look.glyphs.at_most).unwrap_or_else(|| dash.to_owned());
         let more = if it.found.more_streams { ", of the streams that are known so far" } else { "" };
         sheet.fact("ranges", format!("{ranges}{more}"), look.plain());
         sheet.fact("checkpoints", known(it.found.checkpoints), look.plain());
@@ -139,7 +139,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
     let day: u64 = item.trend(1, now).iter().sum();
     sheet.fact(
         "last day",
-        format!("{} ended with it", crate::views::format::plural(usize::try_from(day).unwrap_or(usize::MAX), "run")),
+        format!("{} ended with it", synctop_core::format::plural(usize::try_from(day).unwrap_or(usize::MAX), "run")),
         look.plain(),
     );
     sheet.fact("fingerprint", &item.fingerprint, look.dim());

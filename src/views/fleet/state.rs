@@ -1,14 +1,14 @@
 //! State of the fleet screen: focus, selection, filters; and its model.
 
-use crate::fleet::bulk::Bulk;
-use crate::fleet::verify::PipelineAction;
-use crate::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
-use crate::protocol::Millis;
-use crate::protocol::clean::typed;
 use crate::views::state::Filter;
 use crate::views::theme::Look;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use synctop_core::fleet::bulk::Bulk;
+use synctop_core::fleet::verify::PipelineAction;
+use synctop_core::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
+use synctop_core::protocol::Millis;
+use synctop_core::protocol::clean::typed;
 use tui_input::Input;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, strum::VariantArray)]

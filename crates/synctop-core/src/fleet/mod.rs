@@ -1,0 +1,27 @@
+//! Pipelines of one service: state, trouble, common causes, verified actions. Pure: no clock, no
+//! I/O; `net::remote` asks, `views::fleet` draws.
+//!
+//! ```text
+//! JSON of a service --pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: times of observation and movement }
+//!                                                  |- group.rs      group and reason: claim against evidence
+//!                                                  |- inbox.rs      errors by fingerprint, with a memory
+//!                                                  |- condition.rs  conditions of `wait`
+//!                                                  '- verify.rs     result of an action   bulk.rs  canary   action_record.rs
+//! backoff.rs  polling backoff, rate limiter     task.rs  task of another API
+//! ```
+
+mod action_record;
+pub mod bulk;
+pub mod condition;
+mod group;
+pub mod inbox;
+mod pipeline;
+pub mod task;
+pub mod verify;
+mod watched;
+
+pub use action_record::ActionRecord;
+pub use group::{PipelineGroup, SILENT_MS, standing};
+pub use inbox::Inbox;
+pub use pipeline::{DesiredStatus, Found, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run};
+pub use watched::{Fleet, Sent, Watched};

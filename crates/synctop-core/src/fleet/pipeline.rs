@@ -1,0 +1,518 @@
+//! Pipeline of a service: ours, which reports reasons and times, or the published one (PROTOCOLS
+//! 2), whose state has to be interpreted. An engine's report of a run goes through the one reducer,
+//! whichever service passes it on.
+
+use crate::format::names;
+use crate::protocol::error_text::core;
+use crate::protocol::{Decoder, Millis, Splitter, mask, time};
+use crate::reduce::{Outcome, Progress, doubts, outcome, standing};
+use crate::report::{advice, verdict_remedy};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Errors of one pipeline that are looked at.
+const FAULTS: usize = 20;
+
+/// Status on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PipelineStatus {
+    Setup,
+    Backfill,
+    Ready,
+    Paused,
+    Teardown,
+    Error,
+    /// A word that this version does not know.
+    Other(Arc<str>),
+}
+
+impl PipelineStatus {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Setup => "setup",
+            Self::Backfill => "backfill",
+            Self::Ready => "ready",
+            Self::Paused => "paused",
+            Self::Teardown => "teardown",
+            Self::Error => "error",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl From<&str> for PipelineStatus {
+    fn from(name: &str) -> Self {
+        match name {
+            "setup" => Self::Setup,
+            "backfill" => Self::Backfill,
+            "ready" => Self::Ready,
+            "paused" => Self::Paused,
+            "teardown" => Self::Teardown,
+            "error" => Self::Error,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// Desired state of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DesiredStatus {
+    Active,
+    Paused,
+    Deleted,
+    Other(Arc<str>),
+}
+
+impl DesiredStatus {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Deleted => "deleted",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl From<&str> for DesiredStatus {
+    fn from(name: &str) -> Self {
+        match name {
+            "active" => Self::Active,
+            "paused" => Self::Paused,
+            "deleted" => Self::Deleted,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// An error that stands against a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineFault {
+    pub fingerprint: Arc<str>,
+    pub message: Arc<str>,
+    pub failure_type: Option<Arc<str>>,
+    pub streams: Vec<Arc<str>>,
+    /// Next step for an operator.
+    pub next: Option<Arc<str>>,
+    /// Since when, where it is known.
+    pub since: Option<Millis>,
+}
+
+impl PipelineFault {
+    /// `auth_error`, or a word for an unclassified error.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.failure_type.as_deref().unwrap_or("error")
+    }
+
+    /// Essential text for an operator.
+    #[must_use]
+    pub fn core(&self) -> String {
+        core(&self.message)
+    }
+}
+
+/// It tries again by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedRetry {
+    pub at: Option<Millis>,
+    pub attempt: u64,
+    pub message: Arc<str>,
+}
+
+/// The last run, open or over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Run {
+    /// Task, if the service has tasks.
+    pub task: Option<Arc<str>>,
+    /// Number, if the service counts runs.
+    pub number: Option<u64>,
+    /// Key that distinguishes runs of this pipeline.
+    pub key: Arc<str>,
+    /// Task state on the wire: PENDING, RUNNING, ...; `None` for a service without tasks.
+    pub state: Option<Arc<str>>,
+    pub open: bool,
+    /// `3/7`: streams that are over, of all.
+    pub share: Option<Arc<str>>,
+    pub message: Option<Arc<str>>,
+    pub started_at: Option<Millis>,
+    /// End of the run; for a service that reports progress only, the time of the report.
+    pub ended_at: Option<Millis>,
+}
+
+/// Result of the last run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// The outcome's word (see [`Outcome`]).
+    pub outcome: Option<Arc<str>>,
+    pub records: Option<u64>,
+    /// Over the last minute, as far as it is known.
+    pub per_second: Option<f64>,
+    /// 0 to 1, of the streams whose range is known so far.
+    pub coverage: Option<f64>,
+    /// More streams may come: the coverage of all is at most that.
+    pub more_streams: bool,
+    pub checkpoints: Option<u64>,
+    pub streams: u64,
+    pub by_status: BTreeMap<Arc<str>, u64>,
+    /// Doubts about the outcome, as sentences.
+    pub doubts: Vec<Arc<str>>,
+}
+
+impl Found {
+    /// `61%`; with `at_most` in front if streams may follow that are not included yet.
+    #[must_use]
+    pub fn coverage_text(&self, at_most: &str) -> Option<String> {
+        let bound = if self.more_streams { at_most } else { "" };
+        self.coverage.map(|share| format!("{bound}{}", crate::format::percent(share)))
+    }
+}
+
+/// A pipeline, without secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    pub id: Arc<str>,
+    pub source: Arc<str>,
+    pub destination: Arc<str>,
+    pub status: PipelineStatus,
+    pub desired: DesiredStatus,
+    /// Reason of parking, if the service reports one.
+    pub reason: Option<PipelineFault>,
+    /// Errors of the last run, the most severe first, including the reason.
+    pub faults: Vec<PipelineFault>,
+    pub retry: Option<PlannedRetry>,
+    pub run: Option<Run>,
+    pub found: Found,
+    pub revision: Option<u64>,
+    /// A position to go on from; opaque.
+    pub cursor: Option<Arc<str>>,
+    pub updated_at: Option<Millis>,
+    /// As it came, masked.
+    pub told: Arc<Value>,
+    /// Data derived from a service that shows only a state.
+    read: Option<Reading>,
+}
+
+/// Reduced form of a repeatedly reported state.
+#[derive(Debug, Clone, PartialEq)]
+struct Reading {
+    /// The lines that were taken in last.
+    text: Arc<str>,
+    progress: Arc<Progress>,
+}
+
+fn text(value: &Value, path: &str) -> Option<Arc<str>> {
+    value.pointer(path)?.as_str().map(Into::into)
+}
+
+fn at(value: &Value, path: &str) -> Option<Millis> {
+    time::parse(value.pointer(path)?.as_str()?)
+}
+
+impl Pipeline {
+    /// Reads a pipeline reported at `now`. `before`: its last report, for rates.
+    ///
+    /// # Errors
+    /// Why it is no pipeline.
+    pub fn read(mut told: Value, now: Millis, before: Option<&Self>) -> Result<Self, String> {
+        let id = text(&told, "/id").ok_or("it has no id")?;
+        let status = text(&told, "/status").ok_or_else(|| format!("pipeline {id} has no status"))?;
+        let lines = lines_of(&told, now);
+        mask::json(&mut told);
+        // An unknown service's reason may be anything.
+        let reason = told.get("reason").filter(|it| it.is_object()).and_then(fault);
+        let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| PlannedRetry {
+            at: at(retry, "/at"),
+            attempt: retry.get("attempt").and_then(Value::as_u64).unwrap_or(0),
+            message: text(retry, "/message").unwrap_or_default(),
+        });
+        let mut pipeline = Self {
+            source: text(&told, "/source/type").unwrap_or_default(),
+            destination: text(&told, "/destination/type").unwrap_or_default(),
+            status: PipelineStatus::from(&*status),
+            desired: DesiredStatus::from(told.get("desired_status").and_then(Value::as_str).unwrap_or("active")),
+            faults: reason.iter().cloned().collect(),
+            reason,
+            retry,
+            run: None,
+            found: Found::default(),
+            revision: told.get("revision").and_then(Value::as_u64),
+            cursor: text(&told, "/cursor"),
+            updated_at: at(&told, "/updated_at"),
+            told: Arc::default(),
+            read: None,
+            id,
+        };
+        match (told.get("run").filter(|it| it.is_object()), lines) {
+            (Some(run), _) => pipeline.take_run(run),
+            (None, Some(lines)) => pipeline.take_lines(lines, before),
+            (None, None) => {}
+        }
+        pipeline.told = Arc::new(told);
+        Ok(pipeline)
+    }
+
+    /// For a service that reports results of runs.
+    fn take_run(&mut self, run: &Value) {
+        let state = text(run, "/status");
+        let open = matches!(state.as_deref(), Some("PENDING" | "RUNNING"));
+        self.run = Some(Run {
+            task: text(run, "/task_id"),
+            number: run.get("number").and_then(Value::as_u64),
+            key: text(run, "/task_id").unwrap_or_default(),
+            open,
+            share: text(run, "/progress"),
+            message: text(run, "/message"),
+            started_at: at(run, "/started_at"),
+            ended_at: at(run, "/ended_at"),
+            state,
+        });
+        let Some(all) = run.get("so_far").or_else(|| run.get("result")).filter(|it| it.is_object()) else { return };
+        let by_status = all.get("by_status").and_then(Value::as_object).into_iter().flatten();
+        let doubts = all.get("doubts").and_then(Value::as_array).into_iter().flatten().take(FAULTS);
+        self.found = Found {
+            outcome: text(all, "/outcome"),
+            records: all.pointer("/records/cumulative").and_then(Value::as_u64),
+            per_second: all.get("records_per_second").and_then(Value::as_f64).filter(|_| open),
+            coverage: all.get("coverage").and_then(Value::as_f64),
+            more_streams: open && all.get("covers_all").and_then(Value::as_bool) == Some(false),
+            checkpoints: all.get("checkpoints").and_then(Value::as_u64),
+            streams: all.get("streams").and_then(Value::as_u64).unwrap_or(0),
+            by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
+            doubts: doubts.filter_map(doubt).collect(),
+        };
+        for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(FAULTS) {
+            let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
+                && (error.get("final").and_then(Value::as_bool) == Some(true)
+                    || error.get("level").and_then(Value::as_str) == Some("global"));
+            let mut fault = fault(error).filter(|_| stands);
+            if let Some(fault) = fault.as_mut().filter(|it| it.next.is_none()) {
+                let one_stream = !fault.streams.is_empty() && self.found.streams > 1;
+                fault.next = Some(advice(fault.failure_type.as_deref(), &fault.message, one_stream).into());
+            }
+            self.faults.extend(fault.filter(|it| self.faults.iter().all(|known| known.message != it.message)));
+        }
+    }
+
+    /// For a service that shows its engine's state: as if the engine had printed it now.
+    fn take_lines(&mut self, lines: String, before: Option<&Self>) {
+        let known = before.and_then(|it| it.read.as_ref());
+        let reading = match known {
+            Some(known) if same_but_time(&known.text, &lines) => known.clone(),
+            known => {
+                // Another run starts fresh: errors of the run before do not count against it.
+                let begun = |text: &str| engine_clock(text).map(|(from, _)| from);
+                let same_run = known.filter(|it| begun(&lines).is_some() && begun(&it.text) == begun(&lines));
+                let mut progress = same_run.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
+                let decoder = Decoder::default();
+                Splitter::default().push(lines.as_bytes(), |line| {
+                    progress.apply(&line, decoder.decode(&line, &mut String::new()));
+                });
+                Reading { text: lines.into(), progress: Arc::new(progress) }
+            }
+        };
+        let progress = &*reading.progress;
+        let result = outcome(progress);
+        let now = progress.last_at.unwrap_or(0);
+        let ended = result != Outcome::Running;
+        let clock = engine_clock(&reading.text);
+        let started_at = clock.map(|(from, _)| from);
+        self.run = Some(Run {
+            key: started_at.map_or_else(|| hash(&reading.text), time::iso).into(),
+            open: !ended,
+            started_at,
+            ended_at: clock.map(|(_, to)| to),
+            share: (!progress.streams.is_empty()).then(|| share(progress).into()),
+            ..Run::default()
+        });
+        let mut by_status = BTreeMap::<Arc<str>, u64>::new();
+        for stream in &progress.streams {
+            *by_status.entry(stream.status.as_str().into()).or_default() += 1;
+        }
+        self.found = Found {
+            outcome: Some(result.as_str().into()),
+            records: progress.cumulative_records(),
+            per_second: progress.rate.per_second(crate::reduce::ONE_MINUTE, now).filter(|_| !ended),
+            coverage: progress.coverage(),
+            more_streams: !ended && !progress.covers_all(),
+            checkpoints: Some(progress.checkpoints.max(told_checkpoints(&reading.text))),
+            streams: progress.streams.len() as u64,
+            by_status,
+            doubts: doubts(progress).iter().take(FAULTS).map(|it| it.to_string().into()).collect(),
+        };
+        for group in standing(progress).into_iter().take(FAULTS) {
+            self.faults.push(PipelineFault {
+                fingerprint: format!("{:016x}", group.fingerprint).into(),
+                message: Arc::clone(&group.message),
+                failure_type: group.failure_type.clone(),
+                streams: group.streams().cloned().collect(),
+                next: Some(verdict_remedy(progress, group).into()),
+                since: None,
+            });
+        }
+        if matches!(self.status, PipelineStatus::Error) {
+            self.reason = self.faults.first().cloned();
+        }
+        self.read = Some(reading);
+    }
+
+    /// Reduced engine state, if that is all the service shows.
+    #[must_use]
+    pub fn progress(&self) -> Option<&Arc<Progress>> {
+        self.read.as_ref().map(|it| &it.progress)
+    }
+
+    /// The state as lines of its engine, as of the time of the report.
+    #[must_use]
+    pub fn lines(&self) -> Option<&Arc<str>> {
+        self.read.as_ref().map(|it| &it.text)
+    }
+
+    /// Its last run came to this.
+    #[must_use]
+    pub fn came_to(&self, outcome: Outcome) -> bool {
+        self.found.outcome.as_deref() == Some(outcome.as_str())
+    }
+
+    /// Its last run is over, and brought everything.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        let over = self.run.as_ref().is_some_and(|run| !run.open);
+        over && self.came_to(Outcome::Succeeded) && self.status != PipelineStatus::Error
+    }
+
+    /// Values that change with any change of the pipeline.
+    #[must_use]
+    pub fn evidence(&self) -> (Option<&str>, Option<u64>, Option<u64>, Option<u64>, &str) {
+        let run = self.run.as_ref();
+        (
+            run.map(|run| run.key.as_ref()),
+            self.found.records,
+            self.found.checkpoints,
+            self.revision,
+            run.and_then(|run| run.share.as_deref()).unwrap_or_default(),
+        )
+    }
+}
+
+/// Start of a run and time of its report by the engine's own clock: the only age of such a state.
+fn engine_clock(lines: &str) -> Option<(Millis, Millis)> {
+    let first: Value = serde_json::from_str(lines.lines().next()?).ok()?;
+    clock_of(first.get("progress")?)
+}
+
+fn clock_of(progress: &Value) -> Option<(Millis, Millis)> {
+    let from = at(progress, "/started_at")?;
+    Some((from, from.checked_add(progress.get("elapsed_ms")?.as_i64().filter(|it| *it >= 0)?)?))
+}
+
+/// A doubt as `summary` has it: its streams and its message.
+fn doubt(value: &Value) -> Option<Arc<str>> {
+    let message = text(value, "/message")?;
+    let streams = value.get("streams").and_then(Value::as_array).into_iter().flatten();
+    let streams: Vec<_> = streams.filter_map(Value::as_str).collect();
+    Some(if streams.is_empty() { message } else { format!("{}: {message}", names(&streams)).into() })
+}
+
+fn fault(value: &Value) -> Option<PipelineFault> {
+    let message = text(value, "/message")?;
+    let mut streams: Vec<Arc<str>> = value
+        .get("streams")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(Into::into)
+        .collect();
+    streams.extend(text(value, "/stream"));
+    let fingerprint = text(value, "/fingerprint")
+        .unwrap_or_else(|| format!("{:016x}", crate::reduce::fingerprint::of_error(&message, None)).into());
+    Some(PipelineFault {
+        fingerprint,
+        failure_type: text(value, "/failure_type"),
+        streams,
+        next: text(value, "/next"),
+        since: at(value, "/since").or_else(|| at(value, "/last_at")),
+        message,
+    })
+}
+
+/// `3/7`: streams that are over, of all.
+fn share(progress: &Progress) -> String {
+    use crate::protocol::Status::{Completed, Errored, Skipped};
+    let over = progress.streams.iter().filter(|it| matches!(it.status, Completed | Skipped | Errored)).count();
+    format!("{over}/{}", progress.streams.len())
+}
+
+/// State of a service without runs, as the lines its engine would have printed: the last progress
+/// message (progress generation) or the last end (trace generation).
+fn lines_of(told: &Value, now: Millis) -> Option<String> {
+    let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
+    let end = told.get("progress").filter(|it| it.is_object());
+    // The engine's own time, if known.
+    let at = state.and_then(clock_of).map_or(now, |(_, to)| to);
+    let line =
+        |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(at), kind: payload}).to_string() + "\n";
+    if let Some(progress) = state.filter(|it| it.get("derived").is_some()) {
+        let mut text = line("progress", progress);
+        let word = progress.pointer("/derived/status").and_then(Value::as_str).unwrap_or_default();
+        if matches!(word, "succeeded" | "failed") || (word == "started" && up_to_date(told, progress)) {
+            let state = told.get("sync_state");
+            let end = json!({"status": word, "has_more": false, "run_progress": progress, "ending_state": state});
+            text += &line("eof", &end);
+        }
+        return Some(text);
+    }
+    end.or(state).map(|end| line("eof", end))
+}
+
+/// Nothing was to be read: no stream was started, and the state of each lists nothing that remains.
+fn up_to_date(told: &Value, progress: &Value) -> bool {
+    let all = |object: Option<&Value>, holds: fn(&Value) -> bool| {
+        object.and_then(Value::as_object).is_some_and(|all| !all.is_empty() && all.values().all(holds))
+    };
+    all(progress.get("streams"), |stream| stream.get("status").and_then(Value::as_str) == Some("not_started"))
+        && all(told.pointer("/sync_state/source/streams"), |stream| {
+            stream.get("remaining").and_then(Value::as_array).is_some_and(Vec::is_empty)
+        })
+}
+
+/// True if both texts are equal except for times.
+fn same_but_time(one: &str, other: &str) -> bool {
+    without_time(one) == without_time(other)
+}
+
+/// The lines without the time of the report.
+fn without_time(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
+            (Some(from), Some(to)) if from < to => {
+                format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default())
+            }
+            _ => line.to_owned(),
+        })
+        .collect()
+}
+
+/// Hash of a text, equal in every process.
+fn hash(text: &str) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    without_time(text).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Checkpoints counted in a state.
+fn told_checkpoints(text: &str) -> u64 {
+    let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let count = |value: &Value| {
+        value
+            .pointer("/progress/derived/total_state_count")
+            .or_else(|| value.pointer("/eof/global_progress/state_checkpoint_count"))
+            .and_then(Value::as_u64)
+    };
+    told.filter_map(|value| count(&value)).max().unwrap_or(0)
+}

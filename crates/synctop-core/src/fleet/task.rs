@@ -1,0 +1,76 @@
+//! Task of another API, from submission to result: its state and its presentation.
+
+use crate::format::duration;
+use serde_json::Value;
+
+/// State of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskPhase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl TaskPhase {
+    #[must_use]
+    pub fn over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+
+    /// 0 done, 1 failed, 2 still running.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded => 0,
+            Self::Failed => 1,
+            Self::Pending | Self::Running => 2,
+        }
+    }
+}
+
+/// Facts of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteTask {
+    pub id: String,
+    pub state: TaskPhase,
+    /// The status in the service's own word.
+    pub word: String,
+    pub progress: Option<String>,
+    pub message: Option<String>,
+    /// Remedy suggested by the service.
+    pub fix: Option<String>,
+    /// URL of the result.
+    pub result_url: Option<String>,
+    /// All of it, without secrets.
+    pub told: Value,
+}
+
+impl RemoteTask {
+    /// `  [15s] task=abc status=RUNNING  progress=3/7`
+    #[must_use]
+    pub fn line(&self, seconds: u64) -> String {
+        let progress = self.progress.as_ref().map(|it| format!("  progress={it}")).unwrap_or_default();
+        let message =
+            self.message.as_ref().filter(|_| !self.state.over()).map(|it| format!("  {it}")).unwrap_or_default();
+        format!("  [{seconds}s] task={} status={}{progress}{message}", self.id, self.word)
+    }
+}
+
+/// The wait that past ones let expect: of so many, the middle and the longest, in milliseconds.
+#[must_use]
+pub fn expected(mut past: Vec<u64>) -> String {
+    if past.is_empty() {
+        return "unknown: no run of it succeeded yet".into();
+    }
+    past.sort_unstable();
+    if past.iter().all(|ms| *ms < 1_000) {
+        return "less than a second".into();
+    }
+    let middle = past.get(past.len() / 2).copied().unwrap_or(0);
+    let last = past.last().copied().unwrap_or(0);
+    match past.len() {
+        1 => format!("about {} (the last one took that)", duration(middle)),
+        many => format!("about {} (of the last {many}; the longest took {})", duration(middle), duration(last)),
+    }
+}

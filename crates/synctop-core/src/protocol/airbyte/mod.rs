@@ -1,0 +1,292 @@
+//! Airbyte protocol, version 0: stdout of connectors.
+//!
+//! One envelope, `{"type":"<UPPER>","<payload>":{…}}`, with a payload under the type's name in
+//! lower case (`connectionStatus` excepted). A stream is a namespace and a name. There is no end
+//! message: the process's exit is the end, and COMPLETE or INCOMPLETE, whichever comes first, is a
+//! stream's. A destination's stdout has the states that it has committed, as it got them. Shapes
+//! and surprises: the recordings of published connectors of 2026-11-20.
+
+mod fast;
+mod wire;
+
+pub(super) use fast::message as fast;
+
+use super::lenient::{Maybe, Text};
+use super::message::{
+    Activity, Checkpoint, Dialect, EmittedState, Estimate, Failure, Kind, Level, Log, Message, Name, ProcessWord,
+    Record, Status, StreamClaim, StreamCursor, Where,
+};
+use super::scan::identity::Identity;
+use std::borrow::Cow;
+use wire::{AirbyteEnvelope, AirbyteLog, AirbyteTrace, Descriptor, ErrorTrace, StatusTrace};
+
+/// The types of messages; an envelope of any other is unknown.
+const KINDS: [&str; 9] =
+    ["RECORD", "STATE", "LOG", "TRACE", "CONTROL", "SPEC", "CATALOG", "CONNECTION_STATUS", "DESTINATION_CATALOG"];
+
+/// Generic message of the connector development kit; the internal message has the cause.
+const NO_WORDS: &str = "Something went wrong in the connector. See the logs for more details.";
+
+/// Prefix of the kit's final error that repeats the errors of the streams (`AbstractSource.read`),
+/// and its name in the concurrent read. Its type is always config_error, whatever the causes are.
+const ROLL_UP: &str = "During the sync, the following streams did not sync successfully";
+const ROLL_UP_INTERNAL: &str = "Concurrent read failure";
+
+/// Prefixes of the kit's log lines about the start and the ends of a sync.
+const STARTING: &str = "Starting syncing";
+const FINISHED: &str = "Finished syncing";
+
+/// True if this protocol has messages of that type.
+pub(super) fn has(kind: &str) -> bool {
+    KINDS.contains(&kind)
+}
+
+/// Message of a line; `None` if its payload does not match its type (the line is then unknown).
+pub(super) fn message(text: &str) -> Option<Message<'_>> {
+    let envelope = serde_json::from_str::<AirbyteEnvelope>(text).ok()?;
+    let mut at = None;
+    let kind = match envelope.kind.0.as_deref()? {
+        "RECORD" => {
+            let record = envelope.record.0?;
+            at = record.emitted_at.0;
+            let stream = Name::spaced(record.namespace.0, record.stream.0?);
+            Kind::Record(Record { stream, measure: record.data.map(|data| measure(data.get())), partial: false })
+        }
+        "STATE" => Kind::Checkpoint(checkpoint(envelope.state.0?)),
+        "LOG" => Kind::Log(Box::new(log(envelope.log.0?))),
+        "TRACE" => {
+            let trace = envelope.trace.0?;
+            at = trace.emitted_at.0;
+            traced(trace)?
+        }
+        "CONTROL" => {
+            at = envelope.control.0?.emitted_at.0;
+            Kind::Note("control")
+        }
+        "SPEC" => envelope.spec.0.map(|_| Kind::Answer)?,
+        "CATALOG" => {
+            let streams = envelope.catalog.0?.streams.0?;
+            Kind::Offer(streams.into_iter().filter_map(name).collect())
+        }
+        "CONNECTION_STATUS" => {
+            let connection = envelope.connection.0?;
+            let ok = match connection.status.0.as_deref() {
+                Some("SUCCEEDED") => Some(true),
+                Some("FAILED") => Some(false),
+                _ => None,
+            };
+            Kind::Connection { ok, message: connection.message.0.or(connection.status.0) }
+        }
+        "DESTINATION_CATALOG" => envelope.destination_catalog.0.map(|_| Kind::Note("destination_catalog"))?,
+        _ => return None,
+    };
+    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), firm: true, kind })
+}
+
+fn name(descriptor: Maybe<Descriptor>) -> Option<Name> {
+    let descriptor = descriptor.0?;
+    Some(Name::spaced(descriptor.namespace.0, descriptor.name.0?))
+}
+
+/// The length of data as Airbyte's platform measures it: UTF-16 units of the serialised text. A
+/// character that is written as an escape here is not when the platform writes it again, save a
+/// control character.
+pub(super) fn measure(data: &str) -> u64 {
+    let bytes = data.as_bytes();
+    // A writer that puts spaces between tokens does so behind its first key: the platform writes
+    // none.
+    if memchr::memmem::find(bytes, b"\":").is_some_and(|at| bytes.get(at + 2) == Some(&b' ')) {
+        return measure(&unspaced(data));
+    }
+    if memchr::memchr(b'\\', bytes).is_none() && bytes.is_ascii() {
+        return bytes.len() as u64;
+    }
+    let continued = bytes.iter().filter(|byte| byte.cast_signed() < -0x40).count();
+    let astral = bytes.iter().filter(|byte| **byte >= 0xf0).count();
+    let mut length = bytes.len() - continued + astral;
+    for at in memchr::memmem::find_iter(bytes, b"\\u") {
+        // An escaped backslash before a u is none.
+        let before = bytes.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
+        let control = bytes.get(at + 2..at + 5).is_some_and(|digits| digits == b"000" || digits == b"001");
+        if before % 2 == 0 && !control {
+            length -= 5;
+        }
+    }
+    length as u64
+}
+
+/// JSON without the spaces between its tokens.
+fn unspaced(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let kept = |c: &char| {
+        let keep = quoted || !c.is_ascii_whitespace();
+        quoted ^= *c == '"' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        keep
+    };
+    json.chars().filter(kept).collect()
+}
+
+fn checkpoint(state: wire::StateMessage) -> Checkpoint {
+    let records = state.source.0.and_then(|stats| stats.record_count.0);
+    let count = records.unwrap_or(u64::MAX);
+    let committed = state.destination.0.is_some();
+    if let Some(global) = state.global.0 {
+        let mut id = Identity(1).and(global.shared_state.0);
+        let mut streams = Vec::new();
+        for state in global.stream_states.0.unwrap_or_default().into_iter().filter_map(|state| state.0) {
+            let Some(stream) = name(state.stream_descriptor) else { continue };
+            id = id.and(Identity::of_text(&stream.key()).0).and(state.stream_state.0);
+            streams.push(StreamCursor { stream, id: state.stream_state.0 });
+        }
+        let handed = EmittedState { streams, id: id.and(count).0, records, committed, ..EmittedState::default() };
+        return Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() };
+    }
+    let (stream, id) = match state.stream.0 {
+        Some(state) => (name(state.stream_descriptor), state.stream_state),
+        None => (None, state.data.unwrap_or_default()),
+    };
+    let of = stream.as_ref().map_or(2, |stream| Identity::of_text(&stream.key()).0);
+    let handed = EmittedState { id: id.and(of).and(count).0, records, committed, ..EmittedState::default() };
+    Checkpoint { stream, handed: Some(Box::new(handed)), ..Checkpoint::default() }
+}
+
+fn log(line: AirbyteLog) -> Log {
+    let word = line.level.0.unwrap_or_default();
+    let message = line.message.0.unwrap_or_default();
+    let message = match line.stack_trace.0.filter(|stack| !message.contains(stack.as_ref())) {
+        Some(stack) => Cow::Owned(format!("{message}\n{stack}")),
+        None => message,
+    };
+    let context = process_word(&message).map(|word| Box::new(word.context()));
+    Log { level: Level::from(&*word), fatal: word.eq_ignore_ascii_case("FATAL"), context, message, ..Log::default() }
+}
+
+/// Words of the connector development kit at the start of a sync, and at the end of a stream and of
+/// the source (`AbstractSource.read`).
+fn process_word(message: &str) -> Option<ProcessWord<'static>> {
+    if message.starts_with(STARTING) {
+        return Some(ProcessWord::Starts);
+    }
+    message.strip_prefix(FINISHED).map(|what| ProcessWord::Finishes(what.trim().to_owned().into()))
+}
+
+fn traced(trace: AirbyteTrace) -> Option<Kind> {
+    Some(match trace.kind.0.as_deref()? {
+        "STREAM_STATUS" => Kind::Stream(Box::new(status(trace.stream_status.0?)?)),
+        "ERROR" => Kind::Failure(Box::new(failure(trace.error.0?))),
+        "ESTIMATE" => {
+            let estimate = trace.estimate.0?;
+            // The estimate of a whole sync has a name too (such as `*`), which is no stream.
+            let stream = match estimate.kind.0.as_deref()? {
+                "STREAM" => Some(Name::spaced(estimate.namespace.0, estimate.name.0?)),
+                "SYNC" => None,
+                _ => return None,
+            };
+            let (rows, bytes) = (estimate.row_estimate.0, estimate.byte_estimate.0);
+            Kind::Estimate(Box::new(Estimate { stream, rows, bytes }))
+        }
+        "ANALYTICS" => {
+            let said = trace.analytics.0?;
+            let value = said.value.0.map(|value| format!(" = {value}")).unwrap_or_default();
+            let message = format!("analytics: {}{value}", said.kind.0.unwrap_or_default());
+            Kind::Log(Box::new(Log { message: message.into(), ..Log::default() }))
+        }
+        _ => return None,
+    })
+}
+
+fn status(said: StatusTrace) -> Option<StreamClaim> {
+    let mut claim = StreamClaim::of(name(said.stream_descriptor)?);
+    let reasons = said.reasons.0.unwrap_or_default().into_iter().filter_map(|reason| reason.0);
+    let limited = reasons.into_iter().find(|reason| reason.kind.0.as_deref() == Some("RATE_LIMITED"));
+    match said.status.0 {
+        Some(word) => match word.as_ref() {
+            "STARTED" => claim.status = Some(Status::Started),
+            "RUNNING" => {
+                let until = |limit: wire::StatusReason| limit.rate_limited.0.and_then(|limit| limit.quota_reset.0);
+                claim.pace = Some(limited.map_or(Activity::Moving, |limit| Activity::Limited(until(limit))));
+            }
+            "COMPLETE" => claim.status = Some(Status::Completed),
+            "INCOMPLETE" => claim.status = Some(Status::Errored),
+            _ => claim.odd_status = Some(word),
+        },
+        None => return None,
+    }
+    Some(claim)
+}
+
+fn said(text: Text) -> Option<Cow<str>> {
+    text.0.filter(|text| !text.trim().is_empty())
+}
+
+fn failure(error: ErrorTrace) -> Failure {
+    let stack = said(error.stack_trace);
+    let (message, internal) = (said(error.message), said(error.internal_message));
+    let stream = name(error.stream_descriptor);
+    let roll_up = stream.is_none()
+        && (internal.as_deref() == Some(ROLL_UP_INTERNAL)
+            || message.as_deref().is_some_and(|text| text.starts_with(ROLL_UP)));
+    // As the platform has it for a missing type, or one that it does not know.
+    let failure_type = match error.failure_type.0 {
+        Some(word) if matches!(word.as_ref(), "config_error" | "system_error" | "transient_error") => word,
+        _ => Cow::Borrowed("system_error"),
+    };
+    let level = match &stream {
+        None => Where::Global,
+        Some(_) if failure_type == "transient_error" => Where::Transient,
+        Some(_) => Where::Stream,
+    };
+    let (message, internal) = match (message, internal) {
+        (Some(message), Some(internal)) if message == NO_WORDS => (internal, Some(message)),
+        (Some(message), internal) => (message, internal),
+        (None, internal) => (internal.unwrap_or_default(), None),
+    };
+    Failure { failure_type: Some(failure_type), internal, stack, roll_up, ..Failure::of(level, stream, message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_measured_as_the_platform_does() {
+        assert_eq!(measure(r#"{"id":1}"#), 8);
+        assert_eq!(measure(r#"{"id": 1, "a": "x: \" y"}"#), r#"{"id":1,"a":"x: \" y"}"#.len() as u64);
+        // One unit for two bytes, two for four.
+        assert_eq!(measure(r#"{"a":"é"}"#), 9);
+        assert_eq!(measure(r#"{"a":"😀"}"#), 10);
+        // Written without escapes it would be one unit.
+        assert_eq!(measure(r#"{"a":"\u2603"}"#), 9);
+        assert_eq!(measure(r#"{"a":"\\u2603"}"#), 15);
+        assert_eq!(measure(r#"{"a":"\u0001"}"#), 14);
+        assert_eq!(measure("{\"a\":\"\\ud83d\\ude00\"}"), 10);
+    }
+
+    #[test]
+    fn what_stands_for_what_is_decided_by_fields_not_by_words() {
+        let kind = |text| message(text).map(|message| message.kind);
+        let limited = r#"{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1795163557591.585,"stream_status":
+            {"stream_descriptor":{"name":"a","namespace":"n"},"status":"RUNNING","reasons":[{"type":"RATE_LIMITED","rate_limited":{"quota_reset":1795163559000}}]}}}"#;
+        let Some(Kind::Stream(claim)) = kind(limited) else { panic!("no claim") };
+        assert_eq!(claim.pace, Some(Activity::Limited(Some(1_795_163_559_000))));
+        assert_eq!(claim.stream.label(), "n.a");
+        assert_eq!(message(limited).and_then(|message| message.at), Some(1_795_163_557_591));
+        for none in [
+            r#"{"type":"RECORD","record":{"data":{}}}"#,
+            r#"{"type":"record","record":{"stream":"a"}}"#,
+            r#"{"type":"HEARTBEAT","heartbeat":{}}"#,
+            r#"{"type":"LOG","log":"text"}"#,
+            r#"{"type":"TRACE","trace":{"type":"NOVEL"}}"#,
+        ] {
+            assert_eq!(kind(none), None, "{none}");
+        }
+        let Some(Kind::Failure(crash)) = kind(
+            r#"{"type":"TRACE","trace":{"type":"ERROR","error":{"message":"Something went wrong in the connector. See the logs for more details.","internal_message":"boom","failure_type":"odd"}}}"#,
+        ) else {
+            panic!("no failure")
+        };
+        assert_eq!((crash.message.as_ref(), crash.failure_type.as_deref()), ("boom", Some("system_error")));
+        assert!(!crash.roll_up);
+    }
+}

@@ -1,0 +1,16 @@
+//! Bytes and JSON text without a protocol: lines, tokens, validation, hashes, repair.
+//!
+//! ```text
+//! lines.rs     bytes to lines            cursor.rs    one line, token by token
+//! skip.rs      skips a value             simd.rs      skips 64 bytes at a time
+//! validate.rs  validates in pieces       identity.rs  canonical hash of a value
+//! repair.rs    repairs invalid escapes
+//! ```
+
+pub(super) mod cursor;
+pub(super) mod identity;
+pub mod lines;
+pub(super) mod repair;
+mod simd;
+mod skip;
+pub mod validate;

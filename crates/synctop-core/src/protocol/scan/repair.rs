@@ -1,0 +1,56 @@
+//! Repairs lines that are valid JSON but that `serde_json` refuses: half a surrogate pair (a text
+//! cut inside an emoji), a number out of range, a duplicate key.
+
+/// The same JSON with half surrogate pairs replaced, numbers beyond f64 as null, and of equal keys
+/// the last; `None` where it is no JSON after all.
+pub(in crate::protocol) fn mend(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut quoted = false;
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '"' => {
+                quoted = !quoted;
+                1
+            }
+            '\\' if quoted => {
+                let (length, whole) = escape(rest);
+                if !whole {
+                    out.push_str("\\ufffd");
+                    rest = rest.get(length..)?;
+                    continue;
+                }
+                length
+            }
+            '-' | '0'..='9' if !quoted => {
+                let length =
+                    rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
+                if rest.get(..length)?.parse::<f64>().is_ok_and(f64::is_infinite) {
+                    out.push_str("null");
+                    rest = rest.get(length..)?;
+                    continue;
+                }
+                length
+            }
+            c => c.len_utf8(),
+        };
+        out.push_str(rest.get(..length)?);
+        rest = rest.get(length..)?;
+    }
+    let value: serde_json::Value = serde_json::from_str(&out).ok()?;
+    serde_json::to_string(&value).ok()
+}
+
+/// The length of an escape, and whether it stands for a character (half a surrogate pair does not).
+fn escape(text: &str) -> (usize, bool) {
+    let unit = |text: Option<&str>| text.and_then(|text| u32::from_str_radix(text.strip_prefix("\\u")?, 16).ok());
+    match unit(text.get(..6)) {
+        Some(0xd800..=0xdbff) => match unit(text.get(6..12)) {
+            Some(0xdc00..=0xdfff) => (12, true),
+            _ => (6, false),
+        },
+        Some(0xdc00..=0xdfff) => (6, false),
+        Some(_) => (6, true),
+        None => (2.min(text.len()), true),
+    }
+}

@@ -1,0 +1,160 @@
+//! Singer: stdout of taps and targets, and their logs.
+//!
+//! A tap prints one object per line, with its stream at the top level; types are written in any
+//! case. A target prints bare state values: everything before them is committed. stdout has no
+//! status, error or end: those are logged on stderr (`logs.rs`, `meltano.rs`), as metrics and as
+//! text. Shapes and surprises: the recordings of singer-python, singer-sdk and Meltano of
+//! 2026-11-20.
+
+mod fast;
+mod logs;
+mod meltano;
+
+pub(super) use fast::message as fast;
+pub(super) use logs::{is_destination, json as json_log, level_of, metric, spoken, stream_of};
+pub(super) use meltano::message as meltano;
+
+use super::lenient::{Entries, Maybe, Text, When};
+use super::message::{
+    Activity, Checkpoint, Dialect, EmittedState, Kind, Message, Name, Record, StreamClaim, StreamCursor,
+};
+use super::scan::identity::Identity;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    stream: Text<'a>,
+    record: Maybe<Nothing>,
+    schema: Maybe<Nothing>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    manifest: Option<Identity>,
+    time_extracted: When,
+    #[serde(borrow)]
+    bookmarks: Entries<'a, Identity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Nothing {}
+
+/// The message of a line; `None` where it is none of this protocol.
+pub(super) fn message(text: &str) -> Option<Message<'_>> {
+    let envelope = serde_json::from_str::<Envelope>(text).ok()?;
+    let dialect = Some(Dialect::Singer);
+    let Some(word) = envelope.kind.0 else {
+        // A target's report after it has written everything.
+        envelope.bookmarks.0?;
+        let kind =
+            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
+        return Some(Message { at: None, from: None, dialect, firm: true, kind });
+    };
+    let stream = || envelope.stream.0.clone().map(Name::plain);
+    let kind = match word.to_ascii_uppercase().as_str() {
+        "RECORD" => {
+            envelope.record.0?;
+            Kind::Record(Record { stream: stream()?, measure: None, partial: false })
+        }
+        "SCHEMA" => {
+            envelope.schema.0?;
+            Kind::Stream(Box::new(alive(stream()?)))
+        }
+        // Before the first record of a table and behind its last: older rows may be deleted.
+        "ACTIVATE_VERSION" => Kind::Stream(Box::new(alive(stream()?))),
+        "BATCH" => {
+            envelope.manifest?;
+            Kind::Hidden(stream()?)
+        }
+        "STATE" => {
+            let handed = handed(envelope.value?.get(), false)?;
+            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() })
+        }
+        _ => return None,
+    };
+    Some(Message { at: envelope.time_extracted.0, from: None, dialect, firm: true, kind })
+}
+
+/// True if a type of message belongs to this protocol.
+pub(super) fn has(kind: &str) -> bool {
+    ["RECORD", "SCHEMA", "STATE", "BATCH", "ACTIVATE_VERSION"].iter().any(|known| known.eq_ignore_ascii_case(kind))
+}
+
+fn alive(stream: Name) -> StreamClaim {
+    StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(stream) }
+}
+
+/// Value of a state. By convention it has `bookmarks` by stream, and optionally the current stream;
+/// without them, its keys may still be names of streams.
+fn handed(value: &str, committed: bool) -> Option<EmittedState<'_>> {
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Value<'a> {
+        #[serde(borrow)]
+        bookmarks: Entries<'a, Identity>,
+        #[serde(borrow)]
+        currently_syncing: Text<'a>,
+    }
+    let known = serde_json::from_str::<Maybe<Value>>(value).ok()?.0.unwrap_or_default();
+    let bookmarks = if let Some(bookmarks) = known.bookmarks.0 {
+        bookmarks
+    } else {
+        let mut all = serde_json::from_str::<Entries<Identity>>(value).ok()?.0.unwrap_or_default();
+        all.retain(|(name, _)| name != "currently_syncing");
+        all
+    };
+    let streams =
+        bookmarks.into_iter().map(|(name, id)| StreamCursor { stream: Name::plain(name), id: id.0 }).collect();
+    let current = known.currently_syncing.0.map(Name::plain);
+    Some(EmittedState { streams, whole: true, current, id: Identity::of(value).0, records: None, committed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> Option<Kind<'_>> {
+        message(text).map(|message| message.kind)
+    }
+
+    #[test]
+    fn types_are_read_in_any_case_and_need_what_they_promise() {
+        for word in ["RECORD", "record", "Record"] {
+            let line = format!(r#"{{"type": "{word}", "stream": "users", "record": {{"stream": "x"}}}}"#);
+            assert!(matches!(kind(&line), Some(Kind::Record(record)) if record.stream.name == "users"), "{line}");
+        }
+        assert!(matches!(kind(r#"{"type":"BATCH","stream":"a","manifest":["file:///x"]}"#), Some(Kind::Hidden(_))));
+        for none in [
+            r#"{"type":"RECORD","record":{"stream":"users"}}"#,
+            r#"{"type":"RECORD","stream":"users","record":1}"#,
+            r#"{"type":"STATE","state":{}}"#,
+            r#"{"type":"NOVEL","stream":"users"}"#,
+            r#"{"stream":"users"}"#,
+        ] {
+            assert_eq!(kind(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_state_tells_the_position_of_each_stream() {
+        let line = r#"{"type":"STATE","value":{"bookmarks":{"a":{"id":1},"b":{}},"currently_syncing":"a"}}"#;
+        let handed = |line| match kind(line) {
+            Some(Kind::Checkpoint(checkpoint)) => checkpoint.handed.unwrap(),
+            _ => panic!("no state"),
+        };
+        let state = handed(line);
+        let names: Vec<_> = state.streams.iter().map(|one| one.stream.name.as_ref()).collect();
+        assert_eq!((names, state.committed, state.whole), (vec!["a", "b"], false, true));
+        assert_eq!(state.current.map(|name| name.name.into_owned()).as_deref(), Some("a"));
+        let echoed = r#"{"bookmarks": {"b": {}, "a": {"id": 1}}, "currently_syncing": "a"}"#;
+        let echo = handed(echoed);
+        assert_eq!((echo.id, echo.committed), (state.id, true));
+        for odd in ["null", "5", "[]", "{}", r#"{"users":"2026"}"#] {
+            let line = format!(r#"{{"type":"STATE","value":{odd}}}"#);
+            assert!(matches!(kind(&line), Some(Kind::Checkpoint(_))) == (odd != "null"), "{odd}");
+        }
+    }
+}

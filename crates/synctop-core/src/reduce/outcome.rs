@@ -1,0 +1,177 @@
+//! Outcome of the last attempt.
+
+use super::{Exit, Progress, Stream};
+use crate::protocol::{EndWord, Status};
+
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum Outcome {
+    Running,
+    Succeeded,
+    CompletedWithErrors,
+    Failed,
+    CutOff,
+    Aborted,
+    Truncated,
+    /// Nothing is open, and the ending is unknown.
+    Unknown,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// 0 done, 1 failed or done with errors, 2 not finished.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded => 0,
+            Self::CompletedWithErrors | Self::Failed => 1,
+            Self::Running | Self::CutOff | Self::Aborted | Self::Truncated | Self::Unknown => 2,
+        }
+    }
+}
+
+/// Outcome of the last run, by the messages so far.
+#[must_use]
+pub fn outcome(progress: &Progress) -> Outcome {
+    let end = progress.attempt.end.as_ref();
+    if !progress.closed && end.is_none() {
+        return Outcome::Running;
+    }
+    // A failing exit code stands, whatever the feed claimed.
+    if progress.exit.is_some_and(Exit::failed) {
+        return Outcome::Failed;
+    }
+    if end.is_some_and(|end| end.word == EndWord::Aborted) || (end.is_none() && progress.was_stopped()) {
+        return Outcome::Aborted;
+    }
+    if failed(progress) {
+        return Outcome::Failed;
+    }
+    if progress.exit.is_some_and(|exit| exit.signal().is_some()) {
+        return if standing(progress) { Outcome::Failed } else { Outcome::Truncated };
+    }
+    let Some(end) = end else { return without_end(progress) };
+    let left = progress.streams.iter().any(|stream| stream.left_over());
+    match end.claims_complete() || end.up_to_date {
+        true if left || standing(progress) => Outcome::CompletedWithErrors,
+        true => Outcome::Succeeded,
+        false => Outcome::CutOff,
+    }
+}
+
+/// Any error that stands.
+fn standing(progress: &Progress) -> bool {
+    progress.errors.groups().iter().any(|group| group.stands()) || progress.errors.beyond_in(progress.attempts).0
+}
+
+/// Outcome of an input that ended without an end message: by the streams' statuses and the exit of
+/// the process.
+fn without_end(progress: &Progress) -> Outcome {
+    let traits = progress.traits();
+    let exit_zero = progress.exit == Some(Exit::Code(0));
+    if progress.attempts == 0 {
+        return without_sync(progress, exit_zero);
+    }
+    if untold(progress) {
+        return Outcome::Unknown;
+    }
+    let cut = progress.input.truncated_line || open(progress).next().is_some() || progress.streams.is_empty();
+    if cut || (traits.says_end && !exit_zero) {
+        return Outcome::Truncated;
+    }
+    // Statuses are an end only where the protocol has no other.
+    if !exit_zero && !traits.ends_with_process {
+        return Outcome::Unknown;
+    }
+    let failed = progress.streams.iter().any(|stream| stream.status == Status::Errored);
+    if failed || standing(progress) { Outcome::CompletedWithErrors } else { Outcome::Succeeded }
+}
+
+/// Outcome of a command that was no sync: a check, a specification, a list of streams, a setup.
+fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
+    let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.traits().ends_with_process);
+    let quiet = exit_zero && progress.input.messages > 0;
+    match checked || progress.answered || quiet {
+        // Nothing started, and an error was logged: it is the result.
+        true if quiet && !progress.answered && progress.logged_any() => Outcome::Failed,
+        true => Outcome::Succeeded,
+        false => Outcome::Unknown,
+    }
+}
+
+/// True if no message of the feed itself reports a status, and the exit of the process is unknown.
+pub(crate) fn untold(progress: &Progress) -> bool {
+    progress.exit.is_none()
+        && progress.traits().ends_with_process
+        && progress.input.messages > 0
+        && !progress.attempt.statuses
+        && !progress.input.truncated_line
+        && progress.streams.iter().all(|stream| stream.status != Status::Started || stream.seen == stream.marked)
+}
+
+/// Unfinished streams of the last attempt: started, requested and never started, or not yet at the
+/// destination.
+pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
+    let ends_with_process = progress.traits().ends_with_process;
+    // A list of streams that no engine asked for, and nothing behind it, is the answer to a
+    // discovery.
+    let syncs = progress.emitters.iter().any(|from| **from == *"engine")
+        || progress.streams.iter().any(|stream| stream.took_part());
+    progress.streams_by_name().map(AsRef::as_ref).filter(move |stream| match stream.status {
+        Status::Started => true,
+        Status::NotStarted if ends_with_process => stream.asked || stream.open_before,
+        Status::NotStarted => stream.asked || stream.open_before || (syncs && (stream.in_catalog || stream.reported)),
+        Status::Completed => !progress.arrived(stream),
+        Status::Skipped | Status::Errored => false,
+    })
+}
+
+fn failed(progress: &Progress) -> bool {
+    let attempt = &progress.attempt;
+    let now = progress.attempts;
+    if attempt.end.as_ref().is_some_and(|end| end.word == EndWord::Failed) || attempt.connection == Some(false) {
+        return true;
+    }
+    let fell = |stream: &Stream| stream.failed_in == Some(now) || stream.status == Status::Errored;
+    if attempt.roll_up.is_some() && progress.streams.iter().any(|stream| fell(stream)) {
+        return true;
+    }
+    // It ended well, and its streams did not: reported as it is.
+    let ended_well =
+        attempt.end.is_none() && progress.exit == Some(Exit::Code(0)) && progress.traits().ends_with_process;
+    let groups = progress.errors.groups();
+    let whole_run = |hit: &super::Hit| hit.attempt == now && !hit.cleared;
+    if progress.errors.beyond_in(now).1
+        || groups.iter().any(|group| group.permanent() && group.hits.get("").is_some_and(whole_run))
+    {
+        return true;
+    }
+    let struck = groups.iter().any(|group| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared));
+    if struck {
+        let mut started = progress.streams.iter().filter(|stream| stream.took_part()).peekable();
+        let none_started = started.peek().is_none();
+        if !none_started && !ended_well && started.all(|stream| stream.failed_in == Some(now)) {
+            return true;
+        }
+        if none_started && !progress.streams.iter().any(|stream| stream.ever_started) {
+            return true;
+        }
+    }
+    attempt.end.is_none() && attempt.last_word_failed
+}

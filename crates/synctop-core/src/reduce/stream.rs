@@ -1,0 +1,567 @@
+//! State of one stream.
+
+use super::position::{KeptPosition, Remainder, StateOf};
+use super::ranges::Ranges;
+use super::rates::Rates;
+use super::stall::Gaps;
+use super::tally::Tally;
+use crate::protocol::{Activity, Millis, Position, Range, State, Status};
+use std::sync::Arc;
+
+/// Share of a stream that is nearly read; "all" needs more than that.
+const ALMOST: f64 = 0.9999;
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Stream {
+    pub name: Arc<str>,
+    pub namespace: Option<Arc<str>>,
+    /// As people write it: `public.users`; the name itself where there is no namespace.
+    pub label: Arc<str>,
+    pub status: Status,
+    /// Reported complete before its counts are in.
+    pub settling: bool,
+    pub records: Tally,
+    /// `record` lines in this attempt.
+    pub counted: u64,
+    /// `record` lines of the whole feed, their bytes as they stand there, and the length of their
+    /// data as Airbyte measures it (UTF-16 units of `record.data`), where that is known.
+    pub seen: u64,
+    pub bytes: u64,
+    pub measure: Option<u64>,
+    /// Of `seen`, those before its last checkpoint.
+    pub(crate) marked: u64,
+    /// Records that a destination has confirmed.
+    pub committed: Option<u64>,
+    /// Records in this attempt, as reported by the engine beside its lines.
+    pub metered: Option<u64>,
+    /// It has records that stand in files, which only the engine's own counts know of.
+    pub hidden: bool,
+    /// Estimated records (and units of data), as reported by the engine.
+    pub estimate: Option<(Option<u64>, Option<u64>)>,
+    /// A rate limit holds it.
+    pub limited: Option<Limited>,
+    /// Rate limits so far, and the milliseconds they held it.
+    pub limits: (u64, u64),
+    pub checkpoints: u64,
+    pub last_checkpoint_at: Option<Millis>,
+    /// Last checkpoint or record.
+    pub last_sign_at: Option<Millis>,
+    /// Start in this attempt.
+    pub started_at: Option<Millis>,
+    /// Time of the last status change.
+    pub changed_at: Option<Millis>,
+    pub message: Option<Arc<str>>,
+    pub inserted: Option<u64>,
+    pub updated: Option<u64>,
+    pub deleted: Option<u64>,
+    pub total_range: Option<Range>,
+    pub(super) remainder: Remainder,
+    pub ranges: Ranges,
+    /// Completed in earlier attempts.
+    pub(super) ranges_before: Ranges,
+    /// Error occurrences that name it, over all attempts.
+    pub errors: u64,
+    /// The attempt of its last final error that still stands.
+    pub failed_in: Option<u32>,
+    /// The group of that error, for the screen.
+    pub failed_group: Option<u64>,
+    pub gaps: Gaps,
+    pub rate: Rates,
+    pub retry: Option<Retrying>,
+
+    /// It started in this attempt or an earlier one.
+    pub ever_started: bool,
+
+    /// Last unknown status word.
+    pub odd_status: Option<Arc<str>>,
+
+    /// Assumed complete: by the end of its process and its last checkpoint.
+    pub assumed: bool,
+    /// A run was configured to read it.
+    pub asked: bool,
+    /// A checkpoint of the source that counted otherwise than we did: its count, and ours.
+    pub(super) miscounted: Option<(u64, u64)>,
+
+    // State of this attempt.
+    /// It has a terminal status.
+    pub(super) terminal: bool,
+    /// It failed, and the reason is not known yet.
+    pub(super) unexplained: bool,
+    /// Last logged words about an error of it.
+    pub(super) hint: Option<Arc<str>>,
+    /// It started in the feed itself, not only in logs beside it.
+    pub(super) in_feed: bool,
+    /// Its status changed.
+    pub(super) moved: bool,
+    /// Its status was errored.
+    pub(super) errored_here: bool,
+    /// Message beside "completed".
+    pub(super) completed_message: Option<Arc<str>>,
+    /// It was asked for in the last catalog, or its absence was counted.
+    pub(super) in_catalog: bool,
+    pub(super) start_said: bool,
+    pub(super) complete_said: bool,
+    /// Its "complete" may run ahead of its checkpoints.
+    pub(super) early: bool,
+    /// An engine reported a count of it (else `record` lines are counted).
+    pub(super) reported: bool,
+    /// A failure of this attempt was overwritten by "complete".
+    pub(super) overwritten: bool,
+    /// It went on from an earlier attempt that did not finish it.
+    pub(super) resumed: bool,
+    pub(super) open_before: bool,
+    /// An earlier attempt left it unfinished: open, or with an error.
+    pub(super) unfinished_before: bool,
+    /// Its cumulative count holds rows of an attempt that went on from another.
+    pub(super) recounted: bool,
+    /// It counted rows behind its last checkpoint when the attempt before ended, or may have.
+    pub(super) counted_ahead: bool,
+    /// Ranges left over at a complete end.
+    pub(super) left: usize,
+
+    // Rows that may be missing.
+    /// Deletions in the feed, which are no records.
+    pub(super) deletions: u64,
+    pub(super) checkpoint: KeptPosition,
+    /// Its last checkpoint is of this attempt.
+    pub(super) checkpoint_here: bool,
+    /// Its count in the first report behind its last checkpoint; rows counted later may not be
+    /// written.
+    pub(super) count_at_checkpoint: Option<u64>,
+    pub(super) checkpoint_uncounted: bool,
+    /// Its destination failed in this run with so many rows counted that may not be written.
+    pub unwritten: Option<u64>,
+    /// The destination failed in this attempt.
+    pub(super) destination_failed: bool,
+    /// The state of an end in this run was ahead of its last checkpoint.
+    pub ahead: Option<Ahead>,
+    /// State ahead in an earlier run of the log, until the first checkpoint of this run shows
+    /// whether it continues from that end.
+    pub(super) ahead_before: Option<Ahead>,
+    /// A limit cut it in this attempt, and the end cannot show its unread rows.
+    pub(super) cut_open: bool,
+    /// Such a cut was resumed in this run.
+    pub resumed_after_cut: bool,
+    /// An earlier attempt left ranges of it unread, and the one that ended complete did not take
+    /// part in it.
+    pub(super) left_out: bool,
+    /// It was through in an attempt that did not finish, with records: read again they count twice.
+    pub(super) completed_before: bool,
+    /// Its total range was reported in this attempt.
+    pub(super) total_said: bool,
+    /// Totals at the start of this attempt.
+    pub(super) mark: super::runs::StreamMark,
+}
+
+/// Lead of an end state over a stream's last checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ahead {
+    /// Rows that a client skips at most if it goes on from that state; 0 where it is unknown.
+    pub rows: u64,
+    /// The client went on from the last checkpoint.
+    pub kept: bool,
+    /// Milliseconds of its range that were read by the state of that end.
+    pub(super) read: Option<Millis>,
+}
+
+/// A stream that a rate limit holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Limited {
+    pub since: Option<Millis>,
+    /// End of the rate limit, if reported.
+    pub until: Option<Millis>,
+    /// Consecutive reports.
+    pub times: u64,
+}
+
+/// The source waits before its next try.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Retrying {
+    /// HTTP status of the last refusal; absent when the connection failed.
+    pub status: Option<u16>,
+    /// Retries so far, over all attempts.
+    pub count: u64,
+    /// Number of the retry, and the maximum.
+    pub attempt: u64,
+    pub max: Option<u64>,
+    pub last_at: Millis,
+    /// Time of the next retry.
+    pub until: Millis,
+    pub error: Option<Arc<str>>,
+}
+
+impl Stream {
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            namespace: None,
+            label: name.into(),
+            status: Status::NotStarted,
+            settling: false,
+            records: Tally::default(),
+            counted: 0,
+            seen: 0,
+            bytes: 0,
+            measure: None,
+            marked: 0,
+            committed: None,
+            metered: None,
+            hidden: false,
+            estimate: None,
+            limited: None,
+            limits: (0, 0),
+            checkpoints: 0,
+            last_checkpoint_at: None,
+            last_sign_at: None,
+            started_at: None,
+            changed_at: None,
+            message: None,
+            inserted: None,
+            updated: None,
+            deleted: None,
+            total_range: None,
+            ranges: Ranges::default(),
+            ranges_before: Ranges::default(),
+            errors: 0,
+            failed_in: None,
+            failed_group: None,
+            gaps: Gaps::default(),
+            rate: Rates::default(),
+            retry: None,
+            ever_started: false,
+            odd_status: None,
+            assumed: false,
+            asked: false,
+            miscounted: None,
+            terminal: false,
+            unexplained: false,
+            hint: None,
+            in_feed: false,
+            moved: false,
+            errored_here: false,
+            completed_message: None,
+            in_catalog: false,
+            start_said: false,
+            complete_said: false,
+            early: false,
+            reported: false,
+            overwritten: false,
+            resumed: false,
+            open_before: false,
+            unfinished_before: false,
+            recounted: false,
+            counted_ahead: false,
+            left: 0,
+            remainder: Remainder::Untold,
+            deletions: 0,
+            checkpoint: KeptPosition::default(),
+            checkpoint_here: false,
+            count_at_checkpoint: None,
+            checkpoint_uncounted: false,
+            unwritten: None,
+            destination_failed: false,
+            ahead: None,
+            ahead_before: None,
+            cut_open: false,
+            resumed_after_cut: false,
+            left_out: false,
+            completed_before: false,
+            total_said: false,
+            mark: super::runs::StreamMark::default(),
+        }
+    }
+
+    /// A new attempt: completed, skipped and errored carry over; started waits until it starts
+    /// again. `finished`: the attempt before ended complete.
+    pub(super) fn begin_attempt(&mut self, at: Option<Millis>, finished: bool) {
+        self.recounted = self.recounts();
+        let attempt = self.records.attempt.unwrap_or(0);
+        self.counted_ahead = self.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
+        self.open_before = self.status == Status::Started;
+        self.unfinished_before = self.open_before || self.status == Status::Errored || self.failed_in.is_some();
+        self.completed_before = !finished && self.status == Status::Completed && self.records.cumulative > Some(0);
+        (self.left_out, self.total_said) = (false, false);
+        if self.open_before {
+            self.status = Status::NotStarted;
+        }
+        self.records.begin_attempt();
+        if let (Some(at), Some(count)) = (at, self.records.cumulative) {
+            self.rate.mark(at, count);
+        }
+        self.ranges_before = self.ranges.clone();
+        self.resumed_after_cut |= std::mem::take(&mut self.cut_open);
+        self.checkpoint_here = false;
+        (self.count_at_checkpoint, self.checkpoint_uncounted) = (None, false);
+        self.destination_failed = false;
+        self.mark = super::runs::StreamMark {
+            checkpoints: self.checkpoints,
+            errors: self.errors,
+            deletions: self.deletions,
+            seen: self.seen,
+            bytes: self.bytes,
+            measure: self.measure,
+            retries: self.retries(),
+            limits: self.limits,
+        };
+        self.counted = 0;
+        self.started_at = None;
+        self.settling = false;
+        // Rows that an earlier attempt read behind its last checkpoint are not part of this one.
+        self.marked = self.seen;
+        self.miscounted = None;
+        self.estimate = None;
+        self.terminal = false;
+        self.unexplained = false;
+        self.hint = None;
+        self.in_feed = false;
+        self.assumed = false;
+        self.metered = None;
+        self.limited = None;
+        self.moved = false;
+        self.errored_here = false;
+        self.completed_message = None;
+        self.reported = false;
+        self.start_said = false;
+        self.complete_said = false;
+        self.overwritten = false;
+        self.resumed = false;
+        self.left = 0;
+        self.last_sign_at = None;
+        if let Some(retry) = &mut self.retry {
+            retry.until = Millis::MIN;
+        }
+    }
+
+    /// Sets its status; returns whether that is a change.
+    pub(super) fn become_(&mut self, status: Status, at: Option<Millis>) -> bool {
+        if status == Status::Started {
+            self.started_at = self.started_at.or(at);
+            self.ever_started = true;
+        }
+        if self.status == status {
+            return false;
+        }
+        self.moved |= status != Status::NotStarted;
+        self.ever_started |= status != Status::NotStarted;
+        self.errored_here |= status == Status::Errored;
+        self.overwritten |= self.errored_here && status == Status::Completed;
+        self.status = status;
+        self.changed_at = at;
+        true
+    }
+
+    /// Record lines came.
+    pub(super) fn weigh(&mut self, records: u64, bytes: u64, measure: Option<u64>) {
+        self.seen += records;
+        self.bytes += bytes;
+        if let Some(units) = measure {
+            self.measure = Some(self.measure.unwrap_or(0).saturating_add(units));
+        }
+    }
+
+    /// Counted records: lines; for records in files, the engine's count if it is larger.
+    pub(super) fn count_here(&self) -> u64 {
+        match self.metered {
+            Some(told) if self.hidden || self.counted == 0 => told.max(self.counted),
+            _ => self.counted,
+        }
+    }
+
+    /// It is read after all: whatever was requested, unless a terminal status was reported.
+    pub(super) fn begins(&mut self, now: Option<Millis>) {
+        if self.status == Status::NotStarted || (self.status == Status::Skipped && !self.terminal && !self.moved) {
+            self.become_(Status::Started, now);
+        }
+    }
+
+    /// Milliseconds held by rate limits up to now.
+    #[must_use]
+    pub fn limited_ms(&self, now: Option<Millis>) -> u64 {
+        let open = self.limited.and_then(|limited| limited.since).zip(now).map_or(0, |(since, now)| now - since);
+        self.limits.1 + u64::try_from(open).unwrap_or(0)
+    }
+
+    /// It goes on, or a rate limit holds it, still.
+    pub(super) fn goes(&mut self, pace: Activity, now: Option<Millis>) {
+        self.begins(now);
+        let Activity::Limited(until) = pace else { return self.unlimit(now) };
+        if let Some(limited) = &mut self.limited {
+            limited.times += 1;
+            limited.until = until.or(limited.until);
+        } else {
+            self.limited = Some(Limited { since: now, until, times: 1 });
+            self.limits.0 += 1;
+        }
+    }
+
+    /// It moves again, or has ended.
+    pub(super) fn unlimit(&mut self, now: Option<Millis>) {
+        if let Some(limited) = self.limited.take()
+            && let (Some(since), Some(now)) = (limited.since, now)
+        {
+            self.limits.1 += u64::try_from(now - since).unwrap_or(0);
+        }
+    }
+
+    /// It is known why it failed.
+    pub(super) fn explain(&mut self, attempt: u32, id: u64, message: Arc<str>) {
+        self.unexplained = false;
+        self.errors += u64::from(self.failed_in != Some(attempt));
+        (self.failed_in, self.failed_group) = (Some(attempt), Some(id));
+        self.message = Some(message);
+    }
+
+    /// Identity of the stream.
+    #[must_use]
+    pub fn identity(&self) -> crate::protocol::Name<'static> {
+        let own = |text: &Arc<str>| text.to_string().into();
+        crate::protocol::Name { namespace: self.namespace.as_ref().map(own), name: own(&self.name) }
+    }
+
+    /// A checkpoint or a record came.
+    pub(super) fn sign_of_life(&mut self, at: Option<Millis>) {
+        if let (Some(before), Some(at)) = (self.last_sign_at, at)
+            && at > before
+        {
+            self.gaps.add(at - before);
+        }
+        self.last_sign_at = at.or(self.last_sign_at);
+    }
+
+    /// True if rows may be counted twice: it resumed from a position of an earlier attempt.
+    #[must_use]
+    pub fn recounts(&self) -> bool {
+        let both = self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0;
+        let again = self.completed_before && self.start_said;
+        self.recounted || (both && (again || (self.resumed && self.counted_ahead)))
+    }
+
+    /// True if it started in this attempt, as far as the feed shows.
+    pub(super) fn started_here(&self) -> bool {
+        self.start_said || self.started_at.is_some() || self.moved || self.status == Status::Started
+    }
+
+    /// True if it overcame errors of earlier attempts: it took part in this one without an error.
+    pub(super) fn made_up(&self, attempt: u32) -> bool {
+        self.errors > 0 && self.failed_in != Some(attempt) && self.took_part()
+    }
+
+    /// True if this status is final: completed neither before its last checkpoints nor beside an
+    /// error.
+    #[must_use]
+    pub fn stands_at(&self, status: Status) -> bool {
+        self.status == status && !self.settling && !(status == Status::Completed && self.failed_in.is_some())
+    }
+
+    /// True if it took part in this attempt.
+    #[must_use]
+    pub fn took_part(&self) -> bool {
+        self.start_said
+            || self.moved
+            || self.counted > 0
+            || self.last_sign_at.is_some()
+            || self.status == Status::Started
+    }
+
+    /// True if ranges were left at an end that claimed completion.
+    #[must_use]
+    pub fn left_over(&self) -> bool {
+        self.left > 0 || self.left_out
+    }
+
+    /// The share that earlier attempts had completed.
+    #[must_use]
+    pub fn coverage_before(&self) -> f64 {
+        self.total_range.and_then(|total| self.ranges_before.coverage(total)).unwrap_or(0.0)
+    }
+
+    /// Retries of its requests in this run, as the source logged them.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.retry.as_ref().map_or(0, |retry| retry.count)
+    }
+
+    /// Deletions, as the engine reports them, else as the feed has them.
+    #[must_use]
+    pub fn deletions(&self) -> Option<u64> {
+        self.deleted.or((self.deletions > 0).then_some(self.deletions))
+    }
+
+    /// Its total range, or one that was completed.
+    pub(super) fn range_claimed(&mut self, total: Option<Range>, completed: Option<Range>) {
+        self.total_said |= total.is_some();
+        self.total_range = total.or(self.total_range);
+        if let Some(range) = completed {
+            self.ranges.add(range);
+        }
+    }
+
+    /// Applies the ranges of a source's state.
+    pub(super) fn state_ranges(&mut self, state: State, of: StateOf) {
+        self.total_said |= state.total.is_some();
+        self.total_range = state.total.or(self.total_range);
+        if state.completed.is_some() {
+            self.remainder = Remainder::Untold;
+        }
+        match (of, &state.position) {
+            (_, Position::Unknown) => {}
+            (StateOf::Checkpoint, _) => self.remainder = Remainder::AtCheckpoint,
+            (StateOf::End, position) => {
+                if let Some(left) = position.known().and_then(|position| position.remaining) {
+                    self.remainder = Remainder::Told(left);
+                }
+            }
+        }
+        if let Some(completed) = state.completed {
+            self.ranges.assign(&completed);
+        }
+    }
+
+    /// Milliseconds of its total range that the source's state lists as unread, if it lists any;
+    /// unknown with an open end.
+    fn left_ms(&self) -> Option<Option<Millis>> {
+        match self.remainder {
+            Remainder::Untold => None,
+            Remainder::AtCheckpoint => self.checkpoint.known()?.remaining,
+            Remainder::Told(left) => Some(left),
+        }
+    }
+
+    /// Read share of its total range, 0 to 1, to four places: by the ranges left in the source's
+    /// state, otherwise by completed ranges. A stream whose state lists ranges is at 1 only if none
+    /// is left and it completed.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn coverage(&self) -> Option<f64> {
+        let range = self.total_range?;
+        let total = range.lt.zip(range.gte).map(|(lt, gte)| lt - gte).filter(|total| *total > 0);
+        let listed = self.left_ms();
+        let share = match listed.flatten().zip(total) {
+            Some((left, total)) => (1.0 - left as f64 / total as f64).max(0.0),
+            None => self.ranges.coverage(range)?,
+        };
+        let whole = listed.is_none_or(|left| left == Some(0) && self.status == Status::Completed);
+        let rounded = (share * 1e4).round() / 1e4;
+        Some(if whole && share >= 1.0 { 1.0 } else { rounded.min(ALMOST) })
+    }
+
+    /// A destination failed on it: rows counted since its last checkpoint may not be written.
+    pub(super) fn destination_failed(&mut self) {
+        self.destination_failed = true;
+        let counted = self.records.attempt.unwrap_or(0);
+        let none_yet = (self.checkpoints == self.mark.checkpoints).then_some(0);
+        let written = self.count_at_checkpoint.or(none_yet);
+        self.unwritten = written.map(|written| counted.saturating_sub(written)).or(self.unwritten);
+    }
+
+    /// Its count was reported: behind a checkpoint, it is the checkpoint's count.
+    pub(super) fn count_reported(&mut self) {
+        if std::mem::take(&mut self.checkpoint_uncounted) {
+            self.count_at_checkpoint = self.records.attempt;
+        }
+        if self.destination_failed {
+            self.destination_failed();
+        }
+    }
+}

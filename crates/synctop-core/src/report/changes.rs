@@ -1,0 +1,168 @@
+//! Changes between two snapshots of a feed, as lines for a stderr that is no terminal.
+
+use crate::format::{count, duration, known, names, plural, short};
+use crate::protocol::error_text::core;
+use crate::protocol::{Millis, Status, clean, time};
+use crate::reduce::{ONE_MINUTE, Outcome, Progress, Stream, outcome, standing, waiting};
+use std::collections::BTreeMap;
+
+/// Occurrences of an error at which it is reported again.
+const TOLD_AGAIN: [u64; 3] = [10, 100, 1_000];
+
+/// Interval of a line that reports that it continues, in milliseconds.
+pub const REMINDER_MS: u64 = 60_000;
+
+const REMINDER: Millis = REMINDER_MS.cast_signed();
+
+/// Changes reported so far.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    runs: u64,
+    attempts: u32,
+    asked: usize,
+    statuses: Vec<(Status, bool)>,
+    /// Occurrences of each error group at its last report.
+    errors: BTreeMap<u64, u64>,
+    /// Time of the last report of a stream's wait for a retry.
+    retrying: BTreeMap<usize, Millis>,
+    ended: bool,
+}
+
+impl Changes {
+    /// Lines to report now.
+    pub fn since(&mut self, progress: &Progress) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut say = |text: String| lines.push(stamped(progress.last_at, &text));
+        if progress.runs.total > self.runs {
+            // Reports of the run before do not count for this one.
+            *self = Self { runs: progress.runs.total, asked: self.asked, ..Self::default() };
+            say(format!("run {}", progress.runs.total + 1));
+        }
+        let begun = progress.attempts > self.attempts;
+        if begun {
+            self.attempts = progress.attempts;
+            self.ended = false;
+            self.retrying.clear();
+            if progress.attempts > 1 {
+                say(format!("attempt {}", progress.attempts));
+            }
+        }
+        if progress.attempts > 0 && self.asked != progress.streams.len() && self.asked == 0 {
+            say(plural(progress.streams.len(), "stream"));
+        }
+        self.asked = progress.streams.len();
+        for group in standing(progress) {
+            let told = self.errors.entry(group.id).or_default();
+            if *told == 0 || TOLD_AGAIN.iter().any(|at| *told < *at && group.count >= *at) {
+                *told = group.count;
+                let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
+                let who = if streams.is_empty() { String::new() } else { format!("{}: ", names(&streams)) };
+                let times = if group.count > 1 { format!(" (x{})", count(group.count)) } else { String::new() };
+                let kind =
+                    group.failure_type.as_deref().map(|kind| format!("{}, ", clean::line(kind))).unwrap_or_default();
+                say(format!("ERROR      {who}{kind}{}{times}", short(&core(&group.message), 200)));
+            }
+        }
+        self.streams(progress, &mut say);
+        if let Some(end) = progress.attempt.end.as_ref().filter(|_| !self.ended) {
+            self.ended = true;
+            let reason = end.reason.as_deref().map_or_else(|| "without a reason".into(), clean::line);
+            let more = if end.has_more == Some(true) { ", more to do" } else { "" };
+            say(format!("end        {reason}{more}"));
+        }
+        lines
+    }
+
+    fn streams(&mut self, progress: &Progress, say: &mut impl FnMut(String)) {
+        self.statuses.resize(progress.streams.len(), (Status::NotStarted, false));
+        let mut changed: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, stream) in progress.streams.iter().enumerate() {
+            // An error stands over a "complete": it was reported as an error.
+            let failed = stream.failed_in.is_some() && stream.status == Status::Completed;
+            let now = if failed { (Status::Errored, false) } else { (stream.status, stream.settling) };
+            if let Some(before) = self.statuses.get_mut(at).filter(|before| **before != now) {
+                *before = now;
+                let word = match now {
+                    (Status::Completed, true) | (Status::NotStarted, _) => continue,
+                    (Status::Started, _) => "started",
+                    (Status::Completed, false) => "completed",
+                    (Status::Skipped, _) => "skipped",
+                    (Status::Errored, _) => "errored",
+                };
+                changed.entry(word).or_default().push(at);
+            }
+        }
+        // A source that is held back waits again and again: once a minute is enough to know.
+        let now = progress.last_at.unwrap_or(0);
+        let waits = |stream: &Stream| waiting(stream, now).is_some();
+        let mut fresh = Vec::new();
+        for (at, _) in progress.streams.iter().enumerate().filter(|(_, stream)| waits(stream)) {
+            let told = self.retrying.get(&at).is_some_and(|told| now - told < REMINDER);
+            if !told {
+                self.retrying.insert(at, now);
+                fresh.push(at);
+            }
+        }
+        if !fresh.is_empty() {
+            changed.insert("retrying", fresh);
+        }
+        for (word, mut places) in changed {
+            places.sort_unstable();
+            let streams: Vec<_> = places.iter().filter_map(|at| progress.streams.get(*at)).collect();
+            let named: Vec<_> = streams.iter().map(|stream| stream.label.as_ref()).collect();
+            let detail = match streams.as_slice() {
+                [one] if word == "completed" => format!("  {} records", known(one.records.cumulative)),
+                [one] if word == "retrying" && one.limited.is_some() => "  rate limited".into(),
+                [one] if word == "retrying" => one.retry.as_ref().map_or_else(String::new, |retry| {
+                    let status =
+                        retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
+                    format!("  {status}, try {}", retry.attempt + 1)
+                }),
+                _ => String::new(),
+            };
+            let done = |stream: &&std::sync::Arc<Stream>| {
+                stream.status == Status::Completed && !stream.settling && stream.failed_in.is_none()
+            };
+            let done = progress.streams.iter().filter(done).count();
+            let share =
+                if word == "completed" { format!("  ({done} of {})", progress.streams.len()) } else { String::new() };
+            say(format!("{word:<10} {}{detail}{share}", names(&named)));
+        }
+    }
+}
+
+/// Line that reports that it continues.
+#[must_use]
+pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
+    let of = |status| progress.streams.iter().filter(|stream| stream.status == status).count();
+    let mut text = format!("records {}", known(progress.cumulative_records()));
+    let rate = progress.rate.per_second(ONE_MINUTE, progress.last_at.unwrap_or(0));
+    if let Some(rate) = rate {
+        text.push_str(&format!("  {rate:.0}/s"));
+    }
+    for (number, word) in [
+        (of(Status::Started), "moving"),
+        (of(Status::NotStarted), "pending"),
+        (of(Status::Completed), "completed"),
+        (of(Status::Errored), "errored"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("  {} {word}", count(number as u64)));
+        }
+    }
+    if let Some(silent) = silent_ms.filter(|silent| *silent >= 10_000) {
+        text.push_str(&format!("  no line for {}", duration(silent / 1000 * 1000)));
+    }
+    let word = match outcome(progress) {
+        Outcome::Running => "syncing",
+        _ => "ended",
+    };
+    stamped(progress.last_at, &format!("{word:<10} {text}"))
+}
+
+/// A line of ours among those of others, with the feed's time.
+#[must_use]
+pub fn stamped(at: Option<Millis>, text: &str) -> String {
+    let at = at.map(|at| format!(" {}", time::stamp(at, "%H:%M:%SZ"))).unwrap_or_default();
+    format!("synctop{at}  {}", clean::line(text))
+}

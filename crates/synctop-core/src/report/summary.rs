@@ -1,0 +1,285 @@
+//! The summary as JSON: one object of the same shape for every dialect and outcome.
+
+use crate::protocol::{Dialect, Range, time};
+use crate::reduce::{Doubt, Exit, Input, PastRun, Progress, doubts, outcome};
+use serde::Serialize;
+use std::sync::Arc;
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Summary {
+    pub synctop: &'static str,
+    /// Grows when a meaning changes.
+    pub schema: u32,
+    pub dialect: Option<&'static str>,
+    pub outcome: &'static str,
+    pub reason: Option<Arc<str>>,
+    pub has_more: Option<bool>,
+    pub started_at: Option<String>,
+    pub ended_at: Option<String>,
+    pub elapsed_ms: Option<u64>,
+    pub wall_ms: Option<i64>,
+    /// Earlier runs of the same log, oldest first.
+    pub runs: Vec<RunSummary>,
+    pub attempts: u32,
+    pub records: Scopes,
+    pub requests: Scopes,
+    pub checkpoints: u64,
+    /// Retries of requests that the source logged.
+    pub retries: u64,
+    /// Committed records, if a destination is observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed: Option<CommittedSummary>,
+    /// Estimated share, 0 to 1, if the engine estimates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated: Option<f64>,
+    /// Exit code of the engine's process, or 128 + signal, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    pub streams: Vec<StreamSummary>,
+    pub errors: Vec<ErrorSummary>,
+    /// Error that only repeats the streams' errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roll_up: Option<Arc<str>>,
+    pub doubts: Vec<Doubt>,
+    pub anomalies: Vec<AnomalySummary>,
+    pub input: Input,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct RunSummary {
+    pub outcome: &'static str,
+    pub attempts: u32,
+    pub records: Scopes,
+    pub started_at: Option<String>,
+    pub ended_at: Option<String>,
+    /// Unknown: an exit code is that of the process of the last run.
+    pub exit: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct CommittedSummary {
+    pub records: Option<u64>,
+    pub checkpoints: u64,
+}
+
+/// Bytes of a stream's records, by both measures.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct BytesSummary {
+    /// Of whole lines, as they stand in the feed.
+    pub lines: u64,
+    /// UTF-16 units of `record.data`: Airbyte's own "bytes".
+    pub data_chars: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct EstimateSummary {
+    pub rows: Option<u64>,
+    pub bytes: Option<u64>,
+    /// 0 to 1; below 1 until a status completes the stream.
+    pub share: Option<f64>,
+}
+
+/// Count and duration of rate limits of a stream.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct WaitSummary {
+    pub count: u64,
+    pub elapsed_ms: u64,
+    /// It waits now.
+    pub now: bool,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct Scopes {
+    pub attempt: Option<u64>,
+    pub cumulative: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct StreamSummary {
+    pub name: Arc<str>,
+    pub namespace: Option<Arc<str>>,
+    pub status: &'static str,
+    pub settling: bool,
+    pub records: Scopes,
+    pub checkpoints: u64,
+    pub errors: u64,
+    pub message: Option<Arc<str>>,
+    pub inserted: Option<u64>,
+    pub updated: Option<u64>,
+    /// Deletions, as the engine reports them, else as the feed has them.
+    pub deleted: Option<u64>,
+    pub retries: u64,
+    /// Of a stream whose destination failed: counted rows that may not be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritten_up_to: Option<u64>,
+    pub total_range: Option<RangeSummary>,
+    pub completed_ranges: Vec<RangeSummary>,
+    pub coverage: Option<f64>,
+    /// Committed records, if a destination is observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<BytesSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limited: Option<WaitSummary>,
+    /// Count of its metrics, beside the counted records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metered: Option<u64>,
+    /// Assumed complete: by exit code 0 and its last checkpoint.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct RangeSummary {
+    pub gte: Option<String>,
+    pub lt: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct ErrorSummary {
+    pub level: &'static str,
+    pub failure_type: Option<Arc<str>>,
+    pub fingerprint: String,
+    pub streams: Vec<Arc<str>>,
+    pub message: Arc<str>,
+    pub count: u64,
+    pub attempt: u32,
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    pub cleared: bool,
+    pub first_at: Option<String>,
+    pub last_at: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_log: bool,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct AnomalySummary {
+    pub kind: &'static str,
+    pub stream: Option<Arc<str>>,
+    pub count: u64,
+}
+
+/// Version of the JSON: 2 adds `unknown`, `runs`, `retries` and doubts of several streams.
+const SCHEMA: u32 = 2;
+
+impl From<&PastRun> for RunSummary {
+    fn from(run: &PastRun) -> Self {
+        Self {
+            outcome: run.outcome.as_str(),
+            attempts: run.attempts,
+            records: Scopes { attempt: run.records.0, cumulative: run.records.1 },
+            started_at: run.started_at.map(time::iso),
+            ended_at: run.ended_at.map(time::iso),
+            exit: None,
+        }
+    }
+}
+
+impl From<Range> for RangeSummary {
+    fn from(range: Range) -> Self {
+        Self { gte: range.gte.map(time::iso), lt: range.lt.map(time::iso) }
+    }
+}
+
+/// Summary of the input so far.
+#[must_use]
+pub fn summary(progress: &Progress) -> Summary {
+    let end = progress.attempt.end.as_ref();
+    let mut errors: Vec<_> = progress.errors.groups().iter().collect();
+    errors.sort_by_key(|group| (group.level, std::cmp::Reverse(group.count)));
+    Summary {
+        synctop: env!("CARGO_PKG_VERSION"),
+        schema: SCHEMA,
+        dialect: progress.dialect.map(Dialect::as_str),
+        outcome: outcome(progress).as_str(),
+        reason: end.and_then(|end| end.reason.clone()),
+        has_more: end.and_then(|end| end.has_more),
+        started_at: progress.first_at.map(time::iso),
+        ended_at: progress.first_at.and(progress.last_at).map(time::iso),
+        elapsed_ms: progress.elapsed.cumulative,
+        wall_ms: progress.last_at.zip(progress.first_at).map(|(last, first)| last - first),
+        runs: progress.runs.list().iter().map(Into::into).collect(),
+        attempts: progress.attempts,
+        records: Scopes { attempt: progress.attempt_records(), cumulative: progress.cumulative_records() },
+        requests: Scopes {
+            attempt: progress.known_requests(progress.requests.attempt),
+            cumulative: progress.known_requests(progress.requests.cumulative),
+        },
+        checkpoints: progress.checkpoints,
+        retries: progress.retries,
+        committed: progress
+            .commits
+            .heard
+            .then(|| CommittedSummary { records: progress.committed(), checkpoints: progress.commits.count }),
+        estimated: progress.estimated_share(),
+        exit: progress.exit.map(Exit::code),
+        streams: progress
+            .streams_by_name()
+            .map(|stream| StreamSummary {
+                name: stream.name.clone(),
+                namespace: stream.namespace.clone(),
+                status: stream.status.as_str(),
+                settling: stream.settling,
+                records: Scopes { attempt: stream.records.attempt, cumulative: stream.records.cumulative },
+                checkpoints: stream.checkpoints,
+                errors: stream.errors,
+                message: stream.message.clone(),
+                inserted: stream.inserted,
+                updated: stream.updated,
+                deleted: stream.deletions(),
+                retries: stream.retries(),
+                unwritten_up_to: stream.unwritten.filter(|rows| *rows > 0),
+                total_range: stream.total_range.map(Into::into),
+                completed_ranges: stream.ranges.list().iter().map(|range| (*range).into()).collect(),
+                coverage: stream.coverage(),
+                committed: stream.committed,
+                estimate: stream.estimate.map(|(rows, bytes)| EstimateSummary {
+                    rows,
+                    bytes,
+                    share: progress.share(stream),
+                }),
+                bytes: stream.measure.map(|data_chars| BytesSummary { lines: stream.bytes, data_chars }),
+                rate_limited: (stream.limits.0 > 0).then_some(WaitSummary {
+                    count: stream.limits.0,
+                    elapsed_ms: stream.limited_ms(progress.last_at),
+                    now: stream.limited.is_some(),
+                }),
+                metered: stream.metered,
+                assumed: stream.assumed,
+            })
+            .collect(),
+        errors: errors
+            .into_iter()
+            .map(|group| ErrorSummary {
+                level: group.level.as_str(),
+                failure_type: group.failure_type.clone(),
+                fingerprint: format!("{:016x}", group.fingerprint),
+                streams: group.streams().cloned().collect(),
+                message: group.message.clone(),
+                count: group.count,
+                attempt: group.attempt,
+                is_final: group.is_final,
+                cleared: group.cleared(),
+                first_at: group.first_at.map(time::iso),
+                last_at: group.last_at.map(time::iso),
+                from_log: group.from_log,
+            })
+            .collect(),
+        roll_up: progress.attempt.roll_up.clone(),
+        doubts: doubts(progress),
+        anomalies: progress
+            .anomalies
+            .iter()
+            .map(|((kind, stream), count)| AnomalySummary {
+                kind: kind.as_str(),
+                stream: stream.clone(),
+                count: *count,
+            })
+            .collect(),
+        input: progress.input,
+    }
+}
