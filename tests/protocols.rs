@@ -120,7 +120,7 @@ fn a_feed_stays_in_its_protocol_whatever_comes_behind_or_before() {
 
 fn indexed(run: &Run, spacing: u64) -> (Seeker, Progress) {
     let store = Arc::new(ByteStore::default());
-    let history = Arc::new(Mutex::new(History::spaced(spacing)));
+    let history = Arc::new(Mutex::new(History::with_spacing(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     indexer.run(vec![Saved::open(&run.log).unwrap()], run.beside(), &Decoder::default()).unwrap();
     (Seeker::new(store, history, Decoder::default()), indexer.progress)
@@ -794,7 +794,10 @@ fn a_destination_may_answer_while_the_source_goes_on() {
 fn a_source_whose_begin_is_missing_is_no_destination() {
     let progress =
         of(&[state("a", 1, Some(100.0)), records("a", 2), state("a", 2, Some(2.0)), status("a", "COMPLETE")], OK);
-    assert_eq!((progress.committed(), progress.commits.heard, outcome(&progress)), (None, false, Outcome::Succeeded));
+    assert_eq!(
+        (progress.committed(), progress.commits.has_destination, outcome(&progress)),
+        (None, false, Outcome::Succeeded)
+    );
 }
 
 #[test]

@@ -19,13 +19,13 @@ use synctop::net::store::ByteStore;
 use synctop::net::{Event, Past, channel, spawn_ingest};
 use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
-use synctop_core::reduce::{Packed, Progress, Target, outcome};
+use synctop_core::reduce::{EncodedSnapshot, Progress, Target, outcome};
 use synctop_core::report::summary;
 
 /// A log, indexed with a snapshot every so many bytes.
 fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Progress) {
     let store = Arc::new(ByteStore::default());
-    let history = Arc::new(Mutex::new(History::spaced(spacing)));
+    let history = Arc::new(Mutex::new(History::with_spacing(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     let logs = paths.iter().map(|path| Saved::open(path).unwrap()).collect();
     indexer.run(logs, Sidecar::default(), &Decoder::default()).unwrap();
@@ -194,7 +194,7 @@ fn several_files_are_attempts_in_order() {
 
 #[test]
 fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
-    let mut history = History::spaced(1);
+    let mut history = History::with_spacing(1);
     let mut progress = Progress::default();
     let decoder = Decoder::default();
     for number in 0..3_000u64 {
@@ -209,16 +209,13 @@ fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
                 number % 60,
             ));
         }
-        progress.apply_batch_noting(
-            synctop_core::reduce::Batch::of(&decoder, text.as_bytes()),
-            &decoder,
-            |now, run| {
-                history.note(now, run);
-            },
-        );
+        progress.apply_batch_with(synctop_core::reduce::Batch::of(&decoder, text.as_bytes()), &decoder, |now, run| {
+            history.note(now, run);
+        });
         if history.due(&progress) {
             let base = history.base();
-            let packed = Packed::new(&progress, base.as_ref().map(|(progress, packed)| (progress, packed))).unwrap();
+            let packed =
+                EncodedSnapshot::new(&progress, base.as_ref().map(|(progress, packed)| (progress, packed))).unwrap();
             history.keep(&progress, packed, 0);
         }
     }
@@ -313,7 +310,7 @@ proptest! {
     ) {
         let log = simulated(LogKind::Sync, Form::Trace, 400_000, 9);
         let mut lines = log.split_inclusive(|byte| *byte == b'\n');
-        let past = Past { history: Arc::new(Mutex::new(History::spaced(3_000))), ..Past::default() };
+        let past = Past { history: Arc::new(Mutex::new(History::with_spacing(3_000))), ..Past::default() };
         let (events, receiver) = channel();
         let mut snapshots = spawn_ingest(Decoder::default(), receiver, past.clone()).unwrap();
         for (number, happens) in all.iter().enumerate() {

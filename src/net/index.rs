@@ -101,7 +101,7 @@ impl Sink for Both<'_> {
         if beside.is_silent() {
             progress.apply_batch(batch, decoder);
         } else {
-            progress.apply_batch_noting(batch, decoder, |progress, _| {
+            progress.apply_batch_with(batch, decoder, |progress, _| {
                 while let Some(line) = beside.due(progress) {
                     progress.stderr(&line);
                 }
@@ -184,7 +184,7 @@ impl Sink for Indexer {
         {
             let mut history = lock(&self.history);
             let Self { store, beside, progress, .. } = self;
-            progress.apply_batch_noting(batch, decoder, |progress, run| {
+            progress.apply_batch_with(batch, decoder, |progress, run| {
                 while let Some(line) = beside.due(progress) {
                     super::child::diagnose(&line);
                     let side = Side::Stderr(line);

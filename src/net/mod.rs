@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::SystemTime;
 use synctop_core::protocol::catalog::Catalog;
 use synctop_core::reduce::history::History;
-use synctop_core::reduce::{Exit, Packed, Progress};
+use synctop_core::reduce::{EncodedSnapshot, Exit, Progress};
 
 /// Bytes a source reads at once.
 pub const CHUNK: usize = 256 * 1024;
@@ -116,7 +116,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) fn remember(history: &Mutex<History>, progress: &Progress, sides: usize) {
     let base = lock(history).base();
     let base = base.as_ref().map(|(progress, packed)| (progress, packed));
-    if let Some(packed) = Packed::new(progress, base) {
+    if let Some(packed) = EncodedSnapshot::new(progress, base) {
         lock(history).keep(progress, packed, sides);
     }
 }

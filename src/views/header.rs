@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::format::{age, count, rate, span};
 use synctop_core::reduce::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
-use synctop_core::report::{NO_MESSAGES_NEXT, exit_words, not_understood, trouble, verdict};
+use synctop_core::report::{NO_MESSAGES_NEXT, describe_exit, not_understood, trouble, verdict};
 
 /// Lines around the list and the cause: verdict, next step, totals, ranges, headings, scrubber,
 /// keys.
@@ -248,7 +248,7 @@ fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
             None => (glyphs.live, "LIVE", String::new(), look.good()),
         },
         Link::Ended(exit) => {
-            let about = exit.map(exit_words).unwrap_or_default();
+            let about = exit.map(describe_exit).unwrap_or_default();
             let bad = !matches!(exit, None | Some(Exit::Code(0)));
             ("", "ENDED", about, if bad { look.bad() } else { look.plain() })
         }

@@ -24,7 +24,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     if let Some(share) = guessed {
         bar(pen, column, row, width, share, if share < 1.0 { look.accent() } else { look.good() });
         // More may come than is guessed yet.
-        let bound = if progress.guesses_all() { "" } else { look.glyphs.at_most };
+        let bound = if progress.estimates_all() { "" } else { look.glyphs.at_most };
         column = pen.put(column + width + 1, row, &format!("{bound}{}", percent(share)), look.strong()) + 3;
     } else if bare {
         column = 1;
@@ -70,7 +70,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
 fn shown_coverage(screen: &Screen) -> Option<f64> {
     let share = screen.progress.coverage()?;
     let open = |stream: &&Arc<Stream>| {
-        stream.left_over()
+        stream.has_ranges_left()
             || (stream.total_range.is_some() && (stream.failed_in.is_some() || stream.status == Status::Started))
     };
     Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })

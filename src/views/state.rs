@@ -9,7 +9,7 @@ use strum::VariantArray as _;
 use synctop_core::protocol::{Level, Millis};
 use synctop_core::reduce::history::{History, LogPosition};
 use synctop_core::reduce::{Link, Progress};
-use synctop_core::report::{gibberish, resumed, verdict_remedy};
+use synctop_core::report::{resumed, unreadable_feed_warning, verdict_remedy};
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
 
@@ -322,7 +322,7 @@ impl Screen<'_> {
     /// Nothing that came was understood, and for a moment nothing more came.
     #[must_use]
     pub fn unreadable(&self) -> Option<String> {
-        gibberish(self.progress, self.age.is_some_and(|age| age >= UNREADABLE_MS))
+        unreadable_feed_warning(self.progress, self.age.is_some_and(|age| age >= UNREADABLE_MS))
     }
 
     /// For how long the whole feed has been silent, once that is no longer a pause.

@@ -241,7 +241,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
 /// last run had to read.
 fn shown_share(stream: &Stream, screen: &Screen) -> Option<f64> {
     match screen.progress.share(stream) {
-        Some(_) if stream.status == Status::Completed && !stream.left_over() => Some(1.0),
+        Some(_) if stream.status == Status::Completed && !stream.has_ranges_left() => Some(1.0),
         share => share,
     }
 }
@@ -267,7 +267,7 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
     if width == 0 {
         return;
     }
-    if stream.status == Status::Completed && !stream.left_over() {
+    if stream.status == Status::Completed && !stream.has_ranges_left() {
         return pen.fill(begin, row, width, glyphs.bar, look.good());
     }
     let part = |cell: u16| gte + (lt - gte) / Millis::from(width.max(1)) * Millis::from(cell);

@@ -2,7 +2,7 @@
 
 use crate::protocol::{Millis, clean, time};
 
-/// `1,284,113`.
+/// Formats a count as `1,284,113`.
 #[must_use]
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -16,13 +16,13 @@ pub fn count(number: u64) -> String {
     out
 }
 
-/// A count, or a dash where it is unknown.
+/// Formats a count, or a dash if it is unknown.
 #[must_use]
 pub fn known(number: Option<u64>) -> String {
     number.map_or_else(|| "-".to_owned(), count)
 }
 
-/// Milliseconds as `45ms`, `0.4s`, `59s`, `04:31`, `1:02:03`, `3d 04h`.
+/// Formats milliseconds as `45ms`, `0.4s`, `59s`, `04:31`, `1:02:03`, `3d 04h`.
 #[must_use]
 pub fn duration(millis: u64) -> String {
     let seconds = millis / 1000;
@@ -36,26 +36,26 @@ pub fn duration(millis: u64) -> String {
     }
 }
 
-/// `1 stream`, `2 streams`.
+/// Formats a number with its noun: `1 stream`, `2 streams`.
 #[must_use]
 pub fn plural(number: usize, one: &str) -> String {
     format!("{} {one}{}", count(number as u64), if number == 1 { "" } else { "s" })
 }
 
-/// Names that one line spells out.
-const NAMED: usize = 4;
+/// Maximum number of names in one line.
+const MAX_NAMES: usize = 4;
 
-/// `a, b, c, d and 12 more`.
+/// Formats names as `a, b, c, d and 12 more`.
 #[must_use]
 pub fn names<T: AsRef<str>>(all: &[T]) -> String {
-    let mut text = all.iter().take(NAMED).map(|name| clean::line(name.as_ref())).collect::<Vec<_>>().join(", ");
-    if all.len() > NAMED {
-        text.push_str(&format!(" and {} more", count((all.len() - NAMED) as u64)));
+    let mut text = all.iter().take(MAX_NAMES).map(|name| clean::line(name.as_ref())).collect::<Vec<_>>().join(", ");
+    if all.len() > MAX_NAMES {
+        text.push_str(&format!(" and {} more", count((all.len() - MAX_NAMES) as u64)));
     }
     text
 }
 
-/// One line of at most so many characters.
+/// Shortens a text to one line of at most `limit` characters.
 #[must_use]
 pub fn short(text: &str, limit: usize) -> String {
     let line = clean::line(text);

@@ -81,7 +81,7 @@ impl WaitTarget {
             Self::NotParked => life.status() != Status::Error,
             Self::Stream(name, status) => {
                 let progress = facts.of(pipeline.last.as_ref());
-                progress.and_then(|it| it.stream(name)).is_some_and(|stream| stream.stands_at(*status))
+                progress.and_then(|it| it.stream(name)).is_some_and(|stream| stream.has_final_status(*status))
             }
         }
     }
@@ -96,7 +96,7 @@ impl WaitTarget {
             Status::Ready if life.desired == Desired::Active => match self {
                 Self::Stream(name, status) => facts
                     .of(pipeline.last.as_ref())
-                    .is_some_and(|run| run.stream(name).is_none_or(|stream| !stream.stands_at(*status))),
+                    .is_some_and(|run| run.stream(name).is_none_or(|stream| !stream.has_final_status(*status))),
                 _ => false,
             },
             _ => false,

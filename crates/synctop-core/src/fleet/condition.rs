@@ -105,7 +105,7 @@ impl Condition {
             Self::Progress => it.found.checkpoints.unwrap_or(0) > checkpoints,
             Self::NotParked => !parked,
             Self::Stream(name, status) => match it.progress() {
-                Some(progress) => progress.stream(name).is_some_and(|stream| stream.stands_at(*status)),
+                Some(progress) => progress.stream(name).is_some_and(|stream| stream.has_final_status(*status)),
                 // Only the service knows it by its name.
                 None => false,
             },

@@ -2,7 +2,8 @@
 
 use super::clean;
 
-/// Core of an error's message for an operator, without request ids and links to documents.
+/// Returns the core of an error's message for an operator, without request ids and links to
+/// documents.
 #[must_use]
 pub fn core(message: &str) -> String {
     let line = clean::line(message);
@@ -36,7 +37,8 @@ pub fn core(message: &str) -> String {
     }
 }
 
-/// `HTTP Status Code: 403. Error: Forbidden. You don't have …`, in the form of Airbyte's kit.
+/// Parses `HTTP Status Code: 403. Error: Forbidden. You don't have …`, the form of Airbyte's CDK:
+/// status and error.
 fn status_code(text: &str) -> Option<(u16, &str)> {
     let (_, rest) = text.split_once("HTTP Status Code: ")?;
     let (status, rest) = rest.split_once(". Error: ")?;
@@ -44,7 +46,7 @@ fn status_code(text: &str) -> Option<(u16, &str)> {
     Some((status.parse().ok()?, said.trim_end_matches('.')))
 }
 
-/// The status in `[GET /v1/charges (429)]`, or in `HTTP Status Code: 403. Error: …`.
+/// Returns the status in `[GET /v1/charges (429)]` or in `HTTP Status Code: 403. Error: …`.
 #[must_use]
 pub fn http_status(text: &str) -> Option<u16> {
     if let Some((status, _)) = status_code(text) {

@@ -26,12 +26,12 @@ impl Progress {
         self.apply_noted(line, decoded, None);
     }
 
-    /// The same with a prepared feed text of a log line.
+    /// Applies one line, with the prepared feed text if it is a log line.
     pub(super) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
         self.input.lines += 1;
         self.input.bytes += line.length;
         match decoded {
-            Decoded::Message { message, .. } if !self.speaks(message.dialect, message.firm) => {
+            Decoded::Message { message, .. } if !self.accepts_dialect(message.dialect, message.firm) => {
                 self.input.unknown += 1;
                 let other = message.dialect.map_or("", Dialect::as_str);
                 let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
@@ -52,9 +52,9 @@ impl Progress {
             Decoded::Raw(raw) => {
                 self.input.raw += 1;
                 if self.dialect.is_some_and(|dialect| dialect.traits().errors_on_stderr) {
-                    // Both pipes of it in one.
+                    // Stdout and stderr of the engine share this feed.
                     self.parse_stderr_line(&raw.text);
-                } else if !self.traced(&raw.text) {
+                } else if !self.append_traceback_line(&raw.text) {
                     if raw.level >= Level::Error {
                         self.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
                     }
@@ -80,10 +80,10 @@ impl Progress {
         }
     }
 
-    /// True if a message belongs to the protocol of this feed, which the first one decides.
-    pub(super) fn speaks(&mut self, dialect: Option<Dialect>, firm: bool) -> bool {
+    /// True if a message belongs to the protocol of this feed, which the first message decides.
+    pub(super) fn accepts_dialect(&mut self, dialect: Option<Dialect>, firm: bool) -> bool {
         let Some(dialect) = dialect else { return true };
-        // A protocol seen in a log gives way to the first real message.
+        // A protocol recognized by a log line gives way to that of the first real message.
         if self.dialect.is_none() || (firm && !self.dialect_firm) {
             self.dialect = Some(dialect);
             self.dialect_firm = firm;
@@ -92,8 +92,9 @@ impl Progress {
         self.dialect.is_some_and(|mine| mine.goes_with(dialect))
     }
 
-    /// A record whose namespace is not known: of the one stream that has its name, if there is one.
-    fn only_one_named<'a>(&self, name: Name<'a>) -> Name<'a> {
+    /// Resolves a record without a known namespace to the only stream of that name, if there is
+    /// exactly one.
+    fn resolve_by_name<'a>(&self, name: Name<'a>) -> Name<'a> {
         let mut known = self.streams.iter().filter(|stream| *stream.name == *name.name);
         match (known.next(), known.next()) {
             (Some(one), None) => one.identity(),
@@ -101,22 +102,22 @@ impl Progress {
         }
     }
 
-    /// Traits of the feed's protocol.
+    /// Returns the traits of the feed's protocol.
     #[must_use]
     pub fn traits(&self) -> &'static ProtocolTraits {
         self.dialect.unwrap_or(Dialect::Stripe).traits()
     }
 
-    /// The input ended; `exit` is how the engine's process did, where that is known.
+    /// Closes the input. `exit` is the exit of the engine's process, if known.
     pub fn close(&mut self, exit: Option<Exit>) {
         self.closed = true;
         self.exit = exit;
         self.settle_run();
-        self.ended_with_process();
+        self.apply_process_end();
         self.cause_from_log();
     }
 
-    /// A message of any kind.
+    /// Applies a message of any kind.
     pub(super) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
         self.before_at = self.last_at;
         if let Some(at) = message.at {
@@ -129,11 +130,11 @@ impl Progress {
         {
             self.emitters.push(from.as_ref().into());
         }
-        // A log line in between does not part a start from the report that follows it.
+        // A log line between a start and the report that follows it does not separate them.
         let start = if matches!(message.kind, Kind::Log(_)) { None } else { self.last_start.take() };
         match message.kind {
             Kind::Record(record) if record.partial => {
-                let name = self.only_one_named(record.stream);
+                let name = self.resolve_by_name(record.stream);
                 self.record(&name, line.length, record.measure);
             }
             Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
@@ -167,8 +168,8 @@ impl Progress {
             Kind::Answer => self.answered = true,
             Kind::Note(what) => {
                 if what == "control" {
-                    // A control message carries a configuration with secrets: that it came is all
-                    // that is shown of it.
+                    // A control message carries a configuration with secrets, so its content is not
+                    // shown.
                     self.note(
                         Level::Info,
                         FeedOrigin::Log,

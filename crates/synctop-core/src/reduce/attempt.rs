@@ -29,7 +29,7 @@ impl Progress {
         };
         if first {
             // A failure before the first attempt belongs to it.
-            self.errors.first_attempt();
+            self.errors.assign_to_first_attempt();
             return;
         }
         self.metered_requests = (0, 0);
@@ -50,35 +50,36 @@ impl Progress {
         self.announced_run(announced);
     }
 
-    /// A message about a stream came: without an attempt, or after an end, it begins one.
+    /// Notes a message about a stream. Starts an attempt if none is open.
     pub(super) fn stream_message(&mut self) {
         if !self.attempt.open {
             self.begin_attempt();
         }
-        self.attempt.last_word_failed = false;
+        self.attempt.last_message_failed = false;
         self.new_part = false;
     }
 
-    /// The next part of a rotated log: the run continues, unless a marker contradicts.
+    /// Continues with the next part of a rotated log. The run continues, unless a marker
+    /// contradicts.
     pub fn next_file(&mut self) {
         self.last_start = None;
         self.new_part = true;
     }
 
-    /// A part of a log that begins with the start of a stream that is started already is another
-    /// attempt: its process was cut off without an end.
+    /// Starts an attempt if a new part of the log opens with the start of a stream that is already
+    /// started: the previous process was cut off without an end.
     pub(super) fn started_in_part(&mut self, claim: &StreamClaim) {
         let starts = claim.status == Some(Status::Started) || claim.pace.is_some();
         if self.new_part
             && starts
             && self.attempt.open
-            && self.stream(&claim.stream.key()).is_some_and(|stream| stream.start_said || stream.in_feed)
+            && self.stream(&claim.stream.key()).is_some_and(|stream| stream.start_reported || stream.in_feed)
         {
             self.begin_attempt();
         }
     }
 
-    /// A report behind an end, of counters with another start, begins an attempt.
+    /// Starts an attempt if a report after an end has counters with another start time.
     pub(super) fn reported_behind_end(&mut self, report: &ProgressReport) {
         let other = report.started_at.is_some() && report.started_at != self.attempt.counters_since;
         if self.attempts > 0 && !self.attempt.open && self.attempt.end.is_some() && other {
@@ -86,8 +87,8 @@ impl Progress {
         }
     }
 
-    /// A new process without an end of the old one: a new start of its counters, no time elapsed,
-    /// and counts that fell.
+    /// Starts an attempt if a new process replaced one that had no end message: its counters have a
+    /// new start time, no elapsed time, and lower counts.
     pub(super) fn restarted_without_end(&mut self, report: &ProgressReport, start: Option<(Arc<str>, bool)>) {
         let moved = report.started_at.is_some() && report.started_at != self.attempt.counters_since;
         let fell = self.reported.fell(report.records) || report.checkpoints < self.engine_checkpoints;
@@ -99,7 +100,7 @@ impl Progress {
             && fell
             && report.checkpoints.is_some()
         {
-            // The start that came just before was this attempt's first, not a second one.
+            // The preceding start was the first of this attempt, not a duplicate.
             if let Some((stream, true)) = &start {
                 self.forget_anomaly(Anomaly::DuplicateStart, stream);
             }
@@ -108,8 +109,8 @@ impl Progress {
                 let now = self.last_at;
                 self.change(at, |stream| {
                     stream.resumed = stream.unfinished_before;
-                    stream.start_said = true;
-                    stream.become_(Status::Started, now);
+                    stream.start_reported = true;
+                    stream.set_status(Status::Started, now);
                 });
             }
         }

@@ -1,14 +1,14 @@
-//! Axis of a log: positions of the scrubber, and meaning of a click on it.
+//! Axis of a log: maps positions of the log to the scrubber, and clicks to positions.
 
 use super::Target;
 use super::history::{Gap, History};
 use crate::protocol::Millis;
 
-/// A log laid out along a line from 0 to 1: by time where it has one, else by lines; with its
-/// silences, or without.
+/// Maps a log to the range 0 to 1: by time if it has times, otherwise by lines. Silences can be
+/// shortened.
 pub struct Axis<'h> {
     history: &'h History,
-    /// For each silence: where it ends, and how much of the time up to there is left out.
+    /// Shortened silences, each with the milliseconds removed up to and including it.
     left_out: Vec<(Gap, Millis)>,
 }
 
@@ -27,8 +27,8 @@ impl<'h> Axis<'h> {
         Self { history, left_out: left_out.collect() }
     }
 
-    /// A time without the silences before it.
-    fn squeezed(&self, at: Millis) -> Millis {
+    /// Returns a time less the milliseconds removed from the silences before it.
+    fn without_gaps(&self, at: Millis) -> Millis {
         let behind = self.left_out.partition_point(|(gap, _)| gap.from < at);
         let Some((gap, sum)) = behind.checked_sub(1).and_then(|last| self.left_out.get(last)) else { return at };
         at - sum + (gap.to - at - GAP_LEFT).clamp(0, gap.to - gap.from - GAP_LEFT)
@@ -36,16 +36,16 @@ impl<'h> Axis<'h> {
 
     fn bounds(&self) -> Option<(Millis, Millis)> {
         let (first, last) = self.history.span()?;
-        Some((first, self.squeezed(last).max(first)))
+        Some((first, self.without_gaps(last).max(first)))
     }
 
-    /// Position of a place, 0 to 1.
+    /// Returns the share (0 to 1) of a position in the log.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn share(&self, at: Option<Millis>, lines: u64) -> f64 {
         let share = match (self.bounds(), at) {
             (Some((first, last)), Some(at)) if last > first => {
-                (self.squeezed(at) - first) as f64 / (last - first) as f64
+                (self.without_gaps(at) - first) as f64 / (last - first) as f64
             }
             (Some((first, last)), None) if last > first => 0.0,
             _ => lines as f64 / self.history.end().lines.max(1) as f64,
@@ -53,7 +53,7 @@ impl<'h> Axis<'h> {
         share.clamp(0.0, 1.0)
     }
 
-    /// The place at a share.
+    /// Returns the position in the log at a share of 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
     pub fn target(&self, share: f64) -> Target {
@@ -95,7 +95,7 @@ mod tests {
         let whole = Axis::new(&history, false);
         let short = Axis::new(&history, true);
         assert!((whole.share(Some(110_000), 0) - 110.0 / 430.0).abs() < 1e-9);
-        // 430 s less two silences of 100 s and 300 s of which one second each is left.
+        // 430 s less two silences of 100 s and 300 s, each shortened to one second.
         assert!((short.share(Some(110_000), 0) - 11.0 / 32.0).abs() < 1e-9);
         assert!((short.share(Some(60_000), 0) - 10.0 / 32.0).abs() < 1e-9);
         for axis in [whole, short] {

@@ -9,43 +9,43 @@ use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Mi
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Decoded lines in order; records of one stream in a row are folded to their times.
+/// Decoded lines in order. Consecutive records of one stream are folded to their times.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     steps: Vec<Step<'a>>,
     times: Vec<Option<Millis>>,
-    /// The last time of a record.
+    /// Time of the last record.
     clock: Option<Millis>,
 }
 
 #[derive(Debug)]
 enum Step<'a> {
     Records(Records<'a>),
-    /// A line; for a log line with its feed text.
+    /// A decoded line, with its feed text if it is a log line.
     Line(Line<'a>, Decoded<'a>, Option<Note<'a>>),
-    /// A line that has to be mended: decoded when it is applied.
+    /// A line that needs repair: decoded when it is applied.
     Slow(Line<'a>),
 }
 
-/// Record lines of one stream that follow each other.
+/// Consecutive record lines of one stream.
 #[derive(Debug)]
 struct Records<'a> {
     name: Name<'a>,
     from: Option<Cow<'a, str>>,
     dialect: Option<Dialect>,
-    /// The first of their lines, and the measure of its data.
+    /// First of the lines, and the measure of its data.
     first: Line<'a>,
     measure: Option<u64>,
-    /// Bytes of all of their lines.
+    /// Bytes of all lines.
     bytes: u64,
-    /// The measure of the data of all but the first.
+    /// Measure of the data of all lines after the first.
     rest: Option<u64>,
     count: usize,
 }
 
 impl<'a> Batch<'a> {
-    /// Batch of every line of `bytes`; a rest behind the last newline counts as the last line of
-    /// the input.
+    /// Builds a batch of every line of `bytes`. A rest after the last newline counts as the last
+    /// line of the input.
     #[must_use]
     pub fn of(decoder: &Decoder, bytes: &'a [u8]) -> Self {
         let mut batch = Self::default();
@@ -53,7 +53,7 @@ impl<'a> Batch<'a> {
         batch
     }
 
-    /// Of one line, of any length.
+    /// Builds a batch of one line of any length.
     #[must_use]
     pub fn of_line(decoder: &Decoder, line: Line<'a>) -> Self {
         let mut batch = Self::default();
@@ -88,8 +88,8 @@ impl<'a> Batch<'a> {
         record: Record<'a>,
         line: Line<'a>,
     ) {
-        // A silence parts two runs: between them it is seen. A record without a time stands at the
-        // time before it.
+        // A silence separates two folds, so that `each` sees it. A record without a time counts at
+        // the preceding time.
         let silent = self.clock.zip(at).is_some_and(|(before, at)| at.saturating_sub(before) >= GAP_MS);
         self.clock = at.or(self.clock);
         self.times.push(at);
@@ -123,14 +123,14 @@ impl<'a> Batch<'a> {
 }
 
 impl Progress {
-    /// Takes in a batch that `decoder` made.
+    /// Applies a batch that was built with `decoder`.
     pub fn apply_batch(&mut self, batch: Batch, decoder: &Decoder) {
-        self.apply_batch_noting(batch, decoder, |_, _| ());
+        self.apply_batch_with(batch, decoder, |_, _| ());
     }
 
-    /// The same; `each` gets the progress after every line, and after a run of records without a
-    /// silence in it (`true`).
-    pub fn apply_batch_noting(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&mut Self, bool)) {
+    /// Applies a batch and calls `each` after every line, and (with `true`) after consecutive
+    /// records without a silence between them.
+    pub fn apply_batch_with(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&mut Self, bool)) {
         let mut times = batch.times.as_slice();
         for step in batch.steps {
             let mut run = false;
@@ -152,8 +152,8 @@ impl Progress {
         }
     }
 
-    /// Record lines of one stream in a row; `each` sees the first one by itself, because only that
-    /// one can bring a mark.
+    /// Applies consecutive record lines of one stream. `each` sees the first one separately,
+    /// because only the first can set a mark.
     fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&mut Self, bool)) {
         let Some((first, rest)) = times.split_first() else { return };
         let before = self.input.unknown;
@@ -175,7 +175,7 @@ impl Progress {
         self.input.lines += rest.len() as u64;
         self.input.bytes += records.bytes - records.first.length;
         if self.input.unknown > before {
-            // Of another protocol than the feed, as the first one.
+            // The first line is of another protocol than the feed, and so are the others.
             self.input.unknown += rest.len() as u64;
             self.feed.repeat(rest.len() as u64, self.input.lines);
             return;
@@ -185,11 +185,10 @@ impl Progress {
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
         let late = self.traits().late_states;
-        // The first one left everything as the others need it: the attempt is open, the stream
-        // known and started.
+        // The first record opened the attempt and started the stream, as the others need it.
         let Some(stream) = self.streams.get_mut(self.last_stream).map(Arc::make_mut) else { return };
-        stream.weigh(count, bytes, measure);
-        let after_complete = stream.complete_said && !stream.early && !late;
+        stream.add_record_lines(count, bytes, measure);
+        let after_complete = stream.complete_reported && !stream.early && !late;
         let label = after_complete.then(|| stream.label.clone());
         for at in rest {
             if let Some(at) = at {

@@ -2,12 +2,12 @@
 
 use super::Anomaly;
 use super::Progress;
-use super::commits::Passed;
+use super::commits::StateDirection;
 use super::failures::SILENT_ERROR;
 use super::failures::UNAVAILABLE;
 use super::feed::FeedOrigin;
-use super::position::StateOf;
-use super::stderr::Held;
+use super::position::StateOrigin;
+use super::stderr::HeldFact;
 use crate::protocol::Activity;
 use crate::protocol::Checkpoint;
 use crate::protocol::Counts;
@@ -38,11 +38,11 @@ impl Progress {
             let at = self.place(name);
             self.change(at, |stream| stream.in_catalog = true);
         }
-        // An empty list may be the head of one too long to store, or of unknown streams.
+        // An empty list may be the cut head of a long one, or list only unknown streams.
         self.attempt.catalog = !names.is_empty();
     }
 
-    /// The streams that a source has.
+    /// Applies the list of streams that a source offers.
     pub(super) fn offer(&mut self, names: &[Name]) {
         self.answered = true;
         for name in names {
@@ -60,7 +60,7 @@ impl Progress {
                 stream.in_catalog = true;
                 stream.asked = listed.asked;
                 if listed.deselected {
-                    // It takes no part, without a reported status.
+                    // A deselected stream takes no part; no status will be reported.
                     stream.status = Status::Skipped;
                     stream.message = Some("not selected in the catalog".into());
                 }
@@ -68,7 +68,7 @@ impl Progress {
         }
     }
 
-    /// Records of a stream that stand in files.
+    /// Applies a message that records of a stream are stored in files.
     pub(super) fn hidden(&mut self, name: &Name) {
         self.stream_message();
         let at = self.place_of_message(name);
@@ -77,14 +77,14 @@ impl Progress {
             stream.hidden = true;
             stream.in_feed = true;
             stream.sign_of_life(now);
-            stream.unlimit(now);
-            stream.begins(now);
+            stream.end_rate_limit(now);
+            stream.mark_started(now);
         });
-        self.named(name);
+        self.apply_held_facts(name);
     }
 
-    /// Applies counts reported beside the records: increments. They are compared with the counted
-    /// records, and replace them only where nothing could be counted.
+    /// Applies count increments that are reported beside the records. They are compared with the
+    /// counted records and replace them only if no record could be counted.
     pub(super) fn metered(&mut self, told: &Metered) {
         if let Some(id) = &told.run_id {
             self.run_id(&mask::secrets(id));
@@ -92,15 +92,15 @@ impl Progress {
         self.metered_requests.0 += told.requests.unwrap_or(0);
         self.metered_requests.1 += u64::from(told.timed_request);
         if told.requests.is_some() || told.timed_request {
-            // Both report the same requests; some engines report only one.
+            // Both figures count the same requests, and some engines report only one.
             let (counted, timed) = self.metered_requests;
             self.requests.report(Counts { attempt: Some(counted.max(timed)), ..Counts::default() });
         }
         let Some(records) = told.records else { return };
-        if self.held_back(&told.stream, told.loose, Held::Records(records, told.process)) {
+        if self.hold_until_named(&told.stream, told.loose, HeldFact::Records(records, told.process)) {
             return;
         }
-        let loaded = told.loaded.unwrap_or_else(|| self.takes_for_target(told.process));
+        let loaded = told.loaded.unwrap_or_else(|| self.is_target_process(told.process));
         self.stream_message();
         let at = self.place_of_message(&told.stream);
         let now = self.last_at;
@@ -114,15 +114,15 @@ impl Progress {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
             if stream.status == Status::NotStarted {
-                stream.become_(Status::Started, now);
+                stream.set_status(Status::Started, now);
             }
         });
-        self.commits.heard |= loaded;
+        self.commits.has_destination |= loaded;
         self.count_stream(at);
         self.count_total();
     }
 
-    /// An object was deleted at the source: a sign of life, and no record.
+    /// Applies a deletion at the source: a sign of life, not a record.
     pub(super) fn deletion(&mut self, name: &Name) {
         self.stream_message();
         let at = self.place_of_message(name);
@@ -130,28 +130,28 @@ impl Progress {
         self.change(at, |stream| {
             stream.deletions += 1;
             stream.sign_of_life(now);
-            stream.begins(now);
+            stream.mark_started(now);
         });
     }
 
     pub(super) fn record(&mut self, name: &Name, bytes: u64, measure: Option<u64>) {
         self.stream_message();
-        self.decide_run_of_lines();
-        self.commits.source_heard(&mut self.streams);
+        self.decide_run_by_record();
+        self.commits.source_seen(&mut self.streams);
         let at = self.place_of_message(name);
         let now = self.last_at;
         let late = self.traits().late_states;
         let fresh = self.change(at, |stream| {
             let fresh = !std::mem::replace(&mut stream.in_feed, true);
-            let after_complete = stream.complete_said && !stream.early && !late;
+            let after_complete = stream.complete_reported && !stream.early && !late;
             stream.counted += 1;
-            stream.weigh(1, bytes, measure);
+            stream.add_record_lines(1, bytes, measure);
             if !stream.reported {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
-            stream.unlimit(now);
+            stream.end_rate_limit(now);
             stream.sign_of_life(now);
-            stream.begins(now);
+            stream.mark_started(now);
             (fresh, after_complete.then(|| stream.label.clone()))
         });
         self.count_stream(at);
@@ -161,17 +161,17 @@ impl Progress {
             self.anomaly(Anomaly::RecordAfterComplete, after_complete);
         }
         if fresh {
-            self.named(name);
+            self.apply_held_facts(name);
         }
     }
 
     pub(super) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let mut alone = false;
         if let Some(handed) = &checkpoint.handed {
-            match self.handed(checkpoint.stream.as_ref(), handed) {
-                Passed::Back => return,
-                Passed::Out => {}
-                Passed::Alone => alone = true,
+            match self.apply_emitted_state(checkpoint.stream.as_ref(), handed) {
+                StateDirection::Back => return,
+                StateDirection::Out => {}
+                StateDirection::Alone => alone = true,
             }
         }
         self.checkpoints += 1;
@@ -183,7 +183,7 @@ impl Progress {
             let whole = handed.whole;
             for name in self.advanced(*handed) {
                 let known =
-                    self.stream(&name.key()).is_some_and(|stream| stream.started_here() || stream.complete_said);
+                    self.stream(&name.key()).is_some_and(|stream| stream.started_here() || stream.complete_reported);
                 if whole || known || alone {
                     self.checkpoint_of(&name, State::default(), alone, true);
                 } else {
@@ -198,8 +198,8 @@ impl Progress {
         }
     }
 
-    /// Applies a checkpoint of one stream; `alone`: only a destination is observed, which does not
-    /// report starts. `late`: it may follow the stream's "complete".
+    /// Applies a checkpoint of one stream. `alone`: the feed has only a destination, which does not
+    /// report starts. `late`: the checkpoint may follow the stream's "complete".
     fn checkpoint_of(&mut self, name: &Name, state: State, alone: bool, late: bool) {
         self.stream_message();
         let at = self.place_of_message(name);
@@ -207,20 +207,20 @@ impl Progress {
         let late = late || self.traits().late_states;
         let odd = self.change(at, |stream| {
             if let Some(before) = stream.ahead_before.take() {
-                stream.goes_on_from(before, &state);
+                stream.compare_with_earlier_end(before, &state);
             }
             stream.checkpoint.assign(&state.position);
             stream.checkpoint_here = true;
             stream.checkpoint_uncounted = true;
             stream.checkpoints += 1;
             stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
-            let after_complete = stream.complete_said && !stream.early && !late;
-            let before_start = !stream.started_here() && !stream.complete_said;
+            let after_complete = stream.complete_reported && !stream.early && !late;
+            let before_start = !stream.started_here() && !stream.complete_reported;
             if before_start {
-                stream.become_(Status::Started, now);
+                stream.set_status(Status::Started, now);
             }
             stream.sign_of_life(now);
-            stream.state_ranges(state, StateOf::Checkpoint);
+            stream.state_ranges(state, StateOrigin::Checkpoint);
             let before_start = before_start && !alone;
             (before_start || after_complete).then(|| (before_start, after_complete, stream.label.clone()))
         });
@@ -236,23 +236,23 @@ impl Progress {
 
     pub(super) fn stream_claim(&mut self, claim: StreamClaim, line: &Line) {
         if let Some(status) = claim.status
-            && self.held_back(&claim.stream, claim.loose, Held::Status(status))
+            && self.hold_until_named(&claim.stream, claim.loose, HeldFact::Status(status))
         {
             return;
         }
         if claim.status == Some(Status::Started) || claim.pace.is_some() {
-            self.commits.source_heard(&mut self.streams);
+            self.commits.source_seen(&mut self.streams);
         }
         let name = claim.stream.clone();
-        self.claimed(claim, line);
-        if !self.stderr_parser.hearing {
-            self.named(&name);
+        self.apply_claim(claim, line);
+        if !self.stderr_parser.is_beside_feed {
+            self.apply_held_facts(&name);
         }
     }
 
-    /// Starts a run if a terminal stream starts again (protocols whose first terminal status
-    /// stands), or if a stream is described again behind the end of a process.
-    fn started_again(&mut self, claim: &StreamClaim) {
+    /// Starts a run if a terminal stream starts again (in protocols whose first terminal status
+    /// stands), or if a stream is described again after the end of a process.
+    fn start_run_if_restarted(&mut self, claim: &StreamClaim) {
         let starts = claim.status == Some(Status::Started) && self.traits().first_status_stands;
         let known = || self.stream(&claim.stream.key());
         if starts && known().is_some_and(|stream| stream.terminal) {
@@ -263,12 +263,12 @@ impl Progress {
         }
     }
 
-    fn claimed(&mut self, claim: StreamClaim, line: &Line) {
-        self.started_again(&claim);
+    fn apply_claim(&mut self, claim: StreamClaim, line: &Line) {
+        self.start_run_if_restarted(&claim);
         self.started_in_part(&claim);
         self.stream_message();
         if self.mark.undecided {
-            self.decide_run_of(self.index.get(claim.stream.key().as_ref()).copied(), claim.records);
+            self.decide_run_by_stream(self.index.get(claim.stream.key().as_ref()).copied(), claim.records);
         }
         let at = self.place_of_message(&claim.stream);
         let now = self.last_at;
@@ -279,50 +279,50 @@ impl Progress {
         }
         let traits = self.traits();
         self.attempt.statuses |= claim.status.is_some();
-        let beside = self.stderr_parser.hearing;
+        let beside = self.stderr_parser.is_beside_feed;
         let silent = claim.error.is_none() && claim.reason.is_none();
         let counted = claim.records.said();
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
         let outcome = self.change(at, |stream| {
             let mut doubled = false;
-            // A terminal status is not changed by later words.
+            // Later messages do not change a terminal status.
             let stands = traits.first_status_stands && stream.terminal;
             if claim.status.is_some() {
-                stream.unlimit(now);
+                stream.end_rate_limit(now);
             }
             stream.in_feed |= claim.pace.is_some() && !beside;
             if let Some(pace) = claim.pace.filter(|_| !stands) {
-                stream.goes(pace, now);
+                stream.apply_activity(pace, now);
             }
             match claim.status {
                 Some(status) if stands => doubled = status == Status::Started,
-                // It failed without a start and without an error.
+                // The stream failed without a start and without an error.
                 Some(Status::Errored)
                     if traits.first_status_stands && silent && !stream.ever_started && stream.errors == 0 =>
                 {
-                    stream.become_(Status::Skipped, now);
+                    stream.set_status(Status::Skipped, now);
                 }
                 Some(Status::Started) => {
-                    doubled = stream.start_said && stream.status == Status::Started;
-                    if !stream.start_said && (stream.unfinished_before || resumed) {
+                    doubled = stream.start_reported && stream.status == Status::Started;
+                    if !stream.start_reported && (stream.unfinished_before || resumed) {
                         stream.resumed = true;
                     }
-                    stream.start_said = true;
-                    stream.complete_said = false;
-                    stream.become_(Status::Started, now);
+                    stream.start_reported = true;
+                    stream.complete_reported = false;
+                    stream.set_status(Status::Started, now);
                 }
                 Some(Status::Completed) => {
-                    stream.settling = claim.early && claim.records.said() && !stream.complete_said;
-                    stream.complete_said = true;
+                    stream.settling = claim.early && claim.records.said() && !stream.complete_reported;
+                    stream.complete_reported = true;
                     stream.early = claim.early;
-                    stream.become_(Status::Completed, now);
+                    stream.set_status(Status::Completed, now);
                 }
                 Some(Status::NotStarted) | None => {}
-                Some(status) => drop(stream.become_(status, now)),
+                Some(status) => drop(stream.set_status(status, now)),
             }
-            // It is heard here, so that nothing counted is none.
-            let begins = claim.status == Some(Status::Started) || (claim.pace.is_some() && !beside);
-            if traits.ends_with_process && !traits.says_end && begins && stream.records.attempt.is_none() {
+            // The stream takes part, so that an absent count is 0, not unknown.
+            let starts_now = claim.status == Some(Status::Started) || (claim.pace.is_some() && !beside);
+            if traits.ends_with_process && !traits.says_end && starts_now && stream.records.attempt.is_none() {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
             stream.terminal |= matches!(claim.status, Some(Status::Completed | Status::Skipped | Status::Errored));
@@ -337,7 +337,7 @@ impl Progress {
             if let Some(text) = claim.error.as_ref().or(claim.reason.as_ref()) {
                 stream.message = Some(mask::secrets(text).into());
             }
-            let clears = !stands && claim.status == Some(Status::Completed) && stream.made_up(attempt);
+            let clears = !stands && claim.status == Some(Status::Completed) && stream.has_recovered(attempt);
             (doubled, clears, stream.label.clone(), stands)
         });
         let mut stood = false;
@@ -357,10 +357,10 @@ impl Progress {
             self.change(at, |stream| stream.range_claimed(claim.total, claim.completed));
         }
         if let Some(pace) = claim.pace {
-            self.paced(at, pace);
+            self.note_rate_limit(at, pace);
         }
         if claim.status == Some(Status::Errored) && !stood {
-            self.claimed_failed(at, claim, line);
+            self.apply_failed_status(at, claim, line);
         }
         if counted {
             self.count_stream(at);
@@ -368,8 +368,8 @@ impl Progress {
         }
     }
 
-    /// Applies a failed status; the reason comes with it, before it, or in another message.
-    fn claimed_failed(&mut self, at: usize, claim: StreamClaim, line: &Line) {
+    /// Applies a failed status. The reason is part of it, preceded it, or comes in another message.
+    fn apply_failed_status(&mut self, at: usize, claim: StreamClaim, line: &Line) {
         let traits = self.traits();
         let silent = claim.error.is_none() && claim.reason.is_none();
         if silent && traits.errors_on_stderr {
@@ -384,8 +384,8 @@ impl Progress {
         self.status_failure(Failure::of(Where::Stream, Some(claim.stream), message), line);
     }
 
-    /// The first report of a rate limit is news; repetitions are not.
-    fn paced(&mut self, at: usize, pace: Activity) {
+    /// Notes the first report of a rate limit in the feed log, not its repetitions.
+    fn note_rate_limit(&mut self, at: usize, pace: Activity) {
         let Some(stream) = self.streams.get(at) else { return };
         if matches!(pace, Activity::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
             let label = stream.label.clone();
@@ -393,7 +393,8 @@ impl Progress {
         }
     }
 
-    /// A stream failed without a reason: the error of the run explains it, before or after it.
+    /// Handles a stream that failed without a reason: the error of the run explains it, now or
+    /// later.
     fn unexplained(&mut self, at: usize) {
         let cause =
             self.attempt.cause.and_then(|id| self.errors.get(id)).map(|group| (group.id, group.message.clone()));
@@ -420,8 +421,8 @@ impl Progress {
                 }
             }
         }
-        // A log that begins in the middle of a run of several attempts holds their counts before
-        // any sign of life.
+        // A log that starts in the middle of a run with several attempts reports their counts
+        // before any sign of life.
         let theirs = report.checkpoints.filter(|count| *count > 0);
         let before = self.checkpoints == 0 && self.reported.cumulative.is_none() && !self.attempt.catalog;
         let resumed = self.attempts == 1 && before && theirs.is_some();
@@ -439,7 +440,7 @@ impl Progress {
         }
         self.elapsed.report(report.elapsed);
         if !report.streams.is_empty() {
-            self.attempt.last_word_failed = false;
+            self.attempt.last_message_failed = false;
         }
         // Before the streams, so that the error behind an errored status is known.
         self.listed_failures(report.errors, line);
@@ -458,8 +459,8 @@ impl Progress {
             match report.status {
                 Some(Status::NotStarted) | None => {}
                 Some(status) => {
-                    let changed = stream.become_(status, now);
-                    stream.complete_said |= changed && status == Status::Completed;
+                    let changed = stream.set_status(status, now);
+                    stream.complete_reported |= changed && status == Status::Completed;
                 }
             }
             let odd_status = report.odd_status.as_deref();
@@ -484,16 +485,17 @@ impl Progress {
             {
                 stream.message = Some(mask::secrets(text).into());
             }
-            // Repeated in a later attempt it is no news.
+            // A report that repeats an earlier attempt's failure is not new.
             if report.from_destination && stream.took_part() {
                 stream.destination_failed();
             }
-            stream.total_said |= report.total.is_some();
+            stream.total_reported |= report.total.is_some();
             stream.inserted = report.inserted.or(stream.inserted);
             stream.updated = report.updated.or(stream.updated);
             stream.deleted = report.deleted.or(stream.deleted);
-            let clears = report.status == Some(Status::Completed) && stream.made_up(attempt);
-            // Carried over from an earlier attempt it is no news; in this one it is.
+            let clears = report.status == Some(Status::Completed) && stream.has_recovered(attempt);
+            // An error carried over from an earlier attempt is not new, unless the stream took
+            // part.
             let news = stream.failed_in.is_none() || (stream.failed_in != Some(attempt) && stream.took_part());
             (clears, report.status == Some(Status::Errored) && news, odd, shrank, stream.label.clone())
         });

@@ -1,5 +1,5 @@
-//! Doubts: places where claims and evidence disagree. They stand beside the outcome and belong to
-//! the run.
+//! Doubts: contradictions between an engine's claims and the evidence. They belong to the run and
+//! are shown beside its outcome.
 
 use super::outcome::{self, Outcome};
 use super::{Exit, Progress, Stream};
@@ -34,14 +34,14 @@ impl DoubtKind {
         self.into()
     }
 
-    /// Rows may be missing at the destination.
+    /// True if rows may be missing at the destination.
     #[must_use]
     pub fn loses_rows(self) -> bool {
         matches!(self, Self::StateAhead | Self::ResumedAfterCut)
     }
 }
 
-/// One doubt, for all streams that it is about.
+/// One doubt with all affected streams.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Doubt {
     pub kind: DoubtKind,
@@ -52,14 +52,14 @@ pub struct Doubt {
 }
 
 impl Doubt {
-    /// The streams that it is about, the first few by name: `customers, charges and 4 more`.
+    /// Returns the affected streams, the first few by name: `customers, charges and 4 more`.
     #[must_use]
     pub fn names(&self) -> String {
         crate::format::names(&self.streams)
     }
 }
 
-/// Streams of the doubt, and its message.
+/// Writes the affected streams and the message.
 impl std::fmt::Display for Doubt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.streams.as_slice() {
@@ -69,11 +69,11 @@ impl std::fmt::Display for Doubt {
     }
 }
 
-/// Collects doubts; those of one kind with one text stand once.
+/// Collects doubts and merges those of the same kind and text.
 #[derive(Default)]
 struct Doubts {
     all: Vec<Doubt>,
-    /// By kind and text.
+    /// Indexes into `all`, by kind and text.
     index: BTreeMap<(DoubtKind, String), usize>,
 }
 
@@ -90,22 +90,22 @@ impl Doubts {
     }
 }
 
-/// All doubts about the last run, those that lose rows first.
+/// Returns all doubts about the last run, those that lose rows first.
 #[must_use]
 pub fn doubts(progress: &Progress) -> Vec<Doubt> {
     let mut all = Doubts::default();
     missing_rows(progress, &mut all);
     ranges_left(progress, &mut all);
     for stream in progress.streams_by_name() {
-        of_stream(progress, stream, &mut all);
+        add_stream_doubts(progress, stream, &mut all);
     }
-    of_run(progress, &mut all);
+    add_run_doubts(progress, &mut all);
     all.all.sort_by_key(|doubt| doubt.kind);
     all.all
 }
 
-/// Rows may be missing although the run claims to be done; not where the client went on from the
-/// last checkpoint.
+/// True if rows may be missing at the destination, unless the client continued from the last
+/// checkpoint.
 #[must_use]
 pub fn rows_may_be_missing(progress: &Progress) -> bool {
     progress.streams.iter().any(|stream| stream.resumed_after_cut || stream.ahead.is_some_and(|ahead| !ahead.kept))
@@ -157,7 +157,7 @@ fn missing_rows(progress: &Progress, all: &mut Doubts) {
     }
 }
 
-fn of_stream(progress: &Progress, stream: &Stream, all: &mut Doubts) {
+fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
     let end = progress.attempt.end.as_ref();
     let ended = end.is_some() || progress.closed;
     let mut doubt = |kind, message: String| all.add(kind, Some(&stream.label), message);
@@ -178,19 +178,19 @@ fn of_stream(progress: &Progress, stream: &Stream, all: &mut Doubts) {
         let metered = count(stream.metered.unwrap_or(0));
         mismatch(format!("{metered} by its metrics, {} counted", count(stream.counted)));
     }
-    if ended && !progress.arrived(stream) {
+    if ended && !progress.is_delivered(stream) {
         let committed = count(stream.committed.unwrap_or(0));
         mismatch(format!("{} emitted, {committed} confirmed by the destination", count(stream.seen)));
     }
     if progress.closed && end.is_none() && stream.asked && stream.status == Status::NotStarted {
         doubt(DoubtKind::NothingSynced, "it was asked for, and the engine never mentioned it".into());
     }
-    if stream.recounts() {
+    if stream.may_count_twice() {
         doubt(DoubtKind::RecountAfterResume, "resumed from a checkpoint: rows read twice may be counted twice".into());
     }
 }
 
-fn of_run(progress: &Progress, all: &mut Doubts) {
+fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let end = progress.attempt.end.as_ref();
     let outcome = outcome::outcome(progress);
     let stopped = progress.was_stopped();
@@ -227,7 +227,7 @@ fn of_run(progress: &Progress, all: &mut Doubts) {
         whole(DoubtKind::UnknownEnd, format!("the engine ended with an unknown reason: {reason}"));
     }
     let took_part = |stream: &Arc<Stream>| {
-        stream.took_part() || stream.complete_said || !matches!(stream.status, Status::NotStarted)
+        stream.took_part() || stream.complete_reported || !matches!(stream.status, Status::NotStarted)
     };
     let synced = progress.streams.iter().any(took_part) || end.up_to_date;
     let nothing_started =

@@ -1,14 +1,14 @@
-//! End message: its claims against the evidence.
+//! End message: compares its claims with the evidence.
 
 use super::errors::{ErrorPlace, Occurrence};
-use super::position::StateOf;
+use super::position::StateOrigin;
 use super::stream::Ahead;
 use super::{Ended, ErrorGroup, Outcome, Progress, outcome};
 use crate::protocol::{AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, Risk, State, Status, Where, mask};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Message of a stream whose error only its state remembers.
+/// Message for a stream whose error is recorded only in its state.
 const ONLY_IN_STATE: &str = "the source's returned state remembers this error; it was reported in an earlier run";
 
 impl Progress {
@@ -35,9 +35,9 @@ impl Progress {
         }
         self.decide_run(&end.progress);
         for (name, stream) in &end.progress.streams {
-            self.decide_run_of(self.index.get(name.key().as_ref()).copied(), stream.records);
+            self.decide_run_by_stream(self.index.get(name.key().as_ref()).copied(), stream.records);
         }
-        // No report of the whole call carried anything on.
+        // No report of the whole call carried totals on.
         self.settle_run();
         // Before the streams, so that the error behind an errored status is known.
         self.listed_failures(end.errors, line);
@@ -51,24 +51,24 @@ impl Progress {
         let returned = end.states.is_some();
         let states = end.states.unwrap_or_default();
         for (name, state) in &states {
-            self.state_ahead(name, state);
+            self.compare_end_state(name, state);
             self.returned_state(name, state, complete, line);
         }
         if complete && end.has_more != Some(true) {
-            self.leave_out(&states);
+            self.mark_left_out(&states);
         }
         if end.blind && limited {
-            self.cut_open();
+            self.mark_cut_open();
         }
         if limited && returned {
-            self.back_to_started(&states);
+            self.demote_to_started(&states);
         }
         for at in 0..self.streams.len() {
             if self.streams.get(at).is_some_and(|stream| stream.settling) {
                 self.change(at, |stream| stream.settling = false);
             }
         }
-        self.attempt.last_word_failed = false;
+        self.attempt.last_message_failed = false;
         self.attempt.end = Some(ended);
         self.attempt.open = false;
         if complete {
@@ -80,17 +80,17 @@ impl Progress {
     fn attempt_counts(&mut self, report: &ProgressReport) {
         let said = |counts: &Counts| counts.running;
         if let Some(count) = said(&report.records) {
-            self.reported.attempt_said(count);
+            self.reported.report_attempt(count);
         }
         if let Some(millis) = said(&report.elapsed) {
-            self.elapsed.attempt_said(millis);
+            self.elapsed.report_attempt(millis);
         }
         for (name, stream) in &report.streams {
             let Some(at) = self.index.get(name.key().as_ref()).copied() else { continue };
             self.change(at, |known| {
                 if let Some(count) = said(&stream.records) {
                     known.reported = true;
-                    known.records.attempt_said(count);
+                    known.records.report_attempt(count);
                 }
                 if let Some(text) = stream.message.as_deref().filter(|_| stream.status == Some(Status::Completed)) {
                     known.completed_message = Some(mask::secrets(text).into());
@@ -99,7 +99,7 @@ impl Progress {
         }
     }
 
-    /// A message beside "completed" is an error overwritten by "complete".
+    /// Records messages beside "completed" as errors: "complete" overwrote them.
     fn completed_with_message(&mut self, line: &Line) {
         for at in 0..self.streams.len() {
             let Some(stream) = self.streams.get(at) else { continue };
@@ -113,9 +113,9 @@ impl Progress {
         }
     }
 
-    /// Holds the state of an end against the last checkpoint of the same call: where they differ, a
-    /// client that goes on from the end skips the rows between them.
-    fn state_ahead(&mut self, name: &Name, state: &State) {
+    /// Compares the state of an end with the last checkpoint of the same call. If they differ, a
+    /// client that continues from the end skips the rows between them.
+    fn compare_end_state(&mut self, name: &Name, state: &State) {
         let Some(at) = self.index.get(name.key().as_ref()).copied() else { return };
         let Some(after) = state.position.known() else { return };
         self.change(at, |stream| {
@@ -128,22 +128,22 @@ impl Progress {
         });
     }
 
-    /// Streams that an earlier attempt left unfinished, and that neither this one nor its state has
-    /// anything of.
-    fn leave_out(&mut self, states: &[(Name, State)]) {
-        let told: HashSet<String> = states.iter().map(|(name, _)| name.key().into_owned()).collect();
+    /// Marks streams that an earlier attempt left unfinished and that neither this attempt nor its
+    /// returned state mentions.
+    fn mark_left_out(&mut self, states: &[(Name, State)]) {
+        let mentioned: HashSet<String> = states.iter().map(|(name, _)| name.key().into_owned()).collect();
         for at in 0..self.streams.len() {
             let Some(stream) = self.streams.get(at) else { continue };
             let unread = stream.coverage().is_some_and(|share| share < 1.0);
             let begun = stream.status == Status::NotStarted && stream.ever_started;
-            if begun && unread && !told.contains(&super::key_of(stream)) {
+            if begun && unread && !mentioned.contains(&super::key_of(stream)) {
                 self.change(at, |stream| stream.left_out = true);
             }
         }
     }
 
-    /// A limit cut the open streams, and this end cannot show their unread rows.
-    fn cut_open(&mut self) {
+    /// Marks open streams as cut off by a limit: this end cannot show their unread rows.
+    fn mark_cut_open(&mut self) {
         for at in 0..self.streams.len() {
             if self.streams.get(at).is_some_and(|stream| stream.status == Status::Started) {
                 self.change(at, |stream| stream.cut_open = true);
@@ -151,7 +151,8 @@ impl Progress {
         }
     }
 
-    /// Streams that our own client or service knows to be at risk, from earlier logs of the run.
+    /// Applies streams that synctop's client or service reports as at risk, from earlier logs of
+    /// the run.
     pub(super) fn at_risk(&mut self, all: &[AtRisk]) {
         for one in all {
             let at = self.place(&one.stream);
@@ -176,15 +177,15 @@ impl Progress {
         {
             self.stream_failure(name, Some(failure_type), ONLY_IN_STATE, line);
         }
-        self.change(at, |stream| stream.state_ranges(state.clone(), StateOf::End));
+        self.change(at, |stream| stream.state_ranges(state.clone(), StateOrigin::End));
         if complete && state.left > 0 {
             self.change(at, |stream| stream.left = state.left as usize);
         }
     }
 
-    /// At a limit a stream is completed only if both its explicit status and the returned state
-    /// agree.
-    fn back_to_started(&mut self, states: &[(Name, State)]) {
+    /// Demotes streams to started at a limit. A completed stream stays completed only if the
+    /// returned state agrees.
+    fn demote_to_started(&mut self, states: &[(Name, State)]) {
         let done: HashSet<String> = states
             .iter()
             .filter(|(_, state)| state.done == Some(true))
@@ -197,7 +198,7 @@ impl Progress {
                 .get(at)
                 .is_some_and(|stream| stream.status == Status::Completed && !done.contains(&super::key_of(stream)));
             if demote {
-                self.change(at, |stream| stream.become_(Status::Started, now));
+                self.change(at, |stream| stream.set_status(Status::Started, now));
             }
         }
     }
@@ -208,7 +209,7 @@ impl Progress {
         if outcome(self) != Outcome::Failed || self.errors.groups().iter().any(said) {
             return;
         }
-        // Of an engine that printed nothing its last words are all there is.
+        // The last words of an engine that printed no message are the only evidence.
         let words = || {
             let text = self.last_words().filter(|_| self.input.messages == 0)?;
             let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };

@@ -1,20 +1,21 @@
-//! Errors, grouped by fingerprint; bounded, with everything beyond the bound counted.
+//! Errors, grouped by fingerprint. The number of groups is bounded; further errors are only
+//! counted.
 
 use super::{Progress, fingerprint};
 use crate::protocol::{Millis, Where};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Groups kept; occurrences of further ones are only counted.
+/// Maximum number of groups. Occurrences of further ones are only counted.
 pub const GROUPS_KEPT: usize = 200;
 
-/// Occurrences remembered by place, for each group.
+/// Maximum number of recent occurrences that a group stores with their place.
 pub const PLACES_KEPT: usize = 20;
 
-/// Bytes kept of a message, a stack trace and a raw line.
+/// Maximum stored bytes of a message, a stack trace or a raw line.
 pub const TEXT_KEPT: usize = 8 * 1024;
 
-/// One kind of error.
+/// Errors of one level, failure type and fingerprint.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ErrorGroup {
     /// Identity: level, failure type and fingerprint.
@@ -22,34 +23,35 @@ pub struct ErrorGroup {
     pub level: Where,
     pub failure_type: Option<Arc<str>>,
     pub fingerprint: u64,
-    /// Of the latest occurrence.
+    /// Message of the latest occurrence.
     pub message: Arc<str>,
     pub stack: Option<Arc<str>>,
     pub raw: Option<Arc<str>>,
     pub count: u64,
-    /// The last attempt it struck.
+    /// Attempt of the latest occurrence.
     pub attempt: u32,
     pub is_final: bool,
     pub first_at: Option<Millis>,
     pub last_at: Option<Millis>,
-    /// By stream; an error without a stream stands under the empty name.
+    /// Occurrences by stream; those without a stream have the empty name.
     pub hits: BTreeMap<Arc<str>, Hit>,
     pub places: VecDeque<ErrorPlace>,
-    /// Not reported as an error: the last log line of level error of a run that failed without one.
+    /// True if the error was not reported: it is the last error-level log line of a run that failed
+    /// without a reported error.
     pub from_log: bool,
 }
 
-/// Occurrence of a group in a stream and attempt.
+/// Occurrences of a group in one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hit {
     pub count: u64,
     pub attempt: u32,
-    /// Of the count, those in that attempt.
+    /// Occurrences in `attempt`.
     pub in_attempt: u64,
     pub is_final: bool,
-    /// Its stream (or, without one, a later attempt) has done without since.
+    /// True once the stream (or, without a stream, a later attempt) succeeded without this error.
     pub cleared: bool,
-    /// In which attempt it did.
+    /// Attempt that cleared the error.
     cleared_in: u32,
 }
 
@@ -64,7 +66,7 @@ pub struct ErrorPlace {
 }
 
 impl ErrorGroup {
-    /// The streams it names.
+    /// Returns the names of the affected streams.
     pub fn streams(&self) -> impl Iterator<Item = &Arc<str>> {
         self.hits.keys().filter(|name| !name.is_empty())
     }
@@ -74,7 +76,7 @@ impl ErrorGroup {
         self.hits.values().all(|hit| hit.cleared)
     }
 
-    /// Kind of the error: its failure type, otherwise its level.
+    /// Returns the kind of the error: its failure type, otherwise its level.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.failure_type.as_deref().unwrap_or(match self.level {
@@ -84,7 +86,7 @@ impl ErrorGroup {
         })
     }
 
-    /// Nothing has made up for it.
+    /// True if the error is final, or of the whole run, and not cleared.
     #[must_use]
     pub fn stands(&self) -> bool {
         self.hits.iter().any(|(stream, hit)| !hit.cleared && (hit.is_final || stream.is_empty()))
@@ -106,7 +108,7 @@ fn is_permanent(failure_type: Option<&str>, level: Where) -> bool {
     }
 }
 
-/// An occurrence as it is handed in.
+/// Error occurrence to be recorded.
 #[derive(Debug, Clone)]
 pub(super) struct Occurrence {
     pub level: Where,
@@ -127,8 +129,8 @@ pub struct Errors {
     pub total: u64,
     /// Occurrences of groups beyond the bound.
     pub beyond: u64,
-    /// The last attempt in which one beyond the bound struck the whole run for good, or struck at
-    /// all.
+    /// Last attempts in which an error beyond the bound occurred: a permanent one of the whole run;
+    /// any.
     beyond_permanent: Option<u32>,
     beyond_attempt: Option<u32>,
 }
@@ -150,8 +152,8 @@ impl Errors {
         fingerprint::of_error(message, stream) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// Count of this error of this stream in this attempt.
-    pub(super) fn known(&self, id: u64, stream: Option<&str>, attempt: u32) -> u64 {
+    /// Returns the occurrences of this error in this stream and attempt.
+    pub(super) fn count_in_attempt(&self, id: u64, stream: Option<&str>, attempt: u32) -> u64 {
         let hit = self.get(id).and_then(|group| group.hits.get(stream.unwrap_or_default()));
         hit.filter(|hit| hit.attempt == attempt).map_or(0, |hit| hit.in_attempt)
     }
@@ -163,19 +165,19 @@ impl Errors {
     }
 
     /// True if a stream has this text as a standing error, of any attempt.
-    pub(super) fn standing_text(&self, stream: &str, message: &str) -> bool {
+    pub(super) fn has_standing_text(&self, stream: &str, message: &str) -> bool {
         let stands = |group: &Arc<ErrorGroup>| group.hits.get(stream).is_some_and(|hit| !hit.cleared);
         self.groups.iter().any(|group| stands(group) && *group.message == *message)
     }
 
-    /// Records one occurrence; answers the group's id.
+    /// Records one occurrence and returns the group's id.
     pub(super) fn add(&mut self, error: Occurrence) -> u64 {
         let stream = error.stream.as_deref();
         let fingerprint = fingerprint::of_error(&error.message, stream);
         let id = Self::id(error.level, error.failure_type.as_deref(), &error.message, stream);
         let (at, attempt) = (error.place.at, error.place.attempt);
         self.total += 1;
-        self.unclear(error.stream.as_deref().unwrap_or_default(), attempt);
+        self.reopen(error.stream.as_deref().unwrap_or_default(), attempt);
         let slot = match self.index.get(&id) {
             Some(slot) => *slot,
             None if self.groups.len() >= GROUPS_KEPT => {
@@ -241,20 +243,21 @@ impl Errors {
         id
     }
 
-    /// True if no more groups can be stored.
+    /// True if no further groups can be stored.
     #[must_use]
-    pub fn full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.groups.len() >= GROUPS_KEPT
     }
 
-    /// Flags of errors beyond the bound in this attempt: any; one that failed the whole run.
+    /// Returns two flags for errors beyond the bound in this attempt: any; a permanent one of the
+    /// whole run.
     #[must_use]
     pub fn beyond_in(&self, attempt: u32) -> (bool, bool) {
         (self.beyond_attempt == Some(attempt), self.beyond_permanent == Some(attempt))
     }
 
-    /// Marks the errors of a stream (or, with an empty name, of the run) from attempts before this
-    /// one as made up for.
+    /// Marks errors of a stream (of the run, if the name is empty) from attempts before this one as
+    /// cleared.
     pub(super) fn clear(&mut self, stream: &str, attempt: u32) {
         for group in &mut self.groups {
             if group.hits.get(stream).is_some_and(|hit| !hit.cleared && hit.attempt < attempt)
@@ -266,9 +269,8 @@ impl Errors {
         }
     }
 
-    /// A stream that fails in this attempt after all did not overcome its errors: cleared ones
-    /// stand again.
-    fn unclear(&mut self, stream: &str, attempt: u32) {
+    /// Reopens errors that this attempt cleared: the stream failed in it after all.
+    fn reopen(&mut self, stream: &str, attempt: u32) {
         for group in &mut self.groups {
             if group.hits.get(stream).is_some_and(|hit| hit.cleared && hit.cleared_in == attempt)
                 && let Some(hit) = Arc::make_mut(group).hits.get_mut(stream)
@@ -278,8 +280,8 @@ impl Errors {
         }
     }
 
-    /// Keeps the errors of this attempt only, which is the first one of another run. Returns the
-    /// number of those left out.
+    /// Keeps only the errors of this attempt, the first one of another run. Returns the number of
+    /// removed occurrences.
     pub(super) fn start_run(&mut self, attempt: u32) -> u64 {
         let before = self.total;
         let mut kept = Vec::new();
@@ -306,8 +308,8 @@ impl Errors {
         before - self.total
     }
 
-    /// Errors from before the first attempt are of the first attempt.
-    pub(super) fn first_attempt(&mut self) {
+    /// Assigns errors from before the first attempt to it.
+    pub(super) fn assign_to_first_attempt(&mut self) {
         for group in self.groups.iter_mut().map(Arc::make_mut) {
             group.attempt = 1;
             group.hits.values_mut().for_each(|hit| hit.attempt = 1);
@@ -330,7 +332,7 @@ impl Errors {
     }
 }
 
-/// The groups that stand, the weightiest first.
+/// Returns the standing error groups, most important first.
 #[must_use]
 pub fn standing(progress: &Progress) -> Vec<&Arc<ErrorGroup>> {
     let mut groups: Vec<_> = progress.errors.groups().iter().filter(|group| group.stands()).collect();

@@ -1,11 +1,10 @@
-//! Estimates of engines. An estimate is never "done": it stops at 99 %, and a status completes the
-//! rest.
+//! Estimates of engines. An estimated share never exceeds 99 %: only a status completes the rest.
 
 use super::{Progress, Stream};
 use crate::protocol::{Estimate, Status};
 
-/// The share that a guess may come to by itself.
-const MOST: f64 = 0.99;
+/// Maximum share that an estimate reaches by itself.
+const MAX_ESTIMATED_SHARE: f64 = 0.99;
 
 /// Estimate of the whole sync.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -15,7 +14,7 @@ pub(super) struct Estimated {
 }
 
 impl Progress {
-    /// A later guess replaces an earlier one.
+    /// Applies an estimate. It replaces an earlier one.
     pub(super) fn estimate(&mut self, estimate: &Estimate) {
         let guess = Some((estimate.rows, estimate.bytes));
         let Some(name) = &estimate.stream else {
@@ -27,19 +26,20 @@ impl Progress {
         self.change(at, |stream| stream.estimate = guess);
     }
 
-    /// Guesses of streams and of the whole must not be mixed; where they are, none counts (as
-    /// Airbyte's platform has it).
+    /// True if estimates of streams and of the whole sync are mixed. Then none counts, as in
+    /// Airbyte's platform.
     fn mixed(&self) -> bool {
         self.estimate.by_stream && self.estimate.whole.is_some()
     }
 
-    /// Estimated rows of a stream.
+    /// Returns the estimated rows of a stream.
     #[must_use]
     pub fn estimated_rows(&self, stream: &Stream) -> Option<u64> {
         stream.estimate.filter(|_| !self.mixed())?.0
     }
 
-    /// Read share of a stream: by its ranges if it has some, otherwise by the estimate.
+    /// Returns the read share of a stream, 0 to 1: by its ranges if it has some, otherwise by the
+    /// estimate.
     #[must_use]
     pub fn share(&self, stream: &Stream) -> Option<f64> {
         if let Some(share) = stream.coverage() {
@@ -55,13 +55,13 @@ impl Progress {
 
     /// True if the estimate covers everything: the whole sync, or each stream of a known list.
     #[must_use]
-    pub fn guesses_all(&self) -> bool {
+    pub fn estimates_all(&self) -> bool {
         let guessed = |stream: &Stream| stream.estimate.is_some() || stream.status == Status::Skipped;
         let listed = self.attempt.catalog && self.streams.iter().all(|stream| guessed(stream));
         self.estimate.whole.is_some() || listed || self.closed
     }
 
-    /// Read share of the estimate.
+    /// Returns the read share of the whole estimate, 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn estimated_share(&self) -> Option<f64> {
@@ -85,12 +85,12 @@ impl Progress {
             };
         }
         let share = (sum.1 > 0.0).then(|| sum.0 / sum.1)?;
-        Some(if over { 1.0 } else { share.min(MOST) })
+        Some(if over { 1.0 } else { share.min(MAX_ESTIMATED_SHARE) })
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share")]
 fn of(there: Option<u64>, guessed: Option<u64>) -> Option<f64> {
     let guessed = guessed.filter(|guessed| *guessed > 0)? as f64;
-    Some((there.unwrap_or(0) as f64 / guessed).min(MOST))
+    Some((there.unwrap_or(0) as f64 / guessed).min(MAX_ESTIMATED_SHARE))
 }

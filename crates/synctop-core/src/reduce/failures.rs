@@ -18,18 +18,18 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The message of an error that has none.
+/// Message for a stream that failed without a reported error.
 pub(super) const SILENT_ERROR: &str = "the stream ended with an error that says nothing";
 
-/// Of a stream that failed without a start and without an error.
+/// Message for a stream that failed without a start and without an error.
 pub(super) const UNAVAILABLE: &str =
     "it ended without a start and without an error: the source may not have this stream (any more)";
 
-/// Errors of lists that found no room as groups and are remembered, so that a repeated list does
+/// Maximum number of remembered listed errors beyond the group bound, so that a repeated list does
 /// not count them again.
 const LISTED_BEYOND: usize = 10_000;
 
-/// Stored text of an error's message, or a placeholder.
+/// Returns the stored text of an error's message, or a placeholder.
 fn message_of(failure: &Failure) -> String {
     if failure.message.trim().is_empty() {
         return "(an error without a message)".to_owned();
@@ -37,7 +37,7 @@ fn message_of(failure: &Failure) -> String {
     kept(&failure.message, TEXT_KEPT)
 }
 
-/// The stack, preceded by the engine's own words.
+/// Returns the stack trace, preceded by the engine's internal message.
 fn with_internal<'f>(failure: &'f Failure) -> Option<Cow<'f, str>> {
     let internal = failure.internal.as_deref().filter(|text| !text.trim().is_empty() && *text != failure.message);
     match (internal, failure.stack.as_deref()) {
@@ -47,7 +47,8 @@ fn with_internal<'f>(failure: &'f Failure) -> Option<Cow<'f, str>> {
     }
 }
 
-/// Bounded text, masked before it is cut: a cut may remove the mark of a secret.
+/// Masks and bounds a text. It is masked before the final cut, which could remove the mark of a
+/// secret.
 fn kept(text: &str, limit: usize) -> String {
     let masked = mask::secrets(cut(text, limit * 2));
     cut(&masked, limit).to_owned()
@@ -63,11 +64,11 @@ impl Progress {
         });
     }
 
-    /// Applies a reported error: counted each time.
+    /// Applies a reported error and counts each occurrence.
     pub(super) fn failure(&mut self, mut failure: Failure, line: &Line) {
-        self.same_as_fatal(&mut failure);
+        self.merge_with_fatal(&mut failure);
         if failure.stream.is_none() && failure.is_final {
-            self.process_ends(true);
+            self.note_process_end(true);
         }
         if failure.roll_up && self.streams.iter().any(|stream| stream.failed_in == Some(self.attempts)) {
             let text: Arc<str> = message_of(&failure).into();
@@ -79,24 +80,24 @@ impl Progress {
             && self.traits().first_status_stands
             && self.stream(&name.key()).is_some_and(|stream| stream.status == Status::Completed && stream.terminal)
         {
-            // Its status stands: a later error is only worth a look.
+            // The terminal status stands: a later error is only a warning.
             failure.is_final = false;
             let text = format!("an error after it was complete: {}", message_of(&failure));
             self.note(Level::Warn, FeedOrigin::Log, None, Some(&name.label()), &text);
         }
         match &failure.stream {
             Some(_) => self.stream_message(),
-            None => self.attempt.last_word_failed = true,
+            None => self.attempt.last_message_failed = true,
         }
         let whole = failure.stream.is_none();
-        // If a status usually follows, the error sets it already.
+        // In protocols whose first terminal status stands, a final error already sets it.
         let ends = failure.stream.clone().filter(|_| failure.is_final && self.traits().first_status_stands);
         let id = self.record_failure(failure, line);
         if let Some(at) = ends.and_then(|name| self.index.get(name.key().as_ref()).copied()) {
             let now = self.last_at;
             self.change(at, |stream| {
                 if !stream.terminal && stream.ever_started {
-                    stream.become_(Status::Errored, now);
+                    stream.set_status(Status::Errored, now);
                 }
             });
         }
@@ -105,7 +106,8 @@ impl Progress {
         }
     }
 
-    /// An error of the whole run explains the streams that failed silently, now and later.
+    /// Makes an error of the whole run the explanation of streams that failed without a reason, now
+    /// and later.
     pub(super) fn explains(&mut self, id: u64) {
         self.attempt.cause = Some(id);
         let Some(message) = self.errors.get(id).map(|group| group.message.clone()) else { return };
@@ -117,25 +119,26 @@ impl Progress {
         }
     }
 
-    /// Applies an error reported by a stream's status: once, if another message reported it before.
+    /// Applies an error reported by a stream's status, unless another message reported it before.
     pub(super) fn status_failure(&mut self, failure: Failure, line: &Line) {
         let message = message_of(&failure);
         let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
         let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message, stream.as_deref());
-        let first = self.errors.known(id, stream.as_deref(), self.attempts) == 0;
-        if first && failure.stream.as_ref().is_some_and(|name| self.told(name, &message)) {
+        let first = self.errors.count_in_attempt(id, stream.as_deref(), self.attempts) == 0;
+        if first && failure.stream.as_ref().is_some_and(|name| self.already_reported(name, &message)) {
             return self.stream_message();
         }
         self.failure(failure, line);
     }
 
-    /// True if the error is known: the same text under another level or type, or an error of an
-    /// untouched stream from before this attempt.
-    fn told(&self, name: &Name, message: &str) -> bool {
+    /// True if the error was already reported: with the same text under another level or type, or,
+    /// for a stream without a start, in an earlier attempt.
+    fn already_reported(&self, name: &Name, message: &str) -> bool {
         let untouched = self.stream(&name.key()).is_some_and(|stream| stream.started_at.is_none());
         let label = name.label();
         let stream = &mask::secrets(&label);
-        self.errors.has_text(stream, self.attempts, message) || untouched && self.errors.standing_text(stream, message)
+        self.errors.has_text(stream, self.attempts, message)
+            || untouched && self.errors.has_standing_text(stream, message)
     }
 
     /// Applies a repeated list of errors: each as often as the list contains it, once per attempt
@@ -149,18 +152,20 @@ impl Progress {
             let nth = seen.entry((id, stream.clone())).or_default();
             *nth += 1;
             let stream = stream.as_deref();
-            let here = self.errors.known(id, stream, self.attempts);
-            let told = here == 0 && *nth == 1 && failure.stream.as_ref().is_some_and(|name| self.told(name, &message));
-            // Beyond the bound it cannot be known whether it was counted: it was, the first time.
+            let here = self.errors.count_in_attempt(id, stream, self.attempts);
+            let already_reported = here == 0
+                && *nth == 1
+                && failure.stream.as_ref().is_some_and(|name| self.already_reported(name, &message));
+            // Beyond the group bound, an error that was listed before counts as already counted.
             let beyond =
-                here == 0 && self.errors.full() && self.errors.get(id).is_none() && self.listed_beyond.contains(&id);
-            if here >= *nth || told || beyond {
+                here == 0 && self.errors.is_full() && self.errors.get(id).is_none() && self.listed_beyond.contains(&id);
+            if here >= *nth || already_reported || beyond {
                 continue;
             }
-            if self.errors.full() && self.errors.get(id).is_none() && self.listed_beyond.len() < LISTED_BEYOND {
+            if self.errors.is_full() && self.errors.get(id).is_none() && self.listed_beyond.len() < LISTED_BEYOND {
                 self.listed_beyond.insert(id);
             }
-            self.attempt.last_word_failed |= failure.stream.is_none();
+            self.attempt.last_message_failed |= failure.stream.is_none();
             self.record_failure(failure, line);
         }
     }
@@ -174,8 +179,8 @@ impl Progress {
     pub(super) fn record_failure(&mut self, failure: Failure, line: &Line) -> u64 {
         let keep = |text: &str| -> Arc<str> { kept(text, TEXT_KEPT).into() };
         let message: Arc<str> = message_of(&failure).into();
-        // Only groups that are kept need it.
-        let raw = if self.errors.full() { &[][..] } else { line.bytes.get(..TEXT_KEPT * 2).unwrap_or(line.bytes) };
+        // Only stored groups need the raw line.
+        let raw = if self.errors.is_full() { &[][..] } else { line.bytes.get(..TEXT_KEPT * 2).unwrap_or(line.bytes) };
         let slot = failure.stream.as_ref().map(|name| self.place(name));
         let stream = slot.and_then(|at| self.streams.get(at)).map(|stream| stream.label.clone());
         let id = self.errors.add(Occurrence {
@@ -204,10 +209,10 @@ impl Progress {
         id
     }
 
-    /// Merges a last log line with the error that repeats it: the error counts, with the line's
-    /// traceback if it has none. The first lines are compared: the log's with either wording of the
-    /// error.
-    fn same_as_fatal(&mut self, failure: &mut Failure) {
+    /// Merges a fatal log line with the error that repeats it. The error counts, with the line's
+    /// traceback if it has none. First lines are compared: that of the log line with those of both
+    /// wordings of the error.
+    fn merge_with_fatal(&mut self, failure: &mut Failure) {
         let first = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
         let Some((text, _)) = &self.attempt.fatal else { return };
         let said = first(text);

@@ -1,14 +1,14 @@
-//! The feed's own log lines: bounded, counted, part of [`super::Progress`] so that they can be
+//! Log lines of the feed: bounded, counted, and part of [`super::Progress`] so that they can be
 //! rewound with it.
 
 use crate::protocol::{Level, Millis};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Lines kept.
+/// Maximum number of stored lines.
 pub const FEED_KEPT: usize = 1_000;
 
-/// Bytes kept of a line.
+/// Maximum stored bytes of a line.
 pub const FEED_LINE: usize = 2 * 1024;
 
 /// Origin of a feed line.
@@ -16,7 +16,7 @@ pub const FEED_LINE: usize = 2 * 1024;
 pub enum FeedOrigin {
     #[default]
     Log,
-    /// About the feed, from ourselves.
+    /// Notice of synctop about the feed itself.
     Source,
     Raw,
     Unknown,
@@ -32,13 +32,13 @@ pub struct FeedLine {
     pub origin: FeedOrigin,
     pub from: Option<Arc<str>>,
     pub stream: Option<Arc<str>>,
-    /// Of the last one, where it stands for several.
+    /// Text of the newest line, if this entry represents several.
     pub text: String,
-    /// Lines in a row that differ in numbers and ids only.
+    /// Number of consecutive lines that differ only in numbers and ids.
     pub times: u64,
 }
 
-/// The newest lines, and how many there were; repeats in a row stand as one with their number.
+/// The newest lines and the total number. Consecutive repetitions are one entry with a count.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Feed {
     lines: VecDeque<Arc<FeedLine>>,
@@ -48,15 +48,14 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Takes in a line whose text (in `text`, not yet in the line) has the fingerprint `newest`.
+    /// Adds a line with this text; `line.text` is ignored. `newest` is the text's fingerprint.
     pub(super) fn push(&mut self, line: FeedLine, text: &str, newest: u64) {
         let repeated = newest == self.newest
             && self
                 .lines
                 .back()
                 .is_some_and(|last| (last.level, last.origin, &last.stream) == (line.level, line.origin, &line.stream));
-        // The room of a line that goes, or that this one stands for too, is used again: a log may
-        // have more log lines than others.
+        // Reuses the buffer of the replaced or dropped line: some logs consist mostly of log lines.
         let old = if repeated {
             self.lines.pop_back()
         } else if self.lines.len() >= FEED_KEPT {
@@ -76,7 +75,7 @@ impl Feed {
         self.lines.push_back(slot);
     }
 
-    /// The newest line goes on with this text: it is as bad as that, and no other is its repeat.
+    /// Appends a text to the newest line and raises its level. Later lines are no repetition of it.
     pub(super) fn go_on(&mut self, level: Level, text: &str, fingerprint: u64, line: u64) {
         let Some(last) = self.lines.back_mut().map(Arc::make_mut) else { return };
         last.level = last.level.max(level);
@@ -89,7 +88,7 @@ impl Feed {
         self.newest = self.newest.rotate_left(7) ^ fingerprint;
     }
 
-    /// The newest line came so many times more, the last time as this line of the input.
+    /// Counts further repetitions of the newest line, the last one on this line of the input.
     pub(super) fn repeat(&mut self, times: u64, line: u64) {
         if let Some(last) = self.lines.back_mut().map(Arc::make_mut) {
             last.times += times;
@@ -97,34 +96,34 @@ impl Feed {
         }
     }
 
-    /// One that has these lines.
+    /// Creates a feed from stored lines.
     pub(super) fn of(lines: VecDeque<Arc<FeedLine>>, total: u64, newest: u64) -> Self {
         Self { lines, total, newest }
     }
 
-    /// The number of the oldest line that is kept, among all there were.
+    /// Returns the number of the oldest stored line among all lines.
     pub(super) fn first(&self) -> u64 {
         self.total - self.lines.len() as u64
     }
 
-    /// The line of this number among all there were.
+    /// Returns the line with this number among all lines.
     pub(super) fn line(&self, number: u64) -> Option<&Arc<FeedLine>> {
         self.lines.get(usize::try_from(number.checked_sub(self.first())?).ok()?)
     }
 
-    /// Fingerprint of the newest line.
+    /// Returns the fingerprint of the newest line.
     pub(super) fn newest(&self) -> u64 {
         self.newest
     }
 
-    /// Oldest first.
+    /// Returns the lines, oldest first.
     #[must_use]
     pub fn lines(&self) -> &VecDeque<Arc<FeedLine>> {
         &self.lines
     }
 }
 
-/// At most `limit` bytes of a text, cut between characters.
+/// Returns at most `limit` bytes of a text, cut between characters.
 #[must_use]
 pub fn cut(text: &str, limit: usize) -> &str {
     let mut end = limit.min(text.len());

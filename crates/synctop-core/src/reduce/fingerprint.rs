@@ -1,16 +1,15 @@
-//! Fingerprint of an error: numbers, ids, timestamps, request ids, quoted values and URL paths do
-//! not count.
+//! Fingerprints of errors that ignore numbers, ids, timestamps, quoted values and URL paths.
 
-/// Stable 64-bit hash (FNV-1a) of a message with everything particular replaced: numbers, ids,
-/// quoted values, paths, the name of the stream that it is of. Details of a table behind the cause
-/// do not count (Stripe's destination appends them).
+/// Returns a stable 64-bit hash (FNV-1a) of a message with everything particular replaced: numbers,
+/// ids, quoted values, paths and the name of its stream. Table details after the cause, which
+/// Stripe's destination appends, are ignored.
 #[must_use]
 pub fn of_error(message: &str, stream: Option<&str>) -> u64 {
     let cause = message.split_once(" (table=").map_or(message, |(cause, _)| cause);
     hashed(cause, stream)
 }
 
-/// The same of any text, as a whole.
+/// Returns the same hash of a whole text.
 #[must_use]
 pub fn of(text: &str) -> u64 {
     hashed(text, None)
@@ -18,11 +17,11 @@ pub fn of(text: &str) -> u64 {
 
 fn hashed(text: &str, stream: Option<&str>) -> u64 {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-    normalise(text, stream, &mut |part| hash.write(part.as_bytes()));
+    normalize(text, stream, &mut |part| hash.write(part.as_bytes()));
     hash.0
 }
 
-/// Bytes within which a quoted value ends.
+/// Maximum length of a quoted value in bytes.
 const QUOTE_LIMIT: usize = 256;
 
 struct Fnv(u64);
@@ -35,8 +34,8 @@ impl Fnv {
     }
 }
 
-/// Hands on the message in parts, each particular one as its class.
-fn normalise(message: &str, stream: Option<&str>, out: &mut impl FnMut(&str)) {
+/// Passes the message to `out` in parts, with each particular part replaced by its class.
+fn normalize(message: &str, stream: Option<&str>, out: &mut impl FnMut(&str)) {
     let mut rest = message;
     let mut before = ' ';
     while let Some(c) = rest.chars().next() {
@@ -58,7 +57,8 @@ fn normalise(message: &str, stream: Option<&str>, out: &mut impl FnMut(&str)) {
     }
 }
 
-/// A quoted value, if it is closed before a word goes on (an apostrophe is no quote).
+/// Matches a quoted value whose closing quote does not precede a letter or digit (an apostrophe is
+/// no quote).
 fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
     let close = match open {
         '‘' => '’',
@@ -66,8 +66,7 @@ fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
         other => other,
     };
     let start = open.len_utf8();
-    // A quote that does not close soon is none (and looking for its end again and again would take
-    // for ever).
+    // The bound keeps the search linear: text without a close quote nearby is not a quotation.
     let body = super::feed::cut(text.get(start..)?, QUOTE_LIMIT);
     body.match_indices(close).find_map(|(at, _)| {
         let end = start + at + close.len_utf8();
@@ -76,8 +75,8 @@ fn quoted(text: &str, open: char) -> Option<(usize, &'static str)> {
     })
 }
 
-/// Length of the leading run of letters, digits and these signs. Most texts are ASCII and are
-/// scanned by bytes.
+/// Returns the length of the leading run of letters, digits and `signs`. Most texts are ASCII and
+/// are scanned by bytes.
 fn run(text: &str, signs: &str) -> usize {
     let inside = |byte: &u8| byte.is_ascii_alphanumeric() || signs.as_bytes().contains(byte);
     let bytes = text.as_bytes();
@@ -93,7 +92,7 @@ fn path(text: &str) -> Option<(usize, &'static str)> {
     (length > 1).then_some((length, "<path>"))
 }
 
-/// Something with a digit in it, a long run of hexadecimal letters, or an id such as
+/// True for a part with a digit, a long run of hexadecimal letters, or an id such as
 /// `req_AbCdEfGhIj`.
 fn is_id(part: &str) -> bool {
     let hexadecimal = || part.len() >= 16 && part.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
@@ -107,7 +106,7 @@ fn is_id(part: &str) -> bool {
     part.bytes().any(|byte| byte.is_ascii_digit()) || hexadecimal() || after_prefix()
 }
 
-/// A word: a URL, something with a digit in it (number, id, date, request id), or itself.
+/// Matches a word and classifies it: stream name, URL, id or number, or plain.
 fn word(text: &str, stream: Option<&str>) -> Option<(usize, &'static str)> {
     let length = run(text, "_-");
     let (part, after) = text.split_at_checked(length)?;
@@ -121,7 +120,7 @@ fn word(text: &str, stream: Option<&str>) -> Option<(usize, &'static str)> {
     if !is_id(part) {
         return Some((length, ""));
     }
-    // `12.5`, `08:31:07.5`, `10.0.0.1:5432` are one particular.
+    // `12.5`, `08:31:07.5` and `10.0.0.1:5432` are one part each.
     let tail = run(after, "_-.:,+");
     let tail = after.get(..tail)?.trim_end_matches(['.', ':', ',', '+']).len();
     Some((length + tail, "<n>"))
@@ -133,7 +132,7 @@ mod tests {
 
     fn normal(message: &str) -> String {
         let mut text = String::new();
-        normalise(message, None, &mut |part| text.push_str(part));
+        normalize(message, None, &mut |part| text.push_str(part));
         text
     }
 

@@ -1,32 +1,33 @@
-//! Rewind index of a log: sparse snapshots, and places of errors, transitions and attempts.
+//! Rewind index of a log: sparse snapshots, and marks of errors, transitions and attempts.
 //!
-//! Bounded for any log: snapshots are thinned out beyond a number and a size, marks lie in a fixed
-//! number of bins that grow wider, only the longest gaps are kept. It narrows the search; the exact
-//! place is found by reducing the log from the nearest snapshot.
+//! Its memory is bounded for any log: snapshots are thinned out beyond a number and a size, marks
+//! are counted in a fixed number of bins that grow wider, and only the longest gaps are stored. The
+//! index narrows the search; the exact position is found by reducing the log from the nearest
+//! snapshot.
 
-use super::{Exit, Packed, Progress};
+use super::{EncodedSnapshot, Exit, Progress};
 use crate::protocol::Millis;
 use strum::VariantArray as _;
 
-/// Bytes of the log between two snapshots at first.
-const SPACING: u64 = 2 << 20;
+/// Initial distance between two snapshots, in bytes of the log.
+const INITIAL_SPACING: u64 = 2 << 20;
 
-/// Snapshots kept.
-const KEYS: usize = 384;
+/// Maximum number of snapshots.
+const MAX_SNAPSHOTS: usize = 384;
 
-/// Bytes that all snapshots may take.
-const BUDGET: usize = 44 << 20;
+/// Maximum size of all snapshots, in bytes.
+const MAX_SNAPSHOT_BYTES: usize = 44 << 20;
 
-/// Bins kept, once there have been twice as many.
-const BINS: usize = 4_096;
+/// Number of bins; twice as many are merged in pairs.
+const TARGET_BINS: usize = 4_096;
 
-/// Silence of this length is a gap, in milliseconds.
+/// Minimum length of a gap, in milliseconds.
 pub const GAP_MS: Millis = 30_000;
 
-/// Gaps kept: the longest ones.
-const GAPS: usize = 1_000;
+/// Maximum number of gaps; the longest ones are stored.
+const MAX_GAPS: usize = 1_000;
 
-/// Kind of place to jump to.
+/// Kind of event in a log that a seek can jump to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Mark {
@@ -37,11 +38,11 @@ pub enum Mark {
     Run,
 }
 
-/// Kinds of marks.
+/// Number of kinds of marks.
 const KINDS: usize = 5;
 
 impl Mark {
-    /// Number of such places so far.
+    /// Returns the number of such events so far.
     #[must_use]
     pub fn count(self, progress: &Progress) -> u64 {
         match self {
@@ -59,78 +60,78 @@ impl Mark {
     }
 }
 
-/// A place in a log: behind so many lines and bytes.
+/// Position in a log: after this many bytes and lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogPosition {
     pub bytes: u64,
     pub lines: u64,
-    /// The log's clock there.
+    /// Time of the log at the position.
     pub at: Option<Millis>,
 }
 
 impl LogPosition {
-    /// Position of a reduction.
+    /// Returns the position up to which `progress` is reduced.
     #[must_use]
     pub fn of(progress: &Progress) -> Self {
         Self { bytes: progress.input.bytes, lines: progress.input.lines, at: progress.last_at }
     }
 }
 
-/// A stretch of the log, and how many marks lie in it.
+/// Section of the log with the number of its marks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bin {
     pub begin: LogPosition,
-    /// By [`Mark::VARIANTS`].
+    /// Numbers of marks, in the order of [`Mark::VARIANTS`].
     pub marks: [u32; KINDS],
-    /// The clock at the first mark of each kind.
+    /// Time of the first mark of each kind.
     pub first: [Option<Millis>; KINDS],
 }
 
-/// A snapshot, and where it was taken.
+/// Snapshot with its position.
 #[derive(Debug, Clone)]
-pub struct Key {
+pub struct Keyframe {
     pub at: LogPosition,
-    /// Things besides lines that are in it.
+    /// Number of side events (stderr lines, file changes, notices) that the snapshot includes.
     pub sides: usize,
-    packed: Packed,
+    packed: EncodedSnapshot,
 }
 
-impl Key {
-    /// The snapshot; `latest` is a later progress of the same log.
+impl Keyframe {
+    /// Decodes the snapshot. `latest` is a later progress of the same log.
     #[must_use]
     pub fn open(&self, latest: &Progress) -> Option<Progress> {
         self.packed.unpack(latest)
     }
 }
 
-/// A silence.
+/// Period without messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     pub from: Millis,
     pub to: Millis,
 }
 
-/// Grows while a log is reduced.
+/// Rewind index that grows while a log is reduced.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    keys: Vec<Key>,
+    keys: Vec<Keyframe>,
     spacing: u64,
     /// Expected size of the log in bytes; 0: unknown.
     expected: u64,
-    /// Bytes that the keys take.
+    /// Size of the snapshots in bytes.
     size: usize,
-    /// The newest snapshot as it was packed; it holds every stream once.
+    /// Progress of the newest snapshot, as it was encoded. It contains every stream.
     newest: Option<Progress>,
     bins: Vec<Bin>,
     bin_width: u64,
     gaps: Vec<Gap>,
-    /// Gaps that found no room.
+    /// Gaps that were dropped.
     pub gaps_beyond: u64,
     /// End of the reduced input.
     end: LogPosition,
     first_at: Option<Millis>,
     counts: [u64; KINDS],
-    /// All of the log is in it.
+    /// True once the index covers the whole log.
     pub complete: bool,
     /// Exit of the engine's process, if known.
     pub exit: Option<Exit>,
@@ -139,40 +140,42 @@ pub struct History {
 impl History {
     #[must_use]
     pub fn new() -> Self {
-        Self::spaced(SPACING)
+        Self::with_spacing(INITIAL_SPACING)
     }
 
-    /// With a snapshot every so many bytes at first.
+    /// Creates an index with an initial distance of `spacing` bytes between snapshots.
     #[must_use]
-    pub fn spaced(spacing: u64) -> Self {
+    pub fn with_spacing(spacing: u64) -> Self {
         Self { spacing, bin_width: 1, ..Self::default() }
     }
 
-    /// The log has about so many bytes: snapshots are taken no more often than that many can be
-    /// kept.
+    /// Announces the approximate size of the log in bytes. Snapshots are taken so rarely that the
+    /// whole log fits into the bound.
     pub fn expect(&mut self, bytes: u64) {
         self.expected = bytes;
-        self.spacing = self.spacing.max(bytes / (KEYS as u64 * 2 / 3));
+        self.spacing = self.spacing.max(bytes / (MAX_SNAPSHOTS as u64 * 2 / 3));
     }
 
-    /// So far apart that all of an expected log fits, as large as snapshots are by now.
-    fn plan(&mut self) {
+    /// Widens the spacing so that an expected log fits, given the mean size of the snapshots so
+    /// far.
+    fn widen_spacing(&mut self) {
         let mean = (self.size / self.keys.len().max(1)) as u64;
-        let room = (BUDGET as u64 - BUDGET as u64 / 8) / mean.max(1);
+        let room = (MAX_SNAPSHOT_BYTES as u64 - MAX_SNAPSHOT_BYTES as u64 / 8) / mean.max(1);
         self.spacing = self.spacing.max(self.expected / room.max(1));
     }
 
-    /// A line was taken in, or a run of records without a silence in it (`run`).
+    /// Updates the index after a line, or (`run`) after consecutive records without a silence
+    /// between them.
     pub fn note(&mut self, progress: &Progress, run: bool) {
         let begin = std::mem::replace(&mut self.end, LogPosition::of(progress));
         if self.first_at.is_none() {
             self.first_at = progress.first_at;
         }
         if self.bins.last().is_none_or(|bin| begin.bytes - bin.begin.bytes >= self.bin_width) {
-            // The clock at which a first line without a time before it stands is its own.
+            // A log may start with lines without a time: then its first time counts.
             let at = begin.at.or(progress.first_at);
             self.bins.push(Bin { begin: LogPosition { at, ..begin }, ..Bin::default() });
-            if self.bins.len() >= 2 * BINS {
+            if self.bins.len() >= 2 * TARGET_BINS {
                 self.widen();
             }
         }
@@ -212,53 +215,53 @@ impl History {
             }
         }
         self.bins = merged;
-        if self.bins.len() >= BINS + BINS / 2 {
-            // Lines longer than a bin: twice as wide does not halve them.
+        if self.bins.len() >= TARGET_BINS + TARGET_BINS / 2 {
+            // With lines longer than a bin, doubling the width does not halve the number of bins.
             self.widen();
         }
     }
 
     fn gap(&mut self, gap: Gap) {
         self.gaps.push(gap);
-        if self.gaps.len() >= 2 * GAPS {
+        if self.gaps.len() >= 2 * MAX_GAPS {
             self.gaps.sort_unstable_by_key(|gap| gap.from - gap.to);
-            self.gaps_beyond += (self.gaps.len() - GAPS) as u64;
-            self.gaps.truncate(GAPS);
+            self.gaps_beyond += (self.gaps.len() - MAX_GAPS) as u64;
+            self.gaps.truncate(MAX_GAPS);
             self.gaps.sort_unstable_by_key(|gap| gap.from);
         }
     }
 
-    /// True if a snapshot is due at a place between two lines.
+    /// True if a snapshot is due at this position between two lines.
     #[must_use]
     pub fn due(&self, progress: &Progress) -> bool {
         let since = self.keys.last().map_or(0, |key| key.at.bytes);
         progress.input.bytes.saturating_sub(since) >= self.spacing
     }
 
-    /// Base of the next snapshot: the newest one and its encoding. Encoding is slow and happens
-    /// elsewhere.
+    /// Returns the base of the next snapshot: the newest one and its encoding. Encoding is slow and
+    /// happens elsewhere.
     #[must_use]
-    pub fn base(&self) -> Option<(Progress, Packed)> {
+    pub fn base(&self) -> Option<(Progress, EncodedSnapshot)> {
         self.newest.clone().zip(self.keys.last().map(|key| key.packed.clone()))
     }
 
-    /// Takes in a snapshot, and how many things besides lines are in it.
-    pub fn keep(&mut self, progress: &Progress, packed: Packed, sides: usize) {
+    /// Adds a snapshot that includes this number of side events.
+    pub fn keep(&mut self, progress: &Progress, packed: EncodedSnapshot, sides: usize) {
         self.size += packed.size(self.keys.last().map(|key| &key.packed));
-        self.keys.push(Key { at: LogPosition::of(progress), sides, packed });
+        self.keys.push(Keyframe { at: LogPosition::of(progress), sides, packed });
         self.newest = Some(progress.clone());
-        self.plan();
-        while self.keys.len() > 2 && (self.keys.len() > KEYS || self.size > BUDGET) {
+        self.widen_spacing();
+        while self.keys.len() > 2 && (self.keys.len() > MAX_SNAPSHOTS || self.size > MAX_SNAPSHOT_BYTES) {
             self.thin();
         }
     }
 
-    /// Leaves every third snapshot out, and takes them so much less often.
+    /// Removes every third snapshot and increases the spacing accordingly.
     fn thin(&mut self) {
         self.spacing += self.spacing / 2;
         let last = self.keys.len() - 1;
         let mut at = 0;
-        // The newest stays: the next one shares with it.
+        // The newest stays, because the next one shares pages with it.
         self.keys.retain(|_| {
             at += 1;
             at % 3 != 2 || at > last
@@ -271,14 +274,14 @@ impl History {
         }
     }
 
-    /// All of the log was taken in.
+    /// Marks the index as complete.
     pub fn finish(&mut self, progress: &Progress, exit: Option<Exit>) {
         self.exit = exit;
         self.end = LogPosition::of(progress);
         self.complete = true;
     }
 
-    /// Forgets everything before `place`: its bytes are gone.
+    /// Removes everything before byte `place`, which the store no longer has.
     pub fn forget_before(&mut self, place: u64) {
         self.keys.retain(|key| key.at.bytes >= place);
         self.bins.retain(|bin| bin.begin.bytes >= place);
@@ -289,31 +292,31 @@ impl History {
         }
     }
 
-    /// The last snapshot at or before a place; `None`: the begin of the log.
+    /// Returns the last snapshot at or before a byte position; `None` means the start of the log.
     #[must_use]
-    pub fn key_before(&self, bytes: u64) -> Option<&Key> {
+    pub fn key_before(&self, bytes: u64) -> Option<&Keyframe> {
         let behind = self.keys.partition_point(|key| key.at.bytes <= bytes);
         self.keys.get(behind.checked_sub(1)?)
     }
 
-    /// The first snapshot at or behind a place.
+    /// Returns the first snapshot at or after a byte position.
     #[must_use]
-    pub fn key_from(&self, bytes: u64) -> Option<&Key> {
+    pub fn key_from(&self, bytes: u64) -> Option<&Keyframe> {
         self.keys.get(self.keys.partition_point(|key| key.at.bytes < bytes))
     }
 
     #[must_use]
-    pub fn keys(&self) -> &[Key] {
+    pub fn keys(&self) -> &[Keyframe] {
         &self.keys
     }
 
-    /// Bytes of memory that the snapshots take.
+    /// Returns the memory of the index in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size + self.bins.capacity() * size_of::<Bin>() + self.gaps.capacity() * size_of::<Gap>()
     }
 
-    /// The progress that packed snapshots are opened with.
+    /// Returns the progress with which encoded snapshots are decoded.
     #[must_use]
     pub fn newest(&self) -> Option<&Progress> {
         self.newest.as_ref()
@@ -324,64 +327,65 @@ impl History {
         &self.bins
     }
 
-    /// Runs in the log so far.
+    /// Returns the number of runs in the log so far.
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.counts.get(Mark::Run as usize).copied().unwrap_or(0)
     }
 
-    /// By time.
+    /// Returns the gaps in order of time.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
 
-    /// End of the reduced input.
+    /// Returns the end of the reduced input.
     #[must_use]
     pub fn end(&self) -> LogPosition {
         self.end
     }
 
-    /// First and last time in the log; `None` where it has no times.
+    /// Returns the first and last time of the log; `None` if it has no times.
     #[must_use]
     pub fn span(&self) -> Option<(Millis, Millis)> {
         self.first_at.zip(self.end.at)
     }
 
-    /// The silence that this time lies in, if it lies in one.
+    /// Returns the gap that contains this time.
     #[must_use]
     pub fn gap_at(&self, at: Millis) -> Option<Gap> {
         self.gaps.iter().copied().find(|gap| (gap.from..gap.to).contains(&at))
     }
 
-    /// A place at or before the first line after this time, and near it.
+    /// Returns a nearby position at or before the first line after this time.
     #[must_use]
     pub fn place_of_time(&self, at: Millis) -> LogPosition {
         let behind = self.bins.partition_point(|bin| bin.begin.at.is_none_or(|begin| begin <= at));
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
-    /// A place between two lines at or before so many bytes, and near it.
+    /// Returns a nearby position between two lines, at or before this byte.
     #[must_use]
     pub fn place_of_bytes(&self, bytes: u64) -> LogPosition {
         let behind = self.bins.partition_point(|bin| bin.begin.bytes <= bytes);
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
-    /// A place at or before the end of this line, and near it.
+    /// Returns a nearby position at or before the end of this line.
     #[must_use]
     pub fn place_of_line(&self, line: u64) -> LogPosition {
         let behind = self.bins.partition_point(|bin| bin.begin.lines <= line);
         self.bins.get(behind.saturating_sub(1)).map(|bin| bin.begin).unwrap_or_default()
     }
 
-    /// Stretches behind `from` with such a mark, in order: start, and start of the next one.
+    /// Returns the sections after `from` with such a mark, in order: start, and start of the next
+    /// section.
     pub fn stretches_after(&self, from: u64, kind: Mark) -> impl Iterator<Item = (LogPosition, u64)> {
         let first = self.bins.partition_point(|bin| bin.begin.bytes <= from).saturating_sub(1);
         self.stretches(first..self.bins.len(), kind)
     }
 
-    /// The stretches before `to` with such a mark, the last one first.
+    /// Returns the sections before `to` with such a mark, last one first.
     pub fn stretches_before(&self, to: u64, kind: Mark) -> impl Iterator<Item = (LogPosition, u64)> {
         let behind = self.bins.partition_point(|bin| bin.begin.bytes < to);
         self.stretches(0..behind, kind).collect::<Vec<_>>().into_iter().rev()

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Link {
-    /// Nothing came yet.
+    /// No input yet.
     #[default]
     Waiting,
-    /// It can be read; it may be quiet.
+    /// Readable, possibly quiet.
     Live,
-    /// Nothing more will come; how the engine's process ended, where we ran it.
+    /// The input ended; exit of the engine's process, if synctop ran it.
     Ended(Option<Exit>),
-    /// It cannot be read, for this reason.
+    /// Not readable, for this reason.
     Down(Arc<str>),
 }

@@ -1,7 +1,8 @@
 //! Errors that an engine logged: bounded, and compared with the errors that it reported.
 //!
-//! In protocols whose statuses, traces and ends decide, a logged error only adds a reason. One that
-//! no reported error explains is a doubt of a run that claims to be done (`errors_logged`).
+//! In protocols whose statuses, traces and ends decide, a logged error only adds a reason. A logged
+//! error without a reported error that explains it is a doubt about a run that claims completion
+//! (`errors_logged`).
 
 use super::Progress;
 use super::feed::{FEED_LINE, cut};
@@ -9,23 +10,23 @@ use super::fingerprint;
 use crate::protocol::{Log, mask};
 use std::sync::Arc;
 
-/// Kinds of logged errors that are kept for a run; others are counted.
+/// Maximum number of stored kinds of logged errors per run; further ones are only counted.
 const KINDS_KEPT: usize = 64;
 
-/// Streams that are kept of one that lists failed streams.
+/// Maximum number of stored streams of one logged error.
 const STREAMS_KEPT: usize = 50;
 
-/// Shortest text that is taken for a quotation.
-const QUOTED: usize = 8;
+/// Minimum length in bytes of a text that counts as a quotation.
+const MIN_QUOTE_LENGTH: usize = 8;
 
 /// Logged errors of one kind in one attempt.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Kind {
     fingerprint: u64,
     text: Arc<str>,
-    /// Fingerprint of the error that it is about, where the line has it apart.
+    /// Fingerprint of the causing error, if the line has it in a separate field.
     error: Option<u64>,
-    /// Streams that it names.
+    /// Streams that the line names.
     streams: Vec<Arc<str>>,
     attempt: u32,
     count: u64,
@@ -43,7 +44,7 @@ impl LoggedErrors {
         self.kinds.len()
     }
 
-    /// Forgets the first ones, which are of earlier runs.
+    /// Removes the first `count` kinds, which belong to earlier runs.
     pub(super) fn forget(&mut self, count: usize, attempt: u32) {
         self.kinds.drain(..count.min(self.kinds.len()));
         self.kinds.retain(|kind| kind.attempt == attempt);
@@ -76,20 +77,20 @@ impl LoggedErrors {
 }
 
 impl Progress {
-    /// Keeps a logged error until the run is judged.
+    /// Stores a logged error until the verdict of the run.
     pub(super) fn logged_error(&mut self, log: &Log) {
         if !self.traits().errors_on_stderr {
             self.logged.add(log, self.attempts.max(1));
         }
     }
 
-    /// Any error was logged in this run.
-    pub(super) fn logged_any(&self) -> bool {
+    /// True if any error was logged in this run.
+    pub(super) fn has_logged_errors(&self) -> bool {
         self.logged.len() > 0 || self.last_log_error.is_some()
     }
 
-    /// Logged errors of this run that no reported error explains: their count, and the text of the
-    /// first one.
+    /// Returns the logged errors of this run that no reported error explains: their count, and the
+    /// text of the first one.
     pub(super) fn unexplained_errors(&self) -> Option<(u64, &str)> {
         let groups = self.errors.groups();
         let reported = |fingerprint: u64| groups.iter().any(|group| group.fingerprint == fingerprint);
@@ -99,10 +100,11 @@ impl Progress {
                 || kind.error.is_some_and(reported)
                 || kind.streams.iter().any(named)
                 || groups.iter().any(|group| {
-                    // A log line quotes a reported error, or the report quotes it; details behind
-                    // the cause may be cut.
+                    // A log line quotes a reported error, or the reverse. Details after the cause
+                    // may be missing.
                     let cause = group.message.split(" (table=").next().unwrap_or_default();
-                    kind.text.len() >= QUOTED && (kind.text.contains(cause) || group.message.contains(&*kind.text))
+                    kind.text.len() >= MIN_QUOTE_LENGTH
+                        && (kind.text.contains(cause) || group.message.contains(&*kind.text))
                 })
         };
         let mut unexplained = self.logged.kinds.iter().filter(|kind| !explained(kind)).peekable();

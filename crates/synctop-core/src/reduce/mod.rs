@@ -57,9 +57,9 @@ pub use doubts::{Doubt, DoubtKind, doubts, rows_may_be_missing};
 pub use errors::{ErrorGroup, ErrorPlace, Errors, GROUPS_KEPT, Hit, standing};
 pub use feed::{FEED_KEPT, Feed, FeedLine, FeedOrigin};
 pub use link::Link;
-pub(crate) use outcome::untold;
+pub(crate) use outcome::has_unreported_ending;
 pub use outcome::{Outcome, open, outcome};
-pub use pack::Packed;
+pub use pack::EncodedSnapshot;
 pub use ranges::{Ranges, gaps};
 pub use rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, SHORTEST_MS, TEN_SECONDS};
 pub use runs::{PastRun, PastRuns};
@@ -85,7 +85,7 @@ pub struct Input {
     pub unknown: u64,
     pub malformed: u64,
     pub truncated_line: bool,
-    /// Lines that were put together or taken out of an envelope.
+    /// Lines that were joined from parts or unwrapped from an envelope.
     pub joined: u64,
 }
 
@@ -96,7 +96,7 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Oddity in the order of messages.
+/// Irregularity in the order of messages.
 #[derive(
     Debug,
     Clone,
@@ -133,15 +133,15 @@ pub struct Ended {
     pub word: EndWord,
     pub reason: Option<Arc<str>>,
     pub has_more: Option<bool>,
-    /// It still reports "started", and its state has nothing left in any stream: there was nothing
-    /// to do.
+    /// True if the end still reports "started" but no stream's state has anything left: there was
+    /// nothing to do.
     pub up_to_date: bool,
     /// Time of the message.
     pub at: Option<Millis>,
 }
 
 impl Ended {
-    /// It claims that everything was done.
+    /// True if the message claims that the sync is complete.
     #[must_use]
     pub fn claims_complete(&self) -> bool {
         self.has_more != Some(true)
@@ -153,46 +153,47 @@ impl Ended {
     }
 }
 
-/// The last attempt.
+/// State of the last attempt.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Attempt {
-    /// Begun and not ended.
+    /// True between the start and the end of the attempt.
     pub open: bool,
     pub started_at: Option<Millis>,
     pub end: Option<Ended>,
-    /// Reported result of connecting to source or destination.
+    /// Reported result of connecting to the source or destination.
     pub connection: Option<bool>,
-    /// Streams asked for, where a catalog came.
+    /// True if a catalog listed the requested streams.
     catalog: bool,
-    /// A failure without a stream was the last word so far.
-    last_word_failed: bool,
-    /// It is known whether the engine's own counters restarted.
+    /// True if the last message so far was a failure without a stream.
+    last_message_failed: bool,
+    /// True once it is known whether the engine's own counters restarted.
     counters_known: bool,
-    /// The engine's own start of its counters, which moves until it counts.
+    /// Start time of the engine's counters, as reported. It moves until the engine counts.
     counters_since: Option<Millis>,
-    /// The engine reported a status of some stream, so that a stream without one is unfinished.
+    /// True if the engine reported a status of any stream, so that a stream without one is
+    /// unfinished.
     statuses: bool,
-    /// It was asked to stop.
+    /// True if the engine was asked to stop.
     pub stopping: bool,
-    /// Error that repeats the streams' errors, and its place.
+    /// Final error that repeats the errors of the streams.
     pub roll_up: Option<Arc<str>>,
-    /// The error of the whole run that explains the streams that failed without a word.
+    /// Group id of the run's error that explains streams that failed without a reason.
     cause: Option<u64>,
-    /// Last log line before an end, not yet repeated by an error.
+    /// Fatal log line that no reported error has repeated yet, and its place.
     fatal: Option<(Arc<str>, ErrorPlace)>,
-    /// Words announced the end of its process.
+    /// Announcement that the engine's process ends.
     closing: Option<runs::Closing>,
 }
 
-/// Everything known of one input.
+/// Everything known about one input.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
     /// Protocol of the feed, decided by its first message.
     pub dialect: Option<Dialect>,
-    /// It was decided by a message, not by a log line.
+    /// True if a message, and not a log line, decided the dialect.
     dialect_firm: bool,
     pub input: Input,
-    /// The input ended (nothing more will come).
+    /// True once the input has ended.
     pub closed: bool,
     /// Exit of the engine's process, if known.
     pub exit: Option<Exit>,
@@ -205,21 +206,21 @@ pub struct Progress {
     /// Id of this run, if the engine reports one.
     run_id: Option<Arc<str>>,
     mark: runs::RunMark,
-    /// The time before the message that is taken in.
+    /// Value of `last_at` before the message that is being applied.
     before_at: Option<Millis>,
-    /// Another part of the log has begun, and no message about a stream came in it yet.
+    /// True from the start of another part of the log until its first message about a stream.
     new_part: bool,
-    /// Packed by themselves, as are errors and feed (`pack.rs`).
+    /// Encoded separately, as are `errors` and `feed` (see `pack.rs`).
     #[serde(skip)]
     pub streams: Vec<Arc<Stream>>,
     #[serde(skip)]
     index: Arc<HashMap<Box<str>, usize>>,
-    /// Places in `streams`, by name.
+    /// Indexes into `streams`, sorted by name.
     #[serde(skip)]
     by_name: Arc<Vec<u32>>,
-    /// The stream of the last record, because records come in runs.
+    /// Index of the stream that was looked up last; consecutive records mostly share a stream.
     last_stream: usize,
-    /// As the engine reports them.
+    /// Record counts as the engine reports them.
     pub reported: Tally,
     sums: place::Sums,
     pub requests: Tally,
@@ -230,53 +231,53 @@ pub struct Progress {
     pub rate: Rates,
     #[serde(skip)]
     pub errors: Errors,
-    /// Listed errors beyond the bound that were counted already.
+    /// Ids of listed errors beyond the bound that were already counted.
     listed_beyond: std::collections::HashSet<u64>,
     pub anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
     #[serde(skip)]
     pub feed: Feed,
-    /// The last log line of level error: text and place.
+    /// Last log line of level error: text and place.
     pub(crate) last_log_error: Option<(Arc<str>, ErrorPlace)>,
-    /// Logged errors of this run, which a reported error may explain.
+    /// Logged errors of this run that a reported error may explain.
     logged: logged::LoggedErrors,
-    /// Streams that the caller asked for and the engine never spoke of.
+    /// Streams that the caller requested, as the engine's log lists them.
     asked: Vec<Arc<str>>,
-    /// Emitters of the feed: source and destination, from the envelope.
+    /// Emitters of the feed (source and destination), from the envelope.
     pub emitters: Vec<Arc<str>>,
-    /// The start that came just before: of which stream, and whether it had started already.
+    /// Label of the stream that the previous message started, and whether it had already started.
     last_start: Option<(Arc<str>, bool)>,
-    /// The last line of level error that was no message.
+    /// Last line of level error that was not a message.
     pub(crate) last_raw_error: Option<Arc<str>>,
-    /// The last lines that an engine of ours wrote to stderr.
+    /// Last lines that a child engine wrote to stderr.
     pub stderr_tail: std::collections::VecDeque<Arc<str>>,
-    /// The streams were declared from outside.
+    /// True if a configured catalog declared the streams.
     configured: bool,
-    /// A command that is no sync (a specification, a list of streams) was answered.
+    /// True if a command other than a sync (a specification, a list of streams) was answered.
     pub answered: bool,
     /// States on their way to a destination, and their echoes.
     pub commits: Commits,
     /// Estimate of all streams, as reported by the engine.
     estimate: Estimated,
-    /// Reported requests: counts added up, and those with a duration.
+    /// Requests reported by metrics: sum of the counts, and number of timed requests.
     metered_requests: (u64, u64),
     /// Parser of stderr.
     stderr_parser: StderrParser,
-    /// One between the messages, as text.
+    /// State of a traceback that stands as text between the messages.
     raw_traceback: stderr::Traceback,
-    /// Retries in all streams.
+    /// Retries of all streams.
     pub retries: u64,
-    /// Changes of a stream's status.
+    /// Status changes of all streams.
     pub transitions: u64,
 }
 
 impl Progress {
-    /// Streams by name.
+    /// Returns the streams, sorted by name.
     #[must_use]
     pub fn streams_by_name(&self) -> impl ExactSizeIterator<Item = &Arc<Stream>> {
         self.by_name.iter().filter_map(|at| self.streams.get(*at as usize)).collect::<Vec<_>>().into_iter()
     }
 
-    /// Places in [`Self::streams`], ordered by name.
+    /// Returns indexes into [`Self::streams`], sorted by name.
     #[must_use]
     pub fn name_order(&self) -> &[u32] {
         &self.by_name
@@ -287,26 +288,27 @@ impl Progress {
         self.index.get(key).and_then(|at| self.streams.get(*at))
     }
 
-    /// Records of the last attempt: the larger of the engine's own total and the sum of the
-    /// streams.
+    /// Returns the records of the last attempt: the larger of the engine's own total and the sum of
+    /// the streams.
     #[must_use]
     pub fn attempt_records(&self) -> Option<u64> {
         self.reported.attempt.max(self.sums.attempt())
     }
 
-    /// Records of all attempts.
+    /// Returns the records of all attempts.
     #[must_use]
     pub fn cumulative_records(&self) -> Option<u64> {
         self.reported.cumulative.max(self.sums.cumulative())
     }
 
-    /// A request count; 0 beside records is an engine that does not count.
+    /// Returns the request count. A count of 0 despite records is unknown: the engine does not
+    /// count requests.
     #[must_use]
     pub fn known_requests(&self, count: Option<u64>) -> Option<u64> {
         count.filter(|count| *count > 0 || self.cumulative_records().unwrap_or(0) == 0)
     }
 
-    /// Mean coverage of the streams whose total is known, 0 to 1.
+    /// Returns the mean coverage of the streams whose total is known, 0 to 1.
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {
         let (mut sum, mut count) = (0.0, 0_u32);
@@ -316,34 +318,35 @@ impl Progress {
         (count > 0).then(|| sum / f64::from(count))
     }
 
-    /// True if the coverage includes all streams to come: a catalog named them, and each has a
+    /// True if the coverage includes all expected streams: a catalog named them, and each has a
     /// total.
     #[must_use]
     pub fn covers_all(&self) -> bool {
         self.attempt.catalog && self.covered_streams() == self.streams.len()
     }
 
-    /// Number of streams in the mean coverage.
+    /// Returns the number of streams in the mean coverage.
     #[must_use]
     pub fn covered_streams(&self) -> usize {
         self.streams.iter().filter(|stream| stream.coverage().is_some()).count()
     }
 
-    /// Records that the engine had counted when the log begins, where it begins in the middle of an
-    /// attempt.
+    /// Returns the records that the engine had counted at the start of a log that starts in the
+    /// middle of an attempt.
     #[must_use]
     pub fn joined_at(&self) -> Option<u64> {
         self.reported.joined()
     }
 
-    /// Milliseconds since the run started, as reported by the engine or by the messages' times.
+    /// Returns the milliseconds since the run started, as reported by the engine or by the
+    /// messages' times.
     #[must_use]
     pub fn run_elapsed(&self) -> Option<u64> {
         let by_time = self.first_at.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
         self.elapsed.cumulative.filter(|elapsed| *elapsed > 0).or(by_time)
     }
 
-    /// Records of the run per second of it; unknown where it took less than a second.
+    /// Returns the mean records per second of the run; `None` if it took less than a second.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub fn mean_rate(&self) -> Option<f64> {
@@ -351,8 +354,8 @@ impl Progress {
         Some(self.cumulative_records()? as f64 * 1000.0 / elapsed as f64)
     }
 
-    /// Milliseconds since the last attempt started, as reported by the engine or by the messages'
-    /// times.
+    /// Returns the milliseconds since the last attempt started, as reported by the engine or by the
+    /// messages' times.
     #[must_use]
     pub fn attempt_elapsed(&self) -> Option<u64> {
         let since = self.attempt.started_at.or(self.first_at.filter(|_| self.attempts == 1));
@@ -367,7 +370,7 @@ impl Progress {
     }
 }
 
-/// The key a stream is looked up by (see [`crate::protocol::Name::key`]).
+/// Returns the key by which a stream is looked up (see [`crate::protocol::Name::key`]).
 #[must_use]
 pub fn key_of(stream: &Stream) -> String {
     match &stream.namespace {

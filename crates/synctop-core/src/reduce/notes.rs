@@ -20,16 +20,16 @@ use crate::protocol::mask;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Anomalies are kept by stream for so many streams; further ones are counted without a stream.
+/// Maximum number of anomalies counted by stream; further ones are counted without a stream.
 const ANOMALY_STREAMS: usize = 500;
 
-/// Bytes kept of who wrote a line, or of a stream that is not known.
+/// Maximum stored bytes of an emitter's name or of an unknown stream's name.
 const NAME_KEPT: usize = 200;
 
-/// Asked-for streams remembered.
-const ASKED_KEPT: usize = 10_000;
+/// Maximum number of remembered requested streams.
+const MAX_REQUESTED_STREAMS: usize = 10_000;
 
-/// A text as the feed keeps it, and its fingerprint.
+/// Masked and bounded text of a feed line, with its fingerprint.
 #[derive(Debug)]
 pub(super) struct Note<'a> {
     text: Cow<'a, str>,
@@ -47,10 +47,10 @@ impl<'a> Note<'a> {
     }
 }
 
-/// Feed text of a log line.
+/// Returns the feed text of a log line.
 pub(super) fn log_note<'a>(log: &Log<'a>) -> Note<'a> {
     let Some(retry) = &log.retry else { return Note::new(log.message.clone()) };
-    // The retried request and the reason come first: a narrow pane has room for these.
+    // The status and the reason come first, because a narrow pane cuts the rest.
     let what = retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
     let of = retry.max.map(|max| format!("/{max}")).unwrap_or_default();
     let error = retry.error.as_deref().map(core).unwrap_or_default();
@@ -61,7 +61,9 @@ pub(super) fn log_note<'a>(log: &Log<'a>) -> Note<'a> {
 impl Progress {
     pub(super) fn log(&mut self, log: &Log, from: Option<&str>, note: Option<Note>) {
         for name in &log.asked {
-            if self.asked.len() < ASKED_KEPT && !self.asked.iter().any(|known| **known == *mask::secrets(name)) {
+            if self.asked.len() < MAX_REQUESTED_STREAMS
+                && !self.asked.iter().any(|known| **known == *mask::secrets(name))
+            {
                 self.asked.push(mask::secrets(name).into());
             }
         }
@@ -101,7 +103,7 @@ impl Progress {
             self.last_log_error = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
         if log.fatal {
-            self.process_ends(true);
+            self.note_process_end(true);
             let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.attempt.fatal = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
@@ -109,18 +111,19 @@ impl Progress {
         self.keep(log.level, FeedOrigin::Log, from, log.stream.as_deref(), &note);
     }
 
-    /// Something that happened to the feed itself (a file was replaced, is gone, cannot be read).
+    /// Adds a notice about the feed itself (a file was replaced, is gone, cannot be read).
     pub fn notice(&mut self, text: &str) {
         self.note(Level::Warn, FeedOrigin::Source, None, None, text);
     }
 
-    /// Adds a line of a traceback to the line above it. Its last line is the exception.
-    pub(super) fn traced(&mut self, text: &str) -> bool {
+    /// Appends a line of a traceback to the line above it, and returns true if it is one. The last
+    /// line of a traceback is the exception.
+    pub(super) fn append_traceback_line(&mut self, text: &str) -> bool {
         let was = self.raw_traceback;
-        if !self.raw_traceback.takes(text) {
+        if !self.raw_traceback.accepts_line(text) {
             return false;
         }
-        if was == Traceback::Open && self.raw_traceback == Traceback::Told {
+        if was == Traceback::Open && self.raw_traceback == Traceback::Raised {
             self.last_raw_error = Some(mask::secrets(cut(text, FEED_LINE)).into());
         }
         let above = self.feed.lines().back().map(|line| (line.origin, line.line));
@@ -133,7 +136,7 @@ impl Progress {
         true
     }
 
-    /// One line for the feed log, secrets masked.
+    /// Adds a line to the feed log, with secrets masked.
     pub(super) fn note(
         &mut self,
         level: Level,
@@ -146,7 +149,7 @@ impl Progress {
     }
 
     fn keep(&mut self, level: Level, origin: FeedOrigin, from: Option<&str>, stream: Option<&str>, note: &Note) {
-        // Names that are known already are shared.
+        // Reuses the allocations of known names.
         let from = from.map(|from| {
             self.emitters
                 .iter()

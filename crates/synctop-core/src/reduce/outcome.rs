@@ -1,4 +1,4 @@
-//! Outcome of the last attempt.
+//! Outcome of the last run.
 
 use super::{Exit, Progress, Stream};
 use crate::protocol::{EndWord, Status};
@@ -35,7 +35,8 @@ impl Outcome {
         self.into()
     }
 
-    /// 0 done, 1 failed or done with errors, 2 not finished.
+    /// Returns the exit code for this outcome: 0 done, 1 failed or done with errors, 2 not
+    /// finished.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -46,14 +47,14 @@ impl Outcome {
     }
 }
 
-/// Outcome of the last run, by the messages so far.
+/// Returns the outcome of the last run by the messages so far.
 #[must_use]
 pub fn outcome(progress: &Progress) -> Outcome {
     let end = progress.attempt.end.as_ref();
     if !progress.closed && end.is_none() {
         return Outcome::Running;
     }
-    // A failing exit code stands, whatever the feed claimed.
+    // A failing exit code overrides the claims of the feed.
     if progress.exit.is_some_and(Exit::failed) {
         return Outcome::Failed;
     }
@@ -64,23 +65,23 @@ pub fn outcome(progress: &Progress) -> Outcome {
         return Outcome::Failed;
     }
     if progress.exit.is_some_and(|exit| exit.signal().is_some()) {
-        return if standing(progress) { Outcome::Failed } else { Outcome::Truncated };
+        return if has_standing_error(progress) { Outcome::Failed } else { Outcome::Truncated };
     }
     let Some(end) = end else { return without_end(progress) };
-    let left = progress.streams.iter().any(|stream| stream.left_over());
+    let left = progress.streams.iter().any(|stream| stream.has_ranges_left());
     match end.claims_complete() || end.up_to_date {
-        true if left || standing(progress) => Outcome::CompletedWithErrors,
+        true if left || has_standing_error(progress) => Outcome::CompletedWithErrors,
         true => Outcome::Succeeded,
         false => Outcome::CutOff,
     }
 }
 
-/// Any error that stands.
-fn standing(progress: &Progress) -> bool {
+/// True if any error stands.
+fn has_standing_error(progress: &Progress) -> bool {
     progress.errors.groups().iter().any(|group| group.stands()) || progress.errors.beyond_in(progress.attempts).0
 }
 
-/// Outcome of an input that ended without an end message: by the streams' statuses and the exit of
+/// Returns the outcome of an input without an end message: by the streams' statuses and the exit of
 /// the process.
 fn without_end(progress: &Progress) -> Outcome {
     let traits = progress.traits();
@@ -88,35 +89,36 @@ fn without_end(progress: &Progress) -> Outcome {
     if progress.attempts == 0 {
         return without_sync(progress, exit_zero);
     }
-    if untold(progress) {
+    if has_unreported_ending(progress) {
         return Outcome::Unknown;
     }
     let cut = progress.input.truncated_line || open(progress).next().is_some() || progress.streams.is_empty();
     if cut || (traits.says_end && !exit_zero) {
         return Outcome::Truncated;
     }
-    // Statuses are an end only where the protocol has no other.
+    // Statuses count as an end only in protocols that have no other.
     if !exit_zero && !traits.ends_with_process {
         return Outcome::Unknown;
     }
     let failed = progress.streams.iter().any(|stream| stream.status == Status::Errored);
-    if failed || standing(progress) { Outcome::CompletedWithErrors } else { Outcome::Succeeded }
+    if failed || has_standing_error(progress) { Outcome::CompletedWithErrors } else { Outcome::Succeeded }
 }
 
-/// Outcome of a command that was no sync: a check, a specification, a list of streams, a setup.
+/// Returns the outcome of a command other than a sync: a check, a specification, a list of streams,
+/// a setup.
 fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
     let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.traits().ends_with_process);
     let quiet = exit_zero && progress.input.messages > 0;
     match checked || progress.answered || quiet {
         // Nothing started, and an error was logged: it is the result.
-        true if quiet && !progress.answered && progress.logged_any() => Outcome::Failed,
+        true if quiet && !progress.answered && progress.has_logged_errors() => Outcome::Failed,
         true => Outcome::Succeeded,
         false => Outcome::Unknown,
     }
 }
 
 /// True if no message of the feed itself reports a status, and the exit of the process is unknown.
-pub(crate) fn untold(progress: &Progress) -> bool {
+pub(crate) fn has_unreported_ending(progress: &Progress) -> bool {
     progress.exit.is_none()
         && progress.traits().ends_with_process
         && progress.input.messages > 0
@@ -125,19 +127,18 @@ pub(crate) fn untold(progress: &Progress) -> bool {
         && progress.streams.iter().all(|stream| stream.status != Status::Started || stream.seen == stream.marked)
 }
 
-/// Unfinished streams of the last attempt: started, requested and never started, or not yet at the
-/// destination.
+/// Returns the unfinished streams of the last attempt: started, requested and never started, or not
+/// yet at the destination.
 pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
     let ends_with_process = progress.traits().ends_with_process;
-    // A list of streams that no engine asked for, and nothing behind it, is the answer to a
-    // discovery.
+    // A stream list that no engine requested and that nothing follows is the answer to a discovery.
     let syncs = progress.emitters.iter().any(|from| **from == *"engine")
         || progress.streams.iter().any(|stream| stream.took_part());
     progress.streams_by_name().map(AsRef::as_ref).filter(move |stream| match stream.status {
         Status::Started => true,
         Status::NotStarted if ends_with_process => stream.asked || stream.open_before,
         Status::NotStarted => stream.asked || stream.open_before || (syncs && (stream.in_catalog || stream.reported)),
-        Status::Completed => !progress.arrived(stream),
+        Status::Completed => !progress.is_delivered(stream),
         Status::Skipped | Status::Errored => false,
     })
 }
@@ -152,7 +153,7 @@ fn failed(progress: &Progress) -> bool {
     if attempt.roll_up.is_some() && progress.streams.iter().any(|stream| fell(stream)) {
         return true;
     }
-    // It ended well, and its streams did not: reported as it is.
+    // A process that exits with 0 did not fail as a whole, even if all its streams did.
     let ended_well =
         attempt.end.is_none() && progress.exit == Some(Exit::Code(0)) && progress.traits().ends_with_process;
     let groups = progress.errors.groups();
@@ -173,5 +174,5 @@ fn failed(progress: &Progress) -> bool {
             return true;
         }
     }
-    attempt.end.is_none() && attempt.last_word_failed
+    attempt.end.is_none() && attempt.last_message_failed
 }

@@ -1,8 +1,8 @@
 //! Compact encoding of a [`Progress`], so that hundreds fit into memory for rewinding a log of any
 //! size.
 //!
-//! Streams are packed in pages; a page of which no stream changed is the one of the snapshot
-//! before. Errors and feed likewise.
+//! Streams are encoded in pages. A page without changed streams is shared with the preceding
+//! snapshot. Errors and feed are shared likewise.
 
 use super::{ErrorGroup, Errors, Feed, FeedLine, Progress, Stream};
 use serde::Serialize;
@@ -14,25 +14,25 @@ use zstd::bulk::{Compressor, Decompressor};
 
 /// Streams per page: few, so that a single change costs little; enough for compression to find
 /// repetitions.
-const PAGE: usize = 64;
+const STREAMS_PER_PAGE: usize = 64;
 
-/// Lines of a feed's page.
-const FEED_PAGE: u64 = 64;
+/// Feed lines per page.
+const FEED_LINES_PER_PAGE: u64 = 64;
 
-/// The quickest level that still finds names and times that repeat.
+/// Fastest zstd level that still finds repeated names and times.
 const LEVEL: i32 = 1;
 
-/// One snapshot.
+/// Encoded and compressed snapshot.
 #[derive(Debug, Clone)]
-pub struct Packed {
+pub struct EncodedSnapshot {
     core: Arc<[u8]>,
     pages: Vec<Arc<[u8]>>,
     errors: Arc<[u8]>,
     feed: FeedPages,
 }
 
-/// A feed: its lines in pages by their number among all of them, so that a page that is full is
-/// packed once.
+/// Encoded feed. Its lines are in pages by their number among all lines, so that a full page is
+/// encoded once.
 #[derive(Debug, Clone)]
 struct FeedPages {
     total: u64,
@@ -41,41 +41,42 @@ struct FeedPages {
     pages: Vec<(u64, Arc<[u8]>)>,
 }
 
-impl Packed {
-    /// Encodes a snapshot; `before` is an earlier one of the same log and its encoding. `None` if
-    /// it cannot be encoded.
+impl EncodedSnapshot {
+    /// Encodes a snapshot. `before` is an earlier snapshot of the same log with its encoding.
+    /// Returns `None` if encoding fails.
     #[must_use]
-    pub fn new(progress: &Progress, before: Option<(&Progress, &Packed)>) -> Option<Self> {
+    pub fn new(progress: &Progress, before: Option<(&Progress, &EncodedSnapshot)>) -> Option<Self> {
         let same = |a: &[Arc<Stream>], b: &[Arc<Stream>]| {
             a.len() == b.len() && a.iter().zip(b).all(|(one, other)| Arc::ptr_eq(one, other))
         };
-        let mut pages = Vec::with_capacity(progress.streams.len().div_ceil(PAGE));
-        let mut old = before.map(|(old, packed)| old.streams.chunks(PAGE).zip(&packed.pages));
-        for page in progress.streams.chunks(PAGE) {
+        let mut pages = Vec::with_capacity(progress.streams.len().div_ceil(STREAMS_PER_PAGE));
+        let mut old = before.map(|(old, packed)| old.streams.chunks(STREAMS_PER_PAGE).zip(&packed.pages));
+        for page in progress.streams.chunks(STREAMS_PER_PAGE) {
             let unchanged = old.as_mut().and_then(Iterator::next).filter(|(streams, _)| same(page, streams));
             pages.push(match unchanged {
                 Some((_, packed)) => Arc::clone(packed),
-                None => squeeze(&page)?,
+                None => encode(&page)?,
             });
         }
         let errors = before.filter(|(old, _)| old.errors.same(&progress.errors)).map(|(_, packed)| &packed.errors);
         let old_feed = before.map(|(old, packed)| (&old.feed, &packed.feed));
         Some(Self {
-            core: squeeze(progress)?,
+            core: encode(progress)?,
             pages,
-            errors: errors.cloned().map_or_else(|| squeeze(&progress.errors), Some)?,
+            errors: errors.cloned().map_or_else(|| encode(&progress.errors), Some)?,
             feed: FeedPages::new(&progress.feed, old_feed)?,
         })
     }
 
-    /// The snapshot again. `latest` is a later progress of the same log: streams only ever join.
+    /// Decodes the snapshot. `latest` is a later progress of the same log: streams are only ever
+    /// added.
     #[must_use]
     pub fn unpack(&self, latest: &Progress) -> Option<Progress> {
-        let mut progress: Progress = spread(&self.core)?;
+        let mut progress: Progress = decode(&self.core)?;
         for page in &self.pages {
-            progress.streams.append(&mut spread::<Vec<Arc<Stream>>>(page)?);
+            progress.streams.append(&mut decode::<Vec<Arc<Stream>>>(page)?);
         }
-        progress.errors = spread(&self.errors)?;
+        progress.errors = decode(&self.errors)?;
         progress.feed = self.feed.unpack()?;
         let known = progress.streams.len();
         if known == latest.streams.len() {
@@ -90,9 +91,9 @@ impl Packed {
         Some(progress)
     }
 
-    /// Bytes in memory that it does not share with the snapshot before it.
+    /// Returns the bytes in memory that are not shared with the snapshot before.
     #[must_use]
-    pub fn size(&self, before: Option<&Packed>) -> usize {
+    pub fn size(&self, before: Option<&EncodedSnapshot>) -> usize {
         let own = |part: &Arc<[u8]>, old: Option<&Arc<[u8]>>| match old {
             Some(old) if Arc::ptr_eq(part, old) => 0,
             _ => part.len() + 2 * size_of::<usize>(),
@@ -112,7 +113,7 @@ impl Packed {
 }
 
 impl Errors {
-    /// Nothing was added or cleared since.
+    /// True if no error was added or cleared between the two.
     fn same(&self, other: &Self) -> bool {
         let ptr_eq = |(one, other): (&Arc<ErrorGroup>, &Arc<ErrorGroup>)| Arc::ptr_eq(one, other);
         self.total == other.total
@@ -125,9 +126,9 @@ impl FeedPages {
     fn new(feed: &Feed, before: Option<(&Feed, &FeedPages)>) -> Option<Self> {
         let (first, total) = (feed.first(), feed.total);
         let mut pages = Vec::new();
-        for number in first / FEED_PAGE..total.div_ceil(FEED_PAGE) {
-            let begin = first.max(number * FEED_PAGE);
-            let lines = || (begin..total.min((number + 1) * FEED_PAGE)).map(|line| feed.line(line));
+        for number in first / FEED_LINES_PER_PAGE..total.div_ceil(FEED_LINES_PER_PAGE) {
+            let begin = first.max(number * FEED_LINES_PER_PAGE);
+            let lines = || (begin..total.min((number + 1) * FEED_LINES_PER_PAGE)).map(|line| feed.line(line));
             let same = |old: &Feed| {
                 let old = |line| old.line(line);
                 lines()
@@ -137,7 +138,7 @@ impl FeedPages {
             let unchanged = before.filter(|(old, _)| same(old)).and_then(|(_, packed)| packed.page(number));
             let page = match unchanged {
                 Some(page) => Arc::clone(page),
-                None => squeeze(&(begin, lines().collect::<Vec<_>>()))?,
+                None => encode(&(begin, lines().collect::<Vec<_>>()))?,
             };
             pages.push((number, page));
         }
@@ -153,8 +154,8 @@ impl FeedPages {
         let first = self.total - self.kept;
         let mut all = VecDeque::new();
         for (_, page) in &self.pages {
-            let (begin, lines): (u64, Vec<Option<Arc<FeedLine>>>) = spread(page)?;
-            // A page may begin with lines that have fallen out since it was packed.
+            let (begin, lines): (u64, Vec<Option<Arc<FeedLine>>>) = decode(page)?;
+            // A page may start with lines that the feed has dropped since the page was encoded.
             let gone = usize::try_from(first.saturating_sub(begin)).ok()?;
             all.extend(lines.into_iter().flatten().skip(gone));
         }
@@ -163,27 +164,28 @@ impl FeedPages {
 }
 
 thread_local! {
-    /// Both take longer to make than to use.
-    static PACKER: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
-    static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+    /// Cached, because creating a codec takes longer than using it.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
 }
 
-/// The length of the plain bytes, and these packed.
-fn squeeze<T: Serialize + ?Sized>(value: &T) -> Option<Arc<[u8]>> {
+/// Encodes a value: length of the plain bytes, then the compressed bytes.
+fn encode<T: Serialize + ?Sized>(value: &T) -> Option<Arc<[u8]>> {
     let plain = postcard::to_allocvec(value).ok()?;
     let mut packed = u32::try_from(plain.len()).ok()?.to_le_bytes().to_vec();
-    packed.extend(PACKER.with_borrow_mut(|packer| packer.as_mut()?.compress(&plain).ok())?);
+    packed.extend(COMPRESSOR.with_borrow_mut(|packer| packer.as_mut()?.compress(&plain).ok())?);
     Some(packed.into())
 }
 
-fn spread<T: DeserializeOwned>(packed: &[u8]) -> Option<T> {
+fn decode<T: DeserializeOwned>(packed: &[u8]) -> Option<T> {
     let (length, packed) = packed.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let plain = UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(packed, length).ok())?;
+    let plain = DECOMPRESSOR.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(packed, length).ok())?;
     postcard::from_bytes(&plain).ok()
 }
 
-/// A ring (serde has arrays of at most 32), which is often not full: its begin.
+/// Serde functions for a ring buffer, stored without its trailing zeros. (Serde supports arrays of
+/// at most 32 elements.)
 pub(super) mod ring {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -8,17 +8,17 @@ use crate::protocol::Name;
 use crate::protocol::mask;
 use std::sync::Arc;
 
-/// The counts of all streams together.
+/// Sums of the counts of all streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Sums {
     attempt: u64,
     cumulative: u64,
-    /// Any stream has a count.
+    /// True if any stream has a count.
     known: bool,
 }
 
 impl Sums {
-    /// One stream's count changed.
+    /// Updates the sums after a change of one stream's count.
     pub(super) fn moved(&mut self, before: &Tally, now: &Tally) {
         if (before.attempt, before.cumulative) != (now.attempt, now.cumulative) {
             let step = |sum: u64, before: Option<u64>, now: Option<u64>| {
@@ -44,7 +44,7 @@ impl Sums {
 }
 
 impl Progress {
-    /// The place of a stream; a new one is made where it is not known yet.
+    /// Returns the index of a stream; adds the stream if it is unknown.
     pub(super) fn place(&mut self, name: &Name) -> usize {
         let same = |stream: &Arc<Stream>| {
             *stream.name == *name.name && stream.namespace.as_deref() == name.namespace.as_deref()
@@ -78,7 +78,8 @@ impl Progress {
         at
     }
 
-    /// The place of a stream that a message is about: where a catalog came, it should be in it.
+    /// Returns the index of a stream that a message is about. A stream that is missing from the
+    /// catalog is an anomaly.
     pub(super) fn place_of_message(&mut self, name: &Name) -> usize {
         let at = self.place(name);
         if self.attempt.catalog && self.streams.get(at).is_some_and(|stream| !stream.in_catalog) {
@@ -89,7 +90,7 @@ impl Progress {
         at
     }
 
-    /// Changes one stream and keeps the sums over all of them true.
+    /// Changes one stream and updates the sums over all streams.
     pub(super) fn change<R>(&mut self, at: usize, change: impl FnOnce(&mut Stream) -> R) -> Option<R> {
         let stream = Arc::make_mut(self.streams.get_mut(at)?);
         let (before, status) = (stream.records, stream.status);
@@ -99,7 +100,7 @@ impl Progress {
         Some(result)
     }
 
-    /// Sums over all streams anew, where many of them changed at once.
+    /// Recomputes the sums after changes of many streams.
     pub(super) fn recount(&mut self) {
         self.sums = Sums::default();
         for stream in &self.streams {
@@ -107,8 +108,8 @@ impl Progress {
         }
     }
 
-    /// A count of this stream was reported or counted. One that is the same as before is a report
-    /// too: its rate is zero, and known.
+    /// Reports the stream's count to its rate. An unchanged count is a report too: its rate is
+    /// zero, not unknown.
     pub(super) fn count_stream(&mut self, at: usize) {
         let now = self.last_at;
         if let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut)

@@ -1,35 +1,35 @@
-//! Source position at the last checkpoint of a stream. Stored as received and parsed on demand,
-//! because all but the last of a stream are soon replaced.
+//! Source position at the last checkpoint of a stream. It is stored as received and parsed on
+//! demand, because most checkpoints are soon replaced.
 
 use crate::protocol::{KnownPosition, Millis, Position};
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Bytes of a state that is kept unread; a longer one is read at once.
+/// Maximum bytes of a state that is stored unparsed; a longer one is parsed at once.
 const UNREAD_MAX: usize = 64 * 1024;
 
-/// A state is that of a checkpoint, or one that the end returned.
+/// Origin of a state: a checkpoint, or the end message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StateOf {
+pub(super) enum StateOrigin {
     Checkpoint,
     End,
 }
 
-/// Milliseconds of a stream's total range that its source still has to read.
+/// Remainder of a stream's total range that its source still has to read, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Remainder {
     #[default]
-    Untold,
-    /// As reported by its last checkpoint.
+    Unreported,
+    /// In the position of the last checkpoint, parsed on demand.
     AtCheckpoint,
-    /// Unknown where a range has an open end.
-    Told(Option<Millis>),
+    /// Reported by an end; `None` if a range has an open end.
+    FromEnd(Option<Millis>),
 }
 
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 #[serde(from = "Option<KnownPosition>", into = "Option<KnownPosition>")]
 pub(super) struct KeptPosition {
-    /// Empty if `known` is complete.
+    /// JSON of the position; empty if `known` is already set.
     unread: String,
     known: OnceLock<Option<KnownPosition>>,
 }
@@ -51,7 +51,7 @@ impl KeptPosition {
     }
 }
 
-/// A copy is for a snapshot: it holds no text.
+/// Clones are made for snapshots: they contain the parsed position, not the text.
 impl Clone for KeptPosition {
     fn clone(&self) -> Self {
         self.known().into()

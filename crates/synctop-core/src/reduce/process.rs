@@ -1,21 +1,22 @@
-//! End of a process without an end message: results that stand, and streams left open.
+//! End of a process without an end message: decides which results stand, and which streams are left
+//! open.
 
 use super::failures::SILENT_ERROR;
 use super::{Exit, Progress};
 use crate::protocol::{Failure, Line, LineEnd, Status, Where};
 use std::sync::Arc;
 
-/// Line of a record that no line reported.
+/// Placeholder line for errors that no line reported.
 const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
 
-/// Of a stream that was under way when its engine was stopped.
+/// Message for a stream that was unfinished when its engine was stopped.
 const STOPPED: &str = "it was not through when the run was stopped";
 
-/// Message of a stream that failed by its metrics in a run that exits well and was not stopped.
+/// Message for a stream that failed by its metrics in a run that exited with 0 and was not stopped.
 const EXITS_WELL: &str = "its metrics say that it failed, and the run exited with 0";
 
 impl Exit {
-    /// Signal that ended it: its own, or as a shell reports it (128 + signal).
+    /// Returns the signal that ended the process, also if a shell reports it as 128 + signal.
     #[must_use]
     pub fn signal(self) -> Option<i32> {
         match self {
@@ -25,7 +26,7 @@ impl Exit {
         }
     }
 
-    /// Its code as a shell has it: 128 + signal.
+    /// Returns the exit code as a shell reports it: 128 + signal after a signal.
     #[must_use]
     pub fn code(self) -> i32 {
         match self {
@@ -34,7 +35,7 @@ impl Exit {
         }
     }
 
-    /// True if it ended by itself with a failing code.
+    /// True if the process ended by itself with a nonzero code.
     #[must_use]
     pub fn failed(self) -> bool {
         self.signal().is_none() && self != Self::Code(0)
@@ -46,15 +47,15 @@ fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
 }
 
 impl Progress {
-    /// A stream was under way when its process failed: it failed with it, by the error of the whole
-    /// if there is one.
-    fn fell_with_it(&mut self, at: usize) {
+    /// Fails a stream that was unfinished when its process failed. Its cause is the latest error of
+    /// the whole run, if there is one.
+    fn fail_with_process(&mut self, at: usize) {
         let (attempt, now) = (self.attempts, self.last_at);
         let here = |hit: &super::Hit| hit.attempt == attempt && !hit.cleared;
         let whole = self.errors.groups().iter().rev().find(|group| group.hits.get("").is_some_and(here));
         let cause = whole.map(|group| (group.id, group.message.clone()));
         self.change(at, |stream| {
-            stream.become_(Status::Errored, now);
+            stream.set_status(Status::Errored, now);
             if stream.failed_in == Some(attempt) {
                 return;
             }
@@ -67,19 +68,20 @@ impl Progress {
 
     /// True if the run was stopped from outside, as far as the feed shows.
     pub(super) fn was_stopped(&self) -> bool {
-        let told = self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.traits().stopped_exits_zero);
+        let stop_reported =
+            self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.traits().stopped_exits_zero);
         let silent = |stream: &super::Stream| {
             stream.status == Status::Errored && stream.failed_in != Some(self.attempts) && stream.took_part()
         };
-        told && !self.exit.is_some_and(Exit::failed) && self.streams.iter().any(|stream| silent(stream))
+        stop_reported && !self.exit.is_some_and(Exit::failed) && self.streams.iter().any(|stream| silent(stream))
     }
 
-    /// The input ended, and with it the process.
-    pub(super) fn ended_with_process(&mut self) {
+    /// Settles the state at the end of the input and of the process.
+    pub(super) fn apply_process_end(&mut self) {
         self.apply_buffered_lines();
-        self.let_go();
+        self.release_held_facts();
         if let Some((text, place)) = self.attempt.fatal.take() {
-            // The error that should repeat it never came.
+            // No error repeated this fatal line.
             let message = text.lines().next().unwrap_or_default().to_owned();
             let stack = text.split_once('\n').map(|(_, stack)| stack.to_owned().into());
             let failure = Failure { stack, ..Failure::of(Where::Global, None, message.into()) };
@@ -96,29 +98,28 @@ impl Progress {
         let now = self.last_at;
         for at in 0..self.streams.len() {
             if self.streams.get(at).is_some_and(|stream| stream.limited.is_some()) {
-                self.change(at, |stream| stream.unlimit(now));
+                self.change(at, |stream| stream.end_rate_limit(now));
             }
             let Some(stream) = self.streams.get(at) else { continue };
-            // An engine that reports no statuses and ended well: the states it emitted are
-            // complete.
+            // An engine without statuses that exited with 0: the states it emitted are complete.
             if done && stream.status == Status::Started && stream.seen == stream.marked {
                 self.change(at, |stream| {
                     stream.assumed = true;
-                    stream.become_(Status::Completed, now);
+                    stream.set_status(Status::Completed, now);
                 });
             } else if stream.unexplained && stream.status == Status::Errored {
                 let name = stream.identity();
                 self.change(at, |stream| stream.unexplained = false);
-                let told = self.attempt.stopping;
+                let stop_reported = self.attempt.stopping;
                 let hint = stream_hint(self, at);
                 if stopped {
-                    let silence = if told { STOPPED } else { EXITS_WELL };
+                    let silence = if stop_reported { STOPPED } else { EXITS_WELL };
                     self.change(at, |stream| stream.message = Some(hint.unwrap_or_else(|| silence.into())));
                 } else {
                     self.stream_failure(&name, None, hint.as_deref().unwrap_or(SILENT_ERROR), &NO_LINE);
                 }
             } else if self.exit.is_some_and(Exit::failed) && stream.status == Status::Started {
-                self.fell_with_it(at);
+                self.fail_with_process(at);
             }
         }
     }

@@ -1,16 +1,15 @@
-//! Ranges of a stream: completed ones merged, coverage = completed / total.
+//! Time ranges of a stream: merges the completed ones and computes the coverage.
 
 use crate::protocol::{Millis, Range};
 
-/// Ranges kept apart for one stream; beyond it the two nearest are not merged, the newest is left
-/// out and counted.
+/// Maximum number of disjoint ranges of a stream. A further range is dropped and counted.
 pub const RANGES_KEPT: usize = 4_096;
 
 /// Merged, sorted, disjoint ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ranges {
     list: Vec<Range>,
-    /// Ranges that found no room.
+    /// Dropped ranges.
     pub beyond: u64,
 }
 
@@ -20,12 +19,12 @@ impl Ranges {
         &self.list
     }
 
-    /// Adds a completed range; touching ones merge. Empty and reversed ranges are ignored.
+    /// Adds a completed range and merges touching ones. Empty and reversed ranges are ignored.
     pub fn add(&mut self, range: Range) {
         if matches!((range.gte, range.lt), (Some(gte), Some(lt)) if gte >= lt) {
             return;
         }
-        // Everything that overlaps or touches the new range lies between these two places.
+        // Ranges that overlap or touch the new one have indexes from `from` up to `to`.
         let from = self.list.partition_point(|have| end(have) < begin(&range));
         let to = self.list.partition_point(|have| begin(have) <= end(&range));
         let mut merged = range;
@@ -41,8 +40,8 @@ impl Ranges {
         self.list.splice(from..to.max(from), [merged]);
     }
 
-    /// Replaces the list by these ranges, merged. Lists from engines are mostly sorted and
-    /// disjoint.
+    /// Replaces the list by these ranges, merged.  Engines mostly list sorted and disjoint ranges,
+    /// which are copied unchanged.
     pub fn assign(&mut self, ranges: &[Range]) {
         self.beyond = 0;
         self.list.clear();
@@ -57,7 +56,7 @@ impl Ranges {
         }
     }
 
-    /// Completed share of the total, 0 to 1; unknown if the total has an open end.
+    /// Returns the completed share of the total, 0 to 1; `None` if the total has an open end.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn coverage(&self, total: Range) -> Option<f64> {
@@ -70,7 +69,7 @@ impl Ranges {
     }
 }
 
-/// Gaps of `[begin, end)` between these ranges, in order.
+/// Returns the gaps of `[begin, end)` between these ranges, in order.
 #[must_use]
 pub fn gaps(begin: i64, end: i64, taken: impl IntoIterator<Item = (i64, i64)>) -> Vec<(i64, i64)> {
     let mut taken: Vec<_> = taken.into_iter().collect();

@@ -5,27 +5,27 @@ use crate::protocol::Millis;
 /// Width of a bucket in milliseconds.
 pub const BUCKET_MS: Millis = 2_000;
 
-/// Buckets kept: a little over two minutes.
+/// Number of buckets: a little over two minutes.
 pub const BUCKETS: usize = 64;
 
 /// Windows of a rate, in milliseconds.
 pub const TEN_SECONDS: Millis = 10_000;
 pub const ONE_MINUTE: Millis = 60_000;
 
-/// Minimum time of a rate: a page of records within 27 ms does not predict the next second.
+/// Minimum time span of a rate: a page of records within 27 ms does not predict the next second.
 pub const SHORTEST_MS: Millis = 1_000;
 
-/// Resolution: parts of a unit.
+/// Resolution of a bucket, in parts of a unit.
 const PARTS: u64 = 256;
 
-/// Differences of one counter in buckets of fixed width; its size never grows.
+/// Differences of one counter in buckets of fixed width and number.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
-    /// In parts: whole numbers, so that no order of reports makes a difference, and few bytes when
-    /// packed.
+    /// Amounts in parts: integers, so that the order of reports makes no difference and the
+    /// encoding is short.
     #[serde(with = "super::pack::ring")]
     buckets: [u32; BUCKETS],
-    /// Number of the newest bucket (its begin divided by the width).
+    /// Number of the newest bucket (its start divided by the width).
     newest: Millis,
     first_at: Option<Millis>,
     last: Option<(Millis, u64)>,
@@ -38,7 +38,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// A count was reported. A first report, a count that fell and a later attempt (`mark`) only
+    /// Applies a reported count. A first report, a count that fell and a new attempt (`mark`) only
     /// set the base.
     pub fn report(&mut self, at: Millis, count: u64) {
         let Some((before_at, before)) = self.last else { return self.mark(at, count) };
@@ -51,7 +51,7 @@ impl Rates {
         self.last = Some((at, count));
     }
 
-    /// Counting restarts here; the difference to before is no rate.
+    /// Restarts the counting: the difference to the previous count is no rate.
     pub fn mark(&mut self, at: Millis, count: u64) {
         self.first_at.get_or_insert(at);
         self.last = Some((at, count));
@@ -65,8 +65,8 @@ impl Rates {
             self.add(last, amount);
             return;
         }
-        // Amount due up to the end of each bucket, less the earlier buckets: nothing is lost to
-        // rounding.
+        // Each bucket gets the amount due up to its end less the earlier buckets: nothing is lost
+        // to rounding.
         let span = i128::from(to - from);
         let due = |at: Millis| u64::try_from(i128::from(amount) * i128::from(at - from) / span).unwrap_or(0);
         let kept = first.max(last - BUCKETS as Millis + 1);
@@ -105,7 +105,7 @@ impl Rates {
         }
     }
 
-    /// Units in a bucket.
+    /// Returns the units in a bucket.
     #[expect(clippy::cast_precision_loss, reason = "a rate is a picture, not an account")]
     fn get(&self, bucket: Millis) -> f64 {
         if bucket > self.newest || bucket <= self.newest - BUCKETS as Millis {
@@ -114,14 +114,14 @@ impl Rates {
         f64::from(self.buckets.get(Self::slot(bucket)).copied().unwrap_or(0)) / PARTS as f64
     }
 
-    /// Time of the last report.
+    /// Returns the time of the last report.
     #[must_use]
     pub fn last_at(&self) -> Option<Millis> {
         self.last.map(|(at, _)| at)
     }
 
-    /// Units per second over the window that ends with the last report; unknown once that report is
-    /// older than the window, and over less than a second.
+    /// Returns units per second over the window that ends with the last report; `None` once that
+    /// report is older than the window, and over less than a second.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is a picture, not an account")]
     pub fn per_second(&self, window: Millis, now: Millis) -> Option<f64> {
@@ -141,8 +141,8 @@ impl Rates {
         Some(sum * 1000.0 / (last_at - from) as f64)
     }
 
-    /// Units per second of each bucket up to now, oldest first; `None` before the first report and
-    /// after the last one.
+    /// Returns units per second of each bucket up to now, oldest first; `None` before the first
+    /// report and after the last one.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a constant of four digits")]
     pub fn history(&self, buckets: usize, now: Millis) -> Vec<Option<f64>> {

@@ -1,10 +1,10 @@
 //! Runs of one log: markers of a new run, and the earlier runs.
 //!
-//! A new run starts at another run id, or at the first report of an attempt that carries no totals
-//! on after an end with `has_more: false` (protocols without end messages have markers of their
-//! own, see `claims.rs`). That report may come lines after the attempt began, so the attempt is
-//! turned into the first one of a run where it stands: each stream and the run itself remember
-//! their totals at its start.
+//! A new run starts at another run id, or at the first report that carries no totals on, in an
+//! attempt after an end with `has_more: false`. (Protocols without end messages have markers of
+//! their own, see `claims.rs`.) That report may come some lines after the start of the attempt.
+//! Then the attempt is turned into the first one of a run in place: each stream and the run itself
+//! remember their totals at its start.
 
 use super::position::Remainder;
 use super::stream::{Ahead, Stream};
@@ -14,18 +14,18 @@ use crate::protocol::{Counts, Millis, ProcessWord, ProgressReport, State, Status
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Earlier runs that are listed; older ones are counted.
+/// Maximum number of stored earlier runs; older ones are only counted.
 const RUNS_KEPT: usize = 500;
 
-/// Recent run ids: two runs that write to one log take turns.
+/// Number of recent run ids that are recognized: two runs may alternate in one log.
 const IDS_KEPT: usize = 16;
 
-/// An earlier run of the same log.
+/// Earlier run of the same log.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PastRun {
     pub outcome: Outcome,
     pub attempts: u32,
-    /// Records of its last attempt, and of all of them.
+    /// Records of its last attempt, and of all attempts.
     pub records: (Option<u64>, Option<u64>),
     pub started_at: Option<Millis>,
     pub ended_at: Option<Millis>,
@@ -33,13 +33,13 @@ pub struct PastRun {
     id: Option<Arc<str>>,
 }
 
-/// Words that announce the end of an attempt's process.
+/// Announcement that an attempt's process ends.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Closing {
-    /// It ends for certain, if nothing of it comes behind them; a logged exception may have been
-    /// caught.
+    /// True if the end is certain unless more records follow. False for a logged exception, which
+    /// may have been caught.
     certain: bool,
-    /// Records that had come by then.
+    /// Record lines seen before the announcement.
     records: u64,
 }
 
@@ -47,9 +47,9 @@ pub(super) struct Closing {
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PastRuns {
     list: Arc<Vec<PastRun>>,
-    /// All of them, those beyond the bound too.
+    /// Number of earlier runs, including those beyond the bound.
     pub total: u64,
-    /// Occurrences in earlier runs, for marks along the whole log.
+    /// Occurrences in earlier runs, for marks over the whole log.
     pub(super) errors: u64,
     pub(super) attempts: u64,
     pub(super) checkpoints: u64,
@@ -74,16 +74,17 @@ impl PastRuns {
 /// Totals of the run at the start of its last attempt.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct RunMark {
-    /// The run as it would stand if this attempt began another one.
+    /// The run as it ended, in case this attempt turns out to start another one.
     before: Option<Box<PastRun>>,
-    /// The end before this attempt reported that nothing is left, and no report has shown yet whose
-    /// totals it carries on.
+    /// True while it is undecided whether this attempt starts a run: the end before it reported
+    /// that nothing is left, and no report has shown yet which totals it carries on.
     pub(super) undecided: bool,
-    /// Some of its totals were carried on, others not.
+    /// True if some totals were carried on and others were not.
     mixed: bool,
-    /// The engine's own start of its counters in the attempt before.
+    /// Start time of the engine's counters in the attempt before.
     counters_since: Option<Millis>,
-    /// Id of the run that starts with the next attempt, reported behind the end of this one.
+    /// Id of the run that starts with the next attempt, if it was reported after the end of this
+    /// one.
     pub(super) follows: Option<Arc<str>>,
     checkpoints: u64,
     engine_checkpoints: Option<u64>,
@@ -107,8 +108,8 @@ pub(super) struct StreamMark {
     pub limits: (u64, u64),
 }
 
-/// True if a count carries on the total before it; `None` if there was nothing to carry. A count
-/// that is all of this attempt carries nothing.
+/// Returns true if a count carries on the total before it; `None` if there was nothing to carry. A
+/// count that belongs entirely to this attempt carries nothing on.
 fn carried(said: Counts, before: Option<u64>) -> Option<bool> {
     let total = said.cumulative.or(said.running)?;
     let before = before.unwrap_or(0);
@@ -117,7 +118,7 @@ fn carried(said: Counts, before: Option<u64>) -> Option<bool> {
 }
 
 impl Progress {
-    /// Remembers the totals of the run before an attempt that is not its first.
+    /// Returns the totals of the run at the start of an attempt that is not its first.
     pub(super) fn mark_run(&self) -> RunMark {
         let ended = self.attempt.end.as_ref();
         let undecided = ended.is_some_and(|end| end.has_more == Some(false));
@@ -137,7 +138,7 @@ impl Progress {
         }
     }
 
-    /// The run as it stands, as one that another run follows.
+    /// Returns the run as a past run that another one follows.
     fn past_run(&self) -> PastRun {
         let mut closed = self.clone();
         closed.close(None);
@@ -159,14 +160,14 @@ impl Progress {
             && !(stream.in_catalog || stream.in_feed || stream.reported || stream.took_part())
     }
 
-    /// The first report of an attempt behind an end: totals that it carries on are of the same run,
-    /// others of a new one.
+    /// Decides by the first report after an end whether the attempt starts a run: totals that it
+    /// carries on are of the same run, others of a new one.
     pub(super) fn decide_run(&mut self, report: &ProgressReport) {
         if !self.mark.undecided {
             return;
         }
         if report.started_at.is_some() {
-            // Counters that go on have the start that they had.
+            // Counters that continue have the same start time.
             if report.started_at == self.mark.counters_since {
                 self.mark.undecided = false;
             } else {
@@ -200,8 +201,8 @@ impl Progress {
         }
     }
 
-    /// The same for a count of one stream, by its place.
-    pub(super) fn decide_run_of(&mut self, at: Option<usize>, said: Counts) {
+    /// Decides the same by a count of the stream at this index.
+    pub(super) fn decide_run_by_stream(&mut self, at: Option<usize>, said: Counts) {
         if !self.mark.undecided || self.mark.mixed || said.cumulative.is_none() {
             return;
         }
@@ -213,8 +214,9 @@ impl Progress {
         }
     }
 
-    /// Settles an attempt at its end, if no report carried all totals on: it belongs to a new run.
-    /// Without a report there is no evidence, unless a reporting engine died before its first one.
+    /// Decides at the end of an attempt if no report carried all totals on: it belongs to a new
+    /// run. Without a report there is no evidence, unless a reporting engine died before its first
+    /// one.
     pub(super) fn settle_run(&mut self) {
         let died = self.closed && self.attempt.open && self.reported.cumulative.is_some();
         if self.mark.undecided && (self.mark.mixed || died) {
@@ -222,8 +224,9 @@ impl Progress {
         }
     }
 
-    /// A line is counted that no engine reports: a feed of records carries no totals on.
-    pub(super) fn decide_run_of_lines(&mut self) {
+    /// Decides by a counted record if the engine reports no counts: a feed of records carries no
+    /// totals on.
+    pub(super) fn decide_run_by_record(&mut self) {
         if self.mark.undecided && self.reported == Tally::default() {
             self.start_run();
         }
@@ -252,7 +255,7 @@ impl Progress {
         self.run_id = Some(id.into());
     }
 
-    /// The run that was announced behind the end before this attempt starts with it.
+    /// Starts the run that was announced after the end before this attempt.
     pub(super) fn announced_run(&mut self, announced: Option<Arc<str>>) {
         if announced.is_some() {
             self.start_run();
@@ -262,7 +265,7 @@ impl Progress {
 
     /// Starts another run with the current message.
     pub(super) fn next_run(&mut self) {
-        self.let_go();
+        self.release_held_facts();
         let failed_before = self.attempts == 0 && self.attempt.closing.is_some();
         if failed_before {
             self.begin_attempt();
@@ -273,15 +276,15 @@ impl Progress {
         self.begin_attempt();
         self.start_run();
         if self.before_at == self.last_at {
-            // This message has no time: the run starts at the first one that has.
+            // This message has no time: the run starts at the first message with one.
             (self.first_at, self.attempt.started_at) = (None, None);
         }
     }
 
-    /// Notes words that announce the end of the process: a closing error, "Finished", CRITICAL, a
-    /// traceback. Words apart from the feed have no place in its order.
-    pub(super) fn process_ends(&mut self, certain: bool) {
-        if self.traits().ends_with_process && !self.stderr_parser.apart {
+    /// Notes an announcement of the end of the process: a closing error, "Finished", CRITICAL, a
+    /// traceback. Lines of a separate pipe have no place in the feed's order and are ignored.
+    pub(super) fn note_process_end(&mut self, certain: bool) {
+        if self.traits().ends_with_process && !self.stderr_parser.is_separate_pipe {
             let certain = certain || self.attempt.closing.is_some_and(|closing| closing.certain);
             self.attempt.closing = Some(Closing { certain, records: self.records_seen() });
         }
@@ -294,30 +297,33 @@ impl Progress {
     /// Applies a log line about the start or the end of a process.
     pub(super) fn process_word(&mut self, word: &ProcessWord) {
         match word {
-            ProcessWord::Starts if !self.stderr_parser.apart && self.closed_by(false) => self.next_run(),
+            ProcessWord::Starts if !self.stderr_parser.is_separate_pipe && self.has_process_ended(false) => {
+                self.next_run()
+            }
             ProcessWord::Finishes(what) if !self.streams.iter().any(|stream| *stream.name == **what) => {
-                self.process_ends(true);
+                self.note_process_end(true);
             }
             ProcessWord::Starts | ProcessWord::Finishes(_) => {}
         }
     }
 
-    /// A stream that the feed described before is described again: by another process, if one ended
-    /// for certain before it.
+    /// Starts a run if a stream that the feed described before is described again, after a process
+    /// that certainly ended.
     pub(super) fn described_again(&mut self) {
-        if !self.stderr_parser.hearing && self.closed_by(true) {
+        if !self.stderr_parser.is_beside_feed && self.has_process_ended(true) {
             self.next_run();
         }
     }
 
     /// True if the process of this attempt has ended: no record followed the announcement.
-    fn closed_by(&self, certain: bool) -> bool {
+    /// `certain`: only a certain announcement counts.
+    fn has_process_ended(&self, certain: bool) -> bool {
         let closing = self.attempt.closing.filter(|closing| closing.certain || !certain);
         closing.is_some_and(|closing| closing.records == self.records_seen())
     }
 
-    /// Turns the last attempt into the first one of a new run: nothing of the runs before it stays
-    /// in the counts, errors and statuses of this one.
+    /// Turns the last attempt into the first one of a new run: removes everything of the runs
+    /// before it from the counts, errors and statuses.
     fn start_run(&mut self) {
         let mark = std::mem::take(&mut self.mark);
         let Some(before) = mark.before else { return };
@@ -364,22 +370,22 @@ impl Progress {
 }
 
 impl Stream {
-    /// The end of an earlier run whose state was ahead, if a client that goes on from it skips
-    /// rows.
+    /// Returns the end state of an earlier run that was ahead, if a client that continues from it
+    /// skips rows.
     fn ahead_at_risk(&self) -> Option<Ahead> {
         self.ahead.or(self.ahead_before).filter(|ahead| !ahead.kept)
     }
 
-    /// The first checkpoint of a run: where it starts with as much read as that end of an earlier
-    /// run had, the run went on from it, and the rows that were missing then are missing here too.
-    /// A run that reads anew has read next to nothing by then.
-    pub(super) fn goes_on_from(&mut self, before: Ahead, state: &State) {
+    /// Compares the first checkpoint of a run with such an end of an earlier run. If as much is
+    /// read as at that end, the run continued from it, and the rows that were missing then are
+    /// missing here too. A run that reads anew has read next to nothing by then.
+    pub(super) fn compare_with_earlier_end(&mut self, before: Ahead, state: &State) {
         if before.read.zip(state.read()).is_some_and(|(before, now)| before > 0 && now >= before) {
             self.ahead = Some(before);
         }
     }
 
-    /// Forgets the runs before this attempt, which is the first one of another run.
+    /// Removes the runs before this attempt, the first one of another run.
     fn start_run(&mut self, attempt: u32) {
         if !self.took_part() && !self.reported && self.errors == self.mark.errors {
             let fresh = Self::named(&self.name);
@@ -413,12 +419,12 @@ impl Stream {
         self.retry = self.retry.take().filter(|retry| retry.count > 0);
         self.mark = StreamMark::default();
         if self.checkpoints == 0 {
-            (self.last_checkpoint_at, self.remainder) = (None, Remainder::Untold);
+            (self.last_checkpoint_at, self.remainder) = (None, Remainder::Unreported);
         }
         if self.ranges == self.ranges_before {
             self.ranges = super::Ranges::default();
         }
-        self.total_range = self.total_range.filter(|_| self.total_said);
+        self.total_range = self.total_range.filter(|_| self.total_reported);
         (self.completed_before, self.left_out) = (false, false);
         self.ranges_before = super::Ranges::default();
         (self.resumed, self.open_before, self.unfinished_before, self.recounted) = (false, false, false, false);

@@ -1,15 +1,15 @@
-//! Stall detection: judged by the stream's own rhythm, never sticky.
+//! Stall detection by the stream's own rhythm. A stall ends with the next sign of life.
 
 use super::stream::Stream;
 use crate::protocol::{Millis, Status};
 
-/// No stream is called stalled earlier than this, in milliseconds.
+/// Minimum silence of a stalled stream, in milliseconds.
 pub const FLOOR_MS: Millis = 60_000;
 
-/// Gaps kept for the rhythm of a stream.
+/// Number of stored gaps per stream.
 const GAPS_KEPT: usize = 32;
 
-/// The last gaps between signs of life, in milliseconds.
+/// Last gaps between signs of life, in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Gaps {
     #[serde(with = "super::pack::ring")]
@@ -26,7 +26,7 @@ impl Gaps {
         self.count = self.count.wrapping_add(1).max(1);
     }
 
-    /// The gap that this share (0 to 1) of the kept gaps does not exceed.
+    /// Returns the gap that this share (0 to 1) of the stored gaps does not exceed.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -44,11 +44,11 @@ impl Gaps {
     }
 }
 
-/// A stream without a sign of life for too long.
+/// Excessive silence of a started stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
     pub silent_ms: Millis,
-    /// Its usual gap (median), if it has a rhythm.
+    /// Median gap between signs of life, if known.
     pub usual_ms: Option<Millis>,
 }
 
@@ -56,13 +56,13 @@ pub struct Stall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
     pub rate_limited: bool,
-    /// Time until its next retry; `None` if unknown.
+    /// Milliseconds until the next retry; `None` if unknown.
     pub left_ms: Option<Millis>,
-    /// Since when it waits, where that is known.
+    /// Time waited so far, in milliseconds, if known.
     pub for_ms: Option<Millis>,
 }
 
-/// Wait of a stream for its next retry at this moment.
+/// Returns the wait of a stream for its next retry at this moment.
 #[must_use]
 pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
     if let Some(limited) = &stream.limited
@@ -81,8 +81,8 @@ pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
     })
 }
 
-/// No checkpoint or record for longer than max(60 s, 3 x p95 of its own gaps); waiting for a retry
-/// does not count.
+/// Returns the stall of a started stream without a checkpoint or record for longer than max(60 s, 3
+/// x p95 of its own gaps). Waiting for a retry does not count.
 #[must_use]
 pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
     if stream.status != Status::Started || waiting(stream, now).is_some() {

@@ -1,6 +1,6 @@
 //! State of one stream.
 
-use super::position::{KeptPosition, Remainder, StateOf};
+use super::position::{KeptPosition, Remainder, StateOrigin};
 use super::ranges::Ranges;
 use super::rates::Rates;
 use super::stall::Gaps;
@@ -8,45 +8,44 @@ use super::tally::Tally;
 use crate::protocol::{Activity, Millis, Position, Range, State, Status};
 use std::sync::Arc;
 
-/// Share of a stream that is nearly read; "all" needs more than that.
+/// Maximum share of a stream that is not completely read.
 const ALMOST: f64 = 0.9999;
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stream {
     pub name: Arc<str>,
     pub namespace: Option<Arc<str>>,
-    /// As people write it: `public.users`; the name itself where there is no namespace.
+    /// Display name: `public.users`, or the name itself without a namespace.
     pub label: Arc<str>,
     pub status: Status,
-    /// Reported complete before its counts are in.
+    /// True if it was reported complete before its counts are in.
     pub settling: bool,
     pub records: Tally,
     /// `record` lines in this attempt.
     pub counted: u64,
-    /// `record` lines of the whole feed, their bytes as they stand there, and the length of their
-    /// data as Airbyte measures it (UTF-16 units of `record.data`), where that is known.
+    /// `record` lines of the whole feed.
     pub seen: u64,
     pub bytes: u64,
     pub measure: Option<u64>,
-    /// Of `seen`, those before its last checkpoint.
+    /// Part of `seen` before its last checkpoint.
     pub(crate) marked: u64,
     /// Records that a destination has confirmed.
     pub committed: Option<u64>,
     /// Records in this attempt, as reported by the engine beside its lines.
     pub metered: Option<u64>,
-    /// It has records that stand in files, which only the engine's own counts know of.
+    /// True if it has records in files, which only the engine's own counts include.
     pub hidden: bool,
     /// Estimated records (and units of data), as reported by the engine.
     pub estimate: Option<(Option<u64>, Option<u64>)>,
-    /// A rate limit holds it.
+    /// Current rate limit.
     pub limited: Option<Limited>,
-    /// Rate limits so far, and the milliseconds they held it.
+    /// Number of rate limits, and the milliseconds of those that have ended.
     pub limits: (u64, u64),
     pub checkpoints: u64,
     pub last_checkpoint_at: Option<Millis>,
-    /// Last checkpoint or record.
+    /// Time of the last checkpoint or record.
     pub last_sign_at: Option<Millis>,
-    /// Start in this attempt.
+    /// Time of the start in this attempt.
     pub started_at: Option<Millis>,
     /// Time of the last status change.
     pub changed_at: Option<Millis>,
@@ -57,98 +56,100 @@ pub struct Stream {
     pub total_range: Option<Range>,
     pub(super) remainder: Remainder,
     pub ranges: Ranges,
-    /// Completed in earlier attempts.
+    /// Ranges completed in earlier attempts.
     pub(super) ranges_before: Ranges,
-    /// Error occurrences that name it, over all attempts.
+    /// Error occurrences of the stream in all attempts.
     pub errors: u64,
-    /// The attempt of its last final error that still stands.
+    /// Attempt of its last final error that still stands.
     pub failed_in: Option<u32>,
-    /// The group of that error, for the screen.
+    /// Group id of that error, for the screen.
     pub failed_group: Option<u64>,
     pub gaps: Gaps,
     pub rate: Rates,
     pub retry: Option<Retrying>,
 
-    /// It started in this attempt or an earlier one.
+    /// True if it started in this attempt or an earlier one.
     pub ever_started: bool,
 
     /// Last unknown status word.
     pub odd_status: Option<Arc<str>>,
 
-    /// Assumed complete: by the end of its process and its last checkpoint.
+    /// True if completion is assumed from the end of the process and the last checkpoint.
     pub assumed: bool,
-    /// A run was configured to read it.
+    /// True if a run was configured to read it.
     pub asked: bool,
-    /// A checkpoint of the source that counted otherwise than we did: its count, and ours.
+    /// Record counts of a checkpoint that differ: the reported count, and the counted records.
     pub(super) miscounted: Option<(u64, u64)>,
 
     // State of this attempt.
-    /// It has a terminal status.
+    /// True if it has a terminal status.
     pub(super) terminal: bool,
-    /// It failed, and the reason is not known yet.
+    /// True if it failed and the reason is not known yet.
     pub(super) unexplained: bool,
-    /// Last logged words about an error of it.
+    /// Last logged text about an error of the stream.
     pub(super) hint: Option<Arc<str>>,
-    /// It started in the feed itself, not only in logs beside it.
+    /// True if it started in the feed itself, not only in logs beside it.
     pub(super) in_feed: bool,
-    /// Its status changed.
+    /// True if its status changed.
     pub(super) moved: bool,
-    /// Its status was errored.
+    /// True if its status was errored.
     pub(super) errored_here: bool,
     /// Message beside "completed".
     pub(super) completed_message: Option<Arc<str>>,
-    /// It was asked for in the last catalog, or its absence was counted.
+    /// True if the last catalog lists it, or its absence from the catalog was counted as an
+    /// anomaly.
     pub(super) in_catalog: bool,
-    pub(super) start_said: bool,
-    pub(super) complete_said: bool,
-    /// Its "complete" may run ahead of its checkpoints.
+    pub(super) start_reported: bool,
+    pub(super) complete_reported: bool,
+    /// True if its "complete" may precede its checkpoints.
     pub(super) early: bool,
-    /// An engine reported a count of it (else `record` lines are counted).
+    /// True if an engine reported its count; otherwise `record` lines are counted.
     pub(super) reported: bool,
-    /// A failure of this attempt was overwritten by "complete".
+    /// True if "complete" overwrote a failure of this attempt.
     pub(super) overwritten: bool,
-    /// It went on from an earlier attempt that did not finish it.
+    /// True if it continued from an earlier attempt that did not finish it.
     pub(super) resumed: bool,
     pub(super) open_before: bool,
-    /// An earlier attempt left it unfinished: open, or with an error.
+    /// True if the attempt before left it unfinished: open, or with an error.
     pub(super) unfinished_before: bool,
-    /// Its cumulative count holds rows of an attempt that went on from another.
+    /// True if its cumulative count includes rows of an attempt that may count rows twice.
     pub(super) recounted: bool,
-    /// It counted rows behind its last checkpoint when the attempt before ended, or may have.
+    /// True if it counted rows after its last checkpoint before the attempt before ended, or may
+    /// have.
     pub(super) counted_ahead: bool,
-    /// Ranges left over at a complete end.
+    /// Number of ranges left at a complete end.
     pub(super) left: usize,
 
     // Rows that may be missing.
-    /// Deletions in the feed, which are no records.
+    /// Deletions in the feed, which do not count as records.
     pub(super) deletions: u64,
     pub(super) checkpoint: KeptPosition,
-    /// Its last checkpoint is of this attempt.
+    /// True if its last checkpoint is of this attempt.
     pub(super) checkpoint_here: bool,
-    /// Its count in the first report behind its last checkpoint; rows counted later may not be
-    /// written.
+    /// Count in the first report after its last checkpoint. Rows counted later may not be written.
     pub(super) count_at_checkpoint: Option<u64>,
     pub(super) checkpoint_uncounted: bool,
-    /// Its destination failed in this run with so many rows counted that may not be written.
+    /// Counted rows that may not be written, because the destination failed in this run.
     pub unwritten: Option<u64>,
-    /// The destination failed in this attempt.
+    /// True if the destination failed in this attempt.
     pub(super) destination_failed: bool,
-    /// The state of an end in this run was ahead of its last checkpoint.
+    /// Set if the state of an end in this run was ahead of its last checkpoint.
     pub ahead: Option<Ahead>,
     /// State ahead in an earlier run of the log, until the first checkpoint of this run shows
     /// whether it continues from that end.
     pub(super) ahead_before: Option<Ahead>,
-    /// A limit cut it in this attempt, and the end cannot show its unread rows.
+    /// True if a limit cut it off in this attempt, and the end cannot show its unread rows.
     pub(super) cut_open: bool,
-    /// Such a cut was resumed in this run.
+    /// True if the run continued after such a cut.
     pub resumed_after_cut: bool,
-    /// An earlier attempt left ranges of it unread, and the one that ended complete did not take
-    /// part in it.
+    /// True if an earlier attempt left ranges unread, and the attempt that ended complete did not
+    /// read the stream.
     pub(super) left_out: bool,
-    /// It was through in an attempt that did not finish, with records: read again they count twice.
+    /// True if it completed with records in an attempt that did not finish: read again, they count
+    /// twice.
     pub(super) completed_before: bool,
-    /// Its total range was reported in this attempt.
-    pub(super) total_said: bool,
+    /// True if its total range was reported in this attempt.
+    pub(super) total_reported: bool,
     /// Totals at the start of this attempt.
     pub(super) mark: super::runs::StreamMark,
 }
@@ -156,32 +157,32 @@ pub struct Stream {
 /// Lead of an end state over a stream's last checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ahead {
-    /// Rows that a client skips at most if it goes on from that state; 0 where it is unknown.
+    /// Maximum rows that a client skips if it continues from that state; 0 if unknown.
     pub rows: u64,
-    /// The client went on from the last checkpoint.
+    /// True if the client continued from the last checkpoint.
     pub kept: bool,
-    /// Milliseconds of its range that were read by the state of that end.
+    /// Milliseconds of the range that had been read at the end.
     pub(super) read: Option<Millis>,
 }
 
-/// A stream that a rate limit holds.
+/// Rate limit that holds a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limited {
     pub since: Option<Millis>,
     /// End of the rate limit, if reported.
     pub until: Option<Millis>,
-    /// Consecutive reports.
+    /// Number of consecutive reports.
     pub times: u64,
 }
 
-/// The source waits before its next try.
+/// Retries of a source's requests, with the latest wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Retrying {
-    /// HTTP status of the last refusal; absent when the connection failed.
+    /// HTTP status of the last refusal; `None` if the connection failed.
     pub status: Option<u16>,
     /// Retries so far, over all attempts.
     pub count: u64,
-    /// Number of the retry, and the maximum.
+    /// Number of the latest retry of the request.
     pub attempt: u64,
     pub max: Option<u64>,
     pub last_at: Millis,
@@ -242,8 +243,8 @@ impl Stream {
             errored_here: false,
             completed_message: None,
             in_catalog: false,
-            start_said: false,
-            complete_said: false,
+            start_reported: false,
+            complete_reported: false,
             early: false,
             reported: false,
             overwritten: false,
@@ -253,7 +254,7 @@ impl Stream {
             recounted: false,
             counted_ahead: false,
             left: 0,
-            remainder: Remainder::Untold,
+            remainder: Remainder::Unreported,
             deletions: 0,
             checkpoint: KeptPosition::default(),
             checkpoint_here: false,
@@ -267,21 +268,21 @@ impl Stream {
             resumed_after_cut: false,
             left_out: false,
             completed_before: false,
-            total_said: false,
+            total_reported: false,
             mark: super::runs::StreamMark::default(),
         }
     }
 
-    /// A new attempt: completed, skipped and errored carry over; started waits until it starts
-    /// again. `finished`: the attempt before ended complete.
+    /// Starts a new attempt. Completed, skipped and errored carry over; a started stream waits
+    /// until it starts again. `finished`: the attempt before ended complete.
     pub(super) fn begin_attempt(&mut self, at: Option<Millis>, finished: bool) {
-        self.recounted = self.recounts();
+        self.recounted = self.may_count_twice();
         let attempt = self.records.attempt.unwrap_or(0);
         self.counted_ahead = self.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
         self.open_before = self.status == Status::Started;
         self.unfinished_before = self.open_before || self.status == Status::Errored || self.failed_in.is_some();
         self.completed_before = !finished && self.status == Status::Completed && self.records.cumulative > Some(0);
-        (self.left_out, self.total_said) = (false, false);
+        (self.left_out, self.total_reported) = (false, false);
         if self.open_before {
             self.status = Status::NotStarted;
         }
@@ -307,7 +308,7 @@ impl Stream {
         self.counted = 0;
         self.started_at = None;
         self.settling = false;
-        // Rows that an earlier attempt read behind its last checkpoint are not part of this one.
+        // Rows that an earlier attempt read after its last checkpoint are not part of this one.
         self.marked = self.seen;
         self.miscounted = None;
         self.estimate = None;
@@ -322,8 +323,8 @@ impl Stream {
         self.errored_here = false;
         self.completed_message = None;
         self.reported = false;
-        self.start_said = false;
-        self.complete_said = false;
+        self.start_reported = false;
+        self.complete_reported = false;
         self.overwritten = false;
         self.resumed = false;
         self.left = 0;
@@ -333,8 +334,8 @@ impl Stream {
         }
     }
 
-    /// Sets its status; returns whether that is a change.
-    pub(super) fn become_(&mut self, status: Status, at: Option<Millis>) -> bool {
+    /// Sets the status. Returns true if it changed.
+    pub(super) fn set_status(&mut self, status: Status, at: Option<Millis>) -> bool {
         if status == Status::Started {
             self.started_at = self.started_at.or(at);
             self.ever_started = true;
@@ -351,8 +352,8 @@ impl Stream {
         true
     }
 
-    /// Record lines came.
-    pub(super) fn weigh(&mut self, records: u64, bytes: u64, measure: Option<u64>) {
+    /// Adds record lines to the totals of the feed.
+    pub(super) fn add_record_lines(&mut self, records: u64, bytes: u64, measure: Option<u64>) {
         self.seen += records;
         self.bytes += bytes;
         if let Some(units) = measure {
@@ -360,7 +361,8 @@ impl Stream {
         }
     }
 
-    /// Counted records: lines; for records in files, the engine's count if it is larger.
+    /// Returns the counted records of this attempt: lines; for records in files, the engine's count
+    /// if it is larger.
     pub(super) fn count_here(&self) -> u64 {
         match self.metered {
             Some(told) if self.hidden || self.counted == 0 => told.max(self.counted),
@@ -368,24 +370,25 @@ impl Stream {
         }
     }
 
-    /// It is read after all: whatever was requested, unless a terminal status was reported.
-    pub(super) fn begins(&mut self, now: Option<Millis>) {
+    /// Marks the stream as started, even if it was deselected, unless a terminal status was
+    /// reported.
+    pub(super) fn mark_started(&mut self, now: Option<Millis>) {
         if self.status == Status::NotStarted || (self.status == Status::Skipped && !self.terminal && !self.moved) {
-            self.become_(Status::Started, now);
+            self.set_status(Status::Started, now);
         }
     }
 
-    /// Milliseconds held by rate limits up to now.
+    /// Returns the milliseconds held by rate limits up to now.
     #[must_use]
     pub fn limited_ms(&self, now: Option<Millis>) -> u64 {
         let open = self.limited.and_then(|limited| limited.since).zip(now).map_or(0, |(since, now)| now - since);
         self.limits.1 + u64::try_from(open).unwrap_or(0)
     }
 
-    /// It goes on, or a rate limit holds it, still.
-    pub(super) fn goes(&mut self, pace: Activity, now: Option<Millis>) {
-        self.begins(now);
-        let Activity::Limited(until) = pace else { return self.unlimit(now) };
+    /// Applies a reported activity: the stream moves, or a rate limit holds it.
+    pub(super) fn apply_activity(&mut self, pace: Activity, now: Option<Millis>) {
+        self.mark_started(now);
+        let Activity::Limited(until) = pace else { return self.end_rate_limit(now) };
         if let Some(limited) = &mut self.limited {
             limited.times += 1;
             limited.until = until.or(limited.until);
@@ -395,8 +398,8 @@ impl Stream {
         }
     }
 
-    /// It moves again, or has ended.
-    pub(super) fn unlimit(&mut self, now: Option<Millis>) {
+    /// Ends the current rate limit.
+    pub(super) fn end_rate_limit(&mut self, now: Option<Millis>) {
         if let Some(limited) = self.limited.take()
             && let (Some(since), Some(now)) = (limited.since, now)
         {
@@ -404,7 +407,7 @@ impl Stream {
         }
     }
 
-    /// It is known why it failed.
+    /// Records the error that explains a failure without a reason.
     pub(super) fn explain(&mut self, attempt: u32, id: u64, message: Arc<str>) {
         self.unexplained = false;
         self.errors += u64::from(self.failed_in != Some(attempt));
@@ -412,14 +415,14 @@ impl Stream {
         self.message = Some(message);
     }
 
-    /// Identity of the stream.
+    /// Returns the identity of the stream.
     #[must_use]
     pub fn identity(&self) -> crate::protocol::Name<'static> {
         let own = |text: &Arc<str>| text.to_string().into();
         crate::protocol::Name { namespace: self.namespace.as_ref().map(own), name: own(&self.name) }
     }
 
-    /// A checkpoint or a record came.
+    /// Notes a checkpoint or a record, and its gap to the one before.
     pub(super) fn sign_of_life(&mut self, at: Option<Millis>) {
         if let (Some(before), Some(at)) = (self.last_sign_at, at)
             && at > before
@@ -429,35 +432,35 @@ impl Stream {
         self.last_sign_at = at.or(self.last_sign_at);
     }
 
-    /// True if rows may be counted twice: it resumed from a position of an earlier attempt.
+    /// True if rows may be counted twice, because it resumed from a position of an earlier attempt.
     #[must_use]
-    pub fn recounts(&self) -> bool {
+    pub fn may_count_twice(&self) -> bool {
         let both = self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0;
-        let again = self.completed_before && self.start_said;
+        let again = self.completed_before && self.start_reported;
         self.recounted || (both && (again || (self.resumed && self.counted_ahead)))
     }
 
-    /// True if it started in this attempt, as far as the feed shows.
+    /// True if the feed shows a start in this attempt.
     pub(super) fn started_here(&self) -> bool {
-        self.start_said || self.started_at.is_some() || self.moved || self.status == Status::Started
+        self.start_reported || self.started_at.is_some() || self.moved || self.status == Status::Started
     }
 
-    /// True if it overcame errors of earlier attempts: it took part in this one without an error.
-    pub(super) fn made_up(&self, attempt: u32) -> bool {
+    /// True if it took part in this attempt without an error, after errors in earlier ones.
+    pub(super) fn has_recovered(&self, attempt: u32) -> bool {
         self.errors > 0 && self.failed_in != Some(attempt) && self.took_part()
     }
 
-    /// True if this status is final: completed neither before its last checkpoints nor beside an
+    /// True if the stream has this status, and it is neither settling nor completed beside an
     /// error.
     #[must_use]
-    pub fn stands_at(&self, status: Status) -> bool {
+    pub fn has_final_status(&self, status: Status) -> bool {
         self.status == status && !self.settling && !(status == Status::Completed && self.failed_in.is_some())
     }
 
     /// True if it took part in this attempt.
     #[must_use]
     pub fn took_part(&self) -> bool {
-        self.start_said
+        self.start_reported
             || self.moved
             || self.counted > 0
             || self.last_sign_at.is_some()
@@ -466,31 +469,31 @@ impl Stream {
 
     /// True if ranges were left at an end that claimed completion.
     #[must_use]
-    pub fn left_over(&self) -> bool {
+    pub fn has_ranges_left(&self) -> bool {
         self.left > 0 || self.left_out
     }
 
-    /// The share that earlier attempts had completed.
+    /// Returns the share that earlier attempts completed.
     #[must_use]
     pub fn coverage_before(&self) -> f64 {
         self.total_range.and_then(|total| self.ranges_before.coverage(total)).unwrap_or(0.0)
     }
 
-    /// Retries of its requests in this run, as the source logged them.
+    /// Returns the retries of its requests in this run, as the source logged them.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retry.as_ref().map_or(0, |retry| retry.count)
     }
 
-    /// Deletions, as the engine reports them, else as the feed has them.
+    /// Returns the deletions: the engine's count, otherwise the deletions in the feed.
     #[must_use]
     pub fn deletions(&self) -> Option<u64> {
         self.deleted.or((self.deletions > 0).then_some(self.deletions))
     }
 
-    /// Its total range, or one that was completed.
+    /// Applies a claimed total range or completed range.
     pub(super) fn range_claimed(&mut self, total: Option<Range>, completed: Option<Range>) {
-        self.total_said |= total.is_some();
+        self.total_reported |= total.is_some();
         self.total_range = total.or(self.total_range);
         if let Some(range) = completed {
             self.ranges.add(range);
@@ -498,18 +501,18 @@ impl Stream {
     }
 
     /// Applies the ranges of a source's state.
-    pub(super) fn state_ranges(&mut self, state: State, of: StateOf) {
-        self.total_said |= state.total.is_some();
+    pub(super) fn state_ranges(&mut self, state: State, of: StateOrigin) {
+        self.total_reported |= state.total.is_some();
         self.total_range = state.total.or(self.total_range);
         if state.completed.is_some() {
-            self.remainder = Remainder::Untold;
+            self.remainder = Remainder::Unreported;
         }
         match (of, &state.position) {
             (_, Position::Unknown) => {}
-            (StateOf::Checkpoint, _) => self.remainder = Remainder::AtCheckpoint,
-            (StateOf::End, position) => {
+            (StateOrigin::Checkpoint, _) => self.remainder = Remainder::AtCheckpoint,
+            (StateOrigin::End, position) => {
                 if let Some(left) = position.known().and_then(|position| position.remaining) {
-                    self.remainder = Remainder::Told(left);
+                    self.remainder = Remainder::FromEnd(left);
                 }
             }
         }
@@ -518,19 +521,19 @@ impl Stream {
         }
     }
 
-    /// Milliseconds of its total range that the source's state lists as unread, if it lists any;
-    /// unknown with an open end.
+    /// Returns the milliseconds of the total range that the source's state lists as unread, if it
+    /// lists any; the inner value is `None` with an open end.
     fn left_ms(&self) -> Option<Option<Millis>> {
         match self.remainder {
-            Remainder::Untold => None,
+            Remainder::Unreported => None,
             Remainder::AtCheckpoint => self.checkpoint.known()?.remaining,
-            Remainder::Told(left) => Some(left),
+            Remainder::FromEnd(left) => Some(left),
         }
     }
 
-    /// Read share of its total range, 0 to 1, to four places: by the ranges left in the source's
-    /// state, otherwise by completed ranges. A stream whose state lists ranges is at 1 only if none
-    /// is left and it completed.
+    /// Returns the read share of the total range, 0 to 1, to four places: by the ranges left in the
+    /// source's state, otherwise by completed ranges. A stream whose state lists ranges reaches 1
+    /// only if none is left and it completed.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn coverage(&self) -> Option<f64> {
@@ -546,7 +549,8 @@ impl Stream {
         Some(if whole && share >= 1.0 { 1.0 } else { rounded.min(ALMOST) })
     }
 
-    /// A destination failed on it: rows counted since its last checkpoint may not be written.
+    /// Applies a failure of the destination: rows counted since the last checkpoint may not be
+    /// written.
     pub(super) fn destination_failed(&mut self) {
         self.destination_failed = true;
         let counted = self.records.attempt.unwrap_or(0);
@@ -555,7 +559,7 @@ impl Stream {
         self.unwritten = written.map(|written| counted.saturating_sub(written)).or(self.unwritten);
     }
 
-    /// Its count was reported: behind a checkpoint, it is the checkpoint's count.
+    /// Applies a reported count. The first one after a checkpoint is the checkpoint's count.
     pub(super) fn count_reported(&mut self) {
         if std::mem::take(&mut self.checkpoint_uncounted) {
             self.count_at_checkpoint = self.records.attempt;

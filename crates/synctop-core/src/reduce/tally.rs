@@ -1,9 +1,10 @@
-//! A count in its two scopes, `attempt` and `cumulative`, from whatever an engine claims.
+//! Count in its two scopes, `attempt` and `cumulative`, computed from an engine's claims.
 
 use crate::protocol::Counts;
 
 /// Count of an engine; the last report wins. A counter that restarts in a new attempt is added to
-/// the count before, as Prometheus treats a counter reset; one that continues stands.
+/// the previous count, as in a Prometheus counter reset; a counter that continues is used
+/// unchanged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     pub attempt: Option<u64>,
@@ -14,18 +15,18 @@ pub struct Tally {
     offset: u64,
     /// The engine's own counter as last reported.
     running: Option<u64>,
-    /// Something was reported in this attempt.
-    told: bool,
-    /// Count of the first report of a feed that was joined inside this attempt.
+    /// True if a count was reported in this attempt.
+    was_reported: bool,
+    /// First count of a feed that was joined in the middle of this attempt.
     joined: Option<u64>,
 }
 
 impl Tally {
-    /// A new attempt: nothing of it is known yet.
+    /// Starts a new attempt, of which nothing is known yet.
     pub fn begin_attempt(&mut self) {
         self.base = self.cumulative.unwrap_or(0);
         self.attempt = self.cumulative.map(|_| 0);
-        self.told = false;
+        self.was_reported = false;
         self.joined = None;
     }
 
@@ -37,7 +38,7 @@ impl Tally {
         matches!((counts.running, before), (Some(now), Some(before)) if now < before)
     }
 
-    /// The engine's counters started again in this attempt.
+    /// Handles a restart of the engine's counters in this attempt.
     pub fn restart(&mut self) {
         self.offset = self.base;
     }
@@ -53,21 +54,21 @@ impl Tally {
         }
     }
 
-    /// The count at which the feed was joined.
+    /// Returns the count at which the feed was joined.
     #[must_use]
     pub fn joined(&self) -> Option<u64> {
         self.joined
     }
 
-    /// The attempt is the first one of another run.
+    /// Drops the counts of earlier attempts: this attempt is the first one of another run.
     pub(super) fn start_run(&mut self) {
-        self.attempt = self.attempt.filter(|_| self.told);
+        self.attempt = self.attempt.filter(|_| self.was_reported);
         self.cumulative = self.attempt;
         (self.base, self.offset) = (0, 0);
     }
 
     pub fn report(&mut self, counts: Counts) {
-        self.told |= counts.said();
+        self.was_reported |= counts.said();
         if let Some(value) = counts.running {
             self.running = Some(value);
             let cumulative = self.offset.saturating_add(value);
@@ -94,9 +95,9 @@ impl Tally {
     }
 
     /// Applies the count of the attempt alone, reported beside the engine's counter. Equal values
-    /// although there was a count before mean that the counter restarted.
-    pub fn attempt_said(&mut self, attempt: u64) {
-        self.told = true;
+    /// despite an earlier count mean that the counter restarted.
+    pub fn report_attempt(&mut self, attempt: u64) {
+        self.was_reported = true;
         if self.joined.is_some() {
             let cumulative = self.cumulative.unwrap_or(0).max(attempt);
             (self.cumulative, self.attempt, self.base) = (Some(cumulative), Some(attempt), cumulative - attempt);
@@ -109,14 +110,14 @@ impl Tally {
             self.cumulative = Some(self.base.saturating_add(attempt));
         }
         self.attempt = Some(attempt);
-        // Later than the last counter that was seen.
+        // The attempt's count is newer than the last counter.
         let cumulative = self.cumulative.unwrap_or(0);
         if attempt > cumulative.saturating_sub(self.base) && self.base <= cumulative {
             self.cumulative = Some(self.base.saturating_add(attempt));
         }
     }
 
-    /// Count before this attempt.
+    /// Returns the count before this attempt.
     #[must_use]
     pub fn before(&self) -> u64 {
         self.base
@@ -148,11 +149,11 @@ mod tests {
         tally.report(Counts::running(Some(5)));
         tally.begin_attempt();
         tally.report(Counts::running(Some(7)));
-        tally.attempt_said(7);
+        tally.report_attempt(7);
         assert_eq!((tally.attempt, tally.cumulative), (Some(7), Some(12)));
         tally.begin_attempt();
         tally.report(Counts::running(Some(20)));
-        tally.attempt_said(8);
+        tally.report_attempt(8);
         assert_eq!((tally.attempt, tally.cumulative), (Some(8), Some(25)));
     }
 
@@ -163,7 +164,7 @@ mod tests {
         tally.report(Counts::running(Some(40)));
         tally.report(Counts::running(Some(100)));
         assert_eq!((tally.attempt, tally.cumulative, tally.joined()), (Some(60), Some(100), Some(40)));
-        tally.attempt_said(100);
+        tally.report_attempt(100);
         assert_eq!((tally.attempt, tally.cumulative, tally.before()), (Some(100), Some(100), 0));
     }
 

@@ -1,4 +1,4 @@
-//! Places in a log in human notation: `08:31:20`, `+10m`, `50%`, `line 1200`.
+//! Positions in a log as users type them: `08:31:20`, `+10m`, `50%`, `line 1200`.
 
 use super::Axis;
 use super::Progress;
@@ -8,24 +8,24 @@ use crate::protocol::{Millis, time};
 /// Destination in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Behind everything with this time or an earlier one.
+    /// After everything up to and including this time.
     Time(Millis),
-    /// Behind this line, counted from 1.
+    /// After this line, counted from 1.
     Line(u64),
-    /// Behind the last line that ends within so many bytes.
+    /// After the last line that ends within this number of bytes.
     Bytes(u64),
     Begin,
     End,
 }
 
-/// Milliseconds of a day.
+/// Length of a day in milliseconds.
 const DAY: Millis = 86_400_000;
 
-/// Reads a place. `from` is where `+10m` counts from; a time without a date is the one of the log's
-/// days that is nearest to it.
+/// Parses a position. Distances such as `+10m` count from `from`. A time without a date is on the
+/// day of the log that is nearest to `from`.
 ///
 /// # Errors
-/// The mistake in the text, and a valid form.
+/// Returns a message with a valid form if the text is no position or the log has no times.
 pub fn target(text: &str, history: &History, from: LogPosition) -> Result<Target, String> {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
@@ -76,10 +76,10 @@ pub fn target(text: &str, history: &History, from: LogPosition) -> Result<Target
         .ok_or_else(|| "a place is 08:31:20, 2026-11-20 08:31, +10m, -30s, 50%, line 1200 or end".into())
 }
 
-/// Checks whether a text is a place at all, of any log.
+/// Checks that a text is a position in some log.
 ///
 /// # Errors
-/// The mistake, and a valid form.
+/// Returns a message with a valid form if the text is no position.
 pub fn place(text: &str) -> Result<(), String> {
     let mut history = History::new();
     let mut progress = Progress::default();
@@ -93,12 +93,12 @@ pub fn place(text: &str) -> Result<(), String> {
     target(text, &history, LogPosition::default()).map(drop)
 }
 
-/// Distance of a time from the log.
+/// Returns the distance of a time from the log; 0 within it.
 fn outside(at: Millis, first: Millis, last: Millis) -> Millis {
     (first - at).max(at - last).max(0)
 }
 
-/// `1h30m`, `10m`, `90s`, `250ms`, `2d`; a bare number is seconds.
+/// Parses a duration such as `1h30m`, `90s`, `250ms` or `2d`; a bare number is seconds.
 fn duration(text: &str) -> Option<Millis> {
     let mut rest = text.trim();
     let mut sum: f64 = 0.0;
@@ -125,7 +125,7 @@ fn duration(text: &str) -> Option<Millis> {
     (sum < 1e15).then_some(sum as Millis)
 }
 
-/// `08:31`, `08:31:20`, `08:31:20.5`, with or without a Z: milliseconds of the day.
+/// Parses `08:31`, `08:31:20` or `08:31:20.5`, with or without a Z, to milliseconds of the day.
 fn time_of_day(text: &str) -> Option<Millis> {
     let mut parts = text.trim_end_matches(['Z', 'z']).split(':');
     let number = |part: Option<&str>, below: i64| {

@@ -1,4 +1,4 @@
-//! Changes between two snapshots of a feed, as lines for a stderr that is no terminal.
+//! Changes between two snapshots of a feed, as lines for a stderr that is not a terminal.
 
 use crate::format::{count, duration, known, names, plural, short};
 use crate::protocol::error_text::core;
@@ -6,15 +6,15 @@ use crate::protocol::{Millis, Status, clean, time};
 use crate::reduce::{ONE_MINUTE, Outcome, Progress, Stream, outcome, standing, waiting};
 use std::collections::BTreeMap;
 
-/// Occurrences of an error at which it is reported again.
-const TOLD_AGAIN: [u64; 3] = [10, 100, 1_000];
+/// Occurrence counts at which an error is reported again.
+const REPORT_AGAIN_AT: [u64; 3] = [10, 100, 1_000];
 
-/// Interval of a line that reports that it continues, in milliseconds.
+/// Interval of the progress lines, in milliseconds.
 pub const REMINDER_MS: u64 = 60_000;
 
 const REMINDER: Millis = REMINDER_MS.cast_signed();
 
-/// Changes reported so far.
+/// Record of the changes that were already reported.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     runs: u64,
@@ -29,55 +29,55 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Lines to report now.
+    /// Returns the lines to report now.
     pub fn since(&mut self, progress: &Progress) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut say = |text: String| lines.push(stamped(progress.last_at, &text));
+        let mut emit = |text: String| lines.push(stamped(progress.last_at, &text));
         if progress.runs.total > self.runs {
             // Reports of the run before do not count for this one.
             *self = Self { runs: progress.runs.total, asked: self.asked, ..Self::default() };
-            say(format!("run {}", progress.runs.total + 1));
+            emit(format!("run {}", progress.runs.total + 1));
         }
-        let begun = progress.attempts > self.attempts;
-        if begun {
+        let new_attempt = progress.attempts > self.attempts;
+        if new_attempt {
             self.attempts = progress.attempts;
             self.ended = false;
             self.retrying.clear();
             if progress.attempts > 1 {
-                say(format!("attempt {}", progress.attempts));
+                emit(format!("attempt {}", progress.attempts));
             }
         }
         if progress.attempts > 0 && self.asked != progress.streams.len() && self.asked == 0 {
-            say(plural(progress.streams.len(), "stream"));
+            emit(plural(progress.streams.len(), "stream"));
         }
         self.asked = progress.streams.len();
         for group in standing(progress) {
-            let told = self.errors.entry(group.id).or_default();
-            if *told == 0 || TOLD_AGAIN.iter().any(|at| *told < *at && group.count >= *at) {
-                *told = group.count;
+            let announced = self.errors.entry(group.id).or_default();
+            if *announced == 0 || REPORT_AGAIN_AT.iter().any(|at| *announced < *at && group.count >= *at) {
+                *announced = group.count;
                 let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
-                let who = if streams.is_empty() { String::new() } else { format!("{}: ", names(&streams)) };
+                let prefix = if streams.is_empty() { String::new() } else { format!("{}: ", names(&streams)) };
                 let times = if group.count > 1 { format!(" (x{})", count(group.count)) } else { String::new() };
                 let kind =
                     group.failure_type.as_deref().map(|kind| format!("{}, ", clean::line(kind))).unwrap_or_default();
-                say(format!("ERROR      {who}{kind}{}{times}", short(&core(&group.message), 200)));
+                emit(format!("ERROR      {prefix}{kind}{}{times}", short(&core(&group.message), 200)));
             }
         }
-        self.streams(progress, &mut say);
+        self.streams(progress, &mut emit);
         if let Some(end) = progress.attempt.end.as_ref().filter(|_| !self.ended) {
             self.ended = true;
             let reason = end.reason.as_deref().map_or_else(|| "without a reason".into(), clean::line);
             let more = if end.has_more == Some(true) { ", more to do" } else { "" };
-            say(format!("end        {reason}{more}"));
+            emit(format!("end        {reason}{more}"));
         }
         lines
     }
 
-    fn streams(&mut self, progress: &Progress, say: &mut impl FnMut(String)) {
+    fn streams(&mut self, progress: &Progress, emit: &mut impl FnMut(String)) {
         self.statuses.resize(progress.streams.len(), (Status::NotStarted, false));
         let mut changed: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (at, stream) in progress.streams.iter().enumerate() {
-            // An error stands over a "complete": it was reported as an error.
+            // A stream that completed despite an error was already reported with that error.
             let failed = stream.failed_in.is_some() && stream.status == Status::Completed;
             let now = if failed { (Status::Errored, false) } else { (stream.status, stream.settling) };
             if let Some(before) = self.statuses.get_mut(at).filter(|before| **before != now) {
@@ -92,13 +92,13 @@ impl Changes {
                 changed.entry(word).or_default().push(at);
             }
         }
-        // A source that is held back waits again and again: once a minute is enough to know.
+        // A rate-limited source waits repeatedly: one line a minute is enough.
         let now = progress.last_at.unwrap_or(0);
         let waits = |stream: &Stream| waiting(stream, now).is_some();
         let mut fresh = Vec::new();
         for (at, _) in progress.streams.iter().enumerate().filter(|(_, stream)| waits(stream)) {
-            let told = self.retrying.get(&at).is_some_and(|told| now - told < REMINDER);
-            if !told {
+            let announced = self.retrying.get(&at).is_some_and(|announced| now - announced < REMINDER);
+            if !announced {
                 self.retrying.insert(at, now);
                 fresh.push(at);
             }
@@ -126,12 +126,12 @@ impl Changes {
             let done = progress.streams.iter().filter(done).count();
             let share =
                 if word == "completed" { format!("  ({done} of {})", progress.streams.len()) } else { String::new() };
-            say(format!("{word:<10} {}{detail}{share}", names(&named)));
+            emit(format!("{word:<10} {}{detail}{share}", names(&named)));
         }
     }
 }
 
-/// Line that reports that it continues.
+/// Returns the progress line: totals, rate, streams by status and a long silence.
 #[must_use]
 pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
     let of = |status| progress.streams.iter().filter(|stream| stream.status == status).count();
@@ -160,7 +160,7 @@ pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
     stamped(progress.last_at, &format!("{word:<10} {text}"))
 }
 
-/// A line of ours among those of others, with the feed's time.
+/// Formats a line of synctop that stands among an engine's lines, with the feed's time.
 #[must_use]
 pub fn stamped(at: Option<Millis>, text: &str) -> String {
     let at = at.map(|at| format!(" {}", time::stamp(at, "%H:%M:%SZ"))).unwrap_or_default();

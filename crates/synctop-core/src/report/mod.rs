@@ -14,6 +14,6 @@ mod verdict;
 pub use summary::{Summary, summary};
 pub use text::report;
 pub use verdict::{
-    NO_MESSAGES_NEXT, Verdict, advice, exit_words, gibberish, not_understood, parked, remedy as verdict_remedy,
-    resumed, trouble, verdict,
+    NO_MESSAGES_NEXT, Verdict, advice, describe_exit, not_understood, parked, remedy as verdict_remedy, resumed,
+    trouble, unreadable_feed_warning, verdict,
 };

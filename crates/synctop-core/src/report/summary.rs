@@ -1,4 +1,4 @@
-//! The summary as JSON: one object of the same shape for every dialect and outcome.
+//! Summary as JSON: one object of the same shape for every dialect and outcome.
 
 use crate::protocol::{Dialect, Range, time};
 use crate::reduce::{Doubt, Exit, Input, PastRun, Progress, doubts, outcome};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Summary {
     pub synctop: &'static str,
-    /// Grows when a meaning changes.
+    /// Version of the schema, incremented if a meaning changes.
     pub schema: u32,
     pub dialect: Option<&'static str>,
     pub outcome: &'static str,
@@ -37,7 +37,7 @@ pub struct Summary {
     pub exit: Option<i32>,
     pub streams: Vec<StreamSummary>,
     pub errors: Vec<ErrorSummary>,
-    /// Error that only repeats the streams' errors.
+    /// Final error that only repeats the streams' errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roll_up: Option<Arc<str>>,
     pub doubts: Vec<Doubt>,
@@ -52,7 +52,7 @@ pub struct RunSummary {
     pub records: Scopes,
     pub started_at: Option<String>,
     pub ended_at: Option<String>,
-    /// Unknown: an exit code is that of the process of the last run.
+    /// Always unknown: an exit code belongs to the process of the last run.
     pub exit: Option<i32>,
 }
 
@@ -65,7 +65,7 @@ pub struct CommittedSummary {
 /// Bytes of a stream's records, by both measures.
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
 pub struct BytesSummary {
-    /// Of whole lines, as they stand in the feed.
+    /// Bytes of whole record lines, as received.
     pub lines: u64,
     /// UTF-16 units of `record.data`: Airbyte's own "bytes".
     pub data_chars: u64,
@@ -75,7 +75,7 @@ pub struct BytesSummary {
 pub struct EstimateSummary {
     pub rows: Option<u64>,
     pub bytes: Option<u64>,
-    /// 0 to 1; below 1 until a status completes the stream.
+    /// Share from 0 to 1; below 1 until a status completes the stream.
     pub share: Option<f64>,
 }
 
@@ -84,7 +84,7 @@ pub struct EstimateSummary {
 pub struct WaitSummary {
     pub count: u64,
     pub elapsed_ms: u64,
-    /// It waits now.
+    /// True while the stream waits.
     pub now: bool,
 }
 
@@ -106,10 +106,10 @@ pub struct StreamSummary {
     pub message: Option<Arc<str>>,
     pub inserted: Option<u64>,
     pub updated: Option<u64>,
-    /// Deletions, as the engine reports them, else as the feed has them.
+    /// Deletions: the engine's count, otherwise the deletions in the feed.
     pub deleted: Option<u64>,
     pub retries: u64,
-    /// Of a stream whose destination failed: counted rows that may not be written.
+    /// Maximum number of counted rows that may not be written, if the stream's destination failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unwritten_up_to: Option<u64>,
     pub total_range: Option<RangeSummary>,
@@ -124,10 +124,10 @@ pub struct StreamSummary {
     pub bytes: Option<BytesSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limited: Option<WaitSummary>,
-    /// Count of its metrics, beside the counted records.
+    /// Count by the engine's metrics, beside the counted records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metered: Option<u64>,
-    /// Assumed complete: by exit code 0 and its last checkpoint.
+    /// True if completion is assumed from exit code 0 and the last checkpoint.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub assumed: bool,
 }
@@ -163,7 +163,7 @@ pub struct AnomalySummary {
     pub count: u64,
 }
 
-/// Version of the JSON: 2 adds `unknown`, `runs`, `retries` and doubts of several streams.
+/// Schema version: 2 adds `unknown`, `runs`, `retries` and doubts of several streams.
 const SCHEMA: u32 = 2;
 
 impl From<&PastRun> for RunSummary {
@@ -185,7 +185,7 @@ impl From<Range> for RangeSummary {
     }
 }
 
-/// Summary of the input so far.
+/// Returns the summary of the input so far.
 #[must_use]
 pub fn summary(progress: &Progress) -> Summary {
     let end = progress.attempt.end.as_ref();
@@ -213,7 +213,7 @@ pub fn summary(progress: &Progress) -> Summary {
         retries: progress.retries,
         committed: progress
             .commits
-            .heard
+            .has_destination
             .then(|| CommittedSummary { records: progress.committed(), checkpoints: progress.commits.count }),
         estimated: progress.estimated_share(),
         exit: progress.exit.map(Exit::code),

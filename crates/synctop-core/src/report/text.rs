@@ -1,21 +1,21 @@
 //! Summary as text: outcome, cause, next step.
 
-use super::verdict::{exit_words, verdict};
+use super::verdict::{describe_exit, verdict};
 use crate::format::{count, duration, known, plural, short};
 use crate::protocol::{Status, clean, time};
 use crate::reduce::{DoubtKind, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing};
 use std::fmt::Write;
 
-/// A feed without a line for so long, in milliseconds, is no longer called moving.
+/// Silence in milliseconds after which a feed is no longer called moving.
 pub const SILENT_MS: u64 = 60_000;
 
-/// Listed streams; trouble comes first, so that only healthy ones are cut.
+/// Maximum numbers of listed items. Failed streams come first, so that only healthy ones are cut.
 const STREAMS_LISTED: usize = 40;
 const ERRORS_LISTED: usize = 10;
 const DOUBTS_LISTED: usize = 10;
 const RUNS_LISTED: usize = 10;
 
-/// Summary of the input so far, as lines of text.
+/// Returns the summary of the input so far as lines of text.
 #[must_use]
 pub fn report(progress: &Progress) -> String {
     let mut out = String::new();
@@ -24,20 +24,20 @@ pub fn report(progress: &Progress) -> String {
     clean::lines(&out)
 }
 
-/// State at exit beside the feed.
+/// State at exit that the feed does not contain.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Leaving {
     /// Milliseconds since the last line.
     pub silent: Option<u64>,
-    /// The user left, and so we stopped the engine.
+    /// True if the user quit, which stopped the engine.
     pub stopped: bool,
-    /// The state was not stored: the next run starts fresh.
+    /// True if the state was not stored: the next run starts fresh.
     pub unkept: bool,
-    /// It was ended from outside, for this reason: the feed has no verdict.
+    /// Message if the run was ended from outside: then the feed has no verdict.
     pub cut: Option<&'static str>,
 }
 
-/// The few lines that stand on the shell after the screen.
+/// Returns the few lines that stay on the shell after the screen closes.
 #[must_use]
 pub fn brief(progress: &Progress, leaving: Leaving) -> String {
     let mut out = String::new();
@@ -62,10 +62,10 @@ pub fn brief(progress: &Progress, leaving: Leaving) -> String {
 }
 
 fn write_stopped(progress: &Progress, unkept: bool, out: &mut String) -> std::fmt::Result {
-    let exit = progress.exit.map(|exit| format!("  ({})", exit_words(exit))).unwrap_or_default();
+    let exit = progress.exit.map(|exit| format!("  ({})", describe_exit(exit))).unwrap_or_default();
     writeln!(out, "STOPPED BY YOU{exit}")?;
     let next = if !unkept && progress.traits().ends_with_process {
-        &*super::verdict::again(progress)
+        &*super::verdict::restart_advice(progress)
     } else if unkept {
         "it starts fresh next time: --state FILE stores its position"
     } else {
@@ -225,7 +225,7 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
     more(out, rows.len(), STREAMS_LISTED)
 }
 
-/// Trouble first.
+/// Returns the sort rank of a stream: failed ones first.
 fn rank(stream: &Stream) -> u8 {
     match stream.status {
         _ if stream.failed_in.is_some() => 0,
@@ -291,7 +291,7 @@ fn title(outcome: Outcome) -> &'static str {
     }
 }
 
-/// A line for each run before the last one, newest first.
+/// Writes a line for each run before the last one, newest first.
 fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
     let runs = &progress.runs;
     if runs.total == 0 {
@@ -314,12 +314,12 @@ fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
     more(out, usize::try_from(runs.total).unwrap_or(usize::MAX), RUNS_LISTED)
 }
 
-/// The outcome as a shell's last line.
+/// Returns the outcome as a headline in capitals.
 #[must_use]
 pub fn headline(progress: &Progress) -> String {
     let mut line = title(outcome(progress)).to_owned();
     if progress.closed && progress.attempts == 0 && outcome(progress) == Outcome::Succeeded {
-        // No sync, and none was asked for.
+        // The command was no sync.
         line.push_str(if progress.answered {
             ": ANSWERED, NOTHING WAS SYNCED"
         } else {

@@ -1,16 +1,16 @@
-//! Verdict as sentences: outcome, cause, next step.
+//! Wording of the verdict: outcome, cause, next step.
 
 use super::text::headline;
 use crate::format::{count, duration, names as text_names, plural, short};
 use crate::protocol::error_text::{core, http_status};
 use crate::protocol::{EndWord, Millis, Status, Where, clean};
 use crate::reduce::{
-    Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing, stall_verdict,
-    standing, untold,
+    Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, has_unreported_ending, outcome,
+    rows_may_be_missing, stall_verdict, standing,
 };
 use std::sync::Arc;
 
-/// Words for one state of a run.
+/// Verdict on one state of a run, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub outcome: Outcome,
@@ -20,38 +20,38 @@ pub struct Verdict {
     pub next: Option<String>,
 }
 
-/// The verdict by the messages so far.
+/// Returns the verdict by the messages so far.
 #[must_use]
 pub fn verdict(progress: &Progress) -> Verdict {
     let outcome = outcome(progress);
     let mut headline = headline(progress);
-    if let Some(says) = says(progress) {
-        headline.push_str(&format!("  ({says})"));
+    if let Some(words) = engine_words(progress) {
+        headline.push_str(&format!("  ({words})"));
     }
     Verdict { outcome, headline, why: why(progress, outcome), next: next(progress, outcome) }
 }
 
-/// Engine's own words about its end.
-fn says(progress: &Progress) -> Option<String> {
+/// Returns the engine's own end reason and exit.
+fn engine_words(progress: &Progress) -> Option<String> {
     let reason = progress.attempt.end.as_ref().and_then(|end| end.reason.as_deref());
     let reason = reason.map(|reason| format!("engine says: {}", clean::line(reason)));
-    let exit = progress.exit.map(exit_words);
+    let exit = progress.exit.map(describe_exit);
     match (reason, exit) {
         (Some(reason), Some(exit)) => Some(format!("{reason}, {exit}")),
         (reason, exit) => reason.or(exit),
     }
 }
 
-/// `exit 1`, `killed by 9`.
+/// Formats an exit as `exit 1` or `killed by 9`.
 #[must_use]
-pub fn exit_words(exit: Exit) -> String {
+pub fn describe_exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
         Exit::Signal(signal) => format!("killed by {signal}"),
     }
 }
 
-/// `disputes: auth_error, the key lacks 'Disputes Read'`
+/// Formats the cause as `disputes: auth_error, the key lacks 'Disputes Read'`.
 fn cause(progress: &Progress, group: &ErrorGroup) -> String {
     let streams: Vec<_> = group.streams().take(3).map(|name| clean::line(name).into_owned()).collect();
     let all = group.streams().count();
@@ -86,12 +86,12 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             let missing = missing_rows(progress, &doubts);
             missing.or_else(|| doubts.iter().find(whole).map(|doubt| doubt.message.clone()))
         }
-        // It is quoted, not understood.
+        // Only the raw lines can be quoted.
         Outcome::Failed if progress.input.messages == 0 && progress.last_log_error.is_none() => {
             Some(truncated(progress))
         }
         Outcome::Failed => {
-            error.map(also).map(|text| rolled_up(progress, text)).or_else(|| Some(unexplained(progress)))
+            error.map(also).map(|text| with_roll_up_note(progress, text)).or_else(|| Some(unexplained(progress)))
         }
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
@@ -119,7 +119,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(format!("it exited with 0, and its metrics report a failure: {}", missing(progress)))
         }
         Outcome::Aborted if end.is_none() => {
-            Some(format!("it was stopped{}: {}", in_spite(progress), missing(progress)))
+            Some(format!("it was stopped{}: {}", exit_zero_clause(progress), missing(progress)))
         }
         Outcome::Aborted => Some("the engine reports that it was aborted".into()),
         Outcome::Unknown => Some(unknown(progress)),
@@ -130,7 +130,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
     }
 }
 
-/// Doubts about missing rows, with the streams that they are about.
+/// Returns the first doubt about missing rows, with its streams.
 fn missing_rows(progress: &Progress, doubts: &[Doubt]) -> Option<String> {
     if !rows_may_be_missing(progress) {
         return None;
@@ -139,10 +139,10 @@ fn missing_rows(progress: &Progress, doubts: &[Doubt]) -> Option<String> {
     Some(doubt.to_string())
 }
 
-/// An input that ended with nothing open, and no word of how.
+/// Explains an input that ended with nothing open and an unknown ending.
 fn unknown(progress: &Progress) -> String {
-    if untold(progress) {
-        return format!("unknown ending: its streams report no status{}", said_last(progress));
+    if has_unreported_ending(progress) {
+        return format!("unknown ending: its streams report no status{}", last_words_clause(progress));
     }
     if progress.input.lines == 0 || progress.input.messages == 0 {
         return truncated(progress);
@@ -156,36 +156,36 @@ fn unknown(progress: &Progress) -> String {
     "no stream was synced, and its ending is unknown".into()
 }
 
-/// The last words on stderr, behind a sentence.
-fn said_last(progress: &Progress) -> String {
+/// Returns a clause with the last words on stderr, to append to a sentence.
+fn last_words_clause(progress: &Progress) -> String {
     progress.last_words().map(|line| format!("; its last words: {}", short(line, 160))).unwrap_or_default()
 }
 
-/// The last error is none of the causes.
-fn rolled_up(progress: &Progress, text: String) -> String {
+/// Appends that the engine's final error only repeats these causes.
+fn with_roll_up_note(progress: &Progress, text: String) -> String {
     match progress.attempt.roll_up {
         Some(_) => format!("{text} (the engine's final error repeats these)"),
         None => text,
     }
 }
 
-/// Cause of a failure without an error.
+/// Explains a failure without an error.
 fn unexplained(progress: &Progress) -> String {
     match (progress.exit.filter(|exit| exit.failed()), progress.last_words()) {
-        (Some(exit), Some(words)) => format!("{}; its last words: {}", exit_words(exit), short(words, 160)),
-        (Some(exit), None) => format!("{}, without a reason", exit_words(exit)),
+        (Some(exit), Some(words)) => format!("{}; its last words: {}", describe_exit(exit), short(words, 160)),
+        (Some(exit), None) => format!("{}, without a reason", describe_exit(exit)),
         (None, _) => "the engine reports a failure without an error".into(),
     }
 }
 
-/// Next step if a feed cannot show how it ended.
-const UNTOLD: &str = "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`";
+/// Next step if a feed does not reveal its ending.
+const UNKNOWN_ENDING_NEXT: &str = "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`";
 
-fn in_spite(progress: &Progress) -> &'static str {
+fn exit_zero_clause(progress: &Progress) -> &'static str {
     if progress.exit == Some(Exit::Code(0)) { ", and exited with 0 all the same" } else { "" }
 }
 
-/// Unfinished work: `orders was not through (137,249 records); users never began`.
+/// Lists unfinished work: `orders was not through (137,249 records); users never began`.
 fn missing(progress: &Progress) -> String {
     let names = |streams: &[&Stream]| {
         let mut names: Vec<_> = streams.iter().take(3).map(|stream| named(stream)).collect();
@@ -199,7 +199,7 @@ fn missing(progress: &Progress) -> String {
     };
     let begun = of(&|stream| matches!(stream.status, Status::Started | Status::Errored));
     let never = of(&|stream| stream.status == Status::NotStarted);
-    let under_way = of(&|stream| stream.status == Status::Completed && !progress.arrived(stream));
+    let under_way = of(&|stream| stream.status == Status::Completed && !progress.is_delivered(stream));
     let be = |streams: &[&Stream], one: &'static str, many: &'static str| if streams.len() == 1 { one } else { many };
     let mut parts = Vec::new();
     if !begun.is_empty() {
@@ -214,7 +214,7 @@ fn missing(progress: &Progress) -> String {
     if parts.is_empty() { "its completion is not reported".into() } else { parts.join("; ") }
 }
 
-/// `orders (137,249 records)`
+/// Formats a stream as `orders (137,249 records)`.
 fn named(stream: &Stream) -> String {
     let name = clean::line(&stream.label).into_owned();
     match stream.records.cumulative.filter(|count| *count > 0) {
@@ -228,16 +228,17 @@ fn truncated(progress: &Progress) -> String {
         let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
         let how = match progress.exit {
             Some(Exit::Code(0)) => "it exited with 0 all the same".to_owned(),
-            None if untold(progress) => "its ending is unknown".to_owned(),
+            None if has_unreported_ending(progress) => "its ending is unknown".to_owned(),
             Some(exit) if exit.signal().is_some() => format!("it was killed by signal {}", exit.signal().unwrap_or(0)),
             _ => "it ended without a final status".to_owned(),
         };
         let said = progress.last_words().map(|line| format!("; its last words: {}", short(line, 160)));
-        let missing = if untold(progress) { "its streams report no status".to_owned() } else { missing(progress) };
+        let missing =
+            if has_unreported_ending(progress) { "its streams report no status".to_owned() } else { missing(progress) };
         return format!("{how}{torn}: {missing}{}", said.unwrap_or_default());
     }
     let said = progress.last_words().map(|line| format!("; its last words: {}", short(line, 160))).unwrap_or_default();
-    let exit = progress.exit.map(|exit| format!(" ({})", exit_words(exit))).unwrap_or_default();
+    let exit = progress.exit.map(|exit| format!(" ({})", describe_exit(exit))).unwrap_or_default();
     if progress.input.lines == 0 {
         return match progress.exit {
             Some(_) => format!("the engine ended{exit} and printed nothing{said}"),
@@ -250,7 +251,7 @@ fn truncated(progress: &Progress) -> String {
     let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
     if let (Some(end), Some(exit)) = (&progress.attempt.end, progress.exit) {
         let word = end.reason.as_deref().unwrap_or("an end");
-        return format!("the engine said \"{word}\", then it was {}{said}", exit_words(exit));
+        return format!("the engine said \"{word}\", then it was {}{said}", describe_exit(exit));
     }
     format!("the input ended without an end message{torn}{exit}: the engine was stopped or died{said}")
 }
@@ -259,13 +260,13 @@ fn lines_read(progress: &Progress) -> String {
     plural(usize::try_from(progress.input.lines).unwrap_or(usize::MAX), "line") + " read"
 }
 
-/// The next step where no line was understood.
+/// Next step if no line was understood.
 pub const NO_MESSAGES_NEXT: &str = "check that this is the engine's NDJSON output; its logs may be on stderr";
 
-/// True if nothing of many lines, or of all lines of a quiet feed, was understood: waiting does not
-/// help.
+/// Returns a warning if none of many lines, or of all lines of a quiet feed, was understood:
+/// waiting does not help.
 #[must_use]
-pub fn gibberish(progress: &Progress, quiet: bool) -> Option<String> {
+pub fn unreadable_feed_warning(progress: &Progress, quiet: bool) -> Option<String> {
     let enough = progress.input.lines >= 20 || (quiet && progress.input.lines > 0);
     if progress.input.messages > 0 || !enough {
         return None;
@@ -315,7 +316,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             _ if rows_may_be_missing(progress) => format!("call the engine again; {}", read_again(progress)),
             _ => "call the engine again with the state it returned".into(),
         }),
-        Outcome::Aborted if progress.attempt.end.is_none() => Some(again(progress)),
+        Outcome::Aborted if progress.attempt.end.is_none() => Some(restart_advice(progress)),
         Outcome::Aborted => Some("start it again with the last state when you are ready".into()),
         Outcome::Truncated if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
             Some("fix the cause and start it again; 5 shows its stderr".into())
@@ -326,14 +327,15 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some("fix that and start it again; 5 shows all it wrote to stderr".into())
         }
         Outcome::Unknown if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
-        Outcome::Unknown if untold(progress) => Some(UNTOLD.into()),
+        Outcome::Unknown if has_unreported_ending(progress) => Some(UNKNOWN_ENDING_NEXT.into()),
         Outcome::Unknown => Some("pass --exit-code N, or start the command with synctop run -- COMMAND".into()),
-        Outcome::Truncated if progress.traits().ends_with_process => Some(again(progress)),
+        Outcome::Truncated if progress.traits().ends_with_process => Some(restart_advice(progress)),
         Outcome::Truncated => Some("see the engine's stderr or log, then start it again".into()),
     }
 }
 
-/// Advice on streams whose rows may be missing: a state before the doubt, or none.
+/// Returns advice on streams whose rows may be missing: continue from a state before the doubt, or
+/// read without a state.
 fn read_again(progress: &Progress) -> String {
     let at_risk = |wanted: &dyn Fn(&Stream) -> bool| -> Vec<Arc<str>> {
         progress.streams_by_name().filter(|stream| wanted(stream)).map(|stream| Arc::clone(&stream.label)).collect()
@@ -353,8 +355,8 @@ fn read_again(progress: &Progress) -> String {
     parts.join("; ")
 }
 
-/// Consequence of starting again from the last state.
-pub(super) fn again(progress: &Progress) -> String {
+/// Returns the advice to start again, with its consequence.
+pub(super) fn restart_advice(progress: &Progress) -> String {
     let unmarked: u64 = progress.streams.iter().map(|stream| stream.seen - stream.marked).sum();
     match (progress.checkpoints, unmarked) {
         (0, _) => "start it again: it emitted no state, so it starts fresh".into(),
@@ -366,32 +368,34 @@ pub(super) fn again(progress: &Progress) -> String {
     }
 }
 
-/// Next step for an error.
+/// Returns the next step for an error.
 #[must_use]
 pub fn remedy(progress: &Progress, group: &ErrorGroup) -> String {
     let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
-    // Where each process is a run of its own, starting again is enough.
+    // If each process is a run of its own, starting again is enough.
     let one_stream = one_stream && !progress.traits().ends_with_process;
     advice(group.failure_type.as_deref(), &group.message, one_stream)
 }
 
-/// The same for a parked pipeline: a resume is a new run there, and failed streams are retried.
+/// Rewords advice for a parked pipeline: a resume starts a new run there, and failed streams are
+/// retried.
 #[must_use]
 pub fn parked(advice: &str) -> String {
     resumed(&advice.replace("start a new run, not a resume", "resume it"))
 }
 
-/// The same for a run of a pipeline: its service starts it.
+/// Rewords advice for a run of a pipeline, which its service starts.
 #[must_use]
 pub fn resumed(advice: &str) -> String {
     advice.replace("start it again", "resume it")
 }
 
-/// Next step for an error of this type with this message; `one_stream`: other streams continued.
+/// Returns the next step for an error of this type with this message. `one_stream`: other streams
+/// continued.
 #[must_use]
 pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> String {
     let message = text.to_lowercase();
-    // Engines leave a stream that failed out of the same run when it is resumed.
+    // On a resume of the same run, engines leave out streams that failed.
     let again = if one_stream { "start a new run, not a resume" } else { "start it again" };
     let has = |word: &str| message.contains(word);
     if has("no such file") || has("filenotfound") || has("could not locate") {
@@ -420,7 +424,8 @@ pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> Strin
     }
 }
 
-/// While it runs: the one thing to know, if anything is wrong.
+/// Returns the most important problem of a running sync, if there is one: stalls and standing
+/// errors.
 #[must_use]
 pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
     let stalls: Vec<_> =
@@ -448,7 +453,7 @@ pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
     }
 }
 
-/// `2,031 of 2,242 lines understood` where not all were.
+/// Returns `31 of 2,242 lines not understood`, if there are any.
 #[must_use]
 pub fn not_understood(progress: &Progress) -> Option<String> {
     let input = progress.input;
