@@ -4,7 +4,7 @@ use super::args::ServeArgs;
 use super::{CommandError, exit, print, sentence, text_of};
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
-use crate::service::registry::{BeginError, Service};
+use crate::service::registry::{StartError, Service};
 use crate::service::{api, server};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,11 +81,11 @@ async fn run(
     tokio::select! {
         () = ended => Ok(0),
         _ = term.recv() => {
-            service.engines.end_all();
+            service.engines.kill_all();
             Ok(exit::signal(15))
         }
         _ = int.recv() => {
-            service.engines.end_all();
+            service.engines.kill_all();
             Ok(exit::signal(2))
         }
     }
@@ -100,7 +100,7 @@ pub(super) async fn begin(
 ) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), CommandError> {
     let limits = config.limits.clone();
     let service = Service::begin(config, folder).map_err(|error| {
-        let code = if matches!(error, BeginError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
+        let code = if matches!(error, StartError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
         CommandError { sentence: sentence(&error.to_string()), code }
     })?;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| CommandError {
@@ -113,7 +113,7 @@ pub(super) async fn begin(
         access: Access::new(write, read, limits.requests_per_second),
         waits: api::Waits::new(limits.waits, limits.waits_per_client),
         readers: api::Readers::new(limits.streams),
-        bodies: Arc::new(tokio::sync::Semaphore::new(api::BODIES)),
+        bodies: Arc::new(tokio::sync::Semaphore::new(api::BODY_BUDGET_KB)),
         service: Arc::clone(&service),
     });
     let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), code: exit::PANICKED })?;

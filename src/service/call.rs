@@ -1,4 +1,4 @@
-//! One call of an engine for a pipeline: passes its output to the log, the reducer and the state;
+//! One call of an engine for a pipeline: passes the output to the log, the reducer and the state;
 //! stops at a checkpoint on request.
 
 use super::engines::{EngineAction, EngineCall};
@@ -6,9 +6,9 @@ use super::lifecycle::Todo;
 use super::log::Piece;
 use super::model::{StoredPipeline, Task};
 use super::problem::Problem;
-use super::reconciler::Prepared;
+use super::reconciler::PreparationResult;
 use super::registry::{Service, Slot};
-use super::secrets::Known;
+use super::secrets::KnownSecrets;
 use super::store;
 use crate::engine::backfill::Backfill;
 use crate::engine::classify::FailureType;
@@ -26,42 +26,44 @@ use synctop_core::report::verdict;
 use tokio::sync::Notify;
 
 /// Minimum interval between published states of a run.
-const BETWEEN: Duration = Duration::from_millis(50);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Timeout of setup and teardown.
-const LONGEST_PREPARATION: Duration = Duration::from_secs(600);
+const PREPARATION_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Bytes of a log that are read at once.
+/// Maximum bytes per read of a log.
 const CHUNK: usize = 256 * 1024;
 
 /// Reason that a call was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// It is wanted no more.
+pub(super) enum StopReason {
+    /// The pipeline is no longer desired to sync.
     Unwanted,
     Canceled,
-    /// The service ends.
+    /// The service shuts down.
     Ending,
 }
 
-/// State of a run so far, as reduced.
+/// Reduced state of a run, published as its output arrives.
 pub(super) struct CallProgress {
     slot: Arc<Slot>,
     ingest: Ingest,
+    /// Checkpoints of the pipeline that the reduced lines do not include.
     before: u64,
-    /// The run that it is; none for a call beside a run.
+    /// Task id of the run; `None` for a call with live events.
     task: Option<String>,
+    /// True if the state changed since it was last published.
     dirty: bool,
 }
 
 impl CallProgress {
-    /// Of a run that begins or goes on.
-    pub fn begin(slot: &Arc<Slot>, task: &Task) -> Self {
+    /// Creates the state of a run, before its log is read.
+    pub fn of_run(slot: &Arc<Slot>, task: &Task) -> Self {
         Self::new(slot, task.checkpoints_before, Some(task.id.clone()))
     }
 
-    /// Of a call beside the run.
-    pub fn begin_beside(slot: &Arc<Slot>, before: u64) -> Self {
+    /// Creates the state of a call with live events, which belongs to no run.
+    pub fn of_live_events(slot: &Arc<Slot>, before: u64) -> Self {
         Self::new(slot, before, None)
     }
 
@@ -69,20 +71,24 @@ impl CallProgress {
         Self { slot: Arc::clone(slot), ingest: Ingest::new(Decoder::default()), before, task, dirty: false }
     }
 
-    /// There were so many already, also where the log of them is not kept.
-    pub fn at_least(&mut self, checkpoints: u64) {
+    /// Raises the checkpoints to the stored count, which includes those of pruned log segments.
+    pub fn raise_checkpoints_to(&mut self, checkpoints: u64) {
         self.before += checkpoints.saturating_sub(self.checkpoints());
     }
 
+    /// Returns the total checkpoints of the pipeline.
+    /// Returns the total checkpoints of the pipeline.
     pub fn checkpoints(&self) -> u64 {
         self.before + self.ingest.progress.checkpoints
     }
 
+    /// Returns a copy of the reduced state.
+    /// Returns a copy of the reduced state.
     pub fn progress(&self) -> Progress {
         self.ingest.progress.clone()
     }
 
-    /// Outcome in a sentence.
+    /// Returns the outcome as a sentence.
     pub fn headline(&self) -> String {
         let mut progress = self.progress();
         progress.close(None);
@@ -94,18 +100,18 @@ impl CallProgress {
         self.dirty = true;
     }
 
-    /// Adds a line of our own to the log.
+    /// Appends a line of the service to the log and reduces it.
     ///
     /// # Errors
-    /// When the log cannot be written.
-    pub fn say(&mut self, line: &str) -> std::io::Result<()> {
+    /// Returns the error of the log file.
+    pub fn append_line(&mut self, line: &str) -> std::io::Result<()> {
         self.slot.log.append(line.as_bytes())?;
         self.take(line.as_bytes());
         self.publish();
         Ok(())
     }
 
-    /// Publishes the current state, which covers the whole log.
+    /// Publishes the current state, which covers the log up to its end.
     pub fn publish(&self) {
         let checkpoints = self.checkpoints();
         let position = self.slot.log.end();
@@ -119,9 +125,9 @@ impl CallProgress {
         });
     }
 
-    /// Reads a run's part of the log.
-    pub fn read_again(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
-        // It may be long, and others are to be served meanwhile.
+    /// Reduces a run's part of the log.
+    pub fn read_log(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
+        // A long read must not block other tasks of the runtime.
         tokio::task::block_in_place(|| self.read(from, to))
     }
 
@@ -142,7 +148,7 @@ impl CallProgress {
         Ok(())
     }
 
-    /// Replays the log from a position into a run.
+    /// Passes the log from a position on to a `Backfill`.
     pub fn replay(&self, from: u64, run: &mut Backfill) -> Result<(), Problem> {
         let mut reader = self.slot.log.reader(from);
         while let Piece::Bytes(bytes) = reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
@@ -152,7 +158,8 @@ impl CallProgress {
     }
 }
 
-async fn after(seconds: Option<f64>) {
+/// Sleeps for this time; `None` never returns.
+async fn sleep_for(seconds: Option<f64>) {
     match seconds {
         Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds)).await,
         None => std::future::pending().await,
@@ -163,21 +170,21 @@ fn unreadable(slot: &Slot, error: &std::io::Error) -> Problem {
     Problem::new(500, "log_unreadable", format!("the log of pipeline {} cannot be read: {error}", slot.id))
 }
 
-/// A call that is to be made.
+/// Call of an engine for a pipeline.
 pub(super) struct RunCall<'c> {
     pub service: &'c Arc<Service>,
     pub slot: &'c Arc<Slot>,
     pub pipeline: &'c Arc<StoredPipeline>,
-    /// Its secrets.
-    pub known: &'c Known,
+    /// Secrets that are masked in the output.
+    pub known: &'c KnownSecrets,
     pub action: EngineAction,
     pub body: String,
-    /// Seconds and checkpoints that the engine was given.
+    /// Limits that are sent to the engine: seconds and checkpoints.
     pub limits: (Option<f64>, Option<u64>),
 }
 
 impl RunCall<'_> {
-    fn ask(&self) -> EngineCall<'_> {
+    fn engine_call(&self) -> EngineCall<'_> {
         EngineCall {
             pipeline: &self.slot.id,
             engine: self.pipeline.config.engine(),
@@ -187,101 +194,102 @@ impl RunCall<'_> {
         }
     }
 
-    /// Syncs. Answers how the call ended, and why it was stopped if it was.
-    pub async fn sync(self, run: &mut Backfill, came: &mut CallProgress, task: &str) -> (CallOutcome, Option<Cause>) {
+    /// Syncs, and returns the outcome of the call and the reason if it was stopped. An empty `task`
+    /// is a call with live events.
+    pub async fn sync(self, run: &mut Backfill, call_progress: &mut CallProgress, task: &str) -> (CallOutcome, Option<StopReason>) {
         let known = self.known;
         let stop = Notify::new();
         let stopping = AtomicBool::new(false);
         let live = task.is_empty();
-        let came = Mutex::new(came);
+        let call_progress = Mutex::new(call_progress);
         let mut lines = WholeLines::default();
         let mut masked = Vec::new();
-        let mut broken = None;
-        // An engine that ignores its limit is stopped at a checkpoint, after twice its limit.
+        let mut log_error = None;
+        // An engine that ignores a limit is stopped at the next checkpoint after twice the limit.
         let (time, states) = self.limits;
         let mut states_left = states.map(|limit| limit.saturating_mul(2));
         let overdue = AtomicBool::new(false);
-        let call = self.service.engines.call(self.ask(), &stop, |bytes| {
+        let call = self.service.engines.call(self.engine_call(), &stop, |bytes| {
             masked.clear();
-            let mut safe = 0;
+            let mut checkpoints_seen = 0;
             lines.push(bytes, |line| {
                 masked.extend_from_slice(&known.masked(line));
                 masked.push(b'\n');
-                safe += u64::from(memchr::memmem::find(line, b"\"source_state\"").is_some());
+                checkpoints_seen += u64::from(memchr::memmem::find(line, b"\"source_state\"").is_some());
             });
             run.push(bytes);
             if let Err(error) = self.slot.log.append(&masked) {
-                broken = Some(format!("the log of the run cannot be written: {error}"));
+                log_error = Some(format!("the log of the run cannot be written: {error}"));
                 return ControlFlow::Break(());
             }
-            lock(&came).take(&masked);
+            lock(&call_progress).take(&masked);
             if let Some(left) = &mut states_left {
-                *left = left.saturating_sub(safe);
+                *left = left.saturating_sub(checkpoints_seen);
                 if *left == 0 {
                     overdue.store(true, Ordering::Relaxed);
                     stopping.store(true, Ordering::Relaxed);
                 }
             }
-            if safe > 0 && stopping.load(Ordering::Relaxed) {
+            if checkpoints_seen > 0 && stopping.load(Ordering::Relaxed) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         });
-        let mut cause = None;
-        let how = {
+        let mut stop_reason = None;
+        let call_outcome = {
             let watch = async {
                 tokio::select! {
-                    why = self.unwanted(task, live) => cause = Some(why),
-                    () = after(time.map(|limit| limit * 2.0)) => overdue.store(true, Ordering::Relaxed),
+                    why = self.wait_for_stop(task, live) => stop_reason = Some(why),
+                    () = sleep_for(time.map(|limit| limit * 2.0)) => overdue.store(true, Ordering::Relaxed),
                 }
                 stopping.store(true, Ordering::Relaxed);
                 tokio::time::sleep(self.service.config.calls.grace).await;
                 stop.notify_one();
                 std::future::pending::<()>().await;
             };
-            let tell = async {
+            let publish = async {
                 loop {
-                    tokio::time::sleep(BETWEEN).await;
-                    let mut came = lock(&came);
-                    if std::mem::take(&mut came.dirty) {
-                        came.publish();
+                    tokio::time::sleep(PUBLISH_INTERVAL).await;
+                    let mut call_progress = lock(&call_progress);
+                    if std::mem::take(&mut call_progress.dirty) {
+                        call_progress.publish();
                     }
                 }
             };
             tokio::select! {
-                how = call => how,
+                call_outcome = call => call_outcome,
                 () = watch => CallOutcome::Stopped,
-                () = tell => CallOutcome::Stopped,
+                () = publish => CallOutcome::Stopped,
             }
         };
         masked.clear();
         lines.finish(|line, _| {
-            // A torn line stays as it is, and the next one is separate.
+            // The newline separates an incomplete line from the next one.
             masked.extend_from_slice(&known.masked(line));
             masked.push(b'\n');
         });
         let _ = self.slot.log.append(&masked);
-        let mut came = lock(&came);
-        came.take(&masked);
-        came.publish();
-        if let Some(why) = broken {
+        let mut call_progress = lock(&call_progress);
+        call_progress.take(&masked);
+        call_progress.publish();
+        if let Some(why) = log_error {
             return (CallOutcome::Broke(why), None);
         }
-        // It came to its end by itself before it had to stop.
-        let stopped = matches!(how, CallOutcome::Stopped);
-        let cause = cause.filter(|_| stopped);
-        if stopped && cause.is_none() && overdue.load(Ordering::Relaxed) {
+        // A call that ended by itself has no stop reason.
+        let stopped = matches!(call_outcome, CallOutcome::Stopped);
+        let stop_reason = stop_reason.filter(|_| stopped);
+        if stopped && stop_reason.is_none() && overdue.load(Ordering::Relaxed) {
             let time = time.map(|limit| format!("{limit} s"));
             let states = states.map(|limit| format!("{limit} checkpoints"));
             let limits: Vec<_> = time.into_iter().chain(states).collect();
             return (CallOutcome::Overdue(limits.join(" and ")), None);
         }
-        (how, cause)
+        (call_outcome, stop_reason)
     }
 
-    /// Returns when the call is wanted no more.
-    async fn unwanted(&self, task: &str, live: bool) -> Cause {
+    /// Waits until the call has to stop, and returns the reason.
+    async fn wait_for_stop(&self, task: &str, live: bool) -> StopReason {
         let mut status = self.slot.status.subscribe();
         loop {
             let wanted = {
@@ -291,20 +299,20 @@ impl RunCall<'_> {
             };
             let canceled = || self.service.store.read(|it| store::task(it, task));
             if !live && canceled().ok().flatten().is_some_and(|task| task.cancel) {
-                return Cause::Canceled;
+                return StopReason::Canceled;
             }
             if !wanted {
-                return Cause::Unwanted;
+                return StopReason::Unwanted;
             }
             tokio::select! {
-                changed = status.changed() => if changed.is_err() { return Cause::Unwanted },
-                () = self.service.ends() => return Cause::Ending,
+                changed = status.changed() => if changed.is_err() { return StopReason::Unwanted },
+                () = self.service.ends() => return StopReason::Ending,
             }
         }
     }
 
-    /// Returns when this is not to be done any more.
-    async fn not_to_be_prepared(&self) {
+    /// Waits until another transition is due or the service shuts down.
+    async fn wait_until_obsolete(&self) {
         let own = if self.action == EngineAction::Setup { Todo::SetUp } else { Todo::TearDown };
         let mut status = self.slot.status.subscribe();
         let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.life.todo() != own));
@@ -314,8 +322,8 @@ impl RunCall<'_> {
         }
     }
 
-    /// Sets up or tears down; `None`: it is not to be done any more.
-    pub async fn prepare(self) -> Option<Prepared> {
+    /// Sets up or tears down; `None` if another transition is due or the service shuts down.
+    pub async fn prepare(self) -> Option<PreparationResult> {
         let stop = Notify::new();
         let known = self.known;
         let mut lines = WholeLines::default();
@@ -336,40 +344,39 @@ impl RunCall<'_> {
                 failed.get_or_insert_with(|| known.mask(why));
             }
         };
-        let call = self.service.engines.call(self.ask(), &stop, |bytes| {
+        let call = self.service.engines.call(self.engine_call(), &stop, |bytes| {
             lines.push(bytes, &mut each);
             ControlFlow::Continue(())
         });
-        let how = tokio::select! {
-            how = call => how,
-            // Something else is wanted meanwhile, or it takes too long.
-            () = self.not_to_be_prepared() => return None,
-            () = tokio::time::sleep(LONGEST_PREPARATION) => CallOutcome::Overdue(format!("{} s", LONGEST_PREPARATION.as_secs())),
+        let call_outcome = tokio::select! {
+            call_outcome = call => call_outcome,
+            () = self.wait_until_obsolete() => return None,
+            () = tokio::time::sleep(PREPARATION_TIMEOUT) => CallOutcome::Overdue(format!("{} s", PREPARATION_TIMEOUT.as_secs())),
         };
-        // The last line may be without its newline.
+        // The last line may have no newline.
         lines.finish(|line, _| each(line));
         if let Some(why) = failed {
             let kind = synctop_core::protocol::error_text::http_status(&why).map(FailureType::of_status);
-            return Some(Prepared::Failed(why, kind));
+            return Some(PreparationResult::Failed(why, kind));
         }
         let standing = synctop_core::reduce::standing(&ingest.progress).first().map(|group| {
             let kind = group.failure_type.as_deref().map(FailureType::from);
             (group.message.to_string(), kind)
         });
         if let Some((why, kind)) = standing {
-            return Some(Prepared::Failed(why, kind));
+            return Some(PreparationResult::Failed(why, kind));
         }
-        Some(match how {
-            CallOutcome::Ended => Prepared::Well(source, destination),
+        Some(match call_outcome {
+            CallOutcome::Ended => PreparationResult::Succeeded(source, destination),
             CallOutcome::Stopped => return None,
-            how => {
-                let kind = match &how {
+            call_outcome => {
+                let kind = match &call_outcome {
                     CallOutcome::Refused { status, .. } => Some(FailureType::of_status(*status)),
                     CallOutcome::Page(_) => Some(FailureType::Config),
                     CallOutcome::Exited(_) => None,
                     _ => Some(FailureType::Transient),
                 };
-                Prepared::Failed(known.mask(&how.words()), kind)
+                PreparationResult::Failed(known.mask(&call_outcome.words()), kind)
             }
         })
     }

@@ -1,8 +1,8 @@
-//! Command as an engine: the call on stdin, messages on stdout, stderr in the service's log;
-//! terminated with its whole process group.
+//! Command as an engine: reads the call on stdin, writes messages on stdout; its stderr goes to
+//! the service's log. Terminated with its whole process group.
 
 use super::engines::EngineAction;
-use super::secrets::Known;
+use super::secrets::KnownSecrets;
 use crate::net::http::CallOutcome;
 use crate::net::lock;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -16,19 +16,20 @@ use synctop_core::protocol::clean;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::Notify;
 
-/// Bytes of a command's output that are read at once.
+/// Maximum bytes of a command's output per read.
 const CHUNK: usize = 64 * 1024;
 
-/// The last words of a command's stderr that are kept for its reason.
-const LAST_WORDS: usize = 400;
+/// Maximum length of the last stderr line that is quoted in a failure.
+const STDERR_TAIL: usize = 400;
 
-/// Runs a command: the call on its stdin, its messages on its stdout.
+/// Runs a command: writes the call to its stdin and passes its stdout to `each`. `stop`, or
+/// silence for `stall`, ends it with TERM, and after twice `grace` with KILL.
 #[expect(clippy::too_many_arguments, reason = "all of one call")]
 pub async fn run(
     command: &[String],
     children: &Path,
     (pipeline, action, body): (&str, EngineAction, &str),
-    known: &Known,
+    known: &KnownSecrets,
     stall: Duration,
     grace: Duration,
     stop: &Notify,
@@ -58,21 +59,21 @@ pub async fn run(
         body.insert("action".into(), action.as_str().into());
     }
     let words = Arc::new(Mutex::new(String::new()));
-    let group = Group::of(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), children);
+    let group = ProcessGroup::new(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), children);
     if let Some(mut stdin) = child.stdin.take() {
         tokio::spawn(async move {
-            // One that does not read it ends without it.
+            // A command may ignore its stdin.
             let _ = stdin.write_all(format!("{body}\n").as_bytes()).await;
         });
     }
-    let heard = child
+    let stderr_task = child
         .stderr
         .take()
-        .map(|stderr| tokio::spawn(listen(stderr, pipeline.to_owned(), known.clone(), Arc::clone(&words))));
-    let mut how = None;
+        .map(|stderr| tokio::spawn(log_stderr(stderr, pipeline.to_owned(), known.clone(), Arc::clone(&words))));
+    let mut stopped = None;
     if let Some(mut stdout) = child.stdout.take() {
         let mut buffer = vec![0; CHUNK];
-        while how.is_none() {
+        while stopped.is_none() {
             let read = tokio::select! {
                 biased;
                 () = stop.notified() => Err(CallOutcome::Stopped),
@@ -80,19 +81,19 @@ pub async fn run(
                 read = stdout.read(&mut buffer) => Ok(read),
             };
             match read {
-                Err(why) => how = Some(why),
+                Err(why) => stopped = Some(why),
                 Ok(Ok(0)) => break,
-                Ok(Err(error)) => how = Some(CallOutcome::Broke(error.to_string())),
+                Ok(Err(error)) => stopped = Some(CallOutcome::Broke(error.to_string())),
                 Ok(Ok(length)) => {
                     if each(buffer.get(..length).unwrap_or_default()).is_break() {
-                        how = Some(CallOutcome::Stopped);
+                        stopped = Some(CallOutcome::Stopped);
                     }
                 }
             }
         }
     }
-    // Its output is over, or it is to end: it has a while for it.
-    if how.is_some() {
+    // A command has `grace` to end after its output or after TERM.
+    if stopped.is_some() {
         group.signal(Signal::TERM);
     }
     let mut ended = tokio::time::timeout(grace, child.wait()).await;
@@ -106,25 +107,27 @@ pub async fn run(
         group.signal(Signal::KILL);
         child.wait().await.ok()
     };
-    // Its descendants end with it.
+    // Descendants must not outlive the command.
     group.signal(Signal::KILL);
-    if let Some(heard) = heard {
-        let _ = tokio::time::timeout(grace, heard).await;
+    if let Some(stderr_task) = stderr_task {
+        let _ = tokio::time::timeout(grace, stderr_task).await;
     }
-    if let Some(how) = how {
-        return how;
+    if let Some(stopped) = stopped {
+        return stopped;
     }
     match ended {
         Some(status) if status.success() => CallOutcome::Ended,
         Some(status) => {
             let words = lock(&words).trim().to_owned();
-            let said = if words.is_empty() { String::new() } else { format!("; its last words: {words}") };
-            CallOutcome::Exited(format!("{program} ended with {}{said}", exit(status)))
+            let quoted = if words.is_empty() { String::new() } else { format!("; its last words: {words}") };
+            CallOutcome::Exited(format!("{program} ended with {}{quoted}", exit(status)))
         }
         None => CallOutcome::Broke(format!("{program} is gone")),
     }
 }
 
+/// Describes an exit status: exit code or signal.
+/// Describes an exit status: exit code or signal.
 fn exit(status: std::process::ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -134,18 +137,18 @@ fn exit(status: std::process::ExitStatus) -> String {
     }
 }
 
-/// A process and its descendants; killed when dropped.
-struct Group {
+/// Process group of a command; killed when dropped.
+struct ProcessGroup {
     leader: Option<Pid>,
-    /// Its file among those of the children.
+    /// File in the children folder that records the process.
     file: Option<PathBuf>,
 }
 
-impl Group {
-    fn of(leader: Option<Pid>, children: &Path) -> Self {
+impl ProcessGroup {
+    fn new(leader: Option<Pid>, children: &Path) -> Self {
         let file = leader.map(|pid| children.join(pid.as_raw_nonzero().to_string()));
         if let (Some(pid), Some(file)) = (leader, &file) {
-            let _ = std::fs::write(file, began(pid).unwrap_or_default());
+            let _ = std::fs::write(file, start_time(pid).unwrap_or_default());
         }
         Self { leader, file }
     }
@@ -157,7 +160,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
         if let Some(file) = &self.file {
@@ -166,20 +169,20 @@ impl Drop for Group {
     }
 }
 
-/// Start time of a process in ticks since boot: a reused process id has another one. Field 22 of
-/// proc_pid_stat(5).
-fn began(pid: Pid) -> Option<String> {
+/// Start time of a process in ticks since boot, which distinguishes reused process ids. Field 22
+/// of proc_pid_stat(5).
+fn start_time(pid: Pid) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)
 }
 
-/// Ends the commands that a service which was killed has left: they would write beside those of
-/// this one.
-pub fn end_left_over(children: &Path) {
+/// Kills commands that a killed service left running: they would write to the same destinations as
+/// the commands of this service.
+pub fn kill_leftovers(children: &Path) {
     for entry in std::fs::read_dir(children).into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
-        let then = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        if let Some(pid) = pid.filter(|pid| !then.is_empty() && began(*pid).as_ref() == Some(&then)) {
+        let recorded = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        if let Some(pid) = pid.filter(|pid| !recorded.is_empty() && start_time(*pid).as_ref() == Some(&recorded)) {
             tracing::warn!(target: "service", "an engine of a service that was killed is ended: process {}", pid.as_raw_nonzero());
             let _ = kill_process_group(pid, Signal::KILL);
         }
@@ -187,8 +190,9 @@ pub fn end_left_over(children: &Path) {
     }
 }
 
-/// A command's stderr, into our own log; its last words are kept.
-async fn listen(stderr: tokio::process::ChildStderr, pipeline: String, known: Known, words: Arc<Mutex<String>>) {
+/// Copies a command's stderr to the service's log, with secrets masked, and stores its last line in
+/// `words`.
+async fn log_stderr(stderr: tokio::process::ChildStderr, pipeline: String, known: KnownSecrets, words: Arc<Mutex<String>>) {
     let mut lines = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
@@ -202,7 +206,7 @@ async fn listen(stderr: tokio::process::ChildStderr, pipeline: String, known: Kn
         let text = clean::line(&text);
         if !text.is_empty() {
             tracing::info!(target: "engine", "{pipeline}: {text}");
-            *lock(&words) = synctop_core::format::short(&text, LAST_WORDS);
+            *lock(&words) = synctop_core::format::short(&text, STDERR_TAIL);
         }
     }
 }

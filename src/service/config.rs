@@ -1,7 +1,7 @@
 //! Configuration of the service: a TOML file. Engines are defined only there: a request selects a
 //! name, never a command.
 
-use super::log::Keep;
+use super::log::LogRetention;
 use super::secrets::References;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -12,9 +12,11 @@ use synctop_core::protocol::quantity;
 /// Sample configuration: all settings with their defaults.
 pub const SAMPLE: &str = include_str!("../../assets/serve.toml");
 
-/// The engine that is always there.
+/// Name of the built-in engine.
 pub const SIMULATED: &str = "simulated";
 
+/// Configuration of the service.
+/// Configuration of the service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -36,41 +38,45 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Engines that run at once; the others wait in turn.
+    /// Maximum concurrent runs; further ones wait in order.
     pub runs: usize,
+    /// Maximum number of pipelines.
     pub pipelines: usize,
+    /// Maximum open waits.
     pub waits: usize,
-    /// Of one address.
+    /// Maximum open waits of one address.
     pub waits_per_client: usize,
-    /// Readers of events.
+    /// Maximum readers of events.
     pub streams: usize,
+    /// Maximum open connections.
     pub connections: usize,
-    /// Of one address.
+    /// Maximum open connections of one address.
     pub connections_per_client: usize,
-    /// Of one address; twice as many may come in a burst.
+    /// Maximum request rate of one address; a burst may have twice as many.
     pub requests_per_second: f64,
+    /// Maximum size of a request body in bytes.
     #[serde(deserialize_with = "size")]
     pub body: u64,
-    /// Live events of one pipeline that wait.
+    /// Maximum queued live events of one pipeline.
     pub inputs: u64,
-    /// Bytes that one who follows live events may be behind before he is given a snapshot.
+    /// Maximum bytes that a live reader may lag behind before it gets a snapshot.
     #[serde(deserialize_with = "size")]
     pub behind: u64,
 }
 
-/// Limits of each call of an engine; an engine may have its own.
+/// Default limits of each call of an engine.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Calls {
-    /// Seconds.
+    /// Maximum duration in seconds.
     pub time_limit: f64,
-    /// Checkpoints.
+    /// Maximum number of checkpoints.
     pub state_limit: u64,
-    /// The longest silence.
+    /// Maximum time without output.
     #[serde(deserialize_with = "span")]
     pub stall_timeout: Duration,
-    /// Time a running call has to reach its next checkpoint when it is stopped, and a command to
-    /// end after TERM.
+    /// Maximum time to the next checkpoint when a call is stopped, and to the end of a command
+    /// after TERM.
     #[serde(deserialize_with = "span")]
     pub grace: Duration,
 }
@@ -79,22 +85,25 @@ pub struct Calls {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logs {
+    /// Size of a segment in bytes at which the next one starts.
     #[serde(deserialize_with = "size")]
     pub segment: u64,
+    /// Maximum size in bytes of the compressed segments.
     #[serde(deserialize_with = "size")]
     pub size: u64,
+    /// Maximum age of a segment.
     #[serde(deserialize_with = "span")]
     pub age: Duration,
 }
 
-/// An engine: by its address, or by its command.
+/// Engine with either a URL or a command.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
-    /// `http://127.0.0.1:4010`
+    /// Address of an HTTP engine, such as `http://127.0.0.1:4010`.
     pub url: Option<String>,
-    /// The program and its arguments. It reads one JSON object (`{action, pipeline, state?, ...}`)
-    /// on stdin and writes messages on stdout.
+    /// Program and arguments. The program reads one JSON object (`{action, pipeline, state?, ...}`)
+    /// from stdin and writes messages to stdout.
     pub command: Option<Vec<String>>,
     /// Actions besides syncing: `check`, `setup`, `teardown`. An engine by URL supports all of
     /// them.
@@ -142,10 +151,10 @@ impl Default for Logs {
 }
 
 impl Config {
-    /// Reads the text of a configuration.
+    /// Parses and validates a configuration.
     ///
     /// # Errors
-    /// The mistake and its place, as a sentence.
+    /// Returns a sentence that names the mistake and its position.
     pub fn read(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         config.check()?;
@@ -198,13 +207,14 @@ impl Config {
         Ok(())
     }
 
+    /// Returns the retention of the logs.
     #[must_use]
-    pub fn keep(&self) -> Keep {
-        Keep { segment: self.logs.segment, size: self.logs.size, age: self.logs.age }
+    pub fn log_retention(&self) -> LogRetention {
+        LogRetention { segment: self.logs.segment, size: self.logs.size, age: self.logs.age }
     }
 }
 
-/// A number, or a text with a unit.
+/// Number without a unit, or text with one.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Quantity {
@@ -238,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_says_what_is_so_without_it() {
+    fn the_sample_equals_the_defaults() {
         let mut sample = Config::read(SAMPLE).unwrap();
         assert_eq!(sample.listen.take().unwrap().to_string(), "127.0.0.1:4020");
         assert_eq!(sample, Config::default());
@@ -258,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn mistakes_are_reported_with_their_position() {
         let good = "listen = \"127.0.0.1:4020\"\n[calls]\nstall_timeout = \"2m\"\n[logs]\nsize = \"1GiB\"\n[engines.stripe]\nurl = \"http://127.0.0.1:4010\"\n[engines.tap]\ncommand = [\"tap\"]\n";
         let read = Config::read(good).unwrap();
         assert_eq!((read.logs.size, read.calls.stall_timeout), (1 << 30, Duration::from_secs(120)));

@@ -1,9 +1,9 @@
-//! Engines of pipelines, supervised alike: the simulated one in this process, engines over HTTP,
-//! and commands.
+//! Engines of pipelines with one interface: the simulated engine in this process, engines over
+//! HTTP, and commands.
 
-use super::command::{end_left_over, run};
-use super::config::{Config, EngineConfig as Named, SIMULATED};
-use super::secrets::Known;
+use super::command::{kill_leftovers, run};
+use super::config::{Config, EngineConfig, SIMULATED};
+use super::secrets::KnownSecrets;
 use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::simulated::{CallRequest, CallerLimits, Refused, Simulated};
 use crate::engine::tracker::wire::Form;
@@ -39,29 +39,32 @@ pub struct EngineCall<'a> {
     pub pipeline: &'a str,
     pub engine: &'a str,
     pub action: EngineAction,
-    /// Body of an HTTP call.
+    /// JSON body of the call.
     pub body: String,
-    /// The secrets in it, which its stderr is not to repeat.
-    pub known: &'a Known,
+    /// Secrets in the body, to be masked in the engine's stderr.
+    pub known: &'a KnownSecrets,
 }
 
-/// Engines by their names.
+/// Engines of the service by name.
 pub struct Engines {
     config: Arc<Config>,
-    /// One file per running process group, so that a successor can end leftovers after a crash.
+    /// Folder with one file per running process group: after a crash the next service kills these.
     children: PathBuf,
-    /// Simulated engines by pipeline, with their scenario text: their API remembers returned pages.
+    /// Simulated engines by pipeline, each with its configuration text; an engine keeps the state
+    /// of its simulated API between calls.
     simulated: Mutex<HashMap<String, (String, Arc<Simulated>)>>,
     clients: HashMap<String, (reqwest::Client, reqwest::Url)>,
 }
 
 impl Engines {
+    /// Creates the engines of the configuration, and kills leftover commands of a killed service.
+    ///
     /// # Errors
-    /// Which engine cannot be called at all.
+    /// Returns a sentence that names the engine whose URL is invalid or whose client fails.
     pub fn new(config: Arc<Config>, folder: &Path) -> Result<Self, String> {
         let children = folder.join("children");
         let _ = std::fs::create_dir_all(&children);
-        end_left_over(&children);
+        kill_leftovers(&children);
         let mut clients = HashMap::new();
         for (name, engine) in &config.engines {
             if let Some(url) = &engine.url {
@@ -75,27 +78,28 @@ impl Engines {
         Ok(Self { config, children, simulated: Mutex::default(), clients })
     }
 
-    fn named(&self, name: &str) -> Option<&Named> {
+    /// Returns the configuration of an engine; `None` for the simulated one and for unknown names.
+    fn named(&self, name: &str) -> Option<&EngineConfig> {
         self.config.engines.get(name)
     }
 
-    /// The names that a request may choose.
+    /// Returns the engine names that a request may use.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         std::iter::once(SIMULATED).chain(self.config.engines.keys().map(String::as_str)).collect()
     }
 
-    /// Kind of an engine: simulated, http, command.
+    /// Returns the kind of an engine: `simulated`, `http` or `command`.
     #[must_use]
     pub fn kind(&self, name: &str) -> &'static str {
         match self.named(name) {
-            Some(Named { url: Some(_), .. }) => "http",
+            Some(EngineConfig { url: Some(_), .. }) => "http",
             Some(_) => "command",
             None => "simulated",
         }
     }
 
-    /// Limits of a call: seconds, checkpoints.
+    /// Returns the limits of a call: seconds and checkpoints.
     #[must_use]
     pub fn limits(&self, name: &str) -> (f64, u64) {
         let own = self.named(name);
@@ -109,7 +113,7 @@ impl Engines {
     #[must_use]
     pub fn can(&self, name: &str, action: EngineAction) -> bool {
         match self.named(name) {
-            Some(Named { command: Some(_), actions, .. }) => {
+            Some(EngineConfig { command: Some(_), actions, .. }) => {
                 action == EngineAction::Sync || actions.iter().any(|it| it == action.as_str())
             }
             _ => true,
@@ -119,7 +123,7 @@ impl Engines {
     /// Validates a source's configuration as far as possible without a call.
     ///
     /// # Errors
-    /// Whether its engine is known, and a sentence.
+    /// Returns a sentence, with true if the engine is known.
     pub fn validate(&self, source: &Value) -> Result<(), (bool, String)> {
         let name = source.get("type").and_then(Value::as_str).unwrap_or_default();
         if name == SIMULATED {
@@ -131,12 +135,12 @@ impl Engines {
         }
     }
 
-    /// Ends all commands at once.
-    pub fn end_all(&self) {
-        end_left_over(&self.children);
+    /// Kills all running commands.
+    pub fn kill_all(&self) {
+        kill_leftovers(&self.children);
     }
 
-    /// Forgets the state of a deleted pipeline's engine.
+    /// Drops the simulated engine of a pipeline.
     pub fn forget(&self, pipeline: &str) {
         lock(&self.simulated).remove(pipeline);
     }
@@ -144,7 +148,7 @@ impl Engines {
     fn simulated(&self, pipeline: &str, source: &Value) -> Result<Arc<Simulated>, String> {
         let mut kept = source.get(SIMULATED).cloned().unwrap_or_default();
         if let Some(kept) = kept.as_object_mut() {
-            // Another key is another key of the same account.
+            // Keys do not change the simulated account.
             kept.remove("api_key");
             kept.remove("webhook_secret");
         }
@@ -161,14 +165,14 @@ impl Engines {
         Ok(engine)
     }
 
-    /// Calls the engine of a pipeline. `each` receives its output; `stop` ends it.
+    /// Calls the engine of a pipeline. `each` receives its output; `stop` ends the call.
     pub async fn call(
         &self,
-        ask: EngineCall<'_>,
+        request: EngineCall<'_>,
         stop: &Notify,
         each: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> CallOutcome {
-        let EngineCall { pipeline, engine: name, action, body, known } = ask;
+        let EngineCall { pipeline, engine: name, action, body, known } = request;
         let stall = self.named(name).and_then(|it| it.stall_timeout).unwrap_or(self.config.calls.stall_timeout);
         if let Some((client, url)) = self.clients.get(name) {
             let mut url = url.clone();
@@ -212,16 +216,16 @@ impl Engines {
             Ok(engine) => engine,
             Err(why) => return refused(why.into()),
         };
-        let wish = match CallRequest::read(value) {
-            Ok(wish) => wish,
+        let request = match CallRequest::read(value) {
+            Ok(request) => request,
             Err(why) => return refused(why),
         };
-        let said = match action {
-            EngineAction::Check => engine.check(&wish),
-            EngineAction::Setup => engine.setup(&wish),
+        let messages = match action {
+            EngineAction::Check => engine.check(&request),
+            EngineAction::Setup => engine.setup(&request),
             EngineAction::Teardown => Vec::new(),
             EngineAction::Sync => {
-                let mut chunks = match engine.sync(wish, CallerLimits::default(), false) {
+                let mut chunks = match engine.sync(request, CallerLimits::default(), false) {
                     Ok(chunks) => chunks,
                     Err(Refused::Invalid(why)) => return refused(why),
                     Err(Refused::Busy(why)) => return CallOutcome::Unreachable(why),
@@ -248,7 +252,7 @@ impl Engines {
                 }
             }
         };
-        for message in said {
+        for message in messages {
             if each(format!("{message}\n").as_bytes()).is_break() {
                 return CallOutcome::Stopped;
             }
@@ -257,7 +261,8 @@ impl Engines {
     }
 }
 
-/// The scenario that a simulated source names, the generation it speaks, and its pace.
+/// Reads the configuration of a simulated source: scenario, protocol generation, and speed (`None`
+/// is without delays).
 fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
     let config = source.get(SIMULATED).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::default()));
     let text = |key: &str| config.get(key).and_then(Value::as_str);

@@ -7,13 +7,13 @@
 //!                      |                  '--|---------------|-----------------------------'
 //!                      '-------.             |               |
 //!   global permanent error     '--> error <--+---------------'      from error: resume clears it, backfill goes on
-//!   paused is wanted, and the call in flight has come to a safe point --> paused      resume: where it was
-//!   deleted is wanted, from anywhere --> teardown --torn down--> (gone)               final
+//!   desired paused, and the running call reached a safe point --> paused    resume: earlier phase
+//!   desired deleted, from anywhere --> teardown --torn down--> (gone)       final
 //! ```
 //!
-//! A request changes only the desired state, in one step that is stored before it is answered; the
-//! next transition follows from the stored state ([`Life::todo`]). So a crash between a request and
-//! its effect loses nothing: the effect is still to be done.
+//! A request changes only the desired state, which is stored before the response; the next
+//! transition follows from the stored state ([`Life::todo`]). So a crash between a request and its
+//! effect loses nothing: the transition is performed after the restart.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +86,7 @@ pub enum Hold {
     Teardown,
 }
 
-/// All that is kept of a lifecycle.
+/// Stored state of a lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Life {
     pub desired: Desired,
@@ -97,20 +97,21 @@ pub struct Life {
 /// Event of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LifecycleEvent {
-    /// Requests.
+    /// Request: new desired state.
     Want(Desired),
-    /// A new run is asked for.
+    /// Request: new run.
     Run,
-    /// Results.
+    /// Result: the setup succeeded.
     SetUp,
-    /// The run is through: nothing is left of it.
+    /// Result: the run has nothing left to read.
     Through,
-    /// The caller gave the run up, or it was canceled: the earlier state stands.
-    GivenUp,
-    /// A global permanent error.
+    /// Result: the run of a pipeline that was ready was canceled.
+    RunCanceled,
+    /// Result: a global permanent error.
     Parked,
-    /// Nothing is in flight any more.
+    /// Result: no call is running.
     Halted,
+    /// Result: the teardown succeeded.
     TornDown,
 }
 
@@ -119,7 +120,7 @@ pub enum LifecycleEvent {
 pub enum Todo {
     SetUp,
     Sync,
-    /// Live events, as they come.
+    /// Syncs live events as they arrive.
     Live,
     /// Stops the running call at a safe point.
     Halt,
@@ -147,6 +148,7 @@ impl Default for Life {
 }
 
 impl Life {
+    /// Returns the status on the wire.
     #[must_use]
     pub fn status(self) -> Status {
         match (self.hold, self.phase) {
@@ -159,29 +161,29 @@ impl Life {
         }
     }
 
-    /// The lifecycle after an event; `None`: it is gone.
+    /// Returns the lifecycle after an event; `None` once the pipeline is deleted.
     ///
     /// # Errors
-    /// When the request cannot be taken; nothing has changed then. Results are always taken: one
-    /// that comes late changes nothing.
+    /// Returns the reason if a request is refused. Results are never refused; late ones change
+    /// nothing.
     pub fn after(self, event: LifecycleEvent) -> Result<Option<Self>, Refusal> {
         use {Desired as D, Hold as H, LifecycleEvent as E, Phase as P};
         let with = |life: Self| Ok(Some(life));
         match (event, self.hold) {
-            // Final, also for results that come late.
+            // Teardown is final, also for late results.
             (E::TornDown, H::Teardown) => Ok(None),
             (E::Want(D::Deleted), _) => with(Self { desired: D::Deleted, hold: H::Teardown, ..self }),
             (E::Want(_) | E::Run, H::Teardown) => Err(Refusal::Deleted),
             (_, H::Teardown) | (E::TornDown, _) => with(self),
 
-            // Resuming a parked pipeline clears the error and restarts: a run with nothing left is
-            // run again.
+            // Resuming a parked pipeline clears the error and starts a new run, even if nothing was
+            // left to read.
             (E::Want(D::Active), H::Parked) => {
                 let phase = if self.phase == P::Setup { P::Setup } else { P::Backfill };
                 with(Self { desired: D::Active, hold: H::None, phase })
             }
             (E::Want(D::Active), H::None | H::Paused) => with(Self { desired: D::Active, hold: H::None, ..self }),
-            // A parked pipeline stays parked, with its reason; it is only not desired to continue.
+            // A parked pipeline stays parked; only its desired state changes.
             (E::Want(D::Paused), H::Parked | H::Paused | H::None) => with(Self { desired: D::Paused, ..self }),
 
             (E::Run, H::Parked) => Err(Refusal::Parked),
@@ -195,14 +197,16 @@ impl Life {
             (E::Halted, H::None) if self.desired == D::Paused => with(Self { hold: H::Paused, ..self }),
             (E::Halted, _) => with(self),
 
-            // Results advance the phase, whatever is desired meanwhile.
+            // Results advance the phase, whatever the desired state is.
             (E::SetUp, _) if self.phase == P::Setup => with(Self { phase: P::Backfill, ..self }),
-            (E::Through | E::GivenUp, _) if self.phase == P::Backfill => with(Self { phase: P::Ready, ..self }),
+            (E::Through | E::RunCanceled, _) if self.phase == P::Backfill => with(Self { phase: P::Ready, ..self }),
             (E::Parked, H::None) => with(Self { hold: H::Parked, ..self }),
-            (E::SetUp | E::Through | E::GivenUp | E::Parked, _) => with(self),
+            (E::SetUp | E::Through | E::RunCanceled | E::Parked, _) => with(self),
         }
     }
 
+    /// Returns the next transition.
+    /// Returns the next transition.
     #[must_use]
     pub fn todo(self) -> Todo {
         match (self.hold, self.desired, self.phase) {
@@ -215,9 +219,9 @@ impl Life {
         }
     }
 
-    /// True if the status is final for the desired state: nothing more happens by itself.
+    /// True if the status matches the desired state: no transition follows by itself.
     #[must_use]
-    pub fn agrees(self) -> bool {
+    pub fn is_settled(self) -> bool {
         match self.desired {
             Desired::Active => self.status() == Status::Ready,
             Desired::Paused => self.status() == Status::Paused,
@@ -253,7 +257,7 @@ mod tests {
         LifecycleEvent::Run,
         LifecycleEvent::SetUp,
         LifecycleEvent::Through,
-        LifecycleEvent::GivenUp,
+        LifecycleEvent::RunCanceled,
         LifecycleEvent::Parked,
         LifecycleEvent::Halted,
         LifecycleEvent::TornDown,
@@ -271,11 +275,11 @@ mod tests {
     }
 
     proptest! {
-        /// Any requests and results, in any order, late ones and those that a crash makes come
-        /// twice: the last request that was taken stands, every state is one of the table, and left
-        /// alone it comes to where it is wanted.
+        /// Sequences of requests and results in any order, also late and duplicate ones: the last
+        /// accepted request stands, every state is valid, and without further requests the
+        /// pipeline reaches its desired state.
         #[test]
-        fn no_sequence_loses_what_is_wanted(events in proptest::collection::vec(0..EVENTS.len(), 0..60)) {
+        fn no_sequence_loses_the_desired_state(events in proptest::collection::vec(0..EVENTS.len(), 0..60)) {
             let mut life = Some(Life::default());
             let mut wanted = Desired::Active;
             for event in events.into_iter().filter_map(|at| EVENTS.get(at).copied()) {
@@ -298,7 +302,7 @@ mod tests {
                 prop_assert_eq!(life.hold == Hold::Teardown, wanted == Desired::Deleted);
                 prop_assert!(Status::VARIANTS.contains(&life.status()));
             }
-            // Left alone.
+            // Without further requests.
             for _ in 0..4 {
                 let Some(now) = life else { break };
                 let Some(event) = done(now.todo()) else { break };
@@ -308,8 +312,8 @@ mod tests {
                 (None, Desired::Deleted) => {}
                 (Some(life), wanted) => {
                     prop_assert!(wanted != Desired::Deleted, "not torn down: {life:?}");
-                    prop_assert!(life.agrees() || life.status() == Status::Error, "{life:?}");
-                    // A person acts: it continues from an error too.
+                    prop_assert!(life.is_settled() || life.status() == Status::Error, "{life:?}");
+                    // Resuming continues from an error too.
                     let resumed = life.after(LifecycleEvent::Want(Desired::Active)).unwrap().unwrap();
                     prop_assert!(resumed.status() != Status::Error && resumed.status() != Status::Paused);
                     prop_assert!(resumed.todo() != Todo::Nothing);
@@ -320,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn transitions_follow_the_table() {
         use {Desired as D, LifecycleEvent as E, Status as S};
         let go = |events: &[LifecycleEvent]| {
             events
@@ -339,7 +343,7 @@ mod tests {
             (&[E::SetUp, pause, E::Halted], Ok((D::Paused, S::Paused))),
             (&[E::SetUp, pause, resume, E::Halted], Ok((D::Active, S::Backfill))),
             (&[E::SetUp, pause, E::Halted, resume], Ok((D::Active, S::Backfill))),
-            // It came to its end before the pause took effect.
+            // The run ended before the pause took effect.
             (&[E::SetUp, pause, E::Through, E::Halted, resume], Ok((D::Active, S::Ready))),
             (&[E::Parked], Ok((D::Active, S::Error))),
             (&[E::Parked, resume], Ok((D::Active, S::Setup))),

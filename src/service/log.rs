@@ -1,13 +1,13 @@
-//! Log of a pipeline: output of its runs, line by line, in segment files. A position is a number of
-//! bytes since its start, stable for as long as the line is stored.
+//! Log of a pipeline: output of its runs, line by line, in segment files. A position is the number
+//! of bytes since the start of the log and never changes.
 //!
 //! ```text
-//! logs/PIPELINE.INCARNATION/run-000001.00000000000000000000.ndjson.zst    closed, packed
+//! logs/PIPELINE.INCARNATION/run-000001.00000000000000000000.ndjson.zst    closed, compressed
 //!                           run-000002.00000000000000481516.ndjson        open
 //! ```
 //!
-//! A run starts a segment, and a full segment is followed by another one; the sorted names of a
-//! folder are the log. A reader has a position and no queue: no writer waits for it.
+//! Each run starts a new segment, and so does a full segment. The segments in order of their names
+//! are the log. A reader has a position and no queue: the writer never waits for it.
 
 use crate::net::lock;
 use crate::net::segments::Part;
@@ -19,28 +19,32 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// Compression level of a closed segment: zstd's default.
+/// zstd compression level of closed segments: zstd's default.
 const LEVEL: i32 = 3;
 
-/// Closed segments that may wait to be packed; one more stays plain until the log is opened again.
-const WAITING: usize = 4096;
+/// Maximum closed segments in the compression queue. Further ones stay uncompressed until the log
+/// is opened again.
+const QUEUE_LENGTH: usize = 4096;
 
 /// Queue of closed segments.
-pub type Packer = mpsc::SyncSender<(Arc<PipelineLog>, u64)>;
+pub type CompressionQueue = mpsc::SyncSender<(Arc<PipelineLog>, u64)>;
 
 /// Retention of a log.
 #[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// Bytes of a segment before the next one begins.
+pub struct LogRetention {
+    /// Size of a segment in bytes at which the next one starts.
     pub segment: u64,
-    /// Bytes of a pipeline's closed segments, as they lie there.
+    /// Maximum size in bytes of a pipeline's compressed segments.
     pub size: u64,
     pub age: Duration,
 }
 
+/// Segment of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Segment {
+    /// Log position of the first byte.
     begin: u64,
+    /// Uncompressed length in bytes.
     length: u64,
     run: u64,
     packed: bool,
@@ -60,42 +64,42 @@ impl Segment {
 #[derive(Debug, Default)]
 struct Inner {
     segments: Vec<Segment>,
-    /// The last of them, while it is written.
+    /// File of the last segment, while it is written.
     open: Option<File>,
     run: u64,
-    /// It is deleted: nothing is kept of it any more.
-    over: bool,
+    /// True once the pipeline is deleted: later lines are discarded.
+    finished: bool,
 }
 
-/// A log, for one who writes and any number who read.
+/// Log of one pipeline, with one writer and any number of readers.
 #[derive(Debug)]
 pub struct PipelineLog {
     folder: PathBuf,
-    keep: Keep,
+    keep: LogRetention,
     inner: Mutex<Inner>,
     tail: watch::Sender<u64>,
-    packer: Packer,
+    compressor: CompressionQueue,
 }
 
 /// Data at a reader's position.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     Bytes(Vec<u8>),
-    /// Nothing yet.
+    /// The position is the current end of the log.
     End,
-    /// It is not kept any more; the first place that is.
+    /// The position was pruned; contains the next stored position.
     Gone(u64),
 }
 
-/// Thread that compresses closed segments and prunes expired ones.
+/// Starts the thread that compresses closed segments and prunes expired ones; returns its queue.
 ///
 /// # Errors
-/// When there is no thread for it.
-pub fn packer() -> io::Result<Packer> {
-    let (sender, closed) = mpsc::sync_channel::<(Arc<PipelineLog>, u64)>(WAITING);
-    std::thread::Builder::new().name("packer".into()).spawn(move || {
+/// Returns the error if the thread cannot be started.
+pub fn compressor() -> io::Result<CompressionQueue> {
+    let (sender, closed) = mpsc::sync_channel::<(Arc<PipelineLog>, u64)>(QUEUE_LENGTH);
+    std::thread::Builder::new().name("compressor".into()).spawn(move || {
         while let Ok((log, begin)) = closed.recv() {
-            if let Err(error) = log.pack(begin) {
+            if let Err(error) = log.compress(begin) {
                 tracing::warn!(target: "service", "{}: a segment stays as it is: {error}", log.folder.display());
             }
             log.prune(SystemTime::now());
@@ -105,11 +109,11 @@ pub fn packer() -> io::Result<Packer> {
 }
 
 impl PipelineLog {
-    /// Opens the log in `folder`, created if missing. A segment left open by a crash is closed.
+    /// Opens the log in `folder`, created if missing. Completes a segment that a crash left open.
     ///
     /// # Errors
-    /// When it cannot be read or written.
-    pub fn open(folder: PathBuf, keep: Keep, packer: Packer) -> io::Result<Arc<Self>> {
+    /// Returns the error of the file that cannot be read or written.
+    pub fn open(folder: PathBuf, keep: LogRetention, compressor: CompressionQueue) -> io::Result<Arc<Self>> {
         std::fs::create_dir_all(&folder)?;
         let mut segments = Vec::new();
         for entry in std::fs::read_dir(&folder)?.flatten() {
@@ -120,7 +124,7 @@ impl PipelineLog {
                 continue;
             }
             let Some(mut segment) = Segment::parse(&name) else { continue };
-            segment.length = if segment.packed { unpacked(&entry.path())? } else { mended(&entry.path())? };
+            segment.length = if segment.packed { content_length(&entry.path())? } else { end_torn_line(&entry.path())? };
             if segment.length == 0 {
                 let _ = std::fs::remove_file(entry.path());
                 continue;
@@ -128,21 +132,21 @@ impl PipelineLog {
             segments.push(segment);
         }
         segments.sort_by_key(|segment| (segment.begin, std::cmp::Reverse(segment.length), !segment.packed));
-        // Packed, and the plain one not yet removed.
+        // A crash before the plain file was removed leaves two files of one segment.
         segments.dedup_by(|later, first| {
-            let twice = later.begin == first.begin;
-            if twice {
+            let duplicate = later.begin == first.begin;
+            if duplicate {
                 let _ = std::fs::remove_file(folder.join(later.name()));
             }
-            twice
+            duplicate
         });
         let run = segments.last().map_or(0, |segment| segment.run);
         let tail = segments.last().map_or(0, |segment| segment.begin + segment.length);
         let plain: Vec<u64> = segments.iter().filter(|it| !it.packed && it.length > 0).map(|it| it.begin).collect();
-        let inner = Mutex::new(Inner { segments, open: None, run, over: false });
-        let log = Arc::new(Self { folder, keep, inner, tail: watch::channel(tail).0, packer });
+        let inner = Mutex::new(Inner { segments, open: None, run, finished: false });
+        let log = Arc::new(Self { folder, keep, inner, tail: watch::channel(tail).0, compressor });
         for begin in plain {
-            let _ = log.packer.try_send((Arc::clone(&log), begin));
+            let _ = log.compressor.try_send((Arc::clone(&log), begin));
         }
         Ok(log)
     }
@@ -152,24 +156,26 @@ impl PipelineLog {
         &self.folder
     }
 
-    /// End of the log, published as it moves.
+    /// Returns a watch on the end of the log.
     #[must_use]
     pub fn tail(&self) -> watch::Receiver<u64> {
         self.tail.subscribe()
     }
 
+    /// Returns the position of the end of the log.
+    /// Returns the position of the end of the log.
     #[must_use]
     pub fn end(&self) -> u64 {
         *self.tail.borrow()
     }
 
-    /// The first place that is kept.
+    /// Returns the first stored position.
     #[must_use]
     pub fn kept_from(&self) -> u64 {
         lock(&self.inner).segments.first().map_or_else(|| self.end(), |segment| segment.begin)
     }
 
-    /// Starts a segment for this run.
+    /// Starts a new segment if this is another run.
     pub fn begin_run(self: &Arc<Self>, run: u64) {
         let mut inner = lock(&self.inner);
         if inner.run != run {
@@ -178,27 +184,28 @@ impl PipelineLog {
         }
     }
 
-    /// The run is over: its last segment is closed.
+    /// Closes the last segment of a run.
     pub fn end_run(self: &Arc<Self>) {
         self.close(&mut lock(&self.inner));
     }
 
+    /// Closes the open segment and queues it for compression.
+    /// Closes the open segment and queues it for compression.
     fn close(self: &Arc<Self>, inner: &mut Inner) {
         if inner.open.take().is_some() {
-            // The compressed file is on disk before the plain one is deleted.
             if let Some(segment) = inner.segments.last() {
-                let _ = self.packer.try_send((Arc::clone(self), segment.begin));
+                let _ = self.compressor.try_send((Arc::clone(self), segment.begin));
             }
         }
     }
 
-    /// Writes whole lines; answers where they end.
+    /// Appends complete lines and returns the new end of the log.
     ///
     /// # Errors
-    /// When they cannot be written; nothing of them is there then.
+    /// Returns the error of the file; the log is unchanged after an error.
     pub fn append(self: &Arc<Self>, lines: &[u8]) -> io::Result<u64> {
         let mut inner = lock(&self.inner);
-        if inner.over || lines.is_empty() {
+        if inner.finished || lines.is_empty() {
             return Ok(self.end());
         }
         if inner.segments.last().is_some_and(|segment| segment.length >= self.keep.segment) {
@@ -216,7 +223,7 @@ impl PipelineLog {
         if let Err(error) = file.write_all_at(lines, length) {
             let _ = file.set_len(length);
             if length == 0 {
-                // There is no segment without a line.
+                // An empty segment is not kept.
                 inner.open = None;
                 if let Some(segment) = inner.segments.pop() {
                     let _ = std::fs::remove_file(self.folder.join(segment.name()));
@@ -227,15 +234,16 @@ impl PipelineLog {
         if let Some(segment) = inner.segments.last_mut() {
             segment.length += lines.len() as u64;
         }
-        // Under the lock, so that the end never steps back.
+        // Updating under the lock keeps the end monotonic.
         self.tail.send_modify(|end| *end += lines.len() as u64);
         Ok(self.end())
     }
 
-    fn pack(&self, begin: u64) -> io::Result<()> {
+    /// Compresses a closed segment. The compressed file is on disk before the plain one is removed.
+    fn compress(&self, begin: u64) -> io::Result<()> {
         let found = {
             let inner = lock(&self.inner);
-            // The one that is written is the last.
+            // The open segment is always the last one.
             let written = inner.open.as_ref().and(inner.segments.last()).map(|it| it.begin);
             let found = inner.segments.iter().find(|it| it.begin == begin && !it.packed);
             found.filter(|_| written != Some(begin)).cloned()
@@ -247,7 +255,7 @@ impl PipelineLog {
         let mut input = File::open(&plain)?;
         let output = File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
         let mut encoder = zstd::Encoder::new(output, LEVEL)?;
-        // The length can be read from the head then.
+        // `content_length` reads the size from the frame header.
         encoder.set_pledged_src_size(Some(segment.length))?;
         encoder.include_contentsize(true)?;
         encoder.include_checksum(true)?;
@@ -260,8 +268,8 @@ impl PipelineLog {
         std::fs::remove_file(plain)
     }
 
-    /// Gives up the oldest closed segments, beyond the age and the size that are kept; never the
-    /// last one.
+    /// Removes the oldest compressed segments beyond the maximum age or size, but never the last
+    /// segment.
     pub fn prune(&self, now: SystemTime) {
         let mut inner = lock(&self.inner);
         let found = |segment: &Segment| std::fs::metadata(self.folder.join(segment.name())).ok();
@@ -281,37 +289,37 @@ impl PipelineLog {
         }
     }
 
-    /// The pipeline is gone: who reads comes to the end, and nothing more is written. The files
-    /// stay until they are too old.
+    /// Ends the log of a deleted pipeline: readers end, and later lines are discarded. The files
+    /// stay until they expire.
     pub fn finish(self: &Arc<Self>) {
         let mut inner = lock(&self.inner);
         self.close(&mut inner);
-        inner.over = true;
+        inner.finished = true;
         drop(inner);
         self.tail.send_modify(|_| {});
     }
 
-    /// Nothing comes any more.
+    /// True once the pipeline is deleted: no more lines follow.
     #[must_use]
-    pub fn over(&self) -> bool {
-        lock(&self.inner).over
+    pub fn is_finished(&self) -> bool {
+        lock(&self.inner).finished
     }
 
-    /// Reads from a place on.
+    /// Returns a reader from this position on.
     #[must_use]
     pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
         Reader { log: Arc::clone(self), at, open: None, nothing_at: None }
     }
 }
 
-/// Removes logs of pipelines that are gone, once nothing of them is younger than the age that is
-/// kept. Not those that `there` knows.
-pub fn prune_gone(folder: &Path, age: Duration, there: impl Fn(&str) -> bool) {
+/// Removes the logs of deleted pipelines whose newest file is older than `age`. `exists` is true
+/// for the folder names of existing pipelines.
+pub fn prune_deleted(folder: &Path, age: Duration, exists: impl Fn(&str) -> bool) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if there(&entry.file_name().to_string_lossy()) {
+        if exists(&entry.file_name().to_string_lossy()) {
             continue;
         }
-        // Its own time too: one that is just being made has no file yet.
+        // The folder's own time counts too: a new log has no file yet.
         let files = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
         let all = files.map(|file| file.metadata()).chain(std::iter::once(entry.metadata()));
         let newest = all.filter_map(|found| found.ok()?.modified().ok()).max();
@@ -322,16 +330,16 @@ pub fn prune_gone(folder: &Path, age: Duration, there: impl Fn(&str) -> bool) {
     }
 }
 
-/// The length of a packed file's content.
-fn unpacked(path: &Path) -> io::Result<u64> {
+/// Returns the uncompressed length of a compressed segment.
+fn content_length(path: &Path) -> io::Result<u64> {
     let mut head = [0; 18];
     let read = File::open(path)?.read(&mut head)?;
     let size = zstd::zstd_safe::get_frame_content_size(head.get(..read).unwrap_or_default());
     size.ok().flatten().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is missing"))
 }
 
-/// The length of a file of whole lines: a line that a crash tore is ended.
-fn mended(path: &Path) -> io::Result<u64> {
+/// Ends a line that a crash cut off, and returns the length of the file.
+fn end_torn_line(path: &Path) -> io::Result<u64> {
     let mut file = File::options().read(true).append(true).open(path)?;
     let length = file.metadata()?.len();
     let mut last = [b'\n'];
@@ -345,20 +353,21 @@ fn mended(path: &Path) -> io::Result<u64> {
     Ok(length + 1)
 }
 
-/// One who reads a log.
+/// Reader of a log.
 pub struct Reader {
     log: Arc<PipelineLog>,
+    /// Position of the next byte.
     pub at: u64,
     open: Option<(Segment, Box<dyn Read + Send>)>,
-    /// Position at which nothing was available the last time.
+    /// Position at which the last read returned nothing.
     nothing_at: Option<u64>,
 }
 
 impl Reader {
-    /// The next bytes, at most so many.
+    /// Reads the next bytes, at most `most`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// Returns the error of the file, or `UnexpectedEof` if a segment is shorter than recorded.
     pub fn next(&mut self, most: usize) -> io::Result<Piece> {
         loop {
             let end = self.log.end();
@@ -372,12 +381,12 @@ impl Reader {
                 }
             }
             let Some((_, input)) = &mut self.open else { return Ok(Piece::End) };
-            // Only whole lines.
+            // The published end is always the end of a complete line.
             let room = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(most);
             let mut bytes = vec![0; room];
             let length = input.read(&mut bytes)?;
             if length == 0 {
-                // The next segment, or this one under its packed name.
+                // Continues with the next segment, or with the compressed file of this one.
                 self.open = None;
                 if self.nothing_at.replace(self.at) == Some(self.at) {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than recorded"));
@@ -390,7 +399,7 @@ impl Reader {
         }
     }
 
-    /// The segment of the place; else the first place that is kept.
+    /// Returns the segment of the current position, or the next stored position if it was pruned.
     fn find(&self) -> Result<Segment, u64> {
         let inner = lock(&self.log.inner);
         let within = |it: &&Segment| (it.begin..it.begin + it.length).contains(&self.at);
@@ -399,9 +408,11 @@ impl Reader {
         kept.ok_or_else(|| next.unwrap_or_else(|| self.log.end()))
     }
 
+    /// Opens a segment at the current position.
+    /// Opens a segment at the current position.
     fn enter(&mut self, segment: Segment) -> io::Result<()> {
         let open = |packed: bool| File::open(self.log.folder.join(Segment { packed, ..segment.clone() }.name()));
-        // It may be packed meanwhile.
+        // The segment may have been compressed since it was found.
         let (file, packed) = match open(segment.packed) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !segment.packed => (open(true)?, true),
             found => (found?, segment.packed),
@@ -425,8 +436,8 @@ impl Reader {
 mod tests {
     use super::*;
 
-    fn keep(segment: u64, size: u64) -> Keep {
-        Keep { segment, size, age: Duration::from_secs(3600) }
+    fn keep(segment: u64, size: u64) -> LogRetention {
+        LogRetention { segment, size, age: Duration::from_secs(3600) }
     }
 
     fn all(log: &Arc<PipelineLog>, from: u64) -> String {
@@ -438,7 +449,7 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    /// Until the packer has come to its end.
+    /// Waits until this number of segments is compressed.
     fn settle(log: &Arc<PipelineLog>, packed: usize) {
         for _ in 0..500 {
             let now = lock(&log.inner).segments.iter().filter(|it| it.packed).count();
@@ -451,9 +462,9 @@ mod tests {
     }
 
     #[test]
-    fn every_place_reads_the_same_open_closed_packed_and_after_a_restart() {
+    fn every_position_reads_the_same_open_closed_compressed_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap()).unwrap();
         let mut whole = String::new();
         for run in 1..=3 {
             log.begin_run(run);
@@ -476,7 +487,7 @@ mod tests {
         let segments = lock(&log.inner).segments.len();
         settle(&log, segments);
         check(&log, &whole);
-        // One who was in a segment while it was packed.
+        // This reader was within a segment while it was compressed.
         let mut rest = Vec::new();
         while let Piece::Bytes(bytes) = reader.next(5).unwrap() {
             rest.extend(bytes);
@@ -484,16 +495,16 @@ mod tests {
         assert_eq!(rest, whole.as_bytes()[1..]);
         log.append(b"torn").unwrap();
         drop(log);
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), packer().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap()).unwrap();
         whole.push_str("torn\n");
         assert_eq!(all(&log, places[26] as u64), "torn\n");
         assert_eq!(all(&log, 0), whole);
     }
 
     #[test]
-    fn what_is_too_much_goes_and_a_reader_is_told_where_it_goes_on() {
+    fn old_segments_are_pruned_and_a_reader_gets_the_next_position() {
         let folder = tempfile::tempdir().unwrap();
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(10, 60), packer().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(10, 60), compressor().unwrap()).unwrap();
         for run in 1..=4 {
             log.begin_run(run);
             log.append(format!("run {run} begins\nand ends\n").as_bytes()).unwrap();

@@ -25,18 +25,18 @@ pub mod secrets;
 pub mod server;
 pub mod store;
 
-/// A number below this, another one each time: so that many clients do not come back at once.
+/// Random number below this bound: spreads the retries of clients.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a small one")]
-pub(crate) fn throw(below: u64) -> u64 {
+pub(crate) fn random_below(below: u64) -> u64 {
     (jitter() * below as f64) as u64
 }
 
-/// 0 to 1, another one each time.
+/// Random number from 0 to 1.
 pub(crate) fn jitter() -> f64 {
     crate::net::jitter()
 }
 
-/// Bytes as people compare them.
+/// Lowercase hexadecimal text of bytes.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         text.push_str(&format!("{byte:02x}"));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use synctop_core::protocol::{Millis, time};
 
-/// A pipeline, as it is kept.
+/// Stored pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredPipeline {
     pub id: String,
@@ -15,21 +15,21 @@ pub struct StoredPipeline {
     pub incarnation: u64,
     pub created_at: Millis,
     pub updated_at: Millis,
-    /// Counts changes; positions of waits are made of it.
+    /// Number of changes; part of every [`Cursor`].
     pub revision: u64,
     pub life: Life,
     pub config: Arc<PipelineConfig>,
     /// Reason of parking, or of a failing teardown.
     pub reason: Option<ParkReason>,
-    /// It tries again by itself.
+    /// Next automatic retry after a failure.
     pub retry: Option<StoredRetry>,
-    /// The run that is open.
+    /// Task id of the open run.
     pub task: Option<String>,
-    /// The last run, open or over.
+    /// Task id of the last run, open or finished.
     pub last: Option<String>,
-    /// The engine's name of the run; the next run gets another one.
+    /// Run id that is sent to the engine; `None` if the next run gets a new one.
     pub run_id: Option<String>,
-    /// Runs so far.
+    /// Number of runs so far.
     pub runs: u64,
 }
 
@@ -45,12 +45,13 @@ pub struct PipelineConfig {
 /// Reason of a parked pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParkReason {
-    /// Without secrets.
+    /// Error message with secrets masked.
     pub message: String,
     pub failure_type: Option<String>,
-    /// Absent when it is about all of it.
+    /// Failed stream; `None` if the error concerns the entire pipeline.
     pub stream: Option<String>,
-    /// The same for errors that differ in numbers, ids and names only.
+    /// Hash of the message without its particulars: equal for errors that differ only in numbers,
+    /// ids and names.
     pub fingerprint: String,
     pub since: Millis,
     /// Next step for an operator.
@@ -69,7 +70,7 @@ pub struct StoredRetry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// Lifecycle: unread ranges.
+    /// Started by the lifecycle to read the remaining ranges.
     Backfill,
     /// `POST /pipelines/{id}/runs`.
     Request,
@@ -77,6 +78,8 @@ pub enum Trigger {
     Sync,
 }
 
+/// State of a run.
+/// State of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TaskState {
@@ -88,64 +91,65 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// True if the run has ended.
     #[must_use]
-    pub fn over(self) -> bool {
+    pub fn is_finished(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
     }
 }
 
-/// Limits of each call of a run, where they are not the engine's.
+/// Requested limits of each call of a run; `None` selects the engine's limit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallLimits {
-    /// Seconds.
+    /// Maximum duration in seconds.
     pub time_limit: Option<f64>,
-    /// Checkpoints.
+    /// Maximum number of checkpoints.
     pub state_limit: Option<u64>,
 }
 
-/// A run, as it is kept.
+/// Stored run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     pub id: String,
     pub pipeline: String,
     pub incarnation: u64,
-    /// Of the pipeline's runs, from 1.
+    /// Number among the pipeline's runs, from 1.
     pub number: u64,
     pub trigger: Trigger,
     pub state: TaskState,
     pub created_at: Millis,
     pub started_at: Option<Millis>,
     pub ended_at: Option<Millis>,
-    /// The engine's name of the run.
+    /// Run id that is sent to the engine.
     pub run_id: String,
     #[serde(default)]
     pub limits: CallLimits,
-    /// The stored position is discarded.
+    /// True if the run discards the stored state and reads from the start.
     #[serde(default)]
     pub reset: bool,
-    /// It was asked to end.
+    /// True once cancellation was requested.
     #[serde(default)]
     pub cancel: bool,
-    /// Start and end of its messages in the pipeline's log.
+    /// Start and end of the run's messages in the pipeline's log; no end while the run is open.
     pub log: (u64, Option<u64>),
-    /// The pipeline had been ready before: a run that is canceled leaves it so.
+    /// True if the pipeline was ready before the run: cancellation makes it ready again.
     #[serde(default)]
     pub was_ready: bool,
-    /// The pipeline's checkpoints before this run.
+    /// Checkpoints of the pipeline before this run.
     #[serde(default)]
     pub checkpoints_before: u64,
     pub calls: u64,
-    /// `3/7`: streams that are over, of all.
+    /// Finished streams of all streams, such as `3/7`.
     pub progress: Option<String>,
     pub message: Option<String>,
     pub result: Option<Value>,
-    /// Result so far of an open run; not stored.
+    /// Current totals of an open run; not stored.
     #[serde(skip)]
     pub so_far: Option<Value>,
 }
 
-/// The position of a pipeline, as clients get it: which pipeline, its revision, the end of its log,
-/// its checkpoints. Opaque to them.
+/// Position in the events of a pipeline: incarnation, revision, log position and checkpoints.
+/// Opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     pub incarnation: u64,
@@ -172,15 +176,15 @@ impl std::str::FromStr for Cursor {
 }
 
 impl PipelineConfig {
-    /// The name of the engine.
+    /// Returns the name of the engine.
     #[must_use]
     pub fn engine(&self) -> &str {
         self.source.get("type").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// As it is kept, in one object.
+    /// Returns the configuration as one JSON object, with unresolved references.
     #[must_use]
-    pub fn whole(&self, id: &str) -> Value {
+    pub fn unresolved(&self, id: &str) -> Value {
         let mut all = json!({"id": id, "source": self.source, "destination": self.destination});
         if let Some(all) = all.as_object_mut() {
             all.extend(self.streams.clone().map(|streams| ("streams".to_owned(), streams)));
@@ -188,21 +192,21 @@ impl PipelineConfig {
         all
     }
 
-    /// Form for an engine, with resolved references.
+    /// Returns the configuration for an engine, with resolved references.
     ///
     /// # Errors
-    /// Which reference stands for nothing.
+    /// Returns a sentence that names the reference that cannot be resolved.
     pub fn resolved(&self, id: &str, allowed: &secrets::References) -> Result<Value, String> {
-        let mut all = self.whole(id);
+        let mut all = self.unresolved(id);
         secrets::resolve(&mut all, allowed)?;
         Ok(all)
     }
 }
 
 impl StoredPipeline {
-    /// Form on the wire, without secrets. `state`: the last one returned by the engine.
+    /// Returns the JSON form with secrets masked. `state` is the last one that the engine returned.
     #[must_use]
-    pub fn shown(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> Value {
+    pub fn to_json(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> Value {
         let mut all = Map::new();
         all.insert("id".into(), self.id.clone().into());
         let mut config = self.config.as_ref().clone();
@@ -225,18 +229,19 @@ impl StoredPipeline {
         all.insert("updated_at".into(), time::iso(self.updated_at).into());
         all.insert("revision".into(), self.revision.into());
         all.insert("cursor".into(), cursor.to_string().into());
-        all.extend(self.reason.as_ref().map(|reason| ("reason".to_owned(), reason.shown())));
-        // One whose time has come is being made.
+        all.extend(self.reason.as_ref().map(|reason| ("reason".to_owned(), reason.to_json())));
+        // A retry whose time has passed is already in progress.
         let retry = self.retry.as_ref().filter(|retry| retry.at > crate::net::now());
-        all.extend(retry.map(|retry| ("retry".to_owned(), retry.shown())));
-        all.extend(task.map(|task| ("run".to_owned(), task.shown())));
+        all.extend(retry.map(|retry| ("retry".to_owned(), retry.to_json())));
+        all.extend(task.map(|task| ("run".to_owned(), task.to_json())));
         Value::Object(all)
     }
 }
 
 impl ParkReason {
+    /// Returns the JSON form.
     #[must_use]
-    pub fn shown(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         json!({
             "message": self.message, "failure_type": self.failure_type, "stream": self.stream,
             "fingerprint": self.fingerprint, "since": time::iso(self.since), "next": self.next,
@@ -245,22 +250,24 @@ impl ParkReason {
 }
 
 impl StoredRetry {
+    /// Returns the JSON form.
     #[must_use]
-    pub fn shown(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         json!({"at": time::iso(self.at), "attempt": self.attempt, "message": self.message})
     }
 }
 
 impl Task {
-    /// A pipeline that was ready is ready again when this run is given up; unless it discarded the
-    /// read position.
+    /// True if the pipeline becomes ready again when this run is canceled: it was ready before, and
+    /// the run did not discard its state.
     #[must_use]
-    pub fn leaves_ready(&self) -> bool {
+    pub fn ready_if_canceled(&self) -> bool {
         self.was_ready && !self.reset
     }
 
+    /// Returns the JSON form.
     #[must_use]
-    pub fn shown(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let iso = |at: Option<Millis>| at.map(time::iso);
         let mut all = json!({
             "task_id": self.id, "pipeline_id": self.pipeline, "number": self.number, "trigger": self.trigger,

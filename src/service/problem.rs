@@ -1,10 +1,10 @@
-//! Errors of requests: a sentence, a code for programs, and the HTTP status.
+//! Error responses: a sentence, a code for programs, and the HTTP status.
 
 use super::lifecycle::Refusal;
 use super::store::StoreError;
 use serde_json::{Map, Value, json};
 
-/// An answer that is none of success.
+/// Error response to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     pub status: u16,
@@ -12,17 +12,19 @@ pub struct Problem {
     pub sentence: String,
     /// Additional fields for programs.
     pub more: Vec<(&'static str, Value)>,
-    /// Seconds.
+    /// Seconds until a retry; also sent as `Retry-After`.
     pub retry_after: Option<u64>,
 }
 
 impl Problem {
+    /// Creates an error without additional fields.
+    /// Creates an error without additional fields.
     #[must_use]
     pub fn new(status: u16, code: &'static str, sentence: impl Into<String>) -> Self {
         Self { status, code, sentence: sentence.into(), more: Vec::new(), retry_after: None }
     }
 
-    /// Malformed request; the place in the form of the published service.
+    /// Error for a malformed request in the format of the published service; `path` names it.
     #[must_use]
     pub fn invalid(path: &[&str], sentence: impl Into<String>) -> Self {
         let sentence = sentence.into();
@@ -31,25 +33,32 @@ impl Problem {
         Self::new(400, "invalid_request", format!("{at}{sentence}")).with("issues", issue)
     }
 
+    /// Adds a field for programs.
+    /// Adds a field for programs.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.more.push((key, value.into()));
         self
     }
 
+    /// Sets the seconds until a retry.
+    /// Sets the seconds until a retry.
     #[must_use]
     pub fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
+    /// Error for an unknown pipeline.
+    /// Error for an unknown pipeline.
     #[must_use]
     pub fn no_pipeline(id: &str) -> Self {
         Self::new(404, "pipeline_not_found", format!("Pipeline {id} not found"))
     }
 
+    /// Returns the JSON body.
     #[must_use]
-    pub fn shown(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let mut all = Map::new();
         all.insert("error".into(), self.sentence.clone().into());
         all.insert("code".into(), self.code.into());
@@ -58,7 +67,7 @@ impl Problem {
         Value::Object(all)
     }
 
-    /// A request that the lifecycle does not take.
+    /// Error for a request that the lifecycle refuses.
     #[must_use]
     pub fn refused(id: &str, refusal: Refusal) -> Self {
         let code = match refusal {
@@ -70,10 +79,10 @@ impl Problem {
         Self::new(409, code, format!("Pipeline {id}: {refusal}"))
     }
 
-    /// The service is about to end: another one answers soon.
+    /// Error while the service shuts down, with a random retry delay for a restarted service.
     #[must_use]
     pub fn ending() -> Self {
-        let seconds = 2 + super::throw(6);
+        let seconds = 2 + super::random_below(6);
         Self::new(503, "shutting_down", "the service is about to end: ask again in a while").after(seconds)
     }
 }

@@ -1,17 +1,17 @@
 //! Reconciles one pipeline: compares desired with stored state, performs the next transition,
-//! persists the result, repeats. One per pipeline. Everything it knows is in the store and the log,
-//! so that a crash at any instant costs only time.
+//! persists the result, repeats. All state is in the store and the log: a crash at any time loses
+//! no confirmed work.
 
 use super::call::{CallProgress, RunCall};
 use super::engines::EngineAction;
 use super::lifecycle::{LifecycleEvent, Todo};
 use super::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
 use super::problem::Problem;
-use super::registry::{Service, Slot, end_with_its_pipeline, step};
-use super::run::{Open, put_task};
-use super::run_verdict::{Judged, judge, said};
-use super::secrets::Known;
-use super::store::{self, KeptState, Tx};
+use super::registry::{Service, Slot, cancel_for_deletion, apply_event};
+use super::run::{OpenRun, put_task_keeping_cancel};
+use super::run_verdict::{RunVerdict, verdict_of, park_reason};
+use super::secrets::KnownSecrets;
+use super::store::{self, StoredState, Tx};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
 use crate::engine::classify::FailureType;
 use crate::net::http::CallOutcome;
@@ -23,33 +23,32 @@ use std::time::Duration;
 use synctop_core::protocol::Millis;
 use tokio::sync::SemaphorePermit;
 
-/// Live events that one call takes in (as the published service does).
-const BATCH: usize = 10;
+/// Maximum live events per call, as in the published service.
+const EVENTS_PER_CALL: usize = 10;
 
 /// Delay after a failure of the store or the disk.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FAILURE_DELAY: Duration = Duration::from_secs(1);
 
 /// Unclassified failures of setup before the pipeline is parked.
-const UNKNOWN_FAILURES: u32 = 3;
+const MAX_UNCLASSIFIED_FAILURES: u32 = 3;
 
-/// Bytes of the log of a run that is over which are read when the service begins, so that its
-/// streams are known.
-const READ_AT_ONCE: u64 = 16 << 20;
+/// Maximum log size in bytes of a finished run whose state is restored from the log at startup.
+const MAX_RESTORED_LOG: u64 = 16 << 20;
 
-/// Until it is gone, or the service ends.
-pub async fn drive(service: &Arc<Service>, slot: &Arc<Slot>) {
-    let mut driver = Driver { service: Arc::clone(service), slot: Arc::clone(slot), run: None };
-    while let Err(problem) = driver.recover().await {
-        if driver.pause(&problem).await {
+/// Reconciles a pipeline until it is deleted or the service shuts down.
+pub async fn reconcile(service: &Arc<Service>, slot: &Arc<Slot>) {
+    let mut reconciler = Reconciler { service: Arc::clone(service), slot: Arc::clone(slot), run: None };
+    while let Err(problem) = reconciler.recover().await {
+        if reconciler.wait_after_failure(&problem).await {
             return;
         }
     }
     loop {
-        match driver.turn().await {
+        match reconciler.perform_next().await {
             Ok(true) => {}
             Ok(false) => return,
             Err(problem) => {
-                if driver.pause(&problem).await {
+                if reconciler.wait_after_failure(&problem).await {
                     return;
                 }
             }
@@ -57,25 +56,29 @@ pub async fn drive(service: &Arc<Service>, slot: &Arc<Slot>) {
     }
 }
 
-pub(super) struct Driver {
+/// Reconciler of one pipeline.
+pub(super) struct Reconciler {
     pub service: Arc<Service>,
     pub slot: Arc<Slot>,
-    pub run: Option<Open>,
+    /// Current run, if loaded.
+    pub run: Option<OpenRun>,
 }
 
-impl Driver {
-    /// Something of ours failed: waits, and answers whether to give up.
-    async fn pause(&self, problem: &Problem) -> bool {
+impl Reconciler {
+    /// Logs a failure of the service and waits. Returns true if the reconciler has to end.
+    async fn wait_after_failure(&self, problem: &Problem) -> bool {
         if *self.service.ending.borrow() || self.slot.pipeline().is_none() {
             return true;
         }
         tracing::error!(target: "service", "{}: {}", self.slot.id, problem.sentence);
         tokio::select! {
-            () = tokio::time::sleep(PATIENCE) => false,
+            () = tokio::time::sleep(FAILURE_DELAY) => false,
             () = self.service.ends() => true,
         }
     }
 
+    /// Changes the pipeline in one transaction.
+    /// Changes the pipeline in one transaction.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
@@ -83,15 +86,15 @@ impl Driver {
         self.service.change(&self.slot, work).await
     }
 
-    /// Performs the next transition; `false`: none will ever follow.
-    async fn turn(&mut self) -> Result<bool, Problem> {
+    /// Performs the next transition. Returns false if no further one will follow.
+    async fn perform_next(&mut self) -> Result<bool, Problem> {
         let mut status = self.slot.status.subscribe();
         let seen = status.borrow_and_update().clone();
         let Some(pipeline) = seen else { return Ok(false) };
         if *self.service.ending.borrow() {
             return Ok(false);
         }
-        // A run that is to end ends, whatever else is to be done.
+        // A canceled run ends before any other transition except teardown.
         if let Some(id) = &pipeline.task
             && pipeline.life.todo() != Todo::TearDown
             && self.canceled(id)?
@@ -103,7 +106,7 @@ impl Driver {
         let todo = pipeline.life.todo();
         if due > 0
             && matches!(todo, Todo::SetUp | Todo::Sync | Todo::TearDown | Todo::Live)
-            && pipeline.task_is_patient()
+            && pipeline.waits_for_retry()
         {
             let wait = Duration::from_millis(u64::try_from(due).unwrap_or(0));
             tokio::select! {
@@ -122,13 +125,13 @@ impl Driver {
                 }
             }
             Todo::Halt => {
-                self.change(|_, pipeline| step(pipeline, LifecycleEvent::Halted)).await?;
+                self.change(|_, pipeline| apply_event(pipeline, LifecycleEvent::Halted)).await?;
             }
             Todo::SetUp => self.set_up(&pipeline).await?,
             Todo::Sync => self.sync(&pipeline).await?,
             Todo::Live => {
                 self.run = None;
-                let waiting = self.service.store.read(|it| store::inputs(it, &self.slot.id, BATCH))?;
+                let waiting = self.service.store.read(|it| store::inputs(it, &self.slot.id, EVENTS_PER_CALL))?;
                 if waiting.is_empty() {
                     tokio::select! {
                         _ = status.changed() => {}
@@ -150,27 +153,27 @@ impl Driver {
         let Some(pipeline) = self.slot.pipeline() else { return Ok(()) };
         let Some(id) = pipeline.task.as_ref().or(pipeline.last.as_ref()) else { return Ok(()) };
         let Some(task) = self.service.store.read(|it| store::task(it, id))? else { return Ok(()) };
-        let mut came = CallProgress::begin(&self.slot, &task);
+        let mut call_progress = CallProgress::of_run(&self.slot, &task);
         let length = task.log.1.map_or(0, |to| to.saturating_sub(task.log.0));
-        if length > READ_AT_ONCE {
+        if length > MAX_RESTORED_LOG {
             return Ok(());
         }
-        // An unreadable state is read again at the source.
-        if let Err(problem) = came.read_again(task.log.0, task.log.1) {
+        // Rows of an unreadable log are read again from the source.
+        if let Err(problem) = call_progress.read_log(task.log.0, task.log.1) {
             tracing::error!(target: "service", "{}", problem.sentence);
         }
-        came.at_least(kept.checkpoints);
-        came.publish();
-        let Some(from) = kept.call_from.filter(|_| !task.state.over()) else { return Ok(()) };
+        call_progress.raise_checkpoints_to(kept.checkpoints);
+        call_progress.publish();
+        let Some(from) = kept.call_from.filter(|_| !task.state.is_finished()) else { return Ok(()) };
         let mut run = self.backfill(&task, &kept)?;
         run.begin();
-        if let Err(problem) = came.replay(from, &mut run) {
+        if let Err(problem) = call_progress.replay(from, &mut run) {
             tracing::error!(target: "service", "{}", problem.sentence);
         }
         run.cut();
         run.over(&CallOutcome::Broke("the service was restarted".into()), 0.0);
         tracing::warn!(target: "service", "{}: goes on from the last checkpoint of a call that was cut", self.slot.id);
-        self.slot.say(
+        self.slot.append_line(
             "log",
             &json!({
                 "level": "warn",
@@ -178,26 +181,28 @@ impl Driver {
             }),
         );
         let kept =
-            KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };
+            StoredState { state: Some(run.to_keep().get().to_owned()), checkpoints: call_progress.checkpoints(), call_from: None };
         let mut task = Task { calls: task.calls + 1, ..task };
         let put = task.clone();
         let pipeline = self.slot.id.clone();
         task.cancel = self
             .service
-            .keep(&self.slot, move |tx| {
-                let cancel = put_task(tx, put)?;
+            .persist(&self.slot, move |tx| {
+                let cancel = put_task_keeping_cancel(tx, put)?;
                 tx.put_state(&pipeline, &kept)?;
                 Ok(cancel)
             })
             .await?;
-        self.run = Some(Open { task, run, came });
+        self.run = Some(OpenRun { task, run, call_progress });
         Ok(())
     }
 
-    pub(super) fn backfill(&self, task: &Task, kept: &KeptState) -> Result<Backfill, Problem> {
-        let wish = BackfillOptions { retries: u32::MAX, kept: true, ..BackfillOptions::default() };
+    /// Creates the `Backfill` of a run from its stored state.
+    /// Creates the `Backfill` of a run from its stored state.
+    pub(super) fn backfill(&self, task: &Task, kept: &StoredState) -> Result<Backfill, Problem> {
+        let options = BackfillOptions { retries: u32::MAX, kept: true, ..BackfillOptions::default() };
         let state = kept.state.as_deref();
-        let mut run = Backfill::new(wish, state, task.run_id.clone()).map_err(|why| {
+        let mut run = Backfill::new(options, state, task.run_id.clone()).map_err(|why| {
             Problem::new(
                 500,
                 "state_unreadable",
@@ -208,32 +213,35 @@ impl Driver {
         Ok(run)
     }
 
-    /// The configuration with its secrets, and these; or why it cannot be had.
-    pub(super) fn resolved(&self, pipeline: &StoredPipeline) -> Result<(Value, Known), String> {
+    /// Returns the configuration with resolved references, and its secrets.
+    ///
+    /// # Errors
+    /// Returns a sentence that names the reference that cannot be resolved.
+    pub(super) fn resolved(&self, pipeline: &StoredPipeline) -> Result<(Value, KnownSecrets), String> {
         let config = pipeline.config.resolved(&pipeline.id, &self.service.config.secrets)?;
-        let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
+        let known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
         Ok((config, known))
     }
 
-    /// A call without limits.
+    /// Creates a call without limits.
     pub(super) fn call<'c>(
         &'c self,
         pipeline: &'c Arc<StoredPipeline>,
-        known: &'c Known,
+        known: &'c KnownSecrets,
         action: EngineAction,
         body: String,
     ) -> RunCall<'c> {
         RunCall { service: &self.service, slot: &self.slot, pipeline, known, action, body, limits: (None, None) }
     }
 
-    /// Waits for a turn. `None`: something else is to be done meanwhile.
+    /// Waits for a permit of the service. `None` if the pipeline changed or the service shuts down.
     pub(super) async fn permit<'s>(
         &self,
         service: &'s Arc<Service>,
         seen: &StoredPipeline,
     ) -> Option<SemaphorePermit<'s>> {
         let mut status = self.slot.status.subscribe();
-        // Changes since the read count too.
+        // A change between reading and subscribing also ends the wait.
         let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.revision != seen.revision));
         tokio::select! {
             biased;
@@ -245,13 +253,15 @@ impl Driver {
 
     // Live events.
 
+    /// Passes queued live events to the engine in one call.
+    /// Passes queued live events to the engine in one call.
     async fn live(&mut self, pipeline: &Arc<StoredPipeline>, waiting: Vec<(u64, String)>) -> Result<(), Problem> {
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
         let (config, known) = match self.resolved(pipeline) {
             Ok(resolved) => resolved,
             Err(why) => {
-                let reason = said(&why, Some(FailureType::Config), now());
+                let reason = park_reason(&why, Some(FailureType::Config), now());
                 self.change(move |_, pipeline| park(pipeline, reason)).await?;
                 return Ok(());
             }
@@ -269,35 +279,35 @@ impl Driver {
         let count = events.len();
         let body = run.begin_with(&events);
         let before = kept.checkpoints;
-        let mut came = CallProgress::begin_beside(&self.slot, before);
+        let mut call_progress = CallProgress::of_live_events(&self.slot, before);
         let call = self.call(pipeline, &known, EngineAction::Sync, body);
-        let (how, cause) = call.sync(&mut run, &mut came, "").await;
+        let (call_outcome, stop_reason) = call.sync(&mut run, &mut call_progress, "").await;
         run.cut();
-        let next = run.over(&how, super::jitter());
-        if cause.is_some() {
-            // They are still there, and are taken in again.
+        let next = run.over(&call_outcome, super::jitter());
+        if stop_reason.is_some() {
+            // The events stay queued and are sent again.
             return Ok(());
         }
-        let judged = match next {
-            Next::Done(BackfillResult::Through) => judge(&came.progress(), now()),
-            // It has not taken in all of them.
-            Next::Again(_, None) => Judged::Again("the engine did not come to the end of the live events".into()),
-            Next::Again(_, Some(why)) => Judged::Again(known.mask(&why)),
-            Next::Done(BackfillResult::Failed(why, _)) => Judged::Park(said(&known.mask(&why), None, now())),
+        let verdict = match next {
+            Next::Done(BackfillResult::Through) => verdict_of(&call_progress.progress(), now()),
+            // The engine did not read all events.
+            Next::Again(_, None) => RunVerdict::Again("the engine did not come to the end of the live events".into()),
+            Next::Again(_, Some(why)) => RunVerdict::Again(known.mask(&why)),
+            Next::Done(BackfillResult::Failed(why, _)) => RunVerdict::Park(park_reason(&known.mask(&why), None, now())),
         };
         let kept =
-            KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };
-        tracing::debug!(target: "service", "{}: {count} live events: {judged:?}", self.slot.id);
+            StoredState { state: Some(run.to_keep().get().to_owned()), checkpoints: call_progress.checkpoints(), call_from: None };
+        tracing::debug!(target: "service", "{}: {count} live events: {verdict:?}", self.slot.id);
         self.change(move |tx, pipeline| {
             tx.put_state(&pipeline.id, &kept)?;
-            match judged {
-                Judged::Ready => {
+            match verdict {
+                RunVerdict::Ready => {
                     pipeline.retry = None;
                     tx.drop_inputs(&pipeline.id, upto)?;
                     Ok(())
                 }
-                Judged::Park(reason) => park(pipeline, reason),
-                Judged::Again(why) => {
+                RunVerdict::Park(reason) => park(pipeline, reason),
+                RunVerdict::Again(why) => {
                     retry(pipeline, why);
                     Ok(())
                 }
@@ -309,22 +319,24 @@ impl Driver {
 
     // Setup and teardown.
 
+    /// Sets up the pipeline; a permanent failure parks it.
+    /// Sets up the pipeline; a permanent failure parks it.
     async fn set_up(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         let done = self.prepare(pipeline, EngineAction::Setup).await?;
         let Some(done) = done else { return Ok(()) };
         self.change(move |_, pipeline| match done {
-            Prepared::Well(source, destination) => {
+            PreparationResult::Succeeded(source, destination) => {
                 pipeline.retry = None;
                 let mut config = pipeline.config.as_ref().clone();
-                take_over(&mut config, source, destination);
+                add_returned_config(&mut config, source, destination);
                 pipeline.config = Arc::new(config);
-                step(pipeline, LifecycleEvent::SetUp)
+                apply_event(pipeline, LifecycleEvent::SetUp)
             }
-            Prepared::Failed(why, kind) => {
+            PreparationResult::Failed(why, kind) => {
                 let attempts = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                let permanent = kind.map_or(attempts + 1 >= UNKNOWN_FAILURES, FailureType::permanent);
+                let permanent = kind.map_or(attempts + 1 >= MAX_UNCLASSIFIED_FAILURES, FailureType::permanent);
                 if permanent {
-                    park(pipeline, said(&why, kind, now()))
+                    park(pipeline, park_reason(&why, kind, now()))
                 } else {
                     retry(pipeline, why);
                     Ok(())
@@ -335,14 +347,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Tears down, and answers whether it is still there.
+    /// Tears down. Returns false once the pipeline is deleted.
     async fn tear_down(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<bool, Problem> {
-        // A running call is canceled.
+        // The open run is canceled before the teardown.
         if let Some(id) = pipeline.task.clone() {
             let log = self.slot.log.end();
             self.change(move |tx, pipeline| {
                 if let Some(mut task) = tx.task(&id)? {
-                    end_with_its_pipeline(&mut task, log);
+                    cancel_for_deletion(&mut task, log);
                     tx.put_task(&task)?;
                 }
                 pipeline.task = None;
@@ -355,16 +367,16 @@ impl Driver {
         }
         match self.prepare(pipeline, EngineAction::Teardown).await? {
             None => Ok(true),
-            Some(Prepared::Well(..)) => {
+            Some(PreparationResult::Succeeded(..)) => {
                 self.service.remove(&self.slot).await?;
                 Ok(false)
             }
-            Some(Prepared::Failed(why, kind)) => {
-                // Final all the same: it is tried until it succeeds, or is forced.
+            Some(PreparationResult::Failed(why, kind)) => {
+                // The deletion is final: the teardown is retried until it succeeds or is forced.
                 self.change(move |_, pipeline| {
                     let since = pipeline.reason.as_ref().map_or_else(now, |reason| reason.since);
                     let next = "fix the cause, or delete it with force=true, which skips the teardown".into();
-                    pipeline.reason = Some(ParkReason { since, next, ..said(&why, kind, now()) });
+                    pipeline.reason = Some(ParkReason { since, next, ..park_reason(&why, kind, now()) });
                     retry(pipeline, why);
                     Ok(())
                 })
@@ -374,18 +386,18 @@ impl Driver {
         }
     }
 
-    /// Asks the engine to set up or tear down; `None`: it was stopped.
+    /// Calls the engine to set up or tear down; `None` if the call was stopped.
     async fn prepare(
         &mut self,
         pipeline: &Arc<StoredPipeline>,
         action: EngineAction,
-    ) -> Result<Option<Prepared>, Problem> {
+    ) -> Result<Option<PreparationResult>, Problem> {
         if !self.service.engines.can(pipeline.config.engine(), action) {
-            return Ok(Some(Prepared::Well(None, None)));
+            return Ok(Some(PreparationResult::Succeeded(None, None)));
         }
         let (config, known) = match self.resolved(pipeline) {
             Ok(resolved) => resolved,
-            Err(why) => return Ok(Some(Prepared::Failed(why, Some(FailureType::Config)))),
+            Err(why) => return Ok(Some(PreparationResult::Failed(why, Some(FailureType::Config)))),
         };
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(None) };
@@ -396,35 +408,41 @@ impl Driver {
 }
 
 /// Result of setup or teardown.
-pub(super) enum Prepared {
-    /// The configurations that source and destination want to have from now on.
-    Well(Option<Value>, Option<Value>),
+pub(super) enum PreparationResult {
+    /// New fields of the source and of the destination configuration.
+    Succeeded(Option<Value>, Option<Value>),
     Failed(String, Option<FailureType>),
 }
 
+/// Returns the time after a delay.
 pub(super) fn after(wait: Duration) -> Millis {
     now().saturating_add(Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX))
 }
 
+/// Parks a pipeline with a reason.
+/// Parks a pipeline with a reason.
 pub(super) fn park(pipeline: &mut StoredPipeline, reason: ParkReason) -> Result<(), Problem> {
     pipeline.retry = None;
-    // Failed streams are retried by another run.
+    // A new run id lets the engine retry failed streams.
     pipeline.run_id = None;
-    step(pipeline, LifecycleEvent::Parked)?;
+    apply_event(pipeline, LifecycleEvent::Parked)?;
     if pipeline.life.hold == super::lifecycle::Hold::Parked {
         pipeline.reason = Some(reason);
     }
     Ok(())
 }
 
+/// Schedules the next retry, with backoff.
+/// Schedules the next retry, with backoff.
 fn retry(pipeline: &mut StoredPipeline, message: String) {
     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;
     let wait = crate::engine::backfill::wait(attempt, super::jitter());
     pipeline.retry = Some(StoredRetry { at: after(wait), attempt, message });
 }
 
-/// The configuration as setup wants it; secrets stay as they were given, a reference a reference.
-pub fn take_over(config: &mut PipelineConfig, source: Option<Value>, destination: Option<Value>) {
+/// Adds the configuration fields that an engine returned. Existing fields, such as references to
+/// secrets, stay unchanged.
+pub fn add_returned_config(config: &mut PipelineConfig, source: Option<Value>, destination: Option<Value>) {
     for (own, new) in [(&mut config.source, source), (&mut config.destination, destination)] {
         let kind = own.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let Some(Value::Object(new)) = new else { continue };
@@ -432,7 +450,6 @@ pub fn take_over(config: &mut PipelineConfig, source: Option<Value>, destination
         let own = own.entry(kind).or_insert_with(|| json!({}));
         let Some(own) = own.as_object_mut() else { continue };
         for (key, value) in new {
-            // The configuration as requested.
             own.entry(key).or_insert(value);
         }
     }

@@ -1,9 +1,10 @@
-//! Registry of pipelines of a running service: published state, and changes.
+//! Registry of the pipelines of a running service: publishes their state, applies changes.
 //!
 //! ```text
-//!  a request, or a driver's result --> Service::change --> store (one transaction) --committed--> Slot::status (watch) --> waits, drivers
-//!  an engine's lines --> driver --> Slot::log (file) --> readers of events, each at his own place
-//!                              '--> reducer --> Slot::facts (watch) --> waits for progress, tasks
+//!  request, result of a reconciler --> Service::change --> store (one transaction)
+//!      --committed--> Slot::status (watch) --> waits, reconcilers
+//!  lines of an engine --> reconciler --> Slot::log (file) --> readers, each with its own position
+//!                             '--> reducer --> Slot::facts (watch) --> waits for progress, tasks
 //! ```
 
 use super::config::Config;
@@ -26,78 +27,81 @@ use synctop_core::protocol::{Millis, Status, time};
 use synctop_core::reduce::Progress;
 use tokio::sync::{Notify, Semaphore, watch};
 
-/// After a driver that ended badly.
-const BREATH: Duration = Duration::from_secs(1);
+/// Delay before a failed reconciler is restarted.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Interval of pruning, and retention of results of deleted pipelines.
-const HOUSEKEEPING: Duration = Duration::from_secs(600);
-const GONE_KEPT: Millis = 30 * 86_400_000;
+/// Interval of pruning.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Emitter of lines that are not an engine's.
+/// Retention of the runs of deleted pipelines.
+const DELETED_RETENTION: Millis = 30 * 86_400_000;
+
+/// `_emitted_by` of the service's own lines in a log.
 pub const SERVICE: &str = "synctop/service";
 
 /// Live state of a pipeline's run.
 #[derive(Debug, Clone, Default)]
 pub struct RunFacts {
-    /// All that the pipeline ever had.
+    /// Total checkpoints of the pipeline.
     pub checkpoints: u64,
-    /// Task of the run.
+    /// Task id of the run.
     pub task: Option<String>,
-    /// State of that run; absent if it was not read again since the service started.
+    /// State of that run; `None` if its log was not read since the service started.
     pub progress: Option<Arc<Progress>>,
-    /// The place in the log up to which it is known.
+    /// Log position that `progress` covers.
     pub position: u64,
 }
 
 impl RunFacts {
-    /// State of this run.
+    /// Returns the state of the run with this task id.
     #[must_use]
     pub fn of(&self, task: Option<&String>) -> Option<&Arc<Progress>> {
         self.progress.as_ref().filter(|_| task.is_some() && self.task.as_ref() == task)
     }
 }
 
-/// A pipeline that is there.
+/// Live pipeline: published state, log and notifications.
 pub struct Slot {
     pub id: String,
     pub incarnation: u64,
-    /// As it was committed last; `None`: it is gone.
+    /// Last committed pipeline; `None` once deleted.
     pub status: watch::Sender<Option<Arc<StoredPipeline>>>,
     pub facts: watch::Sender<RunFacts>,
     pub log: Arc<PipelineLog>,
-    /// Live events came.
+    /// Notification of new live events.
     pub inputs: Notify,
 }
 
 /// Pipelines by name.
 type Slots = BTreeMap<String, Arc<Slot>>;
 
-/// The service.
+/// Pipeline service: configuration, store, engines and live pipelines.
 pub struct Service {
     pub config: Arc<Config>,
     pub store: Store,
     pub engines: Engines,
-    /// Permits of concurrent engines; the longest waiting run is next.
+    /// Permits of concurrent runs; the run that waits longest is next.
     pub permits: Semaphore,
-    /// As many may be asked besides.
-    pub asks: Semaphore,
+    /// Permits of concurrent checks, setups and teardowns by request.
+    pub action_permits: Semaphore,
+    /// True once the service shuts down.
     pub ending: watch::Sender<bool>,
-    /// Changes that a poll saw before their notification.
+    /// Number of changes that a poll saw before their notification.
     pub missed: AtomicU64,
     slots: RwLock<Slots>,
     logs: PathBuf,
-    packer: log::Packer,
-    /// Drivers that have not come to their end; when the last is gone, so is the sender.
-    drivers: watch::Sender<usize>,
-    /// Held for as long as we are the one service of this folder.
+    compressor: log::CompressionQueue,
+    /// Number of running reconcilers.
+    reconcilers: watch::Sender<usize>,
+    /// Lock file that excludes other services from this folder.
     _lock: File,
 }
 
-/// Reason that the service cannot start.
+/// Error when the service starts.
 #[derive(Debug, thiserror::Error)]
-pub enum BeginError {
+pub enum StartError {
     #[error("another synctop serves from {0} already: end it, or name another folder after --data-dir")]
-    Taken(PathBuf),
+    InUse(PathBuf),
     #[error("the folder {0} cannot be used: {1}. Name another one after --data-dir")]
     Folder(PathBuf, String),
     #[error(transparent)]
@@ -107,12 +111,14 @@ pub enum BeginError {
 }
 
 impl Service {
-    /// Opens the store in `folder`, and continues its work.
+    /// Opens the store in `folder` and starts a reconciler for each pipeline.
     ///
     /// # Errors
-    /// When the folder is taken or cannot be used.
-    pub fn begin(config: Config, folder: &Path) -> Result<Arc<Self>, BeginError> {
-        let bad = |error: &dyn std::fmt::Display| BeginError::Folder(folder.to_owned(), error.to_string());
+    /// Returns [`StartError::InUse`] if another service uses the folder, [`StartError::Folder`] or
+    /// [`StartError::Store`] if it cannot be used, [`StartError::Engine`] if an engine's
+    /// configuration is invalid.
+    pub fn begin(config: Config, folder: &Path) -> Result<Arc<Self>, StartError> {
+        let bad = |error: &dyn std::fmt::Display| StartError::Folder(folder.to_owned(), error.to_string());
         std::fs::create_dir_all(folder).map_err(|error| bad(&error))?;
         {
             use std::os::unix::fs::PermissionsExt;
@@ -120,39 +126,39 @@ impl Service {
         }
         let held = File::options().create(true).truncate(false).write(true).open(folder.join("lock"));
         let held = held.map_err(|error| bad(&error))?;
-        let how = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-        rustix::fs::flock(&held, how).map_err(|_| BeginError::Taken(folder.to_owned()))?;
+        let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::flock(&held, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
         let config = Arc::new(config);
-        let engines = Engines::new(Arc::clone(&config), folder).map_err(BeginError::Engine)?;
+        let engines = Engines::new(Arc::clone(&config), folder).map_err(StartError::Engine)?;
         let service = Arc::new(Self {
             store: Store::open(folder)?,
             engines,
             permits: Semaphore::new(config.limits.runs),
-            asks: Semaphore::new(config.limits.runs),
+            action_permits: Semaphore::new(config.limits.runs),
             ending: watch::channel(false).0,
             missed: AtomicU64::new(0),
             slots: RwLock::default(),
             logs: folder.join("logs"),
-            packer: log::packer().map_err(|error| bad(&error))?,
-            drivers: watch::channel(0).0,
+            compressor: log::compressor().map_err(|error| bad(&error))?,
+            reconcilers: watch::channel(0).0,
             _lock: held,
             config,
         });
         for pipeline in service.store.read(store::pipelines)? {
             let state = service.store.read(|it| store::state(it, &pipeline.id))?;
-            service.place(Arc::new(pipeline), state.checkpoints).map_err(|error| bad(&error))?;
+            service.register(Arc::new(pipeline), state.checkpoints).map_err(|error| bad(&error))?;
         }
         let own = Arc::clone(&service);
         tokio::spawn(async move {
             loop {
                 let keeping = Arc::clone(&own);
                 let _ = tokio::task::spawn_blocking(move || keeping.prune()).await;
-                let gone = own.store.write(|tx| tx.forget_gone(now() - GONE_KEPT)).await;
+                let gone = own.store.write(|tx| tx.prune_deleted_pipelines(now() - DELETED_RETENTION)).await;
                 if let Err(error) = gone {
                     tracing::warn!(target: "service", "{error}");
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(HOUSEKEEPING) => {}
+                    () = tokio::time::sleep(PRUNE_INTERVAL) => {}
                     () = own.ends() => return,
                 }
             }
@@ -162,7 +168,7 @@ impl Service {
 
     /// Prunes expired data of all logs.
     fn prune(&self) {
-        log::prune_gone(&self.logs, self.config.logs.age, |name| {
+        log::prune_deleted(&self.logs, self.config.logs.age, |name| {
             self.slots().values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
         });
         for slot in self.slots_after("") {
@@ -170,49 +176,50 @@ impl Service {
         }
     }
 
-    /// Makes room for a pipeline, and begins to drive it.
-    fn place(self: &Arc<Self>, pipeline: Arc<StoredPipeline>, checkpoints: u64) -> io::Result<Arc<Slot>> {
+    /// Registers a pipeline, opens its log and starts its reconciler.
+    fn register(self: &Arc<Self>, pipeline: Arc<StoredPipeline>, checkpoints: u64) -> io::Result<Arc<Slot>> {
         let folder = self.logs.join(format!("{}.{}", pipeline.id, pipeline.incarnation));
         let slot = Arc::new(Slot {
             id: pipeline.id.clone(),
             incarnation: pipeline.incarnation,
-            log: PipelineLog::open(folder, self.config.keep(), self.packer.clone())?,
+            log: PipelineLog::open(folder, self.config.log_retention(), self.compressor.clone())?,
             status: watch::channel(Some(pipeline)).0,
             facts: watch::channel(RunFacts { checkpoints, ..RunFacts::default() }).0,
             inputs: Notify::new(),
         });
-        let mut slots = self.slots_to_change();
+        let mut slots = self.slots_mut();
         slots.insert(slot.id.clone(), Arc::clone(&slot));
         drop(slots);
-        self.drivers.send_modify(|running| *running += 1);
+        self.reconcilers.send_modify(|running| *running += 1);
         let (service, driven) = (Arc::clone(self), Arc::clone(&slot));
         tokio::spawn(async move {
-            let _count = Count(&service.drivers);
+            let _count = ReconcilerCount(&service.reconcilers);
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
-                let driver = tokio::spawn(async move { Box::pin(super::reconciler::drive(&service, &driven)).await });
-                match driver.await {
+                let handle = tokio::spawn(async move { Box::pin(super::reconciler::reconcile(&service, &driven)).await });
+                match handle.await {
                     Ok(()) => return,
-                    // A bug of ours: the stored state is consistent, and another reconciler
-                    // continues with it.
+                    // A panic is a bug. The stored state is consistent: a new reconciler continues
+                    // from it.
                     Err(error) => {
                         tracing::error!(target: "service", "a driver ended badly, and is begun again: {error}");
                     }
                 }
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(RESTART_DELAY).await;
             }
         });
         Ok(slot)
     }
 
-    /// Creates a pipeline. `note` is done in the same transaction.
+    /// Creates a pipeline. `also` runs in the same transaction.
     ///
     /// # Errors
-    /// When there is one of that name, or it cannot be kept.
+    /// Returns 429 if the service has too many pipelines, 409 if the id exists, 503 if the pipeline
+    /// cannot be stored, and the errors of `also`.
     pub async fn create(
         self: &Arc<Self>,
         mut pipeline: StoredPipeline,
-        note: impl FnOnce(&mut Tx, &StoredPipeline) -> Result<(), Problem> + Send + 'static,
+        also: impl FnOnce(&mut Tx, &StoredPipeline) -> Result<(), Problem> + Send + 'static,
     ) -> Result<Arc<Slot>, Problem> {
         let most = self.config.limits.pipelines;
         if self.slots().len() >= most {
@@ -227,22 +234,22 @@ impl Service {
                     let sentence = format!("Pipeline {} already exists", pipeline.id);
                     return Err(Problem::new(409, "pipeline_exists", sentence));
                 }
-                pipeline.incarnation = tx.incarnation()?;
+                pipeline.incarnation = tx.next_incarnation()?;
                 tx.put_pipeline(&pipeline)?;
-                note(tx, &pipeline)?;
+                also(tx, &pipeline)?;
                 Ok(Arc::new(pipeline))
             })
             .await?;
-        let slot = match self.place(Arc::clone(&made), 0) {
+        let slot = match self.register(Arc::clone(&made), 0) {
             Ok(slot) => slot,
             Err(error) => {
-                // Without a log it cannot be.
+                // A pipeline needs a log: its creation is undone.
                 let sentence = format!("the log of pipeline {id} cannot be kept: {error}");
                 self.store.write(move |tx| tx.delete_pipeline(&id).map_err(Problem::from)).await?;
                 return Err(Problem::new(503, "store_unavailable", sentence).after(5));
             }
         };
-        slot.tell(&made);
+        slot.append_status(&made);
         Ok(slot)
     }
 
@@ -250,17 +257,17 @@ impl Service {
         self.slots.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slots_to_change(&self) -> RwLockWriteGuard<'_, Slots> {
+    fn slots_mut(&self) -> RwLockWriteGuard<'_, Slots> {
         self.slots.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A pipeline.
+    /// Returns the pipeline with this id.
     #[must_use]
     pub fn slot(&self, id: &str) -> Option<Arc<Slot>> {
         self.slots().get(id).cloned()
     }
 
-    /// All pipelines behind this name, by name.
+    /// Returns the pipelines after this id, in order of their ids.
     #[must_use]
     pub fn slots_after(&self, id: &str) -> Vec<Arc<Slot>> {
         let slots = self.slots();
@@ -272,7 +279,8 @@ impl Service {
     /// published.
     ///
     /// # Errors
-    /// Those of `work`, and when it is gone or cannot be kept; nothing has changed then.
+    /// Returns the errors of `work`, 404 if the pipeline is deleted, 503 if the store fails; the
+    /// pipeline is unchanged after an error.
     pub async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
@@ -293,17 +301,17 @@ impl Service {
                 tx.put_pipeline(&pipeline)?;
                 let pipeline = Arc::new(pipeline);
                 let published = Arc::clone(&pipeline);
-                tx.then(move || own.publish(&before, published));
+                tx.on_commit(move || own.publish(&before, published));
                 Ok((pipeline, result))
             })
             .await
     }
 
-    /// Stores unpublished data of a pipeline, while it exists.
+    /// Stores data of a pipeline without publishing a change.
     ///
     /// # Errors
-    /// When it is gone, or cannot be kept.
-    pub async fn keep<T: Send + 'static>(
+    /// Returns the errors of `work`, 404 if the pipeline is deleted, 503 if the store fails.
+    pub async fn persist<T: Send + 'static>(
         &self,
         slot: &Arc<Slot>,
         work: impl FnOnce(&mut Tx) -> Result<T, Problem> + Send + 'static,
@@ -317,10 +325,10 @@ impl Service {
             .await
     }
 
-    /// Takes a pipeline out that is torn down.
+    /// Deletes a pipeline after its teardown.
     ///
     /// # Errors
-    /// When that cannot be kept.
+    /// Returns 503 if the store fails.
     pub async fn remove(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<(), Problem> {
         let (service, own) = (Arc::clone(self), Arc::clone(slot));
         self.store
@@ -331,19 +339,19 @@ impl Service {
                     return Ok(());
                 }
                 if let Some(mut task) = pipeline.task.as_ref().map(|id| tx.task(id)).transpose()?.flatten() {
-                    end_with_its_pipeline(&mut task, own.log.end());
+                    cancel_for_deletion(&mut task, own.log.end());
                     tx.put_task(&task)?;
                 }
                 tx.delete_pipeline(&own.id)?;
-                tx.note("service", "deleted", Some(&own.id), None)?;
-                tx.then(move || {
-                    let mut slots = service.slots_to_change();
+                tx.log_action("service", "deleted", Some(&own.id), None)?;
+                tx.on_commit(move || {
+                    let mut slots = service.slots_mut();
                     if slots.get(&own.id).is_some_and(|it| it.incarnation == own.incarnation) {
                         slots.remove(&own.id);
                     }
                     drop(slots);
                     service.engines.forget(&own.id);
-                    own.say("pipeline", &json!({"id": own.id, "desired_status": "deleted", "status": "deleted"}));
+                    own.append_line("pipeline", &json!({"id": own.id, "desired_status": "deleted", "status": "deleted"}));
                     own.log.finish();
                     own.status.send_replace(None);
                 });
@@ -352,15 +360,15 @@ impl Service {
             .await
     }
 
-    /// Stops taking part: calls come to a safe point, waits are answered.
+    /// Shuts down: stops calls at a safe point, ends waits, and waits for the reconcilers.
     pub async fn end(&self) {
         self.ending.send_replace(true);
-        let mut drivers = self.drivers.subscribe();
+        let mut reconcilers = self.reconcilers.subscribe();
         let patience = self.config.calls.grace * 3;
-        let _ = tokio::time::timeout(patience, drivers.wait_for(|running| *running == 0)).await;
+        let _ = tokio::time::timeout(patience, reconcilers.wait_for(|running| *running == 0)).await;
     }
 
-    /// Returns when the service is about to end.
+    /// Waits until the service shuts down.
     pub async fn ends(&self) {
         let mut ending = self.ending.subscribe();
         let _ = ending.wait_for(|ending| *ending).await;
@@ -373,46 +381,50 @@ impl Service {
     }
 }
 
-/// Counts a driver for as long as it lives.
-struct Count<'c>(&'c watch::Sender<usize>);
+/// Decrements the number of reconcilers when dropped.
+struct ReconcilerCount<'c>(&'c watch::Sender<usize>);
 
-impl Drop for Count<'_> {
+impl Drop for ReconcilerCount<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|running| *running -= 1);
     }
 }
 
 impl Slot {
-    /// The pipeline as it was committed last.
+    /// Returns the last committed pipeline; `None` once deleted.
     #[must_use]
     pub fn pipeline(&self) -> Option<Arc<StoredPipeline>> {
         self.status.borrow().clone()
     }
 
+    /// Publishes a committed change: log, stderr and notifications.
+    /// Publishes a committed change: log, stderr and notifications.
     fn publish(&self, before: &StoredPipeline, pipeline: Arc<StoredPipeline>) {
         if pipeline.runs > before.runs {
             self.log.begin_run(pipeline.runs);
         }
-        if shows(before) != shows(&pipeline) {
-            self.tell(&pipeline);
-            told(before, &pipeline);
+        if status_payload(before) != status_payload(&pipeline) {
+            self.append_status(&pipeline);
+            log_change(before, &pipeline);
         }
         self.status.send_replace(Some(pipeline));
     }
 
-    /// Writes the state of the pipeline into the log.
-    fn tell(&self, pipeline: &StoredPipeline) {
-        self.say("pipeline", &shows(pipeline));
+    /// Appends the status of the pipeline to its log.
+    fn append_status(&self, pipeline: &StoredPipeline) {
+        self.append_line("pipeline", &status_payload(pipeline));
     }
 
-    /// A line of ours in the log.
-    pub fn say(&self, kind: &str, payload: &Value) {
+    /// Appends a line of the service to the log.
+    pub fn append_line(&self, kind: &str, payload: &Value) {
         let line = line(kind, payload);
         if let Err(error) = self.log.append(line.as_bytes()) {
             tracing::error!(target: "service", "{}: the log cannot be written: {error}", self.id);
         }
     }
 
+    /// Returns the cursor of the current end of the log.
+    /// Returns the cursor of the current end of the log.
     #[must_use]
     pub fn cursor(&self, pipeline: &StoredPipeline) -> Cursor {
         Cursor {
@@ -425,7 +437,7 @@ impl Slot {
 }
 
 /// Logs a change on stderr.
-fn told(before: &StoredPipeline, now: &StoredPipeline) {
+fn log_change(before: &StoredPipeline, now: &StoredPipeline) {
     let id = &now.id;
     let (was, is) = (before.life.status().as_str(), now.life.status().as_str());
     match (&now.reason, &now.retry) {
@@ -440,56 +452,56 @@ fn told(before: &StoredPipeline, now: &StoredPipeline) {
     }
 }
 
-/// State of a pipeline for the log.
-fn shows(pipeline: &StoredPipeline) -> Value {
+/// Returns the payload of a `pipeline` line: the status of a pipeline.
+fn status_payload(pipeline: &StoredPipeline) -> Value {
     json!({
         "id": pipeline.id,
         "desired_status": pipeline.life.desired.as_str(),
         "status": pipeline.life.status().as_str(),
-        "reason": pipeline.reason.as_ref().map(super::model::ParkReason::shown),
-        "retry": pipeline.retry.as_ref().map(super::model::StoredRetry::shown),
+        "reason": pipeline.reason.as_ref().map(super::model::ParkReason::to_json),
+        "retry": pipeline.retry.as_ref().map(super::model::StoredRetry::to_json),
         "task_id": pipeline.task,
     })
 }
 
-/// A line of ours.
+/// Returns a log line of the service.
 #[must_use]
 pub fn line(kind: &str, payload: &Value) -> String {
     format!("{}\n", json!({"type": kind, kind: payload, "_emitted_by": SERVICE, "_ts": time::iso(now())}))
 }
 
-/// `3/7`: streams that are over, of all.
+/// Returns finished streams of all streams, such as `3/7`.
 #[must_use]
-pub fn progress_words(progress: &Progress) -> String {
-    let over = |status: Status| matches!(status, Status::Completed | Status::Skipped | Status::Errored);
-    let done = progress.streams.iter().filter(|stream| over(stream.status)).count();
+pub fn finished_streams(progress: &Progress) -> String {
+    let finished = |status: Status| matches!(status, Status::Completed | Status::Skipped | Status::Errored);
+    let done = progress.streams.iter().filter(|stream| finished(stream.status)).count();
     format!("{done}/{}", progress.streams.len())
 }
 
-/// A run that is over because its pipeline is deleted.
-pub fn end_with_its_pipeline(task: &mut Task, log: u64) {
+/// Marks a run as canceled because its pipeline is deleted. `log` is the end of its log.
+pub fn cancel_for_deletion(task: &mut Task, log: u64) {
     task.state = super::model::TaskState::Canceled;
     task.ended_at = Some(now());
     task.log.1 = Some(log);
     task.message = Some("the pipeline was deleted".into());
 }
 
-/// Takes an event of the lifecycle.
+/// Applies a lifecycle event to a pipeline.
 ///
 /// # Errors
-/// When a request is refused.
-pub fn step(pipeline: &mut StoredPipeline, event: LifecycleEvent) -> Result<(), Problem> {
+/// Returns 409 if the lifecycle refuses a request.
+pub fn apply_event(pipeline: &mut StoredPipeline, event: LifecycleEvent) -> Result<(), Problem> {
     let after = pipeline.life.after(event).map_err(|refusal: Refusal| Problem::refused(&pipeline.id, refusal))?;
-    // That it is gone is for `remove` to keep.
+    // `Service::remove` stores a deletion.
     if let Some(after) = after {
         pipeline.life = after;
     }
     Ok(())
 }
 
-/// A new pipeline, wanted to be active.
+/// Creates a pipeline in its initial state, with desired state active.
 #[must_use]
-pub fn fresh(id: String, config: super::model::PipelineConfig) -> StoredPipeline {
+pub fn new_pipeline(id: String, config: super::model::PipelineConfig) -> StoredPipeline {
     let at = now();
     StoredPipeline {
         id,
@@ -508,13 +520,13 @@ pub fn fresh(id: String, config: super::model::PipelineConfig) -> StoredPipeline
     }
 }
 
-/// Current task of a run, with the reducer's state of it.
+/// Adds the current totals to an open run.
 #[must_use]
 pub fn live_task(slot: &Slot, mut task: Task) -> Task {
-    if !task.state.over()
+    if !task.state.is_finished()
         && let Some(progress) = slot.facts.borrow().of(Some(&task.id))
     {
-        task.progress = Some(progress_words(progress));
+        task.progress = Some(finished_streams(progress));
         task.so_far = Some(super::run::totals(progress));
     }
     task

@@ -1,14 +1,14 @@
-//! Run of a pipeline, call by call: opened, called, stored with its result.
+//! Run of a pipeline: opens it, makes its calls one by one, and stores the result of each.
 
-use super::call::{CallProgress, Cause, RunCall};
+use super::call::{CallProgress, StopReason, RunCall};
 use super::engines::EngineAction;
 use super::lifecycle::{LifecycleEvent, Phase, Todo};
 use super::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task, TaskState, Trigger};
 use super::problem::Problem;
-use super::reconciler::{Driver, after, park};
-use super::registry::{progress_words, step};
-use super::run_verdict::{Judged, judge, said};
-use super::store::{self, KeptState, Tx};
+use super::reconciler::{Reconciler, after, park};
+use super::registry::{finished_streams, apply_event};
+use super::run_verdict::{RunVerdict, verdict_of, park_reason};
+use super::store::{self, StoredState, Tx};
 use crate::engine::backfill::{Backfill, BackfillResult, Next};
 use crate::engine::classify::FailureType;
 use crate::engine::drive::fresh_id;
@@ -21,33 +21,36 @@ use std::time::Duration;
 use synctop_core::protocol::time;
 use synctop_core::reduce::{Outcome, Progress, outcome};
 
-/// A caller who syncs by single calls has so long for his next one; then the service goes on by
-/// itself.
-const CALLERS_TURN: Duration = Duration::from_secs(30);
+/// Time that a caller of single syncs has for its next call; then the service continues the run.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The run that is open, between its calls.
-pub(super) struct Open {
+/// Loaded run, between its calls.
+pub(super) struct OpenRun {
     pub task: Task,
     pub run: Backfill,
-    pub came: CallProgress,
+    pub call_progress: CallProgress,
 }
 
 /// Result of a call.
 #[derive(Debug, Clone)]
-enum End {
-    /// The next call, at once.
+enum CallResult {
+    /// The next call follows at once.
     Next,
-    /// It was brought to a safe point: it goes on when it may.
+    /// The call was stopped at a safe point; the run continues later.
     Stopped,
+    /// Nothing is left to read.
     Through,
     Canceled,
-    /// One call was asked for, and there is more.
-    CallersTurn,
+    /// The requested single call ended, and more is left to read.
+    AwaitCaller,
+    /// Retry after this delay, and its reason.
     Again(Duration, String),
     Park(ParkReason),
 }
 
-impl Driver {
+impl Reconciler {
+    /// Opens a run, or makes the next call of the open run.
+    /// Opens a run, or makes the next call of the open run.
     pub(super) async fn sync(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         if pipeline.task.is_none() {
             let log = self.slot.log.end();
@@ -57,7 +60,7 @@ impl Driver {
                     return Ok(());
                 }
                 let run_id = pipeline.run_id.clone();
-                begin_task(tx, pipeline, Trigger::Backfill, CallLimits::default(), run_id, log)?;
+                create_task(tx, pipeline, Trigger::Backfill, CallLimits::default(), run_id, log)?;
                 pipeline.retry = None;
                 Ok(())
             })
@@ -72,7 +75,7 @@ impl Driver {
         self.one_call(pipeline).await
     }
 
-    /// Opens the run, unless it is.
+    /// Loads the run with this task id, unless it is loaded.
     async fn open(&mut self, id: &str) -> Result<(), Problem> {
         if self.run.as_ref().is_some_and(|open| open.task.id == id) {
             return Ok(());
@@ -83,36 +86,40 @@ impl Driver {
         };
         let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
         if kept.call_from.is_some() && task.started_at.is_some() {
-            // A call of it came to no end that is kept.
+            // The service stopped during a call of this run.
             self.recover().await?;
             if self.run.is_some() {
                 return Ok(());
             }
         }
         let begun = task.started_at.is_some();
-        let from = if task.reset && !begun { KeptState { state: None, ..kept.clone() } } else { kept.clone() };
+        let from = if task.reset && !begun { StoredState { state: None, ..kept.clone() } } else { kept.clone() };
         let run = self.backfill(&task, &from)?;
-        let mut came = CallProgress::begin(&self.slot, &task);
+        let mut call_progress = CallProgress::of_run(&self.slot, &task);
         if begun {
-            came.read_again(task.log.0, None)?;
-            came.at_least(kept.checkpoints);
+            call_progress.read_log(task.log.0, None)?;
+            call_progress.raise_checkpoints_to(kept.checkpoints);
         }
-        came.publish();
-        self.run = Some(Open { task, run, came });
+        call_progress.publish();
+        self.run = Some(OpenRun { task, run, call_progress });
         Ok(())
     }
 
+    /// True if cancellation of this run was requested.
+    /// True if cancellation of this run was requested.
     pub(super) fn canceled(&self, id: &str) -> Result<bool, Problem> {
         Ok(self.service.store.read(|it| store::task(it, id))?.is_some_and(|task| task.cancel))
     }
 
+    /// Makes one call of the open run and stores its result.
+    /// Makes one call of the open run and stores its result.
     async fn one_call(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         let Some(mut open) = self.run.take() else { return Ok(()) };
         let (config, known) = match self.resolved(pipeline) {
             Ok(resolved) => resolved,
             Err(why) => {
-                let reason = said(&why, Some(FailureType::Config), now());
-                return self.over(open, End::Park(reason), None).await;
+                let reason = park_reason(&why, Some(FailureType::Config), now());
+                return self.store_result(open, CallResult::Park(reason), None).await;
             }
         };
         let limits = self.service.engines.limits(pipeline.config.engine());
@@ -122,7 +129,7 @@ impl Driver {
         );
         open.run.limits(limits.0, limits.1);
         open.run.pipeline(config);
-        // From here on a crash finds the checkpoints in the log.
+        // Stored before the call, so that recovery finds the call's checkpoints in the log.
         let from = self.slot.log.end();
         let first = open.task.started_at.is_none();
         if first {
@@ -133,102 +140,102 @@ impl Driver {
         let id = self.slot.id.clone();
         let task = open.task.clone();
         self.service
-            .keep(&self.slot, move |tx| {
+            .persist(&self.slot, move |tx| {
                 let mut kept = tx.state(&id)?;
                 if first && task.reset {
                     kept.state = None;
                 }
                 if first {
-                    put_task(tx, task)?;
+                    put_task_keeping_cancel(tx, task)?;
                 }
-                tx.put_state(&id, &KeptState { call_from: Some(from), ..kept })?;
+                tx.put_state(&id, &StoredState { call_from: Some(from), ..kept })?;
                 Ok(())
             })
             .await?;
         let body = open.run.begin();
-        self.say_risk(&mut open)?;
+        self.log_risk(&mut open)?;
         let call = RunCall { limits, ..self.call(pipeline, &known, EngineAction::Sync, body) };
         let task_id = open.task.id.clone();
-        let (how, cause) = call.sync(&mut open.run, &mut open.came, &task_id).await;
+        let (call_outcome, stop_reason) = call.sync(&mut open.run, &mut open.call_progress, &task_id).await;
         open.run.cut();
         open.task.calls += 1;
-        let next = open.run.over(&how, super::jitter());
-        self.say_risk(&mut open)?;
-        let end = match (cause, next) {
-            (Some(Cause::Canceled), _) => End::Canceled,
-            (Some(_), _) => End::Stopped,
-            (None, Next::Again(_, None)) if open.task.trigger != Trigger::Sync => End::Next,
-            (None, Next::Again(_, None)) => End::CallersTurn,
-            (None, Next::Again(wait, Some(why))) => End::Again(wait, known.mask(&why)),
+        let next = open.run.over(&call_outcome, super::jitter());
+        self.log_risk(&mut open)?;
+        let end = match (stop_reason, next) {
+            (Some(StopReason::Canceled), _) => CallResult::Canceled,
+            (Some(_), _) => CallResult::Stopped,
+            (None, Next::Again(_, None)) if open.task.trigger != Trigger::Sync => CallResult::Next,
+            (None, Next::Again(_, None)) => CallResult::AwaitCaller,
+            (None, Next::Again(wait, Some(why))) => CallResult::Again(wait, known.mask(&why)),
             (None, Next::Done(BackfillResult::Failed(why, code))) => {
                 let kind = match code {
                     77 => Some(FailureType::Auth),
                     4 => Some(FailureType::Config),
-                    _ if matches!(how, CallOutcome::Refused { .. }) => Some(FailureType::Config),
+                    _ if matches!(call_outcome, CallOutcome::Refused { .. }) => Some(FailureType::Config),
                     _ => None,
                 };
                 let why = known.mask(&why);
-                match judge(&open.came.progress(), now()) {
-                    Judged::Park(reason) if kind.is_none() => End::Park(reason),
-                    _ => End::Park(said(&why, kind.or(Some(FailureType::System)), now())),
+                match verdict_of(&open.call_progress.progress(), now()) {
+                    RunVerdict::Park(reason) if kind.is_none() => CallResult::Park(reason),
+                    _ => CallResult::Park(park_reason(&why, kind.or(Some(FailureType::System)), now())),
                 }
             }
-            (None, Next::Done(BackfillResult::Through)) => match judge(&open.came.progress(), now()) {
-                Judged::Ready => End::Through,
-                Judged::Park(reason) => End::Park(reason),
-                Judged::Again(why) => {
+            (None, Next::Done(BackfillResult::Through)) => match verdict_of(&open.call_progress.progress(), now()) {
+                RunVerdict::Ready => CallResult::Through,
+                RunVerdict::Park(reason) => CallResult::Park(reason),
+                RunVerdict::Again(why) => {
                     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                    End::Again(crate::engine::backfill::wait(attempt + 1, super::jitter()), known.mask(&why))
+                    CallResult::Again(crate::engine::backfill::wait(attempt + 1, super::jitter()), known.mask(&why))
                 }
             },
         };
-        let exit = if let CallOutcome::Exited(how) = &how { Some(known.mask(how)) } else { None };
-        self.over(open, end, exit).await
+        let exit = if let CallOutcome::Exited(status) = &call_outcome { Some(known.mask(status)) } else { None };
+        self.store_result(open, end, exit).await
     }
 
     /// Logs the streams at risk when they change.
-    fn say_risk(&self, open: &mut Open) -> Result<(), Problem> {
+    fn log_risk(&self, open: &mut OpenRun) -> Result<(), Problem> {
         let Some(line) = open.run.risk_line(now()) else { return Ok(()) };
-        open.came.say(&line).map_err(|error| {
+        open.call_progress.append_line(&line).map_err(|error| {
             let why = format!("the log of pipeline {} cannot be written: {error}", self.slot.id);
             Problem::new(500, "log_unwritable", why)
         })
     }
 
     /// Stores the result of a call: state, run and lifecycle in one transaction.
-    async fn over(&mut self, open: Open, end: End, exit: Option<String>) -> Result<(), Problem> {
-        let Open { mut task, run, came } = open;
-        if matches!(end, End::Canceled) {
-            self.slot.say("log", &json!({"level": "warn", "message": "the run was canceled"}));
+    async fn store_result(&mut self, open: OpenRun, end: CallResult, exit: Option<String>) -> Result<(), Problem> {
+        let OpenRun { mut task, run, call_progress } = open;
+        if matches!(end, CallResult::Canceled) {
+            self.slot.append_line("log", &json!({"level": "warn", "message": "the run was canceled"}));
         }
         let before = task.clone();
-        let progress = came.progress();
-        task.progress = Some(progress_words(&progress));
+        let progress = call_progress.progress();
+        task.progress = Some(finished_streams(&progress));
         let kept =
-            KeptState { state: Some(run.to_keep().get().to_owned()), checkpoints: came.checkpoints(), call_from: None };
+            StoredState { state: Some(run.to_keep().get().to_owned()), checkpoints: call_progress.checkpoints(), call_from: None };
         let ends = match end {
-            End::Next | End::Stopped => false,
-            // A single call that was asked for is over with its failure; a run goes on trying.
-            End::Again(..) => task.trigger == Trigger::Sync,
-            End::Through | End::Canceled | End::CallersTurn | End::Park(_) => true,
+            CallResult::Next | CallResult::Stopped => false,
+            // A failed single call ends its run; other runs retry.
+            CallResult::Again(..) => task.trigger == Trigger::Sync,
+            CallResult::Through | CallResult::Canceled | CallResult::AwaitCaller | CallResult::Park(_) => true,
         };
         if ends {
             task.ended_at = Some(now());
             task.log.1 = Some(self.slot.log.end());
             task.state = match end {
-                End::Canceled => TaskState::Canceled,
-                End::Park(_) | End::Again(..) => TaskState::Failed,
+                CallResult::Canceled => TaskState::Canceled,
+                CallResult::Park(_) | CallResult::Again(..) => TaskState::Failed,
                 _ if outcome(&closed(&progress)) == Outcome::Failed => TaskState::Failed,
                 _ => TaskState::Succeeded,
             };
             task.message = Some(match &end {
-                End::Park(reason) => reason.message.clone(),
-                End::Again(_, why) => why.clone(),
-                End::Canceled => "canceled".into(),
-                _ => came.headline(),
+                CallResult::Park(reason) => reason.message.clone(),
+                CallResult::Again(_, why) => why.clone(),
+                CallResult::Canceled => "canceled".into(),
+                _ => call_progress.headline(),
             });
             task.result = Some(result(&progress, exit.as_deref()));
-        } else if let End::Again(wait, why) = &end {
+        } else if let CallResult::Again(wait, why) = &end {
             task.message = Some(format!("tries again at {}: {why}", time::iso(after(*wait))));
         }
         let failures = run.failures();
@@ -236,60 +243,60 @@ impl Driver {
         let closed = task.clone();
         let (open_task, was) = (task.clone(), end.clone());
         let called = task.calls > 0;
-        let kept_it = self
+        let store_outcome = self
             .change(move |tx, pipeline| {
                 if called {
                     tx.put_state(&pipeline.id, &kept)?;
                 }
-                let cancel = put_task(tx, closed.clone())?;
+                let cancel = put_task_keeping_cancel(tx, closed.clone())?;
                 if ends && pipeline.task.as_ref() == Some(&closed.id) {
                     pipeline.task = None;
                 }
                 match end {
-                    End::Next | End::Stopped => {
-                        if matches!(end, End::Next) {
+                    CallResult::Next | CallResult::Stopped => {
+                        if matches!(end, CallResult::Next) {
                             pipeline.retry = None;
                         }
                     }
-                    End::Through => {
+                    CallResult::Through => {
                         pipeline.retry = None;
-                        // The next run is another one.
+                        // The next run gets a new run id.
                         pipeline.run_id = None;
-                        step(pipeline, LifecycleEvent::Through)?;
+                        apply_event(pipeline, LifecycleEvent::Through)?;
                     }
-                    End::CallersTurn => {
+                    CallResult::AwaitCaller => {
                         pipeline.retry = Some(StoredRetry {
-                        at: after(CALLERS_TURN),
+                        at: after(CALLER_TIMEOUT),
                         attempt: 0,
                         message:
                             "the sync that was asked for has more to do: its caller may go on, else the service does"
                                 .into(),
                     });
                     }
-                    End::Again(wait, why) => {
+                    CallResult::Again(wait, why) => {
                         let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
                         pipeline.retry =
                             Some(StoredRetry { at: after(wait), attempt: failures.max(before + 1), message: why });
                     }
-                    End::Park(reason) => park(pipeline, reason)?,
-                    End::Canceled => {
+                    CallResult::Park(reason) => park(pipeline, reason)?,
+                    CallResult::Canceled => {
                         pipeline.retry = None;
                         pipeline.run_id = None;
                         // A pipeline that was never ready was paused when it was canceled.
-                        if closed.leaves_ready() {
-                            step(pipeline, LifecycleEvent::GivenUp)?;
+                        if closed.ready_if_canceled() {
+                            apply_event(pipeline, LifecycleEvent::RunCanceled)?;
                         }
                     }
                 }
                 Ok(cancel)
             })
             .await;
-        match kept_it {
-            Ok((_, cancel)) if !ends => self.run = Some(Open { task: Task { cancel, ..open_task }, run, came }),
+        match store_outcome {
+            Ok((_, cancel)) if !ends => self.run = Some(OpenRun { task: Task { cancel, ..open_task }, run, call_progress }),
             Ok(_) => self.slot.log.end_run(),
             Err(problem) => {
-                // It is not kept, but not forgotten: it goes on from here.
-                self.run = Some(Open { task: before, run, came });
+                // The result is not stored yet: the run stays open with it.
+                self.run = Some(OpenRun { task: before, run, call_progress });
                 return Err(problem);
             }
         }
@@ -297,27 +304,31 @@ impl Driver {
         Ok(())
     }
 
+    /// Ends a run as canceled.
+    /// Ends a run as canceled.
     pub(super) async fn cancel(&mut self, id: &str) -> Result<(), Problem> {
         self.open(id).await?;
         let Some(open) = self.run.take() else { return Ok(()) };
-        self.over(open, End::Canceled, None).await
+        self.store_result(open, CallResult::Canceled, None).await
     }
 }
 
-/// Keeps a run; that it was asked to end meanwhile is not forgotten. Answers whether it was.
-pub(super) fn put_task(tx: &Tx, mut task: Task) -> Result<bool, Problem> {
+/// Stores a run and preserves a concurrent request to cancel it. Returns true if it is canceled.
+pub(super) fn put_task_keeping_cancel(tx: &Tx, mut task: Task) -> Result<bool, Problem> {
     task.cancel |= tx.task(&task.id)?.is_some_and(|kept| kept.cancel);
     tx.put_task(&task)?;
     Ok(task.cancel)
 }
 
+/// Returns the state as of the end of the feed.
+/// Returns the state as of the end of the feed.
 fn closed(progress: &Progress) -> Progress {
     let mut closed = progress.clone();
     closed.close(None);
     closed
 }
 
-/// Result of a run in short; its log has all of it.
+/// Returns the stored result of a run: its totals, and the exit status of a failed command.
 fn result(progress: &Progress, exit: Option<&str>) -> Value {
     let mut all = totals(&closed(progress));
     if let Some(all) = all.as_object_mut() {
@@ -326,7 +337,7 @@ fn result(progress: &Progress, exit: Option<&str>) -> Value {
     all
 }
 
-/// Totals of a run so far.
+/// Returns the current totals of a run.
 pub fn totals(progress: &Progress) -> Value {
     let summary = synctop_core::report::summary(progress);
     let now = progress.last_at.unwrap_or(0);
@@ -344,11 +355,11 @@ pub fn totals(progress: &Progress) -> Value {
     })
 }
 
-/// Opens a run of a pipeline.
+/// Creates a run of a pipeline. `log` is the log position at which it starts.
 ///
 /// # Errors
-/// When it cannot be kept.
-pub fn begin_task(
+/// Returns 503 if the store fails.
+pub fn create_task(
     tx: &mut Tx,
     pipeline: &mut StoredPipeline,
     trigger: Trigger,
@@ -389,8 +400,8 @@ pub fn begin_task(
 }
 
 impl StoredPipeline {
-    /// It waits for the time of its retry: a run that was asked for does not.
-    pub(super) fn task_is_patient(&self) -> bool {
+    /// True if the pipeline waits for its retry time. A requested run that has not failed does not.
+    pub(super) fn waits_for_retry(&self) -> bool {
         self.life.phase != Phase::Backfill
             || self.task.is_none()
             || self.retry.as_ref().is_some_and(|it| it.attempt > 0)

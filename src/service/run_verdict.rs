@@ -1,4 +1,4 @@
-//! Verdict on a run for its pipeline: ready, parked, or retried. Pure.
+//! Verdict on a run: the pipeline becomes ready, is parked, or retries. Pure.
 
 use super::model::ParkReason;
 use crate::engine::classify::FailureType;
@@ -9,53 +9,52 @@ use synctop_core::report::{parked, verdict, verdict_remedy};
 
 /// Verdict on a finished run.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Judged {
-    /// Nothing is left, or only streams that a new run has to try again.
+pub enum RunVerdict {
+    /// Nothing is left to read except streams that only a new run retries.
     Ready,
     /// A person has to act.
     Park(ParkReason),
-    /// It failed transiently.
+    /// Transient failure, with its message: the run is retried.
     Again(String),
 }
 
-/// Judges a run that is over.
+/// Returns the verdict on a finished run.
 #[must_use]
-pub fn judge(progress: &Progress, now: Millis) -> Judged {
+pub fn verdict_of(progress: &Progress, now: Millis) -> RunVerdict {
     let mut closed = progress.clone();
     closed.close(None);
     if let Some(group) = global(&closed) {
-        return Judged::Park(reason(&closed, group, now));
+        return RunVerdict::Park(reason(&closed, group, now));
     }
     match outcome(&closed) {
-        Outcome::Succeeded | Outcome::CompletedWithErrors => Judged::Ready,
+        Outcome::Succeeded | Outcome::CompletedWithErrors => RunVerdict::Ready,
         Outcome::Failed => {
             let standing = standing(&closed);
-            // Streams that failed for good, each with its own error: they are left out until a new
-            // run.
-            let streams_failed = standing.iter().any(|group| lasting(group) && group.streams().next().is_some());
+            // Streams with permanent errors of their own are left out until a new run.
+            let streams_failed = standing.iter().any(|group| is_permanent(group) && group.streams().next().is_some());
             if streams_failed {
-                return Judged::Ready;
+                return RunVerdict::Ready;
             }
-            let may_pass = |group: &&&Arc<ErrorGroup>| !lasting(group);
-            match (standing.first(), standing.iter().find(may_pass)) {
-                (Some(_), Some(passing)) => Judged::Again(passing.message.to_string()),
-                (Some(group), None) => Judged::Park(reason(&closed, group, now)),
-                (None, _) => Judged::Park(without_group(&closed, now)),
+            let transient = |group: &&&Arc<ErrorGroup>| !is_permanent(group);
+            match (standing.first(), standing.iter().find(transient)) {
+                (Some(_), Some(passing)) => RunVerdict::Again(passing.message.to_string()),
+                (Some(group), None) => RunVerdict::Park(reason(&closed, group, now)),
+                (None, _) => RunVerdict::Park(reason_without_error(&closed, now)),
             }
         }
-        // It ended at a limit and reports that nothing is left: the rest belongs to the next run.
-        Outcome::CutOff => Judged::Ready,
+        // The call ended at a limit although nothing is left: the next run reads the rest.
+        Outcome::CutOff => RunVerdict::Ready,
         Outcome::Aborted | Outcome::Truncated | Outcome::Unknown | Outcome::Running => {
-            Judged::Again(verdict(&closed).why.unwrap_or_else(|| "it ended without an end".into()))
+            RunVerdict::Again(verdict(&closed).why.unwrap_or_else(|| "it ended without an end".into()))
         }
     }
 }
 
-/// Failure type of an error: as reported, otherwise by its HTTP status, otherwise by its level. One
-/// generation has no types; a stream that it calls failed is over for the run.
+/// Returns the failure type of an error: transient if its text shows so, otherwise as reported,
+/// otherwise by its text, otherwise by its level. Engines of one generation report no types.
 fn kind(group: &ErrorGroup) -> FailureType {
     let word = group.failure_type.as_deref().map(FailureType::from);
-    // A network or database that cannot be reached may pass, whatever the engine calls it.
+    // An unreachable network or database is transient, whatever type the engine reports.
     let quoted = FailureType::of_text(&group.message);
     quoted.filter(|kind| *kind == FailureType::Transient).or(word).or(quoted).unwrap_or(match group.level {
         Where::Transient => FailureType::Transient,
@@ -63,20 +62,20 @@ fn kind(group: &ErrorGroup) -> FailureType {
     })
 }
 
-fn lasting(group: &ErrorGroup) -> bool {
+/// True if the error is permanent.
+fn is_permanent(group: &ErrorGroup) -> bool {
     kind(group).permanent()
 }
 
-/// A permanent error that is about the whole pipeline: without a stream, or before any stream
-/// started, or the same one of every stream that started (engines tag a bad key with the name of
-/// the first stream).
+/// Returns a permanent error of the whole pipeline: without a stream, before any stream started, or
+/// the same for every started stream. (Engines tag a bad key with the name of the first stream.)
 fn global(progress: &Progress) -> Option<&Arc<ErrorGroup>> {
     let now = progress.attempts;
-    let struck =
+    let has_hit =
         |group: &ErrorGroup, stream: &str| group.hits.get(stream).is_some_and(|hit| hit.attempt == now && !hit.cleared);
     let here = |group: &ErrorGroup| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared);
-    let permanent = || progress.errors.groups().iter().filter(|group| lasting(group) && here(group));
-    if let Some(group) = permanent().find(|group| struck(group, "")) {
+    let permanent = || progress.errors.groups().iter().filter(|group| is_permanent(group) && here(group));
+    if let Some(group) = permanent().find(|group| has_hit(group, "")) {
         return Some(group);
     }
     let started: Vec<_> = progress.streams.iter().filter(|stream| stream.took_part()).collect();
@@ -88,10 +87,12 @@ fn global(progress: &Progress) -> Option<&Arc<ErrorGroup>> {
     let same = |group: &Arc<ErrorGroup>| group.fingerprint == first.fingerprint;
     let every = started
         .iter()
-        .all(|stream| permanent().any(|group| same(group) && struck(group, &synctop_core::reduce::key_of(stream))));
+        .all(|stream| permanent().any(|group| same(group) && has_hit(group, &synctop_core::reduce::key_of(stream))));
     (all_failed && every).then_some(first)
 }
 
+/// Builds the parking reason of an error.
+/// Builds the parking reason of an error.
 fn reason(progress: &Progress, group: &ErrorGroup, now: Millis) -> ParkReason {
     let global = group.hits.contains_key("") || group.streams().count() != 1 || progress.streams.len() <= 1;
     ParkReason {
@@ -104,14 +105,15 @@ fn reason(progress: &Progress, group: &ErrorGroup, now: Millis) -> ParkReason {
     }
 }
 
-fn without_group(progress: &Progress, now: Millis) -> ParkReason {
+/// Builds the parking reason of a failure without an error.
+fn reason_without_error(progress: &Progress, now: Millis) -> ParkReason {
     let why = verdict(progress).why.unwrap_or_else(|| "the engine reports a failure without an error".into());
-    said(&why, None, now)
+    park_reason(&why, None, now)
 }
 
-/// A reason that stands in a sentence.
+/// Builds a parking reason from a message. Without a failure type it is derived from the message.
 #[must_use]
-pub fn said(message: &str, failure_type: Option<FailureType>, now: Millis) -> ParkReason {
+pub fn park_reason(message: &str, failure_type: Option<FailureType>, now: Millis) -> ParkReason {
     let message = mask::secrets(message).into_owned();
     let kind = failure_type.or_else(|| FailureType::of_text(&message));
     let next = match kind {
@@ -135,12 +137,12 @@ mod tests {
     use super::*;
     use crate::net::Ingest;
 
-    fn judged(lines: &[&str]) -> Judged {
+    fn verdict_of_lines(lines: &[&str]) -> RunVerdict {
         let mut ingest = Ingest::default();
         for line in lines {
             ingest.push(format!("{line}\n").as_bytes());
         }
-        judge(&ingest.progress, 7)
+        verdict_of(&ingest.progress, 7)
     }
 
     const CATALOG: &str = r#"{"type":"catalog","catalog":{"streams":[{"name":"a"},{"name":"b"}]}}"#;
@@ -160,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn only_an_error_of_the_whole_parks() {
+    fn only_a_global_error_parks() {
         let (a, b) = (status("a", "started"), status("b", "started"));
-        let parks = |lines: &[&str]| matches!(judged(lines), Judged::Park(_));
+        let parks = |lines: &[&str]| matches!(verdict_of_lines(lines), RunVerdict::Park(_));
         // Without a stream.
         assert!(parks(&[CATALOG, &a, &error(None, "system_error", "relation x does not exist")]));
         // Before any stream started, although tagged with the first one's name.
@@ -170,13 +172,13 @@ mod tests {
         // The same of every stream that started.
         let (no_a, no_b) = (error(Some("a"), "auth_error", "bad key 1"), error(Some("b"), "auth_error", "bad key 22"));
         assert!(parks(&[CATALOG, &a, &b, &no_a, &no_b, END]));
-        // Of one only: that one is left out.
-        assert_eq!(judged(&[CATALOG, &a, &b, &no_a, &status("b", "complete"), END]), Judged::Ready);
-        // Each with another one.
+        // One stream has a permanent error: it is left out.
+        assert_eq!(verdict_of_lines(&[CATALOG, &a, &b, &no_a, &status("b", "complete"), END]), RunVerdict::Ready);
+        // Each stream has another error.
         let other = error(Some("b"), "config_error", "no such field");
-        assert_eq!(judged(&[CATALOG, &a, &b, &no_a, &other, END]), Judged::Ready);
-        // One generation has no types: a status decides, and a failed stream is only over for this
-        // run.
+        assert_eq!(verdict_of_lines(&[CATALOG, &a, &b, &no_a, &other, END]), RunVerdict::Ready);
+        // Errors of one generation have no types: the HTTP status decides, and a failed stream is
+        // left out until the next run.
         let untyped = |stream: &str, error: &str| {
             format!(
                 r#"{{"type":"stream_status","stream_status":{{"stream":"{stream}","status":"error","error":"{error}"}}}}"#
@@ -188,7 +190,7 @@ mod tests {
         let failed = r#"{"type":"eof","eof":{"status":"failed","has_more":false}}"#;
         let (a2, b2) = (of("a", "start"), of("b", "start"));
         let denied = untyped("b", "The key may not read this. [GET /v1/bs (403)]");
-        assert_eq!(judged(&[&a2, &b2, &of("a", "complete"), &denied, failed]), Judged::Ready);
+        assert_eq!(verdict_of_lines(&[&a2, &b2, &of("a", "complete"), &denied, failed]), RunVerdict::Ready);
         assert!(parks(&[
             &a2,
             &b2,
@@ -198,20 +200,20 @@ mod tests {
         ]));
         // A transient failure never parks, of one stream or of all.
         let passing = error(None, "transient_error", "connect ECONNREFUSED");
-        assert!(matches!(judged(&[CATALOG, &a, &passing]), Judged::Again(_)), "{:?}", judged(&[CATALOG, &a, &passing]));
-        assert_eq!(judged(&[CATALOG, &a, &b, &status("a", "complete"), &status("b", "complete"), END]), Judged::Ready);
+        assert!(matches!(verdict_of_lines(&[CATALOG, &a, &passing]), RunVerdict::Again(_)), "{:?}", verdict_of_lines(&[CATALOG, &a, &passing]));
+        assert_eq!(verdict_of_lines(&[CATALOG, &a, &b, &status("a", "complete"), &status("b", "complete"), END]), RunVerdict::Ready);
     }
 
     #[test]
-    fn a_reason_says_what_and_what_next() {
+    fn a_reason_has_a_type_and_a_next_step() {
         let bad = error(Some("a"), "auth_error", "Invalid API Key provided: sk_test_****zzzz [GET /v1/account (401)]");
-        let Judged::Park(reason) = judged(&[CATALOG, &bad, END]) else { panic!("not parked") };
+        let RunVerdict::Park(reason) = verdict_of_lines(&[CATALOG, &bad, END]) else { panic!("not parked") };
         assert_eq!((reason.failure_type.as_deref(), reason.since), (Some("auth_error"), 7));
         assert!(reason.next.contains("check the key"), "{}", reason.next);
         // The progress generation reports it in a log line only.
         let log = r#"{"type":"log","log":{"level":"error","message":"Invalid API Key provided: sk_test_****ey_1 [GET /v1/account (401)]"}}"#;
         let end = r#"{"type":"eof","eof":{"status":"failed","has_more":false,"run_progress":{"streams":{}},"request_progress":{"streams":{}}}}"#;
-        let Judged::Park(reason) = judged(&[end, log]) else { panic!("not parked") };
+        let RunVerdict::Park(reason) = verdict_of_lines(&[end, log]) else { panic!("not parked") };
         assert_eq!(reason.failure_type.as_deref(), Some("auth_error"));
         assert!(reason.message.contains("Invalid API Key"), "{}", reason.message);
     }

@@ -7,23 +7,25 @@ use std::collections::BTreeSet;
 pub use synctop_core::protocol::mask::json as mask;
 use synctop_core::protocol::mask::{self as text, named};
 
-/// Shorter values are too common to be searched for in an engine's output.
-const SHORTEST: usize = 8;
+/// Minimum length of a secret that is masked in an engine's output. Shorter values are too common.
+const MIN_LENGTH: usize = 8;
 
-/// The largest file that a reference may name.
-const LARGEST: u64 = 64 * 1024;
+/// Maximum size in bytes of a file that a reference may name.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// References that a request may use.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct References {
-    /// Names of variables, or prefixes with a `*`; all by default.
+    /// Allowed variables: names, or prefixes followed by `*`; all by default.
     pub env: Option<Vec<String>>,
-    /// Folders; all by default.
+    /// Folders of allowed files; all by default.
     pub files: Option<Vec<std::path::PathBuf>>,
 }
 
 impl References {
+    /// True if a reference may name this variable.
+    /// True if a reference may name this variable.
     fn env(&self, name: &str) -> bool {
         // The service's own variables are withheld.
         !name.starts_with("SYNCTOP_")
@@ -32,6 +34,8 @@ impl References {
             })
     }
 
+    /// True if a reference may name this file.
+    /// True if a reference may name this file.
     fn file(&self, path: &str) -> bool {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
         self.files.as_ref().is_none_or(|allowed| {
@@ -40,7 +44,7 @@ impl References {
     }
 }
 
-/// Value of a reference; `None`: it is none.
+/// Resolves a reference; `None` if the value is not a reference.
 fn reference(value: &str, allowed: &References) -> Option<Result<String, String>> {
     if let Some(name) = value.strip_prefix("env:") {
         if !allowed.env(name) {
@@ -55,15 +59,15 @@ fn reference(value: &str, allowed: &References) -> Option<Result<String, String>
     }
     let read = std::fs::metadata(path)
         .and_then(|found| if found.is_file() { Ok(found.len()) } else { Err(std::io::Error::other("it is no file")) })
-        .and_then(|length| if length <= LARGEST { Ok(()) } else { Err(std::io::Error::other("it is too large")) })
+        .and_then(|length| if length <= MAX_FILE_BYTES { Ok(()) } else { Err(std::io::Error::other("it is too large")) })
         .and_then(|()| std::fs::read_to_string(path));
     Some(read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| format!("{path}: {error}")))
 }
 
-/// Resolves references.
+/// Replaces all references in a value by their secrets.
 ///
 /// # Errors
-/// Which reference stands for nothing.
+/// Returns a sentence that names the reference that cannot be resolved.
 pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
     match value {
         Value::String(text) => {
@@ -85,26 +89,27 @@ pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
     Ok(())
 }
 
-/// Restores secrets in a value that was shown masked and sent back.
+/// Restores the secrets of `old` in a masked copy that a client sent back.
 pub fn unmask(new: &mut Value, old: &Value) {
     let mut shown = old.clone();
     mask(&mut shown);
-    put_back(new, &shown, old);
+    restore(new, &shown, old);
 }
 
-fn put_back(new: &mut Value, shown: &Value, old: &Value) {
+/// Replaces each value of `new` that equals its masked form by the original.
+fn restore(new: &mut Value, shown: &Value, old: &Value) {
     match new {
         Value::Object(all) => {
             for (key, value) in all.iter_mut() {
                 if let (Some(shown), Some(old)) = (shown.get(key), old.get(key)) {
-                    put_back(value, shown, old);
+                    restore(value, shown, old);
                 }
             }
         }
         Value::Array(all) => {
             for (at, value) in all.iter_mut().enumerate() {
                 if let (Some(shown), Some(old)) = (shown.get(at), old.get(at)) {
-                    put_back(value, shown, old);
+                    restore(value, shown, old);
                 }
             }
         }
@@ -113,12 +118,12 @@ fn put_back(new: &mut Value, shown: &Value, old: &Value) {
     }
 }
 
-/// Secrets of a pipeline by value, to be masked in its engine's output.
+/// Values of a pipeline's secrets, to be masked in its engine's output.
 #[derive(Debug, Default, Clone)]
-pub struct Known(BTreeSet<String>);
+pub struct KnownSecrets(BTreeSet<String>);
 
-impl Known {
-    /// Those of a resolved configuration, in `config` as the pipeline has it.
+impl KnownSecrets {
+    /// Collects the secrets of a resolved configuration. `config` is the same with references.
     #[must_use]
     pub fn of(resolved: &Value, config: &Value) -> Self {
         let mut known = BTreeSet::new();
@@ -126,14 +131,14 @@ impl Known {
         Self(known)
     }
 
-    /// One may be a part of another.
+    /// Returns the longest secrets first, because one may contain another.
     fn longest_first(&self) -> impl Iterator<Item = &String> {
         let mut all: Vec<_> = self.0.iter().collect();
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.into_iter()
     }
 
-    /// Sentence with these secrets masked, and anything that looks like one.
+    /// Masks these secrets in a text, and everything that looks like a secret.
     #[must_use]
     pub fn mask(&self, said: &str) -> String {
         let mut found = said.to_owned();
@@ -143,13 +148,13 @@ impl Known {
         text::secrets(&found).into_owned()
     }
 
-    /// Line with these secrets masked: inside its JSON where needed; otherwise unchanged, byte for
-    /// byte.
+    /// Masks these secrets in a line, and everything that looks like a secret unless the line has a
+    /// state. A line without secrets stays unchanged, byte for byte.
     #[must_use]
     pub fn masked<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
         let says = |word: &str| memchr::memmem::find(line, word.as_bytes()).is_some();
         let has = self.0.iter().any(|secret| says(secret));
-        // Fields of the source's own; a position in them may look like a token.
+        // A state belongs to the source; a position in it may look like a token.
         let state = says("\"source_state\"") || says("\"ending_state\"") || says("\"eof\"");
         if !has && state {
             return Cow::Borrowed(line);
@@ -175,7 +180,7 @@ impl Known {
     }
 }
 
-/// As it is, as it stands in JSON, and in JSON within JSON.
+/// Adds a secret as it is, escaped for JSON, and escaped for JSON within JSON.
 fn add(secret: &str, known: &mut BTreeSet<String>) {
     let quoted = |text: &str| {
         let quoted = Value::from(text).to_string();
@@ -187,18 +192,22 @@ fn add(secret: &str, known: &mut BTreeSet<String>) {
     known.insert(secret.to_owned());
 }
 
+/// Collects secrets: values of secret fields, resolved references, values that look like secrets,
+/// and passwords in URLs.
+/// Collects secrets: values of secret fields, resolved references, values that look like secrets,
+/// and passwords in URLs.
 fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<String>) {
     match resolved {
         Value::String(found) => {
-            let referred = config.as_str().is_some_and(|text| text != found);
-            if (secret || referred || text::secrets(found).contains(text::MASK)) && found.len() >= SHORTEST {
+            let from_reference = config.as_str().is_some_and(|text| text != found);
+            if (secret || from_reference || text::secrets(found).contains(text::MASK)) && found.len() >= MIN_LENGTH {
                 add(found, known);
             }
-            // The password in an address.
+            // Password in a URL.
             if let Some((_, rest)) = found.split_once("://")
                 && let Some((user, _)) = rest.split_once('@')
                 && let Some((_, password)) = user.split_once(':')
-                && password.len() >= SHORTEST
+                && password.len() >= MIN_LENGTH
             {
                 add(password, known);
             }
@@ -223,7 +232,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_shown_has_no_secret_and_can_be_sent_back() {
+    fn a_masked_value_has_no_secret_and_can_be_sent_back() {
         let config = json!({
             "type": "stripe",
             "stripe": {"api_key": "sk_test_fake_ok", "account_id": "acct_1", "password": "env:PASS", "pin": {"token": 12_345}},
@@ -251,10 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn what_an_engine_prints_is_masked_and_nothing_else_of_it_changes() {
+    fn output_is_masked_and_otherwise_unchanged() {
         let config = json!({"source": {"stripe": {"api_key": "file:/x", "base_url": "http://a"}}});
         let resolved = json!({"source": {"stripe": {"api_key": "abcdef123456", "base_url": "http://a"}}});
-        let known = Known::of(&resolved, &config);
+        let known = KnownSecrets::of(&resolved, &config);
         let same = br#"{"type":"source_state","source_state":{"data":{"next_page_token":"tok","n":1.50}}}"#;
         assert!(matches!(known.masked(same), Cow::Borrowed(_)));
         let plain = br#"{"type":"log","log":{"level":"info","message":"all is well"} }"#;

@@ -14,27 +14,27 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Timeout of a client's headers.
-const HEADERS_WITHIN: Duration = Duration::from_secs(15);
+/// Timeout of the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Headers of a request, and bytes of them.
-const HEADERS: usize = 64;
-const HEADER_BYTES: usize = 64 * 1024;
+/// Maximum number of headers of a request, and their size in bytes.
+const MAX_HEADERS: usize = 64;
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// Delay when no descriptor is left for a connection.
-const BREATH: Duration = Duration::from_millis(100);
+/// Delay after a connection could not be accepted.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Time that running answers have once the service ends.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Maximum time for open responses once the service shuts down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
-/// Serves until `app.service` ends; then all that is open comes to its end.
+/// Serves until `app.service` shuts down, then waits for open connections.
 ///
 /// # Errors
-/// When the socket cannot be asked for connections.
+/// Returns none at present: connections that cannot be accepted are logged.
 pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::Result<()> {
     let most = app.service.config.limits.connections;
     let room = Arc::new(Semaphore::new(most));
-    let of_client = OfClient { most: app.service.config.limits.connections_per_client, open: Arc::default() };
+    let per_client = ClientConnections { most: app.service.config.limits.connections_per_client, open: Arc::default() };
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit,
@@ -48,17 +48,17 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // One client that left, or no descriptor for another one: neither ends the service.
+                // A client disconnected, or no file descriptor is free: the service continues.
                 tracing::warn!(target: "service", "a connection cannot be taken: {error}");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
-        // A checkpoint is sent at once.
+        // Small messages are sent without delay.
         let _ = stream.set_nodelay(true);
         let (app, ip) = (Arc::clone(&app), canonical(peer.ip()));
-        let Some(own) = of_client.enter(ip) else {
-            // One client is not to take the room of all.
+        let Some(own) = per_client.enter(ip) else {
+            // The limit per client keeps room for other clients.
             drop(stream);
             continue;
         };
@@ -67,9 +67,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
             let _permit = (permit, own);
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_WITHIN)
-                .max_headers(HEADERS)
-                .max_buf_size(HEADER_BYTES)
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
             tokio::pin!(connection);
             tokio::select! {
@@ -77,37 +77,38 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
                 () = app.service.ends() => {}
             }
             connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+            let _ = tokio::time::timeout(SHUTDOWN_GRACE, connection).await;
         });
     }
-    // Until the last connection has let go.
+    // All permits are free once the last connection is closed.
     let all = u32::try_from(most).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(LAST_WORDS, room.acquire_many(all)).await;
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, room.acquire_many(all)).await;
     Ok(())
 }
 
-/// Connections of each address.
-struct OfClient {
+/// Counts the connections of each address, with a limit.
+struct ClientConnections {
     most: usize,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One of them, until it is dropped.
-struct Own(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>);
+/// Permit of one connection; released when dropped.
+struct ConnectionPermit(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-impl OfClient {
-    fn enter(&self, ip: IpAddr) -> Option<Own> {
+impl ClientConnections {
+    /// Admits a connection; `None` if the client has too many.
+    fn enter(&self, ip: IpAddr) -> Option<ConnectionPermit> {
         let mut open = lock(&self.open);
         let count = open.entry(ip).or_default();
         if *count >= self.most {
             return None;
         }
         *count += 1;
-        Some(Own(ip, Arc::clone(&self.open)))
+        Some(ConnectionPermit(ip, Arc::clone(&self.open)))
     }
 }
 
-impl Drop for Own {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = lock(&self.1);
         if let Some(count) = open.get_mut(&self.0) {
@@ -119,7 +120,7 @@ impl Drop for Own {
     }
 }
 
-/// One client, whichever way he comes.
+/// Maps IPv4 addresses in IPv6 form to IPv4, so that a client has one address.
 fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }

@@ -1,9 +1,8 @@
-//! Store of pipelines, runs, keys, live events and the action log: one SQLite file, one writing
-//! thread.
+//! Store of pipelines, runs, idempotency keys, live events and the action log: an SQLite file with
+//! a single writer thread.
 //!
-//! Waiting writes are committed together and answered once the commit is on disk (WAL,
-//! `synchronous=FULL`); an answer is final. Commits are published in order, before they are
-//! answered.
+//! Queued writes share a commit (WAL, `synchronous=FULL`). Each write returns once its commit is on
+//! disk; commits are published in order before their writes return.
 
 use super::model::{StoredPipeline, Task};
 use crate::net::{lock, now, sqlite};
@@ -14,8 +13,7 @@ use std::sync::Mutex;
 use synctop_core::protocol::Millis;
 use tokio::sync::{mpsc, oneshot};
 
-/// The scheme, step by step: a store of any earlier version is brought to the last one, each step
-/// in a transaction of its own.
+/// Schema migrations. Each runs in its own transaction and upgrades a store by one version.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE pipelines (id TEXT PRIMARY KEY, incarnation INTEGER NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT;
     CREATE TABLE incarnations (last INTEGER NOT NULL) STRICT;
@@ -36,54 +34,58 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE INDEX actions_of_pipeline ON actions (pipeline, seq);
 "];
 
-/// Writes that may wait; who comes then waits too.
-const WAITING: usize = 1024;
+/// Maximum queued writes; further writers wait.
+const QUEUE_LENGTH: usize = 1024;
 
-/// Writes of one commit at most.
-const TOGETHER: usize = 256;
+/// Maximum writes in one commit.
+const MAX_BATCH: usize = 256;
 
-/// Retention of idempotency keys, and of finished runs and actions.
-const KEYS_KEPT: Millis = 48 * 3600 * 1000;
-const TASKS_KEPT: u64 = 1_000;
-const ACTIONS_KEPT: u64 = 100_000;
+/// Retention of idempotency keys.
+const KEY_RETENTION: Millis = 48 * 3600 * 1000;
+
+/// Number of runs that are kept per pipeline.
+const MAX_TASKS: u64 = 1_000;
+
+/// Number of entries that are kept in the action log.
+const MAX_ACTIONS: u64 = 100_000;
 
 pub use crate::net::sqlite::StoreError;
 
-/// Callback of a committed write.
-type Then = Box<dyn FnOnce() + Send>;
+/// Callback that runs after the commit.
+type OnCommit = Box<dyn FnOnce() + Send>;
 
-/// A write that is being made.
+/// Transaction of one write.
 pub struct Tx<'c> {
     inner: &'c Connection,
-    then: Vec<Then>,
+    callbacks: Vec<OnCommit>,
 }
 
-/// Answers a caller with the result of the write; or with the error of a failed commit.
-type Answer = Box<dyn FnOnce(Option<&StoreError>) + Send>;
+/// Sends the result of a write, or the error of a failed commit, to its caller.
+type WriteReply = Box<dyn FnOnce(Option<&StoreError>) + Send>;
 
-/// Does its part in a transaction, if there is one, and answers whether it is to stay.
-type Work = Box<dyn FnOnce(Result<&mut Tx, StoreError>) -> (bool, Answer) + Send>;
+/// Queued write: runs in the transaction, or receives the error that prevents it. Returns true if
+/// its changes are to be committed.
+type WriteJob = Box<dyn FnOnce(Result<&mut Tx, StoreError>) -> (bool, WriteReply) + Send>;
 
-/// The store; dropped, it ends when all is written.
+/// Store of a service. Dropping it lets the queued writes finish.
 pub struct Store {
-    writer: Mutex<Option<mpsc::Sender<Work>>>,
+    writer: Mutex<Option<mpsc::Sender<WriteJob>>>,
     reader: Mutex<Connection>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Store {
-    /// Opens the store in `folder`, made where there is none.
+    /// Opens the store in `folder`, created if missing.
     ///
     /// # Errors
-    /// When it cannot be opened or is of a later version.
+    /// Returns a [`StoreError`] if it cannot be opened or has a later version.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("synctop.db");
-        // The kept configurations have secrets in them.
         let connection = sqlite::open(&path, &MIGRATIONS)?;
         let reader =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         reader.busy_timeout(sqlite::PATIENCE)?;
-        let (sender, mut works) = mpsc::channel(WAITING);
+        let (sender, mut works) = mpsc::channel(QUEUE_LENGTH);
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || write(connection, &mut works))
@@ -91,21 +93,22 @@ impl Store {
         Ok(Self { writer: Mutex::new(Some(sender)), reader: Mutex::new(reader), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Does `work` in a transaction; answers when it is committed. An error of it leaves no trace.
+    /// Runs `work` in a transaction and returns its result after the commit. An error of `work`
+    /// undoes its changes.
     ///
     /// # Errors
-    /// Those of `work`; and when it cannot be committed.
+    /// Returns the error of `work`, or a [`StoreError`] if the commit fails.
     pub async fn write<T, E>(&self, work: impl FnOnce(&mut Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let work: Work = Box::new(move |tx| {
+        let work: WriteJob = Box::new(move |tx| {
             let result = tx.map_err(E::from).and_then(work);
             let stays = result.is_ok();
             let answer = move |failed: Option<&StoreError>| {
-                // The caller left: the write is done anyway.
+                // A write is committed even if its caller was dropped.
                 let _ = sender.send(match failed {
                     Some(error) if stays => Err(E::from(error.clone())),
                     _ => result,
@@ -124,12 +127,12 @@ impl Store {
     /// Reads committed data.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns [`StoreError::Sql`] if the query fails.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         Ok(work(&lock(&self.reader))?)
     }
 
-    /// Takes nothing more, and returns when all is written.
+    /// Refuses further writes and waits until the queued ones are finished.
     pub fn close(&self) {
         drop(lock(&self.writer).take());
         if let Some(thread) = lock(&self.thread).take() {
@@ -138,27 +141,31 @@ impl Store {
     }
 }
 
-fn write(mut connection: Connection, works: &mut mpsc::Receiver<Work>) {
+/// Writer thread: commits queued writes in batches until the queue is closed.
+/// Writer thread: commits queued writes in batches until the queue is closed.
+fn write(mut connection: Connection, works: &mut mpsc::Receiver<WriteJob>) {
     while let Some(first) = works.blocking_recv() {
         let mut batch = vec![first];
-        while batch.len() < TOGETHER
+        while batch.len() < MAX_BATCH
             && let Ok(next) = works.try_recv()
         {
             batch.push(next);
         }
         commit(&mut connection, batch);
     }
-    // The file is all there is then.
+    // The checkpoint moves everything into one file.
     let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     let _ = connection.close();
 }
 
-fn commit(connection: &mut Connection, batch: Vec<Work>) {
+/// Commits a batch, publishes it, and sends the results to the callers.
+/// Commits a batch, publishes it, and sends the results to the callers.
+fn commit(connection: &mut Connection, batch: Vec<WriteJob>) {
     let mut answers = Vec::new();
-    let mut then = Vec::new();
-    let failed = together(connection, batch, &mut answers, &mut then).err();
+    let mut callbacks = Vec::new();
+    let failed = apply_batch(connection, batch, &mut answers, &mut callbacks).err();
     match &failed {
-        None => then.into_iter().for_each(|then| then()),
+        None => callbacks.into_iter().for_each(|callback| callback()),
         Some(error) => tracing::error!(target: "service", "{error}"),
     }
     for answer in answers {
@@ -166,11 +173,12 @@ fn commit(connection: &mut Connection, batch: Vec<Work>) {
     }
 }
 
-fn together(
+/// Runs a batch of writes in one transaction, each in its own savepoint.
+fn apply_batch(
     connection: &mut Connection,
-    batch: Vec<Work>,
-    answers: &mut Vec<Answer>,
-    then: &mut Vec<Then>,
+    batch: Vec<WriteJob>,
+    answers: &mut Vec<WriteReply>,
+    callbacks: &mut Vec<OnCommit>,
 ) -> Result<(), StoreError> {
     let mut broken = None;
     let mut tx = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
@@ -182,8 +190,7 @@ fn together(
         }
     };
     for work in batch {
-        // A full disk ends the whole transaction: later statements would be a transaction of their
-        // own.
+        // A full disk ends the transaction: later statements would be committed one by one.
         if tx.is_autocommit() && broken.is_none() {
             broken = Some(StoreError::Sql("the transaction broke off".into()));
         }
@@ -194,10 +201,10 @@ fn together(
         match point {
             Err(error) => answers.push(work(Err(error)).1),
             Ok(mut point) => {
-                let mut part = Tx { inner: &point, then: Vec::new() };
-                // A bug in one part must not end the one writer: its caller gets no answer.
+                let mut part = Tx { inner: &point, callbacks: Vec::new() };
+                // A panic in one write must not end the writer thread. Its caller gets an error.
                 let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(Ok(&mut part))));
-                let own = part.then;
+                let own = part.callbacks;
                 let stays = match done {
                     Ok((stays, answer)) => {
                         answers.push(answer);
@@ -206,7 +213,7 @@ fn together(
                     Err(_) => false,
                 };
                 if stays {
-                    then.extend(own);
+                    callbacks.extend(own);
                     point.commit()?;
                 } else if point.rollback().is_err() {
                     broken = Some(StoreError::Sql("a part could not be taken back".into()));
@@ -221,17 +228,18 @@ fn together(
     Ok(())
 }
 
-/// Stored state of a pipeline.
+/// Stored state of a pipeline: engine state and checkpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeptState {
-    /// As `Backfill::to_keep` has it.
+pub struct StoredState {
+    /// State in the form of `Backfill::to_keep`.
     pub state: Option<String>,
+    /// Total checkpoints of the pipeline.
     pub checkpoints: u64,
-    /// Start of the running call in the log: after a crash its checkpoints are there.
+    /// Log position at which the running call started: its checkpoints follow there after a crash.
     pub call_from: Option<u64>,
 }
 
-/// Action of a user, as stored in the action log.
+/// Entry of the action log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAction {
     pub seq: u64,
@@ -243,26 +251,28 @@ pub struct StoredAction {
 }
 
 impl Tx<'_> {
-    /// Does something when all of this is committed, before anybody is answered.
-    pub fn then(&mut self, then: impl FnOnce() + Send + 'static) {
-        self.then.push(Box::new(then));
+    /// Runs a callback after the commit, before any caller gets its result.
+    pub fn on_commit(&mut self, callback: impl FnOnce() + Send + 'static) {
+        self.callbacks.push(Box::new(callback));
     }
 
     fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.inner.prepare_cached(sql)?.execute(params)?)
     }
 
+    /// Returns the pipeline with this id.
+    /// Returns the pipeline with this id.
     pub fn pipeline(&self, id: &str) -> Result<Option<StoredPipeline>, StoreError> {
         Ok(pipeline(self.inner, id)?)
     }
 
-    /// This very pipeline, and no other one of its name.
+    /// Returns the pipeline if its incarnation is still the same.
     pub fn this_pipeline(&self, id: &str, incarnation: u64) -> Result<Option<StoredPipeline>, StoreError> {
         Ok(self.pipeline(id)?.filter(|it| it.incarnation == incarnation))
     }
 
-    /// The next number for a new pipeline.
-    pub fn incarnation(&self) -> Result<u64, StoreError> {
+    /// Returns the incarnation of a new pipeline.
+    pub fn next_incarnation(&self) -> Result<u64, StoreError> {
         self.run("UPDATE incarnations SET last = last + 1", [])?;
         Ok(self.inner.query_row("SELECT last FROM incarnations", [], |row| row.get(0))?)
     }
@@ -276,18 +286,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// It is gone; that it was there is known.
+    /// Deletes a pipeline and records the deletion.
     pub fn delete_pipeline(&self, id: &str) -> Result<(), StoreError> {
         self.run("DELETE FROM pipelines WHERE id = ?1", [id])?;
         self.run("INSERT OR REPLACE INTO deleted (id, at) VALUES (?1, ?2)", params![id, now()])?;
         Ok(())
     }
 
-    pub fn state(&self, id: &str) -> Result<KeptState, StoreError> {
+    pub fn state(&self, id: &str) -> Result<StoredState, StoreError> {
         Ok(state(self.inner, id)?)
     }
 
-    pub fn put_state(&self, id: &str, kept: &KeptState) -> Result<(), StoreError> {
+    pub fn put_state(&self, id: &str, kept: &StoredState) -> Result<(), StoreError> {
         self.run(
             "INSERT INTO states (pipeline, state, checkpoints, call_from) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (pipeline) DO UPDATE SET state = ?2, checkpoints = ?3, call_from = ?4",
@@ -305,26 +315,27 @@ impl Tx<'_> {
         self.run(
             "INSERT INTO tasks (id, pipeline, incarnation, number, over, created_at, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (id) DO UPDATE SET over = ?5, doc = ?7",
-            params![task.id, task.pipeline, task.incarnation, task.number, task.state.over(), task.created_at, doc],
+            params![task.id, task.pipeline, task.incarnation, task.number, task.state.is_finished(), task.created_at, doc],
         )?;
-        if task.state.over() {
-            // Old ones of the same pipeline go.
+        if task.state.is_finished() {
             self.run(
                 "DELETE FROM tasks WHERE pipeline = ?1 AND incarnation = ?2 AND over AND number + ?4 <= ?3",
-                params![task.pipeline, task.incarnation, task.number, TASKS_KEPT],
+                params![task.pipeline, task.incarnation, task.number, MAX_TASKS],
             )?;
         }
         Ok(())
     }
 
-    /// Stored answer of an idempotency key: the request, and the answer.
-    pub fn answered(&self, key: &str, scope: &str) -> Result<Option<(String, String)>, StoreError> {
-        self.run("DELETE FROM idempotency WHERE at < ?1", [now() - KEYS_KEPT])?;
+    /// Returns the request and the answer that are stored under an idempotency key.
+    pub fn stored_answer(&self, key: &str, scope: &str) -> Result<Option<(String, String)>, StoreError> {
+        self.run("DELETE FROM idempotency WHERE at < ?1", [now() - KEY_RETENTION])?;
         let mut found =
             self.inner.prepare_cached("SELECT request, answer FROM idempotency WHERE key = ?1 AND scope = ?2")?;
         Ok(found.query_row([key, scope], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
     }
 
+    /// Stores the answer of a request under its idempotency key.
+    /// Stores the answer of a request under its idempotency key.
     pub fn put_answer(&self, key: &str, scope: &str, request: &str, answer: &str) -> Result<(), StoreError> {
         self.run(
             "INSERT OR REPLACE INTO idempotency (key, scope, request, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -333,22 +344,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps a live event; answers how many wait now, and how many bytes they are.
+    /// Queues a live event; returns the number of queued events and their total length.
     pub fn put_input(&self, pipeline: &str, body: &str) -> Result<(u64, u64), StoreError> {
         self.run("INSERT INTO inputs (pipeline, at, body) VALUES (?1, ?2, ?3)", params![pipeline, now(), body])?;
         let sql = "SELECT count(*), coalesce(sum(length(body)), 0) FROM inputs WHERE pipeline = ?1";
         Ok(self.inner.prepare_cached(sql)?.query_row([pipeline], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
-    /// Live events up to this number are taken in.
+    /// Removes the queued live events up to this number.
     pub fn drop_inputs(&self, pipeline: &str, upto: u64) -> Result<(), StoreError> {
         self.run("DELETE FROM inputs WHERE pipeline = ?1 AND seq <= ?2", params![pipeline, upto])?;
         Ok(())
     }
 
-    /// Forgets runs of pipelines that are gone, and that these were there, once they are older than
-    /// this.
-    pub fn forget_gone(&self, before: Millis) -> Result<(), StoreError> {
+    /// Deletes the runs and the records of pipelines that were deleted, if older than `before`.
+    pub fn prune_deleted_pipelines(&self, before: Millis) -> Result<(), StoreError> {
         self.run(
             "DELETE FROM tasks WHERE created_at < ?1 AND NOT EXISTS
                  (SELECT 1 FROM pipelines WHERE id = tasks.pipeline AND pipelines.incarnation = tasks.incarnation)",
@@ -358,7 +368,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub fn note(
+    /// Appends an entry to the action log.
+    pub fn log_action(
         &self,
         client: &str,
         action: &str,
@@ -369,48 +380,52 @@ impl Tx<'_> {
             "INSERT INTO actions (at, client, action, pipeline, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![now(), client, action, pipeline, detail.map(Value::to_string)],
         )?;
-        self.run("DELETE FROM actions WHERE seq <= (SELECT max(seq) FROM actions) - ?1", [ACTIONS_KEPT])?;
+        self.run("DELETE FROM actions WHERE seq <= (SELECT max(seq) FROM actions) - ?1", [MAX_ACTIONS])?;
         Ok(())
     }
 }
 
+/// Parses a JSON document of the store.
+/// Parses a JSON document of the store.
 fn doc<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
+/// Reads one JSON document.
+/// Reads one JSON document.
 fn one<T: serde::de::DeserializeOwned>(connection: &Connection, sql: &str, id: &str) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
     text.map(|text| doc(&text)).transpose()
 }
 
-/// A pipeline that is there.
+/// Returns the pipeline with this id.
 pub fn pipeline(connection: &Connection, id: &str) -> rusqlite::Result<Option<StoredPipeline>> {
     one(connection, "SELECT doc FROM pipelines WHERE id = ?1", id)
 }
 
-/// All pipelines.
+/// Returns all pipelines, in order of their ids.
 pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<StoredPipeline>> {
     let mut all = connection.prepare("SELECT doc FROM pipelines ORDER BY id")?;
     let found = all.query_map([], |row| row.get::<_, String>(0))?;
     found.map(|text| doc(&text?)).collect()
 }
 
-/// Stored state of a pipeline.
-pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<KeptState> {
+/// Returns the stored state of a pipeline.
+pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<StoredState> {
     let sql = "SELECT state, checkpoints, call_from FROM states WHERE pipeline = ?1";
     let found = connection
         .prepare_cached(sql)?
-        .query_row([id], |row| Ok(KeptState { state: row.get(0)?, checkpoints: row.get(1)?, call_from: row.get(2)? }));
+        .query_row([id], |row| Ok(StoredState { state: row.get(0)?, checkpoints: row.get(1)?, call_from: row.get(2)? }));
     Ok(found.optional()?.unwrap_or_default())
 }
 
-/// A run.
+/// Returns the run with this task id.
 pub fn task(connection: &Connection, id: &str) -> rusqlite::Result<Option<Task>> {
     one(connection, "SELECT doc FROM tasks WHERE id = ?1", id)
 }
 
-/// Runs of a pipeline, the newest first; those before number `before`.
+/// Returns the runs of a pipeline below number `before`, newest first.
 pub fn tasks(
     connection: &Connection,
     pipeline: &str,
@@ -426,7 +441,7 @@ pub fn tasks(
     found.map(|text| doc(&text?)).collect()
 }
 
-/// Live events that wait, the oldest first: number and body.
+/// Returns queued live events, oldest first: number and body.
 pub fn inputs(connection: &Connection, pipeline: &str, limit: usize) -> rusqlite::Result<Vec<(u64, String)>> {
     let mut all =
         connection.prepare_cached("SELECT seq, body FROM inputs WHERE pipeline = ?1 ORDER BY seq LIMIT ?2")?;
@@ -439,7 +454,7 @@ pub fn deleted(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM deleted WHERE id = ?1")?.exists([id])
 }
 
-/// Actions, the newest first; those before number `before`; of one pipeline or of all.
+/// Returns action log entries below number `before`, newest first, of one pipeline or of all.
 pub fn actions(
     connection: &Connection,
     pipeline: Option<&str>,
@@ -473,13 +488,13 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_fails_leaves_no_trace_and_the_others_stay() {
+    fn a_failed_write_is_undone_and_the_others_stay() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         runtime().block_on(async {
             let noted = |client: &'static str, fail: bool| {
                 store.write(move |tx| {
-                    tx.note(client, "x", None, None)?;
+                    tx.log_action(client, "x", None, None)?;
                     if fail { Err(StoreError::Closed) } else { Ok(()) }
                 })
             };
@@ -497,7 +512,6 @@ mod tests {
     fn an_old_store_is_brought_up_to_date_and_a_later_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("synctop.db");
-        // The first version, as it was first written.
         let old = Connection::open(&path).unwrap();
         old.execute_batch(MIGRATIONS[0]).unwrap();
         old.execute("INSERT INTO actions (at, client, action) VALUES (1, 'old', 'created')", []).unwrap();

@@ -19,15 +19,15 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Permission of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// Nothing: everybody may.
+    /// No authentication.
     Public,
     Read,
     Write,
-    /// A signature with the pipeline's own secret, else `Write`.
+    /// Signature with the pipeline's secret; `Write` if the pipeline has none.
     Signed,
 }
 
-/// Permission of a name in the document; an unknown name needs full access.
+/// Converts a permission name of the OpenAPI document; an unknown name needs full access.
 impl From<&str> for Permission {
     fn from(name: &str) -> Self {
         match name {
@@ -39,41 +39,48 @@ impl From<&str> for Permission {
     }
 }
 
-/// Timeout and maximum size of a body; maximum size of a live event.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
-const DRAIN_WITHIN: Duration = Duration::from_secs(3);
-const LARGEST_EVENT: u64 = 1 << 20;
+/// Timeout of a request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Kilobytes of all bodies that are read at once.
-pub const BODIES: usize = 128 * 1024;
+/// Maximum time that the rest of an oversized body is read and discarded.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Addresses whose rates are known.
-const CLIENTS: usize = 10_000;
+/// Maximum size of a live event in bytes.
+const MAX_EVENT_BYTES: u64 = 1 << 20;
 
-/// Tokens, and how often each client asked.
+/// Maximum kilobytes of all request bodies that are read at once.
+pub const BODY_BUDGET_KB: usize = 128 * 1024;
+
+/// Number of addresses at which full token buckets are dropped.
+const MAX_CLIENTS: usize = 10_000;
+
+/// Access tokens, and a token bucket per client address.
 pub struct Access {
     write: Option<String>,
     read: Option<String>,
     per_second: f64,
-    /// Requests that each address may still make, and when that was counted.
+    /// Remaining requests of each address, and the time of the last refill.
     left: Mutex<HashMap<IpAddr, (f64, Instant)>>,
 }
 
 impl Access {
-    /// Without tokens everybody who reaches it may do all, which is for loopback only.
+    /// Creates the access rules. Without tokens every client has full access, which is for loopback
+    /// only. `per_second` is the request rate of one address.
     #[must_use]
     pub fn new(write: Option<String>, read: Option<String>, per_second: f64) -> Self {
         Self { write, read, per_second, left: Mutex::default() }
     }
 
+    /// Counts a request of a client against its rate limit.
+    ///
     /// # Errors
-    /// When a client asks too often.
-    pub fn takes(&self, ip: IpAddr) -> Result<(), Problem> {
+    /// Returns 429 if the client exceeds its rate.
+    pub fn count_request(&self, ip: IpAddr) -> Result<(), Problem> {
         let most = self.per_second * 2.0;
         let now = Instant::now();
         let mut all = lock(&self.left);
-        if all.len() >= CLIENTS {
-            // Who has all of it back is as one who never came.
+        if all.len() >= MAX_CLIENTS {
+            // A full bucket is equivalent to a new one.
             all.retain(|_, (left, at)| *left + at.elapsed().as_secs_f64() * self.per_second < most);
         }
         let (left, at) = all.entry(ip).or_insert((most, now));
@@ -87,8 +94,8 @@ impl Access {
         Ok(())
     }
 
-    /// Permission of the bearer of these headers; `None`: unknown token.
-    fn of(&self, headers: &HeaderMap) -> Option<Permission> {
+    /// Returns the permission of the bearer token in the headers; `None` if the token is unknown.
+    fn permission_of(&self, headers: &HeaderMap) -> Option<Permission> {
         if self.write.is_none() && self.read.is_none() {
             return Some(Permission::Write);
         }
@@ -97,7 +104,7 @@ impl Access {
         let given = given.filter(|it| bearer(it)).and_then(|it| it.get(7..));
         let Some(given) = given else { return Some(Permission::Public) };
         let is = |token: &Option<String>| {
-            // In constant time, whatever was given.
+            // Comparison in constant time reveals nothing about the token.
             token.as_ref().is_some_and(|token| bool::from(token.as_bytes().ct_eq(given)))
         };
         let (write, read) = (is(&self.write), is(&self.read));
@@ -113,13 +120,14 @@ impl Access {
     /// Checks the headers against the needed permission.
     ///
     /// # Errors
-    /// Why not: 401 or 403.
-    pub fn allows(&self, headers: &HeaderMap, needed: Permission) -> Result<(), Problem> {
+    /// Returns 401 without a valid token, 403 if the permission is missing or if Host or Origin are
+    /// not local.
+    pub fn authorize(&self, headers: &HeaderMap, needed: Permission) -> Result<(), Problem> {
         let open = self.write.is_none() && self.read.is_none();
         if open {
-            of_this_machine(headers)?;
+            require_local(headers)?;
         }
-        match (self.of(headers), needed) {
+        match (self.permission_of(headers), needed) {
             (_, Permission::Public | Permission::Signed) => Ok(()),
             (None, _) => Err(Problem::new(401, "bad_token", "the token is none of this service")),
             (Some(Permission::Public), _) => {
@@ -131,9 +139,9 @@ impl Access {
     }
 }
 
-/// Without a token only programs of this machine are heard, and no pages that a browser has from
-/// elsewhere.
-fn of_this_machine(headers: &HeaderMap) -> Result<(), Problem> {
+/// Requires a local Host and Origin, so that web pages of other sites cannot use a service without
+/// a token.
+fn require_local(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let local = |host: &str| {
         let host = host
@@ -156,25 +164,25 @@ fn of_this_machine(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Stands before an operation.
+/// State of the middleware that guards an operation.
 #[derive(Clone)]
 pub struct Guard {
     pub app: Arc<App>,
     pub permission: Permission,
 }
 
-/// Lets those pass who may.
+/// Middleware that checks the permission of a request and reads its body.
 pub async fn guard(
     State(guard): State<Guard>,
     Extension(Peer(ip)): Extension<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.app.access.allows(request.headers(), guard.permission) {
-        // Who only looks is forgotten when he leaves.
+    match guard.app.access.authorize(request.headers(), guard.permission) {
+        // A read request is dropped when its client disconnects.
         Ok(()) if request.method().is_safe() => next.run(request).await,
-        Ok(()) => match with_body(&guard, request).await {
-            // A started operation is finished, whether the client waits or not.
+        Ok(()) => match read_body(&guard, request).await {
+            // A write request finishes even if its client disconnects.
             Ok((request, room)) => tokio::spawn(async move {
                 let _room = room;
                 next.run(request).await
@@ -198,28 +206,27 @@ pub async fn guard(
     }
 }
 
-/// Reads the body within a timeout; all bodies together have a bound, so that no client fills the
-/// memory.
-async fn with_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSemaphorePermit), Problem> {
+/// Reads the body within a timeout and within the memory limit of all bodies.
+async fn read_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSemaphorePermit), Problem> {
     let limits = &guard.app.service.config.limits;
-    let most = if guard.permission == Permission::Signed { limits.body.min(LARGEST_EVENT) } else { limits.body };
+    let most = if guard.permission == Permission::Signed { limits.body.min(MAX_EVENT_BYTES) } else { limits.body };
     let (parts, body) = request.into_parts();
-    let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     let too_large = || Problem::new(413, "body_too_large", format!("a body has at most {most} bytes here"));
-    if said.is_some_and(|said| said > most) {
-        // A client that still sends does not hear the answer: some of it is read for that, and
-        // thrown away.
+    if declared.is_some_and(|declared| declared > most) {
+        // A client reads the response only after it has sent its body: the body is read and
+        // discarded.
         let mut stream = body.into_data_stream();
         let drain = async { while let Some(Ok(_)) = stream.next().await {} };
-        let _ = tokio::time::timeout(DRAIN_WITHIN, drain).await;
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain).await;
         return Err(too_large());
     }
-    let room = u32::try_from(said.unwrap_or(most).div_ceil(1024)).unwrap_or(u32::MAX);
+    let room = u32::try_from(declared.unwrap_or(most).div_ceil(1024)).unwrap_or(u32::MAX);
     let busy = || Problem::new(503, "busy", "too much is being read already").after(2);
-    let room = tokio::time::timeout(BODY_WITHIN, Arc::clone(&guard.app.bodies).acquire_many_owned(room));
+    let room = tokio::time::timeout(BODY_TIMEOUT, Arc::clone(&guard.app.bodies).acquire_many_owned(room));
     let room = room.await.ok().and_then(Result::ok).ok_or_else(busy)?;
     let read = axum::body::to_bytes(body, usize::try_from(most).unwrap_or(usize::MAX));
-    match tokio::time::timeout(BODY_WITHIN, read).await {
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
         Ok(Ok(bytes)) => Ok((Request::from_parts(parts, axum::body::Body::from(bytes)), room)),
         Ok(Err(_)) => Err(too_large()),
         Err(_) => Err(Problem::new(408, "body_too_slow", "the body did not come in time")),
@@ -235,12 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn who_may_look_may_not_change() {
+    fn a_read_token_cannot_write() {
         let access = Access::new(Some("w".repeat(20)), Some("r".repeat(20)), 10.0);
         let code = |token: Option<&str>, needed| {
             let token = token.map(|token| format!("Bearer {token}"));
             let all: Vec<_> = token.iter().map(|token| ("authorization", token.as_str())).collect();
-            access.allows(&headers(&all), needed).map_err(|problem| problem.code)
+            access.authorize(&headers(&all), needed).map_err(|problem| problem.code)
         };
         let (write, read) = ("w".repeat(20), "r".repeat(20));
         for needed in [Permission::Read, Permission::Write] {
@@ -254,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_this_machine_is_heard() {
+    fn without_a_token_host_and_origin_must_be_local() {
         let access = Access::new(None, None, 10.0);
         for (host, origin, fine) in [
             ("127.0.0.1:4020", None, true),
@@ -266,15 +273,15 @@ mod tests {
         ] {
             let mut all = vec![("host", host)];
             all.extend(origin.map(|origin| ("origin", origin)));
-            assert_eq!(access.allows(&headers(&all), Permission::Write).is_ok(), fine, "{host} {origin:?}");
+            assert_eq!(access.authorize(&headers(&all), Permission::Write).is_ok(), fine, "{host} {origin:?}");
         }
     }
 
     #[test]
-    fn a_client_that_asks_too_often_waits() {
+    fn a_client_above_its_rate_is_refused() {
         let access = Access::new(None, None, 2.0);
         let (one, other): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap());
-        assert_eq!((0..9).filter(|_| access.takes(one).is_ok()).count(), 4);
-        assert!(access.takes(other).is_ok());
+        assert_eq!((0..9).filter(|_| access.count_request(one).is_ok()).count(), 4);
+        assert!(access.count_request(other).is_ok());
     }
 }

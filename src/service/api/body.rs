@@ -6,10 +6,10 @@ use axum::body::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// A pipeline's name: 3 to 64 characters (as the published service has it).
-const NAME: std::ops::RangeInclusive<usize> = 3..=64;
+/// Length of a pipeline id in characters, as in the published service.
+const ID_LENGTH: std::ops::RangeInclusive<usize> = 3..=64;
 
-/// The body as JSON; none is an empty object.
+/// Parses the body as a JSON object; an empty body is an empty object.
 pub fn json(body: &Bytes) -> Result<Map<String, Value>, Problem> {
     if body.is_empty() {
         return Ok(Map::new());
@@ -21,13 +21,13 @@ pub fn json(body: &Bytes) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// Query with the known fields of a route; an unknown field is an error.
+/// Parsed query of a request. Parameters that the route does not know are errors.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
     pub fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut all = Vec::new();
-        // As forms are encoded (the URL standard has the same).
+        // Parameters are form-encoded, which the URL parser decodes.
         let base = format!("http://x/?{}", query.unwrap_or_default());
         let parsed = reqwest::Url::parse(&base).map_err(|_| Problem::invalid(&[], "the query cannot be read"))?;
         for (key, value) in parsed.query_pairs() {
@@ -40,10 +40,14 @@ impl Query {
         Ok(Self(all))
     }
 
+    /// Returns the last value of a parameter.
+    /// Returns the last value of a parameter.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find(|(it, _)| it == key).map(|(_, value)| value.as_str())
     }
 
+    /// Returns a Boolean parameter; false if absent, true if it has no value.
+    /// Returns a Boolean parameter; false if absent, true if it has no value.
     pub fn flag(&self, key: &str) -> Result<bool, Problem> {
         match self.text(key) {
             None | Some("false" | "0") => Ok(false),
@@ -52,7 +56,7 @@ impl Query {
         }
     }
 
-    /// Number within bounds; a value beyond them is an error, not clamped.
+    /// Returns a number within bounds; a value outside them is an error.
     pub fn number(&self, key: &str, within: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(key) else { return Ok(None) };
         let number = text.parse().ok().filter(|number| within.contains(number));
@@ -61,7 +65,7 @@ impl Query {
         })
     }
 
-    /// One of `options`, by its name; any other value is an error.
+    /// Returns the option with this name; any other value is an error.
     pub fn one_of<T: Copy + Into<&'static str>>(&self, key: &str, options: &[T]) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(key) else { return Ok(None) };
         let found = options.iter().copied().find(|option| (*option).into() == text);
@@ -72,12 +76,12 @@ impl Query {
     }
 }
 
-/// A pipeline's name, if it is one.
-pub fn name(id: &str) -> Result<(), Problem> {
-    if !NAME.contains(&id.len()) {
+/// Validates a pipeline id.
+pub fn validate_id(id: &str) -> Result<(), Problem> {
+    if !ID_LENGTH.contains(&id.len()) {
         return Err(Problem::invalid(
             &["id"],
-            format!("a pipeline id has {} to {} characters", NAME.start(), NAME.end()),
+            format!("a pipeline id has {} to {} characters", ID_LENGTH.start(), ID_LENGTH.end()),
         ));
     }
     let fine = id.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -89,13 +93,13 @@ pub fn name(id: &str) -> Result<(), Problem> {
     Err(Problem::invalid(&["id"], sentence))
 }
 
-/// The pipeline that is named.
+/// Returns the pipeline with this id.
 pub fn pipeline(service: &Service, id: &str) -> Result<Arc<Slot>, Problem> {
-    name(id)?;
+    validate_id(id)?;
     service.slot(id).ok_or_else(|| Problem::no_pipeline(id))
 }
 
-/// Source or destination: `{"type": T, T: {...}}`.
+/// Removes and validates a source or destination: `{"type": T, T: {...}}`.
 pub fn party(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Value>, Problem> {
     let Some(party) = fields.remove(name) else { return Ok(None) };
     let Some(inner) = party.as_object() else {
@@ -110,7 +114,7 @@ pub fn party(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Value
     Ok(Some(party))
 }
 
-/// The streams: `[{"name": ...}]`.
+/// Removes and validates the streams: `[{"name": ...}]`. `Some(None)` is an explicit null.
 pub fn streams(fields: &mut Map<String, Value>) -> Result<Option<Option<Value>>, Problem> {
     let Some(streams) = fields.remove("streams") else { return Ok(None) };
     if streams.is_null() {

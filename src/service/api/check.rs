@@ -1,4 +1,4 @@
-//! Engine calls besides syncing: check, setup, teardown.
+//! Handlers of the engine actions check, setup and teardown.
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, lines};
@@ -7,8 +7,8 @@ use crate::net::http::CallOutcome;
 use crate::service::engines::{EngineAction, EngineCall};
 use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
-use crate::service::reconciler::take_over;
-use crate::service::secrets::Known;
+use crate::service::reconciler::add_returned_config;
+use crate::service::secrets::KnownSecrets;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -18,38 +18,39 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Maximum wait for a turn.
-const TURN: std::time::Duration = std::time::Duration::from_secs(30);
+/// Maximum wait for a permit.
+const MAX_PERMIT_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Bytes of an answer that are handed on.
-const MOST: usize = 4 << 20;
+/// Maximum bytes of an engine's output.
+const MAX_OUTPUT_BYTES: usize = 4 << 20;
 
-/// Answer of an engine: its lines, with secrets masked where they are shown.
-struct Said {
+/// Output of an engine: parsed messages, and the lines for the client with secrets masked.
+struct EngineOutput {
     messages: Vec<Value>,
     shown: Vec<Vec<u8>>,
 }
 
-async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Result<Said, Problem> {
+/// Calls the engine of a pipeline and collects its output.
+async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Result<EngineOutput, Problem> {
     let name = pipeline.config.engine();
-    let mut said = Said { messages: Vec::new(), shown: Vec::new() };
+    let mut engine_output = EngineOutput { messages: Vec::new(), shown: Vec::new() };
     if !app.service.engines.can(name, action) {
         let message =
             format!("the engine {name} has no {}: see its actions in the service's configuration", action.as_str());
-        said.shown
+        engine_output.shown
             .push(crate::service::registry::line("log", &json!({"level": "info", "message": message})).into_bytes());
-        return Ok(said);
+        return Ok(engine_output);
     }
     let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets);
     let config = config.map_err(|why| Problem::new(400, "secret_missing", why))?;
-    let known = Known::of(&config, &pipeline.config.whole(&pipeline.id));
-    // They are no runs, and do not wait for one; but there is an end to it too.
-    let turn = tokio::time::timeout(TURN, app.service.asks.acquire());
+    let known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
+    // These calls do not wait for runs, but their number is limited as well.
+    let turn = tokio::time::timeout(MAX_PERMIT_WAIT, app.service.action_permits.acquire());
     let Ok(Ok(_permit)) = turn.await else {
-        return Err(Problem::new(503, "busy", "as many engines are asked as may be at once").after(5));
+        return Err(Problem::new(503, "busy", "the limit of concurrent engine calls is reached").after(5));
     };
     let body = json!({"pipeline": config}).to_string();
-    let ask = EngineCall { pipeline: &pipeline.id, engine: name, action, body, known: &known };
+    let call = EngineCall { pipeline: &pipeline.id, engine: name, action, body, known: &known };
     let stop = Notify::new();
     let mut split = WholeLines::default();
     let mut length = 0;
@@ -57,27 +58,27 @@ async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Resu
         if line.is_empty() {
             return;
         }
-        said.messages.extend(serde_json::from_slice::<Value>(line));
+        engine_output.messages.extend(serde_json::from_slice::<Value>(line));
         let mut shown = known.masked(line).into_owned();
         shown.push(b'\n');
-        said.shown.push(shown);
-        let message = said.messages.last_mut().and_then(|it| it.pointer_mut("/connection_status/message"));
+        engine_output.shown.push(shown);
+        let message = engine_output.messages.last_mut().and_then(|it| it.pointer_mut("/connection_status/message"));
         if let Some(Value::String(message)) = message {
             *message = known.mask(message);
         }
     };
-    let how = app
+    let call_outcome = app
         .service
         .engines
-        .call(ask, &stop, |bytes| {
+        .call(call, &stop, |bytes| {
             length += bytes.len();
             split.push(bytes, &mut each);
-            if length > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if length > MAX_OUTPUT_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .await;
     split.finish(|line, _| each(line));
-    let (status, code) = match &how {
-        CallOutcome::Ended => return Ok(said),
+    let (status, code) = match &call_outcome {
+        CallOutcome::Ended => return Ok(engine_output),
         CallOutcome::Stopped => {
             let sentence = format!("{name}: the engine printed more than can be passed on");
             return Err(Problem::new(502, "engine_failed", sentence));
@@ -87,15 +88,18 @@ async fn ask(app: &App, pipeline: &StoredPipeline, action: EngineAction) -> Resu
         CallOutcome::Silent(_) | CallOutcome::Overdue(_) => (504, "engine_silent"),
         CallOutcome::Broke(_) | CallOutcome::Exited(_) => (502, "engine_failed"),
     };
-    Err(Problem::new(status, code, format!("{name}: {}", known.mask(&how.words()))))
+    Err(Problem::new(status, code, format!("{name}: {}", known.mask(&call_outcome.words()))))
 }
 
-/// Errors of a pipeline to create, as reported by its engine.
-pub async fn before_creation(app: &App, pipeline: &StoredPipeline) -> Result<(), Problem> {
-    let said = ask(app, pipeline, EngineAction::Check).await;
-    // Objects created for it are removed if it is not created.
-    let said = said.inspect_err(|_| app.service.engines.forget(&pipeline.id))?;
-    for message in &said.messages {
+/// Checks a pipeline with its engine before it is created.
+///
+/// # Errors
+/// Returns the failed check, or the failure of the call.
+pub async fn check_before_creation(app: &App, pipeline: &StoredPipeline) -> Result<(), Problem> {
+    let engine_output = call_engine(app, pipeline, EngineAction::Check).await;
+    // The simulated engine of a pipeline that is not created is dropped.
+    let engine_output = engine_output.inspect_err(|_| app.service.engines.forget(&pipeline.id))?;
+    for message in &engine_output.messages {
         let status = message.get("connection_status");
         if status.and_then(|it| it.get("status")).and_then(Value::as_str) != Some("failed") {
             continue;
@@ -113,7 +117,9 @@ pub async fn before_creation(app: &App, pipeline: &StoredPipeline) -> Result<(),
     Ok(())
 }
 
-async fn asked(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAction, ip: IpAddr) -> Answer {
+/// Performs an engine action and returns the engine's output. Setup and teardown update the stored
+/// configuration.
+async fn perform(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAction, ip: IpAddr) -> Answer {
     let query = Query::read(query, &["only"])?;
     let only = query.one_of("only", &["source", "destination"])?;
     let slot = body::pipeline(&app.service, id)?;
@@ -121,18 +127,18 @@ async fn asked(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineActi
     if action == EngineAction::Teardown
         && let Some(task) = &pipeline.task
     {
-        return Err(super::runs::running(id, task));
+        return Err(super::runs::already_running(id, task));
     }
-    let said = ask(app, &pipeline, action).await?;
+    let engine_output = call_engine(app, &pipeline, action).await?;
     if action != EngineAction::Check {
-        let find = |name: &str| said.messages.iter().find_map(|it| it.pointer(&format!("/control/{name}")).cloned());
+        let find = |name: &str| engine_output.messages.iter().find_map(|it| it.pointer(&format!("/control/{name}")).cloned());
         let (source, destination) = (find("source_config"), find("destination_config"));
         app.service
             .change(&slot, move |tx, pipeline| {
                 let mut config = pipeline.config.as_ref().clone();
-                take_over(&mut config, source, destination);
+                add_returned_config(&mut config, source, destination);
                 pipeline.config = Arc::new(config);
-                Ok(tx.note(&ip.to_string(), action.as_str(), Some(&pipeline.id), None)?)
+                Ok(tx.log_action(&ip.to_string(), action.as_str(), Some(&pipeline.id), None)?)
             })
             .await?;
     }
@@ -143,7 +149,7 @@ async fn asked(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineActi
             from.is_empty() || from.split('/').next() == Some(only)
         })
     };
-    let body: Vec<u8> = said.shown.iter().filter(of).flatten().copied().collect();
+    let body: Vec<u8> = engine_output.shown.iter().filter(of).flatten().copied().collect();
     Ok(lines(Body::from(body)))
 }
 
@@ -154,7 +160,7 @@ pub async fn check(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    asked(&app, &id, query.as_deref(), EngineAction::Check, ip).await
+    perform(&app, &id, query.as_deref(), EngineAction::Check, ip).await
 }
 
 /// `POST /pipelines/{id}/setup`
@@ -164,7 +170,7 @@ pub async fn setup(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    asked(&app, &id, query.as_deref(), EngineAction::Setup, ip).await
+    perform(&app, &id, query.as_deref(), EngineAction::Setup, ip).await
 }
 
 /// `POST /pipelines/{id}/teardown`
@@ -174,5 +180,5 @@ pub async fn teardown(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    asked(&app, &id, query.as_deref(), EngineAction::Teardown, ip).await
+    perform(&app, &id, query.as_deref(), EngineAction::Teardown, ip).await
 }

@@ -1,8 +1,7 @@
 //! Events of a pipeline: lines of its runs from any stored position, then live.
 //!
-//! A reader has a position in the log and nothing else; the log is read on demand. A follower that
-//! falls too far behind gets the gap and a snapshot of the run as one message, and continues from
-//! now.
+//! A reader consists of a log position, and the log is read on demand. A follower that falls too
+//! far behind gets a `gap` line and a snapshot of the run, and continues from there.
 
 use super::body::{self, Query};
 use super::wait::cursor;
@@ -12,7 +11,7 @@ use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
 use crate::service::registry::{SERVICE, Slot, line};
-use crate::service::{store, throw};
+use crate::service::{store, random_below};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use serde_json::{Map, Value, json};
@@ -24,23 +23,23 @@ use synctop_core::protocol::EndWord;
 use synctop_core::reduce::Progress;
 use tokio::sync::watch;
 
-/// Bytes that are read at once.
+/// Maximum bytes per read.
 const CHUNK: usize = 64 * 1024;
 
-/// Interval of heartbeats without other output.
+/// Default interval of heartbeats, in seconds.
 const HEARTBEAT: u64 = 10;
 
-/// Readers at work.
+/// Counts open readers, with a limit.
 #[derive(Clone)]
 pub struct Readers {
     most: usize,
     open: Arc<AtomicUsize>,
 }
 
-/// One of them, until it is dropped.
-pub struct Permit(Arc<AtomicUsize>);
+/// Admission of one reader; released when dropped.
+pub struct ReaderPermit(Arc<AtomicUsize>);
 
-impl Drop for Permit {
+impl Drop for ReaderPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -57,9 +56,17 @@ impl Readers {
         self.open.load(Ordering::Relaxed)
     }
 
-    pub fn enter(&self) -> Result<Permit, Problem> {
+    /// Admits a reader.
+    ///
+    /// # Errors
+    /// Returns 429 if the limit is reached.
+    /// Admits a reader.
+    ///
+    /// # Errors
+    /// Returns 429 if the limit is reached.
+    pub fn enter(&self) -> Result<ReaderPermit, Problem> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(Arc::clone(&self.open));
+        let permit = ReaderPermit(Arc::clone(&self.open));
         if before >= self.most {
             let sentence = format!("{before} follow events, which is the most that the service takes");
             return Err(Problem::new(429, "too_many_readers", sentence).after(5));
@@ -68,25 +75,25 @@ impl Readers {
     }
 }
 
-/// One who follows.
+/// Response stream of `GET /pipelines/{id}/events`.
 struct Follower {
     app: Arc<App>,
     slot: Arc<Slot>,
     reader: Reader,
     tail: watch::Receiver<u64>,
     heartbeat: Duration,
-    /// True if it follows the log; false if it ends at the stored end.
+    /// True if the stream continues with live lines; false if it ends with the stored ones.
     follow: bool,
-    /// Time and position of the last heartbeat.
-    beaten: Instant,
-    /// He was at the end once: from then on he is live.
+    /// Time of the last heartbeat.
+    last_heartbeat: Instant,
+    /// True once the reader reached the end of the log.
     live: bool,
     /// Line to send first.
     first: Option<String>,
-    /// A line that is not whole yet: only whole ones are handed on.
+    /// Incomplete last line: only complete lines are sent.
     partial: Vec<u8>,
-    over: bool,
-    _permit: Permit,
+    finished: bool,
+    _permit: ReaderPermit,
 }
 
 impl Follower {
@@ -95,20 +102,20 @@ impl Follower {
         Some(Cursor { position: self.reader.at - self.partial.len() as u64, ..self.slot.cursor(&pipeline) }.to_string())
     }
 
-    /// The next bytes; `None`: that was all.
+    /// Returns the next bytes; `None` at the end of the stream.
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         if let Some(first) = self.first.take() {
             return Some(Ok(first.into()));
         }
         loop {
-            if self.over {
+            if self.finished {
                 return None;
             }
             let end = *self.tail.borrow_and_update();
             let behind = end.saturating_sub(self.reader.at);
             if self.live
                 && behind > self.app.service.config.limits.behind
-                && let Some(skipped) = self.skip(end)
+                && let Some(skipped) = self.skip_to_snapshot(end)
             {
                 return Some(Ok(skipped.into()));
             }
@@ -118,9 +125,9 @@ impl Follower {
                     let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { continue };
                     let rest = self.partial.split_off(end);
                     let mut whole = std::mem::replace(&mut self.partial, rest);
-                    // Also during constant output: a client that disconnects knows its position.
-                    if self.beaten.elapsed() >= self.heartbeat {
-                        whole.extend(self.beat(None).into_bytes());
+                    // Heartbeats during constant output let a client resume from a recent position.
+                    if self.last_heartbeat.elapsed() >= self.heartbeat {
+                        whole.extend(self.heartbeat_line(None).into_bytes());
                     }
                     return Some(Ok(whole.into()));
                 }
@@ -136,42 +143,43 @@ impl Follower {
                 Ok(Piece::End) => {}
                 Err(error) => return Some(Err(error)),
             }
-            if self.slot.log.over() || !self.follow {
-                self.over = true;
-                return self.cursor().map(|_| Ok(self.beat(None).into()));
+            if self.slot.log.is_finished() || !self.follow {
+                self.finished = true;
+                return self.cursor().map(|_| Ok(self.heartbeat_line(None).into()));
             }
             if !std::mem::replace(&mut self.live, true) {
-                return Some(Ok(self.beat(None).into()));
+                return Some(Ok(self.heartbeat_line(None).into()));
             }
             tokio::select! {
                 changed = self.tail.changed() => {
-                    if changed.is_err() { self.over = true; }
+                    if changed.is_err() { self.finished = true; }
                 }
-                () = tokio::time::sleep(self.heartbeat) => return Some(Ok(self.beat(None).into())),
+                () = tokio::time::sleep(self.heartbeat) => return Some(Ok(self.heartbeat_line(None).into())),
                 () = self.app.service.ends() => {
-                    self.over = true;
-                    let wait = 2_000 + throw(6_000);
-                    return Some(Ok(self.beat(Some(wait)).into()));
+                    self.finished = true;
+                    let wait = 2_000 + random_below(6_000);
+                    return Some(Ok(self.heartbeat_line(Some(wait)).into()));
                 }
             }
         }
     }
 
-    /// A sign of life: the place he is at, and when to come back if the service ends.
-    fn beat(&mut self, back_after: Option<u64>) -> String {
-        self.beaten = Instant::now();
-        let mut beat = Map::new();
-        beat.insert("cursor".into(), self.cursor().into());
-        beat.extend(back_after.map(|wait| ("reconnect_after_ms".to_owned(), wait.into())));
-        line("heartbeat", &Value::Object(beat))
+    /// Returns a heartbeat line: the cursor, and the reconnect delay in milliseconds if the service
+    /// shuts down.
+    fn heartbeat_line(&mut self, reconnect_after: Option<u64>) -> String {
+        self.last_heartbeat = Instant::now();
+        let mut heartbeat_line = Map::new();
+        heartbeat_line.insert("cursor".into(), self.cursor().into());
+        heartbeat_line.extend(reconnect_after.map(|wait| ("reconnect_after_ms".to_owned(), wait.into())));
+        line("heartbeat", &Value::Object(heartbeat_line))
     }
 
-    /// Skips lines for a reader that fell behind: returns the gap and a snapshot. `None`: the
-    /// reader has everything.
-    fn skip(&mut self, end: u64) -> Option<String> {
+    /// Skips lines for a reader that fell behind and returns the gap and a snapshot. `None` if the
+    /// reader is not behind the snapshot.
+    fn skip_to_snapshot(&mut self, end: u64) -> Option<String> {
         let from = self.cursor();
         let before = self.reader.at - self.partial.len() as u64;
-        // The snapshot ends here; later lines follow it.
+        // The stream continues at the log position that the snapshot covers.
         let facts = self.slot.facts.borrow().clone();
         let last = self.slot.pipeline().and_then(|it| it.last.clone());
         let known = facts.of(last.as_ref());
@@ -191,7 +199,7 @@ impl Follower {
     }
 }
 
-/// State of a run as one message of an engine.
+/// Returns the state of a run as the messages that an engine would emit.
 fn snapshot(progress: &Progress) -> String {
     let rows = progress.streams_by_name().map(|stream| TotalsRow {
         name: &stream.name,
@@ -219,7 +227,7 @@ fn snapshot(progress: &Progress) -> String {
     text
 }
 
-fn body_of(follower: Follower) -> Body {
+fn follower_body(follower: Follower) -> Body {
     Body::from_stream(futures_util::stream::unfold(follower, |mut follower| async move {
         let next = follower.next().await?;
         Some((next, follower))
@@ -237,7 +245,7 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
     let mut first = None;
     let at = match query.text("from") {
         Some("start") => slot.log.kept_from(),
-        // The last run from its begin, as far as it is kept.
+        // The last run from its start, or from the first stored line.
         Some("run") => {
             let task = match &pipeline.last {
                 Some(id) => app.service.store.read(|it| store::task(it, id))?,
@@ -255,7 +263,7 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
             cursor.position
         }
         _ => {
-            // A new reader gets the current state, and then events.
+            // A new reader gets the current state first, then events.
             let facts = slot.facts.borrow().clone();
             match facts.of(pipeline.task.as_ref()) {
                 Some(progress) => {
@@ -274,19 +282,19 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
         tail,
         heartbeat,
         follow,
-        beaten: Instant::now(),
+        last_heartbeat: Instant::now(),
         live: false,
         first,
         partial: Vec::new(),
-        over: false,
+        finished: false,
         _permit: permit,
         slot,
     };
-    Ok(lines(body_of(follower)))
+    Ok(lines(follower_body(follower)))
 }
 
-/// The lines of a run from its log, as long as it goes: those of its engine alone.
-struct OfRun {
+/// Response stream with the log of one run, until the run ends.
+struct RunLogStream {
     app: Arc<App>,
     slot: Arc<Slot>,
     task: String,
@@ -294,13 +302,13 @@ struct OfRun {
     tail: watch::Receiver<u64>,
     status: watch::Receiver<Option<Arc<crate::service::model::StoredPipeline>>>,
     to: Option<u64>,
-    /// Without the lines of the service.
+    /// True if the service's own lines are left out.
     engine_only: bool,
     partial: Vec<u8>,
-    _permit: Permit,
+    _permit: ReaderPermit,
 }
 
-impl OfRun {
+impl RunLogStream {
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             if let Some(to) = self.to {
@@ -310,7 +318,7 @@ impl OfRun {
                 }
                 match self.reader.next(room) {
                     Ok(Piece::Bytes(bytes)) => {
-                        let bytes = self.own(bytes);
+                        let bytes = self.filter_lines(bytes);
                         if bytes.is_empty() {
                             continue;
                         }
@@ -330,7 +338,7 @@ impl OfRun {
             }
             match self.reader.next(CHUNK) {
                 Ok(Piece::Bytes(bytes)) => {
-                    let bytes = self.own(bytes);
+                    let bytes = self.filter_lines(bytes);
                     if !bytes.is_empty() {
                         return Some(Ok(bytes.into()));
                     }
@@ -341,8 +349,7 @@ impl OfRun {
                     tokio::select! {
                         _ = self.tail.changed() => {}
                         _ = self.status.changed() => {}
-                        // Without an end the stream breaks off: the run continues with the next
-                        // service.
+                        // An error breaks the response off: the run continues after a restart.
                         () = self.app.service.ends() => return Some(Err(io::Error::other("the service ends"))),
                     }
                 }
@@ -350,8 +357,8 @@ impl OfRun {
         }
     }
 
-    /// Whole lines, without those of the service.
-    fn own(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+    /// Returns the complete lines, without the service's own ones if `engine_only` is set.
+    fn filter_lines(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         if !self.engine_only {
             return bytes;
         }
@@ -365,9 +372,9 @@ impl OfRun {
     }
 }
 
-/// Output of a run's engine, until the run is over.
-pub fn of_run(app: &Arc<App>, slot: &Arc<Slot>, task: &Task, permit: Permit) -> Body {
-    let run = OfRun {
+/// Returns a response body with the output of a run's engine, until the run ends.
+pub fn run_output(app: &Arc<App>, slot: &Arc<Slot>, task: &Task, permit: ReaderPermit) -> Body {
+    let run = RunLogStream {
         _permit: permit,
         app: Arc::clone(app),
         slot: Arc::clone(slot),
@@ -379,18 +386,18 @@ pub fn of_run(app: &Arc<App>, slot: &Arc<Slot>, task: &Task, permit: Permit) -> 
         engine_only: true,
         partial: Vec::new(),
     };
-    stream_of(run)
+    run_log_body(run)
 }
 
-fn stream_of(run: OfRun) -> Body {
+fn run_log_body(run: RunLogStream) -> Body {
     Body::from_stream(futures_util::stream::unfold(run, |mut run| async move {
         let next = run.next().await?;
         Some((next, run))
     }))
 }
 
-/// The payload of the last end message of a run, without secrets.
-pub fn last_end(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
+/// Returns the payload of a run's last end message, with secrets masked.
+pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
     let unreadable = |error: io::Error| {
         Problem::new(500, "log_unreadable", format!("the log of pipeline {} cannot be read: {error}", slot.id))
     };
@@ -416,7 +423,7 @@ pub fn last_end(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
     }))
 }
 
-/// `GET /pipelines/{id}/runs/{number}/log`: all of a run, to be saved or replayed.
+/// `GET /pipelines/{id}/runs/{number}/log`: the log of a run so far, to save or replay.
 pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, String)>) -> Answer {
     let slot = body::pipeline(&app.service, &id)?;
     let number: u64 = number.parse().map_err(|_| Problem::invalid(&["number"], "expected the number of a run"))?;
@@ -428,7 +435,7 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
         return Err(Problem::new(410, "log_expired", sentence));
     }
     let to = Some(task.log.1.unwrap_or_else(|| slot.log.end()));
-    let run = OfRun {
+    let run = RunLogStream {
         _permit: app.readers.enter()?,
         app: Arc::clone(&app),
         task: task.id.clone(),
@@ -440,5 +447,5 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
         partial: Vec::new(),
         slot,
     };
-    Ok(lines(stream_of(run)))
+    Ok(lines(run_log_body(run)))
 }

@@ -1,4 +1,4 @@
-//! Lists, in pages and with filters.
+//! Lists of pipelines and of actions, with filters and pages.
 
 use super::body::Query;
 use super::{Answer, Shared, page, pipelines};
@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 use strum::VariantArray as _;
 use synctop_core::protocol::time;
 
+/// Default and maximum length of a page.
 const PAGE: u64 = 100;
-const LARGEST_PAGE: u64 = 1_000;
+const MAX_PAGE: u64 = 1_000;
 
 /// `GET /pipelines`
 pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state"];
     let query = Query::read(query.as_deref(), &known)?;
-    let limit = query.number("limit", 1..=LARGEST_PAGE)?.unwrap_or(PAGE);
+    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
     let status = query.one_of("status", Status::VARIANTS)?;
     let desired = query.one_of("desired_status", Desired::VARIANTS)?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
@@ -26,13 +27,13 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     let mut has_more = false;
     for slot in app.service.slots_after(query.text("after").unwrap_or_default()) {
         let Some(pipeline) = slot.pipeline() else { continue };
-        let says = |text: &str| wanted.as_ref().is_none_or(|wanted| text.to_lowercase().contains(wanted));
+        let contains_text = |text: &str| wanted.as_ref().is_none_or(|wanted| text.to_lowercase().contains(wanted));
         let reason = pipeline.reason.as_ref();
         let fits = status.is_none_or(|it| pipeline.life.status() == it)
             && desired.is_none_or(|it| pipeline.life.desired == it)
             && query.text("engine").is_none_or(|it| pipeline.config.engine() == it)
             && query.text("fingerprint").is_none_or(|it| reason.is_some_and(|reason| reason.fingerprint == it))
-            && (says(&pipeline.id) || reason.is_some_and(|reason| says(&reason.message)));
+            && (contains_text(&pipeline.id) || reason.is_some_and(|reason| contains_text(&reason.message)));
         if !fits {
             continue;
         }
@@ -41,7 +42,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
             break;
         }
         last = Some(pipeline.id.clone());
-        data.push(pipelines::show(&app, &slot, &pipeline, with_state)?);
+        data.push(pipelines::pipeline_json(&app, &slot, &pipeline, with_state)?);
     }
     Ok(page(data, last.filter(|_| has_more).map(Value::from)))
 }
@@ -49,7 +50,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
 /// `GET /actions`
 pub async fn actions(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
     let query = Query::read(query.as_deref(), &["limit", "before", "pipeline"])?;
-    let limit = query.number("limit", 1..=LARGEST_PAGE)?.unwrap_or(PAGE);
+    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
     let before = query.number("before", 1..=u64::MAX)?.unwrap_or(u64::MAX);
     let most = usize::try_from(limit).unwrap_or(usize::MAX) + 1;
     let mut found = app.service.store.read(|it| store::actions(it, query.text("pipeline"), before, most))?;

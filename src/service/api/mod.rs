@@ -1,5 +1,5 @@
-//! HTTP API. `assets/openapi.json` is its table: routes and their permissions; the router is built
-//! from it, so that neither can contradict the other.
+//! HTTP API. The router is built from the routes and permissions of `assets/openapi.json`, so that
+//! code and document cannot differ.
 
 mod access;
 mod body;
@@ -11,7 +11,7 @@ mod runs;
 mod wait;
 mod webhooks;
 
-pub use access::{Access, BODIES, Permission};
+pub use access::{Access, BODY_BUDGET_KB, Permission};
 pub use events::Readers;
 pub use wait::Waits;
 
@@ -31,7 +31,7 @@ use std::sync::atomic::Ordering;
 use strum::VariantArray as _;
 use tokio::sync::Semaphore;
 
-/// The document, as it is served.
+/// OpenAPI document, as served at `/openapi.json`.
 pub const OPENAPI: &str = include_str!("../../../assets/openapi.json");
 
 /// Shared state of the handlers.
@@ -40,7 +40,7 @@ pub struct App {
     pub access: Access,
     pub waits: wait::Waits,
     pub readers: events::Readers,
-    /// Room for bodies, in kilobytes.
+    /// Memory for request bodies that are read at once, in kilobytes.
     pub bodies: Arc<Semaphore>,
 }
 
@@ -53,7 +53,7 @@ pub struct Peer(pub IpAddr);
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = answer(status, &self.shown());
+        let mut response = answer(status, &self.to_json());
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -61,16 +61,18 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A JSON answer.
+/// JSON response.
 fn answer(status: StatusCode, value: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
+/// JSON response with status 200.
+/// JSON response with status 200.
 fn ok(value: &Value) -> Response {
     answer(StatusCode::OK, value)
 }
 
-/// A page of a list; `next`: where the next one goes on, if there is one.
+/// Page of a list. `next` is the position of the next page; `None` on the last page.
 fn page(data: Vec<Value>, next: Option<Value>) -> Response {
     let mut all = json!({"data": data, "has_more": next.is_some()});
     if let (Some(all), Some(next)) = (all.as_object_mut(), next) {
@@ -79,14 +81,14 @@ fn page(data: Vec<Value>, next: Option<Value>) -> Response {
     ok(&all)
 }
 
-/// An answer of lines, as they come.
+/// Streaming response of JSON lines.
 fn lines(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")], body).into_response()
 }
 
 type Answer = Result<Response, Problem>;
 
-/// One operation of the document.
+/// Operation of the OpenAPI document.
 #[derive(Debug, Clone)]
 pub struct Operation {
     pub path: String,
@@ -95,7 +97,7 @@ pub struct Operation {
     pub permission: Permission,
 }
 
-/// The operations of the document.
+/// Returns the operations of the OpenAPI document.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     let document: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
@@ -117,7 +119,7 @@ pub fn operations() -> Vec<Operation> {
     all
 }
 
-/// Handler of an operation.
+/// Returns the handler of an operation; `None` if the operation is unknown.
 fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
     Some(match id {
         "health" => on(method, health),
@@ -146,10 +148,10 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
     })
 }
 
-/// The router, made from the document.
+/// Builds the router from the OpenAPI document.
 ///
 /// # Errors
-/// An operation of the document without a handler: a bug of ours.
+/// Returns a sentence if an operation of the document has no handler, which is a bug.
 pub fn router(app: &Arc<App>) -> Result<Router, String> {
     let mut router = Router::new();
     for operation in operations() {
@@ -163,24 +165,24 @@ pub fn router(app: &Arc<App>) -> Result<Router, String> {
     Ok(router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(from_fn_with_state(Arc::clone(app), rate))
-        // The guard knows the limit, and reads the body.
+        .layer(from_fn_with_state(Arc::clone(app), limit_rate))
+        // The guard applies the limit when it reads the body.
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::clone(app)))
 }
 
-/// Not too many requests of one client.
-async fn rate(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, request: Request, next: Next) -> Response {
+/// Applies the request rate limit of a client; refuses all requests during shutdown.
+async fn limit_rate(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, request: Request, next: Next) -> Response {
     if *app.service.ending.borrow() {
         return Problem::ending().into_response();
     }
-    match app.access.takes(ip) {
+    match app.access.count_request(ip) {
         Ok(()) => as_json(next.run(request).await),
         Err(problem) => problem.into_response(),
     }
 }
 
-/// Turns refusals of the framework into our error format.
+/// Converts error responses of the framework to the JSON error format.
 fn as_json(response: Response) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);

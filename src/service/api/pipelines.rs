@@ -1,4 +1,4 @@
-//! Pipelines: create, read, update, delete.
+//! Handlers that create, read, update and delete pipelines.
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, answer, check, ok};
@@ -6,7 +6,7 @@ use crate::engine::backfill::{Backfill, BackfillOptions};
 use crate::service::lifecycle::{Desired, LifecycleEvent, Status};
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
-use crate::service::registry::{Slot, fresh, live_task, step};
+use crate::service::registry::{Slot, live_task, new_pipeline, apply_event};
 use crate::service::{secrets, store};
 use axum::Extension;
 use axum::body::Bytes;
@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Maximum wait of a deletion for the teardown.
-const TEARDOWN: Duration = Duration::from_secs(5);
+/// Maximum time that a deletion waits for the teardown.
+const TEARDOWN_WAIT: Duration = Duration::from_secs(5);
 
-/// The longest idempotency key (as Stripe's API has it).
-const LONGEST_KEY: usize = 255;
+/// Maximum length of an idempotency key, as in Stripe's API.
+const MAX_KEY_LENGTH: usize = 255;
 
-/// A pipeline as the wire shows it.
-pub fn show(app: &App, slot: &Slot, pipeline: &StoredPipeline, with_state: bool) -> Result<Value, Problem> {
+/// Returns the JSON form of a pipeline with its last run, and its state if requested.
+pub fn pipeline_json(app: &App, slot: &Slot, pipeline: &StoredPipeline, with_state: bool) -> Result<Value, Problem> {
     let kept = if with_state { app.service.store.read(|it| store::state(it, &slot.id))?.state } else { None };
     let kept = kept.and_then(|kept| engine_sections(&kept));
     let task = match &pipeline.last {
@@ -31,27 +31,27 @@ pub fn show(app: &App, slot: &Slot, pipeline: &StoredPipeline, with_state: bool)
         None => None,
     };
     let task = task.map(|task| live_task(slot, task));
-    Ok(pipeline.shown(kept.as_deref(), task.as_ref(), slot.cursor(pipeline)))
+    Ok(pipeline.to_json(kept.as_deref(), task.as_ref(), slot.cursor(pipeline)))
 }
 
-/// State without our own fields.
+/// Returns the engine's sections of a stored state, without the service's own data.
 pub fn engine_sections(kept: &str) -> Option<String> {
     let run = Backfill::new(BackfillOptions::default(), Some(kept), String::new()).ok()?;
     run.has_state().then(|| run.state().get().to_owned())
 }
 
-/// The key under which an answer is known again.
-pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// Reads the idempotency key of a request.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     match key.to_str() {
-        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::invalid(&["Idempotency-Key"], format!("a key has 1 to {LONGEST_KEY} characters"))),
+        Ok(key) if (1..=MAX_KEY_LENGTH).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::invalid(&["Idempotency-Key"], format!("a key has 1 to {MAX_KEY_LENGTH} characters"))),
     }
 }
 
-/// The key stands for another request already.
+/// Error for an idempotency key that was used for another request.
 pub fn key_reused() -> Problem {
-    Problem::new(422, "idempotency_key_reused", "the Idempotency-Key was used for another request: take a fresh one")
+    Problem::new(422, "idempotency_key_reused", "the Idempotency-Key was used for another request: use a new one")
 }
 
 /// `POST /pipelines`
@@ -64,19 +64,19 @@ pub async fn create(
 ) -> Answer {
     let query = Query::read(query.as_deref(), &["skip_check"])?;
     let skip_check = query.flag("skip_check")?;
-    let key = key(&headers)?;
+    let key = idempotency_key(&headers)?;
     let mut fields = body::json(&body)?;
     let request = Value::Object(fields.clone()).to_string();
     if let Some(key) = &key {
         let (key, request) = (key.clone(), request.clone());
-        let known = app.service.store.write(move |tx| tx.answered(&key, "pipelines").map_err(Problem::from)).await?;
+        let known = app.service.store.write(move |tx| tx.stored_answer(&key, "pipelines").map_err(Problem::from)).await?;
         if let Some((of, id)) = known {
             if of != digest(&request) {
                 return Err(key_reused());
             }
-            let slot = there(&app, &id).await?;
+            let slot = wait_for_slot(&app, &id).await?;
             let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
-            return Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?));
+            return Ok(answer(StatusCode::CREATED, &pipeline_json(&app, &slot, &pipeline, true)?));
         }
     }
     let id = match fields.remove("id") {
@@ -84,7 +84,7 @@ pub async fn create(
         Some(Value::String(id)) => id,
         Some(_) => return Err(Problem::invalid(&["id"], "Invalid input: expected string")),
     };
-    body::name(&id)?;
+    body::validate_id(&id)?;
     let missing = |name: &str| Problem::invalid(&[name], "Invalid input: expected object, received undefined");
     let source = body::party(&mut fields, "source")?.ok_or_else(|| missing("source"))?;
     let destination = body::party(&mut fields, "destination")?.ok_or_else(|| missing("destination"))?;
@@ -94,47 +94,47 @@ pub async fn create(
     if desired == Desired::Deleted {
         return Err(Problem::invalid(&["desired_status"], "a new pipeline cannot be deleted already"));
     }
-    ours(&mut fields)?;
+    remove_read_only_fields(&mut fields)?;
     let config = PipelineConfig { source, destination, streams };
-    let mut pipeline = fresh(id, config);
+    let mut pipeline = new_pipeline(id, config);
     if app.service.slot(&pipeline.id).is_some() {
         return Err(Problem::new(409, "pipeline_exists", format!("Pipeline {} already exists", pipeline.id)));
     }
     if !skip_check {
-        check::before_creation(&app, &pipeline).await?;
+        check::check_before_creation(&app, &pipeline).await?;
     }
-    step(&mut pipeline, LifecycleEvent::Want(desired))?;
+    apply_event(&mut pipeline, LifecycleEvent::Want(desired))?;
     let slot = app
         .service
         .create(pipeline, move |tx, pipeline| {
             if let Some(key) = key {
-                // One that came meanwhile with the same key.
-                if let Some((of, id)) = tx.answered(&key, "pipelines")? {
+                // Another request may have used the same key since the check above.
+                if let Some((of, id)) = tx.stored_answer(&key, "pipelines")? {
                     let same = of == digest(&request);
                     return Err(if same { Problem::new(409, "created_already", id) } else { key_reused() });
                 }
                 tx.put_answer(&key, "pipelines", &digest(&request), &pipeline.id)?;
             }
-            Ok(tx.note(&ip.to_string(), "create", Some(&pipeline.id), None)?)
+            Ok(tx.log_action(&ip.to_string(), "create", Some(&pipeline.id), None)?)
         })
         .await;
     let slot = match slot {
-        Err(problem) if problem.code == "created_already" => there(&app, &problem.sentence).await?,
+        Err(problem) if problem.code == "created_already" => wait_for_slot(&app, &problem.sentence).await?,
         made => made?,
     };
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
-    Ok(answer(StatusCode::CREATED, &show(&app, &slot, &pipeline, true)?))
+    Ok(answer(StatusCode::CREATED, &pipeline_json(&app, &slot, &pipeline, true)?))
 }
 
-/// The source names an unknown engine, or an action that it does not support.
+/// Error for a source with an unknown engine or an invalid configuration.
 fn bad_source((known, why): (bool, String)) -> Problem {
     let (code, path) = if known { ("invalid_request", "simulated") } else { ("unknown_engine", "type") };
     let issue = json!([{"path": ["source", path], "message": why}]);
     Problem::new(400, code, why).with("issues", issue)
 }
 
-/// The pipeline that another request is just creating.
-async fn there(app: &App, id: &str) -> Result<Arc<Slot>, Problem> {
+/// Waits until a pipeline that a concurrent request creates is registered; at most two seconds.
+async fn wait_for_slot(app: &App, id: &str) -> Result<Arc<Slot>, Problem> {
     for _ in 0..100 {
         if let Some(slot) = app.service.slot(id) {
             return Ok(slot);
@@ -144,14 +144,14 @@ async fn there(app: &App, id: &str) -> Result<Arc<Slot>, Problem> {
     Err(Problem::no_pipeline(id))
 }
 
-/// A request, in few letters; without its secrets, which it cannot be made of again.
+/// Returns a SHA-256 hash of a request, so that its secrets are not stored.
 pub fn digest(request: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, request.as_bytes());
     crate::service::hex(digest.as_ref())
 }
 
 /// Removes read-only fields, which a client may send back. Returns those that were present.
-fn ours(fields: &mut serde_json::Map<String, Value>) -> Result<Option<&'static str>, Problem> {
+fn remove_read_only_fields(fields: &mut serde_json::Map<String, Value>) -> Result<Option<&'static str>, Problem> {
     let mut found = None;
     for key in ["status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run"] {
         if fields.remove(key).is_some() {
@@ -182,7 +182,7 @@ pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): Ra
     let with_state = query.text("state").is_none() || query.flag("state")?;
     let slot = body::pipeline(&app.service, &id)?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
-    Ok(ok(&show(&app, &slot, &pipeline, with_state)?))
+    Ok(ok(&pipeline_json(&app, &slot, &pipeline, with_state)?))
 }
 
 /// `PATCH /pipelines/{id}`: changes the desired state or the configuration.
@@ -193,7 +193,7 @@ pub async fn update(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    body::name(&id)?;
+    body::validate_id(&id)?;
     let Some(slot) = app.service.slot(&id) else {
         let was_there = app.service.store.read(|it| store::deleted(it, &id))?;
         let deleted = Problem::new(409, "pipeline_deleted", "Pipeline is deleted — create a new pipeline instead");
@@ -207,11 +207,11 @@ pub async fn update(
     if fields.remove("id").is_some_and(|it| it != id.as_str()) {
         return Err(Problem::invalid(&["id"], "a pipeline keeps its id"));
     }
-    let shown = ours(&mut fields)?;
-    if let Some(shown) =
-        shown.filter(|_| desired.is_none() && source.is_none() && destination.is_none() && streams.is_none())
+    let read_only = remove_read_only_fields(&mut fields)?;
+    if let Some(field) =
+        read_only.filter(|_| desired.is_none() && source.is_none() && destination.is_none() && streams.is_none())
     {
-        return Err(Problem::invalid(&[shown], "it cannot be set: set desired_status instead"));
+        return Err(Problem::invalid(&[field], "it cannot be set: set desired_status instead"));
     }
     let expected = match headers.get(header::IF_MATCH).map(|it| it.to_str().unwrap_or_default().trim_matches('"')) {
         None | Some("*") => None,
@@ -250,11 +250,11 @@ pub async fn update(
                 pipeline.config = Arc::new(config);
             }
             if let Some(desired) = desired {
-                step(pipeline, LifecycleEvent::Want(desired))?;
+                apply_event(pipeline, LifecycleEvent::Want(desired))?;
                 if desired == Desired::Active && before.1 == Status::Error {
                     pipeline.reason = None;
                 }
-                // A person does not want to wait.
+                // A request of a person skips the remaining backoff.
                 pipeline.retry = None;
             }
             let detail = json!({
@@ -262,13 +262,13 @@ pub async fn update(
                 "after": {"desired_status": pipeline.life.desired, "status": pipeline.life.status()},
                 "config_changed": changed, "revision": pipeline.revision,
             });
-            Ok(tx.note(&client, "update", Some(&pipeline.id), Some(&detail))?)
+            Ok(tx.log_action(&client, "update", Some(&pipeline.id), Some(&detail))?)
         })
         .await?;
-    Ok(ok(&show(&app, &slot, &pipeline, true)?))
+    Ok(ok(&pipeline_json(&app, &slot, &pipeline, true)?))
 }
 
-/// `DELETE /pipelines/{id}`: answers when it is torn down, or that it is being torn down.
+/// `DELETE /pipelines/{id}`: responds after the teardown, or with 202 while the teardown continues.
 pub async fn delete(
     State(app): Shared,
     Extension(Peer(ip)): Extension<Peer>,
@@ -282,15 +282,15 @@ pub async fn delete(
     let client = ip.to_string();
     app.service
         .change(&slot, move |tx, pipeline| {
-            step(pipeline, LifecycleEvent::Want(Desired::Deleted))?;
+            apply_event(pipeline, LifecycleEvent::Want(Desired::Deleted))?;
             pipeline.retry = None;
-            Ok(tx.note(&client, if force { "delete with force" } else { "delete" }, Some(&pipeline.id), None)?)
+            Ok(tx.log_action(&client, if force { "delete with force" } else { "delete" }, Some(&pipeline.id), None)?)
         })
         .await?;
     if force {
         app.service.remove(&slot).await?;
     }
-    let gone = tokio::time::timeout(TEARDOWN, status.wait_for(Option::is_none)).await.is_ok();
+    let gone = tokio::time::timeout(TEARDOWN_WAIT, status.wait_for(Option::is_none)).await.is_ok();
     if gone {
         return Ok(ok(&json!({"id": id, "deleted": true})));
     }

@@ -1,13 +1,13 @@
-//! Runs: request, status, cancellation; and the single calls of the published service.
+//! Handlers of runs: request, status, cancellation; and the single calls of the published service.
 
 use super::body::{self, Query};
-use super::pipelines::{digest, key, key_reused};
+use super::pipelines::{digest, idempotency_key, key_reused};
 use super::{Answer, App, Peer, Shared, answer, events, lines, ok, page};
 use crate::service::lifecycle::{Desired, LifecycleEvent, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
 use crate::service::problem::Problem;
-use crate::service::registry::{Slot, live_task, step};
-use crate::service::run::begin_task;
+use crate::service::registry::{Slot, live_task, apply_event};
+use crate::service::run::create_task;
 use crate::service::{secrets, store};
 use axum::Extension;
 use axum::body::Bytes;
@@ -19,21 +19,21 @@ use std::sync::Arc;
 
 const PAGE: u64 = 100;
 
-/// A sync of the pipeline runs already.
-pub fn running(id: &str, task: &str) -> Problem {
+/// Error for a pipeline with an open run.
+pub fn already_running(id: &str, task: &str) -> Problem {
     let sentence = format!("Pipeline {id} syncs already: watch it, or cancel it (DELETE /tasks/{task})");
     Problem::new(409, "sync_running", sentence).with("task_id", task)
 }
 
-/// Request of a run.
+/// Options of a requested run.
 #[derive(Default)]
-struct Wish {
+struct RunOptions {
     limits: CallLimits,
     run_id: Option<String>,
     reset: bool,
 }
 
-impl Wish {
+impl RunOptions {
     fn of_query(query: Option<&str>) -> Result<Self, Problem> {
         let known = ["time_limit", "state_limit", "run_id", "reset_state", "force"];
         let query = Query::read(query, &known)?;
@@ -50,34 +50,34 @@ impl Wish {
     }
 
     fn of_fields(mut fields: Map<String, Value>) -> Result<Self, Problem> {
-        let mut wish = Self::default();
+        let mut options = Self::default();
         let bad = |key: &str, what: &str| Err(Problem::invalid(&[key], format!("expected {what}")));
         match fields.remove("time_limit") {
             None | Some(Value::Null) => {}
             Some(limit) => match limit.as_f64() {
-                Some(limit) if limit > 0.0 && limit <= 1e6 => wish.limits.time_limit = Some(limit),
+                Some(limit) if limit > 0.0 && limit <= 1e6 => options.limits.time_limit = Some(limit),
                 _ => return bad("time_limit", "a number of seconds above 0"),
             },
         }
         match fields.remove("state_limit") {
             None | Some(Value::Null) => {}
             Some(limit) => match limit.as_u64() {
-                Some(limit) if limit > 0 => wish.limits.state_limit = Some(limit),
+                Some(limit) if limit > 0 => options.limits.state_limit = Some(limit),
                 _ => return bad("state_limit", "a whole number above 0"),
             },
         }
         match fields.remove("run_id") {
             None | Some(Value::Null) => {}
-            Some(Value::String(id)) if (1..=128).contains(&id.len()) => wish.run_id = Some(id),
+            Some(Value::String(id)) if (1..=128).contains(&id.len()) => options.run_id = Some(id),
             Some(_) => return bad("run_id", "1 to 128 characters"),
         }
         match fields.remove("reset_state") {
             None | Some(Value::Null) => {}
-            Some(Value::Bool(reset)) => wish.reset = reset,
+            Some(Value::Bool(reset)) => options.reset = reset,
             Some(_) => return bad("reset_state", "true or false"),
         }
         match fields.keys().next() {
-            None => Ok(wish),
+            None => Ok(options),
             Some(odd) => Err(Problem::invalid(
                 &[odd],
                 "there is no such field (there is time_limit, state_limit, run_id, reset_state)",
@@ -86,13 +86,13 @@ impl Wish {
     }
 }
 
-/// Opens a run; with a key that is known, the run that it opened before.
+/// Opens a run, or returns the run that an earlier request with the same key opened.
 async fn open(
     app: &Arc<App>,
     slot: &Arc<Slot>,
     ip: IpAddr,
     trigger: Trigger,
-    wish: Wish,
+    options: RunOptions,
     key: Option<(String, String)>,
 ) -> Result<Task, Problem> {
     let log = Arc::clone(&slot.log);
@@ -101,7 +101,7 @@ async fn open(
         .change(slot, move |tx, pipeline| {
             let scope = format!("runs of {}.{}", pipeline.id, pipeline.incarnation);
             if let Some((key, request)) = &key
-                && let Some((of, task)) = tx.answered(key, &scope)?
+                && let Some((of, task)) = tx.stored_answer(key, &scope)?
             {
                 let known = tx.task(&task)?;
                 return match known {
@@ -111,23 +111,22 @@ async fn open(
                 };
             }
             let was_ready = pipeline.life.phase == Phase::Ready;
-            // Paused is more informative than an open last run.
-            step(pipeline, LifecycleEvent::Run)?;
+            // The refusal of a paused pipeline takes precedence over that of an open run.
+            apply_event(pipeline, LifecycleEvent::Run)?;
             if let Some(task) = &pipeline.task {
-                return Err(running(&pipeline.id, task));
+                return Err(already_running(&pipeline.id, task));
             }
             pipeline.retry = None;
-            // A sync that is called for goes on with the run; a run that is asked for is another
-            // one.
-            let run_id = wish.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));
-            let mut task = begin_task(tx, pipeline, trigger, wish.limits, run_id, log.end())?;
-            (task.reset, task.was_ready) = (wish.reset, was_ready);
+            // A single call keeps the run id of the previous call; a requested run gets a new one.
+            let run_id = options.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));
+            let mut task = create_task(tx, pipeline, trigger, options.limits, run_id, log.end())?;
+            (task.reset, task.was_ready) = (options.reset, was_ready);
             tx.put_task(&task)?;
             if let Some((key, request)) = &key {
                 tx.put_answer(key, &scope, request, &task.id)?;
             }
             let detail = json!({"task_id": task.id, "trigger": trigger});
-            tx.note(&ip.to_string(), "run", Some(&pipeline.id), Some(&detail))?;
+            tx.log_action(&ip.to_string(), "run", Some(&pipeline.id), Some(&detail))?;
             Ok(task)
         })
         .await?;
@@ -144,26 +143,27 @@ pub async fn start(
 ) -> Answer {
     let fields = body::json(&body)?;
     let request = digest(&Value::Object(fields.clone()).to_string());
-    let wish = Wish::of_fields(fields)?;
-    let key = key(&headers)?.map(|key| (key, request));
+    let options = RunOptions::of_fields(fields)?;
+    let key = idempotency_key(&headers)?.map(|key| (key, request));
     let slot = body::pipeline(&app.service, &id)?;
-    let task = open(&app, &slot, ip, Trigger::Request, wish, key).await?;
-    let mut shown = task.shown();
-    if let (Some(shown), Some(pipeline)) = (shown.as_object_mut(), slot.pipeline()) {
-        shown.insert("cursor".into(), slot.cursor(&pipeline).to_string().into());
+    let task = open(&app, &slot, ip, Trigger::Request, options, key).await?;
+    let mut body = task.to_json();
+    if let (Some(fields), Some(pipeline)) = (body.as_object_mut(), slot.pipeline()) {
+        fields.insert("cursor".into(), slot.cursor(&pipeline).to_string().into());
     }
-    Ok(answer(StatusCode::ACCEPTED, &shown))
+    Ok(answer(StatusCode::ACCEPTED, &body))
 }
 
 /// Opens a run of one call.
-async fn one_call(app: &Arc<App>, id: &str, query: Option<&str>, ip: IpAddr) -> Result<(Arc<Slot>, Task), Problem> {
-    let wish = Wish::of_query(query)?;
+async fn open_single_call(app: &Arc<App>, id: &str, query: Option<&str>, ip: IpAddr) -> Result<(Arc<Slot>, Task), Problem> {
+    let options = RunOptions::of_query(query)?;
     let slot = body::pipeline(&app.service, id)?;
-    let task = open(app, &slot, ip, Trigger::Sync, wish, None).await?;
+    let task = open(app, &slot, ip, Trigger::Sync, options, None).await?;
     Ok((slot, task))
 }
 
-/// `POST /pipelines/{id}/sync`: one call, its messages as they come. It goes on without the client.
+/// `POST /pipelines/{id}/sync`: streams the messages of one call. The call continues if the client
+/// disconnects.
 pub async fn sync(
     State(app): Shared,
     Extension(Peer(ip)): Extension<Peer>,
@@ -171,22 +171,22 @@ pub async fn sync(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let permit = app.readers.enter()?;
-    let (slot, task) = one_call(&app, &id, query.as_deref(), ip).await?;
-    let mut response = lines(events::of_run(&app, &slot, &task, permit));
+    let (slot, task) = open_single_call(&app, &id, query.as_deref(), ip).await?;
+    let mut response = lines(events::run_output(&app, &slot, &task, permit));
     if let Ok(id) = task.id.parse() {
         response.headers_mut().insert("x-task-id", id);
     }
     Ok(response)
 }
 
-/// `POST /pipelines/{id}/sync_batch`: one call, and its result.
+/// `POST /pipelines/{id}/sync_batch`: makes one call and returns its result.
 pub async fn sync_batch(
     State(app): Shared,
     Extension(Peer(ip)): Extension<Peer>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    let (slot, task) = one_call(&app, &id, query.as_deref(), ip).await?;
+    let (slot, task) = open_single_call(&app, &id, query.as_deref(), ip).await?;
     let mut status = slot.status.subscribe();
     let open = |it: &Option<Arc<crate::service::model::StoredPipeline>>| {
         it.as_ref().is_some_and(|it| it.task.as_ref() == Some(&task.id))
@@ -196,12 +196,12 @@ pub async fn sync_batch(
         () = app.service.ends() => return Err(Problem::ending().with("task_id", task.id)),
     }
     let task = app.service.store.read(|it| store::task(it, &task.id))?.ok_or_else(|| no_task(&task.id))?;
-    let end = events::last_end(&slot, &task)?;
+    let end = events::last_end_payload(&slot, &task)?;
     let Some(Value::Object(mut end)) = end else {
         let why = task.message.clone().unwrap_or_else(|| "it ended without an end".into());
         return Err(Problem::new(502, "sync_failed", why).with("task_id", task.id));
     };
-    // As stored: the next call continues from it.
+    // The next call continues from the stored state, not from the one in the end message.
     let kept = app.service.store.read(|it| store::state(it, &slot.id))?.state;
     let sections = kept.as_deref().and_then(super::pipelines::engine_sections);
     if let Some(mut state) = sections.and_then(|state| serde_json::from_str::<Value>(&state).ok()) {
@@ -230,7 +230,7 @@ pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): R
     let has_more = found.len() as u64 > limit;
     found.truncate(most - 1);
     let next = found.last().map(|task| task.number);
-    let data: Vec<_> = found.into_iter().map(|task| live_task(&slot, task).shown()).collect();
+    let data: Vec<_> = found.into_iter().map(|task| live_task(&slot, task).to_json()).collect();
     Ok(page(data, next.filter(|_| has_more).map(Value::from)))
 }
 
@@ -241,35 +241,34 @@ pub async fn get(State(app): Shared, Path(id): Path<String>) -> Answer {
         Some(slot) => live_task(&slot, task),
         None => task,
     };
-    Ok(ok(&task.shown()))
+    Ok(ok(&task.to_json()))
 }
 
-/// `DELETE /tasks/{task_id}`: it comes to its next checkpoint and ends. One that is over stays as
-/// it is.
+/// `DELETE /tasks/{task_id}`: cancels a run at its next checkpoint. A finished run stays unchanged.
 pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Path(id): Path<String>) -> Answer {
     let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
-    if task.state.over() {
-        return Ok(ok(&task.shown()));
+    if task.state.is_finished() {
+        return Ok(ok(&task.to_json()));
     }
     let slot = app.service.slot(&task.pipeline).ok_or_else(|| Problem::no_pipeline(&task.pipeline))?;
     let (_, task) = app
         .service
         .change(&slot, move |tx, pipeline| {
             let mut task = tx.task(&id)?.ok_or_else(|| no_task(&id))?;
-            if !task.state.over() && !task.cancel {
+            if !task.state.is_finished() && !task.cancel {
                 task.cancel = true;
                 tx.put_task(&task)?;
                 pipeline.retry = None;
-                // A pipeline with unread ranges would restart at once. Later requests stay later.
-                if !task.leaves_ready() && pipeline.life.desired != Desired::Deleted {
-                    step(pipeline, LifecycleEvent::Want(Desired::Paused))?;
+                // Unless paused, a pipeline in backfill would open the next run at once.
+                if !task.ready_if_canceled() && pipeline.life.desired != Desired::Deleted {
+                    apply_event(pipeline, LifecycleEvent::Want(Desired::Paused))?;
                 }
-                // Its driver hears of changes.
+                // A new revision notifies the reconciler.
                 pipeline.revision += 1;
-                tx.note(&ip.to_string(), "cancel", Some(&pipeline.id), Some(&json!({"task_id": id})))?;
+                tx.log_action(&ip.to_string(), "cancel", Some(&pipeline.id), Some(&json!({"task_id": id})))?;
             }
             Ok(task)
         })
         .await?;
-    Ok(answer(StatusCode::ACCEPTED, &live_task(&slot, task).shown()))
+    Ok(answer(StatusCode::ACCEPTED, &live_task(&slot, task).to_json()))
 }

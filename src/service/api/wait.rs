@@ -1,9 +1,9 @@
 //! `GET /pipelines/{id}/wait`: long poll that answers when the condition holds, when it can no
 //! longer hold, or at the timeout.
 //!
-//! Subscribes, reads, checks, then waits for a notification, with a slow poll of the store below
-//! it; reads once more at the timeout. So nothing is missed between a check and a subscription, and
-//! a timeout that coincides with the change reports the change.
+//! Subscribes, reads, checks, then waits for a notification, with a slow poll of the store as a
+//! fallback; reads once more at the timeout. So no change is missed between check and subscription,
+//! and a timeout that coincides with the change reports the change.
 
 use super::body::{self, Query};
 use super::{Answer, Peer, Shared, ok};
@@ -26,25 +26,25 @@ use synctop_core::protocol::quantity;
 use tokio::time::Instant;
 
 /// Default timeout.
-const UNSAID: Duration = Duration::from_secs(60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longer timeouts are reduced to this, and the answer shows it.
-const LONGEST: Duration = Duration::from_secs(300);
+/// Maximum timeout. Longer ones are reduced to it; the response contains the timeout in effect.
+const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Polling interval of the store; half of it more, with jitter.
+/// Polling interval of the store, plus a jitter of up to one half.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Maximum names of streams listed for an unknown one.
-const OTHERS: usize = 100;
+/// Maximum number of stream names in the response to a wait for an unknown stream.
+const MAX_STREAM_NAMES: usize = 100;
 
 /// Target of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitTarget {
     Status(Status),
-    /// Another checkpoint.
+    /// Next checkpoint.
     Progress,
     NotParked,
-    /// A stream of the last run.
+    /// Status of a stream of the last run.
     Stream(String, StreamStatus),
 }
 
@@ -73,6 +73,8 @@ impl WaitTarget {
         }
     }
 
+    /// True if the target is reached.
+    /// True if the target is reached.
     fn reached(&self, pipeline: &StoredPipeline, facts: &RunFacts, checkpoints: u64) -> bool {
         let life = pipeline.life;
         match self {
@@ -87,7 +89,7 @@ impl WaitTarget {
     }
 
     /// True if the target cannot be reached without action.
-    fn out_of_reach(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> bool {
+    fn is_unreachable(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> bool {
         let life = pipeline.life;
         match life.status() {
             Status::Error => *self != Self::NotParked && *self != Self::Status(Status::Error),
@@ -103,29 +105,29 @@ impl WaitTarget {
         }
     }
 
-    /// The streams that the last run has, where the one that is waited for is none of them.
-    fn others(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> Option<Vec<String>> {
+    /// Returns the stream names of the last run if the requested stream is none of them.
+    fn known_streams(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> Option<Vec<String>> {
         let Self::Stream(name, _) = self else { return None };
         let run = facts.of(pipeline.last.as_ref())?;
         let run = Some(run).filter(|run| !run.streams.is_empty() && run.stream(name).is_none())?;
-        Some(run.streams.iter().take(OTHERS).map(|stream| stream.name.to_string()).collect())
+        Some(run.streams.iter().take(MAX_STREAM_NAMES).map(|stream| stream.name.to_string()).collect())
     }
 }
 
-/// Waits that are open.
+/// Counts open waits, with limits in total and per client.
 pub struct Waits {
     most: usize,
-    of_client: usize,
+    per_client: usize,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One of them, until it is dropped.
-struct Permit {
+/// Permit of one wait; released when dropped.
+struct WaitPermit {
     ip: IpAddr,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Drop for Permit {
+impl Drop for WaitPermit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         if let Some(count) = open.get_mut(&self.ip) {
@@ -139,8 +141,8 @@ impl Drop for Permit {
 
 impl Waits {
     #[must_use]
-    pub fn new(most: usize, of_client: usize) -> Self {
-        Self { most, of_client, open: Arc::default() }
+    pub fn new(most: usize, per_client: usize) -> Self {
+        Self { most, per_client, open: Arc::default() }
     }
 
     #[must_use]
@@ -148,7 +150,11 @@ impl Waits {
         lock(&self.open).values().sum()
     }
 
-    fn enter(&self, ip: IpAddr) -> Result<Permit, Problem> {
+    /// Admits a wait of a client.
+    ///
+    /// # Errors
+    /// Returns 429 if a limit is reached.
+    fn enter(&self, ip: IpAddr) -> Result<WaitPermit, Problem> {
         let mut open = lock(&self.open);
         let all: usize = open.values().sum();
         let own = open.get(&ip).copied().unwrap_or(0);
@@ -156,16 +162,16 @@ impl Waits {
             let sentence = format!("{all} waits are open, which is the most that the service takes");
             return Err(Problem::new(429, "too_many_waits", sentence).after(5));
         }
-        if own >= self.of_client {
+        if own >= self.per_client {
             let sentence = format!("{ip} has {own} waits open, which is the most that one client may have");
             return Err(Problem::new(429, "too_many_waits", sentence).after(5));
         }
         *open.entry(ip).or_default() += 1;
-        Ok(Permit { ip, open: Arc::clone(&self.open) })
+        Ok(WaitPermit { ip, open: Arc::clone(&self.open) })
     }
 }
 
-/// A time: seconds, or with a unit; `0` is none at all.
+/// Parses a timeout: seconds, or a number with a unit. `0` is no wait.
 fn timeout(text: &str) -> Result<Duration, Problem> {
     if matches!(text, "0" | "0s" | "0m" | "0h") {
         return Ok(Duration::ZERO);
@@ -173,19 +179,22 @@ fn timeout(text: &str) -> Result<Duration, Problem> {
     quantity::span(text).map_err(|what| Problem::invalid(&["timeout"], format!("expected {what}")))
 }
 
-/// `Prefer: wait=10` (RFC 7240, 4.3).
+/// Timeout in the header `Prefer: wait=10` (RFC 7240, 4.3).
 fn preferred(headers: &HeaderMap) -> Option<Duration> {
     let prefer = headers.get("prefer")?.to_str().ok()?;
     let seconds = prefer.split([',', ';']).find_map(|part| part.trim().strip_prefix("wait="))?;
     seconds.parse().ok().map(Duration::from_secs)
 }
 
-/// Reads a cursor of this pipeline.
+/// Parses a cursor of this pipeline.
+///
+/// # Errors
+/// Returns 400 if the text is no cursor, 410 if it does not belong to the stored pipeline.
 pub fn cursor(slot: &Slot, pipeline: &StoredPipeline, text: &str, name: &str) -> Result<Cursor, Problem> {
     let cursor: Cursor = text.parse().map_err(|()| {
         Problem::invalid(&[name], "expected a cursor as the service gave it (events: or start, or now)")
     })?;
-    // Another pipeline of that name, or one that was put back to an older day.
+    // The cursor is of an earlier pipeline of that name, or the store was restored from a backup.
     if cursor.incarnation != slot.incarnation || cursor.revision > pipeline.revision || cursor.position > slot.log.end()
     {
         let sentence = "this position is not known any more: read the pipeline again, and go on from its cursor";
@@ -204,46 +213,46 @@ pub async fn wait(
 ) -> Answer {
     let query = Query::read(query.as_deref(), &["for", "timeout", "after"])?;
     let target = WaitTarget::read(query.text("for").unwrap_or("ready"))?;
-    let asked = match query.text("timeout") {
+    let requested_time = match query.text("timeout") {
         Some(text) => timeout(text)?,
-        None => preferred(&headers).unwrap_or(UNSAID),
+        None => preferred(&headers).unwrap_or(DEFAULT_TIMEOUT),
     };
-    let time = asked.min(LONGEST);
+    let time = requested_time.min(MAX_TIMEOUT);
     let begun = Instant::now();
     let slot = body::pipeline(&app.service, &id)?;
     let _permit = app.waits.enter(ip)?;
 
-    // Subscribed before anything is read.
+    // Subscribing before reading misses no change.
     let mut status = slot.status.subscribe();
     let mut facts = slot.facts.subscribe();
     let first = status.borrow_and_update().clone().ok_or_else(|| Problem::no_pipeline(&id))?;
     let after = query.text("after").map(|text| cursor(&slot, &first, text, "after")).transpose()?;
-    let has = facts.borrow_and_update().checkpoints;
-    // Work undone by a crash is repeated.
-    let checkpoints = after.map_or(has, |after| after.checkpoints.min(has));
-    let of_facts = matches!(target, WaitTarget::Progress | WaitTarget::Stream(..));
+    let current = facts.borrow_and_update().checkpoints;
+    // After a crash the count may be below that of the cursor: the lost checkpoints are repeated.
+    let checkpoints = after.map_or(current, |after| after.checkpoints.min(current));
+    let needs_facts = matches!(target, WaitTarget::Progress | WaitTarget::Stream(..));
 
     let deadline = begun + time;
     let mut pipeline = first;
-    let mut over = time.is_zero();
+    let mut last_check = time.is_zero();
     loop {
         let known = facts.borrow_and_update().clone();
         let life = pipeline.life;
         let reached = target.reached(&pipeline, &known, checkpoints);
-        // State before the caller's own cursor is ignored: the requested change is still to come.
+        // A state at the caller's cursor may precede the change that the caller waits for.
         let newer = after.is_none_or(|after| pipeline.revision > after.revision);
-        let ended = !reached && target.out_of_reach(&pipeline, &known) && (newer || life.agrees());
-        if reached || ended || over {
+        let ended = !reached && target.is_unreachable(&pipeline, &known) && (newer || life.is_settled());
+        if reached || ended || last_check {
             let timed_out = !reached && !ended;
             return Ok(ok(&json!({
                 "id": id, "for": query.text("for").unwrap_or("ready"),
                 "status": life.status(), "desired_status": life.desired,
-                "reason": pipeline.reason.as_ref().map(crate::service::model::ParkReason::shown),
-                "retry": pipeline.retry.as_ref().map(crate::service::model::StoredRetry::shown),
+                "reason": pipeline.reason.as_ref().map(crate::service::model::ParkReason::to_json),
+                "retry": pipeline.retry.as_ref().map(crate::service::model::StoredRetry::to_json),
                 "reached": reached, "timed_out": timed_out,
                 "timeout": time.as_secs_f64(),
                 "waited_ms": u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-                "streams": target.others(&pipeline, &known),
+                "streams": target.known_streams(&pipeline, &known),
                 "cursor": slot.cursor(&pipeline).to_string(),
             })));
         }
@@ -252,12 +261,12 @@ pub async fn wait(
             changed = status.changed() => {
                 if changed.is_err() { return Err(Problem::no_pipeline(&id)); }
             }
-            _ = facts.changed(), if of_facts => {}
+            _ = facts.changed(), if needs_facts => {}
             () = tokio::time::sleep_until(deadline) => {
-                // Once more: it may just have come to be so.
-                over = true;
+                // Checks once more: the change may coincide with the timeout.
+                last_check = true;
             }
-            () = tokio::time::sleep(poll) => look(&app.service, &slot, &pipeline)?,
+            () = tokio::time::sleep(poll) => detect_missed(&app.service, &slot, &pipeline)?,
             () = app.service.ends() => {
                 let cursor = slot.cursor(&pipeline).to_string();
                 return Err(Problem::ending().with("cursor", cursor));
@@ -267,8 +276,8 @@ pub async fn wait(
     }
 }
 
-/// Reads the store: equal to the published state, unless a notification was missed.
-fn look(service: &Service, slot: &Slot, told: &StoredPipeline) -> Result<(), Problem> {
+/// Compares the stored with the published state and counts a missed notification.
+fn detect_missed(service: &Service, slot: &Slot, seen: &StoredPipeline) -> Result<(), Problem> {
     let kept = service.store.read(|it| store::pipeline(it, &slot.id))?;
     let newest = slot.pipeline();
     let behind = match (&kept, &newest) {
@@ -276,8 +285,9 @@ fn look(service: &Service, slot: &Slot, told: &StoredPipeline) -> Result<(), Pro
         (None, Some(_)) => true,
         _ => false,
     };
-    // Notifications follow the commit at once: only a persistent difference was missed.
-    if behind && newest.as_deref() == Some(told) {
+    // A notification follows its commit at once: it was missed if the published state still is the
+    // one that the wait saw.
+    if behind && newest.as_deref() == Some(seen) {
         service.count_missed(slot);
     }
     Ok(())

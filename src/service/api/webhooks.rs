@@ -12,13 +12,14 @@ use axum::http::{HeaderMap, StatusCode};
 use ring::hmac;
 use serde_json::{Value, json};
 
-/// Maximum age of a signature in seconds (the default of Stripe's libraries).
+/// Maximum difference in seconds between a signature's time and the clock; the default of Stripe's
+/// libraries.
 const TOLERANCE: u64 = 300;
 
-/// Bytes of live events of one pipeline that may wait.
-const LARGEST_QUEUE: u64 = 64 << 20;
+/// Maximum bytes of one pipeline's queued live events.
+const MAX_QUEUE_BYTES: u64 = 64 << 20;
 
-/// Takes in one event.
+/// `POST /webhooks/{id}`: verifies and stores one live event.
 pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
     // An unauthorized client does not learn whether the pipeline exists.
     let slot = body::pipeline(&app.service, &id);
@@ -29,7 +30,7 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
     };
     match secret {
         Some(secret) => signed(&secret, &headers, &body, now() / 1000)?,
-        None => app.access.allows(&headers, Permission::Write)?,
+        None => app.access.authorize(&headers, Permission::Write)?,
     }
     let slot = slot?;
     if body.is_empty() {
@@ -49,18 +50,18 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
                 return Err(Problem::refused(&own.id, crate::service::lifecycle::Refusal::Deleted));
             }
             let (waiting, bytes) = tx.put_input(&own.id, &input)?;
-            if waiting > most || bytes > LARGEST_QUEUE {
+            if waiting > most || bytes > MAX_QUEUE_BYTES {
                 let sentence = format!("{} live events of pipeline {} wait already", waiting - 1, own.id);
                 return Err(Problem::new(429, "queue_full", sentence).after(30));
             }
-            tx.then(move || own.inputs.notify_one());
+            tx.on_commit(move || own.inputs.notify_one());
             Ok(waiting)
         })
         .await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({"received": true, "waiting": waiting})))
 }
 
-/// The secret that events of this pipeline are signed with.
+/// Returns the secret that signs the events of a pipeline; `None` if it has none.
 fn secret(pipeline: &StoredPipeline, allowed: &crate::service::secrets::References) -> Result<Option<String>, Problem> {
     let source = &pipeline.config.source;
     let mut found = source.get(pipeline.config.engine()).and_then(|it| it.get("webhook_secret")).cloned();
@@ -94,6 +95,8 @@ fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<()
     if part("v1").any(fits) { Ok(()) } else { bad("the signature does not fit") }
 }
 
+/// Decodes hexadecimal text.
+/// Decodes hexadecimal text.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     (0..text.len()).step_by(2).map(digit).collect()
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_signed_with_the_secret_and_is_young_is_taken() {
+    fn recent_events_signed_with_the_secret_are_accepted() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"whsec_x");
         let tag = hmac::sign(&key, b"1000.{}");
         let hex = crate::service::hex(tag.as_ref());
