@@ -174,15 +174,15 @@ fn fleet(c: &mut Criterion) {
                     look: &look,
                     name: "production",
                     address: "https://sync.example.com",
-                    colour: None,
+                    color: None,
                     now: now + 1_000,
                     link: ServiceLink::Live,
-                    how: "polling every 2 s",
+                    link_text: "polling every 2 s",
                     rate: (0.6, 10.0),
-                    every: 2_000,
+                    list_interval: 2_000,
                     armed: Armed::Locked,
                     acting: &[],
-                    unkept: None,
+                    store_error: None,
                 };
                 black_box(draw(&mut next, AREA, &screen));
                 out.clear();

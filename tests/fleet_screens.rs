@@ -224,15 +224,15 @@ fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)
         look,
         name: "production",
         address: "https://sync.example.com",
-        colour: Some("red"),
+        color: Some("red"),
         now: now(),
         link: state.link,
-        how: "polling every 2 s",
+        link_text: "polling every 2 s",
         rate: (0.6, 10.0),
-        every: 2_000,
+        list_interval: 2_000,
         armed: state.armed,
         acting: if state.armed.armed() { &acting } else { &[] },
-        unkept: None,
+        store_error: None,
     };
     draw(&mut buffer, area, &screen);
     buffer

@@ -1,4 +1,5 @@
-//! The command line. `--help`, the man page and the completions are made from this.
+//! Arguments of the command line, from which clap derives `--help`, the man page and the shell
+//! completions.
 
 use super::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskArgs, WaitArgs};
 use crate::net::SourceError;
@@ -18,7 +19,7 @@ use synctop_core::reduce::Exit;
 /// simulated pipelines, some of them parked. Piped input is read: `engine | synctop`.
 #[derive(Debug, Parser)]
 #[command(name = "synctop", version, max_term_width = 100)]
-#[command(after_long_help = AFTER)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     /// Input: a file (followed by name; may be .gz or .zst), `-` for stdin, an engine URL
     /// (http://127.0.0.1:4010/pipeline_sync), called once with --pipeline, or a service URL
@@ -35,7 +36,7 @@ pub struct Args {
     pub command: Option<Command>,
 }
 
-const AFTER: &str = "\
+const AFTER_HELP: &str = "\
 Examples:
   synctop                              open the demo: a fleet of simulated pipelines
   synctop sync.ndjson                  watch a file through appends and rotation
@@ -116,7 +117,7 @@ pub struct WatchArgs {
     /// Read from the start of the file (the default)
     #[arg(long, conflicts_with = "tail")]
     pub from_start: bool,
-    /// Start at the end of a file: only new lines
+    /// Start at the end of the file: show new lines only
     #[arg(long)]
     pub tail: bool,
     /// Wait for a missing file
@@ -130,17 +131,17 @@ pub struct WatchArgs {
     /// Engine URL only: file with the state of the call, replaced by the returned one
     #[arg(long, value_name = "FILE", requires = "pipeline")]
     pub state: Option<PathBuf>,
-    /// Engine URL only: maximum silence [default: 5m]
+    /// Engine URL only: maximum time without output [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = span, requires = "pipeline")]
     pub stall_timeout: Option<std::time::Duration>,
-    /// Demo only: store its pipelines in this folder, and continue with them
+    /// Demo only: store its pipelines in this folder and continue with them next time
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Play the built-in recording of a real engine instead of the demo, at this multiple of its
-    /// clock
+    /// Play the built-in recording of a real engine instead of the demo, at this speed (multiple of
+    /// real time)
     #[arg(long, value_name = "SPEED", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = speed)]
     pub recording: Option<f64>,
-    /// Panic after the first picture, to test the restoration of the terminal
+    /// Panic after the first frame, to test the restoration of the terminal
     #[arg(long, hide = true, value_parser = ["loop", "thread"])]
     pub panic_for_test: Option<String>,
 }
@@ -193,9 +194,9 @@ impl FeedArgs {
     }
 }
 
-/// Facts about a saved log that stand beside it.
+/// Sidecar files and data of a saved log.
 #[derive(Debug, ClapArgs)]
-pub struct BesideArgs {
+pub struct SidecarArgs {
     /// File with the engine's stderr (taps report errors, statuses and counts there); may be .gz or
     /// .zst
     #[arg(long, value_name = "FILE")]
@@ -207,23 +208,23 @@ pub struct BesideArgs {
     pub catalog: CatalogArgs,
 }
 
-impl BesideArgs {
+impl SidecarArgs {
     pub(super) fn read(&self) -> Result<Sidecar, super::CommandError> {
-        let mut beside = Sidecar::default();
-        beside.catalog = self.catalog.read()?;
-        beside.exit = self.exit_code.map(|code| match Exit::Code(code).signal() {
+        let mut loaded = Sidecar::default();
+        loaded.catalog = self.catalog.read()?;
+        loaded.exit = self.exit_code.map(|code| match Exit::Code(code).signal() {
             Some(signal) => Exit::Signal(signal),
             None => Exit::Code(code),
         });
         if let Some(path) = &self.stderr {
             let name = path.display().to_string();
-            let read = std::fs::File::open(path).and_then(|file| beside.stderr(file));
+            let read = std::fs::File::open(path).and_then(|file| loaded.stderr(file));
             read.map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => SourceError::Absent(name),
                 _ => SourceError::of(&name, &error),
             })?;
         }
-        Ok(beside)
+        Ok(loaded)
     }
 }
 
@@ -237,7 +238,7 @@ pub struct CatalogArgs {
 impl CatalogArgs {
     pub(super) fn read(&self) -> Result<Option<Arc<Catalog>>, super::CommandError> {
         let Some(path) = &self.catalog else { return Ok(None) };
-        let text = super::text_of(path, "catalog")?;
+        let text = super::read_text_file(path, "catalog")?;
         match catalog::read(&text) {
             Some(catalog) => Ok(Some(Arc::new(catalog))),
             None => Err(super::CommandError {
@@ -253,15 +254,15 @@ impl CatalogArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct SummaryArgs {
-    /// Log, or several as attempts in order; `-` for stdin. May be .gz or .zst
+    /// Log, or several logs as attempts in order; `-` for stdin. May be .gz or .zst
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
-    pub beside: BesideArgs,
-    /// Summary as of a place: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200"
+    pub beside: SidecarArgs,
+    /// Summarize the log up to this position: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200"
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
-    /// One JSON object, the same shape for every outcome
+    /// Print one JSON object, with the same shape for every outcome
     #[arg(long)]
     pub json: bool,
     /// Print nothing; the exit code is the result
@@ -274,16 +275,17 @@ pub struct SummaryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ReplayArgs {
-    /// Logs, as attempts in order; `-` for stdin. May be .gz or .zst (decompressed into a temporary
-    /// file)
+    /// Log, or several logs as attempts in order; `-` for stdin. May be .gz or .zst (decompressed
+    /// into a temporary file)
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
-    pub beside: BesideArgs,
-    /// Start there, paused: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200", end
+    pub beside: SidecarArgs,
+    /// Start paused at this position: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200", end
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
-    /// Multiple of the log's clock: 0.25, 0.5, 1, 2, 4, 10, 30, 60, 100, 300, 1000; 0 is unlimited
+    /// Speed (multiple of real time): 0.25, 0.5, 1, 2, 4, 10, 30, 60, 100, 300, 1000; 0 is
+    /// unlimited
     #[arg(long, default_value = "1", value_parser = replay_speed)]
     pub speed: f64,
     /// Start paused
@@ -332,7 +334,7 @@ pub struct TrackArgs {
     /// Requested streams: a file with a catalog message, or a JSON list of names
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
-    /// File with the state of the last attempt, replaced by that of this one
+    /// File with the state of the last attempt; the new state replaces it
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// Generation of the written messages
@@ -354,7 +356,7 @@ pub struct BackfillArgs {
     /// JSON file with source, destination and optionally streams
     #[arg(long, value_name = "FILE")]
     pub pipeline: PathBuf,
-    /// File that stores the state of the run after each call; the same command continues from it
+    /// State file, written after each call; the same command continues from it
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// Time limit of one call in seconds [default: none]
@@ -373,17 +375,17 @@ pub struct BackfillArgs {
     /// Alternative endpoint of the source's API
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
-    /// Maximum silence of a call: 90, 90s, 5m
+    /// Maximum time a call may send nothing: 90, 90s, 5m
     #[arg(long, default_value = "2m", value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
-    /// Consecutive failed calls without a checkpoint before it gives up
+    /// Give up after this many consecutive failed calls without a checkpoint
     #[arg(long, default_value = "8", value_name = "N")]
     pub retries: u32,
-    /// Show the full screen; messages then go to a file with -o only
+    /// Show the full screen; stdout then has no messages (write them to a file with -o)
     #[arg(long)]
     pub watch: bool,
-    /// Write all messages to this file; a continued run appends, a new run replaces; compressed if
-    /// the name ends in .zst
+    /// Write all messages to this file; a continued run appends to it, a new run replaces it;
+    /// compressed if the name ends in .zst
     #[arg(short, long, value_name = "FILE", value_parser = copy)]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -397,7 +399,8 @@ fn at_least_one(text: &str) -> Result<u64, String> {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = SERVE_AFTER)]
 pub struct ServeArgs {
-    /// Listen address [default: 127.0.0.1:4020]; off loopback a token is required; port 0 picks one
+    /// Listen address [default: 127.0.0.1:4020]; a token is required except on loopback; port 0
+    /// picks a free port
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub listen: Option<std::net::SocketAddr>,
     /// Folder of pipelines, runs and logs [default: $XDG_STATE_HOME/synctop]
@@ -406,10 +409,10 @@ pub struct ServeArgs {
     /// Configuration of engines, limits and log retention (TOML)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// File with the token of full access (or the variable SYNCTOP_TOKEN)
+    /// File with the token for full access (or the variable SYNCTOP_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// File with the token of read access (or the variable SYNCTOP_READ_TOKEN)
+    /// File with the token for read access (or the variable SYNCTOP_READ_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub read_token_file: Option<PathBuf>,
     /// Log warnings and errors only
@@ -448,8 +451,8 @@ Exit codes:
 /// Display options of commands that print progress on stderr.
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub struct ShowArgs {
-    /// Progress on stderr: `auto` draws in place on a terminal, otherwise one line per change and
-    /// one per minute; `always` draws; `never` prints the end only
+    /// Progress on stderr: `auto` draws in place on a terminal, otherwise prints one line per
+    /// change and one per minute; `always` draws in place; `never` prints the result only
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     pub progress: ProgressArg,
     /// Print nothing on stderr
@@ -466,8 +469,8 @@ pub enum ProgressArg {
 
 #[derive(Debug, ClapArgs)]
 pub struct RunArgs {
-    /// Engine's stdin: `auto` passes piped input on, otherwise opens an idle terminal; `inherit`
-    /// passes the input on or fails; `null` is empty
+    /// Engine's stdin: `auto` passes piped input through, otherwise opens an idle terminal;
+    /// `inherit` passes the input through or fails; `null` is empty
     #[arg(long, value_enum, default_value = "auto")]
     pub stdin: StdinArg,
     #[command(flatten)]
@@ -510,23 +513,23 @@ pub struct SimulateArgs {
     /// Write without pacing
     #[arg(long)]
     pub no_pace: bool,
-    /// Multiple of the clock at which a paced log is written
+    /// Speed of a paced log, a multiple of real time
     #[arg(long, default_value = "1", value_parser = speed, conflicts_with = "no_pace")]
     pub speed: f64,
-    /// Seed of the log; a scenario has its own
+    /// Random seed of the log [default: that of the scenario; read and sync: 1]
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
-    pub of_scenario: OfScenarioArgs,
+    pub of_scenario: ScenarioArgs,
     #[command(flatten)]
-    pub of_size: OfSizeArgs,
+    pub of_size: GeneratorArgs,
 }
 
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Of a scenario")]
-pub struct OfScenarioArgs {
-    /// Serve an HTTP engine there (port 0 picks one; the address is printed): /health,
-    /// /pipeline_check, /pipeline_setup, /pipeline_sync, /pipeline_read
+pub struct ScenarioArgs {
+    /// Serve the scenario as an HTTP engine on this address (port 0 picks one; the address is
+    /// printed): /health, /pipeline_check, /pipeline_setup, /pipeline_sync, /pipeline_read
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["raw", "records", "state", "time_limit", "state_limit"])]
     pub listen: Option<std::net::SocketAddr>,
     /// Print the TOML of the scenario
@@ -535,16 +538,17 @@ pub struct OfScenarioArgs {
     /// Include records in the output
     #[arg(long)]
     pub records: bool,
-    /// Print the source's raw messages of one call, for `synctop track`
+    /// Make one call and print the source's raw messages, for `synctop track`
     #[arg(long)]
     pub raw: bool,
-    /// One call that continues from this state and replaces it (faults restart with each process)
+    /// Make one call that continues from this state and replaces it (faults restart with each
+    /// process)
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub state: Option<PathBuf>,
-    /// One call with this time limit in seconds
+    /// Make one call with this time limit in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub time_limit: Option<f64>,
-    /// One call with this checkpoint limit
+    /// Make one call with this checkpoint limit
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub state_limit: Option<u64>,
     /// File to which the destination appends rows, one JSON line each
@@ -561,7 +565,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Of read and sync")]
-pub struct OfSizeArgs {
+pub struct GeneratorArgs {
     /// Size of the log: 800, 64kB, 300MB, 2GiB [default: 10MB]
     #[arg(long, value_parser = size)]
     pub size: Option<u64>,
@@ -582,8 +586,8 @@ pub struct OfSizeArgs {
     pub attempts: Option<u32>,
 }
 
-/// Options of the screen and of the decoder, and the commands that use them. They are accepted
-/// everywhere, and listed in the help of these commands and of `synctop` alone.
+/// Global options of the screen and of the decoder, with the commands that use them. Every command
+/// accepts them; only the help of `synctop` and of these commands lists them.
 const USED_BY: [(&str, &[&str]); 4] = [
     ("theme", &["replay", "run", "tee", "backfill", "connect"]),
     ("glyphs", &["replay", "run", "tee", "backfill", "connect"]),
@@ -591,11 +595,11 @@ const USED_BY: [(&str, &[&str]); 4] = [
     ("dialect", &["summary", "replay", "run", "tee", "backfill"]),
 ];
 
-/// Command line, for parsing, help, man page and completions.
+/// Builds the clap command for parsing, help, man page and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     let mut whole = Args::command();
-    // Global options are copied into each command.
+    // `build` copies the global options into each command, where they can be hidden.
     whole.build();
     whole.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
@@ -610,7 +614,7 @@ fn hide_unused(command: clap::Command, name: &str) -> clap::Command {
         .mut_subcommands(|inner| hide_unused(inner, name))
 }
 
-/// Command whose name is nearly this word.
+/// Returns the command whose name is most similar to `word`, if it is similar enough.
 #[must_use]
 pub fn similar_command(word: &str) -> Option<String> {
     const SIMILAR: f64 = 0.82;

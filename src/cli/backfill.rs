@@ -1,10 +1,11 @@
-//! `synctop backfill ENGINE_URL --pipeline FILE`, and `synctop http://engine/pipeline_sync`
+//! `synctop backfill ENGINE_URL --pipeline FILE` and `synctop http://engine/pipeline_sync`: call an
+//! engine over HTTP.
 
 use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
-use super::tee::quiet_look;
+use super::tee::inline_look;
 use super::track::READER_GONE;
 use super::watch::show;
-use super::{CommandError, complain, exit, kept_in, sentence, text_of};
+use super::{CommandError, exit, print_error, read_state_file, read_text_file, sentence};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
 use crate::engine::drive::{Drive, Taker, drive, fresh_id};
@@ -23,13 +24,13 @@ use synctop_core::protocol::{Decoder, mask};
 use synctop_core::reduce::Progress;
 use tokio::sync::Notify;
 
-/// Time a stopped call has to end with its state stored.
-const STOPPING: Duration = Duration::from_secs(3);
+/// Maximum time that a stopped call has to end and store its state.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The route that a run is called at.
+/// Route of a call that streams its messages.
 const ROUTE: &str = "/pipeline_sync";
 
-/// The route that answers one end message a call.
+/// Route of a call that returns a single end message.
 const BATCH_ROUTE: &str = "/pipeline_sync_batch";
 
 pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
@@ -44,7 +45,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
             }
         }
     }
-    let mut run = begin(
+    let mut run = prepare(
         &args.pipeline,
         args.state.as_deref(),
         BackfillOptions {
@@ -62,12 +63,12 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
     let stall = args.stall_timeout;
     let calls = Drive { url, stall, state: args.state.clone(), once: false, batch: args.batch };
     if args.watch {
-        return watched(calls, run, &name_of(&args.engine), args.output.as_deref(), look, feed, args.strict);
+        return watched(calls, run, &engine_label(&args.engine), args.output.as_deref(), look, feed, args.strict);
     }
-    beside(args, &calls, run, look, feed)
+    run_inline(args, &calls, run, look, feed)
 }
 
-/// One call of an engine on the full screen.
+/// Makes one call to an engine and shows it on the run screen.
 pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let Some(pipeline) = &args.pipeline else {
         return Err(CommandError::usage(format!(
@@ -75,20 +76,20 @@ pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArg
              curl -sN ... | synctop"
         )));
     };
-    let run = begin(pipeline, args.state.as_deref(), BackfillOptions::default())?;
+    let run = prepare(pipeline, args.state.as_deref(), BackfillOptions::default())?;
     let stall = args.stall_timeout.or(Some(Duration::from_secs(300)));
     let url_of_call = engine_url(url, ROUTE)?;
     let calls = Drive { url: url_of_call, stall, state: args.state.clone(), once: true, batch: false };
-    watched(calls, run, &name_of(url), None, look, feed, false)
+    watched(calls, run, &engine_label(url), None, look, feed, false)
 }
 
-/// URL without its secrets.
+/// Masks the secrets of a URL.
 fn shown(url: &str) -> String {
     mask::secrets(url).into_owned()
 }
 
-/// Short name of the called engine.
-fn name_of(url: &str) -> String {
+/// Returns the engine URL without secrets, scheme and route, as a short name for the screen.
+fn engine_label(url: &str) -> String {
     let shown = shown(url);
     let short = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);
     short.trim_end_matches('/').trim_end_matches(ROUTE).to_owned()
@@ -117,9 +118,9 @@ fn engine_url(text: &str, route: &str) -> Result<Url, CommandError> {
     Ok(url)
 }
 
-/// Two names of one file.
+/// True if both paths name the same file.
 fn same(one: &Path, other: &Path) -> bool {
-    // One that is not there yet is known by its folder.
+    // A missing file cannot be canonicalized: its folder is.
     let whole = |path: &Path| {
         std::fs::canonicalize(path)
             .ok()
@@ -128,9 +129,10 @@ fn same(one: &Path, other: &Path) -> bool {
     matches!((whole(one), whole(other)), (Some(one), Some(other)) if one == other)
 }
 
-fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: BackfillOptions) -> Result<Backfill, CommandError> {
+/// Reads the pipeline and the state file, and creates the run.
+fn prepare(pipeline_file: &Path, kept: Option<&Path>, options: BackfillOptions) -> Result<Backfill, CommandError> {
     let name = pipeline_file.display();
-    let text = text_of(pipeline_file, "pipeline")?;
+    let text = read_text_file(pipeline_file, "pipeline")?;
     let bad = |why: &str| CommandError {
         sentence: format!(
             "{name} is no pipeline: {why}. It has {{\"source\":{{\"type\":...}},\"destination\":{{\"type\":...}}}}."
@@ -149,24 +151,24 @@ fn begin(pipeline_file: &Path, kept: Option<&Path>, wish: BackfillOptions) -> Re
         Some(path) if same(path, pipeline_file) => {
             return Err(CommandError::usage(format!("{name} is the pipeline: the state is kept in another file.")));
         }
-        Some(path) => kept_in(path)?,
+        Some(path) => read_state_file(path)?,
     };
-    Backfill::new(BackfillOptions { pipeline, kept: kept.is_some(), ..wish }, state.as_deref(), fresh_id())
+    Backfill::new(BackfillOptions { pipeline, kept: kept.is_some(), ..options }, state.as_deref(), fresh_id())
         .map_err(|why| CommandError::no_state(kept.unwrap_or(Path::new("-")), &why))
 }
 
-fn unkept(path: Option<&Path>, error: &io::Error) -> CommandError {
+/// Error of a state file that cannot be written.
+fn state_write_error(path: Option<&Path>, error: &io::Error) -> CommandError {
     CommandError::unwritable(path.unwrap_or(Path::new("-")), "--state", error)
 }
 
-/// A copy of all messages; of a run that goes on it does too.
-fn copy_in(path: &Path, on: bool) -> Result<Arc<Mutex<CopyFile>>, CommandError> {
-    let beside = CopyFile::create(path, on).map_err(|error| CommandError::unwritable(path, "-o", &error))?;
-    Ok(Arc::new(Mutex::new(beside)))
+/// Creates the copy of all messages. With `append`, the copy of a continued run is extended.
+fn open_copy(path: &Path, append: bool) -> Result<Arc<Mutex<CopyFile>>, CommandError> {
+    let copy = CopyFile::create(path, append).map_err(|error| CommandError::unwritable(path, "-o", &error))?;
+    Ok(Arc::new(Mutex::new(copy)))
 }
 
-// NDJSON on stdout, the display on stderr.
-
+/// Output of a run without the full screen: messages on stdout, progress on stderr.
 struct Stdout<'b> {
     ingest: Ingest,
     shared: Arc<Mutex<Progress>>,
@@ -177,7 +179,7 @@ struct Stdout<'b> {
 }
 
 impl Stdout<'_> {
-    /// In the progress that the display looks at.
+    /// Runs `change` on the ingest while it holds the progress that the display shares.
     fn reduce(&mut self, change: impl FnOnce(&mut Ingest)) {
         let mut shared = lock(&self.shared);
         std::mem::swap(&mut self.ingest.progress, &mut shared);
@@ -191,7 +193,7 @@ impl Taker for Stdout<'_> {
         if let Some(copy) = &self.copy {
             lock(copy).write(bytes);
         }
-        // A reader that takes nothing holds the engine up, and not a signal.
+        // A blocked reader makes the engine wait; a signal ends the write.
         match pipe::write_while(rustix::stdio::stdout(), bytes, || self.signal.load(Ordering::Relaxed) == 0) {
             Ok(true) => {}
             Ok(false) => return ControlFlow::Break(()),
@@ -213,7 +215,8 @@ impl Taker for Stdout<'_> {
     }
 }
 
-fn beside(
+/// Runs the backfill without the full screen.
+fn run_inline(
     args: &BackfillArgs,
     calls: &Drive,
     mut run: Backfill,
@@ -222,7 +225,7 @@ fn beside(
 ) -> Result<u8, CommandError> {
     let shared = Arc::new(Mutex::new(Progress::default()));
     let tell = args.show.tell();
-    let inline = Inline::start(Arc::clone(&shared), tell, quiet_look(look), name_of(&args.engine))?;
+    let inline = Inline::start(Arc::clone(&shared), tell, inline_look(look), engine_label(&args.engine))?;
     let stop = Arc::new(Notify::new());
     let signal = Arc::new(AtomicI32::new(0));
     {
@@ -230,12 +233,12 @@ fn beside(
         on_end(move |number| {
             signal.store(number, Ordering::Relaxed);
             stop.notify_one();
-            std::thread::sleep(STOPPING);
+            std::thread::sleep(STOP_TIMEOUT);
             std::process::exit(128 + number);
         })?;
     }
     let ingest = Ingest::new(Decoder::new(feed.dialect()));
-    let copy = args.output.as_deref().map(|path| copy_in(path, run.attempts > 0)).transpose()?;
+    let copy = args.output.as_deref().map(|path| open_copy(path, run.attempts > 0)).transpose()?;
     let mut taker = Stdout {
         copy: copy.clone(),
         ingest,
@@ -258,16 +261,16 @@ fn beside(
         None => None,
     });
     if let Some(broken) = copy.and_then(|copy| lock(&copy).broken.clone()) {
-        complain(&format!("The copy is not whole: {broken}."));
+        print_error(&format!("The copy is not whole: {broken}."));
     }
-    // At the very end, where it is seen.
+    // Printed last, below the progress, so that it stays visible.
     let short = match run.uncounted() {
         0 => None,
         1 => Some("a call".to_owned()),
         n => Some(format!("{n} calls")),
     };
     if let Some(calls) = short.filter(|_| tell != Tell::Nothing) {
-        complain(&format!(
+        print_error(&format!(
             "There are more records than that: those of {calls} that broke are not in the totals, as this engine tells them late."
         ));
     }
@@ -280,12 +283,12 @@ fn beside(
     let number = signal.load(Ordering::Relaxed);
     if number > 0 {
         if tell != Tell::Nothing && calls.state.as_ref().is_some_and(|path| path.exists()) {
-            complain("Stopped. The state is stored: the same command continues from it.");
+            print_error("Stopped. The state is stored: the same command continues from it.");
         }
         return Ok(exit::signal(number));
     }
     match verdict {
-        Err(error) => Err(unkept(calls.state.as_deref(), &error)),
+        Err(error) => Err(state_write_error(calls.state.as_deref(), &error)),
         Ok(BackfillResult::Failed(why, code)) => Err(CommandError { sentence: sentence(&why), code }),
         Ok(BackfillResult::Through) => Ok(match progress.input.messages {
             0 => exit::NOT_UNDERSTOOD,
@@ -294,21 +297,20 @@ fn beside(
     }
 }
 
-// The full screen.
-
-struct Screened {
+/// Output of a run on the full screen: sends each event to the ingest thread.
+struct ScreenSink {
     events: SyncSender<Event>,
-    /// Something came.
-    came: bool,
+    /// True if bytes arrived since the last failure.
+    has_output: bool,
     copy: Option<Arc<Mutex<CopyFile>>>,
 }
 
-impl Taker for Screened {
+impl Taker for ScreenSink {
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         if let Some(copy) = &self.copy {
             lock(copy).write(bytes);
         }
-        self.came = true;
+        self.has_output = true;
         match self.events.send(Event::Bytes(bytes.to_vec(), None)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -320,7 +322,7 @@ impl Taker for Screened {
     }
 
     fn down(&mut self, why: &str) {
-        self.came = false;
+        self.has_output = false;
         let _ = self.events.send(Event::Down(why.to_owned()));
     }
 }
@@ -341,7 +343,7 @@ fn watched(
             "The dashboard needs a terminal. Without --watch the messages are on stdout, with -o FILE in a file."
         }));
     }
-    let copy = copy.map(|path| copy_in(path, run.attempts > 0)).transpose()?;
+    let copy = copy.map(|path| open_copy(path, run.attempts > 0)).transpose()?;
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     let stop = Arc::new(Notify::new());
@@ -349,7 +351,7 @@ fn watched(
     let runtime = app::runtime()?;
     let stopped = Arc::clone(&stop);
     let thread = std::thread::Builder::new().name("calls".into()).spawn(move || {
-        let mut screened = Screened { events: sender.clone(), came: false, copy };
+        let mut screened = ScreenSink { events: sender.clone(), has_output: false, copy };
         let verdict = runtime.block_on(drive(&calls, &mut run, &mut screened, &stopped));
         if let Some(copy) = &screened.copy {
             lock(copy).finish();
@@ -359,8 +361,8 @@ fn watched(
             Err(error) => Some(error.to_string()),
             _ => None,
         };
-        // Where nothing came there is nothing that ended: why it is down is the verdict.
-        let ended = broken.is_none() || screened.came;
+        // Without any bytes there is no feed that could end: the failure alone is shown.
+        let ended = broken.is_none() || screened.has_output;
         if let Some(why) = broken {
             let _ = sender.send(Event::Down(why));
         }
@@ -372,12 +374,12 @@ fn watched(
     let code = show(session, name.to_owned(), None, events, look, feed, Some(state.is_some()), None, strict);
     stop.notify_one();
     let asked = Instant::now();
-    while !thread.is_finished() && asked.elapsed() < STOPPING {
+    while !thread.is_finished() && asked.elapsed() < STOP_TIMEOUT {
         std::thread::sleep(Duration::from_millis(5));
     }
     let verdict = if thread.is_finished() { thread.join().ok() } else { None };
     match (code, verdict) {
-        (Ok(_), Some(Err(error))) => Err(unkept(state.as_deref(), &error)),
+        (Ok(_), Some(Err(error))) => Err(state_write_error(state.as_deref(), &error)),
         (Ok(_), Some(Ok(BackfillResult::Failed(why, code)))) if why != "stopped" => {
             Err(CommandError { sentence: sentence(&why), code })
         }

@@ -1,4 +1,4 @@
-//! `synctop config path|show|sample|init`
+//! `synctop config path|show|sample|init`: shows and creates the configuration.
 
 use super::remote_args::{ConfigArgs, ConfigVerb};
 use super::service::configuration;
@@ -17,7 +17,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
         ConfigVerb::Sample => print(SAMPLE)?,
         ConfigVerb::Init => {
             let path = path()?;
-            match make(&path) {
+            match create_sample(&path) {
                 Ok(()) => print(&format!("{} is made: name your services in it\n", path.display()))?,
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                     print(&format!("{} is there already, and stays as it is\n", path.display()))?;
@@ -47,7 +47,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
                 }
                 if let Some(token) = &context.token {
                     let found = match token {
-                        // Looking at a configuration starts nothing.
+                        // Showing the configuration must not run the token command.
                         Reference::Command(_) => "it is asked for when it is needed".to_owned(),
                         _ => token.find().err().map_or("it is there".into(), |why| format!("it cannot be had: {why}")),
                     };
@@ -73,8 +73,12 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
     Ok(0)
 }
 
-/// Makes the file, where there is none.
-fn make(path: &std::path::Path) -> std::io::Result<()> {
+/// Creates the sample configuration, and its folder if needed.
+///
+/// # Errors
+///
+/// Returns `AlreadyExists` if the file exists.
+fn create_sample(path: &std::path::Path) -> std::io::Result<()> {
     use std::io::Write;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;

@@ -1,10 +1,12 @@
-//! `synctop connect URL|CONTEXT`, `synctop URL`, and `synctop` alone: the demo, a service in this
-//! process with simulated pipelines.
+//! `synctop connect URL|CONTEXT` and `synctop URL`: show the fleet of a service. `synctop` without
+//! arguments: shows the demo, a service in the same process with simulated pipelines.
 
 use super::args::{LookArgs, WatchArgs};
 use super::remote_args::{ConnectArgs, ServiceArgs};
-use super::service::{background, client, configuration, may_act, memory, open_memory, place};
-use super::watch::{looks, need_a_terminal};
+use super::service::{
+    background, client, configuration, open_state_db, open_state_db_in, require_writable, service_address,
+};
+use super::watch::{need_a_terminal, resolve_look};
 use super::{CommandError, exit, print};
 use crate::app::{FleetEnded, FleetOptions, Session};
 use crate::net::remote::actions::PATIENCE;
@@ -20,38 +22,38 @@ use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::protocol::Decoder;
 
-/// The pipelines of the demo.
+/// Pipelines of the demo, in TOML.
 const DEMO: &str = include_str!("../../assets/demo.toml");
 
-/// Time the demo's service has to end.
-const ENDING: Duration = Duration::from_secs(3);
+/// Maximum time that the service of a stored demo has to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn connect(args: &ConnectArgs, look: &LookArgs) -> Result<u8, CommandError> {
     fleet(args.service.as_deref(), &args.of, args.write, look)
 }
 
-/// A service's address where a source is expected.
+/// Shows the fleet of the service at `url`, for `synctop URL`.
 pub(super) fn watch(url: &str, look: &LookArgs) -> Result<u8, CommandError> {
     let of = ServiceArgs { url: None, context: None, config: None, data_dir: None };
     fleet(Some(url), &of, false, look)
 }
 
 fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> Result<u8, CommandError> {
-    let place = place(word, of)?;
+    let place = service_address(word, of)?;
     need_a_terminal(&format!("synctop pipelines list {}", place.argument()))?;
     if write {
-        may_act(&place)?;
+        require_writable(&place)?;
     }
     let session = Session::new()?;
     let runtime = background()?;
     let all = configuration(of.config.as_ref())?;
-    let remembered = memory(of.data_dir.as_ref(), &place)?;
-    let watcher = watched(&runtime, client(place)?, remembered);
+    let remembered = open_state_db(of.data_dir.as_ref(), &place)?;
+    let watcher = start_watcher(&runtime, client(place)?, remembered);
     let contexts = all.shown();
     let (handle, folder) = (runtime.handle().clone(), of.data_dir.clone());
     let go = Arc::new(move |name: &str| {
         let place = all.place(name)?;
-        let remembered = memory(folder.as_ref(), &place).map_err(|failure| failure.sentence)?;
+        let remembered = open_state_db(folder.as_ref(), &place).map_err(|failure| failure.sentence)?;
         let client = client(place).map_err(|failure| failure.sentence)?;
         let _inside = handle.enter();
         Ok(Watcher::begin(client, remembered))
@@ -63,9 +65,9 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
     code
 }
 
-/// Default options of the fleet screen.
+/// Returns the default options of the fleet screen.
 fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &LookArgs) -> FleetOptions {
-    let (theme, ask) = looks(look);
+    let (theme, ask) = resolve_look(look);
     FleetOptions {
         look: theme,
         ask,
@@ -82,11 +84,13 @@ fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &Look
     }
 }
 
-fn watched(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory: Arc<StateDb>) -> Arc<Watcher> {
+/// Starts the background poller of a service.
+fn start_watcher(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory: Arc<StateDb>) -> Arc<Watcher> {
     let _inside = runtime.enter();
     Watcher::begin(client, memory)
 }
 
+/// Prints the parting message after the screen has closed and returns the exit code.
 fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
     let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop pipelines list"),
@@ -109,37 +113,37 @@ struct Demo {
     pipelines: Vec<toml::Table>,
 }
 
-/// The demo: a service in this process with pipelines of every kind.
+/// Starts a service in this process with simulated pipelines of every kind and shows its fleet.
 pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError> {
     need_a_terminal("synctop summary FILE")?;
     let session = Session::new()?;
     let runtime = background()?;
-    // Without a folder of the user's nothing is left behind.
+    // Without --data-dir the demo leaves no files behind.
     let own = match &args.data_dir {
         Some(_) => None,
         None => Some(tempfile::tempdir()?),
     };
     let folder = args.data_dir.as_deref().or(own.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
     let config = Config::default();
-    let begun = super::serve::begin(config, ([127, 0, 0, 1], 0).into(), folder, (None, None));
+    let begun = super::serve::start(config, ([127, 0, 0, 1], 0).into(), folder, (None, None));
     let (service, address, serving) = runtime.block_on(begun)?;
     let mut place = ServiceAddress::of_url(&format!("http://{address}"), None, false).map_err(CommandError::usage)?;
     place.title = Some("demo".into());
-    // Stored state belongs to the demo, on any port.
-    let remembered = open_memory(
+    // The port differs between starts: a fixed URL keeps the stored errors and actions of the demo.
+    let remembered = open_state_db_in(
         folder,
         &ServiceAddress { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() },
     )?;
     let asking = client(place)?;
     let served = runtime.spawn(serving);
-    runtime.block_on(fill(&asking))?;
-    let watcher = watched(&runtime, asking, remembered);
+    runtime.block_on(create_demo_pipelines(&asking))?;
+    let watcher = start_watcher(&runtime, asking, remembered);
     let ended = session.run_fleet(FleetOptions { tour: true, ..options(watcher, &runtime, look) });
     let code = leave(ended);
     if args.data_dir.is_some() {
-        // Stored state reaches a safe point.
+        // Only a demo with --data-dir has state that has to reach a safe point.
         runtime.block_on(async {
-            let _ = tokio::time::timeout(ENDING, service.end()).await;
+            let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, service.end()).await;
             service.store.close();
         });
     }
@@ -148,8 +152,8 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
     code
 }
 
-/// Makes the pipelines that are not there yet.
-async fn fill(client: &Client) -> Result<(), CommandError> {
+/// Creates the pipelines of the demo that do not exist yet.
+async fn create_demo_pipelines(client: &Client) -> Result<(), CommandError> {
     let demo: Demo = toml::from_str(DEMO)
         .map_err(|error| CommandError { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
     let capabilities =

@@ -1,4 +1,4 @@
-//! `synctop man` and `synctop completions`.
+//! `synctop man` and `synctop completions`: print the manual page and shell completions.
 
 use super::{CommandError, args, print};
 use crate::views::action::{ACTIONS, Binding, FLEET_ACTIONS};
@@ -102,9 +102,9 @@ pub(super) fn man(of: Option<&str>) -> Result<u8, CommandError> {
     Ok(0)
 }
 
-/// Section of terms with their texts.
+/// Appends a section of terms and their descriptions.
 fn section(page: &mut Vec<u8>, title: &str, terms: &[(String, String)]) {
-    // A leading dot or quote would be a request of roff.
+    // `\&` keeps roff from reading a leading dot or quote as a request.
     let escaped = |text: &str| format!("\\&{}", text.replace('\\', "\\e").replace('-', "\\-"));
     page.extend_from_slice(format!(".SH \"{title}\"\n").as_bytes());
     for (term, text) in terms {

@@ -1,4 +1,4 @@
-//! Command line: one file per command, no logic of its own.
+//! Command line. Each command has its own file, which connects arguments to the library.
 
 mod args;
 mod backfill;
@@ -29,27 +29,30 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Exit codes of every command that reports on work, besides those of an outcome (0, 1, 2).
+/// Exit codes shared by the commands, in addition to those of an outcome (0, 1, 2).
 pub(crate) mod exit {
+    /// Wrong usage.
     pub const USAGE: u8 = 64;
+    /// Nothing in the input was understood.
     pub const NOT_UNDERSTOOD: u8 = 65;
+    /// Failure of the program itself, such as an output that cannot be written.
     pub const FAILED: u8 = 70;
-    /// As Rust has it for a panic.
+    /// Panic of the program, the same code as Rust's own.
     pub const PANICKED: u8 = 101;
 
-    /// Exit code of an outcome; `strict`: a doubt gives 1 where it would have been 0.
+    /// Returns the exit code of an outcome. With `strict`, a doubt turns 0 into 1.
     pub fn of_outcome(progress: &synctop_core::reduce::Progress, strict: bool) -> u8 {
         let code = synctop_core::reduce::outcome(progress).exit_code();
         if code == 0 && strict && !synctop_core::reduce::doubts(progress).is_empty() { 1 } else { code }
     }
 
-    /// Exit code of a death by signal, as shells report it.
+    /// Returns the exit code of a process that a signal ended, as shells report it (128 + number).
     pub fn signal(number: i32) -> u8 {
         u8::try_from(128 + number).unwrap_or(u8::MAX)
     }
 }
 
-/// An error as a sentence with a next step, and its exit code.
+/// Error of a command: a sentence that names the next step, and the exit code.
 pub(crate) struct CommandError {
     pub sentence: String,
     pub code: u8,
@@ -60,7 +63,7 @@ impl CommandError {
         Self { sentence: sentence.into(), code: exit::USAGE }
     }
 
-    /// A file that was named after `flag`.
+    /// Error of a file that cannot be written and was passed as the value of `flag`.
     pub fn unwritable(path: &Path, flag: &str, error: &io::Error) -> Self {
         let path = path.display();
         Self { sentence: format!("Cannot write {path}: {error}. Name another file after {flag}."), code: exit::FAILED }
@@ -93,7 +96,7 @@ impl From<io::Error> for CommandError {
     }
 }
 
-/// Runs the command line; every exit code of the process passes through here.
+/// Parses the arguments, runs the command and returns the exit code of the process.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut command = args::command();
@@ -103,7 +106,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let first = std::env::args().nth(1).unwrap_or_default();
             if let Some(mistyped) = mistyped(&first).filter(|_| error.use_stderr()) {
-                complain(&mistyped.sentence);
+                print_error(&mistyped.sentence);
                 return ExitCode::from(mistyped.code);
             }
             let code = if error.use_stderr() { exit::USAGE } else { 0 };
@@ -114,13 +117,14 @@ pub fn main() -> ExitCode {
     match dispatch(args) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            complain(&failure.sentence);
+            print_error(&failure.sentence);
             ExitCode::from(failure.code)
         }
     }
 }
 
-/// Error of a first word that is neither a file nor a command, and nearly a command.
+/// Returns a usage error that suggests a command, if `word` resembles the name of a command and is
+/// neither an option, a path nor an existing file.
 fn mistyped(word: &str) -> Option<CommandError> {
     if word.starts_with('-') || word.contains(['/', '.', ':']) || Path::new(word).exists() {
         return None;
@@ -155,10 +159,10 @@ fn dispatch(args: Args) -> Result<u8, CommandError> {
     }
 }
 
-/// Words as a sentence.
+/// Capitalizes the first letter of `text` and adds a final period.
 pub(crate) fn sentence(text: &str) -> String {
     let end = if text.ends_with('.') { "" } else { "." };
-    // An address is written as it is.
+    // Capitalizing a URL would change it.
     if text.split(' ').next().is_some_and(|first| first.contains("://")) {
         return format!("{text}{end}");
     }
@@ -167,19 +171,23 @@ pub(crate) fn sentence(text: &str) -> String {
     format!("{first}{}{end}", chars.as_str())
 }
 
-/// Writes to stderr; when even that fails the exit code has to do.
-pub(crate) fn complain(sentence: &str) {
-    // A terminal or pipe that takes nothing does not keep us.
+/// Writes a message to stderr. A write error is ignored: the exit code still reports the failure.
+pub(crate) fn print_error(sentence: &str) {
+    // A blocked terminal or pipe delays the exit by at most two seconds.
     let asked = std::time::Instant::now();
     let wait = || asked.elapsed() < std::time::Duration::from_secs(2);
     let _ = crate::net::pipe::write_while(rustix::stdio::stderr(), format!("synctop: {sentence}\n").as_bytes(), wait);
 }
 
-/// Text of a file of the kind `what`, for the error sentence.
-pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, CommandError> {
+/// Reads a text file. `what` names the kind of the file in the error message.
+///
+/// # Errors
+///
+/// Returns a [`CommandError`] if the file is missing, unreadable or not UTF-8.
+pub(crate) fn read_text_file(path: &Path, what: &str) -> Result<String, CommandError> {
     let name = path.display().to_string();
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        // It is not waited for, as a feed would be.
+        // Not `Missing`: it suggests to wait for a feed, and this file is not waited for.
         io::ErrorKind::NotFound => SourceError::Absent(name).into(),
         io::ErrorKind::InvalidData => {
             CommandError { sentence: format!("{name} is no {what}: it is no text."), code: exit::NOT_UNDERSTOOD }
@@ -188,14 +196,14 @@ pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, CommandError> {
     })
 }
 
-/// The text of a state file, if there is one yet; that it can be written is known before anything
-/// is read.
-pub(crate) fn kept_in(path: &Path) -> Result<Option<String>, CommandError> {
+/// Returns the text of a state file, or `None` if it does not exist yet. Checks first that the
+/// file can be written, so that the command fails before it reads any input.
+pub(crate) fn read_state_file(path: &Path) -> Result<Option<String>, CommandError> {
     state::check(path).map_err(|error| CommandError::unwritable(path, "--state", &error))?;
     state::read(path).map_err(|error| SourceError::of(&path.display().to_string(), &error).into())
 }
 
-/// Writes to stdout; a reader that has gone is no error, as for `cat`.
+/// Writes to stdout. A broken pipe is not an error.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {

@@ -1,8 +1,9 @@
-//! `synctop pipelines list|show|create|setup|pause|resume|sync|retry|delete`
+//! `synctop pipelines list|show|create|setup|pause|resume|sync|retry|delete`: manages pipelines
+//! without a screen.
 
 use super::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
-use super::service::{self, client, failure, may_act, place, print_json, print_text, until_signal};
-use super::{CommandError, exit, print, text_of};
+use super::service::{self, client, failure, print_json, print_text, require_writable, service_address, until_signal};
+use super::{CommandError, exit, print, read_text_file};
 use crate::net::remote::actions::{ActionStage, Actor, act_on_many};
 use crate::net::remote::client::chunk;
 use crate::net::remote::state_db::who;
@@ -23,11 +24,11 @@ use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 
-/// More than these are asked for by their number.
-const MANY: usize = 5;
+/// Maximum number of pipelines that an action changes without confirmation.
+const MAX_WITHOUT_CONFIRMATION: usize = 5;
 
 pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
-    let place = place(None, &args.of)?;
+    let place = service_address(None, &args.of)?;
     let acts = match &args.verb {
         PipelinesVerb::List { .. } | PipelinesVerb::Show { .. } => false,
         PipelinesVerb::Create { .. } | PipelinesVerb::Setup { .. } => true,
@@ -38,7 +39,7 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
         | PipelinesVerb::Delete(act) => !act.dry_run,
     };
     if acts {
-        may_act(&place)?;
+        require_writable(&place)?;
     }
     let client = client(place)?;
     let where_ = client.place.argument();
@@ -76,8 +77,9 @@ async fn read_fleet(client: &Client) -> Result<Fleet, CommandError> {
     Ok(fleet)
 }
 
-/// As JSON has it; names as the service's own where it has them.
-pub(super) fn shown(watched: &Watched, now: i64) -> Value {
+/// Converts a pipeline to the JSON of `list` and `show`. Fields of the service keep their
+/// names.
+pub(super) fn pipeline_json(watched: &Watched, now: i64) -> Value {
     let it = &watched.pipeline;
     let fault = it.reason.as_ref().or(it.faults.first());
     json!({
@@ -107,18 +109,21 @@ async fn list(
     let fleet = read_fleet(client).await?;
     let now = now();
     let wanted = grep.map(str::to_lowercase);
-    let says = |watched: &Watched| {
+    let is_match = |watched: &Watched| {
         let it = &watched.pipeline;
         let messages = it.faults.iter().map(|fault| fault.message.as_ref());
         let messages = messages.chain(it.found.doubts.iter().map(AsRef::as_ref));
         let all = [it.id.as_ref(), &it.source, &it.destination].into_iter().chain(messages);
         wanted.as_ref().is_none_or(|wanted| all.into_iter().any(|text| text.to_lowercase().contains(wanted)))
     };
-    let mut found: Vec<_> =
-        fleet.pipelines.values().filter(|it| group.is_none_or(|group| it.group(now) == group) && says(it)).collect();
+    let mut found: Vec<_> = fleet
+        .pipelines
+        .values()
+        .filter(|it| group.is_none_or(|group| it.group(now) == group) && is_match(it))
+        .collect();
     found.sort_by_key(|it| (it.group(now), Arc::clone(&it.pipeline.id)));
     if as_json {
-        let all: Vec<_> = found.iter().map(|it| shown(it, now)).collect();
+        let all: Vec<_> = found.iter().map(|it| pipeline_json(it, now)).collect();
         print_json(
             &json!({"service": client.place.shown(), "pipelines": all, "of": fleet.pipelines.len(), "odd": fleet.odd}),
         )?;
@@ -160,7 +165,7 @@ async fn list(
         };
     }
     for odd in &fleet.odd {
-        super::complain(&format!("something in the list is no pipeline: {odd}."));
+        super::print_error(&format!("something in the list is no pipeline: {odd}."));
     }
     print_text(&text)?;
     Ok(0)
@@ -177,7 +182,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     let Some(watched) = fleet.pipelines.get(id) else { return Err(odd(client, "it answers with another pipeline")) };
     let now = now();
     if as_json {
-        let mut all = shown(watched, now);
+        let mut all = pipeline_json(watched, now);
         if let Some(all) = all.as_object_mut() {
             all.insert("told".into(), watched.pipeline.told.as_ref().clone());
         }
@@ -240,7 +245,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
         let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
         (read.await.map_err(std::io::Error::other)??, "stdin".to_owned())
     } else {
-        (text_of(file, "pipeline")?, file.display().to_string())
+        (read_text_file(file, "pipeline")?, file.display().to_string())
     };
     let body: Value = serde_json::from_str(&text).map_err(|error| CommandError {
         sentence: format!("{name} is no pipeline: {error}. It is a JSON object with id, source and destination."),
@@ -252,7 +257,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
         ask = ask.with("skip_check", "true");
     }
     ask.body = Some(body);
-    // It may ask its engine first.
+    // The service may check the connection with its engine before it answers.
     ask.within = std::time::Duration::from_secs(60);
     let mut made = client.ask(ask).await.map_err(|trouble| failure(&trouble, &client.place))?;
     synctop_core::protocol::mask::json(&mut made);
@@ -264,10 +269,10 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     Ok(0)
 }
 
-/// Longest answer of a setup that is read, in bytes.
+/// Maximum length of the answer of a setup, in bytes.
 const SETUP_MAX: usize = 4 * 1024 * 1024;
 
-/// `POST /pipelines/{id}/setup`: its answer is the engine's messages.
+/// Sends `POST /pipelines/{id}/setup` and judges the engine's messages in its answer.
 async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandError> {
     let mut ask = Ask { person: true, ..Ask::of(Method::POST, &["pipelines", id, "setup"]) };
     ask.within = std::time::Duration::from_secs(60);
@@ -304,8 +309,8 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandEr
     }
 }
 
-/// Target pipelines with their errors, and those that would refuse the action (a single one is
-/// asked anyway, for its reason).
+/// Returns the target pipelines with their errors, and the pipelines that would refuse the action.
+/// A single target is always included, because its refusal has a reason that can be shown.
 async fn targets(
     client: &Client,
     action: PipelineAction,
@@ -377,7 +382,7 @@ async fn targets(
     Ok((found, left_out.into_iter().map(|(id, _)| id).collect()))
 }
 
-/// A pipeline, and the error it has.
+/// Id of a pipeline, and the fingerprint of its first error.
 type Target = (Arc<str>, Option<Arc<str>>);
 
 async fn many(
@@ -390,7 +395,7 @@ async fn many(
     let (found, left_out) = targets(client, action, args).await?;
     if !left_out.is_empty() {
         let names: Vec<_> = left_out.iter().map(AsRef::as_ref).collect();
-        super::complain(&format!(
+        super::print_error(&format!(
             "skipped, because a parked or paused pipeline does not run: {}. To resume: synctop pipelines resume {} {}",
             names.join(", "),
             names.iter().map(|name| typed(name)).collect::<Vec<_>>().join(" "),
@@ -398,7 +403,7 @@ async fn many(
         ));
     }
     if found.is_empty() {
-        super::complain("no pipeline is meant: nothing is done.");
+        super::print_error("no pipeline is meant: nothing is done.");
         print(&if all.json {
             let done = json!({"action": action.as_str(), "pipelines": [], "stopped": null, "left_out": left_out});
             done.to_string() + "\n"
@@ -411,10 +416,10 @@ async fn many(
     if args.dry_run {
         return plan(client, &bulk, &left_out, all.json);
     }
-    agree(client, &bulk, args).await?;
+    confirm_action(client, &bulk, args).await?;
     let actor = Actor {
         client: Arc::clone(client),
-        memory: service::memory(all.of.data_dir.as_ref(), &client.place)?,
+        memory: service::open_state_db(all.of.data_dir.as_ref(), &client.place)?,
         watcher: None,
         who: who(),
         patience: args.timeout,
@@ -436,11 +441,11 @@ async fn many(
         }
         bulk
     } else {
-        watched(actor, bulk, args).await
+        act_and_report(actor, bulk, args).await
     };
-    // On a terminal, results were printed as they came.
+    // On a terminal, `act_and_report` has already printed the results.
     let told = done.items.len() > 1 && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
-    tell_all(&done, &left_out, all.json, told)?;
+    print_results(&done, &left_out, all.json, told)?;
     Ok(match done.items.as_slice() {
         [only] => match &only.step {
             BulkStep::Done(verdict) => verdict.exit_code(),
@@ -454,8 +459,8 @@ fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", synctop_core::protocol::clean::line(text));
 }
 
-/// Many, with a line for each verdict as it comes.
-async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
+/// Performs a bulk action and prints one line for each result as it arrives.
+async fn act_and_report(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
     note(&format!("{} {} pipelines: {}", bulk.action.as_str(), bulk.items.len(), bulk.plan()));
     let (sender, mut seen) = tokio::sync::watch::channel(bulk.clone());
     let (_stop, stop) = tokio::sync::watch::channel(false);
@@ -481,7 +486,7 @@ async fn watched(actor: Actor, bulk: Bulk, args: &ActArgs) -> Bulk {
     work.await.unwrap_or(bulk)
 }
 
-/// Next step for a pipeline that was parked again.
+/// Returns the next step for a pipeline that was parked again.
 fn next(step: &BulkStep) -> Option<&str> {
     match step {
         BulkStep::Done(ActionResult::ParkedSame(fault, _) | ActionResult::ParkedNew(fault, _)) => fault.next.as_deref(),
@@ -489,7 +494,7 @@ fn next(step: &BulkStep) -> Option<&str> {
     }
 }
 
-fn step_words(step: &BulkStep) -> (&'static str, String) {
+fn step_text(step: &BulkStep) -> (&'static str, String) {
     match step {
         BulkStep::Done(verdict) => (verdict.as_str(), verdict.to_string()),
         BulkStep::HeldBack => ("held_back", "skipped: not touched".into()),
@@ -498,13 +503,13 @@ fn step_words(step: &BulkStep) -> (&'static str, String) {
     }
 }
 
-fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Result<(), CommandError> {
+fn print_results(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Result<(), CommandError> {
     if as_json {
         let all: Vec<_> = bulk
             .items
             .iter()
             .map(|item| {
-                let (word, sentence) = step_words(&item.step);
+                let (word, sentence) = step_text(&item.step);
                 let fault = match &item.step {
                     BulkStep::Done(verdict) => verdict.fault().map(|it| Arc::clone(&it.fingerprint)),
                     _ => None,
@@ -518,7 +523,7 @@ fn tell_all(bulk: &Bulk, left_out: &[Arc<str>], as_json: bool, told: bool) -> Re
     }
     let mut text = String::new();
     for item in bulk.items.iter().filter(|item| !(told && matches!(item.step, BulkStep::Done(_)))) {
-        text.push_str(&format!("{}: {}\n", item.id, synctop_core::protocol::clean::line(&step_words(&item.step).1)));
+        text.push_str(&format!("{}: {}\n", item.id, synctop_core::protocol::clean::line(&step_text(&item.step).1)));
         if let Some(next) = next(&item.step) {
             text.push_str(&format!("  next: {next}\n"));
         }
@@ -555,11 +560,16 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
     Ok(0)
 }
 
-/// A deletion, and more than a few, are agreed to first.
-async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), CommandError> {
+/// Asks for confirmation of a deletion, and of an action on more than [`MAX_WITHOUT_CONFIRMATION`]
+/// pipelines.
+///
+/// # Errors
+///
+/// Returns a usage error if there is no terminal or the confirmation does not match.
+async fn confirm_action(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), CommandError> {
     let all = bulk.items.len();
     let delete = bulk.action == PipelineAction::Delete;
-    if args.yes || (!delete && all <= MANY) {
+    if args.yes || (!delete && all <= MAX_WITHOUT_CONFIRMATION) {
         return Ok(());
     }
     let word = match bulk.items.as_slice() {
@@ -580,7 +590,7 @@ async fn agree(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), Comma
     note(&format!("{}{}", names.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() }));
     note(bulk.action.consequence());
     let _ = write!(std::io::stderr(), "Type {word} to confirm: ");
-    // A signal is heard meanwhile.
+    // A blocking thread, so that a signal is still handled while the user types.
     let typed = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).map(|_| line)

@@ -1,11 +1,11 @@
-//! Arguments of commands for pipelines of a service and for tasks of other APIs.
+//! Arguments of the commands for pipelines of a service and for tasks of other APIs.
 
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 use strum::VariantArray as _;
 use synctop_core::protocol::quantity::span;
 
-/// Name that is not empty.
+/// Returns the parser of a name, which must not be empty.
 fn name() -> clap::builder::NonEmptyStringValueParser {
     clap::builder::NonEmptyStringValueParser::new()
 }
@@ -14,10 +14,10 @@ fn name() -> clap::builder::NonEmptyStringValueParser {
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Which service")]
 pub struct ServiceArgs {
-    /// Service URL, such as http://127.0.0.1:4020 (else SYNCTOP_URL; its token in SYNCTOP_TOKEN)
+    /// Service URL, such as http://127.0.0.1:4020 (or SYNCTOP_URL; its token in SYNCTOP_TOKEN)
     #[arg(long, global = true, value_name = "URL", conflicts_with = "context")]
     pub url: Option<String>,
-    /// Context of the configuration (else SYNCTOP_CONTEXT)
+    /// Context of the configuration (or SYNCTOP_CONTEXT)
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// Configuration file [default: see `synctop config path`]
@@ -31,7 +31,7 @@ pub struct ServiceArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = CONNECT_AFTER)]
 pub struct ConnectArgs {
-    /// URL or name of a context; otherwise --url, --context, the environment, the local service
+    /// URL or context; otherwise from --url, --context, the environment, or the local service
     #[arg(value_name = "URL|CONTEXT")]
     pub service: Option<String>,
     /// Start armed: actions are enabled without pressing w
@@ -86,7 +86,8 @@ Examples:
 pub enum PipelinesVerb {
     /// List all pipelines, trouble first
     List {
-        /// Only this group: parked, failing, stale, backfilling, ready, paused, deleting
+        /// Only pipelines of one group: parked, failing, stale, backfilling, ready, paused,
+        /// deleting
         #[arg(long, value_parser = group)]
         group: Option<synctop_core::fleet::PipelineGroup>,
         /// Only pipelines whose name, engine or error contains this text
@@ -110,15 +111,15 @@ pub enum PipelinesVerb {
         #[arg(value_parser = name())]
         pipeline: String,
     },
-    /// Pause: nothing is read until it is resumed
+    /// Pause pipelines: they read nothing until they are resumed
     Pause(ActArgs),
-    /// Set to active: a paused or parked pipeline continues from its last checkpoint
+    /// Resume paused or parked pipelines from their last checkpoint
     Resume(ActArgs),
-    /// Start a run now, for new data
+    /// Start a run now that reads new data
     Sync(ActArgs),
     /// Start a new run that retries failed streams
     Retry(ActArgs),
-    /// Tear down and delete the pipeline for good
+    /// Tear down and permanently delete pipelines
     Delete(ActArgs),
 }
 
@@ -141,7 +142,7 @@ pub struct ActArgs {
     /// All pipelines with this error (see `pipelines list --json`)
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<String>,
-    /// Print the plan and the targets, change nothing
+    /// Print the plan and the pipelines without changing anything
     #[arg(long)]
     pub dry_run: bool,
     /// Reason, stored in the action log
@@ -164,16 +165,16 @@ pub struct WaitArgs {
     /// error-count=0, deleted, create
     #[arg(long = "for", value_name = "CONDITION", default_value = "status=ready")]
     pub conditions: Vec<String>,
-    /// One of the conditions is enough
+    /// Require only one of the conditions
     #[arg(long)]
     pub any: bool,
-    /// Timeout for all pipelines together: 90s, 5m, 0 (look once), or `never`
+    /// Timeout for all pipelines together: 90s, 5m, 0 (check once), or `never`
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = limit, overrides_with = "timeout")]
     pub timeout: Limit,
-    /// Give up after this time without movement
+    /// Give up after this time without progress
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
-    /// Time a pipeline may take to appear
+    /// Maximum time to wait for a pipeline to be created
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub wait_for_create: Option<std::time::Duration>,
     /// Ignore events up to this cursor
@@ -205,7 +206,7 @@ Exit codes:
   4   no such pipeline    64 wrong usage    77 not allowed    130, 143 signals
   69  the service was not reached within the first 5 s, or did not answer for 10 s at the timeout";
 
-/// Duration; `None` is unlimited.
+/// Timeout of a wait; `None` is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(pub Option<std::time::Duration>);
 
@@ -217,10 +218,10 @@ fn limit(text: &str) -> Result<Limit, String> {
     }
 }
 
-/// The four ways to follow a task.
+/// Options that select one of four ways to follow a task.
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "How")]
-pub struct PatternArgs {
+pub struct PollingArgs {
     /// Submit, print the task's id on stdout, and exit
     #[arg(long, conflicts_with_all = ["task_id", "poll_once", "print_response", "output"])]
     pub submit_only: bool,
@@ -239,7 +240,7 @@ pub struct PatternArgs {
     /// Timeout [default: 600s]; then the exit code is 2 and the task may continue
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub timeout: Option<std::time::Duration>,
-    /// Print the whole answer on stdout
+    /// Print the complete response on stdout
     #[arg(long)]
     pub print_response: bool,
     /// Write response.json and the run's log or the result to this folder
@@ -250,11 +251,11 @@ pub struct PatternArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = PATTERNS)]
 pub struct SyncArgs {
-    /// Pipeline; not needed with --task-id
+    /// Pipeline to run; optional with --task-id
     #[arg(value_name = "PIPELINE", required_unless_present = "task_id", value_parser = name())]
     pub pipeline: Option<String>,
     #[command(flatten)]
-    pub how: PatternArgs,
+    pub poll_args: PollingArgs,
     /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long)]
     pub strict: bool,
@@ -271,11 +272,11 @@ pub struct TaskArgs {
     /// Request: JSON, @FILE or - (stdin)
     #[arg(long, value_name = "JSON")]
     pub request: Option<String>,
-    /// Print a sample profile: video, vm
+    /// Print a sample profile and exit: video, vm
     #[arg(long, value_name = "NAME", exclusive = true)]
     pub print: Option<String>,
     #[command(flatten)]
-    pub how: PatternArgs,
+    pub poll_args: PollingArgs,
 }
 
 const PATTERNS: &str = "\
@@ -306,10 +307,10 @@ pub struct ConfigArgs {
 pub enum ConfigVerb {
     /// Print the path of the configuration
     Path,
-    /// Show the configuration, and which tokens resolve
+    /// Show the configuration, and whether its tokens can be read
     Show,
     /// Print a sample configuration
     Sample,
-    /// Create a sample configuration, if there is none yet
+    /// Create a sample configuration unless one exists
     Init,
 }

@@ -1,8 +1,8 @@
-//! `synctop replay FILE...`
+//! `synctop replay FILE...`: replays saved logs on the run screen.
 
 use super::CommandError;
 use super::args::{FeedArgs, LookArgs, ReplayArgs};
-use super::watch::{leave, looks, need_a_terminal};
+use super::watch::{leave, need_a_terminal, resolve_look};
 use crate::app::{Options, Session, Start};
 use crate::net::SourceError;
 use crate::net::index::{self, Indexing, Saved};
@@ -35,7 +35,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         skip: args.skip_gaps,
     };
     let mouse = !look.no_mouse;
-    let (look, ask) = looks(look);
+    let (look, ask) = resolve_look(look);
     let (engine, panic_for_test) = (None, None);
     let ours = None;
     let options = Options {
@@ -60,7 +60,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     }
 }
 
-/// Opens all of them, before anything is drawn or printed.
+/// Opens all log files. `command` is named in the hint if stdin is a terminal.
 pub(super) fn open(files: &[std::path::PathBuf], command: &str) -> Result<Vec<Saved>, CommandError> {
     if files.iter().any(|file| file.as_os_str() == "-") && io::stdin().is_terminal() {
         let sentence = format!("stdin is a terminal. Pipe a log into it, or name a file: synctop {command} FILE");

@@ -1,7 +1,7 @@
-//! `synctop run -- ENGINE ARGS`
+//! `synctop run -- ENGINE ARGS`: starts an engine and shows its feed.
 
 use super::args::{FeedArgs, LookArgs, RunArgs};
-use super::tee::quiet_look;
+use super::tee::inline_look;
 use super::track::READER_GONE;
 use super::watch::{exit_code, screen_possible, show};
 use super::{CommandError, exit};
@@ -20,7 +20,7 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         return without_screen(args, look, feed);
     }
     let catalog = args.catalog.read()?;
-    // Before the engine: a signal that came between would leave it behind.
+    // The session handles signals, so it comes first: a signal in between would orphan the engine.
     let session = app::Session::new()?;
     let (sender, events) = net::channel();
     if let Some(catalog) = catalog {
@@ -30,7 +30,8 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     show(session, args.engine.join(" "), Some(engine), events, look, feed, None, None, args.strict)
 }
 
-/// The engine's lines on stdout as they are, its stderr and a line for each change on stderr.
+/// Runs the engine without a screen: copies its stdout to stdout, and writes its stderr and a line
+/// for each change to stderr.
 fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let mut ingest = Ingest::new(Decoder::new(feed.dialect()));
     if let Some(catalog) = args.catalog.read()? {
@@ -39,21 +40,21 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let signal = Arc::new(AtomicI32::new(0));
     let (sender, events) = net::channel();
     let stdin = match ChildInput::from(args.stdin) {
-        // A terminal of its own would make the engine believe that a user can type.
+        // With its own terminal the engine would expect a user who can type.
         ChildInput::Auto if rustix::termios::isatty(rustix::stdio::stdin()) => ChildInput::Null,
         stdin => stdin,
     };
     let engine = child::spawn(&args.engine, stdin, sender)?;
     {
         let (signal, engine) = (Arc::clone(&signal), engine.clone());
-        // The end of the engine's output ends us.
+        // Stopping the engine ends its output, which ends the loop below.
         on_end(move |number| {
             signal.store(number, Ordering::Relaxed);
             engine.stop();
         })?;
     }
     let shared = Arc::new(Mutex::new(Progress::default()));
-    let inline = Inline::start(Arc::clone(&shared), Tell::Changes, quiet_look(look), args.engine.join(" "))?;
+    let inline = Inline::start(Arc::clone(&shared), Tell::Changes, inline_look(look), args.engine.join(" "))?;
     let mut gone = None;
     let mut shown = Instant::now();
     let (mut ended, mut changed) = (false, false);
@@ -65,7 +66,7 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
                         if let Err(error) = pipe::write_all(rustix::stdio::stdout(), bytes) {
                             gone = Some(error);
                             let engine = engine.clone();
-                            // Beside this loop: its output has to be drained for it to end.
+                            // On a separate thread, because this loop must drain the output.
                             std::thread::Builder::new().name("stop".into()).spawn(move || engine.stop())?;
                         }
                     }

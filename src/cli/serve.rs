@@ -1,21 +1,21 @@
-//! `synctop serve`
+//! `synctop serve`: runs the pipeline service.
 
 use super::args::ServeArgs;
-use super::{CommandError, exit, print, sentence, text_of};
+use super::{CommandError, exit, print, read_text_file, sentence};
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
-use crate::service::registry::{StartError, Service};
+use crate::service::registry::{Service, StartError};
 use crate::service::{api, server};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Default listen address, the same as the published service.
-const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 4020);
+/// Default listen address, the same as that of the published service.
+const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 4020);
 
-/// A shorter one can be guessed.
-const SHORTEST_TOKEN: usize = 16;
+/// Minimum length of a token, in characters.
+const MIN_TOKEN_LENGTH: usize = 16;
 
 pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     if args.print_config {
@@ -24,12 +24,12 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     }
     let config = match &args.config {
         None => Config::default(),
-        Some(path) => Config::read(&text_of(path, "configuration")?).map_err(|why| CommandError {
+        Some(path) => Config::read(&read_text_file(path, "configuration")?).map_err(|why| CommandError {
             sentence: format!("The configuration {} cannot be read: {why}", path.display()),
             code: exit::NOT_UNDERSTOOD,
         })?,
     };
-    let address = args.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(LISTEN));
+    let address = args.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(DEFAULT_ADDRESS));
     let folder = match args.data_dir.as_ref().or(config.data_dir.as_ref()) {
         Some(folder) => folder.clone(),
         None => state_folder()?,
@@ -38,7 +38,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     let read = token("SYNCTOP_READ_TOKEN", args.read_token_file.as_ref().or(config.read_token_file.as_ref()))?;
     if !address.ip().is_loopback() && write.is_none() && read.is_none() {
         return Err(CommandError::usage(format!(
-            "Whoever reaches {address} could do everything: off loopback a token is needed. Put one of at least {SHORTEST_TOKEN} \
+            "Whoever reaches {address} could do everything: off loopback a token is needed. Put one of at least {MIN_TOKEN_LENGTH} \
              characters into a file and name it after --token-file, or into SYNCTOP_TOKEN. TLS is for a proxy in front of it."
         )));
     }
@@ -47,11 +47,11 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
             "The token of those who look is that of those who may do everything: take another one.",
         ));
     }
-    say_on_stderr(args.quiet);
-    more_files();
+    init_logging(args.quiet);
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(run(config, address, &folder, (write, read)));
-    // Threads of abandoned engines end by themselves; nothing waits for them.
+    // Threads of abandoned engines end by themselves: the exit does not wait for them.
     runtime.shutdown_background();
     code
 }
@@ -62,9 +62,9 @@ async fn run(
     folder: &Path,
     (write, read): (Option<String>, Option<String>),
 ) -> Result<u8, CommandError> {
-    // Heard from the begin.
+    // Installed first, so that a signal during the start is not lost.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (service, address, serving) = begin(config, address, folder, (write, read)).await?;
+    let (service, address, serving) = start(config, address, folder, (write, read)).await?;
     print(&format!("http://{address}\n"))?;
     tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
     let served = tokio::spawn(serving);
@@ -92,7 +92,7 @@ async fn run(
 }
 
 /// Opens the store in `folder` and listens. Returns the service, its address and the server.
-pub(super) async fn begin(
+pub(super) async fn start(
     config: Config,
     address: SocketAddr,
     folder: &Path,
@@ -124,34 +124,38 @@ pub(super) async fn begin(
     Ok((service, address, serving))
 }
 
-/// As many open files as we may have: each connection is one, and each log that is written.
-fn more_files() {
+/// Raises the limit of open files to its maximum: each connection and each open log takes one.
+fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
 }
 
-/// `$XDG_STATE_HOME/synctop`, else `~/.local/state/synctop`.
+/// Returns `$XDG_STATE_HOME/synctop`, or `~/.local/state/synctop` without that variable.
 fn state_folder() -> Result<PathBuf, CommandError> {
     crate::net::remote::contexts::state_folder().ok_or_else(|| {
         CommandError::usage("There is no home folder to keep pipelines in: name a folder after --data-dir.")
     })
 }
 
-/// A token from its file, else from the environment; never from the command line, which everybody
-/// can read.
+/// Reads a token from its file, otherwise from the environment. There is no command-line option for
+/// it, because other users can see command lines.
+///
+/// # Errors
+///
+/// Returns a usage error if the token is too short or has other than printable ASCII characters.
 fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, CommandError> {
     let (text, from) = match file {
-        Some(path) => (text_of(path, "token")?, path.display().to_string()),
+        Some(path) => (read_text_file(path, "token")?, path.display().to_string()),
         None => match std::env::var(variable) {
             Ok(text) => (text, variable.to_owned()),
             Err(_) => return Ok(None),
         },
     };
     let text = text.trim().to_owned();
-    if text.len() < SHORTEST_TOKEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if text.len() < MIN_TOKEN_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(CommandError::usage(format!(
-            "The token in {from} can be guessed or sent badly: take at least {SHORTEST_TOKEN} letters and digits, such as those of \
+            "The token in {from} can be guessed or sent badly: take at least {MIN_TOKEN_LENGTH} letters and digits, such as those of \
              `openssl rand -hex 32`."
         )));
     }
@@ -159,7 +163,7 @@ fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, Comma
 }
 
 /// Logs service events on stderr, one line each.
-fn say_on_stderr(quiet: bool) {
+fn init_logging(quiet: bool) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::prelude::*;
     let level = if quiet { LevelFilter::WARN } else { LevelFilter::INFO };

@@ -1,24 +1,28 @@
 //! Selection of a service and its client, shared by all commands that use one.
 
 use super::remote_args::ServiceArgs;
-use super::{CommandError, exit, sentence, text_of};
+use super::{CommandError, exit, read_text_file, sentence};
 use crate::net::remote::contexts::{self, Contexts, Token};
 use crate::net::remote::{Client, ClientError, ServiceAddress, StateDb};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Default URL of a local service.
+/// URL of a local service, used if nothing else is configured.
 const LOCAL: &str = "http://127.0.0.1:4020";
 
-/// Not allowed.
+/// Exit code of an action that a read-only context refuses.
 const READ_ONLY: u8 = 77;
 
-/// The service's own refusal or silence, as a failure of the command.
+/// Converts a client error into an error of the command.
 pub(super) fn failure(trouble: &ClientError, place: &ServiceAddress) -> CommandError {
     CommandError { sentence: trouble.message(place), code: trouble.exit_code() }
 }
 
-/// The configuration; an empty one where there is none and none is named.
+/// Reads the configuration. Without `named`, a missing file gives an empty configuration.
+///
+/// # Errors
+///
+/// Returns a [`CommandError`] if the file is unreadable or invalid.
 pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, CommandError> {
     let path = match named {
         Some(path) => path.clone(),
@@ -27,7 +31,7 @@ pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Command
             None => return Ok(Contexts::default()),
         },
     };
-    let text = text_of(&path, "configuration")?;
+    let text = read_text_file(&path, "configuration")?;
     let all = Contexts::read(&text).map_err(|why| CommandError {
         sentence: format!("The configuration {} cannot be read: {why}", path.display()),
         code: exit::NOT_UNDERSTOOD,
@@ -35,31 +39,37 @@ pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Command
     Ok(Contexts { named: named.cloned(), ..all })
 }
 
-enum Meant {
+/// Selection of a service by the user.
+enum ServiceChoice {
     Url(String),
     Context(String),
 }
 
-/// Service named on the command line, otherwise in the environment.
-fn meant(args: &ServiceArgs) -> Result<Option<Meant>, CommandError> {
+/// Returns the service selected on the command line, otherwise the one in the environment.
+///
+/// # Errors
+///
+/// Returns a usage error if SYNCTOP_URL and SYNCTOP_CONTEXT are both set.
+fn requested_service(args: &ServiceArgs) -> Result<Option<ServiceChoice>, CommandError> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(match (&args.url, &args.context) {
-        (Some(url), _) => Some(Meant::Url(url.clone())),
-        (None, Some(name)) => Some(Meant::Context(name.clone())),
+        (Some(url), _) => Some(ServiceChoice::Url(url.clone())),
+        (None, Some(name)) => Some(ServiceChoice::Context(name.clone())),
         (None, None) => match (set("SYNCTOP_URL"), set("SYNCTOP_CONTEXT")) {
             (Some(_), Some(_)) => {
                 return Err(CommandError::usage(
                     "Which service? SYNCTOP_URL and SYNCTOP_CONTEXT are both set: unset one, or pass --url or --context.",
                 ));
             }
-            (Some(url), None) => Some(Meant::Url(url)),
-            (None, name) => name.map(Meant::Context),
+            (Some(url), None) => Some(ServiceChoice::Url(url)),
+            (None, name) => name.map(ServiceChoice::Context),
         },
     })
 }
 
-/// The service that is meant. `word`: an address or a context, as `connect` takes it.
-pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<ServiceAddress, CommandError> {
+/// Resolves the address of the service. `word` is the URL or context argument of `connect`; without
+/// it the options, the environment, the configuration and the local default apply, in this order.
+pub(super) fn service_address(word: Option<&str>, args: &ServiceArgs) -> Result<ServiceAddress, CommandError> {
     let all = configuration(args.config.as_ref())?;
     match word {
         Some(word) if word.contains("://") => of_url(word),
@@ -68,9 +78,9 @@ pub(super) fn place(word: Option<&str>, args: &ServiceArgs) -> Result<ServiceAdd
             "{word} is neither an address (http://127.0.0.1:4020) nor a context{}. See synctop config path.",
             all.known()
         ))),
-        None => match (meant(args)?, &all.context) {
-            (Some(Meant::Url(url)), _) => of_url(&url),
-            (Some(Meant::Context(name)), _) => of_context(&all, &name),
+        None => match (requested_service(args)?, &all.context) {
+            (Some(ServiceChoice::Url(url)), _) => of_url(&url),
+            (Some(ServiceChoice::Context(name)), _) => of_context(&all, &name),
             (None, Some(name)) => of_context(&all, name),
             (None, None) => match all.contexts.keys().next().filter(|_| all.contexts.len() == 1) {
                 Some(only) => of_context(&all, only),
@@ -106,8 +116,12 @@ pub(super) fn client(place: ServiceAddress) -> Result<Arc<Client>, CommandError>
     })
 }
 
-/// A context that is to be looked at only.
-pub(super) fn may_act(place: &ServiceAddress) -> Result<(), CommandError> {
+/// Refuses an action in a read-only context.
+///
+/// # Errors
+///
+/// Returns exit code 77 if the context is read-only.
+pub(super) fn require_writable(place: &ServiceAddress) -> Result<(), CommandError> {
     if place.read_only {
         return Err(CommandError {
             sentence: format!(
@@ -120,18 +134,19 @@ pub(super) fn may_act(place: &ServiceAddress) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Opens the state database of a service.
-pub(super) fn memory(folder: Option<&PathBuf>, place: &ServiceAddress) -> Result<Arc<StateDb>, CommandError> {
+/// Opens the state database of a service in `folder`, or in the default state folder.
+pub(super) fn open_state_db(folder: Option<&PathBuf>, place: &ServiceAddress) -> Result<Arc<StateDb>, CommandError> {
     let folder = match folder {
         Some(folder) => folder.clone(),
         None => contexts::state_folder().ok_or_else(|| {
             CommandError::usage("There is no home folder to remember in: name a folder after --data-dir.")
         })?,
     };
-    open_memory(&folder, place)
+    open_state_db_in(&folder, place)
 }
 
-pub(super) fn open_memory(folder: &Path, place: &ServiceAddress) -> Result<Arc<StateDb>, CommandError> {
+/// Opens the state database of a service in `folder`.
+pub(super) fn open_state_db_in(folder: &Path, place: &ServiceAddress) -> Result<Arc<StateDb>, CommandError> {
     StateDb::open(folder, &place.shown()).map_err(|error| CommandError {
         sentence: format!(
             "The action log in {} cannot be opened: {error}. Pass another folder with --data-dir.",
@@ -141,12 +156,13 @@ pub(super) fn open_memory(folder: &Path, place: &ServiceAddress) -> Result<Arc<S
     })
 }
 
-/// Runtime of work beside the screen or the command.
+/// Creates the runtime for background work of a screen or a command.
 pub(super) fn background() -> Result<tokio::runtime::Runtime, CommandError> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build()?)
 }
 
-/// Runs it until it ends, or until a signal: then `left` is printed.
+/// Runs `work` until it ends or a signal arrives. After a signal, prints the message that `left`
+/// returns, unless it is empty.
 pub(super) fn until_signal(
     work: impl Future<Output = Result<u8, CommandError>>,
     left: impl Fn() -> String,
@@ -162,7 +178,7 @@ pub(super) fn until_signal(
         };
         let said = left();
         if !said.is_empty() {
-            super::complain(&said);
+            super::print_error(&said);
         }
         Ok(exit::signal(number))
     });
@@ -170,12 +186,12 @@ pub(super) fn until_signal(
     code
 }
 
-/// One JSON value on stdout; nothing in it moves a terminal.
+/// Prints one JSON value on stdout, without terminal control characters.
 pub(super) fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
     super::print(&format!("{}\n", synctop_core::protocol::clean::json(value.to_string())))
 }
 
-/// Lines on stdout, with nothing in them but text.
+/// Prints text on stdout, without terminal control characters.
 pub(super) fn print_text(text: &str) -> Result<(), CommandError> {
     super::print(&synctop_core::protocol::clean::lines(text))
 }

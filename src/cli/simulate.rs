@@ -1,7 +1,7 @@
-//! `synctop simulate SCENARIO`
+//! `synctop simulate SCENARIO`: generates a simulated log.
 
 use super::args::{FormArg, SimulateArgs};
-use super::track::{keep, remembered};
+use super::track::{read_memory, write_state};
 use super::{CommandError, exit, print};
 use crate::engine::api::Api;
 use crate::engine::call::{Call, CallError, Outlet, call};
@@ -19,11 +19,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop_core::protocol::{Millis, time};
 
-/// Start of the clock of a reproducible log.
-const BEGIN: &str = "2026-11-20T08:00:00.000Z";
+/// Start time of a reproducible log.
+const START_TIME: &str = "2026-11-20T08:00:00.000Z";
 
-/// Maximum calls of one scenario: an endless one is reported.
-const MOST_CALLS: u32 = 10_000;
+/// Maximum number of calls of one scenario; more are reported as an error.
+const MAX_CALLS: u32 = 10_000;
 
 pub(super) fn simulate(args: &SimulateArgs) -> Result<u8, CommandError> {
     let name = args.scenario.as_str();
@@ -69,7 +69,7 @@ fn generate(args: &SimulateArgs, scenario: generator::LogKind) -> Result<u8, Com
         errors: of.errors.unwrap_or(1_000),
         malformed: of.malformed.unwrap_or(0),
         attempts: of.attempts.unwrap_or(1),
-        begin: time::parse(BEGIN).unwrap_or(0),
+        begin: time::parse(START_TIME).unwrap_or(0),
         pace: (!args.no_pace).then_some(args.speed),
     };
     match generator::write(&plan, &mut io::stdout().lock()) {
@@ -82,7 +82,7 @@ fn unwritable(error: &io::Error) -> CommandError {
     CommandError { sentence: format!("Cannot write the log: {error}."), code: exit::FAILED }
 }
 
-/// The text of a scenario: a known one, or a file.
+/// Returns the TOML of a built-in scenario or of a file.
 fn text(name: &str) -> Result<String, CommandError> {
     if let Some(text) = Scenario::named(name) {
         return Ok(text.to_owned());
@@ -137,30 +137,31 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, CommandError> {
     calls(args, scenario, rows)
 }
 
-/// The progress generation counts at every checkpoint, which is the better one to look at; a source
-/// by itself is of the trace generation.
+/// Returns the generation of the messages. The default is `progress`, which counts at every
+/// checkpoint; with `--raw` it is `trace`, the generation of raw source messages.
 fn form(args: &SimulateArgs) -> Form {
-    let unsaid = if args.of_scenario.raw { Form::Trace } else { Form::Progress };
-    args.generation.map_or(unsaid, FormArg::form)
+    let default_form = if args.of_scenario.raw { Form::Trace } else { Form::Progress };
+    args.generation.map_or(default_form, FormArg::form)
 }
 
-/// Calls until nothing is left, by the scenario's limits; or once, by the user's limits.
+/// Calls the simulated engine until nothing is left, with the limits of the scenario; or once, with
+/// the limits of the command line.
 fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Result<u8, CommandError> {
     let of = &args.of_scenario;
     let once = of.state.is_some() || of.time_limit.is_some() || of.state_limit.is_some() || of.raw;
     let own = scenario.calls.clone();
     let millis = |seconds: f64| u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap_or(u64::MAX);
-    let begin = if args.no_pace { time::parse(BEGIN).unwrap_or(0) } else { now() };
+    let begin = if args.no_pace { time::parse(START_TIME).unwrap_or(0) } else { now() };
     let mut outlet = Stdout { began: Instant::now(), begin, pace: (!args.no_pace).then_some(args.speed), rows };
     let api = Arc::new(Mutex::new(Api::new(scenario)));
     let mut memory = match &of.state {
-        Some(path) => remembered(path)?,
+        Some(path) => read_memory(path)?,
         None => Memory::default(),
     };
     let mut at = begin;
     let looped = !once && (own.time_limit.is_some() || own.state_limit.is_some());
-    for _ in 0..MOST_CALLS {
-        let wish = Call {
+    for _ in 0..MAX_CALLS {
+        let call_request = Call {
             form: form(args),
             memory: std::mem::take(&mut memory),
             time_limit_ms: if once { of.time_limit } else { own.time_limit }.map(millis),
@@ -170,14 +171,14 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Resu
             raw: of.raw,
             ..Call::default()
         };
-        let called = match call(&api, wish, &mut outlet) {
+        let called = match call(&api, call_request, &mut outlet) {
             Ok(called) => called,
             Err(CallError::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
             Err(CallError::Io(error)) => return Err(unwritable(&error)),
             Err(error) => return Err(CommandError::usage(format!("{error}."))),
         };
         if let (Some(path), Some(_)) = (&of.state, &called.outcome) {
-            keep(path, &called.state)?;
+            write_state(path, &called.state)?;
         }
         let Some(outcome) = &called.outcome else {
             if of.raw {
@@ -191,10 +192,10 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Resu
         memory = Memory::read(&called.state.to_string()).unwrap_or_default();
         at = called.now.saturating_add(Millis::try_from(millis(own.pause)).unwrap_or(0));
     }
-    Err(CommandError { sentence: format!("{MOST_CALLS} calls, and the scenario has not come to its end."), code: 1 })
+    Err(CommandError { sentence: format!("{MAX_CALLS} calls, and the scenario has not come to its end."), code: 1 })
 }
 
-/// Stdout; each line when its time has come.
+/// Output to stdout that delays each line until its simulated time, unless pacing is off.
 struct Stdout {
     began: Instant,
     begin: Millis,

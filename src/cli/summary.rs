@@ -1,8 +1,8 @@
-//! `synctop summary FILE|-`
+//! `synctop summary FILE|-`: prints the summary of a saved log.
 
 use super::args::{FeedArgs, SummaryArgs};
 use super::replay::open;
-use super::{CommandError, complain, exit, print};
+use super::{CommandError, exit, print, print_error};
 use crate::net::index::{Indexer, Saved, read};
 use crate::net::seek::Seeker;
 use crate::net::sidecar::Sidecar;
@@ -26,7 +26,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
     let read = match &args.at {
         None => read(logs, args.beside.read()?, &mut progress, &decoder),
         Some(at) => {
-            let (known, end, read) = at_place(at, logs, args.beside.read()?, &decoder)?;
+            let (known, end, read) = progress_at(at, logs, args.beside.read()?, &decoder)?;
             let at = known.last_at.map_or_else(|| "before any time".to_owned(), time::iso);
             let line = synctop_core::format::count(known.input.lines);
             place = Some((
@@ -63,7 +63,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
     let told = progress.dialect.is_some() || progress.exit.is_some_and(|exit| exit != Exit::Code(0));
     if progress.input.messages == 0 && !told && place.is_none_or(|(_, messages)| messages == 0) {
         if !args.quiet && !args.json {
-            complain(&format!(
+            print_error(&format!(
                 "Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
             ));
         }
@@ -72,16 +72,21 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
     Ok(exit::of_outcome(progress, args.strict))
 }
 
-/// Summary at a place of a log and at its end; reports whether the whole log was readable.
-fn at_place(
+/// Returns the progress at a position of a log, the progress at its end, and the result of reading
+/// the log.
+///
+/// # Errors
+///
+/// Returns a usage error if `text` is not a position of this log.
+fn progress_at(
     text: &str,
     logs: Vec<Saved>,
-    beside: Sidecar,
+    sidecar_files: Sidecar,
     decoder: &Decoder,
 ) -> Result<(Progress, Progress, io::Result<()>), CommandError> {
     let past = Past { store: Arc::new(ByteStore::default()), ..Past::default() };
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
-    let read = indexer.run(logs, beside, decoder);
+    let read = indexer.run(logs, sidecar_files, decoder);
     let (place, end) = {
         let history = lock(&past.history);
         (target(text, &history, LogPosition::default()), history.end())

@@ -1,9 +1,9 @@
-//! `synctop sync PIPELINE` and `synctop task PROFILE`
+//! `synctop sync PIPELINE` and `synctop task PROFILE`: submit work and wait for its result.
 
 use super::remote_args::{SyncArgs, TaskArgs};
-use super::service::{client, failure, may_act, place, print_json, until_signal};
-use super::task_poll::{Farewell, Usual, see_through};
-use super::{CommandError, exit, print, sentence, text_of};
+use super::service::{client, failure, print_json, require_writable, service_address, until_signal};
+use super::task_poll::{PollDefaults, SignalMessage, follow_task};
+use super::{CommandError, exit, print, read_text_file, sentence};
 use crate::net::lock;
 use crate::net::remote::profile::{Description, Profile, SAMPLES};
 use crate::net::remote::tasks::{Runs, TaskApi};
@@ -16,15 +16,15 @@ use std::time::Instant;
 use synctop_core::protocol::clean::typed;
 
 pub(super) fn sync(args: &SyncArgs) -> Result<u8, CommandError> {
-    let place = place(None, &args.of)?;
-    if args.how.task_id.is_none() {
-        may_act(&place)?;
+    let place = service_address(None, &args.of)?;
+    if args.poll_args.task_id.is_none() {
+        require_writable(&place)?;
     }
     let client = client(place)?;
     let pipeline = args.pipeline.clone().unwrap_or_default();
     let named = if pipeline.is_empty() { String::new() } else { format!(" {}", typed(&pipeline)) };
     let command = format!("synctop sync{named} {}", client.place.argument());
-    let left = Farewell::default();
+    let left = SignalMessage::default();
     let work = async {
         let capabilities = client.capabilities().await.map_err(|trouble| failure(&trouble, &client.place))?;
         if !capabilities.tasks {
@@ -32,37 +32,37 @@ pub(super) fn sync(args: &SyncArgs) -> Result<u8, CommandError> {
         }
         let api = TaskApi::Runs(Runs { client, pipeline: pipeline.clone() });
         let what = format!("a run of pipeline {pipeline}");
-        let usual = Usual { strict: args.strict, ..Usual::default() };
-        see_through(&api, &args.how, &usual, &command, &what, &left).await
+        let poll_defaults = PollDefaults { strict: args.strict, ..PollDefaults::default() };
+        follow_task(&api, &args.poll_args, &poll_defaults, &command, &what, &left).await
     };
     until_signal(work, || lock(&left).clone())
 }
 
-/// A service that has no tasks: the run lasts as long as the call.
+/// Runs a pipeline on a service without tasks, where a run lasts as long as its call.
 async fn without_tasks(
     client: &Arc<Client>,
     pipeline: &str,
     args: &SyncArgs,
-    left: &Farewell,
+    left: &SignalMessage,
 ) -> Result<u8, CommandError> {
-    let how = &args.how;
-    if how.submit_only || how.task_id.is_some() {
+    let poll_args = &args.poll_args;
+    if poll_args.submit_only || poll_args.task_id.is_some() {
         return Err(CommandError::usage(format!(
             "{} has no tasks: a run there lasts as long as its call. Without --submit-only and --task-id it is made and seen through.",
             client.place.shown()
         )));
     }
-    let begun = Instant::now();
-    let timeout = how.timeout.unwrap_or(crate::net::remote::tasks::TIMEOUT);
-    let interval = how.poll_interval.unwrap_or(crate::net::remote::tasks::INTERVAL);
+    let started = Instant::now();
+    let timeout = poll_args.timeout.unwrap_or(crate::net::remote::tasks::TIMEOUT);
+    let interval = poll_args.poll_interval.unwrap_or(crate::net::remote::tasks::INTERVAL);
     "left: this service keeps nothing of a call whose caller leaves.".clone_into(&mut lock(left));
     let say = |text: &str| {
-        if !how.quiet {
+        if !poll_args.quiet {
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     };
     say("Expected wait: unknown: this service keeps no past runs");
-    let mut kept = match &how.output {
+    let mut kept = match &poll_args.output {
         Some(folder) => {
             let path = folder.join("run.ndjson");
             let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::File::create(&path));
@@ -75,7 +75,7 @@ async fn without_tasks(
         if told.is_none_or(|told| told.elapsed() >= interval) {
             told = Some(Instant::now());
             let records = progress.cumulative_records().map_or_else(|| "-".into(), synctop_core::format::count);
-            say(&format!("  [{}s] pipeline={pipeline} status=RUNNING  records={records}", begun.elapsed().as_secs()));
+            say(&format!("  [{}s] pipeline={pipeline} status=RUNNING  records={records}", started.elapsed().as_secs()));
         }
     };
     let called =
@@ -92,12 +92,12 @@ async fn without_tasks(
         Ok(called) => called.map_err(|trouble| failure(&trouble, &client.place))?,
     };
     let summary = serde_json::to_value(synctop_core::report::summary(&progress)).unwrap_or_default();
-    if let Some(folder) = &how.output {
+    if let Some(folder) = &poll_args.output {
         let path = folder.join("response.json");
         let pretty = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
         std::fs::write(&path, pretty).map_err(|error| CommandError::unwritable(&path, "--output", &error))?;
     }
-    if how.print_response {
+    if poll_args.print_response {
         print_json(&summary)?;
     }
     let verdict = synctop_core::report::verdict(&progress);
@@ -105,13 +105,13 @@ async fn without_tasks(
     if code == 0 {
         say(&verdict.headline);
     } else {
-        super::complain(&format!(
+        super::print_error(&format!(
             "{}{}",
             verdict.headline,
             verdict.why.map(|why| format!(": {why}")).unwrap_or_default()
         ));
         if let Some(next) = verdict.next {
-            super::complain(&format!("possible fix: {next}"));
+            super::print_error(&format!("possible fix: {next}"));
         }
     }
     Ok(code)
@@ -128,9 +128,9 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
     }
     let path = args.profile.clone().unwrap_or_default();
     let bad = |what: String| CommandError { sentence: what, code: exit::NOT_UNDERSTOOD };
-    let about = Description::read(&text_of(&path, "profile")?)
+    let about = Description::read(&read_text_file(&path, "profile")?)
         .map_err(|why| bad(format!("The profile {} cannot be read: {why}", path.display())))?;
-    if args.request.is_none() && args.how.task_id.is_none() {
+    if args.request.is_none() && args.poll_args.task_id.is_none() {
         return Err(CommandError::usage(
             "No request. Pass --request JSON, or --task-id ID for a task submitted before.",
         ));
@@ -138,7 +138,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
     let request = match &args.request {
         None => Value::Null,
         Some(text) => {
-            let text = given(text)?;
+            let text = read_request(text)?;
             serde_json::from_str::<Value>(&text)
                 .ok()
                 .filter(Value::is_object)
@@ -147,17 +147,19 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
     };
     let profile = Profile::new(about, request).map_err(|why| CommandError::usage(sentence(&why)))?;
     let paces = profile.paces();
-    let usual = Usual { interval: paces.interval, timeout: paces.timeout, expected: paces.expected, strict: false };
+    let poll_defaults =
+        PollDefaults { interval: paces.interval, timeout: paces.timeout, expected: paces.expected, strict: false };
     let what = profile.client.place.name();
     let command = format!("synctop task {}", typed(&path.to_string_lossy()));
-    let (api, what, left) = (TaskApi::Profile(Box::new(profile)), format!("a task of {what}"), Farewell::default());
-    until_signal(see_through(&api, &args.how, &usual, &command, &what, &left), || lock(&left).clone())
+    let (api, what, left) =
+        (TaskApi::Profile(Box::new(profile)), format!("a task of {what}"), SignalMessage::default());
+    until_signal(follow_task(&api, &args.poll_args, &poll_defaults, &command, &what, &left), || lock(&left).clone())
 }
 
-/// `@FILE`, `-`, or the text itself.
-fn given(text: &str) -> Result<String, CommandError> {
+/// Reads the request: `@FILE` from a file, `-` from stdin, anything else is the request itself.
+fn read_request(text: &str) -> Result<String, CommandError> {
     match (text.strip_prefix('@'), text) {
-        (Some(path), _) => text_of(Path::new(path), "request"),
+        (Some(path), _) => read_text_file(Path::new(path), "request"),
         (None, "-") => {
             let mut all = String::new();
             std::io::stdin().read_to_string(&mut all)?;

@@ -1,8 +1,8 @@
-//! Four modes of following submitted work, for runs of pipelines and for tasks of any API.
+//! Submission and polling of tasks in four modes, for pipeline runs and for tasks of other APIs.
 
-use super::remote_args::PatternArgs;
+use super::remote_args::PollingArgs;
 use super::service::print_json;
-use super::{CommandError, complain, exit, print};
+use super::{CommandError, exit, print, print_error};
 use crate::net::remote::ClientError;
 use crate::net::remote::tasks::{INTERVAL, Polled, Submitted, TIMEOUT, TaskApi};
 use crate::net::{lock, random_id};
@@ -15,47 +15,49 @@ use synctop_core::protocol::clean;
 use synctop_core::protocol::clean::typed;
 use synctop_core::report::parked;
 
-/// Default interval, timeout and expectation of polling.
+/// Defaults for polling: interval, timeout and expected duration.
 #[derive(Default)]
-pub(super) struct Usual {
+pub(super) struct PollDefaults {
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
     pub expected: Option<Duration>,
-    /// A doubt ends it with 1 where it would have been 0.
+    /// Exit with 1 instead of 0 if there is a doubt.
     pub strict: bool,
 }
 
 /// Text printed if a signal ends the command.
-pub(super) type Farewell = Mutex<String>;
+pub(super) type SignalMessage = Mutex<String>;
 
-/// Follows the task to its end. `command`: the command line, for hints.
-pub(super) async fn see_through(
+/// Submits a task unless its id is known, polls it to its end, and returns the exit code. `command`
+/// is the command line shown in hints; `left` receives the message for a signal.
+pub(super) async fn follow_task(
     api: &TaskApi,
-    how: &PatternArgs,
-    usual: &Usual,
+    poll_args: &PollingArgs,
+    poll_defaults: &PollDefaults,
     command: &str,
     what: &str,
-    left: &Farewell,
+    left: &SignalMessage,
 ) -> Result<u8, CommandError> {
-    let go_on = |id: &str| format!("left: the task may go on. To see it through: {command} --task-id {}", typed(id));
-    *lock(left) = match &how.task_id {
-        Some(id) => go_on(id),
+    let follow_hint =
+        |id: &str| format!("left: the task may go on. To see it through: {command} --task-id {}", typed(id));
+    *lock(left) = match &poll_args.task_id {
+        Some(id) => follow_hint(id),
         None => "left before it was known whether it was submitted.".into(),
     };
     let say = |text: &str| {
-        if !how.quiet {
+        if !poll_args.quiet {
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     };
-    // Known before it is waited for.
-    if let Some(folder) = &how.output {
+    // An unusable output folder is reported before the wait, not after it.
+    if let Some(folder) = &poll_args.output {
         std::fs::create_dir_all(folder).map_err(|error| CommandError::unwritable(folder, "--output", &error))?;
     }
-    let first = match &how.task_id {
-        Some(id) => of_pipeline(api, id).await?,
+    let first = match &poll_args.task_id {
+        Some(id) => task_of_pipeline(api, id).await?,
         None => None,
     };
-    if let (Some(id), true) = (&how.task_id, how.poll_once) {
+    if let (Some(id), true) = (&poll_args.task_id, poll_args.poll_once) {
         let task = match first {
             Some(task) => task,
             None => api.status(id).await.map_err(|trouble| super::service::failure(&trouble, api.place()))?,
@@ -63,27 +65,27 @@ pub(super) async fn see_through(
         say(&clean::line(&task.line(0)));
         print_json(&task.told)?;
         if task.state.over() {
-            return end(api, how, &task, true, usual.strict).await;
+            return end(api, poll_args, &task, true, poll_defaults.strict).await;
         }
-        keep_answer(how, Some(&task))?;
+        save_unfinished(poll_args, Some(&task))?;
         return Ok(task.state.exit_code());
     }
     let mut submitted = None;
-    let id = if let Some(id) = &how.task_id {
+    let id = if let Some(id) = &poll_args.task_id {
         id.clone()
     } else {
-        if !how.submit_only {
+        if !poll_args.submit_only {
             let failed = |trouble: ClientError| super::service::failure(&trouble, api.place());
-            let past = if let Some(expected) = usual.expected {
+            let past = if let Some(expected) = poll_defaults.expected {
                 format!("about {} (from the profile)", duration(millis(expected)))
             } else {
                 expected(api.past().await.map_err(failed)?)
             };
             say(&format!("Expected wait: {past}"));
         }
-        let task = submit(api, how, usual, command).await?;
-        *lock(left) = go_on(&task.id);
-        if how.submit_only {
+        let task = submit(api, poll_args, poll_defaults, command).await?;
+        *lock(left) = follow_hint(&task.id);
+        if poll_args.submit_only {
             say(&clean::line(&format!("Task submitted: {}", task.id)));
             let once = format!("{command} --task-id {} --poll-once", typed(&task.id));
             say(&clean::line(&format!("It is {what}. To see its result: {once}")));
@@ -95,8 +97,8 @@ pub(super) async fn see_through(
         submitted = Some(task);
         id
     };
-    let interval = how.poll_interval.or(usual.interval).unwrap_or(INTERVAL);
-    let timeout = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
+    let interval = poll_args.poll_interval.or(poll_defaults.interval).unwrap_or(INTERVAL);
+    let timeout = poll_args.timeout.or(poll_defaults.timeout).unwrap_or(TIMEOUT);
     let polled = api
         .poll(&id, submitted, interval, timeout, |answer, seconds| match answer {
             Ok(task) => say(&clean::line(&task.line(seconds))),
@@ -104,14 +106,14 @@ pub(super) async fn see_through(
         })
         .await;
     match polled {
-        Polled::Over(task) => end(api, how, &task, false, usual.strict).await,
+        Polled::Over(task) => end(api, poll_args, &task, false, poll_defaults.strict).await,
         Polled::NotYet(task) => {
             let time = duration(millis(timeout));
             let status = task.as_ref().map_or("unknown", |task| task.word.as_str());
             say(&clean::line(&format!("Not finished after {time} (status {status}): the task may still be running.")));
             say(&format!("To see it through: {command} --task-id {}", typed(&id)));
-            keep_answer(how, task.as_ref())?;
-            if let Some(task) = task.filter(|_| how.print_response) {
+            save_unfinished(poll_args, task.as_ref())?;
+            if let Some(task) = task.filter(|_| poll_args.print_response) {
                 print_json(&task.told)?;
             }
             Ok(2)
@@ -130,8 +132,13 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) -> Result<RemoteTask, CommandError> {
-    let within = how.timeout.or(usual.timeout).unwrap_or(TIMEOUT);
+async fn submit(
+    api: &TaskApi,
+    poll_args: &PollingArgs,
+    poll_defaults: &PollDefaults,
+    command: &str,
+) -> Result<RemoteTask, CommandError> {
+    let within = poll_args.timeout.or(poll_defaults.timeout).unwrap_or(TIMEOUT);
     match api.submit(&random_id("submit"), within).await {
         Submitted::Task(task) => Ok(task),
         Submitted::Refused(trouble) => {
@@ -162,13 +169,18 @@ async fn submit(api: &TaskApi, how: &PatternArgs, usual: &Usual, command: &str) 
     }
 }
 
-/// The task, where a pipeline was named too: one of another pipeline is a mistake.
-async fn of_pipeline(api: &TaskApi, id: &str) -> Result<Option<RemoteTask>, CommandError> {
+/// Checks that a task belongs to the named pipeline. Returns `None` if no pipeline was named or the
+/// task cannot be read.
+///
+/// # Errors
+///
+/// Returns a usage error if the task belongs to another pipeline.
+async fn task_of_pipeline(api: &TaskApi, id: &str) -> Result<Option<RemoteTask>, CommandError> {
     let TaskApi::Runs(runs) = api else { return Ok(None) };
     if runs.pipeline.is_empty() {
         return Ok(None);
     }
-    // The poll reports facts that cannot be known now.
+    // A failure is not reported here: the poll that follows reports it.
     let Ok(task) = api.status(id).await else { return Ok(None) };
     match task.told.get("pipeline_id").and_then(serde_json::Value::as_str) {
         Some(of) if of != runs.pipeline => {
@@ -178,9 +190,10 @@ async fn of_pipeline(api: &TaskApi, id: &str) -> Result<Option<RemoteTask>, Comm
     }
 }
 
-/// Stores the answer of an unfinished task, and reports that there is no more.
-fn keep_answer(how: &PatternArgs, task: Option<&RemoteTask>) -> Result<(), CommandError> {
-    let Some(folder) = &how.output else { return Ok(()) };
+/// Stores the latest answer of an unfinished task in the output folder, and reports that its result
+/// is missing.
+fn save_unfinished(poll_args: &PollingArgs, task: Option<&RemoteTask>) -> Result<(), CommandError> {
+    let Some(folder) = &poll_args.output else { return Ok(()) };
     let kept = match task {
         Some(task) => {
             let path = TaskApi::save_answer(task, folder).map_err(|why| CommandError {
@@ -191,8 +204,8 @@ fn keep_answer(how: &PatternArgs, task: Option<&RemoteTask>) -> Result<(), Comma
         }
         None => "nothing is saved".into(),
     };
-    if !how.quiet {
-        complain(&format!("{kept}: the task is not over, and there is no more of it yet"));
+    if !poll_args.quiet {
+        print_error(&format!("{kept}: the task is not over, and there is no more of it yet"));
     }
     Ok(())
 }
@@ -200,38 +213,38 @@ fn keep_answer(how: &PatternArgs, task: Option<&RemoteTask>) -> Result<(), Comma
 /// Reports and stores the result of a finished task.
 async fn end(
     api: &TaskApi,
-    how: &PatternArgs,
+    poll_args: &PollingArgs,
     task: &RemoteTask,
     told: bool,
     strict: bool,
 ) -> Result<u8, CommandError> {
     let code = task.state.exit_code();
     let doubts = task.told.pointer("/result/doubts").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    if code == 0 && doubts > 0 && !how.quiet {
+    if code == 0 && doubts > 0 && !poll_args.quiet {
         let first = task.told.pointer("/result/doubts/0/message").and_then(serde_json::Value::as_str);
         let first = first.map(|text| format!(": {}", clean::line(text))).unwrap_or_default();
         let _ = writeln!(std::io::stderr(), "Done, with {}{first}", synctop_core::format::plural(doubts, "doubt"));
     }
-    if let Some(folder) = &how.output {
+    if let Some(folder) = &poll_args.output {
         let files = api.save(task, folder).await.map_err(|why| CommandError {
             sentence: format!("The task is over ({}), but its result cannot be stored: {why}.", task.word),
             code: exit::FAILED,
         })?;
-        if !how.quiet {
+        if !poll_args.quiet {
             for file in files {
                 let _ = writeln!(std::io::stderr(), "saved {}", file.display());
             }
         }
     }
-    if how.print_response && !told {
+    if poll_args.print_response && !told {
         print_json(&task.told)?;
     }
     if code == 0 {
-        if !how.quiet && doubts == 0 {
+        if !poll_args.quiet && doubts == 0 {
             let result = task
                 .result_url
                 .as_ref()
-                .filter(|_| how.output.is_none())
+                .filter(|_| poll_args.output.is_none())
                 .map(|url| format!(": {}", clean::line(url)))
                 .unwrap_or_default();
             let _ = writeln!(std::io::stderr(), "Done{result}");
@@ -239,22 +252,22 @@ async fn end(
         return Ok(u8::from(strict && doubts > 0));
     }
     let message = task.message.clone().unwrap_or_else(|| "its service reports no reason".into());
-    complain(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));
-    let fix = task.fix.clone().unwrap_or_else(|| suggested(task, &message));
+    print_error(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));
+    let fix = task.fix.clone().unwrap_or_else(|| suggested_fix(task, &message));
     match api.parked(task).await {
-        Some(pipeline) => complain(&format!(
+        Some(pipeline) => print_error(&format!(
             "possible fix: {}: synctop pipelines resume {} {}",
             clean::line(&parked(&fix)),
             typed(&pipeline),
             api.place().argument()
         )),
-        None => complain(&format!("possible fix: {}", clean::line(&fix))),
+        None => print_error(&format!("possible fix: {}", clean::line(&fix))),
     }
     Ok(code)
 }
 
-/// Suggested next step, in the words of the screen.
-fn suggested(task: &RemoteTask, message: &str) -> String {
+/// Returns the next step to suggest, worded as on the screen.
+fn suggested_fix(task: &RemoteTask, message: &str) -> String {
     if task.word == "CANCELED" {
         return "it was canceled: submit it again if that was unintended".into();
     }

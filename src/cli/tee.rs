@@ -1,9 +1,9 @@
-//! `ENGINE | synctop tee | NEXT`
+//! `ENGINE | synctop tee | NEXT`: passes the engine's output through, with progress on stderr.
 
 use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
-use super::track::{LAST_WORDS, READER_GONE};
-use super::watch::looks;
-use super::{CommandError, complain, exit};
+use super::track::{DRAIN_TIMEOUT, READER_GONE};
+use super::watch::resolve_look;
+use super::{CommandError, exit, print_error};
 use crate::app::{Inline, Tell, on_end};
 use crate::net::chunks::Chunks;
 use crate::net::parallel::{self, Sink};
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{Batch, Progress};
 
-/// Text printed if a signal ends it before the input ends.
+/// Message printed if a signal ends the command before the input ends.
 const INTERRUPTED: &str = "INTERRUPTED: the rest of the input was not read";
 
-/// A progress that is looked at while it grows.
+/// Sink that reduces batches into a progress shared with the display.
 struct Shared(Arc<Mutex<Progress>>);
 
 impl Sink for Shared {
@@ -34,41 +34,42 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     if io::stdin().is_terminal() {
         return Err(CommandError::usage("stdin is a terminal. Pipe an engine into it: engine | synctop tee | next"));
     }
-    let beside = match &args.output {
+    let copy_file = match &args.output {
         None => None,
         Some(path) => {
-            let beside = CopyFile::create(path, false).map_err(|error| CommandError::unwritable(path, "-o", &error))?;
-            Some(Arc::new(Mutex::new(beside)))
+            let copy_file =
+                CopyFile::create(path, false).map_err(|error| CommandError::unwritable(path, "-o", &error))?;
+            Some(Arc::new(Mutex::new(copy_file)))
         }
     };
     let progress = Arc::new(Mutex::new(Progress::default()));
     if let Some(catalog) = args.catalog.read()? {
         lock(&progress).expect_streams(&catalog);
     }
-    let inline = Inline::start(Arc::clone(&progress), args.show.tell(), quiet_look(look), "stdin".into())?;
+    let inline = Inline::start(Arc::clone(&progress), args.show.tell(), inline_look(look), "stdin".into())?;
     let inline = Arc::new(Mutex::new(Some(inline)));
     let signal = Arc::new(AtomicI32::new(0));
     {
-        let (signal, beside, inline) = (Arc::clone(&signal), beside.clone(), Arc::clone(&inline));
-        on_end(move |number| ended_by(number, &signal, beside.as_deref(), &inline))?;
+        let (signal, copy_file, inline) = (Arc::clone(&signal), copy_file.clone(), Arc::clone(&inline));
+        on_end(move |number| handle_signal(number, &signal, copy_file.as_deref(), &inline))?;
     }
     let stopped = Arc::new(Mutex::new(None));
-    let read = reduce(Copying::new(beside.clone(), Arc::clone(&stopped)), feed, &progress);
-    // Bytes that cannot be decompressed are passed on anyway.
+    let read = reduce(Copying::new(copy_file.clone(), Arc::clone(&stopped)), feed, &progress);
+    // Decoding stops at bytes that cannot be decompressed; the rest is still passed through.
     if read.is_err() && lock(&stopped).is_none() {
-        let mut rest = Copying::new(beside.clone(), Arc::clone(&stopped));
+        let mut rest = Copying::new(copy_file.clone(), Arc::clone(&stopped));
         let _ = io::copy(&mut rest, &mut io::sink());
     }
-    // The next in the pipeline is through when the bytes are, whatever a terminal still has to
-    // draw.
+    // Closing stdout lets the next command of the pipeline end before the terminal finishes
+    // drawing.
     if let Ok(nowhere) = std::fs::File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(nowhere);
     }
     let mut broken = None;
-    if let Some(beside) = &beside {
-        let mut beside = lock(beside);
-        beside.finish();
-        broken.clone_from(&beside.broken);
+    if let Some(copy_file) = &copy_file {
+        let mut copy_file = lock(copy_file);
+        copy_file.finish();
+        broken.clone_from(&copy_file.broken);
     }
     lock(&progress).close(None);
     let inline = lock(&inline).take();
@@ -101,7 +102,7 @@ fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
     if let Err(error) = read
         && args.show.tell() != Tell::Nothing
     {
-        complain(&format!("The bytes were handed on, but not all of them understood: {error}."));
+        print_error(&format!("The bytes were handed on, but not all of them understood: {error}."));
     }
     match args.exit_status {
         false => 0,
@@ -116,18 +117,19 @@ fn reduce(input: Copying, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> i
     parallel::reduce(Chunks::new(input, 0).live(), &decoder, &mut Shared(Arc::clone(progress)), parallel::workers())
 }
 
-/// On a signal: passes on the last output of an interrupted engine and closes the copy.
-fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<CopyFile>>, inline: &Mutex<Option<Inline>>) {
+/// Handles a signal: passes the last output of an interrupted engine through, closes the copy and
+/// exits.
+fn handle_signal(number: i32, signal: &AtomicI32, copy_file: Option<&Mutex<CopyFile>>, inline: &Mutex<Option<Inline>>) {
     signal.store(number, Ordering::Relaxed);
     let asked = Instant::now();
-    while number == rustix::process::Signal::INT.as_raw() && asked.elapsed() < LAST_WORDS {
+    while number == rustix::process::Signal::INT.as_raw() && asked.elapsed() < DRAIN_TIMEOUT {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // A blocked copy does not delay us.
+    // A blocked copy delays the exit only for a limited time.
     let asked = Instant::now();
-    while let Some(beside) = beside.filter(|_| asked.elapsed() < LAST_WORDS) {
-        if let Ok(mut beside) = beside.try_lock() {
-            beside.finish();
+    while let Some(copy_file) = copy_file.filter(|_| asked.elapsed() < DRAIN_TIMEOUT) {
+        if let Ok(mut copy_file) = copy_file.try_lock() {
+            copy_file.finish();
             break;
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -139,10 +141,10 @@ fn ended_by(number: i32, signal: &AtomicI32, beside: Option<&Mutex<CopyFile>>, i
     std::process::exit(128 + number);
 }
 
-/// Beside a pipeline the terminal cannot be asked for its background: by default its sixteen colors
-/// suit both.
-pub(super) fn quiet_look(args: &LookArgs) -> Look {
-    let (look, _) = looks(args);
+/// Returns the look of inline progress. Its terminal cannot be queried for the background color, so
+/// `auto` uses the sixteen standard colors, which suit dark and light.
+pub(super) fn inline_look(args: &LookArgs) -> Look {
+    let (look, _) = resolve_look(args);
     match args.theme {
         ThemeArg::Auto => Look { depth: Depth::Sixteen, ..look },
         _ => look,
@@ -156,7 +158,7 @@ impl super::args::ShowArgs {
             _ if self.quiet => Tell::Nothing,
             ProgressArg::Never => Tell::End,
             ProgressArg::Always => Tell::InPlace,
-            // Lines of the feed and a picture on one terminal would be neither.
+            // Feed lines on the same terminal would break the drawing.
             ProgressArg::Auto if terminal && !io::stdout().is_terminal() => Tell::InPlace,
             ProgressArg::Auto => Tell::Changes,
         }

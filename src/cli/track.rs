@@ -1,7 +1,7 @@
-//! `CONNECTOR | synctop track | NEXT`
+//! `CONNECTOR | synctop track | NEXT`: turns raw connector messages into progress messages.
 
 use super::args::{FormArg, TrackArgs};
-use super::{CommandError, complain, exit, kept_in, text_of};
+use super::{CommandError, exit, print_error, read_state_file, read_text_file};
 use crate::app::on_end;
 use crate::engine::state;
 use crate::engine::tracker::Tracker;
@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd};
 
-/// Time an interrupted engine or connector has to finish its output.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Maximum time that an interrupted engine or connector has to finish its output.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A reader of the output that has gone ended us, as SIGPIPE ends `cat`.
+/// Exit code after the reader of the output has exited: 128 + SIGPIPE.
 pub(super) const READER_GONE: u8 = 128 + 13;
 
 pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
@@ -30,7 +30,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
         ));
     }
     let memory = match &args.state {
-        Some(path) => remembered(path)?,
+        Some(path) => read_memory(path)?,
         None => Memory::default(),
     };
     let mut tracker = Tracker::new(args.generation.form(), memory, now());
@@ -44,22 +44,24 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
         let signal = Arc::clone(&signal);
         on_end(move |number| {
             signal.store(number, Ordering::Relaxed);
-            // A reader that takes nothing does not keep us for ever.
-            std::thread::sleep(LAST_WORDS * 2);
+            // A blocked reader must not prevent the exit.
+            std::thread::sleep(DRAIN_TIMEOUT * 2);
             std::process::exit(128 + number);
         })?;
     }
     let read = filter(&mut tracker, &mut out, &signal);
     let gone = match &read {
-        Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => true,
-        Err(Broken::Output(error)) => {
+        Err(FilterError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => true,
+        Err(FilterError::Output(error)) => {
             return Err(CommandError::unwritable_stdout(error));
         }
         _ => false,
     };
     if gone {
         if args.state.is_some() {
-            complain("The reader of the output has gone: the state file stays as it was, so that nothing is skipped.");
+            print_error(
+                "The reader of the output has gone: the state file stays as it was, so that nothing is skipped.",
+            );
         }
         return Ok(READER_GONE);
     }
@@ -71,26 +73,28 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
         return Err(CommandError::unwritable_stdout(&error));
     }
     if let Some(path) = &args.state {
-        keep(path, &tracker.state())?;
+        write_state(path, &tracker.state())?;
     }
     match read {
-        Err(Broken::Input(error)) => Err(SourceError::Unreadable("stdin".into(), error.to_string()).into()),
+        Err(FilterError::Input(error)) => Err(SourceError::Unreadable("stdin".into(), error.to_string()).into()),
         _ if signal.load(Ordering::Relaxed) > 0 => Ok(exit::signal(signal.load(Ordering::Relaxed))),
         _ if outcome.reason == "error" && tracker.memory().streams.is_empty() && !tracker.tracked() => {
-            complain("Nothing in stdin was understood. Is it the output of a connector?");
+            print_error("Nothing in stdin was understood. Is it the output of a connector?");
             Ok(exit::NOT_UNDERSTOOD)
         }
         _ => Ok(0),
     }
 }
 
-enum Broken {
+/// Side of the filter that failed.
+enum FilterError {
     Input(io::Error),
     Output(io::Error),
 }
 
-/// Passes lines on as they arrive, whole lines at a time.
-fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Result<(), Broken> {
+/// Reads stdin and writes the tracked messages to stdout as complete lines arrive, until the input
+/// or a signal ends it.
+fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Result<(), FilterError> {
     let _ = pipe::stdin();
     let (input, output) = (rustix::stdio::stdin(), pipe::stdout());
     let mut waiting: Vec<u8> = Vec::new();
@@ -98,15 +102,15 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
     let mut interrupted: Option<Instant> = None;
     loop {
         if !out.is_empty() {
-            pipe::write_all(output, out).map_err(Broken::Output)?;
+            pipe::write_all(output, out).map_err(FilterError::Output)?;
             out.clear();
         }
         let came = pipe::readable(input);
         match signal.load(Ordering::Relaxed) {
             0 => {}
-            // A connector that was interrupted with us still prints its last words.
+            // A terminal interrupts the connector too: its last output is still read.
             number if number == rustix::process::Signal::INT.as_raw() => {
-                if interrupted.get_or_insert_with(Instant::now).elapsed() >= LAST_WORDS {
+                if interrupted.get_or_insert_with(Instant::now).elapsed() >= DRAIN_TIMEOUT {
                     break;
                 }
             }
@@ -115,7 +119,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
         if !came {
             continue;
         }
-        let length = pipe::read(input, &mut chunk).map_err(Broken::Input)?;
+        let length = pipe::read(input, &mut chunk).map_err(FilterError::Input)?;
         if length == 0 {
             break;
         }
@@ -140,7 +144,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
     }
     if !waiting.is_empty() {
         tracker.line(&waiting, LineEnd::Input, now(), out);
-        // The next bytes are no part of it.
+        // The unfinished line must not join what follows.
         if out.last().is_some_and(|byte| *byte != b'\n') {
             out.push(b'\n');
         }
@@ -148,21 +152,22 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
     Ok(())
 }
 
-/// Reads the state file.
-pub(super) fn remembered(path: &Path) -> Result<Memory, CommandError> {
-    let Some(text) = kept_in(path)? else { return Ok(Memory::default()) };
+/// Reads the tracker memory from the state file; a missing file gives an empty memory.
+pub(super) fn read_memory(path: &Path) -> Result<Memory, CommandError> {
+    let Some(text) = read_state_file(path)? else { return Ok(Memory::default()) };
     Memory::read(&text).map_err(|error| CommandError::no_state(path, &error))
 }
 
-/// Keeps it there.
-pub(super) fn keep(path: &Path, state: &RawValue) -> Result<(), CommandError> {
+/// Writes the state file.
+pub(super) fn write_state(path: &Path, state: &RawValue) -> Result<(), CommandError> {
     state::write(path, state).map_err(|error| CommandError::unwritable(path, "--state", &error))
 }
 
-/// The streams of a catalog file: a catalog message, its payload, or a list of names.
+/// Reads a catalog file: a catalog message, its payload, or a list of names. Returns the stream
+/// names and the payload.
 fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), CommandError> {
     let name = path.display();
-    let text = text_of(path, "catalog")?;
+    let text = read_text_file(path, "catalog")?;
     let bad = |why: &str| CommandError {
         sentence: format!(
             "{name} is no catalog: {why}. It has {{\"streams\":[{{\"name\":\"...\"}}]}}, or a list of names."

@@ -1,8 +1,8 @@
-//! `synctop wait PIPELINE... --for CONDITION`
+//! `synctop wait PIPELINE... --for CONDITION`: waits until pipelines satisfy conditions.
 
 use super::remote_args::WaitArgs;
-use super::service::{client, place, print_json};
-use super::{CommandError, complain, exit};
+use super::service::{client, print_json, service_address};
+use super::{CommandError, exit, print_error};
 use crate::net::lock;
 use crate::net::remote::Client;
 use crate::net::remote::wait::{News, WaitOptions, WaitResult, Waited, wait as wait_for};
@@ -17,19 +17,19 @@ use synctop_core::format::{count, duration};
 use synctop_core::protocol::clean::typed;
 
 /// Interval of reminders while nothing changes.
-const REMIND: Duration = Duration::from_secs(60);
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Between two lines that differ in counts only.
-const BETWEEN_COUNTS: Duration = Duration::from_secs(5);
+/// Minimum time between two lines that differ in counts only.
+const COUNTS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// So many streams are named where the one that is waited for is not there.
-const STREAMS: usize = 20;
+/// Maximum number of existing streams that are listed if the requested stream does not exist.
+const MAX_STREAMS_LISTED: usize = 20;
 
-/// Latest state of each target, for a result on interruption.
+/// Latest state of each target, reported if a signal ends the wait.
 type Known = Arc<Mutex<BTreeMap<String, Pipeline>>>;
 
 pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
-    let place = place(None, &args.of)?;
+    let place = service_address(None, &args.of)?;
     if args.cursor.is_some() && args.pipelines.len() > 1 {
         return Err(CommandError::usage("A cursor is of one pipeline: name only that one."));
     }
@@ -39,34 +39,35 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
             targets.push(id.clone());
         }
     }
-    let wish = wish(args)?;
+    let wait_options = wait_options(args)?;
     let where_ = place.argument();
     let hint = |target: &str, cursor: Option<&str>| {
         let mut words = vec!["synctop wait".to_owned(), typed(target)];
         words.extend(args.conditions.iter().map(|it| format!("--for {}", typed(it))));
         words.extend(args.any.then(|| "--any".to_owned()));
-        words.extend(asked_for(args));
+        words.extend(repeated_options(args));
         words.extend(cursor.map(|it| format!("--cursor {}", typed(it))));
         words.push(where_.clone());
         words.join(" ")
     };
     let client = client(place)?;
     let known = Known::default();
-    let begun = Instant::now();
+    let started = Instant::now();
     super::service::until_signal(
         async {
-            let done = wait_all(&client, &targets, &wish, args.quiet, begun, &known).await?;
+            let done = wait_all(&client, &targets, &wait_options, args.quiet, started, &known).await?;
             let not_yet = |one: &Waited| matches!(one.came, WaitResult::TimedOut | WaitResult::Stalled(_));
             let open = |one: &Waited| {
                 not_yet(one) || matches!(&one.came, WaitResult::Failed(trouble) if trouble.is_retryable())
             };
             let hints: Vec<_> = done.iter().map(|one| open(one).then(|| hint(&one.target, one.cursor()))).collect();
             for (one, hint) in done.iter().zip(&hints) {
-                say(one, hint.as_deref(), args.quiet, &client.place);
+                print_result(one, hint.as_deref(), args.quiet, &client.place);
             }
-            let all: Vec<_> = done.iter().zip(&hints).map(|(one, hint)| one.json(&wish, hint.as_deref())).collect();
+            let all: Vec<_> =
+                done.iter().zip(&hints).map(|(one, hint)| one.json(&wait_options, hint.as_deref())).collect();
             let reached = done.iter().all(|it| it.came == WaitResult::Reached);
-            print_all(&all, reached, done.iter().any(not_yet), begun)?;
+            print_all(&all, reached, done.iter().any(not_yet), started)?;
             let mut codes: Vec<_> = done.iter().map(|one| one.exit_code(args.strict)).collect();
             codes.sort_unstable();
             codes.dedup();
@@ -88,24 +89,24 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
                     target: target.clone(),
                     came: WaitResult::Detached,
                     last,
-                    waited: begun.elapsed(),
+                    waited: started.elapsed(),
                     inferred: false,
                     streams: None,
                 };
-                all.push(left.json(&wish, Some(&hint)));
+                all.push(left.json(&wait_options, Some(&hint)));
             }
-            let _ = print_all(&all, false, false, begun);
+            let _ = print_all(&all, false, false, started);
             text
         },
     )
 }
 
-/// Requested conditions, as typed.
-fn asked_for(args: &WaitArgs) -> Vec<String> {
+/// Returns the options that a repeated command needs, except conditions and cursor.
+fn repeated_options(args: &WaitArgs) -> Vec<String> {
     let mut words = Vec::new();
     match args.timeout.0 {
         None => words.push("--timeout never".into()),
-        // A single look is no wait; and it is a minute anyway.
+        // Zero means a single check, and a minute is the default: a repeated command omits both.
         Some(time) if time.is_zero() || time == Duration::from_secs(60) => {}
         Some(time) => words.push(format!("--timeout {}s", time.as_secs_f64())),
     }
@@ -117,18 +118,18 @@ fn asked_for(args: &WaitArgs) -> Vec<String> {
     words
 }
 
-/// One object: of one target its own, of several all of them.
-fn print_all(all: &[Value], reached: bool, timed_out: bool, begun: Instant) -> Result<(), CommandError> {
+/// Prints the result of a single target, or one object with the results of all targets.
+fn print_all(all: &[Value], reached: bool, timed_out: bool, started: Instant) -> Result<(), CommandError> {
     match all {
         [only] => print_json(only),
         several => {
-            let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let waited = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             print_json(&json!({"targets": several, "reached": reached, "timed_out": timed_out, "waited_ms": waited}))
         }
     }
 }
 
-fn wish(args: &WaitArgs) -> Result<WaitOptions, CommandError> {
+fn wait_options(args: &WaitArgs) -> Result<WaitOptions, CommandError> {
     let read =
         |text: &String| text.parse::<Condition>().map_err(|why| CommandError::usage(format!("--for {text}: {why}.")));
     Ok(WaitOptions {
@@ -141,39 +142,40 @@ fn wish(args: &WaitArgs) -> Result<WaitOptions, CommandError> {
     })
 }
 
-/// Waits for all of them at once; in the order in which they were named.
+/// Waits for all targets concurrently. Returns the results in the order of `targets`.
 async fn wait_all(
     client: &Arc<Client>,
     targets: &[String],
-    wish: &WaitOptions,
+    wait_options: &WaitOptions,
     quiet: bool,
-    begun: Instant,
+    started: Instant,
     known: &Known,
 ) -> Result<Vec<Waited>, CommandError> {
-    let deadline = wish.timeout.map(|timeout| begun + timeout);
+    let deadline = wait_options.timeout.map(|timeout| started + timeout);
     let mut running = tokio::task::JoinSet::new();
     for target in targets {
-        let (client, wish, target, known) = (Arc::clone(client), wish.clone(), target.clone(), Arc::clone(known));
+        let (client, wait_options, target, known) =
+            (Arc::clone(client), wait_options.clone(), target.clone(), Arc::clone(known));
         running.spawn(async move {
             let name = target.clone();
             let mut last: Option<(String, String, Instant)> = None;
-            wait_for(client, target, wish, deadline, move |news| {
+            wait_for(client, target, wait_options, deadline, move |news| {
                 let pipeline = match news {
                     News::Seen(pipeline) => pipeline,
                     News::Silent(_) if quiet => return,
                     News::Silent(trouble) => {
                         last = None;
-                        return note(begun, &format!("{name}: {}; asked again until it answers", trouble.words()));
+                        return note(started, &format!("{name}: {}; asked again until it answers", trouble.words()));
                     }
                 };
                 lock(&known).insert(name.clone(), pipeline.clone());
-                let (key, line) = (what_counts(pipeline), line_of(pipeline));
+                let (key, line) = (change_key(pipeline), status_line(pipeline));
                 // Changes of counts alone are reported at intervals.
-                let old = last
-                    .as_ref()
-                    .is_none_or(|(known, text, at)| *known != key || (*text != line && at.elapsed() >= BETWEEN_COUNTS));
+                let old = last.as_ref().is_none_or(|(known, text, at)| {
+                    *known != key || (*text != line && at.elapsed() >= COUNTS_INTERVAL)
+                });
                 if !quiet && old {
-                    note(begun, &format!("{name}: {line}"));
+                    note(started, &format!("{name}: {line}"));
                     last = Some((key, line, Instant::now()));
                 }
             })
@@ -191,10 +193,10 @@ async fn wait_all(
                 }
                 None => break,
             },
-            () = tokio::time::sleep(REMIND.saturating_sub(reminded.elapsed())) => {
+            () = tokio::time::sleep(REMINDER_INTERVAL.saturating_sub(reminded.elapsed())) => {
                 reminded = Instant::now();
                 if !quiet {
-                    note(begun, &format!("waiting for {} of {}", targets.len() - done.len(), targets.len()));
+                    note(started, &format!("waiting for {} of {}", targets.len() - done.len(), targets.len()));
                 }
             }
         }
@@ -203,14 +205,14 @@ async fn wait_all(
     Ok(done)
 }
 
-/// Facts whose change is reported.
-fn what_counts(pipeline: &Pipeline) -> String {
+/// Returns a key that changes if the status, the share of streams or the first error changes.
+fn change_key(pipeline: &Pipeline) -> String {
     let share = pipeline.run.as_ref().and_then(|run| run.share.as_deref()).unwrap_or_default();
     let fault = pipeline.faults.first().map_or("", |it| it.fingerprint.as_ref());
     format!("{} {share} {fault}", pipeline.status.as_str())
 }
 
-fn line_of(pipeline: &Pipeline) -> String {
+fn status_line(pipeline: &Pipeline) -> String {
     let mut text = pipeline.status.as_str().to_owned();
     if let Some(share) = pipeline.run.as_ref().filter(|run| run.open).and_then(|run| run.share.as_ref()) {
         text.push_str(&format!("  streams {share}"));
@@ -224,19 +226,23 @@ fn line_of(pipeline: &Pipeline) -> String {
     text
 }
 
-fn note(begun: Instant, text: &str) {
-    let _ =
-        writeln!(std::io::stderr(), "  [{}s] {}", begun.elapsed().as_secs(), synctop_core::protocol::clean::line(text));
+fn note(started: Instant, text: &str) {
+    let _ = writeln!(
+        std::io::stderr(),
+        "  [{}s] {}",
+        started.elapsed().as_secs(),
+        synctop_core::protocol::clean::line(text)
+    );
 }
 
-fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::ServiceAddress) {
+fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::ServiceAddress) {
     let target = &one.target;
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0));
     let status = one.last.as_ref().map_or("unknown", |it| it.status.as_str());
     if let (Some(streams), false) = (&one.streams, one.came == WaitResult::Reached) {
-        let some = streams.iter().take(STREAMS).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = streams.len().checked_sub(STREAMS + 1).map(|more| format!(" and {} more", more + 1));
-        complain(&format!("{target}: its last run has no such stream; it has {some}{}.", more.unwrap_or_default()));
+        let some = streams.iter().take(MAX_STREAMS_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = streams.len().checked_sub(MAX_STREAMS_LISTED + 1).map(|more| format!(" and {} more", more + 1));
+        print_error(&format!("{target}: its last run has no such stream; it has {some}{}.", more.unwrap_or_default()));
     }
     match &one.came {
         WaitResult::Reached | WaitResult::Elsewhere | WaitResult::TimedOut | WaitResult::Stalled(_) if quiet => {}
@@ -254,7 +260,7 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
             }
             let _ = writeln!(std::io::stderr(), "{}", synctop_core::protocol::clean::lines(&text));
         }
-        WaitResult::Elsewhere => complain(&match &one.last {
+        WaitResult::Elsewhere => print_error(&match &one.last {
             Some(last) => format!(
                 "{target}: it is {}: it will not get there without action{}.",
                 match status {
@@ -266,23 +272,23 @@ fn say(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote
             ),
             None => format!("{target}: it was deleted."),
         }),
-        WaitResult::TimedOut => complain(&format!(
+        WaitResult::TimedOut => print_error(&format!(
             "{target}: not so after {waited} (it is {status}). Nothing was stopped. To wait on:\n  {}",
             hint.unwrap_or_default()
         )),
-        WaitResult::Stalled(stall) => complain(&format!(
+        WaitResult::Stalled(stall) => print_error(&format!(
             "{target}: nothing moved for {} (it is {status}). Nothing was stopped. To wait on:\n  {}",
             duration(u64::try_from(stall.as_millis()).unwrap_or(0)),
             hint.unwrap_or_default()
         )),
         WaitResult::Absent => {
-            complain(&format!(
+            print_error(&format!(
                 "there is no pipeline {target} (after {waited}). With a longer --wait-for-create TIME it is waited for."
             ));
         }
         WaitResult::Failed(trouble) => {
             let on = hint.map(|hint| format!(" To wait on:\n  {hint}")).unwrap_or_default();
-            complain(&format!("{}{on}", trouble.message(place)));
+            print_error(&format!("{}{on}", trouble.message(place)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `synctop`, `synctop SOURCE`, `engine | synctop`
+//! `synctop`, `synctop SOURCE` and `engine | synctop`: select the source and show it.
 
 use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
 use super::{CommandError, exit, print};
@@ -21,7 +21,7 @@ pub(super) fn watch(
     let source = match source {
         Some("-") | None if piped => "-",
         Some("-") => return Err(CommandError::usage("stdin is a terminal. Pipe an engine into it: engine | synctop")),
-        // A variable that is empty, most likely.
+        // Most likely the expansion of an empty shell variable.
         Some("") => {
             return Err(CommandError::usage("SOURCE is empty. Name a file or a URL, or nothing at all for the demo."));
         }
@@ -29,7 +29,7 @@ pub(super) fn watch(
         None => "",
     };
     if source.contains("://") {
-        // An engine is called with a pipeline; all else is a service.
+        // A pipeline or the route marks an engine; any other URL is a service.
         let engine = args.pipeline.is_some() || source.trim_end_matches('/').ends_with("/pipeline_sync");
         return if engine {
             super::backfill::watch(source, args, look, feed)
@@ -66,13 +66,16 @@ pub(super) fn watch(
     show(session, name, None, events, look, feed, None, args.panic_for_test.clone(), false)
 }
 
-/// A terminal to draw on, and one to read keys from, are there.
+/// True if there is a terminal to draw on and one to read keys from.
 pub(super) fn screen_possible() -> bool {
     io::stdout().is_terminal() && (io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok())
 }
 
-/// Requires a terminal to draw on and one to read keys from. `text`: the command that prints the
-/// same as text.
+/// Checks that there is a terminal to draw on and one to read keys from.
+///
+/// # Errors
+///
+/// Returns a usage error that suggests `text`, a command that prints the same as text.
 pub(super) fn need_a_terminal(text: &str) -> Result<(), CommandError> {
     if !io::stdout().is_terminal() {
         return Err(CommandError::usage(format!(
@@ -85,8 +88,8 @@ pub(super) fn need_a_terminal(text: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Shows a feed until the user leaves; then a short summary on the shell, and its exit code.
-#[expect(clippy::too_many_arguments, reason = "what was typed, and what it makes")]
+/// Shows a feed until the user leaves, then prints a short summary and returns the exit code.
+#[expect(clippy::too_many_arguments, reason = "arguments of the commands and the opened source")]
 pub(super) fn show(
     session: app::Session,
     source: String,
@@ -102,15 +105,16 @@ pub(super) fn show(
     let past = Past::default();
     let snapshots = net::spawn_ingest(decoder, events, past.clone())?;
     let mouse = !look.no_mouse;
-    let (look, ask) = looks(look);
+    let (look, ask) = resolve_look(look);
     let (replay, size) = (None, None);
     let options =
         Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, nested: false, panic_for_test };
     leave(session.run(options, snapshots), true, strict)
 }
 
-/// Theme and glyphs as wished; and whether the terminal is asked for its background.
-pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
+/// Resolves theme and glyphs. The second value is true if the terminal has to be queried for its
+/// background color.
+pub(super) fn resolve_look(look: &LookArgs) -> (crate::views::Look, bool) {
     let theme = match look.theme {
         ThemeArg::Auto => ThemeChoice::Auto,
         ThemeArg::Dark => ThemeChoice::Theme(Theme::Dark),
@@ -125,8 +129,8 @@ pub(super) fn looks(look: &LookArgs) -> (crate::views::Look, bool) {
     app::look(theme, glyphs)
 }
 
-/// After the screen: a short summary on the shell, and the exit code; `live`: an engine's own code
-/// goes first.
+/// Prints a short summary after the screen has closed and returns the exit code. With `live`, an
+/// engine's own exit code has priority.
 pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> Result<u8, CommandError> {
     let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
@@ -145,8 +149,9 @@ pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> R
     Ok(ended.signal.map_or_else(|| exit_code(&ended.progress, live, strict), exit::signal))
 }
 
-/// The engine's own non-zero code first (128 + signal), then ours, then the outcome's: engines exit
-/// 0 on failure.
+/// Returns the exit code of a feed: the engine's own non-zero code (128 + signal) if `live`,
+/// otherwise 65 if nothing was understood, otherwise that of the outcome, because engines may exit
+/// with 0 on failure.
 pub(super) fn exit_code(progress: &Progress, live: bool, strict: bool) -> u8 {
     match progress.exit.filter(|_| live) {
         Some(Exit::Code(code)) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),

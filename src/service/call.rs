@@ -196,7 +196,12 @@ impl RunCall<'_> {
 
     /// Syncs, and returns the outcome of the call and the reason if it was stopped. An empty `task`
     /// is a call with live events.
-    pub async fn sync(self, run: &mut Backfill, call_progress: &mut CallProgress, task: &str) -> (CallOutcome, Option<StopReason>) {
+    pub async fn sync(
+        self,
+        run: &mut Backfill,
+        call_progress: &mut CallProgress,
+        task: &str,
+    ) -> (CallOutcome, Option<StopReason>) {
         let known = self.known;
         let stop = Notify::new();
         let stopping = AtomicBool::new(false);

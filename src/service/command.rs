@@ -192,7 +192,12 @@ pub fn kill_leftovers(children: &Path) {
 
 /// Copies a command's stderr to the service's log, with secrets masked, and stores its last line in
 /// `words`.
-async fn log_stderr(stderr: tokio::process::ChildStderr, pipeline: String, known: KnownSecrets, words: Arc<Mutex<String>>) {
+async fn log_stderr(
+    stderr: tokio::process::ChildStderr,
+    pipeline: String,
+    known: KnownSecrets,
+    words: Arc<Mutex<String>>,
+) {
     let mut lines = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {

@@ -124,7 +124,8 @@ impl PipelineLog {
                 continue;
             }
             let Some(mut segment) = Segment::parse(&name) else { continue };
-            segment.length = if segment.packed { content_length(&entry.path())? } else { end_torn_line(&entry.path())? };
+            segment.length =
+                if segment.packed { content_length(&entry.path())? } else { end_torn_line(&entry.path())? };
             if segment.length == 0 {
                 let _ = std::fs::remove_file(entry.path());
                 continue;

@@ -7,9 +7,9 @@ use super::engines::EngineAction;
 use super::lifecycle::{LifecycleEvent, Todo};
 use super::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
 use super::problem::Problem;
-use super::registry::{Service, Slot, cancel_for_deletion, apply_event};
+use super::registry::{Service, Slot, apply_event, cancel_for_deletion};
 use super::run::{OpenRun, put_task_keeping_cancel};
-use super::run_verdict::{RunVerdict, verdict_of, park_reason};
+use super::run_verdict::{RunVerdict, park_reason, verdict_of};
 use super::secrets::KnownSecrets;
 use super::store::{self, StoredState, Tx};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
@@ -180,8 +180,11 @@ impl Reconciler {
                 "message": "the service was restarted in the middle of a call: it goes on from the last checkpoint",
             }),
         );
-        let kept =
-            StoredState { state: Some(run.to_keep().get().to_owned()), checkpoints: call_progress.checkpoints(), call_from: None };
+        let kept = StoredState {
+            state: Some(run.to_keep().get().to_owned()),
+            checkpoints: call_progress.checkpoints(),
+            call_from: None,
+        };
         let mut task = Task { calls: task.calls + 1, ..task };
         let put = task.clone();
         let pipeline = self.slot.id.clone();
@@ -295,8 +298,11 @@ impl Reconciler {
             Next::Again(_, Some(why)) => RunVerdict::Again(known.mask(&why)),
             Next::Done(BackfillResult::Failed(why, _)) => RunVerdict::Park(park_reason(&known.mask(&why), None, now())),
         };
-        let kept =
-            StoredState { state: Some(run.to_keep().get().to_owned()), checkpoints: call_progress.checkpoints(), call_from: None };
+        let kept = StoredState {
+            state: Some(run.to_keep().get().to_owned()),
+            checkpoints: call_progress.checkpoints(),
+            call_from: None,
+        };
         tracing::debug!(target: "service", "{}: {count} live events: {verdict:?}", self.slot.id);
         self.change(move |tx, pipeline| {
             tx.put_state(&pipeline.id, &kept)?;

@@ -196,7 +196,8 @@ impl Service {
             let _count = ReconcilerCount(&service.reconcilers);
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
-                let handle = tokio::spawn(async move { Box::pin(super::reconciler::reconcile(&service, &driven)).await });
+                let handle =
+                    tokio::spawn(async move { Box::pin(super::reconciler::reconcile(&service, &driven)).await });
                 match handle.await {
                     Ok(()) => return,
                     // A panic is a bug. The stored state is consistent: a new reconciler continues
@@ -351,7 +352,10 @@ impl Service {
                     }
                     drop(slots);
                     service.engines.forget(&own.id);
-                    own.append_line("pipeline", &json!({"id": own.id, "desired_status": "deleted", "status": "deleted"}));
+                    own.append_line(
+                        "pipeline",
+                        &json!({"id": own.id, "desired_status": "deleted", "status": "deleted"}),
+                    );
                     own.log.finish();
                     own.status.send_replace(None);
                 });

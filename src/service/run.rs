@@ -1,13 +1,13 @@
 //! Run of a pipeline: opens it, makes its calls one by one, and stores the result of each.
 
-use super::call::{CallProgress, StopReason, RunCall};
+use super::call::{CallProgress, RunCall, StopReason};
 use super::engines::EngineAction;
 use super::lifecycle::{LifecycleEvent, Phase, Todo};
 use super::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task, TaskState, Trigger};
 use super::problem::Problem;
 use super::reconciler::{Reconciler, after, park};
-use super::registry::{finished_streams, apply_event};
-use super::run_verdict::{RunVerdict, verdict_of, park_reason};
+use super::registry::{apply_event, finished_streams};
+use super::run_verdict::{RunVerdict, park_reason, verdict_of};
 use super::store::{self, StoredState, Tx};
 use crate::engine::backfill::{Backfill, BackfillResult, Next};
 use crate::engine::classify::FailureType;
@@ -211,8 +211,11 @@ impl Reconciler {
         let before = task.clone();
         let progress = call_progress.progress();
         task.progress = Some(finished_streams(&progress));
-        let kept =
-            StoredState { state: Some(run.to_keep().get().to_owned()), checkpoints: call_progress.checkpoints(), call_from: None };
+        let kept = StoredState {
+            state: Some(run.to_keep().get().to_owned()),
+            checkpoints: call_progress.checkpoints(),
+            call_from: None,
+        };
         let ends = match end {
             CallResult::Next | CallResult::Stopped => false,
             // A failed single call ends its run; other runs retry.
@@ -292,7 +295,9 @@ impl Reconciler {
             })
             .await;
         match store_outcome {
-            Ok((_, cancel)) if !ends => self.run = Some(OpenRun { task: Task { cancel, ..open_task }, run, call_progress }),
+            Ok((_, cancel)) if !ends => {
+                self.run = Some(OpenRun { task: Task { cancel, ..open_task }, run, call_progress })
+            }
             Ok(_) => self.slot.log.end_run(),
             Err(problem) => {
                 // The result is not stored yet: the run stays open with it.

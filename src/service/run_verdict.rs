@@ -200,8 +200,15 @@ mod tests {
         ]));
         // A transient failure never parks, of one stream or of all.
         let passing = error(None, "transient_error", "connect ECONNREFUSED");
-        assert!(matches!(verdict_of_lines(&[CATALOG, &a, &passing]), RunVerdict::Again(_)), "{:?}", verdict_of_lines(&[CATALOG, &a, &passing]));
-        assert_eq!(verdict_of_lines(&[CATALOG, &a, &b, &status("a", "complete"), &status("b", "complete"), END]), RunVerdict::Ready);
+        assert!(
+            matches!(verdict_of_lines(&[CATALOG, &a, &passing]), RunVerdict::Again(_)),
+            "{:?}",
+            verdict_of_lines(&[CATALOG, &a, &passing])
+        );
+        assert_eq!(
+            verdict_of_lines(&[CATALOG, &a, &b, &status("a", "complete"), &status("b", "complete"), END]),
+            RunVerdict::Ready
+        );
     }
 
     #[test]

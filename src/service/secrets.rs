@@ -59,7 +59,9 @@ fn reference(value: &str, allowed: &References) -> Option<Result<String, String>
     }
     let read = std::fs::metadata(path)
         .and_then(|found| if found.is_file() { Ok(found.len()) } else { Err(std::io::Error::other("it is no file")) })
-        .and_then(|length| if length <= MAX_FILE_BYTES { Ok(()) } else { Err(std::io::Error::other("it is too large")) })
+        .and_then(
+            |length| if length <= MAX_FILE_BYTES { Ok(()) } else { Err(std::io::Error::other("it is too large")) },
+        )
         .and_then(|()| std::fs::read_to_string(path));
     Some(read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| format!("{path}: {error}")))
 }

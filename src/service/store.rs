@@ -414,9 +414,9 @@ pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<StoredPipeline
 /// Returns the stored state of a pipeline.
 pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<StoredState> {
     let sql = "SELECT state, checkpoints, call_from FROM states WHERE pipeline = ?1";
-    let found = connection
-        .prepare_cached(sql)?
-        .query_row([id], |row| Ok(StoredState { state: row.get(0)?, checkpoints: row.get(1)?, call_from: row.get(2)? }));
+    let found = connection.prepare_cached(sql)?.query_row([id], |row| {
+        Ok(StoredState { state: row.get(0)?, checkpoints: row.get(1)?, call_from: row.get(2)? })
+    });
     Ok(found.optional()?.unwrap_or_default())
 }
 

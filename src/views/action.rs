@@ -1,4 +1,4 @@
-//! Table of all actions: keys, help, palette and footer are derived from it.
+//! Table of all actions, from which keys, help, palette and footer are derived.
 
 use super::fleet::FleetPane;
 use super::state::Pane;
@@ -41,7 +41,7 @@ pub enum Action {
     Theme,
     Redraw,
     Suspend,
-    /// On the screen of many pipelines.
+    /// Action of the fleet screen.
     Fleet(FleetAction),
 }
 
@@ -49,19 +49,19 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FleetAction {
     Go(FleetPane),
-    /// All that is known of the chosen one.
+    /// Shows the details of the selected pipeline.
     Describe,
-    /// Past runs.
+    /// Lists the past runs of the selected pipeline.
     Runs,
     Mark,
     MarkAll,
-    /// Things can be done, for a while.
+    /// Enables actions for ten minutes, or disables them.
     Arm,
     Do(Act),
-    /// Go no further with many.
+    /// Stops the bulk action: remaining pipelines are skipped.
     Stop,
     Acknowledge,
-    /// Closed errors too.
+    /// Shows or hides resolved errors.
     Closed,
     Refresh,
     Contexts,
@@ -69,13 +69,13 @@ pub enum FleetAction {
     PreviousTrouble,
 }
 
-/// Going through time. `true` is on, `false` back.
+/// Movement in time. `true` is forward, `false` is backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Travel {
     Play,
     Faster,
     Slower,
-    /// Silences are passed over.
+    /// Skips silences, or plays them again.
     Gaps,
     Goto,
     Begin,
@@ -96,11 +96,11 @@ pub enum TargetKey {
     CaptureLess,
 }
 
-/// One line of the table.
+/// Row of the table: an action, its texts and its keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
     pub action: Action,
-    /// For the palette and the footer.
+    /// Name in the palette and the footer.
     pub name: &'static str,
     pub does: &'static str,
     pub keys: &'static [&'static str],
@@ -133,7 +133,7 @@ const REDRAW: Binding = bind(Action::Redraw, "redraw", "Redraw everything", &["c
 const PALETTE: Binding = bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]);
 const SUSPEND: Binding = bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]);
 
-/// The table of the screen of one run. The first key of a line is the one the footer shows.
+/// Actions of the run screen. The footer shows the first key of a binding.
 pub const ACTIONS: &[Binding] = &[
     HELP,
     FILTER,
@@ -256,7 +256,7 @@ pub const ACTIONS: &[Binding] = &[
     bind(Action::Interrupt, "interrupt", "Quit at once (stops an engine it started)", &["ctrl-c"]),
 ];
 
-/// The same for the screen of many pipelines.
+/// Actions of the fleet screen. The footer shows the first key of a binding.
 pub const FLEET_ACTIONS: &[Binding] = &[
     HELP,
     FILTER,
@@ -332,19 +332,20 @@ pub const FLEET_ACTIONS: &[Binding] = &[
     bind(Action::Interrupt, "interrupt", "Leave at once", &["ctrl-c"]),
 ];
 
-/// Action of a key.
+/// Returns the action that a key is bound to.
 #[must_use]
 pub fn bound(table: &[Binding], chord: &str) -> Option<Action> {
     table.iter().find(|binding| binding.keys.contains(&chord)).map(|binding| binding.action)
 }
 
-/// The table's line of an action.
+/// Returns the binding of an action.
 #[must_use]
 pub fn binding(table: &'static [Binding], action: Action) -> Option<&'static Binding> {
     table.iter().find(|binding| binding.action == action)
 }
 
-/// The actions whose name or description has the letters of `text` in order, the best match first.
+/// Returns the bindings that match `text`, best match first: in the name, in the description, or as
+/// letters of the name in this order.
 #[must_use]
 pub fn matching(table: &'static [Binding], text: &str) -> Vec<&'static Binding> {
     let text = text.trim().to_lowercase();
@@ -377,7 +378,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_key_is_bound_twice_and_no_action_is_missing_words() {
+    fn keys_and_actions_are_unique_and_described() {
         for table in [ACTIONS, FLEET_ACTIONS] {
             let mut keys = HashSet::new();
             let mut actions = HashSet::new();

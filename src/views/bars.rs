@@ -1,9 +1,9 @@
-//! Bars of one row: a share, and a history.
+//! Bars of one row: a progress bar and a sparkline.
 
 use super::pen::Pen;
 use ratatui::style::Style;
 
-/// One row of bars; a value that is unknown leaves a blank.
+/// Draws a sparkline, scaled to `top`. Unknown values leave blank cells.
 pub(super) fn sparks(pen: &mut Pen, column: u16, row: u16, values: &[Option<f64>], top: f64, style: Style) {
     let sparks = pen.look.glyphs.sparks;
     for (index, value) in values.iter().enumerate() {
@@ -15,7 +15,7 @@ pub(super) fn sparks(pen: &mut Pen, column: u16, row: u16, values: &[Option<f64>
     }
 }
 
-/// A share of a row, from its left.
+/// Draws a progress bar that is filled from the left. `share` is 0 to 1.
 pub(super) fn bar(pen: &mut Pen, column: u16, row: u16, width: u16, share: f64, style: Style) {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
     let full = ((share * f64::from(width)) as u16).min(width).max(u16::from(share > 0.0));

@@ -1,10 +1,11 @@
-//! Columns of the stream list: chosen by priority as long as they fit; a column that is unknown for
-//! all is hidden.
+//! Columns of the stream list, selected by priority and available width. A column without any known
+//! value is hidden.
 
 use super::state::Screen;
 use synctop_core::reduce::{ONE_MINUTE, Stream};
 
-/// Position of each column; `None` if hidden.
+/// Layout of the columns: right edges of numbers, start and width of bars; `None` if hidden. `name`
+/// is the width of the names.
 #[derive(Debug, Default)]
 pub struct Columns {
     pub name: u16,
@@ -17,24 +18,23 @@ pub struct Columns {
     pub sparks: Option<(u16, u16)>,
     pub checkpoints: Option<u16>,
     pub committed: Option<u16>,
-    /// Shares are estimates: the engine reports no ranges.
+    /// True if shares are estimates, because the engine reports no ranges.
     pub guessed: bool,
 }
 
-/// Widths: records, attempt, rate, checkpoint age.
+/// Width of the columns of records and of committed records.
 const NUMBER: u16 = 12;
 const ATTEMPT: u16 = 11;
 const RATE: u16 = 9;
 const AGE: u16 = 7;
 const PERCENT: u16 = 5;
 
-/// Rows looked at to find which columns are known; beyond them a column may show up when it is
-/// scrolled to.
+/// Number of streams checked for known values, to limit the time with thousands of streams.
 const SAMPLE: usize = 400;
 
 impl Columns {
-    /// Columns in the order of their worth, as long as they fit; a column is left out where nothing
-    /// in it is known.
+    /// Selects the columns by priority, as long as they fit. A column without any known value is
+    /// hidden.
     pub fn new(screen: &Screen, width: u16) -> Self {
         let streams = || screen.progress.streams.iter().take(SAMPLE);
         let longest = streams().map(|stream| stream.label.chars().count()).max().unwrap_or(0);
@@ -88,8 +88,8 @@ impl Columns {
         }
     }
 
-    /// First column of text that replaces rates and ranges.
-    pub fn words_from(&self) -> u16 {
+    /// Returns the start of text that replaces rates and ranges.
+    pub fn text_column(&self) -> u16 {
         self.records.unwrap_or(3 + self.name) + 2
     }
 }

@@ -1,5 +1,5 @@
-//! Diagnostics: synctop's own log and an engine's stderr, in tui-logger's pane with its level and
-//! target filters.
+//! Diagnostics pane: synctop's own log and the engine's stderr, drawn by tui-logger with filters by
+//! level and target.
 
 use super::pen::Pen;
 use super::state::{Pane, Screen};

@@ -6,24 +6,25 @@ use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
 use ratatui::layout::Rect;
 use synctop_core::reduce::{Doubt, doubts};
 
-/// Below this width a doubt takes several lines where they fit, below the other one always.
+/// Width below which a doubt takes several lines if they fit.
 const NARROW: u16 = 110;
+/// Width below which a doubt always takes several lines.
 const NARROWEST: u16 = 60;
 
-/// Most lines of the text of one.
-const LINES: usize = 8;
+/// Maximum lines of the text of one doubt.
+const MAX_TEXT_LINES: usize = 8;
 
-/// Height of the pane that shows all of them whole.
+/// Returns the height of a pane that shows all doubts completely.
 pub fn height(items: &[Doubt], width: u16) -> u16 {
     items.iter().map(|doubt| lines(doubt, width)).fold(1, u16::saturating_add)
 }
 
-/// Lines that a doubt takes at this width.
+/// Returns the lines that a doubt takes at this width.
 fn lines(doubt: &Doubt, width: u16) -> u16 {
     if width >= NARROW { 1 } else { u16::try_from(text(doubt, width).len()).unwrap_or(u16::MAX).saturating_add(1) }
 }
 
-/// Number of these heights that fit into the room, at least one.
+/// Returns the number of heights that fit into `room`, at least one.
 fn fitting(heights: &[u16], room: u16) -> usize {
     let sums = heights.iter().scan(0_u16, |sum, height| {
         *sum = sum.saturating_add(*height);
@@ -34,14 +35,14 @@ fn fitting(heights: &[u16], room: u16) -> usize {
 
 fn text(doubt: &Doubt, width: u16) -> Vec<String> {
     let mut lines = format::wrap(&doubt.message, width.saturating_sub(4).into());
-    if lines.len() > LINES {
-        let rest = lines.split_off(LINES - 1).join(" ");
+    if lines.len() > MAX_TEXT_LINES {
+        let rest = lines.split_off(MAX_TEXT_LINES - 1).join(" ");
         lines.push(rest);
     }
     lines
 }
 
-/// The doubts that the filter lets through.
+/// Returns the doubts that the filter keeps.
 #[must_use]
 pub fn items(screen: &Screen) -> Vec<Doubt> {
     let filter = &screen.ui.list(Pane::Doubts).filter;
@@ -50,7 +51,7 @@ pub fn items(screen: &Screen) -> Vec<Doubt> {
     all
 }
 
-/// Identity of a doubt in the list.
+/// Returns the identity of a doubt in the list.
 #[must_use]
 pub fn chosen(doubt: &Doubt) -> Chosen {
     Chosen::Doubt(doubt.kind, doubt.stream.clone())

@@ -1,8 +1,8 @@
-//! Errors pane: groups with counts and streams, standing ones first, then retries.
+//! Errors pane: error groups with counts and streams, standing errors first, then retries.
 
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
-use super::streams::scrolled;
+use super::streams::scroll_top;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use synctop_core::protocol::Status;
 use synctop_core::protocol::error_text::core;
 use synctop_core::reduce::{ErrorGroup, GROUPS_KEPT, Stream, key_of};
 
-/// Lines of an error where there is room for more than one.
+/// Lines of one error in a narrow but tall pane.
 pub const CARD: u16 = 4;
 
-/// One row of the pane.
+/// Item of the pane.
 #[derive(Debug, Clone, Copy)]
 pub enum ErrorItem<'a> {
     Error(&'a Arc<ErrorGroup>),
-    /// A stream whose source tries again.
+    /// Stream whose source retries a request.
     Retry(&'a Arc<Stream>),
 }
 
@@ -45,7 +45,7 @@ impl ErrorItem<'_> {
     }
 }
 
-/// Items of the pane, filtered.
+/// Returns the items of the pane that the filter keeps.
 #[must_use]
 pub fn items<'a>(screen: &Screen<'a>) -> Vec<ErrorItem<'a>> {
     let filter = &screen.ui.list(Pane::Errors).filter;
@@ -54,24 +54,24 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<ErrorItem<'a>> {
     let mut retries: Vec<_> = if screen.progress.retries == 0 {
         Vec::new()
     } else {
-        screen.progress.streams.iter().filter(|stream| retried(stream)).collect()
+        screen.progress.streams.iter().filter(|stream| is_retrying(stream)).collect()
     };
     retries.sort_by_key(|stream| stream.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
     let all = groups.into_iter().map(ErrorItem::Error).chain(retries.into_iter().map(ErrorItem::Retry));
     all.filter(|item| !filter.active() || filter.keeps(&item.text())).collect()
 }
 
-fn retried(stream: &Stream) -> bool {
+fn is_retrying(stream: &Stream) -> bool {
     stream.retry.is_some() && stream.status == Status::Started
 }
 
-/// Position of the selected item.
+/// Returns the position of the selected item, 0 without a selection.
 #[must_use]
 pub fn place(items: &[ErrorItem], chosen: Option<&Chosen>) -> usize {
     items.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0)
 }
 
-/// Below the causes, if there is room: the error that only repeats them.
+/// Draws the final error that only repeats the errors of the streams, if there is room below them.
 fn roll_up(pen: &mut Pen, screen: &Screen, row: u16) {
     if let Some(text) = &screen.progress.attempt.roll_up
         && row < pen.height()
@@ -99,7 +99,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         .progress
         .streams
         .iter()
-        .filter(|stream| retried(stream))
+        .filter(|stream| is_retrying(stream))
         .fold((0, 0), |(n, sum), stream| (n + 1, sum + stream.retry.as_ref().map_or(0, |retry| retry.count)));
     if retrying > 0 {
         about.push_str(&format!(", {retrying} retrying {}{}", look.glyphs.times, count(retries)));
@@ -114,7 +114,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let each = if pen.width() < 70 && pen.height() > CARD * 2 { CARD } else { 1 };
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
     let wide = |text: &str, most: usize| u16::try_from(text.chars().count().min(most)).unwrap_or(0);
-    let shown = || items.iter().take(200).map(|item| Facts::new(item, screen));
+    let shown = || items.iter().take(200).map(|item| ErrorCells::new(item, screen));
     let widest = if each == 1 {
         let kind = shown().map(|facts| wide(&facts.kind, 22)).max().unwrap_or(0);
         (kind, shown().map(|facts| wide(&facts.streams, 26)).max().unwrap_or(0))
@@ -123,10 +123,10 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     };
     roll_up(pen, screen, u16::try_from(items.len()).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1));
     let place = place(&items, list.chosen.as_ref());
-    let top = scrolled(list.top, place, page, items.len());
+    let top = scroll_top(list.top, place, page, items.len());
     for (index, item) in items.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
-        let Facts { mark, style, kind, streams, times, when, message } = Facts::new(item, screen);
+        let ErrorCells { mark, style, kind, streams, times, when, message } = ErrorCells::new(item, screen);
         pen.put(1, row, mark, style);
         let column = pen.put(3, row, &kind, style.patch(look.strong()));
         if each == 1 {
@@ -161,7 +161,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
 }
 
-struct Facts {
+struct ErrorCells {
     mark: &'static str,
     style: Style,
     kind: String,
@@ -171,7 +171,7 @@ struct Facts {
     message: String,
 }
 
-impl Facts {
+impl ErrorCells {
     fn new(item: &ErrorItem, screen: &Screen) -> Self {
         let (look, glyphs) = (screen.look, screen.look.glyphs);
         let now = screen.now.or(screen.progress.last_at);
@@ -203,7 +203,7 @@ impl Facts {
                     kind: "transient".into(),
                     streams: stream.label.to_string(),
                     times: format!("{}{}", glyphs.times, count(retry.count)),
-                    when: match screen.judged_at() {
+                    when: match screen.stall_clock() {
                         Some(now) => format!("{} ago", age(now - retry.last_at)),
                         None => clock(retry.last_at, now),
                     },

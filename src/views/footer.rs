@@ -72,7 +72,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     keys(pen, ACTIONS, shown, name, hits);
 }
 
-/// The keys of these actions, as many as fit.
+/// Draws the keys of these actions, as many as fit.
 pub(super) fn keys(
     pen: &mut Pen,
     table: &'static [Binding],
@@ -86,8 +86,8 @@ pub(super) fn keys(
         let key = binding.keys.first().map_or(0, |key| key.len());
         u16::try_from(key + name(*action, binding).len() + 3).unwrap_or(u16::MAX)
     };
-    // Where not all fit, those go that people find by themselves; the last ones lead to all the
-    // others, and out.
+    // If not all fit, the third from the end is dropped repeatedly: the last two lead to all other
+    // actions and quit.
     while bound.len() > 2 && bound.iter().map(wide).sum::<u16>() > pen.width() {
         bound.remove(bound.len() - 3);
     }
@@ -103,7 +103,7 @@ pub(super) fn keys(
     }
 }
 
-/// Draws the text input; returns whether there is one.
+/// Draws the text input of the topmost overlay. Returns true if there is one.
 fn prompt(pen: &mut Pen, screen: &Screen) -> bool {
     let (look, ui) = (screen.look, screen.ui);
     if let Some(Overlay::Filter { input, .. }) = ui.overlays.last() {
@@ -138,7 +138,7 @@ fn prompt(pen: &mut Pen, screen: &Screen) -> bool {
     false
 }
 
-/// Confirmation of quitting while an engine of ours runs: names the effect.
+/// Draws the confirmation of quitting while an engine that synctop started still runs.
 pub fn confirm(pen: &mut Pen, hits: &mut Hits) {
     let area = pen.middle(64, 6);
     let mut pen = pen.at(area);

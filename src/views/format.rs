@@ -5,10 +5,10 @@ use synctop_core::protocol::clean;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// Text of at most `width` columns on one line, safe for a terminal, cut at the end.
+/// Cuts text to one line of at most `width` columns, without control characters.
 #[must_use]
 pub fn fit<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, str> {
-    // Only so much of a long text can be seen.
+    // Cleaning a long text completely would be wasted: only its start is visible.
     let head = synctop_core::reduce::feed::cut(text, width.saturating_mul(8).saturating_add(64));
     let line = clean::line(head);
     if line.width() <= width && head.len() == text.len() {
@@ -30,7 +30,7 @@ pub fn fit<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, str> {
     Cow::Owned(cut)
 }
 
-/// Name or path of at most `width` columns, cut in the middle: its end distinguishes it.
+/// Cuts a name or path to at most `width` columns in the middle, because its end distinguishes it.
 #[must_use]
 pub fn fit_middle<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, str> {
     let line = clean::line(text);
@@ -52,7 +52,7 @@ pub fn fit_middle<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, st
     if width < ellipsis.width() { Cow::Owned(String::new()) } else { Cow::Owned(format!("{head}{ellipsis}{tail}")) }
 }
 
-/// Text broken into lines of at most `width` columns, at spaces where there are some.
+/// Wraps text into lines of at most `width` columns, at spaces if possible.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);

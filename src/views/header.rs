@@ -1,5 +1,4 @@
-//! Header of a run in five lines: source and link state, verdict, cause and next step, totals,
-//! ranges.
+//! Header of the run screen: source and link state, verdict, cause and next step, totals, ranges.
 
 use super::format;
 use super::pen::Pen;
@@ -12,20 +11,20 @@ use synctop_core::format::{age, count, rate, span};
 use synctop_core::reduce::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
 use synctop_core::report::{NO_MESSAGES_NEXT, describe_exit, not_understood, trouble, verdict};
 
-/// Lines around the list and the cause: verdict, next step, totals, ranges, headings, scrubber,
-/// keys.
+/// Rows that neither the stream list nor the cause uses: verdict, next step, totals, ranges,
+/// headings, scrubber, keys.
 const LINES_AROUND: u16 = 14;
 
-/// Most lines of a cause.
-const WHY_MOST: usize = 6;
+/// Maximum lines of a cause.
+const MAX_WHY_LINES: usize = 6;
 
-/// An open feed is called quiet after so long without a line, in milliseconds.
+/// Time without a line after which an open feed is shown as quiet, in milliseconds.
 const QUIET_MS: u64 = 5_000;
 
-/// Lines of the header.
+/// Contents of the header, computed before drawing because they determine its height.
 pub struct RunHeader {
     rows: Rows,
-    /// Lines of the cause and of the next step.
+    /// Lines of the cause; `next` has those of the next step.
     why: Vec<String>,
     next: Vec<String>,
     ranges: bool,
@@ -33,11 +32,11 @@ pub struct RunHeader {
 }
 
 impl RunHeader {
-    /// `listed`: the list of streams stands below.
+    /// Computes the header. With `listed`, the stream list is drawn below it.
     pub fn new(screen: &Screen, area: Rect, listed: bool) -> Self {
         let progress = screen.progress;
         let small = area.height < 14;
-        // The reason that the feed broke off is the cause of its end.
+        // The reason for a broken feed is the cause of its end.
         let broken = screen.running() || verdict(progress).outcome == Outcome::Truncated;
         let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) = (screen.link, broken) {
             (Some(why.to_string()), None)
@@ -45,7 +44,7 @@ impl RunHeader {
             let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
             match screen.silent() {
                 Some(_) if screen.unreadable().is_none() => {
-                    // Without an end message, a feed can only show that all streams are through.
+                    // Without an end message, the feed only shows that all streams are complete.
                     let through = progress.traits().ends_with_process
                         && !progress.streams.is_empty()
                         && open(progress).next().is_none();
@@ -70,9 +69,9 @@ impl RunHeader {
         };
         let empty = progress.input.lines == 0 && progress.streams.is_empty();
         let rows = rows(screen);
-        // Lines that the list leaves free are better used for the cause than left blank.
+        // Rows that the list does not need are used for a longer cause.
         let free = if listed { usize::from(area.height.saturating_sub(LINES_AROUND)) } else { 0 };
-        let free = free.saturating_sub(rows.rows.len()).min(WHY_MOST);
+        let free = free.saturating_sub(rows.rows.len()).min(MAX_WHY_LINES);
         let most = match area.height {
             ..14 => 1,
             14..30 => free.max(2),
@@ -139,7 +138,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
     let look = screen.look;
     let width = pen.width();
     let mut end = width.saturating_sub(1);
-    // The log's own time: that of its last message, or of the instant that is shown.
+    // Time by the log: that of the shown position, otherwise of the last message.
     if let Some(now) = screen.scrub.map_or(screen.progress.last_at, |scrub| scrub.at)
         && width >= 60
     {
@@ -158,7 +157,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
         let text = if width >= 60 { format!(" {far} BEHIND: L returns ") } else { format!(" {far} BEHIND ") };
         end = pen.put_right(end, 0, &text, look.badge(look.warn())).saturating_sub(2);
     }
-    let (mark, word, about, style) = link_words(screen);
+    let (mark, word, about, style) = link_text(screen);
     let about = if width < 50 { String::new() } else { about };
     if !about.is_empty() {
         end = pen.put_right(end, 0, &format!(" {about}"), look.dim());
@@ -172,7 +171,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
         column = pen.put(column, 0, "synctop ", look.accent().patch(look.strong()));
     }
     let room = usize::from(end.saturating_sub(column));
-    // The last part of a long path is the most informative.
+    // Of a long path only the file name is shown: it is the most informative part.
     let whole = screen.source;
     let short = if whole.chars().count() > room.min(48) && !whole.contains(' ') {
         whole.rsplit('/').next().unwrap_or(whole)
@@ -182,16 +181,16 @@ fn header(pen: &mut Pen, screen: &Screen) {
     let source = format::fit_middle(short, room.min(48), look.glyphs.ellipsis).into_owned();
     column = pen.put_in(column, 0, end.saturating_sub(column), &source, look.plain());
     let fits = |column: u16, text: &str| column + 3 + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < end;
-    if let Some(text) = parties(screen).filter(|text| fits(column, text)) {
+    if let Some(text) = source_and_destination(screen).filter(|text| fits(column, text)) {
         column = pen.put(column + 3, 0, &text, look.dim());
     }
-    if let Some(text) = attempt_words(screen).into_iter().find(|text| fits(column, text)) {
+    if let Some(text) = attempt_texts(screen).into_iter().find(|text| fits(column, text)) {
         pen.put(column + 3, 0, &text, look.dim());
     }
 }
 
-/// `stripe -> postgres`, by the emitters of the envelopes.
-fn parties(screen: &Screen) -> Option<String> {
+/// Returns source and destination, such as `stripe -> postgres`, from the emitters of the messages.
+fn source_and_destination(screen: &Screen) -> Option<String> {
     let of = |kind: &str| screen.progress.emitters.iter().find_map(|from| from.strip_prefix(kind));
     match (of("source/"), of("destination/")) {
         (Some(source), Some(destination)) => Some(format!("{source} {} {destination}", screen.look.glyphs.arrow)),
@@ -201,8 +200,8 @@ fn parties(screen: &Screen) -> Option<String> {
     }
 }
 
-/// Run and attempt, with the attempt's time beside that of the run, and shorter.
-fn attempt_words(screen: &Screen) -> Vec<String> {
+/// Returns texts for run and attempt, from the most to the least detailed.
+fn attempt_texts(screen: &Screen) -> Vec<String> {
     let attempt = screen.progress.attempts;
     let run = match screen.progress.runs.total {
         0 => None,
@@ -211,40 +210,40 @@ fn attempt_words(screen: &Screen) -> Vec<String> {
     if attempt < 2 {
         return run.into_iter().collect();
     }
-    let told = screen.progress.attempt_elapsed().filter(|told| *told >= 1000);
-    let timed = elapsed(screen, told).map(|time| format!("attempt {attempt} for {time}"));
+    let reported_ms = screen.progress.attempt_elapsed().filter(|reported_ms| *reported_ms >= 1000);
+    let timed = elapsed(screen, reported_ms).map(|time| format!("attempt {attempt} for {time}"));
     let short = format!("attempt {attempt}");
     let all = |words: &String| run.as_ref().map_or_else(|| words.clone(), |run| format!("{run}, {words}"));
     timed.iter().chain([&short]).map(all).chain(timed.clone()).chain([short.clone()]).collect()
 }
 
-/// A reported time, extrapolated to now.
-fn elapsed(screen: &Screen, told: Option<u64>) -> Option<String> {
-    let told = i64::try_from(told?).ok()?;
+/// Formats a reported duration in milliseconds, extrapolated to now while the run continues.
+fn elapsed(screen: &Screen, reported_ms: Option<u64>) -> Option<String> {
+    let reported_ms = i64::try_from(reported_ms?).ok()?;
     let since = screen.now.zip(screen.progress.last_at).map_or(0, |(now, last)| (now - last).max(0));
     let since = if screen.running() { since } else { 0 };
-    Some(span((told + since) / 1000 * 1000))
+    Some(span((reported_ms + since) / 1000 * 1000))
 }
 
-fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
+fn link_text(screen: &Screen) -> (&'static str, &'static str, String, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match screen.link {
         _ if screen.scrub.is_some_and(|scrub| scrub.behind.is_some()) => ("", "", String::new(), look.plain()),
         Link::Live if screen.scrub.is_some_and(|_| screen.running()) => {
             let quiet = screen.age.filter(|silent| *silent >= QUIET_MS);
-            let about = quiet.map(|silent| format!("quiet for {}", age_words(silent))).unwrap_or_default();
+            let about = quiet.map(|silent| format!("quiet for {}", age_text(silent))).unwrap_or_default();
             ("", "REPLAY", about, look.accent())
         }
-        Link::Waiting => (glyphs.pending, "WAITING", span_words(screen.watched), look.warn()),
+        Link::Waiting => (glyphs.pending, "WAITING", duration_text(screen.watched), look.warn()),
         Link::Live if !screen.running() => {
             let about = if screen.engine_runs { "engine still runs" } else { "" };
             ("", "ENDED", about.to_owned(), look.plain())
         }
-        // The age of a picture that stands still would be wrong at once.
+        // A frozen frame cannot show an age: it would be outdated at once.
         Link::Live if screen.ui.frozen => (glyphs.live, "LIVE", String::new(), look.good()),
         Link::Live => match screen.age {
-            Some(silent) if silent >= QUIET_MS => (glyphs.pending, "QUIET", age_words(silent), look.warn()),
-            Some(silent) => (glyphs.live, "LIVE", format!("last line {} ago", age_words(silent)), look.good()),
+            Some(silent) if silent >= QUIET_MS => (glyphs.pending, "QUIET", age_text(silent), look.warn()),
+            Some(silent) => (glyphs.live, "LIVE", format!("last line {} ago", age_text(silent)), look.good()),
             None => (glyphs.live, "LIVE", String::new(), look.good()),
         },
         Link::Ended(exit) => {
@@ -252,18 +251,18 @@ fn link_words(screen: &Screen) -> (&'static str, &'static str, String, Style) {
             let bad = !matches!(exit, None | Some(Exit::Code(0)));
             ("", "ENDED", about, if bad { look.bad() } else { look.plain() })
         }
-        // Why, stands below.
+        // The cause is shown in the lines below.
         Link::Down(_) if screen.running() => (glyphs.bad, "DOWN", String::new(), look.bad()),
         Link::Down(why) => (glyphs.bad, "DOWN", format::fit(why, 40, glyphs.ellipsis).into_owned(), look.bad()),
     }
 }
 
-fn age_words(millis: u64) -> String {
+fn age_text(millis: u64) -> String {
     age(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
-fn span_words(millis: u64) -> String {
-    format!("for {}", age_words(millis))
+fn duration_text(millis: u64) -> String {
+    format!("for {}", age_text(millis))
 }
 
 fn outcome_style(screen: &Screen) -> Style {
@@ -289,7 +288,7 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
     }
     if let Some(silent) = screen.silent().filter(|_| screen.unreadable().is_none()) {
         let mut column = pen.put(1, row, " NO NEWS ", look.badge(look.warn()));
-        column = pen.put(column + 1, row, &age_words(silent), look.strong());
+        column = pen.put(column + 1, row, &age_text(silent), look.strong());
         return groups(pen, column + 2, row, screen, rows);
     }
     let word = match screen.link {
@@ -306,7 +305,7 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
     groups(pen, column + 2, row, screen, rows);
 }
 
-/// `3 ERRORED  1 STALLED  3 moving  12 pending  39 completed  of 58`
+/// Draws the streams by group: `3 ERRORED  1 STALLED  3 moving  12 pending  39 completed  of 58`.
 fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows) {
     let look = screen.look;
     let words = [
@@ -333,7 +332,7 @@ fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows
     }
 }
 
-/// Records, rates in three windows, two minutes of history with its scale.
+/// Draws the records, the rates of three windows, and the rate history with its scale.
 fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
     let (progress, look) = (screen.progress, screen.look);
     let mut column = pen.put(1, row, "records ", look.dim());
@@ -359,7 +358,7 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
                 && column + 14 < pen.width()
             {
                 column = pen.put(column + 3, row, &format!("{name} "), look.dim());
-                // On a quiet feed it is history.
+                // On a quiet feed the rate is outdated, so it is dimmed.
                 let quiet = screen.age.is_some_and(|age| age >= QUIET_MS);
                 column = pen.put(column, row, &rate(value), if quiet { look.dim() } else { look.strong() });
             }
@@ -393,7 +392,7 @@ fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
     pen.put(column + width + 1, row, &format!("max {}", rate(top)), look.dim());
 }
 
-/// A word, and a number where there is room: for screens that hold no more.
+/// Draws the status and a few numbers, for screens below the minimum size.
 pub fn tiny(pen: &mut Pen, screen: &Screen) {
     let look = screen.look;
     let rows = rows(screen);
@@ -421,7 +420,7 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
         }
     }
     if !screen.ui.overlays.is_empty() {
-        // An overlay has no room here, and still has the keys.
+        // The overlay cannot be drawn here, but still receives the keys.
         pen.put(0, row, "Esc closes", look.accent());
         return;
     }

@@ -1,4 +1,4 @@
-//! Help: the bound keys, from the table of actions.
+//! Help overlay: all key bindings, from the table of actions.
 
 use super::action::Binding;
 use super::pen::Pen;
@@ -13,7 +13,7 @@ pub fn draw(pen: &mut Pen, table: &[Binding], mouse: &str, top: usize, hits: &mu
     let top = top.min(most);
     let last = (top + page).min(table.len());
     pen.rule(0, true, "keys", "every action; : finds one by name", &format!("{}-{last}/{}", top + 1, table.len()));
-    // The effect is more useful than the name.
+    // Narrow screens omit the name: the effect is more useful.
     let (keys_wide, named) = if pen.width() >= 100 { (20, true) } else { (12, false) };
     for (line, binding) in table.iter().skip(top).take(page).enumerate() {
         let row = u16::try_from(line).unwrap_or(u16::MAX).saturating_add(1);

@@ -1,5 +1,5 @@
-//! Inline view of a feed beside a pipeline: the header of the full screen, and the last line of the
-//! log.
+//! Inline view of a feed for `tee`, `run` and `backfill`: the header of the run screen and the last
+//! log line.
 
 use super::pen::Pen;
 use super::state::{Hits, Screen};
@@ -7,13 +7,13 @@ use super::{header, log};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-/// Height that the head is made for: short enough for a cause of one or two lines.
-const AS_IF: u16 = 23;
+/// Screen height assumed for the header: it limits the cause to two lines.
+const ASSUMED_HEIGHT: u16 = 23;
 
-/// The picture, as wide as asked and as high as it needs.
+/// Draws the inline view into a new buffer of this width and the height it needs.
 #[must_use]
 pub fn inline(screen: &Screen, width: u16) -> Buffer {
-    let facts = header::RunHeader::new(screen, Rect { width, height: AS_IF, ..Rect::ZERO }, false);
+    let facts = header::RunHeader::new(screen, Rect { width, height: ASSUMED_HEIGHT, ..Rect::ZERO }, false);
     let head = facts.height();
     let last = u16::from(!screen.progress.feed.lines().is_empty());
     let area = Rect { width, height: head + last, ..Rect::ZERO };
@@ -23,6 +23,6 @@ pub fn inline(screen: &Screen, width: u16) -> Buffer {
     if last > 0 {
         log::last_line(&mut pen.at(Rect { y: head, height: 1, ..area }), screen, &mut Hits::default());
     }
-    super::screen::harmless(&mut buffer, area);
+    super::screen::blank_hidden_characters(&mut buffer, area);
     buffer
 }

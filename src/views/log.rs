@@ -1,4 +1,4 @@
-//! Log pane: log lines of the feed and lines that were no message, the newest last.
+//! Log pane: log lines of the feed, and lines that are not messages, newest last.
 
 use super::pen::Pen;
 use super::state::{Chosen, ClickTarget, Hits, Pane, Screen};
@@ -9,7 +9,8 @@ use synctop_core::format::{clock, count};
 use synctop_core::protocol::Level;
 use synctop_core::reduce::{FeedLine, FeedOrigin};
 
-/// Lines by their number among all that ever came, filtered by level and pattern; oldest first.
+/// Returns the lines that level and filter keep, oldest first, with their numbers among all lines
+/// of the feed.
 #[must_use]
 pub fn items<'a>(screen: &Screen<'a>) -> Vec<(u64, &'a Arc<FeedLine>)> {
     let feed = &screen.progress.feed;
@@ -29,7 +30,7 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<(u64, &'a Arc<FeedLine>)> {
         .collect()
 }
 
-/// Position of the selection; without one it follows the newest line.
+/// Returns the position of the selected line, or of the newest line without a selection.
 #[must_use]
 pub fn place(items: &[(u64, &Arc<FeedLine>)], chosen: Option<&Chosen>) -> usize {
     let last = items.len().saturating_sub(1);
@@ -54,14 +55,14 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
     let page = usize::from(pen.height().saturating_sub(1)).max(1);
     let place = place(&items, list.chosen.as_ref());
-    let top = super::streams::scrolled(list.top, place, page, items.len());
+    let top = super::streams::scroll_top(list.top, place, page, items.len());
     pen.rule(0, focused, "log", &about, if list.chosen.is_some() { "" } else { "follows" });
     if items.is_empty() {
         pen.put(3, 1, "nothing logged at this level; + shows more", look.dim());
     }
     for (index, (number, line)) in items.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(1);
-        one(pen, row, 1, line, screen);
+        draw_line(pen, row, 1, line, screen);
         if index == place && focused {
             pen.choose(row, true);
         }
@@ -73,14 +74,14 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
 }
 
-/// The newest warning or error, for screens without a log pane.
+/// Draws the newest warning or error, otherwise the newest line, for screens without a log pane.
 pub fn last_line(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let lines = screen.progress.feed.lines();
     let last = lines.iter().rev().find(|line| line.level >= Level::Warn).or_else(|| lines.back());
     if let Some(line) = last
         && pen.height() > 0
     {
-        one(pen, 0, 1, line, screen);
+        draw_line(pen, 0, 1, line, screen);
         hits.add(pen.area, ClickTarget::Pane(Pane::Log));
     }
 }
@@ -94,7 +95,7 @@ pub(super) fn level_style(level: Level, screen: &Screen) -> Style {
     }
 }
 
-fn one(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
+fn draw_line(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
     let look = screen.look;
     let mut column = column;
     if let Some(at) = line.at {

@@ -1,22 +1,23 @@
-//! Drawing: one pane, one file, one function. Views read a [`Screen`] and write cells; they change
-//! nothing.
+//! Drawing. Each pane has its own file with one draw function. Views read a [`Screen`] and write
+//! cells into a buffer; they do not change any other state.
 //!
 //! ```text
 //!  header   source, attempt, link, clock          header.rs
 //!  verdict  SYNCING 04:31  3 ERRORED ...
-//!  why/next                                       (when something is wrong, or it ended)
+//!  why/next                                       (if there is trouble, or after the end)
 //!  totals   records, rates, history
 //!  ranges   coverage, time left, checkpoints
 //! +-- streams.rs --------------------+- errors.rs ---+
-//! |  groups, trouble first           +- doubts.rs ---+   (side by side from 110 columns,
-//! |                                  +- log.rs ------+    one under the other below)
+//! |  groups, trouble first           +- doubts.rs ---+   (side by side from 110 columns on,
+//! |                                  +- log.rs ------+    otherwise stacked)
 //! +----------------------------------+ diagnostics.rs+
 //!  scrubber.rs the whole log as a line     (in a replay, and when a feed is rewound)
 //!  footer.rs   keys, prompt, toast
 //! ```
 //!
-//! Only `screen.rs` cuts rectangles. Adding a pane: its file, a place in `screen.rs`, a line in
-//! `state::Pane`, its snapshots, and a line in the help through `action.rs`.
+//! Only `screen.rs` divides the area. A new pane needs a file, a rectangle in `screen.rs`, a
+//! variant of `state::Pane`, snapshots, and a binding in `action.rs`, which also adds it to the
+//! help.
 
 pub mod action;
 mod bars;

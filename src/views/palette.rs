@@ -1,4 +1,4 @@
-//! Command palette: selects any action by name.
+//! Command palette: finds any action by its name.
 
 use super::action::{Binding, matching};
 use super::pen::Pen;
@@ -18,7 +18,7 @@ pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usi
     field(&mut pen, column, 1, input);
     let page = usize::from(pen.height().saturating_sub(3));
     let chosen = chosen.min(found.len().saturating_sub(1));
-    let top = super::streams::scrolled(0, chosen, page, found.len());
+    let top = super::streams::scroll_top(0, chosen, page, found.len());
     for (index, binding) in found.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
         pen.put_in(2, row, 17, binding.name, look.strong());
@@ -35,7 +35,8 @@ pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usi
     }
 }
 
-/// A text field with its cursor; the part around the cursor is seen.
+/// Draws a text field with its cursor, shifted so that the cursor is visible. Returns the column
+/// after it.
 pub(super) fn field(pen: &mut Pen, column: u16, row: u16, input: &Input) -> u16 {
     let look = pen.look;
     let room = usize::from(pen.width().saturating_sub(column + 2)).max(1);

@@ -1,4 +1,4 @@
-//! Writes text into a rectangle and clips it there.
+//! Drawing of text in a rectangle of the buffer, with clipping.
 
 use super::format;
 use super::theme::Look;
@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use unicode_width::UnicodeWidthStr;
 
-/// A buffer and the rectangle that may be written to. Places are relative to it.
+/// Buffer and the rectangle that may be written to. Columns and rows are relative to it.
 pub struct Pen<'b> {
     buffer: &'b mut Buffer,
     pub area: Rect,
@@ -20,12 +20,12 @@ impl<'b> Pen<'b> {
         Self { buffer, area, look }
     }
 
-    /// The same buffer, another rectangle.
+    /// Returns a pen for another rectangle of the same buffer.
     pub fn at(&mut self, area: Rect) -> Pen<'_> {
         Pen::new(self.buffer, area, self.look)
     }
 
-    /// The rectangle of this size in the middle of this one.
+    /// Returns a centered rectangle of at most this size.
     #[must_use]
     pub fn middle(&self, width: u16, height: u16) -> Rect {
         let (width, height) = (width.min(self.area.width), height.min(self.area.height));
@@ -43,12 +43,12 @@ impl<'b> Pen<'b> {
         self.area.height
     }
 
-    /// Writes text at a place, cut to the rectangle; answers the column behind it.
+    /// Writes text, clipped to the rectangle. Returns the column after it.
     pub fn put(&mut self, column: u16, row: u16, text: &str, style: Style) -> u16 {
         self.put_in(column, row, self.area.width.saturating_sub(column), text, style)
     }
 
-    /// Writes text into at most `width` columns; answers the column behind it.
+    /// Writes text into at most `width` columns. Returns the column after it.
     pub fn put_in(&mut self, column: u16, row: u16, width: u16, text: &str, style: Style) -> u16 {
         let room = self.area.width.saturating_sub(column).min(width);
         if row >= self.area.height || room == 0 {
@@ -60,7 +60,7 @@ impl<'b> Pen<'b> {
         end.saturating_sub(self.area.x)
     }
 
-    /// Writes text that ends before `end`; answers the column it begins in.
+    /// Writes right-aligned text that ends before the column `end`. Returns its first column.
     pub fn put_right(&mut self, end: u16, row: u16, text: &str, style: Style) -> u16 {
         let wide = u16::try_from(text.width()).unwrap_or(u16::MAX);
         let begin = end.min(self.area.width).saturating_sub(wide);
@@ -68,7 +68,7 @@ impl<'b> Pen<'b> {
         begin
     }
 
-    /// Repeats a one-column glyph.
+    /// Repeats a glyph of one column over `width` columns.
     pub fn fill(&mut self, column: u16, row: u16, width: u16, glyph: &str, style: Style) {
         if row >= self.area.height {
             return;
@@ -78,7 +78,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// Changes the style of a whole row, keeping its text.
+    /// Changes the style of a row and keeps its text.
     pub fn tint(&mut self, row: u16, style: Style) {
         if row < self.area.height {
             let line = Rect { y: self.area.y + row, height: 1, ..self.area };
@@ -86,7 +86,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// Blanks the rectangle.
+    /// Clears the rectangle.
     pub fn clear(&mut self) {
         for y in self.area.top()..self.area.bottom() {
             for x in self.area.left()..self.area.right() {
@@ -97,7 +97,8 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// The chosen row: tinted with a mark at its left, reversed in mono.
+    /// Highlights the selected row: a mark on the left, and in the focused pane a tint (reversed in
+    /// mono).
     pub fn choose(&mut self, row: u16, focused: bool) {
         let (look, mark) = (self.look, self.look.glyphs.chosen);
         if focused {
@@ -110,7 +111,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// Box with a title around the rectangle; text above other text needs an edge.
+    /// Clears the rectangle and draws a box with a title around it, to set an overlay apart.
     pub fn frame(&mut self, title: &str, about: &str) {
         self.clear();
         self.rule(0, true, title, about, "");
@@ -124,7 +125,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// Answers and the keys that give them.
+    /// Draws answers with their keys in one row.
     pub fn answers(&mut self, row: u16, all: &[(&str, &str)]) {
         let (key_style, style) = (self.look.accent().patch(self.look.strong()), self.look.plain());
         let mut column = 2;
@@ -134,7 +135,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// A quiet rule with a title: `- streams  58 - trouble first ----- 1-15/61 -`.
+    /// Draws a rule with a title: `- streams  58 - trouble first ----- 1-15/61 -`.
     pub fn rule(&mut self, row: u16, focused: bool, title: &str, about: &str, right: &str) {
         let look = self.look;
         let line = if focused { look.accent() } else { look.dim() };
@@ -153,7 +154,7 @@ impl<'b> Pen<'b> {
 }
 
 impl Pen<'_> {
-    /// Draws a foreign widget into a part of the rectangle.
+    /// Draws a ratatui widget into a part of the rectangle.
     pub fn widget(&mut self, area: Rect, draw: impl FnOnce(Rect, &mut Buffer)) {
         let area = area.intersection(self.area);
         if !area.is_empty() {

@@ -1,4 +1,4 @@
-//! Ranges line: coverage, estimated time left, last activity.
+//! Ranges line of the header: coverage, estimated time left, checkpoints, requests.
 
 use super::bars::bar;
 use super::pen::Pen;
@@ -9,7 +9,8 @@ use synctop_core::protocol::Status;
 use synctop_core::reduce::Stream;
 use synctop_core::report::not_understood;
 
-/// Coverage of all ranges, the time left as a band, the last checkpoint, requests.
+/// Draws the coverage of all ranges, the estimated time left, checkpoints, requests, committed
+/// records and retries.
 pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     let (progress, look) = (screen.progress, screen.look);
     let guessed = progress.estimated_share().filter(|_| progress.coverage().is_none());
@@ -23,7 +24,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     let width = if pen.width() >= 100 { 36 } else { 16 };
     if let Some(share) = guessed {
         bar(pen, column, row, width, share, if share < 1.0 { look.accent() } else { look.good() });
-        // More may come than is guessed yet.
+        // The estimate may not include all streams yet: the share is an upper bound.
         let bound = if progress.estimates_all() { "" } else { look.glyphs.at_most };
         column = pen.put(column + width + 1, row, &format!("{bound}{}", percent(share)), look.strong()) + 3;
     } else if bare {
@@ -44,7 +45,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     }
     column = pen.put(if guessed.is_some() || bare { column } else { column + 3 }, row, "checkpoints ", look.dim());
     column = pen.put(column, row, &count(progress.checkpoints), look.strong());
-    if let (Some(last), Some(now)) = (progress.last_checkpoint_at, screen.judged_at()) {
+    if let (Some(last), Some(now)) = (progress.last_checkpoint_at, screen.stall_clock()) {
         column = pen.put(column, row, &format!(", last {} ago", age(now - last)), look.dim());
     }
     if let Some(requests) = progress.known_requests(progress.requests.cumulative).filter(|n| *n > 0) {
@@ -66,7 +67,8 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
     }
 }
 
-/// Coverage of the streams whose ranges are known; all of it only where nothing contradicts that.
+/// Returns the coverage of the streams with known ranges, at most 0.99 while a stream has failed,
+/// runs or has ranges left.
 fn shown_coverage(screen: &Screen) -> Option<f64> {
     let share = screen.progress.coverage()?;
     let open = |stream: &&Arc<Stream>| {
@@ -76,12 +78,12 @@ fn shown_coverage(screen: &Screen) -> Option<f64> {
     Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })
 }
 
-/// The time left, by the slowest stream at its pace since it started: a band, because it is a
-/// guess.
+/// Estimates the time left from the slowest stream at its speed since its start. The text is an
+/// interval, because the estimate is rough.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
 fn time_left(screen: &Screen) -> Option<String> {
-    // A quiet feed has no estimate.
-    let now = screen.judged_at().filter(|_| screen.age.is_none_or(|age| age < 10_000))?;
+    // Without output for ten seconds the speed is unknown.
+    let now = screen.stall_clock().filter(|_| screen.age.is_none_or(|age| age < 10_000))?;
     let mut slowest: f64 = 0.0;
     let mut pending = false;
     for stream in &screen.progress.streams {

@@ -1,5 +1,5 @@
 //! Rows of the stream list: groups with trouble first, streams within a group by the sort column.
-//! Built as places only; text is made for the rows that are seen.
+//! Rows are indices only; text is built for visible rows.
 
 use super::state::{Chosen, Column, Filter, Screen};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use strum::VariantArray as _;
 use synctop_core::protocol::Status;
 use synctop_core::reduce::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
 
-/// Groups in the order of the screen.
+/// Groups of streams, in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum StreamGroup {
@@ -26,22 +26,22 @@ impl StreamGroup {
     }
 }
 
-/// One line of the list; numbers are places in `progress.streams`.
+/// Row of the list. Numbers are indices into `progress.streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
     Head(StreamGroup),
     Stream(u32, StreamGroup),
-    /// The reason or the next step under a stream.
+    /// Cause or next step below a stream.
     Note(u32, StreamGroup),
 }
 
-/// The whole list.
+/// All rows of the list, with counts.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     pub rows: Vec<Row>,
-    /// Streams by group, whatever the filter.
+    /// Streams by group, before filtering.
     pub counts: [usize; 6],
-    /// Streams that the filter lets through, of each group and in all.
+    /// Streams by group that the filter keeps; `kept` is their total.
     pub kept_of: [usize; 6],
     pub kept: usize,
 }
@@ -52,7 +52,8 @@ impl Rows {
         self.counts.get(group as usize).copied().unwrap_or(0)
     }
 
-    /// Position of the selection; the first row without one, or if it is gone.
+    /// Returns the position of the selected row, or of the first stream if nothing is selected or
+    /// the selected row is gone.
     #[must_use]
     pub fn place(&self, screen: &Screen, chosen: Option<&Chosen>) -> usize {
         let found = match chosen {
@@ -67,7 +68,7 @@ impl Rows {
         found.or_else(first).unwrap_or(0)
     }
 
-    /// Identity of a row; a note belongs to its stream.
+    /// Returns the identity of a row. A note has that of its stream.
     #[must_use]
     pub fn chosen(&self, screen: &Screen, place: usize) -> Option<Chosen> {
         Some(match self.rows.get(place)? {
@@ -84,7 +85,7 @@ fn is(stream: &Stream, key: &str) -> bool {
     }
 }
 
-/// The group of a stream at this moment.
+/// Returns the group of a stream at this moment.
 #[must_use]
 pub fn group_of(stream: &Stream, screen: &Screen) -> StreamGroup {
     match stream.status {
@@ -93,7 +94,7 @@ pub fn group_of(stream: &Stream, screen: &Screen) -> StreamGroup {
         Status::NotStarted => StreamGroup::Pending,
         Status::Completed => StreamGroup::Completed,
         Status::Skipped => StreamGroup::Skipped,
-        Status::Started => match screen.judged_at() {
+        Status::Started => match screen.stall_clock() {
             Some(now) if stall_verdict(stream, now).is_some() => StreamGroup::Stalled,
             _ => StreamGroup::Started,
         },
@@ -115,7 +116,7 @@ pub fn rows(screen: &Screen) -> Rows {
             *count += 1;
         }
         if let Some(list) = groups.get_mut(group)
-            && (!filter.active() || searched(filter, stream, found, screen))
+            && (!filter.active() || is_kept(filter, stream, found, screen))
         {
             list.push(*at);
         }
@@ -144,12 +145,12 @@ pub fn rows(screen: &Screen) -> Rows {
     Rows { rows, counts, kept_of, kept }
 }
 
-/// Applies the filter to all text of the row.
-fn searched(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen) -> bool {
+/// True if the filter keeps a stream, by all text of its row.
+fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen) -> bool {
     let error = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
     let retry = stream.retry.as_ref();
     let status = retry.and_then(|retry| retry.status).map(|status| status.to_string());
-    let says = [
+    let searched_texts = [
         stream.namespace.as_deref(),
         Some(&stream.name),
         Some(&stream.label),
@@ -159,16 +160,16 @@ fn searched(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Scree
         status.as_deref(),
         retry.and_then(|retry| retry.error.as_deref()),
     ];
-    filter.keeps_any(says.into_iter().flatten())
+    filter.keeps_any(searched_texts.into_iter().flatten())
 }
 
-/// A stalled or waiting stream has its reason under it; of errored ones with the same error the
-/// last has the next step.
+/// True if a row has a note: the cause below each stalled or waiting stream, the next step below
+/// the last of several streams with the same error.
 fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup, screen: &Screen) -> bool {
     match group {
         // Silence of the whole feed is shown once, at the top.
         StreamGroup::Stalled => screen.silent().is_none(),
-        StreamGroup::Started => screen.judged_at().is_some_and(|now| waiting(stream, now).is_some()),
+        StreamGroup::Started => screen.stall_clock().is_some_and(|now| waiting(stream, now).is_some()),
         StreamGroup::Errored => {
             stream.failed_group.is_some() && next.is_none_or(|next| next.failed_group != stream.failed_group)
         }

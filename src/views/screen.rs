@@ -11,16 +11,17 @@ use ratatui::layout::Rect;
 use synctop_core::protocol::clean::is_hidden;
 use synctop_core::report::verdict;
 
-/// Below this only a word or two are drawn.
+/// Minimum size of the full layout; smaller screens show a few words only.
 const TINY: (u16, u16) = (24, 5);
 
-/// From here errors, doubts and log stand beside the streams.
+/// Minimum width that shows errors, doubts and log to the right of the streams.
 const WIDE: u16 = 110;
 
-/// From here there is room for more than the pane in focus.
+/// Minimum body height with a log line. A body of less than `TALL - 6` rows shows the focused pane
+/// only.
 const TALL: u16 = 16;
 
-/// Draws one picture and returns its hit areas.
+/// Draws one frame and returns its hit areas.
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen) -> Hits {
     let mut hits = Hits::default();
     let area = area.intersection(buffer.area);
@@ -28,13 +29,13 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen) -> Hits {
     if area.width < TINY.0 || area.height < TINY.1 {
         header::tiny(&mut pen, screen);
     } else {
-        whole(&mut pen, screen, &mut hits);
+        draw_all(&mut pen, screen, &mut hits);
     }
-    harmless(buffer, area);
+    blank_hidden_characters(buffer, area);
     hits
 }
 
-fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+fn draw_all(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let area = pen.area;
     let (above, foot) = cut_bottom(area, 1);
     let (above, line) = cut_bottom(above, scrubber::height(screen, area));
@@ -70,12 +71,12 @@ fn whole(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
 
 fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let focus = screen.ui.focus;
-    // The diagnostics are long lines: beside something they could not be read.
+    // Diagnostics have long lines and need the full width.
     if screen.ui.zoomed || (focus == Pane::Diagnostics && body.width >= WIDE) || body.height < TALL - 6 {
         return pane(pen, body, focus, screen, hits);
     }
     if body.width >= WIDE {
-        return beside(pen, body, screen, hits);
+        return draw_side_by_side(pen, body, screen, hits);
     }
     let lower = if focus == Pane::Streams { Pane::Errors } else { focus };
     let wanted = match lower {
@@ -90,7 +91,7 @@ fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let doubtful = doubts::items(screen);
     let room_for_doubts =
         !doubtful.is_empty() && matches!(focus, Pane::Streams | Pane::Errors) && body.height >= TALL - 2;
-    // Lines that the lists leave free go to the texts of the doubts.
+    // Rows that the lists do not need go to the texts of the doubts.
     let listed = u16::try_from(rows::rows(screen).rows.len() + 2).unwrap_or(u16::MAX).saturating_add(wanted);
     let most = (body.height / 5).max(body.height.saturating_sub(listed)).max(2);
     let doubts_wanted = if room_for_doubts { doubts::height(&doubtful, body.width).clamp(2, most) } else { 0 };
@@ -106,8 +107,8 @@ fn panes(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     log::last_line(&mut pen.at(last), screen, hits);
 }
 
-/// Streams at the left; errors, doubts and log at the right.
-fn beside(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
+/// Draws the streams on the left, and errors, doubts and log on the right.
+fn draw_side_by_side(pen: &mut Pen, body: Rect, screen: &Screen, hits: &mut Hits) {
     let side = (body.width / 10 * 3).clamp(36, 64);
     let (left, right) = cut_right(body, side);
     let (left, wall) = cut_right(left, 1);
@@ -149,8 +150,7 @@ fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &Screen, hits: &mut Hits
     }
 }
 
-/// The outcome as one word for the smallest screens, kept here so that it cannot differ from the
-/// verdict's.
+/// Returns the headline of the verdict.
 pub(super) fn headline(screen: &Screen) -> String {
     verdict(screen.progress).headline
 }
@@ -171,8 +171,9 @@ pub(super) fn cut_right(area: Rect, width: u16) -> (Rect, Rect) {
     (left, Rect { x: area.x + left.width, width, ..area })
 }
 
-/// The last net: no cell may hold a character that moves the cursor or turns the line round.
-pub(super) fn harmless(buffer: &mut Buffer, area: Rect) {
+/// Blanks every cell with a control character or a hidden character (such as a change of the
+/// writing direction), as a last safeguard.
+pub(super) fn blank_hidden_characters(buffer: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {
         for x in area.left()..area.right() {
             if let Some(cell) = buffer.cell_mut((x, y))

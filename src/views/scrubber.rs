@@ -1,5 +1,5 @@
-//! Scrubber: position of the picture in its log, its clock, and marks of errors, transitions and
-//! attempts.
+//! Scrubber: position in the log, time, playback state, and a bar with marks of errors,
+//! transitions, attempts and runs.
 
 use super::pen::Pen;
 use super::state::{ClickTarget, Hits, Screen, Scrub};
@@ -10,7 +10,7 @@ use synctop_core::protocol::{Millis, time};
 use synctop_core::reduce::Axis;
 use synctop_core::reduce::history::Mark;
 
-/// Rows it takes of a screen this high.
+/// Returns the height of the scrubber on a screen of this area: 0 in a live view.
 #[must_use]
 pub fn height(screen: &Screen, area: Rect) -> u16 {
     match screen.scrub {
@@ -23,15 +23,15 @@ pub fn height(screen: &Screen, area: Rect) -> u16 {
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let Some(scrub) = &screen.scrub else { return };
     if pen.height() >= 2 {
-        words(pen, screen, scrub);
+        status_line(pen, screen, scrub);
     }
     if pen.height() > 0 {
         bar(pen, pen.height() - 1, screen, scrub, hits);
     }
 }
 
-/// `PLAYING 4x  08:31:20.120  +02:11 of 07:12  line 1,204 of 13,582`
-fn words(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
+/// Draws the status: `PLAYING 4x  08:31:20.120  +02:11 of 07:12  line 1,204 of 13,582`.
+fn status_line(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
     let look = screen.look;
     let history = scrub.history;
     let (word, style) = match (scrub.playing, scrub.ended) {
@@ -66,7 +66,7 @@ fn words(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
         parts.push(("spooled".into(), look.dim()));
     }
     let lines = format!("line {} of {}", count(scrub.position.lines), count(history.end().lines));
-    // Where not all fit, a silence counts more than the line.
+    // On narrow screens the line number comes last, so that a silence has priority over it.
     let place = parts.len().min(if pen.width() >= 100 { 2 } else { usize::MAX });
     parts.insert(place, (lines, look.dim()));
     for (text, style) in parts {
@@ -76,7 +76,7 @@ fn words(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
     }
 }
 
-/// One column of the line.
+/// Content of one column of the bar. Later variants have priority.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cell {
     Track,
@@ -119,7 +119,7 @@ fn bar(pen: &mut Pen, row: u16, screen: &Screen, scrub: &Scrub, hits: &mut Hits)
     hits.scrub = Some(place);
 }
 
-/// Mark of each column: the most important one.
+/// Returns the most important mark of each column.
 fn cells(scrub: &Scrub, axis: &Axis, width: usize, column: impl Fn(f64) -> usize) -> Vec<Cell> {
     let mut cells = vec![Cell::Track; width];
     let mut put = |at: usize, cell: Cell| {
@@ -129,7 +129,7 @@ fn cells(scrub: &Scrub, axis: &Axis, width: usize, column: impl Fn(f64) -> usize
     };
     let share = |at: Option<Millis>, lines| column(axis.share(at, lines));
     for gap in scrub.history.gaps().iter().filter(|_| !scrub.skip) {
-        // A gap is drawn where it is wider than the messages at both its ends.
+        // The columns at both ends of a gap belong to the messages there.
         for at in share(Some(gap.from), 0) + 1..share(Some(gap.to), 0) {
             put(at, Cell::Gap);
         }
@@ -141,7 +141,7 @@ fn cells(scrub: &Scrub, axis: &Axis, width: usize, column: impl Fn(f64) -> usize
                 Mark::Error => Cell::Error,
                 Mark::Attempt => Cell::Attempt,
                 Mark::Transition => Cell::Transition,
-                // Of a log with one run its start is no mark.
+                // The start of the only run is not worth a mark.
                 Mark::Run if scrub.history.runs() < 2 => continue,
                 Mark::Run => Cell::Run,
                 Mark::Checkpoint => continue,

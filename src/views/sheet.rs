@@ -1,5 +1,4 @@
-//! Sheet above a pane: labeled facts and wrapped text, scrollable, with graphics of its owner
-//! between them.
+//! Scrollable overlay of labeled facts and wrapped text, with rows that its owner draws.
 
 use super::format::wrap;
 use super::pen::Pen;
@@ -8,7 +7,7 @@ use super::theme::Look;
 use ratatui::style::Style;
 use std::convert::Infallible;
 
-/// Start column of a fact's text.
+/// Width of the label column.
 const LABEL: usize = 14;
 
 enum Line<P> {
@@ -16,7 +15,7 @@ enum Line<P> {
     Picture(P),
 }
 
-/// `P`: rows that the owner draws.
+/// Scrollable overlay. `P` identifies the rows that the owner draws.
 pub(super) struct Sheet<'a, P = Infallible> {
     pub look: &'a Look,
     width: usize,
@@ -24,14 +23,14 @@ pub(super) struct Sheet<'a, P = Infallible> {
 }
 
 impl<'a, P> Sheet<'a, P> {
-    /// A sheet as wide as the pen.
+    /// Creates an empty sheet as wide as the pen.
     pub fn new(pen: &Pen<'a>) -> Self {
         let width = usize::from(pen.width().saturating_sub(4)).max(8);
         Self { look: pen.look, width, lines: Vec::new() }
     }
 
     pub fn fact(&mut self, label: &str, text: impl AsRef<str>, style: Style) {
-        // To the edge: a time with its date is whole at forty columns.
+        // Uses the right margin too, so that a date with time fits at forty columns.
         for (at, line) in wrap(text.as_ref(), (self.width + 2).saturating_sub(LABEL)).into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
             self.parts(vec![(format!("{label:<LABEL$}"), self.look.dim()), (line, style)]);
@@ -47,7 +46,7 @@ impl<'a, P> Sheet<'a, P> {
         self.lines.extend(wrap(text, self.width).into_iter().map(|line| Line::Text(vec![(line, style)])));
     }
 
-    /// One line, cut where it does not fit.
+    /// Adds one line of styled parts, which is clipped instead of wrapped.
     pub fn parts(&mut self, parts: Vec<(String, Style)>) {
         self.lines.push(Line::Text(parts));
     }
@@ -60,7 +59,7 @@ impl<'a, P> Sheet<'a, P> {
         self.lines.push(Line::Picture(row));
     }
 
-    /// Draws the visible part; `picture` draws the owner's rows.
+    /// Draws the visible lines. `picture` draws a row of the owner.
     pub fn draw_with(
         self,
         pen: &mut Pen,

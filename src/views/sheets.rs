@@ -1,30 +1,31 @@
-//! Detail sheets of a stream, an error or a line, scrollable.
+//! Scrollable detail sheets of a stream, an error or a log line.
 
 use super::pen::Pen;
 use super::rows::group_of;
 use super::sheet::Sheet;
 use super::state::{Hits, Screen};
-use super::streams::{coverage, pace};
+use super::streams::{activity_text, coverage};
 use synctop_core::format::{age, clock, count, percent, rate};
 use synctop_core::protocol::{Range, Status, time};
 use synctop_core::reduce::{ErrorGroup, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
 
-/// Ranges listed with their dates.
+/// Maximum number of completed ranges listed.
 const RANGES_LISTED: usize = 200;
 
-/// Rows of a stream's rate history.
+/// Height of the chart of a stream's rate, in rows.
 const CHART: u16 = 4;
 
-/// A row that is drawn, not written.
+/// Row of a sheet that is drawn as a graphic instead of text.
 enum Picture {
     Coverage,
-    /// One row of the rate history, counted from its top.
+    /// One row of the rate chart, counted from its top.
     Chart(u16),
 }
 
 type StreamSheet<'a> = Sheet<'a, Picture>;
 
-/// One row of a bar chart of the rate; the scale stands behind the first row.
+/// Draws one row of the rate chart. The first row has the scale after it, the last row the time
+/// span.
 fn chart(pen: &mut Pen, row: u16, level: u16, stream: &Stream, screen: &Screen) {
     let look = screen.look;
     let width = usize::from(pen.width().saturating_sub(16)).min(synctop_core::reduce::BUCKETS - 4);
@@ -64,9 +65,9 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     if let Some(word) = &stream.odd_status {
         sheet.fact("", format!("the engine's own unknown word: {word}"), look.warn());
     }
-    let pace = pace(stream, screen);
-    if !pace.is_empty() && screen.running() {
-        sheet.fact("", pace, look.warn());
+    let activity_text = activity_text(stream, screen);
+    if !activity_text.is_empty() && screen.running() {
+        sheet.fact("", activity_text, look.warn());
     }
     if let Some(space) = &stream.namespace {
         sheet.fact("namespace", space, look.plain());
@@ -87,7 +88,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
         let text = format!("up to {} of its records since the last checkpoint", count(rows));
         sheet.fact("not written", text, look.warn());
     }
-    let last = stream.last_checkpoint_at.map(|at| match screen.judged_at() {
+    let last = stream.last_checkpoint_at.map(|at| match screen.stall_clock() {
         Some(now) => format!(", last {} ago", age(now - at)),
         None => format!(", last {}", clock(at, now)),
     });
@@ -116,13 +117,17 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     });
 }
 
-/// Additional counts of a stream: metrics, committed, estimated, bytes.
+/// Adds further counts of a stream: metrics, committed records, estimate, bytes, rate limits.
 fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     let look = screen.look;
-    if let Some(told) = stream.metered {
-        let agree = stream.counted == 0 || stream.hidden || told == stream.counted;
-        let words = if stream.hidden { ", which stand in files" } else { "" };
-        sheet.fact("metrics", format!("{} told{words}", count(told)), if agree { look.plain() } else { look.doubt() });
+    if let Some(metered) = stream.metered {
+        let agree = stream.counted == 0 || stream.hidden || metered == stream.counted;
+        let words = if stream.hidden { ", in files" } else { "" };
+        sheet.fact(
+            "metrics",
+            format!("{} reported{words}", count(metered)),
+            if agree { look.plain() } else { look.doubt() },
+        );
     }
     if let Some(committed) = stream.committed {
         sheet.fact("committed", format!("{} confirmed by the destination", count(committed)), look.plain());
@@ -146,17 +151,17 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     }
 }
 
-/// Records by the time of the run, up to its last message or until the stream was done; unknown
-/// over less than a second.
+/// Returns the mean records per second from the start of the run to its last message, or to the end
+/// of the stream. Returns `None` for less than [`SHORTEST_MS`].
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 fn mean_rate(stream: &Stream, progress: &Progress) -> Option<f64> {
     let last = progress.last_at?;
-    // A log may begin in the middle of a run, and pauses between attempts may be left out of the
-    // engine's own time.
-    let told = last - i64::try_from(progress.run_elapsed()?).ok()?;
-    let begin = progress.first_at.map_or(told, |first| first.min(told));
+    // A log may start in the middle of a run, and the engine's elapsed time may exclude pauses
+    // between attempts: the earlier start counts.
+    let reported_start = last - i64::try_from(progress.run_elapsed()?).ok()?;
+    let start = progress.first_at.map_or(reported_start, |first| first.min(reported_start));
     let until = if stream.status == Status::Started { last } else { stream.changed_at? };
-    let millis = until - begin;
+    let millis = until - start;
     (millis >= SHORTEST_MS).then_some(stream.records.cumulative? as f64 * 1000.0 / millis as f64)
 }
 

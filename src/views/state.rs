@@ -1,4 +1,4 @@
-//! State of the run screen: focus, selection, filters, overlays. Below everything drawn.
+//! State of the run screen: focus, selection, filters, overlays. All views depend on this module.
 
 use super::action::Action;
 use super::rows::StreamGroup;
@@ -13,8 +13,9 @@ use synctop_core::report::{resumed, unreadable_feed_warning, verdict_remedy};
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
 
-/// Time without another line after which the input so far is judged.
-const UNREADABLE_MS: u64 = 900;
+/// Time without a new line after which input without any message counts as unreadable, in
+/// milliseconds.
+const UNREADABLE_AFTER_MS: u64 = 900;
 
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray,
@@ -45,13 +46,13 @@ impl Pane {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Chosen {
     Head(StreamGroup),
-    /// A stream, by its key.
+    /// Stream, identified by its key.
     Stream(String),
-    /// An error group, by its id.
+    /// Error group, identified by its id.
     Error(u64),
-    /// A doubt, by its kind and stream.
+    /// Doubt, identified by its kind and stream.
     Doubt(synctop_core::reduce::DoubtKind, Option<Arc<str>>),
-    /// A feed line, by its number among all of them.
+    /// Log line, identified by its number among all log lines of the feed.
     Line(u64),
 }
 
@@ -63,7 +64,7 @@ pub struct List {
     pub filter: Filter,
 }
 
-/// A pattern; empty lets everything through.
+/// Filter of a list. An empty filter keeps everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub text: String,
@@ -74,7 +75,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// A regular expression, without regard to case unless it has a capital; `!` before it negates.
+    /// Compiles a regular expression. It ignores case unless it has a capital letter; a leading `!`
+    /// negates it. If the expression is invalid, `bad` has the error and everything is kept.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let (negated, body) = match text.strip_prefix('!') {
@@ -107,7 +109,8 @@ impl Filter {
         self.keeps_any([text])
     }
 
-    /// True if the filter matches one of these texts, so that `^` and `$` anchor each of them.
+    /// True if the filter matches at least one of the texts (none if negated). `^` and `$` anchor
+    /// at each text.
     #[must_use]
     pub fn keeps_any<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| texts.into_iter().any(|text| pattern.is_match(text)) != self.negated)
@@ -137,7 +140,7 @@ impl Column {
     }
 }
 
-/// Overlay above the panes; the last one has the keys.
+/// Overlay above the panes. The topmost overlay receives the keys.
 #[derive(Debug, Clone)]
 pub enum Overlay {
     Help {
@@ -147,7 +150,7 @@ pub enum Overlay {
         input: Input,
         chosen: usize,
     },
-    /// Filter being edited, and its former value.
+    /// Filter being edited, and its previous value.
     Filter {
         input: Input,
         before: Filter,
@@ -164,16 +167,16 @@ pub enum Overlay {
         number: u64,
         top: usize,
     },
-    /// Place being typed, and its error.
+    /// Position being typed, and its error.
     Goto {
         input: Input,
         bad: Option<String>,
     },
-    /// Quit although our engine runs?
+    /// Confirmation of quitting while an engine that synctop started still runs.
     ConfirmQuit,
 }
 
-/// Everything of the screen that is not the feed.
+/// State of the screen that does not come from the feed.
 #[derive(Clone)]
 pub struct Ui {
     pub focus: Pane,
@@ -186,12 +189,13 @@ pub struct Ui {
     pub reversed: bool,
     /// Lowest level shown in the feed's log.
     pub level: Level,
+    /// True while the frame is frozen and counting continues.
     pub frozen: bool,
-    /// It was opened from the fleet, and goes back there.
+    /// True if the screen was opened from the fleet screen and returns to it.
     pub nested: bool,
     /// Notice about the last action.
     pub toast: Option<String>,
-    /// The diagnostics show their list of targets.
+    /// True if the diagnostics pane shows its list of targets.
     pub targets: bool,
     pub diagnostics: Arc<TuiWidgetState>,
 }
@@ -257,83 +261,85 @@ impl Ui {
     }
 }
 
-/// All that one picture is drawn from.
+/// Input of one frame.
 #[derive(Clone, Copy)]
 pub struct Screen<'a> {
     pub progress: &'a Progress,
     pub link: &'a Link,
     pub ui: &'a Ui,
     pub look: &'a super::theme::Look,
-    /// Source in the user's words.
+    /// Source as the user named it.
     pub source: &'a str,
-    /// An engine of ours runs.
+    /// True if an engine that synctop started still runs.
     pub engine_runs: bool,
-    /// Engine's clock at this moment: the last message's time and the time passed since.
+    /// Current time by the engine's clock: the time of the last message plus the time since then.
     pub now: Option<Millis>,
-    /// Milliseconds since the last line came.
+    /// Milliseconds since the last line arrived.
     pub age: Option<u64>,
-    /// Milliseconds that synctop has watched.
+    /// Milliseconds since synctop started to watch the feed.
     pub watched: u64,
-    /// Position of the picture in its log; `None`: now.
+    /// Position of the frame in its log; `None` for a live frame.
     pub scrub: Option<Scrub<'a>>,
 }
 
-/// A picture of some instant of a log.
+/// Position in a log, and the state of its playback.
 #[derive(Clone, Copy)]
 pub struct Scrub<'a> {
     pub history: &'a History,
-    /// The clock goes, so fast.
+    /// True while the log plays, at `speed`.
     pub playing: bool,
     pub speed: &'a str,
-    /// Silences are passed over.
+    /// True if silences are skipped.
     pub skip: bool,
     pub position: LogPosition,
-    /// The instant; it may lie after the last message.
+    /// Time of the frame; may be later than that of the last message.
     pub at: Option<Millis>,
-    /// It is the end.
+    /// True at the end of the log.
     pub ended: bool,
-    /// Of a feed that goes on: how far it is behind, in milliseconds and in lines.
+    /// Distance from the live end of a rewound feed, in milliseconds (`None` without times) and in
+    /// lines.
     pub behind: Option<(Option<Millis>, u64)>,
-    /// Indexed share of the log, 0 to 1, during indexing; 0: unknown.
+    /// Indexed share of the log, 0 to 1, while it is indexed; 0 if unknown.
     pub indexing: Option<f64>,
-    /// The log cannot be read where it lies: it is unpacked into a temporary file.
+    /// True if the log is copied into a temporary file, because it cannot be read in place.
     pub spooled: bool,
 }
 
 impl Screen<'_> {
-    /// Advice: the run of a pipeline is not started again, its pipeline is resumed.
+    /// Adapts advice to a screen opened from the fleet: it suggests resuming the pipeline instead
+    /// of starting the run again.
     #[must_use]
     pub fn advised(&self, advice: String) -> String {
         if self.ui.nested { resumed(&advice) } else { advice }
     }
 
-    /// Next step for an error.
+    /// Returns the next step for an error.
     #[must_use]
     pub fn remedy(&self, error: &synctop_core::reduce::ErrorGroup) -> String {
         self.advised(verdict_remedy(self.progress, error))
     }
 
-    /// Neither ended nor closed: time goes on.
+    /// True if the feed has neither ended nor been closed.
     #[must_use]
     pub fn running(&self) -> bool {
         !self.progress.closed && self.progress.attempt.end.is_none()
     }
 
-    /// Nothing that came was understood, and for a moment nothing more came.
+    /// Returns an explanation if no line was understood and no new line arrived for a moment.
     #[must_use]
     pub fn unreadable(&self) -> Option<String> {
-        unreadable_feed_warning(self.progress, self.age.is_some_and(|age| age >= UNREADABLE_MS))
+        unreadable_feed_warning(self.progress, self.age.is_some_and(|age| age >= UNREADABLE_AFTER_MS))
     }
 
-    /// For how long the whole feed has been silent, once that is no longer a pause.
+    /// Returns the milliseconds since the last line, if the feed has been silent for too long.
     #[must_use]
     pub fn silent(&self) -> Option<u64> {
         self.age.filter(|age| *age >= synctop_core::report::text::SILENT_MS && self.running())
     }
 
-    /// The clock by which streams are judged to stand still; none once it is over.
+    /// Returns the time by which stalls are detected, or `None` after the end.
     #[must_use]
-    pub fn judged_at(&self) -> Option<Millis> {
+    pub fn stall_clock(&self) -> Option<Millis> {
         self.now.filter(|_| self.running())
     }
 }
@@ -345,26 +351,26 @@ pub enum ClickTarget {
     Row(Pane, Chosen),
     Column(Column),
     Do(Action),
-    /// A pane, a row and a column of the fleet.
+    /// Pane of the fleet screen.
     FleetPane(super::fleet::FleetPane),
     FleetRow(super::fleet::FleetPane, super::fleet::RowKey),
     FleetColumn(super::fleet::FleetColumn),
-    /// The line of the scrubber.
+    /// Bar of the scrubber.
     Scrub,
-    /// Inside an overlay: no target, but not the one below it either.
+    /// Inside of an overlay: hides the targets below it.
     Nothing,
 }
 
-/// Hit areas of the picture, and the scroll position of each list.
+/// Hit areas of a frame, and the scroll position of each list.
 #[derive(Debug, Clone, Default)]
 pub struct Hits {
     places: Vec<(Rect, ClickTarget)>,
     pub tops: [Option<usize>; 5],
-    /// Rows a page of each list has.
+    /// Rows per page of each list.
     pub pages: [usize; 5],
-    /// Scroll range of the topmost overlay, and its page.
+    /// Maximum scroll position of the topmost overlay, and its rows per page.
     pub overlay: (usize, usize),
-    /// The line of the scrubber.
+    /// Rectangle of the scrubber bar.
     pub scrub: Option<Rect>,
 }
 
@@ -373,7 +379,7 @@ impl Hits {
         self.places.push((place, target));
     }
 
-    /// Topmost hit area at a position.
+    /// Returns the topmost target at a position.
     #[must_use]
     pub fn at(&self, column: u16, row: u16) -> Option<&ClickTarget> {
         let here = |place: &Rect| place.contains(ratatui::layout::Position { x: column, y: row });
@@ -386,7 +392,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_negate_ignore_case_and_say_what_is_bad() {
+    fn filters_negate_ignore_case_and_report_errors() {
         assert!(Filter::new("char").keeps("Charges"));
         assert!(!Filter::new("Char").keeps("charges"));
         assert!(!Filter::new("!char").keeps("charges"));

@@ -1,4 +1,4 @@
-//! Stream list: trouble, progress and coverage. A column that is unknown for all is hidden.
+//! Stream list: trouble, progress and coverage.
 
 use super::columns::Columns;
 use super::format;
@@ -12,7 +12,7 @@ use synctop_core::protocol::error_text::core;
 use synctop_core::protocol::{Millis, Status};
 use synctop_core::reduce::{ONE_MINUTE, Stream, TEN_SECONDS, stall_verdict, waiting};
 
-/// Below this an error's cause stands under its row, not in it.
+/// Width below which the cause of an error is drawn below its row instead of in it.
 const NARROW: u16 = 60;
 
 pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
@@ -23,7 +23,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     let columns = Columns::new(screen, pen.width());
     let page = usize::from(pen.height().saturating_sub(2));
     let place = all.place(screen, list.chosen.as_ref());
-    let top = scrolled(list.top, place, page, all.rows.len());
+    let top = scroll_top(list.top, place, page, all.rows.len());
     let last = (top + page).min(all.rows.len());
     let mut about = count(screen.progress.streams.len() as u64);
     if list.filter.active() {
@@ -36,7 +36,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
     let right = if all.rows.is_empty() { String::new() } else { format!("{}-{last}/{}", top + 1, all.rows.len()) };
     pen.rule(0, focused, "streams", &about, &right);
-    heads(pen, 1, &columns, screen, hits);
+    column_headings(pen, 1, &columns, screen, hits);
     if all.rows.is_empty() {
         let text = match (list.filter.active(), screen.running()) {
             (true, _) => "no stream matches; Esc drops the filter",
@@ -48,7 +48,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     for (index, row) in all.rows.iter().enumerate().skip(top).take(page) {
         let line = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
         match row {
-            Row::Head(group) => head(pen, line, *group, &all, screen),
+            Row::Head(group) => group_row(pen, line, *group, &all, screen),
             Row::Stream(at, group) => {
                 if let Some(stream) = screen.progress.streams.get(*at as usize) {
                     stream_row(pen, line, stream, *group, &columns, screen);
@@ -72,15 +72,16 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     }
 }
 
-/// The first row shown, so that the chosen one is on the page and no page is half empty.
-pub(super) fn scrolled(top: usize, place: usize, page: usize, all: usize) -> usize {
+/// Returns the first visible row, such that the selected row `place` is visible and the page is as
+/// full as possible. `top` is the previous first row.
+pub(super) fn scroll_top(top: usize, place: usize, page: usize, all: usize) -> usize {
     if page == 0 {
         return place;
     }
     top.min(place).max((place + 1).saturating_sub(page)).min(all.saturating_sub(page))
 }
 
-fn heads(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut Hits) {
+fn column_headings(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
     let style = look.dim().patch(look.strong());
     let mut one = |pen: &mut Pen, column: Column, end: u16, word: &str, right: bool| {
@@ -129,7 +130,7 @@ pub(super) fn mark(group: StreamGroup, screen: &Screen) -> (&'static str, Style)
     }
 }
 
-fn head(pen: &mut Pen, row: u16, group: StreamGroup, all: &Rows, screen: &Screen) {
+fn group_row(pen: &mut Pen, row: u16, group: StreamGroup, all: &Rows, screen: &Screen) {
     let look = screen.look;
     let (glyph, style) = mark(group, screen);
     pen.put(1, row, glyph, style.patch(look.strong()));
@@ -176,20 +177,20 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
         };
     }
     if group == StreamGroup::Errored {
-        return cause(pen, row, columns.words_from(), stream, screen);
+        return cause(pen, row, columns.text_column(), stream, screen);
     }
     if group == StreamGroup::Skipped
         && let Some(reason) = &stream.message
     {
-        pen.put(columns.words_from(), row, reason, look.dim());
+        pen.put(columns.text_column(), row, reason, look.dim());
         return;
     }
     if screen.progress.only_in_earlier_run(stream) {
-        pen.put(columns.words_from(), row, "of an earlier run", look.dim());
+        pen.put(columns.text_column(), row, "of an earlier run", look.dim());
         return;
     }
     if let Some(end) = columns.committed {
-        // All of it is at the destination, or not yet.
+        // Green once the destination has confirmed all records.
         let all = stream.committed.is_some() && stream.committed == stream.records.cumulative;
         match stream.committed {
             Some(number) => pen.put_right(end, row, &count(number), if all { look.good() } else { look.plain() }),
@@ -204,12 +205,12 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
     }
     if stream.settling {
         let words = if screen.running() { "counts to come" } else { "its counts never came" };
-        pen.put(columns.words_from(), row, words, look.dim());
+        pen.put(columns.text_column(), row, words, look.dim());
         return;
     }
     let moving = matches!(group, StreamGroup::Started | StreamGroup::Stalled);
     if let Some(end) = columns.rate {
-        // Ten seconds, and where reports are rarer than that a minute, dimmed because it is older.
+        // The rate of ten seconds; with rarer reports that of a minute, dimmed because it is older.
         let fresh = stream.rate.per_second(TEN_SECONDS, now);
         let value = fresh.or_else(|| stream.rate.per_second(ONE_MINUTE, now)).filter(|_| moving);
         let style = if moving && fresh.is_some() { look.plain() } else { look.dim() };
@@ -231,14 +232,14 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
     if let Some((begin, width)) = columns.sparks
         && moving
     {
-        let values = halves(&stream.rate.history(usize::from(width) * 5, now), 5);
+        let values = bucket_means(&stream.rate.history(usize::from(width) * 5, now), 5);
         let top = values.iter().flatten().copied().fold(0.0, f64::max);
         super::bars::sparks(pen, begin, row, &values, top, look.accent());
     }
 }
 
-/// The share that is shown: a completed stream with nothing left over is all there, whatever its
-/// last run had to read.
+/// Returns the share to show: 1.0 for a completed stream without ranges left over, even if its last
+/// run read only a part.
 fn shown_share(stream: &Stream, screen: &Screen) -> Option<f64> {
     match screen.progress.share(stream) {
         Some(_) if stream.status == Status::Completed && !stream.has_ranges_left() => Some(1.0),
@@ -246,8 +247,8 @@ fn shown_share(stream: &Stream, screen: &Screen) -> Option<f64> {
     }
 }
 
-/// Means of so many neighbours each.
-fn halves(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
+/// Returns the means of each `each` neighboring values; unknown values are ignored.
+fn bucket_means(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
     values
         .chunks(each.max(1))
         .map(|part| {
@@ -259,7 +260,8 @@ fn halves(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
         .collect()
 }
 
-/// The bar of a stream: each cell is a part of its total range, full where that part is completed.
+/// Draws the bar of a stream: each cell is a part of its total range, filled if that part is
+/// completed.
 pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let bounds = stream.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
@@ -283,8 +285,8 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
         cells.push((cell, done));
     }
     pen.fill(begin, row, width, glyphs.track, look.dim());
-    // As many cells as the share has, where most of it lies: the length is true, and the gaps are
-    // where they are.
+    // The share determines the number of filled cells, and the ranges determine which: length and
+    // gaps are both correct.
     let share = stream.coverage().unwrap_or(0.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
     let full = ((share * f64::from(width)).round() as usize)
@@ -297,7 +299,7 @@ pub(super) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
     }
 }
 
-/// Draws an estimated share, whose end is unknown.
+/// Draws the bar of an estimated share.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
 fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
@@ -308,13 +310,13 @@ fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, scree
     pen.fill(begin, row, full.min(width), glyphs.bar, if share < 1.0 { look.accent() } else { look.good() });
 }
 
-/// `auth_error 08:31:07  The provided key lacks ...`
+/// Draws the error of a stream: `auth_error 08:31:07  The provided key lacks ...`.
 fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) {
     let look = screen.look;
     let group = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
     let kind = match (group, &stream.message) {
         (Some(group), _) => group.kind(),
-        // It did not fail by itself.
+        // The stream did not fail itself: the end of the run stopped it.
         (None, Some(_)) if stream.failed_in.is_none() => "stopped",
         (None, _) => "error",
     };
@@ -330,7 +332,7 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) 
     }
 }
 
-/// Below a stream: the cause of a stall, the reason of a wait, or the next step of an error.
+/// Draws the line below a stream: the cause of a stall or a wait, or the next step for an error.
 fn note(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, screen: &Screen) {
     let look = screen.look;
     let (text, style) = match group {
@@ -342,13 +344,14 @@ fn note(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, screen: &S
             }
             (format!("{} {}", look.glyphs.next, screen.remedy(group)), look.dim())
         }
-        _ => (pace(stream, screen), look.warn()),
+        _ => (activity_text(stream, screen), look.warn()),
     };
     pen.put(5, row, &text, style);
 }
 
-/// `no checkpoint for 94s (usual gap 2s); 429 x14, last 12s ago, next try in 8s`
-pub(super) fn pace(stream: &Stream, screen: &Screen) -> String {
+/// Describes stall, rate limit and retries of a stream, such as `no checkpoint or record for 94s
+/// (usual gap 2s); rate limited (429) x14, last 12s ago, retry 3 in 8s`.
+pub(super) fn activity_text(stream: &Stream, screen: &Screen) -> String {
     let now = screen.now.unwrap_or(0);
     let mut parts = Vec::new();
     if let Some(stall) = stall_verdict(stream, now) {

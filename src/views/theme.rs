@@ -1,5 +1,4 @@
-//! Styles and glyphs by meaning. Color never carries meaning alone: a glyph and a word stand beside
-//! it.
+//! Styles and glyphs by meaning. Color never carries meaning alone: a glyph or a word repeats it.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -32,11 +31,12 @@ impl Theme {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Depth {
     Sixteen,
+    /// 256 indexed colors.
     #[default]
     Many,
 }
 
-/// Marks and lines.
+/// Characters of marks, bars and lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Glyphs {
     pub bad: &'static str,
@@ -61,10 +61,11 @@ pub struct Glyphs {
     pub dot: &'static str,
     pub up: &'static str,
     pub down: &'static str,
-    /// A place along a line, and where nothing is.
+    /// Mark of a status change on the scrubber bar.
     pub mark: &'static str,
     /// Start of a run.
     pub run: &'static str,
+    /// Silence on the scrubber bar.
     pub gap: &'static str,
     pub sparks: [&'static str; 8],
 }
@@ -142,7 +143,7 @@ impl Default for Look {
 }
 
 impl Look {
-    fn colour(&self, dark: u8, light: u8, sixteen: Color) -> Style {
+    fn foreground(&self, dark: u8, light: u8, sixteen: Color) -> Style {
         match (self.theme, self.depth) {
             (Theme::Mono, _) => Style::new(),
             (_, Depth::Sixteen) => Style::new().fg(sixteen),
@@ -151,54 +152,55 @@ impl Look {
         }
     }
 
-    /// The terminal's own colours.
+    /// Returns the terminal's default style.
     #[must_use]
     pub fn plain(&self) -> Style {
         Style::new()
     }
 
-    /// Style of important text.
+    /// Returns the style of important text.
     #[must_use]
     pub fn strong(&self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Style of secondary text.
+    /// Returns the style of secondary text.
     #[must_use]
     pub fn dim(&self) -> Style {
         match self.theme {
             Theme::Mono => Style::new().add_modifier(Modifier::DIM),
-            _ => self.colour(245, 243, Color::DarkGray),
+            _ => self.foreground(245, 243, Color::DarkGray),
         }
     }
 
     #[must_use]
     pub fn bad(&self) -> Style {
-        self.colour(203, 160, Color::Red)
+        self.foreground(203, 160, Color::Red)
     }
 
     #[must_use]
     pub fn warn(&self) -> Style {
-        self.colour(179, 130, Color::Yellow)
+        self.foreground(179, 130, Color::Yellow)
     }
 
     #[must_use]
     pub fn good(&self) -> Style {
-        self.colour(114, 28, Color::Green)
+        self.foreground(114, 28, Color::Green)
     }
 
-    /// The one accent.
+    /// Returns the accent style, of keys, focus and activity.
     #[must_use]
     pub fn accent(&self) -> Style {
-        self.colour(75, 25, Color::Blue)
+        self.foreground(75, 25, Color::Blue)
     }
 
     #[must_use]
     pub fn doubt(&self) -> Style {
-        self.colour(141, 92, Color::Magenta)
+        self.foreground(141, 92, Color::Magenta)
     }
 
-    /// The chosen row of the pane in focus: a tint, or reversed where tints cannot be seen.
+    /// Returns the style of the selected row of the focused pane: a tint, or reversed without 256
+    /// colors.
     #[must_use]
     pub fn chosen(&self) -> Style {
         match (self.theme, self.depth) {
@@ -208,7 +210,7 @@ impl Look {
         }
     }
 
-    /// A badge in a colour's own block.
+    /// Returns the style of a badge: bold on a block of the given color.
     #[must_use]
     pub fn badge(&self, style: Style) -> Style {
         style.add_modifier(Modifier::REVERSED | Modifier::BOLD)

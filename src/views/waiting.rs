@@ -1,4 +1,4 @@
-//! Before the first line: the awaited data, their source, the time so far, and the key to quit.
+//! Screen before the first line: source, waiting time, and the key to quit.
 
 use super::format::fit_middle;
 use super::pen::Pen;
@@ -24,7 +24,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen) {
     let waited = i64::try_from(screen.watched).unwrap_or(i64::MAX);
     pen.put(3, row + 3, &format!("for {}", age(waited)), look.dim());
     pen.put(3, row + 5, "q leaves, ? shows the keys", look.dim());
-    // Known reasons of the silence: from the source, and from an engine's stderr.
+    // Possible reasons for the silence: the last log line, and the end of the engine's stderr.
     let about = screen.progress.feed.lines().back().map(|line| line.text.as_ref());
     let stderr = screen.progress.stderr_tail.iter().rev().take(3).rev().map(AsRef::as_ref);
     for (line, text) in about.into_iter().chain(stderr).enumerate() {

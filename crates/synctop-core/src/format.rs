@@ -67,7 +67,7 @@ pub fn short(text: &str, limit: usize) -> String {
     cut
 }
 
-/// `0/s`, `7.3/s`, `812/s`, `4.8k/s`, `1.2M/s`.
+/// Formats a rate: `0/s`, `7.3/s`, `812/s`, `4.8k/s`, `1.2M/s`.
 #[must_use]
 pub fn rate(per_second: f64) -> String {
     match per_second {
@@ -81,7 +81,7 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// An age of at most six characters: `1s`, `94s`, `12m`, `3h05m`, `9d`.
+/// Formats an age in milliseconds: `1s`, `94s`, `12m`, `3h05m`, `9d`.
 #[must_use]
 pub fn age(millis: Millis) -> String {
     let seconds = millis.max(0) / 1000;
@@ -93,7 +93,7 @@ pub fn age(millis: Millis) -> String {
     }
 }
 
-/// A time on the same day as `now` without its date, any other with it.
+/// Formats a time, without the date if it is on the same day as `now`.
 #[must_use]
 pub fn clock(at: Millis, now: Option<Millis>) -> String {
     const DAY: Millis = 86_400_000;
@@ -103,13 +103,13 @@ pub fn clock(at: Millis, now: Option<Millis>) -> String {
     }
 }
 
-/// A duration in milliseconds.
+/// Formats a duration in milliseconds.
 #[must_use]
 pub fn span(millis: Millis) -> String {
     duration(u64::try_from(millis).unwrap_or(0))
 }
 
-/// A share as a whole per cent; never 100 before all is there, never 0 once something is.
+/// Formats a share as a whole percentage. Only 1.0 is shown as 100%, and only 0.0 as 0%.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "0 to 100")]
 pub fn percent(share: f64) -> String {

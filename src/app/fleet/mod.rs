@@ -493,14 +493,14 @@ fn screen_of<'a>(
         look,
         name,
         address,
-        colour,
+        color: colour,
         now: now(),
         link,
-        how,
+        link_text: how,
         rate: shown.rate,
-        every: Millis::try_from(shown.every.as_millis()).unwrap_or(Millis::MAX / 8),
+        list_interval: Millis::try_from(shown.every.as_millis()).unwrap_or(Millis::MAX / 8),
         armed,
         acting,
-        unkept: shown.unkept.as_deref(),
+        store_error: shown.unkept.as_deref(),
     }
 }

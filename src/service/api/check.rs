@@ -37,7 +37,8 @@ async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction)
     if !app.service.engines.can(name, action) {
         let message =
             format!("the engine {name} has no {}: see its actions in the service's configuration", action.as_str());
-        engine_output.shown
+        engine_output
+            .shown
             .push(crate::service::registry::line("log", &json!({"level": "info", "message": message})).into_bytes());
         return Ok(engine_output);
     }
@@ -131,7 +132,8 @@ async fn perform(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAc
     }
     let engine_output = call_engine(app, &pipeline, action).await?;
     if action != EngineAction::Check {
-        let find = |name: &str| engine_output.messages.iter().find_map(|it| it.pointer(&format!("/control/{name}")).cloned());
+        let find =
+            |name: &str| engine_output.messages.iter().find_map(|it| it.pointer(&format!("/control/{name}")).cloned());
         let (source, destination) = (find("source_config"), find("destination_config"));
         app.service
             .change(&slot, move |tx, pipeline| {

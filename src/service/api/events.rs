@@ -11,7 +11,7 @@ use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
 use crate::service::registry::{SERVICE, Slot, line};
-use crate::service::{store, random_below};
+use crate::service::{random_below, store};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use serde_json::{Map, Value, json};

@@ -172,7 +172,12 @@ pub fn router(app: &Arc<App>) -> Result<Router, String> {
 }
 
 /// Applies the request rate limit of a client; refuses all requests during shutdown.
-async fn limit_rate(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, request: Request, next: Next) -> Response {
+async fn limit_rate(
+    State(app): Shared,
+    Extension(Peer(ip)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
     if *app.service.ending.borrow() {
         return Problem::ending().into_response();
     }

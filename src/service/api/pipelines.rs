@@ -6,7 +6,7 @@ use crate::engine::backfill::{Backfill, BackfillOptions};
 use crate::service::lifecycle::{Desired, LifecycleEvent, Status};
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
-use crate::service::registry::{Slot, live_task, new_pipeline, apply_event};
+use crate::service::registry::{Slot, apply_event, live_task, new_pipeline};
 use crate::service::{secrets, store};
 use axum::Extension;
 use axum::body::Bytes;
@@ -69,7 +69,8 @@ pub async fn create(
     let request = Value::Object(fields.clone()).to_string();
     if let Some(key) = &key {
         let (key, request) = (key.clone(), request.clone());
-        let known = app.service.store.write(move |tx| tx.stored_answer(&key, "pipelines").map_err(Problem::from)).await?;
+        let known =
+            app.service.store.write(move |tx| tx.stored_answer(&key, "pipelines").map_err(Problem::from)).await?;
         if let Some((of, id)) = known {
             if of != digest(&request) {
                 return Err(key_reused());

@@ -6,7 +6,7 @@ use super::{Answer, App, Peer, Shared, answer, events, lines, ok, page};
 use crate::service::lifecycle::{Desired, LifecycleEvent, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
 use crate::service::problem::Problem;
-use crate::service::registry::{Slot, live_task, apply_event};
+use crate::service::registry::{Slot, apply_event, live_task};
 use crate::service::run::create_task;
 use crate::service::{secrets, store};
 use axum::Extension;
@@ -155,7 +155,12 @@ pub async fn start(
 }
 
 /// Opens a run of one call.
-async fn open_single_call(app: &Arc<App>, id: &str, query: Option<&str>, ip: IpAddr) -> Result<(Arc<Slot>, Task), Problem> {
+async fn open_single_call(
+    app: &Arc<App>,
+    id: &str,
+    query: Option<&str>,
+    ip: IpAddr,
+) -> Result<(Arc<Slot>, Task), Problem> {
     let options = RunOptions::of_query(query)?;
     let slot = body::pipeline(&app.service, id)?;
     let task = open(app, &slot, ip, Trigger::Sync, options, None).await?;

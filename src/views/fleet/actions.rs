@@ -1,24 +1,24 @@
-//! Action log pane: user, action, result. The log is append-only.
+//! Action log pane: action, pipeline and result of each record. The log is append-only.
 
 use super::state::{FleetPane, FleetScreen, RowKey};
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
-use crate::views::streams::scrolled;
+use crate::views::streams::scroll_top;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::fleet::ActionRecord;
 use synctop_core::format::clock;
 
-/// The actions that are shown, the newest first.
+/// Returns the actions that the filter keeps, newest first.
 #[must_use]
 pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a ActionRecord> {
     let filter = &screen.ui.list(FleetPane::Actions).filter;
-    let says = |record: &ActionRecord| {
+    let is_match = |record: &ActionRecord| {
         let texts = [record.who.as_str(), &record.action, &record.pipeline];
         let more = [&record.why, &record.sentence, &record.verdict].into_iter().flatten().map(String::as_str);
         filter.keeps_any(texts.into_iter().chain(more))
     };
-    screen.actions.iter().filter(|record| says(record)).collect()
+    screen.actions.iter().filter(|record| is_match(record)).collect()
 }
 
 #[must_use]
@@ -31,18 +31,18 @@ pub fn place(items: &[&ActionRecord], chosen: Option<&RowKey>) -> usize {
     items.iter().position(|record| chosen == Some(&key(record))).unwrap_or(0)
 }
 
-/// The action that is chosen.
+/// Returns the selected action.
 #[must_use]
 pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a ActionRecord> {
     let all = items(screen);
     all.get(place(&all, screen.ui.list(FleetPane::Actions).chosen.as_ref())).copied()
 }
 
-/// Time after which an action is not watched any more, in milliseconds.
+/// Maximum time that an action is verified, in milliseconds.
 const WATCHED_MS: i64 = 600_000;
 
-/// Result of an action, as far as known.
-pub(super) fn came_of(record: &ActionRecord, now: i64) -> &str {
+/// Returns the result of an action, as far as it is known.
+pub(super) fn result_text(record: &ActionRecord, now: i64) -> &str {
     match &record.sentence {
         Some(sentence) => sentence,
         None if now.saturating_sub(record.at) < WATCHED_MS => "Sent, verifying...",
@@ -50,7 +50,7 @@ pub(super) fn came_of(record: &ActionRecord, now: i64) -> &str {
     }
 }
 
-/// The mark of a verdict's word.
+/// Returns glyph and style of a result; `None` is a result that is not known yet.
 pub(super) fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match word {
@@ -70,7 +70,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let each: u16 = if two { 2 } else { 1 };
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
     let at = place(&all, list.chosen.as_ref());
-    let top = scrolled(list.top, at, page, all.len());
+    let top = scroll_top(list.top, at, page, all.len());
     let right = if all.len() > page {
         format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len())
     } else {
@@ -87,7 +87,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
         let column = pen.put(3, row, &clock(record.at, Some(screen.now)), look.dim());
         let column = pen.put(column + 1, row, &record.action, look.strong());
         let column = pen.put(column + 1, row, &record.pipeline, look.plain());
-        let sentence = came_of(record, screen.now);
+        let sentence = result_text(record, screen.now);
         if two {
             pen.put(3, row + 1, sentence, style);
         } else {

@@ -1,14 +1,14 @@
-//! Bulk pane: stages, results, and the reason of a stop.
+//! Bulk pane: stages, results, and the reason for a stop.
 
 use super::state::{FleetPane, FleetScreen};
 use crate::views::pen::Pen;
 use crate::views::state::Hits;
-use crate::views::streams::scrolled;
+use crate::views::streams::scroll_top;
 use ratatui::style::Style;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::format::age;
 
-/// Lines that it needs.
+/// Returns the lines that the pane needs for a bulk action.
 #[must_use]
 pub fn height(bulk: &Bulk) -> u16 {
     u16::try_from(bulk.items.len()).unwrap_or(u16::MAX).saturating_add(2)
@@ -41,10 +41,10 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let waiting =
         bulk.items.iter().rposition(|item| !matches!(item.step, BulkStep::Waiting | BulkStep::HeldBack)).unwrap_or(0);
     let at = if focused { ui.list(FleetPane::Bulk).top.min(bulk.items.len().saturating_sub(1)) } else { waiting };
-    let top = scrolled(at, at, page, bulk.items.len());
+    let top = scroll_top(at, at, page, bulk.items.len());
     for (index, item) in bulk.items.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
-        let (glyph, style, text) = words(&item.step, screen);
+        let (glyph, style, text) = step_text(&item.step, screen);
         pen.put(1, row, &(Bulk::stage(index) + 1).to_string(), look.dim());
         pen.put(3, row, glyph, style);
         let column = pen.put(5, row, &item.id, look.plain());
@@ -55,7 +55,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     }
 }
 
-fn words(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, String) {
+fn step_text(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, String) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match step {
         BulkStep::Waiting => (glyphs.pending, look.dim(), "waits for those before it".into()),

@@ -1,4 +1,4 @@
-//! Confirmation of an action: targets, count, effect, equivalent command.
+//! Confirmation of an action: pipelines, effect, plan and equivalent command.
 
 use super::state::{Confirm, FleetScreen};
 use crate::views::format::wrap;
@@ -10,24 +10,25 @@ use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::PipelineAction;
 use synctop_core::format::plural;
 
-/// Lines of the command that are shown at least.
-const COMMAND: usize = 3;
+/// Minimum lines reserved for the command.
+const MIN_COMMAND_LINES: usize = 3;
 
-/// Names that are listed.
-const LISTED: usize = 6;
+/// Maximum number of pipeline names listed.
+const MAX_NAMES: usize = 6;
 
-/// Smaller screens cannot show the effect; nothing is done unseen.
-const LEAST: (u16, u16) = (36, 11);
+/// Minimum screen size of the confirmation. On smaller screens actions are refused, because their
+/// effect would not be visible.
+const MIN_SIZE: (u16, u16) = (36, 11);
 
-/// True if a screen of this size can show it.
+/// True if a screen of this size can show the confirmation.
 #[must_use]
 pub fn fits((width, height): (u16, u16)) -> bool {
-    width >= LEAST.0 && height >= LEAST.1
+    width >= MIN_SIZE.0 && height >= MIN_SIZE.1
 }
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut Hits) {
     let look = screen.look;
-    // A few visible columns behind it are worse than none.
+    // On a narrow screen the box takes the full width, instead of leaving a few columns visible.
     let width = if pen.width() < 84 { pen.width() } else { 76 };
     let inner = usize::from(width.saturating_sub(4));
     let many = confirm.targets.len() > 1;
@@ -39,8 +40,8 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     lines.push((format!("{what} of {}", screen.name), look.strong()));
     if many {
         let ordered = Bulk::new(confirm.action, confirm.targets.clone());
-        let names: Vec<_> = ordered.items.iter().take(LISTED).map(|item| item.id.as_ref()).collect();
-        let more = confirm.targets.len().saturating_sub(LISTED);
+        let names: Vec<_> = ordered.items.iter().take(MAX_NAMES).map(|item| item.id.as_ref()).collect();
+        let more = confirm.targets.len().saturating_sub(MAX_NAMES);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         lines.extend(
             wrap(&format!("first {}{more}", names.join(", then ")), inner)
@@ -50,8 +51,8 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
         );
     }
     if !confirm.left_out.is_empty() {
-        let names: Vec<_> = confirm.left_out.iter().take(LISTED).map(AsRef::as_ref).collect();
-        let more = confirm.left_out.len().saturating_sub(LISTED);
+        let names: Vec<_> = confirm.left_out.iter().take(MAX_NAMES).map(AsRef::as_ref).collect();
+        let more = confirm.left_out.len().saturating_sub(MAX_NAMES);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let text = format!("left out, as parked or paused (R resumes): {}{more}", names.join(", "));
         lines.extend(wrap(&text, inner).into_iter().take(2).map(|line| (line, look.dim())));
@@ -67,8 +68,8 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     }
     lines.push((String::new(), look.plain()));
     let command = wrap(&confirm.whole(), inner.saturating_sub(4));
-    // Whole where there is room.
-    let room = usize::from(pen.height()).saturating_sub(lines.len() + 5).max(COMMAND);
+    // The command is shown completely if there is room.
+    let room = usize::from(pen.height()).saturating_sub(lines.len() + 5).max(MIN_COMMAND_LINES);
     for (at, line) in command.iter().take(room).enumerate() {
         let cut = if at + 1 == room && command.len() > room { look.glyphs.ellipsis } else { "" };
         lines.push((format!("{}{line} {cut}", if at == 0 { "$ " } else { "  " }), look.dim()));
@@ -110,7 +111,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, confirm: &Confirm, hits: &mut H
     }
 }
 
-/// Leave although something is being done.
+/// Draws the confirmation of leaving while an action is being verified.
 pub fn quit(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let area = pen.middle(66, 7);
     let mut pen = pen.at(area);

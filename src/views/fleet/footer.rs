@@ -105,7 +105,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows, hits: &mut Hi
     keys(pen, FLEET_ACTIONS, shown, name, hits);
 }
 
-/// Draws the text input; returns whether there is one.
+/// Draws the filter input. Returns true if a filter is being edited.
 fn prompt(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) -> bool {
     let (look, ui) = (screen.look, screen.ui);
     let Some(FleetOverlay::Filter { input, .. }) = ui.overlays.last() else { return false };

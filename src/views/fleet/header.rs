@@ -1,5 +1,5 @@
-//! Header of the fleet: service, link state, age of the data, armed or read-only; counts by group;
-//! the most important fact.
+//! Header of the fleet screen: service, link state, age of the data, permission; counts by group;
+//! cause and next step.
 
 use super::list::mark;
 use super::rows::FleetRows;
@@ -14,7 +14,7 @@ use synctop_core::fleet::inbox::InboxState;
 use synctop_core::format::{age, count, plural, rate};
 use synctop_core::protocol::error_text::core;
 
-/// Lines of the header.
+/// Contents of the header, computed before drawing because they determine its height.
 pub struct FleetHeader {
     why: Option<String>,
     next: Option<String>,
@@ -34,19 +34,20 @@ impl FleetHeader {
     }
 }
 
-/// Most important fact: trouble of the service itself; one cause or many.
+/// Returns the most important trouble and its next step: that of the service itself, otherwise the
+/// most frequent open error.
 fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<String>) {
     if let ServiceLink::Down { why, next, again_at, .. } = screen.link {
-        // Since when stands above.
-        let again = super::screen::asked_again(again_at, screen.now);
+        // The age of the data is shown above.
+        let again = super::screen::retry_text(again_at, screen.now);
         return (Some(format!("{again}: {why}")), Some(next.to_owned()).filter(|next| !next.is_empty()));
     }
-    if let Some(why) = screen.unkept {
+    if let Some(why) = screen.store_error {
         return (Some(format!("errors and actions are not stored: {why}")), None);
     }
     let parked = rows.counts.first().copied().unwrap_or(0);
     let open: Vec<_> = screen.inbox.sorted().into_iter().filter(|item| item.state().open()).collect();
-    // Of those that hit as many the latest.
+    // Of equally frequent errors the latest wins.
     let Some(first) = open.iter().max_by_key(|item| (item.open(), item.last_at)) else {
         return match screen.fleet.odd.first() {
             Some(odd) => (Some(format!("something in the list is no pipeline: {odd}")), None),
@@ -94,10 +95,10 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, facts: &FleetHeader, rows: &Fle
     }
 }
 
-/// The colour of a context's name.
+/// Returns the style of the context name, as the configuration of the context selects it.
 pub fn tint(screen: &FleetScreen) -> Style {
     let look = screen.look;
-    match screen.colour {
+    match screen.color {
         Some("red") => look.bad(),
         Some("yellow") => look.warn(),
         Some("green") => look.good(),
@@ -114,13 +115,13 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
         Armed::Never => (" READ-ONLY ".to_owned(), look.dim()),
         Armed::Locked if width >= 90 => (" read-only (w enables actions) ".to_owned(), look.dim()),
         Armed::Locked => (" w enables actions ".to_owned(), look.dim()),
-        // The frame shows it.
+        // The border shows it.
         Armed::Always | Armed::For(_) => (String::new(), look.plain()),
     };
     end = pen.put_right(end, 0, &text, style).saturating_sub(1);
     let listed = screen.fleet.listed_at.map(|at| screen.now - at);
     let old = listed.map_or_else(String::new, |old| format!("{} old", age(old)));
-    let late = !screen.fresh();
+    let late = !screen.is_current();
     if width >= 100 {
         let budget = format!("{:.1} of {:.0} requests/s", screen.rate.0, screen.rate.1);
         end = pen.put_right(end, 0, &budget, look.dim()).saturating_sub(2);
@@ -133,8 +134,8 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
         ServiceLink::Down { .. } => ("DOWN", look.bad()),
     };
     let about = match (width >= 64, old.is_empty()) {
-        (true, false) => format!("{}, {old}", screen.how),
-        (true, true) => screen.how.to_owned(),
+        (true, false) => format!("{}, {old}", screen.link_text),
+        (true, true) => screen.link_text.to_owned(),
         (false, _) => old,
     };
     let style_old = if late { look.warn() } else { look.dim() };
@@ -174,14 +175,14 @@ fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) {
     }
     let speeds = screen.fleet.pipelines.values().filter_map(|it| it.pipeline.found.per_second);
     let (sum, any) = speeds.fold((0.0, false), |(sum, _), speed| (sum + speed, true));
-    if any && screen.fresh() {
+    if any && screen.is_current() {
         column = pen.put(column, 1, &rate(sum), look.strong()) + 2;
     }
     let marked = screen.ui.marked.len();
     if marked > 0 {
         column = pen.put(column, 1, &format!("{marked} marked"), look.accent().patch(look.strong())) + 2;
     }
-    // Wider screens have it in the line above.
+    // On wider screens the line above has it.
     let budget = format!("{:.1} of {:.0} requests/s", screen.rate.0, screen.rate.1);
     let wide = u16::try_from(budget.len()).unwrap_or(u16::MAX);
     if pen.width() < 100 && column + wide + 1 < pen.width() {

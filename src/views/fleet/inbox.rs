@@ -1,9 +1,9 @@
-//! Error inbox: errors of all pipelines, grouped by cause.
+//! Error inbox pane: errors of all pipelines, grouped by cause.
 
 use super::state::{FleetPane, FleetScreen, RowKey};
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
-use crate::views::streams::scrolled;
+use crate::views::streams::scroll_top;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use synctop_core::fleet::inbox::{InboxItem, InboxState};
 use synctop_core::format::{age, plural};
 use synctop_core::protocol::error_text::core;
 
-/// Parts of the day that the trend is drawn in.
+/// Number of columns of the trend, which covers a day.
 const TREND: usize = 12;
 
-/// From here the message stands beside the figures.
+/// Minimum width that shows an item in one line instead of two.
 const WIDE: u16 = 70;
 
-/// The items that are shown.
+/// Returns the items that the filter keeps, without resolved ones unless they are shown.
 #[must_use]
 pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<InboxItem>> {
     let filter = &screen.ui.list(FleetPane::Errors).filter;
     let shown = |item: &InboxItem| {
         let pipelines = item.hits.keys().map(AsRef::as_ref);
-        let says = [item.message.as_ref(), item.kind(), item.state().as_str(), item.fingerprint.as_ref()];
-        (screen.ui.closed || item.state().open()) && filter.keeps_any(says.into_iter().chain(pipelines))
+        let searched_texts = [item.message.as_ref(), item.kind(), item.state().as_str(), item.fingerprint.as_ref()];
+        (screen.ui.closed || item.state().open()) && filter.keeps_any(searched_texts.into_iter().chain(pipelines))
     };
     screen.inbox.sorted().into_iter().filter(|item| shown(item)).collect()
 }
@@ -34,13 +34,13 @@ pub fn key(item: &InboxItem) -> RowKey {
     RowKey::Id(Arc::clone(&item.fingerprint))
 }
 
-/// Position of the selected item.
+/// Returns the position of the selected item, 0 without a selection.
 #[must_use]
 pub fn place(items: &[&Arc<InboxItem>], chosen: Option<&RowKey>) -> usize {
     items.iter().position(|item| chosen == Some(&key(item))).unwrap_or(0)
 }
 
-/// The item that is chosen.
+/// Returns the selected item.
 #[must_use]
 pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Arc<InboxItem>> {
     let all = items(screen);
@@ -58,9 +58,9 @@ pub fn style(item: &InboxItem, screen: &FleetScreen) -> (&'static str, Style) {
     }
 }
 
-/// Lines that an item takes.
+/// Returns the lines per item at this width.
 #[must_use]
-pub fn card(width: u16) -> u16 {
+pub fn lines_per_item(width: u16) -> u16 {
     if width >= WIDE { 1 } else { 2 }
 }
 
@@ -69,10 +69,10 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let list = ui.list(FleetPane::Errors);
     let focused = ui.focus == FleetPane::Errors;
     let all = items(screen);
-    let each = card(pen.width());
+    let each = lines_per_item(pen.width());
     let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
     let at = place(&all, list.chosen.as_ref());
-    let top = scrolled(list.top, at, page, all.len());
+    let top = scroll_top(list.top, at, page, all.len());
     let open = screen.inbox.items.values().filter(|item| item.state().open()).count();
     let over = screen.inbox.items.len() - open;
     let mut about = format!("{open} open");
@@ -125,7 +125,7 @@ fn one(pen: &mut Pen, row: u16, item: &InboxItem, screen: &FleetScreen) {
     };
     column = pen.put(column, row, &plural(hit, "pipeline"), look.plain()) + 2;
     let state_style = if item.state() == InboxState::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
-    let one_line = card(width) == 1;
+    let one_line = lines_per_item(width) == 1;
     if one_line && !state.is_empty() {
         column = pen.put_in(column, row, 24, &state, state_style) + 2;
     }
@@ -147,7 +147,7 @@ fn one(pen: &mut Pen, row: u16, item: &InboxItem, screen: &FleetScreen) {
     }
 }
 
-/// Occurrences along the day; none is a dot.
+/// Draws the occurrences over a day as a sparkline, with a dot for zero.
 fn sparks(pen: &mut Pen, begin: u16, row: u16, counts: &[u64], style: Style) {
     let glyphs = pen.look.glyphs;
     let most = counts.iter().copied().max().unwrap_or(0).max(1);

@@ -1,11 +1,11 @@
-//! Pipeline list: trouble, progress and coverage. A column that is unknown for all is hidden.
+//! Pipeline list: trouble, progress and coverage. A column without any known value is hidden.
 
 use super::rows::{FleetRow, FleetRows};
 use super::state::{FleetColumn, FleetPane, FleetScreen};
 use crate::views::format::fit_middle;
 use crate::views::pen::Pen;
 use crate::views::state::{ClickTarget, Hits};
-use crate::views::streams::scrolled;
+use crate::views::streams::scroll_top;
 use crate::views::theme::Look;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 use synctop_core::fleet::{PipelineGroup, PipelineStatus, Watched};
 use synctop_core::format::{age, clock, count, rate};
 
-/// End of each column (the first ones: start); `None` if hidden.
+/// Layout of the columns: right edges of numbers, start and width of texts and bars; `None` if
+/// hidden. `name` is the width of the names.
 struct Columns {
     name: u16,
     route: Option<(u16, u16)>,
@@ -25,15 +26,15 @@ struct Columns {
     age: Option<u16>,
 }
 
-/// Widths.
+/// Minimum width of the status column; the other constants are fixed widths.
 const STATUS: u16 = 10;
 const RECORDS: u16 = 12;
 const RATE: u16 = 9;
 const AGE: u16 = 7;
 const PERCENT: u16 = 5;
 
-/// An error's kind, its time, and the most of its message.
-const CAUSE: u16 = 64;
+/// Width that the kind, the time and most of the message of an error take.
+const CAUSE_WIDTH: u16 = 64;
 
 impl Columns {
     fn new(screen: &FleetScreen, width: u16) -> Self {
@@ -50,17 +51,17 @@ impl Columns {
             fits
         };
         let known = |of: &dyn Fn(&synctop_core::fleet::Pipeline) -> bool| all().any(of);
-        let status_wide = longest(&|it| status_words(it, false).chars().count()).clamp(STATUS - 2, 18) + 2;
+        let status_wide = longest(&|it| status_text(it, false).chars().count()).clamp(STATUS - 2, 18) + 2;
         let has_status = take(true, status_wide);
         let has_records = take(known(&|it| it.found.records.is_some()), RECORDS);
         let has_bar = take(known(&|it| it.found.coverage.is_some()), PERCENT + 9);
         let has_age = take(true, AGE);
         let has_rate = take(known(&|it| it.found.per_second.is_some()), RATE);
         let wide = longest(&|it| it.source.chars().count() + it.destination.chars().count() + 3).clamp(8, 26) + 2;
-        // The cause of a parked pipeline has priority.
+        // The route is hidden if it would leave too little room for the cause of a parked pipeline.
         let before = 5 + name + status_wide + if has_records { RECORDS } else { 0 } + 2;
         let parked = screen.fleet.pipelines.values().any(|it| it.group(screen.now) == PipelineGroup::Parked);
-        let has_route = take(width >= 76 && (!parked || width >= before + wide + CAUSE), wide);
+        let has_route = take(width >= 76 && (!parked || width >= before + wide + CAUSE_WIDTH), wide);
         let bar = if has_bar { 8 + room.min(12) } else { 0 };
         let route = has_route.then(|| {
             let begin = end + 1;
@@ -84,14 +85,14 @@ impl Columns {
         Self { name, route, status, records, rate, bar: bar_end.map(|end| (end - bar + 1, bar - 1)), percent, age }
     }
 
-    /// First column of text that replaces rates and ranges.
-    fn words_from(&self) -> u16 {
+    /// Returns the start of text that replaces rates and ranges.
+    fn text_column(&self) -> u16 {
         self.records.or(self.status.map(|(begin, wide)| begin + wide)).unwrap_or(5 + self.name) + 2
     }
 }
 
-/// Status, and the desired one if it differs.
-fn status_words(it: &synctop_core::fleet::Pipeline, inferred: bool) -> String {
+/// Returns the status, and the desired status if it has not been reached.
+fn status_text(it: &synctop_core::fleet::Pipeline, inferred: bool) -> String {
     use synctop_core::fleet::DesiredStatus;
     let doubt = if inferred { "?" } else { "" };
     let there = matches!(
@@ -126,7 +127,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hit
     let columns = Columns::new(screen, pen.width());
     let page = usize::from(pen.height().saturating_sub(2));
     let place = all.place(list.chosen.as_ref());
-    let top = scrolled(list.top, place, page, all.rows.len());
+    let top = scroll_top(list.top, place, page, all.rows.len());
     let last = (top + page).min(all.rows.len());
     let mut about = count(screen.fleet.pipelines.len() as u64);
     if list.filter.active() {
@@ -140,7 +141,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hit
     }
     let right = if all.rows.is_empty() { String::new() } else { format!("{}-{last}/{}", top + 1, all.rows.len()) };
     pen.rule(0, focused, "pipelines", &about, &right);
-    heads(pen, &columns, screen, hits);
+    column_headings(pen, &columns, screen, hits);
     if all.rows.is_empty() {
         let text = if list.filter.active() {
             "no pipeline matches; Esc drops the filter"
@@ -152,7 +153,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hit
     for (index, row) in all.rows.iter().enumerate().skip(top).take(page) {
         let line = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
         match row {
-            FleetRow::Head(group) => head(pen, line, *group, all, screen),
+            FleetRow::Head(group) => group_row(pen, line, *group, all, screen),
             FleetRow::Pipeline(it, group) => pipeline(pen, line, it, *group, &columns, screen),
             FleetRow::Note(it, group) => note(pen, line, it, *group, all, screen),
         }
@@ -167,7 +168,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hit
     }
 }
 
-fn heads(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits) {
+fn column_headings(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits) {
     let (look, ui) = (screen.look, screen.ui);
     let plain = look.dim().patch(look.strong());
     let mut one = |pen: &mut Pen, column: Option<FleetColumn>, at: u16, word: &str, right: bool| {
@@ -202,7 +203,7 @@ fn heads(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits
     }
 }
 
-fn head(pen: &mut Pen, row: u16, group: PipelineGroup, all: &FleetRows, screen: &FleetScreen) {
+fn group_row(pen: &mut Pen, row: u16, group: PipelineGroup, all: &FleetRows, screen: &FleetScreen) {
     let look = screen.look;
     let (glyph, style) = mark(group, look);
     pen.put(2, row, glyph, style.patch(look.strong()));
@@ -249,7 +250,7 @@ fn pipeline(
         pen.put_in(begin, row, wide, &text, look.dim());
     }
     if let Some((begin, wide)) = columns.status {
-        let word = status_words(it, watched.inferred(screen.now));
+        let word = status_text(it, watched.inferred(screen.now));
         pen.put_in(begin, row, wide, &word, if group == PipelineGroup::Parked { style } else { look.dim() });
     }
     let dash = glyphs.dash;
@@ -261,15 +262,15 @@ fn pipeline(
     }
     if let Some((action, _, since)) = screen.acting.iter().find(|(_, id, _)| *id == it.id) {
         let text = format!("{}: sent, watched for {}", action.as_str(), age(screen.now.saturating_sub(*since)));
-        pen.put(columns.words_from(), row, &text, look.accent());
+        pen.put(columns.text_column(), row, &text, look.accent());
         return;
     }
     if matches!(group, PipelineGroup::Parked) && (!it.faults.is_empty() || watched.note(screen.now).is_none()) {
-        return cause(pen, row, columns.words_from(), watched, screen);
+        return cause(pen, row, columns.text_column(), watched, screen);
     }
     if let Some(end) = columns.rate {
-        // A speed of the past is none.
-        let speed = it.found.per_second.filter(|_| screen.fresh());
+        // A rate of outdated data is not shown.
+        let speed = it.found.per_second.filter(|_| screen.is_current());
         let text = speed.map_or_else(|| dash.to_owned(), rate);
         pen.put_right(end, row, &text, if speed.is_some() { look.plain() } else { look.dim() });
     }
@@ -291,7 +292,7 @@ fn pipeline(
     }
 }
 
-/// `auth_error 08:31:07  The provided key lacks ...`
+/// Draws the error of a pipeline: `auth_error 08:31:07  The provided key lacks ...`.
 fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetScreen) {
     let look = screen.look;
     let it = &watched.pipeline;

@@ -1,4 +1,4 @@
-//! Fleet screen: the pipelines of a service.
+//! Drawing of the fleet screen: the pipelines of a service.
 //!
 //! ```text
 //!  header.rs  service, link, age of the data, write access; counts by group; cause and next step

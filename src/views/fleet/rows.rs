@@ -7,7 +7,7 @@ use std::sync::Arc;
 use strum::VariantArray as _;
 use synctop_core::fleet::{ActionRecord, PipelineGroup, Watched};
 
-/// One line of the list.
+/// Row of the list.
 #[derive(Debug, Clone, Copy)]
 pub enum FleetRow<'a> {
     Head(PipelineGroup),
@@ -41,23 +41,24 @@ impl<'a> FleetRow<'a> {
     }
 }
 
-/// The whole list.
+/// All rows of the list, with counts and recent actions.
 pub struct FleetRows<'a> {
     pub rows: Vec<FleetRow<'a>>,
-    /// Pipelines by group, whatever the filter.
+    /// Pipelines by group, before filtering.
     pub counts: [usize; 7],
-    /// Those that the filter lets through, of each group.
+    /// Pipelines by group that the filter keeps; `kept` is their total.
     pub kept_of: [usize; 7],
     pub kept: usize,
     /// Recent actions with a result, by pipeline.
     pub actions: HashMap<&'a str, &'a ActionRecord>,
 }
 
-/// Time a result stands below its pipeline, in milliseconds.
-const LATELY: i64 = 600_000;
+/// Time that the result of an action is shown below its pipeline, in milliseconds.
+const RESULT_SHOWN_MS: i64 = 600_000;
 
 impl FleetRows<'_> {
-    /// Position of the selection; the first pipeline without one, or if it is gone.
+    /// Returns the position of the selected row, or of the first pipeline if nothing is selected or
+    /// the selected row is gone.
     #[must_use]
     pub fn place(&self, chosen: Option<&RowKey>) -> usize {
         let found = chosen.and_then(|chosen| {
@@ -71,7 +72,7 @@ impl FleetRows<'_> {
     }
 }
 
-/// The row that is chosen.
+/// Returns the selected row.
 #[must_use]
 pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<FleetRow<'a>> {
     let all = rows(screen);
@@ -90,13 +91,15 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
             *count += 1;
         }
         if let Some(list) = groups.get_mut(group as usize)
-            && (!filter.active() || searched(watched, group, screen))
+            && (!filter.active() || is_kept(watched, group, screen))
         {
             list.push(watched);
         }
     }
     let mut actions = HashMap::new();
-    for record in screen.actions.iter().filter(|record| record.ended_at.is_some_and(|at| screen.now - at < LATELY)) {
+    for record in
+        screen.actions.iter().filter(|record| record.ended_at.is_some_and(|at| screen.now - at < RESULT_SHOWN_MS))
+    {
         // The newest comes first.
         actions.entry(record.pipeline.as_str()).or_insert(record);
     }
@@ -133,19 +136,20 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
     FleetRows { rows, counts, kept_of, kept, actions }
 }
 
-/// Applies the filter to all text of the row.
-fn searched(watched: &Watched, group: PipelineGroup, screen: &FleetScreen) -> bool {
+/// True if the filter keeps a pipeline, by all text of its row.
+fn is_kept(watched: &Watched, group: PipelineGroup, screen: &FleetScreen) -> bool {
     let it = &watched.pipeline;
-    let says = [it.id.as_ref(), &it.source, &it.destination, it.status.as_str(), it.desired.as_str(), group.as_str()];
+    let searched_texts =
+        [it.id.as_ref(), &it.source, &it.destination, it.status.as_str(), it.desired.as_str(), group.as_str()];
     let doubts = it.found.doubts.iter().map(AsRef::as_ref);
     // As shown in the row: hidden text does not match.
     let cores: Vec<_> = it.faults.iter().map(synctop_core::fleet::PipelineFault::core).collect();
     let faults = it.faults.iter().map(synctop_core::fleet::PipelineFault::kind).chain(cores.iter().map(String::as_str));
-    screen.ui.list(FleetPane::Pipelines).filter.keeps_any(says.into_iter().chain(faults).chain(doubts))
+    screen.ui.list(FleetPane::Pipelines).filter.keeps_any(searched_texts.into_iter().chain(faults).chain(doubts))
 }
 
-/// True if a row has a line below: a contradiction below each pipeline, the next step below the
-/// last one with the same error.
+/// True if a row has a note: contradictions and doubts below each pipeline, the next step below the
+/// last of several pipelines with the same error.
 fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: PipelineGroup, screen: &FleetScreen) -> bool {
     let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());
@@ -164,7 +168,7 @@ fn sort(list: &mut [&Arc<Watched>], screen: &FleetScreen) {
     let scaled = |value: Option<f64>| value.map_or(-1, |value| (value * 1e6) as i64);
     let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     match ui.sort {
-        // Those with the same error stand together, so that it is seen that it is one.
+        // Pipelines with the same error are adjacent, so that the common cause is visible.
         FleetColumn::Name => list.sort_by_cached_key(|it| first(it)),
         FleetColumn::Status => list.sort_by_cached_key(|it| it.pipeline.status.as_str().to_owned()),
         _ => list.sort_by_cached_key(|it| {

@@ -6,7 +6,7 @@ use super::{actions, bulk, confirm, footer, header, inbox, list, sheets};
 use crate::views::action::FLEET_ACTIONS;
 use crate::views::format::{fit_middle, wrap};
 use crate::views::pen::Pen;
-use crate::views::screen::{cut_bottom, cut_right, cut_top, harmless};
+use crate::views::screen::{blank_hidden_characters, cut_bottom, cut_right, cut_top};
 use crate::views::state::{ClickTarget, Hits};
 use crate::views::{help, palette};
 use ratatui::buffer::Buffer;
@@ -14,16 +14,16 @@ use ratatui::layout::Rect;
 use synctop_core::format::age;
 use synctop_core::protocol::Millis;
 
-/// Below this only a line or two are drawn.
+/// Minimum size of the full layout; smaller screens show a few words only.
 const TINY: (u16, u16) = (30, 6);
 
-/// From here errors and actions stand beside the pipelines.
+/// Minimum width that shows errors and actions to the right of the pipelines.
 const WIDE: u16 = 110;
 
-/// From here there is room for more than the pane in focus.
+/// Height from which `TALL - 6` follows: the minimum body height for more than the focused pane.
 const TALL: u16 = 14;
 
-/// Draws one picture and returns its hit areas.
+/// Draws one frame and returns its hit areas.
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
     let mut hits = Hits::default();
     let area = area.intersection(buffer.area);
@@ -33,9 +33,9 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
         tiny(&mut pen, area, screen, &all);
     } else {
         let inner = frame(&mut pen, screen);
-        whole(&mut pen.at(inner), screen, &all, &mut hits);
+        draw_all(&mut pen.at(inner), screen, &all, &mut hits);
     }
-    harmless(buffer, area);
+    blank_hidden_characters(buffer, area);
     hits
 }
 
@@ -61,7 +61,7 @@ fn tiny(pen: &mut Pen, area: Rect, screen: &FleetScreen, all: &FleetRows) {
     }
 }
 
-/// While armed, a frame with the name of the target service surrounds the screen.
+/// Draws a border with the name of the service while actions are armed. Returns the area inside.
 fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
     let area = pen.area;
     let left = match screen.armed {
@@ -73,7 +73,7 @@ fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
         Armed::Always => "ARMED, w disarms".to_owned(),
     };
     let (look, glyphs) = (screen.look, screen.look.glyphs);
-    let style = if screen.colour == Some("red") { look.bad() } else { look.warn() };
+    let style = if screen.color == Some("red") { look.bad() } else { look.warn() };
     let last = area.height.saturating_sub(1);
     for row in [0, last] {
         pen.fill(0, row, area.width, glyphs.rule, style);
@@ -88,7 +88,7 @@ fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
     Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height.saturating_sub(2) }
 }
 
-fn whole(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
+fn draw_all(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
     let area = pen.area;
     let (above, foot) = cut_bottom(area, 1);
     let tour = screen.ui.tour.filter(|_| area.height >= 14);
@@ -125,7 +125,7 @@ fn whole(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) 
     footer::draw(&mut pen.at(foot), screen, all, hits);
 }
 
-/// Before the first list: the awaited data, their source, and the key to quit.
+/// Draws the screen before the first list: service, error, next step, and the key to quit.
 fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     let look = screen.look;
     let row = (pen.height() / 2).saturating_sub(3);
@@ -140,10 +140,10 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     if let ServiceLink::Down { why, next, again_at, .. } = screen.link {
         let room = usize::from(pen.width().saturating_sub(6));
         let why = format!("it {why}");
-        let told = wrap(&why, room).into_iter().take(4).map(|line| (line, look.bad()));
+        let cause = wrap(&why, room).into_iter().take(4).map(|line| (line, look.bad()));
         let to_do = wrap(next, room).into_iter().take(4).map(|line| (line, look.plain()));
-        let again = (asked_again(again_at, screen.now), look.dim());
-        for (line, style) in told.chain(to_do).chain([again]) {
+        let again = (retry_text(again_at, screen.now), look.dim());
+        for (line, style) in cause.chain(to_do).chain([again]) {
             pen.put(3, below - 1, &line, style);
             below += 1;
         }
@@ -151,8 +151,8 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     pen.put(3, below + 1, "q leaves, c goes to another context, ? shows the keys", look.dim());
 }
 
-/// `asked again in 3s`
-pub(super) fn asked_again(at: Millis, now: Millis) -> String {
+/// Describes the next attempt: `retrying in 3s`.
+pub(super) fn retry_text(at: Millis, now: Millis) -> String {
     match at.saturating_sub(now) {
         ..1_000 => "asked again now".to_owned(),
         left => format!("retrying in {}", age(left)),
@@ -165,7 +165,7 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits:
         return pane(pen, body, focus, screen, all, hits);
     }
     if body.width >= WIDE {
-        return beside(pen, body, screen, all, hits);
+        return draw_side_by_side(pen, body, screen, all, hits);
     }
     let lower = match focus {
         FleetPane::Pipelines if screen.bulk.is_some_and(|bulk| !bulk.over()) => FleetPane::Bulk,
@@ -175,7 +175,7 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits:
     let wanted = match lower {
         FleetPane::Errors => u16::try_from(inbox::items(screen).len())
             .unwrap_or(u16::MAX)
-            .saturating_mul(inbox::card(body.width))
+            .saturating_mul(inbox::lines_per_item(body.width))
             .saturating_add(1),
         FleetPane::Bulk => screen.bulk.map_or(3, bulk::height),
         _ => u16::try_from(screen.actions.len()).unwrap_or(u16::MAX).saturating_add(1),
@@ -193,8 +193,8 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits:
     pane(pen, under, lower, screen, all, hits);
 }
 
-/// Pipelines on the left; errors, actions and the bulk action on the right.
-fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
+/// Draws the pipelines on the left, and errors, the bulk action and the action log on the right.
+fn draw_side_by_side(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
     let (left, right) = cut_right(body, (body.width / 10 * 3).clamp(36, 70));
     let (left, wall) = cut_right(left, 1);
     pane(pen, left, FleetPane::Pipelines, screen, all, hits);
@@ -203,7 +203,8 @@ fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits
         wall.put(0, row, screen.look.glyphs.wall, screen.look.dim());
     }
     let items = u16::try_from(inbox::items(screen).len()).unwrap_or(u16::MAX);
-    let errors = items.saturating_mul(inbox::card(right.width)).saturating_add(1).clamp(3, (right.height / 2).max(3));
+    let errors =
+        items.saturating_mul(inbox::lines_per_item(right.width)).saturating_add(1).clamp(3, (right.height / 2).max(3));
     let (errors_area, rest) = cut_top(right, errors);
     pane(pen, errors_area, FleetPane::Errors, screen, all, hits);
     let wanted = match screen.bulk {
@@ -211,11 +212,11 @@ fn beside(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits
         None if screen.ui.focus == FleetPane::Bulk => 3,
         None => 0,
     };
-    let (bulk_area, deeds_area) = cut_top(rest, wanted);
+    let (bulk_area, actions_area) = cut_top(rest, wanted);
     if wanted > 0 {
         pane(pen, bulk_area, FleetPane::Bulk, screen, all, hits);
     }
-    pane(pen, deeds_area, FleetPane::Actions, screen, all, hits);
+    pane(pen, actions_area, FleetPane::Actions, screen, all, hits);
 }
 
 fn pane(pen: &mut Pen, area: Rect, which: FleetPane, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {

@@ -1,10 +1,10 @@
-//! Detail sheets of a pipeline, an error or an action, scrollable; and selection lists.
+//! Scrollable detail sheets of a pipeline, an error or an action; and selection lists.
 
 use super::state::{FleetScreen, RunRow};
 use crate::views::pen::Pen;
 use crate::views::sheet::Sheet;
 use crate::views::state::{ClickTarget, Hits};
-use crate::views::streams::scrolled;
+use crate::views::streams::scroll_top;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::format::short;
@@ -94,7 +94,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         sheet.head("actions");
         for record in actions {
             let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
-            let came = super::actions::came_of(record, now);
+            let came = super::actions::result_text(record, now);
             sheet.text(
                 &format!("{glyph} {} {} by {}: {came}", clock(record.at, Some(now)), record.action, record.who),
                 style,
@@ -181,7 +181,7 @@ pub fn action(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &
     sheet.fact("reason", record.why.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("before", record.before.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("after", record.after.as_deref().unwrap_or(look.glyphs.dash), look.plain());
-    let sentence = super::actions::came_of(record, screen.now);
+    let sentence = super::actions::result_text(record, screen.now);
     sheet.fact("verdict", format!("{glyph} {sentence}"), style);
     if let Some(at) = record.ended_at {
         sheet.fact("known", format!("{} later", age(at - record.at)), look.dim());
@@ -189,7 +189,7 @@ pub fn action(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &
     sheet.draw(pen, ("action", "Esc closes"), top, hits);
 }
 
-/// A list to choose from.
+/// Draws a selection list in a box.
 fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], chosen: usize, hits: &mut Hits) {
     let wanted = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(2).clamp(3, pen.height().max(3));
     let width = if pen.width() < 100 { pen.width() } else { 90 };
@@ -198,7 +198,7 @@ fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], cho
     hits.add(area, ClickTarget::Nothing);
     pen.frame(title, about);
     let page = usize::from(pen.height().saturating_sub(2));
-    let top = scrolled(0, chosen, page, rows.len());
+    let top = scroll_top(0, chosen, page, rows.len());
     for (index, (text, style)) in rows.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(1);
         pen.put_in(2, row, width.saturating_sub(4), text, *style);

@@ -1,4 +1,4 @@
-//! State of the fleet screen: focus, selection, filters; and its model.
+//! State of the fleet screen: focus, selection, filters, overlays; and the input of a frame.
 
 use crate::views::state::Filter;
 use crate::views::theme::Look;
@@ -34,7 +34,7 @@ impl FleetPane {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RowKey {
     Head(PipelineGroup),
-    /// A pipeline, an error by its fingerprint, an action by its number.
+    /// Id of a pipeline, fingerprint of an error, or number of an action.
     Id(Arc<str>),
 }
 
@@ -67,26 +67,26 @@ pub struct FleetList {
     pub filter: Filter,
 }
 
-/// Something that is about to be done.
+/// Action that awaits confirmation.
 #[derive(Debug, Clone)]
 pub struct Confirm {
     pub action: PipelineAction,
-    /// With the error that each has.
+    /// Pipelines, with the fingerprint of the error of each.
     pub targets: Vec<(Arc<str>, Option<Arc<str>>)>,
-    /// Those that would refuse it, because they are parked or paused.
+    /// Pipelines that would refuse the action because they are parked or paused.
     pub left_out: Vec<Arc<str>>,
-    /// Word to type for confirmation; without one: `y`.
+    /// Word to type for confirmation; `None` if the key `y` is enough.
     pub word: Option<String>,
     pub input: Input,
-    /// Reason for the action log, and whether it is being edited.
+    /// Reason for the action log; `typing_why` is true while it is edited.
     pub why: Input,
     pub typing_why: bool,
-    /// The command that does the same.
+    /// Equivalent command without the reason.
     pub command: String,
 }
 
 impl Confirm {
-    /// The command that does the same, as it is typed.
+    /// Returns the equivalent command with the reason.
     #[must_use]
     pub fn whole(&self) -> String {
         match self.why.value().trim() {
@@ -96,7 +96,7 @@ impl Confirm {
     }
 }
 
-/// A past run, to be replayed.
+/// Past run that can be replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRow {
     pub number: u64,
@@ -104,7 +104,7 @@ pub struct RunRow {
     pub good: Option<bool>,
 }
 
-/// Overlay above the panes; the last one has the keys.
+/// Overlay above the panes. The topmost overlay receives the keys.
 #[derive(Debug, Clone)]
 pub enum FleetOverlay {
     Help {
@@ -118,12 +118,12 @@ pub enum FleetOverlay {
         input: Input,
         before: Filter,
     },
-    /// All that is known of a pipeline.
+    /// Details of a pipeline.
     Pipeline {
         id: Arc<str>,
         top: usize,
     },
-    /// An error, by its fingerprint.
+    /// Details of an error.
     Error {
         fingerprint: Arc<str>,
         top: usize,
@@ -132,7 +132,7 @@ pub enum FleetOverlay {
         seq: i64,
         top: usize,
     },
-    /// Past runs; none while they are asked for.
+    /// Past runs; `Ok(None)` while they are requested.
     Runs {
         id: Arc<str>,
         rows: Result<Option<Vec<RunRow>>, String>,
@@ -143,11 +143,11 @@ pub enum FleetOverlay {
         chosen: usize,
     },
     Confirm(Box<Confirm>),
-    /// Leave although something is being done?
+    /// Confirmation of leaving while an action is being verified.
     ConfirmQuit,
 }
 
-/// Everything of the screen that is not the fleet.
+/// State of the screen that does not come from the service.
 #[derive(Debug, Clone, Default)]
 pub struct FleetUi {
     pub focus: FleetPane,
@@ -159,10 +159,10 @@ pub struct FleetUi {
     pub sort: FleetColumn,
     pub reversed: bool,
     pub marked: BTreeSet<Arc<str>>,
-    /// Errors that are over are shown too.
+    /// True if resolved errors are shown too.
     pub closed: bool,
     pub toast: Option<String>,
-    /// A line that shows a newcomer round.
+    /// Hint of the tour of the demo.
     pub tour: Option<&'static str>,
 }
 
@@ -186,22 +186,23 @@ impl FleetUi {
         }
     }
 
-    /// True if a group is folded; initially none is.
+    /// True if a group is folded; groups start unfolded.
     #[must_use]
     pub fn folded(&self, group: PipelineGroup) -> bool {
         self.folds.get(group as usize).copied().flatten().unwrap_or(false)
     }
 }
 
-/// Armed state of actions.
+/// Permission state of actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Armed {
-    /// The context is to be looked at only.
+    /// The context is read-only.
     Never,
-    /// Not before it is armed.
+    /// Actions are disabled until they are armed.
     Locked,
-    /// For so many milliseconds more.
+    /// Actions are enabled for this many more milliseconds.
     For(u64),
+    /// Actions are always enabled.
     Always,
 }
 
@@ -215,22 +216,22 @@ impl Armed {
 /// Link state of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceLink<'a> {
-    /// Nothing came yet.
+    /// No data have arrived yet.
     Waiting,
     Live,
-    /// It does not answer, or not to us.
+    /// The service does not answer, or refuses access.
     Down {
         why: &'a str,
         /// Next step.
         next: &'a str,
-        /// The service refuses.
+        /// True if the service refuses access.
         denied: bool,
         /// Time of the next attempt.
         again_at: Millis,
     },
 }
 
-/// All that one picture is drawn from.
+/// Input of one frame.
 #[derive(Clone, Copy)]
 pub struct FleetScreen<'a> {
     pub fleet: &'a Fleet,
@@ -239,34 +240,35 @@ pub struct FleetScreen<'a> {
     pub bulk: Option<&'a Bulk>,
     pub ui: &'a FleetUi,
     pub look: &'a Look,
-    /// Its context, or its host.
+    /// Name of the context, or the host.
     pub name: &'a str,
     pub address: &'a str,
-    pub colour: Option<&'a str>,
+    pub color: Option<&'a str>,
     pub now: Millis,
     pub link: ServiceLink<'a>,
-    /// `polling every 5 s`.
-    pub how: &'a str,
-    /// Requests a second, and how many there may be.
+    /// Description of the reads, such as `polling every 5 s`.
+    pub link_text: &'a str,
+    /// Requests per second, and their limit.
     pub rate: (f64, f64),
-    /// Interval of list reads in milliseconds.
-    pub every: Millis,
+    /// Interval of reads of the list, in milliseconds.
+    pub list_interval: Millis,
     pub armed: Armed,
     /// Actions on single pipelines under verification: action, pipeline, start.
     pub acting: &'a [(PipelineAction, Arc<str>, Millis)],
-    /// Data that could not be stored, and the reason.
-    pub unkept: Option<&'a str>,
+    /// Error of the state database, if errors and actions cannot be stored.
+    pub store_error: Option<&'a str>,
 }
 
-/// Intervals after which data are late, and the minimum in milliseconds.
-const LATE: Millis = 3;
+/// Read intervals after which data count as late.
+const LATE_INTERVALS: Millis = 3;
+/// Minimum age of late data, in milliseconds.
 const LATE_MS: Millis = 5_000;
 
 impl FleetScreen<'_> {
-    /// True if the data are current: rates are valid.
+    /// True if the link is live and the data are not late.
     #[must_use]
-    pub fn fresh(&self) -> bool {
-        let late = self.every.saturating_mul(LATE).max(LATE_MS);
+    pub fn is_current(&self) -> bool {
+        let late = self.list_interval.saturating_mul(LATE_INTERVALS).max(LATE_MS);
         self.link == ServiceLink::Live && self.fleet.listed_at.is_some_and(|at| self.now.saturating_sub(at) <= late)
     }
 }
