@@ -641,8 +641,8 @@ fn what_is_typed_wrong_is_said_before_anything_is_called() {
     for (arguments, says, code) in [
         (vec!["http://127.0.0.1:1", "--pipeline", "/no/such.json"], "No such file: /no/such.json", 66),
         (vec!["http://127.0.0.1:1", "--pipeline", &half], "its destination has no type", 65),
-        (vec!["http://127.0.0.1:1", "--pipeline", &torn], "is no pipeline", 65),
-        (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", &list], "is no state of an engine", 65),
+        (vec!["http://127.0.0.1:1", "--pipeline", &torn], "is not a pipeline", 65),
+        (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", &list], "is not a state file of an engine", 65),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", pipeline], "is the pipeline", 64),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "-o", pipeline], "is the pipeline", 64),
         (
@@ -650,13 +650,13 @@ fn what_is_typed_wrong_is_said_before_anything_is_called() {
             "is the state",
             64,
         ),
-        (vec!["http://127.0.0.1:1", "--pipeline", "/bin/sh"], "it is no text", 65),
+        (vec!["http://127.0.0.1:1", "--pipeline", "/bin/sh"], "it is not UTF-8 text", 65),
         (
             vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", "/no/such/s.json"],
             "there is no such folder",
             70,
         ),
-        (vec!["127.0.0.1:4010", "--pipeline", pipeline], "begins with neither http:// nor https://", 64),
+        (vec!["127.0.0.1:4010", "--pipeline", pipeline], "starts with neither http:// nor https://", 64),
         (vec!["ftp://x", "--pipeline", pipeline], "is not http", 64),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--base-url", "nowhere"], "--base-url nowhere", 64),
         (vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--stall-timeout", "soon"], "a time such as", 64),

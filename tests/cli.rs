@@ -61,7 +61,7 @@ fn a_state_file_is_a_file_and_has_a_state_in_it() {
         (&directory, "it is no file", 70),
         (&missing, "there is no such folder", 70),
         (&other, "none of the sections source, engine and sync_run", 65),
-        (&torn, "is no state of an engine", 65),
+        (&torn, "is not a state file of an engine", 65),
     ] {
         for arguments in [vec!["track", "--state", path], vec!["simulate", "healthy", "--no-pace", "--state", path]] {
             let output = with_stdin(&arguments, &raw);
@@ -400,9 +400,9 @@ fn what_is_known_beside_a_saved_log_is_taken_in_and_wrong_use_of_it_is_said() {
         (vec!["summary", &small, "--stderr", &directory], 66, "is a directory"),
         (vec!["summary", &small, "--catalog", "/no/such/file"], 66, "No such file"),
         (vec!["summary", &small, "--catalog", &directory], 66, "is a directory"),
-        (vec!["summary", &small, "--catalog", &no_catalog], 65, "is no catalog"),
-        (vec!["summary", &small, "--catalog", &nothing], 65, "is no catalog"),
-        (vec!["run", "--catalog", &no_catalog, "--", "true"], 65, "is no catalog"),
+        (vec!["summary", &small, "--catalog", &no_catalog], 65, "is not a catalog"),
+        (vec!["summary", &small, "--catalog", &nothing], 65, "is not a catalog"),
+        (vec!["run", "--catalog", &no_catalog, "--", "true"], 65, "is not a catalog"),
         (vec!["summary", &small, "--exit-code", "999"], 64, "999"),
         (vec!["summary", &small, "--dialect", "novel"], 64, "novel"),
     ] {

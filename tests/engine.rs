@@ -653,7 +653,7 @@ fn a_crash_ends_in_the_middle_of_a_line() {
     let (log, says, code) = simulate(&[&file.display().to_string(), "--no-pace"]);
     let progress = reduced(&log);
     assert_eq!((outcome(&progress), progress.input.truncated_line, code), (Outcome::Truncated, true, Some(1)));
-    assert!(says.contains("crashed, as the scenario has it"), "{says}");
+    assert!(says.contains("crashed, as the scenario specifies"), "{says}");
 }
 
 #[test]

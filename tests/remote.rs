@@ -187,7 +187,7 @@ fn what_does_not_move_is_given_up_when_that_is_asked_for() {
         (2, Some(true), Some(true)),
         "{answer}"
     );
-    assert!(began.elapsed() < Duration::from_secs(8) && err(&output).contains("nothing moved for"), "{}", err(&output));
+    assert!(began.elapsed() < Duration::from_secs(8) && err(&output).contains("no progress for"), "{}", err(&output));
     // Deleted meanwhile, and asked for exactly that.
     let gone = run(home.path(), &["wait", "pipe_gone", "--for", "deleted", "--url", &stub.url()]);
     assert_eq!((code(&gone), object(&gone)["reached"].as_bool()), (0, Some(true)));
@@ -254,16 +254,16 @@ fn an_answer_that_is_lost_after_it_was_done_is_not_done_twice() {
     let answer = object(&output);
     assert_eq!(answer["pipelines"][0]["verdict"], "took_effect", "{answer} {}", err(&output));
     assert_eq!((code(&output), patches.load(Ordering::SeqCst)), (0, 1));
-    assert!(err(&output).contains("looking whether it was done"), "{}", err(&output));
+    assert!(err(&output).contains("checking whether it took effect"), "{}", err(&output));
 }
 
 #[test]
 fn contexts_name_services_and_never_show_a_token() {
     let home = folder();
     let made = run(home.path(), &["config", "init"]);
-    assert!(code(&made) == 0 && out(&made).contains("is made"), "{}", err(&made));
+    assert!(code(&made) == 0 && out(&made).contains("was created"), "{}", err(&made));
     assert!(out(&run(home.path(), &["config", "show"])).contains("[contexts.local]"));
-    assert!(out(&run(home.path(), &["config", "init"])).contains("stays as it is"));
+    assert!(out(&run(home.path(), &["config", "init"])).contains("was not changed"));
     let none = run(home.path(), &["pipelines", "list", "--context", "other"]);
     assert!(code(&none) == 64 && err(&none).contains("there is local"), "{}", err(&none));
     let server = Server::with(home.path(), &[], &[("SYNCTOP_TOKEN", "abcdefgh-12345678-token")]);
@@ -302,7 +302,7 @@ fn contexts_name_services_and_never_show_a_token() {
     assert!(code(&both) == 64 && err(&both).contains("both set"), "{}", err(&both));
     // Looking at it starts nothing.
     config(&format!("token = {{ command = [\"touch\", \"{}\"] }}", home.path().join("ran").display()));
-    assert!(out(&run(home.path(), &["config", "show"])).contains("asked for when it is needed"));
+    assert!(out(&run(home.path(), &["config", "show"])).contains("the command runs when the token is needed"));
     assert!(!home.path().join("ran").exists());
     // A hint is typed as it stands: it names the configuration where that was named.
     let named = home.path().join("my config.toml");
@@ -478,8 +478,8 @@ fn a_wait_outlives_its_service_and_a_second_key_detaches() {
     assert_eq!(code(&output), 0, "a dropped connection is no result: {}", err(&output));
     // What happened meanwhile was told: that it did not answer, once, and what was seen afterwards.
     let told = err(&output);
-    let silent = told.lines().position(|line| line.contains("asked again until it answers")).unwrap();
-    assert_eq!(told.matches("asked again until it answers").count(), 1, "{told}");
+    let silent = told.lines().position(|line| line.contains("retrying until it answers")).unwrap();
+    assert_eq!(told.matches("retrying until it answers").count(), 1, "{told}");
     assert!(told.lines().skip(silent + 1).any(|line| line.contains("acct_slow: ")), "{told}");
 }
 
@@ -518,7 +518,7 @@ fn a_wait_does_not_hurry_and_ends_by_what_was_known_last() {
     // One that was never there is told at once, and given up.
     let output = run(home.path(), &["wait", "acct_one", "--url", "http://127.0.0.1:1", "--timeout", "20s"]);
     assert_eq!(code(&output), 69);
-    assert!(err(&output).contains("asked again until it answers"), "{}", err(&output));
+    assert!(err(&output).contains("retrying until it answers"), "{}", err(&output));
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn silences_are_passed_over_on_request_and_a_log_without_times_is_played_by_mess
     term.wait_for("line 6 of 6");
     term.keys("x0");
     go(&mut term, "08:10");
-    term.wait_for("silence of 29:58: x passes over");
+    term.wait_for("silence of 29:58: x skips");
     assert!(term.text().contains("┄┄┄"), "{}", term.text());
     term.keys("q");
     term.exit_code();

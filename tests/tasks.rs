@@ -184,7 +184,7 @@ fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
     assert_eq!(code(&late), 2, "{}", err(&late));
     assert!(err(&late).contains("may still be running") && err(&late).contains("--task-id vid_1"), "{}", err(&late));
     // What is known of one that is not over is kept, and that it is no more.
-    assert!(err(&late).contains("there is no more of it yet"), "{}", err(&late));
+    assert!(err(&late).contains("there is no result yet"), "{}", err(&late));
     let answer: Value = serde_json::from_slice(&std::fs::read(kept.join("response.json")).unwrap()).unwrap();
     assert_eq!(answer["status"], "rendering");
     let child = command(&video, &["--request", HARBOUR]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

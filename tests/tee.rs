@@ -316,7 +316,7 @@ fn a_copy_is_kept_plain_or_packed() {
     let output = through(&["-q", "-o", "/dev/full"], &input);
     assert!(output.stdout == input);
     assert_eq!(output.status.code(), Some(70));
-    assert!(err(&output).contains("is not whole"), "{}", err(&output));
+    assert!(err(&output).contains("is incomplete"), "{}", err(&output));
 }
 
 #[test]

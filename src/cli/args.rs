@@ -63,8 +63,8 @@ Exit codes:
   3   mixed (several pipelines); 4 no such pipeline, task or address; 69 service or engine unreachable; 77 not allowed
   64  wrong usage; 65 nothing in the input was understood; 66 no such file
   70  output or terminal cannot be written; 101 a bug in synctop
-  130 interrupted, 141 the reader has gone, 143 terminated (128 + signal); run: the engine's own non-zero code first
-  tee, track: 0 when everything was passed on; tee --exit-status: as above; simulate: 0, also if its reader has gone
+  130 interrupted, 141 the reader of the output exited, 143 terminated (128 + signal); run: the engine's own non-zero code first
+  tee, track: 0 when everything was passed on; tee --exit-status: as above; simulate: 0, also if its reader exited
 
 Environment: NO_COLOR (no colors), SYNCTOP_THEME, SYNCTOP_GLYPHS.
 synctop sends nothing anywhere: no telemetry, no update check. It connects only to the address that you give.";
@@ -243,7 +243,7 @@ impl CatalogArgs {
             Some(catalog) => Ok(Some(Arc::new(catalog))),
             None => Err(super::CommandError {
                 sentence: format!(
-                    "{} is no catalog: it has no list of streams. Name a configured catalog, or what `discover` printed.",
+                    "{} is not a catalog: it has no list of streams. Pass a configured catalog, or the output of `discover`.",
                     path.display()
                 ),
                 code: super::exit::NOT_UNDERSTOOD,
@@ -443,7 +443,7 @@ On SIGTERM or SIGINT calls stop at a safe point, waits get 503 with Retry-After,
 
 Exit codes:
   0   stopped on request
-  64  wrong usage, a token that is missing or too short
+  64  wrong usage, or a token is missing or too short
   65  the configuration is invalid; 66 no such file; 77 it may not be read
   70  it cannot listen, or the folder is in use or unusable
   130, 143 a second signal";
@@ -526,7 +526,7 @@ pub struct SimulateArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Of a scenario")]
+#[command(next_help_heading = "Options of scenarios")]
 pub struct ScenarioArgs {
     /// Serve the scenario as an HTTP engine on this address (port 0 picks one; the address is
     /// printed): /health, /pipeline_check, /pipeline_setup, /pipeline_sync, /pipeline_read
@@ -564,7 +564,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Of read and sync")]
+#[command(next_help_heading = "Options of read and sync")]
 pub struct GeneratorArgs {
     /// Size of the log: 800, 64kB, 300MB, 2GiB [default: 10MB]
     #[arg(long, value_parser = size)]

@@ -39,7 +39,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
         for (other, what) in [(Some(&args.pipeline), "the pipeline"), (args.state.as_ref(), "the state")] {
             if other.is_some_and(|other| same(copy, other)) {
                 return Err(CommandError::usage(format!(
-                    "{} is {what}: the copy is kept in another file.",
+                    "{} is {what}: pass another file for the copy.",
                     copy.display()
                 )));
             }
@@ -72,7 +72,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
 pub(super) fn watch(url: &str, args: &WatchArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let Some(pipeline) = &args.pipeline else {
         return Err(CommandError::usage(format!(
-            "An engine is called with a pipeline: synctop {url} --pipeline FILE. What was printed already is read from a pipe: \
+            "A call of an engine needs a pipeline: synctop {url} --pipeline FILE. To watch the output of another call, pipe it: \
              curl -sN ... | synctop"
         )));
     };
@@ -98,12 +98,12 @@ fn engine_label(url: &str) -> String {
 fn engine_url(text: &str, route: &str) -> Result<Url, CommandError> {
     let bad = |why: String| {
         CommandError::usage(format!(
-            "{} is no address of an engine: {why}. It is like http://127.0.0.1:4010",
+            "{} is not the URL of an engine: {why}. Example: http://127.0.0.1:4010",
             shown(text)
         ))
     };
     if !text.contains("://") {
-        return Err(bad("it begins with neither http:// nor https://".into()));
+        return Err(bad("it starts with neither http:// nor https://".into()));
     }
     let mut url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -135,7 +135,7 @@ fn prepare(pipeline_file: &Path, kept: Option<&Path>, options: BackfillOptions) 
     let text = read_text_file(pipeline_file, "pipeline")?;
     let bad = |why: &str| CommandError {
         sentence: format!(
-            "{name} is no pipeline: {why}. It has {{\"source\":{{\"type\":...}},\"destination\":{{\"type\":...}}}}."
+            "{name} is not a pipeline: {why}. Expected {{\"source\":{{\"type\":...}},\"destination\":{{\"type\":...}}}}."
         ),
         code: exit::NOT_UNDERSTOOD,
     };
@@ -149,7 +149,7 @@ fn prepare(pipeline_file: &Path, kept: Option<&Path>, options: BackfillOptions) 
     let state = match kept {
         None => None,
         Some(path) if same(path, pipeline_file) => {
-            return Err(CommandError::usage(format!("{name} is the pipeline: the state is kept in another file.")));
+            return Err(CommandError::usage(format!("{name} is the pipeline: pass another file for the state.")));
         }
         Some(path) => read_state_file(path)?,
     };
@@ -261,7 +261,7 @@ fn run_inline(
         None => None,
     });
     if let Some(broken) = copy.and_then(|copy| lock(&copy).broken.clone()) {
-        print_error(&format!("The copy is not whole: {broken}."));
+        print_error(&format!("The copy is incomplete: {broken}."));
     }
     // Printed last, below the progress, so that it stays visible.
     let short = match run.uncounted() {
@@ -271,7 +271,7 @@ fn run_inline(
     };
     if let Some(calls) = short.filter(|_| tell != Tell::Nothing) {
         print_error(&format!(
-            "There are more records than that: those of {calls} that broke are not in the totals, as this engine tells them late."
+            "The totals are incomplete: the records of {calls} that broke off are missing, because this engine reports them late."
         ));
     }
     if let Some(error) = gone {

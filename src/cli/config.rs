@@ -18,13 +18,13 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
         ConfigVerb::Init => {
             let path = path()?;
             match create_sample(&path) {
-                Ok(()) => print(&format!("{} is made: name your services in it\n", path.display()))?,
+                Ok(()) => print(&format!("{} was created: add your services to it\n", path.display()))?,
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    print(&format!("{} is there already, and stays as it is\n", path.display()))?;
+                    print(&format!("{} exists already and was not changed\n", path.display()))?;
                 }
                 Err(error) => {
                     let sentence =
-                        format!("Cannot write {}: {error}. Name another place after --config.", path.display());
+                        format!("Cannot write {}: {error}. Pass another file with --config.", path.display());
                     return Err(CommandError { sentence, code: exit::FAILED });
                 }
             }
@@ -35,7 +35,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
             let mut text = format!(
                 "# {}{}\n",
                 from.display(),
-                if from.exists() { "" } else { " (it is not there yet: synctop config init makes it)" }
+                if from.exists() { "" } else { " (does not exist yet: synctop config init creates it)" }
             );
             if let Some(name) = &all.context {
                 text.push_str(&format!("context = {name:?}\n"));
@@ -48,8 +48,8 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
                 if let Some(token) = &context.token {
                     let found = match token {
                         // Showing the configuration must not run the token command.
-                        Reference::Command(_) => "it is asked for when it is needed".to_owned(),
-                        _ => token.find().err().map_or("it is there".into(), |why| format!("it cannot be had: {why}")),
+                        Reference::Command(_) => "the command runs when the token is needed".to_owned(),
+                        _ => token.find().err().map_or("found".into(), |why| format!("not found: {why}")),
                     };
                     text.push_str(&format!("token = {:?}  # {found}\n", token.to_string()));
                 }

@@ -77,7 +77,7 @@ impl CommandError {
         let path = path.display();
         Self {
             sentence: format!(
-                "{path} is no state of an engine: {error}. Pass another file, or start fresh without it."
+                "{path} is not a state file of an engine: {error}. Pass another file, or omit the option to start anew."
             ),
             code: exit::NOT_UNDERSTOOD,
         }
@@ -190,7 +190,7 @@ pub(crate) fn read_text_file(path: &Path, what: &str) -> Result<String, CommandE
         // Not `Missing`: it suggests to wait for a feed, and this file is not waited for.
         io::ErrorKind::NotFound => SourceError::Absent(name).into(),
         io::ErrorKind::InvalidData => {
-            CommandError { sentence: format!("{name} is no {what}: it is no text."), code: exit::NOT_UNDERSTOOD }
+            CommandError { sentence: format!("{name} is not a {what}: it is not UTF-8 text."), code: exit::NOT_UNDERSTOOD }
         }
         _ => SourceError::of(&name, &error).into(),
     })

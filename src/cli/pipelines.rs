@@ -156,16 +156,16 @@ async fn list(
             0 => {
                 let place = &client.place;
                 format!(
-                    "{} has no pipelines. Make one: synctop pipelines create FILE {}\n",
+                    "{} has no pipelines. Create one: synctop pipelines create FILE {}\n",
                     place.shown(),
                     place.argument()
                 )
             }
-            all => format!("no pipeline of {all} fits\n"),
+            all => format!("none of the {all} pipelines matches\n"),
         };
     }
     for odd in &fleet.odd {
-        super::print_error(&format!("something in the list is no pipeline: {odd}."));
+        super::print_error(&format!("an entry of the list is not a pipeline: {odd}."));
     }
     print_text(&text)?;
     Ok(0)
@@ -248,7 +248,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
         (read_text_file(file, "pipeline")?, file.display().to_string())
     };
     let body: Value = serde_json::from_str(&text).map_err(|error| CommandError {
-        sentence: format!("{name} is no pipeline: {error}. It is a JSON object with id, source and destination."),
+        sentence: format!("{name} is not a pipeline: {error}. Expected a JSON object with id, source and destination."),
         code: exit::NOT_UNDERSTOOD,
     })?;
     let capabilities = client.capabilities().await.map_err(|trouble| failure(&trouble, &client.place))?;
@@ -318,7 +318,7 @@ async fn targets(
 ) -> Result<(Vec<Target>, Vec<Arc<str>>), CommandError> {
     if args.pipelines.is_empty() && args.group.is_none() && args.fingerprint.is_none() {
         return Err(CommandError::usage(
-            "Which pipelines? Name them, or pass --group parked or --fingerprint FINGERPRINT.",
+            "No pipelines given. Name them, or pass --group parked or --fingerprint FINGERPRINT.",
         ));
     }
     let fleet = read_fleet(client).await?;
@@ -339,7 +339,7 @@ async fn targets(
                 .take(3)
                 .map(AsRef::as_ref)
                 .collect::<Vec<_>>();
-            let near = if near.is_empty() { String::new() } else { format!(" Is it {}?", near.join(" or ")) };
+            let near = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
             return Err(CommandError {
                 sentence: format!(
                     "{} has no pipeline {id}.{near} See synctop pipelines list {}.",
@@ -403,7 +403,7 @@ async fn many(
         ));
     }
     if found.is_empty() {
-        super::print_error("no pipeline is meant: nothing is done.");
+        super::print_error("no pipeline is selected: nothing was done.");
         print(&if all.json {
             let done = json!({"action": action.as_str(), "pipelines": [], "stopped": null, "left_out": left_out});
             done.to_string() + "\n"
@@ -429,7 +429,7 @@ async fn many(
         let id = Arc::clone(&only.id);
         let tell = |stage: ActionStage| match stage {
             ActionStage::Baseline(words) => note(&format!("{id}: {words}")),
-            ActionStage::MaybeSent(why) => note(&format!("{id}: no answer yet ({why}): looking whether it was done")),
+            ActionStage::MaybeSent(why) => note(&format!("{id}: no answer yet ({why}): checking whether it took effect")),
             ActionStage::Accepted(words) => {
                 note(&format!("{id}: accepted{}", if words.is_empty() { String::new() } else { format!(": {words}") }));
             }
@@ -579,7 +579,7 @@ async fn confirm_action(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<
     let what = synctop_core::format::plural(all, "pipeline");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(CommandError::usage(format!(
-            "{} {what} of {}: no terminal to ask on. Pass --yes, or try --dry-run first.",
+            "{} {what} of {}: no terminal for the confirmation. Pass --yes, or try --dry-run first.",
             bulk.action.as_str(),
             client.place.shown()
         )));
@@ -596,5 +596,5 @@ async fn confirm_action(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<
         std::io::stdin().read_line(&mut line).map(|_| line)
     });
     let line = typed.await.map_err(std::io::Error::other)??;
-    if line.trim() == word { Ok(()) } else { Err(CommandError::usage("That is not it: nothing was done.")) }
+    if line.trim() == word { Ok(()) } else { Err(CommandError::usage("The confirmation does not match: nothing was done.")) }
 }

@@ -12,7 +12,7 @@ fn name() -> clap::builder::NonEmptyStringValueParser {
 
 /// Selection of a service.
 #[derive(Debug, Clone, ClapArgs)]
-#[command(next_help_heading = "Which service")]
+#[command(next_help_heading = "Service")]
 pub struct ServiceArgs {
     /// Service URL, such as http://127.0.0.1:4020 (or SYNCTOP_URL; its token in SYNCTOP_TOKEN)
     #[arg(long, global = true, value_name = "URL", conflicts_with = "context")]
@@ -78,7 +78,7 @@ Exit codes:
 Examples:
   synctop pipelines list
   synctop pipelines list --group parked --json
-  synctop pipelines resume acct_1 --why 'key mended'
+  synctop pipelines resume acct_1 --why 'key fixed'
   synctop pipelines resume --group parked --dry-run
   synctop pipelines delete acct_1 --yes";
 
@@ -196,11 +196,11 @@ pub struct WaitArgs {
 const WAIT_AFTER: &str = "\
 Prints one JSON object with the same shape for every result: id, target, for, status, desired_status, reached, timed_out, stalled,
 reason, doubts, fingerprint, parked_inferred, retry, error, timeout, waited_ms, streams, cursor, resume_hint; for several pipelines
-in \"targets\". News is on stderr. A broken connection, a 429 and a 5xx are retried. Ctrl-C stops only the wait.
+in \"targets\". Changes are on stderr. A broken connection, a 429 and a 5xx are retried. Ctrl-C stops only the wait.
 
 Exit codes:
   0   reached
-  1   out of reach without action: parked, paused, deleted, or no such stream
+  1   cannot be reached without action: parked, paused, deleted, or no such stream
   2   timeout (--timeout-exit-code), or no movement (--stall-timeout)
   3   mixed, of several
   4   no such pipeline    64 wrong usage    77 not allowed    130, 143 signals
@@ -220,7 +220,7 @@ fn limit(text: &str) -> Result<Limit, String> {
 
 /// Options that select one of four ways to follow a task.
 #[derive(Debug, Clone, ClapArgs)]
-#[command(next_help_heading = "How")]
+#[command(next_help_heading = "Task")]
 pub struct PollingArgs {
     /// Submit, print the task's id on stdout, and exit
     #[arg(long, conflicts_with_all = ["task_id", "poll_once", "print_response", "output"])]

@@ -38,13 +38,13 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     let read = token("SYNCTOP_READ_TOKEN", args.read_token_file.as_ref().or(config.read_token_file.as_ref()))?;
     if !address.ip().is_loopback() && write.is_none() && read.is_none() {
         return Err(CommandError::usage(format!(
-            "Whoever reaches {address} could do everything: off loopback a token is needed. Put one of at least {MIN_TOKEN_LENGTH} \
-             characters into a file and name it after --token-file, or into SYNCTOP_TOKEN. TLS is for a proxy in front of it."
+            "{address} is not a loopback address: a token is required. Put one of at least {MIN_TOKEN_LENGTH} \
+             characters into a file and pass it with --token-file, or set SYNCTOP_TOKEN. For TLS, put a proxy in front."
         )));
     }
     if write.is_some() && write == read {
         return Err(CommandError::usage(
-            "The token of those who look is that of those who may do everything: take another one.",
+            "The tokens for read access and for full access are the same: use different ones.",
         ));
     }
     init_logging(args.quiet);
@@ -105,7 +105,7 @@ pub(super) async fn start(
     })?;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| CommandError {
         sentence: format!(
-            "Cannot listen on {address}: {error}. Name another address after --listen, or port 0 for any."
+            "Cannot listen on {address}: {error}. Pass another address with --listen, or port 0 for a free one."
         ),
         code: exit::FAILED,
     })?;
@@ -134,7 +134,7 @@ fn raise_file_limit() {
 /// Returns `$XDG_STATE_HOME/synctop`, or `~/.local/state/synctop` without that variable.
 fn state_folder() -> Result<PathBuf, CommandError> {
     crate::net::remote::contexts::state_folder().ok_or_else(|| {
-        CommandError::usage("There is no home folder to keep pipelines in: name a folder after --data-dir.")
+        CommandError::usage("There is no home folder to store pipelines in: pass a folder with --data-dir.")
     })
 }
 
@@ -155,7 +155,7 @@ fn token(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, Comma
     let text = text.trim().to_owned();
     if text.len() < MIN_TOKEN_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(CommandError::usage(format!(
-            "The token in {from} can be guessed or sent badly: take at least {MIN_TOKEN_LENGTH} letters and digits, such as those of \
+            "The token in {from} is too short or has unsuitable characters: use at least {MIN_TOKEN_LENGTH} letters and digits, such as those of \
              `openssl rand -hex 32`."
         )));
     }

@@ -110,7 +110,7 @@ pub(super) fn client(place: ServiceAddress) -> Result<Arc<Client>, CommandError>
     let shown = place.shown();
     Client::new(place).map(Arc::new).map_err(|why| CommandError {
         sentence: format!(
-            "{shown} cannot be trusted here: {why}. Install the system's certificates (ca-certificates)."
+            "No TLS certificates to verify {shown}: {why}. Install the system's certificates (ca-certificates)."
         ),
         code: exit::FAILED,
     })
@@ -139,7 +139,7 @@ pub(super) fn open_state_db(folder: Option<&PathBuf>, place: &ServiceAddress) ->
     let folder = match folder {
         Some(folder) => folder.clone(),
         None => contexts::state_folder().ok_or_else(|| {
-            CommandError::usage("There is no home folder to remember in: name a folder after --data-dir.")
+            CommandError::usage("There is no home folder for the error inbox and the action log: pass a folder with --data-dir.")
         })?,
     };
     open_state_db_in(&folder, place)

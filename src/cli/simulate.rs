@@ -184,7 +184,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Resu
             if of.raw {
                 return Ok(0);
             }
-            return Err(CommandError { sentence: "The engine crashed, as the scenario has it.".into(), code: 1 });
+            return Err(CommandError { sentence: "The engine crashed, as the scenario specifies.".into(), code: 1 });
         };
         if !looped || !outcome.has_more {
             return Ok(0);
@@ -192,7 +192,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Resu
         memory = Memory::read(&called.state.to_string()).unwrap_or_default();
         at = called.now.saturating_add(Millis::try_from(millis(own.pause)).unwrap_or(0));
     }
-    Err(CommandError { sentence: format!("{MAX_CALLS} calls, and the scenario has not come to its end."), code: 1 })
+    Err(CommandError { sentence: format!("{MAX_CALLS} calls were made, and the scenario has not ended."), code: 1 })
 }
 
 /// Output to stdout that delays each line until its simulated time, unless pacing is off.

@@ -48,14 +48,14 @@ async fn without_tasks(
     let poll_args = &args.poll_args;
     if poll_args.submit_only || poll_args.task_id.is_some() {
         return Err(CommandError::usage(format!(
-            "{} has no tasks: a run there lasts as long as its call. Without --submit-only and --task-id it is made and seen through.",
+            "{} has no tasks: a run there lasts as long as its call. Omit --submit-only and --task-id to run the pipeline and wait for its result.",
             client.place.shown()
         )));
     }
     let started = Instant::now();
     let timeout = poll_args.timeout.unwrap_or(crate::net::remote::tasks::TIMEOUT);
     let interval = poll_args.poll_interval.unwrap_or(crate::net::remote::tasks::INTERVAL);
-    "left: this service keeps nothing of a call whose caller leaves.".clone_into(&mut lock(left));
+    "stopped waiting: this service stores nothing about a call whose caller disconnects.".clone_into(&mut lock(left));
     let say = |text: &str| {
         if !poll_args.quiet {
             let _ = writeln!(std::io::stderr(), "{text}");
@@ -84,7 +84,7 @@ async fn without_tasks(
     let progress = match called {
         Err(_) => {
             say(&format!(
-                "Not finished after {}: left. This service keeps nothing of a call whose caller leaves.",
+                "Not finished after {}: stopped waiting. This service stores nothing about a call whose caller disconnects.",
                 synctop_core::format::duration(u64::try_from(timeout.as_millis()).unwrap_or(0))
             ));
             return Ok(2);
@@ -121,7 +121,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
     if let Some(name) = &args.print {
         let Some((_, text)) = SAMPLES.iter().find(|(known, _)| known == name) else {
             let known: Vec<_> = SAMPLES.iter().map(|(name, _)| *name).collect();
-            return Err(CommandError::usage(format!("There is no profile {name}: there is {}.", known.join(", "))));
+            return Err(CommandError::usage(format!("There is no profile {name}. There are {}.", known.join(", "))));
         };
         print(text)?;
         return Ok(0);
@@ -142,7 +142,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
             serde_json::from_str::<Value>(&text)
                 .ok()
                 .filter(Value::is_object)
-                .ok_or_else(|| bad("--request is no JSON object, such as '{\"prompt\":\"a harbour\"}'.".into()))?
+                .ok_or_else(|| bad("--request is no JSON object, such as '{\"prompt\":\"a harbor\"}'.".into()))?
         }
     };
     let profile = Profile::new(about, request).map_err(|why| CommandError::usage(sentence(&why)))?;

@@ -39,10 +39,10 @@ pub(super) async fn follow_task(
     left: &SignalMessage,
 ) -> Result<u8, CommandError> {
     let follow_hint =
-        |id: &str| format!("left: the task may go on. To see it through: {command} --task-id {}", typed(id));
+        |id: &str| format!("stopped waiting: the task may continue. To follow it: {command} --task-id {}", typed(id));
     *lock(left) = match &poll_args.task_id {
         Some(id) => follow_hint(id),
-        None => "left before it was known whether it was submitted.".into(),
+        None => "stopped before it was known whether the task was submitted.".into(),
     };
     let say = |text: &str| {
         if !poll_args.quiet {
@@ -111,7 +111,7 @@ pub(super) async fn follow_task(
             let time = duration(millis(timeout));
             let status = task.as_ref().map_or("unknown", |task| task.word.as_str());
             say(&clean::line(&format!("Not finished after {time} (status {status}): the task may still be running.")));
-            say(&format!("To see it through: {command} --task-id {}", typed(&id)));
+            say(&format!("To follow it: {command} --task-id {}", typed(&id)));
             save_unfinished(poll_args, task.as_ref())?;
             if let Some(task) = task.filter(|_| poll_args.print_response) {
                 print_json(&task.told)?;
@@ -121,7 +121,7 @@ pub(super) async fn follow_task(
         Polled::Failed(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
             if !trouble.absent() {
-                failure.sentence.push_str(&format!(" The task may go on: {command} --task-id {}", typed(&id)));
+                failure.sentence.push_str(&format!(" The task may continue. To follow it: {command} --task-id {}", typed(&id)));
             }
             Err(failure)
         }
@@ -145,7 +145,7 @@ async fn submit(
             let mut failure = super::service::failure(&trouble, api.place());
             if let ClientError::Refused { status: 409, json, code, .. } = &trouble {
                 if let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str) {
-                    failure.sentence.push_str(&format!(" To see that one through: {command} --task-id {}", typed(id)));
+                    failure.sentence.push_str(&format!(" To follow that task: {command} --task-id {}", typed(id)));
                 } else if let (TaskApi::Runs(runs), true) = (api, code.contains("parked") || code.contains("paused")) {
                     let resume =
                         format!("synctop pipelines resume {} {}", typed(&runs.pipeline), api.place().argument());
@@ -184,7 +184,7 @@ async fn task_of_pipeline(api: &TaskApi, id: &str) -> Result<Option<RemoteTask>,
     let Ok(task) = api.status(id).await else { return Ok(None) };
     match task.told.get("pipeline_id").and_then(serde_json::Value::as_str) {
         Some(of) if of != runs.pipeline => {
-            Err(CommandError::usage(format!("Task {id} is of pipeline {of}, not of {}.", runs.pipeline)))
+            Err(CommandError::usage(format!("Task {id} belongs to pipeline {of}, not to {}.", runs.pipeline)))
         }
         _ => Ok(Some(task)),
     }
@@ -197,7 +197,7 @@ fn save_unfinished(poll_args: &PollingArgs, task: Option<&RemoteTask>) -> Result
     let kept = match task {
         Some(task) => {
             let path = TaskApi::save_answer(task, folder).map_err(|why| CommandError {
-                sentence: format!("The answer cannot be kept: {why}."),
+                sentence: format!("The answer cannot be saved: {why}."),
                 code: exit::FAILED,
             })?;
             format!("saved {}", path.display())
@@ -205,7 +205,7 @@ fn save_unfinished(poll_args: &PollingArgs, task: Option<&RemoteTask>) -> Result
         None => "nothing is saved".into(),
     };
     if !poll_args.quiet {
-        print_error(&format!("{kept}: the task is not over, and there is no more of it yet"));
+        print_error(&format!("{kept}: the task has not ended, so there is no result yet"));
     }
     Ok(())
 }

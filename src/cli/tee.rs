@@ -84,7 +84,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     }
     if let (Some(why), Some(path)) = (broken, &args.output) {
         return Err(CommandError {
-            sentence: format!("The copy in {} is not whole: {why}.", path.display()),
+            sentence: format!("The copy in {} is incomplete: {why}.", path.display()),
             code: exit::FAILED,
         });
     }
@@ -102,7 +102,7 @@ fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
     if let Err(error) = read
         && args.show.tell() != Tell::Nothing
     {
-        print_error(&format!("The bytes were handed on, but not all of them understood: {error}."));
+        print_error(&format!("All bytes were passed through, but not all could be decoded: {error}."));
     }
     match args.exit_status {
         false => 0,

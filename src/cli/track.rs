@@ -60,7 +60,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
     if gone {
         if args.state.is_some() {
             print_error(
-                "The reader of the output has gone: the state file stays as it was, so that nothing is skipped.",
+                "The reader of the output has exited: the state file was not changed, so that nothing is skipped.",
             );
         }
         return Ok(READER_GONE);
@@ -170,7 +170,7 @@ fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), CommandError> {
     let text = read_text_file(path, "catalog")?;
     let bad = |why: &str| CommandError {
         sentence: format!(
-            "{name} is no catalog: {why}. It has {{\"streams\":[{{\"name\":\"...\"}}]}}, or a list of names."
+            "{name} is not a catalog: {why}. Expected {{\"streams\":[{{\"name\":\"...\"}}]}}, or a list of names."
         ),
         code: exit::NOT_UNDERSTOOD,
     };

@@ -31,7 +31,7 @@ type Known = Arc<Mutex<BTreeMap<String, Pipeline>>>;
 pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
     let place = service_address(None, &args.of)?;
     if args.cursor.is_some() && args.pipelines.len() > 1 {
-        return Err(CommandError::usage("A cursor is of one pipeline: name only that one."));
+        return Err(CommandError::usage("A cursor belongs to one pipeline: name only that pipeline."));
     }
     let mut targets: Vec<String> = Vec::new();
     for id in &args.pipelines {
@@ -79,7 +79,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
         },
         || {
             let known = lock(&known);
-            let mut text = "detached: the pipelines go on as they are. To wait on:".to_owned();
+            let mut text = "detached: the pipelines continue. To wait again:".to_owned();
             let mut all = Vec::new();
             for target in &targets {
                 let last = known.get(target).cloned();
@@ -165,7 +165,7 @@ async fn wait_all(
                     News::Silent(_) if quiet => return,
                     News::Silent(trouble) => {
                         last = None;
-                        return note(started, &format!("{name}: {}; asked again until it answers", trouble.words()));
+                        return note(started, &format!("{name}: {}; retrying until it answers", trouble.words()));
                     }
                 };
                 lock(&known).insert(name.clone(), pipeline.clone());
@@ -262,7 +262,7 @@ fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::ne
         }
         WaitResult::Elsewhere => print_error(&match &one.last {
             Some(last) => format!(
-                "{target}: it is {}: it will not get there without action{}.",
+                "{target}: it is {} and will not reach the condition without action{}.",
                 match status {
                     _ if one.inferred => "parked (inferred)",
                     "error" => "parked",
@@ -273,21 +273,21 @@ fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::ne
             None => format!("{target}: it was deleted."),
         }),
         WaitResult::TimedOut => print_error(&format!(
-            "{target}: not so after {waited} (it is {status}). Nothing was stopped. To wait on:\n  {}",
+            "{target}: not reached after {waited} (it is {status}). Nothing was stopped. To wait again:\n  {}",
             hint.unwrap_or_default()
         )),
         WaitResult::Stalled(stall) => print_error(&format!(
-            "{target}: nothing moved for {} (it is {status}). Nothing was stopped. To wait on:\n  {}",
+            "{target}: no progress for {} (it is {status}). Nothing was stopped. To wait again:\n  {}",
             duration(u64::try_from(stall.as_millis()).unwrap_or(0)),
             hint.unwrap_or_default()
         )),
         WaitResult::Absent => {
             print_error(&format!(
-                "there is no pipeline {target} (after {waited}). With a longer --wait-for-create TIME it is waited for."
+                "there is no pipeline {target} (after {waited}). To wait for its creation, pass a longer --wait-for-create TIME."
             ));
         }
         WaitResult::Failed(trouble) => {
-            let on = hint.map(|hint| format!(" To wait on:\n  {hint}")).unwrap_or_default();
+            let on = hint.map(|hint| format!(" To wait again:\n  {hint}")).unwrap_or_default();
             print_error(&format!("{}{on}", trouble.message(place)));
         }
     }

@@ -79,7 +79,7 @@ pub(super) fn screen_possible() -> bool {
 pub(super) fn need_a_terminal(text: &str) -> Result<(), CommandError> {
     if !io::stdout().is_terminal() {
         return Err(CommandError::usage(format!(
-            "The dashboard needs a terminal, and stdout is none. For text: {text}"
+            "The dashboard needs a terminal, and stdout is not one. For text: {text}"
         )));
     }
     if !io::stdin().is_terminal() && std::fs::File::open("/dev/tty").is_err() {

@@ -183,7 +183,7 @@ pub fn kill_leftovers(children: &Path) {
         let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
         let recorded = std::fs::read_to_string(entry.path()).unwrap_or_default();
         if let Some(pid) = pid.filter(|pid| !recorded.is_empty() && start_time(*pid).as_ref() == Some(&recorded)) {
-            tracing::warn!(target: "service", "an engine of a service that was killed is ended: process {}", pid.as_raw_nonzero());
+            tracing::warn!(target: "service", "killed an engine left by a previous service: process {}", pid.as_raw_nonzero());
             let _ = kill_process_group(pid, Signal::KILL);
         }
         let _ = std::fs::remove_file(entry.path());

@@ -164,7 +164,7 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         for (name, engine) in &self.engines {
             if name == SIMULATED {
-                return Err(format!("engines.{name} is the one that is always there: name yours otherwise"));
+                return Err(format!("engines.{name}: this name is reserved for the built-in engine: use another one"));
             }
             let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if name.is_empty() || !name.chars().all(fine) {

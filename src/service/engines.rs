@@ -70,7 +70,7 @@ impl Engines {
             if let Some(url) = &engine.url {
                 let url = reqwest::Url::parse(url).map_err(|error| format!("engines.{name}.url: {error}"))?;
                 let client = http::client(&url).map_err(|error| {
-                    format!("engines.{name}: an https address cannot be trusted here: {error}. Install the system's certificates (ca-certificates)")
+                    format!("engines.{name}: the HTTPS client cannot be created: {error}. Install the system's certificates (ca-certificates)")
                 })?;
                 clients.insert(name.clone(), (client, url));
             }
@@ -131,7 +131,7 @@ impl Engines {
         }
         match self.named(name) {
             Some(_) => Ok(()),
-            None => Err((false, format!("the service knows no engine {name:?} (it has {})", self.names().join(", ")))),
+            None => Err((false, format!("there is no engine {name:?} (the service has {})", self.names().join(", ")))),
         }
     }
 

@@ -100,7 +100,7 @@ pub fn compressor() -> io::Result<CompressionQueue> {
     std::thread::Builder::new().name("compressor".into()).spawn(move || {
         while let Ok((log, begin)) = closed.recv() {
             if let Err(error) = log.compress(begin) {
-                tracing::warn!(target: "service", "{}: a segment stays as it is: {error}", log.folder.display());
+                tracing::warn!(target: "service", "{}: a segment stays uncompressed: {error}", log.folder.display());
             }
             log.prune(SystemTime::now());
         }

@@ -83,7 +83,7 @@ impl Problem {
     #[must_use]
     pub fn ending() -> Self {
         let seconds = 2 + super::random_below(6);
-        Self::new(503, "shutting_down", "the service is about to end: ask again in a while").after(seconds)
+        Self::new(503, "shutting_down", "the service is shutting down: retry later").after(seconds)
     }
 }
 

@@ -172,7 +172,7 @@ impl Reconciler {
         }
         run.cut();
         run.over(&CallOutcome::Broke("the service was restarted".into()), 0.0);
-        tracing::warn!(target: "service", "{}: goes on from the last checkpoint of a call that was cut", self.slot.id);
+        tracing::warn!(target: "service", "{}: continues from the last checkpoint of an interrupted call", self.slot.id);
         self.slot.append_line(
             "log",
             &json!({
@@ -271,7 +271,7 @@ impl Reconciler {
         };
         let last = pipeline.last.as_ref();
         let Some(task) = last.and_then(|id| self.service.store.read(|it| store::task(it, id)).ok().flatten()) else {
-            return Err(Problem::new(500, "task_lost", "there was no run yet"));
+            return Err(Problem::new(500, "task_lost", "the pipeline has no run"));
         };
         let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
         let mut run = self.backfill(&task, &kept)?;
@@ -294,7 +294,7 @@ impl Reconciler {
         let verdict = match next {
             Next::Done(BackfillResult::Through) => verdict_of(&call_progress.progress(), now()),
             // The engine did not read all events.
-            Next::Again(_, None) => RunVerdict::Again("the engine did not come to the end of the live events".into()),
+            Next::Again(_, None) => RunVerdict::Again("the engine did not read all live events".into()),
             Next::Again(_, Some(why)) => RunVerdict::Again(known.mask(&why)),
             Next::Done(BackfillResult::Failed(why, _)) => RunVerdict::Park(park_reason(&known.mask(&why), None, now())),
         };

@@ -100,9 +100,9 @@ pub struct Service {
 /// Error when the service starts.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("another synctop serves from {0} already: end it, or name another folder after --data-dir")]
+    #[error("another synctop service uses {0}: stop it, or select another folder with --data-dir")]
     InUse(PathBuf),
-    #[error("the folder {0} cannot be used: {1}. Name another one after --data-dir")]
+    #[error("the folder {0} cannot be used: {1}. Select another folder with --data-dir")]
     Folder(PathBuf, String),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -203,7 +203,7 @@ impl Service {
                     // A panic is a bug. The stored state is consistent: a new reconciler continues
                     // from it.
                     Err(error) => {
-                        tracing::error!(target: "service", "a driver ended badly, and is begun again: {error}");
+                        tracing::error!(target: "service", "a reconciler failed and is restarted: {error}");
                     }
                 }
                 tokio::time::sleep(RESTART_DELAY).await;
@@ -224,7 +224,7 @@ impl Service {
     ) -> Result<Arc<Slot>, Problem> {
         let most = self.config.limits.pipelines;
         if self.slots().len() >= most {
-            let sentence = format!("the service has {most} pipelines, which is the most that it takes");
+            let sentence = format!("the service has {most} pipelines, which is its limit");
             return Err(Problem::new(429, "too_many_pipelines", sentence).after(60));
         }
         let id = pipeline.id.clone();
@@ -449,7 +449,7 @@ fn log_change(before: &StoredPipeline, now: &StoredPipeline) {
             tracing::warn!(target: "service", "{id}: {is}: {}; {}", reason.message, reason.next);
         }
         (_, Some(retry)) if before.retry.as_ref() != Some(retry) => {
-            tracing::warn!(target: "service", "{id}: tries again at {}: {}", time::iso(retry.at), retry.message);
+            tracing::warn!(target: "service", "{id}: retries at {}: {}", time::iso(retry.at), retry.message);
         }
         _ if was != is => tracing::info!(target: "service", "{id}: {was} -> {is}"),
         _ => {}

@@ -239,7 +239,7 @@ impl Reconciler {
             });
             task.result = Some(result(&progress, exit.as_deref()));
         } else if let CallResult::Again(wait, why) = &end {
-            task.message = Some(format!("tries again at {}: {why}", time::iso(after(*wait))));
+            task.message = Some(format!("retries at {}: {why}", time::iso(after(*wait))));
         }
         let failures = run.failures();
         let number = task.number;
@@ -272,7 +272,7 @@ impl Reconciler {
                         at: after(CALLER_TIMEOUT),
                         attempt: 0,
                         message:
-                            "the sync that was asked for has more to do: its caller may go on, else the service does"
+                            "the requested sync has more to read: its caller may continue it, otherwise the service does"
                                 .into(),
                     });
                     }

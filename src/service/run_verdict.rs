@@ -45,7 +45,7 @@ pub fn verdict_of(progress: &Progress, now: Millis) -> RunVerdict {
         // The call ended at a limit although nothing is left: the next run reads the rest.
         Outcome::CutOff => RunVerdict::Ready,
         Outcome::Aborted | Outcome::Truncated | Outcome::Unknown | Outcome::Running => {
-            RunVerdict::Again(verdict(&closed).why.unwrap_or_else(|| "it ended without an end".into()))
+            RunVerdict::Again(verdict(&closed).why.unwrap_or_else(|| "the run ended without an end message".into()))
         }
     }
 }

@@ -49,7 +49,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
             Ok(accepted) => accepted,
             Err(error) => {
                 // A client disconnected, or no file descriptor is free: the service continues.
-                tracing::warn!(target: "service", "a connection cannot be taken: {error}");
+                tracing::warn!(target: "service", "a connection cannot be accepted: {error}");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }

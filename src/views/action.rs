@@ -128,7 +128,7 @@ const FOLD_ALL: Binding = bind(Action::FoldAll, "fold all", "Fold or unfold all 
 const COPY: Binding = bind(Action::Copy, "copy", "Copy the text of the selected row to the clipboard (OSC 52)", &["y"]);
 const MOUSE: Binding =
     bind(Action::Mouse, "mouse", "Release the mouse for text selection, and capture it again", &["m"]);
-const THEME: Binding = bind(Action::Theme, "theme", "The next theme: dark, light, mono", &["T"]);
+const THEME: Binding = bind(Action::Theme, "theme", "Switch to the next theme: dark, light, mono", &["T"]);
 const REDRAW: Binding = bind(Action::Redraw, "redraw", "Redraw everything", &["ctrl-l"]);
 const PALETTE: Binding = bind(Action::Palette, "all", "Find any action by its name", &[":", "ctrl-p"]);
 const SUSPEND: Binding = bind(Action::Suspend, "suspend", "Back to the shell; fg returns", &["ctrl-z"]);
@@ -154,7 +154,7 @@ pub const ACTIONS: &[Binding] = &[
         &["5"],
     ),
     ZOOM,
-    bind(Action::Freeze, "freeze", "Freeze the picture while counting continues. In the past: play, pause", &["space"]),
+    bind(Action::Freeze, "freeze", "Freeze the screen while counting continues; in the past: play, pause", &["space"]),
     bind(
         Action::Travel(Travel::Mark(Mark::Error, true)),
         "time: next error",
@@ -169,12 +169,12 @@ pub const ACTIONS: &[Binding] = &[
     ),
     bind(Action::Travel(Travel::Goto), "time: go to", "To 08:31:20, +10m, 50%, line 1200, end", &["g"]),
     bind(Action::Travel(Travel::Now), "time: now", "Back to now; in a replay to the end", &["L"]),
-    bind(Action::Travel(Travel::Begin), "time: begin", "To the start of the log", &["0"]),
-    bind(Action::Travel(Travel::Second(true)), "time: second on", "Forward one second", &["right"]),
+    bind(Action::Travel(Travel::Begin), "time: start", "To the start of the log", &["0"]),
+    bind(Action::Travel(Travel::Second(true)), "time: second forward", "Forward one second", &["right"]),
     bind(Action::Travel(Travel::Second(false)), "time: second back", "Back one second", &["left"]),
-    bind(Action::Travel(Travel::Ten(true)), "time: 10 s on", "Forward ten seconds", &["shift-right"]),
+    bind(Action::Travel(Travel::Ten(true)), "time: 10 s forward", "Forward ten seconds", &["shift-right"]),
     bind(Action::Travel(Travel::Ten(false)), "time: 10 s back", "Back ten seconds", &["shift-left"]),
-    bind(Action::Travel(Travel::Minute(true)), "time: minute on", "Forward a minute", &["ctrl-right"]),
+    bind(Action::Travel(Travel::Minute(true)), "time: minute forward", "Forward a minute", &["ctrl-right"]),
     bind(Action::Travel(Travel::Minute(false)), "time: minute back", "Back a minute", &["ctrl-left"]),
     bind(Action::Travel(Travel::Line(true)), "time: next message", "Forward one message (line of the log)", &["."]),
     bind(Action::Travel(Travel::Line(false)), "time: previous message", "Back one message", &[","]),
@@ -231,8 +231,8 @@ pub const ACTIONS: &[Binding] = &[
     FOLD,
     FOLD_ALL,
     COPY,
-    bind(Action::LevelMore, "more levels", "Show one level more in the log or diagnostics", &["+", "="]),
-    bind(Action::LevelLess, "fewer levels", "Show one level less in the log or diagnostics", &["-"]),
+    bind(Action::LevelMore, "more levels", "Show one more level in the log or diagnostics", &["+", "="]),
+    bind(Action::LevelLess, "fewer levels", "Show one level fewer in the log or diagnostics", &["-"]),
     bind(Action::Target(TargetKey::Show), "targets", "Diagnostics: show or hide the list of targets", &["t"]),
     bind(Action::Target(TargetKey::Focus), "focus target", "Diagnostics: only the selected target", &["f"]),
     bind(

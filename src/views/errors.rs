@@ -207,7 +207,7 @@ impl ErrorCells {
                         Some(now) => format!("{} ago", age(now - retry.last_at)),
                         None => clock(retry.last_at, now),
                     },
-                    message: retry.error.as_deref().map_or_else(|| "the source tries again".to_owned(), core),
+                    message: retry.error.as_deref().map_or_else(|| "the source retries".to_owned(), core),
                 }
             }
         }

@@ -49,14 +49,14 @@ impl RunHeader {
                         && !progress.streams.is_empty()
                         && open(progress).next().is_none();
                     let mut why = if through {
-                        "every known stream is complete; the end of its process is not reported here".to_owned()
+                        "all known streams are complete; the end of the process is not reported".to_owned()
                     } else {
-                        "no output: the engine hangs or is gone".to_owned()
+                        "no output: the engine hangs or has exited".to_owned()
                     };
                     if let Some(error) = verdict(progress).why {
                         why.push_str(&format!("; before that {error}"));
                     }
-                    (Some(why), Some("see whether the engine still runs, and its own log".to_owned()))
+                    (Some(why), Some("check whether the engine still runs, and its own log".to_owned()))
                 }
                 _ => match screen.unreadable() {
                     Some(why) => (Some(why), Some(NO_MESSAGES_NEXT.to_owned())),
@@ -146,7 +146,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
         end = pen.put_right(end, 0, &synctop_core::protocol::time::stamp(now, form), look.dim()).saturating_sub(2);
     }
     if screen.ui.frozen {
-        let text = if width >= 60 { " FROZEN: space goes on " } else { " FROZEN " };
+        let text = if width >= 60 { " FROZEN: space continues " } else { " FROZEN " };
         end = pen.put_right(end, 0, text, look.badge(look.warn())).saturating_sub(2);
     }
     if let Some((time, lines)) = screen.scrub.and_then(|scrub| scrub.behind) {

@@ -13,7 +13,7 @@ pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usi
     let mut pen = pen.at(area);
     let look = pen.look;
     hits.add(area, ClickTarget::Nothing);
-    pen.frame("all actions", "Enter does it, Esc closes");
+    pen.frame("all actions", "Enter runs it, Esc closes");
     let column = pen.put(2, 1, ": ", look.accent());
     field(&mut pen, column, 1, input);
     let page = usize::from(pen.height().saturating_sub(3));

@@ -54,9 +54,9 @@ fn status_line(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
     }
     if let Some(gap) = scrub.at.and_then(|at| history.gap_at(at)) {
         let silence = format!("silence of {}", span(gap.to - gap.from));
-        parts.push((if scrub.skip { silence } else { format!("{silence}: x passes over") }, look.warn()));
+        parts.push((if scrub.skip { silence } else { format!("{silence}: x skips") }, look.warn()));
     } else if scrub.skip {
-        parts.push(("silences passed over".into(), look.dim()));
+        parts.push(("silences skipped".into(), look.dim()));
     }
     if let Some(share) = scrub.indexing {
         let text = if share > 0.0 { format!("indexing {:.0} %", share * 100.0) } else { "indexing".to_owned() };

@@ -51,7 +51,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     let look = screen.look;
     let mut sheet = Sheet::new(pen);
     let Some(stream) = screen.progress.stream(key) else {
-        sheet.text("This stream is not there any more.", look.dim());
+        sheet.text("This stream does not exist any more.", look.dim());
         return sheet.draw_with(pen, ("stream", "Esc closes"), top, hits, |_, _, _| {});
     };
     let now = screen.now.or(screen.progress.last_at);
@@ -63,7 +63,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     let settling = if stream.settling { ", its counts are still to come" } else { "" };
     sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.as_str()), style);
     if let Some(word) = &stream.odd_status {
-        sheet.fact("", format!("the engine's own unknown word: {word}"), look.warn());
+        sheet.fact("", format!("unknown status of the engine: {word}"), look.warn());
     }
     let activity_text = activity_text(stream, screen);
     if !activity_text.is_empty() && screen.running() {
@@ -135,7 +135,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     if let Some((rows, bytes)) = stream.estimate {
         let known = |number: Option<u64>| number.map_or_else(|| look.glyphs.dash.to_owned(), count);
         let share =
-            screen.progress.share(stream).map(|share| format!(", {} there", percent(share))).unwrap_or_default();
+            screen.progress.share(stream).map(|share| format!(", {} read", percent(share))).unwrap_or_default();
         sheet.fact("estimate", format!("{} rows, {} bytes{share}", known(rows), known(bytes)), look.plain());
     }
     if let Some(measure) = stream.measure {
@@ -147,7 +147,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
         sheet.fact("rate limits", format!("{}, {long} in all", count(stream.limits.0)), look.plain());
     }
     if stream.assumed {
-        sheet.fact("", "assumed: exit 0, and nothing came behind its last checkpoint", look.dim());
+        sheet.fact("", "assumed: exit 0, and nothing followed its last checkpoint", look.dim());
     }
 }
 
@@ -216,7 +216,7 @@ fn ranges(sheet: &mut StreamSheet, stream: &Stream) {
 fn dates(range: Range) -> String {
     let one =
         |at: Option<i64>, open: &str| at.map_or_else(|| open.to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%S"));
-    format!("{} to {}", one(range.gte, "the beginning"), one(range.lt, "the end"))
+    format!("{} to {}", one(range.gte, "the start"), one(range.lt, "the end"))
 }
 
 pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hits) {
@@ -253,7 +253,7 @@ pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hit
 fn error_facts(sheet: &mut Sheet, group: &ErrorGroup, now: Option<i64>) {
     let look = sheet.look;
     let stands = match (group.cleared(), group.is_final) {
-        (true, _) => "cleared: it did without since",
+        (true, _) => "cleared: the stream continued without it",
         (false, true) => "final: a stream or the run ended with it",
         (false, false) => "not final",
     };

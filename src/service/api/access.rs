@@ -87,7 +87,7 @@ impl Access {
         *left = (*left + at.elapsed().as_secs_f64() * self.per_second).min(most);
         *at = now;
         if *left < 1.0 {
-            let sentence = format!("more than {} requests a second of {ip}", self.per_second);
+            let sentence = format!("more than {} requests per second from {ip}", self.per_second);
             return Err(Problem::new(429, "rate_limited", sentence).after(1));
         }
         *left -= 1.0;
@@ -134,7 +134,7 @@ impl Access {
                 Err(Problem::new(401, "token_required", "a bearer token is required in the authorization header"))
             }
             (Some(has), needed) if has >= needed => Ok(()),
-            _ => Err(Problem::new(403, "not_allowed", "this token may look, and change nothing")),
+            _ => Err(Problem::new(403, "not_allowed", "this token allows reading only")),
         }
     }
 }
@@ -154,7 +154,7 @@ fn require_local(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::new(
             403,
             "bad_host",
-            "without a token this service is asked by its loopback address only",
+            "without a token the service accepts only its loopback address as Host",
         ));
     }
     let foreign = |origin: &str| !origin.split_once("://").is_some_and(|(_, host)| local(host));
@@ -222,7 +222,7 @@ async fn read_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSem
         return Err(too_large());
     }
     let room = u32::try_from(declared.unwrap_or(most).div_ceil(1024)).unwrap_or(u32::MAX);
-    let busy = || Problem::new(503, "busy", "too much is being read already").after(2);
+    let busy = || Problem::new(503, "busy", "the service is reading too many request bodies: retry later").after(2);
     let room = tokio::time::timeout(BODY_TIMEOUT, Arc::clone(&guard.app.bodies).acquire_many_owned(room));
     let room = room.await.ok().and_then(Result::ok).ok_or_else(busy)?;
     let read = axum::body::to_bytes(body, usize::try_from(most).unwrap_or(usize::MAX));

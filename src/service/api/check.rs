@@ -81,7 +81,7 @@ async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction)
     let (status, code) = match &call_outcome {
         CallOutcome::Ended => return Ok(engine_output),
         CallOutcome::Stopped => {
-            let sentence = format!("{name}: the engine printed more than can be passed on");
+            let sentence = format!("{name}: the output of the engine exceeds 4 MiB");
             return Err(Problem::new(502, "engine_failed", sentence));
         }
         CallOutcome::Refused { .. } => (502, "engine_refused"),

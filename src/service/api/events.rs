@@ -68,7 +68,7 @@ impl Readers {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let permit = ReaderPermit(Arc::clone(&self.open));
         if before >= self.most {
-            let sentence = format!("{before} follow events, which is the most that the service takes");
+            let sentence = format!("{before} readers follow events, which is the limit of the service");
             return Err(Problem::new(429, "too_many_readers", sentence).after(5));
         }
         Ok(permit)
@@ -137,7 +137,7 @@ impl Follower {
                     self.partial.clear();
                     self.reader = self.slot.log.reader(kept);
                     let gap =
-                        json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "it is not kept any more"});
+                        json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "it is no longer stored"});
                     return Some(Ok(line("gap", &gap).into()));
                 }
                 Ok(Piece::End) => {}
@@ -325,7 +325,7 @@ impl RunLogStream {
                         return Some(Ok(bytes.into()));
                     }
                     Ok(Piece::End) => return None,
-                    Ok(Piece::Gone(_)) => return Some(Err(io::Error::other("it is not kept any more"))),
+                    Ok(Piece::Gone(_)) => return Some(Err(io::Error::other("it is no longer stored"))),
                     Err(error) => return Some(Err(error)),
                 }
             }
@@ -431,7 +431,7 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
     let task = found.into_iter().find(|task| task.number == number);
     let task = task.ok_or_else(|| Problem::new(404, "run_not_found", format!("Pipeline {id} has no run {number}")))?;
     if task.log.0 < slot.log.kept_from() && task.log.1 != Some(task.log.0) {
-        let sentence = format!("the log of run {number} of pipeline {id} is not kept any more");
+        let sentence = format!("the log of run {number} of pipeline {id} is no longer stored");
         return Err(Problem::new(410, "log_expired", sentence));
     }
     let to = Some(task.log.1.unwrap_or_else(|| slot.log.end()));

@@ -21,7 +21,7 @@ const PAGE: u64 = 100;
 
 /// Error for a pipeline with an open run.
 pub fn already_running(id: &str, task: &str) -> Problem {
-    let sentence = format!("Pipeline {id} syncs already: watch it, or cancel it (DELETE /tasks/{task})");
+    let sentence = format!("Pipeline {id} is already syncing: wait for the run, or cancel it (DELETE /tasks/{task})");
     Problem::new(409, "sync_running", sentence).with("task_id", task)
 }
 
@@ -107,7 +107,7 @@ async fn open(
                 return match known {
                     _ if of != *request => Err(key_reused()),
                     Some(task) => Ok(task),
-                    None => Err(Problem::new(410, "task_expired", "the run of this key is not stored any more")),
+                    None => Err(Problem::new(410, "task_expired", "the run of this key is no longer stored")),
                 };
             }
             let was_ready = pipeline.life.phase == Phase::Ready;
@@ -203,7 +203,7 @@ pub async fn sync_batch(
     let task = app.service.store.read(|it| store::task(it, &task.id))?.ok_or_else(|| no_task(&task.id))?;
     let end = events::last_end_payload(&slot, &task)?;
     let Some(Value::Object(mut end)) = end else {
-        let why = task.message.clone().unwrap_or_else(|| "it ended without an end".into());
+        let why = task.message.clone().unwrap_or_else(|| "the call ended without an end message".into());
         return Err(Problem::new(502, "sync_failed", why).with("task_id", task.id));
     };
     // The next call continues from the stored state, not from the one in the end message.

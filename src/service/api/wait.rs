@@ -159,11 +159,11 @@ impl Waits {
         let all: usize = open.values().sum();
         let own = open.get(&ip).copied().unwrap_or(0);
         if all >= self.most {
-            let sentence = format!("{all} waits are open, which is the most that the service takes");
+            let sentence = format!("{all} waits are open, which is the limit of the service");
             return Err(Problem::new(429, "too_many_waits", sentence).after(5));
         }
         if own >= self.per_client {
-            let sentence = format!("{ip} has {own} waits open, which is the most that one client may have");
+            let sentence = format!("{ip} has {own} waits open, which is the limit of one client");
             return Err(Problem::new(429, "too_many_waits", sentence).after(5));
         }
         *open.entry(ip).or_default() += 1;
@@ -197,7 +197,7 @@ pub fn cursor(slot: &Slot, pipeline: &StoredPipeline, text: &str, name: &str) ->
     // The cursor is of an earlier pipeline of that name, or the store was restored from a backup.
     if cursor.incarnation != slot.incarnation || cursor.revision > pipeline.revision || cursor.position > slot.log.end()
     {
-        let sentence = "this position is not known any more: read the pipeline again, and go on from its cursor";
+        let sentence = "this position is no longer known: read the pipeline again and continue from its cursor";
         return Err(Problem::new(410, "cursor_expired", sentence).with("cursor", slot.cursor(pipeline).to_string()));
     }
     Ok(cursor)

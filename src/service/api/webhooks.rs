@@ -51,7 +51,7 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
             }
             let (waiting, bytes) = tx.put_input(&own.id, &input)?;
             if waiting > most || bytes > MAX_QUEUE_BYTES {
-                let sentence = format!("{} live events of pipeline {} wait already", waiting - 1, own.id);
+                let sentence = format!("the queue of live events is full: {} events of pipeline {} wait", waiting - 1, own.id);
                 return Err(Problem::new(429, "queue_full", sentence).after(30));
             }
             tx.on_commit(move || own.inputs.notify_one());
@@ -78,7 +78,7 @@ fn secret(pipeline: &StoredPipeline, allowed: &crate::service::secrets::Referenc
 /// Verifies Stripe's signature: `Stripe-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 over `t.body`.
 fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), Problem> {
     let bad =
-        |why: &str| Err(Problem::new(400, "bad_signature", format!("the event is not signed as it should be: {why}")));
+        |why: &str| Err(Problem::new(400, "bad_signature", format!("the signature of the event is invalid: {why}")));
     let Some(given) = headers.get("stripe-signature").and_then(|it| it.to_str().ok()) else {
         return bad("it has no Stripe-Signature");
     };
@@ -86,7 +86,7 @@ fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<()
     let part = |name: &'static str| parts.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
     let Some(at) = part("t").next().filter(|at| at.parse::<i64>().is_ok()) else { return bad("it has no time") };
     if at.parse::<i64>().is_ok_and(|at| now.abs_diff(at) > TOLERANCE) {
-        return bad("its time is not ours");
+        return bad("its time differs from the clock of the service by more than 5 minutes");
     }
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let signed = [at.as_bytes(), b".", body].concat();

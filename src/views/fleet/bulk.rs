@@ -34,7 +34,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let (text, style) = match (&bulk.stopped, bulk.over()) {
         (Some(why), _) => (format!("stopped, the rest is skipped: {why}"), look.bad()),
         (None, true) => (format!("done: {right}"), look.good()),
-        (None, false) => ("going on; X stops it".to_owned(), look.dim()),
+        (None, false) => ("running; X stops it".to_owned(), look.dim()),
     };
     pen.put(1, 1, &text, style);
     let page = usize::from(pen.height().saturating_sub(2));
@@ -60,7 +60,7 @@ fn step_text(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, Str
     match step {
         BulkStep::Waiting => (glyphs.pending, look.dim(), "waits for those before it".into()),
         BulkStep::Sent(at) => {
-            (glyphs.started, look.accent(), format!("sent, watched for {}", age(screen.now.saturating_sub(*at))))
+            (glyphs.started, look.accent(), format!("sent, verifying for {}", age(screen.now.saturating_sub(*at))))
         }
         BulkStep::HeldBack => (glyphs.skipped, look.dim(), "skipped: not touched".into()),
         BulkStep::Done(verdict) => {

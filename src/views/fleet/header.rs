@@ -50,7 +50,7 @@ fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<St
     // Of equally frequent errors the latest wins.
     let Some(first) = open.iter().max_by_key(|item| (item.open(), item.last_at)) else {
         return match screen.fleet.odd.first() {
-            Some(odd) => (Some(format!("something in the list is no pipeline: {odd}")), None),
+            Some(odd) => (Some(format!("an entry of the list is not a pipeline: {odd}")), None),
             None if parked > 0 => {
                 (Some(format!("{} parked, and their service reports no reason", plural(parked, "pipeline"))), None)
             }
@@ -58,7 +58,7 @@ fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<St
         };
     };
     let message = core(&first.message);
-    let back = if first.state() == InboxState::Regressed { " (it came back)" } else { "" };
+    let back = if first.state() == InboxState::Regressed { " (returned)" } else { "" };
     let why = match (first.open(), open.len()) {
         (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
         (2, 1) => format!("both have one error: {}: {message}{back}", first.kind()),

@@ -261,7 +261,7 @@ fn pipeline(
         };
     }
     if let Some((action, _, since)) = screen.acting.iter().find(|(_, id, _)| *id == it.id) {
-        let text = format!("{}: sent, watched for {}", action.as_str(), age(screen.now.saturating_sub(*since)));
+        let text = format!("{}: sent, verifying for {}", action.as_str(), age(screen.now.saturating_sub(*since)));
         pen.put(columns.text_column(), row, &text, look.accent());
         return;
     }

@@ -154,7 +154,7 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
 /// Describes the next attempt: `retrying in 3s`.
 pub(super) fn retry_text(at: Millis, now: Millis) -> String {
     match at.saturating_sub(now) {
-        ..1_000 => "asked again now".to_owned(),
+        ..1_000 => "retrying now".to_owned(),
         left => format!("retrying in {}", age(left)),
     }
 }

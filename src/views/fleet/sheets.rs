@@ -16,7 +16,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     let now = screen.now;
     let mut sheet = Sheet::new(pen);
     let Some(watched) = screen.fleet.pipelines.get(id) else {
-        sheet.text("This pipeline is not there any more.", look.dim());
+        sheet.text("This pipeline does not exist any more.", look.dim());
         return sheet.draw(pen, (id, "Esc closes"), top, hits);
     };
     let it = &watched.pipeline;
@@ -148,7 +148,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
     hits_of.sort_by_key(|(_, hit)| (!hit.open(), std::cmp::Reverse(hit.last_at)));
     for (id, hit) in hits_of {
         let (glyph, style, state) = match (hit.fixed_at, hit.gone) {
-            (_, true) => (look.glyphs.skipped, look.dim(), "the pipeline is gone".to_owned()),
+            (_, true) => (look.glyphs.skipped, look.dim(), "the pipeline was deleted".to_owned()),
             (Some(at), _) => (look.glyphs.good, look.good(), format!("fixed {}", clock(at, Some(now)))),
             (None, false) => {
                 let back =
@@ -171,7 +171,7 @@ pub fn action(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &
     let look = screen.look;
     let mut sheet = Sheet::new(pen);
     let Some(record) = screen.actions.iter().find(|record| record.seq == seq) else {
-        sheet.text("It is not among the last ones any more.", look.dim());
+        sheet.text("This action is not among the latest any more.", look.dim());
         return sheet.draw(pen, ("action", "Esc closes"), top, hits);
     };
     let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
@@ -219,8 +219,8 @@ pub fn runs(
     let look = screen.look;
     let rows: Vec<_> = match rows {
         Err(why) => vec![(why.clone(), look.bad())],
-        Ok(None) => vec![("asked for ...".to_owned(), look.dim())],
-        Ok(Some(rows)) if rows.is_empty() => vec![("none was made yet".to_owned(), look.dim())],
+        Ok(None) => vec![("loading ...".to_owned(), look.dim())],
+        Ok(Some(rows)) if rows.is_empty() => vec![("no runs yet".to_owned(), look.dim())],
         Ok(Some(rows)) => rows
             .iter()
             .map(|row| {

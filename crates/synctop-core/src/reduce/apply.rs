@@ -162,7 +162,7 @@ impl Progress {
                     FeedOrigin::Log,
                     message.from.as_deref(),
                     None,
-                    "asked to stop: it ends before it is through",
+                    "asked to stop: it ends before it is finished",
                 );
             }
             Kind::Answer => self.answered = true,

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Message for a stream that failed without a reported error.
-pub(super) const SILENT_ERROR: &str = "the stream ended with an error that says nothing";
+pub(super) const SILENT_ERROR: &str = "the stream failed without an error message";
 
 /// Message for a stream that failed without a start and without an error.
 pub(super) const UNAVAILABLE: &str =
@@ -229,7 +229,7 @@ impl Progress {
 
     pub(super) fn connection(&mut self, ok: Option<bool>, message: Option<&str>, line: &Line) {
         let Some(ok) = ok else {
-            let text = format!("connection status that nobody knows: {}", message.unwrap_or("(no message)"));
+            let text = format!("unknown connection status: {}", message.unwrap_or("(no message)"));
             return self.note(Level::Warn, FeedOrigin::Unknown, None, None, &text);
         };
         self.attempt.connection = Some(ok);

@@ -61,7 +61,7 @@ impl Progress {
             }
             match cause {
                 Some((id, message)) => stream.explain(attempt, id, message),
-                None => stream.message = Some("it was not through when the engine failed".into()),
+                None => stream.message = Some("it was not finished when the engine failed".into()),
             }
         });
     }

@@ -45,7 +45,7 @@ pub fn brief(progress: &Progress, leaving: Leaving) -> String {
         if let Some(cut) = leaving.cut {
             return format!("{cut}\n");
         }
-        return "Nothing came.\n".into();
+        return "No input.\n".into();
     }
     let silent = leaving.silent.filter(|silent| *silent >= SILENT_MS && outcome(progress) == Outcome::Running);
     // Writing to a String cannot fail.
@@ -129,7 +129,7 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
             write!(out, ", {} {what}", count(number))?;
         }
     }
-    writeln!(out, "{}", if input.truncated_line { "; the last line is torn" } else { "" })
+    writeln!(out, "{}", if input.truncated_line { "; the last line is incomplete" } else { "" })
 }
 
 fn write_verdict(progress: &Progress, out: &mut String) -> std::fmt::Result {

@@ -182,7 +182,7 @@ fn unexplained(progress: &Progress) -> String {
 const UNKNOWN_ENDING_NEXT: &str = "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`";
 
 fn exit_zero_clause(progress: &Progress) -> &'static str {
-    if progress.exit == Some(Exit::Code(0)) { ", and exited with 0 all the same" } else { "" }
+    if progress.exit == Some(Exit::Code(0)) { ", but exited with 0" } else { "" }
 }
 
 /// Lists unfinished work: `orders was not through (137,249 records); users never began`.
@@ -206,7 +206,7 @@ fn missing(progress: &Progress) -> String {
         parts.push(format!("{} {} not through", names(&begun), be(&begun, "was", "were")));
     }
     if !never.is_empty() {
-        parts.push(format!("{} never began", names(&never)));
+        parts.push(format!("{} never started", names(&never)));
     }
     if !under_way.is_empty() {
         parts.push(format!("of {} not all is confirmed by the destination", names(&under_way)));
@@ -227,7 +227,7 @@ fn truncated(progress: &Progress) -> String {
     if progress.traits().ends_with_process && progress.input.messages > 0 {
         let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
         let how = match progress.exit {
-            Some(Exit::Code(0)) => "it exited with 0 all the same".to_owned(),
+            Some(Exit::Code(0)) => "it exited with 0 without finishing".to_owned(),
             None if has_unreported_ending(progress) => "its ending is unknown".to_owned(),
             Some(exit) if exit.signal().is_some() => format!("it was killed by signal {}", exit.signal().unwrap_or(0)),
             _ => "it ended without a final status".to_owned(),
@@ -434,7 +434,7 @@ pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
         let silent = duration(u64::try_from(stall.silent_ms).unwrap_or(0) / 1000 * 1000);
         match stalls.len() {
             1 => format!("{} has been silent for {silent}", clean::line(&stream.label)),
-            all => format!("{all} streams stand still, {} for {silent}", clean::line(&stream.label)),
+            all => format!("{all} streams are stalled, {} for {silent}", clean::line(&stream.label)),
         }
     });
     let standing = standing(progress);
