@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use criterion::{BatchSize, Criterion, Throughput};
 use std::io::Read;
 use synctop::engine::generator::{LogKind, Plan, write};
-use synctop::engine::tracker::wire::Form;
+use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::chunks::Chunks;
 use synctop::net::decompress;
 use synctop::net::index::{Indexer, Saved};
@@ -18,7 +18,7 @@ use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Batch, Progress, Target};
 
-fn simulated(scenario: LogKind, generation: Form) -> Vec<u8> {
+fn simulated(scenario: LogKind, generation: WireGeneration) -> Vec<u8> {
     let plan = Plan {
         scenario,
         generation,
@@ -91,11 +91,11 @@ fn recorded(name: &str, kind: &str) -> Vec<u8> {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(20);
     let logs = [
-        ("read", simulated(LogKind::Read, Form::Trace)),
+        ("read", simulated(LogKind::Read, WireGeneration::Trace)),
         ("airbyte", recorded("airbyte/faker-read-small.ndjson.zst", "{\"type\":\"RECORD\"")),
         ("singer", recorded("singer/sdk-tap-small.ndjson.zst", "{\"type\":\"RECORD\"")),
-        ("sync trace", simulated(LogKind::Sync, Form::Trace)),
-        ("sync progress", simulated(LogKind::Sync, Form::Progress)),
+        ("sync trace", simulated(LogKind::Sync, WireGeneration::Trace)),
+        ("sync progress", simulated(LogKind::Sync, WireGeneration::Progress)),
     ];
     let decoder = Decoder::default();
     for (name, log) in &logs {

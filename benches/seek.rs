@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop::engine::generator::{LogKind, Plan, write};
-use synctop::engine::tracker::wire::Form;
+use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::sidecar::Sidecar;
@@ -46,7 +46,7 @@ fn main() {
             let path = folder.path().join("log.ndjson");
             let plan = Plan {
                 scenario: LogKind::Read,
-                generation: Form::Trace,
+                generation: WireGeneration::Trace,
                 seed: 1,
                 size: 200_000_000,
                 streams: 60,

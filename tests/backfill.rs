@@ -190,7 +190,7 @@ fn a_destination_outage_is_told_and_waited_for() {
         let told = err(&output);
         assert_eq!(output.status.code(), Some(0), "{form}: {told}");
         assert!(
-            told.contains("it ended with errors that may pass: upsertWithStats failed: connect ECONNREFUSED"),
+            told.contains("it ended with transient errors: upsertWithStats failed: connect ECONNREFUSED"),
             "{told}"
         );
         assert!(told.contains("SUCCEEDED") && told.contains("read again from the last checkpoint"), "{told}");
@@ -232,7 +232,7 @@ fn a_backfill_that_is_stopped_goes_on_where_it_was() {
     assert_eq!(before["synctop"]["done"], false);
     let output = backfill(&calls).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    assert!(err(&output).contains("goes on after 1 call"), "{}", err(&output));
+    assert!(err(&output).contains("continues after 1 call"), "{}", err(&output));
     assert_eq!(rows(&kept).len(), 16_375);
     let written = std::fs::read_to_string(&kept).unwrap().lines().count();
     assert!(written < 16_375 + 3_000, "{written} rows were written: what was read is not read again");
@@ -558,7 +558,7 @@ fn each_bad_answer_has_a_sentence_and_a_code() {
         (ndjson(""), "has no message of an engine in it", 2),
         (
             silent,
-            "No output of the engine for 0.6s. See whether it still works, or give it longer with --stall-timeout.",
+            "No output of the engine for 0.6s. Check whether the engine still works, or raise --stall-timeout.",
             2,
         ),
         (
@@ -575,8 +575,8 @@ fn each_bad_answer_has_a_sentence_and_a_code() {
             "The engine answers HTTP 400: pipeline: expected object. Correct the pipeline.",
             1,
         ),
-        (other("401 Unauthorized", "", ""), "The engine answers HTTP 401. See that you may call it.", 77),
-        (other("404 Not Found", "", "404 Not Found"), "See that the address is that of an engine.", 4),
+        (other("401 Unauthorized", "", ""), "The engine answers HTTP 401. Check that you are allowed to call it.", 77),
+        (other("404 Not Found", "", "404 Not Found"), "Check that the address is that of an engine.", 4),
         (other("500 Internal Server Error", "", "oops"), "The engine answers HTTP 500: oops.", 69),
     ] {
         let server = answers(vec![answer]);
@@ -726,7 +726,7 @@ fn what_goes_wrong_is_on_the_full_screen_too() {
     term.wait_for("HTTP 404");
     term.keys("q");
     assert_eq!(term.exit_code(), 4);
-    term.wait_for("See that the address is that of an engine.");
+    term.wait_for("Check that the address is that of an engine.");
 }
 
 #[test]
@@ -856,7 +856,7 @@ fn a_batch_call_keeps_only_streams_that_completed_without_an_error() {
     let output = backfill(&[&engine.address, "--batch", "--pipeline", pipeline.to_str().unwrap()]).output().unwrap();
     assert_eq!((output.status.code(), engine.requests.lock().unwrap().len()), (Some(2), 2), "{}", err(&output));
     assert!(
-        err(&output).contains("2 calls in a row brought nothing") && err(&output).contains("--batch"),
+        err(&output).contains("2 calls in a row made no progress") && err(&output).contains("--batch"),
         "{}",
         err(&output)
     );

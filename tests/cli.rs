@@ -57,8 +57,8 @@ fn a_state_file_is_a_file_and_has_a_state_in_it() {
     let directory = folder.path().display().to_string();
     let raw = bytes("stripe-trace/13-small-pipeline_read.ndjson.zst");
     for (path, says, code_) in [
-        (&fifo, "it is no file", 70),
-        (&directory, "it is no file", 70),
+        (&fifo, "it is not a regular file", 70),
+        (&directory, "it is not a regular file", 70),
         (&missing, "there is no such folder", 70),
         (&other, "none of the sections source, engine and sync_run", 65),
         (&torn, "is not a state file of an engine", 65),

@@ -13,15 +13,15 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use synctop::engine::api::Api;
 use synctop::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
-use synctop::engine::call::{Call, Called, Outlet, call};
+use synctop::engine::call::{Call, CallResult, Outlet, call};
 use synctop::engine::scenario::{SCENARIOS, Scenario};
 use synctop::engine::tracker::memory::Memory;
-use synctop::engine::tracker::wire::Form;
+use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::http::CallOutcome;
 use synctop_core::protocol::{Status, time};
 use synctop_core::reduce::{Outcome, outcome};
 
-const FORMS: [Form; 2] = [Form::Trace, Form::Progress];
+const FORMS: [WireGeneration; 2] = [WireGeneration::Trace, WireGeneration::Progress];
 
 /// Small, with streams that share seconds, and with things that go wrong.
 const SMALL: &str = "
@@ -60,7 +60,7 @@ struct Kept {
 }
 
 impl Outlet for Kept {
-    fn say(&mut self, at: i64, lines: &[u8]) -> io::Result<()> {
+    fn write_lines(&mut self, at: i64, lines: &[u8]) -> io::Result<()> {
         self.out.extend_from_slice(lines);
         self.times.push(at);
         Ok(())
@@ -81,7 +81,7 @@ fn begin() -> i64 {
     time::parse("2026-11-20T08:00:00Z").unwrap()
 }
 
-fn one(form: Form, state: &str, change: impl FnOnce(&mut Call), kept: &mut Kept) -> Called {
+fn one(form: WireGeneration, state: &str, change: impl FnOnce(&mut Call), kept: &mut Kept) -> CallResult {
     let api = Arc::new(Mutex::new(Api::new(small())));
     let mut wish = Call { form, memory: Memory::read(state).unwrap(), begin: begin(), ..Call::default() };
     change(&mut wish);
@@ -90,7 +90,7 @@ fn one(form: Form, state: &str, change: impl FnOnce(&mut Call), kept: &mut Kept)
 
 /// Calls until nothing is left, as a backfill does: a stream that is given up in one call goes on
 /// in the next.
-fn to_the_end(form: Form, state: &str, kept: &mut Kept) -> Called {
+fn to_the_end(form: WireGeneration, state: &str, kept: &mut Kept) -> CallResult {
     let mut called = one(form, state, |_| {}, kept);
     for _ in 0..5 {
         if !called.outcome.as_ref().unwrap().has_more {
@@ -102,7 +102,7 @@ fn to_the_end(form: Form, state: &str, kept: &mut Kept) -> Called {
 }
 
 /// Every row arrived, and what is said to be completed is all there is.
-fn whole(form: Form, kept: &Kept, called: &Called, what: &str) {
+fn whole(form: WireGeneration, kept: &Kept, called: &CallResult, what: &str) {
     let scenario = small();
     for (at, stream) in scenario.streams.iter().enumerate() {
         let have = kept.rows.iter().filter(|(it, _)| *it == at).count() as u64;
@@ -233,14 +233,14 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
         &mut run,
         &(String::from("{\"type\":\"record\",\"record\":{\"stream\":\"a\",\"data\":{}}}\n") + &end("time_limit")),
     );
-    let kept = run.to_keep().get().to_owned();
+    let kept = run.to_stored_state().get().to_owned();
     let mut later = Backfill::new(wish(), Some(&kept), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&later.begin()).unwrap();
     assert_eq!(body["run_id"], "run_1", "an unfinished run goes on");
     assert_eq!(later.attempts, 2);
     assert_eq!(body["state"].get("synctop"), None, "what is ours is not sent");
     assert_eq!(feed(&mut later, &end("complete")), Next::Done(BackfillResult::Through));
-    let mut next = Backfill::new(wish(), Some(later.to_keep().get()), "run_2".into()).unwrap();
+    let mut next = Backfill::new(wish(), Some(later.to_stored_state().get()), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&next.begin()).unwrap();
     assert_eq!((body["run_id"].as_str(), next.attempts), (Some("run_2"), 1), "a finished one is followed by another");
     assert!(body["state"].is_object());
@@ -254,7 +254,7 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
         }
         assert!(calls < 20);
     };
-    assert!(matches!(verdict, BackfillResult::Failed(why, 2) if why.contains("brought nothing")));
+    assert!(matches!(verdict, BackfillResult::Failed(why, 2) if why.contains("made no progress")));
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
             run.push(checkpoint.as_bytes());
             run.cut();
             run.over(&CallOutcome::Broke("reset".into()), 0.0);
-            assert!(run.to_keep().get().contains(data), "a checkpoint behind {glue:?}");
+            assert!(run.to_stored_state().get().contains(data), "a checkpoint behind {glue:?}");
             let state = format!(
                 "{{\"source\":{{\"streams\":{{\"a\":{data}}},\"own\":7}},\"destination\":{{\"d\":{data}}},\"later\":{data}}}"
             );
@@ -348,13 +348,14 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
             run.push(end.as_bytes());
             run.cut();
             assert_eq!(run.over(&CallOutcome::Ended, 0.0), Next::Again(std::time::Duration::ZERO, None));
-            let kept = run.to_keep();
+            let kept = run.to_stored_state();
             assert_eq!(kept.get().matches(data).count(), 3, "an end behind {glue:?}");
             // The tracker too.
             let memory = Memory::read(kept.get()).unwrap();
-            for form in
-                [memory.trace_form(), memory.progress_form(serde_json::value::to_raw_value(&json!({})).unwrap())]
-            {
+            for form in [
+                memory.to_trace_state(),
+                memory.to_progress_state(serde_json::value::to_raw_value(&json!({})).unwrap()),
+            ] {
                 assert_eq!(form.get().matches(data).count(), 3);
                 assert!(form.get().contains("\"own\":7"));
             }
@@ -403,7 +404,7 @@ fn a_run_that_ended_with_errors_is_followed_by_a_new_one() {
     run.push(end.to_string().as_bytes());
     run.cut();
     assert_eq!(run.over(&CallOutcome::Ended, 0.0), Next::Done(BackfillResult::Through));
-    let again = Backfill::new(BackfillOptions::default(), Some(run.to_keep().get()), "run_2".into()).unwrap();
+    let again = Backfill::new(BackfillOptions::default(), Some(run.to_stored_state().get()), "run_2".into()).unwrap();
     assert_eq!(again.run_id(), "run_2");
 }
 
@@ -413,7 +414,7 @@ fn an_engine_that_does_not_get_on_is_given_up() {
     let same = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"cursor\":\"c\"}}}\n";
     let limit = "{\"type\":\"eof\",\"eof\":{\"reason\":\"state_limit\",\"state\":{\"source\":{\"streams\":{\"a\":{\"cursor\":\"c\"}}},\"engine\":{}}}}\n";
     for (answer, times, says) in
-        [(format!("{same}{limit}"), 8, "brought nothing"), (format!("{same}{{\"torn"), 6, "in the middle of a line")]
+        [(format!("{same}{limit}"), 8, "made no progress"), (format!("{same}{{\"torn"), 6, "in the middle of a line")]
     {
         let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
         run.begin();
@@ -463,7 +464,11 @@ fn the_upper_bound_of_a_run_is_frozen_also_by_an_attempt_that_died() {
         let memory = Memory::read(&body["state"].to_string()).unwrap();
         assert_eq!(memory.time_ceiling.as_deref(), Some("2024-01-01T02:00:00.000Z"), "{form:?}");
         // The trace generation tells counts with transitions only.
-        assert_eq!(memory.records() > 0, form == Form::Progress, "its counts are carried on as far as it told them");
+        assert_eq!(
+            memory.records() > 0,
+            form == WireGeneration::Progress,
+            "its counts are carried on as far as it told them"
+        );
     }
 }
 
@@ -483,10 +488,10 @@ fn a_stream_that_waits_does_not_hold_the_others_up() {
 #[test]
 fn a_state_of_the_wrong_shape_is_refused_or_read_as_far_as_it_goes() {
     for (text, says) in [
-        ("[]", "whole is no object"),
+        ("[]", "the state is not an object"),
         ("{", "EOF"),
         ("{\"source\":{\"a\":{\"cursor\":1}}}", "neither streams nor global"),
-        ("{\"source\":{\"streams\":[1]}}", "source.streams is no object"),
+        ("{\"source\":{\"streams\":[1]}}", "source.streams is not an object"),
     ] {
         let error = Memory::read(text).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
@@ -671,7 +676,7 @@ fn what_is_wrong_with_a_scenario_is_said() {
     );
     for (text, says, wanted) in [
         (Some("seed = \"nine\"\n"), "line 1, column 8", 65),
-        (Some(&SMALL.replace("customer", "charge")[..]), "the stream charge is there twice", 65),
+        (Some(&SMALL.replace("customer", "charge")[..]), "the stream charge is listed twice", 65),
         (None, "There is no scenario", 66),
     ] {
         match text {

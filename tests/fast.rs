@@ -11,13 +11,13 @@ use oracle::hold;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use synctop::engine::generator::{LogKind, Plan, write};
-use synctop::engine::tracker::wire::Form;
+use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::chunks::Chunks;
 use synctop::net::parallel;
 use synctop_core::protocol::{Decoder, LINE_LIMIT};
 use synctop_core::reduce::Progress;
 
-fn simulated(scenario: LogKind, generation: Form, seed: u64) -> Vec<u8> {
+fn simulated(scenario: LogKind, generation: WireGeneration, seed: u64) -> Vec<u8> {
     let plan = Plan {
         scenario,
         generation,
@@ -64,7 +64,7 @@ fn both_ways_agree_on_what_connectors_taps_and_other_tools_print() {
 #[test]
 fn both_ways_agree_on_simulated_logs_with_damaged_lines() {
     for scenario in [LogKind::Read, LogKind::Sync] {
-        for generation in [Form::Trace, Form::Progress] {
+        for generation in [WireGeneration::Trace, WireGeneration::Progress] {
             hold(&simulated(scenario, generation, 7));
         }
     }
@@ -81,7 +81,7 @@ fn reading_in_parallel_comes_to_reading_line_by_line() {
         let log = unpack(&path).repeat(12);
         assert!(in_parallel(&log, 3) == reduced(&log), "{}", path.display());
     }
-    for generation in [Form::Trace, Form::Progress] {
+    for generation in [WireGeneration::Trace, WireGeneration::Progress] {
         let log = simulated(LogKind::Read, generation, 3).repeat(8);
         assert!(in_parallel(&log, 1) == reduced(&log));
         assert!(in_parallel(&log, 4) == reduced(&log));
@@ -141,7 +141,7 @@ fn a_worker_that_panics_does_not_leave_the_others_waiting() {
             true
         }
     }
-    let log = simulated(LogKind::Read, Form::Trace, 3).repeat(20);
+    let log = simulated(LogKind::Read, WireGeneration::Trace, 3).repeat(20);
     let all = std::panic::catch_unwind(|| {
         parallel::reduce(Chunks::new(log.as_slice(), 0), &Decoder::default(), &mut Panics, 3)
     });

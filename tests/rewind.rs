@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use strum::VariantArray as _;
 use synctop::engine::generator::{LogKind, Plan, write};
-use synctop::engine::tracker::wire::Form;
+use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::index::{Indexer, Saved};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::sidecar::Sidecar;
@@ -40,7 +40,7 @@ fn saved(log: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn simulated(scenario: LogKind, generation: Form, size: u64, streams: usize) -> Vec<u8> {
+fn simulated(scenario: LogKind, generation: WireGeneration, size: u64, streams: usize) -> Vec<u8> {
     let plan = Plan {
         scenario,
         generation,
@@ -96,7 +96,7 @@ fn any_prefix_of_any_recording_by_seek_is_that_prefix_read() {
 
 #[test]
 fn a_simulated_log_with_many_streams_and_errors_too() {
-    for (scenario, generation) in [(LogKind::Sync, Form::Trace), (LogKind::Read, Form::Progress)] {
+    for (scenario, generation) in [(LogKind::Sync, WireGeneration::Trace), (LogKind::Read, WireGeneration::Progress)] {
         let log = simulated(scenario, generation, 3_000_000, 300);
         let (_folder, path) = saved(&log);
         let places: Vec<usize> = (0..20).map(|at| (at * 7_919_317) % log.len()).collect();
@@ -129,7 +129,7 @@ fn behind_each_line(log: &[u8]) -> Vec<(LogPosition, Vec<u64>)> {
 fn times_lines_and_marks_are_found_exactly() {
     let eventful = unpack(&common::fixture("stripe-progress/20-eventful-all.ndjson.zst"));
     let limited = unpack(&common::fixture("stripe-progress/06-rate-limit.ndjson.zst"));
-    for log in [eventful, limited, simulated(LogKind::Sync, Form::Trace, 600_000, 40)] {
+    for log in [eventful, limited, simulated(LogKind::Sync, WireGeneration::Trace, 600_000, 40)] {
         // Less of the biggest: every step is compared.
         let log = &log[..log.len().min(4_000_000)];
         let (_folder, path) = saved(log);
@@ -231,7 +231,7 @@ proptest! {
     fn any_walk_through_a_log_ends_where_reading_would(
         places in prop::collection::vec((any::<Index>(), 0u8..6), 1..12), spacing in 1_000u64..200_000,
     ) {
-        let log = simulated(LogKind::Sync, Form::Progress, 150_000, 12);
+        let log = simulated(LogKind::Sync, WireGeneration::Progress, 150_000, 12);
         let (_folder, path) = saved(&log);
         let (mut seeker, _, end) = indexed(&[path], spacing);
         for (place, how) in places {
@@ -308,7 +308,7 @@ proptest! {
             1 => Just(Happens::Overwritten),
         ], 1..25),
     ) {
-        let log = simulated(LogKind::Sync, Form::Trace, 400_000, 9);
+        let log = simulated(LogKind::Sync, WireGeneration::Trace, 400_000, 9);
         let mut lines = log.split_inclusive(|byte| *byte == b'\n');
         let past = Past { history: Arc::new(Mutex::new(History::with_spacing(3_000))), ..Past::default() };
         let (events, receiver) = channel();
@@ -338,7 +338,7 @@ proptest! {
 
 #[test]
 fn a_file_that_fails_meanwhile_leaves_the_picture_and_comes_back() {
-    let log = simulated(LogKind::Sync, Form::Trace, 300_000, 9);
+    let log = simulated(LogKind::Sync, WireGeneration::Trace, 300_000, 9);
     let (_folder, path) = saved(&log);
     let (mut seeker, _, end) = indexed(std::slice::from_ref(&path), 50_000);
     seeker.go(Target::Bytes(100_000)).unwrap();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use synctop::engine::tracker::memory::Memory;
-use synctop::engine::tracker::wire::Form;
+use synctop::engine::tracker::wire::WireGeneration;
 use synctop::engine::tracker::{AttemptOutcome, Limit, Tracker};
 use synctop_core::protocol::{LineEnd, Status};
 use synctop_core::reduce::outcome;
@@ -50,7 +50,7 @@ impl Ran {
     }
 }
 
-fn attempt_of(form: Form, state: &Value, messages: &[String], limit: Option<Limit>) -> Ran {
+fn attempt_of(form: WireGeneration, state: &Value, messages: &[String], limit: Option<Limit>) -> Ran {
     let memory = Memory::read(&state.to_string()).unwrap();
     let mut tracker = Tracker::new(form, memory, 1_000);
     let mut out = Vec::new();
@@ -65,12 +65,12 @@ fn attempt_of(form: Form, state: &Value, messages: &[String], limit: Option<Limi
 
 fn attempt(state: &Value, messages: &[Value]) -> Ran {
     let messages: Vec<_> = messages.iter().map(Value::to_string).collect();
-    attempt_of(Form::Trace, state, &messages, None)
+    attempt_of(WireGeneration::Trace, state, &messages, None)
 }
 
 fn cut(state: &Value, messages: &[Value]) -> Ran {
     let messages: Vec<_> = messages.iter().map(Value::to_string).collect();
-    attempt_of(Form::Trace, state, &messages, Some(Limit::Time))
+    attempt_of(WireGeneration::Trace, state, &messages, Some(Limit::Time))
 }
 
 fn catalog(names: &[&str]) -> Value {
@@ -162,7 +162,7 @@ fn a_stream_that_the_engine_calls_complete_is_demoted_by_the_sources_state() {
             "engine": {"streams": {"a": {"cumulative_record_count": 5, "status": "complete"}}, "global": {}},
         });
         let memory = Memory::read(&before.to_string()).unwrap();
-        let tracker = Tracker::new(Form::Trace, memory, 0);
+        let tracker = Tracker::new(WireGeneration::Trace, memory, 0);
         assert_eq!(tracker.memory().streams["a"].status, wanted, "{word}");
         let ran =
             attempt(&before, &[status("a", "started"), record("a"), state("a", "complete"), status("a", "complete")]);
@@ -348,7 +348,7 @@ fn an_error_outlives_a_skip_a_silent_finish_and_a_stream_that_never_started() {
 #[test]
 fn lines_of_any_length_and_order_are_understood() {
     let long = "x".repeat(9 << 20);
-    let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+    let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
     let mut out = Vec::new();
     for line in [
         format!("{{\"type\":\"record\",\"record\":{{\"data\":{{\"x\":\"{long}\"}},\"stream\":\"a\"}}}}"),
@@ -428,7 +428,7 @@ fn the_state_round_trips_what_it_does_not_know() {
         "destination": {"anything": [1, 2, {"b": null}]},
         "engine": {"streams": {"a": {"cumulative_record_count": 3, "status": "started"}}, "global": {"cumulative_record_count": 3}},
     });
-    for form in [Form::Trace, Form::Progress] {
+    for form in [WireGeneration::Trace, WireGeneration::Progress] {
         let ran = attempt_of(form, &before, &[status("a", "started").to_string()], Some(Limit::States));
         assert_eq!(ran.state["source"], before["source"], "{form:?}");
         assert_eq!(ran.state["destination"], before["destination"]);
@@ -478,8 +478,8 @@ fn a_stream_that_was_finished_without_a_word_is_complete_in_the_next_attempt() {
 #[test]
 fn a_skipped_stream_keeps_its_reason_and_is_no_error_on_resume() {
     let skip = json!({"type": "stream_status", "stream_status": {"stream": "a", "status": "skip", "reason": "not enabled for"}});
-    let mut state = attempt_of(Form::Progress, &NONE, &[skip.to_string()], None).state;
-    for form in [Form::Progress, Form::Trace, Form::Progress] {
+    let mut state = attempt_of(WireGeneration::Progress, &NONE, &[skip.to_string()], None).state;
+    for form in [WireGeneration::Progress, WireGeneration::Trace, WireGeneration::Progress] {
         let ran =
             attempt_of(form, &state, &[status("b", "started").to_string(), status("b", "complete").to_string()], None);
         state = ran.state.clone();
@@ -492,7 +492,7 @@ fn a_skipped_stream_keeps_its_reason_and_is_no_error_on_resume() {
 #[test]
 fn what_was_tracked_already_is_handed_on_as_it_is() {
     let log = bytes("stripe-trace/08-time-limit-resume-all.ndjson.zst");
-    let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+    let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
     let mut out = Vec::new();
     for line in log.split_inclusive(|byte| *byte == b'\n') {
         tracker.line(line.strip_suffix(b"\n").unwrap(), LineEnd::Newline, 0, &mut out);
@@ -516,7 +516,7 @@ fn a_returned_state_behind_other_text_is_kept() {
     let expected: Value = serde_json::from_slice(last).unwrap();
     // Whether it is the first that a tracker wrote, or not.
     for first in [last, br#"{"type":"catalog","catalog":{"streams":[{"name":"a"}]},"_emitted_by":"engine"}"#] {
-        let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+        let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
         let mut out = Vec::new();
         if first != last {
             tracker.line(first, LineEnd::Newline, 0, &mut out);
@@ -540,7 +540,7 @@ fn every_raw_recording_comes_out_with_its_data_untouched_and_counted() {
             continue;
         }
         reads += 1;
-        for form in [Form::Trace, Form::Progress] {
+        for form in [WireGeneration::Trace, WireGeneration::Progress] {
             let mut tracker = Tracker::new(form, Memory::default(), 0);
             let mut out = Vec::new();
             for line in log.split_inclusive(|byte| *byte == b'\n') {
@@ -648,7 +648,7 @@ fn message() -> impl Strategy<Value = Value> {
 type Counted = (u64, Vec<(Option<i64>, Option<i64>)>);
 
 /// Cumulative counts and merged ranges by stream.
-fn totals(form: Form, state: &Value) -> BTreeMap<String, Counted> {
+fn totals(form: WireGeneration, state: &Value) -> BTreeMap<String, Counted> {
     let tracker = Tracker::new(form, Memory::read(&state.to_string()).unwrap(), 0);
     let streams = tracker.memory().streams.iter();
     let kept = streams.map(|(name, kept)| {
@@ -665,14 +665,14 @@ proptest! {
     fn totals_out_are_records_in(messages in prop::collection::vec(message(), 0..60), limited: bool) {
         let records = messages.iter().filter(|message| message["type"] == "record").count() as u64;
         let lines: Vec<_> = messages.iter().map(Value::to_string).collect();
-        for form in [Form::Trace, Form::Progress] {
+        for form in [WireGeneration::Trace, WireGeneration::Progress] {
             let ran = attempt_of(form, &NONE, &lines, limited.then_some(Limit::States));
             let said = ran.lines().iter().filter(|line| line["type"] == "record").count() as u64;
             prop_assert_eq!(said, records, "data is handed on");
             let eof = ran.eof();
             let total = match form {
-                Form::Trace => eof["global_progress"]["cumulative_record_count"].as_u64(),
-                Form::Progress => eof["run_progress"]["derived"]["total_record_count"].as_u64(),
+                WireGeneration::Trace => eof["global_progress"]["cumulative_record_count"].as_u64(),
+                WireGeneration::Progress => eof["run_progress"]["derived"]["total_record_count"].as_u64(),
             };
             prop_assert_eq!(total, Some(records));
             prop_assert_eq!(totals(form, &ran.state).values().map(|(records, _)| records).sum::<u64>(), records);
@@ -687,7 +687,7 @@ proptest! {
         cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..4),
     ) {
         let lines: Vec<_> = messages.iter().map(Value::to_string).collect();
-        for form in [Form::Trace, Form::Progress] {
+        for form in [WireGeneration::Trace, WireGeneration::Progress] {
             let whole = attempt_of(form, &NONE, &lines, None);
             let mut places: Vec<_> = cuts.iter().map(|(at, limited)| (at.index(lines.len()), *limited)).collect();
             places.sort_unstable();
@@ -702,7 +702,7 @@ proptest! {
 
     #[test]
     fn nothing_panics_and_no_byte_of_what_is_unknown_is_lost(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..20)) {
-        let mut tracker = Tracker::new(Form::Trace, Memory::default(), 0);
+        let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
         let (mut out, mut wanted) = (Vec::new(), Vec::new());
         for line in &lines {
             let line: Vec<_> = line.iter().copied().filter(|byte| *byte != b'\n').collect();

@@ -8,7 +8,7 @@ use super::watch::show;
 use super::{CommandError, exit, print_error, read_state_file, read_text_file, sentence};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
-use crate::engine::drive::{Drive, Taker, drive, fresh_id};
+use crate::engine::drive::{Drive, OutputSink, drive, new_run_id};
 use crate::net::tee::CopyFile;
 use crate::net::{self, Event, Ingest, lock, pipe};
 use reqwest::Url;
@@ -58,7 +58,7 @@ pub(super) fn backfill(args: &BackfillArgs, look: &LookArgs, feed: &FeedArgs) ->
     )?;
     if let Some(base) = &args.base_url {
         Url::parse(base).map_err(|error| CommandError::usage(format!("--base-url {}: {error}.", shown(base))))?;
-        run.base_url(base);
+        run.set_base_url(base);
     }
     let stall = args.stall_timeout;
     let calls = Drive { url, stall, state: args.state.clone(), once: false, batch: args.batch };
@@ -153,7 +153,7 @@ fn prepare(pipeline_file: &Path, kept: Option<&Path>, options: BackfillOptions) 
         }
         Some(path) => read_state_file(path)?,
     };
-    Backfill::new(BackfillOptions { pipeline, kept: kept.is_some(), ..options }, state.as_deref(), fresh_id())
+    Backfill::new(BackfillOptions { pipeline, kept: kept.is_some(), ..options }, state.as_deref(), new_run_id())
         .map_err(|why| CommandError::no_state(kept.unwrap_or(Path::new("-")), &why))
 }
 
@@ -188,7 +188,7 @@ impl Stdout<'_> {
     }
 }
 
-impl Taker for Stdout<'_> {
+impl OutputSink for Stdout<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         if let Some(copy) = &self.copy {
             lock(copy).write(bytes);
@@ -239,7 +239,7 @@ fn run_inline(
     }
     let ingest = Ingest::new(Decoder::new(feed.dialect()));
     let copy = args.output.as_deref().map(|path| open_copy(path, run.attempts > 0)).transpose()?;
-    let mut taker = Stdout {
+    let mut sink = Stdout {
         copy: copy.clone(),
         ingest,
         shared: Arc::clone(&shared),
@@ -247,12 +247,12 @@ fn run_inline(
         signal: &signal,
         gone: None,
     };
-    let verdict = app::runtime()?.block_on(drive(calls, &mut run, &mut taker, &stop));
-    let gone = taker.gone.take();
+    let verdict = app::runtime()?.block_on(drive(calls, &mut run, &mut sink, &stop));
+    let gone = sink.gone.take();
     if let Some(copy) = &copy {
         lock(copy).finish();
     }
-    taker.reduce(|ingest| ingest.finish(None));
+    sink.reduce(|ingest| ingest.finish(None));
     let progress = lock(&shared).clone();
     let stopped = signal.load(Ordering::Relaxed) > 0;
     inline.end(match &gone {
@@ -305,7 +305,7 @@ struct ScreenSink {
     copy: Option<Arc<Mutex<CopyFile>>>,
 }
 
-impl Taker for ScreenSink {
+impl OutputSink for ScreenSink {
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         if let Some(copy) = &self.copy {
             lock(copy).write(bytes);

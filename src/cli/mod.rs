@@ -189,9 +189,10 @@ pub(crate) fn read_text_file(path: &Path, what: &str) -> Result<String, CommandE
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
         // Not `Missing`: it suggests to wait for a feed, and this file is not waited for.
         io::ErrorKind::NotFound => SourceError::Absent(name).into(),
-        io::ErrorKind::InvalidData => {
-            CommandError { sentence: format!("{name} is not a {what}: it is not UTF-8 text."), code: exit::NOT_UNDERSTOOD }
-        }
+        io::ErrorKind::InvalidData => CommandError {
+            sentence: format!("{name} is not a {what}: it is not UTF-8 text."),
+            code: exit::NOT_UNDERSTOOD,
+        },
         _ => SourceError::of(&name, &error).into(),
     })
 }

@@ -429,7 +429,9 @@ async fn many(
         let id = Arc::clone(&only.id);
         let tell = |stage: ActionStage| match stage {
             ActionStage::Baseline(words) => note(&format!("{id}: {words}")),
-            ActionStage::MaybeSent(why) => note(&format!("{id}: no answer yet ({why}): checking whether it took effect")),
+            ActionStage::MaybeSent(why) => {
+                note(&format!("{id}: no answer yet ({why}): checking whether it took effect"))
+            }
             ActionStage::Accepted(words) => {
                 note(&format!("{id}: accepted{}", if words.is_empty() { String::new() } else { format!(": {words}") }));
             }
@@ -596,5 +598,9 @@ async fn confirm_action(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<
         std::io::stdin().read_line(&mut line).map(|_| line)
     });
     let line = typed.await.map_err(std::io::Error::other)??;
-    if line.trim() == word { Ok(()) } else { Err(CommandError::usage("The confirmation does not match: nothing was done.")) }
+    if line.trim() == word {
+        Ok(())
+    } else {
+        Err(CommandError::usage("The confirmation does not match: nothing was done."))
+    }
 }

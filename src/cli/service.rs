@@ -139,7 +139,9 @@ pub(super) fn open_state_db(folder: Option<&PathBuf>, place: &ServiceAddress) ->
     let folder = match folder {
         Some(folder) => folder.clone(),
         None => contexts::state_folder().ok_or_else(|| {
-            CommandError::usage("There is no home folder for the error inbox and the action log: pass a folder with --data-dir.")
+            CommandError::usage(
+                "There is no home folder for the error inbox and the action log: pass a folder with --data-dir.",
+            )
         })?,
     };
     open_state_db_in(&folder, place)

@@ -11,7 +11,7 @@ use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::serve;
 use crate::engine::simulated::Simulated;
 use crate::engine::tracker::memory::Memory;
-use crate::engine::tracker::wire::Form;
+use crate::engine::tracker::wire::WireGeneration;
 use crate::net::{SourceError, now};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
@@ -61,7 +61,7 @@ fn generate(args: &SimulateArgs, scenario: generator::LogKind) -> Result<u8, Com
     let of = &args.of_size;
     let plan = Plan {
         scenario,
-        generation: args.generation.map_or(Form::Trace, FormArg::form),
+        generation: args.generation.map_or(WireGeneration::Trace, FormArg::form),
         seed: args.seed.unwrap_or(1),
         size: of.size.unwrap_or(10_000_000),
         streams: of.streams.unwrap_or(60),
@@ -139,8 +139,8 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, CommandError> {
 
 /// Returns the generation of the messages. The default is `progress`, which counts at every
 /// checkpoint; with `--raw` it is `trace`, the generation of raw source messages.
-fn form(args: &SimulateArgs) -> Form {
-    let default_form = if args.of_scenario.raw { Form::Trace } else { Form::Progress };
+fn form(args: &SimulateArgs) -> WireGeneration {
+    let default_form = if args.of_scenario.raw { WireGeneration::Trace } else { WireGeneration::Progress };
     args.generation.map_or(default_form, FormArg::form)
 }
 
@@ -204,7 +204,7 @@ struct Stdout {
 }
 
 impl Outlet for Stdout {
-    fn say(&mut self, at: Millis, lines: &[u8]) -> io::Result<()> {
+    fn write_lines(&mut self, at: Millis, lines: &[u8]) -> io::Result<()> {
         if let Some(speed) = self.pace {
             let due = Duration::from_millis(u64::try_from(at - self.begin).unwrap_or(0)).div_f64(speed);
             std::thread::sleep(due.saturating_sub(self.began.elapsed()));

@@ -121,7 +121,9 @@ pub(super) async fn follow_task(
         Polled::Failed(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
             if !trouble.absent() {
-                failure.sentence.push_str(&format!(" The task may continue. To follow it: {command} --task-id {}", typed(&id)));
+                failure
+                    .sentence
+                    .push_str(&format!(" The task may continue. To follow it: {command} --task-id {}", typed(&id)));
             }
             Err(failure)
         }

@@ -6,7 +6,7 @@ use crate::app::on_end;
 use crate::engine::state;
 use crate::engine::tracker::Tracker;
 use crate::engine::tracker::memory::Memory;
-use crate::engine::tracker::wire::Form;
+use crate::engine::tracker::wire::WireGeneration;
 use crate::net::{CHUNK, SourceError, now, pipe};
 use memchr::{memchr, memrchr};
 use serde_json::value::RawValue;
@@ -202,10 +202,10 @@ fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), CommandError> {
 }
 
 impl FormArg {
-    pub(super) fn form(self) -> Form {
+    pub(super) fn form(self) -> WireGeneration {
         match self {
-            Self::Trace => Form::Trace,
-            Self::Progress => Form::Progress,
+            Self::Trace => WireGeneration::Trace,
+            Self::Progress => WireGeneration::Progress,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Result of one call of an engine: checkpoints, end, failures.
 
 use super::classify::FailureType;
-use super::line_framer::WholeLines;
+use super::line_framer::LineFramer;
 use super::raw_json::{Fields, fields, find};
 use crate::net::http::title;
 use serde_json::Value;
@@ -12,76 +12,81 @@ use synctop_core::protocol::{
     mask,
 };
 
-/// Result of one call.
+/// Result of one call, collected from the lines of its answer.
 #[derive(Debug, Default)]
 pub(super) struct CallAnswer {
-    /// Position of the run before the call.
-    pub(super) mark: String,
+    /// Position key of the run before the call.
+    pub(super) position_key: String,
     pub(super) messages: u64,
     pub(super) end: Option<CallEnd>,
-    /// A failure that may pass, in its own words.
+    /// Message of the last transient failure.
     pub(super) transient: Option<String>,
-    /// Streams with an error.
+    /// Streams that reported an error.
     pub(super) failed: BTreeMap<String, StreamFailure>,
     /// Streams whose last status is complete.
     pub(super) completed: BTreeSet<String>,
-    /// Checkpoints in the call.
+    /// Number of checkpoints.
     pub(super) states: u64,
-    /// Reason of the source's last wait.
+    /// Reason of the source's last retry.
     pub(super) retrying: Option<String>,
-    /// A failure without a stream, and whether it may pass.
+    /// Message of a failure without a stream; true if it is transient.
     pub(super) global: Option<(String, bool)>,
-    /// The title of a page among the lines.
+    /// Title of an HTML page in the answer.
     pub(super) page: Option<String>,
-    /// The end of the body was in the middle of a line.
+    /// True if the body broke off in the middle of a line.
     pub(super) torn: bool,
-    /// Checkpoints by stream, and the global one.
+    /// Data of the last checkpoint of each stream.
     pub(super) checkpoints: Fields,
+    /// Data of the last global checkpoint.
     pub(super) checkpoint: Option<Box<RawValue>>,
-    /// The upper bound of the run's ranges.
+    /// Upper bound of the run's ranges.
     pub(super) ceiling: Option<Millis>,
-    /// Counts reported by the engine.
+    /// Last progress report (progress generation).
     pub(super) progress: Option<Box<RawValue>>,
+    /// Last status of each stream (trace generation).
     pub(super) streams: BTreeMap<String, Value>,
+    /// Last global progress (trace generation).
     pub(super) totals: Option<Value>,
     decoder: Decoder,
-    lines: WholeLines,
+    lines: LineFramer,
 }
 
-/// Kinds of errors that a stream had. One message of an error may have its type, another none.
+/// Failure types of a stream's errors. One error may be reported by several messages, only one of
+/// them with its type.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StreamFailure {
-    passing: bool,
-    lasting: bool,
+    has_transient: bool,
+    has_permanent: bool,
 }
 
 impl StreamFailure {
-    /// Trying again may help.
+    /// True if all typed errors are transient, and there is at least one.
     pub(super) fn is_retryable(self) -> bool {
-        self.passing && !self.lasting
+        self.has_transient && !self.has_permanent
     }
 }
 
+/// End message of a call.
 #[derive(Debug, Clone)]
 pub(super) struct CallEnd {
     pub(super) word: EndWord,
     pub(super) has_more: Option<bool>,
-    /// Its state cannot show unread rows behind a limit.
+    /// True if its state cannot show unread rows behind a limit.
     pub(super) blind: bool,
-    /// The state that came with it.
+    /// State returned with the end message.
     pub(super) state: Option<Fields>,
 }
 
 impl CallAnswer {
-    /// Takes in bytes of the answer.
+    /// Appends bytes of the answer.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let mut lines = std::mem::take(&mut self.lines);
         lines.push(bytes, |line| self.line(line, LineEnd::Newline));
         self.lines = lines;
     }
 
-    /// The answer is over.
-    pub(super) fn cut(&mut self) {
+    /// Ends the answer: decodes an unfinished last line.
+    pub(super) fn finish(&mut self) {
         let mut lines = std::mem::take(&mut self.lines);
         self.torn |= lines.finish(|line, end| self.line(line, end));
     }
@@ -93,8 +98,7 @@ impl CallAnswer {
         let decoder = self.decoder;
         match decoder.decode(&line, &mut scratch) {
             Decoded::Message { message, glued } => {
-                // All of it, also where the decoder had to mend it to read it, or read its head
-                // only.
+                // The complete original bytes: the decoder may have repaired the message.
                 let whole = bytes.get(glued.map_or(0, |glue| glue.len())..).unwrap_or_default();
                 self.message(message, std::str::from_utf8(whole).unwrap_or_default());
             }
@@ -113,7 +117,7 @@ impl CallAnswer {
         }
     }
 
-    /// Takes in a message; `text` is all of its JSON.
+    /// Applies a message; `text` is its complete JSON.
     fn message(&mut self, message: Message, text: &str) {
         let call = self;
         call.messages += 1;
@@ -143,7 +147,7 @@ impl CallAnswer {
             Kind::End(end) => {
                 end.errors.iter().for_each(|failure| call.failure(failure));
                 call.reported(&end.progress);
-                call.end = Some(ended(&end, text));
+                call.end = Some(call_end(&end, text));
             }
             Kind::Stream(claim) => {
                 call.status(&claim.stream, claim.status, claim.error.as_deref());
@@ -163,7 +167,8 @@ impl CallAnswer {
 }
 
 impl CallAnswer {
-    /// Classifies a failure by its type, otherwise by codes in its message; others are permanent.
+    /// Applies a failure. It is transient if its type or a code in its message is, and permanent
+    /// otherwise.
     fn failure(&mut self, failure: &Failure) {
         let text = mask::secrets(&failure.message).into_owned();
         let word = failure.failure_type.as_deref().map(FailureType::from);
@@ -176,8 +181,8 @@ impl CallAnswer {
         match &failure.stream {
             Some(stream) => {
                 let seen = self.failed.entry(stream.name.to_string()).or_default();
-                seen.passing |= is_retryable;
-                seen.lasting |= known && !is_retryable;
+                seen.has_transient |= is_retryable;
+                seen.has_permanent |= known && !is_retryable;
             }
             None => self.global = Some((text, is_retryable)),
         }
@@ -207,7 +212,7 @@ impl CallAnswer {
     }
 }
 
-fn ended(end: &End, text: &str) -> CallEnd {
+fn call_end(end: &End, text: &str) -> CallEnd {
     let places = [["eof", "state"], ["eof", "ending_state"], ["end", "ending_state"], ["end", "state"]];
     CallEnd {
         word: end.word,

@@ -1,16 +1,16 @@
 //! Simulated list API: objects of every stream by creation time, newest first, in pages with a
-//! cursor. Objects are computed, not stored: the n-th object of a stream is always the same.
+//! cursor. Objects are computed, not stored: the nth object of a stream is always the same.
 
 use super::classify::REFUSALS;
-use super::generator::{Dice, body};
+use super::generator::{SeededRng, body};
 use super::scenario::{Fault, FaultKind, Scenario};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Objects of a page.
-pub const PAGE: u64 = 100;
+/// Maximum objects of a page.
+pub const PAGE_SIZE: u64 = 100;
 
-/// Bodies to choose from.
+/// Number of different bodies of objects.
 const BODIES: usize = 256;
 
 /// Selection of objects: created in `[gte, lt)` (seconds since 1970), older than the object at the
@@ -31,46 +31,49 @@ pub enum Answer {
         status: u16,
         code: Option<&'static str>,
         message: String,
-        /// Seconds.
+        /// Seconds of `Retry-After`.
         retry_after: Option<f64>,
     },
     /// The connection broke, with this message.
     Broken(&'static str),
-    /// The engine itself is gone.
+    /// The engine crashes.
     Crash,
 }
 
-/// Objects by number, the newest (the highest) first.
+/// Page of objects, by number. Their order is newest (highest) first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     pub objects: Range<u64>,
     pub has_more: bool,
 }
 
-/// Simulated list API: returned pages, and strikes of each fault.
+/// Simulated list API of one scenario.
 pub struct Api {
     scenario: Scenario,
     bodies: Vec<String>,
-    handed_out: Vec<u64>,
+    /// Returned records of each stream.
+    returned_records: Vec<u64>,
+    /// Strikes of each fault.
     struck: Vec<u32>,
-    /// Requests of each page that failed, so that the next one is another throw of the dice.
+    /// Failed requests of each page, so that a retry draws another random number.
     tries: HashMap<PageQuery, u32>,
+    /// Requests so far.
     requests: u64,
     /// Number of the call in the run: a permanent failure of one call may succeed in the next.
     call: u64,
 }
 
-/// Message of a simulated destination that is away.
+/// Message of an unreachable simulated destination.
 const UNREACHABLE: &str = "connect ECONNREFUSED 127.0.0.1:5432";
 
 impl Api {
     #[must_use]
     pub fn new(scenario: Scenario) -> Self {
-        let mut dice = Dice::new(scenario.seed);
-        let bodies = (0..BODIES).map(|_| body(&mut dice, scenario.record_size)).collect();
+        let mut rng = SeededRng::new(scenario.seed);
+        let bodies = (0..BODIES).map(|_| body(&mut rng, scenario.record_size)).collect();
         Self {
             bodies,
-            handed_out: vec![0; scenario.streams.len()],
+            returned_records: vec![0; scenario.streams.len()],
             struck: vec![0; scenario.faults.len()],
             tries: HashMap::new(),
             requests: 0,
@@ -93,20 +96,20 @@ impl Api {
         self.scenario.streams.get(stream).map_or(0, |stream| stream.records)
     }
 
-    /// Creation time of an object in seconds. Never before that of the object with the number below
-    /// it; some share a second.
+    /// Returns the creation time of an object in seconds. It never decreases with the number; some
+    /// objects share a second.
     #[must_use]
     pub fn created(&self, stream: usize, number: u64) -> i64 {
         let (gte, lt) = (self.scenario.range.gte.div_euclid(1000), self.scenario.range.lt.div_euclid(1000));
-        // One, two or three at a time, as customers sign up in a rush.
+        // One, two or three objects share a creation time, depending on the stream.
         let together = 1 + stream as u64 % 3;
         let first = number - number % together;
         let share = u128::from(first) * u128::from((lt - gte).max(1).unsigned_abs());
         gte + i64::try_from(share / u128::from(self.records(stream).max(1))).unwrap_or(0)
     }
 
-    /// Number of objects created before an instant.
-    fn before(&self, stream: usize, at: i64) -> u64 {
+    /// Returns the number of objects created before an instant.
+    fn count_before(&self, stream: usize, at: i64) -> u64 {
         let (mut low, mut high) = (0, self.records(stream));
         while low < high {
             let middle = low + (high - low) / 2;
@@ -125,13 +128,13 @@ impl Api {
         format!("{}_{number:014}", self.prefix(stream))
     }
 
-    /// The number of an object; a cursor that is none begins anew.
+    /// Returns the number of an object; `None` if the id has none.
     #[must_use]
     pub fn number(&self, id: &str) -> Option<u64> {
         id.rsplit_once('_')?.1.parse().ok()
     }
 
-    /// The object's data.
+    /// Appends the JSON data of an object.
     pub fn write(&self, stream: usize, number: u64, out: &mut String) {
         let mixed = (number ^ (stream as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let body = usize::try_from(mixed).unwrap_or(0) % BODIES;
@@ -145,11 +148,11 @@ impl Api {
         out.push('}');
     }
 
-    /// Milliseconds that a request takes: those of the dice, and those of a stall.
+    /// Returns the milliseconds of a request: a random latency, and the time of a stall.
     pub fn latency(&mut self, query: &PageQuery) -> u64 {
         let [low, high] = self.scenario.latency_ms;
-        let mut dice = self.dice(query, u64::MAX);
-        let latency = low + dice.below(high - low + 1);
+        let mut rng = self.rng(query, u64::MAX);
+        let latency = low + rng.below(high - low + 1);
         let mut late = 0.0;
         for at in 0..self.scenario.faults.len() {
             let seconds = self.scenario.faults.get(at).and_then(|fault| fault.seconds);
@@ -162,14 +165,14 @@ impl Api {
         latency + late
     }
 
-    /// A list request.
+    /// Answers a list request, with a page or the result of a fault.
     pub fn list(&mut self, query: &PageQuery) -> Answer {
         self.requests += 1;
         for at in 0..self.scenario.faults.len() {
             let stalls = self.scenario.faults.get(at).is_some_and(|fault| fault.kind == FaultKind::Stall);
             if !stalls
                 && self.strikes(at, query)
-                && let Some(answer) = self.scenario.faults.get(at).and_then(|fault| self.fault(fault, query))
+                && let Some(answer) = self.scenario.faults.get(at).and_then(|fault| self.fault_answer(fault, query))
             {
                 *self.tries.entry(query.clone()).or_default() += 1;
                 return answer;
@@ -177,37 +180,37 @@ impl Api {
         }
         self.tries.remove(query);
         let page = self.page(query);
-        if let Some(count) = self.handed_out.get_mut(query.stream) {
+        if let Some(count) = self.returned_records.get_mut(query.stream) {
             *count += page.objects.end - page.objects.start;
         }
         Answer::Page(page)
     }
 
     fn page(&self, query: &PageQuery) -> Page {
-        let lowest = self.before(query.stream, query.gte);
-        let highest = self.before(query.stream, query.lt);
+        let lowest = self.count_before(query.stream, query.gte);
+        let highest = self.count_before(query.stream, query.lt);
         let cursor = query.cursor.as_deref().and_then(|cursor| self.number(cursor));
         let end = cursor.unwrap_or(highest).min(highest).max(lowest);
-        let start = end.saturating_sub(PAGE).max(lowest);
+        let start = end.saturating_sub(PAGE_SIZE).max(lowest);
         Page { objects: start..end, has_more: start > lowest }
     }
 
-    /// Records that were handed out, of a stream or of all.
+    /// Returns the number of returned records of a stream, or of all.
     #[must_use]
-    pub fn handed_out(&self, stream: Option<usize>) -> u64 {
+    pub fn returned_records(&self, stream: Option<usize>) -> u64 {
         match stream {
-            Some(stream) => self.handed_out.get(stream).copied().unwrap_or(0),
-            None => self.handed_out.iter().sum(),
+            Some(stream) => self.returned_records.get(stream).copied().unwrap_or(0),
+            None => self.returned_records.iter().sum(),
         }
     }
 
-    /// The message with which the destination fails now, if it does.
+    /// Returns the message with which the destination fails, if it does, and counts the strike.
     #[must_use]
-    pub fn destination_fails(&mut self) -> Option<String> {
+    pub fn destination_failure(&mut self) -> Option<String> {
         let due = |(at, fault): &(usize, &Fault)| {
             fault.kind == FaultKind::DestinationError
-                && self.handed_out(self.named(fault)) >= fault.after.unwrap_or(0)
-                && self.struck.get(*at).is_some_and(|struck| *struck < fault.most())
+                && self.returned_records(self.stream_of(fault)) >= fault.after.unwrap_or(0)
+                && self.struck.get(*at).is_some_and(|struck| *struck < fault.max_strikes())
         };
         let (at, fault) = self.scenario.faults.iter().enumerate().find(due)?;
         if let Some(struck) = self.struck.get_mut(at) {
@@ -216,15 +219,16 @@ impl Api {
         Some(fault.message.clone().unwrap_or_else(|| UNREACHABLE.into()))
     }
 
-    /// The message with which the destination fails on a page of a stream, if it does.
+    /// Returns the message with which the destination fails on a page of a stream, if it does, and
+    /// counts the strike. `first`: lowest object number of the page.
     #[must_use]
-    pub fn destination_out(&mut self, stream: usize, first: u64) -> Option<String> {
+    pub fn destination_outage(&mut self, stream: usize, first: u64) -> Option<String> {
         let faults: Vec<_> = self.scenario.faults.iter().enumerate().map(|(at, fault)| (at, fault.clone())).collect();
         for (at, fault) in faults {
-            let other = self.named(&fault).is_some_and(|named| named != stream);
+            let other = self.stream_of(&fault).is_some_and(|named| named != stream);
             let struck = self.struck.get(at).copied().unwrap_or(0);
-            let early = self.handed_out(self.named(&fault)) < fault.after.unwrap_or(0);
-            if fault.kind != FaultKind::DestinationOutage || other || early || struck >= fault.most() {
+            let early = self.returned_records(self.stream_of(&fault)) < fault.after.unwrap_or(0);
+            if fault.kind != FaultKind::DestinationOutage || other || early || struck >= fault.max_strikes() {
                 continue;
             }
             let parts = [stream as u64, first, u64::from(struck), at as u64];
@@ -232,7 +236,7 @@ impl Api {
                 (seed.rotate_left(23) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15)
             });
             #[expect(clippy::cast_precision_loss, reason = "a chance")]
-            let missed = |chance: f64| Dice::new(seed).below(1_000_000) as f64 >= chance * 1e6;
+            let missed = |chance: f64| SeededRng::new(seed).below(1_000_000) as f64 >= chance * 1e6;
             if fault.chance.is_some_and(missed) {
                 continue;
             }
@@ -244,13 +248,15 @@ impl Api {
         None
     }
 
-    fn named(&self, fault: &Fault) -> Option<usize> {
+    /// Returns the index of the stream that a fault is limited to.
+    fn stream_of(&self, fault: &Fault) -> Option<usize> {
         let name = fault.stream.as_deref()?;
         self.scenario.streams.iter().position(|stream| stream.name == name)
     }
 
-    /// A throw that is the same for the same request and another for the next try of it.
-    fn dice(&self, query: &PageQuery, fault: u64) -> Dice {
+    /// Returns a generator whose numbers are the same for the same request, and different for its
+    /// next retry.
+    fn rng(&self, query: &PageQuery, fault: u64) -> SeededRng {
         let tries = self.tries.get(query).copied().unwrap_or(0);
         let cursor = query.cursor.as_deref().and_then(|cursor| self.number(cursor)).unwrap_or(u64::MAX);
         let parts =
@@ -258,59 +264,61 @@ impl Api {
         let seed = parts.iter().fold(self.scenario.seed ^ 0x51_7c_c1, |seed, part| {
             (seed.rotate_left(23) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
-        Dice::new(seed)
+        SeededRng::new(seed)
     }
 
+    /// True if a fault strikes a request. Counts the strike.
     fn strikes(&mut self, at: usize, query: &PageQuery) -> bool {
         let Some(fault) = self.scenario.faults.get(at) else { return false };
-        let stream = self.named(fault);
+        let stream = self.stream_of(fault);
         if matches!(fault.kind, FaultKind::DestinationError | FaultKind::DestinationOutage)
             || stream.is_some_and(|stream| stream != query.stream)
         {
             return false;
         }
-        let due = self.handed_out(stream) >= fault.after.unwrap_or(0);
-        let left = self.struck.get(at).is_some_and(|struck| *struck < fault.most());
+        let due = self.returned_records(stream) >= fault.after.unwrap_or(0);
+        let left = self.struck.get(at).is_some_and(|struck| *struck < fault.max_strikes());
         #[expect(clippy::cast_precision_loss, reason = "a share")]
-        let thrown = fault.chance.is_none_or(|chance| {
-            let mut dice = self.dice(query, at as u64);
-            dice.next();
-            (dice.below(1_000_000) as f64) < chance * 1e6
+        let is_drawn = fault.chance.is_none_or(|chance| {
+            let mut rng = self.rng(query, at as u64);
+            rng.next();
+            (rng.below(1_000_000) as f64) < chance * 1e6
         });
-        let strikes = due && left && thrown;
+        let strikes = due && left && is_drawn;
         if let Some(struck) = self.struck.get_mut(at).filter(|_| strikes) {
             *struck += 1;
         }
         strikes
     }
 
-    fn fault(&self, fault: &Fault, query: &PageQuery) -> Option<Answer> {
+    /// Returns the answer that a fault causes, if it changes the answer.
+    fn fault_answer(&self, fault: &Fault, query: &PageQuery) -> Option<Answer> {
         let name = self.scenario.streams.get(query.stream).map_or("", |stream| stream.name.as_str());
         let request =
             |status: u16, path: &str| format!(" [GET {path} ({status})] {{request-id=req_{:014}}}", self.requests);
-        let said = |unsaid: &str| fault.message.clone().unwrap_or_else(|| unsaid.to_owned());
+        let message_or = |default: &str| fault.message.clone().unwrap_or_else(|| default.to_owned());
         let refused = |status: u16, message: String, retry_after: Option<f64>| {
             let message = message + &request(status, &format!("/v1/{name}s"));
             Some(Answer::Refused { status, code: None, message, retry_after })
         };
         match fault.kind {
             FaultKind::RateLimit => {
-                refused(429, said("Request rate limit exceeded."), Some(fault.retry_after.unwrap_or(1.0)))
+                refused(429, message_or("Request rate limit exceeded."), Some(fault.retry_after.unwrap_or(1.0)))
             }
             FaultKind::ServerError => {
-                refused(fault.status.unwrap_or(500), said("An error occurred at the other side."), None)
+                refused(fault.status.unwrap_or(500), message_or("An error occurred at the other side."), None)
             }
             FaultKind::Reset => Some(Answer::Broken("read ECONNRESET")),
             FaultKind::HalfBody => Some(Answer::Broken("the answer ended in the middle of its body")),
             FaultKind::Refused => {
                 let refusal = REFUSALS.iter().find(|it| Some(it.name) == fault.refusal.as_deref())?;
-                let message = said(refusal.message) + &request(refusal.status, &format!("/v1/{name}s"));
+                let message = message_or(refusal.message) + &request(refusal.status, &format!("/v1/{name}s"));
                 Some(Answer::Refused { status: refusal.status, code: refusal.code, message, retry_after: None })
             }
-            FaultKind::Denied => refused(403, said("The key may not read this."), None),
-            FaultKind::BadRequest => refused(400, said("Received unknown parameter."), None),
+            FaultKind::Denied => refused(403, message_or("The key may not read this."), None),
+            FaultKind::BadRequest => refused(400, message_or("Received unknown parameter."), None),
             FaultKind::BadKey => {
-                let message = said("Invalid API Key provided: sk_test_****zzzz") + &request(401, "/v1/account");
+                let message = message_or("Invalid API Key provided: sk_test_****zzzz") + &request(401, "/v1/account");
                 Some(Answer::Refused { status: 401, code: None, message, retry_after: None })
             }
             FaultKind::Crash => Some(Answer::Crash),

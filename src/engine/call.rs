@@ -2,10 +2,11 @@
 //! limits of the caller.
 //!
 //! ```text
-//! source --records, states, statuses--> destination (so many rows a second; the source waits when it is behind) --> tracker --> outlet
+//! source --records, states, statuses--> destination (limited rate) --> tracker --> outlet
+//!   ^------------------ waits while the destination is behind --'
 //! ```
 //!
-//! Everything passes the destination in order, so that "complete" follows the counts behind it.
+//! Everything passes the destination in order, so that "complete" follows the counts it confirms.
 
 use super::api::Api;
 use super::classify::FailureType;
@@ -13,7 +14,7 @@ use super::raw_json::raw;
 use super::source::state::SourceStreamState;
 use super::source::{Source, SourceOutput, global_error, status, trace};
 use super::tracker::memory::Memory;
-use super::tracker::wire::Form;
+use super::tracker::wire::WireGeneration;
 use super::tracker::{AttemptOutcome, Limit, Tracker};
 use crate::net::lock;
 use serde_json::value::RawValue;
@@ -25,60 +26,61 @@ use std::sync::{Arc, Mutex};
 use synctop_core::protocol::{LineEnd, Millis, Status, time};
 
 /// Maximum lead of the source over the destination, in milliseconds.
-const AHEAD_MS: Millis = 2_000;
+const MAX_LEAD_MS: Millis = 2_000;
 
 /// Options of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Call {
-    pub form: Form,
+    pub form: WireGeneration,
     /// State returned by the last call.
     pub memory: Memory,
-    /// Only these streams.
+    /// Streams to read; `None` for all.
     pub streams: Option<Vec<String>>,
-    /// A run id other than that of the state starts a run: failed and skipped streams are retried,
-    /// and counts restart.
+    /// Run id. One that differs from that of the state starts a run: failed and skipped streams are
+    /// retried, and the counts of the progress generation restart.
     pub run_id: Option<String>,
     pub time_limit_ms: Option<u64>,
     pub state_limit: Option<u64>,
-    /// The engine's clock at the begin.
+    /// Time of the engine's clock at the start.
     pub begin: Millis,
-    /// Records are part of the output.
+    /// True if records are part of the output.
     pub records: bool,
-    /// The source's own messages, without the tracker.
+    /// True if the output is the source's own messages, without the tracker.
     pub raw: bool,
-    /// The API does not take the key, with these words.
+    /// Message with which the API rejects the key, if it does.
     pub refused: Option<String>,
-    /// Live events (`source_input` messages): they alone are taken in, and nothing is read.
+    /// Live events (`source_input` messages). If there are any, only they are processed, and the
+    /// source is not read.
     pub inputs: Vec<Value>,
 }
 
 /// Output of a call.
 pub trait Outlet {
-    /// Whole lines whose time has come at `at`.
+    /// Writes whole lines at the time `at` of the engine's clock.
     ///
     /// # Errors
-    /// If the reader is gone: the call ends.
-    fn say(&mut self, at: Millis, lines: &[u8]) -> io::Result<()>;
+    /// Returns the I/O error if the reader has exited; the call ends.
+    fn write_lines(&mut self, at: Millis, lines: &[u8]) -> io::Result<()>;
 
-    /// Rows that the destination has now.
+    /// Receives the rows that the destination wrote.
     ///
     /// # Errors
-    /// When they cannot be kept: the call ends.
+    /// Returns the I/O error if the rows cannot be stored; the call ends.
     fn rows(&mut self, _api: &Api, _stream: usize, _objects: Range<u64>) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// Result of a call.
-pub struct Called {
-    /// `None`: the engine died.
+pub struct CallResult {
+    /// `None` if the engine crashed, or the output was raw.
     pub outcome: Option<AttemptOutcome>,
     pub state: Box<RawValue>,
-    /// The engine's clock at the end.
+    /// Time of the engine's clock at the end.
     pub now: Millis,
 }
 
-/// Invalid request of a caller.
+/// Error of a call.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("there is no stream {0} (there are {1})")]
@@ -90,8 +92,9 @@ pub enum CallError {
 /// Runs one call to its end.
 ///
 /// # Errors
-/// If a requested stream does not exist, or the reader is gone.
-pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> Result<Called, CallError> {
+/// Returns [`CallError::NoSuchStream`] for an unknown stream and [`CallError::Io`] if the outlet
+/// fails.
+pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> Result<CallResult, CallError> {
     let (asked, kept, ceiling) = prepare(api, &mut call)?;
     let mut run = Run {
         source: Source::new(Arc::clone(api), call.form, &kept, ceiling, call.begin),
@@ -99,7 +102,7 @@ pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> R
         free: call.begin,
         out: Vec::new(),
         states: 0,
-        down: BTreeSet::new(),
+        failed_streams: BTreeSet::new(),
         api: Arc::clone(api),
         call,
     };
@@ -112,16 +115,16 @@ pub fn call(api: &Arc<Mutex<Api>>, mut call: Call, outlet: &mut dyn Outlet) -> R
     let stop = if let Some(message) = run.call.refused.take() {
         run.failed(FailureType::Auth, &message, run.call.begin);
         run.flush(run.call.begin, outlet)?;
-        Stop::Failed
+        StopReason::Failed
     } else if run.call.inputs.is_empty() {
-        run.go(outlet)?
+        run.read_source(outlet)?
     } else {
-        run.live(outlet)?
+        run.apply_live_events(outlet)?
     };
     run.end(stop, outlet)
 }
 
-/// The stream that an event is about, as Stripe words it: the kind of the object in it.
+/// Returns the stream of an event: the type of its object, as in Stripe's events.
 fn stream_of(input: &Value) -> Option<&str> {
     let event = input.get("source_input").unwrap_or(input);
     event.pointer("/data/object/object").or_else(|| event.get("stream"))?.as_str()
@@ -132,7 +135,7 @@ type Prepared = (Vec<String>, BTreeMap<usize, SourceStreamState>, i64);
 
 fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError> {
     let mut api = lock(api);
-    // A process of a single call has no other identity.
+    // The elapsed time identifies the call, also if its process makes no other one.
     api.begin(call.memory.elapsed_ms);
     let scenario = api.scenario();
     let names: Vec<&str> = scenario.streams.iter().map(|stream| stream.name.as_str()).collect();
@@ -140,10 +143,10 @@ fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError
         return Err(CallError::NoSuchStream(unknown.clone(), names.join(", ")));
     }
     let memory = &mut call.memory;
-    let anew = call.run_id.is_some() && memory.run_id.is_some() && memory.run_id != call.run_id;
-    if anew {
-        // The trace generation knows no runs: its counts go on.
-        memory.new_run(call.form == Form::Progress);
+    let is_new_run = call.run_id.is_some() && memory.run_id.is_some() && memory.run_id != call.run_id;
+    if is_new_run {
+        // The trace generation has no runs, so its counts continue.
+        memory.new_run(call.form == WireGeneration::Progress);
     }
     memory.run_id = call.run_id.clone().or(memory.run_id.take());
     let frozen = memory.time_ceiling.as_deref().and_then(time::parse);
@@ -167,8 +170,8 @@ fn prepare(api: &Arc<Mutex<Api>>, call: &mut Call) -> Result<Prepared, CallError
         }
         let state = memory.source.streams.get(*name).and_then(|data| SourceStreamState::read(data.get()));
         let mut state = state.unwrap_or_default();
-        if anew && state.failed.take().is_some() {
-            let data = state.form(call.form, scenario.segments(names.len()));
+        if is_new_run && state.failed.take().is_some() {
+            let data = state.to_wire(call.form, scenario.segments(names.len()));
             memory.source.streams.insert((*name).to_owned(), raw(&data));
         }
         kept.insert(at, state);
@@ -181,28 +184,29 @@ struct Run {
     call: Call,
     source: Source,
     tracker: Tracker,
-    /// Time at which the destination has accepted everything it was given.
+    /// Time at which the destination has accepted everything it received.
     free: Millis,
     states: u64,
     /// Streams on which the destination failed in this call.
-    down: BTreeSet<String>,
+    failed_streams: BTreeSet<String>,
     out: Vec<u8>,
 }
 
 /// Reason that the source is no longer read.
-enum Stop {
-    /// It has read all there is for it.
-    Over,
-    /// The destination takes nothing any more, or the key is bad.
+enum StopReason {
+    /// Nothing is left to read.
+    Finished,
+    /// The destination failed, or the key is rejected.
     Failed,
     Limit(Limit),
     Crash,
 }
 
 impl Run {
+    /// Writes the collected output.
     fn flush(&mut self, at: Millis, outlet: &mut dyn Outlet) -> io::Result<()> {
         if !self.out.is_empty() {
-            outlet.say(at, &self.out)?;
+            outlet.write_lines(at, &self.out)?;
             self.out.clear();
         }
         Ok(())
@@ -212,17 +216,18 @@ impl Run {
         Some(self.call.begin.saturating_add(Millis::try_from(self.call.time_limit_ms?).unwrap_or(Millis::MAX)))
     }
 
-    fn go(&mut self, outlet: &mut dyn Outlet) -> Result<Stop, CallError> {
-        while let Some((at, said)) = self.source.next() {
-            // The source is no longer read; the destination's checkpoint reports the accepted rows.
+    /// Reads the source up to its end, a limit or a failure.
+    fn read_source(&mut self, outlet: &mut dyn Outlet) -> Result<StopReason, CallError> {
+        while let Some((at, output)) = self.source.next() {
+            // The last checkpoint covers the rows accepted by the destination before the deadline.
             if self.deadline().is_some_and(|deadline| at >= deadline) {
-                return Ok(Stop::Limit(Limit::Time));
+                return Ok(StopReason::Limit(Limit::Time));
             }
             let at = at.max(self.free);
-            match said {
+            match output {
                 SourceOutput::Crash => {
                     self.free = at;
-                    return Ok(Stop::Crash);
+                    return Ok(StopReason::Crash);
                 }
                 SourceOutput::Records(stream, objects) => self.records(stream, objects, at, outlet)?,
                 SourceOutput::Line(message) => {
@@ -230,17 +235,17 @@ impl Run {
                     self.flush(at, outlet)?;
                 }
             }
-            let failure = lock(&self.api).destination_fails();
+            let failure = lock(&self.api).destination_failure();
             if let Some(message) = failure {
                 self.failed(FailureType::System, &message, self.free.max(at));
                 self.flush(self.free.max(at), outlet)?;
-                return Ok(Stop::Failed);
+                return Ok(StopReason::Failed);
             }
             if self.call.state_limit.is_some_and(|limit| self.states >= limit) {
-                return Ok(Stop::Limit(Limit::States));
+                return Ok(StopReason::Limit(Limit::States));
             }
         }
-        Ok(if self.source.failed() { Stop::Failed } else { Stop::Over })
+        Ok(if self.source.failed() { StopReason::Failed } else { StopReason::Finished })
     }
 
     fn records(&mut self, stream: usize, objects: Range<u64>, at: Millis, outlet: &mut dyn Outlet) -> io::Result<()> {
@@ -251,7 +256,7 @@ impl Run {
         let name = api.scenario().streams.get(stream).map_or("", |stream| stream.name.as_str());
         let name = &name.to_owned();
         drop(api);
-        if self.out_of_reach(stream, name, &objects, outlet)? {
+        if self.destination_rejects(stream, name, &objects, outlet)? {
             return Ok(());
         }
         let api = lock(&self.api);
@@ -277,45 +282,50 @@ impl Run {
             self.tracker.records(name, count, self.free, &mut self.out);
         }
         drop(api);
-        self.source.hold(self.free - AHEAD_MS);
+        self.source.hold(self.free - MAX_LEAD_MS);
         self.flush(self.free, outlet)
     }
 
-    /// True if the destination rejects a stream from now on. Some rows of the failing page are
-    /// already written.
-    fn out_of_reach(
+    /// True if the destination rejects a stream from this page on, or rejected it earlier. Writes
+    /// half of the first rejected page.
+    fn destination_rejects(
         &mut self,
         stream: usize,
         name: &str,
         objects: &Range<u64>,
         outlet: &mut dyn Outlet,
     ) -> io::Result<bool> {
-        if self.down.contains(name) {
+        if self.failed_streams.contains(name) {
             return Ok(true);
         }
         let mut api = lock(&self.api);
-        let Some(cause) = api.destination_out(stream, objects.start) else { return Ok(false) };
+        let Some(cause) = api.destination_outage(stream, objects.start) else { return Ok(false) };
         let written = objects.start..objects.start + (objects.end - objects.start) / 2;
         outlet.rows(&api, stream, written)?;
         drop(api);
-        self.down.insert(name.to_owned());
-        // All but the last row of the page were counted.
+        self.failed_streams.insert(name.to_owned());
+        // The tracker counts all rows of the page but the last, although only half were written.
         self.tracker.records(name, (objects.end - objects.start).saturating_sub(1), self.free, &mut self.out);
         let table = format!("(table=\"simulated\".\"{name}\" columns=[_raw_data] pk=[id]) (stream={name} records=100)");
         let text = format!("upsertWithStats failed: {cause} {table}");
         let failed = match self.call.form {
-            Form::Progress => status(Form::Progress, json!({"stream": name, "status": "error", "error": text})),
-            Form::Trace => trace("error", json!({"failure_type": "transient_error", "message": text, "stream": name})),
+            WireGeneration::Progress => {
+                status(WireGeneration::Progress, json!({"stream": name, "status": "error", "error": text}))
+            }
+            WireGeneration::Trace => {
+                trace("error", json!({"failure_type": "transient_error", "message": text, "stream": name}))
+            }
         };
         self.message(failed, self.free);
         self.flush(self.free, outlet)?;
         Ok(true)
     }
 
-    /// Puts a state of an unwritten stream silently into the state of the end.
-    fn run_ahead(&mut self, message: &Value, at: Millis) -> bool {
+    /// Applies a checkpoint of a rejected stream to the end's state without writing it. Returns
+    /// false for other messages.
+    fn absorb_rejected_state(&mut self, message: &Value, at: Millis) -> bool {
         let stream = message.pointer("/source_state/stream").and_then(Value::as_str);
-        if !stream.is_some_and(|stream| self.down.contains(stream)) {
+        if !stream.is_some_and(|stream| self.failed_streams.contains(stream)) {
             return false;
         }
         self.tracker.line(message.to_string().as_bytes(), LineEnd::Newline, at, &mut Vec::new());
@@ -324,14 +334,14 @@ impl Run {
 
     fn message(&mut self, mut message: Value, at: Millis) {
         let state = message.get("type").and_then(Value::as_str) == Some("source_state");
-        if state && !self.call.raw && self.run_ahead(&message, at) {
+        if state && !self.call.raw && self.absorb_rejected_state(&message, at) {
             return;
         }
         self.states += u64::from(state);
         if !self.call.raw
             && let Some(fields) = message.as_object_mut()
         {
-            // It passed the destination, which reports it.
+            // The destination confirms a state, so it is the emitter.
             let from = if state { "destination/simulated" } else { "source/simulated" };
             fields.insert("_emitted_by".into(), from.into());
             fields.insert("_ts".into(), time::iso(at).into());
@@ -351,8 +361,8 @@ impl Run {
         self.free = at;
     }
 
-    /// Takes in live events: each is an object of its stream, which is as complete as it was.
-    fn live(&mut self, outlet: &mut dyn Outlet) -> Result<Stop, CallError> {
+    /// Processes live events. Each is an object of its stream, whose state stays unchanged.
+    fn apply_live_events(&mut self, outlet: &mut dyn Outlet) -> Result<StopReason, CallError> {
         let at = self.call.begin;
         let inputs = std::mem::take(&mut self.call.inputs);
         let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
@@ -373,12 +383,12 @@ impl Run {
                 let stream = api.scenario().streams.get(stream);
                 (stream.map(|it| it.name.clone()).unwrap_or_default(), stream.map_or(0, |it| it.records))
             };
-            // The event is newer than anything a backfill reads.
+            // Numbers above those of a backfill: the events are newer than its objects.
             let api = lock(&self.api);
             outlet.rows(&api, stream, records..records + count)?;
             drop(api);
-            let begun = if self.call.form == Form::Trace { "started" } else { "start" };
-            self.message(status(self.call.form, json!({"stream": name, "status": begun})), at);
+            let start = if self.call.form == WireGeneration::Trace { "started" } else { "start" };
+            self.message(status(self.call.form, json!({"stream": name, "status": start})), at);
             self.tracker.records(&name, count, at, &mut self.out);
             let data = self.tracker.memory().source.streams.get(&name).map(|data| data.get().to_owned());
             let data: Value = data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_else(|| json!({}));
@@ -389,22 +399,23 @@ impl Run {
             self.message(status(self.call.form, json!({"stream": name, "status": "complete"})), at);
             self.flush(at, outlet)?;
         }
-        Ok(Stop::Over)
+        Ok(StopReason::Finished)
     }
 
-    fn end(mut self, stop: Stop, outlet: &mut dyn Outlet) -> Result<Called, CallError> {
+    /// Ends the call: writes the end message and returns the state.
+    fn end(mut self, stop: StopReason, outlet: &mut dyn Outlet) -> Result<CallResult, CallError> {
         let limit = match stop {
-            Stop::Crash => {
-                // The end of a process is in the middle of a line.
-                outlet.say(self.free, b"{\"type\":\"source_state\",\"source_st")?;
-                return Ok(Called { outcome: None, state: self.tracker.state(), now: self.free });
+            StopReason::Crash => {
+                // A crash ends the output in the middle of a line.
+                outlet.write_lines(self.free, b"{\"type\":\"source_state\",\"source_st")?;
+                return Ok(CallResult { outcome: None, state: self.tracker.state(), now: self.free });
             }
-            Stop::Limit(limit) => Some(limit),
-            Stop::Over => {
+            StopReason::Limit(limit) => Some(limit),
+            StopReason::Finished => {
                 self.tracker.source_ended();
                 None
             }
-            Stop::Failed => None,
+            StopReason::Failed => None,
         };
         let now = match (limit, self.deadline()) {
             (Some(Limit::Time), Some(deadline)) => deadline.max(self.free),
@@ -414,15 +425,15 @@ impl Run {
             let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", Limit::as_str)}});
             self.message(end, now);
             self.flush(now, outlet)?;
-            return Ok(Called { outcome: None, state: RawValue::NULL.to_owned(), now });
+            return Ok(CallResult { outcome: None, state: RawValue::NULL.to_owned(), now });
         }
-        if limit.is_some() && self.call.form == Form::Trace {
-            // At its own end the source reports it.
+        if limit.is_some() && self.call.form == WireGeneration::Trace {
+            // The source reports its requests only at its own end.
             let count = json!({"request_count": self.source.requests()});
             self.message(trace("global_progress", count), now);
         }
         let outcome = self.tracker.finish(limit, now, &mut self.out);
         self.flush(now, outlet)?;
-        Ok(Called { outcome: Some(outcome), state: self.tracker.state(), now })
+        Ok(CallResult { outcome: Some(outcome), state: self.tracker.state(), now })
     }
 }

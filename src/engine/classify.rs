@@ -1,6 +1,6 @@
-//! Failure type by status code, never by the words of a message.
+//! Failure types, derived from status codes and never from the words of a message.
 
-/// The failure types of the wire.
+/// Failure types on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case", suffix = "_error")]
 pub enum FailureType {
@@ -16,7 +16,7 @@ impl FailureType {
         self.into()
     }
 
-    /// By an HTTP status (RFC 9110, 15; 429 is RFC 6585, 4).
+    /// Returns the failure type of an HTTP status (RFC 9110, 15; 429 is RFC 6585, 4).
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {
@@ -26,7 +26,8 @@ impl FailureType {
         }
     }
 
-    /// By codes that a message quotes: an errno, a SQLSTATE or an HTTP status; never by prose.
+    /// Returns the failure type of the codes in a message: errno, SQLSTATE or HTTP status. Prose is
+    /// ignored.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         if quotes_outage(text) {
@@ -35,14 +36,14 @@ impl FailureType {
         synctop_core::protocol::error_text::http_status(text).map(Self::of_status)
     }
 
-    /// Trying again does not help.
+    /// True if a retry cannot succeed.
     #[must_use]
     pub fn permanent(self) -> bool {
         self != Self::Transient
     }
 }
 
-/// Failure type of a name on the wire; an unknown name is transient.
+/// Reads the name of a failure type on the wire. An unknown name is transient.
 impl From<&str> for FailureType {
     fn from(name: &str) -> Self {
         match name {
@@ -54,9 +55,9 @@ impl From<&str> for FailureType {
     }
 }
 
-/// Codes of network failures, which may pass: those of Stripe's source, and errnos of a host or
-/// network that is away.
-const NETWORK: [&str; 14] = [
+/// Codes of network failures, which are transient: those of Stripe's source, and errnos of an
+/// unreachable host or network.
+const NETWORK_CODES: [&str; 14] = [
     "ECONNABORTED",
     "EHOSTUNREACH",
     "ENETUNREACH",
@@ -74,7 +75,7 @@ const NETWORK: [&str; 14] = [
 ];
 
 /// SQLSTATEs of a database that is stopped or starting (PostgreSQL, appendix A: 57P01 to 57P03).
-const STOPPED: [&str; 3] = ["57P01", "57P02", "57P03"];
+const STOPPED_DATABASE_CODES: [&str; 3] = ["57P01", "57P02", "57P03"];
 
 /// True if a text contains the code of a network failure or the SQLSTATE of an unreachable database
 /// (class 08).
@@ -84,7 +85,7 @@ fn quotes_outage(text: &str) -> bool {
         let named = before.eq_ignore_ascii_case("sqlstate") || before.eq_ignore_ascii_case("code");
         let class_08 =
             token.len() == 5 && token.starts_with("08") && token.bytes().all(|it| it.is_ascii_alphanumeric());
-        if NETWORK.contains(&token) || STOPPED.contains(&token) || (named && class_08) {
+        if NETWORK_CODES.contains(&token) || STOPPED_DATABASE_CODES.contains(&token) || (named && class_08) {
             return true;
         }
         before = token;
@@ -92,14 +93,15 @@ fn quotes_outage(text: &str) -> bool {
     false
 }
 
-/// The failure type of a logged error, by its HTTP status or its network code.
+/// Returns the failure type of a logged error, derived from its HTTP status or its network code.
 #[must_use]
 pub fn of_error(status: Option<u16>, code: Option<&str>) -> Option<FailureType> {
-    let network = code.is_some_and(|code| NETWORK.contains(&code));
+    let network = code.is_some_and(|code| NETWORK_CODES.contains(&code));
     status.map(FailureType::of_status).or(network.then_some(FailureType::Transient))
 }
 
-/// An HTTP status outranks the word beside it: sources call rate limits all kinds of things.
+/// Returns the failure type for an HTTP status and a name on the wire. A status that contradicts
+/// the name overrides it, because sources give rate limits various types.
 #[must_use]
 pub fn classify(status: Option<u16>, word: Option<&str>) -> Option<FailureType> {
     let by_status = status.map(FailureType::of_status);
@@ -111,20 +113,20 @@ pub fn classify(status: Option<u16>, word: Option<&str>) -> Option<FailureType> 
     }
 }
 
-/// A refusal that is no failure: the account lacks the feature of the stream.
+/// Refusal that skips a stream instead of failing it: the account lacks the stream's feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkipReason {
-    /// The name a scenario has for it.
+    /// Name in a scenario.
     pub name: &'static str,
     pub status: u16,
     pub code: Option<&'static str>,
     /// Text contained in the message.
     pub text: &'static str,
-    /// The message as the API words it.
+    /// Message of the API.
     pub message: &'static str,
 }
 
-/// Refusals that a stream is skipped for, as Stripe's source has them (recordings of 2026-11-20).
+/// Refusals for which Stripe's source skips a stream (recordings of 2026-11-20).
 pub const REFUSALS: [SkipReason; 6] = [
     SkipReason {
         name: "testmode_only",
@@ -170,7 +172,7 @@ pub const REFUSALS: [SkipReason; 6] = [
     },
 ];
 
-/// The refusal that an answer is, if it is one: its status, and its code or its text.
+/// Returns the refusal that matches a status, and a code or the text of a message.
 #[must_use]
 pub fn refusal(status: u16, code: Option<&str>, message: &str) -> Option<&'static SkipReason> {
     REFUSALS.iter().find(|refusal| {
@@ -183,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_known_by_its_number_and_never_by_a_text() {
+    fn a_transient_status_overrides_the_failure_type() {
         for status in [429, 500, 502, 503, 504, 529, 408] {
             assert_eq!(classify(Some(status), Some("system_error")), Some(FailureType::Transient), "{status}");
         }
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_known_by_its_code_and_never_by_prose() {
+    fn outages_are_recognized_by_code_never_by_prose() {
         for text in [
             "connect ECONNREFUSED 127.0.0.1:45432",
             "upsertWithStats failed: read ECONNRESET (table=\"a\".\"b\")",

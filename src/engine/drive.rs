@@ -1,4 +1,4 @@
-//! Calls an engine as `backfill.rs` decides, and passes its answers on.
+//! Calls an engine as `backfill.rs` decides, and forwards its answers.
 
 use super::backfill::{Backfill, BackfillResult, Next};
 use super::raw_json::{Fields, raw};
@@ -11,38 +11,41 @@ use std::time::Duration;
 use synctop_core::format::duration;
 use tokio::sync::Notify;
 
-/// Receiver of the output.
-pub trait Taker {
-    /// Bytes of an answer, as they arrive. `Break`: the reader is gone.
+/// Receiver of the output of a backfill.
+pub trait OutputSink {
+    /// Receives bytes of an answer as they arrive. Returns `Break` if the reader has exited.
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()>;
 
-    /// Something about the calls that is not in their answers.
+    /// Receives a message about the calls that is not part of an answer.
     fn notice(&mut self, text: &str);
 
-    /// Nothing comes until the next call, and why.
+    /// Receives the reason that no bytes arrive until the next call.
     fn down(&mut self, why: &str);
 }
 
-/// Target of the calls, and the maximum silence.
+/// Options of the calls.
 pub struct Drive {
+    /// Address of the engine's route.
     pub url: reqwest::Url,
+    /// Maximum silence of an answer; `None` is unlimited.
     pub stall: Option<Duration>,
+    /// State file.
     pub state: Option<PathBuf>,
-    /// One call, whatever comes of it.
+    /// Makes a single call, regardless of its result.
     pub once: bool,
-    /// The calls answer one end as a JSON object.
+    /// Each call returns only an end message, as one JSON object.
     pub batch: bool,
 }
 
-/// Calls until nothing is left, or it is given up. The state is kept after each call. `stop` ends
-/// it early.
+/// Calls the engine until nothing is left to read or the run fails for good. Stores the state after
+/// each call. `stop` ends the run early.
 ///
 /// # Errors
-/// If the state cannot be stored: rows would be read again.
+/// Returns the I/O error if the state cannot be stored: rows would be read again.
 pub async fn drive(
     drive: &Drive,
     run: &mut Backfill,
-    taker: &mut dyn Taker,
+    sink: &mut dyn OutputSink,
     stop: &Notify,
 ) -> io::Result<BackfillResult> {
     let client = match http::client(&drive.url) {
@@ -55,69 +58,68 @@ pub async fn drive(
     let mut url = drive.url.clone();
     url.query_pairs_mut().extend_pairs(run.query());
     let mut ignored = false;
-    taker.notice(&match run.attempts {
+    sink.notice(&match run.attempts {
         0 => format!("run {}", run.run_id()),
-        1 => format!("run {} goes on after 1 call", run.run_id()),
-        before => format!("run {} goes on after {before} calls", run.run_id()),
+        1 => format!("run {} continues after 1 call", run.run_id()),
+        before => format!("run {} continues after {before} calls", run.run_id()),
     });
     loop {
         let body = run.begin();
-        say_risk(run, taker);
+        log_risk(run, sink);
         let mut last = b'\n';
-        let mut unkept = None;
+        let mut store_error = None;
         let mut answer = Vec::new();
-        let mut kept = drive.state.is_none() || run.attempts > 1;
-        let how = http::call(&client, url.clone(), body, drive.stall, stop, |bytes| {
-            if !std::mem::replace(&mut kept, true) {
-                // The run has begun, and is the same run also for who is killed in its first call.
-                let begun = drive.state.as_ref().filter(|path| !path.exists());
-                unkept = begun.and_then(|path| state::write(path, &run.to_keep()).err());
+        let mut is_stored = drive.state.is_none() || run.attempts > 1;
+        let outcome = http::call(&client, url.clone(), body, drive.stall, stop, |bytes| {
+            if !std::mem::replace(&mut is_stored, true) {
+                // Stores the run id early, so that a process killed in its first call continues
+                // the same run.
+                let missing = drive.state.as_ref().filter(|path| !path.exists());
+                store_error = missing.and_then(|path| state::write(path, &run.to_stored_state()).err());
             }
             if drive.batch {
-                // One object, which is a message only when it is whole.
+                // The object can be parsed only once it is complete.
                 answer.extend_from_slice(bytes);
-                return if answer.len() > LARGEST_END { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                return if answer.len() > MAX_END_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
             }
             run.push(bytes);
             last = bytes.last().copied().unwrap_or(last);
-            taker.bytes(bytes)
+            sink.bytes(bytes)
         })
         .await;
-        if answer.len() > LARGEST_END {
-            let why = format!("its answer is longer than {} MB, which is no end message", LARGEST_END >> 20);
+        if answer.len() > MAX_END_BYTES {
+            let why = format!("its answer is longer than {} MB, the maximum of an end message", MAX_END_BYTES >> 20);
             return Ok(BackfillResult::Failed(why, 2));
         }
-        if drive.batch && matches!(how, http::CallOutcome::Ended) {
+        if drive.batch && matches!(outcome, http::CallOutcome::Ended) {
             let line = end_line(&answer);
             run.push(&line);
-            let _ = taker.bytes(&line);
+            let _ = sink.bytes(&line);
         }
-        if let Some(error) = unkept {
+        if let Some(error) = store_error {
             return Err(error);
         }
         run.cut();
         if last != b'\n' {
-            // The next answer does not go on with this line.
-            let _ = taker.bytes(b"\n");
+            // Prevents the next answer from continuing this line.
+            let _ = sink.bytes(b"\n");
         }
-        let next = run.over(&how, jitter());
-        say_risk(run, taker);
+        let next = run.over(&outcome, jitter());
+        log_risk(run, sink);
         if run.limit_ignored() && !std::mem::replace(&mut ignored, true) {
-            taker.notice("this engine ignores --state-limit on /pipeline_sync; --batch calls the route that knows it");
+            sink.notice("this engine ignores --state-limit on /pipeline_sync; --batch calls the route that knows it");
         }
         if let Some(path) = drive.state.as_ref().filter(|path| run.has_state() || path.exists()) {
-            state::write(path, &run.to_keep())?;
+            state::write(path, &run.to_stored_state())?;
         }
         match next {
-            Next::Done(verdict) => {
-                return Ok(verdict);
-            }
-            // More, or nothing new: of one call its own end is the answer.
+            Next::Done(result) => return Ok(result),
+            // A single call needs no further call: its own end message is the result.
             Next::Again(..) if drive.once => return Ok(BackfillResult::Through),
             Next::Again(wait, why) => {
                 if let Some(why) = why {
                     let millis = u64::try_from(wait.as_millis()).unwrap_or(0);
-                    taker.down(&format!("{why}; calling again in {}", duration(millis / 100 * 100)));
+                    sink.down(&format!("{why}; calling again in {}", duration(millis / 100 * 100)));
                 }
                 tokio::select! {
                     biased;
@@ -129,17 +131,17 @@ pub async fn drive(
     }
 }
 
-/// Bytes of an end that is answered as one object.
-const LARGEST_END: usize = 64 << 20;
+/// Maximum bytes of an end message that is returned as one JSON object.
+const MAX_END_BYTES: usize = 64 << 20;
 
 /// Logs the streams at risk when they change.
-fn say_risk(run: &mut Backfill, taker: &mut dyn Taker) {
+fn log_risk(run: &mut Backfill, sink: &mut dyn OutputSink) {
     if let Some(line) = run.risk_line(now()) {
-        let _ = taker.bytes(line.as_bytes());
+        let _ = sink.bytes(line.as_bytes());
     }
 }
 
-/// The end of a batch call (a bare `EofPayload`) as the line that `/pipeline_sync` ends with.
+/// Converts the end of a batch call (a bare `EofPayload`) to the line that ends `/pipeline_sync`.
 fn end_line(answer: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(answer);
     match serde_json::from_str::<Fields>(&text) {
@@ -151,8 +153,8 @@ fn end_line(answer: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The name of a new run.
+/// Returns a random id for a new run.
 #[must_use]
-pub fn fresh_id() -> String {
+pub fn new_run_id() -> String {
     random_id("run")
 }

@@ -1,9 +1,9 @@
-//! Synthetic logs, reproducible from a seed: for measurements, demos and tests of any size.
+//! Synthetic logs of any size, reproducible from a seed, for benchmarks, demos and tests.
 //!
 //! Lines have the fields, order and quirks of the published engines of 2026-11-20 (escapes, nested
 //! data, raw UTF-8, long logs).
 
-use super::tracker::wire::Form;
+use super::tracker::wire::WireGeneration;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use synctop_core::protocol::{Millis, time};
@@ -11,9 +11,9 @@ use synctop_core::protocol::{Millis, time};
 /// Kind of log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKind {
-    /// A read: nearly all lines are records.
+    /// Log of a read: nearly all lines are records.
     Read,
-    /// A sync: transitions, checkpoints and logs, no records.
+    /// Log of a sync: transitions, checkpoints and logs, no records.
     Sync,
 }
 
@@ -21,35 +21,34 @@ pub enum LogKind {
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub scenario: LogKind,
-    pub generation: Form,
+    pub generation: WireGeneration,
     pub seed: u64,
-    /// Bytes after which the log comes to its end.
+    /// Approximate size of the log in bytes.
     pub size: u64,
     pub streams: usize,
     /// Mean bytes of a record's data.
     pub record_size: usize,
-    /// Errors in a million checkpoints.
+    /// Errors per million checkpoints.
     pub errors: u32,
-    /// Lines that are damaged, in a million.
+    /// Damaged lines per million.
     pub malformed: u32,
     pub attempts: u32,
     /// Time of the first message.
     pub begin: Millis,
-    /// Written when their time comes, so many times as fast; `None`: as fast as they can be
-    /// written.
+    /// Multiple of real time at which lines are written; `None` is unlimited.
     pub pace: Option<f64>,
 }
 
-/// Bytes that are written at once when nothing is paced.
+/// Size of the output buffer in bytes.
 const CHUNK: usize = 256 * 1024;
 
-/// Bodies of records to choose from.
+/// Number of different bodies of records.
 const BODIES: usize = 2_048;
 
-/// xorshift64*: small, quick, and the same everywhere.
-pub(super) struct Dice(u64);
+/// Random number generator (xorshift64*): small, fast and reproducible on every platform.
+pub(super) struct SeededRng(u64);
 
-impl Dice {
+impl SeededRng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -61,12 +60,13 @@ impl Dice {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// 0 to `end` - 1.
+    /// Returns a number from 0 to `end` - 1.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         (self.next() >> 16) % end.max(1)
     }
 
-    fn one_in_a_million(&mut self, times: u32) -> bool {
+    /// True in `times` of a million cases.
+    fn happens_per_million(&mut self, times: u32) -> bool {
         times > 0 && self.below(1_000_000) < u64::from(times)
     }
 
@@ -76,10 +76,10 @@ impl Dice {
     }
 }
 
-/// Writes the log.
+/// Writes a log to `out`.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Returns the I/O error if `out` cannot be written.
 pub fn write(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     let mut log = Log::new(plan, out);
     for attempt in 1..=plan.attempts {
@@ -102,17 +102,20 @@ struct Log<'p, W> {
     plan: &'p Plan,
     out: &'p mut W,
     buffer: Vec<u8>,
+    /// Bytes flushed so far.
     written: u64,
-    dice: Dice,
+    rng: SeededRng,
+    /// Time of the current line.
     at: Millis,
-    /// The text of `at`, and of which second its begin is.
+    /// Text of the current second, up to its milliseconds.
     stamp: String,
+    /// Second of `stamp`.
     second: Millis,
     streams: Vec<Stream>,
     bodies: Vec<String>,
     began: Instant,
     ids: u64,
-    /// Start of the current line.
+    /// Start of the current line in the buffer.
     line: usize,
 }
 
@@ -148,12 +151,12 @@ const WORDS: [&str; 16] = [
     "renewal", "support", "note",
 ];
 
-/// Segments that a stream's time range is cut into.
+/// Number of segments of a stream's time range.
 const SEGMENTS: u64 = 12;
 
 impl<'p, W: Write> Log<'p, W> {
     fn new(plan: &'p Plan, out: &'p mut W) -> Self {
-        let mut dice = Dice::new(plan.seed);
+        let mut rng = SeededRng::new(plan.seed);
         let streams = (0..plan.streams)
             .map(|at| {
                 let object = OBJECTS.get(at % OBJECTS.len()).copied().unwrap_or("object");
@@ -163,7 +166,7 @@ impl<'p, W: Write> Log<'p, W> {
             })
             .collect();
         let bodies = match plan.scenario {
-            LogKind::Read => (0..BODIES).map(|_| body(&mut dice, plan.record_size)).collect(),
+            LogKind::Read => (0..BODIES).map(|_| body(&mut rng, plan.record_size)).collect(),
             LogKind::Sync => Vec::new(),
         };
         Self {
@@ -171,7 +174,7 @@ impl<'p, W: Write> Log<'p, W> {
             out,
             buffer: Vec::with_capacity(CHUNK * 2),
             written: 0,
-            dice,
+            rng,
             at: plan.begin,
             stamp: String::new(),
             second: Millis::MIN,
@@ -185,7 +188,7 @@ impl<'p, W: Write> Log<'p, W> {
 
     fn attempt(&mut self, attempt: u32, end: u64) -> io::Result<()> {
         if attempt > 1 {
-            // The caller calls again after a while.
+            // Pause between two calls.
             self.at += 45_000;
         }
         for stream in &mut self.streams {
@@ -199,24 +202,24 @@ impl<'p, W: Write> Log<'p, W> {
         }
         let mut at = 0;
         while self.written + (self.buffer.len() as u64) < end {
-            at = usize::try_from(self.dice.below(self.streams.len() as u64)).unwrap_or(0);
+            at = usize::try_from(self.rng.below(self.streams.len() as u64)).unwrap_or(0);
             match self.plan.scenario {
                 LogKind::Read => {
-                    for _ in 0..10 + self.dice.below(20) {
+                    for _ in 0..10 + self.rng.below(20) {
                         self.record(at)?;
                     }
-                    if self.dice.below(4) == 0 {
+                    if self.rng.below(4) == 0 {
                         self.state(at)?;
                     }
                 }
-                LogKind::Sync => match self.dice.below(20) {
+                LogKind::Sync => match self.rng.below(20) {
                     0..14 => self.state(at)?,
                     14 => self.totals()?,
                     15..17 => self.range_complete(at)?,
                     _ => self.log(at)?,
                 },
             }
-            if self.dice.below(400) == 0 {
+            if self.rng.below(400) == 0 {
                 self.log(at)?;
             }
         }
@@ -239,7 +242,7 @@ impl<'p, W: Write> Log<'p, W> {
         let _ = write!(self.buffer, "{number}");
     }
 
-    /// `"2026-11-20T08:31:18.003Z"`, with its quotes.
+    /// Writes the time as `"2026-11-20T08:31:18.003Z"`, with quotes.
     fn instant(&mut self) {
         let (second, millis) = (self.at.div_euclid(1000), self.at.rem_euclid(1000));
         if second != self.second {
@@ -251,21 +254,21 @@ impl<'p, W: Write> Log<'p, W> {
         self.buffer.extend_from_slice(&[digit(100), digit(10), digit(1), b'Z', b'"']);
     }
 
-    /// The name of a stream, which has nothing to escape.
+    /// Writes the name of a stream, which needs no escapes.
     fn name(&mut self, at: usize) {
         if let Some(stream) = self.streams.get(at) {
             self.buffer.extend_from_slice(stream.name.as_bytes());
         }
     }
 
-    /// The end of every line.
+    /// Ends a line: writes emitter and time, may damage the line, and keeps the pace.
     fn end(&mut self, from: &str) -> io::Result<()> {
         self.put(",\"_emitted_by\":\"");
         self.put(from);
         self.put("\",\"_ts\":");
         self.instant();
         self.put("}");
-        if self.dice.one_in_a_million(self.plan.malformed) {
+        if self.rng.happens_per_million(self.plan.malformed) {
             self.damage();
         }
         self.put("\n");
@@ -281,15 +284,15 @@ impl<'p, W: Write> Log<'p, W> {
             self.flush()?;
         }
         self.line = self.buffer.len();
-        self.at += Millis::try_from(self.dice.below(4)).unwrap_or(0) / 2;
+        self.at += Millis::try_from(self.rng.below(4)).unwrap_or(0) / 2;
         Ok(())
     }
 
-    /// The line as a crash, a full disk or a bad cable leaves it.
+    /// Damages the current line: truncates it or inserts an invalid byte.
     fn damage(&mut self) {
         let length = (self.buffer.len() - self.line) as u64;
-        let at = self.line + usize::try_from(length / 4 + self.dice.below(length / 2)).unwrap_or(0);
-        match self.dice.below(4) {
+        let at = self.line + usize::try_from(length / 4 + self.rng.below(length / 2)).unwrap_or(0);
+        match self.rng.below(4) {
             0 => self.buffer.truncate(at),
             1 => self.buffer.truncate(self.buffer.len() - 1),
             2 => self.buffer.insert(at, 0xff),
@@ -307,7 +310,7 @@ impl<'p, W: Write> Log<'p, W> {
     }
 
     fn catalog(&mut self) -> io::Result<()> {
-        if self.plan.generation == Form::Progress {
+        if self.plan.generation == WireGeneration::Progress {
             return Ok(());
         }
         self.put("{\"type\":\"catalog\",\"catalog\":{\"streams\":[");
@@ -323,7 +326,7 @@ impl<'p, W: Write> Log<'p, W> {
     fn record(&mut self, at: usize) -> io::Result<()> {
         self.ids += 1;
         let id = self.ids;
-        let body = self.dice.below(self.bodies.len() as u64);
+        let body = self.rng.below(self.bodies.len() as u64);
         self.put("{\"type\":\"record\",\"record\":{\"stream\":\"");
         self.name(at);
         self.put("\",\"data\":{\"id\":\"obj_");
@@ -342,20 +345,20 @@ impl<'p, W: Write> Log<'p, W> {
         self.end("source/stripe")
     }
 
-    /// The begin of segment `number` of a stream's time range, in seconds.
+    /// Returns the start of segment `number` of a stream's time range, in seconds.
     fn segment(number: u64) -> u64 {
         1_700_000_000 + number * 95_163_736 / SEGMENTS
     }
 
     fn state(&mut self, at: usize) -> io::Result<()> {
         if self.plan.scenario == LogKind::Sync {
-            let rows = self.dice.below(200);
+            let rows = self.rng.below(200);
             if let Some(stream) = self.streams.get_mut(at) {
                 stream.records += rows;
                 stream.attempt_records += rows;
             }
         }
-        let advance = u64::from(self.dice.below(40) == 0);
+        let advance = u64::from(self.rng.below(40) == 0);
         let Some(stream) = self.streams.get_mut(at) else { return Ok(()) };
         stream.states += 1;
         stream.segments = (stream.segments + advance).min(SEGMENTS - 1);
@@ -364,7 +367,7 @@ impl<'p, W: Write> Log<'p, W> {
         self.name(at);
         let (gte, lt) = (Self::segment(0), Self::segment(SEGMENTS));
         let _ = match self.plan.generation {
-            Form::Trace => {
+            WireGeneration::Trace => {
                 let word = if done == SEGMENTS { "complete" } else { "pending" };
                 let _ = write!(
                     self.buffer,
@@ -381,7 +384,7 @@ impl<'p, W: Write> Log<'p, W> {
                 }
                 write!(self.buffer, "]}}}}}}")
             }
-            Form::Progress => {
+            WireGeneration::Progress => {
                 let iso = |seconds: u64| time::iso(Millis::try_from(seconds * 1000).unwrap_or(0));
                 let (from, to) = (iso(gte), iso(lt));
                 let _ = write!(
@@ -399,10 +402,10 @@ impl<'p, W: Write> Log<'p, W> {
             }
         };
         self.end("source/stripe")?;
-        if self.plan.generation == Form::Progress && self.dice.below(8) == 0 {
+        if self.plan.generation == WireGeneration::Progress && self.rng.below(8) == 0 {
             return self.totals();
         }
-        if self.dice.one_in_a_million(self.plan.errors) {
+        if self.rng.happens_per_million(self.plan.errors) {
             return self.error(at);
         }
         Ok(())
@@ -412,12 +415,12 @@ impl<'p, W: Write> Log<'p, W> {
         let Some(stream) = self.streams.get(at) else { return Ok(()) };
         let (records, attempt) = (stream.records, stream.attempt_records);
         match self.plan.generation {
-            Form::Trace => {
+            WireGeneration::Trace => {
                 self.put(
                     "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
                 );
                 self.name(at);
-                // A read is counted by its records: the engine does not report them.
+                // The engine reports no counts in a read; the records themselves are counted.
                 let _ = match self.plan.scenario {
                     LogKind::Read => write!(self.buffer, "\",\"status\":\"{word}\"}}}}"),
                     LogKind::Sync => write!(
@@ -426,7 +429,7 @@ impl<'p, W: Write> Log<'p, W> {
                     ),
                 };
             }
-            Form::Progress => {
+            WireGeneration::Progress => {
                 let word = if word == "started" { "start" } else { word };
                 self.put("{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"");
                 self.name(at);
@@ -440,15 +443,15 @@ impl<'p, W: Write> Log<'p, W> {
         let done = self.streams.get(at).map_or(0, |stream| stream.segments);
         let (gte, lt) = (Self::segment(0), Self::segment(done.max(1)));
         self.put(match self.plan.generation {
-            Form::Trace => {
+            WireGeneration::Trace => {
                 "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":\""
             }
-            Form::Progress => "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
+            WireGeneration::Progress => "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"",
         });
         self.name(at);
         let _ =
             write!(self.buffer, "\",\"status\":\"range_complete\",\"range_complete\":{{\"gte\":{gte},\"lt\":{lt}}}}}");
-        if self.plan.generation == Form::Trace {
+        if self.plan.generation == WireGeneration::Trace {
             self.put("}");
         }
         self.end("engine")
@@ -474,7 +477,7 @@ impl<'p, W: Write> Log<'p, W> {
         let attempt: u64 = self.streams.iter().map(|stream| stream.attempt_records).sum();
         let states: u64 = self.streams.iter().map(|stream| stream.states).sum();
         match self.plan.generation {
-            Form::Trace => {
+            WireGeneration::Trace => {
                 let _ = write!(
                     self.buffer,
                     "{{\"type\":\"trace\",\"trace\":{{\"trace_type\":\"global_progress\",\"global_progress\":{{\
@@ -482,7 +485,7 @@ impl<'p, W: Write> Log<'p, W> {
                      \"request_count\":0,\"cumulative_record_count\":{records},\"state_checkpoint_count\":{states}}}}}"
                 );
             }
-            Form::Progress => {
+            WireGeneration::Progress => {
                 let started = time::iso(self.plan.begin);
                 let _ = write!(
                     self.buffer,
@@ -508,10 +511,10 @@ impl<'p, W: Write> Log<'p, W> {
     }
 
     fn log(&mut self, at: usize) -> io::Result<()> {
-        let number = self.dice.below(1000);
-        if self.dice.below(5) == 0 {
-            let delay = 500 << self.dice.below(5);
-            let attempt = 1 + self.dice.below(5);
+        let number = self.rng.below(1000);
+        if self.rng.below(5) == 0 {
+            let delay = 500 << self.rng.below(5);
+            let attempt = 1 + self.rng.below(5);
             self.put("{\"type\":\"log\",\"log\":{\"level\":\"warn\",\"message\":\"Retrying Stripe request\",\"data\":{\"name\":\"source-stripe\",\"stream\":\"");
             self.name(at);
             let _ = write!(
@@ -530,10 +533,10 @@ impl<'p, W: Write> Log<'p, W> {
     }
 
     fn error(&mut self, at: usize) -> io::Result<()> {
-        let id = self.dice.next();
-        let kind = if self.dice.below(3) == 0 { "auth_error" } else { "transient_error" };
+        let id = self.rng.next();
+        let kind = if self.rng.below(3) == 0 { "auth_error" } else { "transient_error" };
         match self.plan.generation {
-            Form::Trace => {
+            WireGeneration::Trace => {
                 let _ = write!(
                     self.buffer,
                     "{{\"type\":\"trace\",\"trace\":{{\"trace_type\":\"error\",\"error\":{{\"failure_type\":\"{kind}\",\
@@ -542,7 +545,7 @@ impl<'p, W: Write> Log<'p, W> {
                 self.name(at);
                 self.put("\"}}");
             }
-            Form::Progress => {
+            WireGeneration::Progress => {
                 self.put("{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"");
                 self.name(at);
                 let _ = write!(
@@ -552,33 +555,33 @@ impl<'p, W: Write> Log<'p, W> {
             }
         }
         self.end("engine")?;
-        // It goes on with the next try.
+        // The stream continues with a retry.
         self.status(at, "started")
     }
 
     fn eof(&mut self, last: bool) -> io::Result<()> {
         let word = match (self.plan.generation, last) {
-            (Form::Trace, true) => "\"reason\":\"complete\"",
-            (Form::Trace, false) => "\"reason\":\"time_limit\"",
-            (Form::Progress, true) => "\"status\":\"succeeded\",\"has_more\":false",
-            (Form::Progress, false) => "\"status\":\"started\",\"has_more\":true",
+            (WireGeneration::Trace, true) => "\"reason\":\"complete\"",
+            (WireGeneration::Trace, false) => "\"reason\":\"time_limit\"",
+            (WireGeneration::Progress, true) => "\"status\":\"succeeded\",\"has_more\":false",
+            (WireGeneration::Progress, false) => "\"status\":\"started\",\"has_more\":true",
         };
         let _ = write!(self.buffer, "{{\"type\":\"eof\",\"eof\":{{{word}}}");
         self.end("engine")
     }
 }
 
-/// The fields of a record, of about `size` bytes, without the braces.
-pub(super) fn body(dice: &mut Dice, size: usize) -> String {
-    let wanted = size * 3 / 4 + usize::try_from(dice.below(size as u64 / 2 + 1)).unwrap_or(0);
+/// Returns the fields of a record of about `size` bytes, without braces.
+pub(super) fn body(rng: &mut SeededRng, size: usize) -> String {
+    let wanted = size * 3 / 4 + usize::try_from(rng.below(size as u64 / 2 + 1)).unwrap_or(0);
     let mut text = String::with_capacity(wanted + 200);
     text.push_str("\"object\":\"customer\",\"livemode\":false,\"deleted\":null");
     let mut field = 0;
     while text.len() < wanted {
         field += 1;
-        let number = dice.below(1_000_000);
-        let words: Vec<&str> = (0..2 + dice.below(5)).filter_map(|_| dice.pick(&WORDS).copied()).collect();
-        let part = match dice.below(9) {
+        let number = rng.below(1_000_000);
+        let words: Vec<&str> = (0..2 + rng.below(5)).filter_map(|_| rng.pick(&WORDS).copied()).collect();
+        let part = match rng.below(9) {
             0 => format!(",\"amount_{field}\":{number}"),
             1 => format!(",\"balance_{field}\":-{number}"),
             2 => format!(",\"rate_{field}\":{}.{}e-2", number % 100, number % 97),

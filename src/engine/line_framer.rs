@@ -4,19 +4,19 @@
 use memchr::memchr;
 use synctop_core::protocol::LineEnd;
 
-/// A line over this is not looked at: no state is as large.
-const LONGEST_LINE: usize = 512 << 20;
+/// Maximum bytes of a line; longer lines are skipped. No state is as large.
+const MAX_LINE_BYTES: usize = 512 << 20;
 
-/// The line that is not whole yet.
+/// Line framer. Holds the bytes of the incomplete last line.
 #[derive(Debug, Default)]
-pub struct WholeLines {
+pub struct LineFramer {
     partial: Vec<u8>,
-    /// It is too long to be looked at.
+    /// True while an overlong line is skipped.
     skipping: bool,
 }
 
-impl WholeLines {
-    /// Takes in bytes; hands on each line without its newline.
+impl LineFramer {
+    /// Appends bytes and calls `each` with every complete line, without its newline.
     pub fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(&[u8])) {
         while let Some(newline) = memchr(b'\n', bytes) {
             let (head, rest) = bytes.split_at(newline);
@@ -32,7 +32,7 @@ impl WholeLines {
                 each(&line);
             }
         }
-        if self.skipping || self.partial.len() + bytes.len() > LONGEST_LINE {
+        if self.skipping || self.partial.len() + bytes.len() > MAX_LINE_BYTES {
             self.skipping = true;
             self.partial = Vec::new();
         } else {
@@ -40,7 +40,8 @@ impl WholeLines {
         }
     }
 
-    /// The end of the bytes: hands on a line that has no newline. Answers whether one was too long.
+    /// Ends the input: calls `each` with a last line that has no newline. Returns true if the last
+    /// line was too long.
     pub fn finish(&mut self, mut each: impl FnMut(&[u8], LineEnd)) -> bool {
         let line = std::mem::take(&mut self.partial);
         if !line.is_empty() {

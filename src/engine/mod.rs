@@ -3,9 +3,9 @@
 //! ```text
 //! scenario.rs -> api.rs (list API) <- source/ -> call.rs -> simulated.rs, serve.rs    `simulate`
 //! stdin -> tracker/ -> stdout; state.rs: file with the state of a run                 `track`
-//! drive.rs -> POST to an engine -> answer.rs: result of a call; backfill.rs: retry    `backfill`
+//! drive.rs -> POST to an engine -> answer.rs: result of a call; backfill.rs: retries  `backfill`
 //! generator.rs  synthetic logs   rows.rs  rows written by the simulated destination
-//! line_framer.rs, raw_json.rs  bytes of a line   classify.rs  failure type of an HTTP status
+//! line_framer.rs  complete lines   raw_json.rs  opaque JSON   classify.rs  failure types
 //! ```
 
 mod answer;

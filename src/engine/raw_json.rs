@@ -4,17 +4,17 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 
-/// An object by its keys.
+/// Fields of a JSON object by key.
 pub type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// The fields of an object; nothing where it is none.
+/// Returns the fields of a JSON object; `None` for any other value.
 #[must_use]
 pub fn fields(raw: &RawValue) -> Option<Fields> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// Takes a field that is an object; one that is not there, or null, is an empty one. `None`: it is
-/// something else.
+/// Removes a field that must be an object. An absent or `null` field gives an empty object, any
+/// other value `None`.
 #[must_use]
 pub fn take_object(from: &mut Fields, key: &str) -> Option<Fields> {
     match from.remove(key) {
@@ -24,20 +24,20 @@ pub fn take_object(from: &mut Fields, key: &str) -> Option<Fields> {
     }
 }
 
-/// Takes a field of a known shape; another shape counts as absent.
+/// Removes and deserializes a field. A value of another type counts as absent.
 #[must_use]
 pub fn take<T: serde::de::DeserializeOwned>(from: &mut Fields, key: &str) -> Option<T> {
     serde_json::from_str(from.remove(key)?.get()).ok()
 }
 
-/// Something of ours as JSON.
+/// Serializes a value of synctop's own types.
 #[must_use]
 pub fn raw<T: Serialize>(value: &T) -> Box<RawValue> {
-    // Nothing of ours has a key that is no string, which is all that can fail.
+    // Only maps with keys other than strings fail, and synctop's own types have none.
     to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// Raw JSON value at a path of keys in `text`.
+/// Returns the raw JSON value at a path of keys in `text`.
 #[must_use]
 pub fn find(text: &str, path: &[&str]) -> Option<Box<RawValue>> {
     let mut at: Box<RawValue> = serde_json::from_str(text).ok()?;

@@ -1,4 +1,4 @@
-//! Rows written by the simulated destination, in a file.
+//! File with the rows written by the simulated destination.
 
 use super::api::Api;
 use std::fs::File;
@@ -7,15 +7,15 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 
-/// A file with a JSON line for each row: `{"stream":"charge","id":"cha_00000000000001"}`. A row
-/// that is sent twice is there twice.
+/// File with one JSON line for each row: `{"stream":"charge","id":"cha_00000000000001"}`. A row
+/// that is sent twice has two lines.
 pub struct RowFile(Mutex<File>);
 
 impl RowFile {
-    /// Opens the file for appending; completes a line that a crash tore.
+    /// Opens the file for appending. Terminates a partial line that a crash left.
     ///
     /// # Errors
-    /// When it cannot be opened or written.
+    /// Returns the I/O error if the file cannot be opened, read or written.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::options().create(true).read(true).append(true).open(path)?;
         if file.metadata()?.len() > 0 {
@@ -29,10 +29,11 @@ impl RowFile {
         Ok(Self(Mutex::new(file)))
     }
 
-    /// Appends rows; they are handed to the system before the checkpoint behind them is printed.
+    /// Appends rows. The rows reach the operating system before the checkpoint that follows them is
+    /// printed.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// Returns the I/O error if the rows cannot be written.
     pub fn add(&self, api: &Api, stream: usize, objects: Range<u64>) -> io::Result<()> {
         let name = api.scenario().streams.get(stream).map_or("", |stream| stream.name.as_str());
         let name = serde_json::Value::from(name).to_string();

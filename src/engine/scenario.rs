@@ -1,11 +1,11 @@
-//! Scenario of the simulated source: its streams and faults. A small TOML file.
+//! Scenario of the simulated source: its streams and faults, read from a small TOML file.
 
 use super::classify::REFUSALS;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use synctop_core::protocol::{Millis, time};
 
-/// The scenarios that are always there: name and text.
+/// Built-in scenarios: name and text.
 pub const SCENARIOS: [(&str, &str); 6] = [
     ("healthy", include_str!("../../assets/scenarios/healthy.toml")),
     ("large", include_str!("../../assets/scenarios/large.toml")),
@@ -15,9 +15,11 @@ pub const SCENARIOS: [(&str, &str); 6] = [
     ("everything", include_str!("../../assets/scenarios/everything.toml")),
 ];
 
-/// Maximum records of a stream: they are counted, not stored.
-const MOST_RECORDS: u64 = 100_000_000;
-const MOST_STREAMS: usize = 10_000;
+/// Maximum records of a stream. Records are computed, not stored.
+const MAX_RECORDS: u64 = 100_000_000;
+
+/// Maximum streams of a scenario.
+const MAX_STREAMS: usize = 10_000;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,11 +33,11 @@ pub struct Scenario {
     /// True for a live key, which has twice the request rate.
     #[serde(default = "livemode")]
     pub livemode: bool,
-    /// The request budget of the whole source, where it is not that of the mode: 20 live, 10 test.
+    /// Request budget of the whole source. The default depends on the mode: 20 live, 10 test.
     requests_per_second: Option<u32>,
     #[serde(default = "max_concurrent_streams")]
     pub max_concurrent_streams: usize,
-    /// Shortest and longest time of a request.
+    /// Minimum and maximum latency of a request.
     #[serde(default = "latency_ms")]
     pub latency_ms: [u64; 2],
     /// Mean bytes of a record's data.
@@ -92,76 +94,77 @@ pub struct ScenarioStream {
 pub enum FaultKind {
     /// 429 with Retry-After.
     RateLimit,
-    /// A 5xx.
+    /// A 5xx status.
     ServerError,
     /// The connection breaks.
     Reset,
     /// The connection breaks in the middle of the answer.
     HalfBody,
-    /// A refusal that the stream is skipped for.
+    /// Refusal for which the stream is skipped.
     Refused,
     /// 403: the key may not read this stream.
     Denied,
-    /// 400: the API does not take the request for this stream.
+    /// 400: the API rejects requests for this stream.
     BadRequest,
-    /// 401 for everything.
+    /// 401 for every request.
     BadKey,
-    /// An answer that comes late.
+    /// The answer is late.
     Stall,
-    /// The destination fails: nothing can go on.
+    /// The destination fails, which ends the call.
     DestinationError,
     /// The destination fails on a page of a stream, between its rows and its checkpoint, and on the
     /// rest of the stream in this call; the state of the end is ahead of the written rows (as in
     /// published engines, corpus `stripe-live`, README 5).
     DestinationOutage,
-    /// The engine dies, in the middle of a line.
+    /// The engine crashes in the middle of a line.
     Crash,
 }
 
 impl FaultKind {
-    /// As the file has it.
+    /// Returns the name in a scenario file.
     fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// Something that goes wrong.
+/// Fault that a scenario injects into the simulated source or destination.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// Only requests for this stream.
+    /// Stream that the fault is limited to.
     pub stream: Option<String>,
-    /// So many of a hundred requests, as a share.
+    /// Probability of a strike, from 0 to 1.
     pub chance: Option<f64>,
-    /// From the moment on that so many records (of the stream, or of all) were handed out.
+    /// Number of returned records (of the stream, or of all) before the first strike.
     pub after: Option<u64>,
-    /// Maximum number of strikes. With `after`, the default is one; a permanent fault always
-    /// strikes.
+    /// Maximum number of strikes. Unlimited by default for a permanent fault or with `chance`,
+    /// otherwise one.
     pub times: Option<u32>,
+    /// HTTP status of a server error.
     pub status: Option<u16>,
-    /// Seconds, in a 429.
+    /// Seconds of `Retry-After` in a 429.
     pub retry_after: Option<f64>,
-    /// Of a stall.
+    /// Seconds of a stall.
     pub seconds: Option<f64>,
     pub message: Option<String>,
-    /// Kind of refusal.
+    /// Name of the refusal, one of `REFUSALS`.
     pub refusal: Option<String>,
 }
 
 impl Fault {
-    /// It does not pass by itself.
+    /// True if the fault has no limit of strikes by default.
     #[must_use]
-    pub fn lasting(&self) -> bool {
+    pub fn is_persistent(&self) -> bool {
         use FaultKind as K;
         matches!(self.kind, K::Refused | K::Denied | K::BadRequest | K::BadKey | K::DestinationError)
     }
 
-    /// Maximum number of strikes.
+    /// Returns the maximum number of strikes.
     #[must_use]
-    pub fn most(&self) -> u32 {
-        let unsaid = if self.lasting() || self.chance.is_some() { u32::MAX } else { 1 };
-        self.times.unwrap_or(unsaid)
+    pub fn max_strikes(&self) -> u32 {
+        let default = if self.is_persistent() || self.chance.is_some() { u32::MAX } else { 1 };
+        self.times.unwrap_or(default)
     }
 }
 
@@ -187,7 +190,7 @@ fn instant<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Millis, 
 }
 
 impl Scenario {
-    /// One of [`SCENARIOS`].
+    /// Returns the text of one of [`SCENARIOS`].
     #[must_use]
     pub fn named(name: &str) -> Option<&'static str> {
         SCENARIOS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
@@ -196,7 +199,7 @@ impl Scenario {
     /// Reads a scenario.
     ///
     /// # Errors
-    /// The mistake and its place, as a sentence.
+    /// Returns the error and its place as a sentence.
     pub fn read(text: &str) -> Result<Self, String> {
         let scenario: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         scenario.check()?;
@@ -207,8 +210,8 @@ impl Scenario {
         if self.range.gte >= self.range.lt {
             return Err("the range ends before it starts: gte must be before lt".into());
         }
-        if self.streams.is_empty() || self.streams.len() > MOST_STREAMS {
-            return Err(format!("it has {} streams: it needs 1 to {MOST_STREAMS}", self.streams.len()));
+        if self.streams.is_empty() || self.streams.len() > MAX_STREAMS {
+            return Err(format!("it has {} streams: it needs 1 to {MAX_STREAMS}", self.streams.len()));
         }
         if self.requests_per_second.is_some_and(|budget| budget == 0 || budget > 100_000) {
             return Err("requests_per_second must be from 1 to 100000".into());
@@ -236,25 +239,25 @@ impl Scenario {
                 return Err(format!("{name:?} cannot be the name of a stream"));
             }
             if !names.insert(name.as_str()) {
-                return Err(format!("the stream {name} is there twice"));
+                return Err(format!("the stream {name} is listed twice"));
             }
-            if stream.records > MOST_RECORDS {
-                return Err(format!("{name} has more than {MOST_RECORDS} records"));
+            if stream.records > MAX_RECORDS {
+                return Err(format!("{name} has more than {MAX_RECORDS} records"));
             }
         }
         self.faults.iter().enumerate().try_for_each(|(at, fault)| {
-            let bad = |why: String| Err(format!("fault {} ({}): {why}", at + 1, fault.kind.as_str()));
-            fault.check(&names).or_else(bad)
+            let located = |why: String| Err(format!("fault {} ({}): {why}", at + 1, fault.kind.as_str()));
+            fault.check(&names).or_else(located)
         })
     }
 
-    /// Requests a second of the whole source.
+    /// Returns the request budget of the whole source, in requests per second.
     #[must_use]
     pub fn budget(&self) -> u32 {
         self.requests_per_second.unwrap_or(if self.livemode { 20 } else { 10 })
     }
 
-    /// Segments that a stream's range is read in side by side, when `streams` are read at once.
+    /// Returns the number of concurrent segments of a stream's range if `streams` streams are read.
     #[must_use]
     pub fn segments(&self, streams: usize) -> usize {
         let effective = self.max_concurrent_streams.min(streams).max(1);
@@ -272,8 +275,12 @@ impl Fault {
         if self.chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
             return Err("chance is a share, from 0 to 1".into());
         }
-        let allowed = |field: &str, said: bool, kinds: &[K]| {
-            if said && !kinds.contains(&self.kind) { Err(format!("{field} does not belong to it")) } else { Ok(()) }
+        let allowed = |field: &str, is_set: bool, kinds: &[K]| {
+            if is_set && !kinds.contains(&self.kind) {
+                Err(format!("{field} does not apply to this kind of fault"))
+            } else {
+                Ok(())
+            }
         };
         allowed("status", self.status.is_some(), &[K::ServerError])?;
         allowed("retry_after", self.retry_after.is_some(), &[K::RateLimit])?;
@@ -312,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_are_always_there_can_be_read() {
+    fn built_in_scenarios_parse() {
         for (name, text) in SCENARIOS {
             let scenario = Scenario::read(text).unwrap_or_else(|why| panic!("{name}: {why}"));
             assert!(!scenario.title.is_empty(), "{name}");
@@ -320,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn invalid_scenarios_name_the_error_and_its_place() {
         let good = "range = { gte = \"2024-01-01T00:00:00Z\", lt = \"2025-01-01T00:00:00Z\" }\n[[streams]]\nname = \"a\"\nrecords = 5\n";
         assert!(Scenario::read(good).is_ok());
         for (text, says) in [
@@ -329,7 +336,7 @@ mod tests {
             (good.replace("5\n", "\"five\"\n"), "line 4"),
             (good.replace("2024-01-01T00:00:00Z", "yesterday"), "expected a time such as"),
             (good.replace("2024", "2026"), "ends before it starts"),
-            (format!("{good}[[streams]]\nname = \"a\"\nrecords = 5\n"), "there twice"),
+            (format!("{good}[[streams]]\nname = \"a\"\nrecords = 5\n"), "listed twice"),
             (
                 format!("{good}[[faults]]\nkind = \"reset\"\nstream = \"b\"\nchance = 0.1\n"),
                 "there is no stream b (there are a)",
@@ -338,7 +345,7 @@ mod tests {
             (format!("{good}[[faults]]\nkind = \"rests\"\n"), "unknown variant `rests`"),
             (format!("{good}[[faults]]\nkind = \"refused\"\nstream = \"a\"\n"), "refusal is one of testmode_only"),
             (format!("{good}[[faults]]\nkind = \"reset\"\nchance = 2.0\n"), "from 0 to 1"),
-            (format!("{good}[[faults]]\nkind = \"crash\"\nseconds = 2.0\n"), "does not belong to it"),
+            (format!("{good}[[faults]]\nkind = \"crash\"\nseconds = 2.0\n"), "does not apply to this kind of fault"),
         ] {
             let why = Scenario::read(&text).expect_err(&text);
             assert!(why.contains(says), "{why}\n-- does not say: {says}");
@@ -346,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_budget_is_spread_as_the_published_source_spreads_it() {
+    fn segments_share_the_request_budget_as_in_the_published_source() {
         let mut scenario = Scenario::read(SCENARIOS[0].1).unwrap();
         // 20 requests a second: 20 streams 4, 3 streams 6, 1 stream 20; 10 a second: 20 streams 2,
         // 1 stream 10.

@@ -1,4 +1,4 @@
-//! Simulated engine over HTTP, with the wire of the published engines (recordings of 2026-11-20):
+//! Simulated engine over HTTP, with the routes of the published engines (recordings of 2026-11-20):
 //! `GET /health`, `POST /pipeline_check`, `/pipeline_setup`, `/pipeline_teardown`,
 //! `/pipeline_sync`, `/pipeline_read`.
 //!
@@ -19,13 +19,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// States of large runs are some megabytes.
-const LARGEST_BODY: usize = 64 << 20;
+/// Maximum bytes of a request body. States of large runs have some megabytes.
+const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// Serves until the process ends. `ready` gets the address.
+/// Serves until the process ends. `ready` receives the bound address and returns false to stop.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// Returns the I/O error if the address cannot be bound.
 pub fn run(address: SocketAddr, engine: Simulated, ready: impl FnOnce(SocketAddr) -> bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -33,7 +33,7 @@ pub fn run(address: SocketAddr, engine: Simulated, ready: impl FnOnce(SocketAddr
         if !ready(listener.local_addr()?) {
             return Ok(());
         }
-        // A checkpoint is sent at once.
+        // Sends each checkpoint immediately.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
@@ -49,7 +49,7 @@ fn router(engine: Simulated) -> Router {
         .route("/pipeline_teardown", post(teardown))
         .route("/pipeline_sync", post(sync))
         .route("/pipeline_read", post(read))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Arc::new(engine))
 }
 
@@ -65,7 +65,7 @@ fn bad_request(why: impl Into<Value>) -> Response {
     json_answer(StatusCode::BAD_REQUEST, &json!({"error": why.into()}))
 }
 
-/// A response of lines.
+/// Returns a response with one message per line.
 fn lines(messages: &[Value]) -> Response {
     let mut text = messages.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
     if !text.is_empty() {
@@ -74,9 +74,9 @@ fn lines(messages: &[Value]) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")], text).into_response()
 }
 
-/// The body, or the headers that stand for it.
-#[expect(clippy::result_large_err, reason = "an answer is an answer")]
-fn wish(headers: &HeaderMap, body: &Bytes) -> Result<CallRequest, Response> {
+/// Reads a call from the body, or from the headers if there is no body.
+#[expect(clippy::result_large_err, reason = "the error is the response to send")]
+fn call_request(headers: &HeaderMap, body: &Bytes) -> Result<CallRequest, Response> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let value: Value = if body.is_empty() {
         let Some(pipeline) = header("x-pipeline") else { return Err(bad_request("x-pipeline header is required")) };
@@ -93,21 +93,21 @@ fn wish(headers: &HeaderMap, body: &Bytes) -> Result<CallRequest, Response> {
 }
 
 async fn check(State(engine): State<Arc<Simulated>>, headers: HeaderMap, body: Bytes) -> Response {
-    match wish(&headers, &body) {
-        Ok(wish) => lines(&engine.check(&wish)),
+    match call_request(&headers, &body) {
+        Ok(call_request) => lines(&engine.check(&call_request)),
         Err(answer) => answer,
     }
 }
 
 async fn setup(State(engine): State<Arc<Simulated>>, headers: HeaderMap, body: Bytes) -> Response {
-    match wish(&headers, &body) {
-        Ok(wish) => lines(&engine.setup(&wish)),
+    match call_request(&headers, &body) {
+        Ok(call_request) => lines(&engine.setup(&call_request)),
         Err(answer) => answer,
     }
 }
 
 async fn teardown(headers: HeaderMap, body: Bytes) -> Response {
-    match wish(&headers, &body) {
+    match call_request(&headers, &body) {
         Ok(_) => lines(&[]),
         Err(answer) => answer,
     }
@@ -119,7 +119,7 @@ async fn sync(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    called(&engine, query.0, &headers, &body, false).await
+    run_call(&engine, query.0, &headers, &body, false).await
 }
 
 async fn read(
@@ -128,26 +128,26 @@ async fn read(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    called(&engine, query.0, &headers, &body, true).await
+    run_call(&engine, query.0, &headers, &body, true).await
 }
 
-async fn called(
+async fn run_call(
     engine: &Arc<Simulated>,
     query: CallerLimits,
     headers: &HeaderMap,
     body: &Bytes,
     records: bool,
 ) -> Response {
-    let wish = match wish(headers, body) {
-        Ok(wish) => wish,
+    let call_request = match call_request(headers, body) {
+        Ok(call_request) => call_request,
         Err(answer) => return answer,
     };
-    let mut chunks = match engine.sync(wish, query, records) {
+    let mut chunks = match engine.sync(call_request, query, records) {
         Ok(chunks) => chunks,
         Err(Refused::Invalid(why)) => return bad_request(why),
         Err(Refused::Busy(why)) => return json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
     };
-    // Errors of the request are known before the first line.
+    // An invalid stream name is reported before the first line, so the status can still change.
     let first = match chunks.recv().await {
         Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => return bad_request(error.to_string()),
         first => first,

@@ -5,7 +5,7 @@ use super::call::{Call, CallError, Outlet, call};
 use super::rows::RowFile;
 use super::scenario::Scenario;
 use super::tracker::memory::Memory;
-use super::tracker::wire::Form;
+use super::tracker::wire::WireGeneration;
 use crate::net::{lock, now};
 use axum::body::Bytes;
 use serde::Deserialize;
@@ -18,17 +18,17 @@ use std::time::{Duration, Instant};
 use synctop_core::protocol::{Millis, time};
 use tokio::sync::mpsc;
 
-/// Writes that may wait for a slow client; then the engine waits.
-const QUEUE: usize = 16;
+/// Maximum queued chunks of a slow client; at the bound the engine waits.
+const MAX_QUEUED_CHUNKS: usize = 16;
 
 /// Interval of checks for a disconnected client.
-const NAP: Duration = Duration::from_millis(50);
+const DISCONNECT_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// An engine, for as long as its API lives.
+/// Simulated engine with its list API, which persists across calls.
 pub struct Simulated {
     api: Arc<Mutex<Api>>,
-    form: Form,
-    /// `None`: as fast as the client takes it.
+    form: WireGeneration,
+    /// Multiple of real time; `None` is unlimited.
     pace: Option<f64>,
     rows: Option<RowFile>,
     /// Simulated clock. With a pace other than 1 it differs from the machine's; the next call
@@ -83,7 +83,7 @@ struct Asked {
 pub enum Refused {
     /// Invalid body: a sentence, or a list of issues.
     Invalid(Value),
-    /// The machine has no thread left.
+    /// No thread could be started.
     Busy(String),
 }
 
@@ -91,7 +91,7 @@ impl CallRequest {
     /// Reads the body of a call.
     ///
     /// # Errors
-    /// The list of issues that published engines answer with.
+    /// Returns the list of issues with which published engines answer.
     pub fn read(value: Value) -> Result<Self, Value> {
         let issue = |message: String| json!([{"code": "invalid_type", "path": ["pipeline"], "message": message}]);
         if !value.get("pipeline").is_some_and(Value::is_object) {
@@ -100,8 +100,8 @@ impl CallRequest {
         serde_json::from_value(value).map_err(|error| issue(format!("Invalid input: {error}")))
     }
 
-    /// Refusal of the key by the simulated API: a key that contains `bad` or `revoked` is refused,
-    /// every other one accepted.
+    /// Returns the message with which the simulated API rejects the key, if it does. A key that
+    /// contains `bad` or `revoked` is rejected, every other one accepted.
     fn key_refused(&self) -> Option<String> {
         let source = &self.pipeline.source;
         let key = source.config.get(&source.r#type)?.get("api_key")?.as_str()?;
@@ -116,7 +116,7 @@ impl CallRequest {
 }
 
 impl CallerLimits {
-    /// Those of the body, else those of the query.
+    /// Combines the limits of the body with those of the query; the body has precedence.
     fn or(self, query: Self) -> Result<Self, Value> {
         let limits = Self {
             time_limit: self.time_limit.or(query.time_limit),
@@ -136,19 +136,19 @@ impl CallerLimits {
 }
 
 impl Simulated {
-    /// `pace`: multiple of the scenario's clock; `None`: unlimited. `rows`: file of the
-    /// destination.
+    /// Creates an engine. `pace`: multiple of real time, `None` is unlimited. `rows`: file for the
+    /// rows of the destination.
     #[must_use]
-    pub fn new(scenario: Scenario, form: Form, pace: Option<f64>, rows: Option<RowFile>) -> Self {
+    pub fn new(scenario: Scenario, form: WireGeneration, pace: Option<f64>, rows: Option<RowFile>) -> Self {
         Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows, clock: AtomicI64::new(0) }
     }
 
     /// Checks whether source and destination are reachable.
     #[must_use]
-    pub fn check(&self, wish: &CallRequest) -> Vec<Value> {
+    pub fn check(&self, call_request: &CallRequest) -> Vec<Value> {
         let at = time::iso(now());
-        let (source, destination) = (&wish.pipeline.source.r#type, &wish.pipeline.destination.r#type);
-        let status = match wish.key_refused() {
+        let (source, destination) = (&call_request.pipeline.source.r#type, &call_request.pipeline.destination.r#type);
+        let status = match call_request.key_refused() {
             Some(message) => json!({"status": "failed", "message": message}),
             None => json!({"status": "succeeded"}),
         };
@@ -160,8 +160,8 @@ impl Simulated {
 
     /// Prepares source and destination.
     #[must_use]
-    pub fn setup(&self, wish: &CallRequest) -> Vec<Value> {
-        if let Some(message) = wish.key_refused() {
+    pub fn setup(&self, call_request: &CallRequest) -> Vec<Value> {
+        if let Some(message) = call_request.key_refused() {
             return vec![json!({"type": "log", "log": {"level": "error", "message": message}})];
         }
         let streams = lock(&self.api).scenario().streams.len();
@@ -172,25 +172,26 @@ impl Simulated {
         })]
     }
 
-    /// Begins a call; its lines come as the pace has them, and an error where the engine dies.
-    /// Dropping the receiver ends it.
+    /// Starts a call on a thread. The receiver gets its lines at the configured pace, and an error
+    /// if the engine crashes. Dropping the receiver ends the call.
     ///
     /// # Errors
-    /// When the wish cannot be understood, or there is no thread for it.
+    /// Returns [`Refused::Invalid`] for an invalid state or limit, and [`Refused::Busy`] if no
+    /// thread can be started.
     pub fn sync(
         self: &Arc<Self>,
-        wish: CallRequest,
+        call_request: CallRequest,
         query: CallerLimits,
         records: bool,
     ) -> Result<mpsc::Receiver<io::Result<Bytes>>, Refused> {
-        let refused = wish.key_refused();
-        let memory = Memory::read(&wish.state.to_string())
+        let refused = call_request.key_refused();
+        let memory = Memory::read(&call_request.state.to_string())
             .map_err(|error| Refused::Invalid(format!("state: {error}").into()))?;
-        let limits = wish.limits.or(query).map_err(Refused::Invalid)?;
+        let limits = call_request.limits.or(query).map_err(Refused::Invalid)?;
         let call = Call {
             form: self.form,
             memory,
-            streams: wish.pipeline.streams.map(|all| all.into_iter().map(|it| it.name).collect()),
+            streams: call_request.pipeline.streams.map(|all| all.into_iter().map(|it| it.name).collect()),
             run_id: limits.run_id,
             time_limit_ms: limits
                 .time_limit
@@ -200,40 +201,40 @@ impl Simulated {
             records,
             raw: false,
             refused,
-            inputs: wish.stdin,
+            inputs: call_request.stdin,
         };
-        let (sender, chunks) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
+        let (sender, chunks) = mpsc::channel::<io::Result<Bytes>>(MAX_QUEUED_CHUNKS);
         let engine = Arc::clone(self);
         let thread = std::thread::Builder::new().name("engine".into());
         thread.spawn(move || engine.run(call, &sender)).map_err(|error| Refused::Busy(error.to_string()))?;
         Ok(chunks)
     }
 
-    fn run(&self, wish: Call, sender: &mpsc::Sender<io::Result<Bytes>>) {
-        let _guard = Broken(sender);
+    fn run(&self, options: Call, sender: &mpsc::Sender<io::Result<Bytes>>) {
+        let _guard = PanicGuard(sender);
         let mut outlet = Client {
             began: Instant::now(),
-            begin: wish.begin,
+            begin: options.begin,
             pace: self.pace,
             rows: self.rows.as_ref(),
             clock: &self.clock,
             sender,
         };
-        let broke = match call(&self.api, wish, &mut outlet) {
+        let broke = match call(&self.api, options, &mut outlet) {
             Ok(called) if called.outcome.is_some() => return,
-            Ok(_) => io::Error::new(io::ErrorKind::UnexpectedEof, "the engine died, as the scenario has it"),
+            Ok(_) => io::Error::new(io::ErrorKind::UnexpectedEof, "the engine crashed, as the scenario specifies"),
             Err(error @ CallError::NoSuchStream(..)) => io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
             Err(CallError::Io(error)) => error,
         };
-        // A broken body informs the client.
+        // The error breaks the response body, so that the client notices the failure.
         let _ = sender.blocking_send(Err(broke));
     }
 }
 
-/// A panic of the engine breaks the body off, as the death of a process would.
-struct Broken<'b>(&'b mpsc::Sender<io::Result<Bytes>>);
+/// Guard that breaks the response body if the engine panics, as a crash of a process would.
+struct PanicGuard<'b>(&'b mpsc::Sender<io::Result<Bytes>>);
 
-impl Drop for Broken<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let _ = self.0.blocking_send(Err(io::Error::other("the engine panicked")));
@@ -241,7 +242,7 @@ impl Drop for Broken<'_> {
     }
 }
 
-/// Client that receives output at its simulated time, and may leave.
+/// Outlet to a client that receives output at its simulated time and may disconnect.
 struct Client<'c> {
     began: Instant,
     begin: Millis,
@@ -252,7 +253,7 @@ struct Client<'c> {
 }
 
 impl Outlet for Client<'_> {
-    fn say(&mut self, at: Millis, lines: &[u8]) -> io::Result<()> {
+    fn write_lines(&mut self, at: Millis, lines: &[u8]) -> io::Result<()> {
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone");
         if let Some(speed) = self.pace {
             let due = Duration::from_millis(u64::try_from(at - self.begin).unwrap_or(0)).div_f64(speed);
@@ -260,7 +261,7 @@ impl Outlet for Client<'_> {
                 if self.sender.is_closed() {
                     return Err(gone());
                 }
-                std::thread::sleep(wait.min(NAP));
+                std::thread::sleep(wait.min(DISCONNECT_CHECK_INTERVAL));
             }
         }
         self.clock.fetch_max(at, Ordering::Relaxed);

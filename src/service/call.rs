@@ -12,7 +12,7 @@ use super::secrets::KnownSecrets;
 use super::store;
 use crate::engine::backfill::Backfill;
 use crate::engine::classify::FailureType;
-use crate::engine::line_framer::WholeLines;
+use crate::engine::line_framer::LineFramer;
 use crate::net::http::CallOutcome;
 use crate::net::{Ingest, lock};
 use serde_json::Value;
@@ -207,7 +207,7 @@ impl RunCall<'_> {
         let stopping = AtomicBool::new(false);
         let live = task.is_empty();
         let call_progress = Mutex::new(call_progress);
-        let mut lines = WholeLines::default();
+        let mut lines = LineFramer::default();
         let mut masked = Vec::new();
         let mut log_error = None;
         // An engine that ignores a limit is stopped at the next checkpoint after twice the limit.
@@ -331,7 +331,7 @@ impl RunCall<'_> {
     pub async fn prepare(self) -> Option<PreparationResult> {
         let stop = Notify::new();
         let known = self.known;
-        let mut lines = WholeLines::default();
+        let mut lines = LineFramer::default();
         let mut ingest = Ingest::default();
         let (mut source, mut destination) = (None, None);
         let mut failed: Option<String> = None;

@@ -6,7 +6,7 @@ use super::config::{Config, EngineConfig, SIMULATED};
 use super::secrets::KnownSecrets;
 use crate::engine::scenario::{SCENARIOS, Scenario};
 use crate::engine::simulated::{CallRequest, CallerLimits, Refused, Simulated};
-use crate::engine::tracker::wire::Form;
+use crate::engine::tracker::wire::WireGeneration;
 use crate::net::http::{self, CallOutcome};
 use crate::net::lock;
 use serde_json::Value;
@@ -263,7 +263,7 @@ impl Engines {
 
 /// Reads the configuration of a simulated source: scenario, protocol generation, and speed (`None`
 /// is without delays).
-fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
+fn scenario(source: &Value) -> Result<(Scenario, WireGeneration, Option<f64>), String> {
     let config = source.get(SIMULATED).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::default()));
     let text = |key: &str| config.get(key).and_then(Value::as_str);
     let known = ["scenario", "scenario_text", "seed", "speed", "generation", "api_key", "account_id", "webhook_secret"];
@@ -296,8 +296,8 @@ fn scenario(source: &Value) -> Result<(Scenario, Form, Option<f64>), String> {
         },
     };
     let form = match text("generation").unwrap_or("progress") {
-        "progress" => Form::Progress,
-        "trace" => Form::Trace,
+        "progress" => WireGeneration::Progress,
+        "trace" => WireGeneration::Trace,
         _ => return Err("source.simulated.generation is progress or trace".into()),
     };
     Ok((scenario, form, pace))

@@ -181,7 +181,7 @@ impl Reconciler {
             }),
         );
         let kept = StoredState {
-            state: Some(run.to_keep().get().to_owned()),
+            state: Some(run.to_stored_state().get().to_owned()),
             checkpoints: call_progress.checkpoints(),
             call_from: None,
         };
@@ -212,7 +212,7 @@ impl Reconciler {
                 format!("the state of pipeline {} cannot be read: {why}", self.slot.id),
             )
         })?;
-        run.name(task.run_id.clone());
+        run.set_run_id(task.run_id.clone());
         Ok(run)
     }
 
@@ -275,7 +275,7 @@ impl Reconciler {
         };
         let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
         let mut run = self.backfill(&task, &kept)?;
-        run.pipeline(config);
+        run.set_pipeline(config);
         let upto = waiting.last().map_or(0, |(seq, _)| *seq);
         let events: Vec<Box<RawValue>> =
             waiting.into_iter().filter_map(|(_, body)| serde_json::from_str(&body).ok()).collect();
@@ -299,7 +299,7 @@ impl Reconciler {
             Next::Done(BackfillResult::Failed(why, _)) => RunVerdict::Park(park_reason(&known.mask(&why), None, now())),
         };
         let kept = StoredState {
-            state: Some(run.to_keep().get().to_owned()),
+            state: Some(run.to_stored_state().get().to_owned()),
             checkpoints: call_progress.checkpoints(),
             call_from: None,
         };

@@ -11,7 +11,7 @@ use super::run_verdict::{RunVerdict, park_reason, verdict_of};
 use super::store::{self, StoredState, Tx};
 use crate::engine::backfill::{Backfill, BackfillResult, Next};
 use crate::engine::classify::FailureType;
-use crate::engine::drive::fresh_id;
+use crate::engine::drive::new_run_id;
 use crate::net::http::CallOutcome;
 use crate::net::now;
 use crate::net::random_id;
@@ -127,8 +127,8 @@ impl Reconciler {
             Some(open.task.limits.time_limit.unwrap_or(limits.0)),
             Some(open.task.limits.state_limit.unwrap_or(limits.1)),
         );
-        open.run.limits(limits.0, limits.1);
-        open.run.pipeline(config);
+        open.run.set_limits(limits.0, limits.1);
+        open.run.set_pipeline(config);
         // Stored before the call, so that recovery finds the call's checkpoints in the log.
         let from = self.slot.log.end();
         let first = open.task.started_at.is_none();
@@ -212,7 +212,7 @@ impl Reconciler {
         let progress = call_progress.progress();
         task.progress = Some(finished_streams(&progress));
         let kept = StoredState {
-            state: Some(run.to_keep().get().to_owned()),
+            state: Some(run.to_stored_state().get().to_owned()),
             checkpoints: call_progress.checkpoints(),
             call_from: None,
         };
@@ -373,7 +373,7 @@ pub fn create_task(
     log: u64,
 ) -> Result<Task, Problem> {
     pipeline.runs += 1;
-    let run_id = run_id.unwrap_or_else(fresh_id);
+    let run_id = run_id.unwrap_or_else(new_run_id);
     let task = Task {
         id: random_id("task"),
         pipeline: pipeline.id.clone(),

@@ -48,14 +48,18 @@ impl References {
 fn reference(value: &str, allowed: &References) -> Option<Result<String, String>> {
     if let Some(name) = value.strip_prefix("env:") {
         if !allowed.env(name) {
-            return Some(Err(format!("references to the variable {name} are not allowed: see secrets.env of the configuration")));
+            return Some(Err(format!(
+                "references to the variable {name} are not allowed: see secrets.env of the configuration"
+            )));
         }
         let found = std::env::var(name);
         return Some(found.map_err(|_| format!("the environment of the service has no variable {name}")));
     }
     let path = value.strip_prefix("file:").filter(|path| path.starts_with('/'))?;
     if !allowed.file(path) {
-        return Some(Err(format!("references to the file {path} are not allowed: see secrets.files of the configuration")));
+        return Some(Err(format!(
+            "references to the file {path} are not allowed: see secrets.files of the configuration"
+        )));
     }
     let read = std::fs::metadata(path)
         .and_then(|found| if found.is_file() { Ok(found.len()) } else { Err(std::io::Error::other("it is no file")) })

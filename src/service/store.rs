@@ -231,7 +231,7 @@ fn apply_batch(
 /// Stored state of a pipeline: engine state and checkpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredState {
-    /// State in the form of `Backfill::to_keep`.
+    /// State in the form of `Backfill::to_stored_state`.
     pub state: Option<String>,
     /// Total checkpoints of the pipeline.
     pub checkpoints: u64,

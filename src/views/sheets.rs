@@ -134,8 +134,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     }
     if let Some((rows, bytes)) = stream.estimate {
         let known = |number: Option<u64>| number.map_or_else(|| look.glyphs.dash.to_owned(), count);
-        let share =
-            screen.progress.share(stream).map(|share| format!(", {} read", percent(share))).unwrap_or_default();
+        let share = screen.progress.share(stream).map(|share| format!(", {} read", percent(share))).unwrap_or_default();
         sheet.fact("estimate", format!("{} rows, {} bytes{share}", known(rows), known(bytes)), look.plain());
     }
     if let Some(measure) = stream.measure {

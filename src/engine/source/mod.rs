@@ -1,6 +1,6 @@
-//! Simulated source: reads the list API of `api.rs` as the published source reads its own, and
-//! prints raw messages. Its clock advances from event to event, so that a scenario always produces
-//! the same log, whatever the load of the machine.
+//! Simulated source: reads the list API of `api.rs` in the same way as the published source, and
+//! emits raw messages. Its clock advances from event to event, so that a scenario always produces
+//! the same log, regardless of the machine's load.
 //!
 //! ```text
 //! streams (limited) -> segments of their ranges (concurrent) -> requests (rate limited)
@@ -13,107 +13,121 @@ pub mod state;
 use super::api::{Answer, Api, PageQuery};
 use super::classify::{FailureType, refusal};
 use super::tracker::memory::WireRange;
-use super::tracker::wire::Form;
+use super::tracker::wire::WireGeneration;
 use crate::net::lock;
 use serde_json::{Value, json};
-use state::{Left, SourceStreamState, range};
+use state::{SourceStreamState, UnreadRange, range};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use synctop_core::protocol::Millis;
 
-/// Tries of a request after the first, and the first wait between them, which doubles (as Stripe's
-/// source has it).
-const RETRIES: u32 = 5;
+/// Maximum retries of a request, as in Stripe's source.
+const MAX_RETRIES: u32 = 5;
+
+/// First delay before a retry, in milliseconds. It doubles with each retry, as in Stripe's source.
 const FIRST_WAIT_MS: u64 = 1_000;
 
-/// A million: the budget's clock counts microseconds.
-const MICROS: i64 = 1_000_000;
+/// Microseconds of a second, the unit of the request budget's clock.
+const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// Output of the source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceOutput {
-    /// One message, without its newline.
+    /// Message of one line.
     Line(Value),
-    /// Records of a stream by their numbers; the newest come first.
+    /// Records of a stream, by object number. Their order is newest (highest) first.
     Records(usize, Range<u64>),
-    /// The engine is gone.
+    /// The engine crashes.
     Crash,
 }
 
+/// Phase of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Waiting,
     Active,
-    Over,
+    Finished,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
+    /// The answer to a request arrives.
     Answer,
+    /// The delay before a retry ends.
     Retry,
 }
 
-/// Queue of events: time, order, stream, piece; an answer, or the time of a retry.
-type Coming = (Millis, u64, usize, u64, Event);
+/// Entry of the event queue: time, sequence number, stream, piece, event.
+type ScheduledEvent = (Millis, u64, usize, u64, Event);
 
-struct Piece {
+/// Part of a stream's range that is read page by page.
+struct RangePiece {
     id: u64,
-    left: Left,
+    unread: UnreadRange,
+    /// True while a request or its retry is pending.
     busy: bool,
+    /// Retries of the pending request.
     tries: u32,
 }
 
-struct Reading {
+/// State of reading one stream.
+struct StreamReadState {
     phase: Phase,
+    /// Total range, in seconds.
     total: (i64, i64),
-    pieces: Vec<Piece>,
+    pieces: Vec<RangePiece>,
     failed: Option<FailureType>,
 }
 
 /// One attempt of the source.
 pub struct Source {
     api: Arc<Mutex<Api>>,
-    form: Form,
+    form: WireGeneration,
     names: Vec<String>,
-    streams: Vec<Reading>,
-    most_streams: usize,
+    streams: Vec<StreamReadState>,
+    /// Maximum streams that are read at once.
+    max_streams: usize,
+    /// Maximum concurrent requests of a stream.
     segments: usize,
     now: Millis,
     began: Millis,
     /// Next free slot of the request budget, in microseconds.
     slot: i64,
+    /// Microseconds between two requests.
     spacing: i64,
-    /// Not before this: the destination is behind.
+    /// Earliest time of the next request, while the destination is behind.
     held_until: Millis,
-    events: BinaryHeap<Reverse<Coming>>,
+    events: BinaryHeap<Reverse<ScheduledEvent>>,
+    /// Last number given to a piece or an event.
     counter: u64,
     requests: u64,
-    said: VecDeque<SourceOutput>,
-    over: bool,
+    /// Outputs not yet returned.
+    outputs: VecDeque<SourceOutput>,
+    is_finished: bool,
     failed: bool,
 }
 
 impl Source {
-    /// Starts to read the streams of `kept` (by place, with their stored states; others are left
-    /// out) at `now`. `ceiling`: upper bound of all ranges, in seconds.
+    /// Creates a source that reads the streams of `kept` (stored states by stream index) from `now`
+    /// on. Other streams are not read. `ceiling`: upper bound of all ranges, in seconds.
     #[must_use]
     pub fn new(
         api: Arc<Mutex<Api>>,
-        form: Form,
+        form: WireGeneration,
         kept: &BTreeMap<usize, SourceStreamState>,
         ceiling: i64,
         now: Millis,
     ) -> Self {
-        let (names, begin, rps, most_streams, segments) = {
+        let (names, begin, rps, max_streams, segments) = {
             let api = lock(&api);
             let scenario = api.scenario();
             let names: Vec<_> = scenario.streams.iter().map(|stream| stream.name.clone()).collect();
             let begin = scenario.range.gte.div_euclid(1000);
-            // Of those that have something to read.
+            // Only streams with something to read share the request budget.
             let to_read = |state: &&SourceStreamState| {
-                state.failed.is_none() && (state.total.is_none() || !state.left.is_empty())
+                state.failed.is_none() && (state.total.is_none() || !state.unread.is_empty())
             };
             let segments = scenario.segments(kept.values().filter(to_read).count());
             (names, begin, scenario.budget(), scenario.max_concurrent_streams, segments)
@@ -123,23 +137,28 @@ impl Source {
             form,
             streams: Vec::new(),
             names,
-            most_streams,
+            max_streams,
             segments,
             now,
             began: now,
             slot: now * 1000,
-            spacing: MICROS / i64::from(rps.max(1)),
+            spacing: MICROS_PER_SECOND / i64::from(rps.max(1)),
             held_until: now,
             events: BinaryHeap::new(),
             counter: 0,
             requests: 0,
-            said: VecDeque::new(),
-            over: false,
+            outputs: VecDeque::new(),
+            is_finished: false,
             failed: false,
         };
         for at in 0..source.names.len() {
             let reading = match kept.get(&at) {
-                None => Reading { phase: Phase::Over, total: (begin, ceiling), pieces: Vec::new(), failed: None },
+                None => StreamReadState {
+                    phase: Phase::Finished,
+                    total: (begin, ceiling),
+                    pieces: Vec::new(),
+                    failed: None,
+                },
                 Some(state) => source.reading(state, begin, ceiling),
             };
             source.streams.push(reading);
@@ -147,42 +166,42 @@ impl Source {
         source
     }
 
-    fn reading(&mut self, kept: &SourceStreamState, begin: i64, ceiling: i64) -> Reading {
-        let mut left = kept.left.clone();
-        // Of a later run: objects created since the last one.
+    fn reading(&mut self, kept: &SourceStreamState, begin: i64, ceiling: i64) -> StreamReadState {
+        let mut unread = kept.unread.clone();
+        // A later run also reads the objects created since the last one.
         let (gte, lt) = kept.total.unwrap_or((begin, begin));
         if lt < ceiling {
-            left.push(Left { gte: lt, lt: ceiling, cursor: None });
+            unread.push(UnreadRange { gte: lt, lt: ceiling, cursor: None });
         }
         let total = (gte, lt.max(ceiling));
-        let phase = if left.is_empty() || kept.failed.is_some() { Phase::Over } else { Phase::Waiting };
-        let pieces = left.into_iter().map(|left| self.piece(left)).collect();
-        Reading { phase, total, pieces, failed: kept.failed }
+        let phase = if unread.is_empty() || kept.failed.is_some() { Phase::Finished } else { Phase::Waiting };
+        let pieces = unread.into_iter().map(|unread| self.piece(unread)).collect();
+        StreamReadState { phase, total, pieces, failed: kept.failed }
     }
 
-    fn piece(&mut self, left: Left) -> Piece {
+    fn piece(&mut self, unread: UnreadRange) -> RangePiece {
         self.counter += 1;
-        Piece { id: self.counter, left, busy: false, tries: 0 }
+        RangePiece { id: self.counter, unread, busy: false, tries: 0 }
     }
 
-    /// Next output of the source.
-    fn say(&mut self) -> Option<(Millis, SourceOutput)> {
+    /// Returns the next output with its time; `None` at the end.
+    fn next_output(&mut self) -> Option<(Millis, SourceOutput)> {
         loop {
-            if let Some(said) = self.said.pop_front() {
-                return Some((self.now, said));
+            if let Some(output) = self.outputs.pop_front() {
+                return Some((self.now, output));
             }
-            if self.over {
+            if self.is_finished {
                 return None;
             }
-            self.pump();
-            if !self.said.is_empty() {
+            self.start_requests();
+            if !self.outputs.is_empty() {
                 continue;
             }
             match self.events.pop() {
                 Some(Reverse((at, _, stream, piece, event))) => {
                     self.now = self.now.max(at);
                     match event {
-                        Event::Answer => self.answer(stream, piece),
+                        Event::Answer => self.handle_answer(stream, piece),
                         Event::Retry => self.request(stream, piece),
                     }
                 }
@@ -191,18 +210,18 @@ impl Source {
         }
     }
 
-    /// No request before this instant: the destination is behind.
+    /// Delays requests until an instant, because the destination is behind.
     pub fn hold(&mut self, until: Millis) {
         self.held_until = self.held_until.max(until);
     }
 
-    /// It stopped because nothing can go on.
+    /// True if a failure ended all streams.
     #[must_use]
     pub fn failed(&self) -> bool {
         self.failed
     }
 
-    /// Requests so far.
+    /// Returns the number of requests so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests
@@ -212,17 +231,18 @@ impl Source {
         self.names.get(stream).map_or("", String::as_str)
     }
 
+    /// Queues a message.
     fn line(&mut self, message: Value) {
-        self.said.push_back(SourceOutput::Line(message));
+        self.outputs.push_back(SourceOutput::Line(message));
     }
 
-    /// Begins streams and sends requests as far as the budget lets it.
-    fn pump(&mut self) {
+    /// Starts waiting streams and idle requests, up to the limits of concurrency.
+    fn start_requests(&mut self) {
         let mut active = self.streams.iter().filter(|stream| stream.phase == Phase::Active).count();
         for at in 0..self.streams.len() {
-            if self.streams.get(at).is_some_and(|stream| stream.phase == Phase::Waiting) && active < self.most_streams {
+            if self.streams.get(at).is_some_and(|stream| stream.phase == Phase::Waiting) && active < self.max_streams {
                 active += 1;
-                self.begin(at);
+                self.start_stream(at);
             }
         }
         for at in 0..self.streams.len() {
@@ -241,27 +261,27 @@ impl Source {
         }
     }
 
-    fn begin(&mut self, at: usize) {
+    fn start_stream(&mut self, at: usize) {
         let Some(stream) = self.streams.get_mut(at) else { return };
         stream.phase = Phase::Active;
         let total = WireRange::from(range(stream.total.0, stream.total.1));
         let name = self.name(at).to_owned();
-        let mut said = json!({"stream": name, "status": "start", "time_range": total});
-        if self.form == Form::Trace {
-            said = json!({"stream": name, "status": "started"});
+        let mut payload = json!({"stream": name, "status": "start", "time_range": total});
+        if self.form == WireGeneration::Trace {
+            payload = json!({"stream": name, "status": "started"});
         }
-        self.line(status(self.form, said));
+        self.line(status(self.form, payload));
     }
 
     fn query(&self, stream: usize, piece: u64) -> Option<PageQuery> {
         let piece = self.streams.get(stream)?.pieces.iter().find(|it| it.id == piece)?;
-        let Left { gte, lt, cursor } = piece.left.clone();
+        let UnreadRange { gte, lt, cursor } = piece.unread.clone();
         Some(PageQuery { stream, gte, lt, cursor })
     }
 
-    /// Sends a request for a piece, as soon as the budget has one left.
+    /// Schedules a request for a piece at the next free slot of the budget.
     fn request(&mut self, stream: usize, piece: u64) {
-        // A stream that ended meanwhile asks for nothing.
+        // The stream may have ended since the request was scheduled.
         if self.streams.get(stream).is_none_or(|stream| stream.phase != Phase::Active) {
             return;
         }
@@ -275,19 +295,20 @@ impl Source {
         self.events.push(Reverse((back, self.counter, stream, piece, Event::Answer)));
     }
 
-    fn answer(&mut self, stream: usize, piece: u64) {
-        // A stream that ended meanwhile wants no answers.
+    /// Handles the answer to a request.
+    fn handle_answer(&mut self, stream: usize, piece: u64) {
+        // The stream may have ended since the request was sent.
         if self.streams.get(stream).is_none_or(|stream| stream.phase != Phase::Active) {
             return;
         }
         let Some(query) = self.query(stream, piece) else { return };
         let answer = lock(&self.api).list(&query);
         match answer {
-            Answer::Page(page) => self.page(stream, piece, page.objects, page.has_more),
+            Answer::Page(page) => self.handle_page(stream, piece, page.objects, page.has_more),
             Answer::Broken(why) => self.retry_later(stream, piece, None, None, why.to_owned()),
             Answer::Refused { status, code, message, retry_after } => {
                 if status == 401 {
-                    self.bad_key(&message);
+                    self.reject_key(&message);
                 } else if let Some(refusal) = refusal(status, code, &message) {
                     tracing::debug!(target: "synctop::simulate", "skipped: {}", refusal.name);
                     self.skip(stream, &message);
@@ -298,15 +319,16 @@ impl Source {
                 }
             }
             Answer::Crash => {
-                self.said.push_back(SourceOutput::Crash);
-                self.over = true;
+                self.outputs.push_back(SourceOutput::Crash);
+                self.is_finished = true;
             }
         }
     }
 
-    fn page(&mut self, stream: usize, piece: u64, objects: Range<u64>, has_more: bool) {
+    /// Handles a page: emits its records, splits the unread rest, emits a checkpoint.
+    fn handle_page(&mut self, stream: usize, piece: u64, objects: Range<u64>, has_more: bool) {
         if !objects.is_empty() {
-            self.said.push_back(SourceOutput::Records(stream, objects.clone()));
+            self.outputs.push_back(SourceOutput::Records(stream, objects.clone()));
         }
         let (last, cursor) = {
             let api = lock(&self.api);
@@ -314,24 +336,24 @@ impl Source {
         };
         let segments = self.segments;
         let Some(reading) = self.streams.get_mut(stream) else { return };
-        let Some(place) = reading.pieces.iter().position(|it| it.id == piece) else { return };
+        let Some(index) = reading.pieces.iter().position(|it| it.id == piece) else { return };
         let mut finished = None;
         let mut parts = Vec::new();
         if has_more {
             let room = i64::try_from((segments + 1).saturating_sub(reading.pieces.len())).unwrap_or(1);
-            if let Some(piece) = reading.pieces.get_mut(place) {
+            if let Some(piece) = reading.pieces.get_mut(index) {
                 (piece.busy, piece.tries) = (false, 0);
-                // Everything after the last object's second was read; more objects of that second
-                // may stand behind the cursor.
+                // Everything after the second of the last object was read. Further objects of that
+                // second may follow the cursor.
                 let read = last + 1;
-                finished = (read < piece.left.lt).then_some((read, piece.left.lt));
-                piece.left.lt = piece.left.lt.min(read);
-                parts = split(piece.left.gte, piece.left.lt, room);
-                piece.left = Left { cursor: Some(cursor), ..parts.remove(0) };
+                finished = (read < piece.unread.lt).then_some((read, piece.unread.lt));
+                piece.unread.lt = piece.unread.lt.min(read);
+                parts = split(piece.unread.gte, piece.unread.lt, room);
+                piece.unread = UnreadRange { cursor: Some(cursor), ..parts.remove(0) };
             }
         } else {
-            let piece = reading.pieces.remove(place);
-            finished = Some((piece.left.gte, piece.left.lt));
+            let piece = reading.pieces.remove(index);
+            finished = Some((piece.unread.gte, piece.unread.lt));
         }
         for part in parts {
             let piece = self.piece(part);
@@ -340,8 +362,8 @@ impl Source {
             }
         }
         self.checkpoint(stream);
-        // In the trace generation the checkpoint reports it.
-        if let (Some((gte, lt)), Form::Progress) = (finished, self.form) {
+        // In the trace generation the checkpoint itself reports completed ranges.
+        if let (Some((gte, lt)), WireGeneration::Progress) = (finished, self.form) {
             let done = WireRange::from(range(gte, lt));
             self.line(status(
                 self.form,
@@ -355,16 +377,16 @@ impl Source {
 
     fn checkpoint(&mut self, stream: usize) {
         let Some(reading) = self.streams.get(stream) else { return };
-        let left = reading.pieces.iter().map(|piece| piece.left.clone()).collect();
-        let state = SourceStreamState { total: Some(reading.total), left, failed: reading.failed };
-        let data = state.form(self.form, self.segments);
+        let unread = reading.pieces.iter().map(|piece| piece.unread.clone()).collect();
+        let state = SourceStreamState { total: Some(reading.total), unread, failed: reading.failed };
+        let data = state.to_wire(self.form, self.segments);
         let message = json!({"state_type": "stream", "stream": self.name(stream), "data": data});
         self.line(json!({"type": "source_state", "source_state": message}));
     }
 
     fn finish(&mut self, stream: usize) {
         if let Some(reading) = self.streams.get_mut(stream) {
-            reading.phase = Phase::Over;
+            reading.phase = Phase::Finished;
         }
         self.count_requests();
         let done = json!({"stream": self.name(stream), "status": "complete"});
@@ -373,7 +395,7 @@ impl Source {
 
     fn skip(&mut self, stream: usize, reason: &str) {
         if let Some(reading) = self.streams.get_mut(stream) {
-            reading.phase = Phase::Over;
+            reading.phase = Phase::Finished;
         }
         let skipped = json!({"stream": self.name(stream), "status": "skip", "reason": reason});
         self.line(status(self.form, skipped));
@@ -384,12 +406,12 @@ impl Source {
     fn retry_later(&mut self, stream: usize, piece: u64, http: Option<u16>, retry_after: Option<f64>, why: String) {
         let found =
             self.streams.get_mut(stream).and_then(|reading| reading.pieces.iter_mut().find(|it| it.id == piece));
-        let Some(piece_left) = found else { return };
-        if piece_left.tries >= RETRIES {
+        let Some(retried) = found else { return };
+        if retried.tries >= MAX_RETRIES {
             return self.fail(stream, FailureType::Transient, http, &why);
         }
-        piece_left.tries += 1;
-        let tries = piece_left.tries;
+        retried.tries += 1;
+        let tries = retried.tries;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a day")]
         let asked = retry_after.map(|seconds| (seconds * 1000.0) as u64);
         let wait = asked.unwrap_or_else(|| FIRST_WAIT_MS << (tries - 1));
@@ -397,7 +419,7 @@ impl Source {
             "name": "source-simulated",
             "stream": self.name(stream),
             "attempt": tries,
-            "max_retries": RETRIES,
+            "max_retries": MAX_RETRIES,
             "delay_ms": wait,
             "error_message": why,
         });
@@ -405,35 +427,36 @@ impl Source {
             data.insert("status".into(), status.into());
         }
         self.log("warn", "Retrying request", data);
-        // The budget is for others meanwhile.
+        // The delay occupies no slot of the request budget.
         self.counter += 1;
         let at = self.now + i64::try_from(wait).unwrap_or(0);
         self.events.push(Reverse((at, self.counter, stream, piece, Event::Retry)));
     }
 
-    /// An unknown key stops everything, whichever stream used it first.
-    fn bad_key(&mut self, message: &str) {
-        (self.over, self.failed) = (true, true);
+    /// Ends the source: a rejected key affects all streams.
+    fn reject_key(&mut self, message: &str) {
+        (self.is_finished, self.failed) = (true, true);
         self.line(global_error(self.form, FailureType::Auth, message));
     }
 
+    /// Ends a stream with an error.
     fn fail(&mut self, stream: usize, kind: FailureType, http: Option<u16>, message: &str) {
         if let Some(reading) = self.streams.get_mut(stream) {
-            reading.phase = Phase::Over;
+            reading.phase = Phase::Finished;
             reading.pieces.iter_mut().for_each(|piece| piece.busy = false);
             reading.failed = Some(kind).filter(|kind| kind.permanent());
         }
         let name = self.name(stream).to_owned();
         match self.form {
-            Form::Trace => {
+            WireGeneration::Trace => {
                 let error = json!({"failure_type": kind.as_str(), "message": message, "stream": name});
                 self.line(trace("error", error));
-                // The state records it too, so that the next attempt leaves the stream out.
+                // Stores the failure in the state too, so that the next attempt skips the stream.
                 if kind.permanent() {
                     self.checkpoint(stream);
                 }
             }
-            Form::Progress => {
+            WireGeneration::Progress => {
                 let err = match http {
                     Some(status) => json!({"status": status, "name": "ApiRequestError"}),
                     None => json!({"code": "ECONNRESET", "name": "FetchError"}),
@@ -448,15 +471,15 @@ impl Source {
         self.line(json!({"type": "log", "log": {"level": level, "message": message, "data": data}}));
     }
 
-    /// Only the trace generation has a place for it.
+    /// Reports the request count, for which only the trace generation has a field.
     fn count_requests(&mut self) {
-        if self.form == Form::Trace {
+        if self.form == WireGeneration::Trace {
             self.line(trace("global_progress", json!({"request_count": self.requests})));
         }
     }
 
     fn end(&mut self) {
-        self.over = true;
+        self.is_finished = true;
         let elapsed = u64::try_from(self.now - self.began).unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         let rate = if elapsed == 0 { 0.0 } else { self.requests as f64 * 1000.0 / elapsed as f64 };
@@ -468,27 +491,28 @@ impl Source {
     }
 }
 
-/// Iterates over outputs with their times.
+/// Iterator over outputs with their times.
 impl Iterator for Source {
     type Item = (Millis, SourceOutput);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.say()
+        self.next_output()
     }
 }
 
-/// `[gte, lt)` in at most so many parts of about the same length, the newest first; at least one.
-fn split(gte: i64, lt: i64, parts: i64) -> Vec<Left> {
+/// Splits `[gte, lt)` into at most `parts` ranges of about equal length, newest first. Returns at
+/// least one.
+fn split(gte: i64, lt: i64, parts: i64) -> Vec<UnreadRange> {
     let parts = parts.clamp(1, (lt - gte).max(1));
     let edge = |part: i64| gte + (lt - gte) * part / parts;
-    (0..parts).rev().map(|part| Left { gte: edge(part), lt: edge(part + 1), cursor: None }).collect()
+    (0..parts).rev().map(|part| UnreadRange { gte: edge(part), lt: edge(part + 1), cursor: None }).collect()
 }
 
-/// A failure without a stream.
-pub(super) fn global_error(form: Form, kind: FailureType, message: &str) -> Value {
+/// Returns the message of a failure without a stream.
+pub(super) fn global_error(form: WireGeneration, kind: FailureType, message: &str) -> Value {
     match form {
-        Form::Trace => trace("error", json!({"failure_type": kind.as_str(), "message": message})),
-        Form::Progress => {
+        WireGeneration::Trace => trace("error", json!({"failure_type": kind.as_str(), "message": message})),
+        WireGeneration::Progress => {
             json!({"type": "connection_status", "connection_status": {"status": "failed", "message": message}})
         }
     }
@@ -498,10 +522,10 @@ pub(super) fn trace(kind: &str, payload: Value) -> Value {
     json!({"type": "trace", "trace": {"trace_type": kind, kind: payload}})
 }
 
-/// The status of a stream, as either generation has it.
-pub(super) fn status(form: Form, payload: Value) -> Value {
+/// Returns a stream status message of either generation.
+pub(super) fn status(form: WireGeneration, payload: Value) -> Value {
     match form {
-        Form::Trace => trace("stream_status", payload),
-        Form::Progress => json!({"type": "stream_status", "stream_status": payload}),
+        WireGeneration::Trace => trace("stream_status", payload),
+        WireGeneration::Progress => json!({"type": "stream_status", "stream_status": payload}),
     }
 }

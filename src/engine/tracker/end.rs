@@ -1,23 +1,23 @@
 //! End of an attempt: held-back statuses, unfinished streams, the end message.
 
-use super::memory::{Mistake, trace_word};
+use super::memory::{ErrorRecord, trace_status};
 use super::raw_message::RawMessage;
-use super::wire::{self, Form};
+use super::wire::{self, WireGeneration};
 use super::{AttemptOutcome, Limit, Tracker};
 use crate::engine::raw_json::raw;
 use synctop_core::protocol::{End, EndWord, Millis, Status};
 
 impl Tracker {
-    /// The source has reported everything. Not every source reports its end.
+    /// Records a complete end if the source reported none: not every source reports its end.
     pub fn source_ended(&mut self) {
         self.end.get_or_insert((EndWord::Complete, Some("complete".into()), None));
     }
 
-    pub(super) fn ends(&mut self, end: &End, came: &RawMessage) {
-        let cutoff = came.raw().eof.and_then(|eof| eof.cutoff);
+    pub(super) fn record_end(&mut self, end: &End, received: &RawMessage) {
+        let cutoff = received.raw().eof.and_then(|eof| eof.cutoff);
         let reason = end.reason.as_deref().map(str::to_owned);
         let word = match (end.word, end.has_more) {
-            // A read of the progress generation reports only whether there is more.
+            // The end of a read in the progress generation has only `has_more`.
             (EndWord::Unsaid | EndWord::StillStarted, Some(true)) => EndWord::Limit,
             (EndWord::Unsaid, _) => EndWord::Complete,
             (word, _) => word,
@@ -30,19 +30,19 @@ impl Tracker {
         self.end = Some((word, reason, cutoff));
     }
 
-    /// A permanent error that no other stream can do without: it has no stream, it came before any
-    /// started, or every stream that started in this attempt ended with the same one (engines tag a
-    /// bad key with the first stream's name).
+    /// Returns the permanent error that affects all streams: one without a stream, one before any
+    /// stream started, or one with which every started stream of this attempt failed (engines
+    /// report a bad key with the name of the first stream).
     #[must_use]
-    pub fn global_failure(&self) -> Option<Mistake> {
+    pub fn global_failure(&self) -> Option<ErrorRecord> {
         if let Some(global) = &self.global {
             return Some(global.clone());
         }
-        let mut started = self.here.iter().filter(|(_, here)| here.started).peekable();
+        let mut started = self.current.iter().filter(|(_, current)| current.started).peekable();
         let fingerprint = started.peek()?.1.fingerprint?;
         let mut last = None;
-        for (name, here) in started {
-            if !here.failed || here.fingerprint != Some(fingerprint) {
+        for (name, current) in started {
+            if !current.failed || current.fingerprint != Some(fingerprint) {
                 return None;
             }
             last = self.memory.streams.get(name).and_then(|kept| kept.errors.last());
@@ -50,7 +50,7 @@ impl Tracker {
         last.cloned()
     }
 
-    /// Ends the attempt: held-back statuses, the last totals, the end message.
+    /// Ends the attempt: writes held-back statuses, the last totals and the end message.
     pub fn finish(&mut self, limit: Option<Limit>, now: Millis, out: &mut Vec<u8>) -> AttemptOutcome {
         self.now = now.max(self.now);
         if self.tracked.is_some() {
@@ -64,16 +64,16 @@ impl Tracker {
         self.announce_finished(out);
         let complete = matches!(word, None | Some(EndWord::Complete));
         let cut = word == Some(EndWord::Limit);
-        // Who asked for streams and did not get them did not get everything.
-        let unread = word.is_none() && self.unread();
-        let names: Vec<String> = self.here.keys().cloned().collect();
+        // Without an end message, an unfinished requested stream makes the attempt incomplete.
+        let has_unfinished_streams = word.is_none() && self.has_unfinished_streams();
+        let names: Vec<String> = self.current.keys().cloned().collect();
         let (mut open, mut again) = (false, false);
         for name in &names {
-            let (left, stumbled) = self.settle(name, word, out);
+            let (left, has_transient_error) = self.settle_stream(name, word, out);
             open |= left;
-            again |= stumbled;
+            again |= has_transient_error;
         }
-        self.say_last_counts(&names, out);
+        self.announce_last_counts(&names, out);
         self.totals(out);
         let global = self.global_failure();
         let (reason, has_more) = match reason {
@@ -86,7 +86,7 @@ impl Tracker {
                 ("error".to_owned(), true)
             }
             None if self.last_word_failed => ("error".to_owned(), true),
-            None if open || unread => {
+            None if open || has_unfinished_streams => {
                 self.error("the source ended without saying so, and with streams that it had not finished", out);
                 ("aborted".to_owned(), true)
             }
@@ -96,9 +96,9 @@ impl Tracker {
         AttemptOutcome { reason, has_more }
     }
 
-    /// Streams that were asked for and are not done.
-    pub(super) fn unread(&self) -> bool {
-        let asked = self.here.iter().filter(|(_, here)| here.in_catalog);
+    /// True if a requested stream is not finished.
+    pub(super) fn has_unfinished_streams(&self) -> bool {
+        let asked = self.current.iter().filter(|(_, current)| current.in_catalog);
         let done = |name: &String| {
             let status = self.memory.streams.get(name).map(|kept| kept.status);
             matches!(status, Some(Status::Completed | Status::Skipped | Status::Errored))
@@ -106,28 +106,28 @@ impl Tracker {
         asked.into_iter().any(|(name, _)| !done(name))
     }
 
-    /// A stream at the end of the attempt. Answers whether it is left open, and whether something
-    /// that may pass left it so.
-    pub(super) fn settle(&mut self, name: &str, word: Option<EndWord>, out: &mut Vec<u8>) -> (bool, bool) {
-        let here = self.here(name).clone();
-        if here.over || !(here.started || here.stumbled) {
+    /// Settles the status of a stream at the end of the attempt. Returns two flags: the stream is
+    /// still unfinished; a transient error is the cause.
+    pub(super) fn settle_stream(&mut self, name: &str, word: Option<EndWord>, out: &mut Vec<u8>) -> (bool, bool) {
+        let current = self.current(name).clone();
+        if current.is_finished || !(current.started || current.has_transient_error) {
             return (false, false);
         }
-        if here.failed {
-            // It started again after its error, and the error stands.
-            self.over(name, Status::Errored, out);
+        if current.failed {
+            // A restart does not clear a permanent error.
+            self.finish_stream(name, Status::Errored, out);
             return (false, false);
         }
-        let done = here.brief.as_ref().and_then(|brief| brief.done);
+        let done = current.source_position.as_ref().and_then(|source_position| source_position.done);
         let complete = word == Some(EndWord::Complete);
-        if here.stumbled && word != Some(EndWord::Limit) && done != Some(true) {
-            self.here(name).claimed = false;
-            self.over(name, Status::Errored, out);
+        if current.has_transient_error && word != Some(EndWord::Limit) && done != Some(true) {
+            self.current(name).claimed = false;
+            self.finish_stream(name, Status::Errored, out);
             return (true, true);
         }
-        if here.claimed || complete {
+        if current.claimed || complete {
             if done == Some(false) {
-                // Never promoted: its own state has something left.
+                // Stays unfinished: its own state lists ranges to read.
                 self.warn(
                     "complete_with_ranges_left",
                     name,
@@ -137,25 +137,30 @@ impl Tracker {
                 return (true, false);
             }
             if complete {
-                if !here.claimed {
+                if !current.claimed {
                     self.warn("never_completed", name, "the run is complete, and it was never said to be", out);
                 }
-                self.over(name, Status::Completed, out);
+                self.finish_stream(name, Status::Completed, out);
                 return (false, false);
             }
         }
         (true, false)
     }
 
-    /// Reports counts again that grew after the last report of a stream.
-    pub(super) fn say_last_counts(&mut self, names: &[String], out: &mut Vec<u8>) {
+    /// Announces finished streams again whose counts grew after their last announcement.
+    pub(super) fn announce_last_counts(&mut self, names: &[String], out: &mut Vec<u8>) {
         for name in names {
-            if self.here.get(name).is_some_and(|here| here.over && here.records > here.said) {
-                self.say(name, None, out);
+            if self
+                .current
+                .get(name)
+                .is_some_and(|current| current.is_finished && current.records > current.announced_records)
+            {
+                self.announce_stream(name, None, out);
             }
         }
     }
 
+    /// Writes the end message with the state.
     pub(super) fn write_end(
         &mut self,
         reason: &str,
@@ -164,8 +169,8 @@ impl Tracker {
         global: bool,
         out: &mut Vec<u8>,
     ) {
-        let totals = self.so_far();
-        if self.form == Form::Progress {
+        let totals = self.current_totals();
+        if self.form == WireGeneration::Progress {
             let errored = self.memory.streams.values().any(|kept| kept.status == Status::Errored);
             let ended = match reason {
                 "time_limit" | "state_limit" => None,
@@ -173,8 +178,8 @@ impl Tracker {
                 _ => Some(false),
             };
             let run = self.progress(ended, false);
-            let state = self.memory.progress_form(raw(&run));
-            let status = if global { "failed" } else { wire::run_word(ended) };
+            let state = self.memory.to_progress_state(raw(&run));
+            let status = if global { "failed" } else { wire::run_status(ended) };
             let request = self.progress(ended, true);
             let eof = wire::ProgressEof {
                 status,
@@ -185,17 +190,17 @@ impl Tracker {
             };
             return wire::line(out, "eof", &eof, self.now);
         }
-        let state = self.memory.trace_form();
+        let state = self.memory.to_trace_state();
         let stream_progress = self
             .memory
             .streams
             .iter()
-            .filter(|(_, kept)| !kept.blank())
+            .filter(|(_, kept)| !kept.is_blank())
             .map(|(name, kept)| {
                 let entry = wire::TraceEofStream {
-                    status: trace_word(kept.status),
+                    status: trace_status(kept.status),
                     cumulative_record_count: kept.records,
-                    run_record_count: self.here.get(name).map_or(0, |here| here.records),
+                    run_record_count: self.current.get(name).map_or(0, |current| current.records),
                     errors: &kept.errors,
                     reason: kept.reason.as_deref(),
                 };

@@ -1,39 +1,40 @@
-//! Errors, which persist; and anomalies, with one warning each.
+//! Errors, which stay in the state, and anomalies, which are warned about once per stream.
 
 use super::raw_message::RawMessage;
-use super::{Mistake, TEXT, Tracker, WARNINGS, wire};
+use super::{ErrorRecord, MAX_ERROR_TEXT, MAX_WARNINGS, Tracker, wire};
 use crate::engine::classify::{FailureType, classify};
 use synctop_core::protocol::{Failure, Status, mask};
 use synctop_core::reduce::fingerprint;
 
 impl Tracker {
-    pub(super) fn failure(&mut self, failure: Failure, came: &RawMessage, out: &mut Vec<u8>) {
+    pub(super) fn failure(&mut self, failure: Failure, received: &RawMessage, out: &mut Vec<u8>) {
         let stream = failure.stream.as_ref().map(|name| name.key().into_owned());
-        let said = failure.failure_type.as_deref();
-        let kind = classify(came.error_status(), said).unwrap_or(FailureType::System);
-        // The word on the wire stays, unless the status contradicts it.
-        let word = match said {
-            Some(said) if FailureType::from(said).permanent() == kind.permanent() => said.to_owned(),
+        let declared = failure.failure_type.as_deref();
+        let kind = classify(received.error_status(), declared).unwrap_or(FailureType::System);
+        // Keeps the failure type of the source unless the HTTP status contradicts it.
+        let word = match declared {
+            Some(declared) if FailureType::from(declared).permanent() == kind.permanent() => declared.to_owned(),
             _ => kind.as_str().to_owned(),
         };
-        came.glued(out);
-        if said == Some(word.as_str()) {
-            came.enriched("source", self.now, out);
+        received.write_prefix(out);
+        if declared == Some(word.as_str()) {
+            received.write_enriched("source", self.now, out);
         } else {
-            came.retyped(&word, self.now, out);
+            received.write_with_failure_type(&word, self.now, out);
         }
-        self.mistake(stream, Mistake { message: failure.message.into_owned(), failure_type: Some(word) }, out);
+        self.record_error(stream, ErrorRecord { message: failure.message.into_owned(), failure_type: Some(word) }, out);
     }
 
-    pub(super) fn mistake(&mut self, stream: Option<String>, mistake: Mistake, out: &mut Vec<u8>) {
-        let permanent = mistake.failure_type.as_deref().is_none_or(|word| FailureType::from(word).permanent());
-        let kind = mistake.failure_type.clone().unwrap_or_else(|| "error".into());
-        let none_started = !self.here.values().any(|here| here.started);
-        let text = format!("{kind}: {}", synctop_core::format::short(&mistake.message, TEXT));
+    /// Records and logs an error of a stream, or of the run if `stream` is `None`.
+    pub(super) fn record_error(&mut self, stream: Option<String>, error_record: ErrorRecord, out: &mut Vec<u8>) {
+        let permanent = error_record.failure_type.as_deref().is_none_or(|word| FailureType::from(word).permanent());
+        let kind = error_record.failure_type.clone().unwrap_or_else(|| "error".into());
+        let none_started = !self.current.values().any(|current| current.started);
+        let text = format!("{kind}: {}", synctop_core::format::short(&error_record.message, MAX_ERROR_TEXT));
         let Some(stream) = stream else {
             self.error(&format!("the run failed with {text}"), out);
             if permanent {
-                self.global.get_or_insert(mistake);
+                self.global.get_or_insert(error_record);
             } else {
                 self.last_word_failed = true;
             }
@@ -41,37 +42,38 @@ impl Tracker {
         };
         self.error(&format!("{stream} failed with {text}"), out);
         if permanent && none_started {
-            self.global.get_or_insert_with(|| mistake.clone());
+            self.global.get_or_insert_with(|| error_record.clone());
         }
-        let here = self.here(&stream);
-        here.fingerprint = Some(fingerprint::of_error(&mistake.message, Some(&stream)));
-        here.failed |= permanent;
-        here.stumbled |= !permanent;
-        let again = here.over;
+        let current = self.current(&stream);
+        current.fingerprint = Some(fingerprint::of_error(&error_record.message, Some(&stream)));
+        current.failed |= permanent;
+        current.has_transient_error |= !permanent;
+        let again = current.is_finished;
         if let Some(kept) = self.memory.streams.get_mut(&stream) {
-            kept.fail(mistake);
+            kept.fail(error_record);
         }
         if permanent {
-            self.over(&stream, Status::Errored, out);
+            self.finish_stream(&stream, Status::Errored, out);
         } else if again {
-            // It was reported complete, and an error of it stands.
-            self.say(&stream, None, out);
+            // Announces the error of a stream that was already announced as finished.
+            self.announce_stream(&stream, None, out);
         }
     }
 
+    /// Logs an error, with secrets masked.
     pub(super) fn error(&mut self, message: &str, out: &mut Vec<u8>) {
         wire::log(out, "error", &mask::secrets(message), self.now);
     }
 
-    /// An anomaly, once for each stream.
+    /// Logs an anomaly, once for each stream.
     pub(super) fn warn(&mut self, kind: &'static str, stream: &str, message: &str, out: &mut Vec<u8>) {
         if !self.warned.insert((kind, stream.to_owned())) {
             return;
         }
-        let who = if stream.is_empty() { String::new() } else { format!("{stream}: ") };
+        let subject = if stream.is_empty() { String::new() } else { format!("{stream}: ") };
         match self.warned.len() {
-            ..=WARNINGS => wire::log(out, "warn", &format!("{who}{message} ({kind})"), self.now),
-            n if n == WARNINGS + 1 => wire::log(out, "warn", "further warnings are left out", self.now),
+            ..=MAX_WARNINGS => wire::log(out, "warn", &format!("{subject}{message} ({kind})"), self.now),
+            n if n == MAX_WARNINGS + 1 => wire::log(out, "warn", "further warnings are left out", self.now),
             _ => {}
         }
     }

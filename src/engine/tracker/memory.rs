@@ -1,6 +1,6 @@
 //! State carried from one attempt to the next: `{source, destination, engine}` of the trace
 //! generation, `{source, destination, sync_run}` of the progress generation. Both are read,
-//! whichever is written.
+//! regardless of the generation that is written.
 
 use crate::engine::raw_json::{Fields, fields, raw, take, take_object};
 use serde::{Deserialize, Serialize};
@@ -10,21 +10,21 @@ use std::collections::BTreeMap;
 use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd, Millis, Range, State, Status, time};
 use synctop_core::reduce::{Ranges, gaps};
 
-/// Errors of one stream that are carried on.
-const ERRORS_KEPT: usize = 10;
+/// Maximum errors of one stream that are stored in the state.
+const MAX_ERRORS_PER_STREAM: usize = 10;
 
-/// Opaque state of the source, returned unchanged.
+/// Section of the source: opaque state that is returned unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Section {
     pub streams: Fields,
     pub global: Option<Box<RawValue>>,
-    /// Whatever else there is in it.
+    /// Other fields of the section.
     rest: Fields,
 }
 
-/// An error of a stream.
+/// Error of a stream or of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mistake {
+pub struct ErrorRecord {
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_type: Option<String>,
@@ -32,47 +32,48 @@ pub struct Mistake {
 
 /// Totals of a stream over all attempts.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Kept {
+pub struct CarriedStream {
     pub status: Status,
     pub records: u64,
     pub states: u64,
     pub total: Option<Range>,
     pub ranges: Ranges,
-    pub errors: Vec<Mistake>,
+    pub errors: Vec<ErrorRecord>,
     /// Reason of a skipped stream.
     pub reason: Option<String>,
 }
 
-impl Kept {
-    /// True if there is nothing to report about it.
+impl CarriedStream {
+    /// True if nothing is known about the stream.
     #[must_use]
-    pub fn blank(&self) -> bool {
+    pub fn is_blank(&self) -> bool {
         *self == Self::default()
     }
 
-    pub fn fail(&mut self, mistake: Mistake) {
-        if self.errors.len() < ERRORS_KEPT && !self.errors.contains(&mistake) {
-            self.errors.push(mistake);
+    /// Adds an error unless it is known or the maximum is reached.
+    pub fn fail(&mut self, error_record: ErrorRecord) {
+        if self.errors.len() < MAX_ERRORS_PER_STREAM && !self.errors.contains(&error_record) {
+            self.errors.push(error_record);
         }
     }
 }
 
-/// Everything carried on.
+/// State carried between the attempts of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     pub source: Section,
-    pub streams: BTreeMap<String, Kept>,
+    pub streams: BTreeMap<String, CarriedStream>,
     pub elapsed_ms: u64,
-    /// As far as sources reported them.
+    /// Requests, if sources reported them.
     pub requests: Option<u64>,
     pub checkpoints: u64,
     pub run_id: Option<String>,
-    /// The upper bound of the run's ranges, frozen by its first attempt.
+    /// Upper bound of the run's ranges, frozen by its first attempt.
     pub time_ceiling: Option<String>,
     pub started_at: Option<Millis>,
-    /// Foreign sections (the destination's is one), and other fields of the global part of the
-    /// engine's.
+    /// Other sections, such as that of the destination.
     rest: Fields,
+    /// Unknown fields of the global part of the engine's section.
     engine_rest: Fields,
 }
 
@@ -81,11 +82,11 @@ pub struct Memory {
 pub enum StateError {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    #[error("its {0} is no object")]
+    #[error("{0} is not an object")]
     Shape(&'static str),
     #[error("it has none of the sections source, engine and sync_run")]
     Foreign,
-    #[error("its source has neither streams nor global: it is of another engine, or of an older one")]
+    #[error("its source section has neither streams nor global: it belongs to another or an older engine")]
     Source,
 }
 
@@ -111,7 +112,7 @@ impl From<&WireRange> for Range {
     }
 }
 
-/// The ranges as they are written.
+/// Converts ranges to their wire form.
 #[must_use]
 pub fn wire_ranges(ranges: &Ranges) -> Vec<WireRange> {
     ranges.list().iter().map(|range| WireRange::from(*range)).collect()
@@ -122,12 +123,13 @@ impl Memory {
     /// kept; a field of an unknown shape in its own section counts as absent.
     ///
     /// # Errors
-    /// When it is no JSON object, or the source's section cannot be kept as it is.
+    /// Returns [`StateError`] if the text is not a JSON object, has none of the known sections, or
+    /// has a source section of an unknown shape.
     pub fn read(text: &str) -> Result<Self, StateError> {
         let all: Box<RawValue> = serde_json::from_str(text)?;
         let mut rest = match all.get() {
             "null" => Fields::new(),
-            _ => fields(&all).ok_or(StateError::Shape("whole"))?,
+            _ => fields(&all).ok_or(StateError::Shape("the state"))?,
         };
         if !rest.is_empty() && !["source", "engine", "sync_run"].iter().any(|key| rest.contains_key(*key)) {
             return Err(StateError::Foreign);
@@ -159,7 +161,7 @@ impl Memory {
         let mut global = take_object(&mut engine, "global").unwrap_or_default();
         memory.elapsed_ms = take(&mut global, "cumulative_elapsed_ms").unwrap_or(memory.elapsed_ms);
         memory.checkpoints = take(&mut global, "cumulative_state_count").unwrap_or(memory.checkpoints);
-        // Engines that do not count requests return a 0.
+        // Engines that do not count requests return 0.
         let requests = take::<u64>(&mut global, "cumulative_request_count").filter(|count| *count > 0);
         memory.requests = requests.or(memory.requests);
         memory.run_id = take(&mut global, "run_id").or(memory.run_id);
@@ -171,43 +173,44 @@ impl Memory {
         if streams.is_empty() {
             streams = take_object(&mut engine, "streams").unwrap_or_default();
         }
-        memory.streams = streams.into_iter().filter_map(|(name, data)| Some((name, kept(fields(&data)?)))).collect();
+        memory.streams =
+            streams.into_iter().filter_map(|(name, data)| Some((name, read_stream(fields(&data)?)))).collect();
         memory.rest = rest;
         Ok(memory)
     }
 
-    /// Starts a run: it continues from the read position and retries failed and skipped streams.
-    /// `anew`: its counts restart.
-    pub fn new_run(&mut self, anew: bool) {
+    /// Starts a run that continues from the read position and retries failed and skipped streams.
+    /// With `reset_counts`, its counts restart.
+    pub fn new_run(&mut self, reset_counts: bool) {
         for kept in self.streams.values_mut() {
             if matches!(kept.status, Status::Errored | Status::Skipped) {
                 kept.status = Status::NotStarted;
             }
             kept.reason = None;
             kept.errors.clear();
-            if anew {
+            if reset_counts {
                 (kept.records, kept.states) = (0, 0);
             }
         }
         self.time_ceiling = None;
-        if anew {
+        if reset_counts {
             (self.elapsed_ms, self.checkpoints, self.requests, self.started_at) = (0, 0, None, None);
         }
     }
 
-    /// Position of a stream in the source's own state.
+    /// Returns the position of a stream in the source's own state.
     #[must_use]
-    pub fn source_says(&self, stream: &str) -> Option<Brief> {
-        self.source.streams.get(stream).map(|data| brief(stream, data))
+    pub fn position_of(&self, stream: &str) -> Option<SourcePosition> {
+        self.source.streams.get(stream).map(|data| source_position(stream, data))
     }
 
-    /// The state to return, in the trace generation's form.
+    /// Returns the state in the form of the trace generation.
     #[must_use]
-    pub fn trace_form(&self) -> Box<RawValue> {
-        let streams = self.streams.iter().filter(|(_, kept)| !kept.blank());
+    pub fn to_trace_state(&self) -> Box<RawValue> {
+        let streams = self.streams.iter().filter(|(_, kept)| !kept.is_blank());
         let streams: Fields = streams
             .map(|(name, kept)| {
-                let mut form = json!({"cumulative_record_count": kept.records, "status": trace_word(kept.status)});
+                let mut form = json!({"cumulative_record_count": kept.records, "status": trace_status(kept.status)});
                 kept.write(&mut form);
                 (name.clone(), raw(&form))
             })
@@ -221,21 +224,21 @@ impl Memory {
         set(&mut global, "time_ceiling", self.time_ceiling.as_ref());
         set(&mut global, "started_at", self.started_at.map(time::iso).as_ref());
         let engine = Fields::from([("streams".into(), raw(&streams)), ("global".into(), raw(&global))]);
-        self.with("engine", raw(&engine), &json!({"streams": {}, "global": {}}))
+        self.with_section("engine", raw(&engine), &json!({"streams": {}, "global": {}}))
     }
 
-    /// The state to return, in the progress generation's form. `progress` is that of the run.
+    /// Returns the state in the form of the progress generation. `progress`: payload of the run.
     #[must_use]
-    pub fn progress_form(&self, progress: Box<RawValue>) -> Box<RawValue> {
+    pub fn to_progress_state(&self, progress: Box<RawValue>) -> Box<RawValue> {
         let mut run = Fields::from([("progress".into(), progress)]);
         set(&mut run, "run_id", self.run_id.as_ref());
         set(&mut run, "time_ceiling", self.time_ceiling.as_ref());
         set(&mut run, "request_count", self.requests.as_ref());
-        self.with("sync_run", raw(&run), &json!({}))
+        self.with_section("sync_run", raw(&run), &json!({}))
     }
 
-    /// All sections, with ours.
-    fn with(&self, key: &str, ours: Box<RawValue>, destination: &Value) -> Box<RawValue> {
+    /// Assembles all sections with the engine's own section under `key`.
+    fn with_section(&self, key: &str, ours: Box<RawValue>, destination: &Value) -> Box<RawValue> {
         let mut all = self.rest.clone();
         let mut source = self.source.rest.clone();
         source.insert("streams".into(), raw(&self.source.streams));
@@ -247,34 +250,35 @@ impl Memory {
         raw(&all)
     }
 
+    /// Returns the records of all streams over all attempts.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.streams.values().fold(0, |sum, kept| sum.saturating_add(kept.records))
     }
 }
 
-/// Adds a field unless it is empty.
+/// Adds a field unless its value is `None`.
 fn set<T: Serialize>(form: &mut Fields, key: &str, value: Option<&T>) {
     if let Some(value) = value {
         form.insert(key.to_owned(), raw(value));
     }
 }
 
-/// A stream in the engine's own section, of either generation.
-fn kept(mut stream: Fields) -> Kept {
-    let status = status(&take::<String>(&mut stream, "status").unwrap_or_default());
-    let mut errors: Vec<Mistake> = take(&mut stream, "errors").unwrap_or_default();
+/// Reads a stream in the engine's own section, of either generation.
+fn read_stream(mut stream: Fields) -> CarriedStream {
+    let status = parse_status(&take::<String>(&mut stream, "status").unwrap_or_default());
+    let mut errors: Vec<ErrorRecord> = take(&mut stream, "errors").unwrap_or_default();
     let message: Option<String> = take(&mut stream, "message");
     let mut reason: Option<String> = take(&mut stream, "reason");
     let failure_type = take(&mut stream, "failure_type");
     match message {
-        // The progress generation has one place for both.
+        // The progress generation has one field for the reason of a skip and an error.
         Some(message) if status == Status::Skipped => reason = reason.or(Some(message)),
-        Some(message) if errors.is_empty() => errors.push(Mistake { message, failure_type }),
+        Some(message) if errors.is_empty() => errors.push(ErrorRecord { message, failure_type }),
         _ => {}
     }
     let count = |stream: &mut Fields, key: &str| take::<u64>(stream, key);
-    Kept {
+    CarriedStream {
         status,
         records: count(&mut stream, "cumulative_record_count").or(count(&mut stream, "record_count")).unwrap_or(0),
         states: count(&mut stream, "state_count").unwrap_or(0),
@@ -285,7 +289,7 @@ fn kept(mut stream: Fields) -> Kept {
     }
 }
 
-impl Kept {
+impl CarriedStream {
     fn write(&self, form: &mut Value) {
         let Some(form) = form.as_object_mut() else { return };
         let mut set = |key: &str, value: Option<Value>| drop(value.map(|value| form.insert(key.to_owned(), value)));
@@ -297,9 +301,9 @@ impl Kept {
     }
 }
 
-/// A stream's status in the trace generation.
+/// Returns the name of a stream's status in the trace generation.
 #[must_use]
-pub fn trace_word(status: Status) -> &'static str {
+pub fn trace_status(status: Status) -> &'static str {
     match status {
         Status::NotStarted => "not_started",
         Status::Started => "started",
@@ -309,7 +313,7 @@ pub fn trace_word(status: Status) -> &'static str {
     }
 }
 
-fn status(word: &str) -> Status {
+fn parse_status(word: &str) -> Status {
     match word {
         "start" | "started" | "running" => Status::Started,
         "complete" | "completed" => Status::Completed,
@@ -321,27 +325,27 @@ fn status(word: &str) -> Status {
 
 /// Position of one stream in a source's state.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Brief {
-    /// Nothing is left; `None`: not reported.
+pub struct SourcePosition {
+    /// True if nothing is left to read; `None` if the state does not show it.
     pub done: Option<bool>,
-    /// The failure type of a `*_error` status.
+    /// Failure type of a `*_error` status.
     pub failure: Option<String>,
     pub total: Option<Range>,
     pub completed: Vec<Range>,
 }
 
-impl Brief {
-    /// Adds the ranges that are complete according to the rest in `data`.
+impl SourcePosition {
+    /// Adds the completed ranges that follow from the unread ranges in `data`.
     #[must_use]
-    pub fn with_rest(mut self, data: Option<&RawValue>) -> Self {
+    pub fn with_remaining(mut self, data: Option<&RawValue>) -> Self {
         if self.completed.is_empty() {
-            self.completed = data.map(done_by_rest).unwrap_or_default();
+            self.completed = data.map(completed_from_remaining).unwrap_or_default();
         }
         self
     }
 }
 
-impl From<State<'_>> for Brief {
+impl From<State<'_>> for SourcePosition {
     fn from(state: State) -> Self {
         Self {
             done: state.done,
@@ -352,18 +356,18 @@ impl From<State<'_>> for Brief {
     }
 }
 
-/// A state that lists unread ranges, not completed ones.
+/// State that lists unread ranges instead of completed ones.
 #[derive(Deserialize)]
-struct WireLeft {
+struct WireRemaining {
     accounted_range: WireRange,
     remaining: Vec<WireRange>,
 }
 
-/// Ranges completed according to a state that lists the rest. Their own messages may never have
-/// arrived.
+/// Returns the completed ranges of a state that lists its unread ranges. The messages of the
+/// completed ranges may never have arrived.
 #[must_use]
-pub fn done_by_rest(data: &RawValue) -> Vec<Range> {
-    let Ok(wire) = serde_json::from_str::<WireLeft>(data.get()) else { return Vec::new() };
+pub fn completed_from_remaining(data: &RawValue) -> Vec<Range> {
+    let Ok(wire) = serde_json::from_str::<WireRemaining>(data.get()) else { return Vec::new() };
     let total = Range::from(&wire.accounted_range);
     let (Some(begin), Some(end)) = (total.gte, total.lt) else { return Vec::new() };
     let left = wire.remaining.iter().map(Range::from);
@@ -372,8 +376,8 @@ pub fn done_by_rest(data: &RawValue) -> Vec<Range> {
     done.map(|(gte, lt)| Range { gte: Some(gte), lt: Some(lt) }).collect()
 }
 
-/// Reads a source's state of one stream as a checkpoint with it would be read.
-fn brief(stream: &str, data: &RawValue) -> Brief {
+/// Reads a source's state of one stream in the same way as a checkpoint.
+fn source_position(stream: &str, data: &RawValue) -> SourcePosition {
     let text = format!(
         "{{\"type\":\"source_state\",\"source_state\":{{\"stream\":{},\"data\":{}}}}}",
         Value::from(stream),
@@ -382,9 +386,9 @@ fn brief(stream: &str, data: &RawValue) -> Brief {
     let line = Line::whole(text.as_bytes(), LineEnd::Newline);
     match Decoder::default().decode(&line, &mut String::new()) {
         Decoded::Message { message, .. } => match message.kind {
-            Kind::Checkpoint(checkpoint) => Brief::from(checkpoint.state).with_rest(Some(data)),
-            _ => Brief::default(),
+            Kind::Checkpoint(checkpoint) => SourcePosition::from(checkpoint.state).with_remaining(Some(data)),
+            _ => SourcePosition::default(),
         },
-        _ => Brief::default(),
+        _ => SourcePosition::default(),
     }
 }

@@ -1,4 +1,4 @@
-//! Raw message of a connector: its original bytes, and its forms when passed through.
+//! Received message of a connector: its original bytes, and its modified copies for the output.
 
 use super::wire;
 use crate::engine::classify::{FailureType, of_error};
@@ -7,10 +7,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use synctop_core::protocol::{LineEnd, Millis};
 
-/// The parts of a line that the canonical message does not have.
+/// Fields of a line that the canonical message lacks.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Raw {
+pub(super) struct RawFields {
     pub(super) source_state: Option<RawState>,
     pub(super) eof: Option<RawEof>,
     pub(super) end: Option<RawEof>,
@@ -30,36 +30,38 @@ pub(super) struct RawEof {
     pub(super) ending_state: Option<Box<RawValue>>,
 }
 
-/// A line as it came.
+/// Received line with a message.
 pub(super) struct RawMessage<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) end: LineEnd,
-    /// Bytes of text that stand in front of the message.
-    pub(super) glued: usize,
+    /// Bytes of other text before the message.
+    pub(super) prefix_len: usize,
 }
 
 impl RawMessage<'_> {
-    /// The message itself.
+    /// Returns the bytes of the message, without the text before it.
     pub(super) fn json(&self) -> &[u8] {
-        self.bytes.get(self.glued..).unwrap_or_default()
+        self.bytes.get(self.prefix_len..).unwrap_or_default()
     }
 
+    /// Writes the line unchanged.
     pub(super) fn pass(&self, out: &mut Vec<u8>) {
         pass(self.bytes, self.end, out);
     }
 
-    /// The text in front of a message that is written anew.
-    pub(super) fn glued(&self, out: &mut Vec<u8>) {
-        if self.glued > 0 {
-            out.extend_from_slice(self.bytes.get(..self.glued).unwrap_or_default());
+    /// Writes the text before the message as a line of its own, for a message that is rewritten.
+    pub(super) fn write_prefix(&self, out: &mut Vec<u8>) {
+        if self.prefix_len > 0 {
+            out.extend_from_slice(self.bytes.get(..self.prefix_len).unwrap_or_default());
             out.push(b'\n');
         }
     }
 
-    pub(super) fn raw(&self) -> Raw {
+    pub(super) fn raw(&self) -> RawFields {
         serde_json::from_slice(self.json()).unwrap_or_default()
     }
 
+    /// True if an end message has a state.
     pub(super) fn has_state(&self) -> bool {
         let raw = self.raw();
         raw.eof.or(raw.end).is_some_and(|eof| eof.state.is_some() || eof.ending_state.is_some())
@@ -69,21 +71,22 @@ impl RawMessage<'_> {
         serde_json::from_slice(self.json()).unwrap_or_default()
     }
 
-    /// The HTTP status that stands beside an error, as a number.
+    /// Returns the numeric HTTP status of an error.
     pub(super) fn error_status(&self) -> Option<u16> {
         let value = self.value();
-        let inside = about(&value)?;
+        let inside = error_object(&value)?;
         let named = ["status_code", "http_status", "status"].iter().find_map(|key| inside.get(*key)?.as_u64());
         named.and_then(|status| u16::try_from(status).ok())
     }
 
-    /// The failure type that stands beside an error.
+    /// Returns the failure type of an error.
     pub(super) fn failure_type(&self) -> Option<String> {
         let value = self.value();
-        about(&value)?.get("failure_type")?.as_str().map(str::to_owned)
+        error_object(&value)?.get("failure_type")?.as_str().map(str::to_owned)
     }
 
-    /// Failure type of a logged error, by `data.err.status` or `data.err.code`.
+    /// Returns the failure type of a logged error, derived from `data.err.status`, `data.status` or
+    /// `data.err.code`.
     pub(super) fn logged_failure(&self) -> Option<FailureType> {
         let value = self.value();
         let status = value.pointer("/log/data/err/status").or_else(|| value.pointer("/log/data/status"));
@@ -91,8 +94,8 @@ impl RawMessage<'_> {
         of_error(status, value.pointer("/log/data/err/code").and_then(Value::as_str))
     }
 
-    /// The line as received, with emitter and time where it lacks them.
-    pub(super) fn enriched(&self, from: &str, at: Millis, out: &mut Vec<u8>) {
+    /// Writes the message with emitter and time added if it lacks them.
+    pub(super) fn write_enriched(&self, from: &str, at: Millis, out: &mut Vec<u8>) {
         let json = self.json().trim_ascii_end();
         let Some(body) = json.strip_suffix(b"}") else { return self.pass(out) };
         let known: Envelope = serde_json::from_slice(json).unwrap_or_default();
@@ -106,8 +109,8 @@ impl RawMessage<'_> {
         out.extend_from_slice(b"}\n");
     }
 
-    /// As it came, with another failure type.
-    pub(super) fn retyped(&self, word: &str, at: Millis, out: &mut Vec<u8>) {
+    /// Writes the error message with another failure type.
+    pub(super) fn write_with_failure_type(&self, word: &str, at: Millis, out: &mut Vec<u8>) {
         let mut value = self.value();
         if let Some(error) = value.pointer_mut("/trace/error").and_then(Value::as_object_mut) {
             error.insert("failure_type".into(), word.into());
@@ -118,8 +121,8 @@ impl RawMessage<'_> {
     }
 }
 
-/// Object that holds the fields of an error message.
-fn about(value: &Value) -> Option<&Value> {
+/// Returns the object that holds the fields of an error message.
+fn error_object(value: &Value) -> Option<&Value> {
     let places = ["/trace/error", "/trace/stream_status", "/stream_status"];
     places.iter().find_map(|place| value.pointer(place))
 }
@@ -133,6 +136,7 @@ struct Envelope {
     at: Option<Value>,
 }
 
+/// Writes a line unchanged, with the newline it had.
 pub(super) fn pass(bytes: &[u8], end: LineEnd, out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
     if end == LineEnd::Newline {

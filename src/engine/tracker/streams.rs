@@ -1,53 +1,56 @@
 //! Stream events: starts, records, checkpoints, ranges, completions.
 
-use super::memory::Brief;
+use super::memory::SourcePosition;
 use super::raw_message::RawMessage;
-use super::{Here, Mistake, Tracker};
+use super::{AttemptStream, ErrorRecord, Tracker};
 use crate::engine::classify::{FailureType, classify};
-use crate::engine::tracker::wire::Form;
+use crate::engine::tracker::wire::WireGeneration;
 use synctop_core::protocol::{Status, StreamClaim};
 
 impl Tracker {
-    pub(super) fn here(&mut self, stream: &str) -> &mut Here {
+    /// Returns the state of a stream in this attempt; adds an unknown stream.
+    pub(super) fn current(&mut self, stream: &str) -> &mut AttemptStream {
         self.memory.streams.entry(stream.to_owned()).or_default();
-        self.here.entry(stream.to_owned()).or_default()
+        self.current.entry(stream.to_owned()).or_default()
     }
 
+    /// Adds to the record counts of a stream and of the run.
     pub(super) fn count(&mut self, stream: &str, count: u64, out: &mut Vec<u8>) {
-        let (known, over) = match self.here.get_mut(stream) {
-            Some(here) => {
-                here.records = here.records.saturating_add(count);
-                (true, here.over)
+        let (known, is_finished) = match self.current.get_mut(stream) {
+            Some(current) => {
+                current.records = current.records.saturating_add(count);
+                (true, current.is_finished)
             }
             None => (false, false),
         };
         if !known {
-            self.here(stream).records += count;
+            self.current(stream).records += count;
         }
         if let Some(kept) = self.memory.streams.get_mut(stream) {
             kept.records = kept.records.saturating_add(count);
         }
         self.records = self.records.saturating_add(count);
         self.logged.remove(stream);
-        if over && !self.here.get(stream).is_some_and(|here| here.failed) {
+        if is_finished && !self.current.get(stream).is_some_and(|current| current.failed) {
             self.warn("record_after_complete", stream, "records came after it was said to be complete", out);
         }
     }
 
-    /// Something came of a stream that must have started then.
-    pub(super) fn started_by(&mut self, stream: &str, anomaly: &'static str, out: &mut Vec<u8>) {
-        if self.here.get(stream).is_some_and(|here| here.started || here.over) {
+    /// Starts a stream that sends a message before its start, with a warning.
+    pub(super) fn ensure_started(&mut self, stream: &str, anomaly: &'static str, out: &mut Vec<u8>) {
+        if self.current.get(stream).is_some_and(|current| current.started || current.is_finished) {
             return;
         }
         self.warn(anomaly, stream, "it was not said to have started", out);
         self.start(stream, out);
     }
 
+    /// Marks a stream as started and announces it.
     pub(super) fn start(&mut self, stream: &str, out: &mut Vec<u8>) {
         let catalog = self.catalog;
-        let here = self.here(stream);
-        let unknown = catalog && !here.in_catalog;
-        (here.started, here.over, here.claimed) = (true, false, false);
+        let current = self.current(stream);
+        let unknown = catalog && !current.in_catalog;
+        (current.started, current.is_finished, current.claimed) = (true, false, false);
         self.logged.remove(stream);
         if let Some(kept) = self.memory.streams.get_mut(stream) {
             kept.status = Status::Started;
@@ -56,72 +59,80 @@ impl Tracker {
         if unknown {
             self.warn("unknown_stream", stream, "it is not in the catalog", out);
         }
-        self.say(stream, None, out);
+        self.announce_stream(stream, None, out);
     }
 
-    pub(super) fn checkpoint(&mut self, stream: Option<String>, brief: Brief, came: &RawMessage, out: &mut Vec<u8>) {
-        let data = came.raw().source_state.and_then(|state| state.data);
+    /// Applies a checkpoint: stores the source state and passes the message through.
+    pub(super) fn checkpoint(
+        &mut self,
+        stream: Option<String>,
+        source_position: SourcePosition,
+        received: &RawMessage,
+        out: &mut Vec<u8>,
+    ) {
+        let data = received.raw().source_state.and_then(|state| state.data);
         self.states += 1;
         self.memory.checkpoints = self.memory.checkpoints.saturating_add(1);
         let Some(stream) = stream else {
             self.memory.source.global = data.or(self.memory.source.global.take());
-            return came.pass(out);
+            return received.pass(out);
         };
-        self.started_by(&stream, "state_before_start", out);
-        let brief = brief.with_rest(data.as_deref());
+        self.ensure_started(&stream, "state_before_start", out);
+        let source_position = source_position.with_remaining(data.as_deref());
         if let Some(data) = data {
             self.memory.source.streams.insert(stream.clone(), data);
         }
         if let Some(kept) = self.memory.streams.get_mut(&stream) {
             kept.states = kept.states.saturating_add(1);
-            kept.total = brief.total.or(kept.total);
-            brief.completed.iter().for_each(|range| kept.ranges.add(*range));
+            kept.total = source_position.total.or(kept.total);
+            source_position.completed.iter().for_each(|range| kept.ranges.add(*range));
         }
         let completed = self.memory.streams.get(&stream).is_some_and(|kept| kept.status == Status::Completed);
-        let here = self.here(&stream);
-        here.states += 1;
-        let done = brief.done == Some(true);
-        let late = completed && here.over && brief.done == Some(false) && !here.failed;
-        let confirmed = here.claimed && done;
-        here.brief = Some(brief);
+        let current = self.current(&stream);
+        current.states += 1;
+        let done = source_position.done == Some(true);
+        let late = completed && current.is_finished && source_position.done == Some(false) && !current.failed;
+        let confirmed = current.claimed && done;
+        current.source_position = Some(source_position);
         if late {
-            // It is not complete then; and is reported complete once its state agrees.
-            (here.over, here.claimed) = (false, true);
+            // Reopens the stream; it is announced as complete again once its state confirms it.
+            (current.is_finished, current.claimed) = (false, true);
             if let Some(kept) = self.memory.streams.get_mut(&stream) {
                 kept.status = Status::Started;
             }
         }
         self.logged.remove(&stream);
-        came.pass(out);
+        received.pass(out);
         if late {
             self.warn("state_after_complete", &stream, "its state goes on after it was said to be complete", out);
-            self.say(&stream, None, out);
+            self.announce_stream(&stream, None, out);
         }
         if confirmed {
-            return self.over(&stream, Status::Completed, out);
+            return self.finish_stream(&stream, Status::Completed, out);
         }
-        if self.form == Form::Progress {
+        if self.form == WireGeneration::Progress {
             self.totals(out);
         }
     }
 
-    pub(super) fn claim(&mut self, claim: StreamClaim, came: &RawMessage, out: &mut Vec<u8>) {
+    /// Applies a stream status that the source reports.
+    pub(super) fn claim(&mut self, claim: StreamClaim, received: &RawMessage, out: &mut Vec<u8>) {
         let stream = claim.stream.key().into_owned();
         let stream = stream.as_str();
         if claim.status.is_none() && claim.completed.is_none() {
-            // An unknown status is passed on.
-            return came.pass(out);
+            // An unknown status is passed through.
+            return received.pass(out);
         }
-        came.glued(out);
+        received.write_prefix(out);
         if let Some(total) = claim.total {
-            self.here(stream);
+            self.current(stream);
             if let Some(kept) = self.memory.streams.get_mut(stream) {
                 kept.total = Some(total);
             }
         }
         match claim.status {
             Some(Status::Started) => {
-                if self.here.get(stream).is_some_and(|here| here.started && !here.over) {
+                if self.current.get(stream).is_some_and(|current| current.started && !current.is_finished) {
                     if claim.completed.is_none() {
                         self.warn("duplicate_start", stream, "it was said to start although it had", out);
                     }
@@ -129,70 +140,72 @@ impl Tracker {
                     self.start(stream, out);
                 }
             }
-            None => self.started_by(stream, "range_before_start", out),
+            None => self.ensure_started(stream, "range_before_start", out),
             _ => {}
         }
         if let Some(range) = claim.completed {
             if let Some(kept) = self.memory.streams.get_mut(stream) {
                 kept.ranges.add(range);
             }
-            self.say(stream, Some(range), out);
+            self.announce_stream(stream, Some(range), out);
         }
         match claim.status {
             Some(Status::Completed) => self.complete(stream, out),
-            // A refusal does not wipe an error.
-            Some(Status::Skipped) if self.here(stream).failed => {}
+            // A skip does not clear an error.
+            Some(Status::Skipped) if self.current(stream).failed => {}
             Some(Status::Skipped) => {
                 if let Some(kept) = self.memory.streams.get_mut(stream) {
                     kept.reason = claim.reason.as_deref().map(str::to_owned);
                     kept.errors.clear();
                 }
-                self.over(stream, Status::Skipped, out);
+                self.finish_stream(stream, Status::Skipped, out);
             }
             Some(Status::Errored) => {
                 let message = claim.error.or(claim.reason).unwrap_or_default().into_owned();
-                let said = came.failure_type();
+                let declared = received.failure_type();
                 let logged = self.logged.remove(stream);
-                let kind = classify(came.error_status(), said.as_deref()).or(logged).unwrap_or(FailureType::System);
-                let mistake = Mistake { message, failure_type: Some(kind.as_str().to_owned()) };
-                if !self.here.get(stream).is_some_and(|here| here.over && here.failed) {
-                    self.mistake(Some(stream.to_owned()), mistake, out);
+                let kind =
+                    classify(received.error_status(), declared.as_deref()).or(logged).unwrap_or(FailureType::System);
+                let error_record = ErrorRecord { message, failure_type: Some(kind.as_str().to_owned()) };
+                if !self.current.get(stream).is_some_and(|current| current.is_finished && current.failed) {
+                    self.record_error(Some(stream.to_owned()), error_record, out);
                 }
             }
             _ => {}
         }
     }
 
-    /// The source reports a stream complete.
+    /// Applies a completion that the source reports.
     pub(super) fn complete(&mut self, stream: &str, out: &mut Vec<u8>) {
-        let here = self.here(stream);
-        if here.failed || here.over {
-            // A "complete" does not clear an error; repeated, it is reported once.
+        let current = self.current(stream);
+        if current.failed || current.is_finished {
+            // Completion does not clear an error, and a repeated one is announced once.
             return;
         }
-        let unsaid = !here.started;
-        if here.brief.as_ref().and_then(|brief| brief.done) == Some(false) {
-            // Its own state has something left: the counts behind it are not through.
-            here.claimed = true;
+        let unannounced = !current.started;
+        if current.source_position.as_ref().and_then(|source_position| source_position.done) == Some(false) {
+            // Held back: its own state has unread ranges, so its counts are not final.
+            current.claimed = true;
             return;
         }
-        if unsaid {
+        if unannounced {
             self.start(stream, out);
         }
-        self.over(stream, Status::Completed, out);
+        self.finish_stream(stream, Status::Completed, out);
     }
 
-    pub(super) fn over(&mut self, stream: &str, status: Status, out: &mut Vec<u8>) {
-        let here = self.here(stream);
-        (here.started, here.over, here.claimed) = (true, true, false);
-        let clean = !here.failed && !here.stumbled;
+    /// Ends a stream with a status and announces it.
+    pub(super) fn finish_stream(&mut self, stream: &str, status: Status, out: &mut Vec<u8>) {
+        let current = self.current(stream);
+        (current.started, current.is_finished, current.claimed) = (true, true, false);
+        let clean = !current.failed && !current.has_transient_error;
         if let Some(kept) = self.memory.streams.get_mut(stream) {
             kept.status = status;
             if status == Status::Completed && clean {
-                // It overcame the failure of an earlier attempt.
+                // Completion without an error in this attempt clears the errors of earlier ones.
                 kept.errors.clear();
             }
         }
-        self.say(stream, None, out);
+        self.announce_stream(stream, None, out);
     }
 }

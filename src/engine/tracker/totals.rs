@@ -1,30 +1,32 @@
 //! Announcements: the status of a stream with the totals.
 
 use super::raw_message::RawMessage;
-use super::wire::{self, Announcement, Form, Totals};
-use super::{Tracker, WINDOW_MS};
+use super::wire::{self, Announcement, Totals, WireGeneration};
+use super::{RATE_WINDOW_MS, Tracker};
 use synctop_core::protocol::{ProgressReport, Status};
 
 impl Tracker {
-    pub(super) fn report(&mut self, report: &ProgressReport, came: &RawMessage, out: &mut Vec<u8>) {
-        came.glued(out);
+    /// Replaces a progress report of the source by the tracker's totals.
+    pub(super) fn report(&mut self, report: &ProgressReport, received: &RawMessage, out: &mut Vec<u8>) {
+        received.write_prefix(out);
         let before = self.requests_before.unwrap_or(0);
         let reported = report.requests.attempt.or_else(|| Some(report.requests.cumulative?.saturating_sub(before)));
-        // A 0 beside records is a source that does not count.
+        // A source that reports 0 requests together with records does not count them.
         if let Some(requests) = reported.filter(|requests| *requests > 0 || self.records == 0) {
             let requests = requests.max(self.requests.unwrap_or(0));
             self.requests = Some(requests);
             self.memory.requests = Some(before.saturating_add(requests));
         }
-        // Whatever is shown of it is of now, not of the last transition.
+        // Keeps the displayed counts up to date between transitions.
         self.totals(out);
     }
 
-    pub(super) fn so_far(&mut self) -> Totals {
+    /// Computes the totals of the attempt and of the run at this instant.
+    pub(super) fn current_totals(&mut self) -> Totals {
         let elapsed = u64::try_from(self.now - self.began).unwrap_or(0);
         self.memory.elapsed_ms = self.elapsed_before.saturating_add(elapsed);
         self.window.push_back((self.now, self.records));
-        while self.window.len() > 2 && self.window.get(1).is_some_and(|(at, _)| *at <= self.now - WINDOW_MS) {
+        while self.window.len() > 2 && self.window.get(1).is_some_and(|(at, _)| *at <= self.now - RATE_WINDOW_MS) {
             self.window.pop_front();
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
@@ -45,43 +47,51 @@ impl Tracker {
         }
     }
 
-    /// Reports the status of a stream (or a completed range), and the totals.
-    pub(super) fn say(&mut self, stream: &str, range: Option<synctop_core::protocol::Range>, out: &mut Vec<u8>) {
-        let (Some(here), Some(kept)) = (self.here.get_mut(stream), self.memory.streams.get(stream)) else { return };
-        here.said = here.records;
-        let said = Announcement {
+    /// Announces the status of a stream (or a completed range), then the totals.
+    pub(super) fn announce_stream(
+        &mut self,
+        stream: &str,
+        range: Option<synctop_core::protocol::Range>,
+        out: &mut Vec<u8>,
+    ) {
+        let (Some(current), Some(kept)) = (self.current.get_mut(stream), self.memory.streams.get(stream)) else {
+            return;
+        };
+        current.announced_records = current.records;
+        let announcement = Announcement {
             stream,
             status: kept.status,
             range,
             uncounted: false,
-            attempt: here.records,
+            attempt: current.records,
             cumulative: kept.records,
             total: kept.total,
             error: kept.errors.last().filter(|_| kept.status == Status::Errored),
             reason: kept.reason.as_deref(),
         };
-        wire::status(out, self.form, &said, self.now);
+        wire::status(out, self.form, &announcement, self.now);
         self.totals(out);
     }
 
+    /// Writes the totals, as a trace or as a progress message.
     pub(super) fn totals(&mut self, out: &mut Vec<u8>) {
-        let totals = self.so_far();
+        let totals = self.current_totals();
         match self.form {
-            Form::Trace => wire::totals(out, &totals, self.now),
-            Form::Progress => wire::line(out, "progress", &self.progress(None, false), self.now),
+            WireGeneration::Trace => wire::totals(out, &totals, self.now),
+            WireGeneration::Progress => wire::line(out, "progress", &self.progress(None, false), self.now),
         }
     }
 
-    /// The progress payload of the run, or of this attempt alone.
+    /// Returns the progress payload of the run, or of this attempt alone if `attempt`.
     pub(super) fn progress(&self, ended: Option<bool>, attempt: bool) -> wire::ProgressPayload<'_> {
         let rows = self.memory.streams.iter().filter_map(|(name, kept)| {
-            let here = self.here.get(name)?;
-            let spoke = here.started || here.over;
-            (if attempt { spoke } else { spoke || !kept.blank() }).then(|| wire::TotalsRow {
+            let current = self.current.get(name)?;
+            let announced = current.started || current.is_finished;
+            (if attempt { announced } else { announced || !kept.is_blank() }).then(|| wire::TotalsRow {
                 name,
                 status: kept.status,
-                states: if attempt { here.states } else { kept.states },
-                records: if attempt { here.records } else { kept.records },
+                states: if attempt { current.states } else { kept.states },
+                records: if attempt { current.records } else { kept.records },
                 total: kept.total,
                 ranges: &kept.ranges,
                 errors: &kept.errors,
@@ -94,6 +104,6 @@ impl Tracker {
             let started = self.memory.started_at.unwrap_or(self.began);
             (self.memory.elapsed_ms, (self.memory.records(), self.memory.checkpoints), started)
         };
-        wire::progress_payload(rows, started, elapsed, counts, wire::run_word(ended))
+        wire::progress_payload(rows, started, elapsed, counts, wire::run_status(ended))
     }
 }

@@ -1,33 +1,35 @@
-//! Output of the tracker, in the form of either generation.
+//! Output messages of the tracker, in the wire form of either generation.
 
-use super::memory::{Mistake, WireRange, trace_word, wire_ranges};
+use super::memory::{ErrorRecord, WireRange, trace_status, wire_ranges};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use synctop_core::protocol::{Millis, Range, Status, time};
 use synctop_core::reduce::Ranges;
 
-/// Whose lines are written.
+/// Wire generation of the written messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Form {
+pub enum WireGeneration {
     #[default]
     Trace,
     Progress,
 }
 
-/// Announcement of a stream.
+/// Status of a stream to announce.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Announcement<'a> {
     pub stream: &'a str,
     pub status: Status,
-    /// A finished range, which is no change of the status.
+    /// Completed range; the status itself does not change.
     pub range: Option<Range>,
-    /// Its counts are not reported.
+    /// True if the counts are left out.
     pub uncounted: bool,
+    /// Records of the attempt.
     pub attempt: u64,
+    /// Records of all attempts.
     pub cumulative: u64,
     pub total: Option<Range>,
-    pub error: Option<&'a Mistake>,
+    pub error: Option<&'a ErrorRecord>,
     pub reason: Option<&'a str>,
 }
 
@@ -55,15 +57,15 @@ struct StatusPayload<'a> {
     reason: Option<&'a str>,
 }
 
-/// Writes one line of ours.
+/// Writes one message of the engine itself.
 pub fn line<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, at: Millis) {
     enveloped(out, kind, payload, Some("engine"), at);
 }
 
-/// Writes one line; `from` where it is known.
+/// Writes one message with its type, payload and time; `from` is its emitter.
 pub fn enveloped<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, from: Option<&str>, at: Millis) {
     out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"{kind}\":").as_bytes());
-    // Writing into memory cannot fail, and none of the shapes here has a key that is no string.
+    // Writing to memory cannot fail, and the keys of all payloads are strings.
     let _ = serde_json::to_writer(&mut *out, payload);
     if let Some(from) = from {
         out.extend_from_slice(b",\"_emitted_by\":");
@@ -72,22 +74,26 @@ pub fn enveloped<T: Serialize>(out: &mut Vec<u8>, kind: &str, payload: &T, from:
     out.extend_from_slice(format!(",\"_ts\":\"{}\"}}\n", time::iso(at)).as_bytes());
 }
 
-pub fn status(out: &mut Vec<u8>, form: Form, said: &Announcement, at: Millis) {
-    let trace = form == Form::Trace;
-    let status = match said.status {
-        _ if said.range.is_some() => "range_complete",
+/// Writes the status of a stream.
+pub fn status(out: &mut Vec<u8>, form: WireGeneration, announcement: &Announcement, at: Millis) {
+    let trace = form == WireGeneration::Trace;
+    let status = match announcement.status {
+        _ if announcement.range.is_some() => "range_complete",
         Status::Started if !trace => "start",
-        status => trace_word(status),
+        status => trace_status(status),
     };
     let payload = StatusPayload {
-        stream: said.stream,
+        stream: announcement.stream,
         status,
-        cumulative_record_count: Some(said.cumulative).filter(|_| trace && !said.uncounted),
-        run_record_count: Some(said.attempt).filter(|_| trace && !said.uncounted),
-        time_range: said.total.filter(|_| said.range.is_none() && said.status == Status::Started).map(WireRange::from),
-        range_complete: said.range.map(WireRange::from),
-        error: said.error.map(|error| error.message.as_str()),
-        reason: said.reason,
+        cumulative_record_count: Some(announcement.cumulative).filter(|_| trace && !announcement.uncounted),
+        run_record_count: Some(announcement.attempt).filter(|_| trace && !announcement.uncounted),
+        time_range: announcement
+            .total
+            .filter(|_| announcement.range.is_none() && announcement.status == Status::Started)
+            .map(WireRange::from),
+        range_complete: announcement.range.map(WireRange::from),
+        error: announcement.error.map(|error| error.message.as_str()),
+        reason: announcement.reason,
     };
     if trace {
         line(out, "trace", &TraceStatus { trace_type: "stream_status", stream_status: payload }, at);
@@ -96,7 +102,7 @@ pub fn status(out: &mut Vec<u8>, form: Form, said: &Announcement, at: Millis) {
     }
 }
 
-/// The run as a whole, in both scopes.
+/// Totals of the attempt and of all attempts of the run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Totals {
     pub attempt_records: u64,
@@ -107,7 +113,7 @@ pub struct Totals {
     pub elapsed: u64,
     pub attempt_states: u64,
     pub states: u64,
-    /// Records a second over the last ten seconds.
+    /// Records per second over the last ten seconds.
     pub window: f64,
 }
 
@@ -154,12 +160,13 @@ struct TraceTotals {
     global_progress: GlobalProgress,
 }
 
+/// Writes the totals as a `global_progress` trace.
 pub fn totals(out: &mut Vec<u8>, totals: &Totals, at: Millis) {
     let payload = TraceTotals { trace_type: "global_progress", global_progress: totals.global_progress() };
     line(out, "trace", &payload, at);
 }
 
-/// The `progress` of the progress generation: a full replacement.
+/// Payload of a `progress` message (progress generation). Each message replaces the one before.
 #[derive(Serialize)]
 pub struct ProgressPayload<'a> {
     started_at: String,
@@ -191,8 +198,8 @@ struct StreamPayload<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[Mistake]>::is_empty")]
-    errors: &'a [Mistake],
+    #[serde(skip_serializing_if = "<[ErrorRecord]>::is_empty")]
+    errors: &'a [ErrorRecord],
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -205,13 +212,13 @@ pub struct TotalsRow<'a> {
     pub records: u64,
     pub total: Option<Range>,
     pub ranges: &'a Ranges,
-    pub errors: &'a [Mistake],
+    pub errors: &'a [ErrorRecord],
     pub reason: Option<&'a str>,
 }
 
-/// Status of a run, in the words of the progress generation.
+/// Returns the status of a run in the progress generation. `ended`: success of an ended run.
 #[must_use]
-pub fn run_word(ended: Option<bool>) -> &'static str {
+pub fn run_status(ended: Option<bool>) -> &'static str {
     match ended {
         None => "started",
         Some(true) => "succeeded",
@@ -219,6 +226,7 @@ pub fn run_word(ended: Option<bool>) -> &'static str {
     }
 }
 
+/// Builds a progress payload. `counts`: records and checkpoints of the run or the attempt.
 #[must_use]
 pub fn progress_payload<'a>(
     rows: impl Iterator<Item = TotalsRow<'a>>,
@@ -252,7 +260,7 @@ pub fn progress_payload<'a>(
     ProgressPayload {
         started_at: time::iso(started_at),
         elapsed_ms: elapsed,
-        // The published engine reports 0 here always; it means states without a stream.
+        // Counts checkpoints without a stream; the published engine always reports 0.
         global_state_count: 0,
         derived: Derived {
             status: word,
@@ -265,6 +273,7 @@ pub fn progress_payload<'a>(
     }
 }
 
+/// End message of the trace generation.
 #[derive(Serialize)]
 pub struct TraceEof<'a> {
     pub reason: &'a str,
@@ -283,12 +292,13 @@ pub struct TraceEofStream<'a> {
     pub status: &'static str,
     pub cumulative_record_count: u64,
     pub run_record_count: u64,
-    #[serde(skip_serializing_if = "<[Mistake]>::is_empty")]
-    pub errors: &'a [Mistake],
+    #[serde(skip_serializing_if = "<[ErrorRecord]>::is_empty")]
+    pub errors: &'a [ErrorRecord],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
 }
 
+/// End message of the progress generation.
 #[derive(Serialize)]
 pub struct ProgressEof<'a> {
     pub status: &'static str,
@@ -304,6 +314,7 @@ struct LogPayload<'a> {
     message: &'a str,
 }
 
+/// Writes a log message.
 pub fn log(out: &mut Vec<u8>, level: &str, message: &str, at: Millis) {
     line(out, "log", &LogPayload { level, message }, at);
 }

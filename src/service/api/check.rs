@@ -2,7 +2,7 @@
 
 use super::body::{self, Query};
 use super::{Answer, App, Peer, Shared, lines};
-use crate::engine::line_framer::WholeLines;
+use crate::engine::line_framer::LineFramer;
 use crate::net::http::CallOutcome;
 use crate::service::engines::{EngineAction, EngineCall};
 use crate::service::model::StoredPipeline;
@@ -53,7 +53,7 @@ async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction)
     let body = json!({"pipeline": config}).to_string();
     let call = EngineCall { pipeline: &pipeline.id, engine: name, action, body, known: &known };
     let stop = Notify::new();
-    let mut split = WholeLines::default();
+    let mut split = LineFramer::default();
     let mut length = 0;
     let mut each = |line: &[u8]| {
         if line.is_empty() {

@@ -6,7 +6,7 @@
 use super::body::{self, Query};
 use super::wait::cursor;
 use super::{Answer, App, Shared, lines};
-use crate::engine::tracker::wire::{TotalsRow, progress_payload, run_word};
+use crate::engine::tracker::wire::{TotalsRow, progress_payload, run_status};
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
@@ -212,7 +212,7 @@ fn snapshot(progress: &Progress) -> String {
         reason: stream.message.as_deref(),
     });
     let end = progress.attempt.end.as_ref();
-    let word = run_word(end.and_then(|end| match end.word {
+    let word = run_status(end.and_then(|end| match end.word {
         EndWord::Complete | EndWord::Unsaid => Some(true),
         EndWord::Failed => Some(false),
         _ => None,
@@ -403,7 +403,7 @@ pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Probl
     };
     let mut reader = slot.log.reader(task.log.0);
     let to = task.log.1.unwrap_or_else(|| slot.log.end());
-    let mut split = crate::engine::line_framer::WholeLines::default();
+    let mut split = crate::engine::line_framer::LineFramer::default();
     let mut last = None;
     while reader.at < to {
         let room = usize::try_from(to - reader.at).unwrap_or(CHUNK).min(CHUNK);

@@ -202,7 +202,8 @@ async fn no_route(request: Request) -> Problem {
 }
 
 async fn no_method(request: Request) -> Problem {
-    let sentence = format!("method {} is not supported by {}: see /openapi.json", request.method(), request.uri().path());
+    let sentence =
+        format!("method {} is not supported by {}: see /openapi.json", request.method(), request.uri().path());
     Problem::new(405, "method_not_allowed", sentence)
 }
 

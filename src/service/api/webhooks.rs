@@ -51,7 +51,8 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
             }
             let (waiting, bytes) = tx.put_input(&own.id, &input)?;
             if waiting > most || bytes > MAX_QUEUE_BYTES {
-                let sentence = format!("the queue of live events is full: {} events of pipeline {} wait", waiting - 1, own.id);
+                let sentence =
+                    format!("the queue of live events is full: {} events of pipeline {} wait", waiting - 1, own.id);
                 return Err(Problem::new(429, "queue_full", sentence).after(30));
             }
             tx.on_commit(move || own.inputs.notify_one());
