@@ -1,4 +1,4 @@
-//! Decoding and reducing, by kind of log: `cargo bench --bench reduce`.
+//! Time to decode and reduce logs of several kinds: `cargo bench --bench reduce`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench")]
 
 use std::sync::{Arc, Mutex};
@@ -37,8 +37,8 @@ fn simulated(scenario: LogKind, generation: WireGeneration) -> Vec<u8> {
     log
 }
 
-/// Every line by the way that knows any line.
-fn slowly(log: &[u8]) -> usize {
+/// Decodes each line with the serde decoder. Returns the number of decoded lines.
+fn decode_all_slowly(log: &[u8]) -> usize {
     let decoder = Decoder::default();
     let lines = log.split_inclusive(|byte| *byte == b'\n');
     lines
@@ -50,7 +50,7 @@ fn slowly(log: &[u8]) -> usize {
         .count()
 }
 
-/// To random instants of a log of 16 MB.
+/// Measures seeks to scattered positions of a log of 16 MB.
 fn seek(criterion: &mut Criterion, log: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.ndjson");
@@ -68,7 +68,7 @@ fn seek(criterion: &mut Criterion, log: &[u8]) {
     });
 }
 
-/// The record lines of a recorded run over and over, with a state behind each thousand: 16 MB.
+/// Repeats the record lines of a recorded run, with a state after each thousand, up to 16 MB.
 fn recorded(name: &str, kind: &str) -> Vec<u8> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     let mut packed = decompress::open(std::fs::File::open(path).unwrap()).unwrap().1;
@@ -101,7 +101,7 @@ fn main() {
     for (name, log) in &logs {
         let mut group = criterion.benchmark_group(*name);
         group.throughput(Throughput::Bytes(log.len() as u64));
-        group.bench_function("decode slowly", |b| b.iter(|| slowly(log)));
+        group.bench_function("decode decode_all_slowly", |b| b.iter(|| decode_all_slowly(log)));
         group.bench_function("decode", |b| b.iter(|| Batch::of(&decoder, log)));
         group.bench_function("apply", |b| {
             b.iter_batched(

@@ -82,7 +82,7 @@ fn screen<'a>(progress: &'a Progress, ui: &'a Ui, look: &'a Look) -> Screen<'a> 
     }
 }
 
-/// One picture as the program draws it: all cells, the difference to the one before, and its bytes.
+/// Draws one frame as the program does: all cells, the difference to the last frame, its bytes.
 fn frame(progress: &Progress, ui: &Ui, look: &Look, shown: &mut Buffer, next: &mut Buffer, out: &mut Vec<u8>) {
     next.reset();
     black_box(draw(next, AREA, &screen(progress, ui, look)));
@@ -118,8 +118,8 @@ fn frames(c: &mut Criterion) {
     group.finish();
 }
 
-/// Five hundred pipelines as a service tells them; every tenth is parked, by one of five errors.
-fn told(second: u64) -> Vec<serde_json::Value> {
+/// List of five hundred pipelines as a service returns it; every fifth has the status `error`.
+fn pipeline_list(second: u64) -> Vec<serde_json::Value> {
     let one = |number: u64| {
         let status = ["backfill", "ready", "backfill", "ready", "error"][(number % 5) as usize];
         let all = serde_json::json!({"outcome": if status == "backfill" { "running" } else { "succeeded" }, "records": {"cumulative": number * 1000 + second},
@@ -147,7 +147,7 @@ fn fleet(c: &mut Criterion) {
     let fleets: Vec<_> = (0..2)
         .map(|second| {
             let mut fleet = Fleet::default();
-            fleet.take_list(told(second), 0, now);
+            fleet.take_list(pipeline_list(second), 0, now);
             fleet
         })
         .collect();
@@ -193,11 +193,11 @@ fn fleet(c: &mut Criterion) {
     }
     let mut known = fleets[0].clone();
     let (mut second, mut seen) = (2, inbox.clone());
-    group.bench_function("a list taken in, and looked over for errors", |b| {
+    group.bench_function("list applied to fleet and error inbox", |b| {
         b.iter_batched(
             || {
                 second += 1;
-                told(second)
+                pipeline_list(second)
             },
             |list| {
                 known.take_list(list, 0, now);

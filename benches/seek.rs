@@ -1,6 +1,5 @@
-//! Time to index a log and to seek random instants of it:
-//! `cargo bench --bench seek -- FILE`. Without a file a log of 200 MB is made up. Prints figures;
-//! says nothing about what they should be.
+//! Time to index a log and to seek random instants of it: `cargo bench --bench seek -- FILE`.
+//! Without a file, a log of 200 MB is simulated. Prints figures and checks no bound.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -23,7 +22,7 @@ use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Target;
 use synctop_core::reduce::history::{History, Mark};
 
-/// Places gone to.
+/// Number of random seeks.
 const SEEKS: usize = 1_000;
 
 fn memory(field: &str) -> u64 {
@@ -32,7 +31,7 @@ fn memory(field: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).unwrap_or(0)
 }
 
-fn told(what: &str, mut times: Vec<Duration>) {
+fn print_percentiles(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!("{what:<28} p50 {:>7.2} ms   p99 {:>7.2} ms   max {:>7.2} ms", at(0.5), at(0.99), at(1.0));
@@ -84,12 +83,12 @@ fn main() {
     println!("memory now {:.1} MB, at most {:.1} MB", memory("VmRSS") as f64 / 1e3, memory("VmHWM") as f64 / 1e3);
     drop(indexer);
     let mut seeker = Seeker::new(store, history, Decoder::default());
-    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random_state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
-        dice
+        random_state ^= random_state << 13;
+        random_state ^= random_state >> 7;
+        random_state ^= random_state << 17;
+        random_state
     };
     let mut by_bytes = Vec::new();
     let mut errors = Vec::new();
@@ -104,14 +103,14 @@ fn main() {
         seeker.step(Step::Mark(Mark::Error, random() % 2 == 0)).unwrap();
         errors.push(began.elapsed());
     }
-    told("a random instant", by_bytes);
-    told("next or previous error", errors);
+    print_percentiles("a random instant", by_bytes);
+    print_percentiles("next or previous error", errors);
     let mut back = Vec::new();
     for _ in 0..100 {
         let began = Instant::now();
         seeker.step(Step::Lines(-1)).unwrap();
         back.push(began.elapsed());
     }
-    told("one line back", back);
+    print_percentiles("one line back", back);
     println!("memory at most {:.1} MB", memory("VmHWM") as f64 / 1e3);
 }

@@ -1,8 +1,9 @@
-//! The service under load, as a process of its own: `cargo bench --bench service [-- SECONDS]`.
-//! Figures for the issue and the README, no test.
+//! The service under load, in a separate process: `cargo bench --bench service [-- SECONDS]`.
+//! Prints the figures of the README.
 //!
-//! 1. A thousand waits woken by one change, ten times over: from the sending of the change to the last byte of each answer.
-//! 2. A hundred pipelines on simulated engines for two minutes, each watched by a reader (ten of them slow): nothing lost, and the memory it takes.
+//! 1. A thousand waits woken by one change, ten times: from sending the change to each answer.
+//! 2. A hundred pipelines on simulated engines for two minutes, each with a reader (ten of them
+//!    slow): every run is complete; memory use.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,14 +42,14 @@ fn memory(pid: u32) -> (f64, f64) {
     (field("VmHWM:"), field("VmRSS:"))
 }
 
-/// Seconds of processor time.
+/// CPU time of a process in seconds, at 100 clock ticks per second.
 fn cpu(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     (fields[11].parse::<f64>().unwrap_or(0.0) + fields[12].parse::<f64>().unwrap_or(0.0)) / 100.0
 }
 
-/// One of many clients, each with an address of its own.
+/// Connects from the loopback address 127.0.1.`number`, which counts as a client of its own.
 fn connect_from(number: u8, server: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -83,8 +84,7 @@ fn waits() {
         }
         let began = Instant::now();
         let asked = client.send("PATCH", "/pipelines/pipe_many", "{\"desired_status\":\"paused\"}").unwrap();
-        // The client is not to be what is measured: it looks at those alone that have something to
-        // say.
+        // epoll returns readable sockets only: the client should not dominate the measured time.
         let mut took = Vec::new();
         let mut bytes = [0; 2048];
         let mut events = Vec::with_capacity(64);
@@ -114,10 +114,10 @@ fn waits() {
         at(990),
         at(1000)
     );
-    println!("changes that only the poll saw: {}", client.get("/health").json()["missed_changes"]);
+    println!("changes seen only by the poll: {}", client.get("/health").json()["missed_changes"]);
 }
 
-/// A scenario, what its streams have in all, and how fast it goes.
+/// Scenarios with their total number of records (0: taken from the first pipeline) and speed.
 const KINDS: [(&str, u64, f64); 4] =
     [("healthy", 16_375, 2.0), ("flaky", 16_300, 2.0), ("rate-limited", 0, 4.0), ("large", 0, 40.0)];
 
@@ -126,8 +126,8 @@ fn records(now: &Value) -> u64 {
     streams.into_iter().flatten().filter_map(|(_, stream)| stream["record_count"].as_u64()).sum()
 }
 
-/// Keeps a pipeline busy until the time is over; answers its runs.
-fn busy(client: &Client, id: &str, over: &AtomicBool) -> u64 {
+/// Starts runs of a pipeline until the time is over. Returns the number of runs.
+fn keep_busy(client: &Client, id: &str, over: &AtomicBool) -> u64 {
     let mut runs = 1;
     loop {
         let answer = client.get(&format!("/pipelines/{id}/wait?for=ready&timeout=5s"));
@@ -143,7 +143,7 @@ fn busy(client: &Client, id: &str, over: &AtomicBool) -> u64 {
     }
 }
 
-/// Follows the events of a pipeline; a slow one sleeps between reads.
+/// Reads the events of a pipeline. A slow reader sleeps between reads.
 fn follow(client: &Client, id: &str, slow: bool, bytes: &AtomicU64, gaps: &AtomicU64, over: &AtomicBool) {
     let mut stream = client.send("GET", &format!("/pipelines/{id}/events?from=start"), "").unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -169,7 +169,7 @@ fn follow(client: &Client, id: &str, slow: bool, bytes: &AtomicU64, gaps: &Atomi
 fn fleet(time: Duration) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.toml");
-    // All clients are of this machine.
+    // All clients share one address, so the limits per client are raised.
     std::fs::write(&config, "[limits]\nruns = 100\nwaits_per_client = 1000\nrequests_per_second = 5000\nbehind = \"256kB\"\n[logs]\nsize = \"64MiB\"\n").unwrap();
     let server = Server::with(folder.path(), &["--config", config.to_str().unwrap(), "--quiet"], &[]);
     let client = server.client();
@@ -184,7 +184,7 @@ fn fleet(time: Duration) {
             .post("/pipelines", &simulated(&id, json!({"scenario": scenario, "seed": number, "speed": speed})))
             .is(201);
         let (own, ended, name) = (client.clone(), Arc::clone(&over), id.clone());
-        threads.push(std::thread::spawn(move || busy(&own, &name, &ended)));
+        threads.push(std::thread::spawn(move || keep_busy(&own, &name, &ended)));
         let (own, ended, bytes, gaps) = (client.clone(), Arc::clone(&over), Arc::clone(&bytes), Arc::clone(&gaps));
         readers.push(std::thread::spawn(move || follow(&own, &id, number % 10 == 0, &bytes, &gaps, &ended)));
     }
@@ -200,7 +200,7 @@ fn fleet(time: Duration) {
     over.store(true, Ordering::Relaxed);
     let runs: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
     let (peak, rss) = memory(server.child.id());
-    // Every run came to its end with all that there is.
+    // Every run succeeded with all records.
     let mut expected: BTreeMap<&str, u64> = KINDS.iter().map(|(name, all, _)| (*name, *all)).collect();
     let (mut last_runs, mut rows) = (0, 0);
     for number in 0..100_usize {
@@ -221,7 +221,7 @@ fn fleet(time: Duration) {
         }
     }
     println!(
-        "100 pipelines, {} s: {runs} runs ({last_runs} looked at, all succeeded), {rows} records in the last of each; {} MB of events read, {} gaps told to slow readers",
+        "100 pipelines, {} s: {runs} runs ({last_runs} checked, all succeeded), {rows} records in the last of each; {} MB of events read, {} gaps reported to slow readers",
         time.as_secs(),
         bytes.load(Ordering::Relaxed) / 1_000_000,
         gaps.load(Ordering::Relaxed),
@@ -231,6 +231,6 @@ fn fleet(time: Duration) {
         middle.1,
         used * 100.0
     );
-    println!("changes that only the poll saw: {}", client.get("/health").json()["missed_changes"]);
+    println!("changes seen only by the poll: {}", client.get("/health").json()["missed_changes"]);
     drop(readers);
 }

@@ -1,11 +1,11 @@
-//! What has to hold of any bytes: the short way says nothing but what the slow way says, and many lines at once come to what
-//! they come to one by one. Used by the fuzz target, and by `tests/fast.rs` with a bounded run.
+//! Invariants of any bytes: the fast path equals the serde decoder, and a batch of lines equals
+//! the lines one by one. Used by the fuzz target, and by `tests/fast.rs` with a bounded run.
 
 use synctop_core::protocol::{Decoder, Line, LineEnd, Splitter};
 use synctop_core::reduce::{Batch, Progress};
 
-/// Panics where the two ways differ on any line of `bytes`.
-pub fn hold(bytes: &[u8]) {
+/// Panics if the two decoders differ on any line of `bytes`, or the batch on all of them.
+pub fn assert_decoders_agree(bytes: &[u8]) {
     let decoder = Decoder::default();
     for body in bytes.split(|byte| *byte == b'\n') {
         let line = Line { bytes: body, length: body.len() as u64 + 1, end: LineEnd::Newline, huge: None };

@@ -17,19 +17,19 @@ use synctop_core::reduce::{Link, Progress};
 
 const AREA: Rect = Rect { x: 0, y: 0, width: 100, height: 30 };
 
-/// A screen and its state; `act` does what a key would.
-struct FleetApp {
+/// Run screen with its state. `act` applies the action of a key.
+struct ScreenHarness {
     progress: Progress,
     ui: Ui,
     look: Look,
     hits: Hits,
 }
 
-impl FleetApp {
+impl ScreenHarness {
     fn new(progress: Progress) -> Self {
-        let mut desk = Self { progress, ui: Ui::default(), look: Look::default(), hits: Hits::default() };
-        desk.draw();
-        desk
+        let mut harness = Self { progress, ui: Ui::default(), look: Look::default(), hits: Hits::default() };
+        harness.draw();
+        harness
     }
 
     fn screen<'a>(&'a self, ui: &'a Ui) -> Screen<'a> {
@@ -76,7 +76,7 @@ impl FleetApp {
         self.ui.list(pane).chosen.clone()
     }
 
-    /// The row with the mark.
+    /// Returns the selected row.
     fn marked(&mut self) -> String {
         let picture = self.draw();
         picture.lines().find(|line| line.starts_with('▌')).unwrap_or_default().to_owned()
@@ -89,39 +89,39 @@ fn eventful(length: usize) -> Progress {
 
 #[test]
 fn the_selection_follows_the_stream_and_not_the_row() {
-    let mut desk = FleetApp::new(eventful(4_000_000));
-    while !desk.marked().contains("invoice") {
-        desk.act(Action::Down);
+    let mut harness = ScreenHarness::new(eventful(4_000_000));
+    while !harness.marked().contains("invoice") {
+        harness.act(Action::Down);
     }
     for column in 0..Column::VARIANTS.len() * 2 {
-        desk.act(if column % 2 == 0 { Action::SortNext } else { Action::SortReverse });
-        let marked = desk.marked();
-        assert!(marked.contains("invoice"), "{:?}: {marked}", desk.ui.sort);
+        harness.act(if column % 2 == 0 { Action::SortNext } else { Action::SortReverse });
+        let marked = harness.marked();
+        assert!(marked.contains("invoice"), "{:?}: {marked}", harness.ui.sort);
     }
-    desk.progress = eventful(40_000_000);
-    assert!(desk.marked().contains("invoice"), "it moved to another group: {}", desk.marked());
-    desk.ui.list_mut(Pane::Streams).filter = Filter::new("!invoice");
-    assert!(!desk.marked().is_empty(), "hidden by a filter, its neighbour is marked");
-    assert_eq!(desk.chosen(Pane::Streams), Some(Chosen::Stream("invoice".into())));
+    harness.progress = eventful(40_000_000);
+    assert!(harness.marked().contains("invoice"), "the selection is lost in another group: {}", harness.marked());
+    harness.ui.list_mut(Pane::Streams).filter = Filter::new("!invoice");
+    assert!(!harness.marked().is_empty(), "a filter that hides the selected row selects its neighbor");
+    assert_eq!(harness.chosen(Pane::Streams), Some(Chosen::Stream("invoice".into())));
 }
 
 #[test]
 fn every_column_sorts() {
-    let mut desk = FleetApp::new(eventful(12_000_000));
+    let mut harness = ScreenHarness::new(eventful(12_000_000));
     for &column in Column::VARIANTS {
-        desk.ui.sort = column;
-        let order = |desk: &mut FleetApp| {
-            let picture = desk.draw();
+        harness.ui.sort = column;
+        let order = |harness: &mut ScreenHarness| {
+            let picture = harness.draw();
             picture
                 .lines()
                 .filter(|line| line.contains('▸') && !line.contains("STARTED"))
                 .map(|line| line[4..24].trim().to_owned())
                 .collect::<Vec<_>>()
         };
-        let there = order(&mut desk);
-        desk.ui.reversed = true;
-        let mut back = order(&mut desk);
-        desk.ui.reversed = false;
+        let there = order(&mut harness);
+        harness.ui.reversed = true;
+        let mut back = order(&mut harness);
+        harness.ui.reversed = false;
         assert!(there.len() >= 4, "{column:?}: {there:?}");
         back.sort();
         let mut sorted = there.clone();
@@ -135,106 +135,106 @@ fn every_column_sorts() {
 
 #[test]
 fn groups_fold_and_unfold() {
-    let mut desk = FleetApp::new(eventful(12_000_000));
-    assert!(desk.draw().contains("✓ coupon"));
-    desk.ui.list_mut(Pane::Streams).chosen = Some(Chosen::Head(StreamGroup::Completed));
-    desk.act(Action::Open);
-    let folded = desk.draw();
+    let mut harness = ScreenHarness::new(eventful(12_000_000));
+    assert!(harness.draw().contains("✓ coupon"));
+    harness.ui.list_mut(Pane::Streams).chosen = Some(Chosen::Head(StreamGroup::Completed));
+    harness.act(Action::Open);
+    let folded = harness.draw();
     assert!(!folded.contains("✓ coupon") && folded.contains("coupon, price, product"), "{folded}");
-    desk.act(Action::Fold);
-    assert!(desk.draw().contains("✓ coupon"));
-    desk.act(Action::FoldAll);
-    assert!(!desk.draw().contains("▸ customer"));
+    harness.act(Action::Fold);
+    assert!(harness.draw().contains("✓ coupon"));
+    harness.act(Action::FoldAll);
+    assert!(!harness.draw().contains("▸ customer"));
 }
 
 #[test]
-fn errors_are_stepped_through_and_their_streams_with_them() {
-    let mut desk = FleetApp::new(reduced(&bytes("stripe-progress/04-stream-fail.ndjson.zst")));
+fn next_error_selects_the_error_and_its_stream() {
+    let mut harness = ScreenHarness::new(reduced(&bytes("stripe-progress/04-stream-fail.ndjson.zst")));
     let mut seen = Vec::new();
     for _ in 0..3 {
-        desk.act(Action::NextError);
-        assert_eq!(desk.ui.focus, Pane::Errors);
-        let Some(Chosen::Stream(stream)) = desk.chosen(Pane::Streams) else { panic!("no stream") };
+        harness.act(Action::NextError);
+        assert_eq!(harness.ui.focus, Pane::Errors);
+        let Some(Chosen::Stream(stream)) = harness.chosen(Pane::Streams) else { panic!("no stream") };
         seen.push(stream);
     }
     seen.sort();
     assert_eq!(seen, ["coupon", "dispute", "order_return"]);
-    let third = desk.chosen(Pane::Errors);
-    desk.act(Action::NextError);
-    assert_ne!(desk.chosen(Pane::Errors), third, "round to the first");
-    desk.act(Action::PreviousError);
-    assert_eq!(desk.chosen(Pane::Errors), third);
-    desk.act(Action::Open);
-    assert!(matches!(desk.ui.overlays.as_slice(), [Overlay::Error { .. }]));
+    let third = harness.chosen(Pane::Errors);
+    harness.act(Action::NextError);
+    assert_ne!(harness.chosen(Pane::Errors), third, "after the last error comes the first");
+    harness.act(Action::PreviousError);
+    assert_eq!(harness.chosen(Pane::Errors), third);
+    harness.act(Action::Open);
+    assert!(matches!(harness.ui.overlays.as_slice(), [Overlay::Error { .. }]));
     for words in ["where it occurred", "fingerprint", "line "] {
         assert!(
-            desk.draw().contains(words) || {
-                desk.act(Action::Bottom);
-                desk.draw().contains(words)
+            harness.draw().contains(words) || {
+                harness.act(Action::Bottom);
+                harness.draw().contains(words)
             },
             "{words}"
         );
     }
-    desk.act(Action::Back);
-    assert!(desk.ui.overlays.is_empty());
+    harness.act(Action::Back);
+    assert!(harness.ui.overlays.is_empty());
 }
 
 #[test]
-fn what_is_marked_in_the_log_is_what_opens_and_is_copied() {
-    let mut desk = FleetApp::new(eventful(12_000_000));
-    desk.act(Action::Go(Pane::Log));
-    desk.act(Action::Top);
-    desk.ui.list_mut(Pane::Log).filter = Filter::new("payout");
-    desk.draw();
-    let Effect::Copy(text, _) = desk.act(Action::Copy).remove(0) else { panic!("nothing copied") };
+fn open_and_copy_apply_to_the_selected_log_line() {
+    let mut harness = ScreenHarness::new(eventful(12_000_000));
+    harness.act(Action::Go(Pane::Log));
+    harness.act(Action::Top);
+    harness.ui.list_mut(Pane::Log).filter = Filter::new("payout");
+    harness.draw();
+    let Effect::Copy(text, _) = harness.act(Action::Copy).remove(0) else { panic!("nothing copied") };
     assert!(text.contains("payout"), "{text}");
-    desk.act(Action::Open);
-    assert!(desk.draw().contains("payout"));
-    desk.act(Action::Back);
-    desk.act(Action::Bottom);
-    assert_eq!(desk.chosen(Pane::Log), None, "at the bottom it follows");
+    harness.act(Action::Open);
+    assert!(harness.draw().contains("payout"));
+    harness.act(Action::Back);
+    harness.act(Action::Bottom);
+    assert_eq!(harness.chosen(Pane::Log), None, "at the bottom, the log follows the feed");
 }
 
 #[test]
-fn copies_hold_no_sequences() {
+fn copied_text_has_no_control_sequences_or_secrets() {
     let line = "\u{1b}[31mred\u{202e} sk_live_0123456789abcdef \u{7}bell\n";
-    let mut desk = FleetApp::new(open_after(line.repeat(2).as_bytes(), usize::MAX));
-    desk.act(Action::Go(Pane::Log));
-    let Effect::Copy(text, _) = desk.act(Action::Copy).remove(0) else { panic!("nothing copied") };
+    let mut harness = ScreenHarness::new(open_after(line.repeat(2).as_bytes(), usize::MAX));
+    harness.act(Action::Go(Pane::Log));
+    let Effect::Copy(text, _) = harness.act(Action::Copy).remove(0) else { panic!("nothing copied") };
     assert_eq!(text, "red sk_live_*** bell");
 }
 
 #[test]
 fn esc_goes_back_one_step_at_a_time() {
-    let mut desk = FleetApp::new(eventful(12_000_000));
-    desk.act(Action::Go(Pane::Errors));
-    desk.act(Action::Zoom);
-    desk.ui.list_mut(Pane::Errors).filter = Filter::new("rate");
-    desk.act(Action::Open);
-    assert_eq!(desk.ui.overlays.len(), 1);
-    desk.act(Action::Back);
-    assert!(desk.ui.overlays.is_empty() && desk.ui.list(Pane::Errors).filter.active());
-    desk.act(Action::Back);
-    assert!(!desk.ui.list(Pane::Errors).filter.active() && desk.ui.zoomed);
-    desk.act(Action::Back);
-    assert!(!desk.ui.zoomed && desk.ui.focus == Pane::Errors);
-    desk.act(Action::Back);
-    assert_eq!(desk.ui.focus, Pane::Streams);
+    let mut harness = ScreenHarness::new(eventful(12_000_000));
+    harness.act(Action::Go(Pane::Errors));
+    harness.act(Action::Zoom);
+    harness.ui.list_mut(Pane::Errors).filter = Filter::new("rate");
+    harness.act(Action::Open);
+    assert_eq!(harness.ui.overlays.len(), 1);
+    harness.act(Action::Back);
+    assert!(harness.ui.overlays.is_empty() && harness.ui.list(Pane::Errors).filter.active());
+    harness.act(Action::Back);
+    assert!(!harness.ui.list(Pane::Errors).filter.active() && harness.ui.zoomed);
+    harness.act(Action::Back);
+    assert!(!harness.ui.zoomed && harness.ui.focus == Pane::Errors);
+    harness.act(Action::Back);
+    assert_eq!(harness.ui.focus, Pane::Streams);
 }
 
 #[test]
-fn every_action_can_be_done_anywhere() {
+fn every_action_is_accepted_in_every_pane() {
     for state in
         [eventful(0), eventful(12_000_000), reduced(&bytes("stripe-progress/12-destination-fails-midway.ndjson.zst"))]
     {
         for &pane in Pane::VARIANTS {
-            let mut desk = FleetApp::new(state.clone());
+            let mut harness = ScreenHarness::new(state.clone());
             for binding in synctop::views::action::ACTIONS {
-                desk.ui.overlays.clear();
-                desk.act(Action::Go(pane));
-                desk.act(binding.action);
-                desk.act(Action::Down);
-                desk.act(Action::PageUp);
+                harness.ui.overlays.clear();
+                harness.act(Action::Go(pane));
+                harness.act(binding.action);
+                harness.act(Action::Down);
+                harness.act(Action::PageUp);
             }
         }
     }

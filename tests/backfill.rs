@@ -1,5 +1,5 @@
-//! `backfill` and an engine's URL, against real engines on real sockets: killed, restarted, and
-//! answering badly.
+//! `backfill` and `synctop URL` against engines on real sockets: killed engines, restarted engines,
+//! and malformed answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use synctop_core::protocol::Status;
 use synctop_core::reduce::{DoubtKind, Outcome, outcome};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(40);
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -48,7 +48,7 @@ fn rows(path: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
+fn backfill_loses_no_row_when_the_engine_is_killed_twice() {
     let (folder, pipeline) = folder();
     let (state, kept) = (folder.path().join("state.json"), folder.path().join("rows.ndjson"));
     let (pipeline, state, kept) = (pipeline.to_str().unwrap(), state.to_str().unwrap(), kept.to_str().unwrap());
@@ -58,17 +58,17 @@ fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
         let mut engine = Engine::start(&serve, "127.0.0.1:0");
         let address = engine.address.clone();
         let calls = ["--pipeline", pipeline, "--state", state, "--time-limit", "30", "--state-limit", "1000"];
-        // Into a file: a pipe that nobody reads would hold the engine up.
+        // stdout goes to a file: a pipe without a reader would block the engine.
         let log = folder.path().join("out.ndjson");
         let out = std::fs::File::create(&log).unwrap();
         let mut child = backfill(&[&[address.as_str()][..], &calls].concat()).stdout(out).spawn().unwrap();
-        // Twice, each time with some rows there and not all.
+        // Kill the engine twice, each time after a part of the rows.
         for share in [2_000, 9_000] {
             let asked = Instant::now();
             while std::fs::read_to_string(kept).map_or(0, |text| text.lines().count()) < share {
-                if asked.elapsed() > PATIENCE {
+                if asked.elapsed() > WAIT_TIMEOUT {
                     let _ = child.kill();
-                    panic!("{form}: no rows come: {}", err(&child.wait_with_output().unwrap()));
+                    panic!("{form}: no rows arrive: {}", err(&child.wait_with_output().unwrap()));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -85,7 +85,7 @@ fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
         assert!(err(&output).contains("calling again in"), "{}", err(&output));
         let state: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
         assert_eq!(state["synctop"]["done"], true);
-        // Nothing is left: the next run ends at once, and reads nothing again.
+        // The next run has nothing left to read and ends at once.
         let again = backfill(&[&[address.as_str()][..], &calls, &["-q"]].concat()).output().unwrap();
         assert_eq!(again.status.code(), Some(0), "{form}: {}", err(&again));
         let again_ = reduced(&again.stdout);
@@ -94,8 +94,8 @@ fn a_flaky_engine_that_is_killed_and_restarted_midway_brings_every_row() {
     }
 }
 
-/// A destination that fails on some pages, between their rows and their checkpoint, with an end
-/// state that runs ahead.
+/// Scenario whose destination fails on some pages, after the rows and before the checkpoint, and
+/// whose end state is ahead of the written rows.
 const OUTAGE: &str = r#"
 seed = 21
 latency_ms = [2, 6]
@@ -118,7 +118,7 @@ times = 12
 
 const OUTAGE_ROWS: usize = 5_040;
 
-/// An engine of either generation with that destination, and the file that keeps its rows.
+/// Starts an engine of generation `form` on [`OUTAGE`]. Returns it with the file of its rows.
 fn outage_engine(folder: &Path, form: &str) -> (Engine, PathBuf) {
     let (scenario, kept) = (folder.join("outage.toml"), folder.join("rows.ndjson"));
     std::fs::write(&scenario, OUTAGE).unwrap();
@@ -128,7 +128,7 @@ fn outage_engine(folder: &Path, form: &str) -> (Engine, PathBuf) {
 }
 
 #[test]
-fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
+fn destination_outage_loses_no_row_when_the_client_is_killed_repeatedly() {
     for form in ["trace", "progress"] {
         let (folder, pipeline) = folder();
         let state = folder.path().join("state.json");
@@ -136,9 +136,9 @@ fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
         let (pipeline, state) = (pipeline.to_str().unwrap(), state.to_str().unwrap());
         let calls = [engine.address.as_str(), "--pipeline", pipeline, "--state", state, "-q"];
         let mut logs = Vec::new();
-        // Killed at the end of each request, and in the middle of every third.
+        // Kill the client at the end of each request, and in the middle of every third.
         for request in 1.. {
-            assert!(request < 200, "{form}: it does not come to its end");
+            assert!(request < 200, "{form}: it does not finish");
             let mut child = backfill(&calls).stderr(Stdio::null()).spawn().unwrap();
             let most = if request % 3 == 0 { request * 4 } else { usize::MAX };
             let mut log = String::new();
@@ -152,7 +152,7 @@ fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
                 }
             }
             logs.push(log);
-            // The state is kept before the next call begins, which is half a second later.
+            // The state is stored before the next call starts, which is half a second later.
             std::thread::sleep(Duration::from_millis(if ended { 150 } else { 0 }));
             let over = child.try_wait().unwrap();
             let _ = child.kill();
@@ -165,7 +165,7 @@ fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
         assert!(logs.len() > 3, "{form}: it was killed {} times", logs.len() - 1);
         let kept: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
         assert_eq!(kept["synctop"]["done"], true, "{form}");
-        // Streams at risk are kept, and every later log of the sequence says so.
+        // Streams at risk stay in the state file, and every later log repeats the doubt.
         let ahead = |log: &String| {
             let doubts = synctop_core::reduce::doubts(&reduced(log.as_bytes()));
             doubts.iter().any(|doubt| doubt.kind == DoubtKind::StateAhead)
@@ -173,7 +173,7 @@ fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
         let first = logs.iter().position(|log| log.contains("\"at_risk\"")).unwrap();
         assert!(logs[first..].iter().all(ahead), "{form}: the doubt is lost");
         assert_eq!(kept["synctop"]["at_risk"]["charge"]["kind"], "state_ahead", "{form}");
-        // A new run has no such streams any more.
+        // A new run reads the streams from the start, so none is at risk.
         let again = backfill(&calls).output().unwrap();
         assert_eq!(again.status.code(), Some(0), "{form}: {}", err(&again));
         assert!(!ahead(&String::from_utf8(again.stdout).unwrap()), "{form}");
@@ -181,7 +181,7 @@ fn a_destination_outage_loses_no_row_however_often_the_client_is_killed() {
 }
 
 #[test]
-fn a_destination_outage_is_told_and_waited_for() {
+fn destination_outage_is_reported_and_retried() {
     for form in ["trace", "progress"] {
         let (folder, pipeline) = folder();
         let (engine, kept) = outage_engine(folder.path(), form);
@@ -199,11 +199,11 @@ fn a_destination_outage_is_told_and_waited_for() {
         assert_eq!(summary["outcome"], "succeeded", "{form}");
         let kinds: Vec<_> = summary["doubts"].as_array().unwrap().iter().map(|it| it["kind"].clone()).collect();
         assert_eq!(kinds, ["state_ahead", "recount_after_resume"], "{form}");
-        // A doubt is enough for a strict caller.
+        // With --strict, a doubt fails the command.
         let (engine, _) = outage_engine(folder.path(), form);
         let strict = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap(), "--strict", "-q"];
         assert_eq!(backfill(&strict).output().unwrap().status.code(), Some(1), "{form}");
-        // Given up early it says why.
+        // Without retries, the error names the cause.
         let (engine, _) = outage_engine(folder.path(), form);
         let once = [engine.address.as_str(), "--pipeline", pipeline.to_str().unwrap(), "--retries", "0"];
         let output = backfill(&once).output().unwrap();
@@ -213,7 +213,7 @@ fn a_destination_outage_is_told_and_waited_for() {
 }
 
 #[test]
-fn a_backfill_that_is_stopped_goes_on_where_it_was() {
+fn backfill_resumes_from_its_state_file_after_sigint() {
     let (folder, pipeline) = folder();
     let (state, kept) = (folder.path().join("state.json"), folder.path().join("rows.ndjson"));
     let engine = Engine::start(&["healthy", "--speed", "4", "--destination", kept.to_str().unwrap()], "127.0.0.1:0");
@@ -221,7 +221,7 @@ fn a_backfill_that_is_stopped_goes_on_where_it_was() {
     let child = backfill(&calls).spawn().unwrap();
     let asked = Instant::now();
     while std::fs::read_to_string(&kept).map_or(0, |text| text.lines().count()) < 3_000 {
-        assert!(asked.elapsed() < PATIENCE);
+        assert!(asked.elapsed() < WAIT_TIMEOUT);
         std::thread::sleep(Duration::from_millis(5));
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
@@ -241,7 +241,7 @@ fn a_backfill_that_is_stopped_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_was_over_before_is_told_when_a_run_goes_on() {
+fn later_calls_repeat_the_failed_and_skipped_streams_of_the_first() {
     let (folder, pipeline) = folder();
     let (state, copy) = (folder.path().join("state.json"), folder.path().join("copy.ndjson.zst"));
     for form in ["trace", "progress"] {
@@ -272,7 +272,7 @@ fn what_was_over_before_is_told_when_a_run_goes_on() {
         let calls: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
         let end = calls.iter().position(|line| line.starts_with(b"{\"type\":\"eof\"")).unwrap();
         let later = calls[end + 1..].concat();
-        // Of the second call alone, before its end: the errors of the first stand.
+        // The second call alone, before its end message, shows the errors of the first call.
         let until_its_end = later.len() - later.split_inclusive(|byte| *byte == b'\n').next_back().unwrap().len();
         let progress = reduced(&later[..until_its_end]);
         let failed =
@@ -283,7 +283,7 @@ fn what_was_over_before_is_told_when_a_run_goes_on() {
 }
 
 #[test]
-fn a_network_failure_of_one_stream_passes_in_either_generation() {
+fn network_failure_of_one_stream_is_retried_in_both_generations() {
     let (folder, pipeline) = folder();
     let scenario = folder.path().join("net.toml");
     let text = "range = { gte = \"2024-01-01T00:00:00Z\", lt = \"2024-02-01T00:00:00Z\" }\n\
@@ -303,7 +303,7 @@ fn a_network_failure_of_one_stream_passes_in_either_generation() {
 }
 
 #[test]
-fn a_stream_that_fails_before_its_first_checkpoint_is_tried_again_too() {
+fn stream_that_fails_before_its_first_checkpoint_is_retried() {
     let (folder, pipeline) = folder();
     let state = folder.path().join("state.json");
     for form in ["trace", "progress"] {
@@ -324,7 +324,7 @@ fn a_stream_that_fails_before_its_first_checkpoint_is_tried_again_too() {
 }
 
 #[test]
-fn the_run_and_the_copy_go_on_after_a_client_that_was_killed() {
+fn run_id_and_copy_continue_after_the_client_is_terminated() {
     let (folder, pipeline) = folder();
     let (state, copy) = (folder.path().join("state.json"), folder.path().join("copy.ndjson.zst"));
     let engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
@@ -340,7 +340,7 @@ fn the_run_and_the_copy_go_on_after_a_client_that_was_killed() {
     let mut child = backfill(&arguments).spawn().unwrap();
     let asked = Instant::now();
     while !state.exists() {
-        assert!(asked.elapsed() < PATIENCE);
+        assert!(asked.elapsed() < WAIT_TIMEOUT);
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_millis(300));
@@ -361,7 +361,7 @@ fn the_run_and_the_copy_go_on_after_a_client_that_was_killed() {
 }
 
 #[test]
-fn a_reader_that_takes_nothing_does_not_keep_a_signal_from_it() {
+fn sigterm_ends_backfill_while_stdout_is_blocked() {
     let (folder, pipeline) = folder();
     let state = folder.path().join("state.json");
     let engine = Engine::start(&["everything", "--no-pace", "--generation", "progress"], "127.0.0.1:0");
@@ -378,7 +378,7 @@ fn a_reader_that_takes_nothing_does_not_keep_a_signal_from_it() {
 }
 
 #[test]
-fn a_parked_run_ends_at_once_with_its_cause() {
+fn permanent_destination_error_ends_backfill_without_retries() {
     let (_folder, pipeline) = folder();
     for form in ["trace", "progress"] {
         let engine = Engine::start(&["parked", "--no-pace", "--generation", form], "127.0.0.1:0");
@@ -391,7 +391,7 @@ fn a_parked_run_ends_at_once_with_its_cause() {
 }
 
 #[test]
-fn a_machine_without_certificates_calls_engines_over_http_and_says_why_not_over_https() {
+fn missing_certificates_fail_https_with_a_hint_but_not_http() {
     let (_folder, pipeline) = folder();
     let engine = Engine::start(&["healthy", "--no-pace"], "127.0.0.1:0");
     let bare = |url: &str| {
@@ -406,7 +406,7 @@ fn a_machine_without_certificates_calls_engines_over_http_and_says_why_not_over_
     assert!(err(&output).contains("Install the system's certificates"), "{}", err(&output));
 }
 
-/// A socket that answers each request with the next of these, and the requests that came.
+/// Server that answers each request with the next prepared answer and records the requests.
 struct Answers {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -430,7 +430,7 @@ fn answers(all: Vec<Answer>) -> Answers {
                 held.push(stream);
             }
         }
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(WAIT_TIMEOUT);
     });
     Answers { address, requests }
 }
@@ -484,7 +484,7 @@ fn ended(status: &str, has_more: bool) -> String {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_as_the_answer_asks() {
+fn transient_answers_are_retried_and_retry_after_is_obeyed() {
     let (folder, pipeline) = folder();
     let state = folder.path().join("state.json");
     let server = answers(vec![
@@ -538,10 +538,10 @@ fn what_may_pass_is_tried_again_as_the_answer_asks() {
         assert_eq!((&body["time_limit"], &body["state_limit"]), (&json!(7.0), &json!(100)));
     }
     assert_eq!(bodies[2].get("state"), None);
-    // Checkpoints are kept although no end message came, and the last one counts.
+    // Checkpoints are kept without an end message; the next call continues from the last one.
     assert_eq!(bodies[3]["state"]["source"]["streams"]["a"]["cursor"], "c1");
     assert_eq!(bodies[5]["state"]["source"]["streams"]["a"]["cursor"], "c2");
-    // A line that was torn stays a line of its own.
+    // A torn line is passed on as a line of its own.
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("{\"type\":\"source_sta\n"), "{out}");
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
@@ -549,7 +549,7 @@ fn what_may_pass_is_tried_again_as_the_answer_asks() {
 }
 
 #[test]
-fn each_bad_answer_has_a_sentence_and_a_code() {
+fn each_bad_answer_has_an_error_message_and_an_exit_code() {
     let (_folder, pipeline) = folder();
     let silent = (format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n{}", started()), true);
     for (answer, says, code) in [
@@ -598,7 +598,7 @@ fn each_bad_answer_has_a_sentence_and_a_code() {
 }
 
 #[test]
-fn a_start_end_engine_is_understood_too() {
+fn engine_of_the_start_end_design_is_called_until_done() {
     let (folder, pipeline) = folder();
     let state = folder.path().join("state.json");
     let end = |has_more: bool, cursor: &str| {
@@ -627,7 +627,7 @@ fn a_start_end_engine_is_understood_too() {
 }
 
 #[test]
-fn what_is_typed_wrong_is_said_before_anything_is_called() {
+fn invalid_arguments_fail_before_any_call() {
     let (folder, pipeline) = folder();
     let pipeline = pipeline.to_str().unwrap();
     let file = |name: &str, text: &str| {
@@ -669,7 +669,7 @@ fn what_is_typed_wrong_is_said_before_anything_is_called() {
 }
 
 #[test]
-fn an_engine_can_be_watched_on_the_full_screen() {
+fn engine_url_and_backfill_watch_show_the_full_screen() {
     let (folder, pipeline) = folder();
     let state = folder.path().join("state.json");
     let engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
@@ -694,9 +694,9 @@ fn an_engine_can_be_watched_on_the_full_screen() {
 }
 
 #[test]
-fn what_goes_wrong_is_on_the_full_screen_too() {
+fn call_failures_are_shown_on_the_full_screen() {
     let (_folder, pipeline) = folder();
-    // An engine that dies: why nothing comes, and when it is called again.
+    // A dead engine: the screen shows the cause and the time of the retry.
     let mut engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
     let mut term =
         Term::start((110, 30), &["backfill", &engine.address, "--pipeline", pipeline.to_str().unwrap(), "--watch"]);
@@ -708,7 +708,7 @@ fn what_goes_wrong_is_on_the_full_screen_too() {
     assert_eq!(term.exit_code(), 2);
     term.wait_for("STOPPED BY YOU");
     term.wait_for("--state FILE stores its position");
-    // One call of it: what broke it off is the cause of its end.
+    // A single call: the broken connection is the cause of its end.
     let mut engine = Engine::start(&["healthy", "--speed", "3"], "127.0.0.1:0");
     let url = format!("{}/pipeline_sync", engine.address);
     let mut term = Term::start((110, 30), &[&url, "--pipeline", pipeline.to_str().unwrap()]);
@@ -730,12 +730,12 @@ fn what_goes_wrong_is_on_the_full_screen_too() {
 }
 
 #[test]
-fn the_served_engine_has_the_wire_of_the_published_ones() {
+fn simulated_http_engine_speaks_the_wire_of_published_engines() {
     let engine = Engine::start(&["healthy", "--no-pace", "--generation", "trace"], "127.0.0.1:0");
     let host = engine.address.strip_prefix("http://").unwrap();
     let call = |request: String| -> (u16, String) {
         let mut stream = TcpStream::connect(host).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -756,12 +756,12 @@ fn the_served_engine_has_the_wire_of_the_published_ones() {
     assert!(body.contains("expected object, received undefined"), "{body}");
     assert_eq!(post("/pipeline_sync", "", "").1, "{\"error\":\"x-pipeline header is required\"}");
     assert_eq!(post("/nope", "", "").0, 404);
-    let wish = format!("{{\"pipeline\":{PIPELINE}}}");
-    let (_, body) = post("/pipeline_check", "", &wish);
+    let request_body = format!("{{\"pipeline\":{PIPELINE}}}");
+    let (_, body) = post("/pipeline_check", "", &request_body);
     assert_eq!(body.matches("\"status\":\"succeeded\"").count(), 2, "{body}");
-    assert!(post("/pipeline_setup", "", &wish).1.contains("Creating schema"));
-    assert_eq!(post("/pipeline_teardown", "", &wish).0, 200);
-    let asked = wish.replace("}}}", "}},\"streams\":[{\"name\":\"customer\"},{\"name\":\"nobody\"}]}");
+    assert!(post("/pipeline_setup", "", &request_body).1.contains("Creating schema"));
+    assert_eq!(post("/pipeline_teardown", "", &request_body).0, 200);
+    let asked = request_body.replace("}}}", "}},\"streams\":[{\"name\":\"customer\"},{\"name\":\"nobody\"}]}");
     let (status, body) = post("/pipeline_sync", "", &asked);
     assert_eq!(status, 400);
     assert!(body.contains("there is no stream nobody"), "{body}");
@@ -770,14 +770,18 @@ fn the_served_engine_has_the_wire_of_the_published_ones() {
     assert_eq!(status, 200);
     assert_eq!(body.matches("\"type\":\"source_state\"").count(), 3);
     assert!(body.contains("\"reason\":\"state_limit\""), "{body}");
-    let (_, body) = post("/pipeline_read", "", &wish.replace("{\"pipeline\"", "{\"state_limit\":2,\"pipeline\""));
+    let (_, body) =
+        post("/pipeline_read", "", &request_body.replace("{\"pipeline\"", "{\"state_limit\":2,\"pipeline\""));
     assert!(body.matches("\"type\":\"record\"").count() >= 100);
-    assert_eq!(post("/pipeline_sync?time_limit=0", "", &wish).0, 400);
-    assert_eq!(post("/pipeline_sync", "", &wish.replace("{\"pipeline\"", "{\"time_limit\":-1,\"pipeline\"")).0, 400);
+    assert_eq!(post("/pipeline_sync?time_limit=0", "", &request_body).0, 400);
+    assert_eq!(
+        post("/pipeline_sync", "", &request_body.replace("{\"pipeline\"", "{\"time_limit\":-1,\"pipeline\"")).0,
+        400
+    );
 }
 
 #[test]
-fn a_client_that_goes_away_stops_its_call() {
+fn call_stops_when_its_client_disconnects() {
     let (folder, _) = folder();
     let kept = folder.path().join("rows.ndjson");
     let engine = Engine::start(&["large", "--speed", "10", "--destination", kept.to_str().unwrap()], "127.0.0.1:0");
@@ -802,11 +806,11 @@ fn a_client_that_goes_away_stops_its_call() {
             break;
         }
         last = count();
-        assert!(asked.elapsed() < PATIENCE, "it goes on for nobody");
+        assert!(asked.elapsed() < WAIT_TIMEOUT, "the call continues without a client");
     }
 }
 
-/// The end of a batch call: a bare object, with the streams' statuses and what is left of each.
+/// Answer of a batch call: a bare object with the status and the remaining ranges of each stream.
 fn batch_end(status: &str, has_more: bool, streams: &[(&str, &str, bool)]) -> Answer {
     let range = json!({"gte": "2025-01-01T00:00:00Z", "lt": "2025-01-02T00:00:00Z", "cursor": "c9"});
     let remaining = |left: bool| if left { json!([range]) } else { json!([]) };
@@ -824,14 +828,14 @@ fn batch_end(status: &str, has_more: bool, streams: &[(&str, &str, bool)]) -> An
     other("200 OK", "content-type: application/json\r\n", &end.to_string())
 }
 
-/// The source's streams in the state that a request carries.
+/// Returns `state.source.streams` of a request's body.
 fn sent_streams(request: &str) -> Value {
     let body: Value = serde_json::from_str(request.split_once("\n\n").unwrap().1.trim()).unwrap();
     body["state"]["source"]["streams"].clone()
 }
 
 #[test]
-fn a_batch_call_keeps_only_streams_that_completed_without_an_error() {
+fn batch_call_keeps_the_state_of_completed_streams_only() {
     let (folder, pipeline) = folder();
     let state = folder.path().join("state.json");
     let engine = answers(vec![
@@ -844,13 +848,13 @@ fn a_batch_call_keeps_only_streams_that_completed_without_an_error() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let asked = engine.requests.lock().unwrap().clone();
     assert!(asked.iter().all(|it| it.starts_with("POST /pipeline_sync_batch?")), "{asked:?}");
-    // What the end says of `b` may be ahead of its rows: it goes on from the state that was sent,
-    // which was none.
+    // The end state of `b` may be ahead of its rows, so `b` continues from the state that was sent
+    // (none).
     assert_eq!(sent_streams(&asked[1]), json!({"a": {"remaining": []}}));
-    // The end stands in the log as the line that the other route ends with.
+    // The log has the answer as the `eof` line of the streaming route.
     let ends = String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("\"type\":\"eof\"")).count();
     assert_eq!(ends, 2);
-    // No progress twice in a row: it stops, and says what helps.
+    // Two calls in a row without progress end the command with a hint.
     let stuck = || batch_end("started", true, &[("a", "started", true)]);
     let engine = answers(vec![stuck(), stuck(), stuck()]);
     let output = backfill(&[&engine.address, "--batch", "--pipeline", pipeline.to_str().unwrap()]).output().unwrap();

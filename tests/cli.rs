@@ -42,7 +42,7 @@ fn path(name: &str) -> String {
 }
 
 #[test]
-fn a_state_file_is_a_file_and_has_a_state_in_it() {
+fn state_option_rejects_other_files_and_preserves_links_and_modes() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -71,8 +71,7 @@ fn a_state_file_is_a_file_and_has_a_state_in_it() {
         }
     }
     assert_eq!(std::fs::read_to_string(other).unwrap(), "{\"hello\":1}");
-    // One that is not there yet is the begin of a run; a link stays one, and the file's mode its
-    // own.
+    // An empty file starts a run. A symbolic link stays a link, and the file keeps its mode.
     let (real, link) = (folder.path().join("real.json"), folder.path().join("link.json"));
     std::fs::write(&real, "").unwrap();
     std::fs::set_permissions(&real, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
@@ -84,14 +83,14 @@ fn a_state_file_is_a_file_and_has_a_state_in_it() {
     assert_eq!(mode & 0o777, 0o640);
     let state: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&real).unwrap()).unwrap();
     assert_eq!(state["engine"]["global"]["cumulative_record_count"], 345);
-    // A second attempt goes on from it.
+    // A second attempt continues from the state file.
     let again = with_stdin(&["track", "--state", &link.display().to_string()], &raw);
     assert!(out(&again).contains("\"cumulative_record_count\":690"), "345 and 345");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5, "no temporary file is left");
 }
 
 #[test]
-fn what_does_not_belong_to_a_scenario_is_said() {
+fn options_of_another_scenario_are_rejected() {
     for (arguments, says) in [
         (vec!["simulate", "read", "--listen", "127.0.0.1:0"], "--listen does not belong to read"),
         (vec!["simulate", "sync", "--raw"], "--raw does not belong to sync"),
@@ -107,7 +106,7 @@ fn what_does_not_belong_to_a_scenario_is_said() {
 }
 
 #[test]
-fn exit_codes_tell_the_outcome() {
+fn summary_exit_code_matches_the_outcome() {
     for (file, wanted) in [
         ("stripe-progress/01-small-success.ndjson.zst", 0),
         ("stripe-progress/12-destination-fails-midway.ndjson.zst", 1),
@@ -123,7 +122,7 @@ fn exit_codes_tell_the_outcome() {
 }
 
 #[test]
-fn the_three_packings_and_a_pipe_say_the_same() {
+fn plain_gzip_zstd_and_piped_input_have_the_same_summary() {
     let plain = bytes("stripe-progress/12-destination-fails-midway.ndjson.zst");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log.txt");
@@ -146,7 +145,7 @@ fn the_three_packings_and_a_pipe_say_the_same() {
 }
 
 #[test]
-fn the_text_says_what_why_and_what_next() {
+fn summary_text_has_outcome_cause_and_next_step() {
     let text = out(&run(&["summary", &path("stripe-progress/12-destination-fails-midway.ndjson.zst")]));
     for words in [
         "COMPLETED WITH ERRORS",
@@ -163,7 +162,7 @@ fn the_text_says_what_why_and_what_next() {
 }
 
 #[test]
-fn wrong_use_is_said_with_a_next_step() {
+fn usage_errors_have_an_exit_code_and_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path().to_str().unwrap();
     for (arguments, wanted, words) in [
@@ -200,7 +199,7 @@ fn wrong_use_is_said_with_a_next_step() {
 }
 
 #[test]
-fn a_broken_archive_gives_what_it_held_and_an_error() {
+fn truncated_archive_is_summarized_and_fails() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cut.zst");
     let packed = std::fs::read(fixture("stripe-progress/20-eventful-all.ndjson.zst")).unwrap();
@@ -212,7 +211,7 @@ fn a_broken_archive_gives_what_it_held_and_an_error() {
 }
 
 #[test]
-fn nothing_understood_is_its_own_code() {
+fn input_without_messages_exits_with_65() {
     for input in [&b""[..], b"hello\nworld\n", b"{\"level\":30,\"msg\":\"pino\"}\n", b"\x00\xff\xfe"] {
         let output = with_stdin(&["summary", "-"], input);
         assert_eq!(code(&output), 65, "{input:?}");
@@ -221,7 +220,7 @@ fn nothing_understood_is_its_own_code() {
 }
 
 #[test]
-fn no_secret_and_no_control_character_leaves_in_text_or_json() {
+fn summary_masks_secrets_and_control_characters() {
     let log = concat!(
         r#"{"type":"trace","trace":{"trace_type":"error","error":{"failure_type":"auth_error","message":"\u001b[31mkey sk_live_SECRET1 at postgres://u:SECRET2@h/db \u202eBearer SECRET3SECRET3","stream":"a\u009b2J"}}}"#,
         "\n",
@@ -239,7 +238,7 @@ fn no_secret_and_no_control_character_leaves_in_text_or_json() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn closed_stdout_is_no_error() {
     let mut child = synctop(&["summary", "--json", &path("stripe-progress/02-many-streams.ndjson.zst")])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -252,7 +251,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn a_full_disk_changes_no_exit_code() {
+fn full_disk_does_not_hide_the_exit_code() {
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let file = path("stripe-progress/01-small-success.ndjson.zst");
     for (arguments, wanted) in
@@ -294,14 +293,14 @@ fn completions_exist_for_every_shell() {
 }
 
 #[test]
-fn a_summary_at_a_place_is_what_was_known_there() {
+fn summary_at_a_position_equals_the_summary_of_the_prefix() {
     let log = path("stripe-progress/20-eventful-all.ndjson.zst");
     let plain = String::from_utf8(bytes("stripe-progress/20-eventful-all.ndjson.zst")).unwrap();
     let head: String = plain.split_inclusive('\n').take(1200).collect();
     let json = |output: &Output| -> serde_json::Value { serde_json::from_slice(&output.stdout).unwrap() };
     let at = run(&["summary", "--json", "--at", "line 1200", &log]);
     let mut wanted = json(&with_stdin(&["summary", "--json", "-"], head.as_bytes()));
-    // Of the same lines without their end it would be said that they were cut off.
+    // The prefix alone counts as truncated; within the log the run is still going.
     wanted["outcome"] = "running".into();
     assert_eq!(json(&at), wanted);
     assert_eq!(code(&at), 2);
@@ -327,7 +326,7 @@ fn several_logs_are_attempts_in_order() {
 }
 
 #[test]
-fn simulated_logs_are_the_same_for_the_same_seed_and_are_understood() {
+fn simulated_logs_are_reproducible_and_readable() {
     for generation in ["trace", "progress"] {
         let make = |seed: &str, scenario: &str| {
             let size = ["--size", "300kB", "--malformed", "20000", "--errors", "1000000"];
@@ -353,14 +352,14 @@ fn simulated_logs_are_the_same_for_the_same_seed_and_are_understood() {
 }
 
 #[test]
-fn a_replay_needs_a_terminal_and_says_what_does_without() {
+fn replay_without_a_terminal_suggests_summary() {
     let output = run(&["replay", &path("stripe-progress/06-rate-limit.ndjson.zst")]);
     assert_eq!(code(&output), 64);
     assert!(err(&output).contains("synctop summary"), "{}", err(&output));
 }
 
 #[test]
-fn what_is_known_beside_a_saved_log_is_taken_in_and_wrong_use_of_it_is_said() {
+fn summary_reads_exit_code_stderr_and_catalog_of_a_saved_log() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -375,14 +374,14 @@ fn what_is_known_beside_a_saved_log_is_taken_in_and_wrong_use_of_it_is_said() {
     {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
-    // Alone it says less, and no more than it knows.
+    // Without stderr and exit code the summary knows less.
     let alone = run(&["summary", &crash]);
     assert_eq!(code(&alone), 2);
     assert!(out(&alone).contains("ended without a final status"), "{}", out(&alone));
     let small = path("singer/sdk-tap-small.ndjson.zst");
     assert_eq!(code(&run(&["summary", "-q", &small, "--exit-code", "0"])), 0);
     assert_eq!(code(&run(&["summary", "-q", &small, "--exit-code", "143"])), 2);
-    // Nothing on stdout: what stderr and the exit code say is understood all the same.
+    // With an empty stdout, stderr and the exit code are enough.
     let (empty, words) = (path("singer/sdk-tap-badconfig.ndjson.zst"), path("singer/sdk-tap-badconfig.stderr.zst"));
     let bad = run(&["summary", &empty, "--stderr", &words, "--exit-code", "1"]);
     assert_eq!(code(&bad), 1);
@@ -413,7 +412,7 @@ fn what_is_known_beside_a_saved_log_is_taken_in_and_wrong_use_of_it_is_said() {
 }
 
 #[test]
-fn the_secrets_of_a_connector_leave_in_no_output() {
+fn summary_masks_the_secrets_of_a_connector() {
     let log = concat!(
         r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","connectorConfig":{"config":{"x":"hunter2"}}}}"#,
         "\n",
@@ -429,22 +428,22 @@ fn the_secrets_of_a_connector_leave_in_no_output() {
 }
 
 #[test]
-fn without_a_terminal_a_run_prints_lines_and_ends_as_its_engine() {
+fn run_without_a_terminal_prints_lines_and_exits_as_its_engine() {
     let log = path("stripe-progress/12-destination-fails-midway.ndjson.zst");
     let plain = zstd::decode_all(std::fs::File::open(&log).unwrap()).unwrap();
     let shell = |script: &str| with_stdin(&["run", "--", "sh", "-c", script], &plain);
     let words = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
-    // The engine's lines as they are, a line for each change, and the outcome's code.
+    // stdout has the engine's lines, stderr a line per change; the exit code is the outcome's.
     let copied = shell("cat");
     assert!(copied.stdout == plain && copied.status.code() == Some(1), "{}", words(&copied));
     for said in ["ERROR      charge: ", "end        succeeded", "COMPLETED WITH ERRORS", "9,699"] {
         assert!(words(&copied).contains(said), "{said}: {}", words(&copied));
     }
-    // A process that fails has failed, whatever its feed said.
+    // A failing exit code fails the run although the feed reports success.
     let failed = shell("grep -v charge; echo 'Traceback (most recent call last):\nValueError: no' >&2; exit 3");
     assert_eq!(failed.status.code(), Some(3), "{}", words(&failed));
     assert!(words(&failed).contains("FAILED") && words(&failed).contains("ValueError: no"), "{}", words(&failed));
-    // No message of any protocol: its last words that mean something.
+    // Without messages, the error quotes the last meaningful line of stderr.
     let script = "echo hello; printf 'Error: no such table\n  code: [\n    42\n  ]\n]\n' >&2; exit 1";
     let odd = shell(script);
     assert_eq!(odd.status.code(), Some(1));

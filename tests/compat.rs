@@ -1,5 +1,5 @@
-//! Files that earlier versions wrote: data folder, state files, state database, configurations. All
-//! of them open.
+//! Files that earlier versions wrote can be opened: data folder, state files, state database,
+//! configurations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/engine.rs"]
@@ -44,7 +44,7 @@ fn out(output: &Output) -> String {
 }
 
 #[test]
-fn a_data_folder_goes_on() {
+fn service_continues_a_data_folder_of_0_1_0() {
     let folder = unpacked();
     let server = Server::with(folder.path(), &[], &[("COMPAT_KEY", "sk_test_good")]);
     let client = server.client();
@@ -56,14 +56,14 @@ fn a_data_folder_goes_on() {
     assert_eq!(status("ready").as_deref(), Some("paused"));
     assert_eq!(status("parked").as_deref(), Some("error"));
     assert_eq!(status("paused").as_deref(), Some("backfill"));
-    // The parked one has its reason, the runs have their results and their logs.
+    // The parked pipeline has its reason; the runs have results and logs.
     let parked = client.get("/pipelines/parked").is(200);
     assert_eq!(parked["reason"]["failure_type"], "system_error");
     let runs = client.get("/pipelines/ready/runs").is(200);
     assert_eq!(runs["data"].as_array().unwrap().len(), 2);
     let log = client.get("/pipelines/ready/runs/1/log");
     assert!(log.status == 200 && log.text().contains("\"eof\""), "{}", log.status);
-    // The call that was cut goes on: nothing that was read is read again, and nothing is forgotten.
+    // The interrupted call continues from its last checkpoint.
     let cut = client.until("/pipelines/paused", |it| it["run"]["so_far"]["checkpoints"].as_u64() > Some(110));
     assert_eq!(cut["run"]["number"], 1);
     assert!(cut["run"]["so_far"]["records"]["cumulative"].as_u64() > Some(10_300), "{}", cut["run"]);
@@ -75,7 +75,7 @@ fn a_data_folder_goes_on() {
 }
 
 #[test]
-fn a_state_file_goes_on() {
+fn backfill_continues_a_state_file_of_0_1_0() {
     for (form, file, rows) in
         [("trace", "open", 900), ("trace", "done", 0), ("progress", "open", 900), ("progress", "done", 0)]
     {
@@ -93,30 +93,30 @@ fn a_state_file_goes_on() {
         assert_eq!(output.status.code(), Some(0), "{form} {file}: {output:?}");
         let came = std::fs::read_to_string(&kept).unwrap_or_default();
         let came = came.lines().collect::<BTreeSet<_>>().len();
-        // What the state holds is not read again, but for the page that was open.
+        // Only the page that was open is read again.
         assert!((rows..=rows + 100).contains(&came), "{form} {file}: {came} rows");
         let now: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
         assert_eq!(now["synctop"]["done"], true, "{form} {file}");
-        // An open run goes on as itself; a run that is over is followed by another.
+        // An open run keeps its id; a finished run is followed by a new one.
         let was: Value = serde_json::from_str(&old).unwrap();
         assert_eq!(was["synctop"]["run_id"] == now["synctop"]["run_id"], file == "open", "{form} {file}");
     }
 }
 
 #[test]
-fn the_state_database_keeps_its_actions_and_acknowledgements() {
+fn state_database_of_0_1_0_keeps_actions_and_acknowledgments() {
     let folder = unpacked();
-    let memory = StateDb::open(&folder.path().join("fleet"), "http://127.0.0.1:34277").unwrap();
-    let actions = memory.actions(10).unwrap();
+    let state_db = StateDb::open(&folder.path().join("fleet"), "http://127.0.0.1:34277").unwrap();
+    let actions = state_db.actions(10).unwrap();
     let mut actions: Vec<_> = actions.iter().map(|it| format!("{} {}", it.action, it.pipeline)).collect();
     actions.sort();
     assert_eq!(actions, ["pause ready", "resume parked"]);
-    let inbox = memory.inbox().unwrap();
+    let inbox = state_db.inbox().unwrap();
     assert!(inbox.items.values().any(|it| it.acked.is_some()), "{inbox:?}");
 }
 
 #[test]
-fn configurations_are_read() {
+fn configurations_of_0_1_0_are_read() {
     let config = of_0_1_0().join("config.toml");
     let shown = synctop(&["config", "show", "--config", config.to_str().unwrap()]);
     assert!(shown.status.success(), "{shown:?}");

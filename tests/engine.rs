@@ -1,5 +1,5 @@
-//! The simulated source and engine: nothing is lost wherever a run is cut, and the same scenario is
-//! the same log.
+//! Simulated source and engine: no record is lost wherever a run is cut, and a scenario always
+//! produces the same log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -23,7 +23,7 @@ use synctop_core::reduce::{Outcome, outcome};
 
 const FORMS: [WireGeneration; 2] = [WireGeneration::Trace, WireGeneration::Progress];
 
-/// Small, with streams that share seconds, and with things that go wrong.
+/// Small scenario with records that share a second, server errors and connection resets.
 const SMALL: &str = "
 seed = 9
 range = { gte = \"2024-01-01T00:00:00Z\", lt = \"2024-01-01T02:00:00Z\" }
@@ -51,15 +51,16 @@ chance = 0.1
 ";
 
 #[derive(Default)]
-struct Kept {
+struct CollectingOutlet {
     out: Vec<u8>,
     rows: BTreeSet<(usize, u64)>,
-    /// How often rows were written, and after how many bytes of output all of them were there.
+    /// Number of written rows; repeated rows count again.
     written: u64,
+    /// Simulated time of each output, in milliseconds.
     times: Vec<i64>,
 }
 
-impl Outlet for Kept {
+impl Outlet for CollectingOutlet {
     fn write_lines(&mut self, at: i64, lines: &[u8]) -> io::Result<()> {
         self.out.extend_from_slice(lines);
         self.times.push(at);
@@ -81,16 +82,16 @@ fn begin() -> i64 {
     time::parse("2026-11-20T08:00:00Z").unwrap()
 }
 
-fn one(form: WireGeneration, state: &str, change: impl FnOnce(&mut Call), kept: &mut Kept) -> CallResult {
+fn one(form: WireGeneration, state: &str, change: impl FnOnce(&mut Call), kept: &mut CollectingOutlet) -> CallResult {
     let api = Arc::new(Mutex::new(Api::new(small())));
-    let mut wish = Call { form, memory: Memory::read(state).unwrap(), begin: begin(), ..Call::default() };
-    change(&mut wish);
-    call(&api, wish, kept).unwrap()
+    let mut options = Call { form, memory: Memory::read(state).unwrap(), begin: begin(), ..Call::default() };
+    change(&mut options);
+    call(&api, options, kept).unwrap()
 }
 
-/// Calls until nothing is left, as a backfill does: a stream that is given up in one call goes on
-/// in the next.
-fn to_the_end(form: WireGeneration, state: &str, kept: &mut Kept) -> CallResult {
+/// Calls until nothing is left (at most six times), as a backfill does: a stream that fails in one
+/// call continues in the next.
+fn to_the_end(form: WireGeneration, state: &str, kept: &mut CollectingOutlet) -> CallResult {
     let mut called = one(form, state, |_| {}, kept);
     for _ in 0..5 {
         if !called.outcome.as_ref().unwrap().has_more {
@@ -101,8 +102,8 @@ fn to_the_end(form: WireGeneration, state: &str, kept: &mut Kept) -> CallResult 
     called
 }
 
-/// Every row arrived, and what is said to be completed is all there is.
-fn whole(form: WireGeneration, kept: &Kept, called: &CallResult, what: &str) {
+/// Asserts that every row arrived and that the final state covers the whole range of each stream.
+fn whole(form: WireGeneration, kept: &CollectingOutlet, called: &CallResult, what: &str) {
     let scenario = small();
     for (at, stream) in scenario.streams.iter().enumerate() {
         let have = kept.rows.iter().filter(|(it, _)| *it == at).count() as u64;
@@ -119,26 +120,26 @@ fn whole(form: WireGeneration, kept: &Kept, called: &CallResult, what: &str) {
 }
 
 #[test]
-fn a_run_that_is_cut_off_at_any_request_and_resumed_brings_every_record() {
+fn run_resumed_after_a_cut_at_any_limit_has_every_record() {
     for form in FORMS {
-        let mut all = Kept::default();
+        let mut all = CollectingOutlet::default();
         let called = one(form, "null", |_| {}, &mut all);
         whole(form, &all, &called, "uncut");
         assert_eq!(all.written, all.rows.len() as u64, "uncut, nothing is read twice");
         let progress = reduced(&all.out);
         assert_eq!((outcome(&progress), progress.cumulative_records()), (Outcome::Succeeded, Some(2640)));
-        // By the number of checkpoints.
+        // Cut by number of checkpoints.
         for limit in 1..=progress.checkpoints {
-            let mut kept = Kept::default();
+            let mut kept = CollectingOutlet::default();
             let first = one(form, "null", |call| call.state_limit = Some(limit), &mut kept);
             assert!(first.outcome.as_ref().unwrap().has_more || limit == progress.checkpoints);
             let second = to_the_end(form, first.state.get(), &mut kept);
             whole(form, &kept, &second, &format!("cut after {limit} checkpoints"));
         }
-        // By time: at every instant at which something was said.
+        // Cut by time, at each instant with output.
         let times: BTreeSet<_> = all.times.iter().map(|at| at - begin()).filter(|at| *at > 0).collect();
         for at in times {
-            let mut kept = Kept::default();
+            let mut kept = CollectingOutlet::default();
             let first = one(form, "null", |call| call.time_limit_ms = Some(at.unsigned_abs()), &mut kept);
             let second = to_the_end(form, first.state.get(), &mut kept);
             whole(form, &kept, &second, &format!("cut after {at} ms"));
@@ -147,14 +148,14 @@ fn a_run_that_is_cut_off_at_any_request_and_resumed_brings_every_record() {
 }
 
 #[test]
-fn a_run_in_calls_of_one_checkpoint_comes_to_its_end() {
+fn run_in_calls_of_one_checkpoint_completes() {
     for form in FORMS {
-        let (mut kept, mut state) = (Kept::default(), "null".to_owned());
+        let (mut kept, mut state) = (CollectingOutlet::default(), "null".to_owned());
         let mut calls = 0;
         let called = loop {
             let called = one(form, &state, |call| call.state_limit = Some(1), &mut kept);
             calls += 1;
-            assert!(calls < 200, "it does not come to its end");
+            assert!(calls < 200, "it does not finish");
             if !called.outcome.as_ref().unwrap().has_more {
                 break called;
             }
@@ -169,9 +170,9 @@ fn a_run_in_calls_of_one_checkpoint_comes_to_its_end() {
 }
 
 #[test]
-fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every_record() {
+fn call_that_dies_at_any_line_resumes_from_its_checkpoints() {
     for form in FORMS {
-        let mut all = Kept::default();
+        let mut all = CollectingOutlet::default();
         one(form, "null", |_| {}, &mut all);
         let lines: Vec<_> = all.out.split_inclusive(|byte| *byte == b'\n').collect();
         for dies_after in (0..lines.len()).step_by(7) {
@@ -194,9 +195,9 @@ fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every
                 }
                 other => panic!("{other:?}"),
             }
-            // What the engine had written when it died is what it had written before its last
-            // checkpoint at least.
-            let mut kept = Kept::default();
+            // Rows written before the last checkpoint are at the destination; later rows may be
+            // missing.
+            let mut kept = CollectingOutlet::default();
             let checkpoints =
                 lines[..dies_after].iter().filter(|line| line.starts_with(b"{\"type\":\"source_state\"")).count();
             if checkpoints > 0 {
@@ -210,13 +211,13 @@ fn a_call_that_dies_at_any_line_and_is_resumed_from_its_checkpoints_brings_every
 }
 
 #[test]
-fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
-    let wish = || BackfillOptions {
+fn unfinished_run_keeps_its_id_and_a_finished_one_is_followed_by_a_new_run() {
+    let options = || BackfillOptions {
         pipeline: json!({"source": {"type": "s"}, "destination": {"type": "d"}}),
         retries: 1,
         ..BackfillOptions::default()
     };
-    let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+    let mut run = Backfill::new(options(), None, "run_1".into()).unwrap();
     let body: Value = serde_json::from_str(&run.begin()).unwrap();
     assert_eq!((body["run_id"].as_str(), body.get("state")), (Some("run_1"), None));
     let end = |reason: &str| {
@@ -234,17 +235,17 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
         &(String::from("{\"type\":\"record\",\"record\":{\"stream\":\"a\",\"data\":{}}}\n") + &end("time_limit")),
     );
     let kept = run.to_stored_state().get().to_owned();
-    let mut later = Backfill::new(wish(), Some(&kept), "run_2".into()).unwrap();
+    let mut later = Backfill::new(options(), Some(&kept), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&later.begin()).unwrap();
-    assert_eq!(body["run_id"], "run_1", "an unfinished run goes on");
+    assert_eq!(body["run_id"], "run_1", "an unfinished run continues");
     assert_eq!(later.attempts, 2);
-    assert_eq!(body["state"].get("synctop"), None, "what is ours is not sent");
+    assert_eq!(body["state"].get("synctop"), None, "the section synctop is not sent");
     assert_eq!(feed(&mut later, &end("complete")), Next::Done(BackfillResult::Through));
-    let mut next = Backfill::new(wish(), Some(later.to_stored_state().get()), "run_2".into()).unwrap();
+    let mut next = Backfill::new(options(), Some(later.to_stored_state().get()), "run_2".into()).unwrap();
     let body: Value = serde_json::from_str(&next.begin()).unwrap();
     assert_eq!((body["run_id"].as_str(), next.attempts), (Some("run_2"), 1), "a finished one is followed by another");
     assert!(body["state"].is_object());
-    // An engine that says "more" for ever is given up.
+    // An engine that reports "more" without progress is given up.
     let mut calls = 0;
     let verdict = loop {
         next.begin();
@@ -258,8 +259,8 @@ fn a_backfill_keeps_its_run_and_starts_a_new_one_after_its_end() {
 }
 
 #[test]
-fn every_end_of_an_answer_has_a_verdict_of_its_own() {
-    let wish = || BackfillOptions { pipeline: json!({}), retries: 0, ..BackfillOptions::default() };
+fn every_ending_of_an_answer_has_its_error_and_exit_code() {
+    let options = || BackfillOptions { pipeline: json!({}), retries: 0, ..BackfillOptions::default() };
     let start = "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"a\",\"status\":\"start\"}}\n";
     let global = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"error\",\"error\":{\"failure_type\":\"system_error\",\"message\":\"the table is gone\"}}}\n";
     let second = std::time::Duration::from_secs(1);
@@ -288,7 +289,7 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
         ("", CallOutcome::Refused { status: 404, says: String::new(), retry_after: None }, "HTTP 404", 4),
         ("", CallOutcome::Refused { status: 503, says: "busy".into(), retry_after: None }, "HTTP 503: busy", 69),
     ] {
-        let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+        let mut run = Backfill::new(options(), None, "run_1".into()).unwrap();
         run.begin();
         run.push(body.as_bytes());
         run.cut();
@@ -300,8 +301,8 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
             other => panic!("{how:?}: {other:?}"),
         }
     }
-    // A refusal that may pass is waited for as long as it says.
-    let mut run = Backfill::new(BackfillOptions { retries: 3, ..wish() }, None, "run_1".into()).unwrap();
+    // A transient refusal is retried after its Retry-After.
+    let mut run = Backfill::new(BackfillOptions { retries: 3, ..options() }, None, "run_1".into()).unwrap();
     run.begin();
     let refused = CallOutcome::Refused { status: 429, says: String::new(), retry_after: Some(second * 7) };
     assert!(matches!(run.over(&refused, 0.3), Next::Again(wait, Some(_)) if wait == second * 7));
@@ -315,7 +316,7 @@ fn every_end_of_an_answer_has_a_verdict_of_its_own() {
     assert_eq!(waits, [second * 2, second * 4], "doubling");
 }
 
-/// Result of one answer: the body of the next call, unless the run is over.
+/// Feeds one answer. Returns the decision and the body of the next call.
 fn answered(run: &mut Backfill, body: &[u8]) -> (Next, Value) {
     run.push(body);
     run.cut();
@@ -325,8 +326,8 @@ fn answered(run: &mut Backfill, body: &[u8]) -> (Next, Value) {
 }
 
 #[test]
-fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
-    let wish = || BackfillOptions { pipeline: json!({}), retries: 9, ..BackfillOptions::default() };
+fn state_is_kept_byte_for_byte() {
+    let options = || BackfillOptions { pipeline: json!({}), retries: 9, ..BackfillOptions::default() };
     let odd = r#"{"cursor":"\ud83d","n":123456789012345678901234567890,"x":1.10,"y":1e999,"z":{"b":1,"a":2}}"#;
     let huge = format!(r#"{{"cursor":"{}"}}"#, "x".repeat(9 << 20));
     let plain = r#"{"n":123456789012345678901234567890,"x":1.10,"z":{"b":1,"a":2}}"#;
@@ -334,7 +335,7 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
         for glue in glues {
             let checkpoint =
                 format!("{glue}{{\"type\":\"source_state\",\"source_state\":{{\"stream\":\"a\",\"data\":{data}}}}}\n");
-            let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+            let mut run = Backfill::new(options(), None, "run_1".into()).unwrap();
             run.begin();
             run.push(checkpoint.as_bytes());
             run.cut();
@@ -350,7 +351,7 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
             assert_eq!(run.over(&CallOutcome::Ended, 0.0), Next::Again(std::time::Duration::ZERO, None));
             let kept = run.to_stored_state();
             assert_eq!(kept.get().matches(data).count(), 3, "an end behind {glue:?}");
-            // The tracker too.
+            // The tracker keeps the bytes too.
             let memory = Memory::read(kept.get()).unwrap();
             for form in [
                 memory.to_trace_state(),
@@ -364,11 +365,11 @@ fn a_state_is_kept_byte_for_byte_whatever_is_in_it_and_around_it() {
 }
 
 #[test]
-fn an_outage_at_the_source_is_waited_for_as_long_as_was_asked() {
-    let wish = || BackfillOptions { pipeline: json!({}), retries: 12, ..BackfillOptions::default() };
+fn source_outage_is_retried_up_to_the_retry_limit() {
+    let options = || BackfillOptions { pipeline: json!({}), retries: 12, ..BackfillOptions::default() };
     let retry = "{\"type\":\"log\",\"log\":{\"level\":\"warn\",\"message\":\"Retrying\",\"data\":{\"stream\":\"b\",\"attempt\":1,\"delay_ms\":1000,\"status\":503}}}\n";
     let limit = "{\"type\":\"eof\",\"eof\":{\"reason\":\"time_limit\",\"state\":{\"source\":{\"streams\":{\"a\":{\"cursor\":\"c\"}}},\"engine\":{}}}}\n";
-    let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+    let mut run = Backfill::new(options(), None, "run_1".into()).unwrap();
     run.begin();
     let mut calls = 0;
     let why = loop {
@@ -382,8 +383,8 @@ fn an_outage_at_the_source_is_waited_for_as_long_as_was_asked() {
     };
     assert_eq!(calls, 14, "the first brought a state, then as many as were asked for");
     assert!(why.contains("HTTP 503") && why.contains("--time-limit"), "{why}");
-    // However long an answer asks for, it is not for ever.
-    let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+    // Retry-After is capped at one hour.
+    let mut run = Backfill::new(options(), None, "run_1".into()).unwrap();
     run.begin();
     let refused = CallOutcome::Refused {
         status: 503,
@@ -395,7 +396,7 @@ fn an_outage_at_the_source_is_waited_for_as_long_as_was_asked() {
 
 #[test]
 fn a_run_that_ended_with_errors_is_followed_by_a_new_one() {
-    // The progress generation has no word for an error in the source's state.
+    // In the progress generation, the source's state cannot express an error.
     let end = json!({"type": "eof", "eof": {"status": "failed", "has_more": false,
         "run_progress": {"streams": {"a": {"status": "errored", "message": "no"}, "b": {"status": "completed"}}},
         "ending_state": {"source": {"streams": {"a": {"remaining": [{"gte": "x"}]}, "b": {"remaining": []}}}, "sync_run": {"run_id": "run_1"}}}});
@@ -409,19 +410,19 @@ fn a_run_that_ended_with_errors_is_followed_by_a_new_one() {
 }
 
 #[test]
-fn an_engine_that_does_not_get_on_is_given_up() {
-    let wish = || BackfillOptions { pipeline: json!({}), retries: 2, ..BackfillOptions::default() };
+fn engine_without_progress_is_given_up() {
+    let options = || BackfillOptions { pipeline: json!({}), retries: 2, ..BackfillOptions::default() };
     let same = "{\"type\":\"source_state\",\"source_state\":{\"stream\":\"a\",\"data\":{\"cursor\":\"c\"}}}\n";
     let limit = "{\"type\":\"eof\",\"eof\":{\"reason\":\"state_limit\",\"state\":{\"source\":{\"streams\":{\"a\":{\"cursor\":\"c\"}}},\"engine\":{}}}}\n";
     for (answer, times, says) in
         [(format!("{same}{limit}"), 8, "made no progress"), (format!("{same}{{\"torn"), 6, "in the middle of a line")]
     {
-        let mut run = Backfill::new(wish(), None, "run_1".into()).unwrap();
+        let mut run = Backfill::new(options(), None, "run_1".into()).unwrap();
         run.begin();
         let mut calls = 0;
         let why = loop {
             calls += 1;
-            assert!(calls < times, "{says}: it is called for ever");
+            assert!(calls < times, "{says}: it is called without end");
             if let (Next::Done(BackfillResult::Failed(why, 2)), _) = answered(&mut run, answer.as_bytes()) {
                 break why;
             }
@@ -431,7 +432,7 @@ fn an_engine_that_does_not_get_on_is_given_up() {
 }
 
 #[test]
-fn a_state_that_lost_what_was_read_is_not_taken() {
+fn end_state_without_known_streams_does_not_replace_the_checkpoints() {
     let mut run =
         Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
     run.begin();
@@ -444,16 +445,16 @@ fn a_state_that_lost_what_was_read_is_not_taken() {
         let (_, body) = answered(&mut run, end.as_bytes());
         assert_eq!(body["state"]["source"]["streams"]["a"]["n"], 1, "{empty}");
     }
-    // "Complete" beside an error that may pass and a range that is left is not the end.
+    // "complete" with a transient error and an unread range is retried.
     let end = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"error\",\"error\":{\"failure_type\":\"transient_error\",\"message\":\"reset\",\"stream\":\"a\"}}}\n\
         {\"type\":\"eof\",\"eof\":{\"reason\":\"complete\",\"state\":{\"source\":{\"streams\":{\"a\":{\"status\":\"pending\"}}}}}}\n";
     assert!(matches!(answered(&mut run, end.as_bytes()).0, Next::Again(..)));
 }
 
 #[test]
-fn the_upper_bound_of_a_run_is_frozen_also_by_an_attempt_that_died() {
+fn upper_bound_of_a_run_survives_an_attempt_that_died() {
     for form in FORMS {
-        let mut kept = Kept::default();
+        let mut kept = CollectingOutlet::default();
         one(form, "null", |call| call.state_limit = Some(3), &mut kept);
         let mut run =
             Backfill::new(BackfillOptions { retries: 3, ..BackfillOptions::default() }, None, "run_1".into()).unwrap();
@@ -463,21 +464,17 @@ fn the_upper_bound_of_a_run_is_frozen_also_by_an_attempt_that_died() {
         let (_, body) = answered(&mut run, before_the_end.as_bytes());
         let memory = Memory::read(&body["state"].to_string()).unwrap();
         assert_eq!(memory.time_ceiling.as_deref(), Some("2024-01-01T02:00:00.000Z"), "{form:?}");
-        // The trace generation tells counts with transitions only.
-        assert_eq!(
-            memory.records() > 0,
-            form == WireGeneration::Progress,
-            "its counts are carried on as far as it told them"
-        );
+        // The trace generation reports counts only at status transitions.
+        assert_eq!(memory.records() > 0, form == WireGeneration::Progress, "reported counts carry over");
     }
 }
 
 #[test]
-fn a_stream_that_waits_does_not_hold_the_others_up() {
+fn rate_limited_stream_does_not_delay_the_others() {
     let text =
         format!("{SMALL}[[faults]]\nkind = \"rate_limit\"\nstream = \"customer\"\nafter = 0\nretry_after = 60\n");
     let api = Arc::new(Mutex::new(Api::new(Scenario::read(&text).unwrap())));
-    let mut kept = Kept::default();
+    let mut kept = CollectingOutlet::default();
     call(&api, Call { begin: begin(), ..Call::default() }, &mut kept).unwrap();
     let progress = reduced(&kept.out);
     let done = |name: &str| progress.stream(name).unwrap().changed_at.unwrap() - begin();
@@ -486,7 +483,7 @@ fn a_stream_that_waits_does_not_hold_the_others_up() {
 }
 
 #[test]
-fn a_state_of_the_wrong_shape_is_refused_or_read_as_far_as_it_goes() {
+fn malformed_state_is_rejected_and_odd_values_are_tolerated() {
     for (text, says) in [
         ("[]", "the state is not an object"),
         ("{", "EOF"),
@@ -509,7 +506,7 @@ fn a_state_of_the_wrong_shape_is_refused_or_read_as_far_as_it_goes() {
     let memory = Memory::read(odd).unwrap();
     assert_eq!(memory.records(), u64::MAX);
     for form in FORMS {
-        let mut kept = Kept::default();
+        let mut kept = CollectingOutlet::default();
         let state = odd.replace("\"a\"", "\"customer\"");
         one(form, &state, |_| {}, &mut kept);
         let far = "{\"source\":{\"streams\":{\"customer\":{\"backfill\":{\"range\":{\"gte\":-9223372036854775808,\"lt\":9223372036854775807}}}}}}";
@@ -523,7 +520,7 @@ fn simulate(arguments: &[&str]) -> (Vec<u8>, String, Option<i32>) {
 }
 
 #[test]
-fn a_scenario_is_the_same_log_each_time_and_another_with_another_seed() {
+fn scenario_log_depends_only_on_scenario_and_seed() {
     for (name, _) in SCENARIOS.iter().filter(|(name, _)| *name != "large") {
         let (first, ..) = simulate(&[name, "--no-pace"]);
         let (second, ..) = simulate(&[name, "--no-pace"]);
@@ -533,7 +530,7 @@ fn a_scenario_is_the_same_log_each_time_and_another_with_another_seed() {
 }
 
 #[test]
-fn each_scenario_shows_what_it_promises() {
+fn each_scenario_has_its_documented_outcome() {
     for form in ["trace", "progress"] {
         let ran = |name: &str| reduced(&simulate(&[name, "--no-pace", "--generation", form]).0);
         assert_eq!(outcome(&ran("healthy")), Outcome::Succeeded);
@@ -556,7 +553,7 @@ fn each_scenario_shows_what_it_promises() {
 }
 
 #[test]
-fn a_large_scenario_is_made_faster_than_it_is_read() {
+fn large_scenario_succeeds_with_all_records() {
     let (log, ..) = simulate(&["large", "--no-pace"]);
     let progress = reduced(&log);
     let records: u64 =
@@ -565,7 +562,7 @@ fn a_large_scenario_is_made_faster_than_it_is_read() {
 }
 
 #[test]
-fn raw_records_and_calls_with_a_state_can_be_had_one_by_one() {
+fn simulate_supports_raw_output_records_and_single_calls_with_a_state() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state.json").display().to_string();
     let (raw, ..) = simulate(&["healthy", "--no-pace", "--raw"]);
@@ -585,7 +582,7 @@ fn raw_records_and_calls_with_a_state_can_be_had_one_by_one() {
     assert!(progress.cumulative_records().unwrap() >= 16_375 && progress.attempts > 20, "{}", progress.attempts);
 }
 
-/// The log of a scenario made of this one, and of faults.
+/// Log of [`SMALL`] with these faults instead of its own.
 fn with_faults(faults: &str, form: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");
@@ -595,7 +592,7 @@ fn with_faults(faults: &str, form: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_bad_key_is_global_before_a_start_and_in_the_middle_of_a_run() {
+fn bad_key_fails_the_whole_run_at_its_start_and_in_the_middle() {
     for form in ["trace", "progress"] {
         for after in [0, 1_000] {
             let log = with_faults(&format!("[[faults]]\nkind = \"bad_key\"\nafter = {after}\n"), form);
@@ -612,11 +609,11 @@ fn a_bad_key_is_global_before_a_start_and_in_the_middle_of_a_run() {
 }
 
 #[test]
-fn every_fault_shows_as_what_it_is() {
+fn every_fault_has_its_documented_effect() {
     let every = |kind: &str, more: &str| format!("[[faults]]\nkind = \"{kind}\"\n{more}\n");
     for form in ["trace", "progress"] {
         let ran = |faults: &str| reduced(&with_faults(faults, form));
-        // What passes leaves nothing but retries.
+        // Transient faults leave only retries.
         for (kind, more) in [
             ("rate_limit", "chance = 0.3"),
             ("server_error", "chance = 0.2\nstatus = 502"),
@@ -627,8 +624,8 @@ fn every_fault_shows_as_what_it_is() {
             assert_eq!(outcome(&progress), Outcome::Succeeded, "{form} {kind}");
             assert!(progress.retries > 0, "{form} {kind}");
         }
-        // What does not pass within five tries ends the stream for this attempt; another call goes
-        // on with it.
+        // A fault that outlasts five tries ends the stream for this attempt; another call continues
+        // it.
         let progress = ran(&every("reset", "stream = \"charge\"\nafter = 300\ntimes = 100"));
         assert_eq!(outcome(&progress), Outcome::Failed, "{form}");
         let charge = progress.stream("charge").unwrap();
@@ -662,7 +659,7 @@ fn a_crash_ends_in_the_middle_of_a_line() {
 }
 
 #[test]
-fn what_is_wrong_with_a_scenario_is_said() {
+fn invalid_scenarios_are_rejected_with_their_position() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");
     let name = file.display().to_string();

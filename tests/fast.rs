@@ -1,5 +1,4 @@
-//! The short way of reading lines against the slow one, and reading in parallel against reading
-//! line by line.
+//! The fast path against the serde decoder, and parallel reading against reading line by line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -7,7 +6,7 @@ mod common;
 mod oracle;
 
 use common::{bytes, corpus, corpus_root, fixture_root, fixtures, logs_of_tools, reduced, unpack};
-use oracle::hold;
+use oracle::assert_decoders_agree;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use synctop::engine::generator::{LogKind, Plan, write};
@@ -44,40 +43,40 @@ fn in_parallel(log: &[u8], workers: usize) -> Progress {
 }
 
 #[test]
-fn both_ways_agree_on_every_line_ever_recorded() {
+fn fast_path_agrees_with_serde_on_every_recording() {
     for (folder, path) in fixtures().into_iter().chain(corpus().unwrap_or_default()) {
         let log = unpack(&path);
         println!("{folder}/{}", path.display());
-        // The two biggest recordings repeat themselves.
-        hold(&log[..log.len().min(20_000_000)]);
+        // The two largest recordings repeat themselves.
+        assert_decoders_agree(&log[..log.len().min(20_000_000)]);
     }
 }
 
 #[test]
-fn both_ways_agree_on_what_connectors_taps_and_other_tools_print() {
+fn fast_path_agrees_with_serde_on_output_of_connectors_taps_and_tools() {
     for path in logs_of_tools(&corpus_root().unwrap_or_else(fixture_root)) {
         let log = unpack(&path);
-        hold(&log[..log.len().min(4_000_000)]);
+        assert_decoders_agree(&log[..log.len().min(4_000_000)]);
     }
 }
 
 #[test]
-fn both_ways_agree_on_simulated_logs_with_damaged_lines() {
+fn fast_path_agrees_with_serde_on_damaged_simulated_logs() {
     for scenario in [LogKind::Read, LogKind::Sync] {
         for generation in [WireGeneration::Trace, WireGeneration::Progress] {
-            hold(&simulated(scenario, generation, 7));
+            assert_decoders_agree(&simulated(scenario, generation, 7));
         }
     }
 }
 
 #[test]
-fn reading_in_parallel_comes_to_reading_line_by_line() {
+fn parallel_reading_equals_reading_line_by_line() {
     for (_, path) in fixtures() {
         let log = unpack(&path);
         assert!(in_parallel(&log, 3) == reduced(&log), "{}", path.display());
     }
     for path in logs_of_tools(&fixture_root()) {
-        // So large that there is more than one chunk.
+        // Large enough for more than one chunk.
         let log = unpack(&path).repeat(12);
         assert!(in_parallel(&log, 3) == reduced(&log), "{}", path.display());
     }
@@ -89,7 +88,7 @@ fn reading_in_parallel_comes_to_reading_line_by_line() {
 }
 
 #[test]
-fn lines_around_every_limit_are_the_same_in_chunks_of_any_size() {
+fn lines_around_the_length_limit_are_read_the_same_in_parallel() {
     let line = |length: usize| {
         let mut line = br#"{"type":"record","record":{"stream":"a","data":""#.to_vec();
         line.resize(length, b'x');
@@ -110,7 +109,7 @@ fn lines_around_every_limit_are_the_same_in_chunks_of_any_size() {
 }
 
 #[test]
-fn a_reader_that_fails_has_handed_on_what_it_read() {
+fn bytes_read_before_a_read_error_are_reduced() {
     struct Breaks<'a>(&'a [u8]);
     impl std::io::Read for Breaks<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -128,16 +127,16 @@ fn a_reader_that_fails_has_handed_on_what_it_read() {
 }
 
 #[test]
-fn a_key_twice_is_for_the_slow_way() {
-    hold(br#"{"type":"progress","progress":{"errors":[],"errors":[],"streams":{"b":{"status":"started"},"a":{"status":"started"}}}}"#);
+fn line_with_a_repeated_key_is_left_to_serde() {
+    assert_decoders_agree(br#"{"type":"progress","progress":{"errors":[],"errors":[],"streams":{"b":{"status":"started"},"a":{"status":"started"}}}}"#);
 }
 
 #[test]
-fn a_worker_that_panics_does_not_leave_the_others_waiting() {
+fn panic_of_a_worker_ends_parallel_reading() {
     struct Panics;
     impl parallel::Sink for Panics {
         fn take(&mut self, _: synctop_core::reduce::Batch, _: &Decoder, at: u64, _: u64) -> bool {
-            assert!(at < 1_000_000, "as asked");
+            assert!(at < 1_000_000, "panic of the test");
             true
         }
     }
@@ -148,7 +147,7 @@ fn a_worker_that_panics_does_not_leave_the_others_waiting() {
     assert!(all.is_err());
 }
 
-/// Lines as engines print them, one of each kind and some more.
+/// Sample lines of the fixtures: at most two per file with the same first 60 characters.
 fn samples() -> Vec<String> {
     let mut samples: Vec<String> = Vec::new();
     let all = fixtures().into_iter().map(|(_, path)| path).chain(logs_of_tools(&fixture_root()));
@@ -167,22 +166,22 @@ fn samples() -> Vec<String> {
     samples
 }
 
-/// Something that happens to a line on its way.
+/// Mutation of a line.
 #[derive(Debug, Clone)]
-enum Change {
+enum Mutation {
     Sorted,
     Spaced,
     Flip(Index, u8),
     Cut(Index),
     Remove(Index),
-    /// A key or string is written with an escape.
+    /// Writes the first character of a key or string as an escape.
     Escape(Index),
-    /// Something that stands twice.
+    /// Repeats the text between two commas.
     Double(Index),
     Swap(Index, &'static str),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change() -> impl Strategy<Value = Mutation> {
     let words = prop::sample::select(vec![
         "null",
         "0",
@@ -202,38 +201,38 @@ fn change() -> impl Strategy<Value = Change> {
         "\"complete\"",
     ]);
     prop_oneof![
-        Just(Change::Sorted),
-        Just(Change::Spaced),
-        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Change::Flip(at, byte)),
-        any::<Index>().prop_map(Change::Cut),
-        any::<Index>().prop_map(Change::Remove),
-        any::<Index>().prop_map(Change::Escape),
-        any::<Index>().prop_map(Change::Double),
-        (any::<Index>(), words).prop_map(|(at, word)| Change::Swap(at, word)),
+        Just(Mutation::Sorted),
+        Just(Mutation::Spaced),
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Flip(at, byte)),
+        any::<Index>().prop_map(Mutation::Cut),
+        any::<Index>().prop_map(Mutation::Remove),
+        any::<Index>().prop_map(Mutation::Escape),
+        any::<Index>().prop_map(Mutation::Double),
+        (any::<Index>(), words).prop_map(|(at, word)| Mutation::Swap(at, word)),
     ]
 }
 
-fn changed(line: &mut Vec<u8>, change: &Change) {
+fn mutate(line: &mut Vec<u8>, change: &Mutation) {
     if line.is_empty() {
         return;
     }
-    let places = |line: &[u8], byte: u8| -> Vec<usize> { memchr(line, byte) };
+    let places = |line: &[u8], byte: u8| -> Vec<usize> { positions_of(line, byte) };
     match change {
-        Change::Sorted => {
+        Mutation::Sorted => {
             if let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) {
                 *line = serde_json::to_vec(&value).unwrap();
             }
         }
-        Change::Spaced => {
+        Mutation::Spaced => {
             *line = String::from_utf8_lossy(line).replace("\":", "\": ").replace(",\"", ", \"").into_bytes();
         }
-        Change::Flip(at, byte) => {
+        Mutation::Flip(at, byte) => {
             let at = at.index(line.len());
             line[at] = if *byte == b'\n' { b' ' } else { *byte };
         }
-        Change::Cut(at) => line.truncate(at.index(line.len())),
-        Change::Remove(at) => drop(line.remove(at.index(line.len()))),
-        Change::Escape(at) => {
+        Mutation::Cut(at) => line.truncate(at.index(line.len())),
+        Mutation::Remove(at) => drop(line.remove(at.index(line.len()))),
+        Mutation::Escape(at) => {
             let quotes = places(line, b'"');
             if let Some(quote) = quotes.get(at.index(quotes.len().max(1)))
                 && let Some(byte) = line.get(quote + 1).copied().filter(u8::is_ascii_alphanumeric)
@@ -241,7 +240,7 @@ fn changed(line: &mut Vec<u8>, change: &Change) {
                 line.splice(quote + 1..quote + 2, format!("\\u00{byte:02x}").into_bytes());
             }
         }
-        Change::Double(at) => {
+        Mutation::Double(at) => {
             let commas = places(line, b',');
             if commas.len() > 1 {
                 let which = at.index(commas.len() - 1);
@@ -249,7 +248,7 @@ fn changed(line: &mut Vec<u8>, change: &Change) {
                 line.splice(commas[which]..commas[which], part);
             }
         }
-        Change::Swap(at, word) => {
+        Mutation::Swap(at, word) => {
             let colons = places(line, b':');
             if let Some(colon) = colons.get(at.index(colons.len().max(1))) {
                 let end = line[*colon..]
@@ -262,14 +261,14 @@ fn changed(line: &mut Vec<u8>, change: &Change) {
     }
 }
 
-fn memchr(line: &[u8], byte: u8) -> Vec<usize> {
+fn positions_of(line: &[u8], byte: u8) -> Vec<usize> {
     line.iter().enumerate().filter(|(_, have)| **have == byte).map(|(at, _)| at).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
     #[test]
-    fn both_ways_agree_on_lines_that_something_happened_to(
+    fn fast_path_agrees_with_serde_on_mutated_lines(
         picks in prop::collection::vec((any::<Index>(), prop::collection::vec(change(), 0..4)), 1..6),
     ) {
         thread_local! { static SAMPLES: Vec<String> = samples(); }
@@ -278,12 +277,12 @@ proptest! {
             for (at, changes) in &picks {
                 let mut line = samples[at.index(samples.len())].clone().into_bytes();
                 for change in changes {
-                    changed(&mut line, change);
+                    mutate(&mut line, change);
                 }
                 log.extend(line);
                 log.push(b'\n');
             }
         });
-        hold(&log);
+        assert_decoders_agree(&log);
     }
 }

@@ -1,5 +1,5 @@
-//! Many pipelines: groups, reasons, errors with a memory, verdicts and canaries, by what services
-//! really tell.
+//! Fleet logic on answers of real services: groups, reasons, error inbox, action results, bulk
+//! actions with a canary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/recorded.rs"]
@@ -22,7 +22,7 @@ fn at(text: &str) -> i64 {
     time::parse(text).unwrap()
 }
 
-/// A list as the published service gave it, seen at some time.
+/// Applies a recorded pipeline list to the fleet, as received at `now`.
 fn listed(fleet: &mut Fleet, list: &Value, now: i64) {
     let asked = fleet.order();
     fleet.take_list(list["data"].as_array().unwrap().clone(), asked, now);
@@ -33,11 +33,11 @@ fn of<'f>(fleet: &'f Fleet, id: &str) -> &'f Watched {
 }
 
 #[test]
-fn the_published_service_that_never_says_error_is_found_out() {
+fn failed_run_without_activity_is_inferred_as_parked() {
     let all = recording("21-progress-service-stub-workflow.txt");
     let lists = answers(&all, "GET", "/pipelines");
     let mut fleet = Fleet::default();
-    // Two hours after the recording: nothing there has a time but the engine's own clock.
+    // Two hours after the recording; the engine's clock is the only time in the list.
     let now = at("2026-11-20T11:00:00Z");
     listed(&mut fleet, lists.last().unwrap(), now);
     let parked = of(&fleet, "pipe_streamfail");
@@ -60,12 +60,12 @@ fn the_published_service_that_never_says_error_is_found_out() {
     assert_eq!(fault.streams, ["dispute".into()]);
     assert!(fault.next.as_ref().unwrap().contains("give the key that permission"));
     assert_eq!(parked.pipeline.found.by_status.get("completed"), Some(&1));
-    // A moment after it failed it may still be tried again.
+    // Shortly after a failure, a retry may still come.
     let soon = at("2026-11-20T08:59:55Z");
     assert_eq!(parked.group(soon), PipelineGroup::Failing);
     assert_eq!(of(&fleet, "pipe_ok").group(now), PipelineGroup::Paused);
     assert_eq!(of(&fleet, "pipe_ok").pipeline.found.records, Some(345));
-    // Its keys came in clear, and are nowhere.
+    // The list has keys in clear; the fleet stores none of them.
     let kept = format!("{fleet:?}");
     assert!(lists.last().unwrap().to_string().contains("sk_test_fake_ok"));
     assert!(!kept.contains("sk_test_fake_ok"), "a key is kept");
@@ -73,7 +73,7 @@ fn the_published_service_that_never_says_error_is_found_out() {
 }
 
 #[test]
-fn a_run_of_the_published_service_moves_from_poll_to_poll() {
+fn polling_detects_movement_and_staleness_of_a_run() {
     let all = recording("21-progress-service-stub-workflow.txt");
     let lists = answers(&all, "GET", "/pipelines");
     let late = answers(&all, "GET", "/pipelines/pipe_long").pop().unwrap();
@@ -84,8 +84,7 @@ fn a_run_of_the_published_service_moves_from_poll_to_poll() {
     assert_eq!(running.group(first), PipelineGroup::Working);
     let before = running.pipeline.found.clone();
     assert!(before.coverage.unwrap() < 1.0 && before.records.unwrap() > 0, "{before:?}");
-    // The same again is no movement; and after two minutes of it, it says backfill and nothing
-    // runs.
+    // An unchanged list is no movement; after two minutes without movement the pipeline is stale.
     listed(&mut fleet, &lists[0], first + 2 * SECOND);
     assert_eq!(of(&fleet, "pipe_long").moved_at, None);
     let later = first + 5 * MINUTE;
@@ -99,7 +98,7 @@ fn a_run_of_the_published_service_moves_from_poll_to_poll() {
 }
 
 #[test]
-fn the_trace_generation_tells_parked_and_why_is_found_where_there_is_anything() {
+fn trace_generation_service_reports_parked_without_a_reason() {
     let all = recording("20-trace-service-stub-workflow.txt");
     let now = at("2026-11-20T10:00:00Z");
     let mut fleet = Fleet::default();
@@ -108,7 +107,7 @@ fn the_trace_generation_tells_parked_and_why_is_found_where_there_is_anything() 
         listed(&mut fleet, &serde_json::from_str(&exchange.body).unwrap(), now);
         let ready = of(&fleet, "pipe_mwoqy9gr");
         if !ready.pipeline.faults.is_empty() {
-            // Ready, and some of its streams failed.
+            // A ready pipeline with failed streams.
             assert_eq!(ready.group(now), PipelineGroup::Failing);
             assert!(ready.pipeline.faults.iter().any(|fault| fault.kind() == "auth_error"));
         }
@@ -120,11 +119,11 @@ fn the_trace_generation_tells_parked_and_why_is_found_where_there_is_anything() 
     }
     let parked = of(&fleet, &parked.expect("one is parked"));
     assert_eq!((parked.group(now), parked.inferred(now)), (PipelineGroup::Parked, false));
-    assert!(parked.pipeline.reason.is_none(), "it says no reason, and none is made up");
+    assert!(parked.pipeline.reason.is_none(), "no reason is invented");
 }
 
 #[test]
-fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
+fn setup_without_activity_becomes_stale() {
     let created = json!({"id": "pipe_new", "source": {"type": "stripe"}, "destination": {"type": "postgres"}, "desired_status": "active", "status": "setup"});
     let mut fleet = Fleet::default();
     fleet.take_list(vec![created.clone()], 0, 0);
@@ -134,19 +133,19 @@ fn a_setup_that_never_runs_is_stale_and_not_an_endless_beginning() {
     assert!(
         of(&fleet, "pipe_new").note(3 * MINUTE).unwrap().contains("claims setup, nothing runs: no activity for 3 min")
     );
-    // Something was asked of it, accepted, and nothing came of it.
+    // An accepted action that started no run is noted.
     fleet.sent("pipe_new", "resume", 3 * MINUTE);
     fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 0, 4 * MINUTE);
     let note = of(&fleet, "pipe_new").note(4 * MINUTE).unwrap();
     assert_eq!(note, "accepted the resume 60 s ago, nothing ran since");
-    assert_eq!(fleet.odd.len(), 2, "what is no pipeline is told");
+    assert_eq!(fleet.odd.len(), 2, "invalid entries are reported");
     assert_eq!(fleet.pipelines.len(), 1);
 }
 
-/// A pipeline as our own service tells it.
-struct Ours(Value);
+/// JSON of a pipeline as `synctop serve` returns it.
+struct OwnPipeline(Value);
 
-impl Ours {
+impl OwnPipeline {
     fn new(id: &str) -> Self {
         Self(json!({
             "id": id, "source": {"type": "simulated"}, "destination": {"type": "simulated"},
@@ -163,7 +162,7 @@ impl Ours {
     fn parked(self, revision: u64, fingerprint: &str, since: i64) -> Self {
         let mut it = self.status("error", revision);
         it.0["reason"] = json!({"message": format!("it broke ({fingerprint})"), "failure_type": "system_error",
-            "fingerprint": fingerprint, "since": time::iso(since), "next": "mend it"});
+            "fingerprint": fingerprint, "since": time::iso(since), "next": "fix it"});
         it
     }
 
@@ -180,8 +179,8 @@ impl Ours {
 }
 
 #[test]
-fn doubts_of_a_run_stand_beside_its_group() {
-    let mut good = Ours::new("a_a").run(1, "SUCCEEDED", "succeeded", 9);
+fn doubts_of_a_run_do_not_change_its_group() {
+    let mut good = OwnPipeline::new("a_a").run(1, "SUCCEEDED", "succeeded", 9);
     let mut fleet = Fleet::default();
     fleet.take_list(vec![good.0.clone()], 0, 1_000);
     assert_eq!(of(&fleet, "a_a").doubt(), None);
@@ -195,32 +194,34 @@ fn doubts_of_a_run_stand_beside_its_group() {
 }
 
 #[test]
-fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
+fn inbox_error_is_fixed_by_a_success_and_regressed_when_it_returns() {
     let mut fleet = Fleet::default();
     let mut inbox = Inbox::default();
-    let mut see = |inbox: &mut Inbox, told: Vec<Ours>, now: i64| {
+    let mut see = |inbox: &mut Inbox, told: Vec<OwnPipeline>, now: i64| {
         fleet.take_list(told.into_iter().map(|it| it.0).collect(), 0, now);
         let changed: Vec<_> = fleet.pipelines.values().flat_map(|it| inbox.observe(it, now)).collect();
         inbox.settle(&fleet.pipelines, now);
         changed
     };
-    let parked =
-        |id: &str, run: u64, since: i64| Ours::new(id).parked(run * 10, "f1", since).run(run, "FAILED", "failed", 2);
-    let good = |id: &str, run: u64| Ours::new(id).status("ready", run * 10).run(run, "SUCCEEDED", "succeeded", 9);
+    let parked = |id: &str, run: u64, since: i64| {
+        OwnPipeline::new(id).parked(run * 10, "f1", since).run(run, "FAILED", "failed", 2)
+    };
+    let good =
+        |id: &str, run: u64| OwnPipeline::new(id).status("ready", run * 10).run(run, "SUCCEEDED", "succeeded", 9);
     assert_eq!(see(&mut inbox, vec![parked("a_a", 1, 500), parked("b_b", 1, 900)], 1_000).len(), 2);
     let item = inbox.items.get("f1").unwrap();
     assert_eq!((item.state(), item.open(), item.first_at), (InboxState::New, 2, 500));
-    // Seen again and again it is still two occurrences.
+    // Repeated polls of the same failure count once per pipeline.
     for poll in 2..50 {
         assert!(see(&mut inbox, vec![parked("a_a", 1, 500), parked("b_b", 1, 900)], poll * 1_000).is_empty());
     }
     assert_eq!(inbox.items["f1"].hits["a_a"].count, 1);
     inbox.acknowledge("f1", "me", 60_000);
     assert_eq!(inbox.items["f1"].state(), InboxState::Acked);
-    // It runs again: not over yet. It succeeds: over for that one.
+    // A running pipeline keeps its error open; a success closes it for that pipeline.
     see(
         &mut inbox,
-        vec![Ours::new("a_a").status("backfill", 12).run(2, "RUNNING", "running", 1), parked("b_b", 1, 900)],
+        vec![OwnPipeline::new("a_a").status("backfill", 12).run(2, "RUNNING", "running", 1), parked("b_b", 1, 900)],
         61_000,
     );
     assert_eq!(inbox.items["f1"].open(), 2);
@@ -228,7 +229,7 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
     assert_eq!((inbox.items["f1"].open(), inbox.items["f1"].state()), (1, InboxState::Acked));
     see(&mut inbox, vec![good("a_a", 2), good("b_b", 2)], 63_000);
     assert_eq!(inbox.items["f1"].state(), InboxState::Fixed);
-    // It comes back, and nobody looks after it any more.
+    // The error returns: it is regressed and no longer acknowledged.
     see(&mut inbox, vec![parked("a_a", 3, 64_000), good("b_b", 2)], 65_000);
     let item = &inbox.items["f1"];
     assert_eq!(
@@ -236,49 +237,51 @@ fn an_error_is_over_when_its_pipeline_succeeds_and_says_when_it_comes_back() {
         (InboxState::Regressed, 1, 1, 2)
     );
     assert_eq!(item.trend(1, 65_000), [3]);
-    // Deleted is not succeeded.
+    // A deletion is no success.
     see(&mut inbox, vec![good("b_b", 2)], 66_000);
     assert_eq!((inbox.items["f1"].open(), inbox.items["f1"].hits["a_a"].fixed_at), (0, None));
-    // Made again, and well: that is.
+    // Created again and successful: the error is fixed.
     see(&mut inbox, vec![good("a_a", 4), good("b_b", 2)], 67_000);
     let hit = &inbox.items["f1"].hits["a_a"];
     assert_eq!((hit.gone, hit.fixed_at), (false, Some(67_000)));
-    // And what is kept comes back as it was.
+    // The stored form is read back unchanged.
     let doc = serde_json::to_string(inbox.items["f1"].as_ref()).unwrap();
     assert_eq!(serde_json::from_str::<synctop_core::fleet::inbox::InboxItem>(&doc).unwrap(), *inbox.items["f1"]);
 }
 
-fn watch(action: PipelineAction, before: &Ours, accepted: &Ours) -> Watch {
+fn watch(action: PipelineAction, before: &OwnPipeline, accepted: &OwnPipeline) -> Watch {
     Watch::new(action, Baseline::of(&before.read()), Some(&accepted.read()), 0, MINUTE)
 }
 
 #[test]
-fn a_resume_is_not_done_because_it_was_accepted() {
-    let before = Ours::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
-    let accepted = Ours::new("p_p").status("backfill", 6).run(1, "FAILED", "failed", 4);
-    // Parked again, with the same error and with another one.
+fn accepted_resume_is_verified_by_its_effect() {
+    let before = OwnPipeline::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
+    let accepted = OwnPipeline::new("p_p").status("backfill", 6).run(1, "FAILED", "failed", 4);
+    // Parked again, with the same error and with a new one.
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
     assert_eq!(it.see(Some(&accepted.read()), 100), None);
-    let verdict =
-        it.see(Some(&Ours::new("p_p").parked(8, "f1", 200).run(2, "FAILED", "failed", 0).read()), 40_000).unwrap();
+    let verdict = it
+        .see(Some(&OwnPipeline::new("p_p").parked(8, "f1", 200).run(2, "FAILED", "failed", 0).read()), 40_000)
+        .unwrap();
     assert!(matches!(&verdict, ActionResult::ParkedSame(..)), "{verdict:?}");
     assert!(verdict.to_string().contains("parked again with the SAME error after 40"), "{}", verdict.to_string());
     assert_eq!(verdict.exit_code(), 1);
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
-    let other = Ours::new("p_p").parked(8, "f2", 200).run(2, "FAILED", "failed", 0).read();
+    let other = OwnPipeline::new("p_p").parked(8, "f2", 200).run(2, "FAILED", "failed", 0).read();
     assert!(matches!(it.see(Some(&other), 300), Some(ActionResult::ParkedNew(..))));
-    // Checkpoints that go on for a while; a moment of them is none.
+    // Checkpoints have to continue for 5 s to count.
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
-    let runs = |checkpoints| Ours::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", checkpoints).read();
+    let runs =
+        |checkpoints| OwnPipeline::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", checkpoints).read();
     assert_eq!(it.see(Some(&runs(0)), 1_000), None);
     assert_eq!(it.see(Some(&runs(2)), 2_000), None);
     let verdict = it.see(Some(&runs(9)), 8_000).unwrap();
     assert!(verdict.good() && verdict.to_string().contains("9 checkpoints"), "{verdict:?}");
-    // It ends well at once.
+    // A run that succeeds at once counts.
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
-    let ready = Ours::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9).read();
+    let ready = OwnPipeline::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9).read();
     assert!(it.see(Some(&ready), 700).unwrap().good());
-    // It runs, and nothing is known for too long; it never runs; it is gone; nobody answers.
+    // No checkpoint until the timeout; no run; the pipeline is gone; the service does not answer.
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
     assert!(matches!(it.see(Some(&runs(0)), MINUTE), Some(ActionResult::Unknown(_))));
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
@@ -290,8 +293,8 @@ fn a_resume_is_not_done_because_it_was_accepted() {
 }
 
 #[test]
-fn a_resume_that_the_published_service_swallowed_is_told() {
-    // It answers 200 and stays as it is (recorded: service 20, a parked pipeline that was resumed).
+fn resume_that_the_published_service_ignores_is_nothing_ran() {
+    // Recording 20: the service answers 200 to the resume of a parked pipeline and changes nothing.
     let all = recording("20-trace-service-stub-workflow.txt");
     let errors: Vec<Value> = all
         .iter()
@@ -310,18 +313,18 @@ fn a_resume_that_the_published_service_swallowed_is_told() {
 }
 
 #[test]
-fn many_are_one_then_three_then_the_rest_and_no_further_than_it_helps() {
+fn bulk_action_runs_a_canary_then_three_then_the_rest_and_stops_on_repeated_errors() {
     let targets =
         |of: &[(&str, &str)]| of.iter().map(|(id, fault)| ((*id).into(), Some((*fault).into()))).collect::<Vec<_>>();
-    let fault = |fingerprint: &str| Ours::new("x_x").parked(1, fingerprint, 0).read().faults[0].clone();
+    let fault = |fingerprint: &str| OwnPipeline::new("x_x").parked(1, fingerprint, 0).read().faults[0].clone();
     let good = || ActionResult::TookEffect("ready".into());
     let all: Vec<_> = (0..12).map(|number| (format!("p_{number}"), if number < 8 { "f1" } else { "f2" })).collect();
     let all: Vec<_> = all.iter().map(|(id, fault)| (id.as_str(), *fault)).collect();
     let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all));
     assert_eq!(bulk.plan(), "1, then 3, then 8 at one a second");
-    assert_eq!(bulk.items[0].fingerprint.as_deref(), Some("f1"), "the first is of the most common error");
+    assert_eq!(bulk.items[0].fingerprint.as_deref(), Some("f1"), "the canary has the most common error");
     assert_eq!(bulk.next(0), [0]);
-    assert!(bulk.next(60_000).is_empty(), "nothing goes on before the first is told");
+    assert!(bulk.next(60_000).is_empty(), "nothing continues before the result of the canary");
     bulk.done(0, good());
     assert_eq!(bulk.next(60_000), [1, 2, 3]);
     bulk.done(1, good());
@@ -337,7 +340,7 @@ fn many_are_one_then_three_then_the_rest_and_no_further_than_it_helps() {
     bulk.done(5, good());
     assert!(bulk.over());
     assert_eq!((bulk.counts(), bulk.exit_code()), ((4, 2, 6), 3));
-    // The canary itself fails: nobody else is touched.
+    // If the canary fails, the rest is skipped.
     let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all[..4]));
     bulk.next(0);
     bulk.done(0, ActionResult::ParkedSame(fault("f1"), 9));
@@ -346,9 +349,9 @@ fn many_are_one_then_three_then_the_rest_and_no_further_than_it_helps() {
 }
 
 #[test]
-fn conditions_say_when_they_cannot_come_to_be() {
-    let parked = Ours::new("p_p").parked(5, "f1", 0).read();
-    let running = Ours::new("p_p").status("backfill", 5).run(1, "RUNNING", "running", 4).read();
+fn unreachable_conditions_are_reported_as_never() {
+    let parked = OwnPipeline::new("p_p").parked(5, "f1", 0).read();
+    let running = OwnPipeline::new("p_p").status("backfill", 5).run(1, "RUNNING", "running", 4).read();
     let condition = |text: &str| text.parse::<Condition>().unwrap();
     for (text, of, has, wanted) in [
         ("status=ready", &parked, 0, Holds::Never),
@@ -367,14 +370,14 @@ fn conditions_say_when_they_cannot_come_to_be() {
     }
     assert_eq!(condition("deleted").holds(None, 0, false), Holds::Yes);
     assert_eq!(condition("ready").holds(None, 0, false), Holds::Never);
-    assert_eq!(condition("ready").holds(Some(&running), 0, true), Holds::Never, "parked without saying so");
+    assert_eq!(condition("ready").holds(Some(&running), 0, true), Holds::Never, "parked by inference");
     for bad in ["", "redy", "stream:=completed", "stream:a=done", "status="] {
         assert!(bad.parse::<Condition>().unwrap_err().contains("status=ready"), "{bad}");
     }
 }
 
 #[test]
-fn waits_grow_and_what_is_asked_for_goes_before_them() {
+fn backoff_grows_and_a_requested_delay_overrides_it() {
     use std::time::Duration;
     let mut pace = Backoff::default();
     let waits: Vec<_> = (0..12).map(|_| pace.wait(None, None, 1.0).as_secs_f64()).collect();
@@ -386,10 +389,10 @@ fn waits_grow_and_what_is_asked_for_goes_before_them() {
 }
 
 #[test]
-fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
-    // A denied stream: the engine says failed, the pipeline is ready.
+fn resume_of_a_ready_pipeline_and_a_failed_retry_are_reported() {
+    // A denied stream: the run failed, and the pipeline is ready.
     let ready = |run: u64, outcome: &str| {
-        let mut it = Ours::new("p_p").status("ready", run).run(run, "SUCCEEDED", outcome, 9);
+        let mut it = OwnPipeline::new("p_p").status("ready", run).run(run, "SUCCEEDED", outcome, 9);
         it.0["run"]["result"]["errors"] = json!([{"level": "stream", "message": "may not read disputes", "failure_type": "auth_error",
             "fingerprint": "f9", "streams": ["dispute"], "final": true, "cleared": false}]);
         it
@@ -402,7 +405,7 @@ fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
         assert_eq!(
             (it.group(later), it.inferred(later)),
             (PipelineGroup::Failing, false),
-            "its service says what is parked"
+            "the service reports parking itself"
         );
     }
     let mut it = watch(PipelineAction::Resume, &before, &before);
@@ -414,11 +417,11 @@ fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
     let verdict = it.see(Some(&ready(2, "failed").read()), 900).unwrap();
     assert!(matches!(&verdict, ActionResult::RanAndFailed(..)) && verdict.exit_code() == 1, "{verdict:?}");
     assert!(verdict.to_string().contains("ran, and failed after 0.9s: auth_error"), "{}", verdict.to_string());
-    // A moment of work, and then it tries again: that is no going on.
-    let parked = Ours::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
-    let mut it = watch(PipelineAction::Resume, &parked, &Ours::new("p_p").status("backfill", 6));
+    // Work that is interrupted by a retry has not taken effect.
+    let parked = OwnPipeline::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);
+    let mut it = watch(PipelineAction::Resume, &parked, &OwnPipeline::new("p_p").status("backfill", 6));
     let runs = |retry: bool| {
-        let mut it = Ours::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", 3);
+        let mut it = OwnPipeline::new("p_p").status("backfill", 7).run(2, "RUNNING", "running", 3);
         if retry {
             it.0["retry"] = json!({"at": "2093-01-01T00:00:00Z", "attempt": 1, "message": "HTTP 503"});
         }
@@ -426,13 +429,13 @@ fn what_was_ready_is_not_resumed_and_a_run_that_failed_is_told_as_that() {
     };
     assert_eq!(it.see(Some(&runs(false)), 1_000), None);
     assert_eq!(it.see(Some(&runs(true)), 9_000), None);
-    assert_eq!(it.see(Some(&runs(false)), 10_000), None, "it begins anew");
+    assert_eq!(it.see(Some(&runs(false)), 10_000), None, "the 5 s start again");
     assert!(it.see(Some(&runs(false)), 16_000).unwrap().good());
 }
 
 #[test]
-fn a_long_run_is_not_stale_because_it_began_long_ago() {
-    let mut running = Ours::new("p_p").status("backfill", 3).run(1, "RUNNING", "running", 40);
+fn staleness_depends_on_observed_movement_not_on_the_start_time() {
+    let mut running = OwnPipeline::new("p_p").status("backfill", 3).run(1, "RUNNING", "running", 40);
     running.0["updated_at"] = "2026-11-20T06:00:00Z".into();
     running.0["run"]["started_at"] = "2026-11-20T06:00:00Z".into();
     let now = at("2026-11-20T09:00:00Z");
@@ -440,25 +443,25 @@ fn a_long_run_is_not_stale_because_it_began_long_ago() {
     fleet.take_list(vec![running.0.clone()], 0, now);
     assert_eq!(of(&fleet, "p_p").group(now), PipelineGroup::Working);
     fleet.take_list(vec![running.0.clone()], 0, now + 3 * MINUTE);
-    assert_eq!(of(&fleet, "p_p").group(now + 3 * MINUTE), PipelineGroup::Stale, "it did not move before our eyes");
+    assert_eq!(of(&fleet, "p_p").group(now + 3 * MINUTE), PipelineGroup::Stale, "no movement was observed");
     running.0["run"]["so_far"]["checkpoints"] = 41.into();
     fleet.take_list(vec![running.0], 0, now + 4 * MINUTE);
     assert_eq!(of(&fleet, "p_p").group(now + 4 * MINUTE), PipelineGroup::Working);
 }
 
 #[test]
-fn an_older_list_does_not_take_back_what_is_known_since() {
-    let parked = Ours::new("p_p").parked(5, "f1", 0).run(1, "FAILED", "failed", 4);
-    let good = Ours::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9);
+fn older_list_does_not_overwrite_newer_reads() {
+    let parked = OwnPipeline::new("p_p").parked(5, "f1", 0).run(1, "FAILED", "failed", 4);
+    let good = OwnPipeline::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9);
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], 0, 0);
-    // The list is asked for; meanwhile one is read by itself, one is deleted, one is made; then the
-    // list comes.
+    fleet.take_list(vec![parked.0.clone(), OwnPipeline::new("q_q").0], 0, 0);
+    // While the list is requested, one pipeline is read, one is created and one is deleted; then
+    // the list arrives.
     let asked = fleet.order();
     fleet.take_one(good.0, 2 * SECOND).unwrap();
-    fleet.take_one(Ours::new("n_n").0, 2 * SECOND).unwrap();
+    fleet.take_one(OwnPipeline::new("n_n").0, 2 * SECOND).unwrap();
     fleet.remove("q_q");
-    fleet.take_list(vec![parked.0.clone(), Ours::new("q_q").0], asked, 3 * SECOND);
+    fleet.take_list(vec![parked.0.clone(), OwnPipeline::new("q_q").0], asked, 3 * SECOND);
     assert_eq!(of(&fleet, "p_p").pipeline.status, PipelineStatus::Ready);
     assert_eq!(fleet.pipelines.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["n_n", "p_p"]);
     let asked = fleet.order();

@@ -1,11 +1,11 @@
-//! The screen of many pipelines at every size and in every theme; what is hostile; what it costs is
-//! in benches/screen.rs.
+//! Snapshots of the fleet screen at several sizes and in every theme, and hostile input.
+//! benches/screen.rs measures its drawing time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pictures.rs"]
 mod pictures;
 
-use pictures::{snapshot, snapshot_in_themes, text, todays};
+use pictures::{assert_up_to_date, snapshot, snapshot_in_themes, text};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -92,7 +92,7 @@ fn fleet() -> Fleet {
     for told in list.iter_mut().filter(|told| told["run"]["so_far"].is_object()) {
         told["run"]["so_far"]["checkpoints"] = 99_000.into();
     }
-    // One says that it sets up, and nothing of it ever moved.
+    // A pipeline that claims setup and never moved.
     list.push(json!({"id": "acct_vesper", "source": {"type": "stripe"}, "destination": {"type": "sqlite"}, "desired_status": "active", "status": "setup", "updated_at": ago(4_000)}));
     fleet.take_list(list, 0, now() - 900);
     fleet
@@ -249,8 +249,8 @@ fn every_state_at_every_size_in_every_theme() {
     }
 }
 
-/// User input before the picture, for every pane and every overlay.
-fn visits() -> Vec<(&'static str, FleetUi)> {
+/// UI states with their snapshot names: each pane and each overlay.
+fn ui_states() -> Vec<(&'static str, FleetUi)> {
     let at = |focus: FleetPane| FleetUi { focus, ..FleetUi::default() };
     let over = |overlay: FleetOverlay| FleetUi { overlays: vec![overlay], ..FleetUi::default() };
     let mut filtered = FleetUi::default();
@@ -321,7 +321,7 @@ fn visits() -> Vec<(&'static str, FleetUi)> {
 #[test]
 fn every_pane_and_sheet_at_every_size() {
     let states = states();
-    for (name, ui) in visits() {
+    for (name, ui) in ui_states() {
         let state = &states[usize::from(name.contains("confirm") || name.contains("many"))];
         for size in [(40, 12), (80, 24), (120, 40)] {
             snapshot(&format!("{name}-{}x{}", size.0, size.1), &picture(state, &ui, &look(Theme::Dark), size));
@@ -330,19 +330,19 @@ fn every_pane_and_sheet_at_every_size() {
 }
 
 #[test]
-fn ascii_is_ascii_and_no_secret_is_drawn() {
+fn ascii_glyphs_draw_ascii_only_and_secrets_are_masked() {
     let ascii = Look { theme: Theme::Dark, depth: Depth::Sixteen, glyphs: ASCII };
     for state in states() {
         let drawn = text(&picture(&state, &FleetUi::default(), &ascii, (120, 40)));
         assert!(drawn.is_ascii(), "{drawn}");
-        for (_, ui) in visits() {
+        for (_, ui) in ui_states() {
             assert!(!text(&picture(&state, &ui, &look(Theme::Dark), (200, 60))).contains("SECRET"));
         }
     }
 }
 
 #[test]
-fn a_hostile_service_draws_nothing_but_text() {
+fn hostile_service_data_draws_no_control_characters() {
     let told = json!([
         {"id": "p\u{1b}[2Jx\u{202e}", "source": {"type": "\u{7}s"}, "destination": {"type": "d\u{9b}5m"}, "status": "err\u{1b}]0;t\u{7}or", "desired_status": "\u{2066}x",
             "reason": {"message": "\u{1b}[31mred\u{1b}[0m password=hunter2SECRET", "next": "\u{1b}[1;1H"}, "revision": 18_446_744_073_709_551_615_u64,
@@ -369,7 +369,7 @@ fn a_hostile_service_draws_nothing_but_text() {
         link: ServiceLink::Down { why: "\u{1b}[2J", next: "\u{1b}[2J", denied: true, again_at: i64::MAX / 2 },
     };
     let ids: Vec<_> = state.fleet.pipelines.keys().cloned().collect();
-    let mut uis: Vec<_> = visits().into_iter().map(|(_, ui)| ui).collect();
+    let mut uis: Vec<_> = ui_states().into_iter().map(|(_, ui)| ui).collect();
     uis.extend(
         ids.into_iter()
             .map(|id| FleetUi { overlays: vec![FleetOverlay::Pipeline { id, top: 0 }], ..FleetUi::default() }),
@@ -389,7 +389,7 @@ proptest! {
 
     #[test]
     fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..4, visit in 0usize..15, zoomed: bool, top in 0usize..2000) {
-        let mut ui = visits().swap_remove(visit).1;
+        let mut ui = ui_states().swap_remove(visit).1;
         ui.zoomed = zoomed;
         for &pane in FleetPane::VARIANTS {
             ui.list_mut(pane).top = top;
@@ -411,7 +411,7 @@ fn every_small_size_draws() {
 }
 
 #[test]
-fn the_pictures_in_the_documents_are_todays() {
+fn document_pictures_are_up_to_date() {
     let states = states();
     let ui = FleetUi::default();
     let shown = [
@@ -420,5 +420,7 @@ fn the_pictures_in_the_documents_are_todays() {
         ("fleet-80x24-dark", Theme::Dark, 0, (80, 24)),
         ("fleet-armed-120x40-dark", Theme::Dark, 1, (120, 40)),
     ];
-    todays(shown.map(|(name, theme, at, size)| (name, theme, picture(&states[at], &ui, &look(theme), size))));
+    assert_up_to_date(
+        shown.map(|(name, theme, at, size)| (name, theme, picture(&states[at], &ui, &look(theme), size))),
+    );
 }

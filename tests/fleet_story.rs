@@ -1,5 +1,5 @@
-//! The screen of many pipelines on a real terminal: the whole story of a fleet that is parked, and
-//! services that behave badly.
+//! Fleet screen on a real terminal: a parked fleet is diagnosed, resumed and verified; services
+//! misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pty.rs"]
@@ -14,14 +14,14 @@ mod stub;
 use pty::{Term, signal};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use serve::{PATIENCE, Server, folder, simulated};
+use serve::{Server, WAIT_TIMEOUT, folder, simulated};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use stub::{Reply, Stub};
 
-/// A pipeline that is parked soon; `times`: how often, none is for ever.
+/// Pipeline whose fault parks it soon. `times` limits the occurrences of the fault.
 fn breaking(id: &str, kind: &str, times: Option<u32>) -> Value {
     let times = times.map(|times| format!("times = {times}\n")).unwrap_or_default();
     let after = match kind {
@@ -55,13 +55,13 @@ fn until_parked(server: &Server, number: usize) {
         if list["data"].as_array().unwrap().len() == number {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{list}");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "{list}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
+fn failing_canary_stops_the_bulk_resume_of_pipelines_with_one_error() {
     let home = folder();
     let server = server(
         home.path(),
@@ -77,15 +77,15 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     let url = format!("http://{}", server.address);
     let mut term = connect(home.path(), (120, 40), &url, &[]);
     term.wait_for("4 PARKED");
-    // One problem or many?
+    // Pipelines with one cause are grouped.
     term.wait_for("3 have one error");
     term.wait_for("3 pipelines");
-    // Nothing can be done before it is armed.
+    // Actions are disabled until the screen is armed.
     term.keys("R");
     term.wait_for("read-only: w enables actions");
     term.keys("w");
     term.wait_for("ARMED 10:00");
-    // All of the group, with a canary.
+    // A bulk action on the whole group, with a canary.
     term.keys("\x1b[H ");
     term.wait_for("4 marked");
     term.keys("R");
@@ -117,7 +117,7 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
         list["data"].as_array().unwrap().iter().map(|it| it["revision"].as_u64().unwrap()).collect()
     };
     let before = revisions(&server);
-    // The others one by one: they go on, and it is seen.
+    // The other two are resumed and verified.
     term.keys("/a2|b1\r*R");
     term.wait_for("resume 2 pipelines");
     term.keys("y");
@@ -126,7 +126,7 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     term.keys("\x1b");
     term.wait_gone("/a2|b1/");
     term.wait_for("2 PARKED");
-    // The log says who did what, and what came of it; it is kept.
+    // The action log has the action, its reason and its result.
     term.keys("3");
     term.wait_for("took effect: ready");
     term.keys("G\r");
@@ -134,7 +134,7 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     term.wait_for("table restored, y? n");
     term.wait_for("desired");
     term.keys("q2A");
-    // The error of acct_b1 is over because it succeeded.
+    // The error of acct_b1 is fixed because its pipeline succeeded.
     term.wait_for("fixed");
     term.keys("q");
     assert_eq!(term.exit_code(), 0);
@@ -145,12 +145,12 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
     again.wait_for("parked again with");
     again.keys("2A");
     again.wait_for("fixed");
-    // Acknowledged is kept too.
+    // Acknowledgments are stored too.
     again.keys("a");
     again.wait_for("acknowledged");
     signal(again.pid(), Signal::TERM);
     assert_eq!(again.exit_code(), 143);
-    assert!(again.given_back());
+    assert!(again.is_restored());
     let mut third = connect(home.path(), (120, 40), &url, &[]);
     third.wait_for("acked by");
     third.keys("q");
@@ -158,14 +158,14 @@ fn three_are_parked_by_one_error_and_the_canary_saves_the_others() {
 }
 
 #[test]
-fn a_deletion_wants_its_name_and_a_run_opens_and_comes_back() {
+fn runs_open_and_return_to_the_fleet_and_deletion_requires_the_name() {
     let home = folder();
     let server =
         server(home.path(), &[simulated("acct_one", json!({"speed": 0})), simulated("acct_two", json!({"speed": 2}))]);
     let mut term = connect(home.path(), (100, 30), &format!("http://{}", server.address), &["--write"]);
     term.wait_for("acct_two");
     term.until("ready", |term| term.text().contains("READY 1"));
-    // The run, live, and back to where it was.
+    // The live run opens; `q` returns to the filtered list.
     term.keys("/two\r\r");
     term.wait_for("> acct_two");
     term.wait_for("SYNCING");
@@ -184,7 +184,7 @@ fn a_deletion_wants_its_name_and_a_run_opens_and_comes_back() {
     term.wait_for("runs of acct_one");
     term.keys("\x1b");
     term.wait_gone("runs of acct_one");
-    // A name has to be typed, all of it.
+    // The whole name has to be typed.
     term.keys("D");
     term.wait_for("Type acct_one to confirm");
     term.keys("acct\r");
@@ -198,10 +198,10 @@ fn a_deletion_wants_its_name_and_a_run_opens_and_comes_back() {
     assert_eq!(term.exit_code(), 0);
 }
 
-/// A service whose answers can be made bad.
-fn moody(number: usize) -> (Stub, Arc<Mutex<Option<Reply>>>) {
-    let mood: Arc<Mutex<Option<Reply>>> = Arc::default();
-    let (kept, polls) = (mood.clone(), AtomicUsize::new(0));
+/// Service of `number` pipelines. A reply in the returned mutex replaces all its answers.
+fn faulty_service(number: usize) -> (Stub, Arc<Mutex<Option<Reply>>>) {
+    let fault_reply: Arc<Mutex<Option<Reply>>> = Arc::default();
+    let (kept, polls) = (fault_reply.clone(), AtomicUsize::new(0));
     let stub = Stub::start(move |request| {
         if let Some(reply) = kept.lock().unwrap().clone() {
             return reply;
@@ -223,13 +223,13 @@ fn moody(number: usize) -> (Stub, Arc<Mutex<Option<Reply>>>) {
             _ => Reply::Text(404, "text/plain", "404 Not Found".into()),
         }
     });
-    (stub, mood)
+    (stub, fault_reply)
 }
 
 #[test]
-fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
+fn failing_service_keeps_data_selection_and_filter_on_screen() {
     let home = folder();
-    let (stub, mood) = moody(40);
+    let (stub, fault_reply) = faulty_service(40);
     std::fs::create_dir_all(home.path()).unwrap();
     let config = home.path().join("config.toml");
     std::fs::write(&config, format!("[contexts.old]\nurl = \"{}\"\npoll = \"0.3s\"\ncolour = \"red\"\n", stub.url()))
@@ -237,7 +237,7 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
     let mut term = connect(home.path(), (120, 40), "old", &["--config", config.to_str().unwrap()]);
     term.wait_for("of 40");
     term.wait_for("polling all every 0.3 s");
-    // Sorted, filtered, chosen, scrolled: that is how it stays.
+    // Sort order, filter and selection have to survive the failures.
     term.keys("ss/backfill|error\rjjjjjjjjjj");
     term.wait_for("/backfill|error/");
     let chosen = |term: &Term| {
@@ -258,12 +258,12 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
         (Reply::With(429, vec![("Retry-After", date)], "{\"error\":\"slow down\"}".into()), "slow down"),
         (Reply::Close, "DOWN"),
     ] {
-        *mood.lock().unwrap() = Some(bad);
+        *fault_reply.lock().unwrap() = Some(bad);
         term.wait_for("DOWN");
         term.wait_for(words);
         term.wait_for("retrying in");
-        assert!(term.text().contains("acct_"), "what was known stays: {}", term.text());
-        *mood.lock().unwrap() = None;
+        assert!(term.text().contains("acct_"), "the last known data stay: {}", term.text());
+        *fault_reply.lock().unwrap() = None;
         term.wait_for("LIVE");
         assert_eq!(chosen(&term).unwrap(), before, "{}", term.text());
         assert!(
@@ -272,15 +272,15 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
             term.text()
         );
     }
-    // A service that hangs: the age of what is shown grows.
-    *mood.lock().unwrap() = Some(Reply::Hang(Duration::from_secs(4)));
+    // While the service hangs, the screen shows the growing age of its data.
+    *fault_reply.lock().unwrap() = Some(Reply::Hang(Duration::from_secs(4)));
     term.wait_for("3s old");
-    *mood.lock().unwrap() = None;
+    *fault_reply.lock().unwrap() = None;
     let seen = term.raw();
     assert!(!String::from_utf8_lossy(&seen).contains("SECRET"), "a secret reached the terminal");
     let lists = stub.count("GET", "/pipelines");
     std::thread::sleep(Duration::from_secs(2));
-    assert!(stub.count("GET", "/pipelines") - lists <= 10, "no more than it is to be asked");
+    assert!(stub.count("GET", "/pipelines") - lists <= 10, "no more requests than the poll interval allows");
     term.keys("q");
     assert_eq!(term.exit_code(), 0);
     for entry in std::fs::read_dir(home.path().join("state")).unwrap().flatten() {
@@ -290,7 +290,7 @@ fn a_service_that_behaves_badly_is_told_by_its_age_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
+fn run_of_a_polled_service_is_shown_with_the_time_of_its_state() {
     let home = folder();
     let all = recorded::recording("21-progress-service-stub-workflow.txt");
     let list = recorded::answers(&all, "GET", "/pipelines").remove(0);
@@ -310,7 +310,7 @@ fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
     let mut term = connect(home.path(), (120, 40), &stub.url(), &[]);
     term.wait_for("polling all every 5 s");
     term.wait_for("parked (inferred): last run failed");
-    // By its engine's own clock, whenever it is looked at.
+    // Times are those of the engine's clock.
     term.wait_for("08:59:50");
     term.wait_for("the key lacks 'Disputes Read'");
     term.keys("\r");
@@ -320,7 +320,7 @@ fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
     term.wait_for("08:59:50Z");
     term.keys("q");
     term.wait_for("PARKED 1");
-    // Nor is one that stands still since then called alive because it was read just now.
+    // A run that has not moved since then shows no news, although it was just polled.
     term.keys("jj\r");
     term.wait_for("> pipe_long");
     term.wait_for("NO NEWS");
@@ -339,7 +339,7 @@ fn a_run_of_the_published_service_is_its_state_and_its_time_is_remembered() {
 }
 
 #[test]
-fn the_demo_is_a_fleet_and_leaves_nothing_behind() {
+fn demo_shows_a_fleet_and_leaves_no_files() {
     let temporary = folder();
     let binary = env!("CARGO_BIN_EXE_synctop");
     let line = format!(
@@ -352,7 +352,7 @@ fn the_demo_is_a_fleet_and_leaves_nothing_behind() {
     term.wait_for("Tour");
     term.keys("w");
     term.wait_for("ARMED");
-    // The first one is parked by what goes away: it is resumed and verified.
+    // The fault of the first pipeline occurs once: a resume takes effect.
     term.wait_for("acct_orchid");
     term.keys("R");
     term.wait_for("resume acct_orchid of demo");
@@ -369,9 +369,9 @@ fn the_demo_is_a_fleet_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn another_context_is_another_service_and_is_not_armed() {
+fn switching_the_context_switches_the_service_and_disarms() {
     let home = folder();
-    let (stub, _mood) = moody(7);
+    let (stub, _mood) = faulty_service(7);
     let server = server(home.path(), &[simulated("acct_here", json!({"speed": 0}))]);
     let config = home.path().join("config.toml");
     let (here, there) = (format!("http://{}", server.address), stub.url());
@@ -391,7 +391,7 @@ fn another_context_is_another_service_and_is_not_armed() {
     term.wait_for("this context is read-only");
     term.keys("R");
     term.wait_for("this context is read-only");
-    // One whose token is not there is told, and nothing changes.
+    // A context without its token is reported, and the present one stays.
     term.keys("cjj\r");
     term.wait_for("NOT_THERE");
     term.wait_for("of 7");
@@ -400,7 +400,7 @@ fn another_context_is_another_service_and_is_not_armed() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_said_on_the_screen_and_on_the_shell() {
+fn unreachable_service_is_reported_on_screen_and_shell() {
     let home = folder();
     let mut term = connect(home.path(), (80, 24), "http://127.0.0.1:9", &[]);
     term.wait_for("Cannot read the pipelines of");
@@ -412,9 +412,9 @@ fn a_service_that_is_not_there_is_said_on_the_screen_and_on_the_shell() {
 }
 
 #[test]
-fn a_signal_and_a_small_terminal_are_no_trouble() {
+fn fleet_screen_survives_small_sizes_and_restores_the_terminal_on_sighup() {
     let home = folder();
-    let (stub, _mood) = moody(500);
+    let (stub, _mood) = faulty_service(500);
     let mut term = connect(home.path(), (80, 24), &stub.url(), &[]);
     term.wait_for("of 500");
     for (width, height) in [(20, 4), (30, 6), (40, 10), (200, 50), (1, 1), (80, 24)] {
@@ -426,18 +426,18 @@ fn a_signal_and_a_small_terminal_are_no_trouble() {
     term.wait_for("acct_498");
     signal(term.pid(), Signal::HUP);
     assert_eq!(term.exit_code(), 129);
-    assert!(term.given_back());
+    assert!(term.is_restored());
 }
 
 #[test]
-fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
+fn actions_apply_to_the_visible_selection_only() {
     let home = folder();
     let all: Vec<_> = (1..=4).map(|number| simulated(&format!("acct_{number:02}"), json!({"speed": 0}))).collect();
     let server = server(home.path(), &all);
     let url = format!("http://{}", server.address);
     let mut term = connect(home.path(), (120, 40), &url, &["--write"]);
     term.wait_for("4 ready");
-    // Somebody was elsewhere, and then filters: what is left is what is chosen, also afterwards.
+    // A filter moves the selection to the remaining row, which stays selected without the filter.
     term.keys("gj/acct_03\r");
     term.wait_for("1 of 4, /acct_03/");
     term.keys("P");
@@ -446,7 +446,7 @@ fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
     term.wait_gone("/acct_03/");
     term.keys("P");
     term.wait_for("pause acct_03 of");
-    // The terminal gets too small for the question: it is not answered.
+    // A terminal that is too small for the question accepts no answer.
     term.resize(20, 5);
     term.wait_for("ARMED");
     term.keys("y");
@@ -463,7 +463,7 @@ fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
     term.resize(120, 40);
     term.wait_for("no action yet");
     assert!(server.client().get("/pipelines/acct_03").json()["desired_status"] == "active");
-    // What is done from a script is seen here too.
+    // Actions of a script appear on the screen.
     let script = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
         .args(["pipelines", "pause", "acct_02", "--url", &url, "--data-dir"])
         .arg(home.path().join("state"))
@@ -472,7 +472,7 @@ fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
     assert!(script.status.success(), "{}", String::from_utf8_lossy(&script.stderr));
     term.wait_for("pause acct_02");
     term.wait_for("took effect: paused");
-    // What is armed by the command line is disarmed by the key.
+    // `w` disarms a screen that --write armed.
     term.keys("w");
     term.wait_for("read-only (w enables");
     term.keys("q");
@@ -480,10 +480,10 @@ fn what_is_seen_is_what_is_meant_and_nothing_is_done_unseen() {
 }
 
 #[test]
-fn who_is_not_let_in_is_told_what_to_do() {
+fn rejected_token_is_reported_with_the_next_step() {
     let home = folder();
-    let (stub, mood) = moody(3);
-    *mood.lock().unwrap() =
+    let (stub, fault_reply) = faulty_service(3);
+    *fault_reply.lock().unwrap() =
         Some(Reply::Text(401, "application/json", r#"{"error":"the token is none of this service"}"#.into()));
     let mut term = connect(home.path(), (80, 24), &stub.url(), &[]);
     term.wait_for("NOT ALLOWED");

@@ -41,7 +41,7 @@ fn check_all(files: &[(String, PathBuf)]) {
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), files.len(), wrong.join("\n"));
 }
 
-/// A run with its exit code and what it wrote to stderr.
+/// Compares runs, with their exit codes and stderr, with their goldens.
 fn check_runs(runs: &[Run]) {
     let one = |run: &Run| {
         let (folder, name) = run.name.split_once('/').unwrap();

@@ -1,10 +1,10 @@
 //! Imports point one way: cli -> app -> views; net -> fleet; cli -> service -> engine -> net ->
-//! progress -> protocol; the pure core reaches outside for nothing.
+//! progress -> protocol. The pure core uses no clock, no I/O and no screen.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
 
-/// Rooms from the top down, and the rooms each may use.
+/// Layers (folders of src) from top to bottom, each with the layers that it may import.
 const MAY_USE: [(&str, &[&str]); 9] = [
     ("cli", &["app", "views", "service", "net", "engine", "fleet", "progress", "protocol"]),
     ("app", &["views", "net", "fleet", "progress", "protocol"]),
@@ -37,17 +37,17 @@ fn src() -> PathBuf {
 #[test]
 fn imports_point_one_way() {
     let mut wrong = Vec::new();
-    for (room, may_use) in MAY_USE {
-        for path in sources(&src().join(room)) {
+    for (layer, may_use) in MAY_USE {
+        for path in sources(&src().join(layer)) {
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
             for (number, line) in code {
                 for (at, _) in line.match_indices("crate::") {
                     let rest = &line[at + "crate::".len()..];
                     let used: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                    let a_room = MAY_USE.iter().any(|(name, _)| *name == used);
-                    if a_room && used != room && !may_use.contains(&used.as_str()) {
-                        wrong.push(format!("{}:{}: {room} uses {used}", path.display(), number + 1));
+                    let is_layer = MAY_USE.iter().any(|(name, _)| *name == used);
+                    if is_layer && used != layer && !may_use.contains(&used.as_str()) {
+                        wrong.push(format!("{}:{}: {layer} uses {used}", path.display(), number + 1));
                     }
                 }
             }
@@ -57,22 +57,22 @@ fn imports_point_one_way() {
 }
 
 #[test]
-fn every_room_is_in_the_table() {
-    let mut rooms: Vec<_> = std::fs::read_dir(src())
+fn every_layer_is_in_the_table() {
+    let mut layers: Vec<_> = std::fs::read_dir(src())
         .unwrap()
         .flatten()
         .filter(|entry| entry.path().is_dir())
         .map(|e| e.file_name())
         .collect();
-    rooms.sort();
+    layers.sort();
     let mut known: Vec<_> = MAY_USE.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect();
     known.sort();
-    assert_eq!(rooms, known);
+    assert_eq!(layers, known);
 }
 
-/// Decisions of the service are as pure as the core.
+/// The lifecycle and the run verdict of the service are pure functions.
 #[test]
-fn the_lifecycle_and_the_verdict_know_no_clock_and_no_io() {
+fn lifecycle_and_run_verdict_use_no_clock_and_no_io() {
     for name in ["lifecycle", "run_verdict"] {
         let text = std::fs::read_to_string(src().join(format!("service/{name}.rs"))).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
@@ -83,7 +83,7 @@ fn the_lifecycle_and_the_verdict_know_no_clock_and_no_io() {
 }
 
 #[test]
-fn the_core_knows_no_clock_no_io_and_no_screen() {
+fn core_uses_no_clock_no_io_and_no_screen() {
     let outside = [
         "tokio::",
         "ratatui::",
@@ -103,7 +103,7 @@ fn the_core_knows_no_clock_no_io_and_no_screen() {
         "println!",
         "eprintln!",
     ];
-    for path in ["protocol", "progress", "fleet"].into_iter().flat_map(|room| sources(&src().join(room))) {
+    for path in ["protocol", "progress", "fleet"].into_iter().flat_map(|layer| sources(&src().join(layer))) {
         let text = std::fs::read_to_string(&path).unwrap();
         let code: String =
             text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");

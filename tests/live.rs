@@ -1,6 +1,6 @@
-//! The recordings of real engines with a real database (corpus `stripe-live`): what synctop says of
-//! each, held against the rows that stood in the database. `cargo test --test live -- --nocapture`
-//! prints the table.
+//! Recordings of real engines with a real database (corpus `stripe-live`): outcome, doubts and
+//! counts of each, compared with the rows in the database.
+//! `cargo test --test live -- --nocapture` prints the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -22,7 +22,7 @@ const SOURCE: [(&str, u64); 10] = [
     ("refunds", 0),
 ];
 
-/// One recording and its truth.
+/// Expected outcome and doubts of a recording, and the rows in the database after it.
 struct Truth {
     log: &'static str,
     outcome: &'static str,
@@ -31,11 +31,11 @@ struct Truth {
 }
 
 enum Rows {
-    /// Rows in the database of the streams named, which are all that this log read.
+    /// Rows in the database by stream. The log read no other stream.
     Of(&'static [(&'static str, u64)]),
-    /// The same, and rows are missing that no line of this log tells of; why.
+    /// Rows as in `Of`; no line of the log shows the missing ones. The text is the reason.
     Unseen(&'static [(&'static str, u64)], &'static str),
-    /// Rows of this log alone were not counted in the database; why.
+    /// The rows of this log alone were not counted. The text is the reason.
     Uncounted(&'static str),
 }
 
@@ -139,14 +139,14 @@ const fn truth(log: &'static str, outcome: &'static str, doubts: &'static [&'sta
     Truth { log, outcome, doubts, rows }
 }
 
-/// The recording, whatever its ending.
+/// Path of the recording with any of its file extensions.
 fn path_of(log: &str) -> std::path::PathBuf {
     let folder = fixture_root().join("stripe-live");
     let names = [format!("{log}.ndjson.zst"), format!("{log}.ndjson"), format!("{log}.zst"), log.to_owned()];
     names.into_iter().map(|name| folder.join(name)).find(|path| path.exists()).unwrap_or_else(|| panic!("no {log}"))
 }
 
-/// Counts and verdict against the rows in the database: an error for each that is wrong.
+/// Compares the summary of a recording with its truth. Returns a table row and the differences.
 fn wrong(truth: &Truth, path: &Path) -> (String, Vec<String>) {
     let found = serde_json::to_value(summary_of(path)).unwrap();
     let mut wrong = Vec::new();
@@ -167,7 +167,7 @@ fn wrong(truth: &Truth, path: &Path) -> (String, Vec<String>) {
     let mut counted = Vec::new();
     for (name, rows) in rows {
         let Some(stream) = streams.iter().find(|it| it["name"] == *name) else {
-            // A stream that no line names.
+            // No line of the log names the stream.
             if *rows > 0 {
                 wrong.push(format!("{name} is missing"));
             }
@@ -198,7 +198,7 @@ fn wrong(truth: &Truth, path: &Path) -> (String, Vec<String>) {
 }
 
 #[test]
-fn every_recording_has_the_verdict_and_the_counts_of_its_truth() {
+fn recordings_match_the_rows_in_the_database() {
     let mut all = Vec::new();
     for truth in &TRUTHS {
         let (row, wrong) = wrong(truth, &path_of(truth.log));

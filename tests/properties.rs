@@ -1,4 +1,4 @@
-//! Invariants for any input: chunks do not matter, nothing panics, every line is counted once.
+//! Invariants for any input: chunk sizes do not matter, nothing panics, each line is counted once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -36,13 +36,13 @@ fn every_line_counted_once(progress: &Progress, bytes: &[u8]) {
     assert_eq!(input.lines, input.messages + input.raw + input.unknown + input.malformed);
 }
 
-/// Reading all that can be read of it must not panic either.
-fn look_at_everything(progress: &Progress) {
+/// Computes every derived view of a progress: none may panic.
+fn compute_all_views(progress: &Progress) {
     let _ = (outcome(progress), doubts(progress), report(progress));
     serde_json::to_string(&summary(progress)).unwrap();
 }
 
-/// Lines that look like an engine's, with values of every kind in every field.
+/// Lines in the envelope of Stripe's engine, with values of every kind in every field.
 fn odd_line() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         Just("null".to_owned()),
@@ -131,7 +131,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(noise in prop::collection::vec(any::<u8>(), 0..2_000), sizes in prop::collection::vec(1usize..50, 1..5)) {
         let progress = in_chunks(&noise, &sizes);
         every_line_counted_once(&progress, &noise);
-        look_at_everything(&progress);
+        compute_all_views(&progress);
         prop_assert!(progress == reduced(&noise));
     }
 
@@ -140,11 +140,11 @@ proptest! {
         let text = lines.join("\n");
         let progress = reduced(text.as_bytes());
         every_line_counted_once(&progress, text.as_bytes());
-        look_at_everything(&progress);
+        compute_all_views(&progress);
     }
 
     #[test]
-    fn a_damaged_log_never_panics(at in 0usize..100_000, byte in any::<u8>(), cut in 0usize..120_000, drop in 0usize..200) {
+    fn damaged_log_never_panics(at in 0usize..100_000, byte in any::<u8>(), cut in 0usize..120_000, drop in 0usize..200) {
         let mut log = bytes("stripe-trace/08-time-limit-resume-all.ndjson.zst");
         let at = at % log.len();
         log[at] = byte;
@@ -153,7 +153,7 @@ proptest! {
         log.drain(from..(from + drop).min(log.len()));
         let progress = reduced(&log);
         every_line_counted_once(&progress, &log);
-        look_at_everything(&progress);
+        compute_all_views(&progress);
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Highest value of each measure.
+/// Upper bound of each measure.
 const BOUNDS: [(&str, f64); 8] = [
     ("doc comments that open with a question word, percent", 0.0),
     ("\"what\" per 1,000 comment words", 0.1),

@@ -1,5 +1,5 @@
-//! Airbyte and Singer: which protocol a feed is in, what holds of any feed in them, and the rules
-//! that no recording shows.
+//! Airbyte and Singer: protocol detection, invariants of any feed, and rules that no recording
+//! shows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -22,7 +22,7 @@ fn all_runs() -> Vec<Run> {
     runs(&corpus_root().unwrap_or_else(fixture_root))
 }
 
-/// A log with a process that ended so.
+/// Reduces a log whose process ended with `exit`.
 fn ended(log: &str, exit: Option<Exit>) -> Progress {
     let mut ingest = Ingest::new(Decoder::default());
     ingest.push(log.as_bytes());
@@ -38,21 +38,21 @@ fn doubt_kinds(progress: &Progress) -> Vec<&'static str> {
     doubts(progress).iter().map(|doubt| doubt.kind.as_str()).collect()
 }
 
-// Which protocol it is.
+// Protocol detection.
 
 #[test]
-fn the_first_message_of_every_recording_tells_its_protocol() {
+fn first_message_of_every_recording_decides_its_protocol() {
     for run in all_runs() {
         let log = unpack(&run.log);
         let wanted = match run.name.as_str() {
-            // Nothing on stdout, or documents over many lines.
+            // An empty stdout, or a document of many lines.
             "airbyte/faker-nosuchcmd"
             | "singer/sdk-tap-about"
             | "singer/sdk-tap-discover"
             | "singer/sdk-tap-badconfig"
             | "singer/sdk-target-badjson"
             | "singer/sdk-target-noschema" => None,
-            // Text with metrics in it says Singer, and not on its first line.
+            // Text whose metrics show Singer, but not on the first line.
             "singer/meltano-run-uncolored" => Some(Dialect::Singer),
             name if name.starts_with("singer/meltano-run") => Some(Dialect::Meltano),
             name if name.starts_with("singer/") => Some(Dialect::Singer),
@@ -67,7 +67,7 @@ fn the_first_message_of_every_recording_tells_its_protocol() {
 }
 
 #[test]
-fn other_tools_are_text_and_no_feed_of_any_protocol() {
+fn output_of_other_tools_is_no_feed() {
     for path in logs_of_tools(&corpus_root().unwrap_or_else(fixture_root)) {
         if path.parent().unwrap().ends_with("other") {
             let progress = reduced(&unpack(&path));
@@ -78,7 +78,7 @@ fn other_tools_are_text_and_no_feed_of_any_protocol() {
 }
 
 #[test]
-fn a_feed_stays_in_its_protocol_whatever_comes_behind_or_before() {
+fn feed_keeps_its_protocol_among_foreign_lines() {
     let root = fixture_root();
     let log = |name: &str| unpack(&root.join(name));
     let one = [
@@ -102,7 +102,7 @@ fn a_feed_stays_in_its_protocol_whatever_comes_behind_or_before() {
             assert_eq!(both.dialect, alone.dialect);
             let family = |progress: &Progress| matches!(progress.dialect, Some(Dialect::Singer | Dialect::Meltano));
             if at != other && !(family(&alone) && family(&behind)) {
-                // Nothing of it is taken for a message of the feed, and none of it is lost.
+                // No foreign line counts as a message of the feed, and none is lost.
                 assert_eq!(json_of(&both)["streams"], json_of(&alone)["streams"], "{at} then {other}");
                 let odd = |progress: &Progress| progress.input.unknown + progress.input.raw;
                 assert_eq!(odd(&both), odd(&alone) + behind.input.messages + odd(&behind));
@@ -116,7 +116,7 @@ fn a_feed_stays_in_its_protocol_whatever_comes_behind_or_before() {
     assert!(ingest.progress.input.unknown > 300);
 }
 
-// What holds of any feed.
+// Invariants of any feed.
 
 fn indexed(run: &Run, spacing: u64) -> (Seeker, Progress) {
     let store = Arc::new(ByteStore::default());
@@ -127,7 +127,7 @@ fn indexed(run: &Run, spacing: u64) -> (Seeker, Progress) {
 }
 
 #[test]
-fn going_anywhere_in_a_run_is_reading_that_much_of_it() {
+fn seek_equals_reading_the_prefix() {
     for run in runs(&fixture_root()) {
         let log = unpack(&run.log);
         let silent = Run { stderr: None, name: run.name.clone(), log: run.log.clone(), exit: run.exit };
@@ -137,7 +137,7 @@ fn going_anywhere_in_a_run_is_reading_that_much_of_it() {
             seeker.go(Target::Bytes(place as u64)).unwrap();
             assert!(*seeker.progress() == open_after(&log, place), "{} at {place}", run.name);
         }
-        // With what went to stderr, at the places where it was read.
+        // With stderr lines at the positions where they were read.
         let (mut seeker, end) = indexed(&run, (log.len() / 9).max(200) as u64);
         seeker.go(Target::Bytes(log.len() as u64 / 2)).unwrap();
         seeker.go(Target::Begin).unwrap();
@@ -163,7 +163,7 @@ fn picked() -> Vec<Run> {
     runs(&fixture_root()).into_iter().filter(|run| names.contains(&run.name.as_str())).collect()
 }
 
-/// A line with the envelope of a protocol, and values of every kind in every field.
+/// Lines in the envelope of Airbyte or Singer, with values of every kind in every field.
 fn odd_line() -> impl Strategy<Value = String> {
     let value = prop::sample::select(vec![
         "null",
@@ -306,7 +306,7 @@ proptest! {
 
     /// Two pipes have no order between them.
     #[test]
-    fn what_goes_to_stderr_counts_the_same_wherever_it_is_read(which in any::<Index>(), places in prop::collection::vec(any::<Index>(), 60)) {
+    fn stderr_gives_the_same_result_wherever_it_is_merged(which in any::<Index>(), places in prop::collection::vec(any::<Index>(), 60)) {
         let runs: Vec<Run> = picked().into_iter().filter(|run| run.stderr.is_some()).collect();
         let run = &runs[which.index(runs.len())];
         let (log, stderr) = (unpack(&run.log), unpack(run.stderr.as_ref().unwrap()));
@@ -409,7 +409,7 @@ fn outcomes_without_an_end_message() {
     for (number, (lines, exit, wanted)) in cases.into_iter().enumerate() {
         assert_eq!(outcome(&of(lines, exit)), wanted, "case {number}");
     }
-    // All streams incomplete, and an exit code that says well: told as it is.
+    // All streams INCOMPLETE with exit code 0.
     let all = [status("b", "STARTED"), status("b", "INCOMPLETE")];
     assert_eq!(outcome(&of(&all, OK)), Outcome::CompletedWithErrors);
     assert_eq!(doubt_kinds(&of(&open, OK)), ["exit_zero_open_stream"]);
@@ -419,7 +419,7 @@ fn outcomes_without_an_end_message() {
 }
 
 #[test]
-fn a_roll_up_is_a_cause_only_where_there_is_no_other() {
+fn roll_up_error_is_a_cause_only_without_another_error() {
     let lines = [
         status("a", "STARTED"),
         error(Some("a"), "boom", "transient_error"),
@@ -440,7 +440,7 @@ fn a_roll_up_is_a_cause_only_where_there_is_no_other() {
 }
 
 #[test]
-fn a_fatal_log_line_and_its_error_are_one_and_alone_it_counts() {
+fn fatal_log_line_merges_with_its_error_and_counts_alone() {
     let fatal = json!({"type":"LOG","log":{"level":"FATAL","message":"boom\nTraceback (most recent call last):\n  File \"x\"\nE: boom"}}).to_string();
     let merged = of(&[fatal.clone(), error(None, "boom", "system_error")], Some(Exit::Code(1)));
     let groups = merged.errors.groups();
@@ -454,7 +454,7 @@ fn a_fatal_log_line_and_its_error_are_one_and_alone_it_counts() {
 }
 
 #[test]
-fn the_first_terminal_status_stands_and_states_may_come_behind_it() {
+fn first_terminal_status_stands_and_later_states_are_no_anomaly() {
     let lines = [
         status("a", "STARTED"),
         status("a", "COMPLETE"),
@@ -477,7 +477,7 @@ fn the_first_terminal_status_stands_and_states_may_come_behind_it() {
 }
 
 #[test]
-fn a_stream_that_the_source_lacks_is_skipped_and_not_hidden() {
+fn missing_stream_is_skipped_and_reported() {
     let progress = of(&[status("a", "STARTED"), status("a", "COMPLETE"), status("gone", "INCOMPLETE")], OK);
     let said = json_of(&progress);
     assert_eq!((&said["outcome"], &said["streams"][1]["status"]), (&json!("completed_with_errors"), &json!("skipped")));
@@ -485,7 +485,7 @@ fn a_stream_that_the_source_lacks_is_skipped_and_not_hidden() {
 }
 
 #[test]
-fn a_rate_limit_waits_is_folded_and_ends_with_a_record_or_plain_running() {
+fn rate_limit_is_one_wait_until_a_record_or_plain_running() {
     let begin = 1_795_163_500_000;
     let lines = [status("a", "STARTED"), limited("a", begin), limited("a", begin + 2_000), limited("a", begin + 4_000)];
     let mut ingest = Ingest::new(Decoder::default());
@@ -506,7 +506,7 @@ fn a_rate_limit_waits_is_folded_and_ends_with_a_record_or_plain_running() {
 }
 
 #[test]
-fn guesses_stop_at_99_percent_and_must_not_be_mixed() {
+fn estimates_stop_at_99_percent_and_scopes_do_not_mix() {
     let guess = |name: &str, kind: &str, rows: u64| {
         json!({"type":"TRACE","trace":{"type":"ESTIMATE","estimate":{"name":name,"type":kind,"row_estimate":rows,"byte_estimate":9}}}).to_string()
     };
@@ -526,7 +526,7 @@ fn guesses_stop_at_99_percent_and_must_not_be_mixed() {
 }
 
 #[test]
-fn counts_in_checkpoints_are_checked() {
+fn record_counts_of_checkpoints_are_checked() {
     let right = of(
         &[
             status("a", "STARTED"),
@@ -541,20 +541,20 @@ fn counts_in_checkpoints_are_checked() {
     assert_eq!(doubt_kinds(&right), [""; 0]);
     let wrong = of(&[status("a", "STARTED"), records("a", 5), state("a", 1, Some(7.0)), status("a", "COMPLETE")], OK);
     assert_eq!(doubt_kinds(&wrong), ["record_count_mismatch"]);
-    // The begin of the log is missing: its first checkpoint cannot be checked.
+    // Without the start of the log, its first checkpoint cannot be checked.
     let tail = of(&[records("a", 5), state("a", 1, Some(700.0)), status("a", "COMPLETE")], OK);
     assert_eq!(doubt_kinds(&tail), [""; 0]);
 }
 
 #[test]
-fn a_destination_that_hands_states_back_commits_what_came_before_them() {
+fn state_returned_by_a_destination_commits_the_records_before_it() {
     let source = [
         status("a", "STARTED"),
         records("a", 5),
         state("a", 1, Some(5.0)),
         records("a", 3),
         state("a", 2, Some(3.0)),
-        // Said twice by the source itself: about no records.
+        // The source repeats its state, for no records.
         state("a", 2, Some(0.0)),
         status("a", "COMPLETE"),
     ];
@@ -569,12 +569,12 @@ fn a_destination_that_hands_states_back_commits_what_came_before_them() {
     // Complete at the source is not complete at the destination.
     assert_eq!((outcome(&first), first.checkpoints), (Outcome::Truncated, 3));
     assert!(doubt_kinds(&first).contains(&"record_count_mismatch"));
-    // The second comes back with its keys in another order and its count as a whole number, and
-    // brings all before it.
+    // The second state returns with another key order and an integer count; it also commits all
+    // states before it.
     let echo = r#"{"state":{"sourceStats":{"recordCount":3},"stream":{"stream_state":{"at":2.0},"stream_descriptor":{"namespace":null,"name":"a"}},"type":"STREAM"},"type":"STATE"}"#;
     let all = of(&[&source[..], &[echo.to_owned()]].concat(), OK);
     assert_eq!((all.committed(), outcome(&all)), (Some(8), Outcome::Succeeded));
-    // A destination alone.
+    // The feed of a destination without its source.
     let destination = of(&[state("a", 1, Some(5.0)), state("b", 1, Some(2.0))], OK);
     assert_eq!(
         (destination.committed(), outcome(&destination), destination.checkpoints),
@@ -597,12 +597,12 @@ fn a_traceback_between_messages_is_one_line_of_the_log() {
 }
 
 #[test]
-fn the_configuration_of_a_connector_is_never_kept() {
+fn configuration_of_a_connector_is_never_stored() {
     let line = r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1,"connectorConfig":{"config":{"pass":"hunter2"}}}}"#;
     let progress = of(&[line.to_owned()], OK);
     assert!(!format!("{progress:?}").contains("hunter2"));
     assert_eq!(progress.input.messages, 1);
-    // Torn, glued to the next one, or where it is not understood.
+    // Torn, joined to the next line, or read as another protocol.
     let torn = &line[..line.len() - 4];
     for odd in [torn.to_owned(), format!("{torn}{}", status("a", "STARTED")), format!("text {line} text")] {
         for reading in ["auto", "stripe", "singer"] {
@@ -615,7 +615,7 @@ fn the_configuration_of_a_connector_is_never_kept() {
 }
 
 #[test]
-fn a_catalog_says_what_is_to_come() {
+fn catalog_declares_the_expected_streams() {
     let configured = r#"{"streams":[{"stream":{"name":"a"},"sync_mode":"full_refresh"},{"stream":{"name":"b"},"sync_mode":"full_refresh"}]}"#;
     let with = |catalog: &str| {
         let mut ingest = Ingest::new(Decoder::default());
@@ -627,7 +627,7 @@ fn a_catalog_says_what_is_to_come() {
     let progress = with(configured);
     assert_eq!((outcome(&progress), doubt_kinds(&progress)), (Outcome::Truncated, vec!["nothing_synced"]));
     assert!(verdict(&progress).why.unwrap().contains("b never began"));
-    // What a source has was not all asked for.
+    // A discovered catalog lists available streams, not requested ones.
     let discovered = with(r#"{"streams":[{"name":"a"},{"name":"b"}]}"#);
     assert_eq!((outcome(&discovered), discovered.streams.len()), (Outcome::Succeeded, 2));
     let singer = with(
@@ -660,18 +660,18 @@ const FAILED: &str =
     r#"INFO METRIC: {"metric":"job_duration","value":1,"tags":{"job_type":"sync_a","status":"failed"}}"#;
 
 #[test]
-fn a_state_is_a_checkpoint_of_the_streams_whose_bookmark_changed() {
+fn singer_state_is_a_checkpoint_of_streams_with_changed_bookmarks() {
     let second = r#"{"type":"SCHEMA","stream":"b","schema":{},"key_properties":[]}"#;
     let progress = tap(
         &[
-            // What the run goes on from names streams that have not begun.
+            // The initial state names streams that have not started.
             r#"{"type":"STATE","value":{"bookmarks":{"a":1,"b":1,"never":1}}}"#,
             SCHEMA,
             ROW,
             r#"{"type":"STATE","value":{"bookmarks":{"a":2,"b":1,"never":1}}}"#,
             second,
             r#"{"type":"STATE","value":{"bookmarks":{"b":2,"a":2,"never":1}}}"#,
-            // The same again, at a stream that it names.
+            // The same bookmarks, with `currently_syncing`.
             r#"{"type":"STATE","value":{"bookmarks":{"a":2,"b":2,"never":1},"currently_syncing":"b"}}"#,
             r#"{"type":"STATE","value":{"bookmarks":{"a":3,"b":3,"never":1}}}"#,
         ],
@@ -719,7 +719,7 @@ fn outcomes_of_taps() {
 }
 
 #[test]
-fn an_error_is_told_once_with_its_traceback_and_explains_the_stream() {
+fn error_and_traceback_are_one_group_and_explain_the_failed_stream() {
     let trace = [
         "CRITICAL boom",
         "Traceback (most recent call last):",
@@ -736,7 +736,7 @@ fn an_error_is_told_once_with_its_traceback_and_explains_the_stream() {
         assert_eq!(group.stack.as_deref(), Some(&*trace[1..].join("\n")));
         assert_eq!(json_of(&progress)["streams"][0]["message"], "boom");
     }
-    // Two in a row are one cause.
+    // Two ERROR lines in a row are one cause.
     let config = tap(
         &[],
         &[
@@ -752,7 +752,7 @@ fn an_error_is_told_once_with_its_traceback_and_explains_the_stream() {
 }
 
 #[test]
-fn metrics_are_checked_never_added_and_stand_where_lines_cannot_be_counted() {
+fn metrics_are_compared_with_records_and_count_batches() {
     let metric = |count: u64| {
         format!(
             r#"INFO METRIC: {{"type":"counter","metric":"record_count","value":{count},"tags":{{"endpoint":"a"}}}}"#
@@ -767,17 +767,17 @@ fn metrics_are_checked_never_added_and_stand_where_lines_cannot_be_counted() {
     assert_eq!((hidden.cumulative_records(), doubt_kinds(&hidden)), (Some(40), vec![]));
 }
 
-// What readings of the code and trials found.
+// Defects found by review and by trials.
 
 #[test]
-fn a_destination_may_answer_while_the_source_goes_on() {
+fn destination_states_may_interleave_with_source_messages() {
     let progress = of(
         &[
             status("a", "STARTED"),
             records("a", 5),
             state("a", 1, Some(5.0)),
             records("a", 1),
-            // Of the first five, in between.
+            // The destination returns the state of the first five records.
             state("a", 1, Some(5.0)),
             records("a", 2),
             state("a", 2, Some(3.0)),
@@ -791,7 +791,7 @@ fn a_destination_may_answer_while_the_source_goes_on() {
 }
 
 #[test]
-fn a_source_whose_begin_is_missing_is_no_destination() {
+fn feed_joined_in_the_middle_is_no_destination() {
     let progress =
         of(&[state("a", 1, Some(100.0)), records("a", 2), state("a", 2, Some(2.0)), status("a", "COMPLETE")], OK);
     assert_eq!(
@@ -801,7 +801,7 @@ fn a_source_whose_begin_is_missing_is_no_destination() {
 }
 
 #[test]
-fn what_an_attempt_left_behind_its_last_checkpoint_is_not_counted_in_the_next() {
+fn records_after_the_last_checkpoint_do_not_count_in_the_next_attempt() {
     let mut ingest = Ingest::new(Decoder::default());
     ingest.push((status("a", "STARTED") + "\n" + &records("a", 3) + "\n").as_bytes());
     ingest.progress.next_file();
@@ -810,7 +810,7 @@ fn what_an_attempt_left_behind_its_last_checkpoint_is_not_counted_in_the_next() 
     ingest.finish(OK);
     assert_eq!((ingest.progress.attempts, outcome(&ingest.progress)), (2, Outcome::Succeeded));
     assert!(!doubt_kinds(&ingest.progress).contains(&"record_count_mismatch"));
-    // One that the next attempt never came to is not through.
+    // A stream that the next attempt never read is not completed.
     let mut left = Ingest::new(Decoder::default());
     left.push((status("a", "STARTED") + "\n").as_bytes());
     left.progress.next_file();
@@ -820,7 +820,7 @@ fn what_an_attempt_left_behind_its_last_checkpoint_is_not_counted_in_the_next() 
 }
 
 #[test]
-fn a_global_state_begins_no_stream() {
+fn global_state_starts_no_stream() {
     let global = json!({"type":"STATE","state":{"type":"GLOBAL","global":{"stream_states":[
         {"stream_descriptor":{"name":"a"},"stream_state":{}},{"stream_descriptor":{"name":"later"},"stream_state":{}}]}}});
     let progress = of(&[status("a", "STARTED"), global.to_string(), status("a", "COMPLETE")], OK);
@@ -830,7 +830,7 @@ fn a_global_state_begins_no_stream() {
 }
 
 #[test]
-fn names_of_jobs_and_endpoints_are_streams_only_where_the_feed_says_so() {
+fn metric_tags_name_streams_only_without_a_feed() {
     let state = r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#;
     let job = r#"INFO METRIC: {"metric":"job_duration","value":1,"tags":{"job_type":"sync_table","table":"a","status":"succeeded"}}"#;
     let endpoint = r#"INFO METRIC: {"metric":"record_count","value":1,"tags":{"endpoint":"a_api"}}"#;
@@ -840,19 +840,19 @@ fn names_of_jobs_and_endpoints_are_streams_only_where_the_feed_says_so() {
         (progress.streams.len(), progress.cumulative_records(), outcome(&progress)),
         (1, Some(1), Outcome::Succeeded)
     );
-    // Without a feed they are all there is.
+    // Without a feed, the metrics name the streams.
     let alone = tap(&[], &[endpoint, DONE], OK);
     assert_eq!((alone.streams.len(), alone.cumulative_records()), (2, Some(1)));
 }
 
 #[test]
-fn a_tap_and_a_target_on_one_pipe_are_told_apart_by_their_processes() {
+fn tap_and_target_metrics_are_separated_by_pid() {
     let count = |pid: u32| {
         format!(r#"INFO METRIC: {{"metric":"record_count","value":40,"tags":{{"stream":"a","pid":{pid}}}}}"#)
     };
     let both = tap(&[r#"{"bookmarks":{"a":1}}"#], &[&count(1), &count(2)], OK);
     assert_eq!((both.cumulative_records(), both.committed()), (Some(40), Some(40)));
-    // Two attempts have two taps.
+    // Two attempts have two taps with different pids.
     let mut ingest = Ingest::new(Decoder::default());
     let lines = [SCHEMA, ROW, r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#].join("\n") + "\n";
     for pid in [1, 2] {
@@ -867,7 +867,7 @@ fn a_tap_and_a_target_on_one_pipe_are_told_apart_by_their_processes() {
 }
 
 #[test]
-fn what_stderr_says_before_it_is_known_who_speaks_is_weighed_when_it_is() {
+fn stderr_before_the_first_message_is_interpreted_once_the_protocol_is_known() {
     let lines = [status("a", "STARTED"), status("a", "COMPLETE")].join("\n") + "\n";
     for first in [true, false] {
         let mut ingest = Ingest::new(Decoder::default());
@@ -892,7 +892,7 @@ fn what_stderr_says_before_it_is_known_who_speaks_is_weighed_when_it_is() {
 }
 
 #[test]
-fn both_pipes_in_one_file_tell_the_cause_too() {
+fn merged_stdout_and_stderr_show_the_cause() {
     let root = fixture_root();
     let merged =
         [unpack(&root.join("singer/sdk-tap-fail.ndjson.zst")), unpack(&root.join("singer/sdk-tap-fail.stderr.zst"))]

@@ -1,5 +1,5 @@
-//! The real binary on a real terminal: files, pipes, children, signals, sizes, and the terminal
-//! given back every time.
+//! The binary on a real terminal: files, pipes, children, signals and sizes. Each ending restores
+//! the terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pty.rs"]
@@ -27,7 +27,7 @@ fn start(stream: &str) -> String {
 const EOF: &str =
     "{\"type\":\"eof\",\"eof\":{\"status\":\"succeeded\",\"has_more\":false},\"_ts\":\"2026-11-20T08:00:09.000Z\"}\n";
 
-/// A file of its own, and its folder.
+/// Path of a new log (not created yet), with its temporary folder.
 fn file() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sync.ndjson");
@@ -39,17 +39,17 @@ fn append(path: &PathBuf, text: &str) {
 }
 
 #[test]
-fn a_file_is_read_to_its_end_and_its_outcome_told() {
+fn ended_file_shows_its_outcome_and_exits_with_its_code() {
     let mut term = Term::start(SIZE, &[&fixture("stripe-progress/12-destination-fails-midway.ndjson.zst")]);
     term.wait_for("COMPLETED WITH ERRORS");
-    assert!(term.full_screen());
-    // Each is waited for: the terminal may have read only a part of the frame.
+    assert!(term.is_full_screen());
+    // Wait for each word: the terminal may have read only a part of the frame.
     for words in ["why", "next", "charge", "9,699", "doubts 3", "ENDED"] {
         term.wait_for(words);
     }
     term.keys("q");
     assert_eq!(term.exit_code(), 1);
-    assert!(term.given_back());
+    assert!(term.is_restored());
     assert!(
         term.text().contains("COMPLETED WITH ERRORS") && term.text().contains("records      9,699"),
         "{}",
@@ -58,34 +58,34 @@ fn a_file_is_read_to_its_end_and_its_outcome_told() {
 }
 
 #[test]
-fn a_followed_file_grows_is_replaced_and_is_truncated() {
+fn followed_file_may_grow_rotate_and_be_truncated() {
     let (_folder, path) = file();
     append(&path, &start("first"));
     let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
     term.wait_for("first");
     append(&path, &start("second"));
     term.wait_for("second");
-    // Torn: half a line is no line yet.
+    // Half a line is not shown.
     let third = start("third");
     append(&path, &third[..30]);
     std::thread::sleep(Duration::from_millis(400));
     assert!(!term.text().contains("third") && !term.text().contains("malformed"));
     append(&path, &third[30..]);
     term.wait_for("third");
-    // Renamed and made anew.
+    // Rename and recreate.
     std::fs::rename(&path, path.with_extension("1")).unwrap();
     append(&path.with_extension("1"), &start("into_the_old_one"));
     append(&path, &start("fourth"));
     term.wait_for("fourth");
     term.wait_for("into_the_old_one");
-    // Copied and truncated.
+    // Copy and truncate.
     OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
     append(&path, &start("fifth"));
     term.wait_for("fifth");
-    // Written anew at once, longer than it was.
+    // Overwritten at once with more bytes than before.
     std::fs::write(&path, [start("sixth"), start("seventh"), start("eighth")].concat()).unwrap();
     term.wait_for("eighth");
-    // Removed, and there again after a while.
+    // Removed and created again later.
     std::fs::remove_file(&path).unwrap();
     term.wait_for("is gone");
     std::thread::sleep(Duration::from_millis(600));
@@ -93,11 +93,11 @@ fn a_followed_file_grows_is_replaced_and_is_truncated() {
     term.wait_for("ninth");
     term.keys("q");
     assert_eq!(term.exit_code(), 2, "still running");
-    assert!(term.given_back());
+    assert!(term.is_restored());
 }
 
 #[test]
-fn tail_begins_at_the_end_and_retry_waits() {
+fn tail_starts_at_the_end_and_retry_waits_for_the_file() {
     let (_folder, path) = file();
     append(&path, &start("old"));
     let term = Term::start(SIZE, &["--tail", path.to_str().unwrap()]);
@@ -114,7 +114,7 @@ fn tail_begins_at_the_end_and_retry_waits() {
 }
 
 #[test]
-fn a_file_that_could_not_be_looked_at_is_read_on_and_not_again() {
+fn unreachable_file_is_continued_without_repeating_lines() {
     let (folder, _) = file();
     let (inner, aside) = (folder.path().join("logs"), folder.path().join("aside"));
     std::fs::create_dir(&inner).unwrap();
@@ -123,7 +123,7 @@ fn a_file_that_could_not_be_looked_at_is_read_on_and_not_again() {
     append(&path, "{\"type\":\"log\",\"log\":{\"level\":\"warn\",\"message\":\"said once\"}}\n");
     let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
     term.wait_for("first");
-    // A path that leads through a file cannot be looked at.
+    // The path is unreachable while one of its folders is a file.
     std::fs::rename(&inner, &aside).unwrap();
     std::fs::write(&inner, "").unwrap();
     term.wait_for("DOWN");
@@ -138,7 +138,7 @@ fn a_file_that_could_not_be_looked_at_is_read_on_and_not_again() {
 }
 
 #[test]
-fn a_writer_that_is_told_of_the_rotation_later_loses_nothing() {
+fn late_writes_to_a_rotated_file_are_read() {
     let (_folder, path) = file();
     append(&path, &start("alpha"));
     let term = Term::start(SIZE, &[path.to_str().unwrap()]);
@@ -149,7 +149,7 @@ fn a_writer_that_is_told_of_the_rotation_later_loses_nothing() {
     std::thread::sleep(Duration::from_millis(700));
     writer.write_all(start("omega").as_bytes()).unwrap();
     term.wait_for("omega");
-    // Into the old one, and at once into the new one.
+    // Writes to the old file and, immediately afterwards, to the new one.
     writer.write_all(start("gamma").as_bytes()).unwrap();
     append(&path, &start("delta"));
     term.wait_for("gamma");
@@ -157,7 +157,7 @@ fn a_writer_that_is_told_of_the_rotation_later_loses_nothing() {
 }
 
 #[test]
-fn a_file_that_comes_later_is_all_new_and_may_be_packed() {
+fn file_that_appears_later_is_read_from_its_start_also_compressed() {
     let (_folder, path) = file();
     let term = Term::start(SIZE, &["--tail", "--retry", path.to_str().unwrap()]);
     term.wait_for("there is no file");
@@ -170,13 +170,13 @@ fn a_file_that_comes_later_is_all_new_and_may_be_packed() {
     std::fs::copy(fixture("stripe-progress/01-small-success.ndjson.zst"), &whole).unwrap();
     std::fs::rename(&whole, &path).unwrap();
     term.wait_for("SUCCEEDED");
-    // A packed file is read whole, wherever one would begin.
+    // A compressed file is read from its start even with --tail.
     let term = Term::start(SIZE, &["--tail", path.to_str().unwrap()]);
     term.wait_for("SUCCEEDED");
 }
 
 #[test]
-fn a_pipe_is_watched_and_keys_come_from_the_terminal() {
+fn piped_input_leaves_keys_to_the_terminal() {
     let line = format!(
         "{{ zstdcat {}; sleep 60; }} | $SYNCTOP --theme dark",
         fixture("stripe-progress/01-small-success.ndjson.zst")
@@ -190,11 +190,11 @@ fn a_pipe_is_watched_and_keys_come_from_the_terminal() {
     term.keys("/prod\r");
     term.wait_for("1 of 4, /prod/");
     term.keys("q");
-    term.until("given back", Term::given_back);
+    term.until("given back", Term::is_restored);
 }
 
 #[test]
-fn a_child_is_the_feed_and_its_death_part_of_the_outcome() {
+fn exit_status_of_the_child_decides_the_outcome() {
     let feed = fixture("stripe-trace/10-kill9-pipeline_sync.ndjson.zst");
     let script = format!("echo 'retry 1 of 5' >&2; zstdcat {feed}; kill -9 $$");
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
@@ -204,7 +204,7 @@ fn a_child_is_the_feed_and_its_death_part_of_the_outcome() {
     term.wait_for("retry 1 of 5");
     term.keys("q");
     assert_eq!(term.exit_code(), 128 + 9);
-    assert!(term.given_back());
+    assert!(term.is_restored());
     let script = format!("zstdcat {}; exit 3", fixture("stripe-progress/01-small-success.ndjson.zst"));
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
     term.wait_for("ENDED exit 3");
@@ -213,7 +213,7 @@ fn a_child_is_the_feed_and_its_death_part_of_the_outcome() {
 }
 
 #[test]
-fn an_engine_that_dies_before_it_speaks_is_quoted() {
+fn engine_that_dies_without_output_is_quoted_from_stderr() {
     let script = "echo starting >&2; echo 'KeyError: STRIPE_KEY is not set' >&2; echo 'Node.js v24' >&2; exit 1";
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", script]);
     term.wait_for("its last words: KeyError");
@@ -224,7 +224,7 @@ fn an_engine_that_dies_before_it_speaks_is_quoted() {
 }
 
 #[test]
-fn a_childs_stdin_is_a_terminal_of_its_own_unless_told_otherwise() {
+fn child_stdin_is_its_own_terminal_by_default() {
     let say = |what: &str| format!(r#"echo '{{"type":"log","log":{{"level":"info","message":"stdin is {what}"}}}}'"#);
     let script =
         format!("if test -t 0; then {}; else {}; fi; cat >/dev/null & sleep 60", say("a terminal"), say("no terminal"));
@@ -235,14 +235,14 @@ fn a_childs_stdin_is_a_terminal_of_its_own_unless_told_otherwise() {
 }
 
 #[test]
-fn an_engine_cannot_have_our_terminal() {
+fn run_refuses_to_share_the_terminal_with_the_engine() {
     let mut term = Term::start(SIZE, &["run", "--stdin", "inherit", "--", "cat"]);
     assert_eq!(term.exit_code(), 66);
     assert!(term.text().contains("whose keys synctop reads"), "{}", term.text());
 }
 
 #[test]
-fn what_is_no_engines_output_is_said_to_be_none() {
+fn text_without_messages_is_shown_as_not_understood() {
     let (_folder, path) = file();
     append(&path, &"some text\n".repeat(30));
     let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
@@ -252,7 +252,7 @@ fn what_is_no_engines_output_is_said_to_be_none() {
 }
 
 #[test]
-fn quitting_asks_before_it_stops_a_child_and_then_stops_all_of_it() {
+fn quit_asks_and_then_stops_the_whole_process_group() {
     let (folder, path) = file();
     let pids = folder.path().join("pids");
     let script = format!(
@@ -271,11 +271,11 @@ fn quitting_asks_before_it_stops_a_child_and_then_stops_all_of_it() {
     term.wait_gone("still running");
     term.keys("qy");
     term.exit_code();
-    assert!(term.given_back());
+    assert!(term.is_restored());
     assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), "asked", "TERM came first");
     for pid in std::fs::read_to_string(&pids).unwrap().split_whitespace() {
         let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z"), "{pid} outlived us: {state}");
+        assert!(state.is_empty() || state.contains(") Z"), "{pid} still runs: {state}");
     }
 }
 
@@ -290,12 +290,12 @@ fn a_child_that_ignores_term_is_killed_after_the_grace_time() {
     term.wait_for("still running");
     term.keys("y");
     assert_eq!(term.exit_code(), 128 + 9);
-    assert!(term.given_back());
+    assert!(term.is_restored());
     assert!(term.text().contains("STOPPED BY YOU  (killed by 9)"), "{}", term.text());
 }
 
 #[test]
-fn signals_give_the_terminal_back_and_are_told_by_the_code() {
+fn signals_restore_the_terminal_and_set_the_exit_code() {
     let all = [
         (Signal::TERM, 143),
         (Signal::HUP, 129),
@@ -312,7 +312,7 @@ fn signals_give_the_terminal_back_and_are_told_by_the_code() {
         term.wait_for("charges");
         signal(term.pid(), which);
         assert_eq!(term.exit_code(), wanted);
-        assert!(term.given_back(), "{which:?}");
+        assert!(term.is_restored(), "{which:?}");
     }
     let (_folder, path) = file();
     append(&path, &start("charges"));
@@ -320,11 +320,11 @@ fn signals_give_the_terminal_back_and_are_told_by_the_code() {
     term.wait_for("charges");
     term.keys("\x03");
     assert_eq!(term.exit_code(), 130);
-    assert!(term.given_back());
+    assert!(term.is_restored());
 }
 
 #[test]
-fn a_signal_at_the_start_stops_the_engine_too() {
+fn signal_during_startup_stops_the_engine() {
     for delay in [0, 5, 40, 150] {
         let (folder, _) = file();
         let pid = folder.path().join("pid");
@@ -334,17 +334,17 @@ fn a_signal_at_the_start_stops_the_engine_too() {
         std::thread::sleep(Duration::from_millis(delay));
         signal(term.pid(), Signal::TERM);
         assert_eq!(term.exit_code(), 143);
-        assert!(term.given_back());
+        assert!(term.is_restored());
         let pid = std::fs::read_to_string(&pid).unwrap();
         let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z"), "{pid} outlived us: {state}");
+        assert!(state.is_empty() || state.contains(") Z"), "{pid} still runs: {state}");
     }
 }
 
 #[test]
-fn a_terminal_that_takes_nothing_any_more_does_not_hold_us() {
+fn sigterm_ends_the_program_on_a_blocked_terminal() {
     let mut term = Term::start(SIZE, &["--recording=500"]);
-    term.until("full screen", Term::full_screen);
+    term.until("full screen", Term::is_full_screen);
     term.stall();
     for round in 0..60 {
         term.resize(100 + round % 3 * 20, 30 + round % 2 * 9);
@@ -355,7 +355,7 @@ fn a_terminal_that_takes_nothing_any_more_does_not_hold_us() {
 }
 
 #[test]
-fn an_engine_that_leaves_its_work_to_another_process_is_read_on_and_stopped() {
+fn background_process_of_an_engine_is_read_and_stopped() {
     let line = start("later").trim().to_owned();
     let script = format!("(sleep 3; printf '%s\\n' '{line}'; exec sleep 300) & exit 0");
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
@@ -370,7 +370,7 @@ fn an_engine_that_leaves_its_work_to_another_process_is_read_on_and_stopped() {
 }
 
 #[test]
-fn a_stopped_engine_is_ended_at_once() {
+fn suspended_engine_is_terminated_by_sigterm() {
     let script = format!("printf '%s\\n' '{}'; kill -STOP $$; sleep 300", start("charges").trim());
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
     term.wait_for("charges");
@@ -398,15 +398,15 @@ fn ctrl_z_suspends_and_fg_repaints() {
     let mut term = Term::interactive(SIZE);
     term.wait_for("shell>");
     term.keys(&format!("$SYNCTOP --theme dark {}\r", path.display()));
-    term.until("full screen", |term| term.full_screen() && term.text().contains("charges"));
+    term.until("full screen", |term| term.is_full_screen() && term.text().contains("charges"));
     term.keys("\x1a");
-    term.until("the shell is back", |term| term.at_the_shell() && term.text().contains("Stopped"));
+    term.until("the shell is back", |term| term.is_at_the_shell() && term.text().contains("Stopped"));
     assert!(term.text().contains("suspended; fg returns"), "{}", term.text());
     append(&path, &start("meanwhile"));
     term.keys("fg\r");
-    term.until("repainted", |term| term.full_screen() && term.text().contains("meanwhile"));
+    term.until("repainted", |term| term.is_full_screen() && term.text().contains("meanwhile"));
     term.keys("q");
-    term.until("given back", |term| term.at_the_shell() && term.text().contains("records  "));
+    term.until("given back", |term| term.is_at_the_shell() && term.text().contains("records  "));
 }
 
 #[test]
@@ -414,29 +414,29 @@ fn ctrl_z_suspends_a_whole_pipeline() {
     let mut term = Term::interactive(SIZE);
     term.wait_for("shell>");
     term.keys("while :; do printf '%s\\n' '{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"tick\"}}'; sleep 0.2; done | $SYNCTOP --theme dark\r");
-    term.until("full screen", |term| term.full_screen() && term.text().contains("tick"));
+    term.until("full screen", |term| term.is_full_screen() && term.text().contains("tick"));
     term.keys("\x1a");
-    term.until("the shell is back", |term| term.at_the_shell() && term.text().contains("Stopped"));
+    term.until("the shell is back", |term| term.is_at_the_shell() && term.text().contains("Stopped"));
     term.keys("fg\r");
-    term.until("repainted", |term| term.full_screen() && term.text().contains("tick"));
+    term.until("repainted", |term| term.is_full_screen() && term.text().contains("tick"));
     term.keys("q");
-    term.until("given back", Term::at_the_shell);
+    term.until("given back", Term::is_at_the_shell);
 }
 
 #[test]
-fn a_panic_gives_the_terminal_back_and_is_readable() {
+fn panic_restores_the_terminal_and_prints_its_message() {
     let (_folder, path) = file();
     append(&path, &start("charges"));
     for which in ["loop", "thread"] {
         let mut term = Term::start(SIZE, &["--panic-for-test", which, path.to_str().unwrap()]);
         assert_eq!(term.exit_code(), 101, "{which}");
-        assert!(term.given_back(), "{which}");
+        assert!(term.is_restored(), "{which}");
         assert!(term.text().contains("panicked at") && term.text().contains("a bug in synctop"), "{}", term.text());
     }
 }
 
 #[test]
-fn a_resize_storm_ends_in_the_right_picture() {
+fn resize_storm_ends_with_a_correct_frame() {
     let (_folder, path) = file();
     append(&path, &start("charges"));
     let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
@@ -452,7 +452,7 @@ fn a_resize_storm_ends_in_the_right_picture() {
     term.until("the last stream", |term| term.text().contains("stream56") && term.text().contains("? help"));
     term.keys("q");
     assert_eq!(term.exit_code(), 2);
-    assert!(term.given_back());
+    assert!(term.is_restored());
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn nothing_is_written_when_nothing_changes() {
     let before = term.bytes();
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(term.bytes(), before, "ended: zero bytes");
-    // Frozen: none either, although the feed goes on.
+    // A frozen screen writes nothing although the feed continues.
     append(&path, &start("again"));
     term.wait_for("again");
     term.keys(" ");
@@ -503,11 +503,11 @@ fn a_flood_is_drawn_at_most_thirty_times_a_second() {
     assert!((2.0..=31.0).contains(&each), "{each} pictures a second");
     term.keys("qy");
     term.exit_code();
-    assert!(term.given_back());
+    assert!(term.is_restored());
 }
 
 #[test]
-fn mouse_selection_and_sheets() {
+fn mouse_clicks_select_rows_and_open_sheets() {
     let mut term = Term::start(SIZE, &[&fixture("stripe-progress/04-stream-fail.ndjson.zst")]);
     term.wait_for("FAILED");
     let row = term.text().lines().position(|line| line.contains("customer ")).unwrap() + 1;
@@ -528,7 +528,7 @@ fn mouse_selection_and_sheets() {
 }
 
 #[test]
-fn copying_goes_over_osc_52() {
+fn copy_uses_osc_52() {
     let mut term = Term::start(SIZE, &[&fixture("stripe-progress/01-small-success.ndjson.zst")]);
     term.wait_for("SUCCEEDED");
     term.keys("y");
@@ -538,19 +538,19 @@ fn copying_goes_over_osc_52() {
 }
 
 #[test]
-fn no_color_uses_no_colour_and_keeps_the_selection() {
+fn no_color_writes_no_colors_and_keeps_the_selection() {
     let line = format!("NO_COLOR=1 $SYNCTOP {}", fixture("stripe-progress/01-small-success.ndjson.zst"));
     let term = Term::shell(SIZE, &line);
     term.wait_for("SUCCEEDED");
     let raw = String::from_utf8_lossy(&term.raw()).into_owned();
-    assert!(!raw.contains("38;5;") && !raw.contains("48;5;"), "no colours");
+    assert!(!raw.contains("38;5;") && !raw.contains("48;5;"), "no colors");
     assert!(raw.contains("\x1b[7m"), "reversed rows");
 }
 
 #[test]
 fn the_theme_follows_the_terminals_background() {
     let (white, black) = ("ffff/ffff/ffff", "1000/1000/1000");
-    // An answer that comes late changes the colours, and is never taken for keys.
+    // A late answer changes the colors and is never read as keys.
     for (paper, seen, late) in [(white, "38;5;25;", 0), (black, "38;5;75;", 0), (white, "38;5;25;", 600)] {
         let line = format!("$SYNCTOP --glyphs unicode {}", fixture("stripe-progress/01-small-success.ndjson.zst"));
         let mut term = Term::shell(SIZE, &line);
@@ -564,17 +564,17 @@ fn the_theme_follows_the_terminals_background() {
 }
 
 #[test]
-fn keys_typed_ahead_are_keys_also_where_the_terminal_does_not_answer() {
+fn keys_typed_ahead_work_without_a_background_answer() {
     let line = format!("$SYNCTOP {}", fixture("stripe-progress/01-small-success.ndjson.zst"));
     let mut term = Term::shell(SIZE, &line);
     term.until("the question for the background", |term| term.raw().windows(6).any(|part| part == b"\x1b]11;?"));
     term.keys("q");
     term.exit_code();
-    assert!(term.given_back());
+    assert!(term.is_restored());
 }
 
 #[test]
-fn an_archive_that_breaks_off_is_down_and_says_why() {
+fn truncated_archive_is_shown_as_down() {
     let (_folder, path) = file();
     let packed = std::fs::read(fixture("stripe-progress/20-eventful-all.ndjson.zst")).unwrap();
     std::fs::write(&path, &packed[..packed.len() / 2]).unwrap();
@@ -601,7 +601,7 @@ fn a_named_pipe_is_waited_for_and_read() {
 }
 
 #[test]
-fn without_a_terminal_it_says_so() {
+fn full_screen_without_a_terminal_suggests_summary() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
         .arg(fixture("stripe-progress/01-small-success.ndjson.zst"))
         .output()
@@ -612,7 +612,7 @@ fn without_a_terminal_it_says_so() {
 }
 
 #[test]
-fn the_demo_plays_by_itself() {
+fn built_in_recording_plays_to_its_end() {
     let mut term = Term::start((80, 24), &["--recording=40"]);
     term.wait_for("SYNCING");
     term.until("the second attempt", |term| term.text().contains("attempt 2") || term.text().contains("FAILED"));
@@ -622,7 +622,7 @@ fn the_demo_plays_by_itself() {
 }
 
 #[test]
-fn both_pipes_of_a_tap_are_read_and_one_that_was_stopped_is_told() {
+fn stopped_tap_is_aborted_and_its_unfinished_stream_named() {
     let (folder, _) = file();
     let at = |name: &str, text: &str| {
         let path = folder.path().join(name);

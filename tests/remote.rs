@@ -1,4 +1,4 @@
-//! Services elsewhere, asked by the real binary: the published one (from its recordings), bad ones,
+//! Service client in the binary: the published service (from its recordings), failing services,
 //! contexts, waits and exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use stub::{Reply, Stub};
 
-/// The binary, with nothing of this machine's user.
+/// The binary with state, configuration and environment apart from the user's.
 fn synctop(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_synctop"));
     for name in ["SYNCTOP_URL", "SYNCTOP_CONTEXT", "SYNCTOP_CONFIG", "SYNCTOP_TOKEN"] {
@@ -47,15 +47,15 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The one JSON object on stdout.
+/// Parses stdout, which has to be one line with a JSON object.
 fn object(output: &Output) -> Value {
     let text = out(output);
     assert_eq!(text.lines().count(), 1, "{text}\n{}", err(output));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The published service, as it was recorded: lists, single pipelines, changes that are accepted
-/// and swallowed.
+/// Stub of the published service from a recording: lists, single pipelines, and changes that are
+/// accepted without an effect.
 fn published(name: &str) -> Stub {
     let all = recording(name);
     let list = answers(&all, "GET", "/pipelines").pop().unwrap();
@@ -82,7 +82,7 @@ fn published(name: &str) -> Stub {
 }
 
 #[test]
-fn the_published_service_is_understood_without_events_waits_and_reasons() {
+fn published_service_is_supported_by_polling() {
     let home = folder();
     let stub = published("21-progress-service-stub-workflow.txt");
     let output = run(home.path(), &["pipelines", "list", "--json", "--url", &stub.url()]);
@@ -93,21 +93,20 @@ fn the_published_service_is_understood_without_events_waits_and_reasons() {
     assert!(failed["reason"]["message"].as_str().unwrap().contains("Disputes Read"));
     assert!(failed["note"].as_str().unwrap().contains("nothing runs"));
     assert_eq!(failed["streams"], json!({"completed": 1, "errored": 1, "skipped": 1}));
-    // Keys come in clear there; none is shown.
+    // The service returns keys in clear; none is printed.
     for arguments in [vec!["pipelines", "list"], vec!["pipelines", "show", "pipe_ok", "--json"]] {
         let output = run(home.path(), &[&arguments[..], &["--url", &stub.url()]].concat());
         assert_eq!(code(&output), 0, "{}", err(&output));
         assert!(!out(&output).contains("sk_test_fake_ok") && !out(&output).is_empty());
     }
-    // A wait there is polling, and a pipeline that is parked without saying so does not come to be
-    // ready.
+    // The wait polls and ends at once for a pipeline that is parked by inference.
     let output = run(home.path(), &["wait", "pipe_streamfail", "--for", "status=ready", "--url", &stub.url()]);
     let answer = object(&output);
     assert_eq!((code(&output), answer["parked_inferred"].as_bool()), (1, Some(true)), "{answer}");
     assert!(answer["fingerprint"].is_string() && answer["reached"] == false && answer["timed_out"] == false);
     let output = run(home.path(), &["wait", "pipe_ok", "--for", "paused", "--url", &stub.url()]);
     assert_eq!((code(&output), object(&output)["reached"].as_bool()), (0, Some(true)));
-    // It answers 200 to a resume, and nothing happens: that is the verdict.
+    // The service answers 200 to a resume and runs nothing.
     let output = run(
         home.path(),
         &[
@@ -126,14 +125,14 @@ fn the_published_service_is_understood_without_events_waits_and_reasons() {
     let answer = object(&output);
     assert_eq!((code(&output), answer["pipelines"][0]["verdict"].as_str()), (1, Some("nothing_ran")), "{answer}");
     assert_eq!(stub.count("PATCH", "/pipelines/pipe_streamfail"), 1, "sent once");
-    // What it cannot do is said, and nothing is sent.
+    // An unsupported option is refused without a request.
     let output = run(home.path(), &["sync", "pipe_ok", "--submit-only", "--url", &stub.url()]);
     assert_eq!(code(&output), 64);
     assert!(err(&output).contains("has no tasks"), "{}", err(&output));
 }
 
 #[test]
-fn a_sync_of_the_published_service_lasts_as_long_as_its_call() {
+fn sync_of_the_published_service_is_one_streaming_call() {
     let home = folder();
     let packed =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stripe-progress/01-small-success.ndjson.zst");
@@ -166,11 +165,11 @@ fn a_sync_of_the_published_service_lasts_as_long_as_its_call() {
     let output = sync(&["pipe_cut"]);
     assert!(code(&output) == 69 && err(&output).contains("broke off"), "{}", err(&output));
     assert_eq!(code(&sync(&["pipe_none"])), 4);
-    assert_eq!(stub.count("POST", "/pipelines/pipe_cut/sync"), 1, "it is not called twice");
+    assert_eq!(stub.count("POST", "/pipelines/pipe_cut/sync"), 1, "the call is not repeated");
 }
 
 #[test]
-fn what_does_not_move_is_given_up_when_that_is_asked_for() {
+fn stall_timeout_ends_a_wait_without_movement() {
     let home = folder();
     let told = json!({"id": "pipe_new", "source": {"type": "x"}, "destination": {"type": "y"}, "desired_status": "active", "status": "setup"});
     let stub = Stub::start(move |request| match request.path.as_str() {
@@ -188,13 +187,13 @@ fn what_does_not_move_is_given_up_when_that_is_asked_for() {
         "{answer}"
     );
     assert!(began.elapsed() < Duration::from_secs(8) && err(&output).contains("no progress for"), "{}", err(&output));
-    // Deleted meanwhile, and asked for exactly that.
+    // A missing pipeline satisfies `--for deleted`.
     let gone = run(home.path(), &["wait", "pipe_gone", "--for", "deleted", "--url", &stub.url()]);
     assert_eq!((code(&gone), object(&gone)["reached"].as_bool()), (0, Some(true)));
 }
 
 #[test]
-fn what_answers_badly_is_told_with_its_exit_code() {
+fn bad_answers_have_an_error_and_an_exit_code() {
     let home = folder();
     let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);
     let date = jiff::fmt::rfc2822::to_string(&date.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
@@ -229,7 +228,7 @@ fn what_answers_badly_is_told_with_its_exit_code() {
 }
 
 #[test]
-fn an_answer_that_is_lost_after_it_was_done_is_not_done_twice() {
+fn action_with_a_lost_answer_is_verified_and_not_repeated() {
     let home = folder();
     let state = Arc::new(Mutex::new(("error", "active", 5)));
     let patches = Arc::new(AtomicUsize::new(0));
@@ -243,7 +242,7 @@ fn an_answer_that_is_lost_after_it_was_done_is_not_done_twice() {
             ("GET", "/pipelines/pipe_a") => Reply::Json(200, told(&kept)),
             ("PATCH", _) => {
                 counted.fetch_add(1, Ordering::SeqCst);
-                assert_eq!(request.header("if-match"), Some("\"5\""), "only if it is still what was looked at");
+                assert_eq!(request.header("if-match"), Some("\"5\""), "only at the revision that was read");
                 *kept = ("ready", "active", 7);
                 Reply::Close
             }
@@ -258,7 +257,7 @@ fn an_answer_that_is_lost_after_it_was_done_is_not_done_twice() {
 }
 
 #[test]
-fn contexts_name_services_and_never_show_a_token() {
+fn contexts_select_services_and_hide_tokens() {
     let home = folder();
     let made = run(home.path(), &["config", "init"]);
     assert!(code(&made) == 0 && out(&made).contains("was created"), "{}", err(&made));
@@ -292,7 +291,7 @@ fn contexts_name_services_and_never_show_a_token() {
         let shown = run(home.path(), &["config", "show"]);
         assert!(!out(&shown).contains("abcdefgh"), "{}", out(&shown));
     }
-    // Which one is meant is never guessed.
+    // Conflicting environment variables are an error.
     let both = synctop(home.path())
         .args(["pipelines", "list"])
         .env("SYNCTOP_URL", "http://127.0.0.1:9")
@@ -300,11 +299,11 @@ fn contexts_name_services_and_never_show_a_token() {
         .output()
         .unwrap();
     assert!(code(&both) == 64 && err(&both).contains("both set"), "{}", err(&both));
-    // Looking at it starts nothing.
+    // `config show` does not run token commands.
     config(&format!("token = {{ command = [\"touch\", \"{}\"] }}", home.path().join("ran").display()));
     assert!(out(&run(home.path(), &["config", "show"])).contains("the command runs when the token is needed"));
     assert!(!home.path().join("ran").exists());
-    // A hint is typed as it stands: it names the configuration where that was named.
+    // The printed hint runs as it is, including --config and --context.
     let named = home.path().join("my config.toml");
     std::fs::rename(home.path().join("config/synctop/config.toml"), &named).unwrap();
     let text = std::fs::read_to_string(&named).unwrap();
@@ -344,8 +343,8 @@ fn contexts_name_services_and_never_show_a_token() {
     assert!(code(&output) == 64 && err(&output).contains("there is own"), "{}", err(&output));
 }
 
-/// A service of ours with what a test needs.
-fn ours(home: &Path, pipelines: &[Value]) -> Server {
+/// Starts `synctop serve` with these pipelines.
+fn serve_with(home: &Path, pipelines: &[Value]) -> Server {
     let server = Server::start(home);
     for pipeline in pipelines {
         assert_eq!(server.client().call("POST", "/pipelines?skip_check=true", &pipeline.to_string()).status, 201);
@@ -354,9 +353,9 @@ fn ours(home: &Path, pipelines: &[Value]) -> Server {
 }
 
 #[test]
-fn a_wait_tells_by_its_code_and_one_object() {
+fn wait_exits_with_a_code_and_prints_one_object() {
     let home = folder();
-    let server = ours(
+    let server = serve_with(
         home.path(),
         &[
             quick("acct_good"),
@@ -373,14 +372,14 @@ fn a_wait_tells_by_its_code_and_one_object() {
     let answer = object(&parked);
     assert_eq!((code(&parked), answer["status"].as_str()), (1, Some("error")), "{answer}");
     assert!(answer["reason"]["next"].as_str().unwrap().contains("restore the table"));
-    assert_eq!(names(&answer), names(&object(&good)), "the same shape however it ended");
+    assert_eq!(names(&answer), names(&object(&good)), "the same fields for every result");
     let began = Instant::now();
     let late = wait(&["acct_slow", "--timeout", "1s"]);
     let answer = object(&late);
     assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!((code(&late), answer["timed_out"].as_bool()), (2, Some(true)), "{answer}");
     assert_eq!(names(&answer), names(&object(&good)));
-    // The hint is a command that goes on from there.
+    // The hint is a command that continues the wait.
     let hint = answer["resume_hint"].as_str().unwrap().to_owned();
     assert!(
         hint.contains("--cursor") && err(&late).contains(&hint) && err(&late).contains("Nothing was stopped"),
@@ -395,7 +394,7 @@ fn a_wait_tells_by_its_code_and_one_object() {
         code(&wait(&["acct_slow", "--for", "ready", "--for", "status=backfill", "--any", "--timeout", "9s"])),
         0
     );
-    // A stream by its name; one that is not there is no reason to wait to the end.
+    // A condition on a stream; an unknown stream ends the wait at once.
     let streams = |name: &str| wait(&["acct_good", "--for", &format!("stream:{name}=completed"), "--timeout", "20s"]);
     let unknown = streams("costumer");
     let told = object(&unknown)["streams"].clone();
@@ -404,14 +403,14 @@ fn a_wait_tells_by_its_code_and_one_object() {
     assert!(err(&unknown).contains("its last run has no such stream; it has ") && err(&unknown).contains(known));
     let there = streams(known);
     assert_eq!((code(&there), object(&there)["streams"].is_null()), (0, true), "{}", err(&there));
-    // Several: together, and mixed.
+    // Several pipelines with different results.
     let both = wait(&["acct_good", "acct_park"]);
     let answer = object(&both);
     assert_eq!(
         (code(&both), answer["targets"].as_array().unwrap().len(), answer["reached"].as_bool()),
         (3, 2, Some(false))
     );
-    // Not there; then it is made, and later deleted.
+    // A missing pipeline; with --wait-for-create its creation is awaited.
     let absent = wait(&["acct_none"]);
     assert_eq!((code(&absent), object(&absent)["error"].as_str()), (4, Some("there is no pipeline acct_none")));
     let waiting = synctop(home.path())
@@ -435,9 +434,9 @@ fn a_wait_tells_by_its_code_and_one_object() {
 }
 
 #[test]
-fn a_wait_outlives_its_service_and_a_second_key_detaches() {
+fn wait_survives_a_service_restart_and_sigint_detaches() {
     let home = folder();
-    let mut server = ours(home.path(), &[simulated("acct_slow", json!({"scenario": "healthy", "speed": 4}))]);
+    let mut server = serve_with(home.path(), &[simulated("acct_slow", json!({"scenario": "healthy", "speed": 4}))]);
     let address = server.address.to_string();
     let url = format!("http://{address}");
     let start = |arguments: &[&str]| {
@@ -476,7 +475,7 @@ fn a_wait_outlives_its_service_and_a_second_key_detaches() {
     again.kill().unwrap();
     again.wait().unwrap();
     assert_eq!(code(&output), 0, "a dropped connection is no result: {}", err(&output));
-    // What happened meanwhile was told: that it did not answer, once, and what was seen afterwards.
+    // stderr reports the missing answers once, and the progress after the restart.
     let told = err(&output);
     let silent = told.lines().position(|line| line.contains("retrying until it answers")).unwrap();
     assert_eq!(told.matches("retrying until it answers").count(), 1, "{told}");
@@ -484,11 +483,11 @@ fn a_wait_outlives_its_service_and_a_second_key_detaches() {
 }
 
 #[test]
-fn a_wait_does_not_hurry_and_ends_by_what_was_known_last() {
+fn wait_backs_off_and_times_out_whatever_the_last_answer_is() {
     let home = folder();
     let described = json!({"paths": {"/pipelines/{id}/wait": {"get": {}}, "/pipelines": {"get": {}}}});
     let one = json!({"id": "acct_one", "status": "backfill", "desired_status": "active"});
-    // Its own wait says at once that it knows no such thing, or that it is not so.
+    // The `/wait` route answers at once: with 404, or with "not reached".
     for answer in
         [Reply::Json(404, json!({"error": "no"})), Reply::Json(200, json!({"reached": false, "timed_out": true}))]
     {
@@ -503,7 +502,7 @@ fn a_wait_does_not_hurry_and_ends_by_what_was_known_last() {
         let asked = stub.asked.lock().unwrap().len();
         assert!((4..20).contains(&asked), "{asked} requests in 3 s");
     }
-    // It answers now and then: whatever its last answer is, the time was over.
+    // A service that answers every third request: the last answer does not change the timeout.
     let number = AtomicUsize::new(0);
     let stub = Stub::start(move |request| match (request.path.as_str(), number.fetch_add(1, Ordering::SeqCst) % 3) {
         ("/openapi.json", _) => Reply::Text(404, "text/plain", "404 Not Found".into()),
@@ -515,16 +514,16 @@ fn a_wait_does_not_hurry_and_ends_by_what_was_known_last() {
         let output = run(home.path(), &["wait", "acct_one", "--url", &stub.url(), "--timeout", time]);
         assert_eq!((code(&output), object(&output)["timed_out"].as_bool()), (2, Some(true)), "{}", err(&output));
     }
-    // One that was never there is told at once, and given up.
+    // A service that was never reached is reported at once and given up.
     let output = run(home.path(), &["wait", "acct_one", "--url", "http://127.0.0.1:1", "--timeout", "20s"]);
     assert_eq!(code(&output), 69);
     assert!(err(&output).contains("retrying until it answers"), "{}", err(&output));
 }
 
 #[test]
-fn pipelines_are_made_changed_and_verified_from_a_script() {
+fn pipelines_command_creates_changes_and_verifies() {
     let home = folder();
-    let server = ours(home.path(), &[]);
+    let server = serve_with(home.path(), &[]);
     let url = format!("http://{}", server.address);
     let pipelines = |arguments: &[&str]| run(home.path(), &[&["pipelines"], arguments, &["--url", &url]].concat());
     let file = |name: &str, pipeline: Value| {
@@ -554,29 +553,33 @@ fn pipelines_are_made_changed_and_verified_from_a_script() {
     let fingerprints: Vec<_> =
         listed["pipelines"].as_array().unwrap().iter().map(|it| it["reason"]["fingerprint"].clone()).collect();
     assert!(fingerprints.len() == 3 && fingerprints.iter().all(|it| *it == fingerprints[0]), "{fingerprints:?}");
-    // What would be done, and nothing is.
+    // --dry-run prints the plan and changes nothing.
     let plan = pipelines(&["resume", "--group", "parked", "--dry-run"]);
     assert!(code(&plan) == 0 && out(&plan).contains("1, then 2") && out(&plan).contains("acct_p3"), "{}", out(&plan));
     assert!(
         server.client().get("/actions").json()["data"].as_array().unwrap().iter().all(|it| it["action"] != "update")
     );
-    // The first one is parked again: the others are not touched.
+    // The canary is parked again, so the others are skipped.
     let many = pipelines(&["resume", "acct_p1", "acct_p2", "acct_p3", "--json", "--why", "table restored"]);
     let answer = object(&many);
     let verdicts: Vec<_> =
         answer["pipelines"].as_array().unwrap().iter().map(|it| it["verdict"].as_str().unwrap()).collect();
     assert_eq!((code(&many), verdicts), (1, vec!["parked_again_same_error", "held_back", "held_back"]), "{answer}");
     assert!(answer["stopped"].as_str().unwrap().contains("SAME error"));
-    // The others go on.
+    // The other two take effect.
     let two = pipelines(&["resume", "acct_p2", "acct_p3"]);
     assert_eq!(code(&two), 0, "{}\n{}", out(&two), err(&two));
     assert!(out(&two).lines().filter(|line| line.contains("took effect: ready")).count() == 2, "{}", out(&two));
-    // What is parked or paused does not run: of several it is left out, and is no canary.
+    // `sync` leaves a parked pipeline out instead of using it as the canary.
     let mixed = pipelines(&["sync", "acct_p1", "acct_p2", "acct_p3"]);
     assert!(code(&mixed) == 0 && err(&mixed).contains("skipped, because"), "{}{}", out(&mixed), err(&mixed));
     assert!(err(&mixed).contains("synctop pipelines resume acct_p1 --url"), "{}", err(&mixed));
     let planned = object(&pipelines(&["sync", "acct_p1", "--dry-run", "--json"]));
-    assert_eq!(planned["left_out"], serde_json::json!(["acct_p1"]), "what would be refused is not promised: {planned}");
+    assert_eq!(
+        planned["left_out"],
+        serde_json::json!(["acct_p1"]),
+        "the plan leaves out a pipeline that would be refused: {planned}"
+    );
     let retried = pipelines(&["retry", "acct_p3"]);
     assert!(code(&retried) == 0 && out(&retried).contains("took effect"), "{}{}", out(&retried), err(&retried));
     let paused = pipelines(&["pause", "acct_p2"]);
@@ -603,8 +606,8 @@ fn pipelines_are_made_changed_and_verified_from_a_script() {
     assert!(err(&pipelines(&["pause", "acct_p"])).contains("Is it acct_p2 or acct_p3?"));
 }
 
-/// The pipelines of a real service that were read when it was through (corpus `stripe-live`).
-fn real() -> Stub {
+/// Stub with the final pipelines of a recorded service (corpus `stripe-live`).
+fn recorded_service() -> Stub {
     let read = |name: &str| -> Value {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stripe-live").join(name);
         serde_json::from_slice(&zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap()).unwrap()
@@ -633,12 +636,12 @@ fn real() -> Stub {
 }
 
 #[test]
-fn a_dead_workflow_is_parked_and_errors_stand_beside_ready() {
-    let (home, service) = (folder(), real());
+fn dead_workflow_is_parked_and_a_ready_pipeline_keeps_its_errors() {
+    let (home, service) = (folder(), recorded_service());
     let url = service.url();
     let wait =
         |id: &str, target: &str| run(home.path(), &["wait", id, "--for", target, "--timeout", "5s", "--url", &url]);
-    // Its last run is over, nothing runs, and it says backfill for ever.
+    // The last run is over, nothing runs, and the service keeps claiming backfill.
     let dead = wait("wf_two", "status=ready");
     assert_eq!((code(&dead), object(&dead)["parked_inferred"].as_bool()), (1, Some(true)), "{}", err(&dead));
     assert!(err(&dead).contains("parked (inferred)"), "{}", err(&dead));
@@ -648,34 +651,34 @@ fn a_dead_workflow_is_parked_and_errors_stand_beside_ready() {
         (of("wf_two")["group"].as_str(), of("wf_two")["parked_inferred"].as_bool()),
         (Some("parked"), Some(true))
     );
-    // Its doubts stand beside the group, in the list and of one.
+    // `list` and `show` print doubts.
     let listed_text = out(&run(home.path(), &["pipelines", "list", "--url", &url]));
     let row = listed_text.lines().find(|line| line.contains("wf_three")).unwrap().to_owned();
     assert!(row.contains("doubt: "), "{listed_text}");
     assert!(!of("wf_three")["doubts"].as_array().unwrap().is_empty());
     let shown = out(&run(home.path(), &["pipelines", "show", "wf_three", "--url", &url]));
     assert!(shown.contains("\n  doubt  "), "{shown}");
-    // Ready over a table that was dropped.
+    // A ready pipeline whose table was dropped.
     let ready = wait("wf_three", "status=ready");
     assert_eq!(code(&ready), 0, "{}", err(&ready));
     assert!(err(&ready).contains("with an error: ") && err(&ready).contains("does not exist"), "{}", err(&ready));
     let stream = wait("wf_three", "stream:charges=completed");
     assert_eq!(code(&stream), 1, "{}", err(&stream));
     assert_eq!(code(&wait("wf_three", "stream:customers=completed")), 0);
-    // Nothing to read: one end that still says started, which is a success.
+    // Nothing to read: an end message with status `started` is a success.
     let current = run(home.path(), &["sync", "wf_one", "--url", &url]);
     assert_eq!(code(&current), 0, "{}", err(&current));
     assert!(err(&current).contains("UP TO DATE"), "{}", err(&current));
-    // A doubt stands beside it: with --strict that is 1.
+    // With --strict, a doubt exits with 1.
     let strict = run(home.path(), &["wait", "wf_three", "--for", "ready", "--strict", "--url", &url]);
     assert_eq!(code(&strict), 1, "{}", err(&strict));
     assert!(!object(&strict)["doubts"].as_array().unwrap().is_empty());
 }
 
 #[test]
-fn a_pipeline_is_set_up_from_a_script() {
+fn pipelines_setup_runs_the_setup_again() {
     let home = folder();
-    let server = ours(home.path(), &[quick("acct_setup")]);
+    let server = serve_with(home.path(), &[quick("acct_setup")]);
     let url = format!("http://{}", server.address);
     let done = run(home.path(), &["pipelines", "setup", "acct_setup", "--url", &url]);
     assert_eq!(code(&done), 0, "{}", err(&done));

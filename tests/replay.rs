@@ -1,4 +1,4 @@
-//! Going through time on a real terminal: saved logs, and feeds that go on meanwhile.
+//! Time travel on a real terminal: saved logs, and live feeds that continue meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/pty.rs"]
@@ -25,7 +25,7 @@ fn append(path: &Path, text: &str) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// A record at so many seconds after eight.
+/// Line of a record at `second` seconds after 08:00.
 fn record(stream: &str, second: u32) -> String {
     format!(
         "{{\"type\":\"record\",\"record\":{{\"stream\":\"{stream}\",\"data\":{{}},\"emitted_at\":\"2026-11-20T08:{:02}:{:02}.000Z\"}}}}\n",
@@ -66,16 +66,16 @@ fn go(term: &mut Term, place: &str) {
 }
 
 #[test]
-fn a_saved_log_is_walked_and_every_place_shows_what_summary_says_of_it() {
+fn replay_shows_the_same_figures_as_summary_at() {
     let mut term = Term::start(SIZE, &["replay", "--paused", EVENTFUL]);
     term.wait_for("PAUSED");
     term.wait_for("of 5,233");
     term.wait_for("spooled");
-    assert!(term.full_screen());
+    assert!(term.is_full_screen());
     for place in ["line 1200", "09:44:10", "75%", "+5s", "line 3"] {
         go(&mut term, place);
         term.wait_gone("go to 0");
-        // A distance counts from where we are.
+        // A distance counts from the current position, so `summary --at` has no equivalent.
         if place == "+5s" {
             continue;
         }
@@ -118,12 +118,12 @@ fn a_saved_log_is_walked_and_every_place_shows_what_summary_says_of_it() {
     term.wait_for("FAILED after");
     term.keys("q");
     assert_eq!(term.exit_code(), 1);
-    assert!(term.given_back());
+    assert!(term.is_restored());
     assert!(term.text().contains("FAILED after"), "{}", term.text());
 }
 
 #[test]
-fn it_plays_pauses_and_ends_at_any_speed() {
+fn replay_plays_pauses_and_ends_at_any_speed() {
     let mut term = Term::start(SIZE, &["replay", "--speed", "4", EVENTFUL]);
     term.wait_for("PLAYING 4x");
     term.wait_for("of 5,233");
@@ -133,7 +133,7 @@ fn it_plays_pauses_and_ends_at_any_speed() {
     term.wait_for("PAUSED");
     let still = term.text();
     std::thread::sleep(Duration::from_millis(400));
-    assert_eq!(term.text(), still, "paused it stands still");
+    assert_eq!(term.text(), still, "a paused view does not change");
     term.keys(" ");
     term.wait_for("PLAYING 4x");
     term.keys(">>>>>>>");
@@ -144,12 +144,12 @@ fn it_plays_pauses_and_ends_at_any_speed() {
 }
 
 #[test]
-fn silences_are_passed_over_on_request_and_a_log_without_times_is_played_by_message() {
+fn replay_skips_silences_and_plays_untimed_logs_by_message() {
     let lines: Vec<String> = [0, 1, 2, 1800, 1801, 1802].into_iter().map(|second| record("only", second)).collect();
     let (_folder, path) = log(&lines);
     let mut term = Term::start(SIZE, &["replay", "--skip-gaps", path.to_str().unwrap()]);
     term.wait_for("PLAYING");
-    // Half an hour of silence in a few seconds.
+    // --skip-gaps passes half an hour of silence in seconds.
     term.wait_for(" END ");
     term.wait_for("line 6 of 6");
     term.keys("x0");
@@ -175,7 +175,7 @@ fn silences_are_passed_over_on_request_and_a_log_without_times_is_played_by_mess
 }
 
 #[test]
-fn the_scrubber_is_clicked_and_dragged() {
+fn scrubber_seeks_by_click_and_drag() {
     let mut term = Term::start(SIZE, &["replay", "--paused", EVENTFUL]);
     term.wait_for("of 5,233");
     let (width, height) = SIZE;
@@ -195,13 +195,13 @@ fn the_scrubber_is_clicked_and_dragged() {
     term.keys(&format!("\u{1b}[<0;10;{row}m"));
     term.keys(&format!("\u{1b}[<32;{};{row}M", width - 3));
     std::thread::sleep(Duration::from_millis(300));
-    assert!(line(&term) < middle / 2, "let go it stays");
+    assert!(line(&term) < middle / 2, "no drag after the button is released");
     term.keys("q");
     term.exit_code();
 }
 
 #[test]
-fn a_followed_file_is_rewound_while_it_grows() {
+fn followed_file_can_be_rewound_while_it_grows() {
     let (_folder, path) = log(&[record("alpha", 0), record("bravo", 5)]);
     let mut term = Term::start(SIZE, &[path.to_str().unwrap()]);
     term.wait_for("bravo");
@@ -209,24 +209,24 @@ fn a_followed_file_is_rewound_while_it_grows() {
     term.wait_for("BEHIND");
     term.wait_gone("bravo");
     append(&path, &record("charlie", 65));
-    // How far behind it is grows with the feed; the picture stays.
+    // The distance to now grows with the feed; the view stays.
     term.wait_for("01:01 BEHIND");
     assert!(term.text().contains("alpha") && !term.text().contains("charlie"), "{}", term.text());
     term.keys("L");
     term.wait_for("charlie");
     term.wait_gone("BEHIND");
-    // Frozen, and from there back.
+    // Rewind from a frozen screen.
     term.keys(" ");
     term.wait_for("FROZEN");
     term.keys(",");
     term.wait_for("BEHIND");
     term.wait_gone("charlie");
     term.wait_gone("FROZEN");
-    // Played up to now it is live again.
+    // Playing up to now returns to the live view.
     term.keys(">>>>>>>>> ");
     term.wait_for("charlie");
     term.wait_gone("BEHIND");
-    // What was overwritten cannot be seen again, and that is said.
+    // Overwritten lines are gone, and the screen reports that.
     OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
     append(&path, &record("delta", 70));
     term.wait_for("delta");
@@ -235,7 +235,7 @@ fn a_followed_file_is_rewound_while_it_grows() {
     term.wait_for("not stored any more");
     term.keys("L");
     term.wait_gone("BEHIND");
-    // What came since can.
+    // Later lines can be rewound.
     append(&path, &record("echo", 80));
     term.wait_for("echo");
     term.keys(",");
@@ -243,7 +243,7 @@ fn a_followed_file_is_rewound_while_it_grows() {
     assert!(term.text().contains("delta"), "{}", term.text());
     term.keys("L");
     term.wait_for("echo");
-    // A file that was renamed is still there to go back to.
+    // Renamed files can still be rewound.
     for number in 0..5 {
         std::fs::rename(&path, path.with_extension(number.to_string())).unwrap();
         append(&path, &record(&format!("rotated{number}"), 90 + number));
@@ -259,7 +259,7 @@ fn a_followed_file_is_rewound_while_it_grows() {
 }
 
 #[test]
-fn what_an_engine_printed_is_rewound_from_the_spool_even_after_its_end() {
+fn piped_input_is_rewound_from_the_spool_after_its_end() {
     let line = format!(
         "{{ printf '%s' '{}{}'; sleep 1; printf '%s' '{}'; }} | \"$SYNCTOP\" --theme dark",
         record("early", 0),
@@ -281,7 +281,7 @@ fn what_an_engine_printed_is_rewound_from_the_spool_even_after_its_end() {
 }
 
 #[test]
-fn several_files_are_one_log() {
+fn several_files_replay_as_one_log() {
     let limit = r#"{"type":"eof","eof":{"status":"started","has_more":true}}"#.to_owned() + "\n";
     let (_one, first) = log(&[record("first", 0), limit]);
     let (_two, second) = log(&[record("first", 60), record("second", 61)]);
@@ -296,7 +296,7 @@ fn several_files_are_one_log() {
 }
 
 #[test]
-fn every_size_and_a_broken_log_can_be_replayed() {
+fn replay_survives_any_size_and_malformed_lines() {
     let (_folder, path) =
         log(&[record("a", 0), "{\"type\":\"record\",\"rec\n".into(), "text\n".into(), record("a", 3)]);
     let mut term = Term::start((30, 8), &["replay", "--paused", path.to_str().unwrap()]);

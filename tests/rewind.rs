@@ -1,4 +1,4 @@
-//! Going anywhere in a log: what is there is what plain reading of that much comes to.
+//! Seeking in a log: the result equals plain reading of the same prefix.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes of small logs")]
 
@@ -22,7 +22,7 @@ use synctop_core::reduce::history::{History, LogPosition, Mark};
 use synctop_core::reduce::{EncodedSnapshot, Progress, Target, outcome};
 use synctop_core::report::summary;
 
-/// A log, indexed with a snapshot every so many bytes.
+/// Indexes a log with a snapshot every `spacing` bytes.
 fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Progress) {
     let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::with_spacing(spacing)));
@@ -59,7 +59,7 @@ fn simulated(scenario: LogKind, generation: WireGeneration, size: u64, streams: 
     log
 }
 
-/// Goes to these places and compares each with plain reading.
+/// Seeks these byte positions and compares each result with plain reading.
 fn holds_at(paths: &[PathBuf], log: &[u8], spacing: u64, places: &[usize]) {
     let (mut seeker, _, end) = indexed(paths, spacing);
     for place in places {
@@ -73,13 +73,13 @@ fn holds_at(paths: &[PathBuf], log: &[u8], spacing: u64, places: &[usize]) {
 }
 
 #[test]
-fn any_prefix_of_any_recording_by_seek_is_that_prefix_read() {
+fn seek_in_any_recording_equals_reading_the_prefix() {
     for (_, path) in fixtures().into_iter().chain(corpus().unwrap_or_default()) {
         let mut log = unpack(&path);
         let mut paths = vec![path.clone()];
         let folder;
         if log.len() > 6_000_000 {
-            // Big ones by their begin, so that a debug build does not take minutes.
+            // Only the start of large logs: a debug build would take minutes.
             log.truncate(6_000_000);
             let small = saved(&log);
             (folder, paths) = (small.0, vec![small.1]);
@@ -95,7 +95,7 @@ fn any_prefix_of_any_recording_by_seek_is_that_prefix_read() {
 }
 
 #[test]
-fn a_simulated_log_with_many_streams_and_errors_too() {
+fn seek_in_a_simulated_log_equals_reading_the_prefix() {
     for (scenario, generation) in [(LogKind::Sync, WireGeneration::Trace), (LogKind::Read, WireGeneration::Progress)] {
         let log = simulated(scenario, generation, 3_000_000, 300);
         let (_folder, path) = saved(&log);
@@ -104,12 +104,12 @@ fn a_simulated_log_with_many_streams_and_errors_too() {
     }
 }
 
-/// Marks so far, by kind.
+/// Number of marks so far, by kind.
 fn marks(progress: &Progress) -> Vec<u64> {
     Mark::VARIANTS.iter().map(|kind| kind.count(progress)).collect()
 }
 
-/// The progress behind every line, for what is compared line by line.
+/// Position and number of marks after each line; the first entry is before the first line.
 fn behind_each_line(log: &[u8]) -> Vec<(LogPosition, Vec<u64>)> {
     let decoder = Decoder::default();
     let mut progress = Progress::default();
@@ -126,11 +126,11 @@ fn behind_each_line(log: &[u8]) -> Vec<(LogPosition, Vec<u64>)> {
 }
 
 #[test]
-fn times_lines_and_marks_are_found_exactly() {
+fn seek_to_lines_times_and_marks_is_exact() {
     let eventful = unpack(&common::fixture("stripe-progress/20-eventful-all.ndjson.zst"));
     let limited = unpack(&common::fixture("stripe-progress/06-rate-limit.ndjson.zst"));
     for log in [eventful, limited, simulated(LogKind::Sync, WireGeneration::Trace, 600_000, 40)] {
-        // Less of the biggest: every step is compared.
+        // Only a part of the largest log: each step is compared.
         let log = &log[..log.len().min(4_000_000)];
         let (_folder, path) = saved(log);
         let (mut seeker, history, _) = indexed(&[path], 100_000);
@@ -173,7 +173,7 @@ fn several_files_are_attempts_in_order() {
     let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     let one = fixture("stripe-trace/08c-errored-stream-rerun-1.ndjson.zst");
     let two = fixture("stripe-trace/08c-errored-stream-rerun-2.ndjson.zst");
-    // The first one as a killed engine leaves it: no end, no newline.
+    // The first log as a killed engine leaves it: no end message, no final newline.
     let mut log = unpack(&one);
     log.truncate(log.len() * 2 / 3);
     let (_folder, killed) = saved(&log);
@@ -193,7 +193,7 @@ fn several_files_are_attempts_in_order() {
 }
 
 #[test]
-fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
+fn history_memory_is_bounded() {
     let mut history = History::with_spacing(1);
     let mut progress = Progress::default();
     let decoder = Decoder::default();
@@ -228,7 +228,7 @@ fn memory_is_bounded_whatever_the_number_of_errors_and_streams() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
     #[test]
-    fn any_walk_through_a_log_ends_where_reading_would(
+    fn any_sequence_of_seeks_equals_reading_the_prefix(
         places in prop::collection::vec((any::<Index>(), 0u8..6), 1..12), spacing in 1_000u64..200_000,
     ) {
         let log = simulated(LogKind::Sync, WireGeneration::Progress, 150_000, 12);
@@ -250,7 +250,7 @@ proptest! {
 }
 
 #[test]
-fn the_end_of_a_replay_is_the_summary() {
+fn seek_to_the_end_equals_the_summary() {
     for (_, path) in fixtures() {
         let (mut seeker, _, _) = indexed(std::slice::from_ref(&path), 30_000);
         seeker.go(Target::End).unwrap();
@@ -262,12 +262,12 @@ fn the_end_of_a_replay_is_the_summary() {
 }
 
 #[test]
-fn silences_are_those_between_lines_however_the_log_is_read() {
+fn silences_are_the_same_for_indexed_and_live_logs() {
     let record = |second: i64| {
         let at = synctop_core::protocol::time::iso(1_763_625_600_000 + second * 1000);
         format!("{{\"type\":\"record\",\"record\":{{\"stream\":\"a\",\"data\":{{}},\"emitted_at\":\"{at}\"}}}}\n")
     };
-    // A record a second for two minutes, then nothing for five.
+    // A record per second for two minutes, then five minutes of silence.
     let untimed = "{\"type\":\"record\",\"record\":{\"stream\":\"a\",\"data\":{}}}\n".to_owned();
     let log: String = (0..120).map(record).chain([untimed]).chain((420..500).map(record)).collect();
     let (_folder, path) = saved(log.as_bytes());
@@ -286,7 +286,7 @@ fn silences_are_those_between_lines_however_the_log_is_read() {
 
 /// Event of a feed.
 #[derive(Debug, Clone)]
-enum Happens {
+enum FeedEvent {
     Lines(u8),
     Torn,
     Notice,
@@ -298,14 +298,14 @@ enum Happens {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn a_feed_rewound_and_played_to_its_end_is_what_it_was_live(
+    fn rewound_feed_played_to_its_end_equals_the_live_progress(
         all in prop::collection::vec(prop_oneof![
-            6 => (1u8..40).prop_map(Happens::Lines),
-            1 => Just(Happens::Torn),
-            1 => Just(Happens::Notice),
-            1 => Just(Happens::Stderr),
-            1 => Just(Happens::Replaced),
-            1 => Just(Happens::Overwritten),
+            6 => (1u8..40).prop_map(FeedEvent::Lines),
+            1 => Just(FeedEvent::Torn),
+            1 => Just(FeedEvent::Notice),
+            1 => Just(FeedEvent::Stderr),
+            1 => Just(FeedEvent::Replaced),
+            1 => Just(FeedEvent::Overwritten),
         ], 1..25),
     ) {
         let log = simulated(LogKind::Sync, WireGeneration::Trace, 400_000, 9);
@@ -315,16 +315,16 @@ proptest! {
         let mut snapshots = spawn_ingest(Decoder::default(), receiver, past.clone()).unwrap();
         for (number, happens) in all.iter().enumerate() {
             events.send(match happens {
-                Happens::Lines(count) => Event::Bytes(lines.by_ref().take((*count).into()).collect::<Vec<_>>().concat(), None),
-                Happens::Torn => Event::Bytes(lines.next().map(|line| line[..line.len() / 2].to_vec()).unwrap_or_default(), None),
-                Happens::Notice => Event::Notice(format!("notice {number}")),
-                Happens::Stderr => Event::Stderr(format!("stderr {number}")),
-                Happens::Replaced => Event::Break { why: format!("replaced {number}"), overwritten: false },
-                Happens::Overwritten => Event::Break { why: format!("overwritten {number}"), overwritten: true },
+                FeedEvent::Lines(count) => Event::Bytes(lines.by_ref().take((*count).into()).collect::<Vec<_>>().concat(), None),
+                FeedEvent::Torn => Event::Bytes(lines.next().map(|line| line[..line.len() / 2].to_vec()).unwrap_or_default(), None),
+                FeedEvent::Notice => Event::Notice(format!("notice {number}")),
+                FeedEvent::Stderr => Event::Stderr(format!("stderr {number}")),
+                FeedEvent::Replaced => Event::Break { why: format!("replaced {number}"), overwritten: false },
+                FeedEvent::Overwritten => Event::Break { why: format!("overwritten {number}"), overwritten: true },
             }).unwrap();
         }
         drop(events);
-        // The thread ends when its source is gone, with a last snapshot.
+        // The ingest thread ends with its source and publishes a last snapshot.
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async { while snapshots.changed().await.is_ok() {} });
         let live = snapshots.borrow().progress.clone();
@@ -337,7 +337,7 @@ proptest! {
 }
 
 #[test]
-fn a_file_that_fails_meanwhile_leaves_the_picture_and_comes_back() {
+fn failed_seek_keeps_the_progress_and_recovers() {
     let log = simulated(LogKind::Sync, WireGeneration::Trace, 300_000, 9);
     let (_folder, path) = saved(&log);
     let (mut seeker, _, end) = indexed(std::slice::from_ref(&path), 50_000);
@@ -346,13 +346,13 @@ fn a_file_that_fails_meanwhile_leaves_the_picture_and_comes_back() {
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(130_000).unwrap();
     assert!(seeker.go(Target::Bytes(200_000)).is_err());
-    assert!(*seeker.progress() == before, "half a line is not kept");
+    assert!(*seeker.progress() == before, "a failed seek changes nothing");
     std::fs::write(&path, &log).unwrap();
     seeker.go(Target::End).unwrap();
     let mut last = seeker.progress().clone();
     last.close(None);
     assert!(last == end);
-    // Written anew with something else, it is gone and not taken for what it was.
+    // A file with other content is not taken for the indexed one.
     std::fs::write(&path, vec![b'x'; log.len()]).unwrap();
     assert!(seeker.go(Target::Line(5)).unwrap_err().to_string().contains("overwritten"));
 }

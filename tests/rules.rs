@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use synctop_core::reduce::{Exit, Outcome, doubts, outcome};
 use synctop_core::report::{summary, verdict};
 
-/// One line a message: `kind`, payload; seconds go on by one a line.
+/// Log with one line per message (`kind`, payload), one second apart.
 fn log(messages: &[(&str, Value)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (second, (kind, payload)) in messages.iter().enumerate() {
@@ -75,7 +75,7 @@ fn counts_that_restart_in_a_new_attempt_are_added() {
     assert_eq!(summary["records"], json!({"attempt": 30, "cumulative": 130}));
     assert_eq!(summary["streams"][0]["records"], json!({"attempt": 30, "cumulative": 130}));
     assert_eq!(summary["elapsed_ms"], 1300);
-    // The first attempt counted nothing behind its last checkpoint: no row is read twice.
+    // The first attempt counted no record after its last checkpoint: no row is read twice.
     assert_eq!(doubt_kinds(&summary), [""; 0]);
     let summary = of(&[
         status("a", "start"),
@@ -91,7 +91,7 @@ fn counts_that_restart_in_a_new_attempt_are_added() {
 }
 
 #[test]
-fn a_process_that_died_and_was_started_again_is_a_new_attempt_without_an_end() {
+fn restarted_process_is_a_new_attempt() {
     let summary = of(&[
         status("a", "start"),
         progress(T1, 0, json!({"a": {"status": "started", "record_count": 0, "state_count": 0}})),
@@ -109,7 +109,7 @@ fn a_process_that_died_and_was_started_again_is_a_new_attempt_without_an_end() {
 }
 
 #[test]
-fn an_error_of_an_earlier_attempt_stands_until_its_stream_completes_without_one() {
+fn error_stands_until_a_later_attempt_completes_its_stream() {
     let first =
         [status("a", "start"), failed("a", "no"), status("b", "start"), status("b", "complete"), eof("failed", false)];
     let again = [status("a", "start"), status("a", "complete"), eof("succeeded", false)];
@@ -137,22 +137,22 @@ fn ends_of_every_kind() {
         (json!({"has_more": false}), "succeeded", 0),
     ] {
         let reduced = reduced(&log(&[status("a", "start"), status("a", "complete"), ("eof", end.clone())]));
-        assert_eq!((super_word(&reduced), super_code(&reduced)), (outcome, code), "{end}");
+        assert_eq!((outcome_name(&reduced), outcome_code(&reduced)), (outcome, code), "{end}");
         let kinds: Vec<_> = doubts(&reduced).iter().map(|doubt| doubt.kind.as_str()).collect();
         assert_eq!(kinds.contains(&"unknown_end"), end["reason"] == "lunch", "{end}");
     }
 }
 
-fn super_word(progress: &synctop_core::reduce::Progress) -> &'static str {
+fn outcome_name(progress: &synctop_core::reduce::Progress) -> &'static str {
     outcome(progress).as_str()
 }
 
-fn super_code(progress: &synctop_core::reduce::Progress) -> u8 {
+fn outcome_code(progress: &synctop_core::reduce::Progress) -> u8 {
     outcome(progress).exit_code()
 }
 
 #[test]
-fn at_a_limit_complete_needs_the_returned_state_too() {
+fn limit_completes_only_streams_that_the_returned_state_confirms() {
     let end = |states: Value| ("eof", json!({"reason": "state_limit", "state": {"source": {"streams": states}}}));
     let of_stream = |states: Value| {
         let summary = of(&[status("a", "start"), status("a", "complete"), end(states)]);
@@ -236,7 +236,7 @@ fn the_start_end_design_is_read() {
 }
 
 #[test]
-fn what_is_reported_unlike_what_is_counted_is_a_doubt() {
+fn reported_count_unlike_the_record_lines_is_a_doubt() {
     let record = || ("record", json!({"stream": "a", "data": {}}));
     let summary = of(&[
         status("a", "start"),
@@ -251,7 +251,7 @@ fn what_is_reported_unlike_what_is_counted_is_a_doubt() {
 }
 
 #[test]
-fn a_connection_that_failed_after_the_end_fails_the_run() {
+fn failed_connection_after_the_end_fails_the_run() {
     let connection = |status: &str| ("connection_status", json!({"status": status, "message": "refused"}));
     let summary = of(&[status("a", "start"), status("a", "complete"), eof("succeeded", false), connection("failed")]);
     assert_eq!((&summary["outcome"], &summary["attempts"]), (&json!("failed"), &json!(1)));
@@ -260,7 +260,7 @@ fn a_connection_that_failed_after_the_end_fails_the_run() {
 }
 
 #[test]
-fn the_last_logged_error_is_the_cause_when_nothing_else_is() {
+fn last_logged_error_is_the_cause_without_a_reported_error() {
     let entry = |text: &str| ("log", json!({"level": "error", "message": text}));
     let summary = of(&[entry("first"), entry("disk full"), eof("failed", false)]);
     assert_eq!(
@@ -273,7 +273,7 @@ fn the_last_logged_error_is_the_cause_when_nothing_else_is() {
 }
 
 #[test]
-fn requests_are_unknown_when_an_engine_says_zero_beside_records() {
+fn zero_requests_beside_records_are_unknown() {
     let totals = |requests: u64| {
         (
             "trace",
@@ -285,7 +285,7 @@ fn requests_are_unknown_when_an_engine_says_zero_beside_records() {
 }
 
 #[test]
-fn an_error_that_only_a_report_tells_is_an_error() {
+fn error_in_a_progress_report_counts() {
     let report = |started, status: &str, message: Option<&str>| {
         progress(started, 10, json!({"a": {"status": status, "record_count": 1, "state_count": 1, "message": message}}))
     };
@@ -308,7 +308,7 @@ fn an_error_that_only_a_report_tells_is_an_error() {
 }
 
 #[test]
-fn a_restart_whose_counts_did_not_fall_is_told_by_the_attempts_own_report() {
+fn restart_with_rising_counts_is_detected_by_the_request_progress() {
     let run = |a: u64| json!({"started_at": T2, "elapsed_ms": 10, "derived": {"total_record_count": a}, "streams": {"a": {"status": "completed", "record_count": a}}});
     let end =
         ("eof", json!({"status": "succeeded", "has_more": false, "run_progress": run(7), "request_progress": run(7)}));
@@ -343,7 +343,7 @@ fn record_lines_count_again_after_an_attempt_with_reports() {
 }
 
 #[test]
-fn an_open_input_runs_and_a_zero_exit_with_an_open_stream_is_doubted() {
+fn open_stream_with_exit_zero_is_truncated_with_a_doubt() {
     let bytes = log(&[status("a", "start"), state("a")]);
     let open = open_after(&bytes, bytes.len());
     assert_eq!(outcome(&open), Outcome::Running);
@@ -355,7 +355,7 @@ fn an_open_input_runs_and_a_zero_exit_with_an_open_stream_is_doubted() {
 }
 
 #[test]
-fn a_stream_never_asked_for_is_named() {
+fn configured_stream_without_messages_is_a_doubt() {
     let asked = ("log", json!({"level": "info", "message": "x", "data": {"configuredStreams": ["a", "nope"]}}));
     let summary = of(&[status("a", "start"), status("a", "complete"), eof("succeeded", false), asked]);
     assert_eq!(summary["doubts"][0]["kind"], "nothing_synced");

@@ -1,6 +1,6 @@
-//! Runs of one log: the markers by which another run starts, and what stays of the runs before it.
-//! Words are those of the recordings of 2026-11-20; the logs in `fixtures/wild` are of cron jobs
-//! that append.
+//! Several runs in one log: the markers of a new run, and the summary of earlier runs. Log texts
+//! are those of the recordings of 2026-11-20; the logs in `fixtures/wild` are of cron jobs that
+//! append.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -44,7 +44,7 @@ const NEXT_DAY: &str = r#"{"type":"RECORD","record":{"stream":"orders","data":{"
 const CRASH: &str = r#"{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1717200001000.0,"error":{"message":"config is not valid","failure_type":"config_error"}}}"#;
 
 #[test]
-fn airbyte_logs_of_a_cron_job_that_appends() {
+fn appended_airbyte_logs_are_separate_runs() {
     let good = of(&bytes("wild/96-cron-append-airbyte.ndjson"), Some(0));
     assert_eq!(runs_of(&good), [run("failed", 1), run("succeeded", 2)]);
     assert_eq!((&good["attempts"], &good["errors"]), (&json!(1), &json!([])));
@@ -54,9 +54,8 @@ fn airbyte_logs_of_a_cron_job_that_appends() {
 }
 
 #[test]
-fn airbyte_starts_syncing_behind_an_end_of_the_run_before() {
-    // Its first line says so, whatever stream comes first, and it may be the last thing that is
-    // heard.
+fn airbyte_run_starts_at_starting_syncing_after_an_end() {
+    // "Starting syncing" starts a run, whichever stream comes first, also as the last line.
     let first = [STARTING, STARTED, USER, COMPLETE, FINISHED];
     assert_eq!(runs(&[&first[..], &[STARTING]].concat(), None)[0], run("succeeded", 1));
     let second = of([&first[..], &[STARTING, NEXT_DAY]].concat().join("\n").as_bytes(), None);
@@ -64,13 +63,13 @@ fn airbyte_starts_syncing_behind_an_end_of_the_run_before() {
     // The line has no time of its own: the run does not start at the end of the one before.
     assert_eq!(second["started_at"], "2024-06-02T00:00:00.000Z");
     assert_eq!(second["streams"][1]["status"], "not_started");
-    // One that fails before any stream is another run too, before and behind a good one.
+    // A run that fails before its first stream counts, after and before a successful run.
     assert_eq!(
         runs(&[&first[..], &[STARTING, CRASH]].concat(), Some(1)),
         [run("succeeded", 1), ("failed".into(), Value::Null)]
     );
     assert_eq!(runs(&[&[CRASH], &first[..]].concat(), Some(0))[1..], [run("succeeded", 1)]);
-    // A stream that is through is no end, and without an end a second "Starting" is none either.
+    // A finished stream is no end of a run, and without an end a second "Starting" starts no run.
     assert_eq!(runs(&[STARTING, STARTED, USER, FINISHED_USERS, STARTING, NEXT_DAY], None).len(), 1);
 }
 
@@ -82,7 +81,7 @@ const TRACEBACK: [&str; 3] =
     ["Traceback (most recent call last):", "  File \"tap.py\", line 1, in <module>", "ValueError: no such page"];
 
 #[test]
-fn singer_logs_of_a_cron_job_that_appends() {
+fn appended_singer_logs_are_separate_runs() {
     let log = of(&bytes("wild/97-cron-append-singer.ndjson"), Some(0));
     assert_eq!(runs_of(&log), [run("failed", 1), run("succeeded", 2)]);
     assert_eq!((&log["errors"], &log["checkpoints"]), (&json!([]), &json!(1)));
@@ -91,29 +90,29 @@ fn singer_logs_of_a_cron_job_that_appends() {
 }
 
 #[test]
-fn singer_describes_a_stream_again_behind_the_end_of_a_process() {
+fn singer_run_starts_at_a_repeated_schema_after_an_end() {
     let second = [SCHEMA, ORDER, ORDER, STATE];
     for end in [&[CRITICAL][..], &TRACEBACK, &[&[CRITICAL][..], &TRACEBACK].concat()] {
         let log = [&[SCHEMA, ORDER][..], end, &second].concat();
         assert_eq!(runs(&log, Some(0)), [run("failed", 1), run("succeeded", 2)], "{end:?}");
     }
-    // It failed at its login, before any stream.
+    // The first run failed before its first stream.
     let log = [&[CRITICAL, "INFO Starting sync"][..], &second].concat();
     assert_eq!(runs(&log, Some(0)).last(), Some(&run("succeeded", 2)));
-    // A repeated SCHEMA alone begins nothing, nor does one behind an exception that was caught:
-    // logged, or with records behind it.
+    // A repeated SCHEMA alone starts no run, nor does one after a caught exception: a logged
+    // traceback, or one with records after it.
     for middle in [&[][..], &[&["ERROR page 3 failed"][..], &TRACEBACK].concat(), &[&TRACEBACK[..], &[ORDER]].concat()]
     {
         let log = [&[SCHEMA, ORDER][..], middle, &second].concat();
         assert_eq!(runs(&log, Some(0)).len(), 1, "{middle:?}");
     }
-    // With "Starting sync" a logged one was its end all the same.
+    // With "Starting sync", a logged traceback was the end of the run.
     let logged = [&[SCHEMA, ORDER, "ERROR page 3 failed"][..], &TRACEBACK, &["INFO Starting sync"], &second].concat();
     assert_eq!(runs(&logged, Some(0)).len(), 2);
 }
 
 #[test]
-fn words_apart_from_the_feed_have_no_place_in_it() {
+fn stderr_lines_start_no_run() {
     let mut progress = Progress::default();
     let mut ingest = Ingest::new(Decoder::default());
     ingest.push([SCHEMA, ORDER, ""].join("\n").as_bytes());
@@ -125,17 +124,17 @@ fn words_apart_from_the_feed_have_no_place_in_it() {
 }
 
 #[test]
-fn each_meltano_run_has_an_id() {
+fn meltano_runs_are_separated_by_their_id() {
     let (good, bad) = (bytes("singer/meltano-run-json.stderr.zst"), bytes("singer/meltano-run-json-fail.stderr.zst"));
     assert_eq!(runs_of(&of(&[&good[..], &bad].concat(), Some(1))), [run("succeeded", 1540), run("failed", 1)]);
     let log = of(&[&bad[..], &good].concat(), Some(0));
     assert_eq!(runs_of(&log), [run("failed", 1), run("succeeded", 1540)]);
     assert_eq!(log["errors"], json!([]));
-    // Killed in the middle: no end is said, and the next id is that of another run.
+    // A killed run has no end; the next run id starts another run.
     let half: Vec<_> = good.split_inclusive(|byte| *byte == b'\n').take(24).flatten().copied().collect();
     let all = of(&[&half[..], &bad].concat(), Some(1));
     assert_eq!((all["runs"].as_array().unwrap().len(), &all["runs"][0]["outcome"]), (1, &json!("truncated")));
-    // Two jobs that write to one log take turns: each is one run.
+    // Two jobs that write to one log in turns are one run each.
     let turns: Vec<_> = good
         .split_inclusive(|byte| *byte == b'\n')
         .zip(bad.split_inclusive(|byte| *byte == b'\n'))
@@ -144,9 +143,9 @@ fn each_meltano_run_has_an_id() {
     assert_eq!(of(&turns, None)["runs"].as_array().unwrap().len(), 1);
 }
 
-/// An engine of Stripe's names the run that comes before its call begins.
+/// Stripe's engine logs the id of the next run before its call starts.
 #[test]
-fn a_run_announced_behind_an_end_starts_with_the_next_attempt() {
+fn run_id_logged_after_an_end_belongs_to_the_next_attempt() {
     let status = |status: &str| json!({"type": "stream_status", "stream_status": {"stream": "a", "status": status}});
     let id = |id: &str| json!({"type": "log", "log": {"level": "info", "message": "call", "data": {"run_id": id}}});
     let catalog = json!({"type": "catalog", "catalog": {"streams": [{"name": "a"}]}});
@@ -166,10 +165,10 @@ fn a_run_announced_behind_an_end_starts_with_the_next_attempt() {
     assert_eq!(told(["r1", "r1", "r2"]), (1, json!(1), json!(1)));
 }
 
-/// The three logs of one command, called again and again while its database was down and behind it.
-/// The database lacked 2,600 rows that the end state of the first run skips.
+/// Three logs of one command, called during and after an outage of its database. The end state of
+/// the first run skips 2,600 rows that the database lacks.
 #[test]
-fn rows_skipped_by_an_earlier_run_are_missing_in_the_run_that_goes_on_from_it() {
+fn rows_skipped_by_an_earlier_run_are_at_risk_in_the_run_that_continues_it() {
     let one = |name: &str| bytes(&format!("stripe-live/prog-backfill-pgdown{name}.ndjson.zst"));
     let progress = reduced(&[one(""), one("-again"), one("-third")].concat());
     assert_eq!(
@@ -179,14 +178,14 @@ fn rows_skipped_by_an_earlier_run_are_missing_in_the_run_that_goes_on_from_it() 
     let doubts = doubts(&progress);
     assert_eq!((doubts.len(), doubts[0].kind), (1, DoubtKind::StateAhead));
     assert!(doubts[0].message.contains("(up to about 2,600)"), "{}", doubts[0].message);
-    // A whole run behind it reads all of it again.
+    // A later run that reads everything has no doubt.
     let whole = reduced(&[one(""), bytes("stripe-live/prog-01-success.ndjson.zst")].concat());
     assert_eq!((whole.runs.total, synctop_core::reduce::doubts(&whole)), (1, vec![]));
 }
 
-/// Engines that report once, near the end of a call, and only that call's counts.
+/// Engines that report once per call, near its end, with the counts of that call only.
 #[test]
-fn counts_of_a_call_alone_carry_nothing_on() {
+fn report_without_totals_starts_a_new_run() {
     let one = |name: &str| bytes(&format!("stripe-live/{name}.ndjson.zst"));
     let both = |first: &str, second: &str| of(&[one(first), one(second)].concat(), None);
     for (first, second, runs) in [
@@ -199,25 +198,25 @@ fn counts_of_a_call_alone_carry_nothing_on() {
         let summary = both(first, second);
         assert_eq!((runs_of(&summary), &summary["attempts"]), (runs.to_vec(), &json!(1)), "{first} {second}");
     }
-    // Errors and ranges of the run before are gone with it.
+    // Errors and ranges of the earlier run do not carry over.
     let good = both("pretrace-badkey", "pretrace-01-success");
     assert_eq!(good["errors"], json!([]));
     let bad = both("pretrace-01-success", "pretrace-badkey");
     let customers = bad["streams"].as_array().unwrap().iter().find(|stream| stream["name"] == "customers").unwrap();
     assert_eq!((&customers["coverage"], &customers["total_range"]), (&Value::Null, &Value::Null));
     assert_eq!((&customers["errors"], bad["errors"].as_array().unwrap().len()), (&json!(1), 1));
-    // A run that dies before its first report takes over nothing; the one before ended with its own
-    // end.
+    // A run that dies before its first report takes over nothing; the earlier run keeps its end
+    // time.
     let dead = both("hybrid-some500", "hybrid-hang");
     assert_eq!(runs_of(&dead), [run("succeeded", 10340), ("truncated".to_owned(), Value::Null)]);
     let alone = of(&one("hybrid-some500"), None);
     assert_eq!(dead["runs"][0]["ended_at"], alone["ended_at"]);
 }
 
-/// A stream that an earlier attempt left half read, and that the one that says "succeeded" did not
-/// ask for.
+/// An earlier attempt left a stream half read, and the attempt that reports "succeeded" did not
+/// request it.
 #[test]
-fn ranges_of_an_earlier_attempt_that_nothing_read_since_are_left_over() {
+fn unread_ranges_of_an_earlier_attempt_are_a_doubt() {
     let total = json!({"gte": "2026-01-01T00:00:00.000Z", "lt": "2026-01-03T00:00:00.000Z"});
     let half = json!([{"gte": "2026-01-02T00:00:00.000Z", "lt": "2026-01-03T00:00:00.000Z", "cursor": null}]);
     let state = |left: &Value| json!({"accounted_range": total, "remaining": left});

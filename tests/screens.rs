@@ -1,4 +1,5 @@
-//! Every screen and pane at three sizes and in three themes, from real logs; and every size draws.
+//! Snapshots of every screen and pane at three sizes and in three themes, from real logs. Every
+//! terminal size draws without a panic.
 //! `UPDATE_SCREENS=1 cargo test --test screens` rewrites the pictures in assets/screens;
 //! `INSTA_UPDATE=always` the snapshots.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
@@ -8,7 +9,7 @@ mod common;
 mod pictures;
 
 use common::{bytes, open_after, reduced};
-use pictures::{snapshot, snapshot_in_themes, text, todays};
+use pictures::{assert_up_to_date, snapshot, snapshot_in_themes, text};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -23,19 +24,19 @@ use synctop_core::reduce::history::{History, LogPosition};
 use synctop_core::reduce::{Exit, Link, Progress};
 use tui_input::Input;
 
-/// A moment of a feed.
+/// Feed at one instant, as the screen shows it.
 struct State {
     name: &'static str,
     progress: Progress,
     link: Link,
     /// Milliseconds since the last line.
     age: u64,
-    /// It is a picture of the past.
-    past: Option<Seen>,
+    /// Time-travel view; `None` for the live screen.
+    past: Option<PastView>,
 }
 
 /// View of an earlier instant.
-struct Seen {
+struct PastView {
     history: History,
     playing: bool,
     speed: &'static str,
@@ -95,7 +96,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             progress: open_after(&eventful, MIDWAY),
             link: Link::Live,
             age: 300,
-            past: Some(Seen {
+            past: Some(PastView {
                 history: history_of(&eventful),
                 playing: true,
                 speed: "4x",
@@ -109,7 +110,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             progress: open_after(&limited, limited.len() / 2),
             link: Link::Live,
             age: 12_000,
-            past: Some(Seen {
+            past: Some(PastView {
                 history: history_of(&limited),
                 playing: false,
                 speed: "1x",
@@ -123,7 +124,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             progress: open_after(&untimed, untimed.len() / 3),
             link: Link::Live,
             age: 0,
-            past: Some(Seen {
+            past: Some(PastView {
                 history: history_of(&untimed),
                 playing: false,
                 speed: "1x",
@@ -165,19 +166,19 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
     ]
 });
 
-/// A read with guesses and namespaces, whose destination is behind.
+/// Airbyte read with estimates and namespaces whose destination is behind.
 fn loading() -> Vec<u8> {
     let log = String::from_utf8(bytes("airbyte/custom-read-cdc-nocount.ndjson.zst")).unwrap();
     let lines: Vec<&str> = log.lines().collect();
     let states: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].contains("\"STATE\"")).collect();
-    // The first two states come back.
+    // The destination returns the first two states.
     let mut all = lines[..=states[2]].to_vec();
     all.extend([lines[states[0]], lines[states[1]]]);
     all.extend(&lines[states[2] + 1..states[2] + 20]);
     (all.join("\n") + "\n").into_bytes()
 }
 
-/// A tap that was stopped in the middle of its last stream, and exits with 0.
+/// Tap that was stopped in its last stream and exited with 0.
 fn stopped() -> Progress {
     let log = bytes("singer/sdk-tap-small.ndjson.zst");
     let words = String::from_utf8(bytes("singer/sdk-tap-small.stderr.zst")).unwrap();
@@ -238,7 +239,7 @@ fn with_screen<R>(state: &State, ui: &Ui, look: &Look, see: impl FnOnce(&Screen)
     see(&screen)
 }
 
-/// The few lines beside a pipeline.
+/// Lines of the inline display (`synctop tee`).
 fn beside(state: &State, look: &Look, width: u16) -> Buffer {
     with_screen(state, &Ui::default(), look, |screen| inline(screen, width))
 }
@@ -254,8 +255,8 @@ fn every_state_at_every_size_in_every_theme() {
     }
 }
 
-/// User input before the picture, for every pane and every overlay.
-fn visits() -> Vec<(&'static str, &'static str, Ui)> {
+/// UI states with their snapshot and state names: each pane and each overlay.
+fn ui_states() -> Vec<(&'static str, &'static str, Ui)> {
     let at = |pane: Pane, zoomed: bool| Ui { focus: pane, zoomed, ..Ui::default() };
     let over = |overlay: Overlay| Ui { overlays: vec![overlay], ..Ui::default() };
     let error = state("running").progress.errors.groups()[0].id;
@@ -301,7 +302,7 @@ fn visits() -> Vec<(&'static str, &'static str, Ui)> {
 
 #[test]
 fn every_pane_and_sheet_at_every_size() {
-    for (name, state_name, ui) in visits() {
+    for (name, state_name, ui) in ui_states() {
         for size in SIZES {
             snapshot(
                 &format!("{name}-{}x{}", size.0, size.1),
@@ -312,7 +313,7 @@ fn every_pane_and_sheet_at_every_size() {
 }
 
 #[test]
-fn small_and_ascii_screens_say_what_counts() {
+fn small_and_ascii_screens_match_their_snapshots() {
     for name in ["empty", "running", "stalled", "ended-badly"] {
         snapshot(&format!("{name}-10x3"), &picture(state(name), &Ui::default(), &look(Theme::Mono), (10, 3)));
     }
@@ -324,7 +325,7 @@ fn small_and_ascii_screens_say_what_counts() {
 }
 
 #[test]
-fn the_chosen_row_is_seen_in_every_theme() {
+fn selected_row_is_highlighted_in_every_theme() {
     for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
         let buffer = picture(state("running"), &Ui::default(), &look(theme), (80, 24));
         let row = (0..24).find(|y| buffer[(0, *y)].symbol() == "▌").expect("a mark at the chosen row");
@@ -334,7 +335,7 @@ fn the_chosen_row_is_seen_in_every_theme() {
 }
 
 #[test]
-fn nothing_of_a_feed_reaches_the_terminal_raw() {
+fn control_characters_and_secrets_of_a_feed_are_not_drawn() {
     let hostile = concat!(
         r#"{"type":"catalog","catalog":{"streams":[{"name":"ev\u001b[2Jil\u202e"},{"name":"b\u0007\u009b5m"}]}}"#,
         "\n",
@@ -410,7 +411,7 @@ fn every_small_size_draws() {
 }
 
 #[test]
-fn a_pipeline_has_its_few_lines_beside_it() {
+fn inline_display_matches_its_snapshots() {
     for state in STATES.iter().filter(|state| state.past.is_none()) {
         for width in [40, 80, 120] {
             snapshot(&format!("inline-{}-{width}", state.name), &beside(state, &look(Theme::Dark), width));
@@ -424,7 +425,7 @@ fn a_pipeline_has_its_few_lines_beside_it() {
 
 // Pictures for the documents.
 
-/// As it stands on a terminal: under what was typed.
+/// Adds the typed command above a picture.
 fn under_a_command(picture: &Buffer) -> Buffer {
     let mut all = Buffer::empty(Rect { x: 0, y: 0, width: 80, height: picture.area.height + 2 });
     all.set_string(0, 0, "$ engine | synctop tee -o sync.ndjson.zst | loader", Style::new());
@@ -437,7 +438,7 @@ fn under_a_command(picture: &Buffer) -> Buffer {
 }
 
 #[test]
-fn the_pictures_in_the_documents_are_todays() {
+fn document_pictures_are_up_to_date() {
     let shown = [
         ("running-120x40-dark", "running", Theme::Dark, (120, 40)),
         ("running-120x40-light", "running", Theme::Light, (120, 40)),
@@ -460,5 +461,5 @@ fn the_pictures_in_the_documents_are_todays() {
         let name = if theme == Theme::Dark { "inline-80x24-dark" } else { "inline-80x24-light" };
         (name, theme, under_a_command(&beside(state("running"), &look(theme), 79)))
     });
-    todays(whole.into_iter().chain(few));
+    assert_up_to_date(whole.into_iter().chain(few));
 }

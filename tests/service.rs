@@ -1,4 +1,4 @@
-//! `synctop serve`, as a process of its own with a client on a socket.
+//! `synctop serve` as a separate process, with a client on a socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -27,7 +27,7 @@ records = 300
 "#;
 
 #[test]
-fn the_document_and_the_router_say_the_same() {
+fn openapi_document_matches_the_routes() {
     let folder = folder();
     let (write, read) = ("w".repeat(32), "r".repeat(32));
     let server =
@@ -35,7 +35,7 @@ fn the_document_and_the_router_say_the_same() {
     let open = server.client();
     let document = open.get("/openapi.json").is(200);
     let text = document.to_string();
-    // Every reference leads somewhere.
+    // Every $ref resolves.
     for (at, _) in text.match_indices("\"$ref\":\"#") {
         let pointer = text[at + "\"$ref\":\"#".len()..].split('"').next().unwrap();
         assert!(document.pointer(pointer).is_some(), "{pointer}");
@@ -59,13 +59,13 @@ fn the_document_and_the_router_say_the_same() {
             assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()));
             let answer = with(&write);
             assert!(answer.status != 405 && answer.code() != "no_such_route", "{method} {path}: {}", answer.text());
-            // Each status it answers is one of the document.
+            // The document lists the answered status.
             assert!(
                 operation["responses"].get(answer.status.to_string()).is_some(),
                 "{method} {path}: {}",
                 answer.status
             );
-            // Each parameter of the path is told.
+            // The document lists each path parameter.
             for name in path.split('{').skip(1).map(|part| part.split('}').next().unwrap()) {
                 assert!(
                     operation["parameters"].as_array().unwrap().iter().any(|it| it["name"] == name),
@@ -87,10 +87,10 @@ fn the_document_and_the_router_say_the_same() {
     assert_eq!(open.get("/nosuchroute").code(), "no_such_route");
 }
 
-/// The issue's own tour: create, backfill, ready, key revoked, parked with its reason, resumed,
-/// ready, deleted, with a wait at each step.
+/// Create, backfill, ready, key revoked, parked with a reason, resumed, ready, deleted; a wait at
+/// each step.
 #[test]
-fn a_pipeline_goes_through_its_life_and_kill_9_in_the_middle_changes_nothing() {
+fn pipeline_lifecycle_survives_kill_9() {
     let folder = folder();
     let key = folder.path().join("key");
     std::fs::write(&key, "sk_test_a_good_one\n").unwrap();
@@ -108,7 +108,7 @@ fn a_pipeline_goes_through_its_life_and_kill_9_in_the_middle_changes_nothing() {
     let now = client.get("/pipelines/pipe_life").is(200);
     assert_eq!(now["run"]["status"], "SUCCEEDED", "{now}");
     assert_eq!(now["run"]["progress"], "2/2");
-    // All that there is was read, and the streams' own state says that nothing is left.
+    // Everything was read, and the source's state has nothing left.
     for (stream, records) in [("customer", 700), ("charge", 300)] {
         assert_eq!(now["sync_state"]["source"]["streams"][stream]["remaining"], json!([]), "{stream}");
         let known = &now["sync_state"]["sync_run"]["progress"]["streams"][stream];
@@ -153,7 +153,7 @@ fn a_pipeline_goes_through_its_life_and_kill_9_in_the_middle_changes_nothing() {
 }
 
 #[test]
-fn syncs_do_not_overlap_and_a_paused_or_parked_pipeline_does_not_sync() {
+fn running_or_paused_pipeline_refuses_another_sync() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -169,7 +169,7 @@ fn syncs_do_not_overlap_and_a_paused_or_parked_pipeline_does_not_sync() {
     client.wait("pipe_slow", "paused");
     for route in ["sync", "sync_batch", "runs"] {
         let answer = client.call("POST", &format!("/pipelines/pipe_slow/{route}"), "");
-        // Its run stays open while it is paused.
+        // The run stays open while the pipeline is paused.
         assert_eq!(answer.status, 409, "{route}: {}", answer.text());
     }
     let before = client.get("/pipelines/pipe_slow").is(200);
@@ -179,13 +179,13 @@ fn syncs_do_not_overlap_and_a_paused_or_parked_pipeline_does_not_sync() {
     client.wait("pipe_slow", "ready");
     let done = client.get(&format!("/tasks/{task}")).is(200);
     assert_eq!((done["status"].as_str(), done["progress"].as_str()), (Some("SUCCEEDED"), Some("2/2")), "{done}");
-    // The counts are those of one run: nothing was read twice, and nothing was left out.
+    // All records are counted in one run.
     let streams = client.get("/pipelines/pipe_slow").is(200)["sync_state"]["sync_run"]["progress"]["streams"].clone();
     assert!(streams["customer"]["record_count"].as_u64().unwrap() >= 700, "{streams}");
 }
 
 #[test]
-fn a_run_is_submitted_once_also_when_the_reply_is_lost() {
+fn idempotency_key_submits_a_run_once() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
@@ -207,7 +207,7 @@ fn a_run_is_submitted_once_also_when_the_reply_is_lost() {
     assert_eq!(server.client().get("/pipelines/pipe_once/runs").is(200)["data"].as_array().unwrap().len(), 2);
     let other = keyed.post("/pipelines/pipe_once/runs", &json!({"state_limit": 3}));
     assert_eq!((other.status, other.code().as_str()), (422, "idempotency_key_reused"));
-    // A pipeline too.
+    // A key also creates one pipeline only.
     let keyed = server.client().with("Idempotency-Key", "two");
     let unnamed = json!({"source": {"type": "simulated"}, "destination": {"type": "simulated"}});
     let made = keyed.post("/pipelines", &unnamed).is(201);
@@ -216,7 +216,7 @@ fn a_run_is_submitted_once_also_when_the_reply_is_lost() {
 }
 
 #[test]
-fn a_task_is_canceled_at_its_next_checkpoint_and_stays_so() {
+fn canceled_task_stays_canceled_and_pauses_an_unfinished_backfill() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
@@ -227,7 +227,7 @@ fn a_task_is_canceled_at_its_next_checkpoint_and_stays_so() {
     assert_eq!(asked["cancel_requested"], true);
     let done = client.until(&format!("/tasks/{task}"), |it| it["status"] != "RUNNING");
     assert_eq!(done["status"], "CANCELED");
-    // It would begin again at once: so it is paused, which is told.
+    // An active pipeline would start the backfill again, so the cancellation pauses it.
     client.wait("pipe_cancel", "paused");
     server.kill();
     let server = Server::start(folder.path());
@@ -239,7 +239,7 @@ fn a_task_is_canceled_at_its_next_checkpoint_and_stays_so() {
 }
 
 #[test]
-fn no_secret_is_told_logged_or_lost() {
+fn secrets_are_masked_in_answers_and_logs_and_kept_in_the_store() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -263,7 +263,7 @@ fn no_secret_is_told_logged_or_lost() {
             assert!(!text.contains(secret), "{text}");
         }
     }
-    // What was shown can be sent back, and is what it was.
+    // A masked configuration can be sent back without changing the secrets.
     let shown = client.get("/pipelines/pipe_secret").is(200);
     client
         .patch("/pipelines/pipe_secret", &json!({"source": shown["source"], "destination": shown["destination"]}))
@@ -272,12 +272,12 @@ fn no_secret_is_told_logged_or_lost() {
     client.patch("/pipelines/pipe_secret", &bad).is(200);
     let check = client.post("/pipelines/pipe_secret/check", &json!({})).text();
     assert!(check.contains("Invalid API Key") && !check.contains("revokedvalue"), "{check}");
-    // Nobody but its owner reads what is kept.
+    // Only the owner may read the data folder.
     for (path, mode) in [("data", 0o700), ("data/synctop.db", 0o600)] {
         let found = std::fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{path}");
     }
-    // The service's own variables are nobody's.
+    // Requests may not refer to the service's own variables.
     let own = simulated("pipe_own", json!({"api_key": "env:SYNCTOP_TOKEN"}));
     assert_eq!(client.post("/pipelines", &own).is(400)["code"], "secret_missing");
 }
@@ -311,12 +311,12 @@ fn lists_page_and_filter() {
 }
 
 #[test]
-fn events_come_from_any_place_and_then_live() {
+fn events_start_at_any_cursor_and_continue_live() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
     client.post("/pipelines", &simulated("pipe_events", json!({"scenario_text": SMALL, "speed": 2}))).is(201);
-    // From before there was anything, through the end of the run.
+    // From the start, before the first line, to the end of the run.
     let mut live = Lines::of(client.send("GET", "/pipelines/pipe_events/events?from=start&heartbeat=1", "").unwrap());
     let mut text = String::new();
     let mut cursors = Vec::new();
@@ -334,16 +334,15 @@ fn events_come_from_any_place_and_then_live() {
     }
     let progress = reduced(text.as_bytes());
     assert_eq!((outcome(&progress), progress.input.unknown, progress.input.malformed), (Outcome::Succeeded, 0, 0));
-    // A heartbeat comes through the same path, also when nothing happens.
+    // Heartbeats continue while nothing happens.
     assert_eq!(live.next_line().unwrap()["type"], "heartbeat");
-    // From each place the rest is the same.
+    // A cursor returns the same rest, and a last heartbeat with the cursor to continue from.
     let (cursor, at) = cursors[0].clone();
-    // And where it ends, the cursor to go on with.
     let rest = client.get(&format!("/pipelines/pipe_events/events?from={cursor}&follow=false")).text();
     let (lines, last) = rest.trim_end().rsplit_once('\n').unwrap();
     assert!(format!("{lines}\n") == text[at..], "from {cursor}: {} bytes for {}", lines.len(), text.len() - at);
     assert!(last.contains("\"heartbeat\"") && last.contains("\"cursor\""), "{last}");
-    // One that comes after the restart too.
+    // The cursor stays valid after a restart.
     let mut server = server;
     server.kill();
     let server = Server::start(folder.path());
@@ -358,20 +357,20 @@ fn events_come_from_any_place_and_then_live() {
         let answer = client.get(&format!("/pipelines/pipe_events/events?from={bad}"));
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{bad}");
     }
-    // The run's log by itself.
+    // The log of a single run.
     let log = client.get("/pipelines/pipe_events/runs/1/log").text();
     assert_eq!(outcome(&reduced(log.as_bytes())), Outcome::Succeeded);
     assert_eq!(client.get("/pipelines/pipe_events/runs/7/log").is(404)["code"], "run_not_found");
 }
 
 #[test]
-fn a_slow_reader_is_told_what_he_misses_and_gets_a_snapshot() {
+fn slow_reader_gets_a_gap_and_a_snapshot() {
     let folder = folder();
     let config = folder.path().join("config.toml");
     std::fs::write(&config, "[limits]\nbehind = \"20kB\"\n").unwrap();
     let server = Server::with(folder.path(), &["--config", config.to_str().unwrap()], &[]);
     let client = server.client();
-    // Some megabytes of progress messages, more than the socket's buffers take.
+    // Several megabytes of progress messages: more than the socket buffers hold.
     let many: Vec<_> = (0..30).map(|n| format!("[[streams]]\nname = \"stream_{n}\"\nrecords = 300\n")).collect();
     let many = many.concat();
     let text = format!(
@@ -382,7 +381,7 @@ fn a_slow_reader_is_told_what_he_misses_and_gets_a_snapshot() {
     let mut slow = Lines::of(client.send("GET", "/pipelines/pipe_flood/events?from=now", "").unwrap());
     slow.until(|line| line["type"] == "heartbeat");
     client.wait("pipe_flood", "ready");
-    // He was not waited for; now he reads on.
+    // The run did not wait for the reader, which continues now.
     let gap = slow.until(|line| line["type"] == "gap");
     assert!(gap["gap"]["bytes"].as_u64().unwrap() > 20_000, "{gap}");
     let snapshot = slow.next_line().unwrap();
@@ -393,7 +392,7 @@ fn a_slow_reader_is_told_what_he_misses_and_gets_a_snapshot() {
 }
 
 #[test]
-fn live_events_are_taken_in_when_the_backfill_is_done_and_none_is_lost() {
+fn live_events_are_stored_during_the_backfill_and_then_delivered() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
@@ -414,12 +413,12 @@ fn live_events_are_taken_in_when_the_backfill_is_done_and_none_is_lost() {
     let before = client.get("/pipelines/pipe_hooks").is(200);
     client.until("/pipelines/pipe_hooks", |it| records(it) >= 725);
     assert_eq!(before["status"], "ready");
-    // One more, while it is ready.
+    // Another event while the pipeline is ready.
     let now = records(&client.get("/pipelines/pipe_hooks").is(200));
     client.post("/webhooks/pipe_hooks", &event(99)).is(202);
     client.until("/pipelines/pipe_hooks", |it| records(it) == now + 1);
     assert_eq!(client.get("/pipelines/pipe_hooks").is(200)["status"], "ready");
-    // Signed ones only, where there is a secret.
+    // With a webhook_secret, unsigned events are rejected.
     let mut signed = simulated("pipe_signed", json!({"speed": 0}));
     signed["source"]["simulated"]["webhook_secret"] = "whsec_abcdefgh".into();
     client.post("/pipelines", &signed).is(201);
@@ -429,7 +428,7 @@ fn live_events_are_taken_in_when_the_backfill_is_done_and_none_is_lost() {
 }
 
 #[test]
-fn a_client_of_a_sync_that_goes_away_loses_nothing() {
+fn sync_continues_after_its_client_disconnects() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -446,7 +445,7 @@ fn a_client_of_a_sync_that_goes_away_loses_nothing() {
 }
 
 #[test]
-fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
+fn bad_requests_are_rejected_with_a_reason() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -519,7 +518,7 @@ fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
 }
 
 #[test]
-fn off_loopback_it_needs_a_token_and_says_how() {
+fn invalid_startup_settings_are_rejected_with_a_hint() {
     let folder = folder();
     let run = |arguments: &[&str], token: Option<&str>| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"));
@@ -544,7 +543,7 @@ fn off_loopback_it_needs_a_token_and_says_how() {
     std::fs::write(&bad, "[engines.x]\nurl = \"ftp://x\"\n").unwrap();
     let (code, said) = run(&["--config", bad.to_str().unwrap()], None);
     assert!(code == Some(65) && said.contains("ftp: is not http"), "{said}");
-    // One service a folder.
+    // One service per data folder.
     let server = Server::start(folder.path());
     let data = folder.path().join("data");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
@@ -554,7 +553,7 @@ fn off_loopback_it_needs_a_token_and_says_how() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(70) && said.contains("Another synctop serves"), "{said}");
-    // And one an address.
+    // One service per address.
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
         .args(["serve", "--listen", &server.address.to_string(), "--data-dir"])
         .arg(folder.path().join("other"))
@@ -565,7 +564,7 @@ fn off_loopback_it_needs_a_token_and_says_how() {
 }
 
 #[test]
-fn ending_it_brings_calls_to_a_safe_point_and_wakes_who_waits() {
+fn shutdown_stops_calls_at_a_checkpoint_and_wakes_waits() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
@@ -588,12 +587,12 @@ fn ending_it_brings_calls_to_a_safe_point_and_wakes_who_waits() {
     let done = server.client().get(&format!("/pipelines/pipe_end/wait?for=progress&after={cursor}&timeout=20")).is(200);
     assert_eq!(done["reached"], true, "{done}");
     let events = server.client().get("/pipelines/pipe_end/events?from=start&follow=false").text();
-    // It was a safe point: nothing broke.
+    // The call stopped at a checkpoint.
     assert!(!events.contains("in the middle of a call"), "{events}");
 }
 
 #[test]
-fn a_past_run_opens_in_replay_whatever_its_segments_are() {
+fn segments_of_a_run_are_read_as_one_log() {
     let folder = folder();
     let config = folder.path().join("config.toml");
     std::fs::write(&config, "[logs]\nsegment = \"6kB\"\n[calls]\ntime_limit = 0.4\n").unwrap();

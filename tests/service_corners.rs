@@ -1,5 +1,5 @@
-//! Requests at bad moments, clients that leave, engines that keep no limit: what a review found,
-//! each held by its test.
+//! Regression tests of a review: requests at bad moments, clients that disconnect, engines that
+//! ignore limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -7,11 +7,11 @@ mod common;
 mod serve;
 
 use serde_json::{Value, json};
-use serve::{Lines, PATIENCE, SMALL, Server, folder, on, quick, script, service, simulated};
+use serve::{Lines, SMALL, Server, WAIT_TIMEOUT, folder, on, quick, script, service, simulated};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A service with one engine, which is a command.
+/// Starts a service with one command engine, the Python script `text`.
 fn with_engine(folder: &Path, text: &str, more: &str) -> Server {
     let path = script(folder, "engine", text);
     service(
@@ -21,7 +21,7 @@ fn with_engine(folder: &Path, text: &str, more: &str) -> Server {
 }
 
 #[test]
-fn a_teardown_that_comes_late_is_not_of_the_next_pipeline_of_that_name() {
+fn late_teardown_does_not_affect_a_new_pipeline_of_the_same_id() {
     let folder = folder();
     let server = with_engine(
         folder.path(),
@@ -44,21 +44,21 @@ fn a_teardown_that_comes_late_is_not_of_the_next_pipeline_of_that_name() {
 }
 
 #[test]
-fn what_was_begun_is_done_when_the_client_leaves() {
+fn request_of_a_disconnected_client_is_done_completely_or_not_at_all() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
     for number in 0..40 {
         let id = format!("pipe_left_{number}");
         let stream = client.send("POST", "/pipelines", &quick(&id).to_string()).unwrap();
-        // At one moment or another of the request.
+        // Disconnect at different moments of the request.
         std::thread::sleep(Duration::from_micros(number * 150));
         drop(stream);
     }
     std::thread::sleep(Duration::from_millis(300));
     for number in 0..40 {
         let path = format!("/pipelines/pipe_left_{number}");
-        // It is there, all of it, or it never was.
+        // The pipeline exists completely or not at all.
         match client.get(&path).status {
             200 => drop(client.wait(&format!("pipe_left_{number}"), "ready")),
             404 => drop(client.post("/pipelines", &quick(&format!("pipe_left_{number}"))).is(201)),
@@ -68,7 +68,7 @@ fn what_was_begun_is_done_when_the_client_leaves() {
 }
 
 #[test]
-fn one_key_makes_one_pipeline_also_at_the_same_time() {
+fn concurrent_requests_with_one_key_create_one_pipeline() {
     let folder = folder();
     let server = Server::start(folder.path());
     let keyed = server.client().with("Idempotency-Key", "at once");
@@ -86,7 +86,7 @@ fn one_key_makes_one_pipeline_also_at_the_same_time() {
 }
 
 #[test]
-fn a_cancel_is_heard_at_any_moment() {
+fn cancel_works_at_any_moment() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -103,14 +103,14 @@ fn a_cancel_is_heard_at_any_moment() {
         std::thread::sleep(Duration::from_millis(wait));
         client.delete(&format!("/tasks/{task}")).is(202);
         assert_eq!(ended(&task)["status"], "CANCELED", "after {wait} ms");
-        // What was read before is forgotten: it is not ready, and does not begin again by itself.
+        // reset_state discarded the position: the pipeline is not ready, and stays paused.
         client.wait("pipe_cancel", "paused");
         client.patch("/pipelines/pipe_cancel", &json!({"desired_status": "active"})).is(200);
         client.wait("pipe_cancel", "ready");
     }
     let log = client.get("/pipelines/pipe_cancel/runs/2/log").text();
     assert!(log.contains("the run was canceled"), "{log}");
-    // While it is paused, nothing is in flight that could hear it.
+    // A paused pipeline has no running call that could handle the cancellation.
     let task = client.post("/pipelines/pipe_cancel/runs", &json!({"reset_state": true})).is(202)["task_id"]
         .as_str()
         .unwrap()
@@ -124,7 +124,7 @@ fn a_cancel_is_heard_at_any_moment() {
 }
 
 #[test]
-fn a_state_is_reset_once() {
+fn reset_state_applies_once() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
@@ -146,10 +146,10 @@ fn a_state_is_reset_once() {
     client.wait("pipe_reset", "ready");
     let now = client.get("/pipelines/pipe_reset").is(200);
     assert_eq!(now["run"]["status"], "SUCCEEDED");
-    // What was read once is not read again: some rows in flight at a stop are.
+    // Only rows in flight at the stop are read again.
     let records = now["sync_state"]["sync_run"]["progress"]["streams"]["customer"]["record_count"].as_u64().unwrap();
     assert!((700..1_000).contains(&records), "{records}");
-    // One that never began took nothing away.
+    // A run that never started leaves the state unchanged.
     let state = now["sync_state"]["source"].clone();
     let bad = json!({"source": {"type": "simulated", "simulated": {"scenario_text": SMALL, "api_key": "env:NOPE_NOT_THERE"}}});
     client.patch("/pipelines/pipe_reset", &bad).is(200);
@@ -160,7 +160,7 @@ fn a_state_is_reset_once() {
 }
 
 #[test]
-fn live_events_that_an_engine_did_not_come_to_are_kept() {
+fn live_events_that_an_engine_did_not_read_are_delivered_again() {
     let folder = folder();
     let taken = folder.path().join("taken");
     let server = with_engine(
@@ -186,13 +186,13 @@ fn live_events_that_an_engine_did_not_come_to_are_kept() {
         if all.len() == 8 {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{all:?}");
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{all:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn an_engine_that_keeps_no_limit_is_stopped_at_a_checkpoint() {
+fn engine_beyond_its_time_limit_is_stopped_at_a_checkpoint() {
     let folder = folder();
     let server = with_engine(
         folder.path(),
@@ -210,7 +210,7 @@ fn an_engine_that_keeps_no_limit_is_stopped_at_a_checkpoint() {
 }
 
 #[test]
-fn a_secret_that_an_engine_repeats_is_told_nowhere() {
+fn secret_printed_by_an_engine_is_masked() {
     let folder = folder();
     let server = with_engine(
         folder.path(),
@@ -237,7 +237,7 @@ fn a_secret_that_an_engine_repeats_is_told_nowhere() {
 }
 
 #[test]
-fn a_wait_for_a_stream_is_about_the_run_that_was_asked_for() {
+fn wait_for_a_stream_covers_the_requested_run() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -250,7 +250,7 @@ fn a_wait_for_a_stream_is_about_the_run_that_was_asked_for() {
         let done =
             client.get(&format!("/pipelines/pipe_stream/wait?for=stream:customer=completed&after={cursor}")).is(200);
         assert_eq!(done["reached"], true);
-        // Its source reads 700 records at 20 requests a second: not at once.
+        // At 20 requests per second, 700 records take longer than that.
         assert!(done["waited_ms"].as_u64().unwrap() > 200, "{done}");
         client.wait("pipe_stream", "ready");
         assert_eq!(client.get(&format!("/tasks/{task}")).is(200)["status"], "SUCCEEDED");
@@ -258,7 +258,7 @@ fn a_wait_for_a_stream_is_about_the_run_that_was_asked_for() {
 }
 
 #[test]
-fn lines_stay_whole_round_a_gap() {
+fn lines_around_a_gap_stay_whole() {
     let folder = folder();
     let server = service(folder.path(), "[limits]\nbehind = \"300kB\"\n");
     let client = server.client();
@@ -273,9 +273,9 @@ fn lines_stay_whole_round_a_gap() {
     slow.until(|line| line["type"] == "heartbeat");
     let mut gaps = 0;
     let began = Instant::now();
-    while gaps < 2 && began.elapsed() < PATIENCE {
+    while gaps < 2 && began.elapsed() < WAIT_TIMEOUT {
         std::thread::sleep(Duration::from_millis(300));
-        // Each line is one, or this panics.
+        // `next_line` panics on a torn line.
         for _ in 0..40 {
             gaps += u32::from(slow.next_line().unwrap()["type"] == "gap");
         }
@@ -284,11 +284,11 @@ fn lines_stay_whole_round_a_gap() {
 }
 
 #[test]
-fn a_body_that_is_not_sent_holds_nobody_up() {
+fn incomplete_request_bodies_do_not_block_other_clients() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
-    // Many who say that they will send much, and send nothing.
+    // Many requests that announce a large body and do not send it.
     let held: Vec<_> = (0..60)
         .map(|_| {
             use std::io::Write;
@@ -309,7 +309,7 @@ fn a_body_that_is_not_sent_holds_nobody_up() {
 }
 
 #[test]
-fn one_stream_that_fails_for_good_parks_in_neither_generation() {
+fn permanent_error_of_one_stream_does_not_park() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -325,7 +325,7 @@ fn one_stream_that_fails_for_good_parks_in_neither_generation() {
         let run = client.get(&format!("/pipelines/{id}")).is(200)["run"].clone();
         assert_eq!(run["result"]["errors"][0]["streams"], json!(["dispute"]), "{generation}: {run}");
     }
-    // A key that is bad is bad for all of them.
+    // A bad key affects all streams and parks the pipeline.
     let bad = format!("{SMALL}[[faults]]\nkind = \"bad_key\"\nafter = 0\n");
     client.post("/pipelines", &simulated("pipe_bad", json!({"scenario_text": bad, "speed": 0}))).is(201);
     let reason = client.wait("pipe_bad", "error")["reason"].clone();
@@ -334,7 +334,7 @@ fn one_stream_that_fails_for_good_parks_in_neither_generation() {
 }
 
 #[test]
-fn a_command_does_not_outlive_its_service() {
+fn orphaned_command_engine_is_ended_after_a_restart() {
     let folder = folder();
     let pids = folder.path().join("pids");
     let text = format!(
@@ -353,9 +353,9 @@ fn a_command_does_not_outlive_its_service() {
         let runs = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
         (all.lines().count(), all.lines().filter(runs).count())
     };
-    // Another one runs, and the first is gone.
+    // Wait until a second engine runs and the first is gone.
     while running() != (2, 1) {
-        assert!(began.elapsed() < PATIENCE, "{:?}", running());
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{:?}", running());
         std::thread::sleep(Duration::from_millis(20));
     }
     let told = std::fs::read_to_string(folder.path().join("stderr")).unwrap();

@@ -1,4 +1,4 @@
-//! The service killed with `kill -9` a hundred times under load: what was acknowledged is there.
+//! The service killed with `kill -9` a hundred times under load keeps every acknowledged change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -15,7 +15,7 @@ use std::time::Duration;
 const ROUNDS: u32 = 100;
 const CLIENTS: u64 = 4;
 
-/// Small, and slow enough that it is hit in the middle.
+/// Small scenario, slow enough to be killed in the middle.
 const SCENARIO: &str = r#"
 latency_ms = [20, 40]
 range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
@@ -27,19 +27,20 @@ records = 400
 /// Knowledge of a client about its pipeline.
 #[derive(Debug, Default, Clone)]
 struct Known {
-    /// Acknowledged; what it is may be newer by what was asked last and not answered.
+    /// Acknowledged desired status.
     desired: &'static str,
+    /// Desired status of the last request, if it was not answered.
     maybe: Option<&'static str>,
-    /// It may be there, and need not.
+    /// True if the creation was not answered: the pipeline may exist.
     unanswered: bool,
-    /// Runs by their keys.
+    /// Task ids by idempotency key.
     runs: BTreeMap<String, String>,
     events: u64,
 }
 
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, most: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % most
@@ -48,17 +49,17 @@ impl Dice {
 
 type Shared = Arc<Mutex<BTreeMap<String, Known>>>;
 
-/// Asks for one thing after the other until the service is gone.
+/// Sends random requests until the service is gone.
 fn work(client: Client, own: u64, round: u32, known: Shared, over: Arc<AtomicBool>) {
-    let mut dice = Dice(u64::from(round) * 7919 + own);
+    let mut random = Random(u64::from(round) * 7919 + own);
     while !over.load(Ordering::Relaxed) {
-        let id = format!("pipe_{own}_{}", dice.below(4));
+        let id = format!("pipe_{own}_{}", random.below(4));
         let path = format!("/pipelines/{id}");
         let now = known.lock().unwrap().get(&id).cloned();
         let change = |edit: &dyn Fn(&mut Known)| {
             edit(known.lock().unwrap().entry(id.clone()).or_default());
         };
-        let answer = match (now, dice.below(10)) {
+        let answer = match (now, random.below(10)) {
             (None, _) => {
                 change(&|it| (it.desired, it.unanswered) = ("active", true));
                 let wanted = simulated(&id, json!({"scenario_text": SCENARIO}));
@@ -71,14 +72,14 @@ fn work(client: Client, own: u64, round: u32, known: Shared, over: Arc<AtomicBoo
                 }
                 answer
             }
-            // What may be there is looked at first.
+            // After an unanswered request, read the pipeline first.
             (Some(it), _) if it.unanswered || it.maybe.is_some() => {
                 client.try_call("GET", &path, "").inspect(|answer| {
                     settle(&known, &id, answer.status, answer.body.as_slice());
                 })
             }
             (Some(_), 0..=4) => {
-                let desired = if dice.below(2) == 0 { "paused" } else { "active" };
+                let desired = if random.below(2) == 0 { "paused" } else { "active" };
                 change(&|it| it.maybe = Some(desired));
                 let answer = client.try_call("PATCH", &path, &json!({"desired_status": desired}).to_string());
                 if let Ok(answer) = &answer {
@@ -92,7 +93,7 @@ fn work(client: Client, own: u64, round: u32, known: Shared, over: Arc<AtomicBoo
                 answer
             }
             (Some(_), 5 | 6) => {
-                let key = format!("key-{round}-{own}-{}", dice.below(1_000_000));
+                let key = format!("key-{round}-{own}-{}", random.below(1_000_000));
                 let answer =
                     client.clone().with("Idempotency-Key", &key).try_call("POST", &format!("{path}/runs"), "{}");
                 if let Ok(answer) = &answer
@@ -129,7 +130,7 @@ fn work(client: Client, own: u64, round: u32, known: Shared, over: Arc<AtomicBoo
     }
 }
 
-/// Stored effects of unanswered requests.
+/// Compares an answer with the known pipeline, and settles its unanswered requests.
 fn settle(known: &Shared, id: &str, status: u16, body: &[u8]) {
     let mut known = known.lock().unwrap();
     let Some(it) = known.get(id).cloned() else { return };
@@ -142,22 +143,25 @@ fn settle(known: &Shared, id: &str, status: u16, body: &[u8]) {
         200 => {
             let now: Value = serde_json::from_slice(body).unwrap();
             let desired = now["desired_status"].as_str().unwrap();
-            assert!(desired == it.desired || Some(desired) == it.maybe, "{id} is wanted {desired}: {it:?}");
+            assert!(
+                desired == it.desired || Some(desired) == it.maybe,
+                "{id} has the desired status {desired}: {it:?}"
+            );
             if let Some(it) = known.get_mut(id) {
                 it.desired = ["active", "paused", "deleted"].into_iter().find(|word| *word == desired).unwrap();
                 (it.maybe, it.unanswered) = (None, false);
             }
         }
-        // Not answered either.
+        // Another failure settles nothing.
         _ => {}
     }
 }
 
 #[test]
-fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
+fn hundred_kills_under_load_lose_no_acknowledged_change() {
     let folder = tempfile::tempdir().unwrap();
     let known: Shared = Arc::default();
-    let mut dice = Dice(42);
+    let mut random = Random(42);
     let (mut acknowledged, mut most) = (0, 0);
     for round in 0..ROUNDS {
         let mut server = Server::start(folder.path());
@@ -167,7 +171,7 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
             let answer = client.get(&format!("/pipelines/{id}"));
             assert!(matches!(answer.status, 200 | 404), "{}", answer.text());
             settle(&known, id, answer.status, &answer.body);
-            // What is being torn down may be gone at any moment.
+            // A pipeline in teardown may disappear at any moment.
             if answer.status == 200 && answer.json()["desired_status"] != "deleted" {
                 for (key, task) in &it.runs {
                     assert_eq!(client.get(&format!("/tasks/{task}")).is(200)["pipeline_id"], **id);
@@ -178,7 +182,7 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
                 acknowledged += it.runs.len();
             }
         }
-        // A few keys are enough to look at again.
+        // Keep three keys per pipeline to bound the checks of the next round.
         known.lock().unwrap().values_mut().for_each(|it| {
             while it.runs.len() > 3 {
                 it.runs.pop_first();
@@ -192,7 +196,7 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
                 std::thread::spawn(move || work(client, own, round, known, over))
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(20 + dice.below(200)));
+        std::thread::sleep(Duration::from_millis(20 + random.below(200)));
         server.kill();
         over.store(true, Ordering::Relaxed);
         for client in clients {
@@ -200,7 +204,7 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
         }
     }
     assert!(most >= 8 && acknowledged >= 5, "{most} pipelines, {acknowledged} runs looked at");
-    // Left alone, everything comes to where it is wanted, and every event was taken in.
+    // Without further kills, each pipeline reaches its desired state and each event is delivered.
     let server = Server::start(folder.path());
     let client = server.client();
     let all = known.lock().unwrap().clone();
@@ -223,8 +227,8 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
         if it.desired == "deleted" {
             continue;
         }
-        // An event may be taken in again after a crash; it is not lost. A run that was asked for
-        // later counts anew.
+        // An event may be delivered twice after a crash, and a later run restarts its counts, so
+        // only the remaining ranges are compared.
         let now = client.until(&path, |it| it["run"]["status"] != "RUNNING" && it["run"]["status"] != "PENDING");
         assert_eq!(now["sync_state"]["source"]["streams"]["customer"]["remaining"], json!([]), "{id}");
     }
@@ -237,7 +241,7 @@ fn a_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(left, 0, "events that were never taken in");
+    assert_eq!(left, 0, "events that were never delivered");
     let check: String = waiting.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
 }

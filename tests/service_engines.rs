@@ -1,5 +1,5 @@
-//! Pipelines on engines of all kinds: over HTTP, as commands, in the service's own process; killed,
-//! silent, answering badly.
+//! Pipelines on HTTP engines, command engines and the simulated engine: killed, silent and failing
+//! engines.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -10,7 +10,7 @@ mod serve;
 
 use engine::Engine;
 use serde_json::{Value, json};
-use serve::{Client, PATIENCE, folder, on, script, service, simulated};
+use serve::{Client, WAIT_TIMEOUT, folder, on, script, service, simulated};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn parked(client: &Client, id: &str) -> Value {
 }
 
 #[test]
-fn an_engine_over_http_may_die_and_come_back() {
+fn http_engine_may_die_and_return() {
     let folder = folder();
     let rows = folder.path().join("rows");
     let scenario = folder.path().join("s.toml");
@@ -35,7 +35,7 @@ fn an_engine_over_http_may_die_and_come_back() {
     let down = client.until("/pipelines/pipe_http", |it| {
         it["retry"]["message"].as_str().is_some_and(|why| why.contains("cannot be reached") || why.contains("broke"))
     });
-    assert_eq!(down["status"], "backfill", "what may pass does not park");
+    assert_eq!(down["status"], "backfill", "a transient failure does not park");
     assert!(down["retry"]["at"].is_string());
     let _engine = Engine::start(&arguments, &address);
     let now = client.until("/pipelines/pipe_http", |it| it["status"] == "ready");
@@ -47,7 +47,7 @@ fn an_engine_over_http_may_die_and_come_back() {
 }
 
 #[test]
-fn a_destination_outage_loses_no_row_however_often_the_service_is_killed() {
+fn destination_outage_loses_no_row_when_the_service_is_killed_repeatedly() {
     for form in ["trace", "progress"] {
         let folder = folder();
         let rows = folder.path().join("rows");
@@ -78,8 +78,8 @@ fn a_destination_outage_loses_no_row_however_often_the_service_is_killed() {
             if now["status"] == "ready" {
                 break now;
             }
-            assert_ne!(now["status"], "error", "{form}: what may pass does not park: {now}");
-            assert!(began.elapsed() < PATIENCE * 2, "{form}: {now}");
+            assert_ne!(now["status"], "error", "{form}: a transient failure does not park: {now}");
+            assert!(began.elapsed() < WAIT_TIMEOUT * 2, "{form}: {now}");
             std::thread::sleep(Duration::from_millis(350));
             server.kill();
             server = service(folder.path(), &config);
@@ -90,7 +90,7 @@ fn a_destination_outage_loses_no_row_however_often_the_service_is_killed() {
         let doubts = last["run"]["result"]["doubts"].as_array().unwrap();
         let log = server.client().get("/pipelines/pipe_outage/events?from=start&follow=false").text();
         assert!(log.contains("ECONNREFUSED"), "{form}: no outage in the run");
-        // A kill may come before the end of every call whose state is ahead.
+        // Kills may come before each end that is ahead: then no doubt is required.
         let told = doubts.iter().any(|doubt| doubt["kind"] == "state_ahead");
         assert!(told || !ends_ahead(&log), "{form}: {doubts:?}");
         assert_eq!(last["run"]["result"]["outcome"], "succeeded", "{form}");
@@ -102,7 +102,7 @@ fn ends_ahead(log: &str) -> bool {
     let mut last = std::collections::BTreeMap::new();
     log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).any(|line| match line["type"].as_str() {
         Some("log") if line["_emitted_by"] != "synctop/service" => false,
-        // Another call, or a restart of the service in the middle of one.
+        // A new call, or a restart of the service during a call.
         Some("catalog" | "log") => {
             last.clear();
             false
@@ -124,7 +124,7 @@ fn ends_ahead(log: &str) -> bool {
 }
 
 #[test]
-fn a_command_gets_its_call_on_stdin_and_its_state_back() {
+fn command_engine_reads_its_call_from_stdin_and_returns_its_state() {
     let folder = folder();
     let path = script(
         folder.path(),
@@ -163,7 +163,7 @@ elif call['action'] == 'sync':
 }
 
 #[test]
-fn a_command_that_fails_hangs_or_will_not_end_is_dealt_with() {
+fn failing_hanging_and_missing_command_engines_are_handled() {
     let folder = folder();
     let make = |name: &str, text: &str| script(folder.path(), name, text).to_str().unwrap().to_owned();
     let fails = make("fails", "print('no such table', file=sys.stderr)\nsys.exit(3)\n");
@@ -189,7 +189,7 @@ fn a_command_that_fails_hangs_or_will_not_end_is_dealt_with() {
     for engine in ["fails", "hangs", "global", "none"] {
         client.post("/pipelines", &on(&format!("pipe_{engine}"), engine)).is(201);
     }
-    // Its exit status and its last words are why.
+    // The message has the exit code and the last stderr line.
     let failing = client.until("/pipelines/pipe_fails", |it| it.get("retry").is_some());
     let why = failing["retry"]["message"].as_str().unwrap();
     assert!(why.contains("exit code 3") && why.contains("no such table"), "{why}");
@@ -200,35 +200,35 @@ fn a_command_that_fails_hangs_or_will_not_end_is_dealt_with() {
         (reason["failure_type"].as_str(), reason["message"].as_str()),
         (Some("config_error"), Some("no such schema"))
     );
-    // Silent for too long: ended by TERM, then by KILL; and what it said is kept.
+    // A silent engine is ended by TERM, then by KILL; its checkpoint is kept.
     let silent = client.until("/pipelines/pipe_hangs", |it| it.get("retry").is_some());
     assert!(silent["retry"]["message"].as_str().unwrap().contains("no output of the engine"), "{silent}");
     assert_eq!(silent["sync_state"]["source"]["streams"]["a"], json!({"x": 1}));
     client.delete("/pipelines/pipe_hangs");
     let alive = || {
         let pids = std::fs::read_to_string(&pids).unwrap();
-        pids.lines().any(|pid| Path::new("/proc").join(pid).join("cmdline").exists_and_runs())
+        pids.lines().any(|pid| Path::new("/proc").join(pid).join("cmdline").is_running())
     };
     let began = Instant::now();
     while alive() {
-        assert!(began.elapsed() < PATIENCE, "it still runs");
+        assert!(began.elapsed() < WAIT_TIMEOUT, "the engine still runs");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 trait Runs {
-    fn exists_and_runs(&self) -> bool;
+    fn is_running(&self) -> bool;
 }
 
 impl Runs for PathBuf {
-    /// A process whose command line can be read and is not empty: no zombie.
-    fn exists_and_runs(&self) -> bool {
+    /// True if the process exists and is no zombie: its command line is not empty.
+    fn is_running(&self) -> bool {
         std::fs::read(self).is_ok_and(|line| !line.is_empty())
     }
 }
 
 #[test]
-fn one_stream_for_good_is_left_out_and_tried_again_by_a_new_run() {
+fn permanently_failed_stream_is_retried_by_a_new_run() {
     let folder = folder();
     let path = script(
         folder.path(),
@@ -266,7 +266,7 @@ say('eof', reason='complete', state={'source': {'streams': {'a': {'status': 'com
 }
 
 #[test]
-fn so_many_engines_at_once_and_the_others_wait_in_turn() {
+fn run_limit_queues_runs_fairly() {
     let folder = folder();
     let server = service(folder.path(), "[limits]\nruns = 2\n[calls]\ntime_limit = 0.4\n");
     let client = server.client();
@@ -283,11 +283,11 @@ fn so_many_engines_at_once_and_the_others_wait_in_turn() {
         if health["pipelines"]["ready"] == 6 {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{health}");
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{health}");
         std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(most, 2);
-    // In turn: nobody was through before everybody had begun.
+    // Fair order: every run started before the first one ended.
     let ends: Vec<_> =
         names.iter().map(|name| client.get(&format!("/pipelines/{name}")).is(200)["run"].clone()).collect();
     let first_end = ends.iter().map(|run| run["ended_at"].as_str().unwrap().to_owned()).min().unwrap();
@@ -296,7 +296,7 @@ fn so_many_engines_at_once_and_the_others_wait_in_turn() {
 }
 
 #[test]
-fn a_teardown_that_fails_is_told_tried_again_and_can_be_forced() {
+fn failing_teardown_is_reported_retried_and_can_be_forced() {
     let folder = folder();
     let path = script(
         folder.path(),

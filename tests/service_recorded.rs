@@ -1,6 +1,6 @@
-//! Recorded exchanges with the published service, asked of ours again, one after the other. Each
-//! way in which an answer differs has a name, and every name has its reason in the table of
-//! docs/decisions/wire-differences.md.
+//! Replays recorded exchanges with the published service against `synctop serve`. Each difference
+//! between the answers has a name, and the table of docs/decisions/wire-differences.md has a reason
+//! for each name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -18,8 +18,7 @@ use serve::{Answer, Client, Server};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// In the order in which they were recorded; 20 and 21 are of other processes, with pipelines of
-/// their own.
+/// Recordings in their order. 20 and 21 were recorded from other processes with other pipelines.
 const FILES: [&str; 17] = [
     "01-health",
     "02-pipelines-crud",
@@ -40,96 +39,96 @@ const FILES: [&str; 17] = [
     "21-progress-service-stub-workflow",
 ];
 
-/// The differences of one answer, by their names; what has no name is a sentence.
-struct Found<'i>(BTreeSet<String>, &'i BTreeMap<String, String>);
+/// Named differences of one answer (an unexpected one is a sentence), and our ids by recorded id.
+struct Differences<'i>(BTreeSet<String>, &'i BTreeMap<String, String>);
 
-impl Found<'_> {
-    fn say(&mut self, name: &str) {
+impl Differences<'_> {
+    fn note(&mut self, name: &str) {
         self.0.insert(name.to_owned());
     }
 
-    fn odd(&mut self, what: &str) {
+    fn note_unexplained(&mut self, what: &str) {
         self.0.insert(format!("UNEXPLAINED {what}"));
     }
 
-    /// A pipeline.
+    /// Compares a pipeline.
     fn pipeline(&mut self, recorded: &Map<String, Value>, ours: &Map<String, Value>) {
         for (key, theirs) in recorded {
             match (key.as_str(), ours.get(key)) {
                 ("id" | "streams" | "desired_status", Some(value)) if value == theirs => {}
-                // The wire of their trace generation keeps the last end here.
-                ("progress", None) => self.say("one state for both generations"),
-                // A name that the service gave.
+                // In the trace generation, `progress` is the last end message.
+                ("progress", None) => self.note("one state for both generations"),
+                // An id that the service generated.
                 ("id", Some(value)) if value.as_str().is_some_and(|id| id.starts_with("pipe_")) => {}
-                ("status", Some(value)) if value != theirs => self.say("the status is true"),
+                ("status", Some(value)) if value != theirs => self.note("the status is accurate"),
                 ("status", Some(_)) => {}
-                ("source" | "destination", Some(value)) => self.party(theirs, value),
+                ("source" | "destination", Some(value)) => self.compare_side(theirs, value),
                 ("sync_state", Some(value)) => {
                     for part in ["source", "destination", "sync_run"] {
                         if theirs.get(part).is_some() && value.get(part).is_none() {
-                            self.odd(&format!("sync_state has no {part}"));
+                            self.note_unexplained(&format!("sync_state has no {part}"));
                         }
                     }
                     if value != theirs {
-                        self.say("another engine");
+                        self.note("another engine");
                     }
                 }
-                ("sync_state", None) => self.say("another engine"),
-                (key, found) => self.odd(&format!("{key}: {theirs} became {found:?}")),
+                ("sync_state", None) => self.note("another engine"),
+                (key, found) => self.note_unexplained(&format!("{key}: {theirs} became {found:?}")),
             }
         }
         for key in ours.keys().filter(|key| !recorded.contains_key(*key)) {
             match key.as_str() {
                 "created_at" | "updated_at" | "revision" | "cursor" | "run" | "reason" | "retry" => {
-                    self.say("more is told");
+                    self.note("more fields are returned");
                 }
-                "sync_state" => self.say("the status is true"),
-                key => self.odd(&format!("{key} is new")),
+                "sync_state" => self.note("the status is accurate"),
+                key => self.note_unexplained(&format!("{key} is new")),
             }
         }
     }
 
-    fn party(&mut self, recorded: &Value, ours: &Value) {
+    fn compare_side(&mut self, recorded: &Value, ours: &Value) {
         let kind = recorded["type"].as_str().unwrap();
         if ours["type"] != *kind {
-            self.odd("another type");
+            self.note_unexplained("another type");
         }
         for (key, theirs) in recorded[kind].as_object().unwrap() {
             match ours[kind].get(key) {
                 Some(value) if value == theirs => {}
-                Some(value) if key == "api_key" && value == "sk_test_***" => self.say("no secret is told"),
+                Some(value) if key == "api_key" && value == "sk_test_***" => self.note("secrets are masked"),
                 None if ["batch_size", "account_id", "account_created"].contains(&key.as_str()) => {
-                    self.say("defaults are the engine's");
+                    self.note("engine defaults are not stored");
                 }
-                found => self.odd(&format!("{kind}.{key}: {theirs} became {found:?}")),
+                found => self.note_unexplained(&format!("{kind}.{key}: {theirs} became {found:?}")),
             }
         }
     }
 
     fn error(&mut self, exchange: &Exchange, ours: &Value) {
         assert!(ours["error"].is_string() && ours["code"].is_string(), "{ours}");
-        self.say("more is told");
+        self.note("more fields are returned");
         let recorded: Value = serde_json::from_str(&exchange.body).unwrap_or_else(|_| exchange.body.clone().into());
         match recorded.get("error").unwrap_or(&recorded) {
-            Value::String(_) if exchange.kind == "text/plain" => self.say("errors are JSON"),
+            Value::String(_) if exchange.kind == "text/plain" => self.note("errors are JSON"),
             Value::Array(issues) => {
-                self.say("errors are sentences");
-                // One of the places is named: we tell of the first mistake.
+                self.note("errors are sentences");
+                // Our answer lists the first mistake only: one of the recorded places is enough.
                 let said = ours["issues"].to_string();
                 if !issues.iter().any(|issue| said.contains(issue["path"][0].as_str().unwrap())) {
-                    self.odd(&format!("no place is named: {ours}"));
+                    self.note_unexplained(&format!("no place is named: {ours}"));
                 }
             }
             theirs if ours["error"] == *theirs => {}
-            // By the name that we gave it.
+            // The message has our id of the pipeline.
             Value::String(theirs) if theirs.ends_with(" not found") && ours["code"] == "pipeline_not_found" => {}
-            // What the source says has its own request ids.
+            // Messages of the source end with different request ids.
             Value::String(theirs)
                 if theirs.split(" [").next() == ours["error"].as_str().unwrap().split(" [").next() =>
             {
-                self.say("another engine");
+                self.note("another engine");
             }
-            theirs => self.odd(&format!("error: {theirs} became {}", ours["error"])),
+            theirs => self.note_unexplained(&format!("error: {theirs} became {}", ours["error"])),
         }
     }
 
@@ -140,7 +139,7 @@ impl Found<'_> {
         let theirs: Vec<Value> = exchange.body.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let lines = ours.lines();
         if lines.iter().any(|line| line["_emitted_by"] == "synctop/service") {
-            self.odd("a line of the service among those of the engine");
+            self.note_unexplained("a line of the service among those of the engine");
         }
         if exchange.path.contains("/check") {
             let said = |lines: &[Value]| -> Vec<_> {
@@ -152,7 +151,7 @@ impl Found<'_> {
                     .collect()
             };
             if said(&theirs) != said(&lines) {
-                self.odd("another check");
+                self.note_unexplained("another check");
             }
             return;
         }
@@ -162,16 +161,16 @@ impl Found<'_> {
                 (Some(theirs), Some(ours)) => {
                     for key in ["status", "has_more", "run_progress", "request_progress"] {
                         if theirs["eof"].get(key).is_some() && ours["eof"].get(key).is_none() {
-                            self.odd(&format!("eof has no {key}"));
+                            self.note_unexplained(&format!("eof has no {key}"));
                         }
                     }
                 }
                 (None, _) => {}
-                (Some(_), None) => self.odd("no eof"),
+                (Some(_), None) => self.note_unexplained("no eof"),
             }
         }
         if types(&theirs) != types(&lines) || theirs.len() != lines.len() {
-            self.say("another engine");
+            self.note("another engine");
         }
     }
 
@@ -180,15 +179,17 @@ impl Found<'_> {
         let sync = path.ends_with("/sync") || path.ends_with("/sync_batch");
         if exchange.status != ours.status {
             match (exchange.status, ours.status, ours.code().as_str()) {
-                (404, 405, "method_not_allowed") => self.say("another method is 405"),
-                (500, 404, "pipeline_not_found") => self.say("what is not there is 404"),
-                (400, 202, _) if path.starts_with("/webhooks") => self.say("events need no signature without a secret"),
-                (500, 404, "no_such_route") if path.ends_with("sync_workflow_test") => self.say("no routes for tests"),
-                (201, 400, "check_failed") => self.say("a bad key is told at creation"),
-                (200 | 500, 409, "pipeline_parked") if sync => self.say("what is parked does not sync"),
-                (200 | 500, 409, "pipeline_paused") if sync => self.say("what is paused does not sync"),
-                (200, 404, "pipeline_not_found") if exchange.method == "DELETE" => self.say("deletion is final"),
-                _ => self.odd(&format!("{} became {}: {}", exchange.status, ours.status, ours.text())),
+                (404, 405, "method_not_allowed") => self.note("an unsupported method is 405"),
+                (500, 404, "pipeline_not_found") => self.note("an unknown pipeline is 404"),
+                (400, 202, _) if path.starts_with("/webhooks") => {
+                    self.note("events need no signature without a secret")
+                }
+                (500, 404, "no_such_route") if path.ends_with("sync_workflow_test") => self.note("no test routes"),
+                (201, 400, "check_failed") => self.note("a bad key is rejected at creation"),
+                (200 | 500, 409, "pipeline_parked") if sync => self.note("a parked pipeline does not sync"),
+                (200 | 500, 409, "pipeline_paused") if sync => self.note("a paused pipeline does not sync"),
+                (200, 404, "pipeline_not_found") if exchange.method == "DELETE" => self.note("deletion is final"),
+                _ => self.note_unexplained(&format!("{} became {}: {}", exchange.status, ours.status, ours.text())),
             }
             return;
         }
@@ -197,7 +198,7 @@ impl Found<'_> {
         }
         let kind = ours.header("content-type").unwrap_or_default().split(';').next().unwrap();
         if kind != exchange.kind {
-            return self.odd(&format!("{} became {kind}", exchange.kind));
+            return self.note_unexplained(&format!("{} became {kind}", exchange.kind));
         }
         if kind == "application/x-ndjson" {
             return self.lines(exchange, ours);
@@ -206,7 +207,7 @@ impl Found<'_> {
         if path == "/health" {
             assert_eq!(ours["ok"], recorded["ok"]);
             assert!(ours["hostname"].is_string());
-            self.say("more is told");
+            self.note("more fields are returned");
         } else if path == "/pipelines" && exchange.method == "GET" {
             assert_eq!((ours["has_more"].as_bool(), ours["data"].is_array()), (Some(false), true));
             for theirs in recorded["data"].as_array().unwrap() {
@@ -220,11 +221,11 @@ impl Found<'_> {
             for (key, theirs) in recorded.as_object().unwrap() {
                 match ours.get(key) {
                     Some(value) if value == theirs => {}
-                    Some(_) => self.say("another engine"),
-                    None => self.odd(&format!("no {key}")),
+                    Some(_) => self.note("another engine"),
+                    None => self.note_unexplained(&format!("no {key}")),
                 }
             }
-            self.say("more is told");
+            self.note("more fields are returned");
         } else if recorded.get("deleted").is_some() {
             assert_eq!(ours["deleted"], true);
         } else {
@@ -233,7 +234,7 @@ impl Found<'_> {
     }
 }
 
-/// Until nothing happens to it by itself any more.
+/// Waits until a pipeline changes no more by itself.
 fn settle(client: &Client, id: &str) {
     let path = format!("/pipelines/{id}");
     client.until(&path, |it| {
@@ -255,7 +256,7 @@ fn replay(
         let mut asked = exchange.path.clone();
         if let Some(id) = path.strip_prefix("/pipelines/").map(|rest| rest.split('/').next().unwrap()) {
             if id == "pipe_conc" && client.get("/pipelines/pipe_conc").status == 404 {
-                // It was made before the recording began.
+                // This pipeline was created before the recording started.
                 let recorded: Value = serde_json::from_str(&exchange.body).unwrap();
                 let mut wanted = json!({"id": id, "source": recorded["source"], "destination": recorded["destination"], "streams": recorded["streams"]});
                 wanted["desired_status"] = "active".into();
@@ -277,7 +278,7 @@ fn replay(
             let id = ids.get(path.rsplit('/').next().unwrap()).cloned().unwrap();
             client.until(&format!("/pipelines/{id}"), |it| it["code"] == "pipeline_not_found");
         }
-        let mut found = Found(BTreeSet::new(), ids);
+        let mut found = Differences(BTreeSet::new(), ids);
         found.compare(&exchange, &answer);
         for name_of in found.0 {
             used.entry(name_of).or_default().push(format!("{name}: {} {}", exchange.method, exchange.path));
@@ -286,7 +287,7 @@ fn replay(
 }
 
 #[test]
-fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
+fn differences_from_the_published_wire_are_documented() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/stripe-service");
     let folder = if folder.is_dir() { folder } else { common::fixture("stripe-service") };
     let temporary = tempfile::tempdir().unwrap();
@@ -310,8 +311,8 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
         format!("range = {{ gte = \"2023-11-14T22:13:20Z\", lt = \"2026-11-20T08:00:00Z\" }}\n{streams}"),
     )
     .unwrap();
-    // The stand-in for the published engine; the service calls it over HTTP, as the published one
-    // does in 14.
+    // The simulated engine stands in for the published one; the service calls it over HTTP, as in
+    // recording 14.
     let engine = Engine::start(&["--no-pace", scenario.to_str().unwrap()], "127.0.0.1:0");
     let config = temporary.path().join("config.toml");
     std::fs::write(&config, format!("[engines.stripe]\nurl = \"{}\"\n", engine.address)).unwrap();
@@ -323,7 +324,7 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
         if !folder.join(format!("{name}.txt")).is_file() {
             continue;
         }
-        // Recorded by other processes.
+        // Recordings of other processes need a new service.
         if server.is_none() || name.starts_with('2') {
             let data = temporary.path().join(name);
             std::fs::create_dir_all(&data).unwrap();
@@ -348,7 +349,7 @@ fn the_published_wire_is_spoken_and_each_difference_has_its_reason() {
     assert!(untold.is_empty(), "not in the table:\n{untold}");
     if replayed == FILES.len() {
         for name in &told {
-            assert!(used.contains_key(name), "in the table, and nowhere seen: {name}");
+            assert!(used.contains_key(name), "in the table but not observed: {name}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Waiting on pipelines: nothing is missed, nothing is told that is not so, and who leaves is
-//! forgotten.
+//! The `/wait` route: no change is missed, no answer contradicts the status, and a disconnected
+//! client frees its wait.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -7,12 +7,12 @@ mod common;
 mod serve;
 
 use serde_json::{Value, json};
-use serve::{Client, PATIENCE, Server, folder, quick, read_answer, simulated};
+use serve::{Client, Server, WAIT_TIMEOUT, folder, quick, read_answer, simulated};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A pipeline that is ready.
+/// Creates a pipeline and waits until it is ready.
 fn ready(client: &Client, id: &str) {
     client.post("/pipelines", &quick(id)).is(201);
     client.wait(id, "ready");
@@ -23,13 +23,13 @@ fn want(client: &Client, id: &str, desired: &str) -> Value {
 }
 
 #[test]
-fn a_change_between_check_and_subscription_is_not_missed() {
+fn change_between_check_and_subscription_is_not_missed() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
     ready(&client, "pipe_race");
-    // The change is made as near to the begin of the wait as can be, again and again. One that were
-    // missed would be seen by the poll only, after five seconds.
+    // The change comes as close to the start of the wait as possible. A missed change would be seen
+    // only by the poll, after five seconds.
     for round in 0..150 {
         let waiting = client.send("GET", "/pipelines/pipe_race/wait?for=paused&timeout=30s", "").unwrap();
         want(&client, "pipe_race", "paused");
@@ -43,7 +43,7 @@ fn a_change_between_check_and_subscription_is_not_missed() {
 }
 
 #[test]
-fn what_comes_to_be_so_at_the_timer_is_told_as_it_is() {
+fn change_at_the_timeout_is_reported_consistently() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -51,7 +51,7 @@ fn what_comes_to_be_so_at_the_timer_is_told_as_it_is() {
     let mut both = [0, 0];
     for round in 0..40_u64 {
         let (desired, status) = if round % 2 == 0 { ("paused", "paused") } else { ("active", "ready") };
-        // What is wanted would end the wait at once: it is waited for from another place.
+        // The cursor makes the wait ignore the present status, which would end it at once.
         let cursor = client.get("/pipelines/pipe_timer").is(200)["cursor"].as_str().unwrap().to_owned();
         let path = format!("/pipelines/pipe_timer/wait?for=stream:nope=completed&timeout=0.06&after={cursor}");
         let path = if status == "ready" {
@@ -66,8 +66,7 @@ fn what_comes_to_be_so_at_the_timer_is_told_as_it_is() {
         });
         let answer = client.get(&path).is(200);
         let reached = answer["reached"].as_bool().unwrap();
-        // Never "timed out" beside the status that was waited for, and never "reached" beside
-        // another one.
+        // Never "timed out" with the awaited status, and never "reached" with another one.
         assert_eq!(reached, answer["status"] == status, "{answer}");
         if status == "paused" {
             assert_eq!(reached, !answer["timed_out"].as_bool().unwrap(), "{answer}");
@@ -80,7 +79,7 @@ fn what_comes_to_be_so_at_the_timer_is_told_as_it_is() {
 }
 
 #[test]
-fn a_wait_right_after_a_resume_is_not_answered_with_what_was_before() {
+fn wait_with_a_cursor_ignores_errors_before_it() {
     let folder = folder();
     let key = folder.path().join("key");
     std::fs::write(&key, "sk_test_revoked").unwrap();
@@ -93,11 +92,11 @@ fn a_wait_right_after_a_resume_is_not_answered_with_what_was_before() {
         (parked["status"].as_str(), parked["reached"].as_bool(), parked["timed_out"].as_bool()),
         (Some("error"), Some(false), Some(false))
     );
-    // It is parked: without a position that is an answer, and to who knows of it none.
+    // Without a cursor, the parked status ends the wait; with its cursor it does not.
     let cursor = parked["cursor"].as_str().unwrap().to_owned();
     let known = client.get(&format!("/pipelines/pipe_resume/wait?for=ready&after={cursor}&timeout=0.3")).is(200);
     assert_eq!(known["timed_out"], true, "{known}");
-    // Who begins to wait before he resumes does not miss it either.
+    // A wait that starts before the resume sees it too.
     std::fs::write(&key, "sk_test_good").unwrap();
     let before = client.send("GET", &format!("/pipelines/pipe_resume/wait?for=ready&after={cursor}"), "").unwrap();
     let resumed = want(&client, "pipe_resume", "active");
@@ -109,7 +108,7 @@ fn a_wait_right_after_a_resume_is_not_answered_with_what_was_before() {
     ] {
         assert_eq!(answer["reached"], true, "{answer}");
     }
-    // Parked again by the same: the one who resumed is told, with the same fingerprint.
+    // Parked again by the same error: the wait ends with the same fingerprint.
     std::fs::write(&key, "sk_test_revoked").unwrap();
     let run = client.post("/pipelines/pipe_resume/runs", &json!({})).is(202);
     let again =
@@ -119,7 +118,7 @@ fn a_wait_right_after_a_resume_is_not_answered_with_what_was_before() {
 }
 
 #[test]
-fn a_target_that_cannot_be_reached_ends_the_wait_at_once() {
+fn unreachable_target_ends_the_wait_at_once() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -134,7 +133,7 @@ fn a_target_that_cannot_be_reached_ends_the_wait_at_once() {
     let never = client.get("/pipelines/pipe_end/wait?for=ready").is(200);
     assert_eq!((never["reached"].as_bool(), never["timed_out"].as_bool()), (Some(false), Some(false)), "{never}");
     assert!(began.elapsed() < Duration::from_secs(4));
-    // Looked at once; cut to the longest, which is told; preferred in a header.
+    // Timeout 0 checks once; a longer timeout is cut to 300 s; `Prefer: wait` is used.
     let once = client.get("/pipelines/pipe_end/wait?for=backfill&timeout=0").is(200);
     assert_eq!((once["reached"].as_bool(), once["timeout"].as_f64()), (Some(false), Some(0.0)), "{once}");
     assert_eq!(client.get("/pipelines/pipe_end/wait?for=paused&timeout=2h").is(200)["timeout"], 300.0);
@@ -144,7 +143,7 @@ fn a_target_that_cannot_be_reached_ends_the_wait_at_once() {
 }
 
 #[test]
-fn a_deletion_in_the_middle_of_a_wait_is_told_at_once() {
+fn deletion_ends_open_waits_at_once() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -161,7 +160,7 @@ fn a_deletion_in_the_middle_of_a_wait_is_told_at_once() {
         assert_eq!(read_answer(waiting).unwrap().is(404)["code"], "pipeline_not_found");
     }
     assert!(began.elapsed() < Duration::from_secs(2));
-    // Another one of that name is another one.
+    // A cursor of the deleted pipeline does not fit a new one with the same id.
     ready(&client, "pipe_deleted");
     let answer = client.get(&format!("/pipelines/pipe_deleted/wait?for=ready&after={cursor}"));
     assert_eq!((answer.status, answer.code().as_str()), (410, "cursor_expired"));
@@ -169,7 +168,7 @@ fn a_deletion_in_the_middle_of_a_wait_is_told_at_once() {
 }
 
 #[test]
-fn a_restart_in_the_middle_of_a_wait_loses_neither_the_wait_nor_the_change() {
+fn cursor_of_a_wait_survives_a_restart() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
@@ -187,7 +186,7 @@ fn a_restart_in_the_middle_of_a_wait_loses_neither_the_wait_nor_the_change() {
 }
 
 #[test]
-fn a_client_has_eight_waits_and_gets_them_back_when_he_leaves() {
+fn client_is_limited_to_eight_waits_and_frees_them_by_disconnecting() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
@@ -198,9 +197,9 @@ fn a_client_has_eight_waits_and_gets_them_back_when_he_leaves() {
     let refused = client.get(path);
     assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_waits"));
     assert!(refused.header("retry-after").is_some());
-    // Another client is not in his way.
+    // Other requests are not limited.
     assert_eq!(client.get("/pipelines/pipe_limit").status, 200);
-    // He leaves without a word.
+    // Disconnecting frees waits.
     open.truncate(3);
     client.until("/health", |it| it["waits"] == 3);
     let again = client.get("/pipelines/pipe_limit/wait?for=ready").is(200);
@@ -209,19 +208,19 @@ fn a_client_has_eight_waits_and_gets_them_back_when_he_leaves() {
     client.until("/health", |it| it["waits"] == 0);
 }
 
-/// One of many clients, each with an address of its own.
+/// Connects from the loopback address 127.0.1.`number`, which counts as a client of its own.
 fn connect_from(number: u8, server: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&socket, &SocketAddr::from((Ipv4Addr::new(127, 0, 1, number), 0))).unwrap();
     connect(&socket, &server).unwrap();
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     stream
 }
 
 #[test]
-fn a_thousand_waits_are_woken_by_one_change() {
+fn one_change_wakes_a_thousand_waits() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();

@@ -1,5 +1,5 @@
-//! An independent, slow summary in another language, written from the rules alone, agrees on every
-//! fixture.
+//! tests/slow_summary.py, an independent slow implementation of the rules, agrees with the reducer
+//! on every recording.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -10,7 +10,7 @@ use std::process::Command;
 use synctop::engine::scenario::SCENARIOS;
 use synctop_core::report::summary;
 
-/// Doubts of one kind as one: texts are ours.
+/// Merges doubts by kind and drops their texts, which are synctop's own.
 fn merged(all: &[Value]) -> Vec<Value> {
     let mut kinds = std::collections::BTreeMap::<String, std::collections::BTreeSet<String>>::new();
     for doubt in all {
@@ -20,7 +20,7 @@ fn merged(all: &[Value]) -> Vec<Value> {
     kinds.into_iter().map(|(kind, streams)| json!({"kind": kind, "streams": streams})).collect()
 }
 
-/// Fields that have to agree: everything but words of ours, and the hash of a fingerprint.
+/// Clears the fields that may differ: synctop's own wording, and fingerprints.
 fn comparable(mut summary: Value) -> Value {
     summary["synctop"] = Value::Null;
     let own_words =
@@ -65,7 +65,7 @@ fn simulated() -> impl Iterator<Item = (String, Vec<u8>)> {
 }
 
 #[test]
-fn a_slow_count_in_another_language_agrees() {
+fn summaries_agree_with_the_slow_python_implementation() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slow_summary.py");
     if Command::new("python3").arg("--version").output().is_err() {
         eprintln!("python3 is not here; the goldens were checked with it when they were made");

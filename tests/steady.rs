@@ -1,5 +1,4 @@
-//! Figures that people watch: while an attempt goes on, nothing that was read or covered becomes
-//! less without a word.
+//! Counts, coverage and shares never fall within an attempt, unless the screen shows the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -10,11 +9,11 @@ use synctop::net::Ingest;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Progress;
 
-/// Figures of a moment, those that are known.
+/// Known figures after a line.
 struct Figures {
-    /// Run and attempt.
+    /// Number of earlier runs; attempt.
     of: (u64, u32),
-    /// Streams whose ranges are known: with more of them the share of all may fall, which is said.
+    /// Number of streams with known ranges. The overall coverage may fall when it changes.
     ranged: usize,
     values: BTreeMap<String, f64>,
 }
@@ -38,7 +37,7 @@ fn figures(progress: &Progress) -> Figures {
 }
 
 #[test]
-fn figures_of_an_attempt_do_not_fall() {
+fn figures_never_fall_within_an_attempt() {
     let mut fallen = Vec::new();
     for (folder, path) in corpus().unwrap_or_else(fixtures) {
         let bytes = unpack(&path);
@@ -51,8 +50,8 @@ fn figures_of_an_attempt_do_not_fall() {
         for (line, bytes) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             ingest.push(bytes);
             let now = figures(&ingest.progress);
-            // An end has the engine's own count of its call, which may have begun without a word
-            // behind one that was killed.
+            // An end message has the engine's count of its call only. The call may have followed a
+            // killed one without a marker between them.
             let ended = ingest.progress.attempt.end.is_some();
             if let Some(before) = before.filter(|before| before.of == now.of && !ended) {
                 for (what, value) in &before.values {

@@ -1,5 +1,5 @@
-//! Submitted work: the four patterns against a service of ours, and against APIs that
-//! a profile describes.
+//! Asynchronous tasks: the four patterns of `sync` against `synctop serve`, and `task` against APIs
+//! that a profile describes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/stub.rs"]
@@ -27,7 +27,7 @@ fn out(output: &Output) -> String {
 }
 
 #[test]
-fn the_four_patterns_from_a_shell_script() {
+fn patterns_script_passes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(root.join("scripts/patterns"))
         .arg(env!("CARGO_BIN_EXE_synctop"))
@@ -39,7 +39,7 @@ fn the_four_patterns_from_a_shell_script() {
     assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 14, "{said}");
 }
 
-/// A profile of the assets at another address.
+/// Copies a profile of assets/tasks with the base address `url`.
 fn profile(folder: &Path, name: &str, url: &str) -> PathBuf {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/tasks/{name}.toml")))
         .unwrap();
@@ -60,8 +60,8 @@ fn command(profile: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// A video API: a film is ready after so many looks.
-fn films(looks: usize, end: &'static str) -> Stub {
+/// Stub of a video API. The film has the status `end` after `looks` polls.
+fn video_api(looks: usize, end: &'static str) -> Stub {
     let seen = Arc::new(AtomicUsize::new(0));
     Stub::start(move |request: &Request| {
         if request.path.starts_with("/files/") {
@@ -73,7 +73,7 @@ fn films(looks: usize, end: &'static str) -> Stub {
         match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/v1/videos") => {
                 let asked: Value = serde_json::from_str(&request.body).unwrap();
-                assert_eq!((asked["seconds"].as_u64(), asked["prompt"].as_str()), (Some(5), Some("a harbour")));
+                assert_eq!((asked["seconds"].as_u64(), asked["prompt"].as_str()), (Some(5), Some("a harbor")));
                 assert!(request.header("idempotency-key").is_some());
                 Reply::Json(201, json!({"id": "vid_1", "status": "queued"}))
             }
@@ -99,17 +99,25 @@ fn films(looks: usize, end: &'static str) -> Stub {
     })
 }
 
-const HARBOUR: &str = "{\"prompt\":\"a harbour\",\"model\":\"film-1\"}";
+const VIDEO_REQUEST: &str = "{\"prompt\":\"a harbor\",\"model\":\"film-1\"}";
 
 #[test]
-fn a_film_is_asked_for_waited_for_and_fetched() {
+fn task_submits_polls_and_downloads_the_output() {
     let folder = tempfile::tempdir().unwrap();
-    let stub = films(2, "completed");
+    let stub = video_api(2, "completed");
     let profile = profile(folder.path(), "video", &stub.url());
     let kept = folder.path().join("kept");
     let output = task(
         &profile,
-        &["--request", HARBOUR, "--poll-interval", "0.1s", "--output", kept.to_str().unwrap(), "--print-response"],
+        &[
+            "--request",
+            VIDEO_REQUEST,
+            "--poll-interval",
+            "0.1s",
+            "--output",
+            kept.to_str().unwrap(),
+            "--print-response",
+        ],
     );
     assert_eq!(code(&output), 0, "{}", err(&output));
     let said = err(&output);
@@ -120,17 +128,16 @@ fn a_film_is_asked_for_waited_for_and_fetched() {
     assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["status"], "completed");
     assert_eq!(serde_json::from_str::<Value>(&out(&output)).unwrap()["id"], "vid_1");
     assert_eq!(stub.count("POST", "/v1/videos"), 1);
-    // A key goes to nobody but the API: the file is of the same origin here, and may have it; it is
-    // nowhere in what was kept.
+    // The key is sent to the origin of the API only, and does not appear in any output.
     assert!(!format!("{said}{answer}{}", out(&output)).contains("0123456789"));
 }
 
 #[test]
-fn a_film_that_is_refused_says_why_and_what_may_help() {
+fn failed_task_reports_its_error_and_a_possible_fix() {
     let folder = tempfile::tempdir().unwrap();
-    let stub = films(0, "moderated");
+    let stub = video_api(0, "moderated");
     let profile = profile(folder.path(), "video", &stub.url());
-    let output = task(&profile, &["--request", HARBOUR, "-q", "--poll-interval", "0.1s"]);
+    let output = task(&profile, &["--request", VIDEO_REQUEST, "-q", "--poll-interval", "0.1s"]);
     assert_eq!(code(&output), 1);
     assert!(
         err(&output).contains("the prompt was refused") && err(&output).contains("possible fix: say it kindly"),
@@ -140,7 +147,7 @@ fn a_film_that_is_refused_says_why_and_what_may_help() {
     let once = task(&profile, &["--task-id", "vid_1", "--poll-once"]);
     assert_eq!((code(&once), out(&once).lines().count()), (1, 1), "{}", err(&once));
     assert_eq!(code(&task(&profile, &["--task-id", "vid_9", "--poll-once"])), 4);
-    assert_eq!(code(&task(&profile, &["--request", HARBOUR, "--poll-once"])), 64);
+    assert_eq!(code(&task(&profile, &["--request", VIDEO_REQUEST, "--poll-once"])), 64);
     assert_eq!(code(&task(&profile, &["--request", "[1]"])), 65);
     assert_eq!(code(&task(&profile, &[])), 64);
     assert_eq!(code(&task(Path::new("/no/such.toml"), &["--request", "{}"])), 66);
@@ -148,9 +155,9 @@ fn a_film_that_is_refused_says_why_and_what_may_help() {
 }
 
 #[test]
-fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
+fn task_is_submitted_once_and_interruption_prints_the_continuation() {
     let folder = tempfile::tempdir().unwrap();
-    // Without a key that makes it the same, an answer that is lost is not asked for again.
+    // Without an idempotency key, a request with a lost answer is not repeated.
     let posts = Arc::new(AtomicUsize::new(0));
     let counted = posts.clone();
     let stub = Stub::start(move |request: &Request| {
@@ -163,7 +170,7 @@ fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
     let output = task(&vm, &["--request", "{\"name\":\"a\"}"]);
     assert_eq!((code(&output), posts.load(Ordering::SeqCst)), (69, 1), "{}", err(&output));
     assert!(err(&output).contains("It is unknown whether it was submitted"), "{}", err(&output));
-    // With one it is sent again, and that is told.
+    // With a key it is repeated, and the repetition is reported.
     let posts = Arc::new(AtomicUsize::new(0));
     let counted = posts.clone();
     let stub = Stub::start(move |_: &Request| {
@@ -171,23 +178,24 @@ fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
         Reply::Text(500, "text/plain", "boom".into())
     });
     let video = profile(folder.path(), "video", &stub.url());
-    let output = task(&video, &["--request", HARBOUR, "--timeout", "2s"]);
+    let output = task(&video, &["--request", VIDEO_REQUEST, "--timeout", "2s"]);
     let sent = posts.load(Ordering::SeqCst);
     assert!(code(&output) == 69 && sent > 1, "{sent}");
     assert!(err(&output).contains(&format!("It was sent {sent} times with one key")), "{}", err(&output));
-    // Time over, and Ctrl-C.
-    let stub = films(10_000, "completed");
+    // Timeout and Ctrl-C.
+    let stub = video_api(10_000, "completed");
     let video = profile(folder.path(), "video", &stub.url());
     let kept = folder.path().join("kept");
-    let late = [HARBOUR, "--poll-interval", "0.1s", "--timeout", "0.5s", "--output", kept.to_str().unwrap()];
+    let late = [VIDEO_REQUEST, "--poll-interval", "0.1s", "--timeout", "0.5s", "--output", kept.to_str().unwrap()];
     let late = task(&video, &[&["--request"], &late[..]].concat());
     assert_eq!(code(&late), 2, "{}", err(&late));
     assert!(err(&late).contains("may still be running") && err(&late).contains("--task-id vid_1"), "{}", err(&late));
-    // What is known of one that is not over is kept, and that it is no more.
+    // --output stores the last answer of an unfinished task, and stderr reports that it is partial.
     assert!(err(&late).contains("there is no result yet"), "{}", err(&late));
     let answer: Value = serde_json::from_slice(&std::fs::read(kept.join("response.json")).unwrap()).unwrap();
     assert_eq!(answer["status"], "rendering");
-    let child = command(&video, &["--request", HARBOUR]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        command(&video, &["--request", VIDEO_REQUEST]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -195,7 +203,7 @@ fn one_invocation_never_submits_twice_and_leaving_says_how_to_go_on() {
 }
 
 #[test]
-fn a_machine_comes_up_and_its_own_wait_is_used() {
+fn task_uses_the_long_poll_of_the_api() {
     let folder = tempfile::tempdir().unwrap();
     let state = Arc::new(Mutex::new("Created"));
     let kept = state.clone();
@@ -206,12 +214,12 @@ fn a_machine_comes_up_and_its_own_wait_is_used() {
             ("POST", "/v1/instances") => Reply::Json(202, told("Created")),
             ("GET", "/v1/instances/vm_7/wait") => {
                 assert_eq!(request.query, "state=Running&timeout=30s");
-                // It holds the request, and the machine is up.
+                // The API holds the request until the machine runs.
                 std::thread::sleep(Duration::from_millis(600));
                 *kept.lock().unwrap() = "Running";
                 Reply::Json(200, told("Running"))
             }
-            // A bad moment is no end.
+            // Transient errors do not end the poll.
             ("GET", "/v1/instances/vm_7") => match troubles.fetch_add(1, Ordering::SeqCst) {
                 0 => Reply::Text(503, "text/plain", "later".into()),
                 1 => Reply::With(429, vec![("Retry-After", "0".into())], "{}".into()),

@@ -1,4 +1,4 @@
-//! `tee`: not a byte is changed, whatever happens beside it.
+//! `tee` passes its input byte for byte, whatever happens to the display, the copy and the reader.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -40,7 +40,7 @@ fn wait(child: &mut Child) -> std::process::ExitStatus {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        assert!(asked.elapsed() < Duration::from_secs(30), "it does not end");
+        assert!(asked.elapsed() < Duration::from_secs(30), "the process does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -52,7 +52,7 @@ fn every_file(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
 }
 
 #[test]
-fn every_recording_comes_out_as_it_went_in() {
+fn every_recording_passes_unchanged() {
     let mut files: Vec<_> = fixtures().into_iter().map(|(_, path)| path).collect();
     if corpus().is_some() {
         every_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), &mut files);
@@ -60,8 +60,7 @@ fn every_recording_comes_out_as_it_went_in() {
     assert!(files.len() > 20);
     for path in files {
         let input = std::fs::read(&path).unwrap();
-        // What is in the packed ones is hundreds of megabytes: an unoptimised build takes its time
-        // over them.
+        // The compressed logs hold hundreds of megabytes: too slow for a debug build.
         let packed = path.extension().is_some_and(|extension| extension == "zst");
         if packed && input.len() > 400_000 && cfg!(debug_assertions) {
             continue;
@@ -75,7 +74,7 @@ fn every_recording_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn whatever_bytes_there_are_come_out() {
+fn arbitrary_bytes_pass_unchanged() {
     let whole = bytes("stripe-trace/01-small-success.ndjson.zst");
     let mut long = b"{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"".to_vec();
     long.resize(100_000_000, b'x');
@@ -99,7 +98,7 @@ fn whatever_bytes_there_are_come_out() {
 }
 
 #[test]
-fn lines_are_handed_on_when_they_come() {
+fn partial_lines_are_passed_on_at_once() {
     let mut child = tee(&["-q"]).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     for part in ["{\"type\":\"log\",\"log\":{\"mess", "age\":\"one\"}}\n", "no newline yet"] {
@@ -113,7 +112,7 @@ fn lines_are_handed_on_when_they_come() {
 }
 
 #[test]
-fn it_ends_as_cat_would_when_the_reader_goes() {
+fn closed_reader_ends_tee_with_sigpipe() {
     let input = bytes("stripe-progress/04-stream-fail.ndjson.zst").repeat(60);
     let mut child = tee(&["-q"]).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -123,15 +122,11 @@ fn it_ends_as_cat_would_when_the_reader_goes() {
     stdout.read_exact(&mut some).unwrap();
     drop(stdout);
     assert_eq!(wait(&mut child).code(), Some(128 + 13));
-    assert_eq!(
-        writer.join().unwrap().unwrap_err().kind(),
-        std::io::ErrorKind::BrokenPipe,
-        "and with it whoever writes"
-    );
+    assert_eq!(writer.join().unwrap().unwrap_err().kind(), std::io::ErrorKind::BrokenPipe, "the writer gets EPIPE");
 }
 
 #[test]
-fn what_ended_it_is_told_and_not_what_the_engine_may_have_done() {
+fn closed_reader_and_signal_are_reported_instead_of_an_outcome() {
     let input = bytes("stripe-trace/01-small-success.ndjson.zst");
     let half = &input[..input.len() / 2];
     let mut child = tee(&[]).spawn().unwrap();
@@ -150,14 +145,14 @@ fn what_ended_it_is_told_and_not_what_the_engine_may_have_done() {
     assert_eq!(output.status.code(), Some(143));
     assert!(err(&output).contains("INTERRUPTED"), "{}", err(&output));
     drop((stdin, stdout));
-    // Streams that ended with an error are told as that, and not as completed.
+    // Streams that ended with an error are not listed as completed.
     let told = err(&through(&[], &bytes("stripe-trace/04-stream-fail.ndjson.zst")));
     let completed = told.lines().find(|line| line.contains("completed ")).unwrap();
     assert!(completed.contains("(7 of 9)") && !completed.contains("disputes"), "{told}");
 }
 
 #[test]
-fn a_reader_that_waits_makes_the_writer_wait_and_nothing_grows() {
+fn slow_reader_blocks_the_writer_with_bounded_memory() {
     let input = bytes("stripe-progress/04-stream-fail.ndjson.zst").repeat(260);
     let mut child = tee(&["-q"]).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -172,7 +167,7 @@ fn a_reader_that_waits_makes_the_writer_wait_and_nothing_grows() {
     });
     std::thread::sleep(Duration::from_millis(700));
     let taken = written.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(taken < 8 << 20, "{taken} bytes were taken although nobody reads");
+    assert!(taken < 8 << 20, "{taken} bytes were read from stdin without a reader of stdout");
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let rss: u64 = status
         .lines()
@@ -191,8 +186,8 @@ fn a_reader_that_waits_makes_the_writer_wait_and_nothing_grows() {
 }
 
 #[test]
-fn the_bytes_never_wait_for_the_display() {
-    // A stderr that nobody reads, full after 64 KiB.
+fn blocked_stderr_does_not_delay_the_bytes() {
+    // stderr is a pipe without a reader and with room for 4 KiB.
     let input = bytes("stripe-progress/04-stream-fail.ndjson.zst").repeat(60);
     for show in ["auto", "always"] {
         let mut child = tee(&["--progress", show]).spawn().unwrap();
@@ -211,7 +206,7 @@ fn the_bytes_never_wait_for_the_display() {
 }
 
 #[test]
-fn changes_are_told_a_line_each_where_stderr_is_no_terminal() {
+fn stderr_without_a_terminal_gets_a_line_per_change() {
     let output = through(&[], &bytes("stripe-trace/04-stream-fail.ndjson.zst"));
     let told = err(&output);
     for words in [
@@ -226,7 +221,7 @@ fn changes_are_told_a_line_each_where_stderr_is_no_terminal() {
     }
     assert!(told.lines().count() < 20, "{told}");
     assert!(!told.contains('\u{1b}'), "no control characters: {told}");
-    // A picture where it is asked for, whatever stderr is.
+    // --progress always draws frames, whatever stderr is.
     let always = err(&through(&["--progress", "always"], &bytes("stripe-trace/04-stream-fail.ndjson.zst")));
     assert!(always.contains("COMPLETED WITH ERRORS"), "{always}");
     let never = err(&through(&["--progress", "never"], &bytes("stripe-trace/04-stream-fail.ndjson.zst")));
@@ -235,7 +230,7 @@ fn changes_are_told_a_line_each_where_stderr_is_no_terminal() {
 }
 
 #[test]
-fn a_quiet_feed_lets_its_age_tick_and_nothing_else() {
+fn quiet_feed_redraws_once_per_second() {
     let mut child = tee(&["--progress", "always"]).spawn().unwrap();
     let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
     let log = bytes("stripe-progress/20-eventful-all.ndjson.zst");
@@ -248,7 +243,7 @@ fn a_quiet_feed_lets_its_age_tick_and_nothing_else() {
     let mut told = String::new();
     stderr.read_to_string(&mut told).unwrap();
     reader.join().unwrap().unwrap();
-    // A picture when it came, and one a second after that.
+    // One frame for the lines, then one frame per second.
     let pictures = told.matches("\u{1b}[?2026h").count();
     assert!((3..=7).contains(&pictures), "{pictures} pictures");
     assert!(told.contains("last line") && told.contains("2s ago"), "{told}");
@@ -256,7 +251,7 @@ fn a_quiet_feed_lets_its_age_tick_and_nothing_else() {
 }
 
 #[test]
-fn each_change_is_told_once_and_that_it_goes_on() {
+fn each_change_is_reported_once_and_reminders_show_the_state() {
     use synctop_core::report::changes::{Changes, reminder};
     let log = bytes("stripe-progress/20-eventful-all.ndjson.zst");
     let mut changes = Changes::default();
@@ -264,7 +259,7 @@ fn each_change_is_told_once_and_that_it_goes_on() {
     for part in 1..=14 {
         let progress = common::open_after(&log, log.len() / 14 * part);
         told.extend(changes.since(&progress));
-        assert!(changes.since(&progress).is_empty(), "what did not change is not told");
+        assert!(changes.since(&progress).is_empty(), "unchanged progress reports nothing");
     }
     told.extend(changes.since(&reduced(&log)));
     let all = told.join("\n");
@@ -283,7 +278,7 @@ fn each_change_is_told_once_and_that_it_goes_on() {
 }
 
 #[test]
-fn exit_status_is_that_of_the_outcome_where_it_is_asked_for() {
+fn exit_status_option_exits_with_the_outcome() {
     for (file, wanted) in [
         ("stripe-progress/01-small-success.ndjson.zst", 0),
         ("stripe-trace/05-bad-key.ndjson.zst", 1),
@@ -297,7 +292,7 @@ fn exit_status_is_that_of_the_outcome_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_copy_is_kept_plain_or_packed() {
+fn copy_is_written_plain_or_compressed() {
     let folder = tempfile::tempdir().unwrap();
     let input = bytes("stripe-progress/12-destination-fails-midway.ndjson.zst");
     for name in ["copy.ndjson", "copy.ndjson.zst"] {
@@ -312,7 +307,7 @@ fn a_copy_is_kept_plain_or_packed() {
     assert!(err(&output).contains("Name another file after -o"), "{}", err(&output));
     let output = through(&["-o", "x.gz"], b"");
     assert_eq!(output.status.code(), Some(64), "{}", err(&output));
-    // A copy that cannot be kept costs the pipeline nothing.
+    // A failing copy does not stop the pipeline.
     let output = through(&["-q", "-o", "/dev/full"], &input);
     assert!(output.stdout == input);
     assert_eq!(output.status.code(), Some(70));
@@ -320,7 +315,7 @@ fn a_copy_is_kept_plain_or_packed() {
 }
 
 #[test]
-fn a_signal_ends_it_with_the_copy_whole() {
+fn signal_ends_tee_with_a_complete_copy() {
     let folder = tempfile::tempdir().unwrap();
     for (signal, code) in
         [(rustix::process::Signal::TERM, 143), (rustix::process::Signal::INT, 130), (rustix::process::Signal::HUP, 129)]
@@ -334,7 +329,7 @@ fn a_signal_ends_it_with_the_copy_whole() {
         stdout.read_exact(&mut came).unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
         if code == 130 {
-            // An engine that is interrupted with it still says how it ended.
+            // After SIGINT, the last lines of the interrupted engine are still passed on.
             std::thread::sleep(Duration::from_millis(200));
             stdin.write_all(b"last words\n").unwrap();
             drop(stdin);
@@ -350,7 +345,7 @@ fn a_signal_ends_it_with_the_copy_whole() {
 }
 
 #[test]
-fn on_a_terminal_it_draws_in_place_and_leaves_the_shell_in_order() {
+fn terminal_display_is_drawn_in_place_and_cleaned_up() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.ndjson");
     let line = format!(
@@ -360,7 +355,7 @@ fn on_a_terminal_it_draws_in_place_and_leaves_the_shell_in_order() {
     let term = Term::shell((80, 24), &line);
     term.wait_for("SYNCING");
     term.wait_for("ERRORED");
-    // One picture, not one below the other.
+    // Frames replace each other.
     let picture = term.text();
     assert_eq!(picture.matches("synctop stdin").count(), 1, "{picture}");
     term.resize(60, 20);

@@ -1,5 +1,5 @@
-//! The progress stage: what it must not do, each by its name, and what holds for any sequence of
-//! messages.
+//! Progress stage (`track`): known mistakes of published engines, rules, and invariants for any
+//! sequence of messages.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
@@ -16,14 +16,14 @@ use synctop::engine::tracker::{AttemptOutcome, Limit, Tracker};
 use synctop_core::protocol::{LineEnd, Status};
 use synctop_core::reduce::outcome;
 
-/// An attempt: its output, its end, and the state after it.
-struct Ran {
+/// Result of an attempt: its output, its outcome, and the state after it.
+struct AttemptResult {
     out: Vec<u8>,
     outcome: AttemptOutcome,
     state: Value,
 }
 
-impl Ran {
+impl AttemptResult {
     fn lines(&self) -> Vec<Value> {
         let lines = self.out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice(line).unwrap_or(Value::Null)).collect()
@@ -50,7 +50,7 @@ impl Ran {
     }
 }
 
-fn attempt_of(form: WireGeneration, state: &Value, messages: &[String], limit: Option<Limit>) -> Ran {
+fn attempt_of(form: WireGeneration, state: &Value, messages: &[String], limit: Option<Limit>) -> AttemptResult {
     let memory = Memory::read(&state.to_string()).unwrap();
     let mut tracker = Tracker::new(form, memory, 1_000);
     let mut out = Vec::new();
@@ -60,15 +60,15 @@ fn attempt_of(form: WireGeneration, state: &Value, messages: &[String], limit: O
         tracker.line(message.as_bytes(), LineEnd::Newline, at, &mut out);
     }
     let outcome = tracker.finish(limit, at + 1, &mut out);
-    Ran { out, outcome, state: serde_json::from_str(tracker.state().get()).unwrap() }
+    AttemptResult { out, outcome, state: serde_json::from_str(tracker.state().get()).unwrap() }
 }
 
-fn attempt(state: &Value, messages: &[Value]) -> Ran {
+fn attempt(state: &Value, messages: &[Value]) -> AttemptResult {
     let messages: Vec<_> = messages.iter().map(Value::to_string).collect();
     attempt_of(WireGeneration::Trace, state, &messages, None)
 }
 
-fn cut(state: &Value, messages: &[Value]) -> Ran {
+fn cut(state: &Value, messages: &[Value]) -> AttemptResult {
     let messages: Vec<_> = messages.iter().map(Value::to_string).collect();
     attempt_of(WireGeneration::Trace, state, &messages, Some(Limit::Time))
 }
@@ -106,7 +106,7 @@ fn eof(reason: &str) -> Value {
 
 const NONE: Value = Value::Null;
 
-// The mistakes of the published engines.
+// Mistakes of the published engines.
 
 #[test]
 fn data_output_stays_on_stdout_whatever_is_displayed() {
@@ -132,7 +132,7 @@ fn data_output_stays_on_stdout_whatever_is_displayed() {
 }
 
 #[test]
-fn a_global_progress_refreshes_what_is_shown_and_is_never_one_transition_behind() {
+fn global_progress_follows_each_transition_with_current_counts() {
     let requests = |count: u64| json!({"type": "trace", "trace": {"trace_type": "global_progress", "global_progress": {"request_count": count}}});
     let ran = attempt(
         &NONE,
@@ -140,12 +140,11 @@ fn a_global_progress_refreshes_what_is_shown_and_is_never_one_transition_behind(
     );
     let totals: Vec<_> =
         ran.lines().iter().filter_map(|line| line.pointer("/trace/global_progress").cloned()).collect();
-    // At the start nothing; the source's own report shows the two records before it; the completion
-    // shows all three.
+    // The start shows no record, the source's report the two before it, the completion all three.
     let counts: Vec<_> = totals.iter().map(|totals| totals["cumulative_record_count"].as_u64().unwrap()).collect();
     assert_eq!(counts, [0, 2, 3, 3]);
     assert_eq!(totals[1]["request_count"], 1);
-    // Every transition is followed by totals that have it in them.
+    // Totals that include a transition follow it.
     let lines = ran.lines();
     for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.pointer("/trace/stream_status").is_some()) {
         let status = line.pointer("/trace/stream_status").unwrap();
@@ -155,7 +154,7 @@ fn a_global_progress_refreshes_what_is_shown_and_is_never_one_transition_behind(
 }
 
 #[test]
-fn a_stream_that_the_engine_calls_complete_is_demoted_by_the_sources_state() {
+fn source_state_outranks_a_complete_status_of_the_engine() {
     for (word, wanted) in [("pending", Status::NotStarted), ("auth_error", Status::Errored)] {
         let before = json!({
             "source": {"streams": {"a": {"status": word, "backfill": {"range": {"gte": 1, "lt": 9}}}}, "global": {}},
@@ -168,13 +167,13 @@ fn a_stream_that_the_engine_calls_complete_is_demoted_by_the_sources_state() {
             attempt(&before, &[status("a", "started"), record("a"), state("a", "complete"), status("a", "complete")]);
         let announced: Vec<_> = ran.statuses().into_iter().map(|(_, word)| word).collect();
         let before = if word == "auth_error" { &["error"][..] } else { &[] };
-        assert_eq!(announced, [before, &["started", "complete"]].concat(), "{word}: its start is announced");
+        assert_eq!(announced, [before, &["started", "complete"]].concat(), "{word}: the start is announced");
         assert_eq!(ran.eof()["stream_progress"]["a"]["cumulative_record_count"], 6);
     }
 }
 
 #[test]
-fn requests_are_counted_from_what_the_source_reports_or_left_out() {
+fn request_counts_come_from_the_source_or_are_omitted() {
     let quiet = attempt(&NONE, &[status("a", "started"), record("a"), status("a", "complete")]);
     assert!(!String::from_utf8_lossy(&quiet.out).contains("request_count"), "never a constant 0");
     let report = |count: u64| json!({"type": "trace", "trace": {"trace_type": "global_progress", "global_progress": {"request_count": count}}});
@@ -186,7 +185,7 @@ fn requests_are_counted_from_what_the_source_reports_or_left_out() {
 }
 
 #[test]
-fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
+fn failure_types_come_from_status_codes_not_from_texts() {
     let typed = |payload: Value| -> String {
         let message = json!({"type": "trace", "trace": {"trace_type": "error", "error": payload}});
         let ran = attempt(&NONE, &[status("a", "started"), message]);
@@ -194,13 +193,13 @@ fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
         let error = lines.iter().find_map(|line| line.pointer("/trace/error")).unwrap();
         error["failure_type"].as_str().unwrap().to_owned()
     };
-    // A number says it, also against the source's own word.
+    // A status code outranks the failure type of the source.
     assert_eq!(typed(json!({"message": "slow down", "stream": "a", "status": 429})), "transient_error");
     assert_eq!(
         typed(json!({"failure_type": "system_error", "message": "?", "stream": "a", "status_code": 503})),
         "transient_error"
     );
-    // A text says nothing.
+    // Texts do not matter.
     assert_eq!(typed(json!({"message": "HTTP 429 Too Many Requests, rate limit", "stream": "a"})), "system_error");
     assert_eq!(typed(json!({"failure_type": "auth_error", "message": "503 429 500", "stream": "a"})), "auth_error");
     // The progress generation logs the status beside its error.
@@ -213,8 +212,8 @@ fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
     }
     let network = json!({"type": "log", "log": {"level": "error", "message": "?", "data": {"stream": "a", "err": {"code": "ECONNRESET"}}}});
     assert!(attempt(&NONE, &[status("a", "started"), network, failed.clone()]).outcome.has_more);
-    // A status inside the trace envelope too; and what was logged before something went well is not
-    // of this error.
+    // A status code in the trace envelope counts too. A logged status before a later success does
+    // not belong to this error.
     let traced = |code: u16| {
         json!({"type": "trace", "trace": {"trace_type": "stream_status", "stream_status":
         {"stream": "a", "status": "error", "error": "slow", "status_code": code}}})
@@ -225,9 +224,9 @@ fn rate_limits_and_5xx_are_known_by_status_code_and_never_by_a_text() {
 }
 
 #[test]
-fn complete_is_not_announced_before_the_counts_behind_it_are() {
-    // The source says "complete" while its own state says that something is left: the published
-    // engine's 03b.
+fn complete_is_announced_after_the_last_counts() {
+    // The source reports "complete" while its state has something left, as in the published
+    // engine's recording 03b.
     let ran = attempt(
         &NONE,
         &[
@@ -246,7 +245,7 @@ fn complete_is_not_announced_before_the_counts_behind_it_are() {
     let last_state = lines.iter().rposition(|line| line["type"] == "source_state").unwrap();
     assert!(complete > last_state);
     assert_eq!(lines[complete].pointer("/trace/stream_status/cumulative_record_count"), Some(&json!(3)));
-    // Without a state it is believed; what comes after it is said again with the last counts.
+    // Without a state, "complete" is accepted; a later record repeats it with the new counts.
     let ran = attempt(&NONE, &[status("a", "started"), status("a", "complete"), record("a")]);
     let counts: Vec<_> =
         ran.lines().iter().filter_map(|line| line.pointer("/trace/stream_status/run_record_count")?.as_u64()).collect();
@@ -255,7 +254,7 @@ fn complete_is_not_announced_before_the_counts_behind_it_are() {
 }
 
 #[test]
-fn a_cut_off_does_not_promote_started_streams_to_complete() {
+fn limit_does_not_complete_started_streams() {
     let messages = [
         catalog(&["a", "b", "c"]),
         status("a", "started"),
@@ -271,13 +270,13 @@ fn a_cut_off_does_not_promote_started_streams_to_complete() {
         assert_eq!(eof["state"]["engine"]["streams"]["a"]["status"], "started");
         assert!(ran.outcome.has_more);
     }
-    // Nor one that the source calls complete while its state says otherwise.
+    // Nor a stream whose complete status contradicts its state.
     let ran = cut(&NONE, &[status("a", "started"), state("a", "pending"), status("a", "complete")]);
     assert_eq!(ran.eof()["stream_progress"]["a"]["status"], "started");
 }
 
 #[test]
-fn an_error_is_not_wiped_by_a_later_complete_nor_forgotten_on_resume() {
+fn error_survives_a_later_complete_and_a_resume() {
     let first = attempt(
         &NONE,
         &[
@@ -295,11 +294,11 @@ fn an_error_is_not_wiped_by_a_later_complete_nor_forgotten_on_resume() {
         assert_eq!((&a["status"], &a["errors"][0]["failure_type"]), (&json!("error"), &json!("auth_error")));
         assert_eq!(reduced(&ran.out).streams.iter().filter(|stream| stream.failed_in.is_some()).count(), 1);
     }
-    // A later attempt that does without it makes up for it.
+    // A later attempt without the error clears it.
     let made_up = attempt(&first.state, &[status("a", "started"), record("a"), status("a", "complete")]);
     let a = &made_up.eof()["stream_progress"]["a"];
     assert_eq!((&a["status"], a.get("errors")), (&json!("complete"), None));
-    // And one that may pass keeps its stream open, with a terminal status in this attempt.
+    // A transient error keeps its stream open, with a terminal status in this attempt.
     let passing =
         attempt(&NONE, &[status("a", "started"), state("a", "pending"), error(Some("a"), "transient_error", "reset")]);
     assert_eq!(passing.statuses().last().unwrap().1, "error");
@@ -307,7 +306,7 @@ fn an_error_is_not_wiped_by_a_later_complete_nor_forgotten_on_resume() {
 }
 
 #[test]
-fn an_error_outlives_a_skip_a_silent_finish_and_a_stream_that_never_started() {
+fn error_survives_a_skip_a_silent_finish_and_a_missing_start() {
     let skip =
         json!({"type": "stream_status", "stream_status": {"stream": "a", "status": "skip", "reason": "not set up"}});
     let ran = attempt(
@@ -316,7 +315,7 @@ fn an_error_outlives_a_skip_a_silent_finish_and_a_stream_that_never_started() {
     );
     let a = &ran.eof()["stream_progress"]["a"];
     assert_eq!((&a["status"], a["errors"].as_array().unwrap().len()), (&json!("error"), 1));
-    // A stream that was skipped stays so, whatever its state has left.
+    // A skipped stream stays skipped, whatever its state has left.
     let ran = attempt(&NONE, &[status("a", "started"), skip, state("a", "pending"), eof("complete")]);
     assert_eq!(ran.eof()["stream_progress"]["a"]["status"], "skip");
     let first =
@@ -346,7 +345,7 @@ fn an_error_outlives_a_skip_a_silent_finish_and_a_stream_that_never_started() {
 }
 
 #[test]
-fn lines_of_any_length_and_order_are_understood() {
+fn lines_of_any_length_and_key_order_are_read() {
     let long = "x".repeat(9 << 20);
     let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
     let mut out = Vec::new();
@@ -363,13 +362,13 @@ fn lines_of_any_length_and_order_are_understood() {
     assert_eq!((outcome.reason.as_str(), outcome.has_more), ("time_limit", true));
     let memory = tracker.memory();
     assert_eq!((memory.records(), memory.source.streams.len(), memory.source.global.is_some()), (1, 1, false));
-    assert!(String::from_utf8(out).unwrap().contains("\ntext \n"), "text in front of an end is handed on");
+    assert!(String::from_utf8(out).unwrap().contains("\ntext \n"), "text in front of an end message is passed on");
 }
 
-// What else it holds to.
+// Other rules.
 
 #[test]
-fn a_permanent_error_is_global_without_a_stream_before_a_start_or_when_all_share_it() {
+fn permanent_error_is_global_without_a_stream_before_a_start_or_shared_by_all() {
     let bad_key = |stream: &str| {
         error(
             Some(stream),
@@ -399,7 +398,7 @@ fn a_permanent_error_is_global_without_a_stream_before_a_start_or_when_all_share
 }
 
 #[test]
-fn anomalies_are_warnings_said_once_a_stream() {
+fn anomalies_are_logged_once_per_stream() {
     let ran = attempt(
         &NONE,
         &[
@@ -422,7 +421,7 @@ fn anomalies_are_warnings_said_once_a_stream() {
 }
 
 #[test]
-fn the_state_round_trips_what_it_does_not_know() {
+fn unknown_parts_of_the_state_round_trip() {
     let before = json!({
         "source": {"streams": {"a": {"cursor": "x1", "n": 12_345_678_901_234_567_890_u64}}, "global": {"events": {"after": "evt_1"}}},
         "destination": {"anything": [1, 2, {"b": null}]},
@@ -441,7 +440,7 @@ fn the_state_round_trips_what_it_does_not_know() {
 }
 
 #[test]
-fn an_end_that_nobody_said_is_no_success() {
+fn missing_end_message_is_a_success_only_if_all_streams_completed() {
     let transient = error(None, "transient_error", "reset by peer");
     for (messages, reason) in [
         (vec![], "error"),
@@ -453,7 +452,7 @@ fn an_end_that_nobody_said_is_no_success() {
     ] {
         assert_eq!(attempt(&NONE, &messages).outcome.reason, reason, "{messages:?}");
     }
-    // The source's own state outranks its word, also the state of an earlier attempt.
+    // The source's state outranks its "complete", also a state of an earlier attempt.
     for messages in [
         vec![status("a", "started"), state("a", "pending"), status("a", "complete"), eof("complete")],
         vec![status("a", "started"), status("a", "complete"), state("a", "pending"), eof("complete")],
@@ -467,16 +466,16 @@ fn an_end_that_nobody_said_is_no_success() {
 }
 
 #[test]
-fn a_stream_that_was_finished_without_a_word_is_complete_in_the_next_attempt() {
+fn stream_with_a_complete_state_is_announced_in_the_next_attempt() {
     let first = cut(&NONE, &[status("a", "started"), record("a"), state("a", "complete")]);
     assert_eq!(first.eof()["stream_progress"]["a"]["status"], "started");
     let second = attempt(&first.state, &[status("b", "started"), status("b", "complete")]);
     assert_eq!(second.eof()["stream_progress"]["a"]["status"], "complete");
-    assert_eq!(second.statuses()[0], ("a".to_owned(), "complete".to_owned()), "and it is announced");
+    assert_eq!(second.statuses()[0], ("a".to_owned(), "complete".to_owned()), "the completion is announced");
 }
 
 #[test]
-fn a_skipped_stream_keeps_its_reason_and_is_no_error_on_resume() {
+fn skipped_stream_keeps_its_reason_across_attempts() {
     let skip = json!({"type": "stream_status", "stream_status": {"stream": "a", "status": "skip", "reason": "not enabled for"}});
     let mut state = attempt_of(WireGeneration::Progress, &NONE, &[skip.to_string()], None).state;
     for form in [WireGeneration::Progress, WireGeneration::Trace, WireGeneration::Progress] {
@@ -490,7 +489,7 @@ fn a_skipped_stream_keeps_its_reason_and_is_no_error_on_resume() {
 }
 
 #[test]
-fn what_was_tracked_already_is_handed_on_as_it_is() {
+fn tracked_input_is_passed_on_unchanged() {
     let log = bytes("stripe-trace/08-time-limit-resume-all.ndjson.zst");
     let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
     let mut out = Vec::new();
@@ -509,12 +508,12 @@ fn what_was_tracked_already_is_handed_on_as_it_is() {
 }
 
 #[test]
-fn a_returned_state_behind_other_text_is_kept() {
+fn returned_state_after_other_text_is_kept() {
     let log = bytes("stripe-trace/08-time-limit-resume-all.ndjson.zst");
     let last = log.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
     let glued = [b"npm notice ", last].concat();
     let expected: Value = serde_json::from_slice(last).unwrap();
-    // Whether it is the first that a tracker wrote, or not.
+    // The end message as the first line of a tracker, and after another one.
     for first in [last, br#"{"type":"catalog","catalog":{"streams":[{"name":"a"}]},"_emitted_by":"engine"}"#] {
         let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
         let mut out = Vec::new();
@@ -530,7 +529,7 @@ fn a_returned_state_behind_other_text_is_kept() {
 }
 
 #[test]
-fn every_raw_recording_comes_out_with_its_data_untouched_and_counted() {
+fn raw_recordings_pass_unchanged_and_are_counted() {
     let mut logs = fixtures();
     logs.extend(corpus().into_iter().flatten());
     let mut reads = 0;
@@ -565,14 +564,14 @@ fn every_raw_recording_comes_out_with_its_data_untouched_and_counted() {
 }
 
 #[test]
-fn a_signal_ends_it_with_its_end_message_and_its_state() {
+fn signal_ends_track_with_an_end_message_and_a_state() {
     for _ in 0..5 {
-        ended_by(rustix::process::Signal::TERM, 143);
+        assert_ends_on_signal(rustix::process::Signal::TERM, 143);
     }
-    ended_by(rustix::process::Signal::INT, 130);
+    assert_ends_on_signal(rustix::process::Signal::INT, 130);
 }
 
-fn ended_by(signal: rustix::process::Signal, code: i32) {
+fn assert_ends_on_signal(signal: rustix::process::Signal, code: i32) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
     let arguments = ["track", "--state", path.to_str().unwrap()];
@@ -600,7 +599,7 @@ fn ended_by(signal: rustix::process::Signal, code: i32) {
 }
 
 #[test]
-fn a_reader_that_goes_leaves_the_state_as_it_was() {
+fn closed_reader_leaves_the_state_file_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
     let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
@@ -620,7 +619,7 @@ fn a_reader_that_goes_leaves_the_state_as_it_was() {
     assert!(!path.exists());
 }
 
-// Any sequence.
+// Any sequence of messages.
 
 fn message() -> impl Strategy<Value = Value> {
     let stream = prop_oneof![Just("a"), Just("b"), Just("c"), Just("not asked for")];
@@ -662,13 +661,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn totals_out_are_records_in(messages in prop::collection::vec(message(), 0..60), limited: bool) {
+    fn reported_totals_equal_the_number_of_records(messages in prop::collection::vec(message(), 0..60), limited: bool) {
         let records = messages.iter().filter(|message| message["type"] == "record").count() as u64;
         let lines: Vec<_> = messages.iter().map(Value::to_string).collect();
         for form in [WireGeneration::Trace, WireGeneration::Progress] {
             let ran = attempt_of(form, &NONE, &lines, limited.then_some(Limit::States));
             let said = ran.lines().iter().filter(|line| line["type"] == "record").count() as u64;
-            prop_assert_eq!(said, records, "data is handed on");
+            prop_assert_eq!(said, records, "data is passed on");
             let eof = ran.eof();
             let total = match form {
                 WireGeneration::Trace => eof["global_progress"]["cumulative_record_count"].as_u64(),
@@ -676,7 +675,7 @@ proptest! {
             };
             prop_assert_eq!(total, Some(records));
             prop_assert_eq!(totals(form, &ran.state).values().map(|(records, _)| records).sum::<u64>(), records);
-            // Whoever reduces it comes to the same.
+            // The reducer counts the same.
             prop_assert_eq!(reduced(&ran.out).cumulative_records().unwrap_or(0), records);
         }
     }
@@ -701,7 +700,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics_and_no_byte_of_what_is_unknown_is_lost(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..20)) {
+    fn arbitrary_lines_never_panic_and_pass_unchanged(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..20)) {
         let mut tracker = Tracker::new(WireGeneration::Trace, Memory::default(), 0);
         let (mut out, mut wanted) = (Vec::new(), Vec::new());
         for line in &lines {

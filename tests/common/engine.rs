@@ -1,4 +1,4 @@
-//! A simulated engine over HTTP, in a process of its own, which ends with the test.
+//! Simulated engine over HTTP in a separate process that ends with the test.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{BufRead, BufReader};
@@ -24,7 +24,7 @@ impl Engine {
         Self { child, address: line.trim().to_owned() }
     }
 
-    /// As `kill -9`.
+    /// Kills the engine with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

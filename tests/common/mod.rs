@@ -1,4 +1,4 @@
-//! Shared by the tests: recorded logs, and what the library makes of them.
+//! Shared by the tests: recorded logs and their reduction.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::Read;
@@ -10,12 +10,12 @@ use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{Exit, Progress};
 use synctop_core::report::{Summary, summary};
 
-/// The copies in tests/fixtures: (folder, file).
+/// Logs in tests/fixtures as (folder, file).
 pub fn fixtures() -> Vec<(String, PathBuf)> {
     logs_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"))
 }
 
-/// All recordings, where they stand beside the clone.
+/// All recordings, if they are beside the clone.
 pub fn corpus() -> Option<Vec<(String, PathBuf)>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     root.is_dir().then(|| logs_below(&root))
@@ -41,14 +41,13 @@ pub struct Run {
     /// `airbyte/faker-read-small`
     pub name: String,
     pub log: PathBuf,
-    /// What it wrote to stderr, where the log is not that.
+    /// Its stderr, unless the log itself is stderr.
     pub stderr: Option<PathBuf>,
-    /// `None` where it was not recorded.
+    /// Exit code; `None` if it was not recorded.
     pub exit: Option<i32>,
 }
 
-/// The runs below a folder that has the recordings of Airbyte and Singer, with their exit codes;
-/// files of which no exit code was recorded too.
+/// Runs in the folders `airbyte` and `singer` below `root`, with or without a recorded exit code.
 pub fn runs(root: &Path) -> Vec<Run> {
     let codes = std::fs::read_to_string(root.join("airbyte-singer-exit-codes.tsv")).unwrap();
     let code = |name: &str| {
@@ -68,7 +67,7 @@ pub fn runs(root: &Path) -> Vec<Run> {
     let run = |(name, (log, stderr)): (String, (Option<PathBuf>, Option<PathBuf>))| {
         let (log, stderr) = match log {
             Some(log) => (log, stderr),
-            // All of Meltano's log is on stderr.
+            // Meltano logs to stderr only.
             None => (stderr.unwrap(), None),
         };
         Run { exit: code(&name), name, log, stderr }
@@ -76,8 +75,7 @@ pub fn runs(root: &Path) -> Vec<Run> {
     names.into_iter().map(run).collect()
 }
 
-/// Every log of a connector, tap, target or other tool below a folder, what went to stderr
-/// included.
+/// Every log of a connector, tap, target or other tool below a folder, including stderr.
 pub fn logs_of_tools(root: &Path) -> Vec<PathBuf> {
     let folders = ["airbyte", "singer", "other"].into_iter().map(|folder| root.join(folder));
     let mut found: Vec<_> =
@@ -109,7 +107,7 @@ impl Run {
         beside
     }
 
-    /// Everything of it, as `synctop summary` reads it.
+    /// Reduces the log with its stderr and exit code, as `synctop summary` does.
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         let saved = Saved::open(&self.log).unwrap();
@@ -122,7 +120,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// The unpacked bytes of a fixture.
+/// Decompressed bytes of a fixture.
 pub fn bytes(name: &str) -> Vec<u8> {
     unpack(&fixture(name))
 }
@@ -134,7 +132,7 @@ pub fn unpack(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Everything of a log, its end included.
+/// Reduces a whole log, including its end.
 pub fn reduced(bytes: &[u8]) -> Progress {
     let mut ingest = Ingest::new(Decoder::default());
     ingest.push(bytes);
@@ -142,7 +140,7 @@ pub fn reduced(bytes: &[u8]) -> Progress {
     ingest.progress
 }
 
-/// A log that is still open after so many bytes.
+/// Reduces the first `length` bytes of a log and leaves the input open.
 pub fn open_after(bytes: &[u8], length: usize) -> Progress {
     let mut ingest = Ingest::new(Decoder::default());
     ingest.push(&bytes[..length.min(bytes.len())]);

@@ -15,7 +15,7 @@ pub fn text(buffer: &Buffer) -> String {
     rows.map(|row| row.trim_end().to_owned() + "\n").collect()
 }
 
-/// Where which style is, in runs.
+/// Styles of a picture: one line per row, with a list of column ranges.
 fn styles(buffer: &Buffer) -> String {
     let width = usize::from(buffer.area.width).max(1);
     let mut out = String::new();
@@ -41,14 +41,14 @@ fn styles(buffer: &Buffer) -> String {
 }
 
 fn name(style: Style) -> String {
-    let colour = |colour: Option<Color>| match colour {
+    let color = |color: Option<Color>| match color {
         Some(Color::Indexed(index)) => index.to_string(),
         Some(Color::Reset) | None => "-".into(),
         Some(other) => format!("{other:?}"),
     };
-    let mut name = colour(style.fg);
+    let mut name = color(style.fg);
     if style.bg.is_some_and(|bg| bg != Color::Reset) {
-        write!(name, "/{}", colour(style.bg)).unwrap();
+        write!(name, "/{}", color(style.bg)).unwrap();
     }
     for (modifier, letter) in [(Modifier::BOLD, 'b'), (Modifier::DIM, 'd'), (Modifier::REVERSED, 'r')] {
         if style.add_modifier.contains(modifier) {
@@ -93,13 +93,13 @@ fn ansi(buffer: &Buffer) -> String {
                     codes.push(code.into());
                 }
             }
-            for (colour, ground) in [(style.fg, 38), (style.bg, 48)] {
-                if let Some(Color::Indexed(index)) = colour {
+            for (color, ground) in [(style.fg, 38), (style.bg, 48)] {
+                if let Some(Color::Indexed(index)) = color {
                     codes.push(format!("{ground};5;{index}"));
                 }
             }
-            // One sequence a code: the library takes the second colour of a joined one for the
-            // first.
+            // One sequence per code: in a joined sequence the library takes the second color for
+            // the first.
             for code in &codes {
                 write!(out, "\u{1b}[{code}m").unwrap();
             }
@@ -110,8 +110,8 @@ fn ansi(buffer: &Buffer) -> String {
     out
 }
 
-/// Holds the pictures in assets/screens to these; `UPDATE_SCREENS=1` writes them.
-pub fn todays(pictures: impl IntoIterator<Item = (&'static str, Theme, Buffer)>) {
+/// Asserts that the pictures in assets/screens are these. `UPDATE_SCREENS=1` rewrites them.
+pub fn assert_up_to_date(pictures: impl IntoIterator<Item = (&'static str, Theme, Buffer)>) {
     use anstyle::{Color as Ink, RgbColor};
     let rgb = |r, g, b| Ink::Rgb(RgbColor(r, g, b));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/screens");

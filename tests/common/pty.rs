@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Timeout of every wait; generous, because machines under test are busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Term {
     pub child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
     writer: Box<dyn Write + Send>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<TerminalState>>,
     stalled: Arc<AtomicBool>,
 }
 
-struct Seen {
+struct TerminalState {
     parser: vt100::Parser,
-    /// All bytes that ever came.
+    /// All bytes that the program wrote.
     bytes: Vec<u8>,
     open: bool,
 }
@@ -67,7 +67,7 @@ impl Term {
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let parser = vt100::Parser::new(cells(height), cells(width), 200);
-        let seen = Arc::new(Mutex::new(Seen { parser, bytes: Vec::new(), open: true }));
+        let seen = Arc::new(Mutex::new(TerminalState { parser, bytes: Vec::new(), open: true }));
         let mut reader = pair.master.try_clone_reader().unwrap();
         let shared = seen.clone();
         let stalled = Arc::new(AtomicBool::new(false));
@@ -100,7 +100,7 @@ impl Term {
         self.keys(&format!("\x1b]11;rgb:{paper}\x1b\\"));
     }
 
-    /// The terminal takes nothing any more, as a lost connection does.
+    /// Stops reading, as a terminal with a lost connection does.
     pub fn stall(&self) {
         self.stalled.store(true, Ordering::SeqCst);
     }
@@ -111,8 +111,8 @@ impl Term {
     }
 
     pub fn resize(&self, width: u16, height: u16) {
-        // As a terminal does it: it has its new size before the program hears of it, and reads
-        // nothing of that in between.
+        // As a real terminal: it takes its new size before the program is notified, and reads no
+        // output in between.
         let mut seen = self.seen.lock().unwrap();
         seen.parser.set_size(cells(height), cells(width));
         self.master.resize(PtySize { rows: height, cols: width, pixel_width: 0, pixel_height: 0 }).unwrap();
@@ -131,14 +131,14 @@ impl Term {
         self.seen.lock().unwrap().bytes.clone()
     }
 
-    /// In full-screen use: alternate screen, hidden cursor.
-    pub fn full_screen(&self) -> bool {
+    /// True in full-screen use: alternate screen, hidden cursor.
+    pub fn is_full_screen(&self) -> bool {
         let seen = self.seen.lock().unwrap();
         seen.parser.screen().alternate_screen() && seen.parser.screen().hide_cursor()
     }
 
-    /// As a shell expects it: main screen, cursor shown, no mouse, no bracketed paste.
-    pub fn given_back(&self) -> bool {
+    /// True if restored for a shell: main screen, cursor shown, no mouse, no bracketed paste.
+    pub fn is_restored(&self) -> bool {
         let seen = self.seen.lock().unwrap();
         let screen = seen.parser.screen();
         !screen.alternate_screen()
@@ -147,8 +147,8 @@ impl Term {
             && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
     }
 
-    /// Back at an interactive shell, whose line editor has the paste mode on.
-    pub fn at_the_shell(&self) -> bool {
+    /// True if restored to an interactive shell, whose line editor enables bracketed paste.
+    pub fn is_at_the_shell(&self) -> bool {
         let seen = self.seen.lock().unwrap();
         let screen = seen.parser.screen();
         !screen.alternate_screen()
@@ -158,9 +158,9 @@ impl Term {
 
     #[track_caller]
     pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_TIMEOUT;
         while !holds(self) {
-            assert!(Instant::now() < until, "never came: {what}\n{}", self.text());
+            assert!(Instant::now() < until, "timeout: {what}\n{}", self.text());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -175,20 +175,20 @@ impl Term {
         self.until(&format!("{text} gone"), |term| !term.text().contains(text));
     }
 
-    /// Waits for the end of the process; its exit code.
+    /// Waits for the end of the process. Returns its exit code.
     #[track_caller]
     pub fn exit_code(&mut self) -> u32 {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                // The last bytes are still on their way.
+                // Wait for the last bytes, at most two seconds.
                 let drained = Instant::now() + Duration::from_secs(2);
                 while self.seen.lock().unwrap().open && Instant::now() < drained {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 return status.exit_code();
             }
-            assert!(Instant::now() < until, "it does not end:\n{}", self.text());
+            assert!(Instant::now() < until, "the process does not end:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

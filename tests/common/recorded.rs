@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-/// A request as it was made, and its answer.
+/// Recorded request and answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     pub method: String,
@@ -15,7 +15,7 @@ pub struct Exchange {
     pub body: String,
 }
 
-/// The exchanges of a recording's text.
+/// Parses the exchanges of a recording.
 pub fn exchanges(text: &str) -> Vec<Exchange> {
     let mut all = Vec::new();
     for part in text.split("\n##### ").map(|part| part.trim_start_matches("##### ")) {
@@ -37,13 +37,13 @@ pub fn exchanges(text: &str) -> Vec<Exchange> {
     all
 }
 
-/// A recording that stands in the fixtures.
+/// Reads a recording of the fixtures.
 pub fn recording(name: &str) -> Vec<Exchange> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stripe-service").join(name);
     exchanges(&std::fs::read_to_string(path).unwrap())
 }
 
-/// The bodies that the service answered to a path, in order.
+/// Bodies of the successful answers to a method and path, in order.
 pub fn answers(all: &[Exchange], method: &str, path: &str) -> Vec<serde_json::Value> {
     let fits = |it: &&Exchange| it.method == method && it.path == path && it.status < 300;
     all.iter().filter(fits).map(|it| serde_json::from_str(&it.body).unwrap()).collect()

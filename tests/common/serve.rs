@@ -1,4 +1,4 @@
-//! The service as a process of its own, and a client for it: plain HTTP/1.1 on sockets.
+//! `synctop serve` as a separate process, and a client of it: plain HTTP/1.1 on sockets.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use serde_json::Value;
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A service that ends with the test.
+/// Service process that ends with the test.
 pub struct Server {
     pub child: Child,
     pub address: SocketAddr,
@@ -43,13 +43,13 @@ impl Server {
         Self { address: address.parse().unwrap(), child }
     }
 
-    /// As `kill -9`.
+    /// Kills the service with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end; answers its exit code.
+    /// Sends SIGTERM and waits. Returns the exit code.
     pub fn end(&mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -94,7 +94,7 @@ impl Answer {
         self.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The JSON of an answer with this status.
+    /// Asserts the status. Returns the body as JSON.
     pub fn is(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         self.json()
@@ -115,10 +115,10 @@ impl Client {
         self
     }
 
-    /// Sends a request; the answer is read from the stream.
+    /// Sends a request. Returns the stream of its answer.
     pub fn send(&self, method: &str, path: &str, body: &str) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE * 3))?;
+        stream.set_read_timeout(Some(WAIT_TIMEOUT * 3))?;
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -152,28 +152,32 @@ impl Client {
         self.call("DELETE", path, "")
     }
 
-    /// Waits until a pipeline is so; answers what the service said.
+    /// Waits until a pipeline reaches `target`, at most 60 s. Returns the answer.
     pub fn wait(&self, id: &str, target: &str) -> Value {
         let answer = self.get(&format!("/pipelines/{id}/wait?for={target}&timeout=60s")).is(200);
         assert_eq!(answer["reached"], true, "{id} {target}: {answer}");
         answer
     }
 
-    /// Until it is so, looked at again and again.
-    pub fn until(&self, path: &str, so: impl Fn(&Value) -> bool) -> Value {
+    /// Polls a path until the condition holds. Returns the last answer.
+    pub fn until(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let now = self.get(path).json();
-            if so(&now) {
+            if condition(&now) {
                 return now;
             }
-            assert!(began.elapsed() < PATIENCE, "{path}: {now}");
+            assert!(began.elapsed() < WAIT_TIMEOUT, "{path}: {now}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-/// Reads a whole answer; an error where it breaks off.
+/// Reads a whole answer.
+///
+/// # Errors
+///
+/// Returns an error if the connection breaks off.
 pub fn read_answer(stream: TcpStream) -> std::io::Result<Answer> {
     let mut input = BufReader::new(stream);
     let (status, headers) = read_head(&mut input)?;
@@ -222,7 +226,7 @@ pub fn read_chunk(input: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> 
     Ok((length > 0).then_some(chunk))
 }
 
-/// A body of lines that is still coming.
+/// Reader of an open NDJSON body.
 pub struct Lines {
     input: BufReader<TcpStream>,
     partial: Vec<u8>,
@@ -241,7 +245,7 @@ impl Lines {
         self.next_raw().map(|line| serde_json::from_str(&line).unwrap())
     }
 
-    /// The next line as it came, with its newline.
+    /// The next line unparsed, with its newline.
     pub fn next_raw(&mut self) -> Option<String> {
         loop {
             if let Some(at) = self.partial.iter().position(|byte| *byte == b'\n') {
@@ -256,18 +260,18 @@ impl Lines {
         }
     }
 
-    /// Reads on to a line that is so.
-    pub fn until(&mut self, so: impl Fn(&Value) -> bool) -> Value {
+    /// Reads up to the first line that meets the condition, and returns it.
+    pub fn until(&mut self, condition: impl Fn(&Value) -> bool) -> Value {
         loop {
             let line = self.next_line().expect("the body ended");
-            if so(&line) {
+            if condition(&line) {
                 return line;
             }
         }
     }
 }
 
-/// A small pipeline, read as fast as it can be.
+/// Small simulated pipeline, unpaced.
 pub fn quick(id: &str) -> Value {
     simulated(id, serde_json::json!({"speed": 0}))
 }
@@ -284,19 +288,19 @@ pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// A service with a configuration.
+/// Starts a service with this configuration.
 pub fn service(folder: &Path, config: &str) -> Server {
     let path = folder.join("config.toml");
     std::fs::write(&path, config).unwrap();
     Server::with(folder, &["--config", path.to_str().unwrap()], &[])
 }
 
-/// A pipeline on an engine of the configuration.
+/// Pipeline on an engine of the configuration.
 pub fn on(id: &str, engine: &str) -> Value {
     serde_json::json!({"id": id, "source": {"type": engine, engine: {}}, "destination": {"type": "x"}})
 }
 
-/// A command that speaks what the service speaks; its words are a script.
+/// Writes a command engine: a Python script whose `text` follows the reading of its call.
 pub fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, format!("#!/usr/bin/env python3\nimport json, os, signal, sys, time\ncall = json.loads(sys.stdin.readline())\ndef say(kind, **payload):\n    print(json.dumps({{'type': kind, kind: payload}}), flush=True)\n{text}")).unwrap();
@@ -304,7 +308,7 @@ pub fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// One stream that is read in about two seconds at `speed` 1.
+/// Scenario of one stream that is read in about two seconds at `speed` 1.
 pub const SMALL: &str = r#"
 latency_ms = [40, 60]
 range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }

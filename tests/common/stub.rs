@@ -1,5 +1,4 @@
-//! A small HTTP server on loopback whose answers are a closure: real sockets, also for what no good
-//! server does.
+//! Small HTTP server on loopback whose answers come from a closure, including invalid ones.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,17 +27,17 @@ impl Request {
 pub enum Reply {
     Json(u16, serde_json::Value),
     Text(u16, &'static str, String),
-    /// With headers.
+    /// Status, headers and body.
     With(u16, Vec<(&'static str, String)>, String),
-    /// Half of what was announced, and the end.
+    /// Body of half the announced length, then the end of the connection.
     Half(String),
-    /// Nothing, for so long.
+    /// Silence of this duration, then the end of the connection.
     Hang(Duration),
-    /// The connection is closed without a word.
+    /// End of the connection without an answer.
     Close,
 }
 
-/// A server that ends with the test.
+/// Server that ends with the test.
 pub struct Stub {
     pub address: SocketAddr,
     pub asked: Arc<Mutex<Vec<Request>>>,
@@ -76,7 +75,7 @@ impl Stub {
         format!("http://{}", self.address)
     }
 
-    /// How often it was asked this.
+    /// Number of received requests with this method and path.
     pub fn count(&self, method: &str, path: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|it| it.method == method && it.path == path).count()
     }
