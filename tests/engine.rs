@@ -18,6 +18,7 @@ use synctop::engine::scenario::{SCENARIOS, Scenario};
 use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::http::CallOutcome;
+use synctop_core::ResultClass;
 use synctop_core::protocol::{Status, time};
 use synctop_core::reduce::{Outcome, outcome};
 
@@ -255,7 +256,8 @@ fn unfinished_run_keeps_its_id_and_a_finished_one_is_followed_by_a_new_run() {
         }
         assert!(calls < 20);
     };
-    assert!(matches!(verdict, BackfillResult::Failed(why, 2) if why.contains("made no progress")));
+    assert!(matches!(verdict, BackfillResult::Failed(error)
+        if error.class == ResultClass::Unfinished && error.sentence.contains("made no progress")));
 }
 
 #[test]
@@ -264,39 +266,60 @@ fn every_ending_of_an_answer_has_its_error_and_exit_code() {
     let start = "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"a\",\"status\":\"start\"}}\n";
     let global = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"error\",\"error\":{\"failure_type\":\"system_error\",\"message\":\"the table is gone\"}}}\n";
     let second = std::time::Duration::from_secs(1);
-    for (body, how, says, code) in [
-        (start, CallOutcome::Ended, "without an end message", 2),
-        ("{\"type\":\"stream_sta", CallOutcome::Ended, "in the middle of a line", 2),
-        ("", CallOutcome::Ended, "has no message of an engine", 2),
-        (start, CallOutcome::Broke("connection reset".into()), "the connection broke", 2),
-        (start, CallOutcome::Silent(second * 90), "no output of the engine for 01:30", 2),
-        ("", CallOutcome::Unreachable("Connection refused".into()), "cannot be reached: Connection refused", 69),
-        ("", CallOutcome::Page("502 Bad Gateway".into()), "a web page answered", 2),
+    for (body, how, says, class) in [
+        (start, CallOutcome::Ended, "without an end message", ResultClass::Unfinished),
+        ("{\"type\":\"stream_sta", CallOutcome::Ended, "in the middle of a line", ResultClass::Unfinished),
+        ("", CallOutcome::Ended, "has no message of an engine", ResultClass::Unfinished),
+        (start, CallOutcome::Broke("connection reset".into()), "the connection broke", ResultClass::Unfinished),
+        (start, CallOutcome::Silent(second * 90), "no output of the engine for 01:30", ResultClass::Unfinished),
+        (
+            "",
+            CallOutcome::Unreachable("Connection refused".into()),
+            "cannot be reached: Connection refused",
+            ResultClass::Unavailable,
+        ),
+        ("", CallOutcome::Page("502 Bad Gateway".into()), "a web page answered", ResultClass::Unfinished),
         (
             &format!("{start}<html>\n<head><title>504 Gateway Time-out</title></head>\n"),
             CallOutcome::Ended,
             "ended in a web page: 504 Gateway",
-            2,
+            ResultClass::Unfinished,
         ),
-        (&format!("{start}{global}"), CallOutcome::Ended, "the table is gone", 1),
+        (&format!("{start}{global}"), CallOutcome::Ended, "the table is gone", ResultClass::Failed),
         (
             "",
             CallOutcome::Refused { status: 400, says: "pipeline: bad".into(), retry_after: None },
             "HTTP 400: pipeline: bad",
-            1,
+            ResultClass::Failed,
         ),
-        ("", CallOutcome::Refused { status: 401, says: String::new(), retry_after: None }, "HTTP 401", 77),
-        ("", CallOutcome::Refused { status: 404, says: String::new(), retry_after: None }, "HTTP 404", 4),
-        ("", CallOutcome::Refused { status: 503, says: "busy".into(), retry_after: None }, "HTTP 503: busy", 69),
+        (
+            "",
+            CallOutcome::Refused { status: 401, says: String::new(), retry_after: None },
+            "HTTP 401",
+            ResultClass::NotAllowed,
+        ),
+        (
+            "",
+            CallOutcome::Refused { status: 404, says: String::new(), retry_after: None },
+            "HTTP 404",
+            ResultClass::NotFound,
+        ),
+        (
+            "",
+            CallOutcome::Refused { status: 503, says: "busy".into(), retry_after: None },
+            "HTTP 503: busy",
+            ResultClass::Unavailable,
+        ),
     ] {
         let mut run = Backfill::new(options(), None, "run_1".into()).unwrap();
         run.begin();
         run.push(body.as_bytes());
         run.cut();
         match run.over(&how, 0.0) {
-            Next::Done(BackfillResult::Failed(why, exit)) => {
+            Next::Done(BackfillResult::Failed(error)) => {
+                let why = &error.sentence;
                 assert!(why.contains(says), "{why}\n-- does not say: {says}");
-                assert_eq!(exit, code, "{why}");
+                assert_eq!(error.class, class, "{why}");
             }
             other => panic!("{how:?}: {other:?}"),
         }
@@ -376,7 +399,9 @@ fn source_outage_is_retried_up_to_the_retry_limit() {
         calls += 1;
         assert!(calls < 20);
         match answered(&mut run, format!("{retry}{limit}").as_bytes()).0 {
-            Next::Done(BackfillResult::Failed(why, 2)) => break why,
+            Next::Done(BackfillResult::Failed(error)) if error.class == ResultClass::Unfinished => {
+                break error.sentence;
+            }
             Next::Done(other) => panic!("{other:?}"),
             Next::Again(..) => {}
         }
@@ -423,7 +448,9 @@ fn engine_without_progress_is_given_up() {
         let why = loop {
             calls += 1;
             assert!(calls < times, "{says}: it is called without end");
-            if let (Next::Done(BackfillResult::Failed(why, 2)), _) = answered(&mut run, answer.as_bytes()) {
+            if let (Next::Done(BackfillResult::Failed(error)), _) = answered(&mut run, answer.as_bytes()) {
+                assert_eq!(error.class, ResultClass::Unfinished);
+                let why = error.sentence;
                 break why;
             }
         };

@@ -7,6 +7,7 @@ mod recorded;
 
 use recorded::{answers, recording};
 use serde_json::{Value, json};
+use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::condition::{Condition, Holds};
@@ -265,7 +266,7 @@ fn accepted_resume_is_verified_by_its_effect() {
         .unwrap();
     assert!(matches!(&verdict, ActionResult::ParkedSame(..)), "{verdict:?}");
     assert!(verdict.to_string().contains("parked again with the SAME error after 40"), "{}", verdict.to_string());
-    assert_eq!(verdict.exit_code(), 1);
+    assert_eq!(verdict.class(), ResultClass::Failed);
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
     let other = OwnPipeline::new("p_p").parked(8, "f2", 200).run(2, "FAILED", "failed", 0).read();
     assert!(matches!(it.see(Some(&other), 300), Some(ActionResult::ParkedNew(..))));
@@ -339,13 +340,13 @@ fn bulk_action_runs_a_canary_then_three_then_the_rest_and_stops_on_repeated_erro
     assert!(bulk.next(90_000).is_empty() && !bulk.over());
     bulk.done(5, good());
     assert!(bulk.over());
-    assert_eq!((bulk.counts(), bulk.exit_code()), ((4, 2, 6), 3));
+    assert_eq!((bulk.counts(), bulk.class()), ((4, 2, 6), ResultClass::Mixed));
     // If the canary fails, the rest is skipped.
     let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all[..4]));
     bulk.next(0);
     bulk.done(0, ActionResult::ParkedSame(fault("f1"), 9));
     assert!(bulk.over() && bulk.items[1..].iter().all(|item| item.step == BulkStep::HeldBack));
-    assert_eq!(bulk.exit_code(), 1);
+    assert_eq!(bulk.class(), ResultClass::Failed);
 }
 
 #[test]
@@ -415,7 +416,10 @@ fn resume_of_a_ready_pipeline_and_a_failed_retry_are_reported() {
     let mut it = watch(PipelineAction::Retry, &before, &before);
     assert_eq!(it.see(Some(&before.read()), 100), None);
     let verdict = it.see(Some(&ready(2, "failed").read()), 900).unwrap();
-    assert!(matches!(&verdict, ActionResult::RanAndFailed(..)) && verdict.exit_code() == 1, "{verdict:?}");
+    assert!(
+        matches!(&verdict, ActionResult::RanAndFailed(..)) && verdict.class() == ResultClass::Failed,
+        "{verdict:?}"
+    );
     assert!(verdict.to_string().contains("ran, and failed after 0.9s: auth_error"), "{}", verdict.to_string());
     // Work that is interrupted by a retry has not taken effect.
     let parked = OwnPipeline::new("p_p").parked(5, "f1", -9).run(1, "FAILED", "failed", 4);

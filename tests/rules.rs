@@ -5,6 +5,7 @@ mod common;
 
 use common::{open_after, reduced};
 use serde_json::{Value, json};
+use synctop_core::ResultClass;
 use synctop_core::reduce::{Exit, Outcome, doubts, outcome};
 use synctop_core::report::{summary, verdict};
 
@@ -147,8 +148,14 @@ fn outcome_name(progress: &synctop_core::reduce::Progress) -> &'static str {
     outcome(progress).as_str()
 }
 
+/// Exit code that the documentation names for the outcome.
 fn outcome_code(progress: &synctop_core::reduce::Progress) -> u8 {
-    outcome(progress).exit_code()
+    match outcome(progress).class() {
+        ResultClass::Done => 0,
+        ResultClass::Failed => 1,
+        ResultClass::Unfinished => 2,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::net::sidecar::Sidecar;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
+use synctop_core::ResultClass;
 use synctop_core::protocol::Reading;
 use synctop_core::protocol::catalog::{self, Catalog};
 use synctop_core::protocol::quantity::{size, span};
@@ -246,7 +247,7 @@ impl CatalogArgs {
                     "{} is not a catalog: it has no list of streams. Pass a configured catalog, or the output of `discover`.",
                     path.display()
                 ),
-                code: super::exit::NOT_UNDERSTOOD,
+                class: ResultClass::BadData,
             }),
         }
     }

@@ -3,9 +3,8 @@
 
 use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
 use super::tee::inline_look;
-use super::track::READER_GONE;
 use super::watch::show;
-use super::{CommandError, exit, print_error, read_state_file, read_text_file, sentence};
+use super::{CommandError, exit, print_error, read_state_file, read_text_file};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
 use crate::engine::drive::{Drive, OutputSink, drive, new_run_id};
@@ -20,6 +19,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::protocol::{Decoder, mask};
 use synctop_core::reduce::Progress;
 use tokio::sync::Notify;
@@ -137,7 +137,7 @@ fn prepare(pipeline_file: &Path, kept: Option<&Path>, options: BackfillOptions) 
         sentence: format!(
             "{name} is not a pipeline: {why}. Expected {{\"source\":{{\"type\":...}},\"destination\":{{\"type\":...}}}}."
         ),
-        code: exit::NOT_UNDERSTOOD,
+        class: ResultClass::BadData,
     };
     let value: Value = serde_json::from_str(&text).map_err(|error| bad(&error.to_string()))?;
     let pipeline = value.get("pipeline").unwrap_or(&value).clone();
@@ -276,7 +276,7 @@ fn run_inline(
     }
     if let Some(error) = gone {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Ok(READER_GONE);
+            return Ok(exit::reader_gone());
         }
         return Err(CommandError::unwritable_stdout(&error));
     }
@@ -289,9 +289,10 @@ fn run_inline(
     }
     match verdict {
         Err(error) => Err(state_write_error(calls.state.as_deref(), &error)),
-        Ok(BackfillResult::Failed(why, code)) => Err(CommandError { sentence: sentence(&why), code }),
+        Ok(BackfillResult::Stopped) => Ok(exit::code(ResultClass::Unfinished)),
+        Ok(BackfillResult::Failed(error)) => Err(error.into()),
         Ok(BackfillResult::Through) => Ok(match progress.input.messages {
-            0 => exit::NOT_UNDERSTOOD,
+            0 => exit::BAD_DATA,
             _ => exit::of_outcome(&progress, args.strict),
         }),
     }
@@ -357,7 +358,7 @@ fn watched(
             lock(copy).finish();
         }
         let broken = match &verdict {
-            Ok(BackfillResult::Failed(why, _)) if why != "stopped" => Some(why.clone()),
+            Ok(BackfillResult::Failed(error)) => Some(error.sentence.clone()),
             Err(error) => Some(error.to_string()),
             _ => None,
         };
@@ -380,9 +381,7 @@ fn watched(
     let verdict = if thread.is_finished() { thread.join().ok() } else { None };
     match (code, verdict) {
         (Ok(_), Some(Err(error))) => Err(state_write_error(state.as_deref(), &error)),
-        (Ok(_), Some(Ok(BackfillResult::Failed(why, code)))) if why != "stopped" => {
-            Err(CommandError { sentence: sentence(&why), code })
-        }
+        (Ok(_), Some(Ok(BackfillResult::Failed(error)))) => Err(error.into()),
         (code, _) => code,
     }
 }

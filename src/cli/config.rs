@@ -4,6 +4,7 @@ use super::remote_args::{ConfigArgs, ConfigVerb};
 use super::service::configuration;
 use super::{CommandError, exit, print};
 use crate::net::remote::contexts::{self, Reference, SAMPLE};
+use synctop_core::ResultClass;
 use synctop_core::protocol::mask;
 
 pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
@@ -25,7 +26,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
                 Err(error) => {
                     let sentence =
                         format!("Cannot write {}: {error}. Pass another file with --config.", path.display());
-                    return Err(CommandError { sentence, code: exit::FAILED });
+                    return Err(CommandError { sentence, class: ResultClass::Output });
                 }
             }
         }
@@ -70,7 +71,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
             print(&text)?;
         }
     }
-    Ok(0)
+    Ok(exit::DONE)
 }
 
 /// Creates the sample configuration, and its folder if needed.

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::ResultClass;
 use synctop_core::protocol::Decoder;
 
 /// Pipelines of the demo, in TOML.
@@ -94,13 +95,13 @@ fn start_watcher(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory:
 fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
     let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop pipelines list"),
-        code: exit::FAILED,
+        class: ResultClass::Output,
     })?;
     if ended.panicked {
-        return Ok(exit::PANICKED);
+        return Ok(exit::BUG);
     }
-    if let (Some((sentence, code)), None) = (ended.unreached, ended.signal) {
-        return Err(CommandError { sentence, code });
+    if let (Some((sentence, class)), None) = (ended.unreached, ended.signal) {
+        return Err(CommandError { sentence, class });
     }
     if ended.signal != Some(1) {
         print(&ended.parting)?;
@@ -155,7 +156,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
 /// Creates the pipelines of the demo that do not exist yet.
 async fn create_demo_pipelines(client: &Client) -> Result<(), CommandError> {
     let demo: Demo = toml::from_str(DEMO)
-        .map_err(|error| CommandError { sentence: format!("The demo: {error}."), code: exit::PANICKED })?;
+        .map_err(|error| CommandError { sentence: format!("The demo: {error}."), class: ResultClass::Bug })?;
     let capabilities =
         client.capabilities().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
     let there = client.list(capabilities).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;

@@ -1,5 +1,6 @@
 //! `synctop man` and `synctop completions`: print the manual page and shell completions.
 
+use super::exit;
 use super::{CommandError, args, print};
 use crate::views::action::{ACTIONS, Binding, FLEET_ACTIONS};
 
@@ -99,7 +100,7 @@ pub(super) fn man(of: Option<&str>) -> Result<u8, CommandError> {
         manual.render_version_section(&mut page)?;
     }
     print(&String::from_utf8_lossy(&page))?;
-    Ok(0)
+    Ok(exit::DONE)
 }
 
 /// Appends a section of terms and their descriptions.
@@ -116,5 +117,5 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, CommandErro
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "synctop", &mut script);
     print(&String::from_utf8_lossy(&script))?;
-    Ok(0)
+    Ok(exit::DONE)
 }

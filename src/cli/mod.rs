@@ -4,6 +4,7 @@ mod args;
 mod backfill;
 mod config;
 mod connect;
+mod exit;
 mod man;
 mod pipelines;
 mod remote_args;
@@ -22,55 +23,37 @@ mod watch;
 
 pub use args::{Args, command};
 
+use crate::engine::backfill::BackfillError;
 use crate::engine::state;
 use crate::net::SourceError;
 use clap::FromArgMatches;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use synctop_core::ResultClass;
 
-/// Exit codes shared by the commands, in addition to those of an outcome (0, 1, 2).
-pub(crate) mod exit {
-    /// Wrong usage.
-    pub const USAGE: u8 = 64;
-    /// Nothing in the input was understood.
-    pub const NOT_UNDERSTOOD: u8 = 65;
-    /// Failure of the program itself, such as an output that cannot be written.
-    pub const FAILED: u8 = 70;
-    /// Panic of the program, the same code as Rust's own.
-    pub const PANICKED: u8 = 101;
-
-    /// Returns the exit code of an outcome. With `strict`, a doubt turns 0 into 1.
-    pub fn of_outcome(progress: &synctop_core::reduce::Progress, strict: bool) -> u8 {
-        let code = synctop_core::reduce::outcome(progress).exit_code();
-        if code == 0 && strict && !synctop_core::reduce::doubts(progress).is_empty() { 1 } else { code }
-    }
-
-    /// Returns the exit code of a process that a signal ended, as shells report it (128 + number).
-    pub fn signal(number: i32) -> u8 {
-        u8::try_from(128 + number).unwrap_or(u8::MAX)
-    }
-}
-
-/// Error of a command: a sentence that names the next step, and the exit code.
+/// Error of a command: a sentence that names the next step, and the class that decides its exit code.
 pub(crate) struct CommandError {
     pub sentence: String,
-    pub code: u8,
+    pub class: ResultClass,
 }
 
 impl CommandError {
     pub fn usage(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), code: exit::USAGE }
+        Self { sentence: sentence.into(), class: ResultClass::Usage }
     }
 
     /// Error of a file that cannot be written and was passed as the value of `flag`.
     pub fn unwritable(path: &Path, flag: &str, error: &io::Error) -> Self {
         let path = path.display();
-        Self { sentence: format!("Cannot write {path}: {error}. Name another file after {flag}."), code: exit::FAILED }
+        Self {
+            sentence: format!("Cannot write {path}: {error}. Name another file after {flag}."),
+            class: ResultClass::Output,
+        }
     }
 
     pub fn unwritable_stdout(error: &dyn std::fmt::Display) -> Self {
-        Self { sentence: format!("Cannot write stdout: {error}."), code: exit::FAILED }
+        Self { sentence: format!("Cannot write stdout: {error}."), class: ResultClass::Output }
     }
 
     pub fn no_state(path: &Path, error: &dyn std::fmt::Display) -> Self {
@@ -79,20 +62,26 @@ impl CommandError {
             sentence: format!(
                 "{path} is not a state file of an engine: {error}. Pass another file, or omit the option to start anew."
             ),
-            code: exit::NOT_UNDERSTOOD,
+            class: ResultClass::BadData,
         }
+    }
+}
+
+impl From<BackfillError> for CommandError {
+    fn from(error: BackfillError) -> Self {
+        Self { sentence: sentence(&error.sentence), class: error.class }
     }
 }
 
 impl From<SourceError> for CommandError {
     fn from(error: SourceError) -> Self {
-        Self { sentence: error.to_string(), code: error.exit_code() }
+        Self { sentence: error.to_string(), class: error.class() }
     }
 }
 
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
-        Self { sentence: format!("{error}."), code: exit::FAILED }
+        Self { sentence: format!("{error}."), class: ResultClass::Output }
     }
 }
 
@@ -107,9 +96,9 @@ pub fn main() -> ExitCode {
             let first = std::env::args().nth(1).unwrap_or_default();
             if let Some(mistyped) = mistyped(&first).filter(|_| error.use_stderr()) {
                 print_error(&mistyped.sentence);
-                return ExitCode::from(mistyped.code);
+                return ExitCode::from(exit::of_error(&mistyped));
             }
-            let code = if error.use_stderr() { exit::USAGE } else { 0 };
+            let code = if error.use_stderr() { exit::USAGE } else { exit::DONE };
             let _ = error.print();
             return ExitCode::from(code);
         }
@@ -118,7 +107,7 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             print_error(&failure.sentence);
-            ExitCode::from(failure.code)
+            ExitCode::from(exit::of_error(&failure))
         }
     }
 }
@@ -191,7 +180,7 @@ pub(crate) fn read_text_file(path: &Path, what: &str) -> Result<String, CommandE
         io::ErrorKind::NotFound => SourceError::Absent(name).into(),
         io::ErrorKind::InvalidData => CommandError {
             sentence: format!("{name} is not a {what}: it is not UTF-8 text."),
-            code: exit::NOT_UNDERSTOOD,
+            class: ResultClass::BadData,
         },
         _ => SourceError::of(&name, &error).into(),
     })

@@ -9,6 +9,7 @@ use crate::net::remote::client::chunk;
 use crate::net::remote::state_db::who;
 use crate::net::remote::{Ask, Client};
 use crate::net::{Ingest, now, random_id};
+use synctop_core::ResultClass;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::verify::{ActionResult, PipelineAction};
 use synctop_core::fleet::{Fleet, PipelineGroup, Watched};
@@ -127,7 +128,7 @@ async fn list(
         print_json(
             &json!({"service": client.place.shown(), "pipelines": all, "of": fleet.pipelines.len(), "odd": fleet.odd}),
         )?;
-        return Ok(0);
+        return Ok(exit::DONE);
     }
     let mut text = String::new();
     let wide = found.iter().map(|it| it.pipeline.id.len()).max().unwrap_or(8).clamp(8, 40);
@@ -168,7 +169,7 @@ async fn list(
         super::print_error(&format!("an entry of the list is not a pipeline: {odd}."));
     }
     print_text(&text)?;
-    Ok(0)
+    Ok(exit::DONE)
 }
 
 async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandError> {
@@ -187,7 +188,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
             all.insert("told".into(), watched.pipeline.told.as_ref().clone());
         }
         print_json(&all)?;
-        return Ok(0);
+        return Ok(exit::DONE);
     }
     let it = &watched.pipeline;
     let mut text = format!("{}  {} -> {}\n", it.id, it.source, it.destination);
@@ -230,13 +231,13 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     fact("ranges", it.found.coverage_text("≤").unwrap_or_else(|| "-".into()));
     fact("checkpoints", it.found.checkpoints.map_or_else(|| "-".into(), count));
     print_text(&text)?;
-    Ok(0)
+    Ok(exit::DONE)
 }
 
 fn odd(client: &Client, why: &str) -> CommandError {
     CommandError {
         sentence: format!("{} does not answer as a pipeline service: {why}.", client.place.shown()),
-        code: 69,
+        class: ResultClass::Unavailable,
     }
 }
 
@@ -249,7 +250,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     };
     let body: Value = serde_json::from_str(&text).map_err(|error| CommandError {
         sentence: format!("{name} is not a pipeline: {error}. Expected a JSON object with id, source and destination."),
-        code: exit::NOT_UNDERSTOOD,
+        class: ResultClass::BadData,
     })?;
     let capabilities = client.capabilities().await.map_err(|trouble| failure(&trouble, &client.place))?;
     let mut ask = Ask::of(Method::POST, &["pipelines"]).header("idempotency-key", random_id("create"));
@@ -266,7 +267,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
     } else {
         print(&format!("{}\n", made.get("id").and_then(Value::as_str).unwrap_or_default()))?;
     }
-    Ok(0)
+    Ok(exit::DONE)
 }
 
 /// Maximum length of the answer of a setup, in bytes.
@@ -285,7 +286,7 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandEr
         if length > SETUP_MAX {
             return Err(CommandError {
                 sentence: format!("{id}: its engine printed more than {SETUP_MAX} bytes."),
-                code: 1,
+                class: ResultClass::Failed,
             });
         }
         ingest.push(&bytes);
@@ -300,12 +301,12 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandEr
         print_json(&json!({"id": id, "set_up": why.is_none(), "error": why}))?;
     }
     match why {
-        None if as_json => Ok(0),
+        None if as_json => Ok(exit::DONE),
         None => {
             let next = format!("synctop pipelines retry {} {}", typed(id), client.place.argument());
             print(&format!("{id}: set up. Its next run: {next}\n")).map(|()| 0)
         }
-        Some(why) => Err(CommandError { sentence: format!("{id}: not set up: {why}"), code: 1 }),
+        Some(why) => Err(CommandError { sentence: format!("{id}: not set up: {why}"), class: ResultClass::Failed }),
     }
 }
 
@@ -346,7 +347,7 @@ async fn targets(
                     client.place.shown(),
                     client.place.argument()
                 ),
-                code: 4,
+                class: ResultClass::NotFound,
             });
         };
         take(watched);
@@ -370,7 +371,7 @@ async fn targets(
             if known.is_empty() { "There is none now".to_owned() } else { format!("There is {}", known.join(", ")) };
         return Err(CommandError {
             sentence: format!("No pipeline of {} has an error {wanted}. {there}.", client.place.shown()),
-            code: 4,
+            class: ResultClass::NotFound,
         });
     }
     if found.len() < 2 && !args.dry_run {
@@ -410,7 +411,7 @@ async fn many(
         } else {
             String::new()
         })?;
-        return Ok(0);
+        return Ok(exit::DONE);
     }
     let bulk = Bulk::new(action, found);
     if args.dry_run {
@@ -450,10 +451,10 @@ async fn many(
     print_results(&done, &left_out, all.json, told)?;
     Ok(match done.items.as_slice() {
         [only] => match &only.step {
-            BulkStep::Done(verdict) => verdict.exit_code(),
-            _ => 2,
+            BulkStep::Done(verdict) => exit::code(verdict.class()),
+            _ => exit::code(ResultClass::Unfinished),
         },
-        _ => done.exit_code(),
+        _ => exit::code(done.class()),
     })
 }
 
@@ -544,7 +545,7 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
             .collect();
         let plan = json!({"dry_run": true, "action": bulk.action.as_str(), "service": client.place.shown(), "plan": bulk.plan(), "pipelines": all, "left_out": left_out});
         print_json(&plan)?;
-        return Ok(0);
+        return Ok(exit::DONE);
     }
     let mut text = format!(
         "would {} {} of {}: {}\n{}\n",
@@ -559,7 +560,7 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
         text.push_str(&format!("  {}  {}{error}\n", Bulk::stage(at) + 1, item.id));
     }
     print_text(&text)?;
-    Ok(0)
+    Ok(exit::DONE)
 }
 
 /// Asks for confirmation of a deletion, and of an action on more than [`MAX_WITHOUT_CONFIRMATION`]

@@ -2,8 +2,7 @@
 
 use super::args::{FeedArgs, LookArgs, RunArgs};
 use super::tee::inline_look;
-use super::track::READER_GONE;
-use super::watch::{exit_code, screen_possible, show};
+use super::watch::{screen_possible, show};
 use super::{CommandError, exit};
 use crate::app::{self, Inline, Tell, on_end};
 use crate::net::child::{self, ChildInput};
@@ -100,8 +99,8 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     inline.end(cut);
     match (number, gone) {
         (Some(number), _) => Ok(exit::signal(number)),
-        (None, Some(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(READER_GONE),
+        (None, Some(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::reader_gone()),
         (None, Some(error)) => Err(CommandError::unwritable_stdout(&error)),
-        (None, None) => Ok(exit_code(&ingest.progress, true, args.strict)),
+        (None, None) => Ok(exit::of_feed(&ingest.progress, true, args.strict)),
     }
 }

@@ -9,6 +9,7 @@ use crate::service::{api, server};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use synctop_core::ResultClass;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Default listen address, the same as that of the published service.
@@ -20,13 +21,13 @@ const MIN_TOKEN_LENGTH: usize = 16;
 pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     if args.print_config {
         print(SAMPLE)?;
-        return Ok(0);
+        return Ok(exit::DONE);
     }
     let config = match &args.config {
         None => Config::default(),
         Some(path) => Config::read(&read_text_file(path, "configuration")?).map_err(|why| CommandError {
             sentence: format!("The configuration {} cannot be read: {why}", path.display()),
-            code: exit::NOT_UNDERSTOOD,
+            class: ResultClass::BadData,
         })?,
     };
     let address = args.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(DEFAULT_ADDRESS));
@@ -79,7 +80,7 @@ async fn run(
         service.store.close();
     };
     tokio::select! {
-        () = ended => Ok(0),
+        () = ended => Ok(exit::DONE),
         _ = term.recv() => {
             service.engines.kill_all();
             Ok(exit::signal(15))
@@ -100,14 +101,17 @@ pub(super) async fn start(
 ) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), CommandError> {
     let limits = config.limits.clone();
     let service = Service::begin(config, folder).map_err(|error| {
-        let code = if matches!(error, StartError::Engine(_)) { exit::NOT_UNDERSTOOD } else { exit::FAILED };
-        CommandError { sentence: sentence(&error.to_string()), code }
+        let class = match error {
+            StartError::Engine(_) => ResultClass::BadData,
+            _ => ResultClass::Output,
+        };
+        CommandError { sentence: sentence(&error.to_string()), class }
     })?;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| CommandError {
         sentence: format!(
             "Cannot listen on {address}: {error}. Pass another address with --listen, or port 0 for a free one."
         ),
-        code: exit::FAILED,
+        class: ResultClass::Output,
     })?;
     let app = Arc::new(App {
         access: Access::new(write, read, limits.requests_per_second),
@@ -116,7 +120,7 @@ pub(super) async fn start(
         bodies: Arc::new(tokio::sync::Semaphore::new(api::BODY_BUDGET_KB)),
         service: Arc::clone(&service),
     });
-    let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), code: exit::PANICKED })?;
+    let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), class: ResultClass::Bug })?;
     let address = listener.local_addr()?;
     let serving = async move {
         let _ = server::serve(listener, app, router).await;

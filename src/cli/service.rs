@@ -6,16 +6,14 @@ use crate::net::remote::contexts::{self, Contexts, Token};
 use crate::net::remote::{Client, ClientError, ServiceAddress, StateDb};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use synctop_core::ResultClass;
 
 /// URL of a local service, used if nothing else is configured.
 const LOCAL: &str = "http://127.0.0.1:4020";
 
-/// Exit code of an action that a read-only context refuses.
-const READ_ONLY: u8 = 77;
-
 /// Converts a client error into an error of the command.
 pub(super) fn failure(trouble: &ClientError, place: &ServiceAddress) -> CommandError {
-    CommandError { sentence: trouble.message(place), code: trouble.exit_code() }
+    CommandError { sentence: trouble.message(place), class: trouble.class() }
 }
 
 /// Reads the configuration. Without `named`, a missing file gives an empty configuration.
@@ -34,7 +32,7 @@ pub(super) fn configuration(named: Option<&PathBuf>) -> Result<Contexts, Command
     let text = read_text_file(&path, "configuration")?;
     let all = Contexts::read(&text).map_err(|why| CommandError {
         sentence: format!("The configuration {} cannot be read: {why}", path.display()),
-        code: exit::NOT_UNDERSTOOD,
+        class: ResultClass::BadData,
     })?;
     Ok(Contexts { named: named.cloned(), ..all })
 }
@@ -112,7 +110,7 @@ pub(super) fn client(place: ServiceAddress) -> Result<Arc<Client>, CommandError>
         sentence: format!(
             "No TLS certificates to verify {shown}: {why}. Install the system's certificates (ca-certificates)."
         ),
-        code: exit::FAILED,
+        class: ResultClass::Output,
     })
 }
 
@@ -128,7 +126,7 @@ pub(super) fn require_writable(place: &ServiceAddress) -> Result<(), CommandErro
                 "Context {} is read-only (read_only in its configuration): the action is refused.",
                 place.name()
             ),
-            code: READ_ONLY,
+            class: ResultClass::NotAllowed,
         });
     }
     Ok(())
@@ -154,7 +152,7 @@ pub(super) fn open_state_db_in(folder: &Path, place: &ServiceAddress) -> Result<
             "The action log in {} cannot be opened: {error}. Pass another folder with --data-dir.",
             folder.display()
         ),
-        code: exit::FAILED,
+        class: ResultClass::Output,
     })
 }
 

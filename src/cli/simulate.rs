@@ -17,6 +17,7 @@ use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::protocol::{Millis, time};
 
 /// Start time of a reproducible log.
@@ -74,12 +75,12 @@ fn generate(args: &SimulateArgs, scenario: generator::LogKind) -> Result<u8, Com
     };
     match generator::write(&plan, &mut io::stdout().lock()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritable(&error)),
-        _ => Ok(0),
+        _ => Ok(exit::DONE),
     }
 }
 
 fn unwritable(error: &io::Error) -> CommandError {
-    CommandError { sentence: format!("Cannot write the log: {error}."), code: exit::FAILED }
+    CommandError { sentence: format!("Cannot write the log: {error}."), class: ResultClass::Output }
 }
 
 /// Returns the TOML of a built-in scenario or of a file.
@@ -94,7 +95,7 @@ fn text(name: &str) -> Result<String, CommandError> {
             let known = known.join(", ");
             Err(CommandError {
                 sentence: format!("There is no scenario {name}, and no such file. There are {known}, read and sync."),
-                code: 66,
+                class: ResultClass::NoInput,
             })
         }
         Err(error) => Err(SourceError::of(name, &error).into()),
@@ -106,11 +107,11 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, CommandError> {
     let text = text(name)?;
     if of.print {
         print(&text)?;
-        return Ok(0);
+        return Ok(exit::DONE);
     }
     let mut scenario = Scenario::read(&text).map_err(|why| CommandError {
         sentence: format!("The scenario {name} cannot be read: {why}"),
-        code: exit::NOT_UNDERSTOOD,
+        class: ResultClass::BadData,
     })?;
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let rows = match &of.destination {
@@ -131,7 +132,7 @@ fn play(args: &SimulateArgs, name: &str) -> Result<u8, CommandError> {
             .map(|()| 0)
             .map_err(|error| CommandError {
                 sentence: format!("Cannot listen on {address}: {error}. Name another address, or port 0 for any."),
-                code: exit::FAILED,
+                class: ResultClass::Output,
             });
     }
     calls(args, scenario, rows)
@@ -173,7 +174,7 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Resu
         };
         let called = match call(&api, call_request, &mut outlet) {
             Ok(called) => called,
-            Err(CallError::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
+            Err(CallError::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(exit::DONE),
             Err(CallError::Io(error)) => return Err(unwritable(&error)),
             Err(error) => return Err(CommandError::usage(format!("{error}."))),
         };
@@ -182,17 +183,23 @@ fn calls(args: &SimulateArgs, scenario: Scenario, rows: Option<RowFile>) -> Resu
         }
         let Some(outcome) = &called.outcome else {
             if of.raw {
-                return Ok(0);
+                return Ok(exit::DONE);
             }
-            return Err(CommandError { sentence: "The engine crashed, as the scenario specifies.".into(), code: 1 });
+            return Err(CommandError {
+                sentence: "The engine crashed, as the scenario specifies.".into(),
+                class: ResultClass::Failed,
+            });
         };
         if !looped || !outcome.has_more {
-            return Ok(0);
+            return Ok(exit::DONE);
         }
         memory = Memory::read(&called.state.to_string()).unwrap_or_default();
         at = called.now.saturating_add(Millis::try_from(millis(own.pause)).unwrap_or(0));
     }
-    Err(CommandError { sentence: format!("{MAX_CALLS} calls were made, and the scenario has not ended."), code: 1 })
+    Err(CommandError {
+        sentence: format!("{MAX_CALLS} calls were made, and the scenario has not ended."),
+        class: ResultClass::Failed,
+    })
 }
 
 /// Output to stdout that delays each line until its simulated time, unless pacing is off.

@@ -10,6 +10,7 @@ use crate::net::store::ByteStore;
 use crate::net::{Past, SourceError, lock};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use synctop_core::ResultClass;
 use synctop_core::protocol::{Decoder, clean, time};
 use synctop_core::reduce::history::LogPosition;
 use synctop_core::reduce::{Exit, Progress, target};
@@ -47,7 +48,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
         };
         let text = text.map_err(|error| CommandError {
             sentence: format!("Cannot write the summary: {error}."),
-            code: exit::FAILED,
+            class: ResultClass::Output,
         })?;
         print(&format!("{}\n", clean::json(text)))?;
     } else if !args.quiet {
@@ -67,7 +68,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
                 "Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
             ));
         }
-        return Ok(exit::NOT_UNDERSTOOD);
+        return Ok(exit::BAD_DATA);
     }
     Ok(exit::of_outcome(progress, args.strict))
 }

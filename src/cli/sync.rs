@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use synctop_core::ResultClass;
 use synctop_core::protocol::clean::typed;
 
 pub(super) fn sync(args: &SyncArgs) -> Result<u8, CommandError> {
@@ -87,7 +88,7 @@ async fn without_tasks(
                 "Not finished after {}: stopped waiting. This service stores nothing about a call whose caller disconnects.",
                 synctop_core::format::duration(u64::try_from(timeout.as_millis()).unwrap_or(0))
             ));
-            return Ok(2);
+            return Ok(exit::code(ResultClass::Unfinished));
         }
         Ok(called) => called.map_err(|trouble| failure(&trouble, &client.place))?,
     };
@@ -124,10 +125,10 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
             return Err(CommandError::usage(format!("There is no profile {name}. There are {}.", known.join(", "))));
         };
         print(text)?;
-        return Ok(0);
+        return Ok(exit::DONE);
     }
     let path = args.profile.clone().unwrap_or_default();
-    let bad = |what: String| CommandError { sentence: what, code: exit::NOT_UNDERSTOOD };
+    let bad = |what: String| CommandError { sentence: what, class: ResultClass::BadData };
     let about = Description::read(&read_text_file(&path, "profile")?)
         .map_err(|why| bad(format!("The profile {} cannot be read: {why}", path.display())))?;
     if args.request.is_none() && args.poll_args.task_id.is_none() {

@@ -9,6 +9,7 @@ use crate::net::{lock, random_id};
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
+use synctop_core::ResultClass;
 use synctop_core::fleet::task::{RemoteTask, expected};
 use synctop_core::format::duration;
 use synctop_core::protocol::clean;
@@ -68,7 +69,7 @@ pub(super) async fn follow_task(
             return end(api, poll_args, &task, true, poll_defaults.strict).await;
         }
         save_unfinished(poll_args, Some(&task))?;
-        return Ok(task.state.exit_code());
+        return Ok(exit::code(task.state.class()));
     }
     let mut submitted = None;
     let id = if let Some(id) = &poll_args.task_id {
@@ -90,7 +91,7 @@ pub(super) async fn follow_task(
             let once = format!("{command} --task-id {} --poll-once", typed(&task.id));
             say(&clean::line(&format!("It is {what}. To see its result: {once}")));
             print(&format!("{}\n", clean::line(&task.id)))?;
-            return Ok(0);
+            return Ok(exit::DONE);
         }
         say(&clean::line(&format!("Task submitted: {}", task.id)));
         let id = task.id.clone();
@@ -116,7 +117,7 @@ pub(super) async fn follow_task(
             if let Some(task) = task.filter(|_| poll_args.print_response) {
                 print_json(&task.told)?;
             }
-            Ok(2)
+            Ok(exit::code(ResultClass::Unfinished))
         }
         Polled::Failed(trouble) => {
             let mut failure = super::service::failure(&trouble, api.place());
@@ -166,7 +167,7 @@ async fn submit(
                     many => format!("It was sent {many} times with one key, which is one submission"),
                 }
             ),
-            code: 69,
+            class: ResultClass::Unavailable,
         }),
     }
 }
@@ -200,7 +201,7 @@ fn save_unfinished(poll_args: &PollingArgs, task: Option<&RemoteTask>) -> Result
         Some(task) => {
             let path = TaskApi::save_answer(task, folder).map_err(|why| CommandError {
                 sentence: format!("The answer cannot be saved: {why}."),
-                code: exit::FAILED,
+                class: ResultClass::Output,
             })?;
             format!("saved {}", path.display())
         }
@@ -220,7 +221,7 @@ async fn end(
     told: bool,
     strict: bool,
 ) -> Result<u8, CommandError> {
-    let code = task.state.exit_code();
+    let code = exit::code(task.state.class());
     let doubts = task.told.pointer("/result/doubts").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
     if code == 0 && doubts > 0 && !poll_args.quiet {
         let first = task.told.pointer("/result/doubts/0/message").and_then(serde_json::Value::as_str);
@@ -230,7 +231,7 @@ async fn end(
     if let Some(folder) = &poll_args.output {
         let files = api.save(task, folder).await.map_err(|why| CommandError {
             sentence: format!("The task is over ({}), but its result cannot be stored: {why}.", task.word),
-            code: exit::FAILED,
+            class: ResultClass::Output,
         })?;
         if !poll_args.quiet {
             for file in files {

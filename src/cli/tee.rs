@@ -1,7 +1,7 @@
 //! `ENGINE | synctop tee | NEXT`: passes the engine's output through, with progress on stderr.
 
 use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
-use super::track::{DRAIN_TIMEOUT, READER_GONE};
+use super::track::DRAIN_TIMEOUT;
 use super::watch::resolve_look;
 use super::{CommandError, exit, print_error};
 use crate::app::{Inline, Tell, on_end};
@@ -14,6 +14,7 @@ use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{Batch, Progress};
 
@@ -85,13 +86,13 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     if let (Some(why), Some(path)) = (broken, &args.output) {
         return Err(CommandError {
             sentence: format!("The copy in {} is incomplete: {why}.", path.display()),
-            code: exit::FAILED,
+            class: ResultClass::Output,
         });
     }
     let stopped = lock(&stopped).clone();
     match (stopped, signal.load(Ordering::Relaxed)) {
         (_, number) if number > 0 => Ok(exit::signal(number)),
-        (Some(Stopped::ReaderGone), _) => Ok(READER_GONE),
+        (Some(Stopped::ReaderGone), _) => Ok(exit::reader_gone()),
         (Some(Stopped::Output(why)), _) => Err(CommandError::unwritable_stdout(&why)),
         (Some(Stopped::Input(why)), _) => Err(SourceError::Unreadable("stdin".into(), why).into()),
         (None, _) => Ok(code(args, &lock(&progress), read)),
@@ -105,8 +106,8 @@ fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
         print_error(&format!("All bytes were passed through, but not all could be decoded: {error}."));
     }
     match args.exit_status {
-        false => 0,
-        true if progress.input.messages == 0 => exit::NOT_UNDERSTOOD,
+        false => exit::DONE,
+        true if progress.input.messages == 0 => exit::BAD_DATA,
         true => exit::of_outcome(progress, args.strict),
     }
 }

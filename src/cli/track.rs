@@ -15,13 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd};
 
 /// Maximum time that an interrupted engine or connector has to finish its output.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Exit code after the reader of the output has exited: 128 + SIGPIPE.
-pub(super) const READER_GONE: u8 = 128 + 13;
 
 pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
     if io::stdin().is_terminal() {
@@ -63,12 +61,12 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
                 "The reader of the output has exited: the state file was not changed, so that nothing is skipped.",
             );
         }
-        return Ok(READER_GONE);
+        return Ok(exit::reader_gone());
     }
     let outcome = tracker.finish(None, now(), &mut out);
     if let Err(error) = pipe::write_all(rustix::stdio::stdout(), &out) {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Ok(READER_GONE);
+            return Ok(exit::reader_gone());
         }
         return Err(CommandError::unwritable_stdout(&error));
     }
@@ -80,9 +78,9 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
         _ if signal.load(Ordering::Relaxed) > 0 => Ok(exit::signal(signal.load(Ordering::Relaxed))),
         _ if outcome.reason == "error" && tracker.memory().streams.is_empty() && !tracker.tracked() => {
             print_error("Nothing in stdin was understood. Is it the output of a connector?");
-            Ok(exit::NOT_UNDERSTOOD)
+            Ok(exit::BAD_DATA)
         }
-        _ => Ok(0),
+        _ => Ok(exit::DONE),
     }
 }
 
@@ -172,7 +170,7 @@ fn catalog(path: &Path) -> Result<(Vec<String>, Box<RawValue>), CommandError> {
         sentence: format!(
             "{name} is not a catalog: {why}. Expected {{\"streams\":[{{\"name\":\"...\"}}]}}, or a list of names."
         ),
-        code: exit::NOT_UNDERSTOOD,
+        class: ResultClass::BadData,
     };
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(&error.to_string()))?;
     let payload = match &value {

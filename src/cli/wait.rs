@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::fleet::Pipeline;
 use synctop_core::fleet::condition::Condition;
 use synctop_core::format::{count, duration};
@@ -68,14 +69,9 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
                 done.iter().zip(&hints).map(|(one, hint)| one.json(&wait_options, hint.as_deref())).collect();
             let reached = done.iter().all(|it| it.came == WaitResult::Reached);
             print_all(&all, reached, done.iter().any(not_yet), started)?;
-            let mut codes: Vec<_> = done.iter().map(|one| one.exit_code(args.strict)).collect();
-            codes.sort_unstable();
-            codes.dedup();
-            Ok(match codes.as_slice() {
-                [2] => args.timeout_exit_code.unwrap_or(2),
-                [one] => *one,
-                _ => 3,
-            })
+            let class = ResultClass::of_all(done.iter().map(|one| one.class(args.strict)));
+            let timeout = args.timeout_exit_code.filter(|_| class == ResultClass::Unfinished);
+            Ok(timeout.unwrap_or(exit::code(class)))
         },
         || {
             let known = lock(&known);
@@ -189,7 +185,7 @@ async fn wait_all(
             one = running.join_next() => match one {
                 Some(Ok(one)) => done.push(one),
                 Some(Err(_)) => {
-                    return Err(CommandError { sentence: "a part of synctop panicked.".into(), code: exit::PANICKED });
+                    return Err(CommandError { sentence: "a part of synctop panicked.".into(), class: ResultClass::Bug });
                 }
                 None => break,
             },

@@ -7,8 +7,8 @@ use crate::net::{self, Past, SourceError, child::Engine, file, pipe, recording};
 use crate::views::Theme;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use synctop_core::ResultClass;
 use synctop_core::protocol::Decoder;
-use synctop_core::reduce::{Exit, Progress};
 use synctop_core::report::text;
 
 pub(super) fn watch(
@@ -134,37 +134,19 @@ pub(super) fn resolve_look(look: &LookArgs) -> (crate::views::Look, bool) {
 pub(super) fn leave(ended: io::Result<ScreenEnd>, live: bool, strict: bool) -> Result<u8, CommandError> {
     let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop summary FILE"),
-        code: exit::FAILED,
+        class: ResultClass::Output,
     })?;
     if ended.panicked {
-        return Ok(exit::PANICKED);
+        return Ok(exit::BUG);
     }
     if ended.unread && ended.signal.is_none() {
         print("quit before the log was read to its end: the outcome is unknown\n")?;
-        return Ok(synctop_core::reduce::Outcome::Running.exit_code());
+        return Ok(exit::code(ResultClass::Unfinished));
     }
     if ended.signal != Some(1) {
         print(&text::brief(&ended.progress, ended.leaving))?;
     }
-    Ok(ended.signal.map_or_else(|| exit_code(&ended.progress, live, strict), exit::signal))
-}
-
-/// Returns the exit code of a feed: the engine's own non-zero code (128 + signal) if `live`,
-/// otherwise 65 if nothing was understood, otherwise that of the outcome, because engines may exit
-/// with 0 on failure.
-pub(super) fn exit_code(progress: &Progress, live: bool, strict: bool) -> u8 {
-    match progress.exit.filter(|_| live) {
-        Some(Exit::Code(code)) if code != 0 => u8::try_from(code).unwrap_or(u8::MAX),
-        Some(Exit::Signal(number)) => exit::signal(number),
-        _ if progress.dialect.is_none()
-            && progress.errors.groups().is_empty()
-            && progress.input.messages == 0
-            && (progress.closed || progress.input.lines > 0) =>
-        {
-            exit::NOT_UNDERSTOOD
-        }
-        _ => exit::of_outcome(progress, strict),
-    }
+    Ok(ended.signal.map_or_else(|| exit::of_feed(&ended.progress, live, strict), exit::signal))
 }
 
 impl From<SourceError> for io::Error {

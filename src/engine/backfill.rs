@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use synctop_core::ResultClass;
 use synctop_core::format::names;
 use synctop_core::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
 
@@ -66,8 +67,27 @@ pub enum Next {
 pub enum BackfillResult {
     /// The engine reports that nothing is left; its messages have the outcome.
     Through,
-    /// The run cannot continue: reason and next step as sentences, and the exit code.
-    Failed(String, u8),
+    /// The user stopped the run.
+    Stopped,
+    /// The run cannot continue.
+    Failed(BackfillError),
+}
+
+/// Error that ends a backfill.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct BackfillError {
+    pub class: ResultClass,
+    /// Reason and next step, as sentences.
+    pub sentence: String,
+}
+
+impl BackfillResult {
+    /// Creates the result of a run that cannot continue.
+    #[must_use]
+    pub fn failed(class: ResultClass, sentence: String) -> Self {
+        Self::Failed(BackfillError { class, sentence })
+    }
 }
 
 /// Run of a backfill, from the first call to the last.
@@ -455,7 +475,7 @@ impl Backfill {
     fn decide(&mut self, outcome: &CallOutcome, has_progress: bool, jitter: f64) -> Next {
         let end = self.call.end.clone();
         match (outcome, end) {
-            (CallOutcome::Stopped, _) => Next::Done(BackfillResult::Failed("stopped".into(), 2)),
+            (CallOutcome::Stopped, _) => Next::Done(BackfillResult::Stopped),
             (CallOutcome::Refused { status, retry_after, .. }, _) => {
                 self.refused(*status, &outcome.words(), *retry_after, jitter)
             }
@@ -465,13 +485,18 @@ impl Backfill {
                 match self.call.global.clone() {
                     // Another call would end with the same permanent error.
                     Some((message, false)) => {
-                        return Next::Done(BackfillResult::Failed(format!("{message} ({why})"), 1));
+                        return Next::Done(BackfillResult::failed(ResultClass::Failed, format!("{message} ({why})")));
                     }
-                    Some((message, true)) => return self.failed(message, UNREACHABLE_ADVICE, 1, None, jitter),
+                    Some((message, true)) => {
+                        return self.failed(message, UNREACHABLE_ADVICE, ResultClass::Failed, None, jitter);
+                    }
                     None => {}
                 }
-                let code = if matches!(outcome, CallOutcome::Unreachable(_)) { 69 } else { 2 };
-                self.failed(why, next, code, None, jitter)
+                let class = match outcome {
+                    CallOutcome::Unreachable(_) => ResultClass::Unavailable,
+                    _ => ResultClass::Unfinished,
+                };
+                self.failed(why, next, class, None, jitter)
             }
         }
     }
@@ -510,15 +535,21 @@ impl Backfill {
     /// Returns the step after an HTTP error status.
     fn refused(&mut self, status: u16, why: &str, retry_after: Option<Duration>, jitter: f64) -> Next {
         if FailureType::of_status(status) == FailureType::Transient {
-            return self.failed(why.to_owned(), "See the engine's own log.", 69, retry_after, jitter);
+            return self.failed(
+                why.to_owned(),
+                "See the engine's own log.",
+                ResultClass::Unavailable,
+                retry_after,
+                jitter,
+            );
         }
-        let (code, next) = match status {
-            401 | 403 => (77, "Check that you are allowed to call it."),
-            404 => (4, "Check that the address is that of an engine."),
-            300..=399 => (1, "Use the address to which the engine redirects."),
-            _ => (1, "Correct the pipeline."),
+        let (class, next) = match status {
+            401 | 403 => (ResultClass::NotAllowed, "Check that you are allowed to call it."),
+            404 => (ResultClass::NotFound, "Check that the address is that of an engine."),
+            300..=399 => (ResultClass::Failed, "Use the address to which the engine redirects."),
+            _ => (ResultClass::Failed, "Correct the pipeline."),
         };
-        Next::Done(BackfillResult::Failed(format!("{why}. {next}"), code))
+        Next::Done(BackfillResult::failed(class, format!("{why}. {next}")))
     }
 
     /// Returns the step after an end message.
@@ -531,13 +562,19 @@ impl Backfill {
         match (&self.call.global, transient) {
             (Some((message, true)), _) => {
                 let why = message.clone();
-                return self.failed(why, UNREACHABLE_ADVICE, 1, None, jitter);
+                return self.failed(why, UNREACHABLE_ADVICE, ResultClass::Failed, None, jitter);
             }
             (Some((_, false)), _) if end.word == EndWord::Failed => return Next::Done(BackfillResult::Through),
             // A transient error is retried if the engine itself would not continue.
             (_, Some(why)) if !more || end.word == EndWord::Failed => {
                 let why = format!("it ended with transient errors: {why}");
-                return self.failed(why, "See the source's or destination's own status.", 1, None, jitter);
+                return self.failed(
+                    why,
+                    "See the source's or destination's own status.",
+                    ResultClass::Failed,
+                    None,
+                    jitter,
+                );
             }
             _ => {}
         }
@@ -545,7 +582,7 @@ impl Backfill {
             EndWord::Failed if more => self.failed(
                 "the engine failed and reports that more is left".into(),
                 "See the engine's own log.",
-                1,
+                ResultClass::Failed,
                 None,
                 jitter,
             ),
@@ -561,7 +598,7 @@ impl Backfill {
                 self.failed(
                     why,
                     "See the source's own status, or give a call longer with --time-limit.",
-                    2,
+                    ResultClass::Unfinished,
                     None,
                     jitter,
                 )
@@ -579,7 +616,7 @@ impl Backfill {
                     let why = format!(
                         "{most} calls in a row made no progress, and the engine still reports that more is left. {next}."
                     );
-                    return Next::Done(BackfillResult::Failed(why, 2));
+                    return Next::Done(BackfillResult::failed(ResultClass::Unfinished, why));
                 }
                 let wait = wait(self.calls_without_progress, jitter);
                 Next::Again(wait, Some("the last call made no progress".into()))
@@ -589,7 +626,14 @@ impl Backfill {
     }
 
     /// Counts a failure. Returns a retry after a delay, or the end of the run after too many.
-    fn failed(&mut self, why: String, next: &str, code: u8, retry_after: Option<Duration>, jitter: f64) -> Next {
+    fn failed(
+        &mut self,
+        why: String,
+        next: &str,
+        class: ResultClass,
+        retry_after: Option<Duration>,
+        jitter: f64,
+    ) -> Next {
         self.failures += 1;
         if self.failures > self.options.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
@@ -598,7 +642,7 @@ impl Backfill {
             } else {
                 ""
             };
-            return Next::Done(BackfillResult::Failed(format!("{why}{times}. {next}{kept}"), code));
+            return Next::Done(BackfillResult::failed(class, format!("{why}{times}. {next}{kept}")));
         }
         let why = match self.options.retries {
             // Unlimited retries are not printed as a bound.

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
+use synctop_core::ResultClass;
 use synctop_core::format::duration;
 use tokio::sync::Notify;
 
@@ -52,7 +53,10 @@ pub async fn drive(
         Ok(client) => client,
         Err(error) => {
             let next = "Install the system's certificates (ca-certificates), or name a file of them in SSL_CERT_FILE";
-            return Ok(BackfillResult::Failed(format!("an https address cannot be trusted here: {error}. {next}"), 70));
+            return Ok(BackfillResult::failed(
+                ResultClass::Output,
+                format!("an https address cannot be trusted here: {error}. {next}"),
+            ));
         }
     };
     let mut url = drive.url.clone();
@@ -89,7 +93,7 @@ pub async fn drive(
         .await;
         if answer.len() > MAX_END_BYTES {
             let why = format!("its answer is longer than {} MB, the maximum of an end message", MAX_END_BYTES >> 20);
-            return Ok(BackfillResult::Failed(why, 2));
+            return Ok(BackfillResult::failed(ResultClass::Unfinished, why));
         }
         if drive.batch && matches!(outcome, http::CallOutcome::Ended) {
             let line = end_line(&answer);
@@ -123,7 +127,7 @@ pub async fn drive(
                 }
                 tokio::select! {
                     biased;
-                    () = stop.notified() => return Ok(BackfillResult::Failed("stopped".into(), 2)),
+                    () = stop.notified() => return Ok(BackfillResult::Stopped),
                     () = tokio::time::sleep(wait) => {}
                 }
             }

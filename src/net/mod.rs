@@ -34,6 +34,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::SystemTime;
+use synctop_core::ResultClass;
 use synctop_core::protocol::catalog::Catalog;
 use synctop_core::reduce::history::History;
 use synctop_core::reduce::{EncodedSnapshot, Exit, Progress};
@@ -156,12 +157,14 @@ impl SourceError {
         }
     }
 
-    /// The documented exit code.
+    /// Returns the class of this error.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn class(&self) -> ResultClass {
         match self {
-            Self::Denied(_) => 77,
-            Self::Missing(_) | Self::Absent(_) | Self::Directory(_) | Self::Unreadable(..) | Self::Spawn(..) => 66,
+            Self::Denied(_) => ResultClass::NotAllowed,
+            Self::Missing(_) | Self::Absent(_) | Self::Directory(_) | Self::Unreadable(..) | Self::Spawn(..) => {
+                ResultClass::NoInput
+            }
         }
     }
 }

@@ -296,7 +296,10 @@ impl Reconciler {
             // The engine did not read all events.
             Next::Again(_, None) => RunVerdict::Again("the engine did not read all live events".into()),
             Next::Again(_, Some(why)) => RunVerdict::Again(known.mask(&why)),
-            Next::Done(BackfillResult::Failed(why, _)) => RunVerdict::Park(park_reason(&known.mask(&why), None, now())),
+            Next::Done(BackfillResult::Failed(error)) => {
+                RunVerdict::Park(park_reason(&known.mask(&error.sentence), None, now()))
+            }
+            Next::Done(BackfillResult::Stopped) => RunVerdict::Park(park_reason("stopped", None, now())),
         };
         let kept = StoredState {
             state: Some(run.to_stored_state().get().to_owned()),

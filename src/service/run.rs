@@ -18,6 +18,7 @@ use crate::net::random_id;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::ResultClass;
 use synctop_core::protocol::time;
 use synctop_core::reduce::{Outcome, Progress, outcome};
 
@@ -167,14 +168,15 @@ impl Reconciler {
             (None, Next::Again(_, None)) if open.task.trigger != Trigger::Sync => CallResult::Next,
             (None, Next::Again(_, None)) => CallResult::AwaitCaller,
             (None, Next::Again(wait, Some(why))) => CallResult::Again(wait, known.mask(&why)),
-            (None, Next::Done(BackfillResult::Failed(why, code))) => {
-                let kind = match code {
-                    77 => Some(FailureType::Auth),
-                    4 => Some(FailureType::Config),
+            (None, Next::Done(BackfillResult::Stopped)) => CallResult::Stopped,
+            (None, Next::Done(BackfillResult::Failed(error))) => {
+                let kind = match error.class {
+                    ResultClass::NotAllowed => Some(FailureType::Auth),
+                    ResultClass::NotFound => Some(FailureType::Config),
                     _ if matches!(call_outcome, CallOutcome::Refused { .. }) => Some(FailureType::Config),
                     _ => None,
                 };
-                let why = known.mask(&why);
+                let why = known.mask(&error.sentence);
                 match verdict_of(&open.call_progress.progress(), now()) {
                     RunVerdict::Park(reason) if kind.is_none() => CallResult::Park(reason),
                     _ => CallResult::Park(park_reason(&why, kind.or(Some(FailureType::System)), now())),

@@ -21,3 +21,6 @@ pub mod format;
 pub mod protocol;
 pub mod reduce;
 pub mod report;
+mod result_class;
+
+pub use result_class::ResultClass;

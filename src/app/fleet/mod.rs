@@ -19,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strum::VariantArray as _;
+use synctop_core::ResultClass;
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::{ActionResult, PipelineAction as Act};
 use synctop_core::protocol::{Decoder, Millis};
@@ -63,7 +64,7 @@ pub struct FleetEnded {
     /// A short summary for the shell.
     pub parting: String,
     /// The service never answered: a sentence, and the exit code.
-    pub unreached: Option<(String, u8)>,
+    pub unreached: Option<(String, ResultClass)>,
 }
 
 /// Result of background work.
@@ -428,9 +429,9 @@ impl FleetApp {
         !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
     }
 
-    fn unreached(&self) -> Option<(String, u8)> {
+    fn unreached(&self) -> Option<(String, ResultClass)> {
         let down = self.shown.down.as_ref().filter(|_| self.shown.fleet.listed_at.is_none())?;
-        Some((down.sentence.clone(), down.code))
+        Some((down.sentence.clone(), down.class))
     }
 
     /// Text printed on the shell afterwards.

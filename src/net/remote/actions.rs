@@ -11,6 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
@@ -20,9 +21,6 @@ use tokio::sync::watch;
 
 /// Maximum time until an action shows an effect.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Exit code if an action cannot be recorded.
-const NOT_KEPT: u8 = 70;
 
 /// Polling interval of a pipeline while its result is open; longer for a service that returns its
 /// whole state.
@@ -60,7 +58,7 @@ enum Sent {
 }
 
 fn refused(trouble: &ClientError) -> ActionResult {
-    ActionResult::Refused(trouble.words(), trouble.exit_code())
+    ActionResult::Refused(trouble.words(), trouble.class())
 }
 
 impl Actor {
@@ -97,7 +95,7 @@ impl Actor {
         // An action that cannot be recorded is not executed: its author would be unknown.
         let noting = intent.clone();
         if let Err(why) = self.note(move |memory| memory.intend(&noting)).await {
-            return ActionResult::Refused(format!("it cannot be noted who does it: {why}"), NOT_KEPT);
+            return ActionResult::Refused(format!("it cannot be noted who does it: {why}"), ResultClass::Output);
         }
         let (verdict, after) = self.carry_out(action, &intent, &before, mark, capabilities, &mut tell).await;
         let (word, sentence) = (verdict.as_str(), verdict.to_string());
@@ -328,9 +326,9 @@ impl Actor {
                     since: None,
                 });
                 let took = now() - begun;
-                let verdict = match (outcome.exit_code(), first) {
-                    (0, _) => ActionResult::TookEffect(words.headline.clone()),
-                    (1, Some(fault)) => ActionResult::RanAndFailed(fault, took),
+                let verdict = match (outcome.class(), first) {
+                    (ResultClass::Done, _) => ActionResult::TookEffect(words.headline.clone()),
+                    (ResultClass::Failed, Some(fault)) => ActionResult::RanAndFailed(fault, took),
                     _ => ActionResult::Unknown(words.headline.clone()),
                 };
                 (verdict, words.headline)

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::backoff::RateLimiter;
 use synctop_core::format::duration;
 
@@ -155,19 +156,18 @@ impl ClientError {
         }
     }
 
-    /// 4 no such resource, 64 wrong request, 69 unreachable, 77 not allowed; 1: refused by the
-    /// service.
+    /// Returns the class of this error.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn class(&self) -> ResultClass {
         match self {
             Self::Refused { status, .. } => match status {
-                401 | 403 => 77,
-                404 | 410 => 4,
-                400 | 422 => 64,
-                408 | 425 | 429 | 500.. => 69,
-                _ => 1,
+                401 | 403 => ResultClass::NotAllowed,
+                404 | 410 => ResultClass::NotFound,
+                400 | 422 => ResultClass::Usage,
+                408 | 425 | 429 | 500.. => ResultClass::Unavailable,
+                _ => ResultClass::Failed,
             },
-            _ => 69,
+            _ => ResultClass::Unavailable,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::net::{jitter, now};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::condition::{Condition, Holds};
 use synctop_core::fleet::{Fleet, Pipeline, Watched};
@@ -74,17 +75,17 @@ impl Waited {
         self.last.as_ref().map(|it| it.found.doubts.as_slice()).unwrap_or_default()
     }
 
-    /// 0 reached; 1 ended elsewhere, or (`strict`) reached with a doubt; 2 still running; 4 not
-    /// there; 69, 77 as the trouble is.
+    /// Returns the class of this result; `strict`: a doubt counts as a failure.
     #[must_use]
-    pub fn exit_code(&self, strict: bool) -> u8 {
+    pub fn class(&self, strict: bool) -> ResultClass {
         match &self.came {
-            WaitResult::Reached => u8::from(strict && !self.doubts().is_empty()),
-            WaitResult::Elsewhere => 1,
-            WaitResult::TimedOut | WaitResult::Stalled(_) => 2,
-            WaitResult::Absent => 4,
-            WaitResult::Failed(trouble) => trouble.exit_code(),
-            WaitResult::Detached => 130,
+            WaitResult::Reached if strict && !self.doubts().is_empty() => ResultClass::Failed,
+            WaitResult::Reached => ResultClass::Done,
+            WaitResult::Elsewhere => ResultClass::Failed,
+            WaitResult::TimedOut | WaitResult::Stalled(_) => ResultClass::Unfinished,
+            WaitResult::Absent => ResultClass::NotFound,
+            WaitResult::Failed(trouble) => trouble.class(),
+            WaitResult::Detached => ResultClass::Interrupted,
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::{ActionRecord, Fleet, Inbox, Watched};
 use synctop_core::protocol::Millis;
@@ -37,7 +38,7 @@ pub struct Down {
     pub denied: bool,
     /// For who leaves: a sentence, and the exit code.
     pub sentence: String,
-    pub code: u8,
+    pub class: ResultClass,
     /// Time of the next attempt.
     pub again_at: Millis,
 }
@@ -157,8 +158,8 @@ impl Watcher {
                 let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
                 tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), trouble.words());
                 let place = &self.client.place;
-                let (next, sentence, code) = (trouble.next(place), trouble.message(place), trouble.exit_code());
-                let down = Down { why: trouble.words(), next, denied: trouble.denied(), sentence, code, again_at };
+                let (next, sentence, class) = (trouble.next(place), trouble.message(place), trouble.class());
+                let down = Down { why: trouble.words(), next, denied: trouble.denied(), sentence, class, again_at };
                 self.take(|seen| seen.down = Some(down));
                 wait
             }

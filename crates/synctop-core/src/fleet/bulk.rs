@@ -2,6 +2,7 @@
 //! not help.
 
 use super::verify::{ActionResult, PipelineAction};
+use crate::ResultClass;
 use crate::protocol::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -190,16 +191,16 @@ impl Bulk {
         )
     }
 
-    /// All took effect: 0; none did: 1; none can be determined: 2; some did: 3.
+    /// Returns the class of all results together.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn class(&self) -> ResultClass {
         let (good, bad, held) = self.counts();
         let unknown = |item: &BulkItem| matches!(item.step, BulkStep::Done(ActionResult::Unknown(_)));
         match () {
-            () if bad + held == 0 => 0,
-            () if good > 0 => 3,
-            () if held == 0 && self.items.iter().all(unknown) => 2,
-            () => 1,
+            () if bad + held == 0 => ResultClass::Done,
+            () if good > 0 => ResultClass::Mixed,
+            () if held == 0 && self.items.iter().all(unknown) => ResultClass::Unfinished,
+            () => ResultClass::Failed,
         }
     }
 }

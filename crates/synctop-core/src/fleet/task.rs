@@ -1,5 +1,6 @@
 //! Task of another API, from submission to result: its state and its presentation.
 
+use crate::ResultClass;
 use crate::format::duration;
 use serde_json::Value;
 
@@ -18,13 +19,13 @@ impl TaskPhase {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 
-    /// 0 done, 1 failed, 2 still running.
+    /// Returns the class of this state.
     #[must_use]
-    pub fn exit_code(self) -> u8 {
+    pub fn class(self) -> ResultClass {
         match self {
-            Self::Succeeded => 0,
-            Self::Failed => 1,
-            Self::Pending | Self::Running => 2,
+            Self::Succeeded => ResultClass::Done,
+            Self::Failed => ResultClass::Failed,
+            Self::Pending | Self::Running => ResultClass::Unfinished,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! An accepted request proves nothing.
 
 use super::pipeline::{DesiredStatus, Pipeline, PipelineFault, PipelineStatus};
+use crate::ResultClass;
 use crate::format::{count, duration, plural};
 use crate::protocol::Millis;
 use crate::reduce::Outcome;
@@ -137,8 +138,8 @@ pub enum ActionResult {
     RanAndFailed(PipelineFault, Millis),
     /// The result cannot be determined, with the reason.
     Unknown(String),
-    /// Refused: the reason, and its exit code.
-    Refused(String, u8),
+    /// Refused: the reason, and its class.
+    Refused(String, ResultClass),
 }
 
 /// Next step where a service accepts a request and no run follows.
@@ -174,14 +175,16 @@ impl ActionResult {
         matches!(self, Self::TookEffect(_))
     }
 
-    /// 0 took effect; 1 did not; 2 not yet known; a refusal has the code of its reason.
+    /// Returns the class of this result; a refusal has the class of its reason.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn class(&self) -> ResultClass {
         match self {
-            Self::TookEffect(_) => 0,
-            Self::NothingRan(_) | Self::ParkedSame(..) | Self::ParkedNew(..) | Self::RanAndFailed(..) => 1,
-            Self::Refused(_, code) => *code,
-            Self::Unknown(_) => 2,
+            Self::TookEffect(_) => ResultClass::Done,
+            Self::NothingRan(_) | Self::ParkedSame(..) | Self::ParkedNew(..) | Self::RanAndFailed(..) => {
+                ResultClass::Failed
+            }
+            Self::Refused(_, class) => *class,
+            Self::Unknown(_) => ResultClass::Unfinished,
         }
     }
 }

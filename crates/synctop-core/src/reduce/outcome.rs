@@ -1,6 +1,7 @@
 //! Outcome of the last run.
 
 use super::{Exit, Progress, Stream};
+use crate::ResultClass;
 use crate::protocol::{EndWord, Status};
 
 #[derive(
@@ -35,14 +36,13 @@ impl Outcome {
         self.into()
     }
 
-    /// Returns the exit code for this outcome: 0 done, 1 failed or done with errors, 2 not
-    /// finished.
+    /// Returns the class of this outcome.
     #[must_use]
-    pub fn exit_code(self) -> u8 {
+    pub fn class(self) -> ResultClass {
         match self {
-            Self::Succeeded => 0,
-            Self::CompletedWithErrors | Self::Failed => 1,
-            Self::Running | Self::CutOff | Self::Aborted | Self::Truncated | Self::Unknown => 2,
+            Self::Succeeded => ResultClass::Done,
+            Self::CompletedWithErrors | Self::Failed => ResultClass::Failed,
+            Self::Running | Self::CutOff | Self::Aborted | Self::Truncated | Self::Unknown => ResultClass::Unfinished,
         }
     }
 }
