@@ -9,7 +9,7 @@ use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::chunks::Chunks;
 use synctop::net::decompress;
-use synctop::net::index::{Indexer, Saved};
+use synctop::net::index::{Indexer, SavedLog};
 use synctop::net::parallel;
 use synctop::net::seek::Seeker;
 use synctop::net::sidecar::Sidecar;
@@ -57,7 +57,7 @@ fn seek(criterion: &mut Criterion, log: &[u8]) {
     std::fs::write(&path, log).unwrap();
     let (store, history) = (Arc::new(ByteStore::default()), Arc::new(Mutex::new(History::new())));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
-    indexer.run(vec![Saved::open(&path).unwrap()], Sidecar::default(), &Decoder::default()).unwrap();
+    indexer.run(vec![SavedLog::open(&path).unwrap()], Sidecar::default(), &Decoder::default()).unwrap();
     let mut seeker = Seeker::new(store, history, Decoder::default());
     let mut place = 0;
     criterion.bench_function("seek", |b| {

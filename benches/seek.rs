@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
-use synctop::net::index::{Indexer, Saved};
+use synctop::net::index::{Indexer, SavedLog};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::sidecar::Sidecar;
 use synctop::net::store::ByteStore;
@@ -65,7 +65,7 @@ fn main() {
     let history = Arc::new(Mutex::new(History::new()));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
     let began = Instant::now();
-    indexer.run(vec![Saved::open(&path).unwrap()], Sidecar::default(), &Decoder::default()).unwrap();
+    indexer.run(vec![SavedLog::open(&path).unwrap()], Sidecar::default(), &Decoder::default()).unwrap();
     let took = began.elapsed();
     let (end, keys, size, bins) = {
         let history = history.lock().unwrap();

@@ -10,7 +10,7 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use synctop::net::Ingest;
-use synctop::net::index::{Indexer, Saved};
+use synctop::net::index::{Indexer, SavedLog};
 use synctop::net::seek::Seeker;
 use synctop::net::store::ByteStore;
 use synctop_core::protocol::{Decoder, Dialect, Reading, catalog};
@@ -122,7 +122,7 @@ fn indexed(run: &Run, spacing: u64) -> (Seeker, Progress) {
     let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::with_spacing(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
-    indexer.run(vec![Saved::open(&run.log).unwrap()], run.beside(), &Decoder::default()).unwrap();
+    indexer.run(vec![SavedLog::open(&run.log).unwrap()], run.beside(), &Decoder::default()).unwrap();
     (Seeker::new(store, history, Decoder::default()), indexer.progress)
 }
 

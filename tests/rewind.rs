@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use strum::VariantArray as _;
 use synctop::engine::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
-use synctop::net::index::{Indexer, Saved};
+use synctop::net::index::{Indexer, SavedLog};
 use synctop::net::seek::{Seeker, Step};
 use synctop::net::sidecar::Sidecar;
 use synctop::net::store::ByteStore;
-use synctop::net::{Event, Past, channel, spawn_ingest};
+use synctop::net::{Event, RewindData, channel, spawn_ingest};
 use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
 use synctop_core::reduce::{EncodedSnapshot, Progress, Target, outcome};
@@ -27,7 +27,7 @@ fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Pro
     let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::with_spacing(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
-    let logs = paths.iter().map(|path| Saved::open(path).unwrap()).collect();
+    let logs = paths.iter().map(|path| SavedLog::open(path).unwrap()).collect();
     indexer.run(logs, Sidecar::default(), &Decoder::default()).unwrap();
     let seeker = Seeker::new(store, Arc::clone(&history), Decoder::default());
     (seeker, history, indexer.progress)
@@ -272,8 +272,8 @@ fn silences_are_the_same_for_indexed_and_live_logs() {
     let log: String = (0..120).map(record).chain([untimed]).chain((420..500).map(record)).collect();
     let (_folder, path) = saved(log.as_bytes());
     let (_, history, _) = indexed(&[path], 1_000);
-    let past = Past::default();
-    let mut live = synctop::net::Ingest::new(Decoder::default()).remembering(past.clone());
+    let past = RewindData::default();
+    let mut live = synctop::net::Ingest::new(Decoder::default()).with_rewind_data(past.clone());
     live.push(log.as_bytes());
     for history in [history, past.history] {
         let history = history.lock().unwrap();
@@ -310,7 +310,7 @@ proptest! {
     ) {
         let log = simulated(LogKind::Sync, WireGeneration::Trace, 400_000, 9);
         let mut lines = log.split_inclusive(|byte| *byte == b'\n');
-        let past = Past { history: Arc::new(Mutex::new(History::with_spacing(3_000))), ..Past::default() };
+        let past = RewindData { history: Arc::new(Mutex::new(History::with_spacing(3_000))), ..RewindData::default() };
         let (events, receiver) = channel();
         let mut snapshots = spawn_ingest(Decoder::default(), receiver, past.clone()).unwrap();
         for (number, happens) in all.iter().enumerate() {

@@ -16,7 +16,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use std::sync::LazyLock;
 use strum::VariantArray as _;
-use synctop::net::{Ingest, Past};
+use synctop::net::{Ingest, RewindData};
 use synctop::views::state::{Chosen, Filter, Overlay};
 use synctop::views::{ASCII, Depth, Look, Pane, Screen, Scrub, Theme, UNICODE, Ui, draw, inline};
 use synctop_core::protocol::Decoder;
@@ -47,8 +47,8 @@ struct PastView {
 
 /// Rewind index of a log, read to its end.
 fn history_of(log: &[u8]) -> History {
-    let past = Past::default();
-    let mut ingest = Ingest::new(Decoder::default()).remembering(past.clone());
+    let past = RewindData::default();
+    let mut ingest = Ingest::new(Decoder::default()).with_rewind_data(past.clone());
     ingest.push(log);
     ingest.finish(None);
     past.history.lock().unwrap().clone()

@@ -1,4 +1,4 @@
-//! Text copied by `y`: the facts of the selected row.
+//! Text copied by `y`: the facts of the selected row, or of the open overlay.
 
 use super::update::{Effect, chosen_row};
 use crate::views::state::{Chosen, Overlay};
@@ -6,9 +6,10 @@ use crate::views::{Pane, Screen, Ui, doubt_items, errors, log};
 use synctop_core::protocol::clean;
 use synctop_core::reduce::key_of;
 
-/// Bytes that a clipboard takes over OSC 52.
+/// Maximum bytes of text that are copied over OSC 52.
 const COPY_LIMIT: usize = 100_000;
 
+/// Returns the effect that copies the selection; none if nothing is selected.
 pub(super) fn copy(ui: &Ui, screen: &Screen) -> Vec<Effect> {
     let (text, what) = match ui.overlays.last() {
         Some(Overlay::Error { id, .. }) => (error_text(screen, *id), "the error"),

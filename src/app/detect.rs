@@ -2,13 +2,14 @@
 
 use crate::views::{ASCII, Depth, Look, Theme, UNICODE};
 
-/// A theme by the user's wish, or by asking.
+/// Requested theme: a fixed one, or one chosen by the terminal's background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThemeChoice {
     Auto,
     Theme(Theme),
 }
 
+/// Requested set of glyphs: a fixed one, or one chosen by the locale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GlyphChoice {
     Auto,
@@ -16,32 +17,33 @@ pub enum GlyphChoice {
     Ascii,
 }
 
-/// The look for this terminal, and whether it has to be asked for its background colour too.
+/// Returns the look for this terminal, and true if its background color is to be queried.
 #[must_use]
 pub fn look(theme: ThemeChoice, glyphs: GlyphChoice) -> (Look, bool) {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let term = env("TERM").unwrap_or_default();
-    let few = matches!(term.as_str(), "linux" | "ansi" | "vt100" | "vt220" | "cons25") && env("COLORTERM").is_none();
+    let is_basic =
+        matches!(term.as_str(), "linux" | "ansi" | "vt100" | "vt220" | "cons25") && env("COLORTERM").is_none();
     let (theme, ask) = match theme {
         ThemeChoice::Theme(theme) => (theme, false),
         ThemeChoice::Auto if env("NO_COLOR").is_some() || term == "dumb" => (Theme::Mono, false),
-        // They print a question that they do not know.
-        ThemeChoice::Auto => (Theme::Dark, !few && term != "Eterm"),
+        // These terminals print the query as text instead of answering it.
+        ThemeChoice::Auto => (Theme::Dark, !is_basic && term != "Eterm"),
     };
     let ascii = match glyphs {
         GlyphChoice::Ascii => true,
         GlyphChoice::Unicode => false,
         GlyphChoice::Auto => {
-            plain_locale(env("LC_ALL").or_else(|| env("LC_CTYPE")).or_else(|| env("LANG")).as_deref(), &term)
+            needs_ascii(env("LC_ALL").or_else(|| env("LC_CTYPE")).or_else(|| env("LANG")).as_deref(), &term)
         }
     };
-    let depth = if few { Depth::Sixteen } else { Depth::Many };
+    let depth = if is_basic { Depth::Sixteen } else { Depth::Many };
     (Look { theme, depth, glyphs: if ascii { ASCII } else { UNICODE } }, ask)
 }
 
-/// True if lines and marks may have no glyph or be two columns wide (East Asian locales): ASCII is
-/// used.
-fn plain_locale(locale: Option<&str>, term: &str) -> bool {
+/// True if ASCII glyphs are to be used: others may be missing, or two columns wide (East Asian
+/// locales).
+fn needs_ascii(locale: Option<&str>, term: &str) -> bool {
     let utf8 = |locale: &str| {
         let lower = locale.to_ascii_lowercase();
         lower.contains("utf-8") || lower.contains("utf8")
@@ -56,11 +58,11 @@ mod tests {
 
     #[test]
     fn ascii_where_glyphs_may_be_missing_or_wide() {
-        assert!(!plain_locale(None, "xterm-256color"));
-        assert!(!plain_locale(Some("en_US.UTF-8"), "xterm"));
-        assert!(plain_locale(Some("C"), "xterm"));
-        assert!(plain_locale(Some("ja_JP.UTF-8"), "xterm"));
-        assert!(plain_locale(None, "linux"));
-        assert!(!plain_locale(Some("C.utf8"), "xterm"));
+        assert!(!needs_ascii(None, "xterm-256color"));
+        assert!(!needs_ascii(Some("en_US.UTF-8"), "xterm"));
+        assert!(needs_ascii(Some("C"), "xterm"));
+        assert!(needs_ascii(Some("ja_JP.UTF-8"), "xterm"));
+        assert!(needs_ascii(None, "linux"));
+        assert!(!needs_ascii(Some("C.utf8"), "xterm"));
     }
 }

@@ -1,4 +1,5 @@
-//! synctop's own log and an engine's stderr in tui-logger's ring; notifies the screen of new lines.
+//! Diagnostics: synctop's own log and an engine's stderr in the ring buffer of tui-logger; wakes
+//! the event loop for new lines.
 
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -7,7 +8,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tui_logger::{LevelFilter, TuiTracingSubscriberLayer};
 
-/// Notifies the loop of a new line.
+/// Layer that wakes the event loop for each new line.
 struct Wake(Arc<Notify>);
 
 impl<S: Subscriber> Layer<S> for Wake {
@@ -16,22 +17,24 @@ impl<S: Subscriber> Layer<S> for Wake {
     }
 }
 
+/// Notifier of the event loop; set by [`install`].
 static WAKE: OnceLock<Arc<Notify>> = OnceLock::new();
 
-/// Wakes the loop although nothing was logged.
+/// Wakes the event loop without a new line.
 pub(super) fn wake() {
     if let Some(wake) = WAKE.get() {
         wake.notify_one();
     }
 }
 
-/// Installs it once for the process. tui-logger's own start is not used: it would wake every 10 ms.
+/// Installs the log once per process and returns the notifier of new lines. tui-logger's own
+/// initializer is not used because it wakes every 10 ms.
 pub(super) fn install() -> Arc<Notify> {
     WAKE.get_or_init(|| {
         let wake = Arc::new(Notify::new());
         tui_logger::set_default_level(LevelFilter::Debug);
         let subscriber = tracing_subscriber::registry().with(TuiTracingSubscriberLayer).with(Wake(wake.clone()));
-        // A subscriber set by a test is fine too.
+        // A test may have set a subscriber before: that one stays.
         let _ = tracing::subscriber::set_global_default(subscriber);
         wake
     })

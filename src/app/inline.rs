@@ -1,6 +1,5 @@
 //! Progress of a feed on stderr: a few lines in place on a terminal, one line per change elsewhere.
-//! Runs on a thread of its own that reads the progress at its own pace: the reducer never waits for
-//! it.
+//! Runs on its own thread and polls the progress, so that the reducer never waits for it.
 
 use crate::net::{lock, now, pipe};
 use crate::views::{self, Look, Screen, Ui};
@@ -23,89 +22,92 @@ use synctop_core::report::text;
 /// Interval of updates.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Maximum wait at the end for a terminal that accepts nothing.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Maximum wait for the final output if the terminal accepts nothing.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Narrower than this nothing is drawn in place.
-const NARROWEST: u16 = 24;
+/// Minimum width of the terminal, in columns, for output in place.
+const MIN_WIDTH: u16 = 24;
 
-/// Capacity of the queue of messages.
-const QUEUE: usize = 64;
+/// Capacity of the message queue.
+const MESSAGE_CAPACITY: usize = 64;
 
 /// Amount of progress printed on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tell {
+pub enum InlineMode {
     Nothing,
-    /// Only how it ended.
+    /// Only the final result.
     End,
-    /// A line for each change, and one a minute.
+    /// One line per change, and a reminder once a minute.
     Changes,
-    /// A picture in place.
+    /// Several lines, redrawn in place.
     InPlace,
 }
 
-enum Word {
+/// Message to the printing thread.
+enum InlineMessage {
     Notice(String),
+    /// The feed is down; the text is the reason.
     Down(String),
-    Over(Option<&'static str>),
+    /// End of the output; the reason if the feed was cut off from outside.
+    Finish(Option<&'static str>),
 }
 
-/// Progress of a feed on stderr.
+/// Handle of the thread that prints the progress of a feed on stderr.
 pub struct Inline {
-    words: SyncSender<Word>,
+    channel: SyncSender<InlineMessage>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Inline {
-    /// Starts telling.
+    /// Starts the printing thread.
     ///
     /// # Errors
-    /// When the system gives no thread.
-    pub fn start(progress: Arc<Mutex<Progress>>, tell: Tell, look: Look, source: String) -> io::Result<Self> {
-        let (words, heard) = sync_channel(QUEUE);
-        let mut teller = Teller {
+    /// Returns the system's error if the thread cannot be created.
+    pub fn start(progress: Arc<Mutex<Progress>>, mode: InlineMode, look: Look, source: String) -> io::Result<Self> {
+        let (channel, receiver) = sync_channel(MESSAGE_CAPACITY);
+        let mut writer = InlineWriter {
             progress,
-            tell,
+            mode,
             look,
             source,
             changes: Changes::default(),
             shown: 0,
             picture: Buffer::default(),
-            began: Instant::now(),
-            reminded: Instant::now(),
+            started: Instant::now(),
+            reminded_at: Instant::now(),
             lines: 0,
             last_line: None,
             down: None,
-            beat: (u64::MAX, 0, 0),
+            drawn_key: (u64::MAX, 0, 0),
         };
-        let thread = std::thread::Builder::new().name("inline".into()).spawn(move || teller.run(&heard))?;
-        Ok(Self { words, thread: Some(thread) })
+        let thread = std::thread::Builder::new().name("inline".into()).spawn(move || writer.run(&receiver))?;
+        Ok(Self { channel, thread: Some(thread) })
     }
 
-    /// Prints a message from outside the feed. Dropped if a blocked terminal holds up earlier ones.
+    /// Prints a notice from outside the feed. Dropped if a blocked terminal holds up earlier ones.
     pub fn notice(&self, text: impl Into<String>) {
-        let _ = self.words.try_send(Word::Notice(text.into()));
+        let _ = self.channel.try_send(InlineMessage::Notice(text.into()));
     }
 
-    /// Reports that the feed is down and the reason; shown until data arrive.
+    /// Reports that the feed is down, with the reason. Stays on screen until data arrive.
     pub fn down(&self, why: &str) {
-        let _ = self.words.try_send(Word::Down(why.to_owned()));
+        let _ = self.channel.try_send(InlineMessage::Down(why.to_owned()));
     }
 
-    /// Prints the end and waits (bounded) until it is printed. `cut`: reason of an end from
-    /// outside.
+    /// Prints the final result and waits for it, at most 2 seconds. `cut`: reason if the feed was
+    /// ended from outside.
     pub fn end(mut self, cut: Option<&'static str>) {
-        let asked = Instant::now();
-        let mut word = Word::Over(cut);
-        while let Err(std::sync::mpsc::TrySendError::Full(back)) = self.words.try_send(word) {
-            if asked.elapsed() > LAST_WORDS {
+        let requested_at = Instant::now();
+        let mut inline_message = InlineMessage::Finish(cut);
+        while let Err(std::sync::mpsc::TrySendError::Full(rejected)) = self.channel.try_send(inline_message) {
+            if requested_at.elapsed() > END_TIMEOUT {
                 return;
             }
-            word = back;
+            inline_message = rejected;
             std::thread::sleep(Duration::from_millis(10));
         }
         let Some(thread) = self.thread.take() else { return };
-        while !thread.is_finished() && asked.elapsed() < LAST_WORDS {
+        while !thread.is_finished() && requested_at.elapsed() < END_TIMEOUT {
             std::thread::sleep(Duration::from_millis(1));
         }
         if thread.is_finished() {
@@ -114,53 +116,57 @@ impl Inline {
     }
 }
 
-struct Teller {
+/// State of the printing thread.
+struct InlineWriter {
     progress: Arc<Mutex<Progress>>,
-    tell: Tell,
+    mode: InlineMode,
     look: Look,
     source: String,
     changes: Changes,
-    /// Lines of the picture that stands on the terminal.
+    /// Number of rows on the terminal that belong to the current frame.
     shown: u16,
     picture: Buffer,
-    began: Instant,
+    started: Instant,
     /// Time of the last report of totals.
-    reminded: Instant,
+    reminded_at: Instant,
+    /// Lines of the feed at the last look.
     lines: u64,
+    /// Time of the last new line.
     last_line: Option<Instant>,
-    /// Reason that the feed is down, and the line count since then.
+    /// Line count at which the feed went down, and the reason.
     down: Option<(u64, std::sync::Arc<str>)>,
-    /// Lines, seconds of silence and columns of the last picture.
-    beat: (u64, u64, u16),
+    /// Line count, seconds of silence and columns of the last frame; an equal triple needs no
+    /// redraw.
+    drawn_key: (u64, u64, u16),
 }
 
-impl Teller {
-    fn run(&mut self, words: &Receiver<Word>) {
+impl InlineWriter {
+    fn run(&mut self, channel: &Receiver<InlineMessage>) {
         loop {
-            let word = words.recv_timeout(TICK);
-            let over = match word {
-                Ok(Word::Notice(text)) => {
+            let inline_message = channel.recv_timeout(TICK);
+            let over = match inline_message {
+                Ok(InlineMessage::Notice(text)) => {
                     self.notice(&text);
                     None
                 }
-                Ok(Word::Down(why)) => {
+                Ok(InlineMessage::Down(why)) => {
                     self.notice(&why);
                     self.down = Some((self.lines, why.into()));
                     None
                 }
-                Ok(Word::Over(cut)) => Some(cut),
+                Ok(InlineMessage::Finish(cut)) => Some(cut),
                 Err(RecvTimeoutError::Disconnected) => Some(None),
                 Err(RecvTimeoutError::Timeout) => None,
             };
-            // One step: the reducer waits for a copy of the shared data, never for the terminal.
+            // The lock is held for a copy only: the reducer never waits for the terminal.
             let progress = lock(&self.progress).clone();
             if progress.input.lines > self.lines {
                 self.lines = progress.input.lines;
                 self.last_line = Some(Instant::now());
             }
-            match self.tell {
-                Tell::Changes => self.changes(&progress),
-                Tell::InPlace if over.is_none() => self.draw(&progress),
+            match self.mode {
+                InlineMode::Changes => self.changes(&progress),
+                InlineMode::InPlace if over.is_none() => self.draw(&progress),
                 _ => {}
             }
             if let Some(cut) = over {
@@ -169,55 +175,57 @@ impl Teller {
         }
     }
 
+    /// Milliseconds since the last line; `None` before the first one.
     fn silent(&self) -> Option<u64> {
         self.last_line.map(|last| u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// Prints the changes since the last call, and a reminder once a minute.
     fn changes(&mut self, progress: &Progress) {
         let mut lines = self.changes.since(progress);
-        if self.reminded.elapsed() >= Duration::from_millis(REMINDER_MS) {
-            self.reminded = Instant::now();
+        if self.reminded_at.elapsed() >= Duration::from_millis(REMINDER_MS) {
+            self.reminded_at = Instant::now();
             lines.push(reminder(progress, self.silent()));
         }
         if !lines.is_empty() {
-            say(&(lines.join("\n") + "\n"));
+            write_stderr(&(lines.join("\n") + "\n"));
         }
     }
 
     fn notice(&mut self, text: &str) {
-        // It happens now, whatever the feed's clock shows.
+        // A notice has the time of this machine, whatever the feed's clock shows.
         let at = Some(now());
-        match self.tell {
-            Tell::Nothing | Tell::End => {}
-            Tell::Changes => say(&format!("{}\n", stamped(at, text))),
-            Tell::InPlace => {
-                // Above the picture, where it stays.
-                let mut out = self.back();
+        match self.mode {
+            InlineMode::Nothing | InlineMode::End => {}
+            InlineMode::Changes => write_stderr(&format!("{}\n", stamped(at, text))),
+            InlineMode::InPlace => {
+                // Printed above the frame, where it scrolls away with the output.
+                let mut out = self.move_to_top();
                 let _ = queue!(out, Clear(ClearType::FromCursorDown), Print(stamped(at, text)), Print("\n"));
                 self.picture = Buffer::default();
-                self.beat.0 = u64::MAX;
+                self.drawn_key.0 = u64::MAX;
                 pipe::write_all(rustix::stdio::stderr(), &out).ok();
             }
         }
     }
 
     fn end(&mut self, progress: &Progress, cut: Option<&'static str>) {
-        let mut out = if self.tell == Tell::InPlace { self.back() } else { Vec::new() };
-        if self.tell == Tell::InPlace {
+        let mut out = if self.mode == InlineMode::InPlace { self.move_to_top() } else { Vec::new() };
+        if self.mode == InlineMode::InPlace {
             let _ = queue!(out, Clear(ClearType::FromCursorDown));
         }
-        if self.tell != Tell::Nothing {
+        if self.mode != InlineMode::Nothing {
             let leaving = text::Leaving { cut, ..text::Leaving::default() };
             let _ = out.write_all(text::brief(progress, leaving).as_bytes());
         }
         pipe::write_all(rustix::stdio::stderr(), &out).ok();
     }
 
-    /// To the first line of the picture that stands there.
-    fn back(&mut self) -> Vec<u8> {
+    /// Returns the output that moves the cursor to the first row of the current frame.
+    fn move_to_top(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        // As many lines as were drawn: a narrowed terminal may have wrapped some, whose rest stays
-        // above; earlier output is never overwritten.
+        // Moves up by the number of rows drawn: if a narrower terminal wrapped some of them, their
+        // remains stay above, and earlier output is never overwritten.
         let rows = std::mem::take(&mut self.shown);
         if rows > 0 {
             let _ = queue!(out, Print("\r"), MoveUp(rows));
@@ -227,17 +235,17 @@ impl Teller {
 
     fn draw(&mut self, progress: &Progress) {
         let (width, height) = size();
-        if width < NARROWEST || height < 3 {
+        if width < MIN_WIDTH || height < 3 {
             return;
         }
         let age = self.silent();
-        // Of a quiet feed only the age ticks: once a second for a minute, then every ten.
-        let seconds = age.unwrap_or_else(|| u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0)) / 1000;
-        let beat = (self.lines, if seconds < 60 { seconds } else { seconds / 10 * 10 }, width);
-        if beat == self.beat {
+        // In a quiet feed only the age changes: each second for a minute, then every ten seconds.
+        let seconds = age.unwrap_or_else(|| u64::try_from(self.started.elapsed().as_millis()).unwrap_or(0)) / 1000;
+        let drawn_key = (self.lines, if seconds < 60 { seconds } else { seconds / 10 * 10 }, width);
+        if drawn_key == self.drawn_key {
             return;
         }
-        self.beat = beat;
+        self.drawn_key = drawn_key;
         let link = match &self.down {
             Some((lines, why)) if *lines == self.lines => Link::Down(why.clone()),
             _ if self.lines == 0 => Link::Waiting,
@@ -252,10 +260,10 @@ impl Teller {
             engine_runs: false,
             now: progress.last_at.map(|last| last.saturating_add(age.and_then(|age| age.try_into().ok()).unwrap_or(0))),
             age,
-            watched: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            watched: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             scrub: None,
         };
-        // The last column stays free: some terminals break a line that fills it.
+        // The last column stays empty because some terminals wrap a line that fills it.
         let picture = views::inline(&screen, width - 1);
         if picture == self.picture {
             return;
@@ -263,7 +271,7 @@ impl Teller {
         let rows = picture.area.height.min(height - 1);
         let mut out = Vec::new();
         let _ = queue!(out, BeginSynchronizedUpdate);
-        out.extend(self.back());
+        out.extend(self.move_to_top());
         for row in 0..rows {
             line(&picture, row, &mut out);
         }
@@ -274,7 +282,7 @@ impl Teller {
     }
 }
 
-/// Writes one row of a picture.
+/// Appends one row of a frame to `out`.
 fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) {
     let cells: Vec<_> = (0..picture.area.width).filter_map(|column| picture.cell((column, row))).collect();
     let blank = |cell: &&&ratatui::buffer::Cell| {
@@ -306,13 +314,13 @@ fn line(picture: &Buffer, row: u16, out: &mut Vec<u8>) {
     let _ = queue!(out, Clear(ClearType::UntilNewLine), Print("\n"));
 }
 
-/// Columns and rows; without a terminal the smallest comfortable size.
+/// Columns and rows of the terminal on stderr; 80 x 24 if there is none.
 fn size() -> (u16, u16) {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok();
     size.filter(|size| size.ws_col > 0).map_or((80, 24), |size| (size.ws_col, size.ws_row.max(1)))
 }
 
-/// Stderr; when it takes nothing the exit code has to do.
-fn say(text: &str) {
+/// Writes to stderr. Ignores errors: the exit code still reports the result.
+fn write_stderr(text: &str) {
     pipe::write_all(rustix::stdio::stderr(), text.as_bytes()).ok();
 }

@@ -1,9 +1,9 @@
-//! Terminal events to actions, and the execution of their effects.
+//! Maps terminal events to actions of the run screen and performs their effects.
 
-use super::background::Taken;
+use super::background::AnswerMatch;
 use super::keys;
 use super::run::{RedrawReason, RunApp, screen_of};
-use super::typing::{self, Typed};
+use super::typing::{self, InputOutcome};
 use super::update::{Effect, sort, update};
 use crate::views::action::{ACTIONS, Action, bound};
 use crate::views::state::{ClickTarget as Hit, Filter, Overlay};
@@ -15,18 +15,19 @@ use synctop_core::reduce::{Target, target};
 use tui_input::backend::crossterm::EventHandler;
 
 impl RunApp<'_> {
-    /// Takes one event; `Some` when it ends the program.
+    /// Handles one terminal event. Returns `Some` if it ends the program, with the signal number,
+    /// if any.
     pub(super) fn input(&mut self, event: &Event) -> io::Result<Option<Option<i32>>> {
-        match self.session.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
-            Taken::No => {}
-            Taken::Part => return Ok(None),
-            Taken::Answer(theme) => {
-                self.session.asked = None;
-                // The user's own choice meanwhile stands.
+        match self.session.background_query.as_mut().map_or(AnswerMatch::No, |query| query.classify(event)) {
+            AnswerMatch::No => {}
+            AnswerMatch::Part => return Ok(None),
+            AnswerMatch::Answer(theme) => {
+                self.session.background_query = None;
+                // A theme that the user chose meanwhile has priority.
                 if let Some(theme) = theme.filter(|_| self.options.ask) {
                     self.options.look.theme = theme;
-                    self.session.terminal.forget();
-                    self.due(RedrawReason::Key);
+                    self.session.terminal.invalidate();
+                    self.request_redraw(RedrawReason::Key);
                 }
                 return Ok(None);
             }
@@ -34,7 +35,7 @@ impl RunApp<'_> {
         match event {
             Event::Key(key) => return self.key(key, event),
             Event::Mouse(mouse) => return self.mouse(mouse),
-            Event::Resize(..) => self.due(RedrawReason::Key),
+            Event::Resize(..) => self.request_redraw(RedrawReason::Key),
             Event::Paste(text) => self.paste(text),
             Event::FocusGained | Event::FocusLost => {}
         }
@@ -43,7 +44,7 @@ impl RunApp<'_> {
 
     fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<Option<Option<i32>>> {
         let Some(chord) = keys::chord(key) else { return Ok(None) };
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
         if chord == "ctrl-c" {
             return self.act(Action::Interrupt);
         }
@@ -52,12 +53,12 @@ impl RunApp<'_> {
             Some(Overlay::Filter { input, .. }) => {
                 let typed = match self.ui.lists.get_mut(focus.place()) {
                     Some(list) => typing::filter(&chord, event, input, &mut list.filter),
-                    None => Typed::Close,
+                    None => InputOutcome::Close,
                 };
                 match typed {
-                    Typed::Close => drop(self.ui.overlays.pop()),
-                    Typed::Drop => return self.act(Action::Back),
-                    Typed::On | Typed::Do(_) => {}
+                    InputOutcome::Close => drop(self.ui.overlays.pop()),
+                    InputOutcome::Drop => return self.act(Action::Back),
+                    InputOutcome::On | InputOutcome::Do(_) => {}
                 }
                 Ok(None)
             }
@@ -77,11 +78,11 @@ impl RunApp<'_> {
             }
             Some(Overlay::Palette { input, chosen }) => {
                 let typed = typing::palette(ACTIONS, &chord, event, input, chosen);
-                if !matches!(typed, Typed::On) {
+                if !matches!(typed, InputOutcome::On) {
                     self.ui.overlays.pop();
                 }
                 match typed {
-                    Typed::Do(action) => self.act(action),
+                    InputOutcome::Do(action) => self.act(action),
                     _ => Ok(None),
                 }
             }
@@ -89,14 +90,14 @@ impl RunApp<'_> {
                 match chord.as_str() {
                     "y" | "enter" => {
                         self.ui.overlays.pop();
-                        self.begin_stop();
+                        self.stop_engine_in_background();
                     }
                     "n" | "esc" | "q" => drop(self.ui.overlays.pop()),
                     _ => {}
                 }
                 Ok(None)
             }
-            // On a sheet, left and q close it: they never leave the program from inside.
+            // On an overlay, q closes the overlay instead of quitting the program.
             Some(_) if chord == "q" => self.act(Action::Back),
             _ => match bound(ACTIONS, &chord) {
                 Some(action) => self.act(action),
@@ -118,14 +119,14 @@ impl RunApp<'_> {
             }
             _ => {}
         }
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
     }
 
     fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<Option<Option<i32>>> {
         let target = self.hits.at(mouse.column, mouse.row).cloned();
         match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => {
-                self.due(RedrawReason::Key);
+                self.request_redraw(RedrawReason::Key);
                 match target {
                     Some(Hit::Do(action)) => {
                         if matches!(self.ui.overlays.last(), Some(Overlay::Palette { .. } | Overlay::Help { .. })) {
@@ -143,7 +144,7 @@ impl RunApp<'_> {
                             return self.act(Action::Open);
                         }
                     }
-                    // Nothing moves behind a text input.
+                    // The view does not move behind an overlay.
                     Some(Hit::Scrub) if !self.ui.overlays.is_empty() => {}
                     Some(Hit::Scrub) => {
                         self.dragging = true;
@@ -161,7 +162,7 @@ impl RunApp<'_> {
                 {
                     self.ui.focus = pane;
                 }
-                self.due(RedrawReason::Key);
+                self.request_redraw(RedrawReason::Key);
                 for _ in 0..3 {
                     self.act(action)?;
                 }
@@ -171,34 +172,35 @@ impl RunApp<'_> {
         Ok(None)
     }
 
-    /// The place of the log that this column of the scrubber stands for.
+    /// Seeks to the position of the log under this column of the scrubber.
     fn scrub(&mut self, column: u16) {
         let Some(line) = self.hits.scrub else { return };
         let within = column.clamp(line.x, line.x + line.width.saturating_sub(1)) - line.x;
-        self.traveller.share(f64::from(within) / f64::from(line.width.saturating_sub(1).max(1)));
-        self.due(RedrawReason::Key);
+        self.time_travel.jump_to_share(f64::from(within) / f64::from(line.width.saturating_sub(1).max(1)));
+        self.request_redraw(RedrawReason::Key);
     }
 
-    /// Goes to a place that was typed; one that cannot be understood stays to be mended.
+    /// Seeks to a position that was typed. An invalid one stays in the prompt, with the error, to
+    /// be corrected.
     fn go_to(&mut self, text: &str) -> Option<Option<i32>> {
         if text.trim().is_empty() {
             self.ui.overlays.pop();
             return None;
         }
-        let from = match self.traveller.view() {
+        let from = match self.time_travel.view() {
             Some(view) => LogPosition { at: view.at, ..LogPosition::of(&view.progress) },
             None => LogPosition::of(&self.shown.progress),
         };
-        let found = target(text, &self.traveller.history(), from);
+        let found = target(text, &self.time_travel.history(), from);
         match found {
-            Ok(Target::End) if self.traveller.live => {
+            Ok(Target::End) if self.time_travel.live => {
                 self.ui.overlays.pop();
                 self.back_to_now();
             }
             Ok(place) => {
                 self.ui.overlays.pop();
                 self.hold();
-                self.traveller.jump(place);
+                self.time_travel.jump(place);
             }
             Err(why) => {
                 if let Some(Overlay::Goto { bad, .. }) = self.ui.overlays.last_mut() {
@@ -209,14 +211,14 @@ impl RunApp<'_> {
         None
     }
 
-    /// Executes an action; `Some` when it ends the program.
+    /// Performs an action. Returns `Some` if it ends the program, with the signal number, if any.
     fn act(&mut self, action: Action) -> io::Result<Option<Option<i32>>> {
         self.toast_at = None;
         let before = self.ui.clone();
         let effects = {
-            let history = self.traveller.shared();
+            let history = self.time_travel.shared();
             let history = crate::net::lock(&history);
-            let scrub = self.traveller.scrub(&history, "", &self.snapshots.borrow().progress, self.options.size);
+            let scrub = self.time_travel.scrub(&history, "", &self.snapshots.borrow().progress, self.options.size);
             let screen = screen_of(&self.shown, &before, &self.options, self.began, self.frozen_at, scrub);
             update(&mut self.ui, &screen, &self.hits, action)
         };
@@ -231,7 +233,7 @@ impl RunApp<'_> {
                 Effect::Quit => return Ok(Some(None)),
                 Effect::Interrupt => return Ok(Some(Some(2))),
                 Effect::Suspend => self.suspend()?,
-                Effect::Redraw => self.session.terminal.forget(),
+                Effect::Redraw => self.session.terminal.invalidate(),
                 Effect::NextTheme => {
                     self.options.ask = false;
                     self.options.look.theme = self.options.look.theme.next();

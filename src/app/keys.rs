@@ -1,8 +1,9 @@
-//! Keys and clicks to chords and targets. `views::action` maps chords to actions.
+//! Maps keys to chords. `views::action` maps chords to actions.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// The chord's name as the table writes it; `None` for releases and for keys that have no name.
+/// Returns the chord's name as in the table of actions; `None` for key releases and for keys
+/// without a name.
 #[must_use]
 pub fn chord(key: &KeyEvent) -> Option<String> {
     if key.kind == KeyEventKind::Release {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `fleet/` is the same for the pipelines of a service. It shares the terminal session, signals and
-//! keys, and hands the session over to the run that a user opens.
+//! keys, and lends the session to the run screen that a user opens.
 
 mod background;
 mod clipboard;
@@ -28,8 +28,8 @@ mod update;
 
 pub use detect::{GlyphChoice, ThemeChoice, look};
 pub use fleet::{FleetEnded, FleetOptions};
-pub use inline::{Inline, Tell};
-pub use playback::{SPEEDS, Start};
+pub use inline::{Inline, InlineMode};
+pub use playback::{ReplayStart, SPEEDS};
 pub use run::{Options, ScreenEnd, Session};
-pub use signals::{on_end, runtime};
+pub use signals::{on_termination, runtime};
 pub use update::{Effect, update};

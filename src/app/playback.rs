@@ -1,5 +1,5 @@
-//! Playback clock of an earlier instant: play, step, jump. A replay and a rewound feed have a
-//! clock; a live feed has none.
+//! Playback clock for earlier instants of a feed or log: play, step, seek. A replay and a rewound
+//! feed have a clock; a live view has none.
 
 use crate::net::lock;
 use crate::net::rewind::{Request, Rewind, View};
@@ -13,75 +13,84 @@ use synctop_core::reduce::Axis;
 use synctop_core::reduce::history::{GAP_MS, History, LogPosition};
 use synctop_core::reduce::{Progress, Target};
 
-/// Multiples of the log's clock; 0 is unlimited.
+/// Playback speeds as multiples of the log's own speed; 0 is unlimited.
 pub const SPEEDS: [f64; 12] = [0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 60.0, 100.0, 300.0, 1000.0, 0.0];
 
-/// The place of 1x.
-const NORMAL: usize = 2;
+/// Index of 1x in [`SPEEDS`].
+const NORMAL_SPEED: usize = 2;
 
-/// Messages a second at 1x, of a log without times.
-const LINES: f64 = 10.0;
+/// Lines per second at 1x, for a log without timestamps.
+const LINES_PER_SECOND: f64 = 10.0;
 
-/// Bytes read between two pictures at unlimited speed.
-const FLAT_OUT: u64 = 24 << 20;
+/// Bytes per step at unlimited speed.
+const UNLIMITED_SPEED_STEP: u64 = 24 << 20;
 
 /// Reference point of a running clock.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
+    /// Wall-clock time of the reference point.
     since: Instant,
+    /// Log time of the reference point; `None` until the first view, and in a log without
+    /// timestamps.
     at: Option<Millis>,
+    /// Line of the reference point, for a log without timestamps; 0 if unset.
     lines: u64,
 }
 
-/// A picture of the past, and how it goes on.
-pub(super) struct Traveller {
+/// Earlier view of a feed or log, and its playback clock.
+pub(super) struct TimeTravel {
     rewind: Rewind,
-    /// A feed goes on behind it.
+    /// True if a live feed continues in the background; false for a saved log.
     pub live: bool,
-    /// The instant that is shown; `None`: now.
+    /// View on screen; `None` shows the live state.
     view: Option<View>,
+    /// Reference point of the running clock; `None` while paused.
     anchor: Option<Anchor>,
+    /// Index of the speed in [`SPEEDS`].
     speed: usize,
+    /// True if playback skips silences.
     pub skip: bool,
-    /// Places are asked for one after the other: this one is on its way.
-    asked: u64,
-    /// Time of the pending jump: further keys count from there.
-    aim: Option<Millis>,
-    /// It was now until the place that is on its way was asked for.
-    from_now: bool,
+    /// Number of the last request; a view with a lower number is older.
+    last_request: u64,
+    /// Target time of the pending jump; further keys count from it.
+    pending_time: Option<Millis>,
+    /// True if the view was live until the pending request.
+    was_live: bool,
 }
 
 /// Initial state of a replay.
 #[derive(Debug, Clone)]
-pub struct Start {
-    /// A place such as `08:31:20`; the begin of the log.
+pub struct ReplayStart {
+    /// Position such as `08:31:20`; `None` is the start of the log.
     pub at: Option<String>,
+    /// Multiple of the log's own speed: one of [`SPEEDS`].
     pub speed: f64,
     pub paused: bool,
+    /// Skip silences.
     pub skip: bool,
 }
 
-impl Traveller {
+impl TimeTravel {
     pub(super) fn new(rewind: Rewind, live: bool) -> Self {
         Self {
             rewind,
             live,
             view: None,
             anchor: None,
-            speed: NORMAL,
+            speed: NORMAL_SPEED,
             skip: false,
-            asked: 0,
-            aim: None,
-            from_now: false,
+            last_request: 0,
+            pending_time: None,
+            was_live: false,
         }
     }
 
-    /// Holds the clock from the begin on, as a replay does.
-    pub(super) fn begin(&mut self, start: &Start) {
+    /// Starts a replay at the start of the log.
+    pub(super) fn start(&mut self, start: &ReplayStart) {
         self.view = Some(View::default());
         self.skip = start.skip;
-        self.speed = SPEEDS.iter().position(|speed| (speed - start.speed).abs() < 1e-9).unwrap_or(NORMAL);
-        self.go(Target::Begin);
+        self.speed = SPEEDS.iter().position(|speed| (speed - start.speed).abs() < 1e-9).unwrap_or(NORMAL_SPEED);
+        self.request(Target::Begin);
         if !start.paused {
             self.anchor = Some(Anchor { since: Instant::now(), at: None, lines: 0 });
         }
@@ -99,7 +108,7 @@ impl Traveller {
         &mut self.rewind.views
     }
 
-    /// View on screen, unless it shows now.
+    /// View on screen; `None` if it is live.
     pub(super) fn view(&self) -> Option<&View> {
         self.view.as_ref()
     }
@@ -108,12 +117,12 @@ impl Traveller {
         self.anchor.is_some()
     }
 
-    /// A place is on its way.
-    pub(super) fn busy(&self) -> bool {
+    /// True while a requested seek has not produced a view.
+    pub(super) fn is_seeking(&self) -> bool {
         self.rewind.busy()
     }
 
-    /// The speed in words: `4x`, `1/4x`, `max`.
+    /// Speed as text: `4x`, `1/4x`, `max`.
     pub(super) fn speed_words(&self) -> String {
         match SPEEDS.get(self.speed) {
             Some(0.25) => "1/4x".into(),
@@ -123,34 +132,35 @@ impl Traveller {
         }
     }
 
-    fn go(&mut self, target: Target) {
-        self.aim = if let Target::Time(at) = target { Some(at) } else { None };
-        self.asked = self.rewind.ask(Request::Go(target));
+    /// Requests the view at a target.
+    fn request(&mut self, target: Target) {
+        self.pending_time = if let Target::Time(at) = target { Some(at) } else { None };
+        self.last_request = self.rewind.ask(Request::Go(target));
     }
 
-    /// The picture stands still at this place of a feed.
+    /// Freezes the view at this position of a live feed.
     pub(super) fn hold(&mut self, shown: &Arc<Progress>, at: Option<Millis>) {
         if self.view.is_none() {
             self.view = Some(View { at, progress: Arc::clone(shown), ..View::default() });
-            self.go(Target::Bytes(shown.input.bytes));
-            self.from_now = true;
+            self.request(Target::Bytes(shown.input.bytes));
+            self.was_live = true;
         }
     }
 
-    /// Back to now.
-    pub(super) fn now(&mut self) {
+    /// Returns to the live view.
+    pub(super) fn return_to_live(&mut self) {
         self.view = None;
         self.anchor = None;
-        self.from_now = false;
+        self.was_live = false;
     }
 
-    /// Position of the picture.
+    /// Position of the view; the start of the log if it is live.
     pub(super) fn position(&self) -> LogPosition {
         self.view.as_ref().map(|view| LogPosition::of(&view.progress)).unwrap_or_default()
     }
 
-    /// Scrubber model of the screen; `latest` is the newest known position, `size` the bytes of a
-    /// saved log.
+    /// Returns the scrubber model of the screen; `None` if the view is live. `latest` is the newest
+    /// known progress, `size` the bytes of a saved log.
     pub(super) fn scrub<'a>(
         &self,
         history: &'a History,
@@ -180,20 +190,20 @@ impl Traveller {
         })
     }
 
-    /// Takes the newest view; returns a notice about it.
-    pub(super) fn arrived(&mut self) -> Option<String> {
+    /// Takes the newest view. Returns its notice, if any.
+    pub(super) fn take_view(&mut self) -> Option<String> {
         let view = self.rewind.views.borrow_and_update().clone();
         let word = view.word.clone();
-        if view.served >= self.asked {
-            self.aim = None;
-            // The searched place does not exist: now counts.
-            if std::mem::take(&mut self.from_now) && view.failed {
-                self.now();
+        if view.served >= self.last_request {
+            self.pending_time = None;
+            // The requested position does not exist: the view stays live.
+            if std::mem::take(&mut self.was_live) && view.failed {
+                self.return_to_live();
                 return word;
             }
         }
         if self.view.is_some() {
-            if view.ended && self.playing() && view.served >= self.asked {
+            if view.ended && self.playing() && view.served >= self.last_request {
                 self.anchor = None;
             }
             self.view = Some(view);
@@ -201,7 +211,7 @@ impl Traveller {
         word
     }
 
-    /// Executes a travel action. Returns a notice.
+    /// Performs a time travel action. Returns a notice for the footer, if any.
     pub(super) fn travel(&mut self, what: Travel) -> Option<String> {
         let here = self.view.as_ref().map(|view| (LogPosition::of(&view.progress), view.at)).unwrap_or_default();
         match what {
@@ -219,10 +229,11 @@ impl Traveller {
                 let word = if self.skip { "are passed over" } else { "are played" };
                 return Some(format!("silences of {} s and more {word}", GAP_MS / 1000));
             }
-            Travel::Second(on) => self.by(here, if on { 1_000 } else { -1_000 }),
-            Travel::Ten(on) => self.by(here, if on { 10_000 } else { -10_000 }),
-            Travel::Minute(on) => self.by(here, if on { 60_000 } else { -60_000 }),
-            // Behind the last message, in a silence: back to its own instant first.
+            Travel::Second(on) => self.jump_by(here, if on { 1_000 } else { -1_000 }),
+            Travel::Ten(on) => self.jump_by(here, if on { 10_000 } else { -10_000 }),
+            Travel::Minute(on) => self.jump_by(here, if on { 60_000 } else { -60_000 }),
+            // The clock is in a silence behind the last line: goes back to the time of that line
+            // first.
             Travel::Line(false) if here.1 > here.0.at => self.jump(Target::Bytes(here.0.bytes)),
             Travel::Line(on) => self.step(Step::Lines(if on { 1 } else { -1 })),
             Travel::Mark(kind, on) => self.step(Step::Mark(kind, on)),
@@ -233,31 +244,34 @@ impl Traveller {
         None
     }
 
-    fn by(&mut self, (here, at): (LogPosition, Option<Millis>), step: Millis) {
-        let begin = self.history().span().map(|span| span.0);
-        let target = match self.aim.or(at).or(here.at).or(begin) {
+    /// Jumps `step` milliseconds away from the pending target or the shown position.
+    fn jump_by(&mut self, (here, at): (LogPosition, Option<Millis>), step: Millis) {
+        let first_at = self.history().span().map(|span| span.0);
+        let target = match self.pending_time.or(at).or(here.at).or(first_at) {
             Some(at) => Target::Time(at.saturating_add(step)),
-            // Without times a second is a message.
+            // Without timestamps one line replaces each step of time.
             None => Target::Line(here.lines.saturating_add_signed(step.signum())),
         };
         self.jump(target);
     }
 
+    /// Pauses and requests the view one step away.
     fn step(&mut self, step: Step) {
         self.anchor = None;
-        self.asked = self.rewind.ask(Request::Step(step));
+        self.last_request = self.rewind.ask(Request::Step(step));
     }
 
-    /// Goes to a place; a clock that goes, goes on from there.
+    /// Jumps to a position. A running clock continues from there.
     pub(super) fn jump(&mut self, target: Target) {
-        self.go(target);
+        self.request(target);
         if let Some(anchor) = &mut self.anchor {
-            // Set anew when the place is reached.
+            // The first view at the new position sets the reference time.
             *anchor = Anchor { since: Instant::now(), at: None, lines: 0 };
         }
     }
 
-    pub(super) fn share(&mut self, share: f64) {
+    /// Jumps to a share (0 to 1) of the scrubber's width.
+    pub(super) fn jump_to_share(&mut self, share: f64) {
         let target = {
             let history = self.history();
             Axis::new(&history, self.skip).target(share)
@@ -265,30 +279,31 @@ impl Traveller {
         self.jump(target);
     }
 
-    /// Goes on, or stands still.
+    /// Starts or pauses the clock.
     pub(super) fn play(&mut self, play: bool) {
         self.anchor = play.then(|| Anchor { since: Instant::now(), at: None, lines: 0 });
         if play && self.view.as_ref().is_some_and(|view| view.ended) {
-            // Played to its end it begins again.
-            self.go(Target::Begin);
+            // Playback that reached the end restarts from the start.
+            self.request(Target::Begin);
         }
     }
 
-    /// Time of the next picture of a running clock.
-    pub(super) fn next(&self, drawn: Instant, frame: Duration) -> Option<Instant> {
-        (self.playing() && !self.busy()).then_some(drawn + frame)
+    /// Time of the next frame of a running clock; `None` while paused or seeking.
+    pub(super) fn next_frame(&self, drawn: Instant, frame: Duration) -> Option<Instant> {
+        (self.playing() && !self.is_seeking()).then_some(drawn + frame)
     }
 
-    /// The clock went on: asks for where it is now.
+    /// Requests the view for the present time of a running clock.
     pub(super) fn tick(&mut self) {
         let (Some(view), Some(anchor)) = (self.view.as_ref(), self.anchor.as_mut()) else { return };
-        // Not before the last place is shown, or the clock would start from the one before.
-        if self.rewind.busy() || view.served < self.asked {
+        // Waits for the view of the last request; otherwise the clock would start from the view
+        // before it.
+        if self.rewind.busy() || view.served < self.last_request {
             return;
         }
         let here = LogPosition::of(&view.progress);
         let speed = SPEEDS.get(self.speed).copied().unwrap_or(1.0);
-        let (end, begin, gap) = {
+        let (end, first_at, gap) = {
             let history = lock(&self.rewind.history);
             let clock = anchor.at.or(view.at);
             let gap = clock.filter(|_| self.skip).and_then(|at| history.gap_at(at));
@@ -298,36 +313,36 @@ impl Traveller {
             (history.end(), history.span().map(|span| span.0), gap)
         };
         if speed <= 0.0 {
-            return self.go(if here.bytes + FLAT_OUT >= end.bytes {
+            return self.request(if here.bytes + UNLIMITED_SPEED_STEP >= end.bytes {
                 Target::End
             } else {
-                Target::Bytes(here.bytes + FLAT_OUT)
+                Target::Bytes(here.bytes + UNLIMITED_SPEED_STEP)
             });
         }
-        let Some(from) = anchor.at.or(view.at).or(begin) else {
-            // By messages.
+        let Some(from) = anchor.at.or(view.at).or(first_at) else {
+            // Without timestamps the clock counts lines.
             if anchor.lines == 0 {
                 (anchor.since, anchor.lines) = (Instant::now(), here.lines.max(1));
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of lines")]
-            let on = (anchor.since.elapsed().as_secs_f64() * LINES * speed) as u64;
+            let on = (anchor.since.elapsed().as_secs_f64() * LINES_PER_SECOND * speed) as u64;
             let line = anchor.lines + on;
-            return self.go(if line >= end.lines { Target::End } else { Target::Line(line) });
+            return self.request(if line >= end.lines { Target::End } else { Target::Line(line) });
         };
         if anchor.at.is_none() {
             (anchor.since, anchor.at) = (Instant::now(), Some(from));
         }
         if let Some(gap) = gap.filter(|gap| gap.to > from) {
             (anchor.since, anchor.at) = (Instant::now(), Some(gap.to));
-            return self.go(Target::Time(gap.to));
+            return self.request(Target::Time(gap.to));
         }
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a session")]
         let on = (anchor.since.elapsed().as_secs_f64() * 1000.0 * speed) as Millis;
         let at = from.saturating_add(on);
         if self.skip {
-            // A clock that has come far begins anew, so that the next silence is seen.
+            // Moves the reference point along, so that the next silence is detected.
             (anchor.since, anchor.at) = (Instant::now(), Some(at));
         }
-        self.go(if end.at.is_some_and(|end| at >= end) { Target::End } else { Target::Time(at) });
+        self.request(if end.at.is_some_and(|end| at >= end) { Target::End } else { Target::Time(at) });
     }
 }

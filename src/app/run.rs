@@ -1,12 +1,12 @@
-//! Event loop of the run screen: signals and keys before the feed; draws only when something
-//! changed.
+//! Event loop of the run screen: signals and keys have priority over the feed; draws only after a
+//! change.
 
-use super::background::{self, Asked};
-use super::playback::{Start, Traveller};
+use super::background::{self, BackgroundQuery};
+use super::playback::{ReplayStart, TimeTravel};
 use super::signals::{self, Signals};
 use super::{diagnostics, terminal};
 use crate::net::rewind::Rewind;
-use crate::net::{Past, Snapshot, child::Engine};
+use crate::net::{RewindData, Snapshot, child::Engine};
 use crate::views::{Hits, Look, Screen, Scrub, Ui, draw};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
@@ -18,11 +18,11 @@ use synctop_core::reduce::{Link, Progress};
 use synctop_core::report::text::Leaving;
 use tokio::sync::watch;
 
-/// Pictures for the feed come no faster than this (25 a second), so that with those for keys there
-/// are at most 30.
+/// Minimum interval of frames for the feed (25 a second); with the frames for keys there are at
+/// most 30.
 pub(super) const FEED_FRAME: Duration = Duration::from_millis(40);
 
-/// Keys that come together are drawn together.
+/// Minimum interval of frames for keys: keys that arrive together are drawn together.
 pub(super) const KEY_FRAME: Duration = Duration::from_millis(8);
 
 /// Display time of a notice.
@@ -32,82 +32,85 @@ pub(super) const TOAST: Duration = Duration::from_secs(3);
 pub struct Options {
     pub source: String,
     pub look: Look,
-    /// Ask the terminal for its background, and choose the theme by it.
+    /// True if the theme is chosen by the terminal's background color, which is queried.
     pub ask: bool,
     pub mouse: bool,
-    /// An engine of ours that has to be stopped when we leave.
+    /// Engine started by synctop; stopped when the screen closes.
     pub engine: Option<Engine>,
-    /// The feed comes from a child of ours and ends with us; the value: the bytes read so far are
-    /// stored.
-    pub ours: Option<bool>,
-    /// Rewind data of the feed, and its decoder.
-    pub past: Past,
+    /// `Some` if the feed comes from a child process of synctop, which ends with the screen: true
+    /// if its bytes are saved to a file.
+    pub child_saved: Option<bool>,
+    /// Rewind data of the feed.
+    pub past: RewindData,
+    /// Decoder for the bytes of the rewind data.
     pub decoder: Decoder,
-    /// It is a saved log, and begins so.
-    pub replay: Option<Start>,
-    /// Bytes of it, where that is known.
+    /// Initial state of a replay; `None` for a live feed.
+    pub replay: Option<ReplayStart>,
+    /// Size of a saved log in bytes, if known.
     pub size: Option<u64>,
-    /// It was opened from the fleet, and goes back there.
+    /// True if the screen was opened from the fleet screen and returns to it.
     pub nested: bool,
-    /// Panic after the first picture, in the loop or in a thread: the only way to test that the
-    /// terminal is given back then.
+    /// Panics after the first frame, in a thread (`thread`) or in the loop (any other text). A test
+    /// needs this to check that the terminal is restored.
     pub panic_for_test: Option<String>,
 }
 
 /// Result of the run screen.
 pub struct ScreenEnd {
+    /// Newest progress of the feed.
     pub progress: Arc<Progress>,
-    /// The saved log was not read to its end: its outcome is unknown.
+    /// True if the saved log was not read to its end: its outcome is unknown.
     pub unread: bool,
-    /// The signal that ended it, if one did.
+    /// Signal that ended the screen, if any.
     pub signal: Option<i32>,
     pub leaving: Leaving,
-    /// A part of synctop panicked; its message is on the shell.
+    /// True if a thread panicked; its message is on the shell.
     pub panicked: bool,
 }
 
-/// Signals are heard, and nothing else is done yet: made before an engine is started, which has to
-/// be stopped on one.
+/// Runtime with installed signal handlers. Created before an engine is started, because a signal
+/// has to stop the engine.
 pub struct Session {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) signals: Signals,
-    /// For the watchdog.
+    /// Engine that the watchdog stops.
     engine: Arc<OnceLock<Engine>>,
 }
 
 impl Session {
-    /// Hears signals from now on.
+    /// Installs the signal handlers.
     ///
     /// # Errors
-    /// When the system does not let us.
+    /// Returns the system's error if the runtime, a handler or the watchdog thread cannot be
+    /// created.
     pub fn new() -> io::Result<Self> {
         let runtime = signals::runtime()?;
         let signals = {
             let _inside = runtime.enter();
-            Signals::hear()?
+            Signals::install_handlers()?
         };
         let engine = Arc::default();
         signals::watchdog(Arc::clone(&engine))?;
         Ok(Self { runtime, signals, engine })
     }
 
-    /// Runs until the user leaves, a signal comes, or the terminal is gone.
+    /// Runs the run screen until the user quits, a signal arrives, or the terminal is closed.
     ///
     /// # Errors
-    /// When there is no terminal to draw on.
+    /// Returns the system's error if there is no terminal to draw on.
     pub fn run(self, options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<ScreenEnd> {
         let Self { runtime, signals, engine } = self;
-        if let Some(ours) = &options.engine {
-            engine.get_or_init(|| ours.clone());
+        if let Some(started) = &options.engine {
+            engine.get_or_init(|| started.clone());
         }
         let wake = diagnostics::install();
         runtime.block_on(async {
             let mut session = TerminalSession::take(signals, options.mouse, options.ask)?;
             let mut app = RunApp::new(options, snapshots, &mut session)?;
-            let result = app.turn_round(&wake).await;
-            terminal::give_back();
-            let ours = app.options.ours.is_some() && !app.snapshots.borrow().progress.closed;
-            let stopped = app.stopping || app.engine_runs() || ours;
+            let result = app.run_loop(&wake).await;
+            terminal::restore();
+            let cuts_child_off = app.options.child_saved.is_some() && !app.snapshots.borrow().progress.closed;
+            let stopped = app.stopping || app.engine_runs() || cuts_child_off;
             app.stop_engine();
             let latest = app.snapshots.borrow().clone();
             let silent = latest.last_line.and_then(|last| u64::try_from(last.elapsed().as_millis()).ok());
@@ -116,13 +119,14 @@ impl Session {
                 progress: latest.progress,
                 unread,
                 signal,
-                leaving: Leaving { silent, stopped, unkept: app.options.ours == Some(false), cut: None },
+                leaving: Leaving { silent, stopped, unkept: app.options.child_saved == Some(false), cut: None },
                 panicked: terminal::panicked(),
             })
         })
     }
 }
 
+/// State of the run screen.
 pub(super) struct RunApp<'s> {
     pub(super) options: Options,
     pub(super) snapshots: watch::Receiver<Snapshot>,
@@ -130,55 +134,60 @@ pub(super) struct RunApp<'s> {
     pub(super) ui: Ui,
     pub(super) hits: Hits,
     pub(super) began: Instant,
-    /// Snapshot on screen: the newest one, or the one of the moment of freezing.
+    /// Snapshot on screen: the newest one, the one at the moment of freezing, or an earlier view.
     pub(super) shown: Snapshot,
     pub(super) frozen_at: Option<Instant>,
+    /// Time of the last frame.
     pub(super) drawn: Instant,
+    /// Reason of the next frame; `None` if nothing changed.
     pub(super) dirty: Option<RedrawReason>,
+    /// True while the engine is being stopped.
     pub(super) stopping: bool,
-    /// Time of the notice in the footer.
+    /// Time at which the notice in the footer was shown.
     pub(super) toast_at: Option<Instant>,
-    /// The clock, when it is not now's.
-    pub(super) traveller: Traveller,
-    /// The mouse draws the scrubber along.
+    /// Earlier view and its playback clock.
+    pub(super) time_travel: TimeTravel,
+    /// True while the mouse drags the scrubber.
     pub(super) dragging: bool,
 }
 
-/// Terminal and its events, independent of the screen.
+/// Terminal, its events and the signal handlers; outlives a screen.
 pub(super) struct TerminalSession {
-    pub(super) terminal: terminal::Screen,
+    pub(super) terminal: terminal::TerminalDriver,
     pub(super) signals: Signals,
     pub(super) input: EventStream,
-    /// The question for the background, until it is answered.
-    pub(super) asked: Option<Asked>,
-    /// We stopped ourselves: that signal is still to reach our own handler.
+    /// Query for the background color; `None` once it is answered.
+    pub(super) background_query: Option<BackgroundQuery>,
+    /// True if synctop stopped itself: its own handler still receives that signal.
     pub(super) own_stop: bool,
 }
 
 impl TerminalSession {
-    /// Takes the terminal; `ask`: asks it for its background.
+    /// Takes the terminal over. `ask`: queries its background color.
     pub(super) fn take(signals: Signals, mouse: bool, ask: bool) -> io::Result<Self> {
-        let mut terminal = terminal::Screen::take(mouse)?;
-        let asked = ask.then(Asked::now);
-        if asked.is_some() {
-            terminal.ask()?;
+        let mut terminal = terminal::TerminalDriver::take(mouse)?;
+        let background_query = ask.then(BackgroundQuery::now);
+        if background_query.is_some() {
+            terminal.query_background()?;
         }
-        Ok(Self { terminal, signals, input: EventStream::new(), asked, own_stop: false })
+        Ok(Self { terminal, signals, input: EventStream::new(), background_query, own_stop: false })
     }
 
-    /// Gives the terminal back and stops, as a shell's Ctrl-Z would; SIGCONT takes it again.
-    /// Answers whether there was a shell.
+    /// Restores the terminal and stops the process, as Ctrl-Z of a shell does; takes the terminal
+    /// over again after SIGCONT. Returns false, and does not stop, if there is no shell.
     pub(super) fn suspend(&mut self) -> io::Result<bool> {
         use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
-        let ours = getsid(None).ok();
-        let has_shell = getppid().and_then(|parent| getsid(Some(parent)).ok()) == ours && ours != Some(getpid());
+        let own_session = getsid(None).ok();
+        let parent_session = getppid().and_then(|parent| getsid(Some(parent)).ok());
+        let has_shell = parent_session == own_session && own_session != Some(getpid());
         if !has_shell {
             return Ok(false);
         }
-        terminal::give_back();
+        terminal::restore();
         let _ = writeln!(io::stderr(), "synctop: suspended; fg returns. The engine may wait for it.");
-        // The rest of a pipeline stops with us: a shell waits for all of it. Our own group gets the
-        // signal too and handles it; STOP stops this process.
+        // The other processes of the shell pipeline are stopped too, because a shell waits for all
+        // of them. The group signal also reaches this process, whose handler ignores it; STOP stops
+        // it.
         self.own_stop = true;
         let _ = rustix::process::kill_current_process_group(Signal::TSTP);
         let _ = kill_process(getpid(), Signal::STOP);
@@ -187,18 +196,20 @@ impl TerminalSession {
     }
 }
 
-/// Reason of a redraw.
+/// Reason of a redraw; selects the minimum interval of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RedrawReason {
     Feed,
     Key,
 }
 
-enum Turn {
+/// Event of the loop.
+enum LoopEvent {
     Signal(i32),
     Stop,
     Resume,
     Input(Option<io::Result<Event>>),
+    /// New snapshot; false if the feed is closed.
     Feed(bool),
     View,
     Diagnostics,
@@ -213,9 +224,9 @@ impl<'s> RunApp<'s> {
     ) -> io::Result<Self> {
         let past = &options.past;
         let rewind = Rewind::spawn(Arc::clone(&past.store), Arc::clone(&past.history), options.decoder)?;
-        let mut traveller = Traveller::new(rewind, options.replay.is_none());
+        let mut time_travel = TimeTravel::new(rewind, options.replay.is_none());
         if let Some(start) = &options.replay {
-            traveller.begin(start);
+            time_travel.start(start);
         }
         let ui = Ui { nested: options.nested, ..Ui::default() };
         Ok(Self {
@@ -231,105 +242,108 @@ impl<'s> RunApp<'s> {
             dirty: Some(RedrawReason::Key),
             stopping: false,
             toast_at: None,
-            traveller,
+            time_travel,
             dragging: false,
         })
     }
 
-    /// Answers the signal that ended it, if one did.
-    pub(super) async fn turn_round(&mut self, wake: &tokio::sync::Notify) -> io::Result<Option<i32>> {
+    /// Runs the event loop. Returns the signal that ended it, if any.
+    pub(super) async fn run_loop(&mut self, wake: &tokio::sync::Notify) -> io::Result<Option<i32>> {
         let mut feed_open = true;
         loop {
             if terminal::panicked() {
                 return Ok(None);
             }
             self.draw_if_due()?;
-            let timer = self.next_look();
+            let timer = self.next_redraw();
             let turn = tokio::select! {
                 biased;
-                number = self.session.signals.enders.next() => Turn::Signal(number),
-                _ = self.session.signals.stop.recv() => Turn::Stop,
-                _ = self.session.signals.resume.recv() => Turn::Resume,
-                event = self.session.input.next() => Turn::Input(event),
-                changed = self.snapshots.changed(), if feed_open => Turn::Feed(changed.is_ok()),
-                Ok(()) = self.traveller.views().changed() => Turn::View,
-                () = wake.notified() => Turn::Diagnostics,
-                () = sleep(timer), if timer.is_some() => Turn::Timer,
+                number = self.session.signals.termination.next() => LoopEvent::Signal(number),
+                _ = self.session.signals.stop.recv() => LoopEvent::Stop,
+                _ = self.session.signals.resume.recv() => LoopEvent::Resume,
+                event = self.session.input.next() => LoopEvent::Input(event),
+                changed = self.snapshots.changed(), if feed_open => LoopEvent::Feed(changed.is_ok()),
+                Ok(()) = self.time_travel.views().changed() => LoopEvent::View,
+                () = wake.notified() => LoopEvent::Diagnostics,
+                () = sleep(timer), if timer.is_some() => LoopEvent::Timer,
             };
             match turn {
-                Turn::Signal(number) => return Ok(Some(number)),
-                // Our own stop signal returns to us; only one from outside is news.
-                Turn::Stop if std::mem::take(&mut self.session.own_stop) => {}
-                Turn::Stop => self.suspend()?,
-                Turn::Resume => {
+                LoopEvent::Signal(number) => return Ok(Some(number)),
+                // The own stop signal returns to this handler; only one from outside is handled.
+                LoopEvent::Stop if std::mem::take(&mut self.session.own_stop) => {}
+                LoopEvent::Stop => self.suspend()?,
+                LoopEvent::Resume => {
                     self.session.terminal.enter()?;
-                    self.due(RedrawReason::Key);
+                    self.request_redraw(RedrawReason::Key);
                 }
-                // The terminal is gone.
-                Turn::Input(None | Some(Err(_))) => return Ok(Some(1)),
-                Turn::Input(Some(Ok(event))) => {
+                // The terminal is closed.
+                LoopEvent::Input(None | Some(Err(_))) => return Ok(Some(1)),
+                LoopEvent::Input(Some(Ok(event))) => {
                     if let Some(signal) = self.input(&event)? {
                         return Ok(signal);
                     }
                 }
-                Turn::Feed(open) => {
+                LoopEvent::Feed(open) => {
                     feed_open = open;
                     self.take_feed();
                 }
-                Turn::View => self.take_view(),
-                Turn::Diagnostics => self.due(RedrawReason::Feed),
-                Turn::Timer => {
+                LoopEvent::View => self.take_view(),
+                LoopEvent::Diagnostics => self.request_redraw(RedrawReason::Feed),
+                LoopEvent::Timer => {
                     if self.toast_at.is_some_and(|said| said.elapsed() >= TOAST) && !self.stopping {
                         self.ui.toast = None;
                         self.toast_at = None;
                     }
-                    self.traveller.tick();
-                    self.due(RedrawReason::Feed);
+                    self.time_travel.tick();
+                    self.request_redraw(RedrawReason::Feed);
                 }
             }
             if self.stopping && self.options.engine.as_ref().is_none_or(|engine| !engine.runs()) {
-                // The engine's last words are still on their way.
-                self.last_words().await;
+                // The final output of the engine may still be in the channel.
+                self.drain_feed().await;
                 return Ok(None);
             }
         }
     }
 
-    async fn last_words(&mut self) {
+    /// Waits until the feed is read to its end, at most one second.
+    async fn drain_feed(&mut self) {
         let until = Instant::now() + Duration::from_secs(1);
         while !self.snapshots.borrow().progress.closed && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    pub(super) fn due(&mut self, because: RedrawReason) {
+    /// Requests a redraw; a pending one for a key keeps its reason.
+    pub(super) fn request_redraw(&mut self, because: RedrawReason) {
         self.dirty = Some(match self.dirty {
             Some(RedrawReason::Key) => RedrawReason::Key,
             _ => because,
         });
     }
 
+    /// Takes the newest snapshot, unless an earlier view or a frozen one is on screen.
     pub(super) fn take_feed(&mut self) {
-        if self.traveller.view().is_some() {
+        if self.time_travel.view().is_some() {
             self.snapshots.mark_unchanged();
             self.start_replay();
-            self.due(RedrawReason::Feed);
+            self.request_redraw(RedrawReason::Feed);
         } else if self.frozen_at.is_none() {
             self.shown = self.snapshots.borrow_and_update().clone();
-            self.due(RedrawReason::Feed);
+            self.request_redraw(RedrawReason::Feed);
         } else {
-            // A frozen picture still reports the end or the loss of the feed.
+            // A frozen screen still shows the end or the loss of the feed.
             let link = self.snapshots.borrow_and_update().link.clone();
             if std::mem::discriminant(&link) != std::mem::discriminant(&self.shown.link) {
                 self.shown.link = link;
-                self.due(RedrawReason::Feed);
+                self.request_redraw(RedrawReason::Feed);
             }
         }
     }
 
-    /// Time of the next redraw if nothing arrives: a due picture or a growing age.
-    fn next_look(&self) -> Option<Instant> {
-        if let Some(until) = self.first_waits() {
+    /// Time of the next redraw if no event arrives; `None` if time alone changes nothing.
+    fn next_redraw(&self) -> Option<Instant> {
+        if let Some(until) = self.first_frame_deadline() {
             return Some(until);
         }
         if self.stopping {
@@ -343,16 +357,16 @@ impl<'s> RunApp<'s> {
         match self.dirty {
             Some(RedrawReason::Key) => Some(self.drawn + KEY_FRAME),
             Some(RedrawReason::Feed) => Some(self.drawn + FEED_FRAME),
-            None if self.traveller.playing() => self.traveller.next(self.drawn, FEED_FRAME),
-            // How far behind it is grows.
-            None if self.traveller.live
-                && self.traveller.view().is_some()
+            None if self.time_travel.playing() => self.time_travel.next_frame(self.drawn, FEED_FRAME),
+            // The distance to the live end grows.
+            None if self.time_travel.live
+                && self.time_travel.view().is_some()
                 && !self.snapshots.borrow().progress.closed =>
             {
                 Some(self.drawn + Duration::from_secs(1))
             }
-            None if self.traveller.view().is_some() => None,
-            None if self.frozen_at.is_some() || !self.aging() => None,
+            None if self.time_travel.view().is_some() => None,
+            None if self.frozen_at.is_some() || !self.is_aging() => None,
             None => {
                 let quiet = self.shown.last_line.unwrap_or(self.began).elapsed();
                 let step = if quiet < Duration::from_secs(60) { 1 } else { 10 };
@@ -361,14 +375,14 @@ impl<'s> RunApp<'s> {
         }
     }
 
-    /// Until when the first picture waits for the colours that it should have.
-    fn first_waits(&self) -> Option<Instant> {
-        let until = self.session.asked.as_ref()?.at + background::PATIENCE;
+    /// Time until which the first frame waits for the background color; `None` if it does not wait.
+    fn first_frame_deadline(&self) -> Option<Instant> {
+        let until = self.session.background_query.as_ref()?.at + background::MAX_ANSWER_WAIT;
         (self.drawn < self.began && Instant::now() < until).then_some(until)
     }
 
-    /// True if time alone changes the picture.
-    fn aging(&self) -> bool {
+    /// True if a growing age changes the screen.
+    fn is_aging(&self) -> bool {
         !matches!(self.shown.link, Link::Ended(_))
             && !self.shown.progress.closed
             && self.shown.progress.attempt.end.is_none()
@@ -380,19 +394,20 @@ impl<'s> RunApp<'s> {
             Some(RedrawReason::Key) => KEY_FRAME,
             Some(RedrawReason::Feed) => FEED_FRAME,
         };
-        if self.drawn.elapsed() < frame || self.first_waits().is_some() {
+        if self.drawn.elapsed() < frame || self.first_frame_deadline().is_some() {
             return Ok(());
         }
         tui_logger::move_events();
-        let history = self.traveller.shared();
-        let speed = self.traveller.speed_words();
+        let history = self.time_travel.shared();
+        let speed = self.time_travel.speed_words();
         let latest = Arc::clone(&self.snapshots.borrow().progress);
         let hits = self.session.terminal.draw(|buffer, area| {
-            // Given back before anything is written: a terminal that takes nothing must not hold up
+            // The lock is released before output is written: a blocked terminal must not hold up
             // the feed.
-            let history = self.traveller.view().map(|_| crate::net::lock(&history));
-            let scrub =
-                history.as_ref().and_then(|history| self.traveller.scrub(history, &speed, &latest, self.options.size));
+            let history = self.time_travel.view().map(|_| crate::net::lock(&history));
+            let scrub = history
+                .as_ref()
+                .and_then(|history| self.time_travel.scrub(history, &speed, &latest, self.options.size));
             let screen = screen_of(&self.shown, &self.ui, &self.options, self.began, self.frozen_at, scrub);
             draw(buffer, area, &screen)
         })?;
@@ -405,29 +420,29 @@ impl<'s> RunApp<'s> {
         self.toast_at = self.ui.toast.as_ref().map(|_| self.toast_at.unwrap_or(self.drawn));
         match self.options.panic_for_test.take().as_deref() {
             None => {}
-            Some("thread") => drop(std::thread::Builder::new().spawn(panic_as_asked)?),
-            Some(_) => panic_as_asked(),
+            Some("thread") => drop(std::thread::Builder::new().spawn(panic_in_test)?),
+            Some(_) => panic_in_test(),
         }
         Ok(())
     }
 
-    // The engine.
+    // Engine.
 
     pub(super) fn engine_runs(&self) -> bool {
         self.options.engine.as_ref().is_some_and(Engine::runs)
     }
 
-    /// Asks the engine to end; the loop goes on until it is gone.
-    pub(super) fn begin_stop(&mut self) {
+    /// Stops the engine in a thread; the loop continues until the engine has exited.
+    pub(super) fn stop_engine_in_background(&mut self) {
         if let Some(engine) = self.options.engine.clone() {
             self.stopping = true;
             self.ui.toast = Some("stopping the engine: TERM, and KILL after 5 seconds; q leaves at once".into());
-            // Without a thread it is stopped when we leave.
+            // If the thread cannot be created, the engine is stopped when the screen closes.
             let _ = std::thread::Builder::new().name("stop".into()).spawn(move || engine.stop());
         }
     }
 
-    /// On the way out: an engine of ours does not outlive us.
+    /// Stops a running engine and waits until its output is read, at most 500 ms.
     fn stop_engine(&self) {
         if let Some(engine) = self.options.engine.as_ref().filter(|engine| engine.runs()) {
             engine.stop();
@@ -438,18 +453,18 @@ impl<'s> RunApp<'s> {
         }
     }
 
-    // Suspending.
+    // Suspension.
 
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         if !self.session.suspend()? {
             self.ui.toast = Some("no shell to go back to: not suspended".into());
         }
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
         Ok(())
     }
 }
 
-/// Also when the loop panicked: an engine of ours does not outlive us.
+/// Stops the engine even if the loop panicked: it must not outlive synctop.
 impl Drop for RunApp<'_> {
     fn drop(&mut self) {
         if self.engine_runs() {
@@ -458,9 +473,9 @@ impl Drop for RunApp<'_> {
     }
 }
 
-#[expect(clippy::panic, reason = "a comparison of floats is intended")]
-fn panic_as_asked() {
-    panic!("asked to");
+#[expect(clippy::panic, reason = "a test needs a panic")]
+fn panic_in_test() {
+    panic!("requested by a test");
 }
 
 pub(super) async fn sleep(until: Option<Instant>) {
@@ -469,7 +484,7 @@ pub(super) async fn sleep(until: Option<Instant>) {
     }
 }
 
-/// The picture's facts at this moment; a frozen or ended one has no time that goes on.
+/// Model of the run screen at this moment. The age of a frozen or ended feed does not grow.
 pub(super) fn screen_of<'a>(
     shown: &'a Snapshot,
     ui: &'a Ui,
@@ -483,7 +498,7 @@ pub(super) fn screen_of<'a>(
     let over = progress.closed || progress.attempt.end.is_some();
     let age = match scrub {
         None => shown.last_line.map(|last| at.saturating_duration_since(last)).filter(|_| !over),
-        // By the log's own clock.
+        // Age by the log's own clock.
         Some(scrub) => {
             let silent = scrub.at.zip(progress.last_at).and_then(|(now, last)| u64::try_from(now - last).ok());
             silent.map(Duration::from_millis).filter(|_| !over)

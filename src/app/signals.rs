@@ -1,5 +1,5 @@
-//! Termination signals: caught from the start, and effective even if the terminal accepts no
-//! output.
+//! Termination signals: handled from the start of the process, and effective even if the terminal
+//! accepts no output.
 
 use super::terminal;
 use crate::net::child::Engine;
@@ -11,24 +11,25 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Maximum time to restore the terminal after a signal.
-const STALLED: Duration = Duration::from_secs(2);
+/// Maximum time for the event loop to restore the terminal after a signal.
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum time to exit after that; includes an engine's grace period.
-const LEAVING: Duration = Duration::from_secs(8);
+/// Maximum time to exit after the terminal is restored; includes an engine's grace period.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Signals and terminal events of the loop. Requires a runtime.
+/// Signal handlers of the event loop.
 pub(super) struct Signals {
-    pub(super) enders: TerminationSignals,
+    pub(super) termination: TerminationSignals,
     pub(super) stop: Signal,
     pub(super) resume: Signal,
 }
 
 impl Signals {
-    pub(super) fn hear() -> io::Result<Self> {
+    /// Installs the handlers. Requires a runtime.
+    pub(super) fn install_handlers() -> io::Result<Self> {
         let number = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
         Ok(Self {
-            enders: TerminationSignals::hear()?,
+            termination: TerminationSignals::install_handlers()?,
             stop: signal(number(rustix::process::Signal::TSTP))?,
             resume: signal(number(rustix::process::Signal::CONT))?,
         })
@@ -39,8 +40,8 @@ impl Signals {
 pub(super) struct TerminationSignals(Vec<(i32, Signal)>);
 
 impl TerminationSignals {
-    /// Has to be called in a runtime.
-    pub(super) fn hear() -> io::Result<Self> {
+    /// Installs the handlers. Requires a runtime.
+    pub(super) fn install_handlers() -> io::Result<Self> {
         let kinds = [
             SignalKind::terminate(),
             SignalKind::hangup(),
@@ -53,40 +54,41 @@ impl TerminationSignals {
         kinds.into_iter().map(|kind| Ok((kind.as_raw_value(), signal(kind)?))).collect::<io::Result<_>>().map(Self)
     }
 
-    /// The number of the next one.
+    /// Waits for a signal and returns its number.
     pub(super) async fn next(&mut self) -> i32 {
         poll_fn(|context| {
-            let mut came = self.0.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
+            let mut received = self.0.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
                 Poll::Ready(_) => Some(*number),
                 Poll::Pending => None,
             });
-            came.next().map_or(Poll::Pending, Poll::Ready)
+            received.next().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 }
 
-/// One thread's runtime.
+/// Creates a runtime on the current thread.
 ///
 /// # Errors
-/// When the system gives none.
+/// Returns the system's error if the runtime cannot be created.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Starts the thread that ends us when the loop cannot: it may hang in a write to a terminal that
-/// is not read, or not have begun because a file cannot be opened.
+/// Starts the thread that ends the process after a signal if the event loop cannot: the loop may
+/// hang in a write to a terminal that is not read, or not have started because opening a file
+/// blocks.
 pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
     let runtime = runtime()?;
-    let mut enders = {
+    let mut termination = {
         let _inside = runtime.enter();
-        TerminationSignals::hear()?
+        TerminationSignals::install_handlers()?
     };
     std::thread::Builder::new().name("watchdog".into()).spawn(move || {
-        let number = runtime.block_on(enders.next());
-        std::thread::sleep(STALLED);
-        if terminal::given_back() {
-            std::thread::sleep(LEAVING);
+        let number = runtime.block_on(termination.next());
+        std::thread::sleep(RESTORE_TIMEOUT);
+        if terminal::is_restored() {
+            std::thread::sleep(EXIT_TIMEOUT);
         } else if let Some(engine) = engine.get().filter(|engine| engine.runs()) {
             engine.stop();
         }
@@ -96,16 +98,16 @@ pub(super) fn watchdog(engine: Arc<OnceLock<Engine>>) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a thread that waits for the first terminating signal and prints it.
+/// Starts a thread that waits for the first termination signal and calls `handler` with its number.
 ///
 /// # Errors
-/// When signals cannot be heard.
-pub fn on_end(tell: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
+/// Returns the system's error if the runtime, a handler or the thread cannot be created.
+pub fn on_termination(handler: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
     let runtime = runtime()?;
-    let mut enders = {
+    let mut termination = {
         let _inside = runtime.enter();
-        TerminationSignals::hear()?
+        TerminationSignals::install_handlers()?
     };
-    std::thread::Builder::new().name("signals".into()).spawn(move || tell(runtime.block_on(enders.next())))?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || handler(runtime.block_on(termination.next())))?;
     Ok(())
 }

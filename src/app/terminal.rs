@@ -19,17 +19,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// True while the terminal is in raw mode and on the alternate screen.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// True once the terminal is fully restored.
-static GIVEN_BACK: AtomicBool = AtomicBool::new(false);
+/// True once the terminal was taken over and then restored.
+static RESTORED: AtomicBool = AtomicBool::new(false);
 
-/// Buttons and wheel only (1000, 1006): every movement would wake us for nothing.
+/// Reports buttons, the wheel and movement with a pressed button (1002, 1006), not every movement:
+/// each report would wake the event loop.
 const MOUSE_ON: &str = "\x1b[?1002h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l";
 
-/// Largest picture; a larger size is not a real screen.
+/// Largest frame, in columns and rows; a larger size is not that of a real screen.
 const LARGEST: (u16, u16) = (2048, 1024);
 
-/// Stdout, written one picture at a time. Unflushed output is dropped: it would land on the shell.
+/// Stdout, written one frame at a time. Output that is not flushed is dropped, because it would
+/// appear on the shell.
 #[derive(Default)]
 struct Output(Vec<u8>);
 
@@ -45,20 +47,22 @@ impl Write for Output {
     }
 }
 
-/// A terminal in full-screen use. Only cells that changed are written.
-pub(super) struct Screen {
+/// Terminal in full-screen mode. Writes only cells that changed.
+pub(super) struct TerminalDriver {
     backend: CrosstermBackend<Output>,
+    /// Frame on the terminal.
     shown: Buffer,
+    /// Frame being drawn.
     next: Buffer,
     mouse: bool,
 }
 
-impl Screen {
-    /// Takes the terminal.
+impl TerminalDriver {
+    /// Takes the terminal over.
     pub(super) fn take(mouse: bool) -> io::Result<Self> {
         restore_on_panic();
-        // NO_COLOR is obeyed by the mono theme; the library would take reverse and bold away with
-        // the colours.
+        // The mono theme obeys NO_COLOR; crossterm would drop reverse and bold along with the
+        // colors.
         crossterm::style::force_color_output(true);
         let backend = CrosstermBackend::new(Output::default());
         let mut screen = Self { backend, shown: Buffer::default(), next: Buffer::default(), mouse };
@@ -66,10 +70,10 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Takes the terminal (again); the next picture is drawn whole.
+    /// Enters the alternate screen (again). The next frame is drawn completely.
     pub(super) fn enter(&mut self) -> io::Result<()> {
         TAKEN.store(true, Ordering::SeqCst);
-        GIVEN_BACK.store(false, Ordering::SeqCst);
+        RESTORED.store(false, Ordering::SeqCst);
         enable_raw_mode()?;
         execute!(self.backend, EnterAlternateScreen, Hide, EnableBracketedPaste, Clear(ClearType::All))?;
         if self.mouse {
@@ -79,40 +83,43 @@ impl Screen {
         Ok(())
     }
 
+    /// Turns mouse reports on or off.
     pub(super) fn set_mouse(&mut self, on: bool) -> io::Result<()> {
         self.mouse = on;
         execute!(self.backend, Print(if on { MOUSE_ON } else { MOUSE_OFF }))
     }
 
+    /// Copies a text to the clipboard (OSC 52).
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         execute!(self.backend, crossterm::clipboard::CopyToClipboard::to_clipboard_from(text))
     }
 
-    /// The next picture is drawn whole.
-    pub(super) fn forget(&mut self) {
+    /// Marks the frame on the terminal as unknown: the next one is drawn completely.
+    pub(super) fn invalidate(&mut self) {
         self.shown = Buffer::empty(Rect::ZERO);
     }
 
-    /// Asks for the background colour.
-    pub(super) fn ask(&mut self) -> io::Result<()> {
-        execute!(self.backend, Print(super::background::QUESTION))
+    /// Queries the background color.
+    pub(super) fn query_background(&mut self) -> io::Result<()> {
+        execute!(self.backend, Print(super::background::BACKGROUND_QUERY))
     }
 
-    /// Draws a picture; nothing is written when nothing changed.
+    /// Draws a frame and writes the changed cells; writes nothing if none changed. Returns the
+    /// result of `picture`.
     pub(super) fn draw<R>(&mut self, picture: impl FnOnce(&mut Buffer, Rect) -> R) -> io::Result<R> {
         let (width, height) = size()?;
         let area = Rect::from((Position::ORIGIN, Size::new(width.min(LARGEST.0), height.min(LARGEST.1))));
-        let anew = self.shown.area != area;
-        if anew {
+        let is_complete = self.shown.area != area;
+        if is_complete {
             self.shown = Buffer::empty(area);
             self.next = Buffer::empty(area);
         }
         self.next.reset();
         let result = picture(&mut self.next, area);
         let changes = self.shown.diff(&self.next);
-        if anew || !changes.is_empty() {
+        if is_complete || !changes.is_empty() {
             queue!(self.backend, BeginSynchronizedUpdate)?;
-            if anew {
+            if is_complete {
                 queue!(self.backend, Clear(ClearType::All))?;
             }
             self.backend.draw(changes.into_iter())?;
@@ -124,45 +131,46 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalDriver {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
-/// Restores the terminal, once; errors are ignored because there is no place left to report them.
-pub(super) fn give_back() {
+/// Restores the terminal once. Ignores errors: there is no place left to report them.
+pub(super) fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
     let mut out = Output::default();
     let _ = execute!(out, Print(MOUSE_OFF), DisableBracketedPaste, LeaveAlternateScreen, ResetColor, Show);
     leave_raw_mode();
-    GIVEN_BACK.store(true, Ordering::SeqCst);
+    RESTORED.store(true, Ordering::SeqCst);
 }
 
-/// Echo, lines and signals of keys as they were; does not wait for anything.
+/// Restores the line mode of the terminal (echo, line input, keys that send signals). Does not
+/// wait.
 pub(super) fn leave_raw_mode() {
     let _ = disable_raw_mode();
 }
 
-/// It was ours, and is not any more.
-pub(super) fn given_back() -> bool {
-    GIVEN_BACK.load(Ordering::SeqCst)
+/// True once the terminal was taken over and then restored.
+pub(super) fn is_restored() -> bool {
+    RESTORED.load(Ordering::SeqCst)
 }
 
-/// Some thread panicked: the terminal is given back, and nothing may be drawn any more.
+/// True once a thread panicked: the terminal is restored, and nothing may be drawn any more.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// True once the result is printed on the shell.
-static TOLD: AtomicBool = AtomicBool::new(false);
+/// True once the panic message is printed on the shell.
+static PANIC_PRINTED: AtomicBool = AtomicBool::new(false);
 
-/// True if a thread panicked. Waits (bounded) for a thread that is still printing: exiting would
-/// cut its line.
+/// True if a thread panicked. Waits, at most one second, until that thread has printed its message,
+/// which an exit would cut off.
 pub(super) fn panicked() -> bool {
     let panicked = PANICKED.load(Ordering::SeqCst);
     for _ in 0..200 {
-        if !panicked || TOLD.load(Ordering::SeqCst) {
+        if !panicked || PANIC_PRINTED.load(Ordering::SeqCst) {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -170,19 +178,20 @@ pub(super) fn panicked() -> bool {
     panicked
 }
 
-/// Prints a panic on the shell, not on a screen that is about to disappear.
+/// Installs a panic hook, once, that restores the terminal first: the message appears on the shell
+/// instead of the alternate screen.
 fn restore_on_panic() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             PANICKED.store(true, Ordering::SeqCst);
-            give_back();
+            restore();
             before(panic);
             let text = "synctop: This is a bug in synctop; the feed was not changed. Please report the lines above.";
             let _ = writeln!(io::stderr(), "{text}");
-            TOLD.store(true, Ordering::SeqCst);
-            // In another thread than the loop's: the loop has to hear of it.
+            PANIC_PRINTED.store(true, Ordering::SeqCst);
+            // If the panic is in another thread, the event loop has to notice it.
             super::diagnostics::wake();
         }));
     });

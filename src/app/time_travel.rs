@@ -1,4 +1,4 @@
-//! Event-loop hooks for time travel: hold, seek, return to live.
+//! Event-loop hooks for time travel: hold, seek, return to the live view.
 
 use super::run::{RedrawReason, RunApp};
 use crate::net::Snapshot;
@@ -8,19 +8,19 @@ use synctop_core::reduce::history::LogPosition;
 use synctop_core::reduce::{Link, Target, target};
 
 impl RunApp<'_> {
-    /// A picture of the past came.
+    /// Takes a new earlier view and shows it.
     pub(super) fn take_view(&mut self) {
-        let playing = self.traveller.playing();
-        let word = self.traveller.arrived();
-        let end = self.traveller.history().end();
-        if self.traveller.live && playing && self.traveller.position().bytes >= end.bytes {
-            // Played up to now.
+        let playing = self.time_travel.playing();
+        let word = self.time_travel.take_view();
+        let end = self.time_travel.history().end();
+        if self.time_travel.live && playing && self.time_travel.position().bytes >= end.bytes {
+            // Playback reached the live end.
             self.back_to_now();
         }
-        if self.traveller.live && self.traveller.view().is_none() {
+        if self.time_travel.live && self.time_travel.view().is_none() {
             self.shown = self.snapshots.borrow_and_update().clone();
         }
-        if let Some(view) = self.traveller.view() {
+        if let Some(view) = self.time_travel.view() {
             let latest = self.snapshots.borrow().link.clone();
             let link = match (view.ended, latest) {
                 (true, Link::Live | Link::Waiting) => Link::Ended(None),
@@ -33,18 +33,18 @@ impl RunApp<'_> {
             self.ui.toast = Some(word);
             self.toast_at = None;
         }
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
     }
 
-    /// A replay that begins at some place goes there once that is known.
+    /// Seeks to the start position of a replay once the index contains it.
     pub(super) fn start_replay(&mut self) {
         let Some(start) = &mut self.options.replay else { return };
         let Some(text) = start.at.clone() else { return };
         let goes = {
-            let history = self.traveller.history();
-            // Of a log that is still indexed the place may be known already, or not yet.
+            let history = self.time_travel.history();
+            // The log may still be indexed: its start position is known, or not yet.
             let found = target(&text, &history, LogPosition::default());
-            // A share, and a time without a date, depend on the whole log.
+            // A share and a time without a date depend on the complete log.
             let fixed =
                 !text.contains('%') && (text.starts_with(['+', 'l', 'L', '#']) || text.len() >= "2026-11-20".len());
             let behind = match found {
@@ -60,25 +60,25 @@ impl RunApp<'_> {
             Some(found) => {
                 start.at = None;
                 match found {
-                    Ok(target) => self.traveller.jump(target),
+                    Ok(target) => self.time_travel.jump(target),
                     Err(why) => self.ui.toast = Some(why),
                 }
             }
         }
     }
 
-    /// Returns the view to now.
+    /// Returns to the live view.
     pub(super) fn back_to_now(&mut self) {
-        self.traveller.now();
+        self.time_travel.return_to_live();
         self.frozen_at = None;
         self.ui.frozen = false;
         self.shown = self.snapshots.borrow_and_update().clone();
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
     }
 
-    /// Goes through time, as a key asks.
+    /// Performs a time travel action.
     pub(super) fn travel(&mut self, what: Travel) {
-        if self.traveller.live {
+        if self.time_travel.live {
             let on = matches!(
                 what,
                 Travel::Line(true)
@@ -89,24 +89,24 @@ impl RunApp<'_> {
             );
             match what {
                 Travel::Now => return self.back_to_now(),
-                _ if on && self.traveller.view().is_none() => {
+                _ if on && self.time_travel.view().is_none() => {
                     self.ui.toast = Some("this is now; left and N go back".into());
                     return;
                 }
-                // These are for later.
+                // These change settings of a later playback and keep the live view.
                 Travel::Faster | Travel::Slower | Travel::Gaps => {}
                 _ => self.hold(),
             }
         }
-        if let Some(word) = self.traveller.travel(what) {
+        if let Some(word) = self.time_travel.travel(what) {
             self.ui.toast = Some(word);
         }
     }
 
-    /// The picture is no longer of now: it stands where it stood.
+    /// Holds the view on screen instead of following the feed.
     pub(super) fn hold(&mut self) {
-        if self.traveller.view().is_none() {
-            self.traveller.hold(&self.shown.progress, self.shown.progress.last_at);
+        if self.time_travel.view().is_none() {
+            self.time_travel.hold(&self.shown.progress, self.shown.progress.last_at);
             self.frozen_at = None;
             self.ui.frozen = false;
         }

@@ -6,55 +6,56 @@ use crossterm::event::Event;
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-/// Result of a key.
-pub(super) enum Typed {
-    /// It goes on being typed.
+/// Result of a key in a text input.
+pub(super) enum InputOutcome {
+    /// The input stays open.
     On,
-    /// It is closed; as it is.
+    /// The input is closed and its text kept.
     Close,
-    /// The input is closed and its text dropped.
+    /// The input is closed and its text discarded.
     Drop,
+    /// The input is closed and this action performed.
     Do(Action),
 }
 
-/// A key in a filter's prompt; the list follows the filter. An invalid pattern stays for
-/// correction.
-pub(super) fn filter(chord: &str, event: &Event, input: &mut Input, kept: &mut Filter) -> Typed {
+/// Handles a key in a filter's prompt; the list follows the filter. The prompt stays open while the
+/// pattern is invalid.
+pub(super) fn filter(chord: &str, event: &Event, input: &mut Input, kept: &mut Filter) -> InputOutcome {
     match chord {
-        "enter" if kept.bad.is_some() => Typed::On,
-        "enter" => Typed::Close,
-        "esc" => Typed::Drop,
+        "enter" if kept.bad.is_some() => InputOutcome::On,
+        "enter" => InputOutcome::Close,
+        "esc" => InputOutcome::Drop,
         _ => {
             input.handle_event(event);
             *kept = Filter::new(input.value());
-            Typed::On
+            InputOutcome::On
         }
     }
 }
 
-/// A key in the palette.
+/// Handles a key in the palette.
 pub(super) fn palette(
     table: &'static [Binding],
     chord: &str,
     event: &Event,
     input: &mut Input,
     chosen: &mut usize,
-) -> Typed {
+) -> InputOutcome {
     let all = matching(table, input.value());
     match chord {
-        "esc" => return Typed::Close,
+        "esc" => return InputOutcome::Close,
         "down" | "ctrl-n" | "tab" => *chosen = (*chosen + 1).min(all.len().saturating_sub(1)),
         "up" | "ctrl-p" | "shift-tab" => *chosen = chosen.saturating_sub(1),
-        "enter" => return all.get(*chosen).map_or(Typed::Close, |binding| Typed::Do(binding.action)),
+        "enter" => return all.get(*chosen).map_or(InputOutcome::Close, |binding| InputOutcome::Do(binding.action)),
         _ => {
             input.handle_event(event);
             *chosen = 0;
         }
     }
-    Typed::On
+    InputOutcome::On
 }
 
-/// Inserts pasted text: its first line.
+/// Appends the first line of a pasted text.
 pub(super) fn paste(input: &mut Input, text: &str) {
     let line = text.lines().next().unwrap_or_default();
     *input = input.clone().with_value(format!("{}{line}", input.value()));

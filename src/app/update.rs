@@ -1,4 +1,4 @@
-//! Actions to changes of the run screen, and effects outside it.
+//! Maps actions to changes of the run screen's state and to effects outside it.
 
 use super::clipboard::copy;
 use crate::views::action::{ACTIONS, Action, TargetKey, Travel, matching};
@@ -11,24 +11,25 @@ use synctop_core::reduce::key_of;
 use tui_input::Input;
 use tui_logger::TuiWidgetEvent;
 
-/// Side effect of an action, performed by the loop.
+/// Side effect of an action, performed by the event loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     Quit,
-    /// Leave now, whatever runs.
+    /// Quits immediately, even if an engine runs.
     Interrupt,
     Suspend,
     Redraw,
     NextTheme,
     ToggleMouse,
+    /// True freezes the screen.
     Freeze(bool),
     Travel(Travel),
-    /// Text for the clipboard, and its name.
+    /// Copies a text; the second value names it for the notice.
     Copy(String, &'static str),
 }
 
-/// Changes the screen's state for one action. `screen` is the model on screen; `hits` the places on
-/// it.
+/// Changes the state of the run screen for one action and returns the effects. `screen` is the
+/// model on screen, `hits` its clickable areas and scroll limits.
 #[must_use]
 pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<Effect> {
     ui.toast = None;
@@ -46,7 +47,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
             }
         }
         Action::Travel(what) => return vec![Effect::Travel(what)],
-        // Of a picture that is not of now, the clock is stopped and started.
+        // In an earlier view this key starts or pauses the playback clock.
         Action::Freeze if screen.scrub.is_some() => return vec![Effect::Travel(Travel::Play)],
         Action::Freeze => {
             ui.frozen = !ui.frozen;
@@ -55,7 +56,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         Action::Copy => return copy(ui, screen),
         Action::Help => toggle_help(ui),
         Action::Palette => ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 }),
-        // The filter of the help is the palette.
+        // In the help, the filter key opens the palette.
         Action::Filter if matches!(ui.overlays.last(), Some(Overlay::Help { .. })) => {
             ui.overlays.pop();
             ui.overlays.push(Overlay::Palette { input: Input::default(), chosen: 0 });
@@ -100,7 +101,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
         }
         Action::LevelMore | Action::LevelLess => level(ui, action == Action::LevelMore),
         Action::Target(key) => target(ui, key),
-        // Of the fleet's screen.
+        // Action of the fleet screen.
         Action::Fleet(_) => {}
     }
     Vec::new()
@@ -119,20 +120,21 @@ fn focus(ui: &mut Ui, pane: Pane) {
     ui.focus = pane;
 }
 
-/// Sorts by a column; by the one it is sorted by already, the other way round.
+/// Sorts by a column; reverses the order if the streams are sorted by it already.
 pub(super) fn sort(ui: &mut Ui, column: Column) {
     ui.reversed = ui.sort == column && !ui.reversed;
     ui.sort = column;
     ui.toast = Some(format!("sorted by {}{}", column.as_str(), if ui.reversed { ", turned round" } else { "" }));
 }
 
-/// Closes the topmost overlay; then the filter; then the zoom.
+/// Closes the topmost overlay, otherwise the filter, otherwise the zoom, otherwise the selection in
+/// the log. Returns to the fleet screen from the streams of a nested screen.
 fn back(ui: &mut Ui) -> Vec<Effect> {
     match ui.overlays.pop() {
         Some(Overlay::Filter { before, .. }) => {
             let focus = ui.focus;
             let list = ui.list_mut(focus);
-            // The first Esc drops the typed text; on an unchanged filter it drops the filter.
+            // The first Esc discards the typed text; with an unchanged text it removes the filter.
             list.filter = if list.filter.text == before.text { Filter::default() } else { before };
         }
         Some(_) => {}
@@ -148,12 +150,14 @@ fn back(ui: &mut Ui) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Returns the rows of the streams pane and the index of the selected one.
 pub(super) fn chosen_row(screen: &Screen) -> (Rows, usize) {
     let all = rows(screen);
     let place = all.place(screen, screen.ui.list(Pane::Streams).chosen.as_ref());
     (all, place)
 }
 
+/// Opens the details of the selected row.
 fn open(ui: &mut Ui, screen: &Screen) {
     match ui.focus {
         Pane::Streams => {
@@ -191,6 +195,7 @@ fn open(ui: &mut Ui, screen: &Screen) {
     }
 }
 
+/// Folds or unfolds a group.
 fn toggle(ui: &mut Ui, group: StreamGroup) {
     let folded = ui.folded(group);
     if let Some(fold) = ui.folds.get_mut(group as usize) {
@@ -198,6 +203,7 @@ fn toggle(ui: &mut Ui, group: StreamGroup) {
     }
 }
 
+/// Folds or unfolds the group of the selected row.
 fn fold(ui: &mut Ui, screen: &Screen) {
     let (all, place) = chosen_row(screen);
     if let Some(Row::Head(group) | Row::Stream(_, group) | Row::Note(_, group)) = all.rows.get(place) {
@@ -206,15 +212,16 @@ fn fold(ui: &mut Ui, screen: &Screen) {
     }
 }
 
+/// Selects the next or previous error, and its first stream.
 fn step_error(ui: &mut Ui, screen: &Screen, forward: bool) {
     let items = errors::items(screen);
     if items.is_empty() {
         ui.toast = Some("no errors".into());
         return;
     }
-    let was_here = ui.focus == Pane::Errors && ui.list(Pane::Errors).chosen.is_some();
+    let has_selection = ui.focus == Pane::Errors && ui.list(Pane::Errors).chosen.is_some();
     let at = errors::place(&items, ui.list(Pane::Errors).chosen.as_ref());
-    let next = match (was_here, forward) {
+    let next = match (has_selection, forward) {
         (false, true) => 0,
         (true, true) => (at + 1) % items.len(),
         (_, false) => (at + items.len() - 1) % items.len(),
@@ -225,13 +232,13 @@ fn step_error(ui: &mut Ui, screen: &Screen, forward: bool) {
     {
         *open = Overlay::Error { id, top: 0 };
     }
-    // The stream it struck is shown too.
-    let struck = match items.get(next) {
+    // Also selects the first affected stream in the streams pane.
+    let affected = match items.get(next) {
         Some(errors::ErrorItem::Error(group)) => group.streams().next().map(ToString::to_string),
         Some(errors::ErrorItem::Retry(stream)) => Some(key_of(stream)),
         None => None,
     };
-    if let Some(key) = struck {
+    if let Some(key) = affected {
         ui.list_mut(Pane::Streams).chosen = Some(Chosen::Stream(key));
     }
     ui.focus = Pane::Errors;
@@ -239,6 +246,7 @@ fn step_error(ui: &mut Ui, screen: &Screen, forward: bool) {
     ui.toast = Some(format!("error {} of {}", next + 1, items.len()));
 }
 
+/// Moves the selection of the focused pane, or scrolls the topmost overlay.
 fn movement(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) {
     if let Some(overlay) = ui.overlays.last_mut() {
         return scroll_overlay(overlay, hits, action);
@@ -259,7 +267,7 @@ fn movement(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) {
         Pane::Streams => {
             let (all, place) = chosen_row(screen);
             let mut next = to(place, all.rows.len());
-            // A note is no row of its own.
+            // A note cannot be selected.
             let back = matches!(action, Action::Up | Action::PageUp | Action::Bottom);
             while matches!(all.rows.get(next), Some(Row::Note(..))) {
                 next = if back || next + 1 >= all.rows.len() { next.saturating_sub(1) } else { next + 1 };
@@ -324,7 +332,7 @@ fn scroll_overlay(overlay: &mut Overlay, hits: &Hits, action: Action) {
 
 fn level(ui: &mut Ui, more: bool) {
     if ui.focus == Pane::Diagnostics {
-        // tui-logger: right and left change the level of the selected target.
+        // In tui-logger, right and left change the level of the selected target.
         ui.diagnostics.transition(if more { TuiWidgetEvent::RightKey } else { TuiWidgetEvent::LeftKey });
         return;
     }

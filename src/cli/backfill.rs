@@ -5,7 +5,7 @@ use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
 use super::tee::inline_look;
 use super::watch::show;
 use super::{CommandError, exit, print_error, read_state_file, read_text_file};
-use crate::app::{self, Inline, Tell, on_end};
+use crate::app::{self, Inline, InlineMode, on_termination};
 use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
 use crate::engine::drive::{Drive, OutputSink, drive, new_run_id};
 use crate::net::tee::CopyFile;
@@ -230,7 +230,7 @@ fn run_inline(
     let signal = Arc::new(AtomicI32::new(0));
     {
         let (stop, signal) = (Arc::clone(&stop), Arc::clone(&signal));
-        on_end(move |number| {
+        on_termination(move |number| {
             signal.store(number, Ordering::Relaxed);
             stop.notify_one();
             std::thread::sleep(STOP_TIMEOUT);
@@ -269,7 +269,7 @@ fn run_inline(
         1 => Some("a call".to_owned()),
         n => Some(format!("{n} calls")),
     };
-    if let Some(calls) = short.filter(|_| tell != Tell::Nothing) {
+    if let Some(calls) = short.filter(|_| tell != InlineMode::Nothing) {
         print_error(&format!(
             "The totals are incomplete: the records of {calls} that broke off are missing, because this engine reports them late."
         ));
@@ -282,7 +282,7 @@ fn run_inline(
     }
     let number = signal.load(Ordering::Relaxed);
     if number > 0 {
-        if tell != Tell::Nothing && calls.state.as_ref().is_some_and(|path| path.exists()) {
+        if tell != InlineMode::Nothing && calls.state.as_ref().is_some_and(|path| path.exists()) {
             print_error("Stopped. The state is stored: the same command continues from it.");
         }
         return Ok(exit::signal(number));

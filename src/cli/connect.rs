@@ -12,7 +12,7 @@ use crate::app::{FleetEnded, FleetOptions, Session};
 use crate::net::remote::actions::PATIENCE;
 use crate::net::remote::state_db::who;
 use crate::net::remote::watch::Watcher;
-use crate::net::remote::{Ask, Client, ServiceAddress, StateDb};
+use crate::net::remote::{Client, ServiceAddress, ServiceRequest, StateDb};
 use crate::service::config::Config;
 use reqwest::Method;
 use serde::Deserialize;
@@ -91,7 +91,7 @@ fn start_watcher(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory:
     Watcher::begin(client, memory)
 }
 
-/// Prints the parting message after the screen has closed and returns the exit code.
+/// Prints the exit_summary message after the screen has closed and returns the exit code.
 fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
     let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop pipelines list"),
@@ -104,7 +104,7 @@ fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
         return Err(CommandError { sentence, class });
     }
     if ended.signal != Some(1) {
-        print(&ended.parting)?;
+        print(&ended.exit_summary)?;
     }
     Ok(ended.signal.map_or(0, exit::signal))
 }
@@ -174,7 +174,7 @@ async fn create_demo_pipelines(client: &Client) -> Result<(), CommandError> {
         if let (Some(body), Some(desired)) = (body.as_object_mut(), desired) {
             body.insert("desired_status".into(), desired);
         }
-        let mut ask = Ask::of(Method::POST, &["pipelines"]).with("skip_check", "true");
+        let mut ask = ServiceRequest::of(Method::POST, &["pipelines"]).with("skip_check", "true");
         ask.body = Some(body);
         client.ask(ask).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
     }

@@ -7,7 +7,7 @@ use super::{CommandError, exit, print, read_text_file};
 use crate::net::remote::actions::{ActionStage, Actor, act_on_many};
 use crate::net::remote::client::chunk;
 use crate::net::remote::state_db::who;
-use crate::net::remote::{Ask, Client};
+use crate::net::remote::{Client, ServiceRequest};
 use crate::net::{Ingest, now, random_id};
 use synctop_core::ResultClass;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
@@ -253,7 +253,7 @@ async fn create(client: &Client, file: &std::path::Path, skip_check: bool, as_js
         class: ResultClass::BadData,
     })?;
     let capabilities = client.capabilities().await.map_err(|trouble| failure(&trouble, &client.place))?;
-    let mut ask = Ask::of(Method::POST, &["pipelines"]).header("idempotency-key", random_id("create"));
+    let mut ask = ServiceRequest::of(Method::POST, &["pipelines"]).header("idempotency-key", random_id("create"));
     if skip_check && capabilities.pages {
         ask = ask.with("skip_check", "true");
     }
@@ -275,7 +275,7 @@ const SETUP_MAX: usize = 4 * 1024 * 1024;
 
 /// Sends `POST /pipelines/{id}/setup` and judges the engine's messages in its answer.
 async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandError> {
-    let mut ask = Ask { person: true, ..Ask::of(Method::POST, &["pipelines", id, "setup"]) };
+    let mut ask = ServiceRequest { person: true, ..ServiceRequest::of(Method::POST, &["pipelines", id, "setup"]) };
     ask.within = std::time::Duration::from_secs(60);
     let within = ask.within;
     let mut response = client.follow(ask).await.map_err(|trouble| failure(&trouble, &client.place))?;

@@ -3,9 +3,9 @@
 use super::CommandError;
 use super::args::{FeedArgs, LookArgs, ReplayArgs};
 use super::watch::{leave, need_a_terminal, resolve_look};
-use crate::app::{Options, Session, Start};
+use crate::app::{Options, ReplayStart, Session};
 use crate::net::SourceError;
-use crate::net::index::{self, Indexing, Saved};
+use crate::net::index::{self, Indexing, SavedLog};
 use std::io::{self, IsTerminal};
 use synctop_core::protocol::Decoder;
 
@@ -28,7 +28,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         [] => String::new(),
     };
     let Indexing { past, snapshots, size, broken } = index::spawn(logs, beside, decoder)?;
-    let start = Start {
+    let start = ReplayStart {
         at: args.at.clone(),
         speed: args.speed,
         paused: args.paused || args.at.is_some(),
@@ -37,14 +37,14 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     let mouse = !look.no_mouse;
     let (look, ask) = resolve_look(look);
     let (engine, panic_for_test) = (None, None);
-    let ours = None;
+    let child_saved = None;
     let options = Options {
         source,
         look,
         ask,
         mouse,
         engine,
-        ours,
+        child_saved,
         past,
         decoder,
         replay: Some(start),
@@ -61,10 +61,10 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
 }
 
 /// Opens all log files. `command` is named in the hint if stdin is a terminal.
-pub(super) fn open(files: &[std::path::PathBuf], command: &str) -> Result<Vec<Saved>, CommandError> {
+pub(super) fn open(files: &[std::path::PathBuf], command: &str) -> Result<Vec<SavedLog>, CommandError> {
     if files.iter().any(|file| file.as_os_str() == "-") && io::stdin().is_terminal() {
         let sentence = format!("stdin is a terminal. Pipe a log into it, or name a file: synctop {command} FILE");
         return Err(CommandError::usage(sentence));
     }
-    files.iter().map(|file| Saved::open(file).map_err(CommandError::from)).collect()
+    files.iter().map(|file| SavedLog::open(file).map_err(CommandError::from)).collect()
 }

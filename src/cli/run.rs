@@ -4,7 +4,7 @@ use super::args::{FeedArgs, LookArgs, RunArgs};
 use super::tee::inline_look;
 use super::watch::{screen_possible, show};
 use super::{CommandError, exit};
-use crate::app::{self, Inline, Tell, on_end};
+use crate::app::{self, Inline, InlineMode, on_termination};
 use crate::net::child::{self, ChildInput};
 use crate::net::{self, BETWEEN_SNAPSHOTS, Event, Ingest, lock, pipe};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -47,13 +47,13 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     {
         let (signal, engine) = (Arc::clone(&signal), engine.clone());
         // Stopping the engine ends its output, which ends the loop below.
-        on_end(move |number| {
+        on_termination(move |number| {
             signal.store(number, Ordering::Relaxed);
             engine.stop();
         })?;
     }
     let shared = Arc::new(Mutex::new(Progress::default()));
-    let inline = Inline::start(Arc::clone(&shared), Tell::Changes, inline_look(look), args.engine.join(" "))?;
+    let inline = Inline::start(Arc::clone(&shared), InlineMode::Changes, inline_look(look), args.engine.join(" "))?;
     let mut gone = None;
     let mut shown = Instant::now();
     let (mut ended, mut changed) = (false, false);

@@ -3,11 +3,11 @@
 use super::args::{FeedArgs, SummaryArgs};
 use super::replay::open;
 use super::{CommandError, exit, print, print_error};
-use crate::net::index::{Indexer, Saved, read};
+use crate::net::index::{Indexer, SavedLog, read};
 use crate::net::seek::Seeker;
 use crate::net::sidecar::Sidecar;
 use crate::net::store::ByteStore;
-use crate::net::{Past, SourceError, lock};
+use crate::net::{RewindData, SourceError, lock};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use synctop_core::ResultClass;
@@ -81,11 +81,11 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
 /// Returns a usage error if `text` is not a position of this log.
 fn progress_at(
     text: &str,
-    logs: Vec<Saved>,
+    logs: Vec<SavedLog>,
     sidecar_files: Sidecar,
     decoder: &Decoder,
 ) -> Result<(Progress, Progress, io::Result<()>), CommandError> {
-    let past = Past { store: Arc::new(ByteStore::default()), ..Past::default() };
+    let past = RewindData { store: Arc::new(ByteStore::default()), ..RewindData::default() };
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
     let read = indexer.run(logs, sidecar_files, decoder);
     let (place, end) = {

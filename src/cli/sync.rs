@@ -5,7 +5,7 @@ use super::service::{client, failure, print_json, require_writable, service_addr
 use super::task_poll::{PollDefaults, SignalMessage, follow_task};
 use super::{CommandError, exit, print, read_text_file, sentence};
 use crate::net::lock;
-use crate::net::remote::profile::{Description, Profile, SAMPLES};
+use crate::net::remote::profile::{Profile, ProfileFile, SAMPLES};
 use crate::net::remote::tasks::{Runs, TaskApi};
 use crate::net::remote::{Client, untracked_runs};
 use serde_json::Value;
@@ -79,9 +79,11 @@ async fn without_tasks(
             say(&format!("  [{}s] pipeline={pipeline} status=RUNNING  records={records}", started.elapsed().as_secs()));
         }
     };
-    let called =
-        tokio::time::timeout(timeout, untracked_runs::until_over(client, pipeline, false, kept.as_mut(), &mut seen))
-            .await;
+    let called = tokio::time::timeout(
+        timeout,
+        untracked_runs::call_until_done(client, pipeline, false, kept.as_mut(), &mut seen),
+    )
+    .await;
     let progress = match called {
         Err(_) => {
             say(&format!(
@@ -129,7 +131,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
     }
     let path = args.profile.clone().unwrap_or_default();
     let bad = |what: String| CommandError { sentence: what, class: ResultClass::BadData };
-    let about = Description::read(&read_text_file(&path, "profile")?)
+    let about = ProfileFile::read(&read_text_file(&path, "profile")?)
         .map_err(|why| bad(format!("The profile {} cannot be read: {why}", path.display())))?;
     if args.request.is_none() && args.poll_args.task_id.is_none() {
         return Err(CommandError::usage(

@@ -4,10 +4,10 @@ use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
 use super::track::DRAIN_TIMEOUT;
 use super::watch::resolve_look;
 use super::{CommandError, exit, print_error};
-use crate::app::{Inline, Tell, on_end};
+use crate::app::{Inline, InlineMode, on_termination};
 use crate::net::chunks::Chunks;
 use crate::net::parallel::{self, Sink};
-use crate::net::tee::{CopyFile, Copying, Stopped};
+use crate::net::tee::{CopyFile, Stopped, TeeReader};
 use crate::net::{SourceError, decompress, lock};
 use crate::views::{Depth, Look};
 use std::io::{self, IsTerminal};
@@ -52,13 +52,13 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
     let signal = Arc::new(AtomicI32::new(0));
     {
         let (signal, copy_file, inline) = (Arc::clone(&signal), copy_file.clone(), Arc::clone(&inline));
-        on_end(move |number| handle_signal(number, &signal, copy_file.as_deref(), &inline))?;
+        on_termination(move |number| handle_signal(number, &signal, copy_file.as_deref(), &inline))?;
     }
     let stopped = Arc::new(Mutex::new(None));
-    let read = reduce(Copying::new(copy_file.clone(), Arc::clone(&stopped)), feed, &progress);
+    let read = reduce(TeeReader::new(copy_file.clone(), Arc::clone(&stopped)), feed, &progress);
     // Decoding stops at bytes that cannot be decompressed; the rest is still passed through.
     if read.is_err() && lock(&stopped).is_none() {
-        let mut rest = Copying::new(copy_file.clone(), Arc::clone(&stopped));
+        let mut rest = TeeReader::new(copy_file.clone(), Arc::clone(&stopped));
         let _ = io::copy(&mut rest, &mut io::sink());
     }
     // Closing stdout lets the next command of the pipeline end before the terminal finishes
@@ -101,7 +101,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
 
 fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
     if let Err(error) = read
-        && args.show.tell() != Tell::Nothing
+        && args.show.tell() != InlineMode::Nothing
     {
         print_error(&format!("All bytes were passed through, but not all could be decoded: {error}."));
     }
@@ -112,7 +112,7 @@ fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
     }
 }
 
-fn reduce(input: Copying, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> io::Result<()> {
+fn reduce(input: TeeReader, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> io::Result<()> {
     let decoder = Decoder::new(feed.dialect());
     let (_, input) = decompress::open(input)?;
     parallel::reduce(Chunks::new(input, 0).live(), &decoder, &mut Shared(Arc::clone(progress)), parallel::workers())
@@ -153,15 +153,15 @@ pub(super) fn inline_look(args: &LookArgs) -> Look {
 }
 
 impl super::args::ShowArgs {
-    pub(super) fn tell(&self) -> Tell {
+    pub(super) fn tell(&self) -> InlineMode {
         let terminal = io::stderr().is_terminal();
         match self.progress {
-            _ if self.quiet => Tell::Nothing,
-            ProgressArg::Never => Tell::End,
-            ProgressArg::Always => Tell::InPlace,
+            _ if self.quiet => InlineMode::Nothing,
+            ProgressArg::Never => InlineMode::End,
+            ProgressArg::Always => InlineMode::InPlace,
             // Feed lines on the same terminal would break the drawing.
-            ProgressArg::Auto if terminal && !io::stdout().is_terminal() => Tell::InPlace,
-            ProgressArg::Auto => Tell::Changes,
+            ProgressArg::Auto if terminal && !io::stdout().is_terminal() => InlineMode::InPlace,
+            ProgressArg::Auto => InlineMode::Changes,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::args::{FormArg, TrackArgs};
 use super::{CommandError, exit, print_error, read_state_file, read_text_file};
-use crate::app::on_end;
+use crate::app::on_termination;
 use crate::engine::state;
 use crate::engine::tracker::Tracker;
 use crate::engine::tracker::memory::Memory;
@@ -40,7 +40,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
     let signal = Arc::new(AtomicI32::new(0));
     {
         let signal = Arc::clone(&signal);
-        on_end(move |number| {
+        on_termination(move |number| {
             signal.store(number, Ordering::Relaxed);
             // A blocked reader must not prevent the exit.
             std::thread::sleep(DRAIN_TIMEOUT * 2);

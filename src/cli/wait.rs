@@ -5,7 +5,7 @@ use super::service::{client, print_json, service_address};
 use super::{CommandError, exit, print_error};
 use crate::net::lock;
 use crate::net::remote::Client;
-use crate::net::remote::wait::{News, WaitOptions, WaitResult, Waited, wait as wait_for};
+use crate::net::remote::wait::{WaitOptions, WaitReport, WaitResult, Waited, wait as wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -57,9 +57,9 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
     super::service::until_signal(
         async {
             let done = wait_all(&client, &targets, &wait_options, args.quiet, started, &known).await?;
-            let not_yet = |one: &Waited| matches!(one.came, WaitResult::TimedOut | WaitResult::Stalled(_));
+            let not_yet = |one: &Waited| matches!(one.result, WaitResult::TimedOut | WaitResult::Stalled(_));
             let open = |one: &Waited| {
-                not_yet(one) || matches!(&one.came, WaitResult::Failed(trouble) if trouble.is_retryable())
+                not_yet(one) || matches!(&one.result, WaitResult::Failed(trouble) if trouble.is_retryable())
             };
             let hints: Vec<_> = done.iter().map(|one| open(one).then(|| hint(&one.target, one.cursor()))).collect();
             for (one, hint) in done.iter().zip(&hints) {
@@ -67,7 +67,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
             }
             let all: Vec<_> =
                 done.iter().zip(&hints).map(|(one, hint)| one.json(&wait_options, hint.as_deref())).collect();
-            let reached = done.iter().all(|it| it.came == WaitResult::Reached);
+            let reached = done.iter().all(|it| it.result == WaitResult::Reached);
             print_all(&all, reached, done.iter().any(not_yet), started)?;
             let class = ResultClass::of_all(done.iter().map(|one| one.class(args.strict)));
             let timeout = args.timeout_exit_code.filter(|_| class == ResultClass::Unfinished);
@@ -83,7 +83,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
                 text.push_str(&format!("\n  {hint}"));
                 let left = Waited {
                     target: target.clone(),
-                    came: WaitResult::Detached,
+                    result: WaitResult::Detached,
                     last,
                     waited: started.elapsed(),
                     inferred: false,
@@ -157,9 +157,9 @@ async fn wait_all(
             let mut last: Option<(String, String, Instant)> = None;
             wait_for(client, target, wait_options, deadline, move |news| {
                 let pipeline = match news {
-                    News::Seen(pipeline) => pipeline,
-                    News::Silent(_) if quiet => return,
-                    News::Silent(trouble) => {
+                    WaitReport::Seen(pipeline) => pipeline,
+                    WaitReport::Silent(_) if quiet => return,
+                    WaitReport::Silent(trouble) => {
                         last = None;
                         return note(started, &format!("{name}: {}; retrying until it answers", trouble.words()));
                     }
@@ -235,13 +235,13 @@ fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::ne
     let target = &one.target;
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0));
     let status = one.last.as_ref().map_or("unknown", |it| it.status.as_str());
-    if let (Some(streams), false) = (&one.streams, one.came == WaitResult::Reached) {
+    if let (Some(streams), false) = (&one.streams, one.result == WaitResult::Reached) {
         let some = streams.iter().take(MAX_STREAMS_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = streams.len().checked_sub(MAX_STREAMS_LISTED + 1).map(|more| format!(" and {} more", more + 1));
         print_error(&format!("{target}: its last run has no such stream; it has {some}{}.", more.unwrap_or_default()));
     }
-    match &one.came {
-        WaitResult::Reached | WaitResult::Elsewhere | WaitResult::TimedOut | WaitResult::Stalled(_) if quiet => {}
+    match &one.result {
+        WaitResult::Reached | WaitResult::EndedElsewhere | WaitResult::TimedOut | WaitResult::Stalled(_) if quiet => {}
         WaitResult::Detached => {}
         WaitResult::Reached => {
             let faults = one.last.as_ref().map(|last| last.faults.as_slice()).unwrap_or_default();
@@ -256,7 +256,7 @@ fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::ne
             }
             let _ = writeln!(std::io::stderr(), "{}", synctop_core::protocol::clean::lines(&text));
         }
-        WaitResult::Elsewhere => print_error(&match &one.last {
+        WaitResult::EndedElsewhere => print_error(&match &one.last {
             Some(last) => format!(
                 "{target}: it is {} and will not reach the condition without action{}.",
                 match status {

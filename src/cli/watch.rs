@@ -3,7 +3,7 @@
 use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
 use super::{CommandError, exit, print};
 use crate::app::{self, GlyphChoice, Options, ScreenEnd, ThemeChoice};
-use crate::net::{self, Past, SourceError, child::Engine, file, pipe, recording};
+use crate::net::{self, RewindData, SourceError, child::Engine, file, pipe, recording};
 use crate::views::Theme;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -97,18 +97,30 @@ pub(super) fn show(
     events: std::sync::mpsc::Receiver<net::Event>,
     look: &LookArgs,
     feed: &FeedArgs,
-    ours: Option<bool>,
+    child_saved: Option<bool>,
     panic_for_test: Option<String>,
     strict: bool,
 ) -> Result<u8, CommandError> {
     let decoder = Decoder::new(feed.dialect());
-    let past = Past::default();
+    let past = RewindData::default();
     let snapshots = net::spawn_ingest(decoder, events, past.clone())?;
     let mouse = !look.no_mouse;
     let (look, ask) = resolve_look(look);
     let (replay, size) = (None, None);
-    let options =
-        Options { source, look, ask, mouse, engine, ours, past, decoder, replay, size, nested: false, panic_for_test };
+    let options = Options {
+        source,
+        look,
+        ask,
+        mouse,
+        engine,
+        child_saved,
+        past,
+        decoder,
+        replay,
+        size,
+        nested: false,
+        panic_for_test,
+    };
     leave(session.run(options, snapshots), true, strict)
 }
 

@@ -1,5 +1,5 @@
-//! Engine as a child process: its stdout is the feed, its stderr goes to the diagnostics, its exit
-//! status is part of the outcome.
+//! Engine as a child process: its stdout is the feed, its stderr goes to the reducer and to the
+//! diagnostics, its exit status is part of the outcome.
 
 use super::{Event, SourceError, pipe};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -13,24 +13,24 @@ use std::time::{Duration, Instant};
 use synctop_core::protocol::mask;
 use synctop_core::reduce::Exit;
 
-/// Time a child has to end after TERM.
+/// Maximum time between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// Time to wait for the output of a dead child if no writer is known.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Maximum wait for the remaining output after the child ended, if its process group is empty.
+const OUTPUT_WAIT: Duration = Duration::from_secs(2);
 
 /// Input of the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChildInput {
-    /// Our own stdin if it is piped, otherwise an idle terminal: engines take an empty input that
-    /// is no terminal for an empty list of work.
+    /// The stdin of synctop if it is piped, otherwise an idle terminal: engines treat an empty
+    /// input that is no terminal as an empty list of work.
     #[default]
     Auto,
     Null,
     Inherit,
 }
 
-/// A running engine.
+/// Handle of a started engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
     group: Option<Pid>,
@@ -38,16 +38,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// True while the child, or a process that it started and that writes to its output, runs.
+    /// True while the child runs, or a descendant holds its output open.
     #[must_use]
     pub fn runs(&self) -> bool {
         !self.gone.load(Ordering::Acquire)
     }
 
-    /// Asks it to end, and after the grace time makes it. Returns when it is gone.
+    /// Sends SIGTERM, and SIGKILL after [`GRACE`]. Blocks until the engine is gone, at most
+    /// two seconds longer.
     pub fn stop(&self) {
         self.signal(Signal::TERM);
-        // A stopped one would hear of it only later.
+        // A stopped process handles SIGTERM only after it continues.
         self.signal(Signal::CONT);
         let asked = Instant::now();
         while self.runs() && asked.elapsed() < GRACE {
@@ -56,13 +57,13 @@ impl Engine {
         if self.runs() {
             self.signal(Signal::KILL);
             let killed = Instant::now();
-            while self.runs() && killed.elapsed() < LAST_WORDS {
+            while self.runs() && killed.elapsed() < OUTPUT_WAIT {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
     }
 
-    /// Sends a signal to the child and its descendants; to no process once it is gone.
+    /// Sends a signal to the process group of the child, unless the engine is gone.
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group.filter(|_| self.runs()) {
             let _ = kill_process_group(group, signal);
@@ -70,10 +71,10 @@ impl Engine {
     }
 }
 
-/// Starts the engine in a process group of its own.
+/// Starts the engine in its own process group.
 ///
 /// # Errors
-/// When it cannot be started.
+/// Returns [`SourceError::Spawn`] if it cannot be started.
 pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -> Result<Engine, SourceError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(SourceError::Spawn("nothing".into(), "no command was given".into()));
@@ -93,10 +94,10 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
         gone: Arc::new(AtomicBool::new(false)),
     };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let silent = Arc::new(AtomicBool::new(false));
-    let said_all = silent.clone();
-    let deaf = Arc::new(AtomicBool::new(false));
-    let heard_all = deaf.clone();
+    let stdout_ended = Arc::new(AtomicBool::new(false));
+    let set_stdout_ended = stdout_ended.clone();
+    let stderr_ended = Arc::new(AtomicBool::new(false));
+    let set_stderr_ended = stderr_ended.clone();
     let feed = events.clone();
     thread("read", move || {
         if let Some(mut stdout) = stdout
@@ -104,15 +105,15 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
         {
             let _ = feed.send(Event::Down(format!("the engine's output: {error}")));
         }
-        said_all.store(true, Ordering::Release);
+        set_stdout_ended.store(true, Ordering::Release);
     })
     .map_err(failed)?;
-    let words = events.clone();
+    let stderr_events = events.clone();
     thread("stderr", move || {
         if let Some(stderr) = stderr {
-            diagnostics(stderr, &words);
+            diagnostics(stderr, &stderr_events);
         }
-        heard_all.store(true, Ordering::Release);
+        set_stderr_ended.store(true, Ordering::Release);
     })
     .map_err(failed)?;
     let (gone, group) = (engine.gone.clone(), engine.group);
@@ -120,21 +121,21 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
         let _terminal = stdin.ours;
         let exit = wait(&mut child);
         let died = Instant::now();
-        let mut said = false;
-        // Its output ends when every writer is gone: its descendants may continue without it.
-        while !silent.load(Ordering::Acquire) {
-            let late = died.elapsed() >= LAST_WORDS;
+        let mut noticed = false;
+        // The output ends once every writer is gone: descendants may outlive the child.
+        while !stdout_ended.load(Ordering::Acquire) {
+            let late = died.elapsed() >= OUTPUT_WAIT;
             if late && group.is_none_or(|group| test_kill_process_group(group).is_err()) {
                 break;
             }
-            if late && !std::mem::replace(&mut said, true) {
+            if late && !std::mem::replace(&mut noticed, true) {
                 let text = "the engine ended, but something it started holds its output open: still reading";
                 let _ = events.send(Event::Notice(text.into()));
             }
             std::thread::sleep(Duration::from_millis(if late { 100 } else { 5 }));
         }
         gone.store(true, Ordering::Release);
-        while !deaf.load(Ordering::Acquire) && died.elapsed() < LAST_WORDS {
+        while !stderr_ended.load(Ordering::Acquire) && died.elapsed() < OUTPUT_WAIT {
             std::thread::sleep(Duration::from_millis(5));
         }
         let _ = events.send(Event::End(exit));
@@ -147,14 +148,16 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<(
     std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
 }
 
+/// Waits for the child and returns its exit code or signal.
 fn wait(child: &mut Child) -> Option<Exit> {
     let status = child.wait().ok()?;
     status.code().map(Exit::Code).or_else(|| status.signal().map(Exit::Signal))
 }
 
+/// Stdin of a child.
 struct Stdin {
     child: Stdio,
-    /// Our end of a terminal made for the child; it hangs up when this is dropped.
+    /// Controlling end of a terminal made for the child; dropping it hangs up.
     ours: Option<std::os::fd::OwnedFd>,
 }
 
@@ -162,7 +165,7 @@ fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
     let piped_in = !rustix::termios::isatty(rustix::stdio::stdin());
     match input {
         ChildInput::Null => Ok(Stdin { child: Stdio::null(), ours: None }),
-        // In a process group of its own a read from our terminal would stop it.
+        // The child is in another process group: reading from this terminal would stop it.
         ChildInput::Inherit if !piped_in => Err(std::io::Error::other(
             "its stdin would be this terminal, whose keys synctop reads. Pipe something in, or leave --stdin out",
         )),
@@ -184,10 +187,10 @@ fn stdin_for(input: ChildInput) -> std::io::Result<Stdin> {
     }
 }
 
-/// Bytes of one stderr line that are kept.
+/// Maximum bytes read as one line of stderr; the rest of a longer line becomes further lines.
 const STDERR_LINE: u64 = 64 * 1024;
 
-/// Passes each line of stderr to the parser, and into the diagnostics.
+/// Sends each line of stderr as an event, and logs it as a diagnostic.
 fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
     use std::io::Read;
     let mut stderr = BufReader::new(stderr);
@@ -209,7 +212,7 @@ fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
     }
 }
 
-/// A line of stderr for the pane that shows it, with the level that it seems to have.
+/// Logs a line of stderr for the log pane, masked, with a level guessed from its words.
 pub(super) fn diagnose(line: &str) {
     let text = mask::secrets(line);
     let text = synctop_core::protocol::clean::line(&text);

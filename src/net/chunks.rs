@@ -4,45 +4,45 @@ use memchr::{memchr, memrchr};
 use std::io::{self, Read};
 use synctop_core::protocol::{HEAD, LINE_LIMIT, Line, LineEnd, Validator};
 
-/// Bytes of a chunk: large enough that handing the streams' state from one core to another does not
-/// count.
+/// Bytes of a chunk: large enough that passing the streams' state between cores costs little.
 const CHUNK: usize = 512 * 1024;
 
-/// Cuts the input behind its last newline; the rest starts the next chunk.
+/// Splitter that cuts each chunk after its last newline; the rest starts the next chunk.
 pub struct Chunks<R> {
     input: R,
-    /// Bytes of the line that the last chunk ended in.
+    /// Bytes after the last newline of the chunk before.
     rest: Vec<u8>,
-    /// Start of the next chunk in the input.
+    /// Offset of the next chunk in the input.
     at: u64,
     /// Read error, reported after the data before it.
     error: Option<io::Error>,
     over: bool,
-    /// A person watches: data are passed on with the first whole line.
+    /// True to pass data on with the first complete line, because a person watches.
     live: bool,
 }
 
-/// Whole lines; its buffer is used again for the next one.
+/// Complete lines of an input. The buffer is reused for the next chunk.
 #[derive(Debug, Default)]
 pub struct Chunk {
     buffer: Vec<u8>,
     filled: usize,
-    /// Start of the chunk in the input.
+    /// Offset of the chunk in the input.
     pub at: u64,
-    /// Bytes of the input that it stands for.
+    /// Length in bytes of the input, also of a line that is stored only in part.
     pub length: u64,
-    /// It is one line over the limit, of which only the head is here: whether all of it is valid.
+    /// Set if the chunk is the head of one line over the limit: `true` if the whole line is valid
+    /// JSON, and its end.
     huge: Option<(bool, LineEnd)>,
 }
 
 impl Chunk {
-    /// The lines.
+    /// Returns the lines, or the head of a line over the limit.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(..self.filled).unwrap_or_default()
     }
 
-    /// The line over the limit that it is, if it is one.
+    /// Returns the line over the limit, if the chunk is one.
     #[must_use]
     pub fn huge(&self) -> Option<Line<'_>> {
         self.huge.map(|(valid, end)| Line { bytes: self.bytes(), length: self.length, end, huge: Some(valid) })
@@ -50,22 +50,22 @@ impl Chunk {
 }
 
 impl<R: Read> Chunks<R> {
-    /// Begins at place `at` of the input, which is where `input` stands.
+    /// Creates a splitter; `at` is the current offset of `input`.
     pub fn new(input: R, at: u64) -> Self {
         Self { input, rest: Vec::new(), at, error: None, over: false, live: false }
     }
 
-    /// Passes data on as soon as they contain a whole line.
+    /// Passes data on as soon as they contain a complete line.
     #[must_use]
     pub fn live(mut self) -> Self {
         self.live = true;
         self
     }
 
-    /// Fills the chunk with the next lines; `false` at the end of the input.
+    /// Fills the chunk with the next lines. Returns `false` at the end of the input.
     ///
     /// # Errors
-    /// When reading fails, once everything that was read before was handed on.
+    /// Returns the read error after all data before it were returned.
     pub fn next(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
         chunk.at = self.at;
         chunk.huge = None;
@@ -73,8 +73,8 @@ impl<R: Read> Chunks<R> {
         if chunk.buffer.len() < CHUNK.max(chunk.filled) {
             chunk.buffer.resize(CHUNK.max(chunk.filled), 0);
         }
-        if let Some(begin) = chunk.buffer.get_mut(..self.rest.len()) {
-            begin.copy_from_slice(&self.rest);
+        if let Some(start) = chunk.buffer.get_mut(..self.rest.len()) {
+            start.copy_from_slice(&self.rest);
         }
         self.rest.clear();
         let mut searched = 0;
@@ -91,7 +91,7 @@ impl<R: Read> Chunks<R> {
                     break;
                 }
                 if chunk.filled > LINE_LIMIT {
-                    return self.over_the_limit(chunk);
+                    return self.read_huge_line(chunk);
                 }
                 chunk.buffer.resize((chunk.buffer.len() * 2).min(LINE_LIMIT + CHUNK), 0);
             }
@@ -105,6 +105,7 @@ impl<R: Read> Chunks<R> {
         self.answer(chunk.filled > 0)
     }
 
+    /// Returns `found`, or the pending read error if nothing was found before it.
     fn answer(&mut self, found: bool) -> io::Result<bool> {
         match self.error.take() {
             Some(error) if !found => Err(error),
@@ -128,8 +129,8 @@ impl<R: Read> Chunks<R> {
         }
     }
 
-    /// The chunk is the begin of a line too long to hold: the rest of it is validated as it passes.
-    fn over_the_limit(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
+    /// Reads the rest of a line over the limit: validates it and keeps only the head in the chunk.
+    fn read_huge_line(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
         let mut validator = Validator::default();
         validator.push(chunk.bytes());
         let mut length = chunk.filled as u64;

@@ -5,29 +5,30 @@ use std::sync::mpsc;
 
 /// Compression of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
+pub enum Compression {
     Plain,
     Gzip,
     Zstd,
 }
 
-/// By magic bytes (RFC 1952, RFC 8878).
+/// Detects the compression by magic bytes (RFC 1952, RFC 8878).
 #[must_use]
-pub fn packing(head: &[u8]) -> Packing {
+pub fn packing(head: &[u8]) -> Compression {
     match head {
-        [0x1f, 0x8b, ..] => Packing::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
-        _ => Packing::Plain,
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        _ => Compression::Plain,
     }
 }
 
-/// The bytes in it, unpacked as they are read. Blocks until the first bytes are there.
+/// Returns the detected compression and a reader that decompresses the input. Blocks until the
+/// first bytes arrive.
 ///
 /// # Errors
-/// When the input cannot be read.
-pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Packing, Box<dyn Read + Send + 'r>)> {
-    let mut input = BufReader::with_capacity(super::CHUNK, Head { input, head: Vec::new(), given: 0 });
-    // A pipe may hand over a byte at a time: the magic number is four.
+/// Returns the read error, or the error of creating a decoder.
+pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dyn Read + Send + 'r>)> {
+    let mut input = BufReader::with_capacity(super::CHUNK, PeekReader { input, head: Vec::new(), given: 0 });
+    // A pipe may deliver one byte at a time; a magic number has up to four bytes.
     let mut wanted = 1;
     loop {
         let head = input.get_mut().peek(wanted)?;
@@ -41,23 +42,23 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Packing, Box<dyn Re
     Ok((
         found,
         match found {
-            Packing::Plain => Box::new(Plain(input)),
-            Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-            Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+            Compression::Plain => Box::new(Plain(input)),
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         },
     ))
 }
 
-/// Chunks that may wait to be taken.
-const AHEAD: usize = 4;
+/// Maximum decompressed chunks that wait for the reader.
+const MAX_CHUNKS_AHEAD: usize = 4;
 
-/// Reads on a thread of its own, so that unpacking and understanding go on side by side.
+/// Reads read_ahead on its own thread, so that decompressing and decoding run in parallel.
 ///
 /// # Errors
-/// When the system gives no thread.
-pub fn ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Send> {
-    let (full, chunks) = mpsc::sync_channel::<io::Result<Vec<u8>>>(AHEAD);
-    let (empty, used) = mpsc::sync_channel::<Vec<u8>>(AHEAD + 2);
+/// Returns an error if the thread cannot be started.
+pub fn read_ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Send> {
+    let (full, chunks) = mpsc::sync_channel::<io::Result<Vec<u8>>>(MAX_CHUNKS_AHEAD);
+    let (empty, used) = mpsc::sync_channel::<Vec<u8>>(MAX_CHUNKS_AHEAD + 2);
     std::thread::Builder::new().name("unpack".into()).spawn(move || {
         loop {
             let mut chunk = used.try_recv().unwrap_or_default();
@@ -76,18 +77,19 @@ pub fn ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Se
             }
         }
     })?;
-    Ok(Ahead { chunks, empty, chunk: Vec::new(), given: 0 })
+    Ok(ReadAhead { chunks, empty, chunk: Vec::new(), given: 0 })
 }
 
-struct Ahead {
+/// Reader of the chunks of a read-read_ahead thread.
+struct ReadAhead {
     chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
-    /// Chunks that were read go back and are filled again.
+    /// Returns used chunks to the thread for reuse.
     empty: mpsc::SyncSender<Vec<u8>>,
     chunk: Vec<u8>,
     given: usize,
 }
 
-impl Read for Ahead {
+impl Read for ReadAhead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given == self.chunk.len() {
             let Ok(next) = self.chunks.recv() else { return Ok(0) };
@@ -105,14 +107,15 @@ impl Read for Ahead {
     }
 }
 
-/// A reader whose first bytes were looked at.
-struct Head<R> {
+/// Reader whose first bytes can be examined before they are read.
+struct PeekReader<R> {
     input: R,
     head: Vec<u8>,
     given: usize,
 }
 
-impl<R: Read> Head<R> {
+impl<R: Read> PeekReader<R> {
+    /// Returns the first `wanted` bytes, or fewer at the end of the input.
     fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
         let mut byte = [0; 1];
         while self.head.len() < wanted {
@@ -127,7 +130,7 @@ impl<R: Read> Head<R> {
     }
 }
 
-impl<R: Read> Read for Head<R> {
+impl<R: Read> Read for PeekReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.head.get(self.given..) {
             Some(rest) if !rest.is_empty() => {
@@ -143,7 +146,7 @@ impl<R: Read> Read for Head<R> {
     }
 }
 
-/// Passes on available data without waiting for a full buffer.
+/// Reader that returns available data without waiting for a full buffer.
 struct Plain<R: Read>(BufReader<R>);
 
 impl<R: Read> Read for Plain<R> {
@@ -162,7 +165,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// Hands over one byte at a time.
+    /// Reader that returns one byte at a time.
     struct Drip<'a>(&'a [u8]);
 
     impl Read for Drip<'_> {
@@ -175,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn each_packing_is_found_and_undone_however_it_drips() {
+    fn each_compression_is_detected_byte_by_byte() {
         let text = b"P{\"type\":\"log\"}\nsecond line\n".repeat(50);
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gz.write_all(&text).unwrap();
         let zst = zstd::encode_all(&text[..], 3).unwrap();
         for (bytes, packing) in
-            [(text.clone(), Packing::Plain), (gz.finish().unwrap(), Packing::Gzip), (zst, Packing::Zstd)]
+            [(text.clone(), Compression::Plain), (gz.finish().unwrap(), Compression::Gzip), (zst, Compression::Zstd)]
         {
             let (found, mut unpacked) = open(Drip(&bytes)).unwrap();
             let mut out = Vec::new();
@@ -189,11 +192,11 @@ mod tests {
             assert_eq!((found, out), (packing, text.clone()));
         }
         let (found, mut nothing) = open(&b""[..]).unwrap();
-        assert_eq!((found, nothing.read(&mut [0; 8]).unwrap()), (Packing::Plain, 0));
+        assert_eq!((found, nothing.read(&mut [0; 8]).unwrap()), (Compression::Plain, 0));
     }
 
     #[test]
-    fn a_broken_archive_is_an_error_and_what_came_before_is_there() {
+    fn a_truncated_archive_is_an_error_after_its_readable_data() {
         let packed = zstd::encode_all(&b"line\n".repeat(100_000)[..], 3).unwrap();
         let (_, mut unpacked) = open(&packed[..packed.len() - 4]).unwrap();
         let mut out = Vec::new();

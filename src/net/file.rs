@@ -1,8 +1,8 @@
-//! A file followed by its name: appends, rename and recreate, truncation, copy-and-truncate.
+//! Follows a file by its name through appends, rename and recreate, truncation, copy-and-truncate.
 //!
-//! Notifications are a hint, polling is the truth: some file systems send none.
+//! Polling finds every change. Notifications only make it faster: some file systems send none.
 
-use super::decompress::{Packing, packing};
+use super::decompress::{Compression, packing};
 use super::{CHUNK, Event, Origin, SourceError, pipe};
 use notify::Watcher;
 use std::collections::VecDeque;
@@ -13,40 +13,41 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// Polling interval of a file without notifications.
+/// Polling interval; a notification ends the wait early.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Bytes at a file's start that distinguish a rewritten file from a grown one.
+/// Bytes at a file's start that are compared to detect a rewritten file.
 const HEAD: usize = 512;
 
-/// Time a replaced file is still read while the new one is empty: a slow writer continues in the
-/// old one.
-const HANDOVER: Duration = Duration::from_secs(60);
+/// Time for which a replaced file is still read while the new one is empty: a slow writer may
+/// continue in the old one.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Start of reading.
+/// Position at which reading a file starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     Start,
     End,
 }
 
-/// Follower of a file name.
+/// Options for following a file name.
 #[derive(Debug, Clone)]
 pub struct Follow {
     pub path: PathBuf,
     pub from: From,
-    /// Wait for a file that is not there yet.
+    /// True to wait for a file that does not exist yet.
     pub retry: bool,
 }
 
-/// Starts a thread that follows the file. A packed file is read to its end and not followed.
+/// Starts a thread that follows the file. A compressed file is read to its end and not followed.
 ///
 /// # Errors
-/// When the file cannot be read (and is not waited for), or the system gives no thread.
+/// Returns an error if the file cannot be read, unless `retry` waits for it, or if the thread
+/// cannot be started.
 pub fn spawn(follow: Follow, events: mpsc::SyncSender<Event>) -> Result<(), SourceError> {
     let name = follow.path.display().to_string();
     if std::fs::metadata(&follow.path).is_ok_and(|found| found.file_type().is_fifo()) {
-        // Opening a FIFO waits for its writer: not here, where nothing is drawn yet.
+        // Opening a FIFO blocks until it has a writer: the thread opens it, not the caller.
         let input = Fifo { path: follow.path, file: None };
         return pipe::spawn(input, name.clone(), events).map_err(|error| SourceError::of(&name, &error));
     }
@@ -64,7 +65,7 @@ pub fn spawn(follow: Follow, events: mpsc::SyncSender<Event>) -> Result<(), Sour
     Ok(())
 }
 
-/// A named pipe, opened when it is read.
+/// Named pipe that is opened by the first read.
 struct Fifo {
     path: PathBuf,
     file: Option<File>,
@@ -79,7 +80,7 @@ impl Read for Fifo {
     }
 }
 
-/// A file, and not a directory.
+/// Opens a file; a directory is an error.
 fn open(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -88,13 +89,16 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The file as it is open now.
+/// Open file with the state of reading it.
 struct Open {
     file: Arc<File>,
+    /// Device and inode.
     id: (u64, u64),
+    /// Offset of the next byte to read.
     at: u64,
+    /// First bytes of the file, at most [`HEAD`].
     head: Vec<u8>,
-    /// Time at which the file was found under the name.
+    /// Time at which the file was found under the followed name.
     since: Instant,
 }
 
@@ -104,7 +108,7 @@ impl Open {
         let id = (found.dev(), found.ino());
         let mut open = Self { file: Arc::new(file), id, at: 0, head: Vec::new(), since: Instant::now() };
         open.head = open.read_head();
-        // A packed file has no end to begin at.
+        // A compressed file cannot be decompressed from its end.
         if from == From::End && !open.packed() {
             open.at = found.len();
         }
@@ -112,7 +116,7 @@ impl Open {
     }
 
     fn packed(&self) -> bool {
-        packing(&self.read_head()) != Packing::Plain
+        packing(&self.read_head()) != Compression::Plain
     }
 
     fn read_head(&self) -> Vec<u8> {
@@ -122,7 +126,7 @@ impl Open {
         head
     }
 
-    /// It was made shorter, or written anew to the same length or more.
+    /// True if the file is shorter than the read position, or its first bytes changed.
     fn rewritten(&mut self, found: &Metadata) -> bool {
         let head = self.read_head();
         let same = head.get(..self.head.len()) == Some(&self.head);
@@ -137,7 +141,8 @@ impl Open {
         self.head = self.read_head();
     }
 
-    /// Hands on everything up to the end. Answers whether anybody listens.
+    /// Sends everything up to the end of the file. Returns the number of bytes, or `None` if the
+    /// receiver is gone.
     fn drain(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<Option<u64>> {
         let mut sum = 0;
         loop {
@@ -161,14 +166,14 @@ impl Open {
 
 fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
     let (hint, hints) = mpsc::sync_channel(1);
-    // Without notifications (a network file system, no more watches) polling alone does.
+    // Without notifications (network file system, watch limit reached) polling alone suffices.
     let _watcher = watch(&follow.path, hint);
     let mut name = Name { follow, from: follow.from, open: VecDeque::new(), gone: false, down: false };
     if !follow.path.exists() {
         let _ = events.send(Event::Notice(format!("there is no file {} yet", follow.path.display())));
     }
     loop {
-        match name.turn(events) {
+        match name.poll(events) {
             Ok(None) => return,
             Ok(Some(read)) => {
                 if read > 0 || name.down {
@@ -178,7 +183,7 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
                     }
                 }
                 name.down = false;
-                // A file that comes later was not there before: all of it is new.
+                // A file that appears later is read from its start: all of it is new.
                 name.from = From::Start;
             }
             Err(error) => {
@@ -193,29 +198,29 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
     }
 }
 
-/// A name, and the files that have had it and are not read to their end.
+/// Followed name, and the files under that name that are not read to their end.
 struct Name<'f> {
     follow: &'f Follow,
     from: From,
-    /// The oldest is the one that is read.
+    /// Files in order of their appearance; the first one is read.
     open: VecDeque<Open>,
-    /// The name does not exist, and that was reported.
+    /// True once it was reported that the name does not exist.
     gone: bool,
-    /// The last look failed.
+    /// True if the last check or read failed.
     down: bool,
 }
 
 impl Name<'_> {
-    /// One look: reads new data. Returns their size, or `None` if the reader is gone or nothing can
-    /// follow.
+    /// Checks the name and reads new data. Returns the number of bytes, or `None` if the receiver
+    /// is gone or nothing can follow.
     ///
-    /// After an error everything stays open, so that reading goes on where it was.
-    fn turn(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<Option<u64>> {
-        let looked = self.look(events);
+    /// After an error all files stay open, so that the next call continues at the same place.
+    fn poll(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<Option<u64>> {
+        let checked = self.check_name(events);
         let mut read = 0;
         while let Some(open) = self.open.front_mut() {
             if open.at == 0 && open.packed() {
-                pipe::to_its_end(&*open.file, &self.follow.path.display().to_string(), events);
+                pipe::pump_to_end(&*open.file, &self.follow.path.display().to_string(), events);
                 return Ok(None);
             }
             match open.drain(events)? {
@@ -223,11 +228,10 @@ impl Name<'_> {
                 Some(more) => read += more,
             }
             let Some(next) = self.open.get(1) else { break };
-            if next.file.metadata()?.len() == 0 && next.since.elapsed() < HANDOVER {
+            if next.file.metadata()?.len() == 0 && next.since.elapsed() < HANDOVER_TIMEOUT {
                 break;
             }
-            // Once more: its writer may have written between our last read and its change to the
-            // new file.
+            // Read again: the writer may have written to it just before it changed to the new file.
             match self.open.front_mut().map(|open| open.drain(events)).transpose()?.flatten() {
                 None => return Ok(None),
                 Some(more) => read += more,
@@ -236,11 +240,11 @@ impl Name<'_> {
             let why = format!("{} was replaced: read the new one", self.follow.path.display());
             let _ = events.send(Event::Break { why, overwritten: false });
         }
-        looked.map(|()| Some(read))
+        checked.map(|()| Some(read))
     }
 
-    /// Checks which file has the name now, and whether its content is still the same.
-    fn look(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<()> {
+    /// Opens a new file under the name, and restarts a file that was rewritten.
+    fn check_name(&mut self, events: &mpsc::SyncSender<Event>) -> io::Result<()> {
         let path = &self.follow.path;
         let found = match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.open.is_empty() => {
@@ -257,7 +261,7 @@ impl Name<'_> {
         match self.open.back_mut().filter(|open| open.id == (found.dev(), found.ino())) {
             Some(open) => {
                 if self.down {
-                    // The open file itself may have failed (a network file system that went away).
+                    // The open descriptor may be stale (a network file system that was unmounted).
                     open.file = Arc::new(self::open(path)?);
                 }
                 if open.rewritten(&found) {
@@ -272,17 +276,17 @@ impl Name<'_> {
     }
 }
 
-/// Notifications of the folder, because the file in it may be another one soon.
+/// Watches the folder, because the file may be replaced. Returns `None` if that is not possible.
 fn watch(path: &Path, hint: mpsc::SyncSender<()>) -> Option<notify::RecommendedWatcher> {
     let folder = super::folder(path);
     let name = path.file_name()?.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let ours = event.is_ok_and(|event| {
+        let is_relevant = event.is_ok_and(|event| {
             !matches!(event.kind, notify::EventKind::Access(_))
                 && event.paths.iter().any(|path| path.file_name() == Some(&name))
         });
-        if ours {
-            // A pending hint already requests the same.
+        if is_relevant {
+            // A full channel already contains a hint.
             let _ = hint.try_send(());
         }
     })

@@ -1,4 +1,4 @@
-//! HTTP call of an engine, and the outcome of its response.
+//! Calls an engine over HTTP, and classifies the outcome of the call.
 
 use std::ops::ControlFlow;
 use std::sync::Once;
@@ -6,44 +6,44 @@ use std::time::Duration;
 use synctop_core::format::duration;
 
 /// Connect timeout of an engine.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer that is no NDJSON which are read for its reason.
-const REASON: usize = 64 * 1024;
+/// Bytes of a refusal that are read to find its reason; one more chunk may be read.
+const MAX_REASON_BYTES: usize = 64 * 1024;
 
-/// Description of a page without a title.
-const A_PAGE: &str = "a web page";
+/// Description of an HTML page without a title.
+const UNTITLED_PAGE: &str = "a web page";
 
 /// Outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallOutcome {
-    /// The body is complete. Its content decides whether the run is.
+    /// The body is complete. Its content decides the outcome of the run.
     Ended,
-    /// The connection broke in the middle of the body.
+    /// Reason that the connection broke in the middle of the body.
     Broke(String),
-    /// No byte came for so long.
+    /// No byte arrived for this duration.
     Silent(Duration),
-    /// No connection, or no answer.
+    /// Reason that there was no connection or no response.
     Unreachable(String),
-    /// An HTTP status other than success.
+    /// HTTP status other than success.
     Refused {
         status: u16,
-        /// Answer in one line.
+        /// Reason in the response, in one line.
         says: String,
         retry_after: Option<Duration>,
     },
-    /// Success, and a page for people.
+    /// HTML page with a success status; its title, or an empty string.
     Page(String),
-    /// It exceeded a limit and was stopped; the limit.
+    /// The call exceeded this limit and was stopped.
     Overdue(String),
-    /// A command ended, and not well: how.
+    /// Description of the failed exit of a command.
     Exited(String),
-    /// The reader is gone.
+    /// The caller stopped the call, or its reader is gone.
     Stopped,
 }
 
 impl CallOutcome {
-    /// Outcome as a clause; empty for a complete answer.
+    /// Returns the outcome as a clause; empty for a complete response.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -65,32 +65,33 @@ impl CallOutcome {
     }
 }
 
-/// A client for the engine at `url`.
+/// Creates a client for the engine at `url`.
 ///
 /// # Errors
-/// When `url` is of https and the system has no certificates to know it by; why.
+/// Returns the reason if the client cannot be built, such as an https `url` on a system without
+/// root certificates.
 pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, String> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // A provider installed by another library is fine too.
+        // Fails if another library installed a provider, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut builder = reqwest::Client::builder();
     if url.scheme() != "https" {
-        // It never comes to certificates, and a bare machine has none.
+        // Plain http needs no certificates, and a minimal system has none.
         builder = builder.tls_certs_only([]);
     }
     builder
-        .connect_timeout(CONNECT)
-        // A pipeline contains keys: it goes to the given address, and nowhere else.
+        .connect_timeout(CONNECT_TIMEOUT)
+        // The body contains keys: it is sent to the given address only.
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("synctop/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| cause(&error))
 }
 
-/// Calls `url` with a JSON body and passes the answer on. `stall`: the longest silence; `stop` ends
-/// the call.
+/// Sends a JSON body to `url` and passes each chunk of the response to `each`. `stall` is the
+/// maximum silence; `stop` ends the call.
 pub async fn call(
     client: &reqwest::Client,
     url: reqwest::Url,
@@ -119,7 +120,7 @@ pub async fn call(
     if !status.is_success() || page {
         let refusal = refusal(response).await;
         return if status.is_success() {
-            CallOutcome::Page(if refusal.says == A_PAGE { String::new() } else { refusal.says })
+            CallOutcome::Page(if refusal.says == UNTITLED_PAGE { String::new() } else { refusal.says })
         } else {
             CallOutcome::Refused { status: status.as_u16(), says: refusal.says, retry_after: refusal.retry_after }
         };
@@ -143,38 +144,39 @@ pub async fn call(
     }
 }
 
-/// Description of an unexpected answer.
+/// Summary of an unexpected response.
 pub(crate) struct AnswerSummary {
-    /// In a line.
+    /// Reason in one line.
     pub says: String,
     pub retry_after: Option<Duration>,
-    /// The begin of it.
+    /// Start of the body.
     pub text: String,
 }
 
-/// Reads the reason in an answer.
+/// Reads the reason for a refusal from the head and the start of the body of a response.
 pub(crate) async fn refusal(mut response: reqwest::Response) -> AnswerSummary {
     let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
     let retry_after = header("retry-after").and_then(|text| wait(&text));
-    let to = header("location").filter(|_| response.status().is_redirection());
+    let location = header("location").filter(|_| response.status().is_redirection());
     let mut bytes = Vec::new();
     let read = async {
         while let Ok(Some(chunk)) = response.chunk().await {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() > REASON {
+            if bytes.len() > MAX_REASON_BYTES {
                 break;
             }
         }
     };
-    let _ = tokio::time::timeout(CONNECT, read).await;
+    let _ = tokio::time::timeout(CONNECT_TIMEOUT, read).await;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let says = match to {
-        Some(to) => format!("it redirects to {}", synctop_core::protocol::mask::secrets(&to)),
+    let says = match location {
+        Some(location) => format!("it redirects to {}", synctop_core::protocol::mask::secrets(&location)),
         None => says(&text),
     };
     AnswerSummary { says, retry_after, text }
 }
 
+/// Completes after the maximum silence; never if there is none.
 async fn silence(stall: Option<Duration>) {
     match stall {
         Some(stall) => tokio::time::sleep(stall).await,
@@ -182,7 +184,7 @@ async fn silence(stall: Option<Duration>) {
     }
 }
 
-/// Innermost reason: the outer ones name our own libraries.
+/// Returns the innermost cause of an error: the outer ones name libraries of synctop.
 pub(crate) fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
@@ -191,26 +193,27 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     let text = cause.to_string();
     let text = text.trim_start_matches("unexpected error: ");
     if text.contains("InvalidContentType") {
-        // rustls's message for bytes that are no TLS.
+        // Error of rustls for bytes that are not TLS.
         return "no TLS is spoken there: is it an http:// address?".into();
     }
     // The number of an error adds nothing for an operator.
     text.split(" (os error").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
-/// `Retry-After` in seconds, or as a date (RFC 9110, 10.2.3).
+/// Parses `Retry-After`: seconds or a date (RFC 9110, 10.2.3). A past date gives zero.
 pub(crate) fn wait(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
     let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
     let now = jiff::Timestamp::now();
-    // A date has whole seconds: the one that it names has to be over.
+    // A date has whole seconds: wait until the named second is over.
     let left = u64::try_from(at.as_millisecond() - now.as_millisecond()).unwrap_or(0);
     Some(Duration::from_millis(if left > 0 { left + 1_000 } else { 0 }))
 }
 
-/// The reason in an answer: the `error` of a JSON object, the title of a page, else its first line.
+/// Returns the reason in a response, masked and shortened: `error` or `message` of a JSON object,
+/// the title of a page, or the first line.
 #[must_use]
 pub fn says(text: &str) -> String {
     let json = serde_json::from_str::<serde_json::Value>(text).ok();
@@ -224,7 +227,7 @@ pub fn says(text: &str) -> String {
         Some(other) => other.to_string(),
         None => match title(text) {
             Some(title) => title.to_owned(),
-            None if text.trim_start().starts_with('<') => A_PAGE.to_owned(),
+            None if text.trim_start().starts_with('<') => UNTITLED_PAGE.to_owned(),
             None => text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned(),
         },
     };
@@ -232,7 +235,7 @@ pub fn says(text: &str) -> String {
     synctop_core::format::short(&masked, 300)
 }
 
-/// `pipeline: expected object, received undefined`.
+/// Formats a validation issue, such as `pipeline: expected object, received undefined`.
 fn issue(issue: &serde_json::Value) -> String {
     let message = issue.get("message").and_then(serde_json::Value::as_str);
     let Some(message) = message else { return issue.to_string() };
@@ -242,7 +245,7 @@ fn issue(issue: &serde_json::Value) -> String {
     if path.is_empty() { message.to_owned() } else { format!("{}: {message}", path.join(".")) }
 }
 
-/// The title of a page.
+/// Returns the title of an HTML page, unless it is empty.
 #[must_use]
 pub fn title(text: &str) -> Option<&str> {
     let lower = text.to_ascii_lowercase();
@@ -256,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_say_why_in_a_line() {
+    fn the_reason_of_a_response_is_one_line() {
         assert_eq!(says("{\"error\":\"Malformed JSON in request body\"}"), "Malformed JSON in request body");
         let issues =
             "{\"error\":[{\"code\":\"invalid_type\",\"path\":[\"pipeline\",0],\"message\":\"expected object\"}]}";

@@ -2,13 +2,13 @@
 //! the snapshots for seeking.
 
 use super::chunks::Chunks;
-use super::decompress::{self, Packing};
+use super::decompress::{self, Compression};
 use super::parallel::{self, Sink};
 use super::pipe;
-use super::segments::goes_on;
+use super::segments::is_continuation;
 use super::sidecar::Sidecar;
 use super::store::{ByteStore, Side, Spooling};
-use super::{Past, Snapshot, SourceError, lock};
+use super::{RewindData, Snapshot, SourceError, lock};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -19,8 +19,8 @@ use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Batch, Link, Progress};
 use tokio::sync::watch;
 
-/// A saved log.
-pub struct Saved {
+/// SavedLog log that is opened but not read yet.
+pub struct SavedLog {
     name: String,
     input: Input,
 }
@@ -30,11 +30,12 @@ enum Input {
     Stdin,
 }
 
-impl Saved {
+impl SavedLog {
     /// Opens a log; `-` is stdin.
     ///
     /// # Errors
-    /// When there is no such file, or it may not be read.
+    /// Returns [`SourceError::Absent`] if there is no such file, [`SourceError::Directory`] if it
+    /// is a directory, and otherwise the error of opening it.
     pub fn open(path: &PathBuf) -> Result<Self, SourceError> {
         let name = path.display().to_string();
         if name == "-" {
@@ -50,7 +51,8 @@ impl Saved {
         Ok(Self { name, input: Input::File(file) })
     }
 
-    /// True if all of it can be read in place; otherwise it is spooled.
+    /// True if the log is an uncompressed regular file, which is read in place. Other logs are
+    /// spooled.
     #[must_use]
     pub fn in_place(&self) -> bool {
         use std::os::unix::fs::FileExt;
@@ -58,10 +60,10 @@ impl Saved {
         let mut head = [0; 4];
         let read = file.read_at(&mut head, 0).unwrap_or(0);
         file.metadata().is_ok_and(|found| found.is_file())
-            && decompress::packing(head.get(..read).unwrap_or_default()) == Packing::Plain
+            && decompress::packing(head.get(..read).unwrap_or_default()) == Compression::Plain
     }
 
-    /// Bytes as it lies there, packed or not; `None` for a pipe.
+    /// Returns the file size in bytes, compressed or not; `None` for a pipe.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         match &self.input {
@@ -74,14 +76,14 @@ impl Saved {
 /// Reduces the logs and their sidecar data to the end, without an index.
 ///
 /// # Errors
-/// If one of them cannot be read to its end; earlier data are applied.
-pub fn read(logs: Vec<Saved>, beside: Sidecar, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
+/// Returns an error if a log cannot be read to its end; earlier data are applied.
+pub fn read(logs: Vec<SavedLog>, beside: Sidecar, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
     if let Some(catalog) = &beside.catalog {
         progress.expect_streams(catalog);
     }
     let exit = beside.exit;
-    let mut sink = Both { progress, beside };
-    let result = all(logs, &mut sink, decoder);
+    let mut sink = LogWithSidecar { progress, beside };
+    let result = reduce_all(logs, &mut sink, decoder);
     while let Some(line) = sink.beside.rest() {
         sink.progress.stderr(&line);
     }
@@ -89,13 +91,13 @@ pub fn read(logs: Vec<Saved>, beside: Sidecar, progress: &mut Progress, decoder:
     result
 }
 
-/// A log and its sidecar data.
-struct Both<'p> {
+/// Sink that merges the lines of a log with its sidecar data.
+struct LogWithSidecar<'p> {
     progress: &'p mut Progress,
     beside: Sidecar,
 }
 
-impl Sink for Both<'_> {
+impl Sink for LogWithSidecar<'_> {
     fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
         let Self { progress, beside } = self;
         if beside.is_silent() {
@@ -111,10 +113,10 @@ impl Sink for Both<'_> {
     }
 }
 
-fn all(logs: Vec<Saved>, sink: &mut Both, decoder: &Decoder) -> io::Result<()> {
+fn reduce_all(logs: Vec<SavedLog>, sink: &mut LogWithSidecar, decoder: &Decoder) -> io::Result<()> {
     let mut before: Option<String> = None;
     for log in logs {
-        if before.is_some_and(|before| !goes_on(before.as_ref(), log.name.as_ref())) {
+        if before.is_some_and(|before| !is_continuation(before.as_ref(), log.name.as_ref())) {
             sink.progress.next_file();
         }
         before = Some(log.name.clone());
@@ -125,54 +127,54 @@ fn all(logs: Vec<Saved>, sink: &mut Both, decoder: &Decoder) -> io::Result<()> {
             Input::Stdin => decompress::open(pipe::stdin())?,
         };
         match packing {
-            Packing::Plain => parallel::reduce(Chunks::new(input, at), decoder, sink, workers)?,
-            Packing::Gzip | Packing::Zstd => {
-                parallel::reduce(Chunks::new(decompress::ahead(input)?, at), decoder, sink, workers)?;
+            Compression::Plain => parallel::reduce(Chunks::new(input, at), decoder, sink, workers)?,
+            Compression::Gzip | Compression::Zstd => {
+                parallel::reduce(Chunks::new(decompress::read_ahead(input)?, at), decoder, sink, workers)?;
             }
         }
     }
     Ok(())
 }
 
-/// Progress of indexing.
+/// Sink that indexes logs: reduces them and stores bytes and snapshots for seeking.
 pub struct Indexer {
     pub progress: Progress,
     store: Arc<ByteStore>,
     history: Arc<Mutex<History>>,
-    /// Receiver of progress snapshots, and the time of the last one.
+    /// Sender of progress snapshots, and the time of the last one.
     watch: Option<(watch::Sender<Snapshot>, Instant)>,
-    /// The failure of the store was reported.
+    /// True once a failure of the store was reported.
     broken: bool,
-    /// Reason that the log cannot be read to its end.
+    /// Reason that a log could not be read to its end.
     down: Option<String>,
     beside: Sidecar,
 }
 
-/// A saved log that is being indexed, to be shown meanwhile.
+/// Indexing in the background: its data and snapshots for the screen.
 pub struct Indexing {
-    pub past: Past,
+    pub past: RewindData,
     pub snapshots: watch::Receiver<Snapshot>,
-    /// Bytes of it, where that is known.
+    /// Size of the logs in bytes; `None` if a log is not read in place.
     pub size: Option<u64>,
     /// Error that stopped reading before the end.
     pub broken: Arc<OnceLock<io::Error>>,
 }
 
-/// Starts indexing; it ends when no reader is left.
+/// Starts a thread that indexes the logs; it stops early if every receiver is dropped.
 ///
 /// # Errors
-/// When the system gives no thread.
-pub fn spawn(logs: Vec<Saved>, beside: Sidecar, decoder: Decoder) -> io::Result<Indexing> {
-    let past = Past { store: Arc::new(ByteStore::default()), ..Past::default() };
+/// Returns an error if the thread cannot be started.
+pub fn spawn(logs: Vec<SavedLog>, beside: Sidecar, decoder: Decoder) -> io::Result<Indexing> {
+    let past = RewindData { store: Arc::new(ByteStore::default()), ..RewindData::default() };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
-    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).shown_on(sender);
+    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history)).publishing_to(sender);
     let broken = Arc::new(OnceLock::new());
-    let told = Arc::clone(&broken);
+    let failure = Arc::clone(&broken);
     std::thread::Builder::new().name("index".into()).spawn(move || {
         if let Err(error) = indexer.run(logs, beside, &decoder) {
             tracing::error!(target: "synctop::index", "{error}");
-            let _ = told.set(error);
+            let _ = failure.set(error);
         }
     })?;
     Ok(Indexing { past, snapshots, size, broken })
@@ -196,7 +198,7 @@ impl Sink for Indexer {
             due = history.due(&self.progress);
         }
         if due {
-            super::remember(&self.history, &self.progress, self.store.sides());
+            super::keep_snapshot(&self.history, &self.progress, self.store.sides());
         }
         if let Some(why) = self.store.broken().filter(|_| !self.broken) {
             self.broken = true;
@@ -220,13 +222,14 @@ impl Indexer {
         }
     }
 
-    /// Publishes its progress on `watch`; ends when no reader is left.
+    /// Publishes snapshots on `watch`; indexing stops if every receiver is dropped.
     #[must_use]
-    pub fn shown_on(mut self, watch: watch::Sender<Snapshot>) -> Self {
+    pub fn publishing_to(mut self, watch: watch::Sender<Snapshot>) -> Self {
         self.watch = Some((watch, Instant::now()));
         self
     }
 
+    /// Publishes a snapshot if one is due. Returns `false` if every receiver is dropped.
     fn show(&mut self, over: bool) -> bool {
         let Some((watch, shown)) = &mut self.watch else { return true };
         if let Some(why) = &self.down {
@@ -242,27 +245,27 @@ impl Indexer {
         !watch.is_closed()
     }
 
-    /// Reads all of the logs.
+    /// Reads all logs to their end.
     ///
     /// # Errors
-    /// If one of them cannot be read to its end; earlier data are applied.
-    pub fn run(&mut self, logs: Vec<Saved>, beside: Sidecar, decoder: &Decoder) -> io::Result<()> {
+    /// Returns an error if a log cannot be read to its end; earlier data are applied.
+    pub fn run(&mut self, logs: Vec<SavedLog>, beside: Sidecar, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
         if let Some(catalog) = &beside.catalog {
             self.store.expect(catalog);
             self.progress.expect_streams(catalog);
         }
         self.beside = beside;
-        let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(Saved::size).sum();
+        let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(SavedLog::size).sum();
         lock(&self.history).expect(size);
         let mut before: Option<String> = None;
         for log in logs {
-            if before.is_some_and(|before| !goes_on(before.as_ref(), log.name.as_ref())) {
+            if before.is_some_and(|before| !is_continuation(before.as_ref(), log.name.as_ref())) {
                 self.side(Side::NextFile);
             }
             let name = log.name.clone();
             before = Some(name.clone());
-            if let Err(error) = self.one(log, decoder) {
+            if let Err(error) = self.index_log(log, decoder) {
                 result = Err(io::Error::new(error.kind(), format!("{name}: {error}")));
                 self.side(Side::Notice(format!("{name}: {error}")));
                 self.down = Some(error.to_string());
@@ -286,13 +289,13 @@ impl Indexer {
         self.store.side(self.progress.input.bytes, side);
     }
 
-    fn one(&mut self, log: Saved, decoder: &Decoder) -> io::Result<()> {
+    fn index_log(&mut self, log: SavedLog, decoder: &Decoder) -> io::Result<()> {
         let at = self.progress.input.bytes;
         let in_place = log.in_place();
         match log.input {
             Input::File(file) if in_place => {
                 let file = Arc::new(file);
-                // Later writes are ignored: following is another mode.
+                // Bytes written from now on are ignored: only the follow mode reads them.
                 let length = file.metadata()?.len();
                 let input = FileFrom { file, at: 0, end: length, store: Arc::clone(&self.store) };
                 parallel::reduce(Chunks::new(input, at), decoder, self, parallel::workers())
@@ -302,21 +305,22 @@ impl Indexer {
         }
     }
 
+    /// Indexes an input that cannot be read in place, and spools its bytes.
     fn spooled(&mut self, input: impl Read + Send + 'static, at: u64, decoder: &Decoder) -> io::Result<()> {
         let (packing, input) = decompress::open(input)?;
         let store = Arc::clone(&self.store);
         let workers = parallel::workers();
         match packing {
-            Packing::Plain => parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers),
-            Packing::Gzip | Packing::Zstd => {
-                let input = decompress::ahead(input)?;
+            Compression::Plain => parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers),
+            Compression::Gzip | Compression::Zstd => {
+                let input = decompress::read_ahead(input)?;
                 parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers)
             }
         }
     }
 }
 
-/// A file from some place on, read without moving anybody else's place in it.
+/// Reader of a file from `at` to `end`. It does not move the file's shared position.
 struct FileFrom {
     file: Arc<File>,
     at: u64,

@@ -1,5 +1,5 @@
-//! Bytes to [`Progress`], and at most 30 snapshots of it per second. One thread owns the
-//! `Progress`; the others see snapshots that share unchanged parts.
+//! Reduces bytes to [`Progress`] and publishes at most 30 snapshots per second. One thread owns the
+//! `Progress`; the others read snapshots, which share unchanged parts.
 
 use super::store::{ByteStore, Side};
 use super::{Event, Origin, lock};
@@ -11,32 +11,32 @@ use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Exit, Link, Progress};
 use tokio::sync::watch;
 
-/// Shortest time between two snapshots.
+/// Minimum time between two snapshots.
 pub const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(33);
 
-/// Lines into a [`Progress`].
+/// Splitter, decoder and reducer of one input.
 #[derive(Debug, Default)]
 pub struct Ingest {
     splitter: Splitter,
     decoder: Decoder,
     pub progress: Progress,
-    past: Option<Past>,
+    past: Option<RewindData>,
 }
 
 /// Rewind data of a feed.
 #[derive(Debug, Clone)]
-pub struct Past {
+pub struct RewindData {
     pub store: Arc<ByteStore>,
     pub history: Arc<Mutex<History>>,
 }
 
-impl Default for Past {
+impl Default for RewindData {
     fn default() -> Self {
         Self { store: Arc::new(ByteStore::bounded()), history: Arc::new(Mutex::new(History::new())) }
     }
 }
 
-impl Past {
+impl RewindData {
     fn history(&self) -> MutexGuard<'_, History> {
         lock(&self.history)
     }
@@ -50,12 +50,12 @@ impl Ingest {
 
     /// Stores the input for rewinding.
     #[must_use]
-    pub fn remembering(mut self, past: Past) -> Self {
+    pub fn with_rewind_data(mut self, past: RewindData) -> Self {
         self.past = Some(past);
         self
     }
 
-    /// These streams are to come.
+    /// Declares the streams that the input will contain.
     pub fn expect(&mut self, catalog: &Arc<Catalog>) {
         self.progress.expect_streams(catalog);
         if let Some(past) = &self.past {
@@ -63,15 +63,15 @@ impl Ingest {
         }
     }
 
-    /// An event of a source.
+    /// Applies an event of a source.
     pub fn take(&mut self, event: Event) {
         take(event, self, &mut Snapshot::default());
     }
 
-    /// The next bytes of the input.
+    /// Applies the next bytes of the input.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self { splitter, decoder, progress, past } = self;
-        let mut history = past.as_ref().map(Past::history);
+        let mut history = past.as_ref().map(RewindData::history);
         splitter.push(bytes, |line| {
             progress.apply(&line, decoder.decode(&line, &mut String::new()));
             if let Some(history) = &mut history {
@@ -80,11 +80,12 @@ impl Ingest {
         });
         let due = history.is_some_and(|history| history.due(progress));
         if let Some(past) = past.as_ref().filter(|_| due) {
-            super::remember(&past.history, progress, past.store.sides());
+            super::keep_snapshot(&past.history, progress, past.store.sides());
         }
     }
 
-    /// Bytes that stand in a file, from this place on.
+    /// Stores the next bytes for rewinding, by their place in a file if `origin` names it, and
+    /// applies them.
     fn push_from(&mut self, bytes: &[u8], origin: Option<&Origin>) {
         if let Some(past) = &self.past {
             let before = (past.store.kept_from(), past.store.broken().is_some());
@@ -94,8 +95,8 @@ impl Ingest {
             }
             let now = past.store.kept_from();
             if now > before.0 {
-                // The stored data start later: the first snapshot is here.
-                super::remember(&past.history, &self.progress, past.store.sides());
+                // Older data were dropped: the first usable snapshot is the current state.
+                super::keep_snapshot(&past.history, &self.progress, past.store.sides());
                 past.history().forget_before(now);
             }
             if let Some(why) = past.store.broken().filter(|_| !before.1) {
@@ -105,7 +106,7 @@ impl Ingest {
         self.push(bytes);
     }
 
-    /// Something that happened to the input between two lines.
+    /// Applies and stores an event between two lines.
     fn side(&mut self, side: Side) {
         side.apply(&mut self.progress);
         if let Some(past) = &self.past {
@@ -113,18 +114,18 @@ impl Ingest {
             past.store.side(self.progress.input.bytes, side);
             let now = past.store.kept_from();
             if now > before {
-                super::remember(&past.history, &self.progress, past.store.sides());
+                super::keep_snapshot(&past.history, &self.progress, past.store.sides());
                 past.history().forget_before(now);
             }
         }
     }
 
-    /// The bytes that came so far cannot be read again.
-    fn lose(&mut self) {
+    /// Drops the stored bytes, which cannot be read again.
+    fn drop_stored(&mut self) {
         if let Some(past) = &self.past {
-            super::remember(&past.history, &self.progress, past.store.sides());
+            super::keep_snapshot(&past.history, &self.progress, past.store.sides());
             past.history().forget_before(self.progress.input.bytes);
-            past.store.lose();
+            past.store.drop_stored();
         }
     }
 
@@ -139,7 +140,7 @@ impl Ingest {
         });
     }
 
-    /// The input ended.
+    /// Ends the input.
     pub fn finish(&mut self, exit: Option<Exit>) {
         self.break_line();
         if let Some(past) = &self.past {
@@ -154,7 +155,7 @@ impl Ingest {
 pub struct Snapshot {
     pub progress: Arc<Progress>,
     pub link: Link,
-    /// Time of the last line (for an existing file: its modification time).
+    /// Time of the last line; for the existing data of a file, its modification time.
     pub last_line: Option<Instant>,
 }
 
@@ -167,26 +168,26 @@ impl Default for Snapshot {
 /// Starts the thread that decodes the output of a source. It ends with the source.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// Returns an error if the thread cannot be started.
 pub fn spawn_ingest(
     decoder: Decoder,
     events: mpsc::Receiver<Event>,
-    past: Past,
+    past: RewindData,
 ) -> std::io::Result<watch::Receiver<Snapshot>> {
     let (sender, receiver) = watch::channel(Snapshot::default());
-    let ingest = Ingest::new(decoder).remembering(past);
+    let ingest = Ingest::new(decoder).with_rewind_data(past);
     std::thread::Builder::new().name("ingest".into()).spawn(move || run(ingest, &events, &sender))?;
     Ok(receiver)
 }
 
 fn run(mut ingest: Ingest, events: &mpsc::Receiver<Event>, snapshots: &watch::Sender<Snapshot>) {
     let mut now = Snapshot::default();
-    let mut shown: Option<Instant> = None;
+    let mut published: Option<Instant> = None;
     let mut dirty = false;
     loop {
-        let event = match shown.filter(|_| dirty) {
-            // Something is not shown yet: wait for more only until it may be.
-            Some(shown) => match events.recv_timeout(BETWEEN_SNAPSHOTS.saturating_sub(shown.elapsed())) {
+        let event = match published.filter(|_| dirty) {
+            // A change is not published yet: wait only until the next snapshot is due.
+            Some(published) => match events.recv_timeout(BETWEEN_SNAPSHOTS.saturating_sub(published.elapsed())) {
                 Err(mpsc::RecvTimeoutError::Timeout) => None,
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Ok(event) => Some(event),
@@ -200,9 +201,9 @@ fn run(mut ingest: Ingest, events: &mpsc::Receiver<Event>, snapshots: &watch::Se
             take(event, &mut ingest, &mut now);
             dirty = true;
         }
-        if dirty && shown.is_none_or(|shown| shown.elapsed() >= BETWEEN_SNAPSHOTS) {
+        if dirty && published.is_none_or(|published| published.elapsed() >= BETWEEN_SNAPSHOTS) {
             publish(&ingest, &now, snapshots);
-            shown = Some(Instant::now());
+            published = Some(Instant::now());
             dirty = false;
         }
     }
@@ -229,7 +230,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
         }
         Event::CaughtUp(written) => {
             now.link = Link::Live;
-            // A file that was there before: its last line is as old as the file.
+            // The last line of an existing file is as old as the file's last change.
             if let Some(age) = written.and_then(|at| SystemTime::now().duration_since(at).ok())
                 && ingest.progress.input.lines > 0
             {
@@ -241,10 +242,10 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
             ingest.break_line();
             tracing::info!(target: "synctop::file", "{why}");
             if overwritten {
-                ingest.lose();
+                ingest.drop_stored();
             } else if let Some(past) = &ingest.past {
-                // The file before may be let go of: the way to this one is from here.
-                super::remember(&past.history, &ingest.progress, past.store.sides());
+                // The store may drop the file before: this snapshot makes the new one reachable.
+                super::keep_snapshot(&past.history, &ingest.progress, past.store.sides());
             }
             ingest.side(Side::Cut(why));
         }
@@ -254,7 +255,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
         }
         Event::Stderr(line) => {
             ingest.side(Side::Stderr(line));
-            // Of some engines that is all that is heard for long.
+            // Some engines write only to stderr for a long time.
             if !ingest.progress.streams.is_empty() && now.link == Link::Waiting {
                 now.link = Link::Live;
             }
@@ -269,7 +270,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
         }
         Event::End(exit) => {
             ingest.finish(exit);
-            // An input that broke off did not end.
+            // An input that failed stays down; only an exit status shows that it ended.
             if exit.is_some() || !matches!(now.link, Link::Down(_)) {
                 now.link = Link::Ended(exit);
             }

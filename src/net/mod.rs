@@ -1,4 +1,4 @@
-//! Byte sources. Each source is one thread that reads, and one that decodes:
+//! Byte sources. Each source has a thread that reads and a thread that decodes:
 //!
 //! ```text
 //! file.rs | pipe.rs | child.rs | recording.rs --bounded channel of Event--> ingest.rs --watch--> Snapshot
@@ -28,7 +28,7 @@ pub(crate) mod sqlite;
 pub mod store;
 pub mod tee;
 
-pub use ingest::{BETWEEN_SNAPSHOTS, Ingest, Past, Snapshot, spawn_ingest};
+pub use ingest::{BETWEEN_SNAPSHOTS, Ingest, RewindData, Snapshot, spawn_ingest};
 
 use std::fs::File;
 use std::path::Path;
@@ -39,20 +39,20 @@ use synctop_core::protocol::catalog::Catalog;
 use synctop_core::reduce::history::History;
 use synctop_core::reduce::{EncodedSnapshot, Exit, Progress};
 
-/// Bytes a source reads at once.
+/// Maximum bytes of one read by a source.
 pub const CHUNK: usize = 256 * 1024;
 
-/// Chunks that may wait to be understood.
+/// Capacity of the channel from a source to the ingest thread, in events.
 pub const QUEUE: usize = 8;
 
 /// Ordered output of a source.
 #[derive(Debug)]
 pub enum Event {
-    /// Before anything else: the streams that are to come.
+    /// Streams that the input will contain; sent before any other event.
     Expect(Arc<Catalog>),
-    /// The next bytes; where they can be read again, if they can.
+    /// The next bytes, and their place in a file if they can be read again.
     Bytes(Vec<u8>, Option<Origin>),
-    /// The source has read everything available; the data were written at this time.
+    /// The source has read everything available; time at which the data were written, if known.
     CaughtUp(Option<SystemTime>),
     /// The file was replaced or truncated: the next bytes do not continue the last line.
     Break {
@@ -60,42 +60,43 @@ pub enum Event {
         /// The content read so far was in the same file and is overwritten.
         overwritten: bool,
     },
-    /// Something that happened to the source, for the user to see.
+    /// Message about the source for the user.
     Notice(String),
-    /// A line that an engine of ours wrote to stderr.
+    /// Line that the engine wrote to stderr.
     Stderr(String),
-    /// Nothing more can be read, for this reason; it goes on being tried.
+    /// Reason that reading fails. The source may retry, and may continue with [`Event::Bytes`].
     Down(String),
+    /// End of the input, with the exit status of the engine if known.
     End(Option<Exit>),
 }
 
-/// A place in a file.
+/// Place of bytes in a file.
 #[derive(Debug, Clone)]
 pub struct Origin {
     pub file: Arc<File>,
     pub at: u64,
 }
 
-/// The folder that a path is in.
+/// Returns the folder of a path; `.` for a bare file name.
 #[must_use]
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Milliseconds since 1970, UTC.
+/// Returns the current time in milliseconds since 1970, UTC.
 #[must_use]
 pub fn now() -> synctop_core::protocol::Millis {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(0)
 }
 
-/// 0 to 1, another one each time.
+/// Returns a random number from 0 (inclusive) to 1 (exclusive).
 #[expect(clippy::cast_precision_loss, reason = "a random fraction")]
 pub(crate) fn jitter() -> f64 {
     (random() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Unused name for a temporary of this kind.
+/// Returns a random identifier with the prefix `kind`.
 #[must_use]
 pub fn random_id(kind: &str) -> String {
     format!("{kind}_{:016x}", random())
@@ -112,9 +113,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes a snapshot of this moment for going back to it; packed while others may look at the
-/// history.
-pub(crate) fn remember(history: &Mutex<History>, progress: &Progress, sides: usize) {
+/// Stores a snapshot of the progress in the history for rewinding. The snapshot is encoded without
+/// holding the lock.
+pub(crate) fn keep_snapshot(history: &Mutex<History>, progress: &Progress, sides: usize) {
     let base = lock(history).base();
     let base = base.as_ref().map(|(progress, packed)| (progress, packed));
     if let Some(packed) = EncodedSnapshot::new(progress, base) {
@@ -122,13 +123,13 @@ pub(crate) fn remember(history: &Mutex<History>, progress: &Progress, sides: usi
     }
 }
 
-/// The channel from a source to the ingest thread.
+/// Creates the bounded channel from a source to the ingest thread.
 #[must_use]
 pub fn channel() -> (mpsc::SyncSender<Event>, mpsc::Receiver<Event>) {
     mpsc::sync_channel(QUEUE)
 }
 
-/// An input that cannot be read at all, as a sentence for the user.
+/// Input that cannot be read at all; its text is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error("No such file: {0}. Check the path, or pass --retry to wait until it is there.")]
@@ -146,7 +147,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// The error of opening or reading `path`.
+    /// Converts the error of opening or reading `path`.
     #[must_use]
     pub fn of(path: &str, error: &std::io::Error) -> Self {
         match error.kind() {

@@ -1,13 +1,12 @@
-//! Reading at disk speed: chunks are decoded side by side and applied in their order.
+//! Decodes chunks in parallel and applies them in their order.
 //!
 //! ```text
 //! worker 1   take chunk 0 | decode ......... | apply 0 | take chunk 2 | decode ...
 //! worker 2        take chunk 1 | decode ......... | wait | apply 1 | ...
 //! ```
 //!
-//! A worker applies its own chunk when its turn comes, so that nothing decoded crosses threads and
-//! memory is one chunk per worker. One reducer, one order: the result is that of reading line by
-//! line (`tests/properties.rs`).
+//! A worker applies its own chunk in turn, so that no decoded data cross threads and memory is one
+//! chunk per worker. The result is the same as of reading line by line (`tests/properties.rs`).
 
 use super::chunks::{Chunk, Chunks};
 use super::lock;
@@ -17,16 +16,15 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{Batch, Progress};
 
-/// More workers than this would wait for the one that applies.
+/// Maximum workers. More of them would only wait for the one that applies.
 const WORKERS: usize = 4;
 
-/// Looks at whose turn it is before sleeping until it is ours: turns are shorter than falling
-/// asleep and waking up.
+/// Spins before a worker blocks for its turn: a turn is usually shorter than blocking and waking.
 const SPINS: u32 = 400;
 
 /// Consumer of decoded lines, in order.
 pub trait Sink: Send {
-    /// Lines that begin at place `at` of the input and are `length` bytes of it. `false` stops the
+    /// Applies the lines at offset `at` of the input, `length` bytes long. Returns `false` to stop
     /// reading.
     fn take(&mut self, batch: Batch, decoder: &Decoder, at: u64, length: u64) -> bool;
 }
@@ -38,13 +36,15 @@ impl Sink for Progress {
     }
 }
 
-/// Whose turn it is to apply.
+/// Sink, and the order of applying.
 struct Turn<'s, S> {
     sink: &'s mut S,
+    /// Number of the next chunk to apply.
     next: u64,
     stopped: bool,
 }
 
+/// Shared input of the workers.
 struct Source<R> {
     chunks: Chunks<R>,
     /// Number of the next chunk.
@@ -53,16 +53,16 @@ struct Source<R> {
     over: bool,
 }
 
-/// Number of decoding threads.
+/// Returns the number of decoding threads for this machine.
 #[must_use]
 pub fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS)
 }
 
-/// Reads to the end.
+/// Reads to the end, or until the sink stops, and applies everything to the sink.
 ///
 /// # Errors
-/// When reading fails; everything before it was taken in.
+/// Returns the read error; all data before it were applied.
 pub fn reduce<R: Read + Send, S: Sink>(
     chunks: Chunks<R>,
     decoder: &Decoder,
@@ -75,7 +75,7 @@ pub fn reduce<R: Read + Send, S: Sink>(
     let due = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 1..workers {
-            // Without a second thread one does all of it.
+            // If a thread cannot be started, the others do its work.
             let _ = std::thread::Builder::new()
                 .name("decode".into())
                 .spawn_scoped(scope, || work(&source, &turn, &turned, &due, decoder));
@@ -109,18 +109,18 @@ fn work<R: Read, S: Sink>(
             }
             std::hint::spin_loop();
         }
-        let mut mine = lock(turn);
-        while mine.next != number && !mine.stopped {
-            mine = turned.wait(mine).unwrap_or_else(PoisonError::into_inner);
+        let mut turn = lock(turn);
+        while turn.next != number && !turn.stopped {
+            turn = turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
-        if mine.stopped {
+        if turn.stopped {
             return;
         }
-        let go_on = mine.sink.take(batch, decoder, chunk.at, chunk.length);
-        mine.next += 1;
-        due.store(mine.next, Ordering::Relaxed);
-        mine.stopped = !go_on;
-        drop(mine);
+        let go_on = turn.sink.take(batch, decoder, chunk.at, chunk.length);
+        turn.next += 1;
+        due.store(turn.next, Ordering::Relaxed);
+        turn.stopped = !go_on;
+        drop(turn);
         turned.notify_all();
         if !go_on {
             lock(source).over = true;
@@ -129,8 +129,8 @@ fn work<R: Read, S: Sink>(
     }
 }
 
-/// A panicking worker stops the others, which would wait for its turn forever; the scope then
-/// reports the panic.
+/// Stops the other workers if a worker panics: they would wait for its turn forever. The scope then
+/// propagates the panic.
 struct Guard<'g, 's, R, S> {
     source: &'g Mutex<Source<R>>,
     turn: &'g Mutex<Turn<'s, S>>,
@@ -147,7 +147,7 @@ impl<R, S> Drop for Guard<'_, '_, R, S> {
     }
 }
 
-/// Fills the chunk and answers its number.
+/// Fills the chunk with the next lines and returns its number; `None` at the end.
 fn next<R: Read>(source: &Mutex<Source<R>>, chunk: &mut Chunk) -> Option<u64> {
     let mut source = lock(source);
     if source.over {

@@ -1,4 +1,4 @@
-//! Built-in recording: two eventful minutes of a real engine, played at the original speed.
+//! Plays the built-in recording: two eventful minutes of a real engine.
 
 use super::Event;
 use std::io::{BufRead, BufReader};
@@ -6,13 +6,14 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use synctop_core::protocol::{Millis, time};
 
-/// Rate limits, server errors, dropped requests, a refused stream and two attempts.
+/// Compressed recording with rate limits, server errors, dropped requests, a refused stream and two
+/// attempts.
 static RECORDING: &[u8] = include_bytes!("../../assets/recording.ndjson.zst");
 
-/// Starts a thread that plays the recording `speed` times as fast as it was made.
+/// Starts a thread that plays the recording `speed` times as fast as it was recorded.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// Returns an error if the thread cannot be started.
 pub fn spawn(speed: f64, events: SyncSender<Event>) -> std::io::Result<()> {
     std::thread::Builder::new().name("recording".into()).spawn(move || {
         if let Err(error) = play(speed, &events) {
@@ -25,7 +26,7 @@ pub fn spawn(speed: f64, events: SyncSender<Event>) -> std::io::Result<()> {
 
 fn play(speed: f64, events: &SyncSender<Event>) -> std::io::Result<()> {
     let mut lines = BufReader::new(zstd::stream::read::Decoder::new(RECORDING)?);
-    let began = Instant::now();
+    let started = Instant::now();
     let mut first: Option<Millis> = None;
     loop {
         let mut line = Vec::new();
@@ -35,7 +36,7 @@ fn play(speed: f64, events: &SyncSender<Event>) -> std::io::Result<()> {
         if let Some(at) = instant(&line) {
             let since = u64::try_from(at - *first.get_or_insert(at)).unwrap_or(0);
             let due = Duration::from_millis(since).div_f64(speed);
-            std::thread::sleep(due.saturating_sub(began.elapsed()));
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
         }
         if events.send(Event::Bytes(line, None)).is_err() {
             return Ok(());
@@ -43,7 +44,7 @@ fn play(speed: f64, events: &SyncSender<Event>) -> std::io::Result<()> {
     }
 }
 
-/// The `_ts` of a line.
+/// Returns the time of a line from its last `_ts` field.
 fn instant(line: &[u8]) -> Option<Millis> {
     const FIELD: &[u8] = b"\"_ts\":\"";
     let at = memchr::memmem::rfind(line, FIELD)? + FIELD.len();

@@ -1,4 +1,4 @@
-//! Seek thread: reduces to other instants of a log while the screen is drawn and a feed continues.
+//! Seek thread: computes the progress at other instants while the screen and the feed continue.
 
 use super::lock;
 use super::seek::{Seeker, Step};
@@ -10,33 +10,33 @@ use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Progress, Target};
 use tokio::sync::watch;
 
-/// Requests that may wait.
-const WAITING: usize = 1_024;
+/// Maximum pending requests.
+const MAX_PENDING: usize = 1_024;
 
-/// Destination of a jump.
+/// Request to the seek thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Go(Target),
     Step(Step),
 }
 
-/// State at an instant.
+/// Progress at an instant of the log.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// The number of the request that led here.
+    /// Number of the last request that was answered.
     pub served: u64,
     pub progress: Arc<Progress>,
-    /// The instant: of the log's last message, or later in a silence.
+    /// The instant: the time of the last applied message, or a later one in a silence.
     pub at: Option<Millis>,
-    /// It is the end of a log that is read to its end.
+    /// True at the end of a log that was read to its end.
     pub ended: bool,
-    /// Reason that the jump failed.
+    /// Message about the request: an error, or a limit of the log.
     pub word: Option<String>,
-    /// It did not go at all.
+    /// True if the request failed or there was nothing to step to.
     pub failed: bool,
 }
 
-/// The way to the thread.
+/// Handle of the seek thread.
 #[derive(Debug)]
 pub struct Rewind {
     requests: mpsc::SyncSender<(u64, Request)>,
@@ -47,30 +47,29 @@ pub struct Rewind {
 }
 
 impl Rewind {
-    /// Starts the thread.
+    /// Starts the seek thread.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// Returns an error if the thread cannot be started.
     pub fn spawn(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> std::io::Result<Self> {
-        let (requests, wanted) = mpsc::sync_channel(WAITING);
+        let (requests, wanted) = mpsc::sync_channel(MAX_PENDING);
         let (sender, views) = watch::channel(View::default());
         let seeker = Seeker::new(Arc::clone(&store), Arc::clone(&history), decoder);
-        let its = Arc::clone(&history);
-        std::thread::Builder::new().name("rewind".into()).spawn(move || run(seeker, &its, &wanted, &sender))?;
+        let shared = Arc::clone(&history);
+        std::thread::Builder::new().name("rewind".into()).spawn(move || run(seeker, &shared, &wanted, &sender))?;
         Ok(Self { requests, sent: 0, views, history, store })
     }
 
-    /// Asks; the view that answers has this number or a later one.
+    /// Sends a request. Returns its number; the view that answers it has this or a later number.
     pub fn ask(&mut self, request: Request) -> u64 {
-        // Without the thread, and when so many wait that one more makes no difference, the picture
-        // stays as it is.
+        // If the thread ended or the queue is full, the request is dropped and the view stays.
         if self.requests.try_send((self.sent + 1, request)).is_ok() {
             self.sent += 1;
         }
         self.sent
     }
 
-    /// True if a requested jump is not finished.
+    /// True while a request is not answered.
     #[must_use]
     pub fn busy(&self) -> bool {
         self.views.borrow().served < self.sent
@@ -90,7 +89,7 @@ fn run(
             queue.push_back(next);
         }
         queue.extend(wanted.try_iter());
-        // Of places only the last one counts: a mouse that is drawn along asks for many.
+        // Consecutive jumps are merged into the last one: dragging the mouse requests many.
         while matches!((queue.front(), queue.get(1)), (Some(_), Some((_, Request::Go(_))))) {
             queue.pop_front();
         }
@@ -102,7 +101,7 @@ fn run(
             Request::Step(step) => seeker.step(step).map(|found| {
                 if !found {
                     stayed = true;
-                    word = Some(nothing(step));
+                    word = Some(dead_end_message(step));
                 }
             }),
         };
@@ -114,7 +113,7 @@ fn run(
         };
         if let Err(error) = went {
             tracing::warn!(target: "synctop::rewind", "{error}");
-            // The picture stays as it was.
+            // The view before stays on the screen.
             let view = View { served: number, word: Some(error.to_string()), failed: true, ..before };
             if views.send(view).is_err() {
                 return;
@@ -130,7 +129,7 @@ fn run(
                 }
                 Some(at.clamp(first, last)).max(progress.last_at)
             }
-            // Of a step that led nowhere the instant stays too.
+            // A step that found nothing keeps the instant.
             (Request::Step(_), _) if stayed && before.progress.input.bytes == progress.input.bytes => before.at,
             _ => progress.last_at,
         };
@@ -150,7 +149,8 @@ fn run(
     }
 }
 
-fn nothing(step: Step) -> String {
+/// Describes a step that found nothing.
+fn dead_end_message(step: Step) -> String {
     match step {
         Step::Lines(1..) => "this is the end of the log".into(),
         Step::Lines(_) => "this is the start of the log".into(),

@@ -10,41 +10,44 @@ use synctop_core::protocol::{Decoded, Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
 use synctop_core::reduce::{Progress, Target};
 
-/// From this distance on, two threads are quicker than one.
-const FAR: u64 = 1 << 20;
+/// Distance in bytes from which several threads reduce faster than one.
+const PARALLEL_FROM: u64 = 1 << 20;
 
-/// Steps by which a log can be walked.
+/// Relative move in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Number of lines; negative: back.
     Lines(i64),
+    /// To the next mark of this kind (`true`), or to the one before (`false`).
     Mark(Mark, bool),
 }
 
-/// Holds the progress of one place and goes to others.
+/// Progress at one place of a log, and its moves to other places.
 pub struct Seeker {
     store: Arc<ByteStore>,
     history: Arc<Mutex<History>>,
     decoder: Decoder,
     progress: Progress,
-    /// Number of the store's side events that are in `progress`.
+    /// Number of side events of the store that `progress` contains.
     sides: usize,
-    /// The last jump went before the stored data.
+    /// True if a jump went before the start of the stored data.
     short: bool,
 }
 
-/// End of reading line by line.
+/// Stop condition of reading line by line.
 enum Until {
-    /// Behind the last line that ends here or before.
+    /// After the last line that ends at or before this offset.
     Bytes(u64),
+    /// After this line, counted from 1.
     Lines(u64),
-    /// Before the first message after this time.
+    /// Before the first message after this time, in milliseconds.
     Time(i64),
-    /// Behind the first line that brings such a mark, or here.
+    /// After the first line with such a mark, or at this offset.
     Mark(Mark, u64),
 }
 
 impl Seeker {
-    /// Stands at the begin.
+    /// Creates a seeker at the start of the log.
     #[must_use]
     pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
         let progress = store.begin();
@@ -55,7 +58,7 @@ impl Seeker {
         lock(&self.history)
     }
 
-    /// State at the current place.
+    /// Returns the progress at the current place.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -66,16 +69,16 @@ impl Seeker {
         std::mem::take(&mut self.short)
     }
 
-    /// Goes to a place; behind the end of the read data, to that end.
+    /// Goes to a place, at most to the end of the data read so far.
     ///
     /// # Errors
-    /// When the bytes cannot be read again.
+    /// Returns an error if the bytes cannot be read again. The place then stays the same.
     pub fn go(&mut self, target: Target) -> io::Result<()> {
-        self.or_back(|seeker| seeker.go_on(target))
+        self.restore_on_error(|seeker| seeker.go_on(target))
     }
 
-    /// Restores the state if the walk fails: half a line may have been read.
-    fn or_back<T>(&mut self, walk: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+    /// Restores the state if `walk` fails, because it may have stopped within a line.
+    fn restore_on_error<T>(&mut self, walk: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let before = (self.progress.clone(), self.sides);
         let result = walk(self);
         if result.is_err() {
@@ -115,12 +118,12 @@ impl Seeker {
         }
     }
 
-    /// Steps on or back. Answers whether there was anything to step to.
+    /// Steps forward or back. Returns `false` if there is no such line or mark.
     ///
     /// # Errors
-    /// When the bytes cannot be read again.
+    /// Returns an error if the bytes cannot be read again. The place then stays the same.
     pub fn step(&mut self, step: Step) -> io::Result<bool> {
-        self.or_back(|seeker| seeker.step_on(step))
+        self.restore_on_error(|seeker| seeker.step_on(step))
     }
 
     fn step_on(&mut self, step: Step) -> io::Result<bool> {
@@ -135,8 +138,8 @@ impl Seeker {
                 let end = self.history().end().bytes;
                 let stretches: Vec<_> = self.history().stretches_after(here.bytes, kind).collect();
                 let before = kind.count(&self.progress);
-                for (begin, stop) in stretches {
-                    self.skip_to(begin.bytes)?;
+                for (start, stop) in stretches {
+                    self.skip_to(start.bytes)?;
                     if kind.count(&self.progress) == before {
                         self.walk(&Until::Mark(kind, stop), end)?;
                     }
@@ -149,8 +152,8 @@ impl Seeker {
             }
             Step::Mark(kind, false) => {
                 let stretches: Vec<_> = self.history().stretches_before(here.bytes, kind).collect();
-                for (begin, stop) in stretches {
-                    self.back_to(begin.bytes)?;
+                for (start, stop) in stretches {
+                    self.back_to(start.bytes)?;
                     let mut found = None;
                     let stop = stop.min(here.bytes);
                     while self.progress.input.bytes < stop {
@@ -173,7 +176,8 @@ impl Seeker {
         }
     }
 
-    /// The nearest snapshot before a place, unless where it stands is nearer.
+    /// Restores the last snapshot at or before a place, unless the current place is nearer. If that
+    /// part is not stored any more, restores the first snapshot of the stored data.
     fn near(&mut self, bytes: u64) -> io::Result<()> {
         let here = self.progress.input.bytes;
         let kept_from = self.store.kept_from();
@@ -184,14 +188,14 @@ impl Seeker {
             let found = key.map_or(0, |key| key.at.bytes);
             if here <= bytes && here >= found && here >= kept_from && (here > 0 || found == 0) {
                 if here == 0 && self.sides == 0 {
-                    // Facts known before the first byte may have arrived since.
+                    // The expected streams may have become known since.
                     drop(history);
                     self.progress = self.store.begin();
                 }
                 return Ok(());
             }
             if found < kept_from {
-                // Earlier data are gone: the first snapshot of the stored data.
+                // Earlier data are not stored any more: use the first snapshot of the stored data.
                 key = history.key_from(kept_from);
                 let why = "the earlier part is not stored any more";
                 short = key.ok_or_else(|| io::Error::other(why))?.at.bytes > bytes;
@@ -211,14 +215,13 @@ impl Seeker {
         Ok(())
     }
 
-    /// A place that a mark is to be looked for behind.
+    /// Goes to a place between two lines that may be before the current one.
     fn back_to(&mut self, bytes: u64) -> io::Result<()> {
         self.near(bytes)?;
         self.far(bytes)
     }
 
-    /// On to a place that is known to lie between two lines, by the nearest snapshot if that is
-    /// further.
+    /// Goes forward to a place between two lines, from the nearest snapshot if that saves reading.
     fn skip_to(&mut self, bytes: u64) -> io::Result<()> {
         if self.progress.input.bytes < bytes {
             self.near(bytes)?;
@@ -227,7 +230,7 @@ impl Seeker {
         Ok(())
     }
 
-    /// Reduces on to a place between two lines, with all threads where it is far.
+    /// Reduces forward to a place between two lines, with several threads if it is far.
     fn far(&mut self, bytes: u64) -> io::Result<()> {
         loop {
             let here = self.progress.input.bytes;
@@ -235,7 +238,7 @@ impl Seeker {
             let stop = side.as_ref().map_or(bytes, |(_, at, _)| (*at).min(bytes));
             if stop > here {
                 let input = self.store.reader(here).take(stop - here);
-                let workers = if stop - here >= FAR { parallel::workers() } else { 1 };
+                let workers = if stop - here >= PARALLEL_FROM { parallel::workers() } else { 1 };
                 parallel::reduce(Chunks::new(input, here), &self.decoder, &mut self.progress, workers)?;
                 if self.progress.input.bytes == here {
                     return Ok(());
@@ -252,7 +255,7 @@ impl Seeker {
         }
     }
 
-    /// Line by line, up to `end` at most, which lies between two lines.
+    /// Reduces line by line until the stop condition, at most to `end`, a place between two lines.
     fn walk(&mut self, until: &Until, end: u64) -> io::Result<()> {
         let end = if let Until::Mark(_, stop) = until { end.min(*stop) } else { end };
         loop {
@@ -271,7 +274,8 @@ impl Seeker {
         }
     }
 
-    /// Line by line up to `stop`, which lies between two lines; answers whether it came there.
+    /// Reduces line by line to `stop`, a place between two lines, and ignores side events. Returns
+    /// `false` if the stop condition was met before.
     fn walk_lines(&mut self, until: &Until, stop: u64) -> io::Result<bool> {
         let here = self.progress.input.bytes;
         let mut chunks = Chunks::new(self.store.reader(here).take(stop - here), here);
@@ -301,7 +305,7 @@ impl Seeker {
         Ok(true)
     }
 
-    /// Takes in one line, unless it lies behind the place; answers whether to go on.
+    /// Applies one line, unless it is after the stop condition. Returns `true` to continue.
     fn line(&mut self, line: &Line, until: &Until) -> bool {
         if let Until::Bytes(bytes) = until
             && self.progress.input.bytes + line.length > *bytes

@@ -1,18 +1,18 @@
-//! Names of log segments of the pipeline service: `run-000007.00000000000001250163.ndjson.zst` is a
-//! segment of run 7 and starts at that byte offset of its pipeline's log. The segments of one run
-//! are one log.
+//! File names of the pipeline service's log segments: `run-000007.00000000000001250163.ndjson.zst`
+//! is a segment of run 7 that starts at byte 1,250,163 of the pipeline's log. The segments of a run
+//! form one log.
 
 use std::path::Path;
 
 /// Parts of a segment's file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct SegmentName {
     pub run: u64,
     pub begin: u64,
     pub packed: bool,
 }
 
-impl Part {
+impl SegmentName {
     #[must_use]
     pub fn name(self) -> String {
         format!("run-{:06}.{:020}.ndjson{}", self.run, self.begin, if self.packed { ".zst" } else { "" })
@@ -29,10 +29,11 @@ impl Part {
     }
 }
 
-/// True if a file continues the log of the one before it, and is no attempt of its own.
+/// True if `after` is a later segment of the same run as `before`. Other files count as a new
+/// attempt.
 #[must_use]
-pub fn goes_on(before: &Path, after: &Path) -> bool {
-    let part = |path: &Path| Part::of(path.file_name()?.to_str()?);
+pub fn is_continuation(before: &Path, after: &Path) -> bool {
+    let part = |path: &Path| SegmentName::of(path.file_name()?.to_str()?);
     match (part(before), part(after)) {
         (Some(one), Some(next)) => one.run == next.run && one.begin < next.begin && before.parent() == after.parent(),
         _ => false,
@@ -44,16 +45,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_parts_of_one_run_are_one_log() {
-        let part = Part { run: 7, begin: 1_250_163, packed: true };
+    fn only_segments_of_one_run_form_one_log() {
+        let part = SegmentName { run: 7, begin: 1_250_163, packed: true };
         assert_eq!(part.name(), "run-000007.00000000000001250163.ndjson.zst");
-        assert_eq!(Part::of(&part.name()), Some(part));
-        assert_eq!(Part::of("run-7.ndjson"), None);
-        let goes = |one: &str, next: &str| goes_on(Path::new(one), Path::new(next));
+        assert_eq!(SegmentName::of(&part.name()), Some(part));
+        assert_eq!(SegmentName::of("run-7.ndjson"), None);
+        let continues = |one: &str, next: &str| is_continuation(Path::new(one), Path::new(next));
         let (first, second) =
             ("a/run-000007.00000000000000000000.ndjson.zst", "a/run-000007.00000000000000000500.ndjson");
-        assert!(goes(first, second) && !goes(second, first));
-        assert!(!goes(first, "b/run-000007.00000000000000000500.ndjson"));
-        assert!(!goes(first, "a/run-000008.00000000000000000500.ndjson") && !goes("a/x.ndjson", "a/y.ndjson"));
+        assert!(continues(first, second) && !continues(second, first));
+        assert!(!continues(first, "b/run-000007.00000000000000000500.ndjson"));
+        assert!(!continues(first, "a/run-000008.00000000000000000500.ndjson"));
+        assert!(!continues("a/x.ndjson", "a/y.ndjson"));
     }
 }

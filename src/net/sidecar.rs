@@ -1,4 +1,4 @@
-//! Sidecar data of a saved log: the engine's stderr, its exit code, the requested streams.
+//! Sidecar data of a saved log: the engine's stderr and exit code, and the requested streams.
 
 use super::decompress;
 use std::collections::VecDeque;
@@ -9,18 +9,18 @@ use synctop_core::protocol::catalog::Catalog;
 use synctop_core::protocol::{Millis, heard, time};
 use synctop_core::reduce::{Exit, Progress};
 
-/// Clocks on walls are whole halves of an hour apart (save a few); less than that is the time
-/// before the first record.
+/// Unit of time-zone offsets (a few zones differ). A smaller difference between the clocks of
+/// stderr and log is the time before the first record.
 const HALF_HOUR: Millis = 30 * 60_000;
 
-/// Bytes of a line that are kept.
+/// Maximum bytes read as one line of stderr; the rest of a longer line becomes further lines.
 const LINE: u64 = 64 * 1024;
 
-/// Time of a line, and the clock that it is by.
+/// Time of a line, and its kind of clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     at: Millis,
-    /// Local clock without a zone.
+    /// True if the time is local, without a time zone.
     local: bool,
 }
 
@@ -29,9 +29,9 @@ struct Stamp {
 pub struct Sidecar {
     pub catalog: Option<Arc<Catalog>>,
     pub exit: Option<Exit>,
-    /// Lines of stderr that are still to come, each with its time if it has one.
+    /// Lines of stderr that are not merged yet, each with its time if known.
     stderr: VecDeque<(Option<Stamp>, String)>,
-    /// Offset of its clock from that of the log, once known.
+    /// Offset of the local clock of stderr from the log's clock, in milliseconds, once known.
     zone: Option<Millis>,
 }
 
@@ -39,7 +39,7 @@ impl Sidecar {
     /// Reads an engine's stderr.
     ///
     /// # Errors
-    /// When it cannot be read to its end.
+    /// Returns an error if the file cannot be read to its end.
     pub fn stderr(&mut self, file: File) -> io::Result<()> {
         let mut input = BufReader::new(decompress::open(file)?.1);
         let mut bytes = Vec::new();
@@ -51,10 +51,10 @@ impl Sidecar {
             }
             let line = String::from_utf8_lossy(&bytes);
             let line = line.trim_end_matches(['\n', '\r']);
-            // A line without a time, such as one of a traceback, belongs to the one above it.
+            // A line without a time, such as in a traceback, gets the time of the line above it.
             let stamp = stamp(line);
             if at.is_none() && stamp.is_some() {
-                // Lines before the first time belong to it.
+                // Lines before the first time get that time.
                 self.stderr.iter_mut().for_each(|(time, _)| *time = stamp);
             }
             at = stamp.or(at);
@@ -63,13 +63,13 @@ impl Sidecar {
         Ok(())
     }
 
-    /// True if there is nothing to merge between the log's lines.
+    /// True if no stderr line is left to merge into the log.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.stderr.is_empty()
     }
 
-    /// The next line that was written by the time that the log has come to.
+    /// Takes the next stderr line, if it was written by the time of the log's last message.
     pub fn due(&mut self, progress: &Progress) -> Option<String> {
         let (stamp, now) = (self.stderr.front()?.0?, progress.last_at?);
         let zone = if stamp.local {
@@ -86,13 +86,13 @@ impl Sidecar {
         self.rest()
     }
 
-    /// The next line, whenever it was written.
+    /// Takes the next stderr line, regardless of its time.
     pub fn rest(&mut self) -> Option<String> {
         self.stderr.pop_front().map(|(_, line)| line)
     }
 }
 
-/// Time of a line: `ts` or `timestamp` of a structured log, or its prefix.
+/// Returns the time of a line: from `ts` or `timestamp` of a structured log, or from its prefix.
 fn stamp(line: &str) -> Option<Stamp> {
     if line.starts_with('{') {
         return heard(line)?.at.map(|at| Stamp { at, local: false });
@@ -107,7 +107,7 @@ mod tests {
     use std::io::{Seek, Write};
 
     #[test]
-    fn lines_come_when_the_log_has_come_to_their_time_whatever_the_zone() {
+    fn stderr_lines_are_due_at_their_time_in_any_time_zone() {
         for zone in ["08", "10"] {
             let mut file = tempfile::tempfile().unwrap();
             write!(file, "{zone}").unwrap();
@@ -119,16 +119,16 @@ mod tests {
             )
             .unwrap();
             file.rewind().unwrap();
-            let mut beside = Sidecar::default();
-            beside.stderr(file).unwrap();
+            let mut sidecar = Sidecar::default();
+            sidecar.stderr(file).unwrap();
             let mut progress = Progress::default();
             progress.first_at = time::parse("2026-11-20T08:35:12.787Z");
-            assert_eq!(beside.due(&progress), None);
+            assert_eq!(sidecar.due(&progress), None);
             progress.last_at = progress.first_at;
-            assert!(beside.due(&progress).is_some_and(|line| line.ends_with("one")));
-            assert!(beside.due(&progress).is_some_and(|line| line.ends_with("more of it")));
-            assert_eq!(beside.due(&progress), None);
-            assert!(beside.rest().is_some_and(|line| line.ends_with("two")));
+            assert!(sidecar.due(&progress).is_some_and(|line| line.ends_with("one")));
+            assert!(sidecar.due(&progress).is_some_and(|line| line.ends_with("more of it")));
+            assert_eq!(sidecar.due(&progress), None);
+            assert!(sidecar.rest().is_some_and(|line| line.ends_with("two")));
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Opening of our SQLite files: permissions, durability, schema version.
+//! Opens the program's SQLite files: permissions, durability, schema migrations.
 
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-/// Maximum wait for a lock of another process.
+/// Maximum wait for a database lock that another process holds.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Reason that something cannot be stored or read.
+/// Error of a database operation.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("the store cannot be written: {0}")]
@@ -30,11 +30,12 @@ impl From<serde_json::Error> for StoreError {
     }
 }
 
-/// Opens the file, made where there is none, for its owner alone, and brings it to the last of
-/// these versions, step by step, each step in a transaction of its own.
+/// Opens or creates the file, readable by its owner only, and applies the missing `migrations`,
+/// each in its own transaction.
 ///
 /// # Errors
-/// When it cannot be opened or is of a later version.
+/// Returns [`StoreError::Sql`] if the file cannot be opened or migrated, and [`StoreError::Later`]
+/// if a later version of the program wrote it.
 pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     restrict(path);
@@ -56,7 +57,7 @@ pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
 
 fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
     loop {
-        // Asked for under the lock: another process may be doing the same.
+        // Read the version under the lock: another process may be migrating too.
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version: usize = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version > migrations.len() {
@@ -69,6 +70,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Store
     }
 }
 
+/// Restricts a file to its owner. Errors are ignored.
 fn restrict(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));

@@ -1,8 +1,8 @@
 //! Random access to the bytes of an input, wherever they are stored.
 //!
-//! A plain file is read in place. Bytes of a pipe, a child or an archive are spooled: compressed in
-//! blocks into an unnamed temporary file, which disappears with the process. The spool of a feed
-//! has a bound; older bytes cannot be rewound to, and the screen says so.
+//! A plain file is read in place. Bytes of a pipe, a child or a compressed file are spooled:
+//! compressed in blocks into an unnamed temporary file, which disappears with the process. The
+//! spool of a feed is bounded: rewinding to dropped bytes fails with a message.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,34 +12,34 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use synctop_core::protocol::catalog::Catalog;
 use synctop_core::reduce::Progress;
 
-/// Bytes of a block before it is packed.
+/// Uncompressed bytes of a block.
 const BLOCK: usize = 1 << 20;
 
-/// Packed bytes in one of a feed's two spool files; the older one is given up when the newer one is
-/// full.
-const HALF: u64 = 512 << 20;
+/// Compressed bytes in each of a feed's two spool files. The older file is dropped when the newer
+/// one is full.
+const SPOOL_FILE_BYTES: u64 = 512 << 20;
 
-/// The quickest packing: it must not hold up a feed.
-const LEVEL: i32 = -3;
+/// Fast zstd level, so that compression does not delay a feed.
+const ZSTD_LEVEL: i32 = -3;
 
-/// Bytes of a file's begin by which it is known again.
+/// Bytes at a file's start that are compared to detect an overwrite.
 const HEAD: usize = 512;
 
-/// Files of one name that a feed is rewound through.
-const FILES: usize = 3;
+/// Maximum files of a followed name that stay open for rewinding a feed.
+const MAX_FILES: usize = 3;
 
-/// Things besides lines that are kept for rewinding a feed.
-const SIDES: usize = 40_000;
+/// Maximum side events that are stored for rewinding a feed.
+const MAX_SIDE_EVENTS: usize = 40_000;
 
-/// Bytes of them.
-const SIDE_BYTES: usize = 32 << 20;
+/// Maximum bytes of their texts.
+const MAX_SIDE_EVENT_BYTES: usize = 32 << 20;
 
-/// Something that happened to the input between two lines.
+/// Side event: event of the input between two lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
-    /// The next bytes did not continue the line before.
+    /// Reason that the next bytes do not continue the line before.
     Cut(String),
-    /// The next of several files began, which is another attempt.
+    /// Start of the next file, which is a new attempt.
     NextFile,
     Notice(String),
     Stderr(String),
@@ -63,28 +63,29 @@ impl Side {
     }
 }
 
-/// Place of some bytes.
+/// Location of the bytes of a segment.
 #[derive(Debug, Clone)]
-enum Place {
-    /// As they are.
+enum Location {
+    /// Uncompressed bytes in the input file.
     File {
         file: Arc<File>,
         at: u64,
-        /// First bytes of the file when this was read: they differ after an overwrite.
+        /// First bytes of the file at the time of reading: they differ after an overwrite.
         head: Arc<[u8]>,
     },
-    /// A packed block.
+    /// Compressed block in a spool file.
     Block { file: Arc<File>, at: u64, packed: usize },
 }
 
+/// Contiguous bytes of the input with one location.
 #[derive(Debug, Clone)]
 struct Segment {
     begin: u64,
     length: u64,
-    place: Place,
+    place: Location,
 }
 
-/// Index of an input's bytes. One thread adds, others read.
+/// Store of an input's bytes. One thread appends, others read.
 #[derive(Debug, Default)]
 pub struct ByteStore {
     inner: Mutex<Inner>,
@@ -95,26 +96,27 @@ struct Inner {
     segments: VecDeque<Segment>,
     /// Bytes of the input so far.
     length: u64,
-    /// The last ones, which are not yet a block.
+    /// Last bytes of the input that are not written as a block yet.
     pending: Vec<u8>,
-    /// Spool file, and the place of the next block.
+    /// Current spool file, and the offset of its next block.
     spool: Option<(Arc<File>, u64)>,
-    /// A feed's spool is bounded, a log's is not.
+    /// True for a feed: old data are dropped.
     bounded: bool,
+    /// Side events, each with its offset in the input.
     sides: VecDeque<(u64, Side)>,
     side_bytes: usize,
     /// Expected streams, known before the first byte.
     expected: Option<Arc<Catalog>>,
-    /// Sides that fell out.
+    /// Number of dropped side events.
     sides_before: usize,
-    /// Start of the stored data; earlier bytes are gone.
+    /// Offset of the first stored byte.
     kept_from: u64,
     /// Error that stopped the spool.
     broken: Option<String>,
 }
 
 impl ByteStore {
-    /// For a feed that may never end.
+    /// Creates a store for a feed, which may never end: old data are dropped.
     #[must_use]
     pub fn bounded() -> Self {
         Self { inner: Mutex::new(Inner { bounded: true, ..Inner::default() }) }
@@ -124,7 +126,7 @@ impl ByteStore {
         super::lock(&self.inner)
     }
 
-    /// The next bytes, which are nowhere else.
+    /// Appends the next bytes of an input that cannot be read again.
     pub fn spool(&self, bytes: &[u8]) {
         let mut inner = self.lock();
         inner.length += bytes.len() as u64;
@@ -136,13 +138,13 @@ impl ByteStore {
         }
     }
 
-    /// The next bytes, which stand in a file.
+    /// Appends the next bytes by their place in a file.
     pub fn file(&self, file: &Arc<File>, at: u64, length: u64) {
         let mut inner = self.lock();
         inner.flush();
         let begin = inner.length;
         inner.length += length;
-        if let Some(Segment { length: have, place: Place::File { file: last, at: from, .. }, .. }) =
+        if let Some(Segment { length: have, place: Location::File { file: last, at: from, .. }, .. }) =
             inner.segments.back_mut()
             && Arc::ptr_eq(last, file)
             && *from + *have == at
@@ -153,44 +155,44 @@ impl ByteStore {
         let mut head = vec![0; HEAD.min(usize::try_from(at + length).unwrap_or(HEAD))];
         let read = file.read_at(&mut head, 0).unwrap_or(0);
         head.truncate(read);
-        let place = Place::File { file: Arc::clone(file), at, head: head.into() };
+        let place = Location::File { file: Arc::clone(file), at, head: head.into() };
         inner.segments.push_back(Segment { begin, length, place });
         if inner.bounded {
-            inner.let_go_of_files();
+            inner.drop_old_files();
         }
     }
 
-    /// The bytes of this file were overwritten: everything up to here is gone.
-    pub fn lose(&self) {
+    /// Drops all bytes so far, because the file was overwritten.
+    pub fn drop_stored(&self) {
         let mut inner = self.lock();
         inner.pending.clear();
         inner.segments.clear();
         inner.kept_from = inner.length;
     }
 
-    /// Something happened behind `at` bytes.
+    /// Appends a side event at offset `at` of the input.
     pub fn side(&self, at: u64, side: Side) {
         let mut inner = self.lock();
         inner.side_bytes += side.size();
-        if inner.bounded && (inner.sides.len() >= SIDES || inner.side_bytes > SIDE_BYTES) {
-            // In batches: places before the last of them cannot be reached any more, and the first
-            // snapshot of the rest is here.
+        if inner.bounded && (inner.sides.len() >= MAX_SIDE_EVENTS || inner.side_bytes > MAX_SIDE_EVENT_BYTES) {
+            // Drop a quarter at once, because each drop costs a snapshot. Places before the last
+            // dropped event cannot be reached any more.
             for _ in 0..inner.sides.len() / 4 {
-                let Some((at, gone)) = inner.sides.pop_front() else { break };
+                let Some((at, dropped)) = inner.sides.pop_front() else { break };
                 inner.sides_before += 1;
-                inner.side_bytes -= gone.size();
+                inner.side_bytes -= dropped.size();
                 inner.kept_from = inner.kept_from.max(at);
             }
         }
         inner.sides.push_back((at, side));
     }
 
-    /// These streams are known before the first byte.
+    /// Sets the expected streams, which are known before the first byte.
     pub fn expect(&self, catalog: &Arc<Catalog>) {
         self.lock().expected = Some(Arc::clone(catalog));
     }
 
-    /// State before the first byte.
+    /// Returns the progress before the first byte.
     #[must_use]
     pub fn begin(&self) -> Progress {
         let mut progress = Progress::default();
@@ -201,15 +203,15 @@ impl ByteStore {
         progress
     }
 
-    /// Number of side events so far.
+    /// Returns the number of side events so far, dropped ones included.
     #[must_use]
     pub fn sides(&self) -> usize {
         let inner = self.lock();
         inner.sides_before + inner.sides.len()
     }
 
-    /// The side with this number, or the first one after it that is kept: its number, its place,
-    /// and it.
+    /// Returns the side event with this number, or the first stored one after it, with its number
+    /// and offset.
     #[must_use]
     pub fn side_from(&self, number: usize) -> Option<(usize, u64, Side)> {
         let inner = self.lock();
@@ -218,19 +220,19 @@ impl ByteStore {
         Some((number, at, side))
     }
 
-    /// The first place that can be read.
+    /// Returns the offset of the first byte that can be read.
     #[must_use]
     pub fn kept_from(&self) -> u64 {
         self.lock().kept_from
     }
 
-    /// Error of the spool, if any.
+    /// Returns the error that stopped the spool, if any.
     #[must_use]
     pub fn broken(&self) -> Option<String> {
         self.lock().broken.clone()
     }
 
-    /// Bytes from a place on.
+    /// Returns a reader of the bytes from offset `at`.
     #[must_use]
     pub fn reader(self: &Arc<Self>, at: u64) -> StoreReader {
         StoreReader { store: Arc::clone(self), at, block: (0, Vec::new()) }
@@ -238,7 +240,7 @@ impl ByteStore {
 }
 
 impl Inner {
-    /// Turns pending bytes into a block.
+    /// Writes the pending bytes as a block.
     fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
@@ -248,7 +250,7 @@ impl Inner {
         match self.write_block() {
             Ok(place) => self.segments.push_back(Segment { begin, length, place }),
             Err(error) => {
-                // A full disk: the feed continues, only the past is lost.
+                // For example a full disk: the feed continues without its past.
                 self.broken = Some(error.to_string());
                 self.segments.clear();
                 self.spool = None;
@@ -258,60 +260,62 @@ impl Inner {
         self.pending.clear();
     }
 
+    /// Returns the offset of the first pending byte.
     fn length_before_pending(&self) -> u64 {
         let blocks = self.segments.back().map_or(self.kept_from, |last| last.begin + last.length);
         blocks.max(self.kept_from)
     }
 
-    fn write_block(&mut self) -> io::Result<Place> {
-        let packed = zstd::bulk::compress(&self.pending, LEVEL)?;
-        if self.bounded && self.spool.as_ref().is_some_and(|(_, at)| *at >= HALF) {
+    fn write_block(&mut self) -> io::Result<Location> {
+        let packed = zstd::bulk::compress(&self.pending, ZSTD_LEVEL)?;
+        if self.bounded && self.spool.as_ref().is_some_and(|(_, at)| *at >= SPOOL_FILE_BYTES) {
             self.spool = None;
-            self.forget_old();
+            self.drop_old_spools();
         }
         let (file, at) = match self.spool.take() {
             Some(spool) => spool,
             None => (Arc::new(tempfile::tempfile()?), 0),
         };
         file.write_all_at(&packed, at)?;
-        let place = Place::Block { file: Arc::clone(&file), at, packed: packed.len() };
+        let place = Location::Block { file: Arc::clone(&file), at, packed: packed.len() };
         self.spool = Some((file, at + packed.len() as u64));
         Ok(place)
     }
 
-    /// Gives up all spool files but the newest one.
-    fn forget_old(&mut self) {
+    /// Drops all spool files but the newest one.
+    fn drop_old_spools(&mut self) {
         let newest = self.segments.iter().rev().find_map(|segment| match &segment.place {
-            Place::Block { file, .. } => Some(Arc::clone(file)),
-            Place::File { .. } => None,
+            Location::Block { file, .. } => Some(Arc::clone(file)),
+            Location::File { .. } => None,
         });
         let Some(newest) = newest else { return };
         let is_newest =
-            |segment: &Segment| matches!(&segment.place, Place::Block { file, .. } if Arc::ptr_eq(file, &newest));
+            |segment: &Segment| matches!(&segment.place, Location::Block { file, .. } if Arc::ptr_eq(file, &newest));
         while self.segments.front().is_some_and(|segment| !is_newest(segment)) {
             self.segments.pop_front();
         }
         self.kept_from = self.segments.front().map_or(self.length, |segment| segment.begin);
     }
 
-    /// A file that was rotated away takes room on its disk as long as it is open.
-    fn let_go_of_files(&mut self) {
+    /// Drops all but the newest files of the followed name: a deleted file uses disk space while it
+    /// is open.
+    fn drop_old_files(&mut self) {
         let mut files: Vec<*const File> = Vec::new();
         let mut keep = 0;
         for segment in self.segments.iter().rev() {
-            if let Place::File { file, .. } = &segment.place
+            if let Location::File { file, .. } = &segment.place
                 && !files.contains(&Arc::as_ptr(file))
             {
-                if files.len() >= FILES {
+                if files.len() >= MAX_FILES {
                     break;
                 }
                 files.push(Arc::as_ptr(file));
             }
             keep += 1;
         }
-        let gone = self.segments.len() - keep;
-        self.segments.drain(..gone);
-        if gone > 0 {
+        let dropped = self.segments.len() - keep;
+        self.segments.drain(..dropped);
+        if dropped > 0 {
             self.kept_from = self.segments.front().map_or(self.length, |segment| segment.begin);
         }
     }
@@ -323,17 +327,18 @@ impl Inner {
     }
 }
 
-/// Reads a store from some place on.
+/// Reader of a store from an offset.
 #[derive(Debug)]
 pub struct StoreReader {
     store: Arc<ByteStore>,
     at: u64,
-    /// The block that was unpacked last, and where it begins.
+    /// Offset and decompressed bytes of the last block.
     block: (u64, Vec<u8>),
 }
 
 impl StoreReader {
-    fn of_block(&mut self, buffer: &mut [u8]) -> Option<usize> {
+    /// Reads from the last decompressed block, if it contains the position.
+    fn read_from_block(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let within = usize::try_from(self.at.checked_sub(self.block.0)?).ok()?;
         let rest = self.block.1.get(within..).filter(|rest| !rest.is_empty())?;
         let length = rest.len().min(buffer.len());
@@ -344,7 +349,7 @@ impl StoreReader {
 
 impl Read for StoreReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(length) = self.of_block(buffer) {
+        if let Some(length) = self.read_from_block(buffer) {
             self.at += length as u64;
             return Ok(length);
         }
@@ -369,7 +374,7 @@ impl Read for StoreReader {
             }
         };
         match segment.place {
-            Place::File { file, at, head } => {
+            Location::File { file, at, head } => {
                 let mut now = vec![0; head.len()];
                 if file.read_exact_at(&mut now, 0).is_err() || *now != *head {
                     return Err(io::Error::other("the file was overwritten: its former content is gone"));
@@ -384,11 +389,11 @@ impl Read for StoreReader {
                 self.at += length as u64;
                 Ok(length)
             }
-            Place::Block { file, at, packed } => {
+            Location::Block { file, at, packed } => {
                 let mut bytes = vec![0; packed];
                 file.read_exact_at(&mut bytes, at)?;
                 self.block = (segment.begin, zstd::bulk::decompress(&bytes, BLOCK * 2)?);
-                let length = self.of_block(buffer).unwrap_or(0);
+                let length = self.read_from_block(buffer).unwrap_or(0);
                 self.at += length as u64;
                 Ok(length)
             }
@@ -396,7 +401,7 @@ impl Read for StoreReader {
     }
 }
 
-/// Reads something and spools it on the way.
+/// Reader that spools everything it reads.
 pub struct Spooling<R> {
     pub input: R,
     pub store: Arc<ByteStore>,
@@ -421,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spooled_is_there_from_any_place_on() {
+    fn spooled_bytes_can_be_read_from_any_offset() {
         let store = Arc::new(ByteStore::default());
         let text: Vec<u8> = (0..300_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
         for part in text.chunks(77_777) {
@@ -433,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn files_and_pipes_follow_each_other_and_what_is_lost_is_told() {
+    fn files_and_spooled_bytes_are_one_input_and_dropped_bytes_are_an_error() {
         use std::io::Write;
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
@@ -446,7 +451,7 @@ mod tests {
         store.spool(b"xyz");
         assert_eq!(all(&store, 0), b"2345abc01xyz");
         assert_eq!(all(&store, 5), b"bc01xyz");
-        store.lose();
+        store.drop_stored();
         store.spool(b"new");
         assert_eq!((store.kept_from(), all(&store, 12)), (12, b"new".to_vec()));
         assert!(store.reader(3).read(&mut [0; 4]).is_err());

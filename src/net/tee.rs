@@ -1,4 +1,4 @@
-//! Copies standard input to standard output as it is read, and to a log file.
+//! Copies standard input to standard output while it is read, and optionally to a log file.
 
 use super::pipe;
 use rustix::fd::BorrowedFd;
@@ -9,13 +9,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// Chunks that may wait to be packed.
-const WAITING: usize = 8;
+/// Maximum chunks that wait for compression.
+const MAX_QUEUED_CHUNKS: usize = 8;
 
 /// Reason that copying stopped before the end of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
-    /// The reader of standard output has gone.
+    /// The reader of standard output closed it.
     ReaderGone,
     /// Standard output cannot be written.
     Output(String),
@@ -23,15 +23,16 @@ pub enum Stopped {
     Input(String),
 }
 
-/// Reads standard input; everything it passes to its reader was written to standard output before.
-pub struct Copying {
+/// Reader of standard input that writes all data to the log file and to standard output before it
+/// returns them.
+pub struct TeeReader {
     input: BorrowedFd<'static>,
     out: BorrowedFd<'static>,
     beside: Option<Arc<Mutex<CopyFile>>>,
     stopped: Arc<Mutex<Option<Stopped>>>,
 }
 
-impl Copying {
+impl TeeReader {
     #[must_use]
     pub fn new(beside: Option<Arc<Mutex<CopyFile>>>, stopped: Arc<Mutex<Option<Stopped>>>) -> Self {
         let _ = pipe::stdin();
@@ -44,12 +45,12 @@ impl Copying {
     }
 }
 
-impl Read for Copying {
+impl Read for TeeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length =
             pipe::read(self.input, buffer).map_err(|error| self.stop(Stopped::Input(error.to_string()), error))?;
         let bytes = buffer.get(..length).unwrap_or_default();
-        // The copy comes first, so that it contains everything passed on.
+        // The log file is written first, so that it contains everything on standard output.
         if let Some(beside) = &self.beside {
             super::lock(beside).write(bytes);
         }
@@ -61,7 +62,7 @@ impl Read for Copying {
     }
 }
 
-/// A copy in a file, packed if its name ends in `.zst`.
+/// Log file of the copied data, compressed if its name ends in `.zst`.
 pub struct CopyFile {
     to: To,
     /// Reason that the copy is incomplete.
@@ -70,21 +71,21 @@ pub struct CopyFile {
 
 enum To {
     File(File),
-    /// Packed on a thread of its own.
+    /// File that is compressed on its own thread.
     Packed(SyncSender<Vec<u8>>, JoinHandle<io::Result<()>>),
     Closed,
 }
 
 impl CopyFile {
-    /// Creates or truncates the file; with `on`, its content stays and more is appended (a
-    /// compressed one may have several frames, RFC 8878, 3.1).
+    /// Creates or truncates the file; with `append`, keeps its content and adds to it (a compressed
+    /// file may have several frames, RFC 8878, 3.1).
     ///
     /// # Errors
-    /// When it cannot be made.
-    pub fn create(path: &Path, on: bool) -> io::Result<Self> {
-        let file = File::options().create(true).write(true).truncate(!on).append(on).open(path)?;
+    /// Returns an error if the file cannot be opened or the thread cannot be started.
+    pub fn create(path: &Path, append: bool) -> io::Result<Self> {
+        let file = File::options().create(true).write(true).truncate(!append).append(append).open(path)?;
         let to = if path.extension().is_some_and(|extension| extension == "zst") {
-            let (sender, chunks) = sync_channel::<Vec<u8>>(WAITING);
+            let (sender, chunks) = sync_channel::<Vec<u8>>(MAX_QUEUED_CHUNKS);
             let thread = std::thread::Builder::new().name("pack".into()).spawn(move || {
                 let mut packer = zstd::stream::write::Encoder::new(file, 1)?;
                 for chunk in chunks {
@@ -99,13 +100,13 @@ impl CopyFile {
         Ok(Self { to, broken: None })
     }
 
-    /// Appends; an error is stored in `broken` and delays nothing else.
+    /// Appends bytes. An error is stored in `broken` and closes the file; later calls do nothing.
     pub fn write(&mut self, bytes: &[u8]) {
         let written = match &mut self.to {
             _ if bytes.is_empty() => Ok(()),
             To::File(file) => file.write_all(bytes),
             To::Packed(chunks, _) => {
-                // Its thread ended: its own error is the reason.
+                // The thread ended: closing returns its error.
                 if chunks.send(bytes.to_vec()).is_err() { self.close() } else { Ok(()) }
             }
             To::Closed => Ok(()),
@@ -116,7 +117,7 @@ impl CopyFile {
         }
     }
 
-    /// Ends the copy: all of it is in the file.
+    /// Completes the file. An error is stored in `broken`.
     pub fn finish(&mut self) {
         if let Err(error) = self.close() {
             self.broken.get_or_insert_with(|| error.to_string());

@@ -10,7 +10,7 @@
 //! are the log. A reader has a position and no queue: the writer never waits for it.
 
 use crate::net::lock;
-use crate::net::segments::Part;
+use crate::net::segments::SegmentName;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -52,11 +52,11 @@ struct Segment {
 
 impl Segment {
     fn name(&self) -> String {
-        Part { run: self.run, begin: self.begin, packed: self.packed }.name()
+        SegmentName { run: self.run, begin: self.begin, packed: self.packed }.name()
     }
 
     fn parse(name: &str) -> Option<Self> {
-        let Part { run, begin, packed } = Part::of(name)?;
+        let SegmentName { run, begin, packed } = SegmentName::of(name)?;
         Some(Self { begin, length: 0, run, packed })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use synctop::net::index::{Saved, read};
+use synctop::net::index::{SavedLog, read};
 use synctop::net::sidecar::Sidecar;
 use synctop::net::{Ingest, decompress};
 use synctop_core::protocol::Decoder;
@@ -110,7 +110,7 @@ impl Run {
     /// Reduces the log with its stderr and exit code, as `synctop summary` does.
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
-        let saved = Saved::open(&self.log).unwrap();
+        let saved = SavedLog::open(&self.log).unwrap();
         read(vec![saved], self.beside(), &mut progress, &Decoder::default()).unwrap();
         progress
     }

@@ -1,10 +1,10 @@
-//! Actions on pipelines from the screen: request, confirm, send, watch.
+//! Actions on pipelines from the screen: request, confirm, send, verify.
 
 use super::input::TOO_SMALL;
-use super::{Came, FleetApp};
+use super::{BackgroundResult, FleetApp};
 use crate::net::now;
 use crate::net::remote::actions::{Actor, act_on_many};
-use crate::net::remote::{Ask, Client, follow};
+use crate::net::remote::{Client, ServiceRequest, follow};
 use crate::views::fleet::rows::{self, FleetRow};
 use crate::views::fleet::{Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, RowKey, RunRow, fits, inbox};
 use serde_json::Value;
@@ -17,30 +17,32 @@ use synctop_core::protocol::time;
 use tokio::sync::watch;
 use tui_input::Input;
 
-/// More than these are confirmed by typing a name.
-const MANY: usize = 5;
+/// Maximum number of pipelines that are confirmed with a key; more need a typed name.
+const CONFIRM_BY_KEY_MAX: usize = 5;
 
-/// Past runs that are listed.
-const RUNS: &str = "50";
+/// Maximum number of past runs in the list (query parameter).
+const MAX_RUNS: &str = "50";
 
 impl FleetApp {
-    /// Asks before it is done.
-    pub(super) fn ask_for(&mut self, action: PipelineAction, targets: Vec<Arc<str>>) {
+    /// Opens the confirmation of an action, or shows why it is not possible.
+    pub(super) fn confirm_action(&mut self, action: PipelineAction, targets: Vec<Arc<str>>) {
         match self.armed() {
-            Armed::Never => return self.say("this context is read-only (read_only in its configuration)"),
+            Armed::Never => return self.show_toast("this context is read-only (read_only in its configuration)"),
             Armed::Locked => {
-                return self
-                    .say(format!("read-only: w enables actions for ten minutes, then {} works", action.as_str()));
+                return self.show_toast(format!(
+                    "read-only: w enables actions for ten minutes, then {} works",
+                    action.as_str()
+                ));
             }
             Armed::For(_) | Armed::Always => {}
         }
         if !fits(self.size) {
-            return self.say(TOO_SMALL);
+            return self.show_toast(TOO_SMALL);
         }
         if targets.is_empty() {
             let gone = self.ui.focus == FleetPane::Pipelines
                 && matches!(self.ui.list(FleetPane::Pipelines).chosen, Some(RowKey::Id(_)));
-            return self.say(if gone {
+            return self.show_toast(if gone {
                 "the selected pipeline is not in the list any more: select again"
             } else {
                 "choose a pipeline first, or mark some with space"
@@ -54,22 +56,24 @@ impl FleetApp {
             ([], [only]) => {
                 let parked = known(only).is_some_and(|it| it.pipeline.status == PipelineStatus::Error);
                 let word = if parked { "parked" } else { "paused" };
-                return self.say(format!("{only} is {word}, and does not run: R resumes it"));
+                return self.show_toast(format!("{only} is {word}, and does not run: R resumes it"));
             }
-            ([], _) => return self.say("all of them are parked or paused, and do not run: R resumes them"),
+            ([], _) => return self.show_toast("all of them are parked or paused, and do not run: R resumes them"),
             _ => {}
         }
         if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over()) {
-            return self.say("something is being done to many already: 4 shows it, X stops it");
+            return self.show_toast("something is being done to many already: 4 shows it, X stops it");
         }
         let open = |step: &BulkStep| matches!(step, BulkStep::Waiting | BulkStep::Sent(_));
         let in_bulk = self.bulk_shown.iter().flat_map(|bulk| &bulk.items).filter(|item| open(&item.step));
         if let Some(item) = in_bulk.into_iter().find(|item| targets.contains(&item.id)) {
-            return self
-                .say(format!("{}: something is being done to it with the others: 4 shows it, X stops it", item.id));
+            return self.show_toast(format!(
+                "{}: something is being done to it with the others: 4 shows it, X stops it",
+                item.id
+            ));
         }
         if let Some((_, id, _)) = self.acting.iter().find(|(_, id, _)| targets.contains(id)) {
-            return self.say(format!("{id}: the last action is still being verified"));
+            return self.show_toast(format!("{id}: the last action is still being verified"));
         }
         let place = &self.options.watcher.client.place;
         let fault = |id: &Arc<str>| {
@@ -77,12 +81,14 @@ impl FleetApp {
             known.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
         };
         let targets: Vec<_> = targets.into_iter().map(|id| (Arc::clone(&id), fault(&id))).collect();
-        // In the order in which they are tried.
+        // Lists the names in the order in which the action is sent.
         let ordered = Bulk::new(action, targets.clone());
         let names: Vec<_> = ordered.items.iter().map(|item| typed(&item.id)).collect();
         let word = match targets.as_slice() {
             [(only, _)] if action == PipelineAction::Delete => Some(only.to_string()),
-            all if all.len() > MANY || (action == PipelineAction::Delete && all.len() > 1) => Some(place.name()),
+            all if all.len() > CONFIRM_BY_KEY_MAX || (action == PipelineAction::Delete && all.len() > 1) => {
+                Some(place.name())
+            }
             _ => None,
         };
         let command = format!("synctop {} {} {}", action.command(), names.join(" "), place.argument());
@@ -99,11 +105,11 @@ impl FleetApp {
         self.ui.overlays.push(FleetOverlay::Confirm(Box::new(confirm)));
     }
 
-    /// Executes the confirmed action.
-    pub(super) fn do_it(&mut self, confirm: Confirm) {
-        // It may have been disarmed meanwhile.
+    /// Performs the confirmed action.
+    pub(super) fn perform(&mut self, confirm: Confirm) {
+        // Actions may have been disabled while the confirmation was open.
         if !self.armed().armed() {
-            return self.say("it is not armed any more: nothing was done");
+            return self.show_toast("it is not armed any more: nothing was done");
         }
         let actor = Actor {
             client: Arc::clone(&self.options.watcher.client),
@@ -117,11 +123,11 @@ impl FleetApp {
         if let [(id, _)] = confirm.targets.as_slice() {
             let (id, send) = (Arc::clone(id), self.send.clone());
             self.acting.push((action, Arc::clone(&id), now()));
-            self.say(format!("{} {id}: sent; watching whether it helps", action.as_str()));
+            self.show_toast(format!("{} {id}: sent; watching whether it helps", action.as_str()));
             self.options.background.spawn(async move {
                 let verdict = actor.act(action, &id, why.as_deref(), |_| {}).await;
-                // A user who left is not informed; the action log is.
-                let _ = send.send(Came::Result(action, id, verdict)).await;
+                // If the user has quit, the result is only in the action log.
+                let _ = send.send(BackgroundResult::Result(action, id, verdict)).await;
             });
             return;
         }
@@ -134,8 +140,9 @@ impl FleetApp {
         self.ui.marked.clear();
     }
 
-    /// Drops unsent actions because the screen is no longer armed.
-    pub(super) fn hold_back(&mut self) -> &'static str {
+    /// Stops the unsent part of a bulk action because actions are no longer enabled. Returns the
+    /// end of the notice.
+    pub(super) fn stop_unsent(&mut self) -> &'static str {
         match (&self.bulk, &self.bulk_shown) {
             (Some((_, stop)), Some(bulk)) if !bulk.over() => {
                 stop.send_replace(true);
@@ -145,17 +152,19 @@ impl FleetApp {
         }
     }
 
-    pub(super) fn stop_many(&mut self) {
+    /// Stops the unsent part of the bulk action.
+    pub(super) fn stop_bulk(&mut self) {
         match (&self.bulk, &self.bulk_shown) {
             (Some((_, stop)), Some(bulk)) if !bulk.over() => {
                 stop.send_replace(true);
-                self.say("stopped: no more are sent; those that were are watched to their end");
+                self.show_toast("stopped: no more are sent; those that were are watched to their end");
             }
-            _ => self.say("nothing is being done to many"),
+            _ => self.show_toast("nothing is being done to many"),
         }
     }
 
-    /// The pipelines that an action is meant for: the marked ones, else the chosen one.
+    /// Returns the pipelines that an action applies to: those of the open overlay, otherwise the
+    /// marked ones, otherwise the selected one.
     pub(super) fn targets(&self, screen: &FleetScreen) -> Vec<Arc<str>> {
         let open = |item: &synctop_core::fleet::inbox::InboxItem| {
             item.hits.iter().filter(|(_, hit)| hit.open()).map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>()
@@ -174,33 +183,34 @@ impl FleetApp {
         }
         let shown = |screen| rows::chosen(screen).and_then(FleetRow::pipeline).map(|it| Arc::clone(&it.pipeline.id));
         match (self.ui.focus, self.ui.list(FleetPane::Pipelines).chosen.as_ref()) {
-            // Those that have this error.
+            // The pipelines with the selected error.
             (FleetPane::Errors, _) => inbox::chosen(screen).map_or_else(Vec::new, |item| open(item)),
             (FleetPane::Actions, _) => self.chosen_pipeline().into_iter().collect(),
-            // A whole group is marked first, so that the targets are visible.
+            // The pipelines of a group have to be marked first, so that the targets are visible.
             (FleetPane::Bulk, _) | (_, Some(RowKey::Head(_))) => Vec::new(),
-            // One that is gone, or filtered away, is not another one.
+            // A selected pipeline that is gone or hidden by the filter is not replaced by another
+            // one.
             (FleetPane::Pipelines, Some(RowKey::Id(id))) => shown(screen).filter(|it| it == id).into_iter().collect(),
             (FleetPane::Pipelines, None) => shown(screen).into_iter().collect(),
         }
     }
 
-    /// Asks for the past runs of a pipeline.
-    pub(super) fn ask_runs(&mut self, id: Arc<str>) {
+    /// Fetches the past runs of a pipeline.
+    pub(super) fn fetch_runs(&mut self, id: Arc<str>) {
         if !self.shown.capabilities.is_some_and(|capabilities| capabilities.tasks) {
-            return self.say("this service keeps no past runs");
+            return self.show_toast("this service keeps no past runs");
         }
         self.ui.overlays.push(FleetOverlay::Runs { id: Arc::clone(&id), rows: Ok(None), chosen: 0 });
         let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
         self.options.background.spawn(async move {
             let rows = past_runs(&client, &id).await;
-            let _ = send.send(Came::Runs(id, rows)).await;
+            let _ = send.send(BackgroundResult::Runs(id, rows)).await;
         });
     }
 
-    /// Fetches the log of a past run, to be replayed.
-    pub(super) fn ask_log(&mut self, id: Arc<str>, number: u64) {
-        self.say(format!("fetching the log of run {number} ..."));
+    /// Fetches the log of a past run for a replay.
+    pub(super) fn fetch_log(&mut self, id: Arc<str>, number: u64) {
+        self.show_toast(format!("fetching the log of run {number} ..."));
         self.fetching = Some((Arc::clone(&id), number));
         let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
         self.options.background.spawn(async move {
@@ -211,13 +221,15 @@ impl FleetApp {
                 Ok(file)
             };
             let log = fetched.await;
-            let _ = send.send(Came::Log(id, number, log)).await;
+            let _ = send.send(BackgroundResult::Log(id, number, log)).await;
         });
     }
 }
 
+/// Fetches the past runs of a pipeline as rows, or returns an error message.
 async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, String> {
-    let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "runs"]) }.with("limit", RUNS);
+    let ask =
+        ServiceRequest { person: true, ..ServiceRequest::get(&["pipelines", id, "runs"]) }.with("limit", MAX_RUNS);
     let reply = client.ask(ask).await.map_err(|trouble| trouble.words())?;
     let row = |run: &Value| {
         let text = |path: &str| run.pointer(path).and_then(Value::as_str);

@@ -1,10 +1,10 @@
-//! Events from the terminal -> actions on the screen of many pipelines.
+//! Maps terminal events to actions of the fleet screen.
 
-use super::super::background::Taken;
+use super::super::background::AnswerMatch;
 use super::super::keys;
 use super::super::run::RedrawReason;
-use super::super::typing::{self, Typed};
-use super::{FleetApp, Turned};
+use super::super::typing::{self, InputOutcome};
+use super::{FleetApp, InputEffect};
 use crate::views::action::{Action, FLEET_ACTIONS, bound};
 use crate::views::fleet::{FleetOverlay, FleetPane, fits};
 use crate::views::state::{ClickTarget as Hit, Filter};
@@ -12,37 +12,37 @@ use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind}
 use std::io;
 use tui_input::backend::crossterm::EventHandler;
 
-/// Text shown if the question does not fit.
+/// Notice if the terminal is too small for a confirmation.
 pub(super) const TOO_SMALL: &str = "too small to show the action: enlarge the terminal";
 
 impl FleetApp {
-    pub(super) fn input(&mut self, event: &Event) -> io::Result<Turned> {
-        match self.session.asked.as_mut().map_or(Taken::No, |asked| asked.take(event)) {
-            Taken::No => {}
-            Taken::Part => return Ok(Turned::Stay),
-            Taken::Answer(theme) => {
-                self.session.asked = None;
+    pub(super) fn input(&mut self, event: &Event) -> io::Result<InputEffect> {
+        match self.session.background_query.as_mut().map_or(AnswerMatch::No, |query| query.classify(event)) {
+            AnswerMatch::No => {}
+            AnswerMatch::Part => return Ok(InputEffect::Stay),
+            AnswerMatch::Answer(theme) => {
+                self.session.background_query = None;
                 if let Some(theme) = theme.filter(|_| self.options.ask) {
                     self.options.look.theme = theme;
-                    self.session.terminal.forget();
-                    self.due(RedrawReason::Key);
+                    self.session.terminal.invalidate();
+                    self.request_redraw(RedrawReason::Key);
                 }
-                return Ok(Turned::Stay);
+                return Ok(InputEffect::Stay);
             }
         }
         match event {
             Event::Key(key) => return self.key(key, event),
             Event::Mouse(mouse) => return self.mouse(mouse),
-            Event::Resize(..) => self.due(RedrawReason::Key),
+            Event::Resize(..) => self.request_redraw(RedrawReason::Key),
             Event::Paste(text) => self.paste(text),
             Event::FocusGained | Event::FocusLost => {}
         }
-        Ok(Turned::Stay)
+        Ok(InputEffect::Stay)
     }
 
-    fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<Turned> {
-        let Some(chord) = keys::chord(key) else { return Ok(Turned::Stay) };
-        self.due(RedrawReason::Key);
+    fn key(&mut self, key: &KeyEvent, event: &Event) -> io::Result<InputEffect> {
+        let Some(chord) = keys::chord(key) else { return Ok(InputEffect::Stay) };
+        self.request_redraw(RedrawReason::Key);
         if chord == "ctrl-c" {
             return self.act(Action::Interrupt);
         }
@@ -51,58 +51,58 @@ impl FleetApp {
             Some(FleetOverlay::Filter { input, .. }) => {
                 let typed = match self.ui.lists.get_mut(focus.place()) {
                     Some(list) => typing::filter(&chord, event, input, &mut list.filter),
-                    None => Typed::Close,
+                    None => InputOutcome::Close,
                 };
                 match typed {
-                    Typed::Close => {
+                    InputOutcome::Close => {
                         self.ui.overlays.pop();
-                        self.settle();
+                        self.select_visible();
                     }
-                    Typed::Drop => return self.act(Action::Back),
-                    Typed::On | Typed::Do(_) => {}
+                    InputOutcome::Drop => return self.act(Action::Back),
+                    InputOutcome::On | InputOutcome::Do(_) => {}
                 }
-                Ok(Turned::Stay)
+                Ok(InputEffect::Stay)
             }
             Some(FleetOverlay::Palette { input, chosen }) => {
                 let typed = typing::palette(FLEET_ACTIONS, &chord, event, input, chosen);
-                if !matches!(typed, Typed::On) {
+                if !matches!(typed, InputOutcome::On) {
                     self.ui.overlays.pop();
                 }
                 match typed {
-                    Typed::Do(action) => self.act(action),
-                    _ => Ok(Turned::Stay),
+                    InputOutcome::Do(action) => self.act(action),
+                    _ => Ok(InputEffect::Stay),
                 }
             }
-            // An invisible question cannot be confirmed.
+            // A confirmation that is not visible cannot be accepted.
             Some(FleetOverlay::Confirm(_)) if !fits(self.size) && matches!(chord.as_str(), "y" | "enter") => {
-                self.say(TOO_SMALL);
-                Ok(Turned::Stay)
+                self.show_toast(TOO_SMALL);
+                Ok(InputEffect::Stay)
             }
-            Some(FleetOverlay::Confirm(asked)) => {
-                let typed = asked.word.clone();
-                match (chord.as_str(), typed) {
-                    ("tab" | "shift-tab", _) => asked.typing_why = !asked.typing_why,
-                    ("enter" | "esc", _) if asked.typing_why => asked.typing_why = false,
-                    (_, _) if asked.typing_why => drop(asked.why.handle_event(event)),
+            Some(FleetOverlay::Confirm(confirm)) => {
+                let word = confirm.word.clone();
+                match (chord.as_str(), word) {
+                    ("tab" | "shift-tab", _) => confirm.typing_why = !confirm.typing_why,
+                    ("enter" | "esc", _) if confirm.typing_why => confirm.typing_why = false,
+                    (_, _) if confirm.typing_why => drop(confirm.why.handle_event(event)),
                     ("esc", _) => {
                         self.ui.overlays.pop();
-                        self.say("nothing was done");
+                        self.show_toast("nothing was done");
                     }
-                    ("enter", Some(word)) if asked.input.value() == word => self.confirmed(),
+                    ("enter", Some(word)) if confirm.input.value() == word => self.confirmed(),
                     ("enter", Some(word)) => {
-                        asked.input = tui_input::Input::default();
-                        self.say(format!("that is not {word}: nothing was changed"));
+                        confirm.input = tui_input::Input::default();
+                        self.show_toast(format!("that is not {word}: nothing was changed"));
                     }
-                    (_, Some(_)) => drop(asked.input.handle_event(event)),
+                    (_, Some(_)) => drop(confirm.input.handle_event(event)),
                     ("y", None) => self.confirmed(),
-                    // Enter alone is too easily pressed.
+                    // Enter does not confirm: it is too easily pressed by mistake.
                     ("n" | "q", None) => {
                         self.ui.overlays.pop();
-                        self.say("nothing was done");
+                        self.show_toast("nothing was done");
                     }
                     _ => {}
                 }
-                Ok(Turned::Stay)
+                Ok(InputEffect::Stay)
             }
             Some(FleetOverlay::ConfirmQuit) => {
                 match chord.as_str() {
@@ -110,25 +110,26 @@ impl FleetApp {
                         if let Some((_, stop)) = &self.bulk {
                             stop.send_replace(true);
                         }
-                        return Ok(Turned::Leave(None));
+                        return Ok(InputEffect::Leave(None));
                     }
                     "n" | "esc" | "q" => drop(self.ui.overlays.pop()),
                     _ => {}
                 }
-                Ok(Turned::Stay)
+                Ok(InputEffect::Stay)
             }
-            // On a sheet, q closes it: it never leaves the program from inside.
+            // On an overlay, q closes the overlay instead of quitting the program.
             Some(_) if chord == "q" => self.act(Action::Back),
             _ => match bound(FLEET_ACTIONS, &chord) {
                 Some(action) => self.act(action),
-                None => Ok(Turned::Stay),
+                None => Ok(InputEffect::Stay),
             },
         }
     }
 
+    /// Closes the confirmation and performs its action.
     fn confirmed(&mut self) {
         if let Some(FleetOverlay::Confirm(confirm)) = self.ui.overlays.pop() {
-            self.do_it(*confirm);
+            self.perform(*confirm);
         }
     }
 
@@ -143,22 +144,22 @@ impl FleetApp {
             Some(FleetOverlay::Palette { input, .. }) => {
                 typing::paste(input, text);
             }
-            Some(FleetOverlay::Confirm(asked)) if asked.typing_why => {
-                typing::paste(&mut asked.why, text);
+            Some(FleetOverlay::Confirm(confirm)) if confirm.typing_why => {
+                typing::paste(&mut confirm.why, text);
             }
-            // A name that is to be typed is not pasted.
+            // A name that confirms an action has to be typed.
             _ => {}
         }
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
     }
 
-    fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<Turned> {
+    fn mouse(&mut self, mouse: &MouseEvent) -> io::Result<InputEffect> {
         let target = self.hits.at(mouse.column, mouse.row).cloned();
         match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => {
-                self.due(RedrawReason::Key);
+                self.request_redraw(RedrawReason::Key);
                 match target {
-                    // Nothing moves behind an overlay.
+                    // Nothing behind an overlay reacts to clicks.
                     Some(Hit::FleetColumn(_) | Hit::FleetPane(_) | Hit::FleetRow(..))
                         if !self.ui.overlays.is_empty() => {}
                     Some(Hit::Do(action)) => {
@@ -190,30 +191,31 @@ impl FleetApp {
                 {
                     self.ui.focus = pane;
                 }
-                self.due(RedrawReason::Key);
+                self.request_redraw(RedrawReason::Key);
                 for _ in 0..3 {
                     self.act(action)?;
                 }
             }
             _ => {}
         }
-        Ok(Turned::Stay)
+        Ok(InputEffect::Stay)
     }
 
+    /// Sorts by a column; reverses the order if the pipelines are sorted by it already.
     pub(super) fn sort(&mut self, column: crate::views::fleet::FleetColumn) {
         let ui = &mut self.ui;
         ui.reversed = ui.sort == column && !ui.reversed;
         ui.sort = column;
         let turned = if ui.reversed { ", turned round" } else { "" };
-        self.say(format!("sorted by {}{turned}", column.as_str()));
+        self.show_toast(format!("sorted by {}{turned}", column.as_str()));
     }
 
-    /// Only the pipelines have an order to choose.
-    pub(super) fn on_pipelines(&mut self) -> bool {
-        let there = self.ui.focus == FleetPane::Pipelines;
-        if !there {
-            self.say("only the pipelines are sorted: 1 goes there");
+    /// True if the focused pane can be sorted; otherwise shows a notice.
+    pub(super) fn can_sort(&mut self) -> bool {
+        let is_sortable = self.ui.focus == FleetPane::Pipelines;
+        if !is_sortable {
+            self.show_toast("only the pipelines are sorted: 1 goes there");
         }
-        there
+        is_sortable
     }
 }

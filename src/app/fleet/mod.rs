@@ -10,7 +10,7 @@ use super::run::{FEED_FRAME, KEY_FRAME, RedrawReason, Session, TOAST, TerminalSe
 use super::terminal;
 use crate::net::now;
 use crate::net::remote::Capabilities;
-use crate::net::remote::watch::{Down, Seen, Watcher};
+use crate::net::remote::watch::{Down, FleetSnapshot, Watcher};
 use crate::views::fleet::{Armed, FleetOverlay, FleetScreen, FleetUi, RunRow, ServiceLink, draw};
 use crate::views::{Hits, Look};
 use crossterm::event::Event;
@@ -25,32 +25,34 @@ use synctop_core::fleet::verify::{ActionResult, PipelineAction as Act};
 use synctop_core::protocol::{Decoder, Millis};
 use tokio::sync::{mpsc, watch};
 
-/// For how long things can be done once it was armed.
+/// Time for which actions stay enabled after arming.
 const ARMED: Duration = Duration::from_secs(600);
 
-/// Capacity of the channel of received, unprocessed answers.
-const CAME: usize = 64;
+/// Capacity of the channel for results of background work.
+const RESULT_CAPACITY: usize = 64;
 
-/// Goes to another context: its service, watched.
-pub type Go = Arc<dyn Fn(&str) -> Result<Arc<Watcher>, String> + Send + Sync>;
+/// Opens the context with this name: returns the watcher of its service, or an error message.
+pub type OpenContext = Arc<dyn Fn(&str) -> Result<Arc<Watcher>, String> + Send + Sync>;
 
 /// Content and presentation of the fleet screen.
 pub struct FleetOptions {
     pub look: Look,
-    /// Ask the terminal for its background, and choose the theme by it.
+    /// True if the theme is chosen by the terminal's background color, which is queried.
     pub ask: bool,
     pub mouse: bool,
     pub decoder: Decoder,
     pub watcher: Arc<Watcher>,
     /// Runtime that executes requests.
     pub background: tokio::runtime::Handle,
-    /// Names of contexts, and how to go there.
+    /// Name and address of each configured context.
     pub contexts: Vec<(String, String)>,
-    pub go: Go,
+    /// Opens a context.
+    pub go: OpenContext,
+    /// Person recorded in the action log.
     pub who: String,
-    /// Armed from the begin.
+    /// True if actions are enabled from the start and without a time limit.
     pub write: bool,
-    /// Show a newcomer round.
+    /// True if the footer suggests next steps to a new user.
     pub tour: bool,
     /// Maximum time until an action shows an effect.
     pub patience: Duration,
@@ -58,87 +60,94 @@ pub struct FleetOptions {
 
 /// Result of the fleet screen.
 pub struct FleetEnded {
-    /// The signal that ended it, if one did.
+    /// Signal that ended the screen, if any.
     pub signal: Option<i32>,
     pub panicked: bool,
-    /// A short summary for the shell.
-    pub parting: String,
-    /// The service never answered: a sentence, and the exit code.
+    /// Summary printed on the shell.
+    pub exit_summary: String,
+    /// Error sentence and exit code if the service never answered.
     pub unreached: Option<(String, ResultClass)>,
 }
 
 /// Result of background work.
-enum Came {
+enum BackgroundResult {
+    /// Result of an action on a pipeline.
     Result(Act, Arc<str>, ActionResult),
+    /// Past runs of a pipeline.
     Runs(Arc<str>, Result<Vec<RunRow>, String>),
+    /// Log of a past run, by its pipeline and number.
     Log(Arc<str>, u64, Result<tempfile::NamedTempFile, String>),
-    /// Another context.
-    Went(String, Result<Arc<Watcher>, String>),
+    /// Watcher of another context, by its name.
+    Context(String, Result<Arc<Watcher>, String>),
 }
 
-/// Effect of a key besides a redraw.
-enum Turned {
+/// Effect of an input event on the event loop.
+enum InputEffect {
     Stay,
-    /// Leave; by which signal.
+    /// Quit, with the signal that caused it, if any.
     Leave(Option<i32>),
     OpenRun(Arc<str>),
 }
 
+/// State of the fleet screen.
 struct FleetApp {
     options: FleetOptions,
     session: TerminalSession,
     ui: FleetUi,
     hits: Hits,
-    seen: watch::Receiver<Seen>,
-    shown: Seen,
+    seen: watch::Receiver<FleetSnapshot>,
+    shown: FleetSnapshot,
     drawn: Instant,
     dirty: Option<RedrawReason>,
     toast_at: Option<Instant>,
     armed_until: Option<Instant>,
-    /// Size of the last picture.
+    /// Columns and rows of the last frame.
     size: (u16, u16),
     /// Sent actions without a result.
     acting: Vec<(Act, Arc<str>, Millis)>,
+    /// Running or finished bulk action, and the sender that stops it.
     bulk: Option<(watch::Receiver<Bulk>, watch::Sender<bool>)>,
     bulk_shown: Option<Bulk>,
-    came: mpsc::Receiver<Came>,
-    send: mpsc::Sender<Came>,
-    /// The past run whose log is on its way.
+    results: mpsc::Receiver<BackgroundResult>,
+    send: mpsc::Sender<BackgroundResult>,
+    /// Past run whose log is being fetched.
     fetching: Option<(Arc<str>, u64)>,
+    /// Polling mode and interval as text for the header.
     how: String,
     began: Instant,
     wake: Arc<tokio::sync::Notify>,
 }
 
-enum Turn {
+/// Event of the loop.
+enum LoopEvent {
     Signal(i32),
     Stop,
     Resume,
     Input(Option<io::Result<Event>>),
-    Seen,
-    Came(Option<Came>),
+    FleetSnapshot,
+    Result(Option<BackgroundResult>),
     Bulk,
     Diagnostics,
     Timer,
 }
 
 impl Session {
-    /// Shows the pipelines of a service until the user leaves.
+    /// Runs the fleet screen until the user quits.
     ///
     /// # Errors
-    /// When there is no terminal to draw on.
+    /// Returns the system's error if there is no terminal to draw on.
     pub fn run_fleet(self, options: FleetOptions) -> io::Result<FleetEnded> {
         let wake = diagnostics::install();
         self.runtime.block_on(async {
             let session = TerminalSession::take(self.signals, options.mouse, options.ask)?;
-            let mut desk = FleetApp::new(options, session, wake);
-            let result = desk.turn_round().await;
-            terminal::give_back();
+            let mut app = FleetApp::new(options, session, wake);
+            let result = app.run_loop().await;
+            terminal::restore();
             result.map(|signal| FleetEnded {
                 signal,
                 panicked: terminal::panicked(),
-                parting: desk.parting(),
-                unreached: desk.unreached(),
+                exit_summary: app.exit_summary(),
+                unreached: app.unreached(),
             })
         })
     }
@@ -148,9 +157,9 @@ impl FleetApp {
     fn new(mut options: FleetOptions, session: TerminalSession, wake: Arc<tokio::sync::Notify>) -> Self {
         let seen = options.watcher.seen();
         options.write |= options.watcher.client.place.write;
-        let (send, came) = mpsc::channel(CAME);
+        let (send, results) = mpsc::channel(RESULT_CAPACITY);
         let shown = seen.borrow().clone();
-        let mut desk = Self {
+        let mut app = Self {
             shown,
             seen,
             session,
@@ -164,7 +173,7 @@ impl FleetApp {
             acting: Vec::new(),
             bulk: None,
             bulk_shown: None,
-            came,
+            results,
             send,
             fetching: None,
             how: String::new(),
@@ -172,91 +181,94 @@ impl FleetApp {
             wake,
             options,
         };
-        desk.take_seen();
-        desk
+        app.take_seen();
+        app
     }
 
-    /// Answers the signal that ended it, if one did.
-    async fn turn_round(&mut self) -> io::Result<Option<i32>> {
+    /// Runs the event loop. Returns the signal that ended it, if any.
+    async fn run_loop(&mut self) -> io::Result<Option<i32>> {
         let wake = Arc::clone(&self.wake);
         loop {
             if terminal::panicked() {
                 return Ok(None);
             }
             self.draw_if_due()?;
-            let timer = self.next_look();
+            let timer = self.next_redraw();
             let bulk = self.bulk.as_mut().map(|(bulk, _)| bulk);
             let turn = tokio::select! {
                 biased;
-                number = self.session.signals.enders.next() => Turn::Signal(number),
-                _ = self.session.signals.stop.recv() => Turn::Stop,
-                _ = self.session.signals.resume.recv() => Turn::Resume,
-                event = self.session.input.next() => Turn::Input(event),
-                came = self.came.recv() => Turn::Came(came),
-                // Without its poller the data stay on screen and age.
-                Ok(()) = self.seen.changed() => Turn::Seen,
-                true = changed(bulk) => Turn::Bulk,
-                () = wake.notified() => Turn::Diagnostics,
-                () = sleep(Some(timer)) => Turn::Timer,
+                number = self.session.signals.termination.next() => LoopEvent::Signal(number),
+                _ = self.session.signals.stop.recv() => LoopEvent::Stop,
+                _ = self.session.signals.resume.recv() => LoopEvent::Resume,
+                event = self.session.input.next() => LoopEvent::Input(event),
+                result = self.results.recv() => LoopEvent::Result(result),
+                // If the poller has ended, the data stay on screen and age.
+                Ok(()) = self.seen.changed() => LoopEvent::FleetSnapshot,
+                true = changed(bulk) => LoopEvent::Bulk,
+                () = wake.notified() => LoopEvent::Diagnostics,
+                () = sleep(Some(timer)) => LoopEvent::Timer,
             };
             match turn {
-                Turn::Signal(number) => return Ok(Some(number)),
-                Turn::Stop if std::mem::take(&mut self.session.own_stop) => {}
-                Turn::Stop => self.suspend()?,
-                Turn::Resume => {
+                LoopEvent::Signal(number) => return Ok(Some(number)),
+                LoopEvent::Stop if std::mem::take(&mut self.session.own_stop) => {}
+                LoopEvent::Stop => self.suspend()?,
+                LoopEvent::Resume => {
                     self.session.terminal.enter()?;
-                    self.due(RedrawReason::Key);
+                    self.request_redraw(RedrawReason::Key);
                 }
-                // The terminal is gone.
-                Turn::Input(None | Some(Err(_))) => return Ok(Some(1)),
-                Turn::Input(Some(Ok(event))) => match self.input(&event)? {
-                    Turned::Stay => {}
-                    Turned::Leave(signal) => return Ok(signal),
-                    Turned::OpenRun(id) => {
+                // The terminal is closed.
+                LoopEvent::Input(None | Some(Err(_))) => return Ok(Some(1)),
+                LoopEvent::Input(Some(Ok(event))) => match self.input(&event)? {
+                    InputEffect::Stay => {}
+                    InputEffect::Leave(signal) => return Ok(signal),
+                    InputEffect::OpenRun(id) => {
                         if let Some(signal) = self.open_run(&id).await? {
                             return Ok(Some(signal));
                         }
                     }
                 },
-                Turn::Seen => self.take_seen(),
-                Turn::Came(None) => {}
-                Turn::Came(Some(Came::Log(id, number, log))) => {
+                LoopEvent::FleetSnapshot => self.take_seen(),
+                LoopEvent::Result(None) => {}
+                LoopEvent::Result(Some(BackgroundResult::Log(id, number, log))) => {
                     if let Some(signal) = self.replay(&id, number, log).await? {
                         return Ok(Some(signal));
                     }
                 }
-                Turn::Came(Some(came)) => self.take_came(came),
-                Turn::Bulk => self.take_bulk(),
-                Turn::Diagnostics => {}
-                Turn::Timer => {
+                LoopEvent::Result(Some(result)) => self.take_result(result),
+                LoopEvent::Bulk => self.take_bulk(),
+                LoopEvent::Diagnostics => {}
+                LoopEvent::Timer => {
                     if self.toast_at.is_some_and(|said| said.elapsed() >= TOAST) {
                         self.ui.toast = None;
                         self.toast_at = None;
                     }
                     if self.armed_until.is_some_and(|until| Instant::now() >= until) {
                         self.armed_until = None;
-                        let held = self.hold_back();
-                        self.say(format!("disarmed: ten minutes are over{held}"));
+                        let held = self.stop_unsent();
+                        self.show_toast(format!("disarmed: ten minutes are over{held}"));
                     }
-                    self.due(RedrawReason::Feed);
+                    self.request_redraw(RedrawReason::Feed);
                 }
             }
         }
     }
 
-    fn due(&mut self, because: RedrawReason) {
+    /// Requests a redraw; a pending one for a key keeps its reason.
+    fn request_redraw(&mut self, because: RedrawReason) {
         self.dirty = Some(match self.dirty {
             Some(RedrawReason::Key) => RedrawReason::Key,
             _ => because,
         });
     }
 
-    fn say(&mut self, text: impl Into<String>) {
+    /// Shows a notice in the footer.
+    fn show_toast(&mut self, text: impl Into<String>) {
         self.ui.toast = Some(text.into());
         self.toast_at = Some(Instant::now());
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
     }
 
+    /// Takes the newest state of the service.
     fn take_seen(&mut self) {
         self.shown = self.seen.borrow_and_update().clone();
         let fleet = Arc::clone(&self.shown.fleet);
@@ -266,12 +278,12 @@ impl FleetApp {
             Some(Capabilities { events: false, .. }) => format!("no events: polling all every {seconds} s"),
             _ => format!("polling every {seconds} s"),
         };
-        self.show_round();
-        self.due(RedrawReason::Feed);
+        self.update_tour();
+        self.request_redraw(RedrawReason::Feed);
     }
 
-    /// The next thing for a newcomer to try.
-    fn show_round(&mut self) {
+    /// Updates the next step that the tour suggests.
+    fn update_tour(&mut self) {
         if !self.options.tour {
             return;
         }
@@ -283,13 +295,14 @@ impl FleetApp {
         });
     }
 
-    /// Closes the question whether to quit once every result is known.
-    fn all_told(&mut self) {
-        if !self.busy() && matches!(self.ui.overlays.last(), Some(FleetOverlay::ConfirmQuit)) {
+    /// Closes the quit question once no action is pending.
+    fn close_quit_question(&mut self) {
+        if !self.has_pending_actions() && matches!(self.ui.overlays.last(), Some(FleetOverlay::ConfirmQuit)) {
             self.ui.overlays.pop();
         }
     }
 
+    /// Takes the newest state of the bulk action, and reports its end.
     fn take_bulk(&mut self) {
         let Some((bulk, _)) = &mut self.bulk else { return };
         let bulk = bulk.borrow_and_update().clone();
@@ -298,34 +311,35 @@ impl FleetApp {
         let word = bulk.action.as_str();
         self.bulk_shown = Some(bulk);
         if over {
-            self.say(format!("{word}: {good} took effect, {bad} did not, {held} skipped"));
-            self.all_told();
+            self.show_toast(format!("{word}: {good} took effect, {bad} did not, {held} skipped"));
+            self.close_quit_question();
         }
-        self.due(RedrawReason::Feed);
+        self.request_redraw(RedrawReason::Feed);
     }
 
-    fn take_came(&mut self, came: Came) {
-        match came {
-            Came::Result(action, id, verdict) => {
+    /// Takes a result of background work.
+    fn take_result(&mut self, result: BackgroundResult) {
+        match result {
+            BackgroundResult::Result(action, id, verdict) => {
                 self.acting.retain(|(known, on, _)| (*known, on) != (action, &id));
-                self.say(format!("{} {id}: {}", action.as_str(), verdict));
-                // It is worth more than a moment.
+                self.show_toast(format!("{} {id}: {}", action.as_str(), verdict));
+                // A result stays in the footer three times as long as other notices.
                 self.toast_at = Some(Instant::now() + TOAST * 2);
-                self.options.watcher.look_now();
-                self.all_told();
+                self.options.watcher.refresh();
+                self.close_quit_question();
             }
-            Came::Runs(of, found) => {
+            BackgroundResult::Runs(of, found) => {
                 if let Some(FleetOverlay::Runs { id, rows, .. }) = self.ui.overlays.last_mut()
                     && *id == of
                 {
                     *rows = found.map(Some);
                 }
             }
-            Came::Went(name, Ok(watcher)) => self.arrive(&name, watcher),
-            Came::Went(_, Err(why)) => self.say(why),
-            Came::Log(..) => {}
+            BackgroundResult::Context(name, Ok(watcher)) => self.show_context(&name, watcher),
+            BackgroundResult::Context(_, Err(why)) => self.show_toast(why),
+            BackgroundResult::Log(..) => {}
         }
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
     }
 
     fn armed(&self) -> Armed {
@@ -341,30 +355,30 @@ impl FleetApp {
         }
     }
 
-    /// Arms, or disarms.
+    /// Enables actions for ten minutes, or disables them.
     fn arm(&mut self) {
         match self.armed() {
-            Armed::Never => self.say("this context is read-only (read_only in its configuration)"),
+            Armed::Never => self.show_toast("this context is read-only (read_only in its configuration)"),
             Armed::Locked => {
                 self.armed_until = Some(Instant::now() + ARMED);
                 let name = self.options.watcher.client.place.name();
-                self.say(format!("armed for ten minutes on {name}: each action is still confirmed"));
+                self.show_toast(format!("armed for ten minutes on {name}: each action is still confirmed"));
             }
             Armed::For(_) | Armed::Always => {
                 (self.armed_until, self.options.write) = (None, false);
-                let held = self.hold_back();
-                self.say(format!("disarmed{held}"));
+                let held = self.stop_unsent();
+                self.show_toast(format!("disarmed{held}"));
             }
         }
-        self.show_round();
+        self.update_tour();
     }
 
     /// Time of the next redraw if nothing arrives.
-    fn next_look(&self) -> Instant {
-        if let Some(asked) = &self.session.asked
+    fn next_redraw(&self) -> Instant {
+        if let Some(background_query) = &self.session.background_query
             && self.drawn < self.began
         {
-            let until = asked.at + super::background::PATIENCE;
+            let until = background_query.at + super::background::MAX_ANSWER_WAIT;
             if Instant::now() < until {
                 return until;
             }
@@ -372,7 +386,7 @@ impl FleetApp {
         match self.dirty {
             Some(RedrawReason::Key) => self.drawn + KEY_FRAME,
             Some(RedrawReason::Feed) => self.drawn + FEED_FRAME,
-            // Ages grow.
+            // Ages on screen grow.
             None => self.drawn + Duration::from_secs(1),
         }
     }
@@ -384,7 +398,11 @@ impl FleetApp {
             Some(RedrawReason::Feed) => FEED_FRAME,
         };
         let waits = self.drawn < self.began
-            && self.session.asked.as_ref().is_some_and(|asked| asked.at.elapsed() < super::background::PATIENCE);
+            && self
+                .session
+                .background_query
+                .as_ref()
+                .is_some_and(|background_query| background_query.at.elapsed() < super::background::MAX_ANSWER_WAIT);
         if self.drawn.elapsed() < frame || waits {
             return Ok(());
         }
@@ -418,14 +436,14 @@ impl FleetApp {
 
     fn suspend(&mut self) -> io::Result<()> {
         if !self.session.suspend()? {
-            self.say("no shell to go back to: not suspended");
+            self.show_toast("no shell to go back to: not suspended");
         }
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
         Ok(())
     }
 
-    /// True while a requested action has no result.
-    fn busy(&self) -> bool {
+    /// True while an action has no result.
+    fn has_pending_actions(&self) -> bool {
         !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
     }
 
@@ -434,8 +452,8 @@ impl FleetApp {
         Some((down.sentence.clone(), down.class))
     }
 
-    /// Text printed on the shell afterwards.
-    fn parting(&self) -> String {
+    /// Returns the summary that is printed on the shell.
+    fn exit_summary(&self) -> String {
         let at = now();
         let counts = synctop_core::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
         let words: Vec<_> = synctop_core::fleet::PipelineGroup::VARIANTS
@@ -458,6 +476,7 @@ impl FleetApp {
     }
 }
 
+/// Waits for a change of the bulk action; forever without one.
 async fn changed(bulk: Option<&mut watch::Receiver<Bulk>>) -> bool {
     match bulk {
         Some(bulk) => match bulk.changed().await {
@@ -468,9 +487,9 @@ async fn changed(bulk: Option<&mut watch::Receiver<Bulk>>) -> bool {
     }
 }
 
-/// The picture's facts at this moment.
+/// Model of the fleet screen at this moment.
 fn screen_of<'a>(
-    shown: &'a Seen,
+    shown: &'a FleetSnapshot,
     ui: &'a FleetUi,
     look: &'a Look,
     (name, address, colour, how): (&'a str, &'a str, Option<&'a str>, &'a str),

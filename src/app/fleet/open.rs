@@ -1,40 +1,41 @@
-//! Opens the run screen from the fleet: lends it the terminal session and takes the session back.
+//! Opens the run screen from the fleet screen: lends it the terminal session and takes the session
+//! back.
 
-use super::super::playback::Start;
+use super::super::playback::ReplayStart;
 use super::super::run::{Options, RedrawReason, RunApp};
 use super::FleetApp;
-use crate::net::index::{self, Saved};
+use crate::net::index::{self, SavedLog};
 use crate::net::remote::follow;
 use crate::net::sidecar::Sidecar;
-use crate::net::{self, Past};
+use crate::net::{self, RewindData};
 use crate::views::fleet::FleetOverlay;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 impl FleetApp {
-    /// The run of a pipeline, live; `Some`: a signal ended it all.
+    /// Opens the run of a pipeline, live. Returns the signal that ended the program, if any.
     pub(super) async fn open_run(&mut self, id: &Arc<str>) -> io::Result<Option<i32>> {
         let Some(capabilities) = self.shown.capabilities else {
-            self.say("the service has not answered yet");
+            self.show_toast("the service has not answered yet");
             return Ok(None);
         };
         let (sender, events) = net::channel();
         let watcher = Arc::clone(&self.options.watcher);
         let client = Arc::clone(&watcher.client);
         let following = self.options.background.spawn(follow::follow(client, id.to_string(), capabilities, sender));
-        let past = Past::default();
+        let past = RewindData::default();
         let snapshots = net::spawn_ingest(self.options.decoder, events, past.clone())?;
         let source = format!("{} > {id}", watcher.client.place.name());
         let options = self.nested(source, past);
-        watcher.set_aside(true);
-        let ended = self.lend(options, snapshots).await;
+        watcher.set_hidden(true);
+        let ended = self.run_nested(options, snapshots).await;
         following.abort();
-        watcher.set_aside(false);
+        watcher.set_hidden(false);
         ended
     }
 
-    /// A past run that was fetched, with a clock.
+    /// Replays the fetched log of a past run. Returns the signal that ended the program, if any.
     pub(super) async fn replay(
         &mut self,
         id: &str,
@@ -44,45 +45,46 @@ impl FleetApp {
         let log = match log {
             Ok(log) => log,
             Err(why) => {
-                self.say(why);
+                self.show_toast(why);
                 return Ok(None);
             }
         };
-        // The user moved on meanwhile.
+        // Another overlay was opened while the log was being fetched.
         let asked = self.fetching.take_if(|(of, wanted)| **of == *id && *wanted == number).is_some();
         if !asked || !matches!(self.ui.overlays.last(), Some(FleetOverlay::Runs { id: open, .. }) if **open == *id) {
             return Ok(None);
         }
-        let saved = match Saved::open(&log.path().to_path_buf()) {
+        let saved = match SavedLog::open(&log.path().to_path_buf()) {
             Ok(saved) => saved,
             Err(error) => {
-                self.say(error.to_string());
+                self.show_toast(error.to_string());
                 return Ok(None);
             }
         };
         let indexing = index::spawn(vec![saved], Sidecar::default(), self.options.decoder)?;
         let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
         let mut options = self.nested(source, indexing.past);
-        options.replay = Some(Start { at: None, speed: 1.0, paused: false, skip: true });
+        options.replay = Some(ReplayStart { at: None, speed: 1.0, paused: false, skip: true });
         options.size = indexing.size;
         self.ui.toast = None;
-        self.options.watcher.set_aside(true);
-        let ended = self.lend(options, indexing.snapshots).await;
-        self.options.watcher.set_aside(false);
+        self.options.watcher.set_hidden(true);
+        let ended = self.run_nested(options, indexing.snapshots).await;
+        self.options.watcher.set_hidden(false);
         if let Some(error) = indexing.broken.get() {
-            self.say(format!("the log could not be read to its end: {error}"));
+            self.show_toast(format!("the log could not be read to its end: {error}"));
         }
         ended
     }
 
-    fn nested(&self, source: String, past: Past) -> Options {
+    /// Returns the options of a run screen inside the fleet screen.
+    fn nested(&self, source: String, past: RewindData) -> Options {
         Options {
             source,
             look: self.options.look,
             ask: self.options.ask,
             mouse: self.options.mouse,
             engine: None,
-            ours: None,
+            child_saved: None,
             past,
             decoder: self.options.decoder,
             replay: None,
@@ -92,15 +94,20 @@ impl FleetApp {
         }
     }
 
-    /// Lends the stage to the screen of one run.
-    async fn lend(&mut self, options: Options, snapshots: watch::Receiver<net::Snapshot>) -> io::Result<Option<i32>> {
+    /// Runs the run screen in the terminal session of the fleet screen. Returns the signal that
+    /// ended the program, if any.
+    async fn run_nested(
+        &mut self,
+        options: Options,
+        snapshots: watch::Receiver<net::Snapshot>,
+    ) -> io::Result<Option<i32>> {
         let wake = Arc::clone(&self.wake);
         let mut app = RunApp::new(options, snapshots, &mut self.session)?;
-        let ended = app.turn_round(&wake).await;
+        let ended = app.run_loop(&wake).await;
         let (look, mouse, ask) = (app.options.look, app.options.mouse, app.options.ask);
         drop(app);
         (self.options.look, self.options.mouse, self.options.ask) = (look, mouse, ask);
-        self.due(RedrawReason::Key);
+        self.request_redraw(RedrawReason::Key);
         ended
     }
 }

@@ -1,6 +1,6 @@
-//! Actions to changes of the fleet screen, and effects outside it.
+//! Performs actions: changes of the fleet screen, and effects outside it.
 
-use super::{Came, FleetApp, Turned, screen_of};
+use super::{BackgroundResult, FleetApp, InputEffect, screen_of};
 use crate::net::now;
 use crate::net::remote::watch::Watcher;
 use crate::views::action::{Action, FLEET_ACTIONS, FleetAction, matching};
@@ -15,6 +15,7 @@ use synctop_core::protocol::clean;
 use tui_input::Input;
 
 impl FleetApp {
+    /// Calls `look` with the model of the screen.
     pub(super) fn with_screen<R>(&self, look: impl FnOnce(&FleetScreen) -> R) -> R {
         let place = Arc::clone(&self.options.watcher.client.place);
         let (name, address) = (place.name(), place.shown());
@@ -24,20 +25,21 @@ impl FleetApp {
         look(&screen_of(&self.shown, &self.ui, &self.options.look, whose, armed, &self.acting, bulk))
     }
 
-    pub(super) fn act(&mut self, action: Action) -> io::Result<Turned> {
+    /// Performs an action of any screen.
+    pub(super) fn act(&mut self, action: Action) -> io::Result<InputEffect> {
         self.ui.toast = None;
         self.toast_at = None;
         match action {
-            Action::Quit if self.busy() => self.ui.overlays.push(FleetOverlay::ConfirmQuit),
-            Action::Quit => return Ok(Turned::Leave(None)),
-            Action::Interrupt => return Ok(Turned::Leave(Some(2))),
+            Action::Quit if self.has_pending_actions() => self.ui.overlays.push(FleetOverlay::ConfirmQuit),
+            Action::Quit => return Ok(InputEffect::Leave(None)),
+            Action::Interrupt => return Ok(InputEffect::Leave(Some(2))),
             Action::Suspend => self.suspend()?,
-            Action::Redraw => self.session.terminal.forget(),
+            Action::Redraw => self.session.terminal.invalidate(),
             Action::Theme => {
                 self.options.ask = false;
                 self.options.look.theme = self.options.look.theme.next();
                 let word = self.options.look.theme.as_str();
-                self.say(format!("theme {word}"));
+                self.show_toast(format!("theme {word}"));
             }
             Action::Mouse => {
                 self.options.mouse = !self.options.mouse;
@@ -47,7 +49,7 @@ impl FleetApp {
                 } else {
                     "the terminal has the mouse: select text"
                 };
-                self.say(whose);
+                self.show_toast(whose);
             }
             Action::Help => {
                 if matches!(self.ui.overlays.last(), Some(FleetOverlay::Help { .. })) {
@@ -61,7 +63,9 @@ impl FleetApp {
                 self.ui.overlays.pop();
                 self.ui.overlays.push(FleetOverlay::Palette { input: Input::default(), chosen: 0 });
             }
-            Action::Filter if !self.ui.overlays.is_empty() => self.say("Esc closes this; then / filters the list"),
+            Action::Filter if !self.ui.overlays.is_empty() => {
+                self.show_toast("Esc closes this; then / filters the list")
+            }
             Action::Filter => {
                 let before = self.ui.list(self.ui.focus).filter.clone();
                 let input = Input::new(before.text.clone());
@@ -79,13 +83,13 @@ impl FleetApp {
             Action::Down | Action::Up | Action::PageDown | Action::PageUp | Action::Top | Action::Bottom => {
                 self.movement(action);
             }
-            Action::SortNext | Action::SortPrevious if self.on_pipelines() => {
+            Action::SortNext | Action::SortPrevious if self.can_sort() => {
                 let all = FleetColumn::VARIANTS;
                 let at = all.iter().position(|column| *column == self.ui.sort).unwrap_or(0);
                 let step = if action == Action::SortNext { 1 } else { all.len() - 1 };
                 self.sort(all.get((at + step) % all.len()).copied().unwrap_or_default());
             }
-            Action::SortReverse if self.on_pipelines() => {
+            Action::SortReverse if self.can_sort() => {
                 self.ui.reversed = !self.ui.reversed;
             }
             Action::Fold => {
@@ -109,16 +113,17 @@ impl FleetApp {
                     )
                 }) =>
             {
-                self.say("Esc closes this first");
+                self.show_toast("Esc closes this first");
             }
             Action::Fleet(what) => return Ok(self.fleet_act(what)),
-            // Of the screen of one run.
+            // Action of the run screen.
             _ => {}
         }
-        Ok(Turned::Stay)
+        Ok(InputEffect::Stay)
     }
 
-    fn fleet_act(&mut self, what: FleetAction) -> Turned {
+    /// Performs an action of the fleet screen.
+    fn fleet_act(&mut self, what: FleetAction) -> InputEffect {
         match what {
             FleetAction::Go(pane) => self.focus(pane),
             FleetAction::Describe => match self.chosen_pipeline() {
@@ -126,33 +131,33 @@ impl FleetApp {
                 None => return self.open(),
             },
             FleetAction::Runs => match self.chosen_pipeline() {
-                Some(id) => self.ask_runs(id),
-                None => self.say("choose a pipeline first"),
+                Some(id) => self.fetch_runs(id),
+                None => self.show_toast("choose a pipeline first"),
             },
             FleetAction::Mark => self.mark_chosen(),
             FleetAction::MarkAll => self.mark_all(),
             FleetAction::Arm => self.arm(),
             FleetAction::Do(action) => {
                 let targets = self.with_screen(|screen| self.targets(screen));
-                self.ask_for(action, targets);
+                self.confirm_action(action, targets);
             }
-            FleetAction::Stop => self.stop_many(),
+            FleetAction::Stop => self.stop_bulk(),
             FleetAction::Acknowledge => self.acknowledge(),
             FleetAction::Closed => {
                 self.ui.closed = !self.ui.closed;
                 let words =
                     if self.ui.closed { "errors that are over are shown too" } else { "only open errors are shown" };
-                self.say(words);
+                self.show_toast(words);
             }
             FleetAction::Refresh => {
-                self.options.watcher.look_now();
-                self.say("reading the list");
+                self.options.watcher.refresh();
+                self.show_toast("reading the list");
             }
             FleetAction::Contexts if self.options.watcher.client.place.title.is_some() => {
-                self.say("the demo is no context: leave it, and synctop connect NAME goes to one of yours");
+                self.show_toast("the demo is no context: leave it, and synctop connect NAME goes to one of yours");
             }
             FleetAction::Contexts if self.options.contexts.is_empty() => {
-                self.say("no contexts yet: synctop config init creates a configuration");
+                self.show_toast("no contexts yet: synctop config init creates a configuration");
             }
             FleetAction::Contexts => {
                 let names = self.options.contexts.clone();
@@ -162,7 +167,7 @@ impl FleetApp {
                 self.step_trouble(what == FleetAction::NextTrouble);
             }
         }
-        Turned::Stay
+        InputEffect::Stay
     }
 
     fn focus(&mut self, pane: FleetPane) {
@@ -171,13 +176,14 @@ impl FleetApp {
     }
 
     /// Moves the selection to a visible row if the filter hides the selected one.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn select_visible(&mut self) {
         if let Some(seen) = self.row_at(|at, _| at) {
             self.ui.list_mut(self.ui.focus).chosen = Some(seen);
         }
     }
 
-    /// Row of the focused pane at a place computed from the selected and the last place.
+    /// Returns the key of a row of the focused pane. `place` computes its index from the selected
+    /// and the last index.
     fn row_at(&self, place: impl Fn(usize, usize) -> usize) -> Option<RowKey> {
         self.with_screen(|screen| {
             let chosen = screen.ui.list(self.ui.focus).chosen.as_ref();
@@ -187,7 +193,7 @@ impl FleetApp {
                     let all = rows::rows(screen);
                     let at = all.place(chosen);
                     let mut next = to(at, all.rows.len());
-                    // A note is no row of its own.
+                    // A note cannot be selected.
                     if matches!(all.rows.get(next), Some(FleetRow::Note(..))) {
                         next = if next > at && next + 1 < all.rows.len() { next + 1 } else { next.saturating_sub(1) };
                     }
@@ -206,6 +212,7 @@ impl FleetApp {
         })
     }
 
+    /// Folds or unfolds a group.
     fn toggle(&mut self, group: PipelineGroup) {
         let folded = self.ui.folded(group);
         if let Some(fold) = self.ui.folds.get_mut(group as usize) {
@@ -213,7 +220,8 @@ impl FleetApp {
         }
     }
 
-    /// Closes the topmost overlay; then the filter; then the marks; then the zoom.
+    /// Closes the topmost overlay, otherwise the filter, otherwise the marks, otherwise the zoom,
+    /// otherwise the tour.
     fn back(&mut self) {
         let focus = self.ui.focus;
         match self.ui.overlays.pop() {
@@ -233,6 +241,7 @@ impl FleetApp {
         }
     }
 
+    /// Returns the pipeline of the open overlay or of the selected row; `None` if there is none.
     pub(super) fn chosen_pipeline(&self) -> Option<Arc<str>> {
         if let Some(FleetOverlay::Pipeline { id, .. }) = self.ui.overlays.last() {
             return Some(Arc::clone(id));
@@ -258,15 +267,17 @@ impl FleetApp {
         chosen.map(|it| Arc::clone(&it.pipeline.id))
     }
 
-    fn open(&mut self) -> Turned {
+    /// Opens the selected row: a run, the details of an error or action, or the chosen entry of the
+    /// overlay.
+    fn open(&mut self) -> InputEffect {
         match self.ui.overlays.last() {
-            Some(FleetOverlay::Pipeline { id, .. }) => return Turned::OpenRun(Arc::clone(id)),
+            Some(FleetOverlay::Pipeline { id, .. }) => return InputEffect::OpenRun(Arc::clone(id)),
             Some(FleetOverlay::Runs { id, rows: Ok(Some(rows)), chosen }) => {
                 let (id, number) = (Arc::clone(id), rows.get(*chosen).map(|row| row.number));
                 if let Some(number) = number {
-                    self.ask_log(id, number);
+                    self.fetch_log(id, number);
                 }
-                return Turned::Stay;
+                return InputEffect::Stay;
             }
             Some(FleetOverlay::Contexts { names, chosen }) => {
                 let name = names.get(*chosen).map(|(name, _)| name.clone());
@@ -274,15 +285,15 @@ impl FleetApp {
                 if let Some(name) = name {
                     self.go(&name);
                 }
-                return Turned::Stay;
+                return InputEffect::Stay;
             }
-            Some(_) => return Turned::Stay,
+            Some(_) => return InputEffect::Stay,
             None => {}
         }
         match self.ui.focus {
             FleetPane::Pipelines => match self.row_at(|at, _| at) {
                 Some(RowKey::Head(group)) => self.toggle(group),
-                Some(RowKey::Id(id)) => return Turned::OpenRun(id),
+                Some(RowKey::Id(id)) => return InputEffect::OpenRun(id),
                 None => {}
             },
             FleetPane::Errors => {
@@ -299,42 +310,45 @@ impl FleetApp {
             }
             FleetPane::Bulk => {}
         }
-        Turned::Stay
+        InputEffect::Stay
     }
 
-    /// Switches to another service. Running actions continue unwatched.
+    /// Switches to another context. Refused while an action is pending, because its result would
+    /// not be shown.
     fn go(&mut self, name: &str) {
-        if self.busy() {
-            return self.say("an action is still being verified: wait for its result, or quit");
+        if self.has_pending_actions() {
+            return self.show_toast("an action is still being verified: wait for its result, or quit");
         }
-        // A token may have to be asked for, which takes its time.
-        self.say(format!("going to {name} ..."));
+        // Runs in the background: the command that supplies the token may take time.
+        self.show_toast(format!("going to {name} ..."));
         let (go, send, name) = (Arc::clone(&self.options.go), self.send.clone(), name.to_owned());
         self.options.background.spawn_blocking(move || {
-            let went = go(&name);
-            let _ = send.blocking_send(Came::Went(name, went));
+            let opened = go(&name);
+            let _ = send.blocking_send(BackgroundResult::Context(name, opened));
         });
     }
 
-    pub(super) fn arrive(&mut self, name: &str, watcher: Arc<Watcher>) {
-        if self.busy() {
-            return self.say("an action is still being verified: wait for its result, or quit");
+    /// Shows the service of another context.
+    pub(super) fn show_context(&mut self, name: &str, watcher: Arc<Watcher>) {
+        if self.has_pending_actions() {
+            return self.show_toast("an action is still being verified: wait for its result, or quit");
         }
         self.seen = watcher.seen();
         self.options.watcher = watcher;
-        // Armed is one service, never the next one too.
+        // Arming applies to one service and does not carry over.
         (self.armed_until, self.options.write) = (None, self.options.watcher.client.place.write);
         (self.bulk, self.bulk_shown, self.fetching) = (None, None, None);
         self.ui.marked.clear();
         self.ui.overlays.clear();
         self.ui.lists = Default::default();
         self.take_seen();
-        self.say(format!("context {name}"));
+        self.show_toast(format!("context {name}"));
     }
 
+    /// Marks or unmarks the selected pipeline, or all of the selected group.
     fn mark_chosen(&mut self) {
         if self.ui.focus != FleetPane::Pipelines {
-            return self.say("only pipelines are marked: 1 goes there");
+            return self.show_toast("only pipelines are marked: 1 goes there");
         }
         let (ids, head) = self.with_screen(|screen| match rows::chosen(screen) {
             Some(FleetRow::Head(group)) => {
@@ -352,16 +366,17 @@ impl FleetApp {
                 self.ui.marked.insert(id);
             }
         }
-        // The next one, as in every file manager; a group stays where it is.
+        // Selects the next pipeline, as file managers do; a selected group stays selected.
         if !head {
             self.movement(Action::Down);
         }
     }
 
+    /// Marks all visible pipelines, or clears the marks if all are marked.
     fn mark_all(&mut self) {
         let ids: Vec<_> = self.with_screen(|screen| {
             let all = rows::rows(screen);
-            // A folded group is not a target.
+            // Pipelines of a folded group are not marked.
             let shown = all.rows.iter().filter_map(|row| match row {
                 FleetRow::Pipeline(it, _) => Some(Arc::clone(&it.pipeline.id)),
                 _ => None,
@@ -375,32 +390,34 @@ impl FleetApp {
         }
     }
 
+    /// Acknowledges the selected error, or withdraws its acknowledgment.
     fn acknowledge(&mut self) {
         let in_inbox = self.ui.overlays.is_empty() && self.ui.focus == FleetPane::Errors;
         let fingerprint = match self.ui.overlays.last() {
             Some(FleetOverlay::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
             _ if in_inbox => self.with_screen(|screen| inbox::chosen(screen).map(|item| Arc::clone(&item.fingerprint))),
-            // The first error of the pipeline that is shown.
+            // The first error of the selected pipeline.
             _ => self.chosen_pipeline().and_then(|id| {
                 let known = self.shown.fleet.pipelines.get(&id)?;
                 known.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
             }),
         };
-        let Some(fingerprint) = fingerprint else { return self.say("choose an error first: 2 goes there") };
+        let Some(fingerprint) = fingerprint else { return self.show_toast("choose an error first: 2 goes there") };
         let acked = self.shown.inbox.items.get(&fingerprint).is_some_and(|item| item.acked.is_some());
         if in_inbox {
-            // It goes to another place; who looks at it goes along.
+            // The item moves to another row; the selection follows it.
             self.ui.list_mut(FleetPane::Errors).chosen = Some(RowKey::Id(Arc::clone(&fingerprint)));
         }
         let (watcher, who) = (Arc::clone(&self.options.watcher), self.options.who.clone());
         self.options.background.spawn_blocking(move || watcher.acknowledge(&fingerprint, &who));
-        self.say(if acked {
+        self.show_toast(if acked {
             "not acknowledged any more"
         } else {
             "acknowledged; it is over when its pipelines succeed, and not before"
         });
     }
 
+    /// Selects the next or previous pipeline that is parked, failing or stale.
     fn step_trouble(&mut self, forward: bool) {
         let found = self.with_screen(|screen| {
             let all = rows::rows(screen);
@@ -426,7 +443,7 @@ impl FleetApp {
             next.and_then(|place| all.rows.get(place)).map(|row| row.key())
         });
         match found {
-            None => self.say("no pipeline is in trouble"),
+            None => self.show_toast("no pipeline is in trouble"),
             Some(key) => {
                 self.ui.focus = FleetPane::Pipelines;
                 if let (Some(FleetOverlay::Pipeline { id, top }), RowKey::Id(next)) =
@@ -439,6 +456,7 @@ impl FleetApp {
         }
     }
 
+    /// Moves the selection of the focused pane, or scrolls the topmost overlay.
     fn movement(&mut self, action: Action) {
         let (most, overlay_page) = self.hits.overlay;
         let to = |at: usize, last: usize, page: usize| match action {
@@ -480,6 +498,7 @@ impl FleetApp {
         self.ui.list_mut(focus).chosen = self.row_at(|at, last| to(at, last, page));
     }
 
+    /// Copies the text of the open overlay or of the selected row.
     fn copy(&mut self) -> io::Result<()> {
         let (text, what) = self.with_screen(|screen| match (screen.ui.overlays.last(), screen.ui.focus) {
             (Some(FleetOverlay::Confirm(confirm)), _) => (Some(confirm.whole()), "the command"),
@@ -503,10 +522,10 @@ impl FleetApp {
             }
         });
         match text {
-            None => self.say("nothing to copy here"),
+            None => self.show_toast("nothing to copy here"),
             Some(text) => {
                 self.session.terminal.copy(&clean::line(&text))?;
-                self.say(format!("copied {what}"));
+                self.show_toast(format!("copied {what}"));
             }
         }
         Ok(())

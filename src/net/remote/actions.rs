@@ -1,7 +1,7 @@
 //! Actions on a pipeline, with verification: baseline, send, watch, result. An action is recorded
 //! before it is sent; an ambiguous request is never repeated blindly.
 
-use super::client::{Ask, Capabilities, Client, ClientError};
+use super::client::{Capabilities, Client, ClientError, ServiceRequest};
 use super::state_db::{Intent, StateDb};
 use super::untracked_runs;
 use super::watch::Watcher;
@@ -19,20 +19,21 @@ use synctop_core::fleet::{Pipeline, PipelineFault};
 use synctop_core::protocol::Millis;
 use tokio::sync::watch;
 
-/// Maximum time until an action shows an effect.
+/// Default maximum time until an action shows an effect.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Polling interval of a pipeline while its result is open; longer for a service that returns its
-/// whole state.
-const LOOK: Duration = Duration::from_secs(1);
-const LOOK_WHOLE: Duration = Duration::from_secs(2);
+/// Polling interval of a pipeline until its result is known.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Executor of actions: user, service, action log.
+/// The same for a service that always returns the whole state, which is larger.
+const POLL_INTERVAL_WHOLE: Duration = Duration::from_secs(2);
+
+/// Executor of actions: service, action log and acting user.
 #[derive(Clone)]
 pub struct Actor {
     pub client: Arc<Client>,
     pub memory: Arc<StateDb>,
-    /// Watcher to notify at once.
+    /// Watcher that receives each fresh state at once.
     pub watcher: Option<Arc<Watcher>>,
     pub who: String,
     pub patience: Duration,
@@ -41,19 +42,20 @@ pub struct Actor {
 /// Stage of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ActionStage {
-    /// As it was before.
+    /// State before the action.
     Baseline(String),
-    /// It was sent, and not answered; why.
+    /// Reason that a request has no answer yet; it is retried.
     MaybeSent(String),
+    /// State as the service answered; may be empty.
     Accepted(String),
 }
 
 /// Result of sending.
 enum Sent {
-    /// The pipeline as the service answered, if it did.
+    /// Accepted, with the pipeline if the answer contains it.
     Accepted(Option<Value>),
     Refused(ClientError),
-    /// It may have been applied: ambiguous.
+    /// Ambiguous: the action may have been applied.
     Unknown(ClientError),
 }
 
@@ -62,7 +64,7 @@ fn refused(trouble: &ClientError) -> ActionResult {
 }
 
 impl Actor {
-    /// Executes the action and returns its result. `tell` receives its stages.
+    /// Executes the action, verifies its effect and returns the result. `tell` receives the stages.
     pub async fn act(
         &self,
         action: PipelineAction,
@@ -94,19 +96,19 @@ impl Actor {
         };
         // An action that cannot be recorded is not executed: its author would be unknown.
         let noting = intent.clone();
-        if let Err(why) = self.note(move |memory| memory.intend(&noting)).await {
+        if let Err(why) = self.note(move |memory| memory.record_intent(&noting)).await {
             return ActionResult::Refused(format!("it cannot be noted who does it: {why}"), ResultClass::Output);
         }
-        let (verdict, after) = self.carry_out(action, &intent, &before, mark, capabilities, &mut tell).await;
+        let (verdict, after) = self.send_and_watch(action, &intent, &before, mark, capabilities, &mut tell).await;
         let (word, sentence) = (verdict.as_str(), verdict.to_string());
-        if let Err(why) = self.note(move |memory| memory.came_of(&intent, &after, word, &sentence)).await {
+        if let Err(why) = self.note(move |memory| memory.record_result(&intent, &after, word, &sentence)).await {
             tracing::warn!(target: "synctop::memory", "{why}");
         }
         verdict
     }
 
-    /// Writes into the action log and shows it, on a blocking thread: another process may hold the
-    /// file for seconds.
+    /// Writes into the action log and updates the watcher, on a blocking thread: another process
+    /// may lock the file for seconds.
     async fn note(
         &self,
         write: impl FnOnce(&StateDb) -> Result<(), StoreError> + Send + 'static,
@@ -115,7 +117,7 @@ impl Actor {
         let noted = tokio::task::spawn_blocking(move || {
             let written = write(&memory);
             if let Some(watcher) = &watcher {
-                watcher.read_deeds();
+                watcher.read_actions();
             }
             written.map_err(|error| error.to_string())
         });
@@ -129,16 +131,17 @@ impl Actor {
         }
     }
 
+    /// Reads the pipeline before the action; retries for half of the patience.
     async fn baseline(&self, id: &str) -> Result<Value, ClientError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut pace = Backoff::default();
         loop {
             let trouble = match self.client.pipeline(id, true).await {
                 Ok(told) => return Ok(told),
                 Err(trouble) => trouble,
             };
-            // A request made now is not wanted in an hour.
-            let left = (self.patience / 2).saturating_sub(begun.elapsed());
+            // Give up instead of waiting long: the user expects the action now.
+            let left = (self.patience / 2).saturating_sub(started.elapsed());
             let asked = trouble.retry_after().unwrap_or_default();
             if !trouble.is_retryable() || left.is_zero() || asked > left {
                 return Err(trouble);
@@ -147,8 +150,8 @@ impl Actor {
         }
     }
 
-    /// The verdict, and how the pipeline was then.
-    async fn carry_out(
+    /// Sends the action and watches its effect. Returns the result and the last state as text.
+    async fn send_and_watch(
         &self,
         action: PipelineAction,
         intent: &Intent,
@@ -184,12 +187,12 @@ impl Actor {
         {
             watcher.sent(id, action.as_str());
         }
-        // From now on it is to be seen; however long it took to be accepted.
+        // The patience for the effect starts when the service has accepted the action.
         let sent_at = now();
         let patience = Millis::try_from(self.patience.as_millis()).unwrap_or(Millis::MAX / 2);
         let mut watch = Watch::new(action, mark.clone(), accepted.as_ref(), sent_at, patience);
         let mut latest = accepted.unwrap_or_else(|| before.clone());
-        let look = if capabilities.pages { LOOK } else { LOOK_WHOLE };
+        let look = if capabilities.pages { POLL_INTERVAL } else { POLL_INTERVAL_WHOLE };
         let mut pace = Backoff::default();
         loop {
             let wait = match self.client.pipeline(id, false).await {
@@ -215,7 +218,7 @@ impl Actor {
                     let verdict = watch.see(None, now());
                     return (verdict.unwrap_or(ActionResult::Unknown("it is gone".into())), "gone".into());
                 }
-                // A broken connection is no result.
+                // A failed request says nothing about the action: keep watching.
                 Err(trouble) => match watch.blind(&trouble.words(), now()) {
                     Some(verdict) => return (verdict, Baseline::of(&latest).words()),
                     None => pace.wait(trouble.retry_after(), Some(self.patience), jitter()),
@@ -225,7 +228,7 @@ impl Actor {
         }
     }
 
-    /// Sends it once; or again, where that can do no harm.
+    /// Sends the action. Repeats the request only if it has an idempotency key or was not applied.
     async fn send(
         &self,
         action: PipelineAction,
@@ -234,10 +237,10 @@ impl Actor {
         tell: &mut impl FnMut(ActionStage),
     ) -> Sent {
         let id = intent.pipeline.as_str();
-        let (begun, mark) = (Instant::now(), Baseline::of(before));
+        let (started, mark) = (Instant::now(), Baseline::of(before));
         let mut pace = Backoff::default();
-        // One that has a key is the same however often it is sent.
-        let keyed = matches!(action, PipelineAction::Sync | PipelineAction::Retry);
+        // Requests with an idempotency key can be repeated safely.
+        let has_idempotency_key = matches!(action, PipelineAction::Sync | PipelineAction::Retry);
         let mut maybe_sent = false;
         let mut revision = before.revision;
         loop {
@@ -248,9 +251,9 @@ impl Actor {
                 }
                 Err(trouble) => trouble,
             };
-            // It changed or is gone: by the earlier request, or by another client.
+            // The pipeline changed or is gone, through an earlier request or another client.
             let changed = matches!(trouble, ClientError::Refused { status: 412, .. });
-            if !keyed && (changed || (maybe_sent && trouble.absent())) {
+            if !has_idempotency_key && (changed || (maybe_sent && trouble.absent())) {
                 match self.client.pipeline(id, true).await {
                     Ok(told) => match Pipeline::read(told.clone(), now(), Some(before)) {
                         Ok(seen) if mark.done(action, &seen) => return Sent::Accepted(Some(told)),
@@ -259,7 +262,7 @@ impl Actor {
                             if seen.desired == before.desired
                                 && seen.status == before.status
                                 && seen.revision != revision
-                                && begun.elapsed() < self.patience =>
+                                && started.elapsed() < self.patience =>
                         {
                             revision = seen.revision;
                             continue;
@@ -275,16 +278,16 @@ impl Actor {
                 return Sent::Refused(trouble);
             }
             maybe_sent |= trouble.may_have_been_applied();
-            let left = self.patience.saturating_sub(begun.elapsed());
+            let left = self.patience.saturating_sub(started.elapsed());
             if left.is_zero() || trouble.retry_after().is_some_and(|asked| asked > left) {
                 return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
             }
             tell(ActionStage::MaybeSent(trouble.words()));
             tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
-            if keyed || !maybe_sent {
+            if has_idempotency_key || !maybe_sent {
                 continue;
             }
-            // It is looked at first whether it was done.
+            // Check first if the earlier request was applied.
             match self.client.pipeline(id, true).await {
                 Ok(told) => {
                     let seen = Pipeline::read(told.clone(), now(), Some(before));
@@ -299,7 +302,7 @@ impl Actor {
         }
     }
 
-    /// A run of a service that has no tasks: it lasts as long as its answer.
+    /// Runs a pipeline of a service without tasks: the run lasts as long as the response.
     async fn call(
         &self,
         action: PipelineAction,
@@ -308,10 +311,10 @@ impl Actor {
     ) -> (ActionResult, String) {
         tell(ActionStage::Accepted("called; it lasts as long as its answer".into()));
         let fresh_run = action == PipelineAction::Retry;
-        let begun = now();
-        let called = untracked_runs::until_over(&self.client, id, fresh_run, None, &mut |_| {}).await;
+        let started = now();
+        let called = untracked_runs::call_until_done(&self.client, id, fresh_run, None, &mut |_| {}).await;
         if let Some(watcher) = &self.watcher {
-            watcher.look_now();
+            watcher.refresh();
         }
         match called {
             Ok(progress) => {
@@ -325,7 +328,7 @@ impl Actor {
                     next: Some(synctop_core::report::verdict_remedy(&progress, group).into()),
                     since: None,
                 });
-                let took = now() - begun;
+                let took = now() - started;
                 let verdict = match (outcome.class(), first) {
                     (ResultClass::Done, _) => ActionResult::TookEffect(words.headline.clone()),
                     (ResultClass::Failed, Some(fault)) => ActionResult::RanAndFailed(fault, took),
@@ -339,12 +342,13 @@ impl Actor {
     }
 }
 
-fn request(action: PipelineAction, intent: &Intent, revision: Option<u64>) -> Ask {
+/// Builds the request of an action.
+fn request(action: PipelineAction, intent: &Intent, revision: Option<u64>) -> ServiceRequest {
     let own = &["pipelines", intent.pipeline.as_str()];
     let want = |desired: &str| {
-        let mut ask = Ask::of(Method::PATCH, own);
+        let mut ask = ServiceRequest::of(Method::PATCH, own);
         ask.body = Some(json!({"desired_status": desired}));
-        // Only if it is unchanged since the baseline.
+        // The service refuses the change if the pipeline changed since the baseline.
         match revision {
             Some(revision) => ask.header("if-match", format!("\"{revision}\"")),
             None => ask,
@@ -353,9 +357,9 @@ fn request(action: PipelineAction, intent: &Intent, revision: Option<u64>) -> As
     match action {
         PipelineAction::Resume => want("active"),
         PipelineAction::Pause => want("paused"),
-        PipelineAction::Delete => Ask::of(Method::DELETE, own),
+        PipelineAction::Delete => ServiceRequest::of(Method::DELETE, own),
         PipelineAction::Sync | PipelineAction::Retry => {
-            let mut ask = Ask::of(Method::POST, &["pipelines", &intent.pipeline, "runs"]);
+            let mut ask = ServiceRequest::of(Method::POST, &["pipelines", &intent.pipeline, "runs"]);
             ask.body = Some(json!({}));
             ask.header("idempotency-key", &intent.id)
         }
@@ -363,7 +367,8 @@ fn request(action: PipelineAction, intent: &Intent, revision: Option<u64>) -> As
 }
 
 /// Executes the action on several pipelines in the order of [`Bulk`]; `seen` receives the state.
-/// Ends when every result is known or the rest skipped; `until`: sends no more.
+/// Returns when every result is known or the rest is skipped. `stop` ends sending, as does the
+/// instant `until`.
 pub async fn act_on_many(
     actor: Actor,
     bulk: Bulk,
@@ -397,7 +402,7 @@ pub async fn act_on_many(
                 if let Ok((place, verdict)) = done {
                     bulk.done(place, verdict);
                 } else {
-                    // A bug of ours: no result is reported, and nothing more is done.
+                    // A task panicked: stop, and report the open results as unknown.
                     running.abort_all();
                     bulk.stop("synctop lost sight of one of them");
                     let lost = |item: &synctop_core::fleet::bulk::BulkItem| matches!(item.step, BulkStep::Sent(_));

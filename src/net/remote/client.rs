@@ -1,4 +1,4 @@
-//! HTTP client of one service: requests within a rate limit, and errors as sentences and exit
+//! HTTP client of one service: rate-limited requests, and errors with their sentences and exit
 //! codes.
 
 use super::contexts::ServiceAddress;
@@ -12,46 +12,48 @@ use synctop_core::ResultClass;
 use synctop_core::backoff::RateLimiter;
 use synctop_core::format::duration;
 
-/// Requests a second to one service.
+/// Maximum requests per second to one service.
 const PER_SECOND: f64 = 10.0;
 
-/// Default timeout of an answer.
-pub const WITHIN: Duration = Duration::from_secs(10);
+/// Default timeout of a request.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer that is read.
+/// Maximum size of a response in bytes.
 const LARGEST: usize = 256 << 20;
 
-/// A page of a list.
+/// Pipelines per page of a list.
 const PAGE: &str = "1000";
 
 /// Optional capabilities of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Waits for a condition by itself.
+    /// True if the service has `/wait`, a long poll for a condition.
     pub wait: bool,
-    /// Streams the output of runs.
+    /// True if the service streams the output of runs.
     pub events: bool,
-    /// Runs are tasks that can be asked after.
+    /// True if runs are tasks that can be polled.
     pub tasks: bool,
-    /// Lists in pages, and without states.
+    /// True if the service lists pipelines in pages, and without their states.
     pub pages: bool,
 }
 
-/// A request.
+/// Request to a service.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct ServiceRequest {
     pub method: Method,
-    /// Parts of the path, which are escaped.
+    /// Segments of the path, without escapes.
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
     pub body: Option<Value>,
     pub headers: Vec<(String, String)>,
+    /// Timeout.
     pub within: Duration,
-    /// A person waits for it: it uses the reserved share of the rate.
+    /// True if a person waits for the answer: the request may use the reserved share of the rate.
     pub person: bool,
 }
 
-impl Ask {
+impl ServiceRequest {
+    /// Creates a GET request with the default timeout, for which no person waits.
     #[must_use]
     pub fn get(path: &[&str]) -> Self {
         Self {
@@ -60,24 +62,25 @@ impl Ask {
             query: Vec::new(),
             body: None,
             headers: Vec::new(),
-            within: WITHIN,
+            within: REQUEST_TIMEOUT,
             person: false,
         }
     }
 
+    /// Creates a request for which a person waits.
     #[must_use]
     pub fn of(method: Method, path: &[&str]) -> Self {
         Self { method, person: true, ..Self::get(path) }
     }
 
-    /// With a parameter.
+    /// Adds a query parameter.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.query.push((name.to_owned(), value.into()));
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
@@ -85,28 +88,23 @@ impl Ask {
     }
 }
 
-/// Reason that there is no answer.
+/// Error of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientError {
-    /// No connection.
+    /// No connection; the reason.
     Unreachable(String),
-    /// No answer, or no end of it, within the time.
+    /// No complete response within this timeout.
     Silent(Duration),
-    /// It broke off in the middle.
+    /// The response broke off; the reason.
     Broke(String),
-    /// Something answered that is no such service.
+    /// The response is not that of such a service; the difference.
     Odd(String),
-    Refused {
-        status: u16,
-        code: String,
-        says: String,
-        retry_after: Option<Duration>,
-        json: Box<Value>,
-    },
+    /// HTTP status other than success.
+    Refused { status: u16, code: String, says: String, retry_after: Option<Duration>, json: Box<Value> },
 }
 
 impl ClientError {
-    /// Reason as a clause.
+    /// Returns the error as a clause, without the service as its subject.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -121,7 +119,7 @@ impl ClientError {
         }
     }
 
-    /// Another time it may go well.
+    /// True if a later request may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -130,24 +128,25 @@ impl ClientError {
         }
     }
 
-    /// It may have been done all the same.
+    /// True if the service may have applied the request.
     #[must_use]
     pub fn may_have_been_applied(&self) -> bool {
         match self {
             Self::Silent(_) | Self::Broke(_) | Self::Odd(_) => true,
-            // A gateway may have lost the answer of a forwarded request; a request refused with a
-            // delay was not applied.
+            // A gateway may have lost the response to a forwarded request. Requests refused with 425
+            // or 429 were not applied.
             Self::Refused { status, .. } => matches!(status, 408 | 500..),
             Self::Unreachable(_) => false,
         }
     }
 
+    /// True if the resource does not exist.
     #[must_use]
     pub fn absent(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// Delay requested by the service.
+    /// Returns the delay that the service requests (`Retry-After`).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -171,13 +170,13 @@ impl ClientError {
         }
     }
 
-    /// The service refuses this user.
+    /// True if the service refuses this user.
     #[must_use]
     pub fn denied(&self) -> bool {
         matches!(self, Self::Refused { status: 401 | 403, .. })
     }
 
-    /// Next step for a user of `place`.
+    /// Returns the next step for a user of `place`; empty if there is none.
     #[must_use]
     pub fn next(&self, place: &ServiceAddress) -> String {
         match self {
@@ -187,7 +186,7 @@ impl ClientError {
                 "See that the address is right: a pipeline service is like http://127.0.0.1:4020; an engine is called with --pipeline FILE."
                     .into()
             }
-            Self::Refused { .. } if self.denied() => place.whose_token(),
+            Self::Refused { .. } if self.denied() => place.token_hint(),
             Self::Refused { status: 429, .. } => "Try again in a while.".into(),
             Self::Refused { status: 404, .. } if !place.profile => {
                 format!("See synctop pipelines list {}.", place.argument())
@@ -196,11 +195,11 @@ impl ClientError {
         }
     }
 
-    /// Sentence for a user of `place`, with the next step.
+    /// Returns the error as a sentence for a user of `place`, with the next step.
     #[must_use]
     pub fn message(&self, place: &ServiceAddress) -> String {
         let next = self.next(place);
-        // A question as the next step needs no full stop.
+        // A reason that ends in `?` or `!` needs no full stop.
         let words = self.words();
         let words = words.trim_end_matches('.');
         let stop = if words.ends_with(['?', '!']) { "" } else { "." };
@@ -208,37 +207,41 @@ impl ClientError {
     }
 }
 
-/// A service.
+/// Client of one service.
 pub struct Client {
     pub place: Arc<ServiceAddress>,
     http: reqwest::Client,
     limiter: Mutex<RateLimiter>,
-    begun: Instant,
+    started: Instant,
     capabilities: OnceLock<Capabilities>,
 }
 
 impl Client {
+    /// Creates a client without connecting.
+    ///
     /// # Errors
-    /// When the system has no certificates to know an https address by; why.
+    /// Returns the reason if the client cannot be built, such as an https address on a system
+    /// without root certificates.
     pub fn new(place: ServiceAddress) -> Result<Self, String> {
         Ok(Self {
             http: http::client(&place.url)?,
             place: Arc::new(place),
             limiter: Mutex::new(RateLimiter::new(PER_SECOND)),
-            begun: Instant::now(),
+            started: Instant::now(),
             capabilities: OnceLock::new(),
         })
     }
 
-    /// Requests a second over the last ten seconds, and how many there may be.
+    /// Returns the requests per second over the last ten seconds, and their limit.
     #[must_use]
     pub fn rate(&self) -> (f64, f64) {
-        lock(&self.limiter).rate(self.begun.elapsed())
+        lock(&self.limiter).rate(self.started.elapsed())
     }
 
+    /// Waits until the rate limit allows another request.
     async fn acquire(&self, person: bool) {
         loop {
-            let taken = lock(&self.limiter).take(self.begun.elapsed(), person);
+            let taken = lock(&self.limiter).take(self.started.elapsed(), person);
             match taken {
                 Ok(()) => return,
                 Err(wait) => tokio::time::sleep(wait).await,
@@ -246,7 +249,7 @@ impl Client {
         }
     }
 
-    fn request(&self, ask: &Ask) -> reqwest::RequestBuilder {
+    fn request(&self, ask: &ServiceRequest) -> reqwest::RequestBuilder {
         let mut url = self.place.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(&ask.path);
@@ -267,11 +270,11 @@ impl Client {
         }
     }
 
-    /// Asks, and reads the whole answer.
+    /// Sends a request and reads the whole response; `Null` for an empty one.
     ///
     /// # Errors
-    /// Reason that there is no valid answer.
-    pub async fn ask(&self, ask: Ask) -> Result<Value, ClientError> {
+    /// Returns [`ClientError`] if there is no response with a success status and JSON.
+    pub async fn ask(&self, ask: ServiceRequest) -> Result<Value, ClientError> {
         self.acquire(ask.person).await;
         let within = ask.within;
         match tokio::time::timeout(within, answer(self.request(&ask))).await {
@@ -280,26 +283,27 @@ impl Client {
         }
     }
 
-    /// Requests an answer in pieces; `ask` bounds the wait for its head.
+    /// Sends a request whose response is read in chunks. The timeout of `ask` applies to the head
+    /// of the response only.
     ///
     /// # Errors
-    /// Why there is no such answer.
-    pub async fn follow(&self, ask: Ask) -> Result<reqwest::Response, ClientError> {
+    /// Returns [`ClientError`] if there is no response with a success status.
+    pub async fn follow(&self, ask: ServiceRequest) -> Result<reqwest::Response, ClientError> {
         self.acquire(ask.person).await;
         let sent = tokio::time::timeout(ask.within, self.request(&ask).send()).await;
         let response = sent.map_err(|_| ClientError::Silent(ask.within))?.map_err(|error| failed(&error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
-    /// Capabilities of the service; requested once.
+    /// Returns the capabilities of the service. A successful answer is stored.
     ///
     /// # Errors
-    /// When nothing there answers as a pipeline service.
+    /// Returns [`ClientError`] if no pipeline service answers at the address.
     pub async fn capabilities(&self) -> Result<Capabilities, ClientError> {
         if let Some(known) = self.capabilities.get() {
             return Ok(*known);
         }
-        let described = self.ask(Ask { person: true, ..Ask::get(&["openapi.json"]) }).await;
+        let described = self.ask(ServiceRequest { person: true, ..ServiceRequest::get(&["openapi.json"]) }).await;
         let capabilities = match described {
             Ok(reply) => {
                 let get = |path: &str| reply.pointer(&format!("/paths/{}/get", path.replace('/', "~1")));
@@ -314,9 +318,9 @@ impl Client {
                     pages: param("after") && param("limit"),
                 }
             }
-            // One that does not describe itself is taken for the plain one, if it has pipelines.
+            // A service without a description has no optional capability, if it is healthy.
             Err(ClientError::Refused { status: 404 | 405 | 501, .. } | ClientError::Odd(_)) => {
-                self.ask(Ask { person: true, ..Ask::get(&["health"]) }).await?;
+                self.ask(ServiceRequest { person: true, ..ServiceRequest::get(&["health"]) }).await?;
                 Capabilities::default()
             }
             Err(trouble) => return Err(trouble),
@@ -324,15 +328,15 @@ impl Client {
         Ok(*self.capabilities.get_or_init(|| capabilities))
     }
 
-    /// All pipelines as reported, without their states if the service supports that.
+    /// Reads all pipelines, without their states if the service supports that.
     ///
     /// # Errors
-    /// Why not all of them could be read.
+    /// Returns the error of the first page that cannot be read.
     pub async fn list(&self, capabilities: Capabilities) -> Result<Vec<Value>, ClientError> {
         let mut all = Vec::new();
         let (mut before, mut after): (Option<String>, Option<String>) = (None, None);
         loop {
-            let mut ask = Ask::get(&["pipelines"]);
+            let mut ask = ServiceRequest::get(&["pipelines"]);
             if capabilities.pages {
                 ask = ask.with("limit", PAGE).with("state", "false");
                 if let Some(after) = after.take() {
@@ -353,12 +357,12 @@ impl Client {
         }
     }
 
-    /// One pipeline.
+    /// Reads one pipeline.
     ///
     /// # Errors
-    /// Why it could not be read.
+    /// Returns the request's error, or [`ClientError::Odd`] if the response is not that pipeline.
     pub async fn pipeline(&self, id: &str, person: bool) -> Result<Value, ClientError> {
-        let mut ask = Ask { person, ..Ask::get(&["pipelines", id]) };
+        let mut ask = ServiceRequest { person, ..ServiceRequest::get(&["pipelines", id]) };
         if self.capabilities.get().is_some_and(|capabilities| capabilities.pages) {
             ask = ask.with("state", "false");
         }
@@ -371,7 +375,7 @@ impl Client {
     }
 }
 
-/// Classifies a failure before an answer.
+/// Classifies an error of sending a request.
 fn failed(error: &reqwest::Error) -> ClientError {
     if error.is_connect() {
         ClientError::Unreachable(http::cause(error))
@@ -394,7 +398,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value, ClientError> 
         Ok(json) => Ok(json),
         Err(error) => {
             let text = String::from_utf8_lossy(&body);
-            // JSON that breaks off is no page.
+            // Truncated JSON is a broken response, not the response of another server.
             if text.trim_start().starts_with(['{', '[']) && error.is_eof() {
                 return Err(ClientError::Broke("half of the JSON is there".into()));
             }
@@ -425,10 +429,11 @@ async fn refused(response: reqwest::Response) -> ClientError {
     ClientError::Refused { status, code, says, retry_after, json: Box::new(json) }
 }
 
-/// The next piece of an answer, which may be silent for `within`; nothing at its end.
+/// Reads the next chunk of a response; `None` at its end. `within` is the maximum silence.
 ///
 /// # Errors
-/// When it broke off, or was silent for longer.
+/// Returns [`ClientError::Broke`] if the connection broke, and [`ClientError::Silent`] after the
+/// maximum silence.
 pub async fn chunk(
     response: &mut reqwest::Response,
     within: Duration,
@@ -440,7 +445,7 @@ pub async fn chunk(
     }
 }
 
-/// True if a host is this machine, so that no one can listen on the way.
+/// True if the host is this machine, so that requests do not leave it.
 #[must_use]
 pub fn loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');

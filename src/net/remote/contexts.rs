@@ -1,4 +1,4 @@
-//! Named services: a TOML file. Tokens are referenced, never written into it.
+//! Named services (contexts) from a TOML file. The file refers to tokens and never contains them.
 
 use super::client::loopback;
 use reqwest::Url;
@@ -14,26 +14,28 @@ use synctop_core::protocol::{mask, quantity};
 /// Sample configuration with all settings.
 pub const SAMPLE: &str = include_str!("../../../assets/config.toml");
 
-/// Time a command has to print a token, and maximum length of a token.
+/// Maximum duration of a command that prints a token.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+
+/// Maximum bytes that are read of a token.
 const LONGEST_TOKEN: u64 = 16 * 1024;
 
-/// Colours a context may have.
-pub const COLOURS: [&str; 5] = ["red", "yellow", "green", "blue", "magenta"];
+/// Colors that a context can have.
+pub const COLORS: [&str; 5] = ["red", "yellow", "green", "blue", "magenta"];
 
-/// The file.
+/// Contents of the configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Contexts {
-    /// The one that is taken where none is named.
+    /// Name of the default context.
     pub context: Option<String>,
     pub contexts: BTreeMap<String, Context>,
-    /// The file, where it is not the usual one.
+    /// Path of the file if an option names it.
     #[serde(skip)]
     pub named: Option<PathBuf>,
 }
 
-/// A service in the file.
+/// Named service of the configuration file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Context {
@@ -51,7 +53,7 @@ pub struct Context {
     pub allow_http: bool,
 }
 
-/// Reference to a token.
+/// Place of a token: environment variable, file or command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     Env(String),
@@ -69,13 +71,15 @@ impl std::fmt::Display for Reference {
     }
 }
 
-/// A token; it is not shown.
+/// Secret token; `Debug` masks it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
+    /// Trims and validates a token.
+    ///
     /// # Errors
-    /// Why it cannot be sent; without it.
+    /// Returns a message without the text if it is empty or not printable ASCII without spaces.
     pub fn new(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -84,6 +88,7 @@ impl Token {
         Ok(Self(text.to_owned()))
     }
 
+    /// Returns the secret text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0
@@ -96,33 +101,33 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// A service that can be asked.
+/// Address of a service, with its token and settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceAddress {
-    /// Its context, where it has one.
+    /// Name of its context, if it has one.
     pub context: Option<String>,
-    /// The file that has its context, where it is not the usual one.
+    /// Path of the configuration file if an option names it.
     pub config: Option<PathBuf>,
     /// Display name of a service without a context.
     pub title: Option<String>,
     pub url: Url,
     pub token: Option<Token>,
-    /// Nothing can be done to it.
+    /// True to disable all actions.
     pub read_only: bool,
-    /// Armed from the begin.
+    /// True to arm the screen from the start.
     pub write: bool,
     pub colour: Option<String>,
     pub poll: Option<Duration>,
-    /// A task profile describes it, including the place of its token.
+    /// True if a task profile describes the service.
     pub profile: bool,
 }
 
 impl ServiceAddress {
-    /// A service by its address. `allow_http`: its configuration allows to do without TLS, off this
-    /// machine too.
+    /// Creates the address of a service without a context. `allow_http` allows plain http to other
+    /// machines.
     ///
     /// # Errors
-    /// Reason that it is invalid, with the next step.
+    /// Returns the reason if the URL is invalid or not allowed, with the next step.
     pub fn of_url(text: &str, token: Option<Token>, allow_http: bool) -> Result<Self, String> {
         Ok(Self {
             context: None,
@@ -138,9 +143,9 @@ impl ServiceAddress {
         })
     }
 
-    /// Place of the token, for a message about a rejected one.
+    /// Returns the next step after a token was rejected.
     #[must_use]
-    pub fn whose_token(&self) -> String {
+    pub fn token_hint(&self) -> String {
         match (&self.context, self.profile) {
             (_, true) => "See the token that the profile names.".into(),
             (Some(name), _) => {
@@ -150,14 +155,14 @@ impl ServiceAddress {
         }
     }
 
-    /// URL without its secrets. It identifies stored data: another token of the same service is the
-    /// same service.
+    /// Returns the URL without secrets. It identifies the service in stored data, whatever the
+    /// token.
     #[must_use]
     pub fn shown(&self) -> String {
         mask::secrets(self.url.as_str().trim_end_matches('/')).into_owned()
     }
 
-    /// Name of its context, otherwise its title, otherwise its host.
+    /// Returns the display name: context, otherwise title, otherwise host and port.
     #[must_use]
     pub fn name(&self) -> String {
         self.context.clone().or_else(|| self.title.clone()).unwrap_or_else(|| {
@@ -166,7 +171,8 @@ impl ServiceAddress {
         })
     }
 
-    /// As it is typed: `--context NAME` or `--url URL`, and the configuration where that was named.
+    /// Returns the command-line options that select the service: `--context NAME` or `--url URL`,
+    /// after `--config PATH` if that was given.
     #[must_use]
     pub fn argument(&self) -> String {
         let Some(name) = &self.context else { return format!("--url {}", typed(&self.shown())) };
@@ -175,7 +181,8 @@ impl ServiceAddress {
     }
 }
 
-/// An address of a service; plain http only to this machine, or where that is allowed.
+/// Parses and validates the URL of a service. Plain http is valid only for this machine, or if
+/// `allow_http` is set.
 fn address(text: &str, allow_http: bool) -> Result<Url, String> {
     let shown = mask::secrets(text);
     let url = Url::parse(text)
@@ -200,8 +207,10 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
 }
 
 impl Contexts {
+    /// Parses the configuration file.
+    ///
     /// # Errors
-    /// The mistake in the file, and its place.
+    /// Returns the mistake in the file, with its line if known.
     pub fn read(text: &str) -> Result<Self, String> {
         let all: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
         if let Some(name) = all.context.as_ref().filter(|name| !all.contexts.contains_key(*name)) {
@@ -210,7 +219,7 @@ impl Contexts {
         Ok(all)
     }
 
-    /// Names, and the facts needed before a switch.
+    /// Returns the name of each context, with its URL and write mode.
     #[must_use]
     pub fn shown(&self) -> Vec<(String, String)> {
         let about = |context: &Context| {
@@ -220,7 +229,7 @@ impl Contexts {
         self.contexts.iter().map(|(name, context)| (name.clone(), about(context))).collect()
     }
 
-    /// ` (there is a, b)`.
+    /// Returns the known names for an error message, such as ` (there is a, b)`.
     #[must_use]
     pub fn known(&self) -> String {
         let names: Vec<_> = self.contexts.keys().map(String::as_str).collect();
@@ -230,15 +239,15 @@ impl Contexts {
         }
     }
 
-    /// Validates a context; other contexts stay usable.
+    /// Validates one context, so that a mistake in it leaves the others usable.
     ///
     /// # Errors
-    /// The mistake.
+    /// Returns the mistake.
     pub fn check(&self, name: &str) -> Result<(), String> {
         let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
         address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
-        if let Some(colour) = context.colour.as_deref().filter(|it| !COLOURS.contains(it)) {
-            return Err(format!("contexts.{name}: there is no colour {colour:?} (there is {})", COLOURS.join(", ")));
+        if let Some(colour) = context.colour.as_deref().filter(|it| !COLORS.contains(it)) {
+            return Err(format!("contexts.{name}: there is no colour {colour:?} (there is {})", COLORS.join(", ")));
         }
         if context.read_only && context.write {
             return Err(format!("contexts.{name}: it is read_only or write, not both"));
@@ -246,10 +255,10 @@ impl Contexts {
         Ok(())
     }
 
-    /// The service of a context, with its token.
+    /// Returns the service of a context, with its token.
     ///
     /// # Errors
-    /// Why it cannot be asked.
+    /// Returns the reason if the context is unknown or invalid, or its token cannot be read.
     pub fn place(&self, name: &str) -> Result<ServiceAddress, String> {
         self.check(name)?;
         let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
@@ -271,21 +280,22 @@ impl Contexts {
     }
 }
 
-/// Describes an error in a file by line; without the line itself, which may contain a secret.
+/// Describes a TOML error with its line number, but without the line, which may contain a secret.
 pub(super) fn told(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     let what = mask::secrets(error.message()).trim_end().to_owned();
     line.map_or_else(|| what.clone(), |line| format!("line {line}: {what}"))
 }
 
-/// Path of the file: `$XDG_CONFIG_HOME/synctop/config.toml`, otherwise
-/// `~/.config/synctop/config.toml`.
+/// Returns the default path of the configuration file: `$XDG_CONFIG_HOME/synctop/config.toml`,
+/// otherwise `~/.config/synctop/config.toml`.
 #[must_use]
 pub fn path() -> Option<PathBuf> {
     folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("config.toml"))
 }
 
-/// Folder of stored state: `$XDG_STATE_HOME/synctop`, otherwise `~/.local/state/synctop`.
+/// Returns the folder of stored state: `$XDG_STATE_HOME/synctop`, otherwise
+/// `~/.local/state/synctop`.
 #[must_use]
 pub fn state_folder() -> Option<PathBuf> {
     folder("XDG_STATE_HOME", ".local/state")
@@ -297,10 +307,10 @@ fn folder(variable: &str, below_home: &str) -> Option<PathBuf> {
 }
 
 impl Reference {
-    /// The token that stands there now.
+    /// Reads the token.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Returns the reason if the source cannot be read or its text is no token.
     pub fn find(&self) -> Result<Token, String> {
         match self {
             Self::Env(name) => {
@@ -327,7 +337,8 @@ fn read_short(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Output of a command within its timeout. Its stdin is empty: the terminal may be a full screen.
+/// Runs a command and returns the first line of its output. Its stdin is empty, because the
+/// terminal may show the full screen.
 fn run(words: &[String]) -> Result<String, String> {
     let (program, arguments) = words.split_first().ok_or("it is empty")?;
     let mut child = Command::new(program)
@@ -338,18 +349,18 @@ fn run(words: &[String]) -> Result<String, String> {
         .spawn()
         .map_err(|error| format!("it cannot be started: {error}"))?;
     let stdout = child.stdout.take();
-    // One that it leaves behind may hold its output open: it is not waited for.
-    let (told, heard) = std::sync::mpsc::sync_channel(1);
+    // A descendant may hold the output open: a thread reads it, so that the wait has a limit.
+    let (sender, output) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut text = String::new();
         let read = stdout.map(|stdout| std::io::BufReader::new(stdout.take(LONGEST_TOKEN)).read_line(&mut text));
-        let _ = told.send(read.is_some_and(|read| read.is_ok()).then_some(text));
+        let _ = sender.send(read.is_some_and(|read| read.is_ok()).then_some(text));
     });
-    let begun = Instant::now();
+    let started = Instant::now();
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if begun.elapsed() < COMMAND_WITHIN => std::thread::sleep(Duration::from_millis(10)),
+            Ok(None) if started.elapsed() < COMMAND_WITHIN => std::thread::sleep(Duration::from_millis(10)),
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -361,32 +372,34 @@ fn run(words: &[String]) -> Result<String, String> {
     if !status.success() {
         return Err(format!("it failed ({status})"));
     }
-    let printed = heard.recv_timeout(Duration::from_secs(1)).ok().flatten();
+    let printed = output.recv_timeout(Duration::from_secs(1)).ok().flatten();
     printed.ok_or_else(|| "it printed no text".into())
 }
 
+/// Deserializes the reference to a token.
 pub(super) fn reference<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Reference>, D::Error> {
     use serde::de::Error;
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Told {
+    enum RawReference {
         Text(String),
         Table { command: Vec<String> },
     }
     let expected = "expected \"env:NAME\", \"file:/PATH\" or { command = [\"program\", \"argument\"] }";
-    let Ok(told) = Told::deserialize(from) else { return Err(D::Error::custom(expected)) };
-    match told {
-        Told::Table { command } if command.is_empty() => Err(D::Error::custom(expected)),
-        Told::Table { command } => Ok(Some(Reference::Command(command))),
-        Told::Text(text) => match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
+    let Ok(raw) = RawReference::deserialize(from) else { return Err(D::Error::custom(expected)) };
+    match raw {
+        RawReference::Table { command } if command.is_empty() => Err(D::Error::custom(expected)),
+        RawReference::Table { command } => Ok(Some(Reference::Command(command))),
+        RawReference::Text(text) => match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
             (Some(name), _) if !name.is_empty() => Ok(Some(Reference::Env(name.to_owned()))),
             (_, Some(path)) if path.starts_with('/') => Ok(Some(Reference::File(path.into()))),
-            // The rejected text may be the token itself: it is not repeated.
+            // The message does not repeat the text, which may be the token itself.
             _ => Err(D::Error::custom(format!("{expected}; a token itself does not stand in this file"))),
         },
     }
 }
 
+/// Deserializes a duration such as `30s`.
 pub(super) fn maybe_span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     quantity::span(&text).map(Some).map_err(serde::de::Error::custom)
@@ -397,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_is_a_configuration_also_with_all_that_it_offers() {
+    fn the_sample_is_valid_with_and_without_its_comments() {
         let all: String = SAMPLE
             .lines()
             .map(|line| line.strip_prefix('#').filter(|it| !it.starts_with([' ', '#'])).unwrap_or(line))
@@ -409,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_and_no_token_is_repeated() {
+    fn mistakes_are_reported_without_repeating_a_token() {
         let wrong = |text: &str| Contexts::read(text).and_then(|all| all.check("a")).unwrap_err();
         let of = |rest: &str| format!("[contexts.a]\n{rest}");
         let bare = wrong(&of("url = \"http://127.0.0.1:1\"\ntoken = 'abcdef-secret'"));
@@ -424,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_where_it_is_named() {
+    fn a_token_is_read_from_its_reference() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abc123\n").unwrap();
         assert_eq!(Reference::File(file.path().into()).find().unwrap().text(), "abc123");

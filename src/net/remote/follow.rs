@@ -1,7 +1,7 @@
-//! Run of one pipeline as a feed: its live output, if the service streams it; otherwise its state
-//! after each change.
+//! Run of one pipeline as a feed: its live output if the service streams events, otherwise its
+//! state after each change.
 
-use super::client::{Ask, Capabilities, Client, ClientError, chunk};
+use super::client::{Capabilities, Client, ClientError, ServiceRequest, chunk};
 use crate::net::{Event, jitter, now};
 use memchr::memmem;
 use serde_json::Value;
@@ -12,34 +12,35 @@ use std::time::{Duration, SystemTime};
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::Pipeline;
 
-/// Seconds between two signs of life that the service is asked for, and the silence after which the
-/// connection is taken for dead.
+/// Requested interval of heartbeats, in seconds.
 const HEARTBEAT: u64 = 5;
-const DEAD: Duration = Duration::from_secs(3 * HEARTBEAT);
 
-/// Default interval of reading a state.
-const EVERY: Duration = Duration::from_secs(5);
+/// Silence after which a connection is considered dead.
+const DEAD_AFTER: Duration = Duration::from_secs(3 * HEARTBEAT);
 
-/// Bytes of a line that are waited for.
-const LONGEST_LINE: usize = 64 << 20;
+/// Default interval for polling the state of a pipeline.
+const STATE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Emitter of lines that are not an engine's.
-const SERVICE: &str = "\"_emitted_by\":\"synctop/service\"";
+/// Maximum bytes that are buffered until the end of a line.
+const MAX_LINE_BYTES: usize = 64 << 20;
 
-/// The reader is gone.
-struct Gone;
+/// Marker of lines that the service itself emits.
+const SERVICE_MARKER: &str = "\"_emitted_by\":\"synctop/service\"";
 
-/// Follows the pipeline until the reader is gone or the pipeline is deleted.
+/// Error: the receiver of the events is gone.
+struct ReceiverGone;
+
+/// Follows the pipeline until the receiver is gone or the pipeline is deleted.
 pub async fn follow(client: Arc<Client>, id: String, capabilities: Capabilities, events: SyncSender<Event>) {
     let _ = if capabilities.events { lines(&client, &id, &events).await } else { states(&client, &id, &events).await };
 }
 
-/// Hands on; a reader that is slow makes us wait, and with us the service.
-async fn hand_on(events: &SyncSender<Event>, mut event: Event) -> Result<(), Gone> {
+/// Sends an event. A full channel makes the caller wait, and through it the service.
+async fn send(events: &SyncSender<Event>, mut event: Event) -> Result<(), ReceiverGone> {
     loop {
         match events.try_send(event) {
             Ok(()) => return Ok(()),
-            Err(TrySendError::Disconnected(_)) => return Err(Gone),
+            Err(TrySendError::Disconnected(_)) => return Err(ReceiverGone),
             Err(TrySendError::Full(back)) => event = back,
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -48,36 +49,39 @@ async fn hand_on(events: &SyncSender<Event>, mut event: Event) -> Result<(), Gon
 
 /// Position in the events of the service.
 #[derive(Default)]
-struct Place {
-    /// Last reported position, and the number of lines after it: they are repeated with it, and
-    /// skipped.
+struct EventPosition {
+    /// Last cursor that the service reported.
     cursor: Option<String>,
+    /// Number of lines received after the cursor. A new connection repeats them.
     after: u64,
+    /// Number of repeated lines still to skip.
     skip: u64,
+    /// Start of the current line.
     partial: Vec<u8>,
+    /// Delay before a new connection, requested by the service.
     back_after: Option<Duration>,
 }
 
-impl Place {
-    /// Takes received bytes; returns new data for the reader, and notices.
+impl EventPosition {
+    /// Applies received bytes. Returns new lines for the receiver, and notices.
     fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<String>) {
         self.partial.extend_from_slice(bytes);
         let end = match memchr::memrchr(b'\n', bytes) {
             Some(_) => memchr::memrchr(b'\n', &self.partial).map_or(0, |at| at + 1),
-            // A line without an end is handed on in pieces.
-            None if self.partial.len() > LONGEST_LINE => self.partial.len(),
+            // A longer line is passed on in pieces.
+            None if self.partial.len() > MAX_LINE_BYTES => self.partial.len(),
             None => return Default::default(),
         };
         let rest = self.partial.split_off(end);
         let whole = std::mem::replace(&mut self.partial, rest);
         let (mut fresh, mut notices) = (Vec::new(), Vec::new());
         for line in whole.split_inclusive(|byte| *byte == b'\n') {
-            let own = memmem::find(line, SERVICE.as_bytes())
+            let own = memmem::find(line, SERVICE_MARKER.as_bytes())
                 .map(|_| serde_json::from_slice::<Value>(line).unwrap_or_default());
             let kind = own.as_ref().and_then(|it| it.get("type")).and_then(Value::as_str);
             match (kind, &own) {
                 (Some("heartbeat"), Some(own)) => {
-                    // It may arrive in the middle of repeated lines: the rest is still skipped.
+                    // A heartbeat may arrive among repeated lines: the rest is still skipped.
                     if let Some(cursor) = own.pointer("/heartbeat/cursor").and_then(Value::as_str) {
                         (self.cursor, self.after) = (Some(cursor.to_owned()), 0);
                     }
@@ -92,7 +96,7 @@ impl Place {
                         (self.cursor, self.after, self.skip) = (Some(cursor.to_owned()), 0, 0);
                     }
                 }
-                // State of the run, made by the service for this reader: it is not in the log.
+                // Made by the service for this connection: not counted, because not in the log.
                 (Some("progress" | "eof"), Some(_)) => fresh.extend_from_slice(line),
                 _ if self.skip > 0 => {
                     self.skip -= 1;
@@ -107,35 +111,35 @@ impl Place {
         (fresh, notices)
     }
 
-    /// The connection is lost: the next one starts at the last position, and later lines are
-    /// repeated.
+    /// Prepares for a new connection, which starts at the cursor and repeats the lines after it.
     fn broke(&mut self) {
         self.partial.clear();
-        // Also where it broke before all of that had come again.
+        // Add: the connection may have broken before all repeated lines arrived.
         self.skip += std::mem::take(&mut self.after);
     }
 }
 
-async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
-    let mut place = Place::default();
+/// Streams the events of the pipeline.
+async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), ReceiverGone> {
+    let mut place = EventPosition::default();
     let mut pace = Backoff::default();
     loop {
         let from = place.cursor.clone().unwrap_or_else(|| "run".into());
-        let ask = Ask::get(&["pipelines", id, "events"]);
+        let ask = ServiceRequest::get(&["pipelines", id, "events"]);
         let ask = ask.with("from", from).with("heartbeat", HEARTBEAT.to_string());
         let trouble = match client.follow(ask).await {
             Ok(mut response) => {
-                hand_on(events, Event::CaughtUp(None)).await?;
+                send(events, Event::CaughtUp(None)).await?;
                 loop {
-                    match chunk(&mut response, DEAD).await {
+                    match chunk(&mut response, DEAD_AFTER).await {
                         Ok(Some(bytes)) => {
                             pace.reset();
                             let (fresh, notices) = place.take(&bytes);
                             for notice in notices {
-                                hand_on(events, Event::Notice(notice)).await?;
+                                send(events, Event::Notice(notice)).await?;
                             }
                             if !fresh.is_empty() {
-                                hand_on(events, Event::Bytes(fresh, None)).await?;
+                                send(events, Event::Bytes(fresh, None)).await?;
                             }
                         }
                         Ok(None) => break ClientError::Broke("the service ended it".into()),
@@ -147,27 +151,27 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
         };
         place.broke();
         if trouble.absent() {
-            hand_on(events, Event::Notice("the pipeline is gone".into())).await?;
-            return hand_on(events, Event::End(None)).await;
+            send(events, Event::Notice("the pipeline is gone".into())).await?;
+            return send(events, Event::End(None)).await;
         }
         if let ClientError::Refused { status: 410, .. } = &trouble {
-            // Lines after our position are not stored any more: the current state, and on from
-            // there.
-            hand_on(events, Event::Notice("a gap: lines in between are not stored any more".into())).await?;
-            place = Place { cursor: Some("now".into()), ..Place::default() };
+            // The service does not store lines after the cursor any more: continue from now.
+            send(events, Event::Notice("a gap: lines in between are not stored any more".into())).await?;
+            place = EventPosition { cursor: Some("now".into()), ..EventPosition::default() };
         }
-        hand_on(events, Event::Down(trouble.words())).await?;
+        send(events, Event::Down(trouble.words())).await?;
         let asked = place.back_after.take().or(trouble.retry_after());
         tokio::time::sleep(pace.wait(asked, None, jitter())).await;
     }
 }
 
-async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), Gone> {
-    let every = client.place.poll.unwrap_or(EVERY);
+/// Polls the state of the pipeline.
+async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), ReceiverGone> {
+    let every = client.place.poll.unwrap_or(STATE_INTERVAL);
     let mut pace = Backoff::default();
     let mut before: Option<Pipeline> = None;
     let about = format!("this service has no events: its state is read every {} s", every.as_secs_f64());
-    hand_on(events, Event::Notice(about)).await?;
+    send(events, Event::Notice(about)).await?;
     let mut down = None;
     loop {
         match client.pipeline(id, false).await {
@@ -177,40 +181,40 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     let told =
                         pipeline.lines().filter(|lines| before.as_ref().and_then(Pipeline::lines) != Some(lines));
                     match told {
-                        Some(lines) => hand_on(events, Event::Bytes(lines.as_bytes().to_vec(), None)).await?,
+                        Some(lines) => send(events, Event::Bytes(lines.as_bytes().to_vec(), None)).await?,
                         None if before.is_none() => {
                             let text = format!(
                                 "it reports {} and no run: none exists, or it reports none",
                                 pipeline.status.as_str()
                             );
-                            hand_on(events, Event::Notice(text)).await?;
+                            send(events, Event::Notice(text)).await?;
                         }
                         None => {}
                     }
-                    // Initial data are as old as the engine's clock shows.
+                    // The age of the first data comes from the end time that the engine reports.
                     let written = pipeline.run.as_ref().and_then(|run| run.ended_at).filter(|_| before.is_none());
                     let written = written.and_then(|at| u64::try_from(at).ok());
                     if down.take().is_some() || before.is_none() {
                         let written = written.map(|at| SystemTime::UNIX_EPOCH + Duration::from_millis(at));
-                        hand_on(events, Event::CaughtUp(written)).await?;
+                        send(events, Event::CaughtUp(written)).await?;
                     }
                     before = Some(pipeline);
                     tokio::time::sleep(every.mul_f64(0.9 + jitter() * 0.2)).await;
                 }
                 Err(why) => {
-                    hand_on(events, Event::Down(why.clone())).await?;
+                    send(events, Event::Down(why.clone())).await?;
                     down = Some(why);
                     tokio::time::sleep(pace.wait(None, None, jitter())).await;
                 }
             },
             Err(trouble) if trouble.absent() => {
-                hand_on(events, Event::Notice("the pipeline is gone".into())).await?;
-                return hand_on(events, Event::End(None)).await;
+                send(events, Event::Notice("the pipeline is gone".into())).await?;
+                return send(events, Event::End(None)).await;
             }
             Err(trouble) => {
                 let words = trouble.words();
                 if down.as_ref() != Some(&words) {
-                    hand_on(events, Event::Down(words.clone())).await?;
+                    send(events, Event::Down(words.clone())).await?;
                     down = Some(words);
                 }
                 tokio::time::sleep(pace.wait(trouble.retry_after(), None, jitter())).await;
@@ -219,15 +223,15 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
     }
 }
 
-/// Fetches the log of a run into a file.
+/// Downloads the log of a run into a file.
 ///
 /// # Errors
-/// Why it cannot be had.
+/// Returns the request's error, or [`ClientError::Broke`] if the file cannot be written.
 pub async fn saved(client: &Client, id: &str, number: u64, into: &mut std::fs::File) -> Result<(), ClientError> {
     let number = number.to_string();
-    let ask = Ask { person: true, ..Ask::get(&["pipelines", id, "runs", &number, "log"]) };
+    let ask = ServiceRequest { person: true, ..ServiceRequest::get(&["pipelines", id, "runs", &number, "log"]) };
     let mut response = client.follow(ask).await?;
-    while let Some(bytes) = chunk(&mut response, DEAD).await? {
+    while let Some(bytes) = chunk(&mut response, DEAD_AFTER).await? {
         into.write_all(&bytes).map_err(|error| ClientError::Broke(format!("the log cannot be kept: {error}")))?;
     }
     Ok(())
@@ -237,26 +241,26 @@ pub async fn saved(client: &Client, id: &str, number: u64, into: &mut std::fs::F
 mod tests {
     use super::*;
 
-    fn beat(cursor: &str) -> String {
-        format!("{{\"type\":\"heartbeat\",\"heartbeat\":{{\"cursor\":\"{cursor}\"}},{SERVICE}}}\n")
+    fn heartbeat(cursor: &str) -> String {
+        format!("{{\"type\":\"heartbeat\",\"heartbeat\":{{\"cursor\":\"{cursor}\"}},{SERVICE_MARKER}}}\n")
     }
 
     #[test]
-    fn a_broken_connection_gives_no_line_twice_and_loses_none() {
-        let mut place = Place::default();
+    fn reconnecting_neither_repeats_nor_loses_a_line() {
+        let mut place = EventPosition::default();
         let mut all = Vec::new();
-        let mut take = |place: &mut Place, text: &str| all.extend(place.take(text.as_bytes()).0);
-        take(&mut place, &format!("one\ntwo\n{}three\nfo", beat("c2")));
+        let mut take = |place: &mut EventPosition, text: &str| all.extend(place.take(text.as_bytes()).0);
+        take(&mut place, &format!("one\ntwo\n{}three\nfo", heartbeat("c2")));
         place.broke();
-        // From c2 on: three comes again.
+        // The connection continues at c2 and repeats "three".
         take(&mut place, "three\n");
         take(&mut place, "four\nfive\n");
         place.broke();
-        // It breaks again before all of that came again, and once more before anything does.
+        // It breaks before all repeated lines arrive, and then before any line arrives.
         take(&mut place, "three\n");
         place.broke();
         place.broke();
-        take(&mut place, &format!("three\n{}four\nfive\n{}six\n", beat("c3"), beat("c5")));
+        take(&mut place, &format!("three\n{}four\nfive\n{}six\n", heartbeat("c3"), heartbeat("c5")));
         place.broke();
         take(&mut place, "six\nseven\n");
         assert_eq!(String::from_utf8(all).unwrap(), "one\ntwo\nthree\nfour\nfive\nsix\nseven\n");

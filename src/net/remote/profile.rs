@@ -1,7 +1,7 @@
-//! Any asynchronous HTTP API, described by one TOML file: submission and polling of a task, fields
-//! of an answer, meaning of its words.
+//! Profiles of asynchronous HTTP APIs: a TOML file describes submission and polling of a task, the
+//! fields of a response, and the meaning of its status words.
 
-use super::client::{Ask, Client, ClientError, chunk};
+use super::client::{Client, ClientError, ServiceRequest, chunk};
 use super::contexts::{Reference, ServiceAddress, Token, maybe_span, reference, told};
 use reqwest::Method;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use synctop_core::fleet::task::{RemoteTask, TaskPhase};
 use synctop_core::protocol::mask;
 
-/// The profiles to begin one's own with.
+/// Sample profiles, each with its name.
 pub const SAMPLES: [(&str, &str); 2] = [
     ("video", include_str!("../../../assets/tasks/video.toml")),
     ("vm", include_str!("../../../assets/tasks/vm.toml")),
@@ -22,13 +22,13 @@ pub const SAMPLES: [(&str, &str); 2] = [
 /// Placeholder of the task id in a path.
 const TASK_ID: &str = "{task_id}";
 
-/// Maximum silence while a result is fetched.
+/// Maximum silence while a result is downloaded.
 const FETCH: Duration = Duration::from_secs(60);
 
-/// The file.
+/// Contents of a profile file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Description {
+pub struct ProfileFile {
     #[serde(default)]
     pub title: Option<String>,
     pub base: String,
@@ -40,19 +40,20 @@ pub struct Description {
     #[serde(default)]
     pub allow_http: bool,
     pub submit: Submit,
-    pub status: At,
+    pub status: StatusPath,
     #[serde(default)]
-    pub wait: Option<HoldRule>,
-    pub read: Read,
-    pub words: Words,
+    pub wait: Option<WaitRule>,
+    pub read: ResponsePointers,
+    pub words: StatusWords,
     #[serde(default)]
-    pub pace: Paces,
+    pub pace: TaskTiming,
     #[serde(default)]
-    pub kinds: Option<Kinds>,
+    pub kinds: Option<KindTiming>,
     #[serde(default)]
-    pub result: Option<Fetched>,
+    pub result: Option<ResultRule>,
 }
 
+/// Table `[submit]`: request that submits a task.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
@@ -66,25 +67,27 @@ pub struct Submit {
     pub idempotency_header: Option<String>,
 }
 
+/// Table `[status]`: path that returns the status of a task.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct At {
+pub struct StatusPath {
     pub path: String,
 }
 
+/// Table `[wait]`: path of the API's own long poll.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HoldRule {
+pub struct WaitRule {
     pub path: String,
-    /// Maximum hold time of the API.
+    /// Maximum duration of a long poll.
     #[serde(default, deserialize_with = "maybe_span")]
     pub within: Option<Duration>,
 }
 
-/// JSON pointers.
+/// Table `[read]`: JSON pointers to the fields of a response.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Read {
+pub struct ResponsePointers {
     pub id: String,
     pub status: String,
     #[serde(default)]
@@ -97,18 +100,20 @@ pub struct Read {
     pub result: Option<String>,
 }
 
+/// Table `[words]`: status words of the API by phase.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Words {
+pub struct StatusWords {
     pub pending: Vec<String>,
     pub running: Vec<String>,
     pub succeeded: Vec<String>,
     pub failed: Vec<String>,
 }
 
+/// Table `[pace]`: polling interval, timeout and expected duration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Paces {
+pub struct TaskTiming {
     #[serde(deserialize_with = "maybe_span")]
     pub interval: Option<Duration>,
     #[serde(deserialize_with = "maybe_span")]
@@ -117,32 +122,37 @@ pub struct Paces {
     pub expected: Option<Duration>,
 }
 
+/// Table `[kinds]`: timing by the kind of a task.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Kinds {
-    /// Path of the kind in the request.
+pub struct KindTiming {
+    /// JSON pointer to the kind in the request.
     pub of: String,
     #[serde(flatten)]
-    pub paces: BTreeMap<String, Paces>,
+    pub paces: BTreeMap<String, TaskTiming>,
 }
 
+/// Table `[result]`: download of the result.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fetched {
+pub struct ResultRule {
+    /// Name of the file in the output folder.
     pub file: String,
 }
 
-/// An API that can be asked.
+/// Client of the API that a profile describes, with one request.
 pub struct Profile {
     pub client: Arc<Client>,
-    about: Description,
+    about: ProfileFile,
     token: Option<Token>,
-    /// Request of the task.
+    /// Body of the submission.
     pub request: Value,
 }
 
-impl Description {
+impl ProfileFile {
+    /// Parses and validates a profile.
+    ///
     /// # Errors
-    /// The mistake in the file.
+    /// Returns the mistake in the file.
     pub fn read(text: &str) -> Result<Self, String> {
         let about: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
         for (name, path) in [("status", Some(&about.status.path)), ("wait", about.wait.as_ref().map(|it| &it.path))] {
@@ -178,9 +188,12 @@ impl Description {
 }
 
 impl Profile {
+    /// Creates the client; fields of `request` replace those of the profile's default body.
+    ///
     /// # Errors
-    /// Why it cannot be asked.
-    pub fn new(about: Description, request: Value) -> Result<Self, String> {
+    /// Returns the reason if the token is missing, the address is invalid, or the HTTP client
+    /// cannot be built.
+    pub fn new(about: ProfileFile, request: Value) -> Result<Self, String> {
         let token = about
             .token
             .as_ref()
@@ -190,36 +203,36 @@ impl Profile {
         let mut place = ServiceAddress::of_url(&about.base, None, about.allow_http)?;
         place.title.clone_from(&about.title);
         place.profile = true;
-        let mut whole = about
+        let mut body = about
             .submit
             .body
             .clone()
             .map_or_else(|| Value::Object(serde_json::Map::new()), |it| serde_json::to_value(it).unwrap_or_default());
-        if let (Some(whole), Some(own)) = (whole.as_object_mut(), request.as_object()) {
-            whole.extend(own.clone());
+        if let (Some(body), Some(own)) = (body.as_object_mut(), request.as_object()) {
+            body.extend(own.clone());
         }
-        Ok(Self { client: Arc::new(Client::new(place)?), about, token, request: whole })
+        Ok(Self { client: Arc::new(Client::new(place)?), about, token, request: body })
     }
 
-    /// Polling interval, timeout and expected duration: by the kind of the task, otherwise the
-    /// general ones.
+    /// Returns polling interval, timeout and expected duration: those of the task's kind, otherwise
+    /// the general ones.
     #[must_use]
-    pub fn paces(&self) -> Paces {
+    pub fn paces(&self) -> TaskTiming {
         let kind =
             self.about.kinds.as_ref().and_then(|kinds| kinds.paces.get(self.request.pointer(&kinds.of)?.as_str()?));
         let own = kind.copied().unwrap_or_default();
         let all = self.about.pace;
-        Paces {
+        TaskTiming {
             interval: own.interval.or(all.interval),
             timeout: own.timeout.or(all.timeout),
             expected: own.expected.or(all.expected),
         }
     }
 
-    fn ask(&self, method: Method, path: &str, id: &str) -> Ask {
+    fn ask(&self, method: Method, path: &str, id: &str) -> ServiceRequest {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let parts: Vec<_> = path.trim_matches('/').split('/').map(|part| part.replace(TASK_ID, id)).collect();
-        let mut ask = Ask { method, path: parts, ..Ask::of(Method::GET, &[]) };
+        let mut ask = ServiceRequest { method, path: parts, ..ServiceRequest::of(Method::GET, &[]) };
         for pair in query.split('&').filter(|it| !it.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             ask = ask.with(name, value.replace(TASK_ID, id));
@@ -231,8 +244,10 @@ impl Profile {
         }
     }
 
+    /// Submits the task with an idempotency key, if the profile names a header for it.
+    ///
     /// # Errors
-    /// Why it was not taken.
+    /// Returns the request's error, or [`ClientError::Odd`] if the response has no task id.
     pub async fn submit(&self, key: &str) -> Result<RemoteTask, ClientError> {
         let method = if self.about.submit.method.as_deref() == Some("PUT") { Method::PUT } else { Method::POST };
         let mut ask = self.ask(method, &self.about.submit.path, "");
@@ -245,7 +260,7 @@ impl Profile {
         self.task(told, None)
     }
 
-    /// A refusal in the API's own words, where its answer has them.
+    /// Replaces the reason of a refusal by the API's own message, if the response contains one.
     fn said(&self, trouble: ClientError) -> ClientError {
         let ClientError::Refused { status, code, says, retry_after, json } = trouble else { return trouble };
         let text = |pointer: &Option<String>| json.pointer(pointer.as_deref()?)?.as_str().map(str::to_owned);
@@ -255,32 +270,36 @@ impl Profile {
         ClientError::Refused { status, code, says, retry_after, json }
     }
 
-    /// True if an ambiguous submission may be repeated.
+    /// True if an ambiguous submission can be repeated, because it has an idempotency key.
     #[must_use]
-    pub fn keyed(&self) -> bool {
+    pub fn has_idempotency_key(&self) -> bool {
         self.about.submit.idempotency_header.is_some()
     }
 
+    /// Reads the state of a task.
+    ///
     /// # Errors
-    /// Why it is not known.
+    /// Returns the request's error, or [`ClientError::Odd`] if the response has no status.
     pub async fn status(&self, id: &str) -> Result<RemoteTask, ClientError> {
         let asked = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await;
         let told = asked.map_err(|it| self.said(it))?;
         self.task(told, Some(id))
     }
 
-    /// Holds until something is so, where the API can: whether it may be.
+    /// Long-polls the API. Returns `None` if the profile describes no long poll, and `true` if the
+    /// task may have changed.
     pub async fn hold(&self, id: &str, left: Duration) -> Option<Result<bool, ClientError>> {
         let wait = self.about.wait.as_ref()?;
         let mut ask = self.ask(Method::GET, &wait.path, id);
         ask.within = wait.within.unwrap_or(Duration::from_secs(35)).min(left.max(Duration::from_millis(1)));
         Some(match self.client.ask(ask).await {
-            // Or its time is over, or ours.
+            // A timeout of either side ends the poll like a change.
             Ok(_) | Err(ClientError::Silent(_) | ClientError::Refused { status: 408 | 504, .. }) => Ok(true),
             Err(trouble) => Err(trouble),
         })
     }
 
+    /// Reads a task from a response; `id` is its id if it is known.
     fn task(&self, mut told: Value, id: Option<&str>) -> Result<RemoteTask, ClientError> {
         let read = &self.about.read;
         let text = |pointer: &str| match told.pointer(pointer)? {
@@ -297,7 +316,7 @@ impl Profile {
         if said.is_none() && id.is_some() {
             return Err(ClientError::Odd(format!("its answer has no status at {}", read.status)));
         }
-        // Many answer a submission with the id only.
+        // Many APIs answer a submission with the id only.
         let word = said.clone().unwrap_or_else(|| "submitted".into());
         let words = &self.about.words;
         let among = |all: &[String]| all.iter().any(|it| it.eq_ignore_ascii_case(&word));
@@ -306,7 +325,7 @@ impl Profile {
             () if among(&words.failed) => (TaskPhase::Failed, true),
             () if among(&words.running) => (TaskPhase::Running, true),
             () if among(&words.pending) || said.is_none() => (TaskPhase::Pending, true),
-            // Polling continues: an unknown word ends nothing.
+            // An unknown word does not end the polling.
             () => (TaskPhase::Running, false),
         };
         let progress = maybe(&read.progress);
@@ -318,10 +337,11 @@ impl Profile {
         Ok(RemoteTask { id: found, state, progress, message: message.or(unknown), fix, result_url, told, word })
     }
 
-    /// Fetches the result into `folder`; its file.
+    /// Downloads the result into `folder` and returns its path; `None` if there is none.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Returns the reason if a successful task names no result, or the result cannot be downloaded
+    /// or written.
     pub async fn fetch(&self, task: &RemoteTask, folder: &Path) -> Result<Option<PathBuf>, String> {
         let Some(result) = &self.about.result else { return Ok(None) };
         let Some(url) = &task.result_url else {
@@ -334,17 +354,19 @@ impl Profile {
         };
         let base = &self.client.place.url;
         let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
-        // A key goes only to its API.
+        // The token is sent only to the API's own origin.
         let own = url.origin() == base.origin();
         let mut place = ServiceAddress::of_url(url.as_str(), None, self.about.allow_http)?;
         place.profile = true;
         place.token = self.token.clone().filter(|_| own && self.about.token_header.is_none());
         let client = Client::new(place)?;
-        let mut response =
-            client.follow(Ask { within: FETCH, ..Ask::of(Method::GET, &[]) }).await.map_err(|it| it.words())?;
+        let mut response = client
+            .follow(ServiceRequest { within: FETCH, ..ServiceRequest::of(Method::GET, &[]) })
+            .await
+            .map_err(|it| it.words())?;
         let path = folder.join(&result.file);
         let unwritten = |error: std::io::Error| format!("{}: {error}", path.display());
-        // Half a film does not stand there as if it were one.
+        // A temporary file, so that a partial download never has the final name.
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
         while let Some(bytes) = chunk(&mut response, FETCH).await.map_err(|trouble| trouble.words())? {
             use std::io::Write;
@@ -360,9 +382,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_samples_can_be_read_and_mistakes_are_told() {
+    fn the_samples_are_valid_and_mistakes_are_reported() {
         for (_, text) in SAMPLES {
-            Description::read(text).unwrap();
+            ProfileFile::read(text).unwrap();
         }
         let (_, text) = SAMPLES[0];
         for (from, to, says) in [
@@ -373,7 +395,7 @@ mod tests {
             ("\"POST\"", "\"GET\"", "neither POST nor PUT"),
             ("title", "titel", "titel"),
         ] {
-            let why = Description::read(&text.replace(from, to)).unwrap_err();
+            let why = ProfileFile::read(&text.replace(from, to)).unwrap_err();
             assert!(why.contains(says), "{why}");
         }
     }

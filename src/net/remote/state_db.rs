@@ -1,5 +1,5 @@
-//! State kept between starts: error inbox of each service and the action log. One SQLite file,
-//! shared by several processes.
+//! State stored between program starts: the error inbox of each service and the action log. One
+//! SQLite file, shared by several processes.
 
 use crate::net::sqlite::{self, StoreError};
 use crate::net::{lock, now};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use synctop_core::fleet::inbox::InboxItem;
 use synctop_core::fleet::{ActionRecord, Inbox};
 
-/// Step by step; the log of actions is only ever added to.
+/// Schema migrations, in order. Triggers keep the action log append-only.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE inbox (service TEXT NOT NULL, fingerprint TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (service, fingerprint)) STRICT;
     CREATE TABLE actions (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, who TEXT NOT NULL, service TEXT NOT NULL,
@@ -22,15 +22,16 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TRIGGER actions_are_not_deleted BEFORE DELETE ON actions BEGIN SELECT RAISE(ABORT, 'the log of actions is only added to'); END;
 "];
 
-/// Errors of one service that are remembered, and how long those that are over are, in
-/// milliseconds.
-const ITEMS: usize = 1_000;
-const KEPT_MS: i64 = 90 * 86_400_000;
+/// Maximum stored errors of one service.
+const MAX_ITEMS: usize = 1_000;
 
-/// Something that is about to be done.
+/// Time for which resolved errors are stored, in milliseconds.
+const RETENTION_MS: i64 = 90 * 86_400_000;
+
+/// Action that is about to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    /// One action, however often it is sent; its idempotency key too.
+    /// Identifier of the action, and its idempotency key: the same for every retry.
     pub id: String,
     pub who: String,
     pub action: String,
@@ -40,11 +41,11 @@ pub struct Intent {
     pub before: String,
 }
 
-/// State database.
+/// State database of one service.
 pub struct StateDb {
     connection: Mutex<Connection>,
     service: String,
-    /// Version of changes by other processes.
+    /// Last `PRAGMA data_version`, which changes with each write of another process.
     version: AtomicI64,
 }
 
@@ -52,7 +53,7 @@ impl StateDb {
     /// Opens the stored state of `service` in `folder`, which is created if missing.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// Returns [`StoreError`] if the folder cannot be created or the database cannot be opened.
     pub fn open(folder: &Path, service: &str) -> Result<Arc<Self>, StoreError> {
         std::fs::create_dir_all(folder).map_err(|error| StoreError::Sql(format!("{}: {error}", folder.display())))?;
         let connection = sqlite::open(&folder.join("fleet.db"), &MIGRATIONS)?;
@@ -63,10 +64,10 @@ impl StateDb {
         }))
     }
 
-    /// Stored errors. An unreadable item is left out: it will be seen again.
+    /// Reads the stored errors. Unreadable items are left out: they are observed again.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns [`StoreError::Sql`] if the database cannot be read.
     pub fn inbox(&self) -> Result<Inbox, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached("SELECT doc FROM inbox WHERE service = ?1")?;
@@ -80,15 +81,16 @@ impl StateDb {
         Ok(inbox)
     }
 
-    /// Deletes items that are over for long, and those beyond a bound.
+    /// Deletes items that were resolved long ago, and items beyond the limit, resolved and oldest
+    /// ones first.
     ///
     /// # Errors
-    /// When that cannot be kept.
+    /// Returns [`StoreError::Sql`] if the database cannot be written.
     pub fn prune(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
         let mut all: Vec<_> = inbox.items.values().map(|it| (!it.state().open(), Reverse(it.last_at), it)).collect();
         all.sort_by_key(|(over, latest, _)| (*over, *latest));
         let old = |(at, (over, Reverse(last_at), _)): &(usize, &(bool, Reverse<i64>, _))| {
-            *at >= ITEMS || (*over && now().saturating_sub(*last_at) > KEPT_MS)
+            *at >= MAX_ITEMS || (*over && now().saturating_sub(*last_at) > RETENTION_MS)
         };
         let old: Vec<_> =
             all.iter().enumerate().filter(old).map(|(_, (.., item))| Arc::clone(&item.fingerprint)).collect();
@@ -103,11 +105,11 @@ impl StateDb {
         Ok(())
     }
 
-    /// Stores items. Acknowledgments may have been changed by another process meanwhile, unless
-    /// `acked`: the acknowledgment itself changed.
+    /// Stores items. Keeps the stored acknowledgments, which another process may have changed,
+    /// unless `acked` is set: then the given acknowledgments replace them.
     ///
     /// # Errors
-    /// When they cannot be kept.
+    /// Returns [`StoreError::Sql`] if the database cannot be written.
     pub fn keep(&self, items: &[Arc<InboxItem>], acked: bool) -> Result<(), StoreError> {
         let mut connection = lock(&self.connection);
         let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -128,11 +130,11 @@ impl StateDb {
         Ok(())
     }
 
-    /// Notes that something is about to be done; before it is.
+    /// Records an action before it is sent.
     ///
     /// # Errors
-    /// When it cannot be noted.
-    pub fn intend(&self, intent: &Intent) -> Result<(), StoreError> {
+    /// Returns [`StoreError::Sql`] if the database cannot be written.
+    pub fn record_intent(&self, intent: &Intent) -> Result<(), StoreError> {
         let row = params![
             now(),
             intent.who,
@@ -151,11 +153,11 @@ impl StateDb {
         Ok(())
     }
 
-    /// Records the result.
+    /// Records the result of an action.
     ///
     /// # Errors
-    /// When it cannot be noted.
-    pub fn came_of(&self, intent: &Intent, after: &str, verdict: &str, sentence: &str) -> Result<(), StoreError> {
+    /// Returns [`StoreError::Sql`] if the database cannot be written.
+    pub fn record_result(&self, intent: &Intent, after: &str, verdict: &str, sentence: &str) -> Result<(), StoreError> {
         let row = params![
             now(),
             intent.who,
@@ -184,10 +186,10 @@ impl StateDb {
         self.version.swap(version, Ordering::Relaxed) != version
     }
 
-    /// The last actions, the newest first.
+    /// Reads at most `most` actions with their results, the newest first.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// Returns [`StoreError::Sql`] if the database cannot be read.
     pub fn actions(&self, most: usize) -> Result<Vec<ActionRecord>, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached(
@@ -214,7 +216,7 @@ impl StateDb {
     }
 }
 
-/// Name of the acting user of this machine.
+/// Returns the acting user as `user@host`, for the action log.
 #[must_use]
 pub fn who() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
@@ -227,18 +229,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_acknowledgement_of_another_screen_stays() {
+    fn an_acknowledgment_of_another_screen_stays() {
         let folder = tempfile::tempdir().unwrap();
         let memory = StateDb::open(folder.path(), "http://a").unwrap();
-        let told = serde_json::json!({"id": "p_p", "status": "error", "reason": {"message": "m", "fingerprint": "f"}});
+        let json = serde_json::json!({"id": "p_p", "status": "error", "reason": {"message": "m", "fingerprint": "f"}});
         let mut fleet = synctop_core::fleet::Fleet::default();
-        fleet.take_one(told, 1).unwrap();
+        fleet.take_one(json, 1).unwrap();
         let mut inbox = Inbox::default();
         inbox.observe(&fleet.pipelines["p_p"], now());
         let ours: Vec<_> = inbox.items.values().cloned().collect();
         memory.keep(&ours, false).unwrap();
-        // Another screen acknowledges it; ours stores its items, and then takes the acknowledgment
-        // over.
+        // Another screen acknowledges the error. This screen stores its older items, which must
+        // not revoke that.
         let mut other = memory.inbox().unwrap();
         memory.keep(&[other.acknowledge("f", "mira", 5).unwrap()], true).unwrap();
         memory.keep(&ours, false).unwrap();
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_of_actions_is_only_added_to() {
+    fn the_action_log_is_append_only() {
         let folder = tempfile::tempdir().unwrap();
         let memory = StateDb::open(folder.path(), "http://a").unwrap();
         let other = StateDb::open(folder.path(), "http://b").unwrap();
@@ -257,12 +259,12 @@ mod tests {
             who: "me".into(),
             action: "resume".into(),
             pipeline: "p".into(),
-            why: Some("key mended".into()),
+            why: Some("key fixed".into()),
             before: "error".into(),
         };
-        memory.intend(&intent).unwrap();
+        memory.record_intent(&intent).unwrap();
         assert_eq!(memory.actions(9).unwrap()[0].verdict, None);
-        memory.came_of(&intent, "ready", "took_effect", "ready after 3s").unwrap();
+        memory.record_result(&intent, "ready", "took_effect", "ready after 3s").unwrap();
         let actions = memory.actions(9).unwrap();
         assert_eq!(
             (actions.len(), actions[0].verdict.as_deref(), actions[0].before.as_deref()),

@@ -1,7 +1,7 @@
-//! Submitted work with an end: a run of a pipeline, or a task of any API that a profile describes.
-//! One invocation never submits twice.
+//! Tasks: a run of a pipeline, or a task of any API that a profile describes. A submission is
+//! repeated only if that cannot create a second task.
 
-use super::client::{Ask, Client, ClientError, WITHIN};
+use super::client::{Client, ClientError, REQUEST_TIMEOUT, ServiceRequest};
 use super::contexts::ServiceAddress;
 use super::follow;
 use super::profile::Profile;
@@ -15,37 +15,44 @@ use synctop_core::backoff::Backoff;
 use synctop_core::fleet::task::{RemoteTask, TaskPhase};
 use synctop_core::protocol::{mask, time};
 
-/// Default polling interval and timeout of a task.
+/// Default polling interval of a task.
 pub const INTERVAL: Duration = Duration::from_secs(15);
+
+/// Default timeout of a task.
 pub const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Time without an answer after which a submission is ambiguous.
+/// Maximum time for submitting, with repetitions.
 const SUBMIT: Duration = Duration::from_secs(60);
 
-/// Past runs used for the expected duration.
-const PAST: &str = "20";
+/// Maximum past runs that are used for the expected duration.
+const PAST_RUNS: &str = "20";
 
-/// Runs of a pipeline.
+/// Runs of one pipeline as tasks.
 pub struct Runs {
     pub client: Arc<Client>,
     pub pipeline: String,
 }
 
 impl Runs {
-    /// Holds until the pipeline is ready again, or cannot come to be so; where the service can.
+    /// Long-polls the service until the pipeline is ready or cannot become ready, for at most
+    /// `time`. Returns `None` if the service has no `/wait`, and `false` if the poll timed out.
     async fn hold(&self, pipeline: &str, time: Duration) -> Option<Result<bool, ClientError>> {
         let capabilities = self.client.capabilities().await.ok()?;
         if !capabilities.wait || pipeline.is_empty() {
             return None;
         }
-        let ask = Ask { person: true, within: time + WITHIN, ..Ask::get(&["pipelines", pipeline, "wait"]) };
+        let ask = ServiceRequest {
+            person: true,
+            within: time + REQUEST_TIMEOUT,
+            ..ServiceRequest::get(&["pipelines", pipeline, "wait"])
+        };
         let answer = self.client.ask(ask.with("for", "ready").with("timeout", time.as_secs_f64().to_string())).await;
-        // Reached, or over in another way: parked or paused. Only its time being over is no news.
+        // Ready, parked or paused is a change; only a timeout is none.
         Some(answer.map(|told| told.get("timed_out").and_then(Value::as_bool) != Some(true)))
     }
 }
 
-/// API of tasks.
+/// API that runs tasks.
 pub enum TaskApi {
     Runs(Runs),
     Profile(Box<Profile>),
@@ -55,14 +62,14 @@ pub enum TaskApi {
 pub enum Submitted {
     Task(RemoteTask),
     Refused(ClientError),
-    /// Ambiguous submission, sent so often with one key.
+    /// Ambiguous submission, and the number of requests sent with the same key.
     Unknown(ClientError, u32),
 }
 
-/// Result of a poll.
+/// Result of polling.
 pub enum Polled {
     Over(RemoteTask),
-    /// The time is over, and the task may go on.
+    /// The timeout is over; the task may still run.
     NotYet(Option<RemoteTask>),
     Failed(ClientError),
 }
@@ -76,18 +83,19 @@ impl TaskApi {
         }
     }
 
-    /// Submits. Without an answer it is repeated only if a key makes it the same submission.
+    /// Submits a task, for at most `within`. A request without an answer is repeated only if an
+    /// idempotency key makes it the same submission.
     pub async fn submit(&self, key: &str, within: Duration) -> Submitted {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut pace = Backoff::default();
-        let keyed = match self {
+        let has_idempotency_key = match self {
             Self::Runs(_) => true,
-            Self::Profile(profile) => profile.keyed(),
+            Self::Profile(profile) => profile.has_idempotency_key(),
         };
         let mut sent = 0;
         loop {
             sent += 1;
-            let time = within.min(SUBMIT).saturating_sub(begun.elapsed()).max(Duration::from_millis(500));
+            let time = within.min(SUBMIT).saturating_sub(started.elapsed()).max(Duration::from_millis(500));
             let answer = tokio::time::timeout(time, self.submit_once(key)).await;
             let trouble = match answer.unwrap_or(Err(ClientError::Silent(time))) {
                 Ok(task) => return Submitted::Task(task),
@@ -97,12 +105,12 @@ impl TaskApi {
                 return Submitted::Refused(trouble);
             }
             let maybe = trouble.may_have_been_applied();
-            let left = within.min(SUBMIT).saturating_sub(begun.elapsed());
+            let left = within.min(SUBMIT).saturating_sub(started.elapsed());
             let late = trouble.retry_after().is_some_and(|asked| asked > left);
-            if left.is_zero() || late || (maybe && !keyed) || matches!(trouble, ClientError::Odd(_)) {
+            if left.is_zero() || late || (maybe && !has_idempotency_key) || matches!(trouble, ClientError::Odd(_)) {
                 return if maybe { Submitted::Unknown(trouble, sent) } else { Submitted::Refused(trouble) };
             }
-            if matches!(trouble, ClientError::Unreachable(_)) && begun.elapsed() > Duration::from_secs(3) {
+            if matches!(trouble, ClientError::Unreachable(_)) && started.elapsed() > Duration::from_secs(3) {
                 return Submitted::Refused(trouble);
             }
             tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
@@ -112,33 +120,36 @@ impl TaskApi {
     async fn submit_once(&self, key: &str) -> Result<RemoteTask, ClientError> {
         match self {
             Self::Runs(runs) => {
-                let mut ask =
-                    Ask::of(Method::POST, &["pipelines", &runs.pipeline, "runs"]).header("idempotency-key", key);
+                let mut ask = ServiceRequest::of(Method::POST, &["pipelines", &runs.pipeline, "runs"])
+                    .header("idempotency-key", key);
                 ask.body = Some(json!({}));
-                run(runs.client.ask(ask).await?)
+                parse_run(runs.client.ask(ask).await?)
             }
             Self::Profile(profile) => profile.submit(key).await,
         }
     }
 
-    /// Asks after a task once.
+    /// Reads the state of a task once.
     ///
     /// # Errors
-    /// Why nothing is known of it.
+    /// Returns the request's error, or [`ClientError::Odd`] if the response is no task.
     pub async fn status(&self, id: &str) -> Result<RemoteTask, ClientError> {
         match self {
-            Self::Runs(runs) => run(runs.client.ask(Ask { person: true, ..Ask::get(&["tasks", id]) }).await?),
+            Self::Runs(runs) => parse_run(
+                runs.client.ask(ServiceRequest { person: true, ..ServiceRequest::get(&["tasks", id]) }).await?,
+            ),
             Self::Profile(profile) => profile.status(id).await,
         }
     }
 
-    /// Durations of past tasks in milliseconds, or the profile's own expectation.
+    /// Returns the durations of past successful runs in milliseconds; none for a profile.
     ///
     /// # Errors
-    /// If the pipeline does not exist. Other failures count as no past runs.
+    /// Returns the refusal if the pipeline does not exist. Other failures count as no past runs.
     pub async fn past(&self) -> Result<Vec<u64>, ClientError> {
         let Self::Runs(runs) = self else { return Ok(Vec::new()) };
-        let ask = Ask { person: true, ..Ask::get(&["pipelines", &runs.pipeline, "runs"]) }.with("limit", PAST);
+        let ask = ServiceRequest { person: true, ..ServiceRequest::get(&["pipelines", &runs.pipeline, "runs"]) }
+            .with("limit", PAST_RUNS);
         let reply = match runs.client.ask(ask).await {
             Ok(reply) => reply,
             Err(trouble) if trouble.absent() => return Err(trouble),
@@ -153,7 +164,8 @@ impl TaskApi {
         Ok(reply.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect())
     }
 
-    /// Polls until it is over, every `interval`; `tell` receives each answer or failure.
+    /// Polls a task every `interval` until it ends or the timeout is over. `tell` receives each
+    /// state or error, and the elapsed seconds.
     pub async fn poll(
         &self,
         id: &str,
@@ -162,14 +174,14 @@ impl TaskApi {
         timeout: Duration,
         mut tell: impl FnMut(Result<&RemoteTask, &ClientError>, u64),
     ) -> Polled {
-        let begun = Instant::now();
-        let left = || timeout.saturating_sub(begun.elapsed());
+        let started = Instant::now();
+        let left = || timeout.saturating_sub(started.elapsed());
         let mut pace = Backoff::up_to(interval.max(Duration::from_secs(1)));
         let mut last = submitted;
         loop {
             let within = left().max(Duration::from_millis(200));
             let Ok(asked) = tokio::time::timeout(within, self.status(id)).await else { return Polled::NotYet(last) };
-            let seconds = begun.elapsed().as_secs();
+            let seconds = started.elapsed().as_secs();
             let wait = match asked {
                 Ok(task) => {
                     tell(Ok(&task), seconds);
@@ -180,7 +192,7 @@ impl TaskApi {
                     pace.reset();
                     interval
                 }
-                // A task that cannot be polled may continue anyway.
+                // The task may continue although polling fails.
                 Err(trouble) if trouble.is_retryable() => {
                     tell(Err(&trouble), seconds);
                     let wait = pace.wait(trouble.retry_after(), None, jitter());
@@ -195,12 +207,12 @@ impl TaskApi {
                 return Polled::NotYet(last);
             }
             let pipeline = last.as_ref().and_then(|task| task.told.get("pipeline_id")).and_then(Value::as_str);
-            self.rest(id, pipeline.unwrap_or_default(), wait.min(left())).await;
+            self.wait_for_change(id, pipeline.unwrap_or_default(), wait.min(left())).await;
             if left().is_zero() {
                 return match self.status(id).await {
-                    // Once more: it may just have come to its end.
+                    // Read a last time: the task may just have ended.
                     Ok(task) if task.state.over() => {
-                        tell(Ok(&task), begun.elapsed().as_secs());
+                        tell(Ok(&task), started.elapsed().as_secs());
                         Polled::Over(task)
                     }
                     Ok(task) => Polled::NotYet(Some(task)),
@@ -210,22 +222,22 @@ impl TaskApi {
         }
     }
 
-    /// Waits; where the API can hold a request until something happens, with that.
-    async fn rest(&self, id: &str, pipeline: &str, wait: Duration) {
-        let begun = Instant::now();
+    /// Waits until the next poll: with a long poll if the API supports it, otherwise by sleeping.
+    async fn wait_for_change(&self, id: &str, pipeline: &str, wait: Duration) {
+        let started = Instant::now();
         let held = match self {
             Self::Runs(runs) => runs.hold(pipeline, wait).await,
             Self::Profile(profile) => profile.hold(id, wait.max(Duration::from_secs(1))).await,
         };
-        // One that answers at once though nothing happened is not asked in a hurry.
+        // An immediate answer without a change is no long poll: wait the full interval.
         let floor = match held {
             Some(Ok(true)) => Duration::from_millis(500).min(wait),
             _ => wait,
         };
-        tokio::time::sleep(floor.saturating_sub(begun.elapsed())).await;
+        tokio::time::sleep(floor.saturating_sub(started.elapsed())).await;
     }
 
-    /// The pipeline of a task, where that is parked now.
+    /// Returns the pipeline of a task if it is parked now.
     pub async fn parked(&self, task: &RemoteTask) -> Option<String> {
         let Self::Runs(runs) = self else { return None };
         let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
@@ -233,10 +245,10 @@ impl TaskApi {
         (told.get("status").and_then(Value::as_str) == Some("error")).then(|| pipeline.to_owned())
     }
 
-    /// Keeps the answer in `folder`: its file.
+    /// Stores the last response as `response.json` in `folder` and returns its path.
     ///
     /// # Errors
-    /// Why it cannot be kept.
+    /// Returns the reason if the file cannot be written.
     pub fn save_answer(task: &RemoteTask, folder: &Path) -> Result<PathBuf, String> {
         let unwritten = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(|error| unwritten(folder, error))?;
@@ -246,11 +258,10 @@ impl TaskApi {
         Ok(answer)
     }
 
-    /// Stores the result in `folder`: the answer, and the run's log or the result. Returns the
-    /// files.
+    /// Stores the last response and the run's log or the result in `folder`. Returns the paths.
     ///
     /// # Errors
-    /// Why it cannot be kept.
+    /// Returns the reason if a file cannot be downloaded or written.
     pub async fn save(&self, task: &RemoteTask, folder: &Path) -> Result<Vec<PathBuf>, String> {
         let mut files = vec![Self::save_answer(task, folder)?];
         match self {
@@ -273,8 +284,8 @@ impl TaskApi {
     }
 }
 
-/// Run as reported by the service.
-fn run(mut told: Value) -> Result<RemoteTask, ClientError> {
+/// Reads a task from a run as the service reports it.
+fn parse_run(mut told: Value) -> Result<RemoteTask, ClientError> {
     mask::json(&mut told);
     let text = |path: &str| told.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let (Some(id), Some(word)) = (text("/task_id"), text("/status")) else {
@@ -286,7 +297,7 @@ fn run(mut told: Value) -> Result<RemoteTask, ClientError> {
         "PENDING" => TaskPhase::Pending,
         _ => TaskPhase::Running,
     };
-    // A run that left a stream out is not done: its errors show it.
+    // A run with failed streams did not do all of its work: it counts as failed.
     let outcome = text("/result/outcome");
     let state = if state == TaskPhase::Succeeded && outcome.as_deref() == Some("completed_with_errors") {
         TaskPhase::Failed
@@ -295,7 +306,7 @@ fn run(mut told: Value) -> Result<RemoteTask, ClientError> {
     };
     let first = text("/result/errors/0/message");
     let message = match (text("/message"), first) {
-        // The error says more than the engine's word.
+        // The first error is more specific than the run's message: show both.
         (Some(message), Some(first)) if !message.contains(&first) => Some(format!("{message}: {first}")),
         (message, first) => message.or(first),
     };

@@ -1,7 +1,7 @@
-//! Runs of a service without tasks (the published one): each run is one call that lasts as long as
-//! its response; a client that disconnects loses it.
+//! Runs of a service without tasks (the published one): each call lasts as long as its response,
+//! and a client that disconnects cannot find the run again.
 
-use super::client::{Ask, Client, ClientError, chunk};
+use super::client::{Client, ClientError, ServiceRequest, chunk};
 use crate::net::{Ingest, random_id};
 use reqwest::Method;
 use serde_json::Value;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use synctop_core::protocol::{Decoder, mask};
 use synctop_core::reduce::{Outcome, Progress, outcome};
 
-/// The longest silence of a call: the published engine is silent for half a minute between retries.
-const SILENCE: Duration = Duration::from_secs(120);
+/// Maximum silence of a call: the published engine is silent for half a minute between retries.
+const MAX_SILENCE: Duration = Duration::from_secs(120);
 
-/// Calls that report "more" without progress.
-const FRUITLESS: u32 = 5;
+/// Consecutive cut-off calls without a new checkpoint after which the run is given up.
+const MAX_CALLS_WITHOUT_PROGRESS: u32 = 5;
 
-/// Calls until nothing is left. `seen` reads the state after each piece; `keep` receives all
-/// output.
+/// Calls the service until a call is not cut off. `seen` receives the progress after each chunk;
+/// the masked output is appended to `keep`. `fresh_run` starts a new run.
 ///
 /// # Errors
-/// Why a call came to no end.
-pub async fn until_over(
+/// Returns the error of a call, or [`ClientError::Broke`] if `keep` cannot be written.
+pub async fn call_until_done(
     client: &Client,
     id: &str,
     fresh_run: bool,
@@ -30,20 +30,21 @@ pub async fn until_over(
 ) -> Result<Progress, ClientError> {
     let mut ingest = Ingest::new(Decoder::default());
     let run_id = random_id("run");
-    let mut fruitless = 0;
-    let mut kept = Kept::default();
+    let mut without_progress = 0;
+    let mut kept = MaskingWriter::default();
     loop {
         let before = ingest.progress.checkpoints;
-        let mut ask = Ask { within: SILENCE, ..Ask::of(Method::POST, &["pipelines", id, "sync"]) };
+        let mut ask =
+            ServiceRequest { within: MAX_SILENCE, ..ServiceRequest::of(Method::POST, &["pipelines", id, "sync"]) };
         if fresh_run {
             ask = ask.with("run_id", run_id.clone());
         }
         let mut response = client.follow(ask).await?;
         let ended = loop {
-            match chunk(&mut response, SILENCE).await {
+            match chunk(&mut response, MAX_SILENCE).await {
                 Ok(Some(bytes)) => {
                     if let Some(keep) = keep.as_deref_mut() {
-                        kept.push(&bytes, keep).map_err(unkept)?;
+                        kept.push(&bytes, keep).map_err(write_error)?;
                     }
                     ingest.push(&bytes);
                     seen(&ingest.progress);
@@ -51,27 +52,27 @@ pub async fn until_over(
                 ended => break ended,
             }
         };
-        // The last line may have no end, and is one all the same.
+        // The last line may lack its newline.
         ingest.break_line();
         if let Some(keep) = keep.as_deref_mut() {
-            kept.finish(keep).map_err(unkept)?;
+            kept.finish(keep).map_err(write_error)?;
         }
         ended?;
-        fruitless = if ingest.progress.checkpoints > before { 0 } else { fruitless + 1 };
-        if outcome(&ingest.progress) != Outcome::CutOff || fruitless >= FRUITLESS {
+        without_progress = if ingest.progress.checkpoints > before { 0 } else { without_progress + 1 };
+        if outcome(&ingest.progress) != Outcome::CutOff || without_progress >= MAX_CALLS_WITHOUT_PROGRESS {
             ingest.finish(None);
             return Ok(ingest.progress);
         }
     }
 }
 
-/// Whole lines with secrets masked: the published engine prints its configuration with the keys.
+/// Writer that masks secrets line by line: the published engine prints its configuration with keys.
 #[derive(Default)]
-struct Kept {
+struct MaskingWriter {
     partial: Vec<u8>,
 }
 
-impl Kept {
+impl MaskingWriter {
     fn push(&mut self, bytes: &[u8], to: &mut std::fs::File) -> std::io::Result<()> {
         self.partial.extend_from_slice(bytes);
         let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { return Ok(()) };
@@ -87,14 +88,15 @@ impl Kept {
     }
 }
 
-fn unkept(error: std::io::Error) -> ClientError {
+fn write_error(error: std::io::Error) -> ClientError {
     ClientError::Broke(format!("the log cannot be kept: {error}"))
 }
 
+/// Returns a line without secrets. Lines with a state stay unchanged.
 fn masked(line: &[u8]) -> Vec<u8> {
-    let says = |word: &str| memchr::memmem::find(line, word.as_bytes()).is_some();
-    // Fields of the source's own; a position in them may look like a token.
-    if says("\"source_state\"") || says("\"ending_state\"") || says("\"eof\"") {
+    let contains = |word: &str| memchr::memmem::find(line, word.as_bytes()).is_some();
+    // A cursor in the state of a source may look like a token, and must stay usable.
+    if contains("\"source_state\"") || contains("\"ending_state\"") || contains("\"eof\"") {
         return line.to_vec();
     }
     if let Ok(mut value) = serde_json::from_slice::<Value>(line) {
@@ -109,11 +111,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_of_a_call_has_no_key_in_it() {
+    fn the_saved_output_of_a_call_contains_no_key() {
         let control = br#"{"type":"control","control":{"source_config":{"api_key":"sk_test_fake_ok","n":1}}}"#;
         let state = br#"{"type":"source_state","source_state":{"data":{"token":"next"}}}"#;
         let mut file = tempfile::tempfile().unwrap();
-        let mut kept = Kept::default();
+        let mut kept = MaskingWriter::default();
         kept.push(&control[..40], &mut file).unwrap();
         kept.push(&[&control[40..], b"\n", state].concat(), &mut file).unwrap();
         kept.finish(&mut file).unwrap();

@@ -1,7 +1,7 @@
 //! Waits for a condition: long-polls `/wait` if the service supports it, otherwise polls with
 //! exponential backoff.
 
-use super::client::{Ask, Capabilities, Client, ClientError, WITHIN};
+use super::client::{Capabilities, Client, ClientError, REQUEST_TIMEOUT, ServiceRequest};
 use crate::net::{jitter, now};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use synctop_core::fleet::condition::{Condition, Holds};
 use synctop_core::fleet::{Fleet, Pipeline, Watched};
 use synctop_core::protocol::time;
 
-/// The longest that the service is asked to wait at once.
-const AT_ONCE: Duration = Duration::from_secs(25);
+/// Maximum duration of one long poll.
+const MAX_LONG_POLL: Duration = Duration::from_secs(25);
 
-/// The shortest time that an answer is given.
-const SHORTEST: Duration = Duration::from_millis(500);
+/// Minimum timeout of a request.
+const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Shortest answer time of a real long poll.
-const HELD: Duration = Duration::from_millis(200);
+/// Minimum duration of a real long poll. A service that answers sooner is polled with backoff.
+const MIN_LONG_POLL: Duration = Duration::from_millis(200);
 
-/// Time to try a service that was never reached.
-const FIRST_CONTACT: Duration = Duration::from_secs(5);
+/// Time for which a service that never answered is retried.
+const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Options of a wait.
 #[derive(Debug, Clone)]
 pub struct WaitOptions {
     pub conditions: Vec<Condition>,
-    /// One of them is enough.
+    /// True if one of the conditions is enough.
     pub any: bool,
-    /// For all targets together; none: as long as it takes. Zero looks once.
+    /// Timeout of all targets together. `None` waits forever; zero checks once.
     pub timeout: Option<Duration>,
-    /// Without any progress for so long it is given up.
+    /// Time without progress after which the wait ends.
     pub stall: Option<Duration>,
-    /// Time a pipeline may take to appear.
+    /// Maximum time until a pipeline exists.
     pub create_within: Duration,
-    /// Cursor: events up to it are ignored.
+    /// Cursor up to which events are ignored.
     pub after: Option<String>,
 }
 
@@ -44,32 +44,33 @@ pub struct WaitOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub enum WaitResult {
     Reached,
-    /// It ended elsewhere: it cannot come to be so by itself.
-    Elsewhere,
+    /// The pipeline is in another final state: the condition will not hold without an action.
+    EndedElsewhere,
     TimedOut,
-    /// No progress for so long.
+    /// No progress for this duration.
     Stalled(Duration),
+    /// The pipeline does not exist.
     Absent,
     Failed(ClientError),
-    /// The waiting user left.
+    /// The user interrupted the wait.
     Detached,
 }
 
-/// Result of one wait.
+/// Result of the wait for one pipeline, with its last state.
 #[derive(Debug, Clone)]
 pub struct Waited {
     pub target: String,
-    pub came: WaitResult,
+    pub result: WaitResult,
     pub last: Option<Pipeline>,
     pub waited: Duration,
-    /// It is parked although its service does not report it.
+    /// True if the pipeline is parked although its service does not report that.
     pub inferred: bool,
-    /// The streams that there are, where one that is waited for is none of them.
+    /// Existing streams, if a condition names a stream that does not exist.
     pub streams: Option<Vec<String>>,
 }
 
 impl Waited {
-    /// Doubts about its last run, as sentences.
+    /// Returns the doubts about the last run, as sentences.
     #[must_use]
     pub fn doubts(&self) -> &[Arc<str>] {
         self.last.as_ref().map(|it| it.found.doubts.as_slice()).unwrap_or_default()
@@ -78,10 +79,10 @@ impl Waited {
     /// Returns the class of this result; `strict`: a doubt counts as a failure.
     #[must_use]
     pub fn class(&self, strict: bool) -> ResultClass {
-        match &self.came {
+        match &self.result {
             WaitResult::Reached if strict && !self.doubts().is_empty() => ResultClass::Failed,
             WaitResult::Reached => ResultClass::Done,
-            WaitResult::Elsewhere => ResultClass::Failed,
+            WaitResult::EndedElsewhere => ResultClass::Failed,
             WaitResult::TimedOut | WaitResult::Stalled(_) => ResultClass::Unfinished,
             WaitResult::Absent => ResultClass::NotFound,
             WaitResult::Failed(trouble) => trouble.class(),
@@ -89,24 +90,24 @@ impl Waited {
         }
     }
 
-    /// The position to go on from.
+    /// Returns the cursor from which another wait can continue.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.last.as_ref().and_then(|it| it.cursor.as_deref())
     }
 
-    /// JSON for stdout: the fields of the service's own wait, and more. The same shape for every
-    /// result.
+    /// Returns the JSON for stdout: the fields of the service's `/wait`, and more. Every result has
+    /// the same fields.
     #[must_use]
-    pub fn json(&self, wish: &WaitOptions, resume_hint: Option<&str>) -> Value {
+    pub fn json(&self, options: &WaitOptions, resume_hint: Option<&str>) -> Value {
         let last = self.last.as_ref();
         let fault = last.and_then(|it| it.reason.as_ref().or(it.faults.first()));
-        let conditions: Vec<_> = wish.conditions.iter().map(ToString::to_string).collect();
+        let conditions: Vec<_> = options.conditions.iter().map(ToString::to_string).collect();
         json!({
-            "id": self.target, "target": self.target, "for": conditions.join(if wish.any { " or " } else { " and " }),
+            "id": self.target, "target": self.target, "for": conditions.join(if options.any { " or " } else { " and " }),
             "status": last.map(|it| it.status.as_str()), "desired_status": last.map(|it| it.desired.as_str()),
-            "reached": self.came == WaitResult::Reached,
-            "timed_out": matches!(self.came, WaitResult::TimedOut | WaitResult::Stalled(_)), "stalled": matches!(self.came, WaitResult::Stalled(_)),
+            "reached": self.result == WaitResult::Reached,
+            "timed_out": matches!(self.result, WaitResult::TimedOut | WaitResult::Stalled(_)), "stalled": matches!(self.result, WaitResult::Stalled(_)),
             "reason": fault.map(|it| json!({
                 "message": it.message, "failure_type": it.failure_type, "next": it.next, "since": it.since.map(time::iso),
             })),
@@ -115,38 +116,38 @@ impl Waited {
             "retry": last.and_then(|it| it.retry.as_ref()).map(|it| json!({
                 "at": it.at.map(time::iso), "attempt": it.attempt, "message": it.message,
             })),
-            "error": match &self.came {
+            "error": match &self.result {
                 WaitResult::Failed(trouble) => trouble.words().into(),
                 WaitResult::Absent => format!("there is no pipeline {}", self.target).into(),
                 _ => Value::Null,
             },
-            "timeout": wish.timeout.map(|it| it.as_secs_f64()),
+            "timeout": options.timeout.map(|it| it.as_secs_f64()),
             "waited_ms": u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX), "streams": self.streams,
             "cursor": self.cursor(), "resume_hint": resume_hint,
         })
     }
 }
 
-/// Progress reports of a wait.
-pub enum News<'a> {
-    /// Something of it changed, or its service answers again.
+/// Progress report of a wait.
+pub enum WaitReport<'a> {
+    /// The pipeline changed, or its service answers again.
     Seen(&'a Pipeline),
-    /// Its service does not answer; once, until it does.
+    /// The service does not answer; reported once per outage.
     Silent(&'a ClientError),
 }
 
-/// Waits for one pipeline; `tell` receives news.
+/// Waits for one pipeline; `tell` receives progress reports.
 pub async fn wait(
     client: Arc<Client>,
     target: String,
-    wish: WaitOptions,
+    options: WaitOptions,
     deadline: Option<Instant>,
-    mut tell: impl FnMut(News),
+    mut tell: impl FnMut(WaitReport),
 ) -> Waited {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut waited = Waited {
         target: target.clone(),
-        came: WaitResult::TimedOut,
+        result: WaitResult::TimedOut,
         last: None,
         waited: Duration::ZERO,
         inferred: false,
@@ -155,145 +156,145 @@ pub async fn wait(
     let (mut pace, mut told) = (Backoff::default(), false);
     let capabilities = loop {
         let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-        let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
+        let within = left.map_or(REQUEST_TIMEOUT, |left| left.clamp(MIN_REQUEST_TIMEOUT, REQUEST_TIMEOUT));
         let asked =
             tokio::time::timeout(within, client.capabilities()).await.unwrap_or(Err(ClientError::Silent(within)));
         let trouble = match asked {
             Ok(capabilities) => break capabilities,
             Err(trouble) => trouble,
         };
-        // Before anything was known of it there is nothing that could have broken off: it is given
-        // a few seconds.
-        let given_up = !matches!(trouble, ClientError::Refused { .. }) && begun.elapsed() > FIRST_CONTACT;
-        let once = wish.timeout == Some(Duration::ZERO);
+        // A service that never answered may have a wrong address: retry for a few seconds only.
+        let given_up = !matches!(trouble, ClientError::Refused { .. }) && started.elapsed() > FIRST_CONTACT_TIMEOUT;
+        let once = options.timeout == Some(Duration::ZERO);
         if once || given_up || !trouble.is_retryable() || left.is_some_and(|left| left.is_zero()) {
-            (waited.came, waited.waited) = (WaitResult::Failed(trouble), begun.elapsed());
+            (waited.result, waited.waited) = (WaitResult::Failed(trouble), started.elapsed());
             return waited;
         }
         if !std::mem::replace(&mut told, true) {
-            tell(News::Silent(&trouble));
+            tell(WaitReport::Silent(&trouble));
         }
         tokio::time::sleep(pace.wait(trouble.retry_after(), left, jitter())).await;
     };
     let mut one =
-        One { client, wish, capabilities, fleet: Fleet::default(), known: None, streams: None, begun, deadline };
-    waited.came = one.go(&target, &mut tell).await;
+        One { client, options, capabilities, fleet: Fleet::default(), known: None, streams: None, started, deadline };
+    waited.result = one.go(&target, &mut tell).await;
     let watched = one.fleet.pipelines.get(target.as_str());
     waited.inferred = watched.is_some_and(|it| it.inferred(now()));
     waited.last = watched.map(|it| it.pipeline.clone());
     waited.streams = one.streams;
-    waited.waited = begun.elapsed();
+    waited.waited = started.elapsed();
     waited
 }
 
+/// State of the wait for one pipeline.
 struct One {
     client: Arc<Client>,
-    wish: WaitOptions,
+    options: WaitOptions,
     capabilities: Capabilities,
     fleet: Fleet,
-    /// The run that is watched, and the checkpoints it had when the wait began.
+    /// Current run, and its checkpoints at the start of the wait (zero for a later run).
     known: Option<(String, u64)>,
-    /// The streams that there are, where one that is waited for is none of them.
+    /// Existing streams, if a condition names a stream that does not exist.
     streams: Option<Vec<String>>,
-    begun: Instant,
+    started: Instant,
     deadline: Option<Instant>,
 }
 
 impl One {
-    async fn go(&mut self, id: &str, tell: &mut impl FnMut(News)) -> WaitResult {
+    async fn go(&mut self, id: &str, tell: &mut impl FnMut(WaitReport)) -> WaitResult {
         let mut pace = Backoff::default();
         let mut moved = Instant::now();
         let mut evidence = None;
-        let once = self.wish.timeout == Some(Duration::ZERO);
-        let mut came_once = false;
-        let (mut heard, mut silent) = (self.begun, false);
+        let once = self.options.timeout == Some(Duration::ZERO);
+        let mut existed = false;
+        let (mut answered_at, mut silent) = (self.started, false);
         loop {
             let over = once || self.deadline.is_some_and(|it| Instant::now() >= it);
             let mut trouble = None;
             match self.look(id).await {
                 Ok(()) => {
-                    came_once = true;
-                    heard = Instant::now();
+                    existed = true;
+                    answered_at = Instant::now();
                     if std::mem::take(&mut silent) {
                         evidence = None;
                     }
                     let Some(watched) = self.fleet.pipelines.get(id).cloned() else { continue };
                     let here = Some(format!("{:?} {}", watched.pipeline.evidence(), watched.pipeline.status.as_str()));
                     if here != evidence {
-                        tell(News::Seen(&watched.pipeline));
+                        tell(WaitReport::Seen(&watched.pipeline));
                         pace.reset();
                         (moved, evidence) = (Instant::now(), here);
                     }
-                    match self.judge(Some(&watched)).await {
+                    match self.evaluate(Some(&watched)).await {
                         Ok(Holds::Yes) => return WaitResult::Reached,
-                        Ok(Holds::Never) => return WaitResult::Elsewhere,
+                        Ok(Holds::Never) => return WaitResult::EndedElsewhere,
                         Ok(Holds::NotYet) => {}
-                        // It is gone: the next look decides the meaning.
+                        // The pipeline was deleted meanwhile: the next read handles it.
                         Err(found) if found.absent() => {}
                         Err(found) => trouble = Some(found),
                     }
                 }
                 Err(found) if found.absent() => {
                     self.fleet.remove(id);
-                    if self.judge(None).await == Ok(Holds::Yes) {
+                    if self.evaluate(None).await == Ok(Holds::Yes) {
                         return WaitResult::Reached;
                     }
-                    // One that was there, and is gone, was deleted.
-                    if came_once {
-                        return WaitResult::Elsewhere;
+                    // The pipeline existed and was deleted.
+                    if existed {
+                        return WaitResult::EndedElsewhere;
                     }
-                    let created = self.wish.conditions.contains(&Condition::Created);
-                    if !created && self.begun.elapsed() >= self.wish.create_within {
+                    let created = self.options.conditions.contains(&Condition::Created);
+                    if !created && self.started.elapsed() >= self.options.create_within {
                         return WaitResult::Absent;
                     }
                     moved = Instant::now();
                 }
                 Err(found) => trouble = Some(found),
             }
-            // A service that does not answer is no pipeline that takes its time; one that answered
-            // just now is.
-            let lost = over && (!came_once || heard.elapsed() >= WITHIN);
+            // At the deadline, a service that has not answered lately is a failure. If it answered
+            // recently, the wait timed out.
+            let lost = over && (!existed || answered_at.elapsed() >= REQUEST_TIMEOUT);
             if let Some(found) = trouble.take_if(|found| lost || !found.is_retryable()) {
                 return WaitResult::Failed(match found {
-                    ClientError::Silent(time) => ClientError::Silent(time.max(heard.elapsed())),
+                    ClientError::Silent(time) => ClientError::Silent(time.max(answered_at.elapsed())),
                     found => found,
                 });
             }
             if let (Some(found), false) = (&trouble, silent) {
                 silent = true;
-                tell(News::Silent(found));
+                tell(WaitReport::Silent(found));
             }
             if over {
                 return WaitResult::TimedOut;
             }
-            match self.wish.stall.filter(|stall| moved.elapsed() >= *stall) {
-                // Without an answer of the service, movement is unknown.
+            match self.options.stall.filter(|stall| moved.elapsed() >= *stall) {
+                // While the service does not answer, progress is unknown.
                 Some(_) if trouble.is_some() => moved = Instant::now(),
                 Some(stall) => return WaitResult::Stalled(stall),
                 None => {}
             }
             let left = self.left(moved);
-            if trouble.is_none() && came_once && self.capabilities.wait {
+            if trouble.is_none() && existed && self.capabilities.wait {
                 let asked = Instant::now();
-                match self.hold(id, left).await {
+                match self.long_poll(id, left).await {
                     Ok(Some(Holds::Yes)) => {
-                        // Current state, for the reader of the answer.
+                        // Read the current state for the result.
                         let _ = self.look(id).await;
                         return WaitResult::Reached;
                     }
-                    // Its time is over: it is looked at once more.
-                    Ok(Some(Holds::NotYet)) if asked.elapsed() >= HELD => continue,
-                    // One that answers at once is not asked in a hurry.
+                    // The long poll timed out: read the state and poll again without a delay.
+                    Ok(Some(Holds::NotYet)) if asked.elapsed() >= MIN_LONG_POLL => continue,
+                    // An immediate answer is no long poll: delay the next request.
                     Ok(_) => {}
-                    // It is gone: the next look decides the meaning.
+                    // The pipeline was deleted meanwhile: the next read handles it.
                     Err(found) if found.absent() => {}
                     Err(found) if found.is_retryable() => {
                         if !std::mem::replace(&mut silent, true) {
-                            tell(News::Silent(&found));
+                            tell(WaitReport::Silent(&found));
                         }
                         trouble = Some(found);
                     }
-                    Err(ClientError::Refused { status: 410, .. }) => self.wish.after = None,
+                    Err(ClientError::Refused { status: 410, .. }) => self.options.after = None,
                     Err(found) => return WaitResult::Failed(found),
                 }
             }
@@ -302,61 +303,65 @@ impl One {
         }
     }
 
-    /// Reads the pipeline; not beyond the deadline.
+    /// Reads the pipeline, with a timeout at the deadline.
     async fn look(&mut self, id: &str) -> Result<(), ClientError> {
         let left = self.deadline.map(|it| it.saturating_duration_since(Instant::now()));
-        let within = left.map_or(WITHIN, |left| left.clamp(SHORTEST, WITHIN));
+        let within = left.map_or(REQUEST_TIMEOUT, |left| left.clamp(MIN_REQUEST_TIMEOUT, REQUEST_TIMEOUT));
         let told = tokio::time::timeout(within, self.client.pipeline(id, true)).await;
         let told = told.unwrap_or(Err(ClientError::Silent(within)))?;
         self.fleet.take_one(told, now()).map_err(ClientError::Odd)
     }
 
-    /// The time that is left until something has to be decided.
+    /// Returns the time until the deadline, the stall limit or the creation limit, whichever is
+    /// first.
     fn left(&self, moved: Instant) -> Option<Duration> {
         let until_deadline = self.deadline.map(|it| it.saturating_duration_since(Instant::now()));
-        let until_stall = self.wish.stall.map(|stall| stall.saturating_sub(moved.elapsed()));
-        let within = self.wish.create_within;
-        let until_created = within.checked_sub(self.begun.elapsed()).filter(|_| self.fleet.pipelines.is_empty());
+        let until_stall = self.options.stall.map(|stall| stall.saturating_sub(moved.elapsed()));
+        let within = self.options.create_within;
+        let until_created = within.checked_sub(self.started.elapsed()).filter(|_| self.fleet.pipelines.is_empty());
         [until_deadline, until_stall, until_created].into_iter().flatten().min()
     }
 
-    /// Long-polls the service until the condition holds, is out of reach, or times out; if the
-    /// service supports the condition.
-    async fn hold(&mut self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, ClientError> {
-        let [one] = self.wish.conditions.as_slice() else { return Ok(None) };
+    /// Long-polls the service until the condition holds, cannot hold, or the poll times out.
+    /// Returns `None` for several conditions, or for one that the service does not support.
+    async fn long_poll(&mut self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, ClientError> {
+        let [one] = self.options.conditions.as_slice() else { return Ok(None) };
         let Some(condition) = one.for_server() else { return Ok(None) };
-        let time = left.map_or(AT_ONCE, |left| left.min(AT_ONCE)).max(Duration::from_millis(1));
-        let answer = self.at_server(id, &condition, time).await?;
-        Ok(Some(self.answered(&answer)))
+        let time = left.map_or(MAX_LONG_POLL, |left| left.min(MAX_LONG_POLL)).max(Duration::from_millis(1));
+        let answer = self.request_wait(id, &condition, time).await?;
+        Ok(Some(self.holds_by_answer(&answer)))
     }
 
-    async fn at_server(&self, id: &str, condition: &str, time: Duration) -> Result<Value, ClientError> {
-        let mut ask = Ask { person: true, ..Ask::get(&["pipelines", id, "wait"]) };
+    /// Requests `/wait` of the service, for at most `time`.
+    async fn request_wait(&self, id: &str, condition: &str, time: Duration) -> Result<Value, ClientError> {
+        let mut ask = ServiceRequest { person: true, ..ServiceRequest::get(&["pipelines", id, "wait"]) };
         ask = ask
             .with("for", condition)
             .with("timeout", if time.is_zero() { "0".into() } else { time.as_secs_f64().to_string() });
-        if let Some(after) = &self.wish.after {
+        if let Some(after) = &self.options.after {
             ask = ask.with("after", after);
         }
-        ask.within = time + WITHIN / 5;
+        ask.within = time + REQUEST_TIMEOUT / 5;
         self.client.ask(ask).await
     }
 
-    /// Evaluates a condition by the service, which knows streams by name and the order of cursors.
-    async fn asked(&mut self, id: &str, condition: &Condition) -> Result<Holds, ClientError> {
+    /// Lets the service evaluate a condition: it knows the names of streams and the order of
+    /// cursors.
+    async fn evaluate_at_service(&mut self, id: &str, condition: &Condition) -> Result<Holds, ClientError> {
         let Some(condition) = condition.for_server() else { return Ok(Holds::NotYet) };
-        let answer = self.at_server(id, &condition, Duration::ZERO).await?;
-        Ok(self.answered(&answer))
+        let answer = self.request_wait(id, &condition, Duration::ZERO).await?;
+        Ok(self.holds_by_answer(&answer))
     }
 
-    async fn judge(&mut self, watched: Option<&Watched>) -> Result<Holds, ClientError> {
+    /// Evaluates all conditions for the current state; `None`: the pipeline does not exist.
+    async fn evaluate(&mut self, watched: Option<&Watched>) -> Result<Holds, ClientError> {
         let pipeline = watched.map(|it| &it.pipeline);
         let inferred = watched.is_some_and(|it| it.inferred(now()));
         let mut checkpoints = 0;
         if let Some(pipeline) = pipeline {
             let has = pipeline.found.checkpoints.unwrap_or(0);
             let run = pipeline.run.as_ref().map(|run| run.key.to_string()).unwrap_or_default();
-            // Another run counts from nothing.
+            // The checkpoints of another run count from zero.
             match &mut self.known {
                 Some((known, from)) if *known != run => (*known, *from) = (run, 0),
                 Some(_) => {}
@@ -366,26 +371,29 @@ impl One {
         }
         let mut all = Vec::new();
         self.streams = None;
-        for condition in self.wish.conditions.clone() {
+        for condition in self.options.conditions.clone() {
             let holds = condition.holds(pipeline, checkpoints, inferred);
             self.streams = pipeline.and_then(|it| condition.others(it)).or(self.streams.take());
-            // Events up to the caller's own cursor end nothing, and count from there.
-            let by_position = self.wish.after.is_some() && (holds == Holds::Never || condition == Condition::Progress);
-            let ask = matches!(condition, Condition::Stream(..)) || by_position;
+            // Events up to the given cursor do not end the wait, and progress counts from it: only
+            // the service knows the order of cursors.
+            let by_cursor = self.options.after.is_some() && (holds == Holds::Never || condition == Condition::Progress);
+            let ask = matches!(condition, Condition::Stream(..)) || by_cursor;
             all.push(match pipeline {
-                Some(pipeline) if self.capabilities.wait && ask => match self.asked(&pipeline.id, &condition).await {
-                    Err(ClientError::Refused { status: 410, .. }) if self.wish.after.is_some() => {
-                        // Events before that cursor are unknown.
-                        self.wish.after = None;
-                        self.asked(&pipeline.id, &condition).await?
+                Some(pipeline) if self.capabilities.wait && ask => {
+                    match self.evaluate_at_service(&pipeline.id, &condition).await {
+                        Err(ClientError::Refused { status: 410, .. }) if self.options.after.is_some() => {
+                            // The service does not know the cursor any more: wait without it.
+                            self.options.after = None;
+                            self.evaluate_at_service(&pipeline.id, &condition).await?
+                        }
+                        found => found?,
                     }
-                    asked => asked?,
-                },
+                }
                 _ => holds,
             });
         }
         let any = |what: Holds| all.contains(&what);
-        Ok(match self.wish.any {
+        Ok(match self.options.any {
             true if any(Holds::Yes) => Holds::Yes,
             true if any(Holds::NotYet) => Holds::NotYet,
             true => Holds::Never,
@@ -395,8 +403,8 @@ impl One {
         })
     }
 
-    /// Evaluates an answer of the service's own wait.
-    fn answered(&mut self, answer: &Value) -> Holds {
+    /// Evaluates a response of the service's `/wait`.
+    fn holds_by_answer(&mut self, answer: &Value) -> Holds {
         if let Some(names) = answer.get("streams").and_then(Value::as_array) {
             self.streams = Some(names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect());
         }

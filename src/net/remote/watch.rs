@@ -1,5 +1,5 @@
-//! Poller of a service's fleet, shared by all its views. Data that cannot be refreshed stay and
-//! age.
+//! Poller of a service's fleet, shared by all its views. If the service does not answer, the last
+//! data stay.
 
 use super::client::{Capabilities, Client, ClientError};
 use super::state_db::StateDb;
@@ -15,17 +15,19 @@ use synctop_core::fleet::{ActionRecord, Fleet, Inbox, Watched};
 use synctop_core::protocol::Millis;
 use tokio::sync::{Notify, watch};
 
-/// Polling interval of a list without states, and of one with states.
-const EVERY: Duration = Duration::from_secs(2);
-const EVERY_WHOLE: Duration = Duration::from_secs(5);
+/// Default polling interval of a list without states.
+const LIST_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Default polling interval of a list with states, which is larger.
+const LIST_INTERVAL_WITH_STATES: Duration = Duration::from_secs(5);
 
 /// Factor of the interval while the list is not visible.
-const ASIDE: u32 = 4;
+const HIDDEN_FACTOR: u32 = 4;
 
-/// The longest wait between two tries of a service that does not answer.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Maximum delay between two requests to a service that does not answer.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// Actions that are shown.
+/// Maximum actions that are shown.
 const ACTIONS_KEPT: usize = 500;
 
 /// Reason that no new data arrive.
@@ -34,9 +36,9 @@ pub struct Down {
     pub why: String,
     /// Next step.
     pub next: String,
-    /// The service refuses this user.
+    /// True if the service refuses this user.
     pub denied: bool,
-    /// For who leaves: a sentence, and the exit code.
+    /// Error sentence for the shell after the screen has closed.
     pub sentence: String,
     pub class: ResultClass,
     /// Time of the next attempt.
@@ -45,35 +47,36 @@ pub struct Down {
 
 /// Screen model of a service.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct FleetSnapshot {
     pub fleet: Arc<Fleet>,
     pub inbox: Arc<Inbox>,
     pub actions: Arc<Vec<ActionRecord>>,
     pub capabilities: Option<Capabilities>,
     pub down: Option<Down>,
     pub every: Duration,
-    /// Requests a second, and how many there may be.
+    /// Requests per second, and their limit.
     pub rate: (f64, f64),
-    /// Data that could not be stored, and the reason.
+    /// Error of the state database, if data could not be stored or read.
     pub unkept: Option<String>,
 }
 
-/// The poller.
+/// Poller of one service, and its current model.
 pub struct Watcher {
     pub client: Arc<Client>,
     pub memory: Arc<StateDb>,
-    state: Mutex<Seen>,
-    seen: watch::Sender<Seen>,
+    state: Mutex<FleetSnapshot>,
+    seen: watch::Sender<FleetSnapshot>,
     wake: Notify,
     aside: AtomicBool,
 }
 
 impl Watcher {
-    /// Starts to watch, with the stored state from the start. Inside a runtime.
+    /// Starts polling, with the stored errors and actions as the first model. Requires a Tokio
+    /// runtime.
     #[must_use]
     pub fn begin(client: Arc<Client>, memory: Arc<StateDb>) -> Arc<Self> {
-        let every = client.place.poll.unwrap_or(EVERY);
-        let mut first = Seen { every, ..Seen::default() };
+        let every = client.place.poll.unwrap_or(LIST_INTERVAL);
+        let mut first = FleetSnapshot { every, ..FleetSnapshot::default() };
         let read = memory.inbox().and_then(|mut inbox| {
             memory.prune(&mut inbox)?;
             Ok(inbox)
@@ -90,11 +93,11 @@ impl Watcher {
             wake: Notify::new(),
             aside: AtomicBool::new(false),
         });
-        watcher.read_deeds();
+        watcher.read_actions();
         let own = Arc::downgrade(&watcher);
         tokio::spawn(async move {
-            let mut pace = Backoff::up_to(LONGEST);
-            // It ends with the last who looks.
+            let mut pace = Backoff::up_to(MAX_RETRY_DELAY);
+            // The task ends once the last owner drops the watcher.
             while let Some(watcher) = own.upgrade() {
                 let wait = watcher.look(&mut pace).await;
                 tokio::select! {
@@ -107,24 +110,25 @@ impl Watcher {
     }
 
     #[must_use]
-    pub fn seen(&self) -> watch::Receiver<Seen> {
+    pub fn seen(&self) -> watch::Receiver<FleetSnapshot> {
         self.seen.subscribe()
     }
 
     /// Reads the list now.
-    pub fn look_now(&self) {
+    pub fn refresh(&self) {
         self.wake.notify_one();
     }
 
-    /// Sets whether the list is visible.
-    pub fn set_aside(&self, aside: bool) {
+    /// Sets the list as hidden (`true`) or visible. Polling is slower while it is hidden.
+    pub fn set_hidden(&self, aside: bool) {
         self.aside.store(aside, Ordering::Relaxed);
         if !aside {
-            self.look_now();
+            self.refresh();
         }
     }
 
-    /// Does something with it that takes its time: JSON to read, a file to write.
+    /// Runs work on a blocking thread, such as parsing JSON or writing a file. Returns `None` if it
+    /// panics.
     pub async fn beside<R: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> R + Send + 'static,
@@ -133,12 +137,17 @@ impl Watcher {
         tokio::task::spawn_blocking(move || work(&own)).await.ok()
     }
 
+    /// Reads the list once. Returns the delay before the next request.
     async fn look(self: &Arc<Self>, pace: &mut Backoff) -> Duration {
         let asked = lock(&self.state).fleet.order();
         match self.list().await {
             Ok((capabilities, list)) => {
                 pace.reset();
-                let every = self.client.place.poll.unwrap_or(if capabilities.pages { EVERY } else { EVERY_WHOLE });
+                let every = self.client.place.poll.unwrap_or(if capabilities.pages {
+                    LIST_INTERVAL
+                } else {
+                    LIST_INTERVAL_WITH_STATES
+                });
                 let all = move |own: &Self| {
                     own.take_errors(|seen| {
                         (seen.capabilities, seen.down, seen.every) = (Some(capabilities), None, every);
@@ -149,7 +158,7 @@ impl Watcher {
                     own.read_others();
                 };
                 self.beside(all).await;
-                let every = if self.aside.load(Ordering::Relaxed) { every * ASIDE } else { every };
+                let every = if self.aside.load(Ordering::Relaxed) { every * HIDDEN_FACTOR } else { every };
                 // With jitter, so that many screens do not poll at once.
                 every.mul_f64(0.9 + jitter() * 0.2)
             }
@@ -171,7 +180,7 @@ impl Watcher {
         Ok((capabilities, self.client.list(capabilities).await?))
     }
 
-    /// Takes a pipeline read by another part.
+    /// Applies a pipeline that another part of the program read.
     pub fn take_one(&self, told: Value) {
         let Some(id) = told.get("id").and_then(Value::as_str).map(str::to_owned) else { return };
         self.take_errors(|seen| {
@@ -181,51 +190,51 @@ impl Watcher {
         });
     }
 
-    /// One is gone.
+    /// Removes a deleted pipeline.
     pub fn remove(&self, id: &str) {
         self.take(|seen| Arc::make_mut(&mut seen.fleet).remove(id));
     }
 
-    /// Something was asked of a pipeline, and accepted.
+    /// Marks an action on a pipeline as accepted.
     pub fn sent(&self, id: &str, action: &str) {
         self.take(|seen| Arc::make_mut(&mut seen.fleet).sent(id, action, now()));
     }
 
-    /// Acknowledges or unacknowledges an error.
+    /// Toggles the acknowledgment of an error.
     pub fn acknowledge(&self, fingerprint: &str, who: &str) {
         let mut item = None;
         self.take(|seen| item = Arc::make_mut(&mut seen.inbox).acknowledge(fingerprint, who, now()));
         self.keep(item.into_iter().collect(), true);
     }
 
-    /// Reads the log of actions again.
-    pub fn read_deeds(&self) {
+    /// Reads the action log again.
+    pub fn read_actions(&self) {
         if let Ok(actions) = self.memory.actions(ACTIONS_KEPT) {
             self.take(|seen| seen.actions = Arc::new(actions));
         }
     }
 
-    /// Reads records of other screens and commands: actions and acknowledgments.
+    /// Reads actions and acknowledgments that another process wrote, if there are any.
     fn read_others(&self) {
         if !self.memory.changed() {
             return;
         }
-        self.read_deeds();
+        self.read_actions();
         if let Ok(kept) = self.memory.inbox() {
             self.take(|seen| Arc::make_mut(&mut seen.inbox).take_acknowledged(&kept));
         }
     }
 
-    /// Takes pipelines, examines the errors of those that `change` returns, and closes resolved
-    /// ones.
-    fn take_errors(&self, change: impl FnOnce(&mut Seen) -> Vec<Arc<Watched>>) {
+    /// Applies `change` to the model, adds errors of the pipelines that it returns to the inbox,
+    /// closes resolved errors and stores the changed ones.
+    fn take_errors(&self, change: impl FnOnce(&mut FleetSnapshot) -> Vec<Arc<Watched>>) {
         let mut items = Vec::new();
         self.take(|seen| {
             let at = now();
-            let anew = change(seen);
+            let pipelines = change(seen);
             let inbox = Arc::make_mut(&mut seen.inbox);
-            let mut changed: BTreeSet<_> = anew.iter().flat_map(|watched| inbox.observe(watched, at)).collect();
-            // Before the first list, deleted pipelines are unknown.
+            let mut changed: BTreeSet<_> = pipelines.iter().flat_map(|watched| inbox.observe(watched, at)).collect();
+            // Before the first list, a missing pipeline is not known to be deleted.
             if seen.fleet.listed_at.is_some() {
                 changed.extend(inbox.settle(&seen.fleet.pipelines, at));
             }
@@ -234,6 +243,7 @@ impl Watcher {
         self.keep(items, false);
     }
 
+    /// Stores inbox items, and shows an error of storing.
     fn keep(&self, items: Vec<Arc<synctop_core::fleet::inbox::InboxItem>>, acked: bool) {
         if items.is_empty() {
             return;
@@ -248,7 +258,8 @@ impl Watcher {
         }
     }
 
-    fn take(&self, change: impl FnOnce(&mut Seen)) {
+    /// Changes the model and publishes it.
+    fn take(&self, change: impl FnOnce(&mut FleetSnapshot)) {
         let mut state = lock(&self.state);
         change(&mut state);
         state.rate = self.client.rate();
