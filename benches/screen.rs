@@ -202,7 +202,7 @@ fn fleet(c: &mut Criterion) {
             |list| {
                 known.take_list(list, 0, now);
                 known.pipelines.values().for_each(|it| drop(seen.observe(it, now)));
-                seen.settle(&known.pipelines, now)
+                seen.close_resolved(&known.pipelines, now)
             },
             BatchSize::LargeInput,
         );

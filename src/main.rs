@@ -1,4 +1,4 @@
-//! Parse, dispatch one command, map the error to an exit code.
+//! Binary: parses the arguments, runs one command, maps an error to an exit code.
 
 fn main() -> std::process::ExitCode {
     synctop::cli::main()

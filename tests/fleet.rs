@@ -12,7 +12,7 @@ use synctop_core::backoff::Backoff;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::condition::{Condition, Holds};
 use synctop_core::fleet::inbox::InboxState;
-use synctop_core::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
+use synctop_core::fleet::verify::{ActionResult, ActionWatch, Baseline, PipelineAction};
 use synctop_core::fleet::{Fleet, Inbox, Pipeline, PipelineGroup, PipelineStatus, Watched};
 use synctop_core::protocol::time;
 
@@ -44,7 +44,7 @@ fn failed_run_without_activity_is_inferred_as_parked() {
     let parked = of(&fleet, "pipe_streamfail");
     assert_eq!(parked.pipeline.status, PipelineStatus::Backfill);
     assert_eq!(
-        (parked.group(now), parked.inferred(now)),
+        (parked.group(now), parked.is_parking_inferred(now)),
         (PipelineGroup::Parked, true),
         "{:?} {:?} {:?}",
         parked.pipeline.found,
@@ -119,7 +119,7 @@ fn trace_generation_service_reports_parked_without_a_reason() {
         parked = Some(id);
     }
     let parked = of(&fleet, &parked.expect("one is parked"));
-    assert_eq!((parked.group(now), parked.inferred(now)), (PipelineGroup::Parked, false));
+    assert_eq!((parked.group(now), parked.is_parking_inferred(now)), (PipelineGroup::Parked, false));
     assert!(parked.pipeline.reason.is_none(), "no reason is invented");
 }
 
@@ -138,7 +138,7 @@ fn setup_without_activity_becomes_stale() {
     fleet.sent("pipe_new", "resume", 3 * MINUTE);
     fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 0, 4 * MINUTE);
     let note = of(&fleet, "pipe_new").note(4 * MINUTE).unwrap();
-    assert_eq!(note, "accepted the resume 60 s ago, nothing ran since");
+    assert_eq!(note, "accepted the resume 60 s ago; nothing has run since");
     assert_eq!(fleet.odd.len(), 2, "invalid entries are reported");
     assert_eq!(fleet.pipelines.len(), 1);
 }
@@ -201,7 +201,7 @@ fn inbox_error_is_fixed_by_a_success_and_regressed_when_it_returns() {
     let mut see = |inbox: &mut Inbox, told: Vec<OwnPipeline>, now: i64| {
         fleet.take_list(told.into_iter().map(|it| it.0).collect(), 0, now);
         let changed: Vec<_> = fleet.pipelines.values().flat_map(|it| inbox.observe(it, now)).collect();
-        inbox.settle(&fleet.pipelines, now);
+        inbox.close_resolved(&fleet.pipelines, now);
         changed
     };
     let parked = |id: &str, run: u64, since: i64| {
@@ -250,8 +250,8 @@ fn inbox_error_is_fixed_by_a_success_and_regressed_when_it_returns() {
     assert_eq!(serde_json::from_str::<synctop_core::fleet::inbox::InboxItem>(&doc).unwrap(), *inbox.items["f1"]);
 }
 
-fn watch(action: PipelineAction, before: &OwnPipeline, accepted: &OwnPipeline) -> Watch {
-    Watch::new(action, Baseline::of(&before.read()), Some(&accepted.read()), 0, MINUTE)
+fn watch(action: PipelineAction, before: &OwnPipeline, accepted: &OwnPipeline) -> ActionWatch {
+    ActionWatch::new(action, Baseline::of(&before.read()), Some(&accepted.read()), 0, MINUTE)
 }
 
 #[test]
@@ -277,11 +277,11 @@ fn accepted_resume_is_verified_by_its_effect() {
     assert_eq!(it.see(Some(&runs(0)), 1_000), None);
     assert_eq!(it.see(Some(&runs(2)), 2_000), None);
     let verdict = it.see(Some(&runs(9)), 8_000).unwrap();
-    assert!(verdict.good() && verdict.to_string().contains("9 checkpoints"), "{verdict:?}");
+    assert!(verdict.took_effect() && verdict.to_string().contains("9 checkpoints"), "{verdict:?}");
     // A run that succeeds at once counts.
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
     let ready = OwnPipeline::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9).read();
-    assert!(it.see(Some(&ready), 700).unwrap().good());
+    assert!(it.see(Some(&ready), 700).unwrap().took_effect());
     // No checkpoint until the timeout; no run; the pipeline is gone; the service does not answer.
     let mut it = watch(PipelineAction::Resume, &before, &accepted);
     assert!(matches!(it.see(Some(&runs(0)), MINUTE), Some(ActionResult::Unknown(_))));
@@ -289,8 +289,8 @@ fn accepted_resume_is_verified_by_its_effect() {
     assert!(matches!(it.see(Some(&accepted.read()), MINUTE), Some(ActionResult::NothingRan(_))));
     assert!(matches!(it.see(None, 5), Some(ActionResult::Unknown(_))));
     let it = watch(PipelineAction::Resume, &before, &accepted);
-    assert_eq!(it.blind("no answer", 30_000), None);
-    assert!(matches!(it.blind("no answer", MINUTE), Some(ActionResult::Unknown(_))));
+    assert_eq!(it.observation_lost("no answer", 30_000), None);
+    assert!(matches!(it.observation_lost("no answer", MINUTE), Some(ActionResult::Unknown(_))));
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn resume_that_the_published_service_ignores_is_nothing_ran() {
         .collect();
     let before = Pipeline::read(errors[0].clone(), 0, None).unwrap();
     let resumed = Pipeline::read(errors.last().unwrap().clone(), 0, None).unwrap();
-    let mut it = Watch::new(PipelineAction::Resume, Baseline::of(&before), Some(&resumed), 0, MINUTE);
+    let mut it = ActionWatch::new(PipelineAction::Resume, Baseline::of(&before), Some(&resumed), 0, MINUTE);
     assert_eq!(it.see(Some(&resumed), 30_000), None, "the error that it had is no new one");
     let verdict = it.see(Some(&resumed), MINUTE).unwrap();
     assert!(
@@ -337,15 +337,15 @@ fn bulk_action_runs_a_canary_then_three_then_the_rest_and_stops_on_repeated_erro
     assert_eq!(bulk.next(62_000), [5]);
     bulk.done(4, ActionResult::ParkedSame(fault("f1"), 9));
     assert!(bulk.stopped.as_ref().unwrap().contains("the same error came back 2 times"));
-    assert!(bulk.next(90_000).is_empty() && !bulk.over());
+    assert!(bulk.next(90_000).is_empty() && !bulk.is_finished());
     bulk.done(5, good());
-    assert!(bulk.over());
+    assert!(bulk.is_finished());
     assert_eq!((bulk.counts(), bulk.class()), ((4, 2, 6), ResultClass::Mixed));
     // If the canary fails, the rest is skipped.
     let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all[..4]));
     bulk.next(0);
     bulk.done(0, ActionResult::ParkedSame(fault("f1"), 9));
-    assert!(bulk.over() && bulk.items[1..].iter().all(|item| item.step == BulkStep::HeldBack));
+    assert!(bulk.is_finished() && bulk.items[1..].iter().all(|item| item.step == BulkStep::HeldBack));
     assert_eq!(bulk.class(), ResultClass::Failed);
 }
 
@@ -404,7 +404,7 @@ fn resume_of_a_ready_pipeline_and_a_failed_retry_are_reported() {
     for later in [0, 10 * MINUTE, 100 * MINUTE] {
         let it = of(&fleet, "p_p");
         assert_eq!(
-            (it.group(later), it.inferred(later)),
+            (it.group(later), it.is_parking_inferred(later)),
             (PipelineGroup::Failing, false),
             "the service reports parking itself"
         );
@@ -434,7 +434,7 @@ fn resume_of_a_ready_pipeline_and_a_failed_retry_are_reported() {
     assert_eq!(it.see(Some(&runs(false)), 1_000), None);
     assert_eq!(it.see(Some(&runs(true)), 9_000), None);
     assert_eq!(it.see(Some(&runs(false)), 10_000), None, "the 5 s start again");
-    assert!(it.see(Some(&runs(false)), 16_000).unwrap().good());
+    assert!(it.see(Some(&runs(false)), 16_000).unwrap().took_effect());
 }
 
 #[test]

@@ -479,7 +479,7 @@ fn nothing_is_written_when_nothing_changes() {
     assert_eq!(term.bytes(), before, "frozen: zero bytes");
     assert!(!term.text().contains("frozen19"));
     term.keys(" ");
-    term.wait_for("20 lines came while the picture was frozen");
+    term.wait_for("20 lines arrived while frozen");
     term.keys("G");
     term.wait_for("frozen19");
 }

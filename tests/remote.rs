@@ -217,7 +217,7 @@ fn bad_answers_have_an_error_and_an_exit_code() {
     assert!(err(&nobody).contains("cannot be reached") && err(&nobody).contains("See that it runs"));
     for (url, words) in [
         ("http://example.com", "without TLS"),
-        ("https://me:hunter2secret@example.com", "does not stand in an address"),
+        ("https://me:hunter2secret@example.com", "must not contain a password"),
         ("ftp://example.com", "neither http: nor https:"),
         ("nonsense", "no address"),
     ] {
@@ -332,7 +332,7 @@ fn contexts_select_services_and_hide_tokens() {
     let output = run(home.path(), &["pipelines", "list"]);
     assert_eq!(code(&output), 65);
     assert!(
-        err(&output).contains("does not stand in this file") && !err(&output).contains("12345678"),
+        err(&output).contains("do not write the token itself") && !err(&output).contains("12345678"),
         "{}",
         err(&output)
     );

@@ -242,11 +242,7 @@ impl RunApp<'_> {
                 Effect::ToggleMouse => {
                     self.options.mouse = !self.options.mouse;
                     self.session.terminal.set_mouse(self.options.mouse)?;
-                    let whose = if self.options.mouse {
-                        "synctop has the mouse"
-                    } else {
-                        "the terminal has the mouse: select text"
-                    };
+                    let whose = if self.options.mouse { "mouse on" } else { "mouse off: the terminal selects text" };
                     self.ui.toast = Some(whose.into());
                 }
                 Effect::Freeze(true) => self.frozen_at = Some(Instant::now()),
@@ -255,8 +251,7 @@ impl RunApp<'_> {
                     let before = self.shown.progress.input.lines;
                     self.take_feed();
                     let came = self.shown.progress.input.lines.saturating_sub(before);
-                    self.ui.toast =
-                        Some(format!("{} lines came while the picture was frozen", synctop_core::format::count(came)));
+                    self.ui.toast = Some(format!("{} lines arrived while frozen", synctop_core::format::count(came)));
                 }
                 Effect::Travel(what) => self.travel(what),
                 Effect::Copy(text, what) => {

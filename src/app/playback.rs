@@ -193,7 +193,7 @@ impl TimeTravel {
     /// Takes the newest view. Returns its notice, if any.
     pub(super) fn take_view(&mut self) -> Option<String> {
         let view = self.rewind.views.borrow_and_update().clone();
-        let word = view.word.clone();
+        let word = view.note.clone();
         if view.served >= self.last_request {
             self.pending_time = None;
             // The requested position does not exist: the view stays live.

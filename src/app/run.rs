@@ -457,7 +457,7 @@ impl<'s> RunApp<'s> {
 
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         if !self.session.suspend()? {
-            self.ui.toast = Some("no shell to go back to: not suspended".into());
+            self.ui.toast = Some("no shell to return to: not suspended".into());
         }
         self.request_redraw(RedrawReason::Key);
         Ok(())

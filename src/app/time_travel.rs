@@ -90,7 +90,7 @@ impl RunApp<'_> {
             match what {
                 Travel::Now => return self.back_to_now(),
                 _ if on && self.time_travel.view().is_none() => {
-                    self.ui.toast = Some("this is now; left and N go back".into());
+                    self.ui.toast = Some("the view is live; left and N go back".into());
                     return;
                 }
                 // These change settings of a later playback and keep the live view.

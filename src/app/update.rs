@@ -66,7 +66,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
             let before = ui.list(ui.focus).filter.clone();
             let input = Input::new(before.text.clone());
             if ui.focus == Pane::Diagnostics {
-                ui.toast = Some("the diagnostics have filters of their own: t f + - c C".into());
+                ui.toast = Some("the diagnostics have their own filters: t f + - c C".into());
             } else {
                 ui.overlays.push(Overlay::Filter { input, before });
             }
@@ -85,7 +85,7 @@ pub fn update(ui: &mut Ui, screen: &Screen, hits: &Hits, action: Action) -> Vec<
             movement(ui, screen, hits, action);
         }
         Action::SortNext | Action::SortPrevious | Action::SortReverse if ui.focus != Pane::Streams => {
-            ui.toast = Some("only the streams are sorted: 1 goes there".into());
+            ui.toast = Some("only the streams can be sorted: 1 goes there".into());
         }
         Action::SortNext | Action::SortPrevious => {
             let all = Column::VARIANTS;
@@ -124,7 +124,7 @@ fn focus(ui: &mut Ui, pane: Pane) {
 pub(super) fn sort(ui: &mut Ui, column: Column) {
     ui.reversed = ui.sort == column && !ui.reversed;
     ui.sort = column;
-    ui.toast = Some(format!("sorted by {}{}", column.as_str(), if ui.reversed { ", turned round" } else { "" }));
+    ui.toast = Some(format!("sorted by {}{}", column.as_str(), if ui.reversed { ", reversed" } else { "" }));
 }
 
 /// Closes the topmost overlay, otherwise the filter, otherwise the zoom, otherwise the selection in

@@ -9,7 +9,7 @@ use super::service::{
 use super::watch::{need_a_terminal, resolve_look};
 use super::{CommandError, exit, print};
 use crate::app::{FleetEnded, FleetOptions, Session};
-use crate::net::remote::actions::PATIENCE;
+use crate::net::remote::actions::EFFECT_TIMEOUT;
 use crate::net::remote::state_db::who;
 use crate::net::remote::watch::Watcher;
 use crate::net::remote::{Client, ServiceAddress, ServiceRequest, StateDb};
@@ -81,7 +81,7 @@ fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &Look
         who: who(),
         write: false,
         tour: false,
-        patience: PATIENCE,
+        patience: EFFECT_TIMEOUT,
     }
 }
 

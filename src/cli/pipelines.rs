@@ -86,7 +86,7 @@ pub(super) fn pipeline_json(watched: &Watched, now: i64) -> Value {
     json!({
         "id": it.id, "source": it.source, "destination": it.destination,
         "status": it.status.as_str(), "desired_status": it.desired.as_str(),
-        "group": watched.group(now).as_str().to_lowercase(), "parked_inferred": watched.inferred(now), "note": watched.note(now),
+        "group": watched.group(now).as_str().to_lowercase(), "parked_inferred": watched.is_parking_inferred(now), "note": watched.note(now),
         "reason": fault.map(|fault| json!({
             "message": fault.message, "failure_type": fault.failure_type, "fingerprint": fault.fingerprint, "streams": fault.streams,
             "next": fault.next, "since": fault.since.or(watched.fault_since).map(time::iso),
@@ -378,7 +378,7 @@ async fn targets(
         return Ok((found, Vec::new()));
     }
     let tasks = client.capabilities().await.is_ok_and(|capabilities| capabilities.tasks);
-    let possible = |id: &Arc<str>| fleet.pipelines.get(id).is_none_or(|it| action.possible(&it.pipeline, tasks));
+    let possible = |id: &Arc<str>| fleet.pipelines.get(id).is_none_or(|it| action.is_possible(&it.pipeline, tasks));
     let (found, left_out): (Vec<_>, Vec<_>) = found.into_iter().partition(|(id, _)| possible(id));
     Ok((found, left_out.into_iter().map(|(id, _)| id).collect()))
 }

@@ -65,7 +65,7 @@ pub(super) async fn follow_task(
         };
         say(&clean::line(&task.line(0)));
         print_json(&task.told)?;
-        if task.state.over() {
+        if task.state.is_finished() {
             return end(api, poll_args, &task, true, poll_defaults.strict).await;
         }
         save_unfinished(poll_args, Some(&task))?;

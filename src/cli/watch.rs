@@ -58,7 +58,7 @@ pub(super) fn watch(
             "stdin".to_owned()
         }
         path => {
-            let from = if args.tail { file::From::End } else { file::From::Start };
+            let from = if args.tail { file::StartAt::End } else { file::StartAt::Start };
             file::spawn(file::Follow { path: PathBuf::from(path), from, retry: args.retry }, sender)?;
             path.to_owned()
         }

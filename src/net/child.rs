@@ -129,7 +129,7 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
                 break;
             }
             if late && !std::mem::replace(&mut noticed, true) {
-                let text = "the engine ended, but something it started holds its output open: still reading";
+                let text = "the engine ended, but a process that it started holds its output open: still reading";
                 let _ = events.send(Event::Notice(text.into()));
             }
             std::thread::sleep(Duration::from_millis(if late { 100 } else { 5 }));

@@ -102,11 +102,11 @@ impl<R: Read> Chunks<R> {
         }
         chunk.length = chunk.filled as u64;
         self.at += chunk.length;
-        self.answer(chunk.filled > 0)
+        self.found_or_error(chunk.filled > 0)
     }
 
     /// Returns `found`, or the pending read error if nothing was found before it.
-    fn answer(&mut self, found: bool) -> io::Result<bool> {
+    fn found_or_error(&mut self, found: bool) -> io::Result<bool> {
         match self.error.take() {
             Some(error) if !found => Err(error),
             error => {
@@ -158,6 +158,6 @@ impl<R: Read> Chunks<R> {
         chunk.huge = Some((validator.valid(), end));
         chunk.length = length;
         self.at += length;
-        self.answer(true)
+        self.found_or_error(true)
     }
 }

@@ -25,7 +25,7 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Position at which reading a file starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum StartAt {
     Start,
     End,
 }
@@ -34,7 +34,7 @@ pub enum From {
 #[derive(Debug, Clone)]
 pub struct Follow {
     pub path: PathBuf,
-    pub from: From,
+    pub from: StartAt,
     /// True to wait for a file that does not exist yet.
     pub retry: bool,
 }
@@ -89,8 +89,8 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Open file with the state of reading it.
-struct Open {
+/// OpenFile file with the state of reading it.
+struct OpenFile {
     file: Arc<File>,
     /// Device and inode.
     id: (u64, u64),
@@ -102,14 +102,14 @@ struct Open {
     since: Instant,
 }
 
-impl Open {
-    fn new(file: File, from: From) -> io::Result<Self> {
+impl OpenFile {
+    fn new(file: File, from: StartAt) -> io::Result<Self> {
         let found = file.metadata()?;
         let id = (found.dev(), found.ino());
         let mut open = Self { file: Arc::new(file), id, at: 0, head: Vec::new(), since: Instant::now() };
         open.head = open.read_head();
         // A compressed file cannot be decompressed from its end.
-        if from == From::End && !open.packed() {
+        if from == StartAt::End && !open.packed() {
             open.at = found.len();
         }
         Ok(open)
@@ -168,7 +168,7 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
     let (hint, hints) = mpsc::sync_channel(1);
     // Without notifications (network file system, watch limit reached) polling alone suffices.
     let _watcher = watch(&follow.path, hint);
-    let mut name = Name { follow, from: follow.from, open: VecDeque::new(), gone: false, down: false };
+    let mut name = FollowedName { follow, from: follow.from, open: VecDeque::new(), gone: false, down: false };
     if !follow.path.exists() {
         let _ = events.send(Event::Notice(format!("there is no file {} yet", follow.path.display())));
     }
@@ -184,7 +184,7 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
                 }
                 name.down = false;
                 // A file that appears later is read from its start: all of it is new.
-                name.from = From::Start;
+                name.from = StartAt::Start;
             }
             Err(error) => {
                 let why = format!("{}: {error}", follow.path.display());
@@ -199,18 +199,18 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
 }
 
 /// Followed name, and the files under that name that are not read to their end.
-struct Name<'f> {
+struct FollowedName<'f> {
     follow: &'f Follow,
-    from: From,
+    from: StartAt,
     /// Files in order of their appearance; the first one is read.
-    open: VecDeque<Open>,
+    open: VecDeque<OpenFile>,
     /// True once it was reported that the name does not exist.
     gone: bool,
     /// True if the last check or read failed.
     down: bool,
 }
 
-impl Name<'_> {
+impl FollowedName<'_> {
     /// Checks the name and reads new data. Returns the number of bytes, or `None` if the receiver
     /// is gone or nothing can follow.
     ///
@@ -249,7 +249,8 @@ impl Name<'_> {
         let found = match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.open.is_empty() => {
                 if !std::mem::replace(&mut self.gone, true) {
-                    let text = format!("{} is gone: waiting for a new one of that name", path.display());
+                    let text =
+                        format!("{} does not exist any more: waiting for a new file of that name", path.display());
                     let _ = events.send(Event::Notice(text));
                 }
                 return Ok(());
@@ -270,7 +271,7 @@ impl Name<'_> {
                     open.restart();
                 }
             }
-            None => self.open.push_back(Open::new(self::open(path)?, self.from)?),
+            None => self.open.push_back(OpenFile::new(self::open(path)?, self.from)?),
         }
         Ok(())
     }

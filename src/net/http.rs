@@ -58,7 +58,7 @@ impl CallOutcome {
             Self::Refused { status, says, .. } => format!("the engine answers HTTP {status}: {says}"),
             Self::Page(title) if title.is_empty() => "a web page answered instead of an engine".to_owned(),
             Self::Page(title) => format!("a web page answered instead of an engine: {title}"),
-            Self::Overdue(limit) => format!("the engine went on beyond its limit of {limit}, and was stopped"),
+            Self::Overdue(limit) => format!("the engine exceeded its limit of {limit} and was stopped"),
             Self::Exited(why) => why.clone(),
             Self::Stopped => "stopped".to_owned(),
         }
@@ -194,7 +194,7 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     let text = text.trim_start_matches("unexpected error: ");
     if text.contains("InvalidContentType") {
         // Error of rustls for bytes that are not TLS.
-        return "no TLS is spoken there: is it an http:// address?".into();
+        return "the server does not use TLS: is it an http:// address?".into();
     }
     // The number of an error adds nothing for an operator.
     text.split(" (os error").next().unwrap_or_default().trim_end_matches('.').to_owned()

@@ -77,14 +77,14 @@ impl SavedLog {
 ///
 /// # Errors
 /// Returns an error if a log cannot be read to its end; earlier data are applied.
-pub fn read(logs: Vec<SavedLog>, beside: Sidecar, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
-    if let Some(catalog) = &beside.catalog {
+pub fn read(logs: Vec<SavedLog>, sidecar_data: Sidecar, progress: &mut Progress, decoder: &Decoder) -> io::Result<()> {
+    if let Some(catalog) = &sidecar_data.catalog {
         progress.expect_streams(catalog);
     }
-    let exit = beside.exit;
-    let mut sink = LogWithSidecar { progress, beside };
+    let exit = sidecar_data.exit;
+    let mut sink = LogWithSidecar { progress, sidecar_data };
     let result = reduce_all(logs, &mut sink, decoder);
-    while let Some(line) = sink.beside.rest() {
+    while let Some(line) = sink.sidecar_data.rest() {
         sink.progress.stderr(&line);
     }
     sink.progress.close(exit);
@@ -94,17 +94,17 @@ pub fn read(logs: Vec<SavedLog>, beside: Sidecar, progress: &mut Progress, decod
 /// Sink that merges the lines of a log with its sidecar data.
 struct LogWithSidecar<'p> {
     progress: &'p mut Progress,
-    beside: Sidecar,
+    sidecar_data: Sidecar,
 }
 
 impl Sink for LogWithSidecar<'_> {
     fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
-        let Self { progress, beside } = self;
-        if beside.is_silent() {
+        let Self { progress, sidecar_data } = self;
+        if sidecar_data.is_silent() {
             progress.apply_batch(batch, decoder);
         } else {
             progress.apply_batch_with(batch, decoder, |progress, _| {
-                while let Some(line) = beside.due(progress) {
+                while let Some(line) = sidecar_data.due(progress) {
                     progress.stderr(&line);
                 }
             });
@@ -147,7 +147,7 @@ pub struct Indexer {
     broken: bool,
     /// Reason that a log could not be read to its end.
     down: Option<String>,
-    beside: Sidecar,
+    sidecar_data: Sidecar,
 }
 
 /// Indexing in the background: its data and snapshots for the screen.
@@ -164,7 +164,7 @@ pub struct Indexing {
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
-pub fn spawn(logs: Vec<SavedLog>, beside: Sidecar, decoder: Decoder) -> io::Result<Indexing> {
+pub fn spawn(logs: Vec<SavedLog>, sidecar_data: Sidecar, decoder: Decoder) -> io::Result<Indexing> {
     let past = RewindData { store: Arc::new(ByteStore::default()), ..RewindData::default() };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let size = logs.iter().map(|log| log.size().filter(|_| log.in_place())).sum();
@@ -172,7 +172,7 @@ pub fn spawn(logs: Vec<SavedLog>, beside: Sidecar, decoder: Decoder) -> io::Resu
     let broken = Arc::new(OnceLock::new());
     let failure = Arc::clone(&broken);
     std::thread::Builder::new().name("index".into()).spawn(move || {
-        if let Err(error) = indexer.run(logs, beside, &decoder) {
+        if let Err(error) = indexer.run(logs, sidecar_data, &decoder) {
             tracing::error!(target: "synctop::index", "{error}");
             let _ = failure.set(error);
         }
@@ -185,9 +185,9 @@ impl Sink for Indexer {
         let due;
         {
             let mut history = lock(&self.history);
-            let Self { store, beside, progress, .. } = self;
+            let Self { store, sidecar_data, progress, .. } = self;
             progress.apply_batch_with(batch, decoder, |progress, run| {
-                while let Some(line) = beside.due(progress) {
+                while let Some(line) = sidecar_data.due(progress) {
                     super::child::diagnose(&line);
                     let side = Side::Stderr(line);
                     side.apply(progress);
@@ -218,7 +218,7 @@ impl Indexer {
             watch: None,
             broken: false,
             down: None,
-            beside: Sidecar::default(),
+            sidecar_data: Sidecar::default(),
         }
     }
 
@@ -238,7 +238,7 @@ impl Indexer {
         }
         if over || shown.elapsed() >= super::ingest::BETWEEN_SNAPSHOTS {
             *shown = Instant::now();
-            let link = if over { Link::Ended(self.beside.exit) } else { Link::Live };
+            let link = if over { Link::Ended(self.sidecar_data.exit) } else { Link::Live };
             let progress = Arc::new(self.progress.clone());
             return watch.send(Snapshot { progress, link, last_line: None }).is_ok();
         }
@@ -249,13 +249,13 @@ impl Indexer {
     ///
     /// # Errors
     /// Returns an error if a log cannot be read to its end; earlier data are applied.
-    pub fn run(&mut self, logs: Vec<SavedLog>, beside: Sidecar, decoder: &Decoder) -> io::Result<()> {
+    pub fn run(&mut self, logs: Vec<SavedLog>, sidecar_data: Sidecar, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
-        if let Some(catalog) = &beside.catalog {
+        if let Some(catalog) = &sidecar_data.catalog {
             self.store.expect(catalog);
             self.progress.expect_streams(catalog);
         }
-        self.beside = beside;
+        self.sidecar_data = sidecar_data;
         let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(SavedLog::size).sum();
         lock(&self.history).expect(size);
         let mut before: Option<String> = None;
@@ -272,11 +272,11 @@ impl Indexer {
                 break;
             }
         }
-        while let Some(line) = self.beside.rest() {
+        while let Some(line) = self.sidecar_data.rest() {
             super::child::diagnose(&line);
             self.side(Side::Stderr(line));
         }
-        let exit = self.beside.exit;
+        let exit = self.sidecar_data.exit;
         lock(&self.history).note(&self.progress, false);
         lock(&self.history).finish(&self.progress, exit);
         self.progress.close(exit);

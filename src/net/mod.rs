@@ -132,7 +132,7 @@ pub fn channel() -> (mpsc::SyncSender<Event>, mpsc::Receiver<Event>) {
 /// Input that cannot be read at all; its text is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("No such file: {0}. Check the path, or pass --retry to wait until it is there.")]
+    #[error("No such file: {0}. Check the path, or pass --retry to wait until it exists.")]
     Missing(String),
     #[error("No such file: {0}. Check the path.")]
     Absent(String),
@@ -140,7 +140,7 @@ pub enum SourceError {
     Directory(String),
     #[error("Cannot read {0}: permission denied. Run as a user who may read it.")]
     Denied(String),
-    #[error("Cannot read {0}: {1}. Check that it is whole.")]
+    #[error("Cannot read {0}: {1}. Check that the file is complete.")]
     Unreadable(String, String),
     #[error("Cannot start {0}: {1}. Check the command after `--`.")]
     Spawn(String, String),

@@ -50,7 +50,7 @@ struct Source<R> {
     /// Number of the next chunk.
     number: u64,
     error: Option<io::Error>,
-    over: bool,
+    ended: bool,
 }
 
 /// Returns the number of decoding threads for this machine.
@@ -69,7 +69,7 @@ pub fn reduce<R: Read + Send, S: Sink>(
     sink: &mut S,
     workers: usize,
 ) -> io::Result<()> {
-    let source = Mutex::new(Source { chunks, number: 0, error: None, over: false });
+    let source = Mutex::new(Source { chunks, number: 0, error: None, ended: false });
     let turn = Mutex::new(Turn { sink, next: 0, stopped: false });
     let turned = Condvar::new();
     let due = AtomicU64::new(0);
@@ -123,7 +123,7 @@ fn work<R: Read, S: Sink>(
         drop(turn);
         turned.notify_all();
         if !go_on {
-            lock(source).over = true;
+            lock(source).ended = true;
             return;
         }
     }
@@ -142,7 +142,7 @@ impl<R, S> Drop for Guard<'_, '_, R, S> {
         if std::thread::panicking() {
             lock(self.turn).stopped = true;
             self.turned.notify_all();
-            lock(self.source).over = true;
+            lock(self.source).ended = true;
         }
     }
 }
@@ -150,7 +150,7 @@ impl<R, S> Drop for Guard<'_, '_, R, S> {
 /// Fills the chunk with the next lines and returns its number; `None` at the end.
 fn next<R: Read>(source: &Mutex<Source<R>>, chunk: &mut Chunk) -> Option<u64> {
     let mut source = lock(source);
-    if source.over {
+    if source.ended {
         return None;
     }
     match source.chunks.next(chunk) {
@@ -159,12 +159,12 @@ fn next<R: Read>(source: &Mutex<Source<R>>, chunk: &mut Chunk) -> Option<u64> {
             Some(source.number - 1)
         }
         Ok(false) => {
-            source.over = true;
+            source.ended = true;
             None
         }
         Err(error) => {
             source.error = Some(error);
-            source.over = true;
+            source.ended = true;
             None
         }
     }

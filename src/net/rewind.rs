@@ -31,7 +31,7 @@ pub struct View {
     /// True at the end of a log that was read to its end.
     pub ended: bool,
     /// Message about the request: an error, or a limit of the log.
-    pub word: Option<String>,
+    pub note: Option<String>,
     /// True if the request failed or there was nothing to step to.
     pub failed: bool,
 }
@@ -94,14 +94,14 @@ fn run(
             queue.pop_front();
         }
         let Some((number, request)) = queue.pop_front() else { continue };
-        let mut word = None;
+        let mut note = None;
         let mut stayed = false;
         let went = match request {
             Request::Go(target) => seeker.go(target),
             Request::Step(step) => seeker.step(step).map(|found| {
                 if !found {
                     stayed = true;
-                    word = Some(dead_end_message(step));
+                    note = Some(dead_end_message(step));
                 }
             }),
         };
@@ -114,7 +114,7 @@ fn run(
         if let Err(error) = went {
             tracing::warn!(target: "synctop::rewind", "{error}");
             // The view before stays on the screen.
-            let view = View { served: number, word: Some(error.to_string()), failed: true, ..before };
+            let view = View { served: number, note: Some(error.to_string()), failed: true, ..before };
             if views.send(view).is_err() {
                 return;
             }
@@ -123,9 +123,9 @@ fn run(
         let at = match (request, span) {
             (Request::Go(Target::Time(at)), Some((first, last))) => {
                 if at < first {
-                    word = Some(format!("the log begins at {}", time::stamp(first, "%H:%M:%S%.3f")));
+                    note = Some(format!("the log starts at {}", time::stamp(first, "%H:%M:%S%.3f")));
                 } else if at > last && complete {
-                    word = Some(format!("the log ends at {}", time::stamp(last, "%H:%M:%S%.3f")));
+                    note = Some(format!("the log ends at {}", time::stamp(last, "%H:%M:%S%.3f")));
                 }
                 Some(at.clamp(first, last)).max(progress.last_at)
             }
@@ -134,7 +134,7 @@ fn run(
             _ => progress.last_at,
         };
         if seeker.fell_short() {
-            word = Some("the earlier part is not stored any more".to_owned());
+            note = Some("the earlier part is not stored any more".to_owned());
         }
         let progress = seeker.progress();
         let ended = complete && progress.input.bytes == end.bytes && at >= end.at;
@@ -142,7 +142,7 @@ fn run(
         if ended {
             progress.close(exit);
         }
-        let view = View { served: number, progress: Arc::new(progress), at, ended, word, failed: stayed };
+        let view = View { served: number, progress: Arc::new(progress), at, ended, note, failed: stayed };
         if views.send(view).is_err() {
             return;
         }

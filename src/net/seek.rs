@@ -50,7 +50,7 @@ impl Seeker {
     /// Creates a seeker at the start of the log.
     #[must_use]
     pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
-        let progress = store.begin();
+        let progress = store.initial_progress();
         Self { store, history, decoder, progress, sides: 0, short: false }
     }
 
@@ -69,12 +69,12 @@ impl Seeker {
         std::mem::take(&mut self.short)
     }
 
-    /// Goes to a place, at most to the end of the data read so far.
+    /// Goes to a place, at most to the end of the data read so reduce_to.
     ///
     /// # Errors
     /// Returns an error if the bytes cannot be read again. The place then stays the same.
     pub fn go(&mut self, target: Target) -> io::Result<()> {
-        self.restore_on_error(|seeker| seeker.go_on(target))
+        self.restore_on_error(|seeker| seeker.try_go(target))
     }
 
     /// Restores the state if `walk` fails, because it may have stopped within a line.
@@ -87,13 +87,13 @@ impl Seeker {
         result
     }
 
-    fn go_on(&mut self, target: Target) -> io::Result<()> {
+    fn try_go(&mut self, target: Target) -> io::Result<()> {
         let end = self.history().end();
         match target {
-            Target::Begin => self.near(0),
-            Target::End => self.near(end.bytes).and_then(|()| self.far(end.bytes)),
+            Target::Begin => self.restore_nearest(0),
+            Target::End => self.restore_nearest(end.bytes).and_then(|()| self.reduce_to(end.bytes)),
             Target::Bytes(bytes) => {
-                self.near(bytes)?;
+                self.restore_nearest(bytes)?;
                 let near = self.history().place_of_bytes(bytes).bytes;
                 self.skip_to(near)?;
                 self.walk(&Until::Bytes(bytes), end.bytes)
@@ -101,7 +101,7 @@ impl Seeker {
             Target::Line(line) => {
                 if self.progress.input.lines > line {
                     let near = self.history().place_of_line(line);
-                    self.near(near.bytes)?;
+                    self.restore_nearest(near.bytes)?;
                 }
                 let near = self.history().place_of_line(line).bytes;
                 self.skip_to(near)?;
@@ -123,15 +123,15 @@ impl Seeker {
     /// # Errors
     /// Returns an error if the bytes cannot be read again. The place then stays the same.
     pub fn step(&mut self, step: Step) -> io::Result<bool> {
-        self.restore_on_error(|seeker| seeker.step_on(step))
+        self.restore_on_error(|seeker| seeker.try_step(step))
     }
 
-    fn step_on(&mut self, step: Step) -> io::Result<bool> {
+    fn try_step(&mut self, step: Step) -> io::Result<bool> {
         let here = LogPosition::of(&self.progress);
         match step {
             Step::Lines(count) => {
                 let line = here.lines.saturating_add_signed(count);
-                self.go_on(Target::Line(line))?;
+                self.try_go(Target::Line(line))?;
                 Ok(self.progress.input.lines != here.lines)
             }
             Step::Mark(kind, true) => {
@@ -147,7 +147,7 @@ impl Seeker {
                         return Ok(true);
                     }
                 }
-                self.go_on(Target::Bytes(here.bytes))?;
+                self.try_go(Target::Bytes(here.bytes))?;
                 Ok(false)
             }
             Step::Mark(kind, false) => {
@@ -166,11 +166,11 @@ impl Seeker {
                         found = Some(place);
                     }
                     if let Some(place) = found {
-                        self.go_on(Target::Bytes(place))?;
+                        self.try_go(Target::Bytes(place))?;
                         return Ok(true);
                     }
                 }
-                self.go_on(Target::Bytes(here.bytes))?;
+                self.try_go(Target::Bytes(here.bytes))?;
                 Ok(false)
             }
         }
@@ -178,7 +178,7 @@ impl Seeker {
 
     /// Restores the last snapshot at or before a place, unless the current place is nearer. If that
     /// part is not stored any more, restores the first snapshot of the stored data.
-    fn near(&mut self, bytes: u64) -> io::Result<()> {
+    fn restore_nearest(&mut self, bytes: u64) -> io::Result<()> {
         let here = self.progress.input.bytes;
         let kept_from = self.store.kept_from();
         let mut short = false;
@@ -190,7 +190,7 @@ impl Seeker {
                 if here == 0 && self.sides == 0 {
                     // The expected streams may have become known since.
                     drop(history);
-                    self.progress = self.store.begin();
+                    self.progress = self.store.initial_progress();
                 }
                 return Ok(());
             }
@@ -210,28 +210,28 @@ impl Seeker {
                     opened.ok_or_else(|| io::Error::other("a snapshot cannot be read: please report this"))?;
                 (progress, key.sides)
             }
-            None => (self.store.begin(), 0),
+            None => (self.store.initial_progress(), 0),
         };
         Ok(())
     }
 
     /// Goes to a place between two lines that may be before the current one.
     fn back_to(&mut self, bytes: u64) -> io::Result<()> {
-        self.near(bytes)?;
-        self.far(bytes)
+        self.restore_nearest(bytes)?;
+        self.reduce_to(bytes)
     }
 
     /// Goes forward to a place between two lines, from the nearest snapshot if that saves reading.
     fn skip_to(&mut self, bytes: u64) -> io::Result<()> {
         if self.progress.input.bytes < bytes {
-            self.near(bytes)?;
-            self.far(bytes)?;
+            self.restore_nearest(bytes)?;
+            self.reduce_to(bytes)?;
         }
         Ok(())
     }
 
-    /// Reduces forward to a place between two lines, with several threads if it is far.
-    fn far(&mut self, bytes: u64) -> io::Result<()> {
+    /// Reduces forward to a place between two lines, with several threads if it is reduce_to.
+    fn reduce_to(&mut self, bytes: u64) -> io::Result<()> {
         loop {
             let here = self.progress.input.bytes;
             let side = self.store.side_from(self.sides);

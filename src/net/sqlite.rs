@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Maximum wait for a database lock that another process holds.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Error of a database operation.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("the store cannot be written: {0}")]
     Sql(String),
-    #[error("the store is of a later version ({0}, this one knows {1}): run the synctop that wrote it")]
+    #[error("a newer synctop wrote the store (version {0}, supported: {1}): use that synctop")]
     Later(usize, usize),
     #[error("the store is closed")]
     Closed,
@@ -39,7 +39,7 @@ impl From<serde_json::Error> for StoreError {
 pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     restrict(path);
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -47,9 +47,9 @@ pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
     connection.pragma_update(None, "secure_delete", true)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection, migrations)?;
-    for beside in ["-wal", "-shm"] {
+    for suffix in ["-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
-        name.push(beside);
+        name.push(suffix);
         restrict(Path::new(&name));
     }
     Ok(connection)

@@ -78,9 +78,10 @@ enum Location {
 }
 
 /// Contiguous bytes of the input with one location.
+/// Contiguous bytes of the input that are stored together.
 #[derive(Debug, Clone)]
 struct Segment {
-    begin: u64,
+    offset: u64,
     length: u64,
     place: Location,
 }
@@ -142,7 +143,7 @@ impl ByteStore {
     pub fn file(&self, file: &Arc<File>, at: u64, length: u64) {
         let mut inner = self.lock();
         inner.flush();
-        let begin = inner.length;
+        let offset = inner.length;
         inner.length += length;
         if let Some(Segment { length: have, place: Location::File { file: last, at: from, .. }, .. }) =
             inner.segments.back_mut()
@@ -156,7 +157,7 @@ impl ByteStore {
         let read = file.read_at(&mut head, 0).unwrap_or(0);
         head.truncate(read);
         let place = Location::File { file: Arc::clone(file), at, head: head.into() };
-        inner.segments.push_back(Segment { begin, length, place });
+        inner.segments.push_back(Segment { offset, length, place });
         if inner.bounded {
             inner.drop_old_files();
         }
@@ -194,7 +195,7 @@ impl ByteStore {
 
     /// Returns the progress before the first byte.
     #[must_use]
-    pub fn begin(&self) -> Progress {
+    pub fn initial_progress(&self) -> Progress {
         let mut progress = Progress::default();
         let expected = self.lock().expected.clone();
         if let Some(catalog) = expected {
@@ -246,15 +247,15 @@ impl Inner {
             return;
         }
         let length = self.pending.len() as u64;
-        let begin = self.length_before_pending();
+        let offset = self.length_before_pending();
         match self.write_block() {
-            Ok(place) => self.segments.push_back(Segment { begin, length, place }),
+            Ok(place) => self.segments.push_back(Segment { offset, length, place }),
             Err(error) => {
                 // For example a full disk: the feed continues without its past.
                 self.broken = Some(error.to_string());
                 self.segments.clear();
                 self.spool = None;
-                self.kept_from = begin + length;
+                self.kept_from = offset + length;
             }
         }
         self.pending.clear();
@@ -262,7 +263,7 @@ impl Inner {
 
     /// Returns the offset of the first pending byte.
     fn length_before_pending(&self) -> u64 {
-        let blocks = self.segments.back().map_or(self.kept_from, |last| last.begin + last.length);
+        let blocks = self.segments.back().map_or(self.kept_from, |last| last.offset + last.length);
         blocks.max(self.kept_from)
     }
 
@@ -294,7 +295,7 @@ impl Inner {
         while self.segments.front().is_some_and(|segment| !is_newest(segment)) {
             self.segments.pop_front();
         }
-        self.kept_from = self.segments.front().map_or(self.length, |segment| segment.begin);
+        self.kept_from = self.segments.front().map_or(self.length, |segment| segment.offset);
     }
 
     /// Drops all but the newest files of the followed name: a deleted file uses disk space while it
@@ -316,14 +317,14 @@ impl Inner {
         let dropped = self.segments.len() - keep;
         self.segments.drain(..dropped);
         if dropped > 0 {
-            self.kept_from = self.segments.front().map_or(self.length, |segment| segment.begin);
+            self.kept_from = self.segments.front().map_or(self.length, |segment| segment.offset);
         }
     }
 
     fn find(&self, at: u64) -> Option<Segment> {
-        let behind = self.segments.partition_point(|segment| segment.begin <= at);
+        let behind = self.segments.partition_point(|segment| segment.offset <= at);
         let found = self.segments.get(behind.checked_sub(1)?)?;
-        (at < found.begin + found.length).then(|| found.clone())
+        (at < found.offset + found.length).then(|| found.clone())
     }
 }
 
@@ -362,8 +363,8 @@ impl Read for StoreReader {
             if let Some(segment) = inner.find(self.at) {
                 segment
             } else {
-                let begin = inner.length_before_pending();
-                let within = usize::try_from(self.at.saturating_sub(begin)).unwrap_or(usize::MAX);
+                let offset = inner.length_before_pending();
+                let within = usize::try_from(self.at.saturating_sub(offset)).unwrap_or(usize::MAX);
                 let rest = inner.pending.get(within..).unwrap_or_default();
                 let length = rest.len().min(buffer.len());
                 if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
@@ -379,12 +380,12 @@ impl Read for StoreReader {
                 if file.read_exact_at(&mut now, 0).is_err() || *now != *head {
                     return Err(io::Error::other("the file was overwritten: its former content is gone"));
                 }
-                let within = self.at - segment.begin;
+                let within = self.at - segment.offset;
                 let left = usize::try_from(segment.length - within).unwrap_or(usize::MAX);
                 let room = buffer.len().min(left);
                 let length = file.read_at(buffer.get_mut(..room).unwrap_or_default(), at + within)?;
                 if length == 0 {
-                    return Err(io::Error::other("the file was made shorter while it was read"));
+                    return Err(io::Error::other("the file was truncated while it was read"));
                 }
                 self.at += length as u64;
                 Ok(length)
@@ -392,7 +393,7 @@ impl Read for StoreReader {
             Location::Block { file, at, packed } => {
                 let mut bytes = vec![0; packed];
                 file.read_exact_at(&mut bytes, at)?;
-                self.block = (segment.begin, zstd::bulk::decompress(&bytes, BLOCK * 2)?);
+                self.block = (segment.offset, zstd::bulk::decompress(&bytes, BLOCK * 2)?);
                 let length = self.read_from_block(buffer).unwrap_or(0);
                 self.at += length as u64;
                 Ok(length)

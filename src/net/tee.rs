@@ -28,15 +28,15 @@ pub enum Stopped {
 pub struct TeeReader {
     input: BorrowedFd<'static>,
     out: BorrowedFd<'static>,
-    beside: Option<Arc<Mutex<CopyFile>>>,
+    log_file: Option<Arc<Mutex<CopyFile>>>,
     stopped: Arc<Mutex<Option<Stopped>>>,
 }
 
 impl TeeReader {
     #[must_use]
-    pub fn new(beside: Option<Arc<Mutex<CopyFile>>>, stopped: Arc<Mutex<Option<Stopped>>>) -> Self {
+    pub fn new(log_file: Option<Arc<Mutex<CopyFile>>>, stopped: Arc<Mutex<Option<Stopped>>>) -> Self {
         let _ = pipe::stdin();
-        Self { input: rustix::stdio::stdin(), out: pipe::stdout(), beside, stopped }
+        Self { input: rustix::stdio::stdin(), out: pipe::stdout(), log_file, stopped }
     }
 
     fn stop(&self, why: Stopped, error: io::Error) -> io::Error {
@@ -51,8 +51,8 @@ impl Read for TeeReader {
             pipe::read(self.input, buffer).map_err(|error| self.stop(Stopped::Input(error.to_string()), error))?;
         let bytes = buffer.get(..length).unwrap_or_default();
         // The log file is written first, so that it contains everything on standard output.
-        if let Some(beside) = &self.beside {
-            super::lock(beside).write(bytes);
+        if let Some(log_file) = &self.log_file {
+            super::lock(log_file).write(bytes);
         }
         pipe::write_all(self.out, bytes).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => self.stop(Stopped::ReaderGone, error),

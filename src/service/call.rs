@@ -77,12 +77,10 @@ impl CallProgress {
     }
 
     /// Returns the total checkpoints of the pipeline.
-    /// Returns the total checkpoints of the pipeline.
     pub fn checkpoints(&self) -> u64 {
         self.before + self.ingest.progress.checkpoints
     }
 
-    /// Returns a copy of the reduced state.
     /// Returns a copy of the reduced state.
     pub fn progress(&self) -> Progress {
         self.ingest.progress.clone()

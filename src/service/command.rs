@@ -127,7 +127,6 @@ pub async fn run(
 }
 
 /// Describes an exit status: exit code or signal.
-/// Describes an exit status: exit code or signal.
 fn exit(status: std::process::ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {

@@ -16,7 +16,6 @@ pub const SAMPLE: &str = include_str!("../../assets/serve.toml");
 pub const SIMULATED: &str = "simulated";
 
 /// Configuration of the service.
-/// Configuration of the service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -206,7 +206,6 @@ impl Life {
     }
 
     /// Returns the next transition.
-    /// Returns the next transition.
     #[must_use]
     pub fn todo(self) -> Todo {
         match (self.hold, self.desired, self.phase) {

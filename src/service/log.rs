@@ -164,7 +164,6 @@ impl PipelineLog {
     }
 
     /// Returns the position of the end of the log.
-    /// Returns the position of the end of the log.
     #[must_use]
     pub fn end(&self) -> u64 {
         *self.tail.borrow()
@@ -190,7 +189,6 @@ impl PipelineLog {
         self.close(&mut lock(&self.inner));
     }
 
-    /// Closes the open segment and queues it for compression.
     /// Closes the open segment and queues it for compression.
     fn close(self: &Arc<Self>, inner: &mut Inner) {
         if inner.open.take().is_some() {
@@ -409,7 +407,6 @@ impl Reader {
         kept.ok_or_else(|| next.unwrap_or_else(|| self.log.end()))
     }
 
-    /// Opens a segment at the current position.
     /// Opens a segment at the current position.
     fn enter(&mut self, segment: Segment) -> io::Result<()> {
         let open = |packed: bool| File::open(self.log.folder.join(Segment { packed, ..segment.clone() }.name()));

@@ -79,7 +79,6 @@ pub enum Trigger {
 }
 
 /// State of a run.
-/// State of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TaskState {

@@ -18,7 +18,6 @@ pub struct Problem {
 
 impl Problem {
     /// Creates an error without additional fields.
-    /// Creates an error without additional fields.
     #[must_use]
     pub fn new(status: u16, code: &'static str, sentence: impl Into<String>) -> Self {
         Self { status, code, sentence: sentence.into(), more: Vec::new(), retry_after: None }
@@ -34,7 +33,6 @@ impl Problem {
     }
 
     /// Adds a field for programs.
-    /// Adds a field for programs.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.more.push((key, value.into()));
@@ -42,14 +40,12 @@ impl Problem {
     }
 
     /// Sets the seconds until a retry.
-    /// Sets the seconds until a retry.
     #[must_use]
     pub fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// Error for an unknown pipeline.
     /// Error for an unknown pipeline.
     #[must_use]
     pub fn no_pipeline(id: &str) -> Self {

@@ -78,7 +78,6 @@ impl Reconciler {
     }
 
     /// Changes the pipeline in one transaction.
-    /// Changes the pipeline in one transaction.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
@@ -201,7 +200,6 @@ impl Reconciler {
     }
 
     /// Creates the `Backfill` of a run from its stored state.
-    /// Creates the `Backfill` of a run from its stored state.
     pub(super) fn backfill(&self, task: &Task, kept: &StoredState) -> Result<Backfill, Problem> {
         let options = BackfillOptions { retries: u32::MAX, kept: true, ..BackfillOptions::default() };
         let state = kept.state.as_deref();
@@ -256,7 +254,6 @@ impl Reconciler {
 
     // Live events.
 
-    /// Passes queued live events to the engine in one call.
     /// Passes queued live events to the engine in one call.
     async fn live(&mut self, pipeline: &Arc<StoredPipeline>, waiting: Vec<(u64, String)>) -> Result<(), Problem> {
         let service = Arc::clone(&self.service);
@@ -328,7 +325,6 @@ impl Reconciler {
 
     // Setup and teardown.
 
-    /// Sets up the pipeline; a permanent failure parks it.
     /// Sets up the pipeline; a permanent failure parks it.
     async fn set_up(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         let done = self.prepare(pipeline, EngineAction::Setup).await?;
@@ -429,7 +425,6 @@ pub(super) fn after(wait: Duration) -> Millis {
 }
 
 /// Parks a pipeline with a reason.
-/// Parks a pipeline with a reason.
 pub(super) fn park(pipeline: &mut StoredPipeline, reason: ParkReason) -> Result<(), Problem> {
     pipeline.retry = None;
     // A new run id lets the engine retry failed streams.
@@ -441,7 +436,6 @@ pub(super) fn park(pipeline: &mut StoredPipeline, reason: ParkReason) -> Result<
     Ok(())
 }
 
-/// Schedules the next retry, with backoff.
 /// Schedules the next retry, with backoff.
 fn retry(pipeline: &mut StoredPipeline, message: String) {
     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;

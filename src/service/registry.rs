@@ -402,7 +402,6 @@ impl Slot {
     }
 
     /// Publishes a committed change: log, stderr and notifications.
-    /// Publishes a committed change: log, stderr and notifications.
     fn publish(&self, before: &StoredPipeline, pipeline: Arc<StoredPipeline>) {
         if pipeline.runs > before.runs {
             self.log.begin_run(pipeline.runs);
@@ -427,7 +426,6 @@ impl Slot {
         }
     }
 
-    /// Returns the cursor of the current end of the log.
     /// Returns the cursor of the current end of the log.
     #[must_use]
     pub fn cursor(&self, pipeline: &StoredPipeline) -> Cursor {

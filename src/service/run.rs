@@ -51,7 +51,6 @@ enum CallResult {
 
 impl Reconciler {
     /// Opens a run, or makes the next call of the open run.
-    /// Opens a run, or makes the next call of the open run.
     pub(super) async fn sync(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         if pipeline.task.is_none() {
             let log = self.slot.log.end();
@@ -107,12 +106,10 @@ impl Reconciler {
     }
 
     /// True if cancellation of this run was requested.
-    /// True if cancellation of this run was requested.
     pub(super) fn canceled(&self, id: &str) -> Result<bool, Problem> {
         Ok(self.service.store.read(|it| store::task(it, id))?.is_some_and(|task| task.cancel))
     }
 
-    /// Makes one call of the open run and stores its result.
     /// Makes one call of the open run and stores its result.
     async fn one_call(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         let Some(mut open) = self.run.take() else { return Ok(()) };
@@ -312,7 +309,6 @@ impl Reconciler {
     }
 
     /// Ends a run as canceled.
-    /// Ends a run as canceled.
     pub(super) async fn cancel(&mut self, id: &str) -> Result<(), Problem> {
         self.open(id).await?;
         let Some(open) = self.run.take() else { return Ok(()) };
@@ -327,7 +323,6 @@ pub(super) fn put_task_keeping_cancel(tx: &Tx, mut task: Task) -> Result<bool, P
     Ok(task.cancel)
 }
 
-/// Returns the state as of the end of the feed.
 /// Returns the state as of the end of the feed.
 fn closed(progress: &Progress) -> Progress {
     let mut closed = progress.clone();

@@ -92,7 +92,6 @@ fn global(progress: &Progress) -> Option<&Arc<ErrorGroup>> {
 }
 
 /// Builds the parking reason of an error.
-/// Builds the parking reason of an error.
 fn reason(progress: &Progress, group: &ErrorGroup, now: Millis) -> ParkReason {
     let global = group.hits.contains_key("") || group.streams().count() != 1 || progress.streams.len() <= 1;
     ParkReason {

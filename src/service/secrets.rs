@@ -25,7 +25,6 @@ pub struct References {
 
 impl References {
     /// True if a reference may name this variable.
-    /// True if a reference may name this variable.
     fn env(&self, name: &str) -> bool {
         // The service's own variables are withheld.
         !name.starts_with("SYNCTOP_")
@@ -34,7 +33,6 @@ impl References {
             })
     }
 
-    /// True if a reference may name this file.
     /// True if a reference may name this file.
     fn file(&self, path: &str) -> bool {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
@@ -198,8 +196,6 @@ fn add(secret: &str, known: &mut BTreeSet<String>) {
     known.insert(secret.to_owned());
 }
 
-/// Collects secrets: values of secret fields, resolved references, values that look like secrets,
-/// and passwords in URLs.
 /// Collects secrets: values of secret fields, resolved references, values that look like secrets,
 /// and passwords in URLs.
 fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<String>) {

@@ -84,7 +84,7 @@ impl Store {
         let connection = sqlite::open(&path, &MIGRATIONS)?;
         let reader =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        reader.busy_timeout(sqlite::PATIENCE)?;
+        reader.busy_timeout(sqlite::LOCK_TIMEOUT)?;
         let (sender, mut works) = mpsc::channel(QUEUE_LENGTH);
         let thread = std::thread::Builder::new()
             .name("store".into())
@@ -142,7 +142,6 @@ impl Store {
 }
 
 /// Writer thread: commits queued writes in batches until the queue is closed.
-/// Writer thread: commits queued writes in batches until the queue is closed.
 fn write(mut connection: Connection, works: &mut mpsc::Receiver<WriteJob>) {
     while let Some(first) = works.blocking_recv() {
         let mut batch = vec![first];
@@ -158,7 +157,6 @@ fn write(mut connection: Connection, works: &mut mpsc::Receiver<WriteJob>) {
     let _ = connection.close();
 }
 
-/// Commits a batch, publishes it, and sends the results to the callers.
 /// Commits a batch, publishes it, and sends the results to the callers.
 fn commit(connection: &mut Connection, batch: Vec<WriteJob>) {
     let mut answers = Vec::new();
@@ -261,7 +259,6 @@ impl Tx<'_> {
     }
 
     /// Returns the pipeline with this id.
-    /// Returns the pipeline with this id.
     pub fn pipeline(&self, id: &str) -> Result<Option<StoredPipeline>, StoreError> {
         Ok(pipeline(self.inner, id)?)
     }
@@ -335,7 +332,6 @@ impl Tx<'_> {
     }
 
     /// Stores the answer of a request under its idempotency key.
-    /// Stores the answer of a request under its idempotency key.
     pub fn put_answer(&self, key: &str, scope: &str, request: &str, answer: &str) -> Result<(), StoreError> {
         self.run(
             "INSERT OR REPLACE INTO idempotency (key, scope, request, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -386,13 +382,11 @@ impl Tx<'_> {
 }
 
 /// Parses a JSON document of the store.
-/// Parses a JSON document of the store.
 fn doc<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
-/// Reads one JSON document.
 /// Reads one JSON document.
 fn one<T: serde::de::DeserializeOwned>(connection: &Connection, sql: &str, id: &str) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;

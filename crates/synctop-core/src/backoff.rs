@@ -1,18 +1,20 @@
-//! Polling backoff with jitter (a service's own hint comes first), and a rate limiter that reserves
-//! a share for a person's actions.
+//! Polling backoff with jitter, where a delay requested by the service has priority, and a rate
+//! limiter that reserves a share for a person's actions.
 
-// Lengths of time, and no clock.
+// Durations only: this module has no clock.
 use core::time::Duration;
 
-/// The first wait, how it grows, and the longest.
-const FIRST: Duration = Duration::from_secs(1);
+/// First delay.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// Factor between two delays.
 const GROWTH: f64 = 1.5;
-pub const LONGEST: Duration = Duration::from_secs(15);
+/// Longest delay by default.
+pub const MAX_DELAY: Duration = Duration::from_secs(15);
 
-/// The longest wait that an answer may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+/// Longest delay that a service may request.
+const MAX_REQUESTED_DELAY: Duration = Duration::from_secs(3600);
 
-/// Waits between two looks.
+/// Exponential backoff between two polls.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     next: Duration,
@@ -21,86 +23,90 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST, longest: LONGEST }
+        Self { next: FIRST_DELAY, longest: MAX_DELAY }
     }
 }
 
 impl Backoff {
-    /// With another longest wait.
+    /// Creates a backoff with another longest delay.
     #[must_use]
-    pub fn up_to(longest: Duration) -> Self {
-        Self { next: FIRST.min(longest), longest }
+    pub fn with_max_delay(longest: Duration) -> Self {
+        Self { next: FIRST_DELAY.min(longest), longest }
     }
 
-    /// Something changed: more may come soon.
+    /// Restarts with the first delay: after one change others may follow.
     pub fn reset(&mut self) {
-        self.next = FIRST.min(self.longest);
+        self.next = FIRST_DELAY.min(self.longest);
     }
 
-    /// Next delay. A delay requested by the service (`Retry-After`) has priority; neither exceeds
-    /// the remaining time.
-    pub fn wait(&mut self, asked: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
+    /// Returns the next delay. A longer delay that the service requests (`requested_delay`, from
+    /// `Retry-After`) has priority, up to an hour. Never exceeds `remaining`. `jitter` is 0 to 1.
+    pub fn wait(&mut self, requested_delay: Option<Duration>, remaining: Option<Duration>, jitter: f64) -> Duration {
         let own = self.next.mul_f64(0.5 + jitter.clamp(0.0, 1.0) * 0.5);
         self.next = self.next.mul_f64(GROWTH).min(self.longest);
-        // One that asks for no time at all (or for one that is over by its clock) is not asked in a
-        // hurry.
-        let wait = asked.map_or(own, |asked| asked.min(LONGEST_ASKED).max(own));
-        left.map_or(wait, |left| wait.min(left))
+        // A requested delay of zero (also one that is over by the service's clock) does not shorten
+        // the own delay.
+        let wait = requested_delay.map_or(own, |requested_delay| requested_delay.min(MAX_REQUESTED_DELAY).max(own));
+        remaining.map_or(wait, |remaining| wait.min(remaining))
     }
 }
 
-/// Requests that may be made: so many a second, twice as many at once. The clock is the caller's.
+/// Token bucket of requests: refilled at a rate per second, with a capacity of two seconds. The
+/// caller supplies the clock.
 #[derive(Debug, Clone)]
 pub struct RateLimiter {
     per_second: f64,
-    left: f64,
+    /// Tokens in the bucket at the time `at`.
+    tokens: f64,
     at: Duration,
     /// Times of the requests of the last ten seconds.
-    made: std::collections::VecDeque<Duration>,
+    recent: std::collections::VecDeque<Duration>,
 }
 
 /// Share of the rate reserved for a person's actions.
-const FOR_PEOPLE: f64 = 0.2;
+const RESERVED_SHARE: f64 = 0.2;
 
 /// Window of the displayed rate.
-const SHOWN_OVER: Duration = Duration::from_secs(10);
+const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 impl RateLimiter {
+    /// Creates a full bucket.
     #[must_use]
     pub fn new(per_second: f64) -> Self {
-        Self { per_second, left: per_second * 2.0, at: Duration::ZERO, made: std::collections::VecDeque::new() }
+        Self { per_second, tokens: per_second * 2.0, at: Duration::ZERO, recent: std::collections::VecDeque::new() }
     }
 
-    /// Takes one at `now` (since any fixed origin), or returns the delay until it is available.
-    /// `person`: a person waits for it.
+    /// Takes a token at `now` (since any fixed origin). `person`: a person waits for the request,
+    /// which may use the reserved share.
     ///
     /// # Errors
-    /// How long to wait.
-    pub fn take(&mut self, now: Duration, person: bool) -> Result<(), Duration> {
+    /// Returns the delay until a token is available.
+    pub fn try_acquire(&mut self, now: Duration, person: bool) -> Result<(), Duration> {
         let passed = now.saturating_sub(self.at).as_secs_f64();
         self.at = self.at.max(now);
-        self.left = (self.left + passed * self.per_second).min(self.per_second * 2.0);
-        let kept = if person { 0.0 } else { self.per_second * 2.0 * FOR_PEOPLE };
-        if self.left - kept < 1.0 {
-            return Err(Duration::from_secs_f64((1.0 - (self.left - kept)) / self.per_second));
+        self.tokens = (self.tokens + passed * self.per_second).min(self.per_second * 2.0);
+        let reserved_tokens = if person { 0.0 } else { self.per_second * 2.0 * RESERVED_SHARE };
+        if self.tokens - reserved_tokens < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - (self.tokens - reserved_tokens)) / self.per_second));
         }
-        self.left -= 1.0;
-        self.made.push_back(now);
-        self.forget(now);
+        self.tokens -= 1.0;
+        self.recent.push_back(now);
+        self.prune(now);
         Ok(())
     }
 
-    fn forget(&mut self, now: Duration) {
-        while self.made.front().is_some_and(|at| now.saturating_sub(*at) > SHOWN_OVER) {
-            self.made.pop_front();
+    /// Drops requests outside the window of the displayed rate.
+    fn prune(&mut self, now: Duration) {
+        while self.recent.front().is_some_and(|at| now.saturating_sub(*at) > RATE_WINDOW) {
+            self.recent.pop_front();
         }
     }
 
-    /// Requests a second over the last ten seconds, and how many there may be.
+    /// Returns the requests per second over the last ten seconds, and the limit per second.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a handful")]
     pub fn rate(&mut self, now: Duration) -> (f64, f64) {
-        self.forget(now);
-        (self.made.len() as f64 / SHOWN_OVER.as_secs_f64(), self.per_second)
+        self.prune(now);
+        (self.recent.len() as f64 / RATE_WINDOW.as_secs_f64(), self.per_second)
     }
 }

@@ -51,26 +51,23 @@ impl FleetApp {
         let tasks = self.shown.capabilities.is_some_and(|capabilities| capabilities.tasks);
         let known = |id: &Arc<str>| self.shown.fleet.pipelines.get(id);
         let (targets, left_out): (Vec<_>, Vec<_>) =
-            targets.into_iter().partition(|id| known(id).is_none_or(|it| action.possible(&it.pipeline, tasks)));
+            targets.into_iter().partition(|id| known(id).is_none_or(|it| action.is_possible(&it.pipeline, tasks)));
         match (targets.as_slice(), left_out.as_slice()) {
             ([], [only]) => {
                 let parked = known(only).is_some_and(|it| it.pipeline.status == PipelineStatus::Error);
                 let word = if parked { "parked" } else { "paused" };
-                return self.show_toast(format!("{only} is {word}, and does not run: R resumes it"));
+                return self.show_toast(format!("{only} is {word}: R resumes it"));
             }
-            ([], _) => return self.show_toast("all of them are parked or paused, and do not run: R resumes them"),
+            ([], _) => return self.show_toast("all of them are parked or paused: R resumes them"),
             _ => {}
         }
-        if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over()) {
-            return self.show_toast("something is being done to many already: 4 shows it, X stops it");
+        if targets.len() > 1 && self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.is_finished()) {
+            return self.show_toast("a bulk action is running: 4 shows it, X stops it");
         }
         let open = |step: &BulkStep| matches!(step, BulkStep::Waiting | BulkStep::Sent(_));
         let in_bulk = self.bulk_shown.iter().flat_map(|bulk| &bulk.items).filter(|item| open(&item.step));
         if let Some(item) = in_bulk.into_iter().find(|item| targets.contains(&item.id)) {
-            return self.show_toast(format!(
-                "{}: something is being done to it with the others: 4 shows it, X stops it",
-                item.id
-            ));
+            return self.show_toast(format!("{}: part of the running bulk action: 4 shows it, X stops it", item.id));
         }
         if let Some((_, id, _)) = self.acting.iter().find(|(_, id, _)| targets.contains(id)) {
             return self.show_toast(format!("{id}: the last action is still being verified"));
@@ -109,7 +106,7 @@ impl FleetApp {
     pub(super) fn perform(&mut self, confirm: Confirm) {
         // Actions may have been disabled while the confirmation was open.
         if !self.armed().armed() {
-            return self.show_toast("it is not armed any more: nothing was done");
+            return self.show_toast("actions are disabled again: nothing was done");
         }
         let actor = Actor {
             client: Arc::clone(&self.options.watcher.client),
@@ -123,7 +120,7 @@ impl FleetApp {
         if let [(id, _)] = confirm.targets.as_slice() {
             let (id, send) = (Arc::clone(id), self.send.clone());
             self.acting.push((action, Arc::clone(&id), now()));
-            self.show_toast(format!("{} {id}: sent; watching whether it helps", action.as_str()));
+            self.show_toast(format!("{} {id}: sent; verifying the result", action.as_str()));
             self.options.background.spawn(async move {
                 let verdict = actor.act(action, &id, why.as_deref(), |_| {}).await;
                 // If the user has quit, the result is only in the action log.
@@ -144,9 +141,9 @@ impl FleetApp {
     /// end of the notice.
     pub(super) fn stop_unsent(&mut self) -> &'static str {
         match (&self.bulk, &self.bulk_shown) {
-            (Some((_, stop)), Some(bulk)) if !bulk.over() => {
+            (Some((_, stop)), Some(bulk)) if !bulk.is_finished() => {
                 stop.send_replace(true);
-                "; of the bulk action, the rest is skipped"
+                "; the rest of the bulk action is skipped"
             }
             _ => "",
         }
@@ -155,11 +152,11 @@ impl FleetApp {
     /// Stops the unsent part of the bulk action.
     pub(super) fn stop_bulk(&mut self) {
         match (&self.bulk, &self.bulk_shown) {
-            (Some((_, stop)), Some(bulk)) if !bulk.over() => {
+            (Some((_, stop)), Some(bulk)) if !bulk.is_finished() => {
                 stop.send_replace(true);
-                self.show_toast("stopped: no more are sent; those that were are watched to their end");
+                self.show_toast("stopped: unsent actions are skipped; sent ones are still verified");
             }
-            _ => self.show_toast("nothing is being done to many"),
+            _ => self.show_toast("no bulk action is running"),
         }
     }
 

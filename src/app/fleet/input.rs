@@ -206,7 +206,7 @@ impl FleetApp {
         let ui = &mut self.ui;
         ui.reversed = ui.sort == column && !ui.reversed;
         ui.sort = column;
-        let turned = if ui.reversed { ", turned round" } else { "" };
+        let turned = if ui.reversed { ", reversed" } else { "" };
         self.show_toast(format!("sorted by {}{turned}", column.as_str()));
     }
 
@@ -214,7 +214,7 @@ impl FleetApp {
     pub(super) fn can_sort(&mut self) -> bool {
         let is_sortable = self.ui.focus == FleetPane::Pipelines;
         if !is_sortable {
-            self.show_toast("only the pipelines are sorted: 1 goes there");
+            self.show_toast("only the pipelines can be sorted: 1 goes there");
         }
         is_sortable
     }

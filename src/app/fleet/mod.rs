@@ -245,7 +245,7 @@ impl FleetApp {
                     if self.armed_until.is_some_and(|until| Instant::now() >= until) {
                         self.armed_until = None;
                         let held = self.stop_unsent();
-                        self.show_toast(format!("disarmed: ten minutes are over{held}"));
+                        self.show_toast(format!("disarmed after ten minutes{held}"));
                     }
                     self.request_redraw(RedrawReason::Feed);
                 }
@@ -306,11 +306,11 @@ impl FleetApp {
     fn take_bulk(&mut self) {
         let Some((bulk, _)) = &mut self.bulk else { return };
         let bulk = bulk.borrow_and_update().clone();
-        let over = bulk.over() && !self.bulk_shown.as_ref().is_some_and(Bulk::over);
+        let is_end = bulk.is_finished() && !self.bulk_shown.as_ref().is_some_and(Bulk::is_finished);
         let (good, bad, held) = bulk.counts();
         let word = bulk.action.as_str();
         self.bulk_shown = Some(bulk);
-        if over {
+        if is_end {
             self.show_toast(format!("{word}: {good} took effect, {bad} did not, {held} skipped"));
             self.close_quit_question();
         }
@@ -436,7 +436,7 @@ impl FleetApp {
 
     fn suspend(&mut self) -> io::Result<()> {
         if !self.session.suspend()? {
-            self.show_toast("no shell to go back to: not suspended");
+            self.show_toast("no shell to return to: not suspended");
         }
         self.request_redraw(RedrawReason::Key);
         Ok(())
@@ -444,7 +444,7 @@ impl FleetApp {
 
     /// True while an action has no result.
     fn has_pending_actions(&self) -> bool {
-        !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.over())
+        !self.acting.is_empty() || self.bulk_shown.as_ref().is_some_and(|bulk| !bulk.is_finished())
     }
 
     fn unreached(&self) -> Option<(String, ResultClass)> {
@@ -455,7 +455,7 @@ impl FleetApp {
     /// Returns the summary that is printed on the shell.
     fn exit_summary(&self) -> String {
         let at = now();
-        let counts = synctop_core::fleet::standing(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
+        let counts = synctop_core::fleet::count_by_group(self.shown.fleet.pipelines.values().map(AsRef::as_ref), at);
         let words: Vec<_> = synctop_core::fleet::PipelineGroup::VARIANTS
             .iter()
             .zip(counts)
@@ -470,7 +470,7 @@ impl FleetApp {
             format!("{name}: {all}: {}\n", words.join(", "))
         };
         for (action, id, _) in &self.acting {
-            text.push_str(&format!("{} {id}: sent, and not known yet whether it helped\n", action.as_str()));
+            text.push_str(&format!("{} {id}: sent, result not known yet\n", action.as_str()));
         }
         text
     }

@@ -44,11 +44,7 @@ impl FleetApp {
             Action::Mouse => {
                 self.options.mouse = !self.options.mouse;
                 self.session.terminal.set_mouse(self.options.mouse)?;
-                let whose = if self.options.mouse {
-                    "synctop has the mouse"
-                } else {
-                    "the terminal has the mouse: select text"
-                };
+                let whose = if self.options.mouse { "mouse on" } else { "mouse off: the terminal selects text" };
                 self.show_toast(whose);
             }
             Action::Help => {
@@ -145,8 +141,7 @@ impl FleetApp {
             FleetAction::Acknowledge => self.acknowledge(),
             FleetAction::Closed => {
                 self.ui.closed = !self.ui.closed;
-                let words =
-                    if self.ui.closed { "errors that are over are shown too" } else { "only open errors are shown" };
+                let words = if self.ui.closed { "fixed errors are shown too" } else { "only open errors are shown" };
                 self.show_toast(words);
             }
             FleetAction::Refresh => {
@@ -154,7 +149,7 @@ impl FleetApp {
                 self.show_toast("reading the list");
             }
             FleetAction::Contexts if self.options.watcher.client.place.title.is_some() => {
-                self.show_toast("the demo is no context: leave it, and synctop connect NAME goes to one of yours");
+                self.show_toast("the demo has no contexts: quit, then synctop connect NAME opens one of yours");
             }
             FleetAction::Contexts if self.options.contexts.is_empty() => {
                 self.show_toast("no contexts yet: synctop config init creates a configuration");
@@ -320,7 +315,7 @@ impl FleetApp {
             return self.show_toast("an action is still being verified: wait for its result, or quit");
         }
         // Runs in the background: the command that supplies the token may take time.
-        self.show_toast(format!("going to {name} ..."));
+        self.show_toast(format!("connecting to {name} ..."));
         let (go, send, name) = (Arc::clone(&self.options.go), self.send.clone(), name.to_owned());
         self.options.background.spawn_blocking(move || {
             let opened = go(&name);
@@ -411,9 +406,9 @@ impl FleetApp {
         let (watcher, who) = (Arc::clone(&self.options.watcher), self.options.who.clone());
         self.options.background.spawn_blocking(move || watcher.acknowledge(&fingerprint, &who));
         self.show_toast(if acked {
-            "not acknowledged any more"
+            "acknowledgment withdrawn"
         } else {
-            "acknowledged; it is over when its pipelines succeed, and not before"
+            "acknowledged; it closes when its pipelines succeed"
         });
     }
 

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
-use synctop_core::fleet::verify::{ActionResult, Baseline, PipelineAction, Watch};
+use synctop_core::fleet::verify::{ActionResult, ActionWatch, Baseline, PipelineAction};
 use synctop_core::fleet::{Pipeline, PipelineFault};
 use synctop_core::protocol::Millis;
 use tokio::sync::watch;
 
 /// Default maximum time until an action shows an effect.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const EFFECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Polling interval of a pipeline until its result is known.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -59,33 +59,33 @@ enum Sent {
     Unknown(ClientError),
 }
 
-fn refused(trouble: &ClientError) -> ActionResult {
-    ActionResult::Refused(trouble.words(), trouble.class())
+fn refused(client_error: &ClientError) -> ActionResult {
+    ActionResult::Refused(client_error.words(), client_error.class())
 }
 
 impl Actor {
-    /// Executes the action, verifies its effect and returns the result. `tell` receives the stages.
+    /// Executes the action, verifies its effect and returns the result. `emit` receives the stages.
     pub async fn act(
         &self,
         action: PipelineAction,
         id: &str,
         why: Option<&str>,
-        mut tell: impl FnMut(ActionStage),
+        mut emit: impl FnMut(ActionStage),
     ) -> ActionResult {
         let capabilities = match self.client.capabilities().await {
             Ok(capabilities) => capabilities,
-            Err(trouble) => return refused(&trouble),
+            Err(client_error) => return refused(&client_error),
         };
         let told = match self.baseline(id).await {
             Ok(told) => told,
-            Err(trouble) => return refused(&trouble),
+            Err(client_error) => return refused(&client_error),
         };
         let before = match Pipeline::read(told, now(), None) {
             Ok(before) => before,
             Err(why) => return refused(&ClientError::Odd(why)),
         };
         let mark = Baseline::of(&before);
-        tell(ActionStage::Baseline(mark.words()));
+        emit(ActionStage::Baseline(mark.words()));
         let intent = Intent {
             id: random_id("intent"),
             who: self.who.clone(),
@@ -97,9 +97,12 @@ impl Actor {
         // An action that cannot be recorded is not executed: its author would be unknown.
         let noting = intent.clone();
         if let Err(why) = self.note(move |memory| memory.record_intent(&noting)).await {
-            return ActionResult::Refused(format!("it cannot be noted who does it: {why}"), ResultClass::Output);
+            return ActionResult::Refused(
+                format!("it was not sent, because the action log cannot be written: {why}"),
+                ResultClass::Output,
+            );
         }
-        let (verdict, after) = self.send_and_watch(action, &intent, &before, mark, capabilities, &mut tell).await;
+        let (verdict, after) = self.send_and_watch(action, &intent, &before, mark, capabilities, &mut emit).await;
         let (word, sentence) = (verdict.as_str(), verdict.to_string());
         if let Err(why) = self.note(move |memory| memory.record_result(&intent, &after, word, &sentence)).await {
             tracing::warn!(target: "synctop::memory", "{why}");
@@ -127,7 +130,7 @@ impl Actor {
     /// Passes a fresh state to the watcher.
     async fn show(&self, told: Value) {
         if let Some(watcher) = &self.watcher {
-            watcher.beside(|watcher| watcher.take_one(told)).await;
+            watcher.run_blocking(|watcher| watcher.take_one(told)).await;
         }
     }
 
@@ -136,17 +139,17 @@ impl Actor {
         let started = Instant::now();
         let mut pace = Backoff::default();
         loop {
-            let trouble = match self.client.pipeline(id, true).await {
+            let client_error = match self.client.pipeline(id, true).await {
                 Ok(told) => return Ok(told),
-                Err(trouble) => trouble,
+                Err(client_error) => client_error,
             };
             // Give up instead of waiting long: the user expects the action now.
             let left = (self.patience / 2).saturating_sub(started.elapsed());
-            let asked = trouble.retry_after().unwrap_or_default();
-            if !trouble.is_retryable() || left.is_zero() || asked > left {
-                return Err(trouble);
+            let asked = client_error.retry_after().unwrap_or_default();
+            if !client_error.is_retryable() || left.is_zero() || asked > left {
+                return Err(client_error);
             }
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
+            tokio::time::sleep(pace.wait(client_error.retry_after(), Some(left), jitter())).await;
         }
     }
 
@@ -158,18 +161,20 @@ impl Actor {
         before: &Pipeline,
         mark: Baseline,
         capabilities: Capabilities,
-        tell: &mut impl FnMut(ActionStage),
+        emit: &mut impl FnMut(ActionStage),
     ) -> (ActionResult, String) {
         let id = &intent.pipeline;
         if matches!(action, PipelineAction::Sync | PipelineAction::Retry) && !capabilities.tasks {
-            return self.call(action, id, tell).await;
+            return self.call(action, id, emit).await;
         }
-        let accepted = match self.send(action, intent, before, tell).await {
+        let accepted = match self.send(action, intent, before, emit).await {
             Sent::Accepted(told) => told,
-            Sent::Refused(trouble) => return (refused(&trouble), mark.words()),
-            Sent::Unknown(trouble) => {
-                let why =
-                    format!("it may have been applied, and the service does not confirm it: it {}", trouble.words());
+            Sent::Refused(client_error) => return (refused(&client_error), mark.words()),
+            Sent::Unknown(client_error) => {
+                let why = format!(
+                    "it may have been applied, and the service does not confirm it: it {}",
+                    client_error.words()
+                );
                 return (ActionResult::Unknown(why), mark.words());
             }
         };
@@ -181,7 +186,7 @@ impl Actor {
             }
             None => None,
         };
-        tell(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Baseline::of(it).words())));
+        emit(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Baseline::of(it).words())));
         if let Some(watcher) =
             self.watcher.as_ref().filter(|_| !matches!(action, PipelineAction::Pause | PipelineAction::Delete))
         {
@@ -190,7 +195,7 @@ impl Actor {
         // The patience for the effect starts when the service has accepted the action.
         let sent_at = now();
         let patience = Millis::try_from(self.patience.as_millis()).unwrap_or(Millis::MAX / 2);
-        let mut watch = Watch::new(action, mark.clone(), accepted.as_ref(), sent_at, patience);
+        let mut watch = ActionWatch::new(action, mark.clone(), accepted.as_ref(), sent_at, patience);
         let mut latest = accepted.unwrap_or_else(|| before.clone());
         let look = if capabilities.pages { POLL_INTERVAL } else { POLL_INTERVAL_WHOLE };
         let mut pace = Backoff::default();
@@ -206,12 +211,12 @@ impl Actor {
                         }
                         look
                     }
-                    Err(why) => match watch.blind(&why, now()) {
+                    Err(why) => match watch.observation_lost(&why, now()) {
                         Some(verdict) => return (verdict, Baseline::of(&latest).words()),
                         None => look,
                     },
                 },
-                Err(trouble) if trouble.absent() => {
+                Err(client_error) if client_error.absent() => {
                     if let Some(watcher) = &self.watcher {
                         watcher.remove(id);
                     }
@@ -219,9 +224,9 @@ impl Actor {
                     return (verdict.unwrap_or(ActionResult::Unknown("it is gone".into())), "gone".into());
                 }
                 // A failed request says nothing about the action: keep watching.
-                Err(trouble) => match watch.blind(&trouble.words(), now()) {
+                Err(client_error) => match watch.observation_lost(&client_error.words(), now()) {
                     Some(verdict) => return (verdict, Baseline::of(&latest).words()),
-                    None => pace.wait(trouble.retry_after(), Some(self.patience), jitter()),
+                    None => pace.wait(client_error.retry_after(), Some(self.patience), jitter()),
                 },
             };
             tokio::time::sleep(wait).await;
@@ -234,7 +239,7 @@ impl Actor {
         action: PipelineAction,
         intent: &Intent,
         before: &Pipeline,
-        tell: &mut impl FnMut(ActionStage),
+        emit: &mut impl FnMut(ActionStage),
     ) -> Sent {
         let id = intent.pipeline.as_str();
         let (started, mark) = (Instant::now(), Baseline::of(before));
@@ -244,19 +249,19 @@ impl Actor {
         let mut maybe_sent = false;
         let mut revision = before.revision;
         loop {
-            let trouble = match self.client.ask(request(action, intent, revision)).await {
+            let client_error = match self.client.ask(request(action, intent, revision)).await {
                 Ok(reply) => {
                     let whole = reply.get("status").is_some() && reply.get("id").is_some();
                     return Sent::Accepted(Some(reply).filter(|_| whole));
                 }
-                Err(trouble) => trouble,
+                Err(client_error) => client_error,
             };
             // The pipeline changed or is gone, through an earlier request or another client.
-            let changed = matches!(trouble, ClientError::Refused { status: 412, .. });
-            if !has_idempotency_key && (changed || (maybe_sent && trouble.absent())) {
+            let changed = matches!(client_error, ClientError::Refused { status: 412, .. });
+            if !has_idempotency_key && (changed || (maybe_sent && client_error.absent())) {
                 match self.client.pipeline(id, true).await {
                     Ok(told) => match Pipeline::read(told.clone(), now(), Some(before)) {
-                        Ok(seen) if mark.done(action, &seen) => return Sent::Accepted(Some(told)),
+                        Ok(seen) if mark.is_applied(action, &seen) => return Sent::Accepted(Some(told)),
                         // Another part changed, such as its run: the baseline still holds.
                         Ok(seen)
                             if seen.desired == before.desired
@@ -272,18 +277,18 @@ impl Actor {
                     Err(gone) if gone.absent() && action == PipelineAction::Delete => return Sent::Accepted(None),
                     Err(_) => {}
                 }
-                return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
+                return if maybe_sent { Sent::Unknown(client_error) } else { Sent::Refused(client_error) };
             }
-            if !trouble.is_retryable() {
-                return Sent::Refused(trouble);
+            if !client_error.is_retryable() {
+                return Sent::Refused(client_error);
             }
-            maybe_sent |= trouble.may_have_been_applied();
+            maybe_sent |= client_error.may_have_been_applied();
             let left = self.patience.saturating_sub(started.elapsed());
-            if left.is_zero() || trouble.retry_after().is_some_and(|asked| asked > left) {
-                return if maybe_sent { Sent::Unknown(trouble) } else { Sent::Refused(trouble) };
+            if left.is_zero() || client_error.retry_after().is_some_and(|asked| asked > left) {
+                return if maybe_sent { Sent::Unknown(client_error) } else { Sent::Refused(client_error) };
             }
-            tell(ActionStage::MaybeSent(trouble.words()));
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
+            emit(ActionStage::MaybeSent(client_error.words()));
+            tokio::time::sleep(pace.wait(client_error.retry_after(), Some(left), jitter())).await;
             if has_idempotency_key || !maybe_sent {
                 continue;
             }
@@ -291,12 +296,12 @@ impl Actor {
             match self.client.pipeline(id, true).await {
                 Ok(told) => {
                     let seen = Pipeline::read(told.clone(), now(), Some(before));
-                    if seen.is_ok_and(|seen| mark.done(action, &seen)) {
+                    if seen.is_ok_and(|seen| mark.is_applied(action, &seen)) {
                         return Sent::Accepted(Some(told));
                     }
                 }
                 Err(gone) if gone.absent() && action == PipelineAction::Delete => return Sent::Accepted(None),
-                Err(trouble) if !trouble.is_retryable() => return Sent::Refused(trouble),
+                Err(client_error) if !client_error.is_retryable() => return Sent::Refused(client_error),
                 Err(_) => {}
             }
         }
@@ -307,9 +312,9 @@ impl Actor {
         &self,
         action: PipelineAction,
         id: &str,
-        tell: &mut impl FnMut(ActionStage),
+        emit: &mut impl FnMut(ActionStage),
     ) -> (ActionResult, String) {
-        tell(ActionStage::Accepted("called; it lasts as long as its answer".into()));
+        emit(ActionStage::Accepted("called; it lasts as long as its answer".into()));
         let fresh_run = action == PipelineAction::Retry;
         let started = now();
         let called = untracked_runs::call_until_done(&self.client, id, fresh_run, None, &mut |_| {}).await;
@@ -336,8 +341,10 @@ impl Actor {
                 };
                 (verdict, words.headline)
             }
-            Err(trouble) if trouble.may_have_been_applied() => (ActionResult::Unknown(trouble.words()), String::new()),
-            Err(trouble) => (refused(&trouble), String::new()),
+            Err(client_error) if client_error.may_have_been_applied() => {
+                (ActionResult::Unknown(client_error.words()), String::new())
+            }
+            Err(client_error) => (refused(&client_error), String::new()),
         }
     }
 }
@@ -383,7 +390,7 @@ pub async fn act_on_many(
     let mut stoppable = true;
     loop {
         if *stop.borrow_and_update() {
-            bulk.stop("stopped by hand");
+            bulk.stop("stopped by the user");
         }
         if until.is_some_and(|until| Instant::now() >= until) {
             bulk.stop("not armed any more: ten minutes are over");
@@ -394,7 +401,7 @@ pub async fn act_on_many(
             running.spawn(async move { (place, actor.act(action, &id, why.as_deref(), |_| {}).await) });
         }
         seen.send_replace(bulk.clone());
-        if bulk.over() {
+        if bulk.is_finished() {
             return bulk;
         }
         tokio::select! {
@@ -404,10 +411,10 @@ pub async fn act_on_many(
                 } else {
                     // A task panicked: stop, and report the open results as unknown.
                     running.abort_all();
-                    bulk.stop("synctop lost sight of one of them");
+                    bulk.stop("synctop failed internally: a result is unknown");
                     let lost = |item: &synctop_core::fleet::bulk::BulkItem| matches!(item.step, BulkStep::Sent(_));
                     while let Some(place) = bulk.items.iter().position(lost) {
-                        bulk.done(place, ActionResult::Unknown("synctop lost sight of it".into()));
+                        bulk.done(place, ActionResult::Unknown("synctop failed internally: its result is unknown".into()));
                     }
                 }
             }

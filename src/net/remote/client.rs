@@ -181,7 +181,7 @@ impl ClientError {
     pub fn next(&self, place: &ServiceAddress) -> String {
         match self {
             Self::Unreachable(_) => "See that it runs, and that the address is right.".into(),
-            Self::Silent(_) | Self::Broke(_) => "Try again; if that lasts, see the service's own log.".into(),
+            Self::Silent(_) | Self::Broke(_) => "Try again; if the error persists, see the service's log.".into(),
             Self::Odd(_) => {
                 "See that the address is right: a pipeline service is like http://127.0.0.1:4020; an engine is called with --pipeline FILE."
                     .into()
@@ -241,7 +241,7 @@ impl Client {
     /// Waits until the rate limit allows another request.
     async fn acquire(&self, person: bool) {
         loop {
-            let taken = lock(&self.limiter).take(self.started.elapsed(), person);
+            let taken = lock(&self.limiter).try_acquire(self.started.elapsed(), person);
             match taken {
                 Ok(()) => return,
                 Err(wait) => tokio::time::sleep(wait).await,
@@ -323,7 +323,7 @@ impl Client {
                 self.ask(ServiceRequest { person: true, ..ServiceRequest::get(&["health"]) }).await?;
                 Capabilities::default()
             }
-            Err(trouble) => return Err(trouble),
+            Err(client_error) => return Err(client_error),
         };
         Ok(*self.capabilities.get_or_init(|| capabilities))
     }
@@ -400,7 +400,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value, ClientError> 
             let text = String::from_utf8_lossy(&body);
             // Truncated JSON is a broken response, not the response of another server.
             if text.trim_start().starts_with(['{', '[']) && error.is_eof() {
-                return Err(ClientError::Broke("half of the JSON is there".into()));
+                return Err(ClientError::Broke("its JSON is incomplete".into()));
             }
             Err(ClientError::Odd(http::says(&text)))
         }

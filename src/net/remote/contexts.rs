@@ -192,7 +192,7 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
         "http" if allow_http || loopback(&url) => {}
         "http" => {
             return Err(format!(
-                "{shown} is not on this machine, and without TLS everybody on the way can read along: use https, or allow it (allow_http = true, \
+                "{shown} is not on this machine, and without TLS others can read the token on the way: use https, or allow it (allow_http = true, \
                  in its context or profile)"
             ));
         }
@@ -200,7 +200,7 @@ fn address(text: &str, allow_http: bool) -> Result<Url, String> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(format!(
-            "{shown}: a token does not stand in an address, where everybody can read it: name it in a context"
+            "{shown}: an address must not contain a password, which others can read: refer to a token in a context"
         ));
     }
     Ok(url)
@@ -234,7 +234,7 @@ impl Contexts {
     pub fn known(&self) -> String {
         let names: Vec<_> = self.contexts.keys().map(String::as_str).collect();
         match names.as_slice() {
-            [] => " (there is none yet: synctop config init makes a file for them)".into(),
+            [] => " (there is none yet: synctop config init creates a sample file)".into(),
             names => format!(" (there is {})", names.join(", ")),
         }
     }
@@ -247,7 +247,7 @@ impl Contexts {
         let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
         address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
         if let Some(colour) = context.colour.as_deref().filter(|it| !COLORS.contains(it)) {
-            return Err(format!("contexts.{name}: there is no colour {colour:?} (there is {})", COLORS.join(", ")));
+            return Err(format!("contexts.{name}: there is no color {colour:?} (choose {})", COLORS.join(", ")));
         }
         if context.read_only && context.write {
             return Err(format!("contexts.{name}: it is read_only or write, not both"));
@@ -394,7 +394,7 @@ pub(super) fn reference<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ref
             (Some(name), _) if !name.is_empty() => Ok(Some(Reference::Env(name.to_owned()))),
             (_, Some(path)) if path.starts_with('/') => Ok(Some(Reference::File(path.into()))),
             // The message does not repeat the text, which may be the token itself.
-            _ => Err(D::Error::custom(format!("{expected}; a token itself does not stand in this file"))),
+            _ => Err(D::Error::custom(format!("{expected}; do not write the token itself into this file"))),
         },
     }
 }
@@ -426,10 +426,10 @@ mod tests {
         let wrong = |text: &str| Contexts::read(text).and_then(|all| all.check("a")).unwrap_err();
         let of = |rest: &str| format!("[contexts.a]\n{rest}");
         let bare = wrong(&of("url = \"http://127.0.0.1:1\"\ntoken = 'abcdef-secret'"));
-        assert!(bare.contains("does not stand in this file"), "{bare}");
+        assert!(bare.contains("do not write the token itself"), "{bare}");
         assert!(wrong(&of("url = 'http://example.com'")).contains("allow_http"));
         assert!(Contexts::read(&of("url = 'http://example.com'\nallow_http = true")).unwrap().check("a").is_ok());
-        assert!(wrong(&of("url = 'https://me:secret99@example.com'")).contains("does not stand in an address"));
+        assert!(wrong(&of("url = 'https://me:secret99@example.com'")).contains("must not contain a password"));
         assert!(wrong(&of("url = 'https://a'\ncolour = 'pink'")).contains("magenta"));
         assert!(wrong(&of("url = 'https://a'\nread_only = true\nwrite = true")).contains("not both"));
         assert!(wrong("context = 'b'\n[contexts.a]\nurl = 'https://a'").contains("there is a"));

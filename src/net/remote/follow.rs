@@ -127,7 +127,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
         let from = place.cursor.clone().unwrap_or_else(|| "run".into());
         let ask = ServiceRequest::get(&["pipelines", id, "events"]);
         let ask = ask.with("from", from).with("heartbeat", HEARTBEAT.to_string());
-        let trouble = match client.follow(ask).await {
+        let client_error = match client.follow(ask).await {
             Ok(mut response) => {
                 send(events, Event::CaughtUp(None)).await?;
                 loop {
@@ -142,25 +142,25 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
                                 send(events, Event::Bytes(fresh, None)).await?;
                             }
                         }
-                        Ok(None) => break ClientError::Broke("the service ended it".into()),
-                        Err(trouble) => break trouble,
+                        Ok(None) => break ClientError::Broke("the service closed the connection".into()),
+                        Err(client_error) => break client_error,
                     }
                 }
             }
-            Err(trouble) => trouble,
+            Err(client_error) => client_error,
         };
         place.broke();
-        if trouble.absent() {
-            send(events, Event::Notice("the pipeline is gone".into())).await?;
+        if client_error.absent() {
+            send(events, Event::Notice("the pipeline was deleted".into())).await?;
             return send(events, Event::End(None)).await;
         }
-        if let ClientError::Refused { status: 410, .. } = &trouble {
+        if let ClientError::Refused { status: 410, .. } = &client_error {
             // The service does not store lines after the cursor any more: continue from now.
             send(events, Event::Notice("a gap: lines in between are not stored any more".into())).await?;
             place = EventPosition { cursor: Some("now".into()), ..EventPosition::default() };
         }
-        send(events, Event::Down(trouble.words())).await?;
-        let asked = place.back_after.take().or(trouble.retry_after());
+        send(events, Event::Down(client_error.words())).await?;
+        let asked = place.back_after.take().or(client_error.retry_after());
         tokio::time::sleep(pace.wait(asked, None, jitter())).await;
     }
 }
@@ -207,17 +207,17 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     tokio::time::sleep(pace.wait(None, None, jitter())).await;
                 }
             },
-            Err(trouble) if trouble.absent() => {
-                send(events, Event::Notice("the pipeline is gone".into())).await?;
+            Err(client_error) if client_error.absent() => {
+                send(events, Event::Notice("the pipeline was deleted".into())).await?;
                 return send(events, Event::End(None)).await;
             }
-            Err(trouble) => {
-                let words = trouble.words();
+            Err(client_error) => {
+                let words = client_error.words();
                 if down.as_ref() != Some(&words) {
                     send(events, Event::Down(words.clone())).await?;
                     down = Some(words);
                 }
-                tokio::time::sleep(pace.wait(trouble.retry_after(), None, jitter())).await;
+                tokio::time::sleep(pace.wait(client_error.retry_after(), None, jitter())).await;
             }
         }
     }
@@ -232,7 +232,7 @@ pub async fn saved(client: &Client, id: &str, number: u64, into: &mut std::fs::F
     let ask = ServiceRequest { person: true, ..ServiceRequest::get(&["pipelines", id, "runs", &number, "log"]) };
     let mut response = client.follow(ask).await?;
     while let Some(bytes) = chunk(&mut response, DEAD_AFTER).await? {
-        into.write_all(&bytes).map_err(|error| ClientError::Broke(format!("the log cannot be kept: {error}")))?;
+        into.write_all(&bytes).map_err(|error| ClientError::Broke(format!("the log cannot be written: {error}")))?;
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ impl ProfileFile {
         if let Some(file) =
             about.result.as_ref().map(|it| &it.file).filter(|it| it.contains('/') || it.starts_with('.'))
         {
-            return Err(format!("result.file: {file:?} is to be a name in the folder that --output names"));
+            return Err(format!("result.file: {file:?} must be a file name, which is created in the --output folder"));
         }
         if let Some(method) = about.submit.method.as_ref().filter(|it| !matches!(it.as_str(), "POST" | "PUT")) {
             return Err(format!("submit.method: {method:?} is neither POST nor PUT"));
@@ -256,13 +256,13 @@ impl Profile {
         }
         ask.body = Some(self.request.clone());
         ask.within = Duration::from_secs(60);
-        let told = self.client.ask(ask).await.map_err(|it| self.said(it))?;
+        let told = self.client.ask(ask).await.map_err(|it| self.with_api_message(it))?;
         self.task(told, None)
     }
 
     /// Replaces the reason of a refusal by the API's own message, if the response contains one.
-    fn said(&self, trouble: ClientError) -> ClientError {
-        let ClientError::Refused { status, code, says, retry_after, json } = trouble else { return trouble };
+    fn with_api_message(&self, client_error: ClientError) -> ClientError {
+        let ClientError::Refused { status, code, says, retry_after, json } = client_error else { return client_error };
         let text = |pointer: &Option<String>| json.pointer(pointer.as_deref()?)?.as_str().map(str::to_owned);
         let (message, fix) = (text(&self.about.read.message), text(&self.about.read.fix));
         let words: Vec<_> = message.into_iter().chain(fix).collect();
@@ -282,7 +282,7 @@ impl Profile {
     /// Returns the request's error, or [`ClientError::Odd`] if the response has no status.
     pub async fn status(&self, id: &str) -> Result<RemoteTask, ClientError> {
         let asked = self.client.ask(self.ask(Method::GET, &self.about.status.path, id)).await;
-        let told = asked.map_err(|it| self.said(it))?;
+        let told = asked.map_err(|it| self.with_api_message(it))?;
         self.task(told, Some(id))
     }
 
@@ -295,7 +295,7 @@ impl Profile {
         Some(match self.client.ask(ask).await {
             // A timeout of either side ends the poll like a change.
             Ok(_) | Err(ClientError::Silent(_) | ClientError::Refused { status: 408 | 504, .. }) => Ok(true),
-            Err(trouble) => Err(trouble),
+            Err(client_error) => Err(client_error),
         })
     }
 
@@ -368,7 +368,7 @@ impl Profile {
         let unwritten = |error: std::io::Error| format!("{}: {error}", path.display());
         // A temporary file, so that a partial download never has the final name.
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
-        while let Some(bytes) = chunk(&mut response, FETCH).await.map_err(|trouble| trouble.words())? {
+        while let Some(bytes) = chunk(&mut response, FETCH).await.map_err(|client_error| client_error.words())? {
             use std::io::Write;
             file.write_all(&bytes).map_err(unwritten)?;
         }

@@ -97,23 +97,24 @@ impl TaskApi {
             sent += 1;
             let time = within.min(SUBMIT).saturating_sub(started.elapsed()).max(Duration::from_millis(500));
             let answer = tokio::time::timeout(time, self.submit_once(key)).await;
-            let trouble = match answer.unwrap_or(Err(ClientError::Silent(time))) {
+            let client_error = match answer.unwrap_or(Err(ClientError::Silent(time))) {
                 Ok(task) => return Submitted::Task(task),
-                Err(trouble) => trouble,
+                Err(client_error) => client_error,
             };
-            if !trouble.is_retryable() {
-                return Submitted::Refused(trouble);
+            if !client_error.is_retryable() {
+                return Submitted::Refused(client_error);
             }
-            let maybe = trouble.may_have_been_applied();
+            let maybe = client_error.may_have_been_applied();
             let left = within.min(SUBMIT).saturating_sub(started.elapsed());
-            let late = trouble.retry_after().is_some_and(|asked| asked > left);
-            if left.is_zero() || late || (maybe && !has_idempotency_key) || matches!(trouble, ClientError::Odd(_)) {
-                return if maybe { Submitted::Unknown(trouble, sent) } else { Submitted::Refused(trouble) };
+            let late = client_error.retry_after().is_some_and(|asked| asked > left);
+            if left.is_zero() || late || (maybe && !has_idempotency_key) || matches!(client_error, ClientError::Odd(_))
+            {
+                return if maybe { Submitted::Unknown(client_error, sent) } else { Submitted::Refused(client_error) };
             }
-            if matches!(trouble, ClientError::Unreachable(_)) && started.elapsed() > Duration::from_secs(3) {
-                return Submitted::Refused(trouble);
+            if matches!(client_error, ClientError::Unreachable(_)) && started.elapsed() > Duration::from_secs(3) {
+                return Submitted::Refused(client_error);
             }
-            tokio::time::sleep(pace.wait(trouble.retry_after(), Some(left), jitter())).await;
+            tokio::time::sleep(pace.wait(client_error.retry_after(), Some(left), jitter())).await;
         }
     }
 
@@ -152,7 +153,7 @@ impl TaskApi {
             .with("limit", PAST_RUNS);
         let reply = match runs.client.ask(ask).await {
             Ok(reply) => reply,
-            Err(trouble) if trouble.absent() => return Err(trouble),
+            Err(client_error) if client_error.absent() => return Err(client_error),
             Err(_) => return Ok(Vec::new()),
         };
         let took = |run: &Value| {
@@ -164,7 +165,7 @@ impl TaskApi {
         Ok(reply.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect())
     }
 
-    /// Polls a task every `interval` until it ends or the timeout is over. `tell` receives each
+    /// Polls a task every `interval` until it ends or the timeout is over. `emit` receives each
     /// state or error, and the elapsed seconds.
     pub async fn poll(
         &self,
@@ -172,11 +173,11 @@ impl TaskApi {
         submitted: Option<RemoteTask>,
         interval: Duration,
         timeout: Duration,
-        mut tell: impl FnMut(Result<&RemoteTask, &ClientError>, u64),
+        mut emit: impl FnMut(Result<&RemoteTask, &ClientError>, u64),
     ) -> Polled {
         let started = Instant::now();
         let left = || timeout.saturating_sub(started.elapsed());
-        let mut pace = Backoff::up_to(interval.max(Duration::from_secs(1)));
+        let mut pace = Backoff::with_max_delay(interval.max(Duration::from_secs(1)));
         let mut last = submitted;
         loop {
             let within = left().max(Duration::from_millis(200));
@@ -184,8 +185,8 @@ impl TaskApi {
             let seconds = started.elapsed().as_secs();
             let wait = match asked {
                 Ok(task) => {
-                    tell(Ok(&task), seconds);
-                    if task.state.over() {
+                    emit(Ok(&task), seconds);
+                    if task.state.is_finished() {
                         return Polled::Over(task);
                     }
                     last = Some(task);
@@ -193,15 +194,15 @@ impl TaskApi {
                     interval
                 }
                 // The task may continue although polling fails.
-                Err(trouble) if trouble.is_retryable() => {
-                    tell(Err(&trouble), seconds);
-                    let wait = pace.wait(trouble.retry_after(), None, jitter());
+                Err(client_error) if client_error.is_retryable() => {
+                    emit(Err(&client_error), seconds);
+                    let wait = pace.wait(client_error.retry_after(), None, jitter());
                     if left() <= wait {
-                        return if last.is_some() { Polled::NotYet(last) } else { Polled::Failed(trouble) };
+                        return if last.is_some() { Polled::NotYet(last) } else { Polled::Failed(client_error) };
                     }
                     wait
                 }
-                Err(trouble) => return Polled::Failed(trouble),
+                Err(client_error) => return Polled::Failed(client_error),
             };
             if left().is_zero() || (wait >= left() && left() < Duration::from_millis(50)) {
                 return Polled::NotYet(last);
@@ -211,8 +212,8 @@ impl TaskApi {
             if left().is_zero() {
                 return match self.status(id).await {
                     // Read a last time: the task may just have ended.
-                    Ok(task) if task.state.over() => {
-                        tell(Ok(&task), started.elapsed().as_secs());
+                    Ok(task) if task.state.is_finished() => {
+                        emit(Ok(&task), started.elapsed().as_secs());
                         Polled::Over(task)
                     }
                     Ok(task) => Polled::NotYet(Some(task)),

@@ -89,7 +89,7 @@ impl MaskingWriter {
 }
 
 fn write_error(error: std::io::Error) -> ClientError {
-    ClientError::Broke(format!("the log cannot be kept: {error}"))
+    ClientError::Broke(format!("the log cannot be written: {error}"))
 }
 
 /// Returns a line without secrets. Lines with a state stay unchanged.

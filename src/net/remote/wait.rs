@@ -85,7 +85,7 @@ impl Waited {
             WaitResult::EndedElsewhere => ResultClass::Failed,
             WaitResult::TimedOut | WaitResult::Stalled(_) => ResultClass::Unfinished,
             WaitResult::Absent => ResultClass::NotFound,
-            WaitResult::Failed(trouble) => trouble.class(),
+            WaitResult::Failed(client_error) => client_error.class(),
             WaitResult::Detached => ResultClass::Interrupted,
         }
     }
@@ -117,7 +117,7 @@ impl Waited {
                 "at": it.at.map(time::iso), "attempt": it.attempt, "message": it.message,
             })),
             "error": match &self.result {
-                WaitResult::Failed(trouble) => trouble.words().into(),
+                WaitResult::Failed(client_error) => client_error.words().into(),
                 WaitResult::Absent => format!("there is no pipeline {}", self.target).into(),
                 _ => Value::Null,
             },
@@ -136,13 +136,13 @@ pub enum WaitReport<'a> {
     Silent(&'a ClientError),
 }
 
-/// Waits for one pipeline; `tell` receives progress reports.
+/// Waits for one pipeline; `emit` receives progress reports.
 pub async fn wait(
     client: Arc<Client>,
     target: String,
     options: WaitOptions,
     deadline: Option<Instant>,
-    mut tell: impl FnMut(WaitReport),
+    mut emit: impl FnMut(WaitReport),
 ) -> Waited {
     let started = Instant::now();
     let mut waited = Waited {
@@ -159,27 +159,36 @@ pub async fn wait(
         let within = left.map_or(REQUEST_TIMEOUT, |left| left.clamp(MIN_REQUEST_TIMEOUT, REQUEST_TIMEOUT));
         let asked =
             tokio::time::timeout(within, client.capabilities()).await.unwrap_or(Err(ClientError::Silent(within)));
-        let trouble = match asked {
+        let client_error = match asked {
             Ok(capabilities) => break capabilities,
-            Err(trouble) => trouble,
+            Err(client_error) => client_error,
         };
         // A service that never answered may have a wrong address: retry for a few seconds only.
-        let given_up = !matches!(trouble, ClientError::Refused { .. }) && started.elapsed() > FIRST_CONTACT_TIMEOUT;
+        let given_up =
+            !matches!(client_error, ClientError::Refused { .. }) && started.elapsed() > FIRST_CONTACT_TIMEOUT;
         let once = options.timeout == Some(Duration::ZERO);
-        if once || given_up || !trouble.is_retryable() || left.is_some_and(|left| left.is_zero()) {
-            (waited.result, waited.waited) = (WaitResult::Failed(trouble), started.elapsed());
+        if once || given_up || !client_error.is_retryable() || left.is_some_and(|left| left.is_zero()) {
+            (waited.result, waited.waited) = (WaitResult::Failed(client_error), started.elapsed());
             return waited;
         }
         if !std::mem::replace(&mut told, true) {
-            tell(WaitReport::Silent(&trouble));
+            emit(WaitReport::Silent(&client_error));
         }
-        tokio::time::sleep(pace.wait(trouble.retry_after(), left, jitter())).await;
+        tokio::time::sleep(pace.wait(client_error.retry_after(), left, jitter())).await;
     };
-    let mut one =
-        One { client, options, capabilities, fleet: Fleet::default(), known: None, streams: None, started, deadline };
-    waited.result = one.go(&target, &mut tell).await;
+    let mut one = PipelineWait {
+        client,
+        options,
+        capabilities,
+        fleet: Fleet::default(),
+        known: None,
+        streams: None,
+        started,
+        deadline,
+    };
+    waited.result = one.go(&target, &mut emit).await;
     let watched = one.fleet.pipelines.get(target.as_str());
-    waited.inferred = watched.is_some_and(|it| it.inferred(now()));
+    waited.inferred = watched.is_some_and(|it| it.is_parking_inferred(now()));
     waited.last = watched.map(|it| it.pipeline.clone());
     waited.streams = one.streams;
     waited.waited = started.elapsed();
@@ -187,7 +196,7 @@ pub async fn wait(
 }
 
 /// State of the wait for one pipeline.
-struct One {
+struct PipelineWait {
     client: Arc<Client>,
     options: WaitOptions,
     capabilities: Capabilities,
@@ -200,8 +209,8 @@ struct One {
     deadline: Option<Instant>,
 }
 
-impl One {
-    async fn go(&mut self, id: &str, tell: &mut impl FnMut(WaitReport)) -> WaitResult {
+impl PipelineWait {
+    async fn go(&mut self, id: &str, emit: &mut impl FnMut(WaitReport)) -> WaitResult {
         let mut pace = Backoff::default();
         let mut moved = Instant::now();
         let mut evidence = None;
@@ -210,7 +219,7 @@ impl One {
         let (mut answered_at, mut silent) = (self.started, false);
         loop {
             let over = once || self.deadline.is_some_and(|it| Instant::now() >= it);
-            let mut trouble = None;
+            let mut client_error = None;
             match self.look(id).await {
                 Ok(()) => {
                     existed = true;
@@ -221,7 +230,7 @@ impl One {
                     let Some(watched) = self.fleet.pipelines.get(id).cloned() else { continue };
                     let here = Some(format!("{:?} {}", watched.pipeline.evidence(), watched.pipeline.status.as_str()));
                     if here != evidence {
-                        tell(WaitReport::Seen(&watched.pipeline));
+                        emit(WaitReport::Seen(&watched.pipeline));
                         pace.reset();
                         (moved, evidence) = (Instant::now(), here);
                     }
@@ -231,7 +240,7 @@ impl One {
                         Ok(Holds::NotYet) => {}
                         // The pipeline was deleted meanwhile: the next read handles it.
                         Err(found) if found.absent() => {}
-                        Err(found) => trouble = Some(found),
+                        Err(found) => client_error = Some(found),
                     }
                 }
                 Err(found) if found.absent() => {
@@ -249,32 +258,32 @@ impl One {
                     }
                     moved = Instant::now();
                 }
-                Err(found) => trouble = Some(found),
+                Err(found) => client_error = Some(found),
             }
             // At the deadline, a service that has not answered lately is a failure. If it answered
             // recently, the wait timed out.
             let lost = over && (!existed || answered_at.elapsed() >= REQUEST_TIMEOUT);
-            if let Some(found) = trouble.take_if(|found| lost || !found.is_retryable()) {
+            if let Some(found) = client_error.take_if(|found| lost || !found.is_retryable()) {
                 return WaitResult::Failed(match found {
                     ClientError::Silent(time) => ClientError::Silent(time.max(answered_at.elapsed())),
                     found => found,
                 });
             }
-            if let (Some(found), false) = (&trouble, silent) {
+            if let (Some(found), false) = (&client_error, silent) {
                 silent = true;
-                tell(WaitReport::Silent(found));
+                emit(WaitReport::Silent(found));
             }
             if over {
                 return WaitResult::TimedOut;
             }
             match self.options.stall.filter(|stall| moved.elapsed() >= *stall) {
                 // While the service does not answer, progress is unknown.
-                Some(_) if trouble.is_some() => moved = Instant::now(),
+                Some(_) if client_error.is_some() => moved = Instant::now(),
                 Some(stall) => return WaitResult::Stalled(stall),
                 None => {}
             }
             let left = self.left(moved);
-            if trouble.is_none() && existed && self.capabilities.wait {
+            if client_error.is_none() && existed && self.capabilities.wait {
                 let asked = Instant::now();
                 match self.long_poll(id, left).await {
                     Ok(Some(Holds::Yes)) => {
@@ -290,15 +299,15 @@ impl One {
                     Err(found) if found.absent() => {}
                     Err(found) if found.is_retryable() => {
                         if !std::mem::replace(&mut silent, true) {
-                            tell(WaitReport::Silent(&found));
+                            emit(WaitReport::Silent(&found));
                         }
-                        trouble = Some(found);
+                        client_error = Some(found);
                     }
                     Err(ClientError::Refused { status: 410, .. }) => self.options.after = None,
                     Err(found) => return WaitResult::Failed(found),
                 }
             }
-            let wait = pace.wait(trouble.as_ref().and_then(ClientError::retry_after), left, jitter());
+            let wait = pace.wait(client_error.as_ref().and_then(ClientError::retry_after), left, jitter());
             tokio::time::sleep(wait.max(Duration::from_millis(20))).await;
         }
     }
@@ -326,7 +335,7 @@ impl One {
     /// Returns `None` for several conditions, or for one that the service does not support.
     async fn long_poll(&mut self, id: &str, left: Option<Duration>) -> Result<Option<Holds>, ClientError> {
         let [one] = self.options.conditions.as_slice() else { return Ok(None) };
-        let Some(condition) = one.for_server() else { return Ok(None) };
+        let Some(condition) = one.as_server_condition() else { return Ok(None) };
         let time = left.map_or(MAX_LONG_POLL, |left| left.min(MAX_LONG_POLL)).max(Duration::from_millis(1));
         let answer = self.request_wait(id, &condition, time).await?;
         Ok(Some(self.holds_by_answer(&answer)))
@@ -348,7 +357,7 @@ impl One {
     /// Lets the service evaluate a condition: it knows the names of streams and the order of
     /// cursors.
     async fn evaluate_at_service(&mut self, id: &str, condition: &Condition) -> Result<Holds, ClientError> {
-        let Some(condition) = condition.for_server() else { return Ok(Holds::NotYet) };
+        let Some(condition) = condition.as_server_condition() else { return Ok(Holds::NotYet) };
         let answer = self.request_wait(id, &condition, Duration::ZERO).await?;
         Ok(self.holds_by_answer(&answer))
     }
@@ -356,7 +365,7 @@ impl One {
     /// Evaluates all conditions for the current state; `None`: the pipeline does not exist.
     async fn evaluate(&mut self, watched: Option<&Watched>) -> Result<Holds, ClientError> {
         let pipeline = watched.map(|it| &it.pipeline);
-        let inferred = watched.is_some_and(|it| it.inferred(now()));
+        let inferred = watched.is_some_and(|it| it.is_parking_inferred(now()));
         let mut checkpoints = 0;
         if let Some(pipeline) = pipeline {
             let has = pipeline.found.checkpoints.unwrap_or(0);
@@ -373,7 +382,7 @@ impl One {
         self.streams = None;
         for condition in self.options.conditions.clone() {
             let holds = condition.holds(pipeline, checkpoints, inferred);
-            self.streams = pipeline.and_then(|it| condition.others(it)).or(self.streams.take());
+            self.streams = pipeline.and_then(|it| condition.other_streams(it)).or(self.streams.take());
             // Events up to the given cursor do not end the wait, and progress counts from it: only
             // the service knows the order of cursors.
             let by_cursor = self.options.after.is_some() && (holds == Holds::Never || condition == Condition::Progress);

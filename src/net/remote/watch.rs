@@ -96,7 +96,7 @@ impl Watcher {
         watcher.read_actions();
         let own = Arc::downgrade(&watcher);
         tokio::spawn(async move {
-            let mut pace = Backoff::up_to(MAX_RETRY_DELAY);
+            let mut pace = Backoff::with_max_delay(MAX_RETRY_DELAY);
             // The task ends once the last owner drops the watcher.
             while let Some(watcher) = own.upgrade() {
                 let wait = watcher.look(&mut pace).await;
@@ -129,7 +129,7 @@ impl Watcher {
 
     /// Runs work on a blocking thread, such as parsing JSON or writing a file. Returns `None` if it
     /// panics.
-    pub async fn beside<R: Send + 'static>(
+    pub async fn run_blocking<R: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> R + Send + 'static,
     ) -> Option<R> {
@@ -157,18 +157,20 @@ impl Watcher {
                     });
                     own.read_others();
                 };
-                self.beside(all).await;
+                self.run_blocking(all).await;
                 let every = if self.aside.load(Ordering::Relaxed) { every * HIDDEN_FACTOR } else { every };
                 // With jitter, so that many screens do not poll at once.
                 every.mul_f64(0.9 + jitter() * 0.2)
             }
-            Err(trouble) => {
-                let wait = pace.wait(trouble.retry_after(), None, jitter());
+            Err(client_error) => {
+                let wait = pace.wait(client_error.retry_after(), None, jitter());
                 let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
-                tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), trouble.words());
+                tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), client_error.words());
                 let place = &self.client.place;
-                let (next, sentence, class) = (trouble.next(place), trouble.message(place), trouble.class());
-                let down = Down { why: trouble.words(), next, denied: trouble.denied(), sentence, class, again_at };
+                let (next, sentence, class) =
+                    (client_error.next(place), client_error.message(place), client_error.class());
+                let down =
+                    Down { why: client_error.words(), next, denied: client_error.denied(), sentence, class, again_at };
                 self.take(|seen| seen.down = Some(down));
                 wait
             }
@@ -221,7 +223,7 @@ impl Watcher {
         }
         self.read_actions();
         if let Ok(kept) = self.memory.inbox() {
-            self.take(|seen| Arc::make_mut(&mut seen.inbox).take_acknowledged(&kept));
+            self.take(|seen| Arc::make_mut(&mut seen.inbox).merge_acknowledgments(&kept));
         }
     }
 
@@ -236,7 +238,7 @@ impl Watcher {
             let mut changed: BTreeSet<_> = pipelines.iter().flat_map(|watched| inbox.observe(watched, at)).collect();
             // Before the first list, a missing pipeline is not known to be deleted.
             if seen.fleet.listed_at.is_some() {
-                changed.extend(inbox.settle(&seen.fleet.pipelines, at));
+                changed.extend(inbox.close_resolved(&seen.fleet.pipelines, at));
             }
             items.extend(changed.iter().filter_map(|it| inbox.items.get(it).cloned()));
         });

@@ -41,12 +41,10 @@ impl Query {
     }
 
     /// Returns the last value of a parameter.
-    /// Returns the last value of a parameter.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find(|(it, _)| it == key).map(|(_, value)| value.as_str())
     }
 
-    /// Returns a Boolean parameter; false if absent, true if it has no value.
     /// Returns a Boolean parameter; false if absent, true if it has no value.
     pub fn flag(&self, key: &str) -> Result<bool, Problem> {
         match self.text(key) {

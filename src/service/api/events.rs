@@ -60,10 +60,6 @@ impl Readers {
     ///
     /// # Errors
     /// Returns 429 if the limit is reached.
-    /// Admits a reader.
-    ///
-    /// # Errors
-    /// Returns 429 if the limit is reached.
     pub fn enter(&self) -> Result<ReaderPermit, Problem> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let permit = ReaderPermit(Arc::clone(&self.open));

@@ -67,7 +67,6 @@ fn answer(status: StatusCode, value: &Value) -> Response {
 }
 
 /// JSON response with status 200.
-/// JSON response with status 200.
 fn ok(value: &Value) -> Response {
     answer(StatusCode::OK, value)
 }

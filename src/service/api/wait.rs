@@ -74,7 +74,6 @@ impl WaitTarget {
     }
 
     /// True if the target is reached.
-    /// True if the target is reached.
     fn reached(&self, pipeline: &StoredPipeline, facts: &RunFacts, checkpoints: u64) -> bool {
         let life = pipeline.life;
         match self {

@@ -97,7 +97,6 @@ fn signed(secret: &str, headers: &HeaderMap, body: &[u8], now: i64) -> Result<()
 }
 
 /// Decodes hexadecimal text.
-/// Decodes hexadecimal text.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     (0..text.len()).step_by(2).map(digit).collect()

@@ -31,7 +31,7 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
     let about = format!("{} {}: {}", bulk.action.as_str(), bulk.items.len(), bulk.plan());
     let right = format!("{good} took effect, {bad} did not, {held} skipped");
     pen.rule(0, focused, "bulk", &about, "");
-    let (text, style) = match (&bulk.stopped, bulk.over()) {
+    let (text, style) = match (&bulk.stopped, bulk.is_finished()) {
         (Some(why), _) => (format!("stopped, the rest is skipped: {why}"), look.bad()),
         (None, true) => (format!("done: {right}"), look.good()),
         (None, false) => ("running; X stops it".to_owned(), look.dim()),

@@ -250,7 +250,7 @@ fn pipeline(
         pen.put_in(begin, row, wide, &text, look.dim());
     }
     if let Some((begin, wide)) = columns.status {
-        let word = status_text(it, watched.inferred(screen.now));
+        let word = status_text(it, watched.is_parking_inferred(screen.now));
         pen.put_in(begin, row, wide, &word, if group == PipelineGroup::Parked { style } else { look.dim() });
     }
     let dash = glyphs.dash;

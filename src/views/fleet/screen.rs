@@ -168,7 +168,7 @@ fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits:
         return draw_side_by_side(pen, body, screen, all, hits);
     }
     let lower = match focus {
-        FleetPane::Pipelines if screen.bulk.is_some_and(|bulk| !bulk.over()) => FleetPane::Bulk,
+        FleetPane::Pipelines if screen.bulk.is_some_and(|bulk| !bulk.is_finished()) => FleetPane::Bulk,
         FleetPane::Pipelines => FleetPane::Errors,
         other => other,
     };

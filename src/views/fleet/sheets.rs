@@ -24,7 +24,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     let (glyph, style) = super::list::mark(group, look);
     let dash = look.glyphs.dash;
     let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
-    let inferred = if watched.inferred(now) { " (inferred)" } else { "" };
+    let inferred = if watched.is_parking_inferred(now) { " (inferred)" } else { "" };
     sheet.fact("group", format!("{glyph} {}{inferred}", group.as_str().to_lowercase()), style);
     sheet.fact("status", format!("{}, desired {}", it.status.as_str(), it.desired.as_str()), look.plain());
     if let Some(note) = watched.note(now) {

@@ -1,20 +1,26 @@
-//! Record of an action on a pipeline and its result.
+//! Record of an action on a pipeline, with its result.
 
 use crate::protocol::Millis;
 
-/// Record of an action, as the action log keeps it.
+/// Record of an action in the action log.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ActionRecord {
+    /// Sequence number in the action log.
     pub seq: i64,
     pub at: Millis,
+    /// Person who requested the action.
     pub who: String,
     pub action: String,
     pub pipeline: String,
+    /// Reason that the person gave.
     pub why: Option<String>,
+    /// State of the pipeline before the action, as text.
     pub before: Option<String>,
+    /// State of the pipeline after the action, as text.
     pub after: Option<String>,
-    /// Result and its sentence; none while it is unknown.
+    /// Name of the result; `None` while it is unknown.
     pub verdict: Option<String>,
+    /// Result as a sentence; `None` while it is unknown.
     pub sentence: Option<String>,
     pub ended_at: Option<Millis>,
 }

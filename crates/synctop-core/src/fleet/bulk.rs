@@ -1,5 +1,5 @@
-//! Bulk action in stages: a canary, then three, then the rest at a limited rate; stops when it does
-//! not help.
+//! Bulk action in stages: a canary, then three pipelines, then the rest at a limited rate. Stops if
+//! the action has no effect.
 
 use super::verify::{ActionResult, PipelineAction};
 use crate::ResultClass;
@@ -7,49 +7,53 @@ use crate::protocol::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Number of pipelines tried before the rest.
+/// Number of pipelines in the first stage.
 const CANARY: usize = 1;
-const FEW: usize = 3;
+/// Number of pipelines in the second stage.
+const SECOND_STAGE: usize = 3;
 
-/// Of the rest: milliseconds between two, and how many are watched at once.
-const BETWEEN_MS: Millis = 1_000;
-const AT_ONCE: usize = 5;
+/// Minimum interval of the requests of the third stage, in milliseconds.
+const SEND_INTERVAL_MS: Millis = 1_000;
+/// Maximum number of pipelines of the third stage that are verified at once.
+const MAX_IN_FLIGHT: usize = 5;
 
-/// Repetitions of one error before the bulk action stops.
-const SAME: usize = 2;
+/// Number of pipelines that fail with one error at which the bulk action stops.
+const MAX_SAME_ERRORS: usize = 2;
 
 /// State of one pipeline in the bulk action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BulkStep {
     Waiting,
-    /// Sent, and watched since then.
+    /// The request was sent at this time, and its effect is being verified.
     Sent(Millis),
+    /// The result is known.
     Done(ActionResult),
-    /// It was not touched.
+    /// Skipped: no request was sent.
     HeldBack,
 }
 
+/// One pipeline of a bulk action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BulkItem {
     pub id: Arc<str>,
-    /// The error it had.
+    /// Fingerprint of its error before the action.
     pub fingerprint: Option<Arc<str>>,
     pub step: BulkStep,
 }
 
-/// An action on many.
+/// One action on many pipelines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bulk {
     pub action: PipelineAction,
     pub items: Vec<BulkItem>,
-    /// Reason that the bulk action stopped.
+    /// Reason why the bulk action stopped early.
     pub stopped: Option<String>,
     last_sent: Option<Millis>,
 }
 
 impl Bulk {
-    /// Starts on these pipelines, each with its error. Those with the most common error come first:
-    /// the canary tests it.
+    /// Creates a bulk action for pipelines, each with the fingerprint of its error. Pipelines with
+    /// the most common error come first, so that the canary tests that error.
     #[must_use]
     pub fn new(action: PipelineAction, mut targets: Vec<(Arc<str>, Option<Arc<str>>)>) -> Self {
         let mut common: BTreeMap<Option<Arc<str>>, usize> = BTreeMap::new();
@@ -66,7 +70,7 @@ impl Bulk {
         Self { action, items, stopped: None, last_sent: None }
     }
 
-    /// The stage of a place: the canary, the few after it, the rest.
+    /// Returns the stage of an index: 0 canary, 1 second stage, 2 the rest.
     #[must_use]
     pub fn stage(place: usize) -> usize {
         match place {
@@ -76,12 +80,12 @@ impl Bulk {
         }
     }
 
-    /// `1, then 3, then 12 at one a second`.
+    /// Returns the plan as text: `1, then 3, then 12 at one a second`.
     #[must_use]
     pub fn plan(&self) -> String {
         let all = self.items.len();
-        let few = all.saturating_sub(CANARY).min(FEW);
-        let rest = all.saturating_sub(CANARY + FEW);
+        let few = all.saturating_sub(CANARY).min(SECOND_STAGE);
+        let rest = all.saturating_sub(CANARY + SECOND_STAGE);
         let mut words = all.min(CANARY).to_string();
         if few > 0 {
             words.push_str(&format!(", then {few}"));
@@ -92,7 +96,7 @@ impl Bulk {
         words
     }
 
-    /// Pipelines to send at `now`.
+    /// Marks the pipelines that are due at `now` as sent and returns their indices.
     pub fn next(&mut self, now: Millis) -> Vec<usize> {
         if self.stopped.is_some() {
             return Vec::new();
@@ -114,8 +118,8 @@ impl Bulk {
                 break;
             }
             if stage == 2 {
-                let early = self.last_sent.is_some_and(|last| now - last < BETWEEN_MS);
-                if early || in_flight + due.len() >= AT_ONCE || !due.is_empty() {
+                let early = self.last_sent.is_some_and(|last| now - last < SEND_INTERVAL_MS);
+                if early || in_flight + due.len() >= MAX_IN_FLIGHT || !due.is_empty() {
                     break;
                 }
             }
@@ -130,7 +134,7 @@ impl Bulk {
         due
     }
 
-    /// Records the result of one pipeline; stops the bulk action on evidence of a common failure.
+    /// Records the result of one pipeline. Stops the bulk action if it indicates a common failure.
     pub fn done(&mut self, place: usize, verdict: ActionResult) {
         if let Some(item) = self.items.get_mut(place) {
             item.step = BulkStep::Done(verdict.clone());
@@ -144,26 +148,26 @@ impl Bulk {
             ActionResult::ParkedSame(fault, _)
             | ActionResult::ParkedNew(fault, _)
             | ActionResult::RanAndFailed(fault, _)
-                if !canary && same(fault) >= SAME =>
+                if !canary && same(fault) >= MAX_SAME_ERRORS =>
             {
                 Some(format!("the same error came back {} times: {}", same(fault), fault.core()))
             }
-            verdict if canary && !verdict.good() => Some(format!("the first one: {verdict}")),
-            _ => self.useless_stage(),
+            verdict if canary && !verdict.took_effect() => Some(format!("the canary: {verdict}")),
+            _ => self.failed_stage(),
         };
         if let Some(why) = why {
             self.stop(&why);
         }
     }
 
-    /// Of those after the first none took effect.
-    fn useless_stage(&self) -> Option<String> {
-        let few: Vec<_> = self.items.iter().skip(CANARY).take(FEW).collect();
-        let bad = |item: &&BulkItem| matches!(&item.step, BulkStep::Done(verdict) if !verdict.good());
+    /// Returns the reason to stop if no pipeline of the second stage took effect.
+    fn failed_stage(&self) -> Option<String> {
+        let few: Vec<_> = self.items.iter().skip(CANARY).take(SECOND_STAGE).collect();
+        let bad = |item: &&BulkItem| matches!(&item.step, BulkStep::Done(verdict) if !verdict.took_effect());
         (few.len() > 1 && few.iter().all(bad)).then(|| format!("none of the {} after the first took effect", few.len()))
     }
 
-    /// Goes no further; those that were sent are watched to their end.
+    /// Stops the bulk action: skips unsent pipelines; sent ones are verified to their result.
     pub fn stop(&mut self, why: &str) {
         if self.stopped.is_none() {
             self.stopped = Some(why.to_owned());
@@ -175,18 +179,19 @@ impl Bulk {
         }
     }
 
+    /// True if every pipeline has a result or was skipped.
     #[must_use]
-    pub fn over(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.items.iter().all(|item| matches!(item.step, BulkStep::Done(_) | BulkStep::HeldBack))
     }
 
-    /// Took effect, did not, held back.
+    /// Returns how many pipelines took effect, did not take effect, and were skipped.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
         let count = |of: fn(&BulkStep) -> bool| self.items.iter().filter(|item| of(&item.step)).count();
         (
-            count(|step| matches!(step, BulkStep::Done(verdict) if verdict.good())),
-            count(|step| matches!(step, BulkStep::Done(verdict) if !verdict.good())),
+            count(|step| matches!(step, BulkStep::Done(verdict) if verdict.took_effect())),
+            count(|step| matches!(step, BulkStep::Done(verdict) if !verdict.took_effect())),
             count(|step| *step == BulkStep::HeldBack),
         )
     }

@@ -4,36 +4,42 @@ use super::pipeline::{DesiredStatus, Pipeline, PipelineStatus};
 use crate::protocol::Status as StreamStatus;
 use std::sync::Arc;
 
-/// One condition.
+/// Condition that `wait` waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
+    /// The pipeline has this status.
     Status(PipelineStatus),
-    /// Any checkpoint beyond those that were there.
+    /// The run has more checkpoints than at the start of the wait.
     Progress,
+    /// The pipeline is not parked.
     NotParked,
-    /// A stream of the last run is in this status; of our own service only its own wait knows
-    /// streams by name.
+    /// A stream of the last run has this status. For synctop's own service only the service's own
+    /// wait knows streams by name.
     Stream(Arc<str>, StreamStatus),
-    /// No error stands.
+    /// The pipeline has no errors.
     NoErrors,
+    /// The pipeline does not exist any more.
     Deleted,
-    /// A new pipeline is there.
+    /// The pipeline exists.
     Created,
 }
 
 /// Evaluation of a condition at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
+    /// The condition is true.
     Yes,
+    /// The condition may become true.
     NotYet,
-    /// It cannot come to be so by itself.
+    /// The condition cannot become true without an intervention.
     Never,
 }
 
-/// The statuses a stream can be waited for in.
-const STREAM: [StreamStatus; 4] =
+/// Statuses of a stream that can be waited for.
+const STREAM_STATUSES: [StreamStatus; 4] =
     [StreamStatus::Started, StreamStatus::Completed, StreamStatus::Skipped, StreamStatus::Errored];
 
+/// Syntax of conditions, for error messages.
 const EXPECTED: &str = "status=ready (or setup, backfill, paused, teardown, error), progress, not-parked, \
     stream:NAME=completed (or started, skipped, errored), error-count=0, deleted, create";
 
@@ -43,7 +49,8 @@ impl std::str::FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(stream) = text.strip_prefix("stream:") {
             let named = stream.rsplit_once('=').filter(|(name, _)| !name.is_empty());
-            let read = named.and_then(|(name, word)| Some((name, STREAM.into_iter().find(|it| it.as_str() == word)?)));
+            let read = named
+                .and_then(|(name, word)| Some((name, STREAM_STATUSES.into_iter().find(|it| it.as_str() == word)?)));
             return match read {
                 Some((name, status)) => Ok(Self::Stream(name.into(), status)),
                 None => Err(format!("expected {EXPECTED}")),
@@ -78,9 +85,10 @@ impl std::fmt::Display for Condition {
 }
 
 impl Condition {
-    /// As our service's own `wait` is asked for it, if it can be.
+    /// Returns the condition in the syntax of synctop's own service; `None` if its `wait` does not
+    /// support it.
     #[must_use]
-    pub fn for_server(&self) -> Option<String> {
+    pub fn as_server_condition(&self) -> Option<String> {
         match self {
             Self::Status(status) => Some(status.as_str().to_owned()),
             Self::Progress | Self::NotParked | Self::Stream(..) => Some(self.to_string()),
@@ -89,8 +97,8 @@ impl Condition {
     }
 
     /// Evaluates the condition for a pipeline; `None`: the pipeline does not exist. `checkpoints`:
-    /// count at the start of the wait. `inferred`: the pipeline is parked although its service does
-    /// not say so.
+    /// count at the start of the wait. `inferred`: the pipeline counts as parked although its
+    /// service does not report it.
     #[must_use]
     pub fn holds(&self, pipeline: Option<&Pipeline>, checkpoints: u64, inferred: bool) -> Holds {
         let Some(it) = pipeline else {
@@ -106,7 +114,7 @@ impl Condition {
             Self::NotParked => !parked,
             Self::Stream(name, status) => match it.progress() {
                 Some(progress) => progress.stream(name).is_some_and(|stream| stream.has_final_status(*status)),
-                // Only the service knows it by its name.
+                // Only the service's own wait knows streams by name.
                 None => false,
             },
             Self::NoErrors => it.faults.is_empty(),
@@ -125,7 +133,8 @@ impl Condition {
                 *self != Self::Status(PipelineStatus::Teardown)
             }
             _ if it.status == PipelineStatus::Paused => it.desired == DesiredStatus::Paused,
-            // Nothing is read until a request arrives.
+            // A ready pipeline reads nothing until a request arrives; a stream of an ended run
+            // keeps its status.
             _ if it.status == PipelineStatus::Ready => {
                 let Self::Stream(..) = self else { return Holds::NotYet };
                 it.progress().is_some_and(|run| !run.streams.is_empty()) && it.run.as_ref().is_none_or(|run| !run.open)
@@ -135,9 +144,9 @@ impl Condition {
         if never { Holds::Never } else { Holds::NotYet }
     }
 
-    /// The streams that the last run shows, where the one that is waited for is none of them.
+    /// Returns the streams of the last run if the stream of this condition is not among them.
     #[must_use]
-    pub fn others(&self, it: &Pipeline) -> Option<Vec<String>> {
+    pub fn other_streams(&self, it: &Pipeline) -> Option<Vec<String>> {
         let Self::Stream(name, _) = self else { return None };
         let run = it.progress().filter(|run| !run.streams.is_empty() && run.stream(name).is_none())?;
         Some(run.streams.iter().map(|stream| stream.name.to_string()).collect())

@@ -1,30 +1,30 @@
-//! Group of a pipeline, and the sentence with its reason. The service's claim is compared with the
-//! evidence.
+//! Group of a pipeline and a note about it: the claim of the service compared with the evidence.
 
 use super::pipeline::{DesiredStatus, Pipeline, PipelineStatus};
 use super::watched::Watched;
 use crate::protocol::Millis;
 use crate::reduce::Outcome;
 
-/// After so long without any sign, in milliseconds, one that should run is stale.
-pub const SILENT_MS: Millis = 120_000;
+/// Time without a change, in milliseconds, after which a pipeline that should run is stale.
+pub const STALE_AFTER_MS: Millis = 120_000;
 
-/// Time, in milliseconds, after which a pipeline with a failed run counts as parked although its
-/// service does not report it.
-const PARKED_MS: Millis = 60_000;
+/// Time without a change, in milliseconds, after which a pipeline with a failed run counts as
+/// parked although its service does not report it.
+const PARKED_AFTER_MS: Millis = 60_000;
 
-/// Groups in the order of the screen, trouble first.
+/// Group of a pipeline, in the order of the screen: problems first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::IntoStaticStr, strum::VariantArray,
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum PipelineGroup {
+    /// Stopped by an error until a person acts.
     Parked,
-    /// Runs, or is ready, with an error.
+    /// Running or ready, with an error.
     Failing,
-    /// Claims to run, and nothing moves.
+    /// Claims to run, but nothing changes.
     Stale,
-    /// Backfilling and setting up.
+    /// Backfill or setup.
     #[strum(serialize = "BACKFILLING")]
     Working,
     Ready,
@@ -40,7 +40,7 @@ impl PipelineGroup {
 }
 
 impl Watched {
-    /// The group at this moment.
+    /// Returns the group at `now`.
     #[must_use]
     pub fn group(&self, now: Millis) -> PipelineGroup {
         let it = &self.pipeline;
@@ -50,7 +50,7 @@ impl Watched {
             _ if it.desired == DesiredStatus::Deleted => PipelineGroup::Deleting,
             PipelineStatus::Error => PipelineGroup::Parked,
             _ if wanted && failed(it) => {
-                if self.quiet_ms(now) >= PARKED_MS {
+                if self.quiet_ms(now) >= PARKED_AFTER_MS {
                     PipelineGroup::Parked
                 } else {
                     PipelineGroup::Failing
@@ -58,17 +58,21 @@ impl Watched {
             }
             PipelineStatus::Paused => PipelineGroup::Paused,
             _ if it.desired == DesiredStatus::Paused => PipelineGroup::Paused,
-            _ if tries_again(it) => PipelineGroup::Failing,
-            PipelineStatus::Ready if it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed) => {
+            _ if is_retrying(it) => PipelineGroup::Failing,
+            PipelineStatus::Ready
+                if it.has_outcome(Outcome::CompletedWithErrors) || it.has_outcome(Outcome::Failed) =>
+            {
                 PipelineGroup::Failing
             }
             PipelineStatus::Ready => PipelineGroup::Ready,
-            PipelineStatus::Setup | PipelineStatus::Backfill | PipelineStatus::Other(_) if waits_its_turn(it) => {
+            PipelineStatus::Setup | PipelineStatus::Backfill | PipelineStatus::Other(_) if is_queued(it) => {
                 PipelineGroup::Working
             }
-            PipelineStatus::Backfill if wanted && over(it) && self.quiet_ms(now) >= SILENT_MS => PipelineGroup::Parked,
+            PipelineStatus::Backfill if wanted && has_ended(it) && self.quiet_ms(now) >= STALE_AFTER_MS => {
+                PipelineGroup::Parked
+            }
             PipelineStatus::Setup | PipelineStatus::Backfill | PipelineStatus::Other(_)
-                if self.quiet_ms(now) >= SILENT_MS =>
+                if self.quiet_ms(now) >= STALE_AFTER_MS =>
             {
                 PipelineGroup::Stale
             }
@@ -77,26 +81,27 @@ impl Watched {
         }
     }
 
-    /// True if it is parked although its service does not report it.
+    /// True if the pipeline counts as parked although its service does not report it.
     #[must_use]
-    pub fn inferred(&self, now: Millis) -> bool {
+    pub fn is_parking_inferred(&self, now: Millis) -> bool {
         self.group(now) == PipelineGroup::Parked && self.pipeline.status != PipelineStatus::Error
     }
 
-    /// Contradiction between claim and evidence, or another important fact, as a sentence.
+    /// Returns a sentence about a contradiction between claim and evidence, or about another
+    /// important fact.
     #[must_use]
     pub fn note(&self, now: Millis) -> Option<String> {
         let it = &self.pipeline;
         let claim = it.status.as_str();
-        if let Some(sent) = self.unanswered().filter(|sent| now.saturating_sub(sent.at) >= PARKED_MS / 4) {
+        if let Some(sent) = self.unanswered().filter(|sent| now.saturating_sub(sent.at) >= PARKED_AFTER_MS / 4) {
             return Some(format!(
-                "accepted the {} {} ago, nothing ran since",
+                "accepted the {} {} ago; nothing has run since",
                 sent.action,
                 ago(now.saturating_sub(sent.at))
             ));
         }
         match self.group(now) {
-            PipelineGroup::Parked if self.inferred(now) => {
+            PipelineGroup::Parked if self.is_parking_inferred(now) => {
                 let since = it.run.as_ref().and_then(|run| run.ended_at).or(self.fault_since);
                 let end = if failed(it) { "failed" } else { "ended" };
                 Some(match since {
@@ -120,12 +125,12 @@ impl Watched {
                 format!("tries again{when} (after {} failures): {}", retry.attempt, retry.message)
             }),
             PipelineGroup::Paused if it.status != PipelineStatus::Paused => {
-                Some(format!("to be paused; it still claims {claim}"))
+                Some(format!("pause requested; it still claims {claim}"))
             }
-            PipelineGroup::Ready if it.came_to(Outcome::Running) && self.quiet_ms(now) < SILENT_MS => {
+            PipelineGroup::Ready if it.has_outcome(Outcome::Running) && self.quiet_ms(now) < STALE_AFTER_MS => {
                 Some("claims ready, yet data moves".into())
             }
-            PipelineGroup::Working if waits_its_turn(it) => Some("Queued: concurrency limit reached".into()),
+            PipelineGroup::Working if is_queued(it) => Some("Queued: concurrency limit reached".into()),
             PipelineGroup::Working if it.desired != DesiredStatus::Active => {
                 Some(format!("it is desired {}", it.desired.as_str()))
             }
@@ -135,7 +140,7 @@ impl Watched {
 }
 
 impl Watched {
-    /// The weightiest doubt of the last run, and how many more there are.
+    /// Returns the most important doubt of the last run, and the number of further ones.
     #[must_use]
     pub fn doubt(&self) -> Option<String> {
         let (first, more) = self.pipeline.found.doubts.split_first()?;
@@ -146,26 +151,28 @@ impl Watched {
     }
 }
 
-/// True if the last run ended and no other one runs; a service that reports parking itself is taken
-/// at its word.
-fn over(it: &Pipeline) -> bool {
+/// True if the last run ended, no other one runs, and no retry is planned. Always false for a
+/// service with tasks, which reports parking itself.
+fn has_ended(it: &Pipeline) -> bool {
     it.run.as_ref().is_some_and(|run| !run.open && run.state.is_none()) && it.retry.is_none()
 }
 
-/// It failed.
+/// True if the last run failed and nothing runs.
 fn failed(it: &Pipeline) -> bool {
-    over(it) && it.came_to(Outcome::Failed)
+    has_ended(it) && it.has_outcome(Outcome::Failed)
 }
 
-fn tries_again(it: &Pipeline) -> bool {
+/// True if the pipeline waits for a retry after a failure.
+fn is_retrying(it: &Pipeline) -> bool {
     it.retry.as_ref().is_some_and(|retry| retry.attempt > 0)
 }
 
-fn waits_its_turn(it: &Pipeline) -> bool {
+/// True if the run is queued.
+fn is_queued(it: &Pipeline) -> bool {
     it.run.as_ref().is_some_and(|run| run.state.as_deref() == Some("PENDING"))
 }
 
-/// `94 s`, `12 min`, `2 h`, `9 d`.
+/// Formats an age: `94 s`, `12 min`, `2 h`, `9 d`.
 fn ago(millis: Millis) -> String {
     let seconds = millis.max(0) / 1000;
     match seconds {
@@ -176,9 +183,9 @@ fn ago(millis: Millis) -> String {
     }
 }
 
-/// Number of pipelines in each group.
+/// Counts the pipelines of each group, in the order of [`PipelineGroup`].
 #[must_use]
-pub fn standing<'w>(all: impl IntoIterator<Item = &'w Watched>, now: Millis) -> [usize; 7] {
+pub fn count_by_group<'w>(all: impl IntoIterator<Item = &'w Watched>, now: Millis) -> [usize; 7] {
     let mut counts = [0; 7];
     for watched in all {
         if let Some(count) = counts.get_mut(watched.group(now) as usize) {

@@ -1,6 +1,6 @@
-//! Errors of all pipelines, grouped by cause, with a memory: affected pipelines, first occurrence,
-//! acknowledgment, end. An error of a pipeline is over when that pipeline succeeds later, and not
-//! before; one that returns is marked.
+//! Error inbox: errors of all pipelines, grouped by cause, with affected pipelines, first
+//! occurrence, acknowledgment and end. An error of a pipeline ends only with a later success of
+//! that pipeline; an error that returns is marked.
 
 use super::pipeline::PipelineFault;
 use super::watched::Watched;
@@ -9,52 +9,56 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Occurrences whose times are remembered, of each item.
-const TIMES: usize = 500;
+/// Maximum number of stored times of occurrences per item.
+const MAX_TIMES: usize = 500;
 
-/// The trend is that of a day.
+/// Period of the trend: one day, in milliseconds.
 const DAY_MS: Millis = 86_400_000;
 
-/// One pipeline's part in an item.
+/// Occurrences of an item's error in one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InboxHit {
     pub first_at: Millis,
     pub last_at: Millis,
-    /// Since when it has it now, without a success between.
+    /// Start of the present series of occurrences, without a success in between.
     #[serde(default)]
     pub since: Millis,
-    /// Runs that ended with it.
+    /// Number of runs that ended with the error.
     pub count: u64,
-    /// The last of them.
+    /// Key of the last run with the error.
     run: Arc<str>,
-    /// The pipeline succeeded after it.
+    /// Time of the success that ended the error.
     pub fixed_at: Option<Millis>,
-    /// Number of returns after it was over.
+    /// Number of times that the error returned after a success.
     pub regressed: u32,
-    /// The pipeline is not there any more.
+    /// True if the pipeline does not exist any more.
     pub gone: bool,
 }
 
 impl InboxHit {
+    /// True if the pipeline still has the error.
     #[must_use]
     pub fn open(&self) -> bool {
         self.fixed_at.is_none() && !self.gone
     }
 }
 
-/// An error, wherever it occurred.
+/// One error in all pipelines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InboxItem {
     pub fingerprint: Arc<str>,
-    /// Of the latest occurrence.
+    /// Message of the latest occurrence.
     pub message: Arc<str>,
     pub failure_type: Option<Arc<str>>,
+    /// Next step for an operator.
     pub next: Option<Arc<str>>,
     pub first_at: Millis,
     pub last_at: Millis,
+    /// Occurrences by pipeline id.
     pub hits: BTreeMap<Arc<str>, InboxHit>,
     /// Acknowledgment: person and time.
     pub acked: Option<(Arc<str>, Millis)>,
+    /// Times of the latest occurrences.
     times: VecDeque<Millis>,
 }
 
@@ -62,11 +66,13 @@ pub struct InboxItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum InboxState {
+    /// Open, and returned after a success in some pipeline.
     Regressed,
     New,
     Acked,
+    /// Ended by a success.
     Fixed,
-    /// None of its pipelines is there any more.
+    /// None of its pipelines exists any more.
     Gone,
 }
 
@@ -76,6 +82,7 @@ impl InboxState {
         self.into()
     }
 
+    /// True if some pipeline still has the error.
     #[must_use]
     pub fn open(self) -> bool {
         matches!(self, Self::Regressed | Self::New | Self::Acked)
@@ -114,25 +121,25 @@ impl InboxItem {
         }
     }
 
-    /// Pipelines that still have it.
+    /// Number of pipelines that still have the error.
     #[must_use]
     pub fn open(&self) -> usize {
         self.hits.values().filter(|hit| hit.open()).count()
     }
 
-    /// Number of returns after it was over.
+    /// Number of times that the error returned after a success, over all pipelines.
     #[must_use]
     pub fn returns(&self) -> u32 {
         self.hits.values().map(|hit| hit.regressed).sum()
     }
 
-    /// `auth_error`, or a word for an unclassified error.
+    /// Failure type such as `auth_error`, or `error` if it is unclassified.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.failure_type.as_deref().unwrap_or("error")
     }
 
-    /// Occurrences in each of so many parts of the last day, the newest last.
+    /// Counts the occurrences in each of `parts` equal parts of the last day, the newest last.
     #[must_use]
     pub fn trend(&self, parts: usize, now: Millis) -> Vec<u64> {
         let mut counts = vec![0; parts];
@@ -146,9 +153,10 @@ impl InboxItem {
         counts
     }
 
-    fn occurred(&mut self, at: Millis) {
+    /// Stores the time of an occurrence.
+    fn record_occurrence(&mut self, at: Millis) {
         self.times.push_back(at);
-        if self.times.len() > TIMES {
+        if self.times.len() > MAX_TIMES {
             self.times.pop_front();
         }
     }
@@ -161,7 +169,8 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Looks at a pipeline at `now`. Answers the items that are to be kept anew.
+    /// Records the errors of a pipeline at `now`. Returns the fingerprints of the items to store
+    /// again.
     pub fn observe(&mut self, watched: &Watched, now: Millis) -> Vec<Arc<str>> {
         let it = &watched.pipeline;
         let run = it.run.as_ref().map(|run| Arc::clone(&run.key)).unwrap_or_default();
@@ -180,7 +189,7 @@ impl Inbox {
                 .entry(Arc::clone(&fault.fingerprint))
                 .or_insert_with(|| Arc::new(InboxItem::of(fault, seen)));
             let item = Arc::make_mut(item);
-            let fresh = InboxHit {
+            let new_hit = InboxHit {
                 first_at: seen,
                 last_at: now,
                 since: seen,
@@ -190,7 +199,7 @@ impl Inbox {
                 regressed: 0,
                 gone: false,
             };
-            let hit = item.hits.entry(Arc::clone(&it.id)).or_insert(fresh);
+            let hit = item.hits.entry(Arc::clone(&it.id)).or_insert(new_hit);
             (hit.last_at, hit.count) = (now, hit.count + 1);
             if again {
                 hit.since = seen;
@@ -198,21 +207,21 @@ impl Inbox {
             hit.regressed += u32::from(again && hit.fixed_at.is_some());
             (hit.fixed_at, hit.gone, hit.run) = (None, false, Arc::clone(&run));
             if again {
-                // Who looked after it did so before it came back.
+                // The acknowledgment was given before the error returned.
                 item.acked = None;
             }
             item.last_at = item.last_at.max(seen);
             item.message = Arc::clone(&fault.message);
             item.next.clone_from(&fault.next);
-            item.occurred(seen.max(item.first_at));
+            item.record_occurrence(seen.max(item.first_at));
             changed.push(Arc::clone(&item.fingerprint));
         }
         changed
     }
 
-    /// Closes hits of pipelines that succeeded since or no longer exist at `now`. Returns the items
-    /// to store again.
-    pub fn settle(&mut self, pipelines: &BTreeMap<Arc<str>, Arc<Watched>>, now: Millis) -> Vec<Arc<str>> {
+    /// Closes hits of pipelines that have succeeded or do not exist any more at `now`. Returns the
+    /// fingerprints of the items to store again.
+    pub fn close_resolved(&mut self, pipelines: &BTreeMap<Arc<str>, Arc<Watched>>, now: Millis) -> Vec<Arc<str>> {
         let mut changed = Vec::new();
         for item in self.items.values_mut() {
             let over = |(id, hit): (&Arc<str>, &InboxHit)| {
@@ -237,22 +246,22 @@ impl Inbox {
         changed
     }
 
-    /// Since when a pipeline has an error, as far as it is remembered.
+    /// Returns the time since which a pipeline has an error, if it is known.
     #[must_use]
     pub fn since(&self, pipeline: &str, fault: &PipelineFault) -> Option<Millis> {
         let hit = self.items.get(&fault.fingerprint)?.hits.get(pipeline).filter(|hit| hit.open())?;
         Some(hit.since).filter(|since| *since > 0)
     }
 
-    /// Acknowledges or unacknowledges the error.
+    /// Acknowledges the error, or withdraws its acknowledgment. Returns the changed item.
     pub fn acknowledge(&mut self, fingerprint: &str, who: &str, now: Millis) -> Option<Arc<InboxItem>> {
         let item = Arc::make_mut(self.items.get_mut(fingerprint)?);
         item.acked = if item.acked.is_some() { None } else { Some((who.into(), now)) };
         self.items.get(fingerprint).cloned()
     }
 
-    /// Takes over acknowledgments stored by another process, unless the error returned since.
-    pub fn take_acknowledged(&mut self, kept: &Self) {
+    /// Takes over acknowledgments stored by another process, unless the error has returned since.
+    pub fn merge_acknowledgments(&mut self, kept: &Self) {
         for (fingerprint, item) in &mut self.items {
             if let Some(kept) = kept.items.get(fingerprint)
                 && kept.acked != item.acked
@@ -263,7 +272,8 @@ impl Inbox {
         }
     }
 
-    /// Open ones first, those that came back before all; then by how many are hit, then the latest.
+    /// Returns the items by state (returned, new, acknowledged, fixed, gone), then by number of
+    /// affected pipelines, then by latest occurrence.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Arc<InboxItem>> {
         let mut all: Vec<_> = self.items.values().collect();

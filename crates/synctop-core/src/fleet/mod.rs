@@ -1,5 +1,5 @@
-//! Pipelines of one service: state, trouble, common causes, verified actions. Pure: no clock, no
-//! I/O; `net::remote` asks, `views::fleet` draws.
+//! Pipelines of one service: state, errors, common causes, verified actions. Pure: no clock, no
+//! I/O; `net::remote` makes the requests, `views::fleet` draws.
 //!
 //! ```text
 //! JSON of a service --pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: times of observation and movement }
@@ -21,7 +21,7 @@ pub mod verify;
 mod watched;
 
 pub use action_record::ActionRecord;
-pub use group::{PipelineGroup, SILENT_MS, standing};
+pub use group::{PipelineGroup, STALE_AFTER_MS, count_by_group};
 pub use inbox::Inbox;
-pub use pipeline::{DesiredStatus, Found, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run};
-pub use watched::{Fleet, Sent, Watched};
+pub use pipeline::{DesiredStatus, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run, RunFindings};
+pub use watched::{AcceptedAction, Fleet, Watched};

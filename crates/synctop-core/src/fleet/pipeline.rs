@@ -1,6 +1,6 @@
-//! Pipeline of a service: ours, which reports reasons and times, or the published one (PROTOCOLS
-//! 2), whose state has to be interpreted. An engine's report of a run goes through the one reducer,
-//! whichever service passes it on.
+//! Pipeline of a service: synctop's own service, which reports reasons and times, or the published
+//! one (PROTOCOLS 2), whose state has to be interpreted. The same reducer reads an engine's report
+//! from either service.
 
 use crate::format::names;
 use crate::protocol::error_text::core;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Errors of one pipeline that are looked at.
-const FAULTS: usize = 20;
+/// Maximum number of errors, and of doubts, that are read from one pipeline.
+const MAX_FAULTS: usize = 20;
 
-/// Status on the wire.
+/// Status of a pipeline on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PipelineStatus {
     Setup,
@@ -23,7 +23,7 @@ pub enum PipelineStatus {
     Paused,
     Teardown,
     Error,
-    /// A word that this version does not know.
+    /// Status that this version does not know.
     Other(Arc<str>),
 }
 
@@ -56,12 +56,13 @@ impl From<&str> for PipelineStatus {
     }
 }
 
-/// Desired state of a pipeline.
+/// Desired status of a pipeline on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DesiredStatus {
     Active,
     Paused,
     Deleted,
+    /// Status that this version does not know.
     Other(Arc<str>),
 }
 
@@ -88,7 +89,7 @@ impl From<&str> for DesiredStatus {
     }
 }
 
-/// An error that stands against a pipeline.
+/// Error of a pipeline that is not resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineFault {
     pub fingerprint: Arc<str>,
@@ -97,45 +98,49 @@ pub struct PipelineFault {
     pub streams: Vec<Arc<str>>,
     /// Next step for an operator.
     pub next: Option<Arc<str>>,
-    /// Since when, where it is known.
+    /// Time since which the error exists, if known.
     pub since: Option<Millis>,
 }
 
 impl PipelineFault {
-    /// `auth_error`, or a word for an unclassified error.
+    /// Failure type such as `auth_error`, or `error` if it is unclassified.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.failure_type.as_deref().unwrap_or("error")
     }
 
-    /// Essential text for an operator.
+    /// Essential part of the message, for an operator.
     #[must_use]
     pub fn core(&self) -> String {
         core(&self.message)
     }
 }
 
-/// It tries again by itself.
+/// Planned automatic retry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedRetry {
+    /// Time of the retry, if known.
     pub at: Option<Millis>,
+    /// Number of failures so far.
     pub attempt: u64,
+    /// Error of the last failure.
     pub message: Arc<str>,
 }
 
-/// The last run, open or over.
+/// Last run of a pipeline, running or ended.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Run {
-    /// Task, if the service has tasks.
+    /// Id of the task, if the service has tasks.
     pub task: Option<Arc<str>>,
-    /// Number, if the service counts runs.
+    /// Number of the run, if the service counts runs.
     pub number: Option<u64>,
     /// Key that distinguishes runs of this pipeline.
     pub key: Arc<str>,
     /// Task state on the wire: PENDING, RUNNING, ...; `None` for a service without tasks.
     pub state: Option<Arc<str>>,
+    /// True while the run has not ended.
     pub open: bool,
-    /// `3/7`: streams that are over, of all.
+    /// Ended streams of all streams: `3/7`.
     pub share: Option<Arc<str>>,
     pub message: Option<Arc<str>>,
     pub started_at: Option<Millis>,
@@ -143,26 +148,28 @@ pub struct Run {
     pub ended_at: Option<Millis>,
 }
 
-/// Result of the last run.
+/// Counts and outcome of the last run so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
-    /// The outcome's word (see [`Outcome`]).
+pub struct RunFindings {
+    /// Name of the outcome (see [`Outcome`]).
     pub outcome: Option<Arc<str>>,
     pub records: Option<u64>,
-    /// Over the last minute, as far as it is known.
+    /// Records per second over the last minute, if known.
     pub per_second: Option<f64>,
-    /// 0 to 1, of the streams whose range is known so far.
+    /// Coverage, 0 to 1, of the streams whose range is known so far.
     pub coverage: Option<f64>,
-    /// More streams may come: the coverage of all is at most that.
+    /// True if more streams may follow: the coverage of all streams is then at most `coverage`.
     pub more_streams: bool,
     pub checkpoints: Option<u64>,
+    /// Number of streams.
     pub streams: u64,
+    /// Number of streams per status.
     pub by_status: BTreeMap<Arc<str>, u64>,
     /// Doubts about the outcome, as sentences.
     pub doubts: Vec<Arc<str>>,
 }
 
-impl Found {
+impl RunFindings {
     /// `61%`; with `at_most` in front if streams may follow that are not included yet.
     #[must_use]
     pub fn coverage_text(&self, at_most: &str) -> Option<String> {
@@ -171,7 +178,7 @@ impl Found {
     }
 }
 
-/// A pipeline, without secrets.
+/// State of a pipeline, without secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     pub id: Arc<str>,
@@ -185,21 +192,22 @@ pub struct Pipeline {
     pub faults: Vec<PipelineFault>,
     pub retry: Option<PlannedRetry>,
     pub run: Option<Run>,
-    pub found: Found,
+    pub found: RunFindings,
+    /// Revision of the stored state, if the service counts revisions.
     pub revision: Option<u64>,
-    /// A position to go on from; opaque.
+    /// Opaque position in the events from which reading continues.
     pub cursor: Option<Arc<str>>,
     pub updated_at: Option<Millis>,
-    /// As it came, masked.
+    /// Report of the service, with secrets masked.
     pub told: Arc<Value>,
-    /// Data derived from a service that shows only a state.
-    read: Option<Reading>,
+    /// Reduced state of an engine, for a service that reports only that state.
+    read: Option<ReducedState>,
 }
 
-/// Reduced form of a repeatedly reported state.
+/// Reduced state of an engine, kept between reports.
 #[derive(Debug, Clone, PartialEq)]
-struct Reading {
-    /// The lines that were taken in last.
+struct ReducedState {
+    /// Lines that were reduced last.
     text: Arc<str>,
     progress: Arc<Progress>,
 }
@@ -213,16 +221,16 @@ fn at(value: &Value, path: &str) -> Option<Millis> {
 }
 
 impl Pipeline {
-    /// Reads a pipeline reported at `now`. `before`: its last report, for rates.
+    /// Reads a report of a pipeline received at `now`. `before`: the report before it, for rates.
     ///
     /// # Errors
-    /// Why it is no pipeline.
+    /// Returns the reason if the value is not a pipeline: `id` or `status` is missing.
     pub fn read(mut told: Value, now: Millis, before: Option<&Self>) -> Result<Self, String> {
         let id = text(&told, "/id").ok_or("it has no id")?;
         let status = text(&told, "/status").ok_or_else(|| format!("pipeline {id} has no status"))?;
-        let lines = lines_of(&told, now);
+        let lines = engine_lines(&told, now);
         mask::json(&mut told);
-        // An unknown service's reason may be anything.
+        // The reason of an unknown service may be any JSON value.
         let reason = told.get("reason").filter(|it| it.is_object()).and_then(fault);
         let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| PlannedRetry {
             at: at(retry, "/at"),
@@ -238,7 +246,7 @@ impl Pipeline {
             reason,
             retry,
             run: None,
-            found: Found::default(),
+            found: RunFindings::default(),
             revision: told.get("revision").and_then(Value::as_u64),
             cursor: text(&told, "/cursor"),
             updated_at: at(&told, "/updated_at"),
@@ -255,7 +263,7 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// For a service that reports results of runs.
+    /// Takes the last run from a service that reports results of runs.
     fn take_run(&mut self, run: &Value) {
         let state = text(run, "/status");
         let open = matches!(state.as_deref(), Some("PENDING" | "RUNNING"));
@@ -272,8 +280,8 @@ impl Pipeline {
         });
         let Some(all) = run.get("so_far").or_else(|| run.get("result")).filter(|it| it.is_object()) else { return };
         let by_status = all.get("by_status").and_then(Value::as_object).into_iter().flatten();
-        let doubts = all.get("doubts").and_then(Value::as_array).into_iter().flatten().take(FAULTS);
-        self.found = Found {
+        let doubts = all.get("doubts").and_then(Value::as_array).into_iter().flatten().take(MAX_FAULTS);
+        self.found = RunFindings {
             outcome: text(all, "/outcome"),
             records: all.pointer("/records/cumulative").and_then(Value::as_u64),
             per_second: all.get("records_per_second").and_then(Value::as_f64).filter(|_| open),
@@ -284,7 +292,7 @@ impl Pipeline {
             by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
             doubts: doubts.filter_map(doubt).collect(),
         };
-        for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(FAULTS) {
+        for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(MAX_FAULTS) {
             let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
                 && (error.get("final").and_then(Value::as_bool) == Some(true)
                     || error.get("level").and_then(Value::as_str) == Some("global"));
@@ -297,13 +305,15 @@ impl Pipeline {
         }
     }
 
-    /// For a service that shows its engine's state: as if the engine had printed it now.
+    /// Takes the last run from a service that reports its engine's state, as if the engine had
+    /// printed it now.
     fn take_lines(&mut self, lines: String, before: Option<&Self>) {
         let known = before.and_then(|it| it.read.as_ref());
         let reading = match known {
-            Some(known) if same_but_time(&known.text, &lines) => known.clone(),
+            Some(known) if equal_except_time(&known.text, &lines) => known.clone(),
             known => {
-                // Another run starts fresh: errors of the run before do not count against it.
+                // Another run starts from an empty progress: errors of the run before do not count
+                // against it.
                 let begun = |text: &str| engine_clock(text).map(|(from, _)| from);
                 let same_run = known.filter(|it| begun(&lines).is_some() && begun(&it.text) == begun(&lines));
                 let mut progress = same_run.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
@@ -311,7 +321,7 @@ impl Pipeline {
                 Splitter::default().push(lines.as_bytes(), |line| {
                     progress.apply(&line, decoder.decode(&line, &mut String::new()));
                 });
-                Reading { text: lines.into(), progress: Arc::new(progress) }
+                ReducedState { text: lines.into(), progress: Arc::new(progress) }
             }
         };
         let progress = &*reading.progress;
@@ -332,18 +342,18 @@ impl Pipeline {
         for stream in &progress.streams {
             *by_status.entry(stream.status.as_str().into()).or_default() += 1;
         }
-        self.found = Found {
+        self.found = RunFindings {
             outcome: Some(result.as_str().into()),
             records: progress.cumulative_records(),
             per_second: progress.rate.per_second(crate::reduce::ONE_MINUTE, now).filter(|_| !ended),
             coverage: progress.coverage(),
             more_streams: !ended && !progress.covers_all(),
-            checkpoints: Some(progress.checkpoints.max(told_checkpoints(&reading.text))),
+            checkpoints: Some(progress.checkpoints.max(reported_checkpoints(&reading.text))),
             streams: progress.streams.len() as u64,
             by_status,
-            doubts: doubts(progress).iter().take(FAULTS).map(|it| it.to_string().into()).collect(),
+            doubts: doubts(progress).iter().take(MAX_FAULTS).map(|it| it.to_string().into()).collect(),
         };
-        for group in standing(progress).into_iter().take(FAULTS) {
+        for group in standing(progress).into_iter().take(MAX_FAULTS) {
             self.faults.push(PipelineFault {
                 fingerprint: format!("{:016x}", group.fingerprint).into(),
                 message: Arc::clone(&group.message),
@@ -359,32 +369,33 @@ impl Pipeline {
         self.read = Some(reading);
     }
 
-    /// Reduced engine state, if that is all the service shows.
+    /// Reduced state of the engine; `None` for a service that reports results of runs.
     #[must_use]
     pub fn progress(&self) -> Option<&Arc<Progress>> {
         self.read.as_ref().map(|it| &it.progress)
     }
 
-    /// The state as lines of its engine, as of the time of the report.
+    /// Reported state as lines of an engine, at the time of the report.
     #[must_use]
     pub fn lines(&self) -> Option<&Arc<str>> {
         self.read.as_ref().map(|it| &it.text)
     }
 
-    /// Its last run came to this.
+    /// True if the last run has this outcome.
     #[must_use]
-    pub fn came_to(&self, outcome: Outcome) -> bool {
+    pub fn has_outcome(&self, outcome: Outcome) -> bool {
         self.found.outcome.as_deref() == Some(outcome.as_str())
     }
 
-    /// Its last run is over, and brought everything.
+    /// True if the last run ended and succeeded, and the pipeline is not parked.
     #[must_use]
     pub fn succeeded(&self) -> bool {
         let over = self.run.as_ref().is_some_and(|run| !run.open);
-        over && self.came_to(Outcome::Succeeded) && self.status != PipelineStatus::Error
+        over && self.has_outcome(Outcome::Succeeded) && self.status != PipelineStatus::Error
     }
 
-    /// Values that change with any change of the pipeline.
+    /// Returns the values that show progress: run, records, checkpoints, revision and share of
+    /// streams.
     #[must_use]
     pub fn evidence(&self) -> (Option<&str>, Option<u64>, Option<u64>, Option<u64>, &str) {
         let run = self.run.as_ref();
@@ -398,18 +409,20 @@ impl Pipeline {
     }
 }
 
-/// Start of a run and time of its report by the engine's own clock: the only age of such a state.
+/// Returns the start of the run and the time of its report by the engine's own clock, the only
+/// source of the report's age.
 fn engine_clock(lines: &str) -> Option<(Millis, Millis)> {
     let first: Value = serde_json::from_str(lines.lines().next()?).ok()?;
     clock_of(first.get("progress")?)
 }
 
+/// Reads the same two times from a progress object.
 fn clock_of(progress: &Value) -> Option<(Millis, Millis)> {
     let from = at(progress, "/started_at")?;
     Some((from, from.checked_add(progress.get("elapsed_ms")?.as_i64().filter(|it| *it >= 0)?)?))
 }
 
-/// A doubt as `summary` has it: its streams and its message.
+/// Returns a doubt of a summary as one text: its streams and its message.
 fn doubt(value: &Value) -> Option<Arc<str>> {
     let message = text(value, "/message")?;
     let streams = value.get("streams").and_then(Value::as_array).into_iter().flatten();
@@ -417,6 +430,7 @@ fn doubt(value: &Value) -> Option<Arc<str>> {
     Some(if streams.is_empty() { message } else { format!("{}: {message}", names(&streams)).into() })
 }
 
+/// Reads an error object; `None` if it has no message.
 fn fault(value: &Value) -> Option<PipelineFault> {
     let message = text(value, "/message")?;
     let mut streams: Vec<Arc<str>> = value
@@ -440,26 +454,26 @@ fn fault(value: &Value) -> Option<PipelineFault> {
     })
 }
 
-/// `3/7`: streams that are over, of all.
+/// Ended streams of all streams: `3/7`.
 fn share(progress: &Progress) -> String {
     use crate::protocol::Status::{Completed, Errored, Skipped};
     let over = progress.streams.iter().filter(|it| matches!(it.status, Completed | Skipped | Errored)).count();
     format!("{over}/{}", progress.streams.len())
 }
 
-/// State of a service without runs, as the lines its engine would have printed: the last progress
-/// message (progress generation) or the last end (trace generation).
-fn lines_of(told: &Value, now: Millis) -> Option<String> {
+/// Returns the state of a service without runs as the lines that its engine would have printed: the
+/// last progress message (progress generation) or the last end message (trace generation).
+fn engine_lines(told: &Value, now: Millis) -> Option<String> {
     let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
     let end = told.get("progress").filter(|it| it.is_object());
-    // The engine's own time, if known.
+    // The time of the engine's own clock, if known.
     let at = state.and_then(clock_of).map_or(now, |(_, to)| to);
     let line =
         |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(at), kind: payload}).to_string() + "\n";
     if let Some(progress) = state.filter(|it| it.get("derived").is_some()) {
         let mut text = line("progress", progress);
         let word = progress.pointer("/derived/status").and_then(Value::as_str).unwrap_or_default();
-        if matches!(word, "succeeded" | "failed") || (word == "started" && up_to_date(told, progress)) {
+        if matches!(word, "succeeded" | "failed") || (word == "started" && is_up_to_date(told, progress)) {
             let state = told.get("sync_state");
             let end = json!({"status": word, "has_more": false, "run_progress": progress, "ending_state": state});
             text += &line("eof", &end);
@@ -469,8 +483,9 @@ fn lines_of(told: &Value, now: Millis) -> Option<String> {
     end.or(state).map(|end| line("eof", end))
 }
 
-/// Nothing was to be read: no stream was started, and the state of each lists nothing that remains.
-fn up_to_date(told: &Value, progress: &Value) -> bool {
+/// True if nothing remained to be read: no stream was started, and the state of each stream lists
+/// no remaining range.
+fn is_up_to_date(told: &Value, progress: &Value) -> bool {
     let all = |object: Option<&Value>, holds: fn(&Value) -> bool| {
         object.and_then(Value::as_object).is_some_and(|all| !all.is_empty() && all.values().all(holds))
     };
@@ -480,12 +495,12 @@ fn up_to_date(told: &Value, progress: &Value) -> bool {
         })
 }
 
-/// True if both texts are equal except for times.
-fn same_but_time(one: &str, other: &str) -> bool {
+/// True if both texts are equal except for the time of the report.
+fn equal_except_time(one: &str, other: &str) -> bool {
     without_time(one) == without_time(other)
 }
 
-/// The lines without the time of the report.
+/// Returns the lines without the time of the report.
 fn without_time(text: &str) -> Vec<String> {
     text.lines()
         .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
@@ -497,7 +512,7 @@ fn without_time(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Hash of a text, equal in every process.
+/// Hash of a text without the time of the report; the same in every process.
 fn hash(text: &str) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
@@ -505,8 +520,8 @@ fn hash(text: &str) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Checkpoints counted in a state.
-fn told_checkpoints(text: &str) -> u64 {
+/// Returns the number of checkpoints that a state reports; 0 if it reports none.
+fn reported_checkpoints(text: &str) -> u64 {
     let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let count = |value: &Value| {
         value

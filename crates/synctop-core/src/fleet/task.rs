@@ -1,4 +1,4 @@
-//! Task of another API, from submission to result: its state and its presentation.
+//! Task of another API, from submission to result: its state and its text form.
 
 use crate::ResultClass;
 use crate::format::duration;
@@ -14,8 +14,9 @@ pub enum TaskPhase {
 }
 
 impl TaskPhase {
+    /// True if the task has ended.
     #[must_use]
-    pub fn over(self) -> bool {
+    pub fn is_finished(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 
@@ -30,35 +31,37 @@ impl TaskPhase {
     }
 }
 
-/// Facts of a task.
+/// State of a task as reported by its service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoteTask {
     pub id: String,
     pub state: TaskPhase,
-    /// The status in the service's own word.
+    /// Status in the words of the service.
     pub word: String,
+    /// Progress as text, such as `3/7`.
     pub progress: Option<String>,
     pub message: Option<String>,
-    /// Remedy suggested by the service.
+    /// Next step suggested by the service.
     pub fix: Option<String>,
     /// URL of the result.
     pub result_url: Option<String>,
-    /// All of it, without secrets.
+    /// Complete report of the service, without secrets.
     pub told: Value,
 }
 
 impl RemoteTask {
-    /// `  [15s] task=abc status=RUNNING  progress=3/7`
+    /// Returns the task as a line of text: `  [15s] task=abc status=RUNNING  progress=3/7`.
     #[must_use]
     pub fn line(&self, seconds: u64) -> String {
         let progress = self.progress.as_ref().map(|it| format!("  progress={it}")).unwrap_or_default();
         let message =
-            self.message.as_ref().filter(|_| !self.state.over()).map(|it| format!("  {it}")).unwrap_or_default();
+            self.message.as_ref().filter(|_| !self.state.is_finished()).map(|it| format!("  {it}")).unwrap_or_default();
         format!("  [{seconds}s] task={} status={}{progress}{message}", self.id, self.word)
     }
 }
 
-/// The wait that past ones let expect: of so many, the middle and the longest, in milliseconds.
+/// Describes the expected duration from the durations of past tasks, in milliseconds: the median
+/// and the longest.
 #[must_use]
 pub fn expected(mut past: Vec<u64>) -> String {
     if past.is_empty() {

@@ -1,5 +1,5 @@
-//! Verification of an action: the state of a pipeline before it, compared with the state after it.
-//! An accepted request proves nothing.
+//! Verification of an action: compares the state of a pipeline before and after it. An accepted
+//! request proves nothing.
 
 use super::pipeline::{DesiredStatus, Pipeline, PipelineFault, PipelineStatus};
 use crate::ResultClass;
@@ -9,9 +9,9 @@ use crate::reduce::Outcome;
 use std::fmt;
 use std::sync::Arc;
 
-/// Time, in milliseconds, that work has to continue to count: a pipeline that is parked again often
-/// is so within seconds.
-pub const HOLDS_MS: Millis = 5_000;
+/// Time, in milliseconds, for which progress has to continue to count as an effect: a pipeline that
+/// is parked again is often parked within seconds.
+pub const MIN_PROGRESS_MS: Millis = 5_000;
 
 /// Action on a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
@@ -19,9 +19,9 @@ pub const HOLDS_MS: Millis = 5_000;
 pub enum PipelineAction {
     Resume,
     Pause,
-    /// A run now, for new data.
+    /// Starts a run for new data.
     Sync,
-    /// A new run, so that streams which the last one left out are tried again.
+    /// Starts a new run that tries streams again which the last one left out.
     Retry,
     Delete,
 }
@@ -37,23 +37,25 @@ impl PipelineAction {
     pub fn consequence(self) -> &'static str {
         match self {
             Self::Resume => "Sets the pipeline to active. A parked pipeline restarts from its last checkpoint.",
-            Self::Pause => "The call in flight comes to its next checkpoint, then nothing is read until it is resumed.",
+            Self::Pause => {
+                "The call in flight runs to its next checkpoint; then nothing is read until the pipeline is resumed."
+            }
             Self::Sync => "Starts a run now, which reads new data.",
-            Self::Retry => "A new run begins: streams that the last one left out are tried again.",
+            Self::Retry => "Starts a new run, which tries streams again that the last one left out.",
             Self::Delete => "It is torn down and gone for good, with its state and its logs.",
         }
     }
 
-    /// True if a service that keeps runs (`tasks`) would accept it: a parked or paused pipeline
-    /// does not run before it is resumed.
+    /// True if the pipeline can accept the action. In a service that keeps runs (`tasks`), a parked
+    /// or paused pipeline does not run before it is resumed.
     #[must_use]
-    pub fn possible(self, it: &Pipeline, tasks: bool) -> bool {
+    pub fn is_possible(self, it: &Pipeline, tasks: bool) -> bool {
         !(tasks
             && matches!(self, Self::Sync | Self::Retry)
             && matches!(it.status, PipelineStatus::Error | PipelineStatus::Paused))
     }
 
-    /// The command that does the same.
+    /// Command of synctop for the same action.
     #[must_use]
     pub fn command(self) -> &'static str {
         match self {
@@ -80,6 +82,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
+    /// Copies the values of a pipeline that an action may change.
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
         Self {
@@ -94,16 +97,16 @@ impl Baseline {
         }
     }
 
-    /// `error (auth_error: ...), wanted active`.
+    /// Describes the state: `error (auth_error: ...), desired active`.
     #[must_use]
     pub fn words(&self) -> String {
         let why = self.faults.first().map(|fault| format!(" ({}: {})", fault.kind(), fault.core())).unwrap_or_default();
         format!("{}{why}, desired {}", self.status.as_str(), self.desired.as_str())
     }
 
-    /// True if the state shows that the action was applied.
+    /// True if the state of `it` shows that the action was applied.
     #[must_use]
-    pub fn done(&self, action: PipelineAction, it: &Pipeline) -> bool {
+    pub fn is_applied(&self, action: PipelineAction, it: &Pipeline) -> bool {
         match action {
             PipelineAction::Pause => it.desired == DesiredStatus::Paused,
             PipelineAction::Delete => it.desired == DesiredStatus::Deleted || it.status == PipelineStatus::Teardown,
@@ -118,7 +121,7 @@ impl Baseline {
         }
     }
 
-    /// A pipeline is parked since another time than before.
+    /// True if the pipeline is parked, and was parked at another time than before.
     fn parked_since(&self, it: &Pipeline) -> bool {
         let before = self.faults.first().and_then(|fault| fault.since);
         let now = it.reason.as_ref().and_then(|fault| fault.since);
@@ -129,25 +132,28 @@ impl Baseline {
 /// Result of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ActionResult {
+    /// The action took effect; the text describes the effect.
     TookEffect(String),
-    /// It was accepted, and nothing came of it.
+    /// The request was accepted, but had no effect; the text gives details.
     NothingRan(String),
+    /// Parked again with the same error, after this time in milliseconds.
     ParkedSame(PipelineFault, Millis),
+    /// Parked again with another error, after this time in milliseconds.
     ParkedNew(PipelineFault, Millis),
-    /// It ran, and ended with an error, but is not parked.
+    /// A run ended with an error after this time in milliseconds, but the pipeline is not parked.
     RanAndFailed(PipelineFault, Millis),
-    /// The result cannot be determined, with the reason.
+    /// The result cannot be determined; the text is the reason.
     Unknown(String),
     /// Refused: the reason, and its class.
     Refused(String, ResultClass),
 }
 
-/// Next step where a service accepts a request and no run follows.
+/// Next step if a service accepts a request and no run follows.
 const NOTHING_RAN_NEXT: &str =
     "see whether the worker of the service runs; a dead workflow takes no request: replace the pipeline by a new one";
 
 impl ActionResult {
-    /// Name in JSON and logs.
+    /// Name of the result in JSON and logs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -161,7 +167,7 @@ impl ActionResult {
         }
     }
 
-    /// The error it is parked with again.
+    /// Error of the run that followed the action.
     #[must_use]
     pub fn fault(&self) -> Option<&PipelineFault> {
         match self {
@@ -170,8 +176,9 @@ impl ActionResult {
         }
     }
 
+    /// True if the action took effect.
     #[must_use]
-    pub fn good(&self) -> bool {
+    pub fn took_effect(&self) -> bool {
         matches!(self, Self::TookEffect(_))
     }
 
@@ -189,7 +196,7 @@ impl ActionResult {
     }
 }
 
-/// Sentence for an operator.
+/// Formats the result as a sentence for an operator.
 impl fmt::Display for ActionResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = |ms: &Millis| duration(u64::try_from(*ms).unwrap_or(0));
@@ -211,25 +218,25 @@ impl fmt::Display for ActionResult {
     }
 }
 
-/// Watches a pipeline after something was asked of it.
+/// Observation of a pipeline after an accepted action, until its result is known.
 #[derive(Debug, Clone)]
-pub struct Watch {
+pub struct ActionWatch {
     action: PipelineAction,
     before: Baseline,
-    /// As the service answered.
+    /// State in the answer of the service to the request.
     accepted: Option<Baseline>,
     sent_at: Millis,
     /// Maximum time until an effect is visible, in milliseconds.
     patience: Millis,
-    /// It was seen to have left its error.
-    left: bool,
-    /// Since when it works.
-    works_since: Option<Millis>,
-    /// Time of the last information.
+    /// True once the pipeline was seen in another status than `error`.
+    has_left_error: bool,
+    /// Time since which the pipeline makes progress.
+    progress_since: Option<Millis>,
+    /// Time of the last observation.
     seen_at: Option<Millis>,
 }
 
-impl Watch {
+impl ActionWatch {
     #[must_use]
     pub fn new(
         action: PipelineAction,
@@ -239,11 +246,12 @@ impl Watch {
         patience: Millis,
     ) -> Self {
         let accepted = accepted.map(Baseline::of);
-        let left = accepted.as_ref().is_some_and(|it| it.status != PipelineStatus::Error);
-        Self { action, before, accepted, sent_at, patience, left, works_since: None, seen_at: None }
+        let has_left_error = accepted.as_ref().is_some_and(|it| it.status != PipelineStatus::Error);
+        Self { action, before, accepted, sent_at, patience, has_left_error, progress_since: None, seen_at: None }
     }
 
-    /// Examines the pipeline at `now`; `None`: it is gone. Returns the result once it is known.
+    /// Evaluates the pipeline at `now`; `None`: it does not exist any more. Returns the result once
+    /// it is known.
     pub fn see(&mut self, pipeline: Option<&Pipeline>, now: Millis) -> Option<ActionResult> {
         self.seen_at = Some(now);
         let since = now - self.sent_at;
@@ -261,21 +269,21 @@ impl Watch {
                 took("No change: already paused".into())
             }
             PipelineAction::Pause if it.status == PipelineStatus::Paused => took(format!("paused after {after}")),
-            PipelineAction::Pause if it.status == PipelineStatus::Error => {
-                took("it is parked, and is not started again".into())
-            }
+            PipelineAction::Pause if it.status == PipelineStatus::Error => took("parked, and not started again".into()),
             PipelineAction::Pause => None,
             PipelineAction::Resume | PipelineAction::Sync | PipelineAction::Retry => self.works(it, now, &after),
         };
-        told.or_else(|| (since >= self.patience).then(|| self.time_over(it, since)))
+        told.or_else(|| (since >= self.patience).then(|| self.timeout_result(it, since)))
     }
 
-    /// Nothing could be learned of it at `now`, and why. Answers when that has lasted too long.
+    /// Returns a result if the pipeline could not be observed at `now`, for the reason `why`, and
+    /// the last observation is at least `patience` old.
     #[must_use]
-    pub fn blind(&self, why: &str, now: Millis) -> Option<ActionResult> {
+    pub fn observation_lost(&self, why: &str, now: Millis) -> Option<ActionResult> {
         (now - self.seen_at.unwrap_or(self.sent_at) >= self.patience).then(|| ActionResult::Unknown(why.to_owned()))
     }
 
+    /// Evaluates a pipeline after an action that starts it.
     fn works(&mut self, it: &Pipeline, now: Millis, after: &str) -> Option<ActionResult> {
         let since = now - self.sent_at;
         let took = |how: String| Some(ActionResult::TookEffect(how));
@@ -284,37 +292,40 @@ impl Watch {
             _ => false,
         };
         let run = it.run.as_ref();
-        // The published service keeps the key of a resumed run: its engine's clock distinguishes
-        // them.
+        // The published service keeps the key of a resumed run: the engine's clock distinguishes
+        // the runs.
         let other_run = run.map(|run| &run.key) != self.before.run.as_ref();
-        let fresh = other_run || run.and_then(|run| run.ended_at) != self.before.ended_at;
+        let is_new_run = other_run || run.and_then(|run| run.ended_at) != self.before.ended_at;
         let run_open = run.is_some_and(|run| run.open);
         if it.status == PipelineStatus::Error {
-            // As long as nothing shows that it ever left, it is the error that it had.
-            let again =
-                self.left || other_run || self.before.parked_since(it) || self.accepted.as_ref().is_some_and(newer);
+            // Without evidence that the pipeline left its error, the error is the one from before
+            // the action.
+            let again = self.has_left_error
+                || other_run
+                || self.before.parked_since(it)
+                || self.accepted.as_ref().is_some_and(newer);
             return again.then(|| self.parked(it, since));
         }
-        self.left = true;
-        let errors = it.came_to(Outcome::CompletedWithErrors) || it.came_to(Outcome::Failed);
+        self.has_left_error = true;
+        let errors = it.has_outcome(Outcome::CompletedWithErrors) || it.has_outcome(Outcome::Failed);
         if it.status == PipelineStatus::Ready && !run_open {
             return match self.action {
-                PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !fresh && !errors => {
+                PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !is_new_run && !errors => {
                     took("No change: already ready".into())
                 }
-                PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !fresh => {
+                PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !is_new_run => {
                     let how =
                         "it was ready already, and there was nothing to resume; a new run tries failed streams again";
                     Some(ActionResult::NothingRan(how.into()))
                 }
                 PipelineAction::Resume if errors => took(format!("ready after {after}, with errors in some streams")),
                 PipelineAction::Resume => took(format!("ready after {after}")),
-                _ if !fresh => None,
+                _ if !is_new_run => None,
                 _ if errors => Some(ActionResult::RanAndFailed(fault_of(it), since)),
                 _ => took(format!("ready after {after}")),
             };
         }
-        if !run_open && it.came_to(Outcome::Failed) && fresh {
+        if !run_open && it.has_outcome(Outcome::Failed) && is_new_run {
             return Some(self.parked(it, since));
         }
         let checkpoints = it.found.checkpoints.unwrap_or(0);
@@ -323,21 +334,22 @@ impl Watch {
             if other_run { (0, 0) } else { (self.before.checkpoints, self.before.records) };
         let moved = checkpoints > had_checkpoints || records > had_records;
         if !moved || !run_open || it.retry.as_ref().is_some_and(|retry| retry.attempt > 0) {
-            self.works_since = None;
+            self.progress_since = None;
             return None;
         }
-        let works_since = *self.works_since.get_or_insert(now);
-        if now - works_since < HOLDS_MS {
+        let progress_since = *self.progress_since.get_or_insert(now);
+        if now - progress_since < MIN_PROGRESS_MS {
             return None;
         }
         let ckpts = usize::try_from(checkpoints.saturating_sub(had_checkpoints)).unwrap_or(usize::MAX);
         took(format!(
-            "+{} and +{} records in {after}, and it goes on",
+            "+{} and +{} records in {after}, still running",
             plural(ckpts, "checkpoint"),
             count(records.saturating_sub(had_records))
         ))
     }
 
+    /// Returns the result for a pipeline that is parked again.
     fn parked(&self, it: &Pipeline, since: Millis) -> ActionResult {
         let fault = fault_of(it);
         if self.before.faults.iter().any(|known| known.fingerprint == fault.fingerprint) {
@@ -347,7 +359,8 @@ impl Watch {
         }
     }
 
-    fn time_over(&self, it: &Pipeline, since: Millis) -> ActionResult {
+    /// Returns the result for a pipeline without a result at the end of the patience.
+    fn timeout_result(&self, it: &Pipeline, since: Millis) -> ActionResult {
         let waited = duration(u64::try_from(since / 1000 * 1000).unwrap_or(0));
         let claim = it.status.as_str();
         if it.run.as_ref().is_some_and(|run| run.open)
@@ -356,9 +369,9 @@ impl Watch {
         {
             let state = it.run.as_ref().and_then(|run| run.state.as_deref());
             return ActionResult::Unknown(match state {
-                Some("PENDING") => format!("it waits for its turn since {waited}"),
-                _ if self.works_since.is_some() => format!("it runs since {waited}, and may go on"),
-                _ => format!("it runs since {waited}, and no checkpoint came yet"),
+                Some("PENDING") => format!("queued for {waited}"),
+                _ if self.progress_since.is_some() => format!("running for {waited}, and may continue"),
+                _ => format!("running for {waited}, without a checkpoint so far"),
             });
         }
         match self.action {
@@ -372,7 +385,7 @@ impl Watch {
     }
 }
 
-/// The error that a pipeline has.
+/// Returns the main error of a pipeline, or a placeholder if its service reports none.
 fn fault_of(it: &Pipeline) -> PipelineFault {
     it.reason.clone().or_else(|| it.faults.first().cloned()).unwrap_or_else(|| PipelineFault {
         fingerprint: Arc::default(),
