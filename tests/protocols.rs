@@ -626,7 +626,7 @@ fn catalog_declares_the_expected_streams() {
     };
     let progress = with(configured);
     assert_eq!((outcome(&progress), doubt_kinds(&progress)), (Outcome::Truncated, vec!["nothing_synced"]));
-    assert!(verdict(&progress).why.unwrap().contains("b never began"));
+    assert!(verdict(&progress).why.unwrap().contains("b never started"));
     // A discovered catalog lists available streams, not requested ones.
     let discovered = with(r#"{"streams":[{"name":"a"},{"name":"b"}]}"#);
     assert_eq!((outcome(&discovered), discovered.streams.len()), (Outcome::Succeeded, 2));

@@ -659,9 +659,9 @@ fn stopped_tap_is_aborted_and_its_unfinished_stream_named() {
     let target = rustix::process::Pid::from_raw(number).unwrap();
     rustix::process::kill_process(target, rustix::process::Signal::TERM).unwrap();
     term.wait_for("ABORTED");
-    term.wait_for("exited with 0 all the same");
+    term.wait_for("stopped, but exited with 0");
     term.keys("q");
     assert_eq!(term.exit_code(), 2);
     let text = term.text().replace('\n', "");
-    assert!(text.contains("second (1 record) was not through"), "{text}");
+    assert!(text.contains("second (1 record) was not finished"), "{text}");
 }

@@ -603,7 +603,7 @@ fn pipelines_command_creates_changes_and_verifies() {
         let output = pipelines(&arguments);
         assert_eq!(code(&output), wanted, "{arguments:?}: {}", err(&output));
     }
-    assert!(err(&pipelines(&["pause", "acct_p"])).contains("Is it acct_p2 or acct_p3?"));
+    assert!(err(&pipelines(&["pause", "acct_p"])).contains("Did you mean acct_p2 or acct_p3?"));
 }
 
 /// Stub with the final pipelines of a recorded service (corpus `stripe-live`).

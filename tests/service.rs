@@ -552,7 +552,7 @@ fn invalid_startup_settings_are_rejected_with_a_hint() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(70) && said.contains("Another synctop serves"), "{said}");
+    assert!(output.status.code() == Some(70) && said.contains("Another synctop service uses"), "{said}");
     // One service per address.
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
         .args(["serve", "--listen", &server.address.to_string(), "--data-dir"])

@@ -275,7 +275,7 @@ mod tests {
             (good.replace("listen", "lisen"), "unknown field `lisen`"),
             (good.replace("\"2m\"", "\"soon\""), "a time such as"),
             (good.replace("http:", "ftp:"), "ftp: is not http:"),
-            (good.replace("stripe", "simulated"), "always there"),
+            (good.replace("stripe", "simulated"), "reserved for the built-in engine"),
             (good.replace("command = [\"tap\"]", "command = []"), "needs a url or a command"),
             (good.replace("[logs]", "[logs]\nsegment = 1"), "logs.segment is too small"),
         ] {

@@ -185,7 +185,7 @@ fn exit_zero_clause(progress: &Progress) -> &'static str {
     if progress.exit == Some(Exit::Code(0)) { ", but exited with 0" } else { "" }
 }
 
-/// Lists unfinished work: `orders was not through (137,249 records); users never began`.
+/// Lists unfinished work: `orders (137,249 records) was not finished; users never started`.
 fn missing(progress: &Progress) -> String {
     let names = |streams: &[&Stream]| {
         let mut names: Vec<_> = streams.iter().take(3).map(|stream| named(stream)).collect();
@@ -203,7 +203,7 @@ fn missing(progress: &Progress) -> String {
     let be = |streams: &[&Stream], one: &'static str, many: &'static str| if streams.len() == 1 { one } else { many };
     let mut parts = Vec::new();
     if !begun.is_empty() {
-        parts.push(format!("{} {} not through", names(&begun), be(&begun, "was", "were")));
+        parts.push(format!("{} {} not finished", names(&begun), be(&begun, "was", "were")));
     }
     if !never.is_empty() {
         parts.push(format!("{} never started", names(&never)));
