@@ -89,7 +89,7 @@ fn backfill_loses_no_row_when_the_engine_is_killed_twice() {
         let again = backfill(&[&[address.as_str()][..], &calls, &["-q"]].concat()).output().unwrap();
         assert_eq!(again.status.code(), Some(0), "{form}: {}", err(&again));
         let again_ = reduced(&again.stdout);
-        assert_eq!((again_.checkpoints, outcome(&again_)), (0, Outcome::Succeeded), "{form}");
+        assert_eq!((again_.counters.checkpoints, outcome(&again_)), (0, Outcome::Succeeded), "{form}");
         assert_eq!(err(&again), "");
     }
 }

@@ -130,10 +130,10 @@ fn run_resumed_after_a_cut_at_any_limit_has_every_record() {
         let progress = reduced(&all.out);
         assert_eq!((outcome(&progress), progress.cumulative_records()), (Outcome::Succeeded, Some(2640)));
         // Cut by number of checkpoints.
-        for limit in 1..=progress.checkpoints {
+        for limit in 1..=progress.counters.checkpoints {
             let mut kept = CollectingOutlet::default();
             let first = one(form, "null", |call| call.state_limit = Some(limit), &mut kept);
-            assert!(first.outcome.as_ref().unwrap().has_more || limit == progress.checkpoints);
+            assert!(first.outcome.as_ref().unwrap().has_more || limit == progress.counters.checkpoints);
             let second = to_the_end(form, first.state.get(), &mut kept);
             whole(form, &kept, &second, &format!("cut after {limit} checkpoints"));
         }
@@ -563,7 +563,7 @@ fn each_scenario_has_its_documented_outcome() {
         assert_eq!(outcome(&ran("healthy")), Outcome::Succeeded);
         let limited = ran("rate-limited");
         assert_eq!(outcome(&limited), Outcome::Succeeded);
-        assert!(limited.retries > 10, "{}", limited.retries);
+        assert!(limited.counters.retries > 10, "{}", limited.counters.retries);
         assert_eq!(outcome(&ran("parked")), Outcome::Failed);
         let flaky = ran("flaky");
         assert_eq!((outcome(&flaky), flaky.attempts), (Outcome::Succeeded, 3));
@@ -649,7 +649,7 @@ fn every_fault_has_its_documented_effect() {
         ] {
             let progress = ran(&every(kind, more));
             assert_eq!(outcome(&progress), Outcome::Succeeded, "{form} {kind}");
-            assert!(progress.retries > 0, "{form} {kind}");
+            assert!(progress.counters.retries > 0, "{form} {kind}");
         }
         // A fault that outlasts five tries ends the stream for this attempt; another call continues
         // it.

@@ -559,7 +559,7 @@ fn state_returned_by_a_destination_commits_the_records_before_it() {
         status("a", "COMPLETE"),
     ];
     let alone = of(&source, OK);
-    assert_eq!((alone.committed(), outcome(&alone), alone.checkpoints), (None, Outcome::Succeeded, 3));
+    assert_eq!((alone.committed(), outcome(&alone), alone.counters.checkpoints), (None, Outcome::Succeeded, 3));
     let first = of(&[&source[..], &[state("a", 1, Some(5.0))]].concat(), OK);
     let said = json_of(&first);
     assert_eq!(
@@ -567,7 +567,7 @@ fn state_returned_by_a_destination_commits_the_records_before_it() {
         (&json!(5), &json!({"records": 5, "checkpoints": 1}))
     );
     // Complete at the source is not complete at the destination.
-    assert_eq!((outcome(&first), first.checkpoints), (Outcome::Truncated, 3));
+    assert_eq!((outcome(&first), first.counters.checkpoints), (Outcome::Truncated, 3));
     assert!(doubt_kinds(&first).contains(&"record_count_mismatch"));
     // The second state returns with another key order and an integer count; it also commits all
     // states before it.
@@ -577,7 +577,7 @@ fn state_returned_by_a_destination_commits_the_records_before_it() {
     // The feed of a destination without its source.
     let destination = of(&[state("a", 1, Some(5.0)), state("b", 1, Some(2.0))], OK);
     assert_eq!(
-        (destination.committed(), outcome(&destination), destination.checkpoints),
+        (destination.committed(), outcome(&destination), destination.counters.checkpoints),
         (Some(7), Outcome::Succeeded, 2)
     );
     assert_eq!(outcome(&of(&[state("a", 1, Some(5.0))], None)), Outcome::Unknown);
@@ -682,7 +682,7 @@ fn singer_state_is_a_checkpoint_of_streams_with_changed_bookmarks() {
     let checkpoints: Vec<_> =
         said["streams"].as_array().unwrap().iter().map(|it| (it["name"].clone(), it["checkpoints"].clone())).collect();
     assert_eq!(checkpoints, [(json!("a"), json!(2)), (json!("b"), json!(3))]);
-    assert_eq!((progress.checkpoints, outcome(&progress)), (5, Outcome::Succeeded));
+    assert_eq!((progress.counters.checkpoints, outcome(&progress)), (5, Outcome::Succeeded));
 }
 
 /// Stdout, stderr and exit code of a tap, and the expected outcome.
@@ -786,7 +786,7 @@ fn destination_states_may_interleave_with_source_messages() {
         ],
         OK,
     );
-    assert_eq!((progress.committed(), progress.checkpoints, doubt_kinds(&progress)), (Some(8), 2, vec![]));
+    assert_eq!((progress.committed(), progress.counters.checkpoints, doubt_kinds(&progress)), (Some(8), 2, vec![]));
     assert_eq!(outcome(&progress), Outcome::Succeeded);
 }
 

@@ -500,7 +500,7 @@ fn tracked_input_is_passed_on_unchanged() {
     assert!(tracker.tracked());
     let (before, after) = (reduced(&log), reduced(&out));
     assert_eq!(after.cumulative_records(), before.cumulative_records());
-    assert_eq!((after.attempts, after.checkpoints), (before.attempts, before.checkpoints));
+    assert_eq!((after.attempts, after.counters.checkpoints), (before.attempts, before.counters.checkpoints));
     let last = log.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
     let last: Value = serde_json::from_slice(last).unwrap();
     let state: Value = serde_json::from_str(tracker.state().get()).unwrap();
@@ -557,7 +557,7 @@ fn raw_recordings_pass_unchanged_and_are_counted() {
             assert!(data(&out) == data(&log), "{}", path.display());
             let (before, after) = (reduced(&log), reduced(&out));
             assert_eq!(after.cumulative_records(), before.cumulative_records(), "{}", path.display());
-            assert_eq!(after.checkpoints, before.checkpoints);
+            assert_eq!(after.counters.checkpoints, before.counters.checkpoints);
         }
     }
     assert!(reads >= 4, "{reads}");

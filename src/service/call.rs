@@ -78,7 +78,7 @@ impl CallProgress {
 
     /// Returns the total checkpoints of the pipeline.
     pub fn checkpoints(&self) -> u64 {
-        self.before + self.ingest.progress.checkpoints
+        self.before + self.ingest.progress.counters.checkpoints
     }
 
     /// Returns a copy of the reduced state.

@@ -351,7 +351,7 @@ pub fn totals(progress: &Progress) -> Value {
     json!({
         "outcome": summary.outcome, "reason": summary.reason, "has_more": summary.has_more, "attempts": summary.attempts,
         "records": summary.records, "checkpoints": summary.checkpoints, "elapsed_ms": summary.elapsed_ms,
-        "records_per_second": progress.rate.per_second(synctop_core::reduce::ONE_MINUTE, now), "coverage": progress.coverage(),
+        "records_per_second": progress.counters.rate.per_second(synctop_core::reduce::ONE_MINUTE, now), "coverage": progress.coverage(),
         "covers_all": progress.covers_all(),
         "streams": progress.streams.len(), "by_status": by_status, "errors": summary.errors, "doubts": summary.doubts,
     })

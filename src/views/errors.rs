@@ -51,7 +51,7 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<ErrorItem<'a>> {
     let filter = &screen.ui.list(Pane::Errors).filter;
     let mut groups: Vec<_> = screen.progress.errors.groups().iter().collect();
     groups.sort_by_key(|group| (!group.stands(), group.level, std::cmp::Reverse(group.count)));
-    let mut retries: Vec<_> = if screen.progress.retries == 0 {
+    let mut retries: Vec<_> = if screen.progress.counters.retries == 0 {
         Vec::new()
     } else {
         screen.progress.streams.iter().filter(|stream| is_retrying(stream)).collect()

@@ -99,7 +99,9 @@ impl RunHeader {
             ),
             ranges: !empty
                 && !small
-                && (progress.coverage().is_some() || progress.checkpoints > 0 || progress.estimated_share().is_some()),
+                && (progress.coverage().is_some()
+                    || progress.counters.checkpoints > 0
+                    || progress.estimated_share().is_some()),
             totals: !empty,
         }
     }
@@ -351,8 +353,10 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
     }
     if screen.running() {
         let now = screen.now.unwrap_or(0);
-        let windows =
-            [("10s", progress.rate.per_second(TEN_SECONDS, now)), ("1m", progress.rate.per_second(ONE_MINUTE, now))];
+        let windows = [
+            ("10s", progress.counters.rate.per_second(TEN_SECONDS, now)),
+            ("1m", progress.counters.rate.per_second(ONE_MINUTE, now)),
+        ];
         for (name, value) in windows {
             if let Some(value) = value
                 && column + 14 < pen.width()
@@ -383,7 +387,7 @@ fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
     let look = screen.look;
     let now = screen.now.unwrap_or(0);
     let width = pen.width().saturating_sub(column + 14).min(30);
-    let values = screen.progress.rate.history(width.into(), now);
+    let values = screen.progress.counters.rate.history(width.into(), now);
     let top = values.iter().flatten().copied().fold(0.0, f64::max);
     if top <= 0.0 {
         return;

@@ -44,11 +44,11 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
         column = pen.put(column, row, look.glyphs.dash, look.dim());
     }
     column = pen.put(if guessed.is_some() || bare { column } else { column + 3 }, row, "checkpoints ", look.dim());
-    column = pen.put(column, row, &count(progress.checkpoints), look.strong());
-    if let (Some(last), Some(now)) = (progress.last_checkpoint_at, screen.stall_clock()) {
+    column = pen.put(column, row, &count(progress.counters.checkpoints), look.strong());
+    if let (Some(last), Some(now)) = (progress.counters.last_checkpoint_at, screen.stall_clock()) {
         column = pen.put(column, row, &format!(", last {} ago", age(now - last)), look.dim());
     }
-    if let Some(requests) = progress.known_requests(progress.requests.cumulative).filter(|n| *n > 0) {
+    if let Some(requests) = progress.known_requests(progress.counters.requests.cumulative).filter(|n| *n > 0) {
         column = pen.put(column + 3, row, "requests ", look.dim());
         column = pen.put(column, row, &count(requests), look.plain());
     }
@@ -56,9 +56,9 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
         column = pen.put(column + 3, row, "committed ", look.dim());
         column = pen.put(column, row, &count(committed), look.plain());
     }
-    if progress.retries > 0 {
+    if progress.counters.retries > 0 {
         column = pen.put(column + 3, row, "retries ", look.dim());
-        column = pen.put(column, row, &count(progress.retries), look.warn());
+        column = pen.put(column, row, &count(progress.counters.retries), look.warn());
     }
     if screen.running()
         && let Some(odd) = not_understood(progress)

@@ -26,7 +26,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen) {
     pen.put(3, row + 5, "q leaves, ? shows the keys", look.dim());
     // Possible reasons for the silence: the last log line, and the end of the engine's stderr.
     let about = screen.progress.feed.lines().back().map(|line| line.text.as_ref());
-    let stderr = screen.progress.stderr_tail.iter().rev().take(3).rev().map(AsRef::as_ref);
+    let stderr = screen.progress.stderr.tail.iter().rev().take(3).rev().map(AsRef::as_ref);
     for (line, text) in about.into_iter().chain(stderr).enumerate() {
         pen.put(3, row + 7 + u16::try_from(line).unwrap_or(0), text, look.warn());
     }

@@ -33,7 +33,7 @@ pub async fn call_until_done(
     let mut without_progress = 0;
     let mut kept = MaskingWriter::default();
     loop {
-        let before = ingest.progress.checkpoints;
+        let before = ingest.progress.counters.checkpoints;
         let mut ask =
             ServiceRequest { within: MAX_SILENCE, ..ServiceRequest::of(Method::POST, &["pipelines", id, "sync"]) };
         if fresh_run {
@@ -58,7 +58,7 @@ pub async fn call_until_done(
             kept.finish(keep).map_err(write_error)?;
         }
         ended?;
-        without_progress = if ingest.progress.checkpoints > before { 0 } else { without_progress + 1 };
+        without_progress = if ingest.progress.counters.checkpoints > before { 0 } else { without_progress + 1 };
         if outcome(&ingest.progress) != Outcome::CutOff || without_progress >= MAX_CALLS_WITHOUT_PROGRESS {
             ingest.finish(None);
             return Ok(ingest.progress);

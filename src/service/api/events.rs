@@ -214,7 +214,7 @@ fn snapshot(progress: &Progress) -> String {
         _ => None,
     }));
     let began = progress.attempt.started_at.or(progress.first_at).unwrap_or(0);
-    let counts = (progress.cumulative_records().unwrap_or(0), progress.checkpoints);
+    let counts = (progress.cumulative_records().unwrap_or(0), progress.counters.checkpoints);
     let all = json!(progress_payload(rows, began, progress.attempt_elapsed().unwrap_or(0), counts, word));
     let mut text = line("progress", &all);
     if let Some(end) = end {

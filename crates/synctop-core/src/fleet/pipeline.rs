@@ -345,10 +345,10 @@ impl Pipeline {
         self.found = RunFindings {
             outcome: Some(result.as_str().into()),
             records: progress.cumulative_records(),
-            per_second: progress.rate.per_second(crate::reduce::ONE_MINUTE, now).filter(|_| !ended),
+            per_second: progress.counters.rate.per_second(crate::reduce::ONE_MINUTE, now).filter(|_| !ended),
             coverage: progress.coverage(),
             more_streams: !ended && !progress.covers_all(),
-            checkpoints: Some(progress.checkpoints.max(reported_checkpoints(&reading.text))),
+            checkpoints: Some(progress.counters.checkpoints.max(reported_checkpoints(&reading.text))),
             streams: progress.streams.len() as u64,
             by_status,
             doubts: doubts(progress).iter().take(MAX_FAULTS).map(|it| it.to_string().into()).collect(),

@@ -1,10 +1,13 @@
 //! Doubts: contradictions between an engine's claims and the evidence. They belong to the run and
 //! are shown beside its outcome.
 
-use super::outcome::{self, Outcome};
-use super::{Exit, Progress, Stream};
 use crate::format::{count, plural};
 use crate::protocol::{EndWord, Status};
+use crate::reduce::outcome::outcome;
+use crate::reduce::state::input::Exit;
+use crate::reduce::state::outcome::Outcome;
+use crate::reduce::state::progress::Progress;
+use crate::reduce::state::stream::Stream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -192,7 +195,7 @@ fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
 
 fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let end = progress.attempt.end.as_ref();
-    let outcome = outcome::outcome(progress);
+    let outcome = outcome(progress);
     let stopped = progress.was_stopped();
     if progress.exit == Some(Exit::Code(0)) && end.is_none() {
         let open =
@@ -236,7 +239,7 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
         let message = "the engine came to an end and no stream was synced: is a name it was asked for unknown?";
         whole(DoubtKind::NothingSynced, message.into());
     } else if end.claims_complete() {
-        for name in progress.asked.iter().filter(|name| progress.stream(name).is_none()) {
+        for name in progress.requested.asked.iter().filter(|name| progress.stream(name).is_none()) {
             all.add(DoubtKind::NothingSynced, Some(name), "it was asked for, and the engine never mentioned it");
         }
     }

@@ -1,51 +1,12 @@
 //! Outcome of the last run.
 
-use super::{Exit, Progress, Stream};
-use crate::ResultClass;
 use crate::protocol::{EndWord, Status};
-
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    serde::Serialize,
-    serde::Deserialize,
-    strum::Display,
-    strum::IntoStaticStr,
-)]
-#[strum(serialize_all = "snake_case")]
-pub enum Outcome {
-    Running,
-    Succeeded,
-    CompletedWithErrors,
-    Failed,
-    CutOff,
-    Aborted,
-    Truncated,
-    /// Nothing is open, and the ending is unknown.
-    Unknown,
-}
-
-impl Outcome {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    /// Returns the class of this outcome.
-    #[must_use]
-    pub fn class(self) -> ResultClass {
-        match self {
-            Self::Succeeded => ResultClass::Done,
-            Self::CompletedWithErrors | Self::Failed => ResultClass::Failed,
-            Self::Running | Self::CutOff | Self::Aborted | Self::Truncated | Self::Unknown => ResultClass::Unfinished,
-        }
-    }
-}
+use crate::reduce::state::errors::ErrorGroup;
+use crate::reduce::state::input::Exit;
+use crate::reduce::state::outcome::Outcome;
+use crate::reduce::state::progress::Progress;
+use crate::reduce::state::stream::Stream;
+use std::sync::Arc;
 
 /// Returns the outcome of the last run by the messages so far.
 #[must_use]
@@ -109,9 +70,9 @@ fn without_end(progress: &Progress) -> Outcome {
 fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
     let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.traits().ends_with_process);
     let quiet = exit_zero && progress.input.messages > 0;
-    match checked || progress.answered || quiet {
+    match checked || progress.requested.answered || quiet {
         // Nothing started, and an error was logged: it is the result.
-        true if quiet && !progress.answered && progress.has_logged_errors() => Outcome::Failed,
+        true if quiet && !progress.requested.answered && progress.has_logged_errors() => Outcome::Failed,
         true => Outcome::Succeeded,
         false => Outcome::Unknown,
     }
@@ -157,7 +118,7 @@ fn failed(progress: &Progress) -> bool {
     let ended_well =
         attempt.end.is_none() && progress.exit == Some(Exit::Code(0)) && progress.traits().ends_with_process;
     let groups = progress.errors.groups();
-    let whole_run = |hit: &super::Hit| hit.attempt == now && !hit.cleared;
+    let whole_run = |hit: &crate::reduce::state::errors::Hit| hit.attempt == now && !hit.cleared;
     if progress.errors.beyond_in(now).1
         || groups.iter().any(|group| group.permanent() && group.hits.get("").is_some_and(whole_run))
     {
@@ -175,4 +136,12 @@ fn failed(progress: &Progress) -> bool {
         }
     }
     attempt.end.is_none() && attempt.last_message_failed
+}
+
+/// Returns the standing error groups, most important first.
+#[must_use]
+pub fn standing(progress: &Progress) -> Vec<&Arc<ErrorGroup>> {
+    let mut groups: Vec<_> = progress.errors.groups().iter().filter(|group| group.stands()).collect();
+    groups.sort_by_key(|group| (group.level, std::cmp::Reverse(group.permanent()), std::cmp::Reverse(group.count)));
+    groups
 }

@@ -136,7 +136,7 @@ impl Changes {
 pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
     let of = |status| progress.streams.iter().filter(|stream| stream.status == status).count();
     let mut text = format!("records {}", known(progress.cumulative_records()));
-    let rate = progress.rate.per_second(ONE_MINUTE, progress.last_at.unwrap_or(0));
+    let rate = progress.counters.rate.per_second(ONE_MINUTE, progress.last_at.unwrap_or(0));
     if let Some(rate) = rate {
         text.push_str(&format!("  {rate:.0}/s"));
     }

@@ -200,17 +200,17 @@ pub fn summary(progress: &Progress) -> Summary {
         has_more: end.and_then(|end| end.has_more),
         started_at: progress.first_at.map(time::iso),
         ended_at: progress.first_at.and(progress.last_at).map(time::iso),
-        elapsed_ms: progress.elapsed.cumulative,
+        elapsed_ms: progress.counters.elapsed.cumulative,
         wall_ms: progress.last_at.zip(progress.first_at).map(|(last, first)| last - first),
         runs: progress.runs.list().iter().map(Into::into).collect(),
         attempts: progress.attempts,
         records: Scopes { attempt: progress.attempt_records(), cumulative: progress.cumulative_records() },
         requests: Scopes {
-            attempt: progress.known_requests(progress.requests.attempt),
-            cumulative: progress.known_requests(progress.requests.cumulative),
+            attempt: progress.known_requests(progress.counters.requests.attempt),
+            cumulative: progress.known_requests(progress.counters.requests.cumulative),
         },
-        checkpoints: progress.checkpoints,
-        retries: progress.retries,
+        checkpoints: progress.counters.checkpoints,
+        retries: progress.counters.retries,
         committed: progress
             .commits
             .has_destination

@@ -152,15 +152,15 @@ fn write_totals(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if let Some(joined) = progress.joined_at() {
         write!(out, ", joined at {}", count(joined))?;
     }
-    write!(out, "   checkpoints {}", count(progress.checkpoints))?;
+    write!(out, "   checkpoints {}", count(progress.counters.checkpoints))?;
     if let Some(committed) = progress.committed() {
         write!(out, "   committed {}", count(committed))?;
     }
-    if let Some(requests) = progress.known_requests(progress.requests.cumulative) {
+    if let Some(requests) = progress.known_requests(progress.counters.requests.cumulative) {
         write!(out, "   requests {}", count(requests))?;
     }
-    if progress.retries > 0 {
-        write!(out, "   retries {}", count(progress.retries))?;
+    if progress.counters.retries > 0 {
+        write!(out, "   retries {}", count(progress.counters.retries))?;
     }
     writeln!(out)
 }
@@ -320,7 +320,7 @@ pub fn headline(progress: &Progress) -> String {
     let mut line = title(outcome(progress)).to_owned();
     if progress.closed && progress.attempts == 0 && outcome(progress) == Outcome::Succeeded {
         // The command was no sync.
-        line.push_str(if progress.answered {
+        line.push_str(if progress.requested.answered {
             ": ANSWERED, NOTHING WAS SYNCED"
         } else {
             ": CONNECTED, NOTHING WAS SYNCED"
@@ -336,7 +336,7 @@ pub fn headline(progress: &Progress) -> String {
     if came_to == Outcome::Succeeded && progress.attempt.end.as_ref().is_some_and(|end| end.up_to_date) {
         line.push_str(", UP TO DATE");
     }
-    if let Some(elapsed) = progress.elapsed.cumulative.filter(|elapsed| *elapsed > 0) {
+    if let Some(elapsed) = progress.counters.elapsed.cumulative.filter(|elapsed| *elapsed > 0) {
         line.push_str(&format!(" after {}", duration(elapsed)));
     }
     line

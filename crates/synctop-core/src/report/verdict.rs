@@ -87,7 +87,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             missing.or_else(|| doubts.iter().find(whole).map(|doubt| doubt.message.clone()))
         }
         // Only the raw lines can be quoted.
-        Outcome::Failed if progress.input.messages == 0 && progress.last_log_error.is_none() => {
+        Outcome::Failed if progress.input.messages == 0 && progress.evidence.last_log_error.is_none() => {
             Some(truncated(progress))
         }
         Outcome::Failed => {
@@ -271,7 +271,11 @@ pub fn unreadable_feed_warning(progress: &Progress, quiet: bool) -> Option<Strin
     if progress.input.messages > 0 || !enough {
         return None;
     }
-    let said = progress.last_raw_error.as_deref().map(|line| format!("; the last error in them: {}", short(line, 160)));
+    let said = progress
+        .evidence
+        .last_raw_error
+        .as_deref()
+        .map(|line| format!("; the last error in them: {}", short(line, 160)));
     let read = lines_read(progress);
     Some(format!("{read}, and none is a message of an engine{}", said.unwrap_or_default()))
 }
@@ -318,12 +322,12 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
         }),
         Outcome::Aborted if progress.attempt.end.is_none() => Some(restart_advice(progress)),
         Outcome::Aborted => Some("start it again with the last state when you are ready".into()),
-        Outcome::Truncated if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
+        Outcome::Truncated if progress.input.messages == 0 && !progress.stderr.tail.is_empty() => {
             Some("fix the cause and start it again; 5 shows its stderr".into())
         }
         Outcome::Truncated if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
         Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
-        Outcome::Unknown if progress.input.messages == 0 && !progress.stderr_tail.is_empty() => {
+        Outcome::Unknown if progress.input.messages == 0 && !progress.stderr.tail.is_empty() => {
             Some("fix that and start it again; 5 shows all it wrote to stderr".into())
         }
         Outcome::Unknown if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
@@ -358,7 +362,7 @@ fn read_again(progress: &Progress) -> String {
 /// Returns the advice to start again, with its consequence.
 pub(super) fn restart_advice(progress: &Progress) -> String {
     let unmarked: u64 = progress.streams.iter().map(|stream| stream.seen - stream.marked).sum();
-    match (progress.checkpoints, unmarked) {
+    match (progress.counters.checkpoints, unmarked) {
         (0, _) => "start it again: it emitted no state, so it starts fresh".into(),
         (_, 0) => "start it again with its last state".into(),
         (_, unmarked) => {

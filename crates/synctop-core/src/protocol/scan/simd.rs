@@ -356,7 +356,7 @@ fn each(bytes: &[u8], at: usize) -> Vec<Option<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::protocol::skip;
+    use crate::protocol::scan::skip;
     use proptest::prelude::*;
 
     /// Both ways, and serde_json where the text has no spaces outside strings.

@@ -1,0 +1,6 @@
+//! Rewinding: snapshots of earlier instants, the timeline of a log, positions as users type them.
+
+pub mod axis;
+pub mod history;
+pub mod pack;
+pub mod target;

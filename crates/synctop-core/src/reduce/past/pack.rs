@@ -1,0 +1,207 @@
+//! Compact encoding of a [`Progress`], so that hundreds fit into memory for rewinding a log of any
+//! size.
+//!
+//! Streams are encoded in pages. A page without changed streams is shared with the preceding
+//! snapshot. Errors and feed are shared likewise.
+
+use crate::reduce::state::errors::{ErrorGroup, Errors};
+use crate::reduce::state::feed::{Feed, FeedLine};
+use crate::reduce::state::progress::Progress;
+use crate::reduce::state::stream::Stream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use zstd::bulk::{Compressor, Decompressor};
+
+/// Streams per page: few, so that a single change costs little; enough for compression to find
+/// repetitions.
+const STREAMS_PER_PAGE: usize = 64;
+
+/// Feed lines per page.
+const FEED_LINES_PER_PAGE: u64 = 64;
+
+/// Fastest zstd level that still finds repeated names and times.
+const LEVEL: i32 = 1;
+
+/// Encoded and compressed snapshot.
+#[derive(Debug, Clone)]
+pub struct EncodedSnapshot {
+    core: Arc<[u8]>,
+    pages: Vec<Arc<[u8]>>,
+    errors: Arc<[u8]>,
+    feed: FeedPages,
+}
+
+/// Encoded feed. Its lines are in pages by their number among all lines, so that a full page is
+/// encoded once.
+#[derive(Debug, Clone)]
+struct FeedPages {
+    total: u64,
+    newest: u64,
+    kept: u64,
+    pages: Vec<(u64, Arc<[u8]>)>,
+}
+
+impl EncodedSnapshot {
+    /// Encodes a snapshot. `before` is an earlier snapshot of the same log with its encoding.
+    /// Returns `None` if encoding fails.
+    #[must_use]
+    pub fn new(progress: &Progress, before: Option<(&Progress, &EncodedSnapshot)>) -> Option<Self> {
+        let same = |a: &[Arc<Stream>], b: &[Arc<Stream>]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(one, other)| Arc::ptr_eq(one, other))
+        };
+        let mut pages = Vec::with_capacity(progress.streams.len().div_ceil(STREAMS_PER_PAGE));
+        let mut old = before.map(|(old, packed)| old.streams.chunks(STREAMS_PER_PAGE).zip(&packed.pages));
+        for page in progress.streams.chunks(STREAMS_PER_PAGE) {
+            let unchanged = old.as_mut().and_then(Iterator::next).filter(|(streams, _)| same(page, streams));
+            pages.push(match unchanged {
+                Some((_, packed)) => Arc::clone(packed),
+                None => encode(&page)?,
+            });
+        }
+        let errors = before.filter(|(old, _)| old.errors.same(&progress.errors)).map(|(_, packed)| &packed.errors);
+        let old_feed = before.map(|(old, packed)| (&old.feed, &packed.feed));
+        Some(Self {
+            core: encode(progress)?,
+            pages,
+            errors: errors.cloned().map_or_else(|| encode(&progress.errors), Some)?,
+            feed: FeedPages::new(&progress.feed, old_feed)?,
+        })
+    }
+
+    /// Decodes the snapshot. `latest` is a later progress of the same log: streams are only ever
+    /// added.
+    #[must_use]
+    pub fn unpack(&self, latest: &Progress) -> Option<Progress> {
+        let mut progress: Progress = decode(&self.core)?;
+        for page in &self.pages {
+            progress.streams.append(&mut decode::<Vec<Arc<Stream>>>(page)?);
+        }
+        progress.errors = decode(&self.errors)?;
+        progress.feed = self.feed.unpack()?;
+        let known = progress.streams.len();
+        if known == latest.streams.len() {
+            progress.lookup.index = Arc::clone(&latest.lookup.index);
+            progress.lookup.by_name = Arc::clone(&latest.lookup.by_name);
+        } else {
+            let names = latest.lookup.index.iter().filter(|(_, at)| **at < known);
+            progress.lookup.index = Arc::new(names.map(|(name, at)| (name.clone(), *at)).collect());
+            let order = latest.lookup.by_name.iter().copied().filter(|at| (*at as usize) < known);
+            progress.lookup.by_name = Arc::new(order.collect());
+        }
+        Some(progress)
+    }
+
+    /// Returns the bytes in memory that are not shared with the snapshot before.
+    #[must_use]
+    pub fn size(&self, before: Option<&EncodedSnapshot>) -> usize {
+        let own = |part: &Arc<[u8]>, old: Option<&Arc<[u8]>>| match old {
+            Some(old) if Arc::ptr_eq(part, old) => 0,
+            _ => part.len() + 2 * size_of::<usize>(),
+        };
+        let pages = self.pages.iter().enumerate();
+        pages.map(|(at, page)| own(page, before.and_then(|old| old.pages.get(at)))).sum::<usize>()
+            + self.pages.len() * size_of::<Arc<[u8]>>()
+            + own(&self.errors, before.map(|old| &old.errors))
+            + self
+                .feed
+                .pages
+                .iter()
+                .map(|(number, page)| own(page, before.and_then(|old| old.feed.page(*number))))
+                .sum::<usize>()
+            + self.core.len()
+    }
+}
+
+impl Errors {
+    /// True if no error was added or cleared between the two.
+    fn same(&self, other: &Self) -> bool {
+        let ptr_eq = |(one, other): (&Arc<ErrorGroup>, &Arc<ErrorGroup>)| Arc::ptr_eq(one, other);
+        self.total == other.total
+            && self.groups().len() == other.groups().len()
+            && self.groups().iter().zip(other.groups()).all(ptr_eq)
+    }
+}
+
+impl FeedPages {
+    fn new(feed: &Feed, before: Option<(&Feed, &FeedPages)>) -> Option<Self> {
+        let (first, total) = (feed.first(), feed.total);
+        let mut pages = Vec::new();
+        for number in first / FEED_LINES_PER_PAGE..total.div_ceil(FEED_LINES_PER_PAGE) {
+            let begin = first.max(number * FEED_LINES_PER_PAGE);
+            let lines = || (begin..total.min((number + 1) * FEED_LINES_PER_PAGE)).map(|line| feed.line(line));
+            let same = |old: &Feed| {
+                let old = |line| old.line(line);
+                lines()
+                    .zip(begin..)
+                    .all(|(new, line)| new.zip(old(line)).is_some_and(|(new, old)| Arc::ptr_eq(new, old)))
+            };
+            let unchanged = before.filter(|(old, _)| same(old)).and_then(|(_, packed)| packed.page(number));
+            let page = match unchanged {
+                Some(page) => Arc::clone(page),
+                None => encode(&(begin, lines().collect::<Vec<_>>()))?,
+            };
+            pages.push((number, page));
+        }
+        Some(Self { total, newest: feed.newest(), kept: total - first, pages })
+    }
+
+    fn page(&self, number: u64) -> Option<&Arc<[u8]>> {
+        let at = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.pages.get(at).map(|(_, page)| page)
+    }
+
+    fn unpack(&self) -> Option<Feed> {
+        let first = self.total - self.kept;
+        let mut all = VecDeque::new();
+        for (_, page) in &self.pages {
+            let (begin, lines): (u64, Vec<Option<Arc<FeedLine>>>) = decode(page)?;
+            // A page may start with lines that the feed has dropped since the page was encoded.
+            let gone = usize::try_from(first.saturating_sub(begin)).ok()?;
+            all.extend(lines.into_iter().flatten().skip(gone));
+        }
+        Some(Feed::of(all, self.total, self.newest))
+    }
+}
+
+thread_local! {
+    /// Cached, because creating a codec takes longer than using it.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
+
+/// Encodes a value: length of the plain bytes, then the compressed bytes.
+fn encode<T: Serialize + ?Sized>(value: &T) -> Option<Arc<[u8]>> {
+    let plain = postcard::to_allocvec(value).ok()?;
+    let mut packed = u32::try_from(plain.len()).ok()?.to_le_bytes().to_vec();
+    packed.extend(COMPRESSOR.with_borrow_mut(|packer| packer.as_mut()?.compress(&plain).ok())?);
+    Some(packed.into())
+}
+
+fn decode<T: DeserializeOwned>(packed: &[u8]) -> Option<T> {
+    let (length, packed) = packed.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let plain = DECOMPRESSOR.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(packed, length).ok())?;
+    postcard::from_bytes(&plain).ok()
+}
+
+/// Serde functions for a ring buffer, stored without its trailing zeros. (Serde supports arrays of
+/// at most 32 elements.)
+pub(crate) mod ring {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<const N: usize, S: Serializer>(ring: &[u32; N], to: S) -> Result<S::Ok, S::Error> {
+        let filled = ring.iter().rposition(|value| *value != 0).map_or(0, |last| last + 1);
+        ring.get(..filled).unwrap_or_default().serialize(to)
+    }
+
+    pub fn deserialize<'de, const N: usize, D: Deserializer<'de>>(from: D) -> Result<[u32; N], D::Error> {
+        let mut ring = [0; N];
+        for (slot, value) in ring.iter_mut().zip(Vec::<u32>::deserialize(from)?) {
+            *slot = value;
+        }
+        Ok(ring)
+    }
+}

@@ -1,0 +1,172 @@
+//! Applies one line to [`Progress`]: classifies it and dispatches its message to the rules.
+
+use crate::protocol::{Decoded, Dialect, Kind, Level, Line, LineEnd, Log, Message, Name, ProtocolTraits, mask};
+use crate::reduce::rules::notes::Note;
+use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
+use crate::reduce::state::input::Exit;
+use crate::reduce::state::progress::Progress;
+use crate::reduce::state::stderr::Traceback;
+
+impl Progress {
+    /// Applies one line and its decoded form.
+    pub fn apply(&mut self, line: &Line, decoded: Decoded) {
+        self.apply_noted(line, decoded, None);
+    }
+
+    /// Applies one line, with the prepared feed text if it is a log line.
+    pub(crate) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
+        self.input.lines += 1;
+        self.input.bytes += line.length;
+        match decoded {
+            Decoded::Message { message, .. } if !self.accepts_dialect(message.dialect, message.firm) => {
+                self.input.unknown += 1;
+                let other = message.dialect.map_or("", Dialect::as_str);
+                let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
+                self.note(Level::Info, FeedOrigin::Unknown, None, None, &text);
+            }
+            Decoded::Message { message, glued } => {
+                self.input.messages += 1;
+                self.evidence.raw_traceback = Traceback::None;
+                if let Some(text) = glued {
+                    self.note(Level::Info, FeedOrigin::Raw, None, None, text.trim_end());
+                }
+                self.message(message, line, note);
+            }
+            Decoded::Raw(raw) if raw.of.is_some() && raw.of == self.dialect => {
+                self.input.messages += 1;
+                self.log(&Log { level: raw.level, message: raw.text, ..Log::default() }, None, None);
+            }
+            Decoded::Raw(raw) => {
+                self.input.raw += 1;
+                if self.dialect.is_some_and(|dialect| dialect.traits().errors_on_stderr) {
+                    // Stdout and stderr of the engine share this feed.
+                    self.parse_stderr_line(&raw.text);
+                } else if !self.append_traceback_line(&raw.text) {
+                    if raw.level >= Level::Error {
+                        self.evidence.last_raw_error = Some(mask::secrets(cut(&raw.text, FEED_LINE)).into());
+                    }
+                    self.note(raw.level, FeedOrigin::Raw, None, None, &raw.text);
+                }
+            }
+            Decoded::Unknown { kind } => {
+                self.input.unknown += 1;
+                let text = format!("unknown message {kind}: {}", cut(&String::from_utf8_lossy(line.bytes), FEED_LINE));
+                self.note(Level::Info, FeedOrigin::Unknown, None, None, &text);
+            }
+            Decoded::Malformed { torn } => {
+                self.input.malformed += 1;
+                self.input.truncated_line |= torn && line.end == LineEnd::Input;
+                let head = String::from_utf8_lossy(line.bytes.get(..FEED_LINE).unwrap_or(line.bytes));
+                let what = if torn {
+                    "the input ends inside a line"
+                } else {
+                    "a line that looks like JSON and does not parse"
+                };
+                self.note(Level::Warn, FeedOrigin::Malformed, None, None, &format!("{what}: {head}"));
+            }
+        }
+    }
+
+    /// True if a message belongs to the protocol of this feed, which the first message decides.
+    pub(crate) fn accepts_dialect(&mut self, dialect: Option<Dialect>, firm: bool) -> bool {
+        let Some(dialect) = dialect else { return true };
+        // A protocol recognized by a log line gives way to that of the first real message.
+        if self.dialect.is_none() || (firm && !self.dialect_firm) {
+            self.dialect = Some(dialect);
+            self.dialect_firm = firm;
+            self.apply_buffered_lines();
+        }
+        self.dialect.is_some_and(|mine| mine.goes_with(dialect))
+    }
+
+    /// Resolves a record without a known namespace to the only stream of that name, if there is
+    /// exactly one.
+    fn resolve_by_name<'a>(&self, name: Name<'a>) -> Name<'a> {
+        let mut known = self.streams.iter().filter(|stream| *stream.name == *name.name);
+        match (known.next(), known.next()) {
+            (Some(one), None) => one.identity(),
+            _ => name,
+        }
+    }
+
+    /// Returns the traits of the feed's protocol.
+    #[must_use]
+    pub fn traits(&self) -> &'static ProtocolTraits {
+        self.dialect.unwrap_or(Dialect::Stripe).traits()
+    }
+
+    /// Closes the input. `exit` is the exit of the engine's process, if known.
+    pub fn close(&mut self, exit: Option<Exit>) {
+        self.closed = true;
+        self.exit = exit;
+        self.settle_run();
+        self.apply_process_end();
+        self.cause_from_log();
+    }
+
+    /// Applies a message of any kind.
+    pub(crate) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
+        self.context.before_at = self.last_at;
+        if let Some(at) = message.at {
+            self.first_at.get_or_insert(at);
+            self.last_at = self.last_at.max(Some(at));
+        }
+        if let Some(from) = &message.from
+            && self.emitters.len() < 8
+            && !self.emitters.iter().any(|known| **known == **from)
+        {
+            self.emitters.push(from.as_ref().into());
+        }
+        // A log line between a start and the report that follows it does not separate them.
+        let start = if matches!(message.kind, Kind::Log(_)) { None } else { self.context.last_start.take() };
+        match message.kind {
+            Kind::Record(record) if record.partial => {
+                let name = self.resolve_by_name(record.stream);
+                self.record(&name, line.length, record.measure);
+            }
+            Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
+            Kind::Deletion(name) => self.deletion(&name),
+            Kind::Hidden(name) => self.hidden(&name),
+            Kind::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
+            Kind::Estimate(estimate) => self.estimate(&estimate),
+            Kind::Metered(metered) => self.metered(&metered),
+            Kind::Stream(claim) => self.stream_claim(*claim, line),
+            Kind::Progress(report) => {
+                self.reported_behind_end(&report);
+                self.restarted_without_end(&report, start);
+                self.progress(*report, line);
+            }
+            Kind::Failure(failure) => self.failure(*failure, line),
+            Kind::Catalog(names) => self.catalog(&names),
+            Kind::Offer(names) => self.offer(&names),
+            Kind::Connection { ok, message } => self.connection(ok, message.as_deref(), line),
+            Kind::Log(log) => self.log(&log, message.from.as_deref(), note),
+            Kind::End(end) => self.end(*end, line),
+            Kind::Stopping => {
+                self.attempt.stopping = true;
+                self.note(
+                    Level::Warn,
+                    FeedOrigin::Log,
+                    message.from.as_deref(),
+                    None,
+                    "asked to stop: it ends before it is finished",
+                );
+            }
+            Kind::Answer => self.requested.answered = true,
+            Kind::Note(what) => {
+                if what == "control" {
+                    // A control message carries a configuration with secrets, so its content is not
+                    // shown.
+                    self.note(
+                        Level::Info,
+                        FeedOrigin::Log,
+                        message.from.as_deref(),
+                        None,
+                        "control message (configuration not shown)",
+                    );
+                }
+            }
+        }
+        self.context.before_at = None;
+    }
+}

@@ -1,0 +1,48 @@
+//! Errors that an engine logged: bounded, and compared with the errors that it reported.
+//!
+//! In protocols whose statuses, traces and ends decide, a logged error only adds a reason. A logged
+//! error without a reported error that explains it is a doubt about a run that claims completion
+//! (`errors_logged`).
+
+use crate::protocol::Log;
+use crate::reduce::state::logged::{Kind, MIN_QUOTE_LENGTH};
+use crate::reduce::state::progress::Progress;
+use std::sync::Arc;
+
+impl Progress {
+    /// Stores a logged error until the verdict of the run.
+    pub(crate) fn logged_error(&mut self, log: &Log) {
+        if !self.traits().errors_on_stderr {
+            self.evidence.logged.add(log, self.attempts.max(1));
+        }
+    }
+
+    /// True if any error was logged in this run.
+    pub(crate) fn has_logged_errors(&self) -> bool {
+        self.evidence.logged.len() > 0 || self.evidence.last_log_error.is_some()
+    }
+
+    /// Returns the logged errors of this run that no reported error explains: their count, and the
+    /// text of the first one.
+    pub(crate) fn unexplained_errors(&self) -> Option<(u64, &str)> {
+        let groups = self.errors.groups();
+        let reported = |fingerprint: u64| groups.iter().any(|group| group.fingerprint == fingerprint);
+        let named = |stream: &Arc<str>| groups.iter().any(|group| group.hits.contains_key(stream));
+        let explained = |kind: &Kind| {
+            reported(kind.fingerprint ^ u64::from(kind.attempt))
+                || kind.error.is_some_and(reported)
+                || kind.streams.iter().any(named)
+                || groups.iter().any(|group| {
+                    // A log line quotes a reported error, or the reverse. Details after the cause
+                    // may be missing.
+                    let cause = group.message.split(" (table=").next().unwrap_or_default();
+                    kind.text.len() >= MIN_QUOTE_LENGTH
+                        && (kind.text.contains(cause) || group.message.contains(&*kind.text))
+                })
+        };
+        let mut unexplained = self.evidence.logged.kinds.iter().filter(|kind| !explained(kind)).peekable();
+        let first =
+            unexplained.peek().map(|kind| &*kind.text).or((self.evidence.logged.beyond > 0).then_some("(not kept)"))?;
+        Some((unexplained.map(|kind| kind.count).sum::<u64>() + self.evidence.logged.beyond, first))
+    }
+}

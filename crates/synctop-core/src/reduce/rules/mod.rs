@@ -1,0 +1,16 @@
+//! Rules of the reducer: the changes that a message makes to [`crate::reduce::Progress`].
+
+mod apply;
+mod attempt;
+pub mod batch;
+mod claims;
+mod commits;
+mod end;
+mod estimates;
+mod failures;
+mod logged;
+pub mod notes;
+mod place;
+mod process;
+mod runs;
+mod stderr;

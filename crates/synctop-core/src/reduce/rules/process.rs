@@ -1,0 +1,100 @@
+//! End of a process without an end message: decides which results stand, and which streams are left
+//! open.
+
+use crate::protocol::{Failure, Line, LineEnd, Status, Where};
+use crate::reduce::rules::failures::SILENT_ERROR;
+use crate::reduce::state::input::Exit;
+use crate::reduce::state::progress::Progress;
+use std::sync::Arc;
+
+/// Placeholder line for errors that no line reported.
+const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
+
+/// Message for a stream that was unfinished when its engine was stopped.
+const STOPPED: &str = "it was not through when the run was stopped";
+
+/// Message for a stream that failed by its metrics in a run that exited with 0 and was not stopped.
+const EXITS_WELL: &str = "its metrics say that it failed, and the run exited with 0";
+
+fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
+    progress.streams.get(at)?.hint.clone()
+}
+
+impl Progress {
+    /// Fails a stream that was unfinished when its process failed. Its cause is the latest error of
+    /// the whole run, if there is one.
+    fn fail_with_process(&mut self, at: usize) {
+        let (attempt, now) = (self.attempts, self.last_at);
+        let here = |hit: &crate::reduce::state::errors::Hit| hit.attempt == attempt && !hit.cleared;
+        let whole = self.errors.groups().iter().rev().find(|group| group.hits.get("").is_some_and(here));
+        let cause = whole.map(|group| (group.id, group.message.clone()));
+        self.change(at, |stream| {
+            stream.set_status(Status::Errored, now);
+            if stream.failed_in == Some(attempt) {
+                return;
+            }
+            match cause {
+                Some((id, message)) => stream.explain(attempt, id, message),
+                None => stream.message = Some("it was not finished when the engine failed".into()),
+            }
+        });
+    }
+
+    /// True if the run was stopped from outside, as far as the feed shows.
+    pub(crate) fn was_stopped(&self) -> bool {
+        let stop_reported =
+            self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.traits().stopped_exits_zero);
+        let silent = |stream: &crate::reduce::state::stream::Stream| {
+            stream.status == Status::Errored && stream.failed_in != Some(self.attempts) && stream.took_part()
+        };
+        stop_reported && !self.exit.is_some_and(Exit::failed) && self.streams.iter().any(|stream| silent(stream))
+    }
+
+    /// Settles the state at the end of the input and of the process.
+    pub(crate) fn apply_process_end(&mut self) {
+        self.apply_buffered_lines();
+        self.release_held_facts();
+        if let Some((text, place)) = self.attempt.fatal.take() {
+            // No error repeated this fatal line.
+            let message = text.lines().next().unwrap_or_default().to_owned();
+            let stack = text.split_once('\n').map(|(_, stack)| stack.to_owned().into());
+            let failure = Failure { stack, ..Failure::of(Where::Global, None, message.into()) };
+            let lines = std::mem::replace(&mut self.input.lines, place.line);
+            let id = self.record_failure(failure, &NO_LINE);
+            self.input.lines = lines;
+            self.errors.mark_from_log(id);
+        }
+        if !self.traits().ends_with_process || self.attempt.end.is_some() {
+            return;
+        }
+        let stopped = self.was_stopped();
+        let done = self.exit == Some(Exit::Code(0)) && !self.attempt.statuses && self.counters.checkpoints > 0;
+        let now = self.last_at;
+        for at in 0..self.streams.len() {
+            if self.streams.get(at).is_some_and(|stream| stream.limited.is_some()) {
+                self.change(at, |stream| stream.end_rate_limit(now));
+            }
+            let Some(stream) = self.streams.get(at) else { continue };
+            // An engine without statuses that exited with 0: the states it emitted are complete.
+            if done && stream.status == Status::Started && stream.seen == stream.marked {
+                self.change(at, |stream| {
+                    stream.assumed = true;
+                    stream.set_status(Status::Completed, now);
+                });
+            } else if stream.unexplained && stream.status == Status::Errored {
+                let name = stream.identity();
+                self.change(at, |stream| stream.unexplained = false);
+                let stop_reported = self.attempt.stopping;
+                let hint = stream_hint(self, at);
+                if stopped {
+                    let silence = if stop_reported { STOPPED } else { EXITS_WELL };
+                    self.change(at, |stream| stream.message = Some(hint.unwrap_or_else(|| silence.into())));
+                } else {
+                    self.stream_failure(&name, None, hint.as_deref().unwrap_or(SILENT_ERROR), &NO_LINE);
+                }
+            } else if self.exit.is_some_and(Exit::failed) && stream.status == Status::Started {
+                self.fail_with_process(at);
+            }
+        }
+    }
+}

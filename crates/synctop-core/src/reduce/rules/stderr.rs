@@ -1,0 +1,246 @@
+//! Parser of an engine's stderr. The last lines of every engine are stored in case it dies. In
+//! protocols that report errors and counts on stderr, those are parsed.
+
+use crate::protocol::{
+    Failure, Kind, Level, Line, LineEnd, Metered, Name, StreamClaim, Where, clean, heard, is_destination, mask,
+    stream_of,
+};
+use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};
+use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
+use crate::reduce::state::progress::Progress;
+use crate::reduce::state::stderr::{HeldFact, INTERRUPT, MAX_BUFFERED_LINES, MAX_HELD_FACTS, TAIL_LINES, Traceback};
+use std::sync::Arc;
+
+impl Progress {
+    /// True if the process that reports counts beside the feed is a target. Two processes on one
+    /// pipe differ by their id, and the tap comes first.
+    pub(crate) fn is_target_process(&mut self, process: Option<u64>) -> bool {
+        let heard = &mut self.stderr.parser;
+        let Some(process) = process else { return false };
+        (heard.target && !heard.tap) || *heard.first.get_or_insert(process) != process
+    }
+
+    /// Holds a fact back until the feed names the stream, because the name may be that of an
+    /// endpoint or belong to another run. Returns true if it was held back.
+    pub(crate) fn hold_until_named(&mut self, name: &Name, loose: bool, held: HeldFact) -> bool {
+        if !self.stderr.parser.is_beside_feed || self.stderr.parser.is_releasing_facts {
+            return false;
+        }
+        let named = self.stream(&name.key()).is_some_and(|stream| stream.in_feed);
+        let others = || self.streams.iter().any(|stream| stream.in_feed);
+        if named || !(loose || others()) {
+            return false;
+        }
+        if self.stderr.parser.held.len() < MAX_HELD_FACTS {
+            self.stderr.parser.held.push((name.key().into(), held));
+        }
+        true
+    }
+
+    /// Applies held-back facts of a stream that the feed has named.
+    pub(crate) fn apply_held_facts(&mut self, name: &Name) {
+        if self.stderr.parser.held.is_empty() || self.stderr.parser.is_releasing_facts {
+            return;
+        }
+        let key = name.key();
+        let all = std::mem::take(&mut self.stderr.parser.held);
+        let (mine, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(held, _)| **held == *key);
+        self.stderr.parser.held = rest;
+        for (_, held) in mine {
+            self.apply_held_fact(name, held);
+        }
+    }
+
+    fn apply_held_fact(&mut self, name: &Name, held: HeldFact) {
+        let (stream, was) = (name.clone().into_owned(), self.stderr.parser.is_beside_feed);
+        (self.stderr.parser.is_beside_feed, self.stderr.parser.is_releasing_facts) = (true, true);
+        match held {
+            HeldFact::Records(records, process) => self.metered(&Metered {
+                stream,
+                records: Some(records),
+                requests: None,
+                timed_request: false,
+                loaded: None,
+                process,
+                loose: false,
+                run_id: None,
+            }),
+            HeldFact::Status(status) => {
+                let claim = StreamClaim { status: Some(status), ..StreamClaim::of(stream) };
+                self.stream_claim(claim, &Line { bytes: &[], length: 0, end: LineEnd::Newline, huge: None });
+            }
+        }
+        (self.stderr.parser.is_beside_feed, self.stderr.parser.is_releasing_facts) = (was, false);
+    }
+
+    /// Applies held-back facts at the end if the feed itself named no stream. Otherwise they
+    /// concern none of its streams and are dropped.
+    pub(crate) fn release_held_facts(&mut self) {
+        let held = std::mem::take(&mut self.stderr.parser.held);
+        if self.streams.iter().any(|stream| stream.in_feed) {
+            return;
+        }
+        for (key, held) in held {
+            self.apply_held_fact(&Name::plain(String::from(key).into()), held);
+        }
+    }
+
+    /// Parses the lines that were buffered until the protocol was known.
+    pub(crate) fn apply_buffered_lines(&mut self) {
+        for line in std::mem::take(&mut self.stderr.parser.early) {
+            self.parse_stderr_line_apart(&line);
+        }
+    }
+
+    /// Applies a line that the engine wrote to stderr.
+    pub fn stderr(&mut self, line: &str) {
+        if !line.trim().is_empty() {
+            if self.stderr.tail.len() >= TAIL_LINES {
+                self.stderr.tail.pop_front();
+            }
+            self.stderr.tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
+        }
+        // Without a known protocol the line is buffered: an error in one protocol is nothing in
+        // another.
+        if self.dialect.is_none() && !self.closed {
+            let Some(known) = heard(line).and_then(|message| message.dialect) else {
+                if self.stderr.parser.early.len() >= MAX_BUFFERED_LINES {
+                    self.stderr.parser.early.pop_front();
+                }
+                self.stderr.parser.early.push_back(mask::secrets(cut(line, TEXT_KEPT)).into());
+                return;
+            };
+            // The line itself reveals the protocol.
+            self.accepts_dialect(Some(known), false);
+        }
+        self.parse_stderr_line_apart(line);
+    }
+
+    fn parse_stderr_line_apart(&mut self, line: &str) {
+        self.stderr.parser.is_separate_pipe = true;
+        self.parse_stderr_line(line);
+        self.stderr.parser.is_separate_pipe = false;
+    }
+
+    /// Parses a line of text from stderr or from the feed.
+    pub(crate) fn parse_stderr_line(&mut self, line: &str) {
+        if self.dialect.is_some_and(|dialect| !dialect.traits().errors_on_stderr) {
+            return;
+        }
+        let plain = clean::line(line);
+        let Some(message) = heard(&plain) else { return self.unstructured(line) };
+        if !self.accepts_dialect(message.dialect, false) {
+            return;
+        }
+        let before = self.stderr.parser.error.take();
+        self.stderr.parser.clear();
+        match message.from.as_deref().and_then(is_destination) {
+            Some(true) => self.stderr.parser.target = true,
+            Some(false) => self.stderr.parser.tap = true,
+            None => {}
+        }
+        let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
+        if let Kind::Log(log) = &message.kind
+            && error
+        {
+            let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
+            self.stderr.parser.error = Some(text.clone());
+            if let Some(at) =
+                message.from.as_deref().and_then(stream_of).and_then(|name| self.lookup.index.get(name).copied())
+            {
+                self.change(at, |stream| stream.hint = Some(text));
+            }
+        }
+        let failed = matches!(message.kind, Kind::Failure(_));
+        let bytes = plain.as_bytes();
+        let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
+        self.stderr.parser.is_beside_feed = true;
+        self.message(message, &line, None);
+        self.stderr.parser.is_beside_feed = false;
+        if failed {
+            self.stderr.parser.group = self.attempt.cause;
+        }
+        if error
+            && let Some(before) = before
+            && let Some((text, _)) = &mut self.evidence.last_log_error
+        {
+            // Two consecutive errors are one: the mistake and its consequence.
+            *text = format!("{before}; {text}").into();
+        }
+    }
+
+    fn unstructured(&mut self, line: &str) {
+        let was = self.stderr.parser.traceback;
+        if !self.stderr.parser.traceback.accepts_line(line) {
+            self.stderr.parser.clear();
+            if self.dialect.is_some() && !line.trim().is_empty() {
+                self.note(Level::Info, FeedOrigin::Raw, None, None, line);
+            }
+            return;
+        }
+        if was == Traceback::None {
+            self.stderr.parser.text.clear();
+            // After a logged error the traceback belongs to that error, which the program may have
+            // caught.
+            self.stderr.parser.caught = self.stderr.parser.error.is_some();
+            if let Some(error) = self.stderr.parser.error.take() {
+                self.record_exception(&error);
+            }
+        }
+        let room = TEXT_KEPT.saturating_sub(self.stderr.parser.text.len());
+        if !self.stderr.parser.text.is_empty() && room > 0 {
+            self.stderr.parser.text.push('\n');
+        }
+        self.stderr.parser.text.push_str(cut(line, room));
+        // A secret may span several lines.
+        self.stderr.parser.text = mask::secrets(&self.stderr.parser.text).into_owned();
+        if self.stderr.parser.traceback == Traceback::Raised && was == Traceback::Open {
+            self.note_process_end(!self.stderr.parser.caught);
+            match self.stderr.parser.group {
+                Some(_) => {}
+                None if line.starts_with(INTERRUPT) => self.attempt.stopping = true,
+                None => self.record_exception(line),
+            }
+        }
+        if let Some(id) = self.stderr.parser.group {
+            self.errors.set_stack(id, &self.stderr.parser.text);
+        }
+    }
+
+    /// Records an error of the whole run from a traceback or an uncaught exception.
+    fn record_exception(&mut self, message: &str) {
+        let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
+        self.evidence.last_log_error = Some((mask::secrets(cut(message, TEXT_KEPT)).into(), place));
+        let bytes = message.as_bytes();
+        let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
+        // An unknown engine reports its errors here too.
+        let failure = Failure::of(Where::Global, None, message.to_owned().into());
+        self.attempt.last_message_failed = true;
+        let id = self.record_failure(failure, &line);
+        self.stderr.parser.group = Some(id);
+        self.explains(id);
+    }
+
+    /// Returns the most informative line of the engine's stderr: the last one about an error,
+    /// otherwise the last one.
+    #[must_use]
+    pub fn last_words(&self) -> Option<&str> {
+        let lines = || self.stderr.tail.iter().rev().map(AsRef::as_ref).filter(|line: &&str| !line.trim().is_empty());
+        // An indented line belongs to the one before it.
+        let begins = |line: &&str| !line.starts_with([' ', '\t']);
+        // Common words carry no information.
+        let dull = |line: &&str| line.contains("METRIC") || line.contains("| INFO ") || line.starts_with("INFO ");
+        let tells = |line: &&str| {
+            let lower = line.to_ascii_lowercase();
+            ["error", "fatal", "panic", "exception", "denied", "refused", "not found"]
+                .iter()
+                .any(|word| lower.contains(word))
+        };
+        lines()
+            .filter(begins)
+            .find(tells)
+            .or(self.evidence.last_raw_error.as_deref())
+            .or_else(|| lines().filter(|line| !dull(line)).find(begins))
+            .or_else(|| lines().next())
+    }
+}

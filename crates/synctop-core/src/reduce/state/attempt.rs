@@ -1,0 +1,64 @@
+//! State of one attempt.
+
+use crate::protocol::{EndWord, Millis};
+use crate::reduce::state::errors::ErrorPlace;
+use crate::reduce::state::runs;
+use std::sync::Arc;
+
+/// The end message of an attempt.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Ended {
+    pub word: EndWord,
+    pub reason: Option<Arc<str>>,
+    pub has_more: Option<bool>,
+    /// True if the end still reports "started" but no stream's state has anything left: there was
+    /// nothing to do.
+    pub up_to_date: bool,
+    /// Time of the message.
+    pub at: Option<Millis>,
+}
+
+impl Ended {
+    /// True if the message claims that the sync is complete.
+    #[must_use]
+    pub fn claims_complete(&self) -> bool {
+        self.has_more != Some(true)
+            && match self.word {
+                EndWord::Complete => true,
+                EndWord::Unsaid => self.has_more == Some(false),
+                _ => false,
+            }
+    }
+}
+
+/// State of the last attempt.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Attempt {
+    /// True between the start and the end of the attempt.
+    pub open: bool,
+    pub started_at: Option<Millis>,
+    pub end: Option<Ended>,
+    /// Reported result of connecting to the source or destination.
+    pub connection: Option<bool>,
+    /// True if a catalog listed the requested streams.
+    pub(crate) catalog: bool,
+    /// True if the last message so far was a failure without a stream.
+    pub(crate) last_message_failed: bool,
+    /// True once it is known whether the engine's own counters restarted.
+    pub(crate) counters_known: bool,
+    /// Start time of the engine's counters, as reported. It moves until the engine counts.
+    pub(crate) counters_since: Option<Millis>,
+    /// True if the engine reported a status of any stream, so that a stream without one is
+    /// unfinished.
+    pub(crate) statuses: bool,
+    /// True if the engine was asked to stop.
+    pub stopping: bool,
+    /// Final error that repeats the errors of the streams.
+    pub roll_up: Option<Arc<str>>,
+    /// Group id of the run's error that explains streams that failed without a reason.
+    pub(crate) cause: Option<u64>,
+    /// Fatal log line that no reported error has repeated yet, and its place.
+    pub(crate) fatal: Option<(Arc<str>, ErrorPlace)>,
+    /// Announcement that the engine's process ends.
+    pub(crate) closing: Option<runs::Closing>,
+}

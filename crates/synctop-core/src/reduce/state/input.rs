@@ -1,0 +1,80 @@
+//! Lines and bytes of the input, exit of a process, irregularities in the order of messages.
+
+/// Lines and bytes of the input, each line in exactly one class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Input {
+    pub lines: u64,
+    pub bytes: u64,
+    pub messages: u64,
+    pub raw: u64,
+    pub unknown: u64,
+    pub malformed: u64,
+    pub truncated_line: bool,
+    /// Lines that were joined from parts or unwrapped from an envelope.
+    pub joined: u64,
+}
+
+/// Exit of a child process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// Irregularity in the order of messages.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum Anomaly {
+    StateBeforeStart,
+    StateAfterComplete,
+    DuplicateStart,
+    UnknownStream,
+    RecordAfterComplete,
+    CountShrank,
+}
+
+impl Anomaly {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl Exit {
+    /// Returns the signal that ended the process, also if a shell reports it as 128 + signal.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        match self {
+            Self::Signal(signal) => Some(signal),
+            Self::Code(code @ 129..=192) => Some(code - 128),
+            Self::Code(_) => None,
+        }
+    }
+
+    /// Returns the exit code as a shell reports it: 128 + signal after a signal.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
+    /// True if the process ended by itself with a nonzero code.
+    #[must_use]
+    pub fn failed(self) -> bool {
+        self.signal().is_none() && self != Self::Code(0)
+    }
+}

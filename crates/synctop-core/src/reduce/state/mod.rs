@@ -1,0 +1,22 @@
+//! Data of the reducer, without the rules that change it.
+
+pub mod attempt;
+pub mod commits;
+pub mod errors;
+pub mod estimate;
+pub mod feed;
+pub mod fingerprint;
+pub mod gaps;
+pub mod input;
+pub mod link;
+pub mod logged;
+pub mod outcome;
+pub mod position;
+pub mod progress;
+pub mod ranges;
+pub mod rates;
+pub mod runs;
+pub mod stderr;
+pub mod stream;
+pub mod sums;
+pub mod tally;

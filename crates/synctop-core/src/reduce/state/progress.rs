@@ -1,0 +1,259 @@
+//! Everything known about one input.
+
+use crate::protocol::{Dialect, Millis};
+use crate::reduce::state::attempt::Attempt;
+use crate::reduce::state::commits::Commits;
+use crate::reduce::state::errors::{ErrorPlace, Errors};
+use crate::reduce::state::estimate::Estimated;
+use crate::reduce::state::feed::Feed;
+use crate::reduce::state::input::{Anomaly, Exit, Input};
+use crate::reduce::state::logged::LoggedErrors;
+use crate::reduce::state::rates::{Rates, SHORTEST_MS};
+use crate::reduce::state::runs::{PastRuns, RunMark};
+use crate::reduce::state::stderr::{StderrParser, Traceback};
+use crate::reduce::state::stream::Stream;
+use crate::reduce::state::sums::Sums;
+use crate::reduce::state::tally::Tally;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// Everything known about one input.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    /// Protocol of the feed, decided by its first message.
+    pub dialect: Option<Dialect>,
+    /// True if a message, and not a log line, decided the dialect.
+    pub(crate) dialect_firm: bool,
+    pub input: Input,
+    /// True once the input has ended.
+    pub closed: bool,
+    /// Exit of the engine's process, if known.
+    pub exit: Option<Exit>,
+    pub first_at: Option<Millis>,
+    pub last_at: Option<Millis>,
+    pub attempts: u32,
+    pub attempt: Attempt,
+    /// Earlier runs of this log.
+    pub runs: PastRuns,
+    pub(crate) run: RunState,
+    /// Encoded separately, as are the error groups and `feed` (see `pack.rs`).
+    #[serde(skip)]
+    pub streams: Vec<Arc<Stream>>,
+    pub(crate) lookup: StreamLookup,
+    pub counters: Counters,
+    #[serde(skip)]
+    pub errors: Errors,
+    pub anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
+    pub(crate) evidence: ErrorEvidence,
+    #[serde(skip)]
+    pub feed: Feed,
+    pub requested: RequestedStreams,
+    /// Emitters of the feed (source and destination), from the envelope.
+    pub emitters: Vec<Arc<str>>,
+    /// States on their way to a destination, and their echoes.
+    pub commits: Commits,
+    pub stderr: StderrState,
+    pub(crate) context: MessageContext,
+}
+
+/// Counters of the run, apart from those of its streams.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Counters {
+    /// Record counts as the engine reports them.
+    pub reported: Tally,
+    /// Sums of the streams' record counts.
+    pub(crate) sums: Sums,
+    pub requests: Tally,
+    /// Milliseconds of work.
+    pub elapsed: Tally,
+    pub checkpoints: u64,
+    pub last_checkpoint_at: Option<Millis>,
+    /// The engine's own count of checkpoints.
+    pub(crate) engine_checkpoints: Option<u64>,
+    /// Records per second.
+    pub rate: Rates,
+    /// Estimate of all streams, as reported by the engine.
+    pub(crate) estimate: Estimated,
+    /// Requests reported by metrics: sum of the counts, and number of timed requests.
+    pub(crate) metered_requests: (u64, u64),
+    /// Retries of all streams.
+    pub retries: u64,
+    /// Status changes of all streams.
+    pub transitions: u64,
+}
+
+/// Identity and start of the current run.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct RunState {
+    /// Id of this run, if the engine reports one.
+    pub(crate) id: Option<Arc<str>>,
+    /// Totals at its start.
+    pub(crate) mark: RunMark,
+}
+
+/// Indexes of the streams.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StreamLookup {
+    /// By key.
+    #[serde(skip)]
+    pub(crate) index: Arc<HashMap<Box<str>, usize>>,
+    /// Sorted by name.
+    #[serde(skip)]
+    pub(crate) by_name: Arc<Vec<u32>>,
+    /// Index of the stream that was looked up last; consecutive records mostly share a stream.
+    pub(crate) last_stream: usize,
+}
+
+/// Logged and listed errors that are no error groups yet.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct ErrorEvidence {
+    /// Ids of listed errors beyond the bound that were already counted.
+    pub(crate) listed_beyond: HashSet<u64>,
+    /// Last log line of level error: text and place.
+    pub(crate) last_log_error: Option<(Arc<str>, ErrorPlace)>,
+    /// Last line of level error that was not a message.
+    pub(crate) last_raw_error: Option<Arc<str>>,
+    /// Logged errors of this run that a reported error may explain.
+    pub(crate) logged: LoggedErrors,
+    /// State of a traceback that stands as text between the messages.
+    pub(crate) raw_traceback: Traceback,
+}
+
+/// Streams that the caller requested, apart from the engine's own catalog.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RequestedStreams {
+    /// Names that the engine's log lists.
+    pub(crate) asked: Vec<Arc<str>>,
+    /// True if a configured catalog declared the streams.
+    pub(crate) configured: bool,
+    /// True if a command other than a sync (a specification, a list of streams) was answered.
+    pub answered: bool,
+}
+
+/// Stderr of the engine.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StderrState {
+    /// Last lines that a child engine wrote.
+    pub tail: VecDeque<Arc<str>>,
+    pub(crate) parser: StderrParser,
+}
+
+/// Facts about the message that is being applied and the one before it.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct MessageContext {
+    /// Value of `last_at` before the message that is being applied.
+    pub(crate) before_at: Option<Millis>,
+    /// True from the start of another part of the log until its first message about a stream.
+    pub(crate) new_part: bool,
+    /// Label of the stream that the previous message started, and whether it had already started.
+    pub(crate) last_start: Option<(Arc<str>, bool)>,
+}
+
+impl Progress {
+    /// Returns the streams, sorted by name.
+    #[must_use]
+    pub fn streams_by_name(&self) -> impl ExactSizeIterator<Item = &Arc<Stream>> {
+        self.lookup.by_name.iter().filter_map(|at| self.streams.get(*at as usize)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Returns indexes into [`Self::streams`], sorted by name.
+    #[must_use]
+    pub fn name_order(&self) -> &[u32] {
+        &self.lookup.by_name
+    }
+
+    #[must_use]
+    pub fn stream(&self, key: &str) -> Option<&Arc<Stream>> {
+        self.lookup.index.get(key).and_then(|at| self.streams.get(*at))
+    }
+
+    /// Returns the records of the last attempt: the larger of the engine's own total and the sum of
+    /// the streams.
+    #[must_use]
+    pub fn attempt_records(&self) -> Option<u64> {
+        self.counters.reported.attempt.max(self.counters.sums.attempt())
+    }
+
+    /// Returns the records of all attempts.
+    #[must_use]
+    pub fn cumulative_records(&self) -> Option<u64> {
+        self.counters.reported.cumulative.max(self.counters.sums.cumulative())
+    }
+
+    /// Returns the request count. A count of 0 despite records is unknown: the engine does not
+    /// count requests.
+    #[must_use]
+    pub fn known_requests(&self, count: Option<u64>) -> Option<u64> {
+        count.filter(|count| *count > 0 || self.cumulative_records().unwrap_or(0) == 0)
+    }
+
+    /// Returns the mean coverage of the streams whose total is known, 0 to 1.
+    #[must_use]
+    pub fn coverage(&self) -> Option<f64> {
+        let (mut sum, mut count) = (0.0, 0_u32);
+        for share in self.streams.iter().filter_map(|stream| stream.coverage()) {
+            (sum, count) = (sum + share, count + 1);
+        }
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
+    /// True if the coverage includes all expected streams: a catalog named them, and each has a
+    /// total.
+    #[must_use]
+    pub fn covers_all(&self) -> bool {
+        self.attempt.catalog && self.covered_streams() == self.streams.len()
+    }
+
+    /// Returns the number of streams in the mean coverage.
+    #[must_use]
+    pub fn covered_streams(&self) -> usize {
+        self.streams.iter().filter(|stream| stream.coverage().is_some()).count()
+    }
+
+    /// Returns the records that the engine had counted at the start of a log that starts in the
+    /// middle of an attempt.
+    #[must_use]
+    pub fn joined_at(&self) -> Option<u64> {
+        self.counters.reported.joined()
+    }
+
+    /// Returns the milliseconds since the run started, as reported by the engine or by the
+    /// messages' times.
+    #[must_use]
+    pub fn run_elapsed(&self) -> Option<u64> {
+        let by_time = self.first_at.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
+        self.counters.elapsed.cumulative.filter(|elapsed| *elapsed > 0).or(by_time)
+    }
+
+    /// Returns the mean records per second of the run; `None` if it took less than a second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub fn mean_rate(&self) -> Option<f64> {
+        let elapsed = self.run_elapsed().filter(|elapsed| *elapsed >= SHORTEST_MS.unsigned_abs())?;
+        Some(self.cumulative_records()? as f64 * 1000.0 / elapsed as f64)
+    }
+
+    /// Returns the milliseconds since the last attempt started, as reported by the engine or by the
+    /// messages' times.
+    #[must_use]
+    pub fn attempt_elapsed(&self) -> Option<u64> {
+        let since = self.attempt.started_at.or(self.first_at.filter(|_| self.attempts == 1));
+        let by_time = since.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
+        self.counters.elapsed.attempt.filter(|elapsed| *elapsed > 0).or(by_time)
+    }
+
+    /// True if the log has times.
+    #[must_use]
+    pub fn timed(&self) -> bool {
+        self.last_at.is_some()
+    }
+}
+
+/// Returns the key by which a stream is looked up (see [`crate::protocol::Name::key`]).
+#[must_use]
+pub fn key_of(stream: &Stream) -> String {
+    match &stream.namespace {
+        None => stream.name.to_string(),
+        Some(space) => format!("{space}\u{1f}{}", stream.name),
+    }
+}

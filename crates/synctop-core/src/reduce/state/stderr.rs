@@ -1,0 +1,103 @@
+//! State of the stderr parser and of a Python traceback.
+
+use crate::protocol::Status;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Maximum number of stored last lines.
+pub(crate) const TAIL_LINES: usize = 20;
+
+/// Maximum number of lines buffered until the protocol is known, and of held-back facts about
+/// unknown streams.
+pub(crate) const MAX_BUFFERED_LINES: usize = 1_000;
+
+pub(crate) const MAX_HELD_FACTS: usize = 10_000;
+
+/// First line of a Python traceback, and separators between two chained tracebacks.
+pub(crate) const TRACEBACK_START: &str = "Traceback (most recent call last)";
+
+pub(crate) const TRACEBACK_SEPARATORS: [&str; 2] =
+    ["During handling of the above exception", "The above exception was the direct cause"];
+
+/// Last line of an interrupted Python program.
+pub(crate) const INTERRUPT: &str = "KeyboardInterrupt";
+
+/// State of the stderr parser.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StderrParser {
+    /// State of the current traceback.
+    pub(crate) traceback: Traceback,
+    pub(crate) text: String,
+    /// Error group that the traceback belongs to.
+    pub(crate) group: Option<u64>,
+    /// Last error-level line before the traceback.
+    pub(crate) error: Option<Arc<str>>,
+    /// True if the traceback follows a logged error.
+    pub(crate) caught: bool,
+    /// True while a message beside the feed (a log line, not a protocol message) is applied.
+    pub(crate) is_beside_feed: bool,
+    /// True while a line of a separate pipe is parsed, whose order relative to the feed is unknown.
+    pub(crate) is_separate_pipe: bool,
+    /// True while held-back facts are applied.
+    pub(crate) is_releasing_facts: bool,
+    /// Loggers of a tap and of a target that were seen, and the id of the first process with
+    /// counts.
+    pub(crate) tap: bool,
+    pub(crate) target: bool,
+    pub(crate) first: Option<u64>,
+    /// Lines received before the protocol was known.
+    pub(crate) early: VecDeque<Box<str>>,
+    /// Facts about streams that the feed has not named yet.
+    pub(crate) held: Vec<(Box<str>, HeldFact)>,
+}
+
+/// Fact about a stream that was reported beside the feed.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum HeldFact {
+    /// Number of records, and the id of the reporting process.
+    Records(u64, Option<u64>),
+    Status(Status),
+}
+
+/// State of a Python traceback, line by line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Traceback {
+    #[default]
+    None,
+    Open,
+    /// The exception line ended it. A chained traceback may follow.
+    Raised,
+}
+
+impl StderrParser {
+    /// Forgets the processes of the attempt before.
+    pub(crate) fn forget_processes(&mut self) {
+        (self.tap, self.target, self.first) = (false, false, None);
+    }
+
+    /// Resets the traceback.
+    pub(crate) fn clear(&mut self) {
+        self.traceback = Traceback::None;
+        self.text.clear();
+        self.group = None;
+        self.error = None;
+    }
+}
+
+impl Traceback {
+    /// True if a line belongs to the traceback; advances its state.
+    pub(crate) fn accepts_line(&mut self, line: &str) -> bool {
+        let between = TRACEBACK_SEPARATORS.iter().any(|words| line.starts_with(words));
+        let taken = line.starts_with(TRACEBACK_START) || (*self != Self::None && (between || line.trim().is_empty()));
+        let within = *self == Self::Open;
+        *self = match *self {
+            Self::None | Self::Raised if line.starts_with(TRACEBACK_START) => Self::Open,
+            Self::Raised if between => Self::Open,
+            Self::Raised if line.trim().is_empty() => Self::Raised,
+            Self::Open if taken || line.starts_with([' ', '\t']) => Self::Open,
+            Self::Open => Self::Raised,
+            Self::None | Self::Raised => Self::None,
+        };
+        taken || within
+    }
+}
