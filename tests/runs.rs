@@ -177,7 +177,7 @@ fn rows_skipped_by_an_earlier_run_are_at_risk_in_the_run_that_continues_it() {
     );
     let doubts = doubts(&progress);
     assert_eq!((doubts.len(), doubts[0].kind), (1, DoubtKind::StateAhead));
-    assert!(doubts[0].message.contains("(up to about 2,600)"), "{}", doubts[0].message);
+    assert!(doubts[0].finding.to_string().contains("(up to about 2,600)"), "{}", doubts[0].finding);
     // A later run that reads everything has no doubt.
     let whole = reduced(&[one(""), bytes("stripe-live/prog-01-success.ndjson.zst")].concat());
     assert_eq!((whole.runs.total, synctop_core::reduce::doubts(&whole)), (1, vec![]));

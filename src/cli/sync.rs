@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use synctop_core::ResultClass;
 use synctop_core::protocol::clean::typed;
+use synctop_core::report::Audience;
 
 pub(super) fn sync(args: &SyncArgs) -> Result<u8, CommandError> {
     let place = service_address(None, &args.of)?;
@@ -106,7 +107,7 @@ async fn without_tasks(
     let verdict = synctop_core::report::verdict(&progress);
     let code = exit::of_outcome(&progress, args.strict);
     if code == 0 {
-        say(&verdict.headline);
+        say(&verdict.headline.to_string());
     } else {
         super::print_error(&format!(
             "{}{}",
@@ -114,7 +115,7 @@ async fn without_tasks(
             verdict.why.map(|why| format!(": {why}")).unwrap_or_default()
         ));
         if let Some(next) = verdict.next {
-            super::print_error(&format!("possible fix: {next}"));
+            super::print_error(&format!("possible fix: {}", next.text(Audience::Shell)));
         }
     }
     Ok(code)

@@ -14,7 +14,7 @@ use synctop_core::fleet::task::{RemoteTask, expected};
 use synctop_core::format::duration;
 use synctop_core::protocol::clean;
 use synctop_core::protocol::clean::typed;
-use synctop_core::report::parked;
+use synctop_core::report::{Advice, Audience};
 
 /// Defaults for polling: interval, timeout and expected duration.
 #[derive(Default)]
@@ -256,11 +256,13 @@ async fn end(
     }
     let message = task.message.clone().unwrap_or_else(|| "its service reports no reason".into());
     print_error(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));
-    let fix = task.fix.clone().unwrap_or_else(|| suggested_fix(task, &message));
-    match api.parked(task).await {
+    let parked = api.parked(task).await;
+    let audience = if parked.is_some() { Audience::ParkedPipeline } else { Audience::Shell };
+    let fix = task.fix.clone().unwrap_or_else(|| suggested_fix(task, &message, audience));
+    match parked {
         Some(pipeline) => print_error(&format!(
             "possible fix: {}: synctop pipelines resume {} {}",
-            clean::line(&parked(&fix)),
+            clean::line(&fix),
             typed(&pipeline),
             api.place().argument()
         )),
@@ -270,10 +272,10 @@ async fn end(
 }
 
 /// Returns the next step to suggest, worded as on the screen.
-fn suggested_fix(task: &RemoteTask, message: &str) -> String {
+fn suggested_fix(task: &RemoteTask, message: &str, audience: Audience) -> String {
     if task.word == "CANCELED" {
         return "it was canceled: submit it again if that was unintended".into();
     }
     let first = |name: &str| task.told.pointer(&format!("/result/errors/0/{name}")).and_then(serde_json::Value::as_str);
-    synctop_core::report::advice(first("failure_type"), first("message").unwrap_or(message), false)
+    Advice::for_message(first("failure_type"), first("message").unwrap_or(message), false).text(audience)
 }

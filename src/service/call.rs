@@ -90,7 +90,7 @@ impl CallProgress {
     pub fn headline(&self) -> String {
         let mut progress = self.progress();
         progress.close(None);
-        verdict(&progress).headline
+        verdict(&progress).headline.to_string()
     }
 
     fn take(&mut self, lines: &[u8]) {

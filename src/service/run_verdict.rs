@@ -5,7 +5,7 @@ use crate::engine::classify::FailureType;
 use std::sync::Arc;
 use synctop_core::protocol::{Millis, Where, mask};
 use synctop_core::reduce::{ErrorGroup, Outcome, Progress, outcome, standing};
-use synctop_core::report::{parked, verdict, verdict_remedy};
+use synctop_core::report::{Advice, Audience, Remedy, Repeat, verdict};
 
 /// Verdict on a finished run.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +100,7 @@ fn reason(progress: &Progress, group: &ErrorGroup, now: Millis) -> ParkReason {
         stream: if global { None } else { group.streams().next().map(ToString::to_string) },
         fingerprint: format!("{:016x}", group.fingerprint),
         since: now,
-        next: parked(&verdict_remedy(progress, group)),
+        next: Advice::for_error(progress, group).text(Audience::ParkedPipeline),
     }
 }
 
@@ -115,11 +115,11 @@ fn reason_without_error(progress: &Progress, now: Millis) -> ParkReason {
 pub fn park_reason(message: &str, failure_type: Option<FailureType>, now: Millis) -> ParkReason {
     let message = mask::secrets(message).into_owned();
     let kind = failure_type.or_else(|| FailureType::of_text(&message));
-    let next = match kind {
-        Some(FailureType::Auth) => "check the key, then resume it",
-        Some(FailureType::Config) => "correct the configuration, then resume it",
-        Some(FailureType::Transient) => "it may pass: resume it, and look at the other side if it comes back",
-        _ => "fix the cause, then resume it",
+    let remedy = match kind {
+        Some(FailureType::Auth) => Remedy::CheckKey,
+        Some(FailureType::Config) => Remedy::CorrectConfiguration,
+        Some(FailureType::Transient) => Remedy::Retry,
+        _ => Remedy::FixCause,
     };
     ParkReason {
         fingerprint: format!("{:016x}", synctop_core::reduce::fingerprint::of_error(&message, None)),
@@ -127,7 +127,7 @@ pub fn park_reason(message: &str, failure_type: Option<FailureType>, now: Millis
         failure_type: kind.map(|kind| kind.as_str().to_owned()),
         stream: None,
         since: now,
-        next: next.into(),
+        next: remedy.text(Repeat::Continue, Audience::ParkedPipeline),
     }
 }
 

@@ -34,7 +34,7 @@ fn fitting(heights: &[u16], room: u16) -> usize {
 }
 
 fn text(doubt: &Doubt, width: u16) -> Vec<String> {
-    let mut lines = format::wrap(&doubt.message, width.saturating_sub(4).into());
+    let mut lines = format::wrap(&doubt.finding.to_string(), width.saturating_sub(4).into());
     if lines.len() > MAX_TEXT_LINES {
         let rest = lines.split_off(MAX_TEXT_LINES - 1).join(" ");
         lines.push(rest);
@@ -47,7 +47,7 @@ fn text(doubt: &Doubt, width: u16) -> Vec<String> {
 pub fn items(screen: &Screen) -> Vec<Doubt> {
     let filter = &screen.ui.list(Pane::Doubts).filter;
     let mut all = doubts(screen.progress);
-    all.retain(|doubt| filter.keeps(&format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.message)));
+    all.retain(|doubt| filter.keeps(&format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.finding)));
     all
 }
 
@@ -102,7 +102,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             } else {
                 column.max(14)
             };
-            pen.put(column + 2, row, &doubt.message, look.doubt());
+            pen.put(column + 2, row, &doubt.finding.to_string(), look.doubt());
         }
         if index == place && focused {
             pen.choose(row, true);

@@ -3,13 +3,12 @@
 use super::format;
 use super::pen::Pen;
 use super::rows::{Rows, StreamGroup, rows};
-use super::screen::headline;
 use super::state::Screen;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::format::{age, count, rate, span};
 use synctop_core::reduce::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
-use synctop_core::report::{NO_MESSAGES_NEXT, describe_exit, not_understood, trouble, verdict};
+use synctop_core::report::{Advice, Headline, describe_exit, not_understood, trouble, verdict};
 
 /// Rows that neither the stream list nor the cause uses: verdict, next step, totals, ranges,
 /// headings, scrubber, keys.
@@ -59,13 +58,13 @@ impl RunHeader {
                     (Some(why), Some("check whether the engine still runs, and its own log".to_owned()))
                 }
                 _ => match screen.unreadable() {
-                    Some(why) => (Some(why), Some(NO_MESSAGES_NEXT.to_owned())),
+                    Some(why) => (Some(why), Some(Advice::CheckInput.text(screen.audience()))),
                     None => (trouble(), None),
                 },
             }
         } else {
             let verdict = verdict(progress);
-            (verdict.why, verdict.next.filter(|_| area.height >= 8).map(|next| screen.advised(next)))
+            (verdict.why, verdict.next.filter(|_| area.height >= 8).map(|next| next.text(screen.audience())))
         };
         let empty = progress.input.lines == 0 && progress.streams.is_empty();
         let rows = rows(screen);
@@ -281,11 +280,11 @@ fn outcome_style(screen: &Screen) -> Style {
 fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
     let look = screen.look;
     if !screen.running() {
-        let text = format!(" {} ", headline(screen).split("  ").next().unwrap_or_default());
+        let headline = Headline::of(screen.progress);
+        let text = format!(" {} ", headline.title_with_time());
         let column = pen.put(1, row, &text, look.badge(outcome_style(screen)));
-        let rest = headline(screen);
-        let rest = rest.split_once("  ").map_or("", |(_, rest)| rest);
-        let column = pen.put(column + 1, row, rest, look.dim());
+        let rest = headline.engine_words().unwrap_or_default();
+        let column = pen.put(column + 1, row, &rest, look.dim());
         return groups(pen, column + 2, row, screen, rows);
     }
     if let Some(silent) = screen.silent().filter(|_| screen.unreadable().is_none()) {
@@ -405,9 +404,7 @@ pub fn tiny(pen: &mut Pen, screen: &Screen) {
         (true, Link::Down(_)) => "DOWN".to_owned(),
         (true, _) if screen.silent().is_some() => "NO NEWS".to_owned(),
         (true, _) => "SYNCING".to_owned(),
-        (false, _) => {
-            synctop_core::report::text::headline(screen.progress).split(" after").next().unwrap_or_default().to_owned()
-        }
+        (false, _) => Headline::of(screen.progress).title(),
     };
     let mut row = 0;
     if let Some(scrub) = &screen.scrub {

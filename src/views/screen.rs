@@ -9,7 +9,6 @@ use super::{
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use synctop_core::protocol::clean::is_hidden;
-use synctop_core::report::verdict;
 
 /// Minimum size of the full layout; smaller screens show a few words only.
 const TINY: (u16, u16) = (24, 5);
@@ -148,11 +147,6 @@ fn pane(pen: &mut Pen, area: Rect, which: Pane, screen: &Screen, hits: &mut Hits
         Pane::Log => log::draw(&mut pen, screen, hits),
         Pane::Diagnostics => diagnostics::draw(&mut pen, screen),
     }
-}
-
-/// Returns the headline of the verdict.
-pub(super) fn headline(screen: &Screen) -> String {
-    verdict(screen.progress).headline
 }
 
 pub(super) fn cut_top(area: Rect, height: u16) -> (Rect, Rect) {

@@ -192,7 +192,7 @@ fn stream_doubts(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
         sheet.head("doubts");
     }
     for doubt in found {
-        sheet.text(&format!("{} {}: {}", look.glyphs.doubt, doubt.kind, doubt.message), look.doubt());
+        sheet.text(&format!("{} {}: {}", look.glyphs.doubt, doubt.kind, doubt.finding), look.doubt());
     }
 }
 

@@ -9,7 +9,7 @@ use strum::VariantArray as _;
 use synctop_core::protocol::{Level, Millis};
 use synctop_core::reduce::history::{History, LogPosition};
 use synctop_core::reduce::{Link, Progress};
-use synctop_core::report::{resumed, unreadable_feed_warning, verdict_remedy};
+use synctop_core::report::{Advice, Audience, unreadable_feed_warning};
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
 
@@ -306,17 +306,17 @@ pub struct Scrub<'a> {
 }
 
 impl Screen<'_> {
-    /// Adapts advice to a screen opened from the fleet: it suggests resuming the pipeline instead
-    /// of starting the run again.
+    /// Returns the audience of advice: the run of a pipeline, if the screen was opened from the
+    /// fleet.
     #[must_use]
-    pub fn advised(&self, advice: String) -> String {
-        if self.ui.nested { resumed(&advice) } else { advice }
+    pub fn audience(&self) -> Audience {
+        if self.ui.nested { Audience::Pipeline } else { Audience::Screen }
     }
 
     /// Returns the next step for an error.
     #[must_use]
     pub fn remedy(&self, error: &synctop_core::reduce::ErrorGroup) -> String {
-        self.advised(verdict_remedy(self.progress, error))
+        Advice::for_error(self.progress, error).text(self.audience())
     }
 
     /// True if the feed has neither ended nor been closed.

@@ -17,6 +17,7 @@ use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::verify::{ActionResult, ActionWatch, Baseline, PipelineAction};
 use synctop_core::fleet::{Pipeline, PipelineFault};
 use synctop_core::protocol::Millis;
+use synctop_core::report::{Advice, Audience};
 use tokio::sync::watch;
 
 /// Default maximum time until an action shows an effect.
@@ -330,16 +331,16 @@ impl Actor {
                     message: Arc::clone(&group.message),
                     failure_type: group.failure_type.clone(),
                     streams: group.streams().cloned().collect(),
-                    next: Some(synctop_core::report::verdict_remedy(&progress, group).into()),
+                    next: Some(Advice::for_error(&progress, group).text(Audience::Pipeline).into()),
                     since: None,
                 });
                 let took = now() - started;
                 let verdict = match (outcome.class(), first) {
-                    (ResultClass::Done, _) => ActionResult::TookEffect(words.headline.clone()),
+                    (ResultClass::Done, _) => ActionResult::TookEffect(words.headline.to_string()),
                     (ResultClass::Failed, Some(fault)) => ActionResult::RanAndFailed(fault, took),
-                    _ => ActionResult::Unknown(words.headline.clone()),
+                    _ => ActionResult::Unknown(words.headline.to_string()),
                 };
-                (verdict, words.headline)
+                (verdict, words.headline.to_string())
             }
             Err(client_error) if client_error.may_have_been_applied() => {
                 (ActionResult::Unknown(client_error.words()), String::new())

@@ -6,7 +6,7 @@ use crate::format::names;
 use crate::protocol::error_text::core;
 use crate::protocol::{Decoder, Millis, Splitter, mask, time};
 use crate::reduce::{Outcome, Progress, doubts, outcome, standing};
-use crate::report::{advice, verdict_remedy};
+use crate::report::{Advice, Audience};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -292,6 +292,7 @@ impl Pipeline {
             by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
             doubts: doubts.filter_map(doubt).collect(),
         };
+        let audience = self.audience();
         for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(MAX_FAULTS) {
             let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
                 && (error.get("final").and_then(Value::as_bool) == Some(true)
@@ -299,10 +300,16 @@ impl Pipeline {
             let mut fault = fault(error).filter(|_| stands);
             if let Some(fault) = fault.as_mut().filter(|it| it.next.is_none()) {
                 let one_stream = !fault.streams.is_empty() && self.found.streams > 1;
-                fault.next = Some(advice(fault.failure_type.as_deref(), &fault.message, one_stream).into());
+                let advice = Advice::for_message(fault.failure_type.as_deref(), &fault.message, one_stream);
+                fault.next = Some(advice.text(audience).into());
             }
             self.faults.extend(fault.filter(|it| self.faults.iter().all(|known| known.message != it.message)));
         }
+    }
+
+    /// Returns the audience of advice about this pipeline.
+    fn audience(&self) -> Audience {
+        if self.status == PipelineStatus::Error { Audience::ParkedPipeline } else { Audience::Pipeline }
     }
 
     /// Takes the last run from a service that reports its engine's state, as if the engine had
@@ -359,7 +366,7 @@ impl Pipeline {
                 message: Arc::clone(&group.message),
                 failure_type: group.failure_type.clone(),
                 streams: group.streams().cloned().collect(),
-                next: Some(verdict_remedy(progress, group).into()),
+                next: Some(Advice::for_error(progress, group).text(self.audience()).into()),
                 since: None,
             });
         }

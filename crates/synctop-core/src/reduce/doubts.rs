@@ -1,14 +1,13 @@
 //! Doubts: contradictions between an engine's claims and the evidence. They belong to the run and
 //! are shown beside its outcome.
 
-use crate::format::{count, plural};
 use crate::protocol::{EndWord, Status};
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::outcome::Outcome;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Kinds of doubts, as the JSON names them.
@@ -44,14 +43,76 @@ impl DoubtKind {
     }
 }
 
+/// Contradiction between a claim and the evidence. `report` renders it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Finding {
+    /// The state of an end is ahead of the last checkpoint. `kept`: the run continued from the
+    /// checkpoint. `rows`: rows between them, 0 if unknown.
+    StateAhead { kept: bool, rows: u64 },
+    /// A limit cut the stream, and the run continued without evidence that its last page was
+    /// written.
+    ResumedAfterCut,
+    /// An error ended the stream, and a later "complete" replaced it.
+    ErrorOverwritten,
+    /// The engine claims to be complete, and the source's state lists this number of ranges.
+    RangesLeft(usize),
+    /// The engine claims to be complete, and ranges of an earlier attempt were not read since.
+    RangesUnread,
+    /// The engine reports another number of records than its feed has.
+    ReportedCount { reported: u64, counted: u64 },
+    /// A checkpoint reports another number of records since the one before. `all`: of all streams.
+    CheckpointCount { reported: u64, counted: u64, all: bool },
+    /// The metrics report another number of records than the feed has.
+    MetricsCount { metered: u64, counted: u64 },
+    /// The destination confirmed fewer records than the source emitted.
+    CommittedCount { emitted: u64, committed: u64 },
+    /// A requested stream was never mentioned.
+    NeverMentioned,
+    /// The run ended, and no stream was synced.
+    NothingSynced,
+    /// The process exited with 0 while the stream was open.
+    ExitZeroOpenStream,
+    /// The end message has an unknown reason.
+    UnknownEnd(Option<Arc<str>>),
+    /// Logged errors that no reported error explains: their number, and the text of the first.
+    ErrorsLogged(u64, Arc<str>),
+    /// Number of lines of the feed that cannot be read.
+    LinesLost(u64),
+    /// A resumed stream may count rows twice.
+    RecountAfterResume,
+}
+
+impl Finding {
+    /// Returns the kind of doubt that the JSON names.
+    #[must_use]
+    pub fn kind(&self) -> DoubtKind {
+        match self {
+            Self::StateAhead { .. } => DoubtKind::StateAhead,
+            Self::ResumedAfterCut => DoubtKind::ResumedAfterCut,
+            Self::ErrorOverwritten => DoubtKind::ErrorOverwritten,
+            Self::RangesLeft(_) | Self::RangesUnread => DoubtKind::RangesLeft,
+            Self::ReportedCount { .. }
+            | Self::CheckpointCount { .. }
+            | Self::MetricsCount { .. }
+            | Self::CommittedCount { .. } => DoubtKind::RecordCountMismatch,
+            Self::NeverMentioned | Self::NothingSynced => DoubtKind::NothingSynced,
+            Self::ExitZeroOpenStream => DoubtKind::ExitZeroOpenStream,
+            Self::UnknownEnd(_) => DoubtKind::UnknownEnd,
+            Self::ErrorsLogged(..) => DoubtKind::ErrorsLogged,
+            Self::LinesLost(_) => DoubtKind::LinesLost,
+            Self::RecountAfterResume => DoubtKind::RecountAfterResume,
+        }
+    }
+}
+
 /// One doubt with all affected streams.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
     pub kind: DoubtKind,
     /// The first of `streams`.
     pub stream: Option<Arc<str>>,
     pub streams: Vec<Arc<str>>,
-    pub message: String,
+    pub finding: Finding,
 }
 
 impl Doubt {
@@ -62,34 +123,23 @@ impl Doubt {
     }
 }
 
-/// Writes the affected streams and the message.
-impl std::fmt::Display for Doubt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.streams.as_slice() {
-            [] => f.write_str(&self.message),
-            _ => write!(f, "{}: {}", self.names(), self.message),
-        }
-    }
-}
-
-/// Collects doubts and merges those of the same kind and text.
+/// Collects doubts and merges those with the same finding.
 #[derive(Default)]
 struct Doubts {
     all: Vec<Doubt>,
-    /// Indexes into `all`, by kind and text.
-    index: BTreeMap<(DoubtKind, String), usize>,
+    /// Indexes into `all`.
+    index: HashMap<Finding, usize>,
 }
 
 impl Doubts {
-    fn add(&mut self, kind: DoubtKind, stream: Option<&Arc<str>>, message: impl Into<String>) {
-        let key = (kind, message.into());
-        if let Some(doubt) = self.index.get(&key).and_then(|at| self.all.get_mut(*at)) {
+    fn add(&mut self, stream: Option<&Arc<str>>, finding: Finding) {
+        if let Some(doubt) = self.index.get(&finding).and_then(|at| self.all.get_mut(*at)) {
             doubt.streams.extend(stream.cloned());
             return;
         }
+        self.index.insert(finding.clone(), self.all.len());
         let streams: Vec<_> = stream.cloned().into_iter().collect();
-        self.all.push(Doubt { kind, stream: streams.first().cloned(), streams, message: key.1.clone() });
-        self.index.insert(key, self.all.len() - 1);
+        self.all.push(Doubt { kind: finding.kind(), stream: streams.first().cloned(), streams, finding });
     }
 }
 
@@ -117,12 +167,10 @@ pub fn rows_may_be_missing(progress: &Progress) -> bool {
 fn ranges_left(progress: &Progress, all: &mut Doubts) {
     let ranges: usize = progress.streams.iter().map(|stream| stream.left).sum();
     for stream in progress.streams_by_name().filter(|stream| stream.left > 0) {
-        let message = format!("the engine says complete, the source's state has {ranges} ranges left to read");
-        all.add(DoubtKind::RangesLeft, Some(&stream.label), message);
+        all.add(Some(&stream.label), Finding::RangesLeft(ranges));
     }
     for stream in progress.streams_by_name().filter(|stream| stream.left_out) {
-        let message = "the engine says complete, and ranges that an earlier attempt left unread were not read since";
-        all.add(DoubtKind::RangesLeft, Some(&stream.label), message);
+        all.add(Some(&stream.label), Finding::RangesUnread);
     }
 }
 
@@ -131,65 +179,41 @@ fn missing_rows(progress: &Progress, all: &mut Doubts) {
         let ahead = |stream: &&Arc<Stream>| stream.ahead.is_some_and(|ahead| ahead.kept == kept);
         let streams: Vec<_> = progress.streams_by_name().filter(ahead).collect();
         let rows: u64 = streams.iter().filter_map(|stream| stream.ahead).map(|ahead| ahead.rows).sum();
-        let rows = match rows {
-            0 => String::new(),
-            rows => format!(" (up to about {})", count(rows)),
-        };
-        let message = if kept {
-            format!(
-                "the state of an end was ahead of the last checkpoint; the run went on from the checkpoint, so the rows \
-                 between them{rows} are read again"
-            )
-        } else {
-            format!(
-                "the state of an end is ahead of the last checkpoint: a client that goes on from it skips the rows \
-                 between them{rows}, which were not written"
-            )
-        };
         for stream in streams {
-            all.add(DoubtKind::StateAhead, Some(&stream.label), message.as_str());
+            all.add(Some(&stream.label), Finding::StateAhead { kept, rows });
         }
     }
     for stream in progress.streams_by_name().filter(|stream| stream.resumed_after_cut) {
-        all.add(
-            DoubtKind::ResumedAfterCut,
-            Some(&stream.label),
-            "a limit cut it and the run went on; this engine's end state cannot show what was left: rows may be missing, \
-             and no count can tell",
-        );
+        all.add(Some(&stream.label), Finding::ResumedAfterCut);
     }
 }
 
 fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
     let end = progress.attempt.end.as_ref();
     let ended = end.is_some() || progress.closed;
-    let mut doubt = |kind, message: String| all.add(kind, Some(&stream.label), message);
+    let mut doubt = |finding| all.add(Some(&stream.label), finding);
     if stream.overwritten {
-        doubt(DoubtKind::ErrorOverwritten, "an error ended it, then the engine said \"complete\" over it".into());
+        doubt(Finding::ErrorOverwritten);
     }
-    let mut mismatch = |message| doubt(DoubtKind::RecordCountMismatch, message);
-    if ended && stream.reported && stream.counted > 0 && stream.records.attempt.is_some_and(|n| n != stream.counted) {
-        let reported = stream.records.attempt.unwrap_or(0);
-        mismatch(format!("{} reported, {} counted", count(reported), count(stream.counted)));
+    let reported = stream.records.attempt.filter(|reported| *reported != stream.counted);
+    if let Some(reported) = reported.filter(|_| ended && stream.reported && stream.counted > 0) {
+        doubt(Finding::ReportedCount { reported, counted: stream.counted });
     }
     if let Some((reported, counted)) = stream.miscounted {
-        let (reported, counted) = (count(reported), count(counted));
-        mismatch(format!("a checkpoint says {reported} records since the one before, {counted} came"));
+        doubt(Finding::CheckpointCount { reported, counted, all: false });
     }
-    if ended && stream.counted > 0 && !stream.hidden && stream.metered.is_some_and(|metered| metered != stream.counted)
-    {
-        let metered = count(stream.metered.unwrap_or(0));
-        mismatch(format!("{metered} by its metrics, {} counted", count(stream.counted)));
+    let metered = stream.metered.filter(|metered| *metered != stream.counted);
+    if let Some(metered) = metered.filter(|_| ended && stream.counted > 0 && !stream.hidden) {
+        doubt(Finding::MetricsCount { metered, counted: stream.counted });
     }
     if ended && !progress.is_delivered(stream) {
-        let committed = count(stream.committed.unwrap_or(0));
-        mismatch(format!("{} emitted, {committed} confirmed by the destination", count(stream.seen)));
+        doubt(Finding::CommittedCount { emitted: stream.seen, committed: stream.committed.unwrap_or(0) });
     }
     if progress.closed && end.is_none() && stream.asked && stream.status == Status::NotStarted {
-        doubt(DoubtKind::NothingSynced, "it was asked for, and the engine never mentioned it".into());
+        doubt(Finding::NeverMentioned);
     }
     if stream.may_count_twice() {
-        doubt(DoubtKind::RecountAfterResume, "resumed from a checkpoint: rows read twice may be counted twice".into());
+        doubt(Finding::RecountAfterResume);
     }
 }
 
@@ -200,34 +224,25 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     if progress.exit == Some(Exit::Code(0)) && end.is_none() {
         let open =
             |stream: &&Arc<Stream>| stream.status == Status::Started || (stream.status == Status::Errored && stopped);
-        let streams: Vec<_> = progress.streams_by_name().filter(open).collect();
-        for stream in streams {
-            let message = "the engine exited with 0 while it was still open";
-            all.add(DoubtKind::ExitZeroOpenStream, Some(&stream.label), message);
+        for stream in progress.streams_by_name().filter(open) {
+            all.add(Some(&stream.label), Finding::ExitZeroOpenStream);
         }
     }
-    let mut whole = |kind, message: String| all.add(kind, None, message);
     if let Some((reported, counted)) = progress.commits.miscounted {
-        let (reported, counted) = (count(reported), count(counted));
-        let text = format!("a checkpoint of all streams says {reported} records since the one before, {counted} came");
-        whole(DoubtKind::RecordCountMismatch, text);
+        all.add(None, Finding::CheckpointCount { reported, counted, all: true });
     }
     let done = matches!(outcome, Outcome::Succeeded | Outcome::CompletedWithErrors);
     if done && let Some((times, first)) = progress.unexplained_errors() {
-        let lines = plural(usize::try_from(times).unwrap_or(usize::MAX), "logged error");
-        let first = crate::format::short(first, 160);
-        whole(DoubtKind::ErrorsLogged, format!("{lines} that no reported error explains; the first: {first}"));
+        all.add(None, Finding::ErrorsLogged(times, first.into()));
     }
     let torn = u64::from(progress.input.truncated_line);
     let lost = progress.input.malformed.saturating_sub(torn);
     if lost > 0 && progress.input.messages > 0 && !matches!(outcome, Outcome::Running | Outcome::Truncated) {
-        let lines = plural(usize::try_from(lost).unwrap_or(usize::MAX), "line");
-        whole(DoubtKind::LinesLost, format!("{lines} of the feed cannot be read: what they said is not counted"));
+        all.add(None, Finding::LinesLost(lost));
     }
     let Some(end) = end else { return };
     if end.word == EndWord::Unknown || (end.word == EndWord::Unsaid && end.has_more.is_none()) {
-        let reason = end.reason.as_deref().unwrap_or("nothing");
-        whole(DoubtKind::UnknownEnd, format!("the engine ended with an unknown reason: {reason}"));
+        all.add(None, Finding::UnknownEnd(end.reason.clone()));
     }
     let took_part = |stream: &Arc<Stream>| {
         stream.took_part() || stream.complete_reported || !matches!(stream.status, Status::NotStarted)
@@ -236,11 +251,10 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let nothing_started =
         end.word == EndWord::StillStarted && end.has_more != Some(true) && progress.streams.is_empty();
     if !synced && (end.claims_complete() || nothing_started) {
-        let message = "the engine came to an end and no stream was synced: is a name it was asked for unknown?";
-        whole(DoubtKind::NothingSynced, message.into());
+        all.add(None, Finding::NothingSynced);
     } else if end.claims_complete() {
         for name in progress.requested.asked.iter().filter(|name| progress.stream(name).is_none()) {
-            all.add(DoubtKind::NothingSynced, Some(name), "it was asked for, and the engine never mentioned it");
+            all.add(Some(name), Finding::NeverMentioned);
         }
     }
 }

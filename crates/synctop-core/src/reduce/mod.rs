@@ -30,7 +30,7 @@ mod rules;
 mod stall;
 mod state;
 
-pub use doubts::{Doubt, DoubtKind, doubts, rows_may_be_missing};
+pub use doubts::{Doubt, DoubtKind, Finding, doubts, rows_may_be_missing};
 pub(crate) use outcome::has_unreported_ending;
 pub use outcome::{open, outcome, standing};
 pub use past::axis::{Axis, Target};

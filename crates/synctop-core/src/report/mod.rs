@@ -2,18 +2,22 @@
 //! and as text, changes between two looks. Reads the reducer; the reducer knows nothing of it.
 //!
 //! ```text
-//! verdict.rs  headline, cause, next step     summary.rs  summary as JSON
-//! changes.rs  changes between two looks      text.rs     summary as text
+//! verdict.rs   outcome, cause, next step    summary.rs  summary as JSON
+//! headline.rs  headline of a run            text.rs     summary as text
+//! advice.rs    next steps                   doubt_text.rs  doubts as sentences
+//! changes.rs   changes between two looks
 //! ```
 
+mod advice;
 pub mod changes;
+mod doubt_text;
+mod headline;
 mod summary;
 pub mod text;
 mod verdict;
 
+pub use advice::{Advice, Audience, ReadAgain, Remedy, Repeat};
+pub use headline::{Headline, HeadlineNote, describe_exit};
 pub use summary::{Summary, summary};
 pub use text::report;
-pub use verdict::{
-    NO_MESSAGES_NEXT, Verdict, advice, describe_exit, not_understood, parked, remedy as verdict_remedy, resumed,
-    trouble, unreadable_feed_warning, verdict,
-};
+pub use verdict::{Verdict, not_understood, trouble, unreadable_feed_warning, verdict};

@@ -1,7 +1,7 @@
 //! Summary as JSON: one object of the same shape for every dialect and outcome.
 
 use crate::protocol::{Dialect, Range, time};
-use crate::reduce::{Doubt, Exit, Input, PastRun, Progress, doubts, outcome};
+use crate::reduce::{Doubt, DoubtKind, Exit, Input, PastRun, Progress, doubts, outcome};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub struct Summary {
     /// Final error that only repeats the streams' errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roll_up: Option<Arc<str>>,
-    pub doubts: Vec<Doubt>,
+    pub doubts: Vec<DoubtSummary>,
     pub anomalies: Vec<AnomalySummary>,
     pub input: Input,
 }
@@ -86,6 +86,23 @@ pub struct WaitSummary {
     pub elapsed_ms: u64,
     /// True while the stream waits.
     pub now: bool,
+}
+
+/// One doubt with all affected streams.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct DoubtSummary {
+    pub kind: DoubtKind,
+    /// The first of `streams`.
+    pub stream: Option<Arc<str>>,
+    pub streams: Vec<Arc<str>>,
+    pub message: String,
+}
+
+impl From<Doubt> for DoubtSummary {
+    fn from(doubt: Doubt) -> Self {
+        let message = doubt.finding.to_string();
+        Self { kind: doubt.kind, stream: doubt.stream, streams: doubt.streams, message }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
@@ -270,7 +287,7 @@ pub fn summary(progress: &Progress) -> Summary {
             })
             .collect(),
         roll_up: progress.attempt.roll_up.clone(),
-        doubts: doubts(progress),
+        doubts: doubts(progress).into_iter().map(DoubtSummary::from).collect(),
         anomalies: progress
             .anomalies
             .iter()

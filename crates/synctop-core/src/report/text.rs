@@ -1,9 +1,11 @@
 //! Summary as text: outcome, cause, next step.
 
-use super::verdict::{describe_exit, verdict};
+use super::advice::{Advice, Audience};
+use super::headline::{describe_exit, title};
+use super::verdict::verdict;
 use crate::format::{count, duration, known, plural, short};
 use crate::protocol::{Status, clean, time};
-use crate::reduce::{DoubtKind, Outcome, Progress, Stream, doubts, outcome, rows_may_be_missing};
+use crate::reduce::{Outcome, Progress, Stream, doubts, outcome};
 use std::fmt::Write;
 
 /// Silence in milliseconds after which a feed is no longer called moving.
@@ -65,7 +67,7 @@ fn write_stopped(progress: &Progress, unkept: bool, out: &mut String) -> std::fm
     let exit = progress.exit.map(|exit| format!("  ({})", describe_exit(exit))).unwrap_or_default();
     writeln!(out, "STOPPED BY YOU{exit}")?;
     let next = if !unkept && progress.traits().ends_with_process {
-        &*super::verdict::restart_advice(progress)
+        &*Advice::restart(progress).text(Audience::Shell)
     } else if unkept {
         "it starts fresh next time: --state FILE stores its position"
     } else {
@@ -139,7 +141,7 @@ fn write_verdict(progress: &Progress, out: &mut String) -> std::fmt::Result {
         writeln!(out, "why          {why}")?;
     }
     if let Some(next) = &verdict.next {
-        writeln!(out, "next         {next}")?;
+        writeln!(out, "next         {}", next.text(Audience::Shell))?;
     }
     Ok(())
 }
@@ -278,19 +280,6 @@ fn more(out: &mut String, all: usize, listed: usize) -> std::fmt::Result {
     }
 }
 
-fn title(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Running => "STILL RUNNING",
-        Outcome::Succeeded => "SUCCEEDED",
-        Outcome::CompletedWithErrors => "COMPLETED WITH ERRORS",
-        Outcome::Failed => "FAILED",
-        Outcome::CutOff => "CUT OFF",
-        Outcome::Aborted => "ABORTED",
-        Outcome::Truncated => "TRUNCATED",
-        Outcome::Unknown => "ENDING UNKNOWN",
-    }
-}
-
 /// Writes a line for each run before the last one, newest first.
 fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
     let runs = &progress.runs;
@@ -312,32 +301,4 @@ fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  - {time}  {}, {records} in {attempts}", title(run.outcome))?;
     }
     more(out, usize::try_from(runs.total).unwrap_or(usize::MAX), RUNS_LISTED)
-}
-
-/// Returns the outcome as a headline in capitals.
-#[must_use]
-pub fn headline(progress: &Progress) -> String {
-    let mut line = title(outcome(progress)).to_owned();
-    if progress.closed && progress.attempts == 0 && outcome(progress) == Outcome::Succeeded {
-        // The command was no sync.
-        line.push_str(if progress.requested.answered {
-            ": ANSWERED, NOTHING WAS SYNCED"
-        } else {
-            ": CONNECTED, NOTHING WAS SYNCED"
-        });
-    }
-    let came_to = outcome(progress);
-    if doubts(progress).iter().any(|doubt| doubt.kind == DoubtKind::NothingSynced && doubt.stream.is_none()) {
-        line.push_str(", NOTHING SYNCED");
-    }
-    if came_to == Outcome::Succeeded && rows_may_be_missing(progress) {
-        line.push_str(", ROWS MAY BE MISSING");
-    }
-    if came_to == Outcome::Succeeded && progress.attempt.end.as_ref().is_some_and(|end| end.up_to_date) {
-        line.push_str(", UP TO DATE");
-    }
-    if let Some(elapsed) = progress.counters.elapsed.cumulative.filter(|elapsed| *elapsed > 0) {
-        line.push_str(&format!(" after {}", duration(elapsed)));
-    }
-    line
 }

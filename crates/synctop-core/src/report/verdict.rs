@@ -1,54 +1,30 @@
 //! Wording of the verdict: outcome, cause, next step.
 
-use super::text::headline;
-use crate::format::{count, duration, names as text_names, plural, short};
-use crate::protocol::error_text::{core, http_status};
-use crate::protocol::{EndWord, Millis, Status, Where, clean};
+use super::advice::{Advice, ReadAgain};
+use super::headline::{Headline, describe_exit};
+use crate::format::{count, duration, plural, short};
+use crate::protocol::error_text::core;
+use crate::protocol::{EndWord, Millis, Status, clean};
 use crate::reduce::{
     Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, has_unreported_ending, outcome,
     rows_may_be_missing, stall_verdict, standing,
 };
-use std::sync::Arc;
 
 /// Verdict on one state of a run, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub outcome: Outcome,
-    /// `COMPLETED WITH ERRORS after 04:31 (engine says: complete, exit 0)`.
-    pub headline: String,
+    pub headline: Headline,
+    /// Cause, as a clause.
     pub why: Option<String>,
-    pub next: Option<String>,
+    pub next: Option<Advice>,
 }
 
 /// Returns the verdict by the messages so far.
 #[must_use]
 pub fn verdict(progress: &Progress) -> Verdict {
     let outcome = outcome(progress);
-    let mut headline = headline(progress);
-    if let Some(words) = engine_words(progress) {
-        headline.push_str(&format!("  ({words})"));
-    }
-    Verdict { outcome, headline, why: why(progress, outcome), next: next(progress, outcome) }
-}
-
-/// Returns the engine's own end reason and exit.
-fn engine_words(progress: &Progress) -> Option<String> {
-    let reason = progress.attempt.end.as_ref().and_then(|end| end.reason.as_deref());
-    let reason = reason.map(|reason| format!("engine says: {}", clean::line(reason)));
-    let exit = progress.exit.map(describe_exit);
-    match (reason, exit) {
-        (Some(reason), Some(exit)) => Some(format!("{reason}, {exit}")),
-        (reason, exit) => reason.or(exit),
-    }
-}
-
-/// Formats an exit as `exit 1` or `killed by 9`.
-#[must_use]
-pub fn describe_exit(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal(signal) => format!("killed by {signal}"),
-    }
+    Verdict { outcome, headline: Headline::of(progress), why: why(progress, outcome), next: next(progress, outcome) }
 }
 
 /// Formats the cause as `disputes: auth_error, the key lacks 'Disputes Read'`.
@@ -84,7 +60,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             let doubts = doubts(progress);
             let whole = |doubt: &&Doubt| doubt.kind == DoubtKind::NothingSynced && doubt.stream.is_none();
             let missing = missing_rows(progress, &doubts);
-            missing.or_else(|| doubts.iter().find(whole).map(|doubt| doubt.message.clone()))
+            missing.or_else(|| doubts.iter().find(whole).map(|doubt| doubt.finding.to_string()))
         }
         // Only the raw lines can be quoted.
         Outcome::Failed if progress.input.messages == 0 && progress.evidence.last_log_error.is_none() => {
@@ -178,9 +154,6 @@ fn unexplained(progress: &Progress) -> String {
     }
 }
 
-/// Next step if a feed does not reveal its ending.
-const UNKNOWN_ENDING_NEXT: &str = "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`";
-
 fn exit_zero_clause(progress: &Progress) -> &'static str {
     if progress.exit == Some(Exit::Code(0)) { ", but exited with 0" } else { "" }
 }
@@ -260,9 +233,6 @@ fn lines_read(progress: &Progress) -> String {
     plural(usize::try_from(progress.input.lines).unwrap_or(usize::MAX), "line") + " read"
 }
 
-/// Next step if no line was understood.
-pub const NO_MESSAGES_NEXT: &str = "check that this is the engine's NDJSON output; its logs may be on stderr";
-
 /// Returns a warning if none of many lines, or of all lines of a quiet feed, was understood:
 /// waiting does not help.
 #[must_use]
@@ -280,152 +250,48 @@ pub fn unreadable_feed_warning(progress: &Progress, quiet: bool) -> Option<Strin
     Some(format!("{read}, and none is a message of an engine{}", said.unwrap_or_default()))
 }
 
-fn next(progress: &Progress, outcome: Outcome) -> Option<String> {
+fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
     let standing = standing(progress);
-    let first = standing.first().copied();
-    match outcome {
-        Outcome::Running => None,
+    let fix = standing.first().map(|group| Advice::for_error(progress, group));
+    let read_again = rows_may_be_missing(progress).then(|| ReadAgain::of(progress));
+    let no_messages = progress.input.messages == 0;
+    let has_stderr = !progress.stderr.tail.is_empty();
+    Some(match outcome {
+        Outcome::Running => return None,
         Outcome::Succeeded => {
             let doubts = doubts(progress);
-            let doubt = doubts.first()?;
-            Some(match doubt.kind {
-                _ if rows_may_be_missing(progress) => read_again(progress),
-                DoubtKind::StateAhead => "nothing to do: the rows were read again from the last checkpoint".into(),
-                DoubtKind::NothingSynced => "check the names of the streams that were asked for".into(),
-                DoubtKind::RecountAfterResume => {
-                    "nothing to do; compare row counts at the destination if they matter".into()
-                }
-                DoubtKind::ErrorsLogged => "look at the log for these errors, and at the row counts".into(),
-                _ => format!("look at {}", plural(doubts.len(), "doubt")),
-            })
-        }
-        Outcome::Failed | Outcome::CompletedWithErrors => Some(match first {
-            Some(group) if rows_may_be_missing(progress) => {
-                format!("{}; {}", remedy(progress, group), read_again(progress))
+            match (read_again, doubts.first()?.kind) {
+                (Some(streams), _) => Advice::ReadAgain(streams),
+                (None, DoubtKind::StateAhead) => Advice::RowsReadAgain,
+                (None, DoubtKind::NothingSynced) => Advice::CheckStreamNames,
+                (None, DoubtKind::RecountAfterResume) => Advice::CompareRowCounts,
+                (None, DoubtKind::ErrorsLogged) => Advice::CheckLoggedErrors,
+                (None, _) => Advice::SeeDoubts(doubts.len()),
             }
-            Some(group) => remedy(progress, group),
-            None if rows_may_be_missing(progress) => read_again(progress),
-            None if progress.exit.is_some_and(Exit::failed) => {
-                "see its stderr or its log, fix the cause, then start it again".into()
-            }
-            None => "look at the ranges that are left, then start a new run".into(),
-        }),
-        Outcome::CutOff => Some(match progress.attempt.end.as_ref().map(|end| end.word) {
-            Some(EndWord::Unknown) => {
-                "look at the engine's own log, then call it again with the state it returned".into()
-            }
-            Some(EndWord::StillStarted) if progress.streams.is_empty() => {
-                "check the names of the requested streams; another call would fail the same way".into()
-            }
-            _ if rows_may_be_missing(progress) => format!("call the engine again; {}", read_again(progress)),
-            _ => "call the engine again with the state it returned".into(),
-        }),
-        Outcome::Aborted if progress.attempt.end.is_none() => Some(restart_advice(progress)),
-        Outcome::Aborted => Some("start it again with the last state when you are ready".into()),
-        Outcome::Truncated if progress.input.messages == 0 && !progress.stderr.tail.is_empty() => {
-            Some("fix the cause and start it again; 5 shows its stderr".into())
         }
-        Outcome::Truncated if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
-        Outcome::Truncated if first.is_some() => first.map(|group| remedy(progress, group)),
-        Outcome::Unknown if progress.input.messages == 0 && !progress.stderr.tail.is_empty() => {
-            Some("fix that and start it again; 5 shows all it wrote to stderr".into())
-        }
-        Outcome::Unknown if progress.input.messages == 0 => Some(NO_MESSAGES_NEXT.into()),
-        Outcome::Unknown if has_unreported_ending(progress) => Some(UNKNOWN_ENDING_NEXT.into()),
-        Outcome::Unknown => Some("pass --exit-code N, or start the command with synctop run -- COMMAND".into()),
-        Outcome::Truncated if progress.traits().ends_with_process => Some(restart_advice(progress)),
-        Outcome::Truncated => Some("see the engine's stderr or log, then start it again".into()),
-    }
-}
-
-/// Returns advice on streams whose rows may be missing: continue from a state before the doubt, or
-/// read without a state.
-fn read_again(progress: &Progress) -> String {
-    let at_risk = |wanted: &dyn Fn(&Stream) -> bool| -> Vec<Arc<str>> {
-        progress.streams_by_name().filter(|stream| wanted(stream)).map(|stream| Arc::clone(&stream.label)).collect()
-    };
-    let ahead = at_risk(&|stream| stream.ahead.is_some_and(|ahead| !ahead.kept));
-    let cut = at_risk(&|stream| stream.resumed_after_cut && stream.ahead.is_none_or(|ahead| ahead.kept));
-    let open = progress.attempt.end.as_ref().is_some_and(|end| !end.claims_complete());
-    let mut parts = Vec::new();
-    if !ahead.is_empty() && open {
-        parts.push(format!("go on from the last checkpoint of {}, not from the state of the end", text_names(&ahead)));
-    } else if !ahead.is_empty() {
-        parts.push(format!("read {} again from the last checkpoint or without a state", text_names(&ahead)));
-    }
-    if !cut.is_empty() {
-        parts.push(format!("read {} again without a state and without limits", text_names(&cut)));
-    }
-    parts.join("; ")
-}
-
-/// Returns the advice to start again, with its consequence.
-pub(super) fn restart_advice(progress: &Progress) -> String {
-    let unmarked: u64 = progress.streams.iter().map(|stream| stream.seen - stream.marked).sum();
-    match (progress.counters.checkpoints, unmarked) {
-        (0, _) => "start it again: it emitted no state, so it starts fresh".into(),
-        (_, 0) => "start it again with its last state".into(),
-        (_, unmarked) => {
-            let unmarked = plural(usize::try_from(unmarked).unwrap_or(usize::MAX), "record");
-            format!("start it again with its last state; {unmarked} behind that will be read again")
-        }
-    }
-}
-
-/// Returns the next step for an error.
-#[must_use]
-pub fn remedy(progress: &Progress, group: &ErrorGroup) -> String {
-    let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
-    // If each process is a run of its own, starting again is enough.
-    let one_stream = one_stream && !progress.traits().ends_with_process;
-    advice(group.failure_type.as_deref(), &group.message, one_stream)
-}
-
-/// Rewords advice for a parked pipeline: a resume starts a new run there, and failed streams are
-/// retried.
-#[must_use]
-pub fn parked(advice: &str) -> String {
-    resumed(&advice.replace("start a new run, not a resume", "resume it"))
-}
-
-/// Rewords advice for a run of a pipeline, which its service starts.
-#[must_use]
-pub fn resumed(advice: &str) -> String {
-    advice.replace("start it again", "resume it")
-}
-
-/// Returns the next step for an error of this type with this message. `one_stream`: other streams
-/// continued.
-#[must_use]
-pub fn advice(failure_type: Option<&str>, text: &str, one_stream: bool) -> String {
-    let message = text.to_lowercase();
-    // On a resume of the same run, engines leave out streams that failed.
-    let again = if one_stream { "start a new run, not a resume" } else { "start it again" };
-    let has = |word: &str| message.contains(word);
-    if has("no such file") || has("filenotfound") || has("could not locate") {
-        return format!("check the path, then {again}");
-    }
-    match (failure_type, http_status(text)) {
-        (Some("config_error"), _) => format!("correct the configuration, then {again}"),
-        _ if has("permission") => format!("give the key that permission, then {again}"),
-        (Some("auth_error"), _) | (_, Some(401)) => format!("check the key, then {again}"),
-        _ if has("api key") => format!("check the key, then {again}"),
-        (_, Some(429)) => format!("wait, or lower the request rate, then {again}"),
-        _ if has("rate limit") => format!("wait, or lower the request rate, then {again}"),
-        (_, Some(404)) => "the source does not know this: leave the stream out, or see whether it is enabled".into(),
-        (_, Some(500..)) => format!("the source itself failed: see its status page, then {again}"),
-        (_, Some(400..)) => format!("the source refuses the request: see the message, then {again}"),
-        _ if has("does not exist") && (has("relation") || has("table") || has("schema")) => {
-            format!("restore the table at the destination (or run setup again), then {again}")
-        }
-        _ if has("econnrefused") || has("connect ") || has("etimedout") || has("enotfound") => {
-            "see that the other side is up and can be reached, then start it again".into()
-        }
-        (Some("transient_error"), _) => {
-            "it may pass: start it again, and look at the other side if it comes back".into()
-        }
-        _ => format!("open the error (Enter) for the full message; fix the cause; then {again}"),
-    }
+        Outcome::Failed | Outcome::CompletedWithErrors => match (fix, read_again) {
+            (Some(Advice::Fix { remedy, repeat, .. }), read_again) => Advice::Fix { remedy, repeat, read_again },
+            (Some(other), _) => other,
+            (None, Some(streams)) => Advice::ReadAgain(streams),
+            (None, None) if progress.exit.is_some_and(Exit::failed) => Advice::SeeStderrOrLog,
+            (None, None) => Advice::SeeRangesLeft,
+        },
+        Outcome::CutOff => match progress.attempt.end.as_ref().map(|end| end.word) {
+            Some(EndWord::Unknown) => Advice::SeeEngineLog,
+            Some(EndWord::StillStarted) if progress.streams.is_empty() => Advice::CheckRequestedNames,
+            _ => Advice::CallAgain(read_again),
+        },
+        Outcome::Aborted if progress.attempt.end.is_none() => Advice::restart(progress),
+        Outcome::Aborted => Advice::StartWhenReady,
+        Outcome::Truncated if no_messages && has_stderr => Advice::FixAndSeeStderr,
+        Outcome::Unknown if no_messages && has_stderr => Advice::SeeAllOfStderr,
+        Outcome::Truncated | Outcome::Unknown if no_messages => Advice::CheckInput,
+        Outcome::Truncated if fix.is_some() => return fix,
+        Outcome::Truncated if progress.traits().ends_with_process => Advice::restart(progress),
+        Outcome::Truncated => Advice::SeeLogAndStart,
+        Outcome::Unknown if has_unreported_ending(progress) => Advice::PassExitCodeOrStderr,
+        Outcome::Unknown => Advice::PassExitCode,
+    })
 }
 
 /// Returns the most important problem of a running sync, if there is one: stalls and standing

@@ -1,0 +1,293 @@
+//! Next steps for an operator, as types; rendered here for every place that shows them.
+
+use crate::format::{names, plural};
+use crate::protocol::error_text::http_status;
+use crate::reduce::{ErrorGroup, Progress};
+use std::fmt;
+use std::sync::Arc;
+
+/// Place that shows advice: it decides on keys and on the words for a repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Text of a command, without a screen.
+    Shell,
+    /// Screen of a run, with its keys.
+    Screen,
+    /// Run of a pipeline, which its service starts.
+    Pipeline,
+    /// Parked pipeline: a resume starts a new run, and failed streams are retried.
+    ParkedPipeline,
+}
+
+/// Way to repeat the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The same run continues.
+    Continue,
+    /// A new run: on a resume of the same run, engines leave out streams that failed.
+    NewRun,
+}
+
+impl Repeat {
+    fn text(self, audience: Audience) -> &'static str {
+        match (self, audience) {
+            (_, Audience::ParkedPipeline) | (Self::Continue, Audience::Pipeline) => "resume it",
+            (Self::Continue, _) => "start it again",
+            (Self::NewRun, _) => "start a new run, not a resume",
+        }
+    }
+}
+
+/// Fix for the cause of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    CheckPath,
+    CorrectConfiguration,
+    GrantPermission,
+    CheckKey,
+    LowerRate,
+    /// The source does not know the requested object.
+    LeaveOutStream,
+    SourceFailed,
+    SourceRefuses,
+    RestoreTable,
+    /// The other side cannot be reached.
+    CheckReachability,
+    /// The failure may be transient.
+    Retry,
+    /// Nothing but the message is known.
+    ReadMessage,
+    /// Not even a message is known.
+    FixCause,
+}
+
+impl Remedy {
+    /// Returns the remedy for an error of this type with this message.
+    #[must_use]
+    pub fn of(failure_type: Option<&str>, text: &str) -> Self {
+        let message = text.to_lowercase();
+        let has = |word: &str| message.contains(word);
+        if has("no such file") || has("filenotfound") || has("could not locate") {
+            return Self::CheckPath;
+        }
+        match (failure_type, http_status(text)) {
+            (Some("config_error"), _) => Self::CorrectConfiguration,
+            _ if has("permission") => Self::GrantPermission,
+            (Some("auth_error"), _) | (_, Some(401)) => Self::CheckKey,
+            _ if has("api key") => Self::CheckKey,
+            (_, Some(429)) => Self::LowerRate,
+            _ if has("rate limit") => Self::LowerRate,
+            (_, Some(404)) => Self::LeaveOutStream,
+            (_, Some(500..)) => Self::SourceFailed,
+            (_, Some(400..)) => Self::SourceRefuses,
+            _ if has("does not exist") && (has("relation") || has("table") || has("schema")) => Self::RestoreTable,
+            _ if has("econnrefused") || has("connect ") || has("etimedout") || has("enotfound") => {
+                Self::CheckReachability
+            }
+            (Some("transient_error"), _) => Self::Retry,
+            _ => Self::ReadMessage,
+        }
+    }
+
+    /// Returns the remedy and the repetition as a clause.
+    #[must_use]
+    pub fn text(self, repeat: Repeat, audience: Audience) -> String {
+        let again = repeat.text(audience);
+        // Reaching the other side or waiting helps every stream: the run continues.
+        let once_more = Repeat::Continue.text(audience);
+        match self {
+            Self::CheckPath => format!("check the path, then {again}"),
+            Self::CorrectConfiguration => format!("correct the configuration, then {again}"),
+            Self::GrantPermission => format!("give the key that permission, then {again}"),
+            Self::CheckKey => format!("check the key, then {again}"),
+            Self::LowerRate => format!("wait, or lower the request rate, then {again}"),
+            Self::LeaveOutStream => {
+                "the source does not know this: leave the stream out, or see whether it is enabled".into()
+            }
+            Self::SourceFailed => format!("the source itself failed: see its status page, then {again}"),
+            Self::SourceRefuses => format!("the source refuses the request: see the message, then {again}"),
+            Self::RestoreTable => {
+                format!("restore the table at the destination (or run setup again), then {again}")
+            }
+            Self::CheckReachability => {
+                format!("check that the other side is up and reachable, then {once_more}")
+            }
+            Self::Retry => {
+                format!("it may be temporary: {once_more}, and check the other side if it recurs")
+            }
+            Self::ReadMessage if audience == Audience::Screen => {
+                format!("open the error (Enter) for the full message; fix the cause; then {again}")
+            }
+            Self::ReadMessage => format!("read the full message, fix the cause, then {again}"),
+            Self::FixCause => format!("fix the cause, then {again}"),
+        }
+    }
+}
+
+/// Streams to read again, because rows of them may be missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadAgain {
+    /// Streams whose end state is ahead of the last checkpoint.
+    pub ahead: Vec<Arc<str>>,
+    /// Streams that a limit cut.
+    pub cut: Vec<Arc<str>>,
+    /// True if the run has more to read.
+    pub open: bool,
+}
+
+impl ReadAgain {
+    /// Returns the streams of a run whose rows may be missing.
+    #[must_use]
+    pub fn of(progress: &Progress) -> Self {
+        let mut all =
+            Self { open: progress.attempt.end.as_ref().is_some_and(|end| !end.claims_complete()), ..Self::default() };
+        for stream in progress.streams_by_name() {
+            if stream.ahead.is_some_and(|ahead| !ahead.kept) {
+                all.ahead.push(Arc::clone(&stream.label));
+            } else if stream.resumed_after_cut {
+                all.cut.push(Arc::clone(&stream.label));
+            }
+        }
+        all
+    }
+}
+
+impl fmt::Display for ReadAgain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        let ahead = names(&self.ahead);
+        match (self.ahead.is_empty(), self.open) {
+            (true, _) => {}
+            (false, true) => {
+                parts.push(format!("go on from the last checkpoint of {ahead}, not from the state of the end"));
+            }
+            (false, false) => parts.push(format!("read {ahead} again from the last checkpoint or without a state")),
+        }
+        if !self.cut.is_empty() {
+            parts.push(format!("read {} again without a state and without limits", names(&self.cut)));
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// Next step for an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advice {
+    /// Fix the cause of an error; then read streams again, if rows may be missing.
+    Fix {
+        remedy: Remedy,
+        repeat: Repeat,
+        read_again: Option<ReadAgain>,
+    },
+    ReadAgain(ReadAgain),
+    /// The rows at risk were read again.
+    RowsReadAgain,
+    CheckStreamNames,
+    CompareRowCounts,
+    CheckLoggedErrors,
+    /// Number of doubts.
+    SeeDoubts(usize),
+    /// The exit code reports a failure without an error.
+    SeeStderrOrLog,
+    SeeRangesLeft,
+    /// The end has an unknown reason.
+    SeeEngineLog,
+    /// The engine would end the same way.
+    CheckRequestedNames,
+    /// Call the engine again, with the streams to read again.
+    CallAgain(Option<ReadAgain>),
+    /// Start again after an interruption: true if the engine emitted a state, and the records that
+    /// are read again.
+    Restart {
+        has_state: bool,
+        records: u64,
+    },
+    /// The engine was aborted.
+    StartWhenReady,
+    /// stderr names the cause.
+    FixAndSeeStderr,
+    /// stderr names something else.
+    SeeAllOfStderr,
+    /// Nothing in the input is a message.
+    CheckInput,
+    /// The feed cannot show how it ended.
+    PassExitCodeOrStderr,
+    PassExitCode,
+    /// The input ended without an end message.
+    SeeLogAndStart,
+}
+
+impl Advice {
+    /// Returns the advice for an error of a run.
+    #[must_use]
+    pub fn for_error(progress: &Progress, group: &ErrorGroup) -> Self {
+        use crate::protocol::Where;
+        let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
+        // If each process is a run of its own, starting again is enough.
+        let one_stream = one_stream && !progress.traits().ends_with_process;
+        Self::for_message(group.failure_type.as_deref(), &group.message, one_stream)
+    }
+
+    /// Returns the advice for an error of this type with this message. `one_stream`: other streams
+    /// continued.
+    #[must_use]
+    pub fn for_message(failure_type: Option<&str>, text: &str, one_stream: bool) -> Self {
+        let repeat = if one_stream { Repeat::NewRun } else { Repeat::Continue };
+        Self::Fix { remedy: Remedy::of(failure_type, text), repeat, read_again: None }
+    }
+
+    /// Returns the advice to start an interrupted run again.
+    #[must_use]
+    pub fn restart(progress: &Progress) -> Self {
+        let records = progress.streams.iter().map(|stream| stream.seen.saturating_sub(stream.marked)).sum();
+        Self::Restart { has_state: progress.counters.checkpoints > 0, records }
+    }
+
+    /// Returns the advice as a clause.
+    #[must_use]
+    pub fn text(&self, audience: Audience) -> String {
+        let again = Repeat::Continue.text(audience);
+        match self {
+            Self::Fix { remedy, repeat, read_again: None } => remedy.text(*repeat, audience),
+            Self::Fix { remedy, repeat, read_again: Some(streams) } => {
+                format!("{}; {streams}", remedy.text(*repeat, audience))
+            }
+            Self::ReadAgain(streams) => streams.to_string(),
+            Self::RowsReadAgain => "nothing to do: the rows were read again from the last checkpoint".into(),
+            Self::CheckStreamNames => "check the names of the streams that were asked for".into(),
+            Self::CompareRowCounts => "nothing to do; compare row counts at the destination if they matter".into(),
+            Self::CheckLoggedErrors => "look at the log for these errors, and at the row counts".into(),
+            Self::SeeDoubts(number) => format!("look at {}", plural(*number, "doubt")),
+            Self::SeeStderrOrLog => format!("see its stderr or its log, fix the cause, then {again}"),
+            Self::SeeRangesLeft => "look at the ranges that are left, then start a new run".into(),
+            Self::SeeEngineLog => "look at the engine's own log, then call it again with the state it returned".into(),
+            Self::CheckRequestedNames => {
+                "check the names of the requested streams; another call would fail the same way".into()
+            }
+            Self::CallAgain(None) => "call the engine again with the state it returned".into(),
+            Self::CallAgain(Some(streams)) => format!("call the engine again; {streams}"),
+            Self::Restart { has_state: false, .. } => format!("{again}: it emitted no state, so it starts fresh"),
+            Self::Restart { records: 0, .. } => format!("{again} with its last state"),
+            Self::Restart { records, .. } => {
+                let records = plural(usize::try_from(*records).unwrap_or(usize::MAX), "record");
+                format!("{again} with its last state; {records} behind that will be read again")
+            }
+            Self::StartWhenReady => format!("{again} with the last state when you are ready"),
+            Self::FixAndSeeStderr if audience == Audience::Screen => {
+                format!("fix the cause and {again}; 5 shows its stderr")
+            }
+            Self::SeeAllOfStderr if audience == Audience::Screen => {
+                format!("fix that and {again}; 5 shows all it wrote to stderr")
+            }
+            Self::FixAndSeeStderr | Self::SeeAllOfStderr => {
+                format!("fix the cause that its stderr names, then {again}")
+            }
+            Self::CheckInput => "check that this is the engine's NDJSON output; its logs may be on stderr".into(),
+            Self::PassExitCodeOrStderr => {
+                "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`".into()
+            }
+            Self::PassExitCode => "pass --exit-code N, or start the command with synctop run -- COMMAND".into(),
+            Self::SeeLogAndStart => format!("see the engine's stderr or log, then {again}"),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Headline of a run: outcome in capitals, notes, elapsed time, the engine's own words.
+
+use crate::format::duration;
+use crate::protocol::clean;
+use crate::reduce::{DoubtKind, Exit, Outcome, Progress, doubts, outcome, rows_may_be_missing};
+use std::fmt;
+
+/// Headline of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headline {
+    pub outcome: Outcome,
+    pub notes: Vec<HeadlineNote>,
+    /// Milliseconds of work, if known.
+    pub elapsed_ms: Option<u64>,
+    /// Reason of the end in the engine's own words.
+    pub reason: Option<String>,
+    pub exit: Option<Exit>,
+}
+
+/// Addition to the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadlineNote {
+    /// The command was no sync and printed an answer.
+    Answered,
+    /// The command was no sync and tested the connection.
+    Connected,
+    NothingSynced,
+    RowsMayBeMissing,
+    UpToDate,
+}
+
+impl Headline {
+    /// Returns the headline by the messages so far.
+    #[must_use]
+    pub fn of(progress: &Progress) -> Self {
+        let outcome = outcome(progress);
+        let end = progress.attempt.end.as_ref();
+        let succeeded = outcome == Outcome::Succeeded;
+        let mut notes = Vec::new();
+        let mut note = |is: bool, note: HeadlineNote| notes.extend(is.then_some(note));
+        let no_sync = progress.closed && progress.attempts == 0 && succeeded;
+        note(no_sync && progress.requested.answered, HeadlineNote::Answered);
+        note(no_sync && !progress.requested.answered, HeadlineNote::Connected);
+        let nothing =
+            doubts(progress).iter().any(|doubt| doubt.kind == DoubtKind::NothingSynced && doubt.stream.is_none());
+        note(nothing, HeadlineNote::NothingSynced);
+        note(succeeded && rows_may_be_missing(progress), HeadlineNote::RowsMayBeMissing);
+        note(succeeded && end.is_some_and(|end| end.up_to_date), HeadlineNote::UpToDate);
+        Self {
+            outcome,
+            notes,
+            elapsed_ms: progress.counters.elapsed.cumulative.filter(|elapsed| *elapsed > 0),
+            reason: end.and_then(|end| end.reason.as_deref()).map(|reason| clean::line(reason).into_owned()),
+            exit: progress.exit,
+        }
+    }
+
+    /// Returns the outcome and its notes in capitals: `SUCCEEDED, UP TO DATE`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let mut text = title(self.outcome).to_owned();
+        for note in &self.notes {
+            text.push_str(match note {
+                HeadlineNote::Answered => ": ANSWERED, NOTHING WAS SYNCED",
+                HeadlineNote::Connected => ": CONNECTED, NOTHING WAS SYNCED",
+                HeadlineNote::NothingSynced => ", NOTHING SYNCED",
+                HeadlineNote::RowsMayBeMissing => ", ROWS MAY BE MISSING",
+                HeadlineNote::UpToDate => ", UP TO DATE",
+            });
+        }
+        text
+    }
+
+    /// Returns the title with the elapsed time: `FAILED after 04:31`.
+    #[must_use]
+    pub fn title_with_time(&self) -> String {
+        let after = self.elapsed_ms.map(|elapsed| format!(" after {}", duration(elapsed))).unwrap_or_default();
+        format!("{}{after}", self.title())
+    }
+
+    /// Returns the engine's reason and exit: `(engine says: complete, exit 0)`.
+    #[must_use]
+    pub fn engine_words(&self) -> Option<String> {
+        let reason = self.reason.as_ref().map(|reason| format!("engine says: {reason}"));
+        let words: Vec<_> = reason.into_iter().chain(self.exit.map(describe_exit)).collect();
+        (!words.is_empty()).then(|| format!("({})", words.join(", ")))
+    }
+}
+
+/// Writes `COMPLETED WITH ERRORS after 04:31  (engine says: complete, exit 0)`.
+impl fmt::Display for Headline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.title_with_time())?;
+        match self.engine_words() {
+            Some(words) => write!(f, "  {words}"),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn title(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Running => "STILL RUNNING",
+        Outcome::Succeeded => "SUCCEEDED",
+        Outcome::CompletedWithErrors => "COMPLETED WITH ERRORS",
+        Outcome::Failed => "FAILED",
+        Outcome::CutOff => "CUT OFF",
+        Outcome::Aborted => "ABORTED",
+        Outcome::Truncated => "TRUNCATED",
+        Outcome::Unknown => "ENDING UNKNOWN",
+    }
+}
+
+/// Formats an exit as `exit 1` or `killed by 9`.
+#[must_use]
+pub fn describe_exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal(signal) => format!("killed by {signal}"),
+    }
+}
