@@ -13,7 +13,7 @@ use synctop::net::Ingest;
 use synctop::net::index::{Indexer, SavedLog};
 use synctop::net::seek::Seeker;
 use synctop::net::store::ByteStore;
-use synctop_core::protocol::{Decoder, Dialect, Reading, catalog};
+use synctop_core::protocol::{Decoder, Dialect, ProtocolSelection, catalog};
 use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Exit, Outcome, Progress, Target, doubts, outcome};
 use synctop_core::report::{report, summary, verdict};
@@ -109,7 +109,7 @@ fn feed_keeps_its_protocol_among_foreign_lines() {
             }
         }
     }
-    let stripe = Decoder::new(Reading::named("stripe").unwrap());
+    let stripe = Decoder::new(ProtocolSelection::from_name("stripe").unwrap());
     let mut ingest = Ingest::new(stripe);
     ingest.push(&one[0]);
     assert_eq!((ingest.progress.dialect, ingest.progress.input.messages), (None, 0));
@@ -606,7 +606,7 @@ fn configuration_of_a_connector_is_never_stored() {
     let torn = &line[..line.len() - 4];
     for odd in [torn.to_owned(), format!("{torn}{}", status("a", "STARTED")), format!("text {line} text")] {
         for reading in ["auto", "stripe", "singer"] {
-            let mut ingest = Ingest::new(Decoder::new(Reading::named(reading).unwrap()));
+            let mut ingest = Ingest::new(Decoder::new(ProtocolSelection::from_name(reading).unwrap()));
             ingest.push(format!("{odd}\n{line}\n").as_bytes());
             ingest.progress.stderr(&odd);
             assert!(!format!("{:?}", ingest.progress).contains("hunter2"), "{reading}: {odd}");

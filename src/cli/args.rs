@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
 use synctop_core::ResultClass;
-use synctop_core::protocol::Reading;
+use synctop_core::protocol::ProtocolSelection;
 use synctop_core::protocol::catalog::{self, Catalog};
 use synctop_core::protocol::quantity::{size, span};
 use synctop_core::reduce::Exit;
@@ -185,13 +185,13 @@ pub enum GlyphsArg {
 #[derive(Debug, ClapArgs)]
 pub struct FeedArgs {
     /// Protocol of the feed; `auto` detects it by the first message
-    #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(Reading::NAMES))]
+    #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(ProtocolSelection::NAMES))]
     pub dialect: String,
 }
 
 impl FeedArgs {
-    pub(super) fn dialect(&self) -> Reading {
-        Reading::named(&self.dialect).unwrap_or_default()
+    pub(super) fn dialect(&self) -> ProtocolSelection {
+        ProtocolSelection::from_name(&self.dialect).unwrap_or_default()
     }
 }
 

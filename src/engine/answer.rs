@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 use synctop_core::protocol::{
-    Decoded, Decoder, End, EndWord, Failure, Kind, Line, LineEnd, Message, Millis, Name, ProgressReport, Status, Where,
-    mask,
+    Decoded, Decoder, End, EndReason, ErrorLevel, Failure, Kind, Line, LineEnd, Message, Millis, Name, ProgressReport,
+    Status, mask,
 };
 
 /// Result of one call, collected from the lines of its answer.
@@ -69,10 +69,10 @@ impl StreamFailure {
 /// End message of a call.
 #[derive(Debug, Clone)]
 pub(super) struct CallEnd {
-    pub(super) word: EndWord,
+    pub(super) word: EndReason,
     pub(super) has_more: Option<bool>,
     /// True if its state cannot show unread rows behind a limit.
-    pub(super) blind: bool,
+    pub(super) hides_unread_rows: bool,
     /// State returned with the end message.
     pub(super) state: Option<Fields>,
 }
@@ -141,7 +141,7 @@ impl CallAnswer {
             }
             Kind::Failure(failure) => call.failure(&failure),
             Kind::Connection { ok: Some(false), message } => {
-                let failure = Failure::of(Where::Global, None, message.unwrap_or("the connection failed".into()));
+                let failure = Failure::of(ErrorLevel::Global, None, message.unwrap_or("the connection failed".into()));
                 call.failure(&failure);
             }
             Kind::End(end) => {
@@ -196,7 +196,7 @@ impl CallAnswer {
         }
         if status == Some(Status::Errored) || error.is_some() {
             self.failure(&Failure::of(
-                Where::Stream,
+                ErrorLevel::Stream,
                 Some(stream.clone()),
                 error.unwrap_or_default().to_owned().into(),
             ));
@@ -217,7 +217,7 @@ fn call_end(end: &End, text: &str) -> CallEnd {
     CallEnd {
         word: end.word,
         has_more: end.has_more,
-        blind: end.blind,
+        hides_unread_rows: end.hides_unread_rows,
         state: places.iter().find_map(|place| find(text, place)).and_then(|state| fields(&state)),
     }
 }

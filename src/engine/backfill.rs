@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use synctop_core::ResultClass;
 use synctop_core::format::names;
-use synctop_core::protocol::{CLIENT, EndWord, Millis, Risk, State, source_state, time};
+use synctop_core::protocol::{CLIENT, EndReason, Millis, Risk, State, source_state, time};
 
 /// First delay of the backoff.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -306,8 +306,8 @@ impl Backfill {
         self.merge_answer(&sent);
         self.reopen_streams();
         let end = self.call.end.as_ref();
-        let has_more = end.is_some_and(|end| end.has_more == Some(true) || end.word == EndWord::Limit);
-        if end.is_some_and(|end| end.blind && has_more) {
+        let has_more = end.is_some_and(|end| end.has_more == Some(true) || end.word == EndReason::Limit);
+        if end.is_some_and(|end| end.hides_unread_rows && has_more) {
             self.cut_streams = self.open_streams();
         }
         if let Some(limit) = self.options.state_limit.filter(|_| !self.options.batch) {
@@ -554,8 +554,8 @@ impl Backfill {
 
     /// Returns the step after an end message.
     fn after_end(&mut self, end: &CallEnd, has_progress: bool, jitter: f64) -> Next {
-        let stuck = end.word == EndWord::StillStarted && end.has_more == Some(false);
-        let open = matches!(end.word, EndWord::Limit | EndWord::StillStarted) && !stuck;
+        let stuck = end.word == EndReason::StillStarted && end.has_more == Some(false);
+        let open = matches!(end.word, EndReason::Limit | EndReason::StillStarted) && !stuck;
         // An end with status "started" and no `has_more` is complete if its state has nothing left.
         let more = end.has_more == Some(true) || open || (stuck && self.retryable_left);
         let transient = self.call.transient.clone().filter(|_| self.retryable_left);
@@ -564,9 +564,9 @@ impl Backfill {
                 let why = message.clone();
                 return self.failed(why, UNREACHABLE_ADVICE, ResultClass::Failed, None, jitter);
             }
-            (Some((_, false)), _) if end.word == EndWord::Failed => return Next::Done(BackfillResult::Through),
+            (Some((_, false)), _) if end.word == EndReason::Failed => return Next::Done(BackfillResult::Through),
             // A transient error is retried if the engine itself would not continue.
-            (_, Some(why)) if !more || end.word == EndWord::Failed => {
+            (_, Some(why)) if !more || end.word == EndReason::Failed => {
                 let why = format!("it ended with transient errors: {why}");
                 return self.failed(
                     why,
@@ -579,7 +579,7 @@ impl Backfill {
             _ => {}
         }
         match end.word {
-            EndWord::Failed if more => self.failed(
+            EndReason::Failed if more => self.failed(
                 "the engine failed and reports that more is left".into(),
                 "See the engine's own log.",
                 ResultClass::Failed,

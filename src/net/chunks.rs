@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
-use synctop_core::protocol::{HEAD, LINE_LIMIT, Line, LineEnd, Validator};
+use synctop_core::protocol::{HEAD_LENGTH, LINE_LIMIT, Line, LineEnd, Validator};
 
 /// Bytes of a chunk: large enough that passing the streams' state between cores costs little.
 const CHUNK: usize = 512 * 1024;
@@ -135,7 +135,7 @@ impl<R: Read> Chunks<R> {
         validator.push(chunk.bytes());
         let mut length = chunk.filled as u64;
         let mut head = std::mem::take(&mut chunk.buffer);
-        head.truncate(HEAD);
+        head.truncate(HEAD_LENGTH);
         chunk.buffer = vec![0; CHUNK];
         let end = loop {
             chunk.filled = 0;

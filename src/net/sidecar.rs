@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use synctop_core::protocol::catalog::Catalog;
-use synctop_core::protocol::{Millis, heard, time};
+use synctop_core::protocol::{Millis, decode_stderr_line, time};
 use synctop_core::reduce::{Exit, Progress};
 
 /// Unit of time-zone offsets (a few zones differ). A smaller difference between the clocks of
@@ -95,7 +95,7 @@ impl Sidecar {
 /// Returns the time of a line: from `ts` or `timestamp` of a structured log, or from its prefix.
 fn stamp(line: &str) -> Option<Stamp> {
     if line.starts_with('{') {
-        return heard(line)?.at.map(|at| Stamp { at, local: false });
+        return decode_stderr_line(line)?.at.map(|at| Stamp { at, local: false });
     }
     let clock = line.get(..23)?.replace(',', ".");
     time::parse(&clock).map(|at| Stamp { at, local: true })

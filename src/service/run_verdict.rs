@@ -3,7 +3,7 @@
 use super::model::ParkReason;
 use crate::engine::classify::FailureType;
 use std::sync::Arc;
-use synctop_core::protocol::{Millis, Where, mask};
+use synctop_core::protocol::{ErrorLevel, Millis, mask};
 use synctop_core::reduce::{ErrorGroup, Outcome, Progress, outcome, standing};
 use synctop_core::report::{Advice, Audience, Remedy, Repeat, verdict};
 
@@ -57,8 +57,8 @@ fn kind(group: &ErrorGroup) -> FailureType {
     // An unreachable network or database is transient, whatever type the engine reports.
     let quoted = FailureType::of_text(&group.message);
     quoted.filter(|kind| *kind == FailureType::Transient).or(word).or(quoted).unwrap_or(match group.level {
-        Where::Transient => FailureType::Transient,
-        Where::Global | Where::Stream => FailureType::System,
+        ErrorLevel::Transient => FailureType::Transient,
+        ErrorLevel::Global | ErrorLevel::Stream => FailureType::System,
     })
 }
 

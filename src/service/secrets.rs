@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 pub use synctop_core::protocol::mask::json as mask;
-use synctop_core::protocol::mask::{self as text, named};
+use synctop_core::protocol::mask::{self as text, is_secret_field};
 
 /// Minimum length of a secret that is masked in an engine's output. Shorter values are too common.
 const MIN_LENGTH: usize = 8;
@@ -82,7 +82,9 @@ pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
         Value::Array(all) => all.iter_mut().try_for_each(|value| resolve(value, allowed))?,
         Value::Object(all) => {
             for (key, value) in all.iter_mut() {
-                if named(key) && value.as_str().is_some_and(|it| it.starts_with("file:") && !it.starts_with("file:/")) {
+                if is_secret_field(key)
+                    && value.as_str().is_some_and(|it| it.starts_with("file:") && !it.starts_with("file:/"))
+                {
                     return Err(format!("{key}: a file is named by its whole path, such as file:/run/secrets/key"));
                 }
                 resolve(value, allowed)?;
@@ -221,7 +223,7 @@ fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<
         }
         Value::Object(all) => {
             for (key, value) in all {
-                collect(value, config.get(key).unwrap_or(&Value::Null), secret || named(key), known);
+                collect(value, config.get(key).unwrap_or(&Value::Null), secret || is_secret_field(key), known);
             }
         }
         _ => {}

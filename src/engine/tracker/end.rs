@@ -5,12 +5,12 @@ use super::raw_message::RawMessage;
 use super::wire::{self, WireGeneration};
 use super::{AttemptOutcome, Limit, Tracker};
 use crate::engine::raw_json::raw;
-use synctop_core::protocol::{End, EndWord, Millis, Status};
+use synctop_core::protocol::{End, EndReason, Millis, Status};
 
 impl Tracker {
     /// Records a complete end if the source reported none: not every source reports its end.
     pub fn source_ended(&mut self) {
-        self.end.get_or_insert((EndWord::Complete, Some("complete".into()), None));
+        self.end.get_or_insert((EndReason::Complete, Some("complete".into()), None));
     }
 
     pub(super) fn record_end(&mut self, end: &End, received: &RawMessage) {
@@ -18,13 +18,13 @@ impl Tracker {
         let reason = end.reason.as_deref().map(str::to_owned);
         let word = match (end.word, end.has_more) {
             // The end of a read in the progress generation has only `has_more`.
-            (EndWord::Unsaid | EndWord::StillStarted, Some(true)) => EndWord::Limit,
-            (EndWord::Unsaid, _) => EndWord::Complete,
+            (EndReason::Unsaid | EndReason::StillStarted, Some(true)) => EndReason::Limit,
+            (EndReason::Unsaid, _) => EndReason::Complete,
             (word, _) => word,
         };
         let reason = match (word, reason) {
-            (EndWord::Limit, None) => Some("time_limit".into()),
-            (EndWord::Limit, Some(reason)) if reason == "started" => Some("time_limit".into()),
+            (EndReason::Limit, None) => Some("time_limit".into()),
+            (EndReason::Limit, Some(reason)) if reason == "started" => Some("time_limit".into()),
             (_, reason) => reason,
         };
         self.end = Some((word, reason, cutoff));
@@ -57,13 +57,13 @@ impl Tracker {
             return AttemptOutcome { reason: "complete".into(), has_more: false };
         }
         let (word, reason, cutoff) = match (limit, self.end.take()) {
-            (Some(limit), _) => (Some(EndWord::Limit), Some(limit.as_str().to_owned()), Some("soft".to_owned())),
+            (Some(limit), _) => (Some(EndReason::Limit), Some(limit.as_str().to_owned()), Some("soft".to_owned())),
             (None, Some((word, reason, cutoff))) => (Some(word), reason, cutoff),
             (None, None) => (None, None, None),
         };
         self.announce_finished(out);
-        let complete = matches!(word, None | Some(EndWord::Complete));
-        let cut = word == Some(EndWord::Limit);
+        let complete = matches!(word, None | Some(EndReason::Complete));
+        let cut = word == Some(EndReason::Limit);
         // Without an end message, an unfinished requested stream makes the attempt incomplete.
         let has_unfinished_streams = word.is_none() && self.has_unfinished_streams();
         let names: Vec<String> = self.current.keys().cloned().collect();
@@ -108,7 +108,7 @@ impl Tracker {
 
     /// Settles the status of a stream at the end of the attempt. Returns two flags: the stream is
     /// still unfinished; a transient error is the cause.
-    pub(super) fn settle_stream(&mut self, name: &str, word: Option<EndWord>, out: &mut Vec<u8>) -> (bool, bool) {
+    pub(super) fn settle_stream(&mut self, name: &str, word: Option<EndReason>, out: &mut Vec<u8>) -> (bool, bool) {
         let current = self.current(name).clone();
         if current.is_finished || !(current.started || current.has_transient_error) {
             return (false, false);
@@ -119,8 +119,8 @@ impl Tracker {
             return (false, false);
         }
         let done = current.source_position.as_ref().and_then(|source_position| source_position.done);
-        let complete = word == Some(EndWord::Complete);
-        if current.has_transient_error && word != Some(EndWord::Limit) && done != Some(true) {
+        let complete = word == Some(EndReason::Complete);
+        if current.has_transient_error && word != Some(EndReason::Limit) && done != Some(true) {
             self.current(name).claimed = false;
             self.finish_stream(name, Status::Errored, out);
             return (true, true);

@@ -28,7 +28,7 @@ use memory::{ErrorRecord, Memory, SourcePosition};
 use raw_message::{RawMessage, pass};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use synctop_core::protocol::{Decoded, Decoder, EndWord, Kind, Level, Line, LineEnd, Message, Millis, Status};
+use synctop_core::protocol::{Decoded, Decoder, EndReason, Kind, Level, Line, LineEnd, Message, Millis, Status};
 use wire::{Announcement, WireGeneration};
 
 /// Window of the record rate in totals, in milliseconds.
@@ -113,7 +113,7 @@ pub struct Tracker {
     /// True once the requested streams are known.
     catalog: bool,
     /// End as reported by the source: kind, reason, cutoff.
-    end: Option<(EndWord, Option<String>, Option<String>)>,
+    end: Option<(EndReason, Option<String>, Option<String>)>,
     /// First permanent error without a stream, or before any stream started.
     global: Option<ErrorRecord>,
     /// Warnings already written: kind and stream.

@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use synctop_core::protocol::EndWord;
+use synctop_core::protocol::EndReason;
 use synctop_core::reduce::Progress;
 use tokio::sync::watch;
 
@@ -209,8 +209,8 @@ fn snapshot(progress: &Progress) -> String {
     });
     let end = progress.attempt.end.as_ref();
     let word = run_status(end.and_then(|end| match end.word {
-        EndWord::Complete | EndWord::Unsaid => Some(true),
-        EndWord::Failed => Some(false),
+        EndReason::Complete | EndReason::Unsaid => Some(true),
+        EndReason::Failed => Some(false),
         _ => None,
     }));
     let began = progress.attempt.started_at.or(progress.first_at).unwrap_or(0);

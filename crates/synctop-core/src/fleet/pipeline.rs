@@ -5,7 +5,7 @@
 use crate::format::names;
 use crate::protocol::error_text::core;
 use crate::protocol::{Decoder, Millis, Splitter, mask, time};
-use crate::reduce::{Outcome, Progress, doubts, outcome, standing};
+use crate::reduce::{Outcome, Progress, doubts, fingerprint, outcome, standing};
 use crate::report::{Advice, Audience};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -207,7 +207,9 @@ pub struct Pipeline {
 /// Reduced state of an engine, kept between reports.
 #[derive(Debug, Clone, PartialEq)]
 struct ReducedState {
-    /// Lines that were reduced last.
+    /// Messages that were reduced last.
+    messages: Vec<(&'static str, Value)>,
+    /// The same as lines.
     text: Arc<str>,
     progress: Arc<Progress>,
 }
@@ -228,7 +230,7 @@ impl Pipeline {
     pub fn read(mut told: Value, now: Millis, before: Option<&Self>) -> Result<Self, String> {
         let id = text(&told, "/id").ok_or("it has no id")?;
         let status = text(&told, "/status").ok_or_else(|| format!("pipeline {id} has no status"))?;
-        let lines = engine_lines(&told, now);
+        let lines = EngineLines::of(&told, now);
         mask::json(&mut told);
         // The reason of an unknown service may be any JSON value.
         let reason = told.get("reason").filter(|it| it.is_object()).and_then(fault);
@@ -314,21 +316,22 @@ impl Pipeline {
 
     /// Takes the last run from a service that reports its engine's state, as if the engine had
     /// printed it now.
-    fn take_lines(&mut self, lines: String, before: Option<&Self>) {
+    fn take_lines(&mut self, lines: EngineLines, before: Option<&Self>) {
         let known = before.and_then(|it| it.read.as_ref());
         let reading = match known {
-            Some(known) if equal_except_time(&known.text, &lines) => known.clone(),
+            Some(known) if known.messages == lines.messages => known.clone(),
             known => {
+                let text = lines.text();
                 // Another run starts from an empty progress: errors of the run before do not count
                 // against it.
                 let begun = |text: &str| engine_clock(text).map(|(from, _)| from);
-                let same_run = known.filter(|it| begun(&lines).is_some() && begun(&it.text) == begun(&lines));
+                let same_run = known.filter(|it| begun(&text).is_some() && begun(&it.text) == begun(&text));
                 let mut progress = same_run.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
                 let decoder = Decoder::default();
-                Splitter::default().push(lines.as_bytes(), |line| {
+                Splitter::default().push(text.as_bytes(), |line| {
                     progress.apply(&line, decoder.decode(&line, &mut String::new()));
                 });
-                ReducedState { text: lines.into(), progress: Arc::new(progress) }
+                ReducedState { messages: lines.messages, text: text.into(), progress: Arc::new(progress) }
             }
         };
         let progress = &*reading.progress;
@@ -338,7 +341,7 @@ impl Pipeline {
         let clock = engine_clock(&reading.text);
         let started_at = clock.map(|(from, _)| from);
         self.run = Some(Run {
-            key: started_at.map_or_else(|| hash(&reading.text), time::iso).into(),
+            key: started_at.map_or_else(|| hash(&reading.messages), time::iso).into(),
             open: !ended,
             started_at,
             ended_at: clock.map(|(_, to)| to),
@@ -468,26 +471,40 @@ fn share(progress: &Progress) -> String {
     format!("{over}/{}", progress.streams.len())
 }
 
-/// Returns the state of a service without runs as the lines that its engine would have printed: the
-/// last progress message (progress generation) or the last end message (trace generation).
-fn engine_lines(told: &Value, now: Millis) -> Option<String> {
-    let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
-    let end = told.get("progress").filter(|it| it.is_object());
-    // The time of the engine's own clock, if known.
-    let at = state.and_then(clock_of).map_or(now, |(_, to)| to);
-    let line =
-        |kind: &str, payload: &Value| json!({"type": kind, "_ts": time::iso(at), kind: payload}).to_string() + "\n";
-    if let Some(progress) = state.filter(|it| it.get("derived").is_some()) {
-        let mut text = line("progress", progress);
+/// State of a service without runs as the lines that its engine would have printed: the last
+/// progress message (progress generation) or the last end message (trace generation).
+struct EngineLines {
+    /// Type and payload of each message.
+    messages: Vec<(&'static str, Value)>,
+    /// Time of the engine's own clock, otherwise of the report.
+    at: Millis,
+}
+
+impl EngineLines {
+    fn of(told: &Value, now: Millis) -> Option<Self> {
+        let state = told.pointer("/sync_state/sync_run/progress").filter(|it| it.is_object());
+        let end = told.get("progress").filter(|it| it.is_object());
+        let at = state.and_then(clock_of).map_or(now, |(_, to)| to);
+        let Some(progress) = state.filter(|it| it.get("derived").is_some()) else {
+            return end.or(state).map(|end| Self { messages: vec![("eof", end.clone())], at });
+        };
+        let mut messages = vec![("progress", progress.clone())];
         let word = progress.pointer("/derived/status").and_then(Value::as_str).unwrap_or_default();
         if matches!(word, "succeeded" | "failed") || (word == "started" && is_up_to_date(told, progress)) {
             let state = told.get("sync_state");
             let end = json!({"status": word, "has_more": false, "run_progress": progress, "ending_state": state});
-            text += &line("eof", &end);
+            messages.push(("eof", end));
         }
-        return Some(text);
+        Some(Self { messages, at })
     }
-    end.or(state).map(|end| line("eof", end))
+
+    /// Returns the lines with their time.
+    fn text(&self) -> String {
+        let line = |(kind, payload): &(&'static str, Value)| {
+            json!({"type": kind, "_ts": time::iso(self.at), *kind: payload}).to_string() + "\n"
+        };
+        self.messages.iter().map(line).collect()
+    }
 }
 
 /// True if nothing remained to be read: no stream was started, and the state of each stream lists
@@ -502,29 +519,10 @@ fn is_up_to_date(told: &Value, progress: &Value) -> bool {
         })
 }
 
-/// True if both texts are equal except for the time of the report.
-fn equal_except_time(one: &str, other: &str) -> bool {
-    without_time(one) == without_time(other)
-}
-
-/// Returns the lines without the time of the report.
-fn without_time(text: &str) -> Vec<String> {
-    text.lines()
-        .map(|line| match (line.find("\"_ts\":\""), line.find("Z\",")) {
-            (Some(from), Some(to)) if from < to => {
-                format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default())
-            }
-            _ => line.to_owned(),
-        })
-        .collect()
-}
-
-/// Hash of a text without the time of the report; the same in every process.
-fn hash(text: &str) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    without_time(text).hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+/// Canonical hash of the messages of a run: the same in every process, without their time.
+fn hash(messages: &[(&'static str, Value)]) -> String {
+    let text: String = messages.iter().map(|(kind, payload)| format!("{kind}{payload}")).collect();
+    format!("{:016x}", fingerprint::of_text(&text))
 }
 
 /// Returns the number of checkpoints that a state reports; 0 if it reports none.

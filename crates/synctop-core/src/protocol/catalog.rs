@@ -1,4 +1,4 @@
-//! Lists of streams in files: a run's requested streams, or a source's available ones.
+//! Catalog files: the requested streams of a run, or the available streams of a source.
 
 use super::lenient::{Entries, Flag, Maybe, Seq, Text};
 use super::message::{Kind, Name};
@@ -7,21 +7,22 @@ use serde::de::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The streams of a catalog.
+/// Streams of a catalog file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
-    pub streams: Vec<Listed>,
-    /// Configured catalog: each selected stream has to be read. Otherwise the streams of a source.
+    pub streams: Vec<ListedStream>,
+    /// True for a configured catalog, whose selected streams have to be read. False for the
+    /// available streams of a source.
     pub configured: bool,
 }
 
-/// A stream of a catalog.
+/// Stream of a catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedStream {
     pub stream: Name<'static>,
-    /// It is left out on purpose.
+    /// True if the catalog deselects the stream.
     pub deselected: bool,
-    /// Requested by the run.
+    /// True if the run requests the stream.
     pub asked: bool,
 }
 
@@ -32,8 +33,8 @@ struct File<'a> {
     streams: Seq<Maybe<Entry<'a>>>,
 }
 
-/// An entry of any of the three: Airbyte's configured catalog (`stream` is an object), its
-/// discovered one (`name`), Singer's (`stream` is a name, `tap_stream_id`, `metadata`).
+/// Entry of Airbyte's configured catalog (`stream` is an object), Airbyte's discovered catalog
+/// (`name`) or Singer's catalog (`stream` is a name; `tap_stream_id`, `metadata`).
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Entry<'a> {
@@ -50,7 +51,7 @@ struct Entry<'a> {
     metadata: Seq<Maybe<Metadata>>,
 }
 
-/// An object in one protocol, a name in the other; anything else is nothing.
+/// Field `stream` of an entry: an object in Airbyte, a name in Singer.
 #[derive(Debug, Default)]
 enum Inner<'a> {
     #[default]
@@ -83,7 +84,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Inner<'a> {
     }
 }
 
-/// Of a Singer stream: with an empty breadcrumb it is about the stream, else about a column.
+/// Metadata of a Singer stream, or of one of its columns if the breadcrumb is not empty.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Metadata {
@@ -97,36 +98,37 @@ struct Selection {
     selected: Flag,
 }
 
-/// Reads a catalog: Airbyte's (configured, discovered, or a recording of `discover`), or Singer's.
-/// `None` if it is none.
+/// Parses a catalog of Airbyte (configured, discovered, or the output of `discover`) or Singer.
+/// `None` for any other text.
 #[must_use]
 pub fn read(text: &str) -> Option<Catalog> {
     if let Ok(file) = serde_json::from_str::<Entries<serde::de::IgnoredAny>>(text)
         && file.0.is_some_and(|keys| keys.iter().any(|(key, _)| key == "streams"))
     {
-        return whole(text);
+        return parse_object(text);
     }
     let decoder = Decoder::default();
     text.lines().find_map(|line| {
         let line = Line { bytes: line.as_bytes(), length: line.len() as u64, end: LineEnd::Newline, huge: None };
         let mut scratch = String::new();
         let Decoded::Message { message, .. } = decoder.decode(&line, &mut scratch) else { return None };
-        let (Kind::Offer(names) | Kind::Catalog(names)) = message.kind else { return None };
-        let listed = |name: Name| Listed { stream: name.into_owned(), deselected: false, asked: false };
+        let (Kind::AvailableStreams(names) | Kind::Catalog(names)) = message.kind else { return None };
+        let listed = |name: Name| ListedStream { stream: name.into_owned(), deselected: false, asked: false };
         Some(Catalog { streams: names.into_iter().map(listed).collect(), configured: false })
     })
 }
 
-fn whole(text: &str) -> Option<Catalog> {
+/// Parses a catalog that is one JSON object with `streams`.
+fn parse_object(text: &str) -> Option<Catalog> {
     let file = serde_json::from_str::<File>(text).ok()?;
     let mut catalog = Catalog::default();
     for entry in file.streams.0?.into_iter().filter_map(|entry| entry.0) {
         let own = |text: Text| text.0.map(|text| text.into_owned().into());
         let selection = || {
-            let about = entry.metadata.0.as_ref()?.iter().filter_map(|it| it.0.as_ref());
-            let whole = about.filter(|it| it.breadcrumb.0.as_ref().is_none_or(Vec::is_empty));
-            let said = whole.filter_map(|it| it.metadata.0.as_ref());
-            said.map(|said| said.selected.0).next().flatten()
+            let metadata = entry.metadata.0.as_ref()?.iter().filter_map(|it| it.0.as_ref());
+            let of_stream = metadata.filter(|it| it.breadcrumb.0.as_ref().is_none_or(Vec::is_empty));
+            let selections = of_stream.filter_map(|it| it.metadata.0.as_ref());
+            selections.map(|selection| selection.selected.0).next().flatten()
         };
         let selected = selection();
         let mut asked = false;
@@ -134,9 +136,9 @@ fn whole(text: &str) -> Option<Catalog> {
             Inner::Stream(Descriptor { name, namespace }) => {
                 catalog.configured |= entry.sync_mode.0.is_some() || entry.name.0.is_none();
                 asked = true;
-                own(name).map(|name| Name::spaced(own(namespace), name))
+                own(name).map(|name| Name::with_namespace(own(namespace), name))
             }
-            // In Singer, messages carry the stream's name; its id may differ.
+            // Singer messages carry this name, not `tap_stream_id`, which may differ.
             Inner::Name(name) => {
                 catalog.configured |= selected.is_some();
                 asked = selected == Some(true);
@@ -144,11 +146,11 @@ fn whole(text: &str) -> Option<Catalog> {
             }
             Inner::None => {
                 let name = own(entry.name).or_else(|| own(entry.tap_stream_id));
-                name.map(|name| Name::spaced(own(entry.namespace), name))
+                name.map(|name| Name::with_namespace(own(entry.namespace), name))
             }
         };
         let Some(stream) = stream else { continue };
-        catalog.streams.push(Listed { stream, deselected: selected == Some(false), asked });
+        catalog.streams.push(ListedStream { stream, deselected: selected == Some(false), asked });
     }
     Some(catalog)
 }
@@ -158,7 +160,8 @@ mod tests {
     use super::*;
 
     fn names(catalog: &Catalog) -> Vec<String> {
-        let mark = |listed: &Listed| format!("{}{}", listed.stream.label(), if listed.deselected { " -" } else { "" });
+        let mark =
+            |listed: &ListedStream| format!("{}{}", listed.stream.label(), if listed.deselected { " -" } else { "" });
         catalog.streams.iter().map(mark).collect()
     }
 

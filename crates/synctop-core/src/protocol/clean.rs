@@ -1,12 +1,12 @@
-//! Text from a feed, made safe for a terminal.
+//! Makes text from a feed safe for a terminal.
 //!
-//! A feed is untrusted: a record may hold escape sequences, control characters or bidirectional
-//! overrides that would move the cursor or reorder the line. They are taken out before anything is
-//! drawn or printed.
+//! A feed is untrusted: a record may have escape sequences, control characters or bidirectional
+//! overrides that move the cursor or reorder the line. They are removed before anything is drawn or
+//! printed.
 
 use std::borrow::Cow;
 
-/// Invisible characters, and those that change the order or direction of text.
+/// True for invisible characters, and for those that change the order or direction of text.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
@@ -17,8 +17,8 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || is_hidden(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// One line: line ends and tabs become a space, escape sequences go whole, other unsafe characters
-/// go.
+/// Cleans text for one line: line ends and tabs become spaces, escape sequences and other unsafe
+/// characters are removed.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) || !text.chars().any(is_unsafe) {
@@ -38,7 +38,8 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Skips a sequence behind ESC, CSI or OSC: `ESC [ ... letter`, `ESC ] ... BEL|ST`, `ESC x`.
+/// Skips the rest of an escape sequence that starts with `first` (ESC, CSI or OSC):
+/// `ESC [ ... letter`, `ESC ] ... BEL|ST`, `ESC x`.
 fn skip_sequence(first: char, chars: &mut std::iter::Peekable<std::str::Chars>) {
     let kind = match first {
         '\u{9b}' => Some('['),
@@ -63,7 +64,7 @@ fn skip_sequence(first: char, chars: &mut std::iter::Peekable<std::str::Chars>) 
     }
 }
 
-/// Several lines: each as one line, but line ends stand.
+/// Cleans text line by line: line ends remain, spaces at the end of a line are removed.
 #[must_use]
 pub fn lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -76,8 +77,7 @@ pub fn lines(text: &str) -> String {
     out
 }
 
-/// JSON text with everything unsafe in its strings written as `\uXXXX` (they cannot stand outside
-/// strings).
+/// Escapes the unsafe characters of JSON text as `\uXXXX`. They can only occur in strings.
 #[must_use]
 pub fn json(text: String) -> String {
     if !text.chars().any(|c| c != '\n' && is_unsafe(c)) {
@@ -96,14 +96,14 @@ pub fn json(text: String) -> String {
     out
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell, if needed. NUL characters become `?`.
 #[must_use]
 pub fn typed(word: &str) -> String {
-    // `=` is quoted too there: a shell means something by it before a command only.
+    // `shlex` also quotes words with `=`, which is not needed in an argument.
     if !word.is_empty() && word.chars().all(|it| it.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(it)) {
         return word.to_owned();
     }
-    // A word with a NUL in it cannot be typed at all.
+    // `shlex` refuses NUL, which no argument can contain.
     shlex::try_quote(word).map_or_else(|_| word.replace('\0', "?"), Into::into)
 }
 
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sequences_and_overrides_go_and_words_stay() {
+    fn sequences_and_overrides_are_removed() {
         assert_eq!(line("plain text"), "plain text");
         assert_eq!(line("a\u{1b}[2Jb\u{1b}]0;title\u{7}c\u{1b}[1;31md\u{9b}5me"), "abcde");
         assert_eq!(line("a\u{202e}b\u{2066}c\u{200f}d\u{2028}e"), "abcd e");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_the_same_json() {
+    fn escaped_json_has_the_same_value() {
         let value = serde_json::json!({"a": "x\u{9b}y\u{2028}z\u{202e}"});
         let safe = json(value.to_string());
         assert!(safe.is_ascii(), "{safe}");

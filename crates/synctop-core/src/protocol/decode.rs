@@ -1,9 +1,9 @@
-//! Classification of a line: a message, raw text, an unknown envelope, or malformed.
+//! Classification of a line as message, raw text, unknown envelope or malformed.
 
 use super::lenient::{Entries, Text};
 use super::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record};
 use super::scan::lines::{Line, LineEnd};
-use super::scan::repair::mend;
+use super::scan::repair::repair_json;
 use super::scan::validate::Validator;
 use super::stripe::{self, Envelope, Generation, KINDS};
 use super::{airbyte, singer};
@@ -12,26 +12,26 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Protocol selection of a decoder.
+/// Protocols that a decoder accepts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Reading {
-    /// Detected line by line; the first message decides the protocol of the feed.
+pub enum ProtocolSelection {
+    /// All protocols, detected line by line. The first message decides the protocol of the feed.
     #[default]
     Auto,
-    /// One protocol only: messages of the others are unknown.
+    /// One protocol. Messages of the others are unknown.
     Only(Dialect),
-    /// Stripe's engine, one generation only: kinds of the others are unknown.
+    /// One generation of Stripe's engine. Kinds of the others are unknown.
     Stripe(Generation),
 }
 
-impl Reading {
+impl ProtocolSelection {
     /// Names for `--dialect`.
     pub const NAMES: [&'static str; 8] =
         ["auto", "airbyte", "singer", "meltano", "stripe", "stripe-trace", "stripe-progress", "stripe-start-end"];
 
-    /// By one of [`Self::NAMES`].
+    /// Parses one of [`Self::NAMES`].
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "auto" => Self::Auto,
             "airbyte" => Self::Only(Dialect::Airbyte),
@@ -45,74 +45,76 @@ impl Reading {
         })
     }
 
-    /// True if lines of this protocol are decoded.
-    fn reads(self, dialect: Dialect) -> bool {
+    /// True if the decoder accepts lines of this protocol.
+    fn accepts(self, dialect: Dialect) -> bool {
         match self {
             Self::Auto => true,
-            Self::Only(only) => only.goes_with(dialect),
+            Self::Only(only) => only.is_compatible_with(dialect),
             Self::Stripe(_) => dialect == Dialect::Stripe,
         }
     }
 
-    /// True if a kind is one of Stripe's that is decoded.
-    fn stripe(self, kind: &str) -> bool {
+    /// True if the kind is one of Stripe's, and the decoder accepts it.
+    fn accepts_stripe_kind(self, kind: &str) -> bool {
         KINDS.contains(&kind)
             && match self {
                 Self::Auto | Self::Only(Dialect::Stripe) => true,
                 Self::Only(_) => false,
-                Self::Stripe(generation) => generation.has(kind),
+                Self::Stripe(generation) => generation.has_kind(kind),
             }
     }
 }
 
-/// A line that is no message.
+/// Line that is not a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawLine<'a> {
     pub level: Level,
     pub text: Cow<'a, str>,
-    /// In a feed of this protocol it is one of its log lines; by itself it may be anybody's.
+    /// Protocol whose log lines have this form. It is no proof: other programs log the same fields.
     pub of: Option<Dialect>,
 }
 
-/// Each line is exactly one of these.
+/// Result of decoding one line.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a box for every line costs more than the moves")]
 pub enum Decoded<'a> {
     Message {
         message: Message<'a>,
-        /// Text that stood in front of the JSON on the same line.
+        /// Text before the JSON on the same line.
         glued: Option<Cow<'a, str>>,
     },
     /// Text, or JSON without an envelope.
     Raw(RawLine<'a>),
-    /// An envelope of a kind that this version does not know.
+    /// Envelope of an unknown kind.
     Unknown { kind: Cow<'a, str> },
-    /// Looks like JSON and does not parse. `torn`: the input ended in the middle of it.
+    /// Line that looks like JSON but does not parse. `torn` is true if the input ended within it.
     Malformed { torn: bool },
 }
 
-/// Reads lines of one input.
+/// Decoder for the lines of one input. It has no state, so that lines may be decoded in parallel.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Decoder {
-    reading: Reading,
+    reading: ProtocolSelection,
 }
 
-/// Number of places in a line tried as the start of a message behind glued text.
-const GLUE_TRIES: usize = 64;
+/// Maximum number of offsets, per kind of start, that are tried as the start of a message after
+/// other text on its line.
+const MAX_STARTS_TRIED: usize = 64;
 
 impl Decoder {
+    /// Creates a decoder for the selected protocols.
     #[must_use]
-    pub fn new(reading: Reading) -> Self {
+    pub fn new(reading: ProtocolSelection) -> Self {
         Self { reading }
     }
 
-    /// Classifies one line. `scratch` holds a repaired line.
+    /// Classifies one line. The result may borrow from `scratch`, which receives a repaired line.
     #[must_use]
     pub fn decode<'a>(&self, line: &Line<'a>, scratch: &'a mut String) -> Decoded<'a> {
         if let Some(decoded) = self.decode_in_place(line) {
             return decoded;
         }
-        *scratch = std::str::from_utf8(line.bytes).ok().and_then(mend).unwrap_or_default();
+        *scratch = std::str::from_utf8(line.bytes).ok().and_then(repair_json).unwrap_or_default();
         match self.message(scratch) {
             Some(message) => Decoded::Message { message, glued: None },
             None => Decoded::Malformed { torn: line.end == LineEnd::Input },
@@ -131,18 +133,17 @@ impl Decoder {
         self.decode_slowly(line)
     }
 
-    /// Decodes every line of `bytes`; a rest behind the last newline is the last line of the input.
-    /// `None` stands for a line that needs a repair.
+    /// Classifies every line of `bytes` and passes it to `each`, with `None` for a line that needs
+    /// a repair. Bytes after the last newline are the last line of the input.
     pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Decoded<'a>>)) {
-        // UTF-8 is checked once for all lines; where one of them is none, each is looked at by
-        // itself.
-        let whole = simdutf8::basic::from_utf8(bytes).ok();
-        let mut begin = 0;
-        let mut one = |begin: usize, ends: usize, end: LineEnd| {
-            let line = Line::whole(bytes.get(begin..ends).unwrap_or_default(), end);
-            let text = match whole {
+        // UTF-8 is checked for all lines at once, and line by line only if that fails.
+        let valid_text = simdutf8::basic::from_utf8(bytes).ok();
+        let mut start = 0;
+        let mut one = |start: usize, stop: usize, end: LineEnd| {
+            let line = Line::whole(bytes.get(start..stop).unwrap_or_default(), end);
+            let text = match valid_text {
                 _ if line.huge.is_some() => None,
-                Some(text) => text.get(begin..ends),
+                Some(text) => text.get(start..stop),
                 None => simdutf8::basic::from_utf8(line.bytes).ok(),
             };
             let decoded = match text.and_then(|text| self.fast(text)) {
@@ -152,37 +153,37 @@ impl Decoder {
             each(line, decoded);
         };
         for newline in memchr::memchr_iter(b'\n', bytes) {
-            one(begin, newline, LineEnd::Newline);
-            begin = newline + 1;
+            one(start, newline, LineEnd::Newline);
+            start = newline + 1;
         }
-        if begin < bytes.len() {
-            one(begin, bytes.len(), LineEnd::Input);
+        if start < bytes.len() {
+            one(start, bytes.len(), LineEnd::Input);
         }
     }
 
-    /// Fast path for usual lines; `None` for any other.
+    /// Decodes a line by the fast path; `None` if it needs the slow path.
     #[must_use]
     pub fn fast<'a>(&self, text: &'a str) -> Option<Message<'a>> {
         match self.reading {
-            // Types in capitals are not Stripe's.
-            Reading::Auto => match text.as_bytes().get(9)? {
+            // Stripe's kinds are lower case. Byte 9 is the first letter after `{"type":"`.
+            ProtocolSelection::Auto => match text.as_bytes().get(9)? {
                 b'A'..=b'Z' => airbyte::fast(text).or_else(|| singer::fast(text)),
                 _ => stripe::fast(text, None),
             },
-            Reading::Only(Dialect::Airbyte) => airbyte::fast(text),
-            Reading::Only(Dialect::Singer | Dialect::Meltano) => singer::fast(text),
-            Reading::Only(Dialect::Stripe) => stripe::fast(text, None),
-            Reading::Stripe(generation) => stripe::fast(text, Some(generation)),
+            ProtocolSelection::Only(Dialect::Airbyte) => airbyte::fast(text),
+            ProtocolSelection::Only(Dialect::Singer | Dialect::Meltano) => singer::fast(text),
+            ProtocolSelection::Only(Dialect::Stripe) => stripe::fast(text, None),
+            ProtocolSelection::Stripe(generation) => stripe::fast(text, Some(generation)),
         }
     }
 
-    /// [`Self::decode_in_place`] without the fast path: the reference that the fast path must
-    /// match.
+    /// Classifies one line as [`Self::decode_in_place`] does, but without the fast path. It is the
+    /// reference that the fast path must match.
     #[must_use]
     pub fn decode_slowly<'a>(&self, line: &Line<'a>) -> Option<Decoded<'a>> {
         let torn = line.end == LineEnd::Input;
         if let Some(valid) = line.huge {
-            return Some(self.huge(line, valid, torn));
+            return Some(self.decode_huge(line, valid, torn));
         }
         let Ok(text) = simdutf8::basic::from_utf8(line.bytes) else {
             let json = looks_like_json(line.bytes);
@@ -195,92 +196,93 @@ impl Decoder {
             return Some(Decoded::Message { message, glued: None });
         }
         if json && serde_json::from_str::<IgnoredAny>(text).is_ok() {
-            return self.whole(text);
+            return self.non_message_json(text);
         }
-        if let Some(decoded) = self.behind_glue(text, json) {
+        if let Some(decoded) = self.message_after_text(text, json) {
             return Some(decoded);
         }
         if json {
             return Some(Decoded::Malformed { torn });
         }
-        match singer::metric(text).filter(|_| self.reading.reads(Dialect::Singer)) {
+        match singer::metric(text).filter(|_| self.reading.accepts(Dialect::Singer)) {
             Some(message) => Some(Decoded::Message { message, glued: None }),
             None => Some(raw(Cow::Borrowed(text))),
         }
     }
 
-    /// A line that is one message.
+    /// Decodes a line that is one message and nothing else.
     fn message<'a>(&self, text: &'a str) -> Option<Message<'a>> {
         let reading = self.reading;
-        // Types in capitals are not Stripe's.
-        let capital = text.strip_prefix("{\"type\":").map(str::trim_start).and_then(|rest| rest.as_bytes().get(1));
-        if capital.is_some_and(u8::is_ascii_uppercase) {
-            return self.in_capitals(text);
+        // Stripe's kinds are lower case.
+        let first_letter = text.strip_prefix("{\"type\":").map(str::trim_start).and_then(|rest| rest.as_bytes().get(1));
+        if first_letter.is_some_and(u8::is_ascii_uppercase) {
+            return self.uppercase_message(text);
         }
         let envelope = serde_json::from_str::<Envelope>(text).ok()?;
         match envelope.kind.0.as_deref() {
-            // A stream at the top is Singer's, whatever the case of the type.
-            Some(kind) if reading.stripe(kind) && envelope.stream.0.is_none() => {
-                let state = kind.eq_ignore_ascii_case("state");
-                stripe::message(envelope).or_else(|| if state { self.in_capitals(text) } else { None })
+            // A stream at the top level is Singer's, even if the type is lower case.
+            Some(kind) if reading.accepts_stripe_kind(kind) && envelope.stream.0.is_none() => {
+                let is_state = kind.eq_ignore_ascii_case("state");
+                stripe::message(envelope).or_else(|| if is_state { self.uppercase_message(text) } else { None })
             }
-            Some(kind) if singer::has(kind) || airbyte::has(kind) => self.in_capitals(text),
-            // Meltano's lines may have a type of their own (`discovery`).
-            Some(_) if reading.reads(Dialect::Meltano) => singer::meltano(text),
-            None if reading.reads(Dialect::Singer) => {
+            Some(kind) if singer::has_type(kind) || airbyte::has_type(kind) => self.uppercase_message(text),
+            // Lines of Meltano may have a `type` too (`discovery`).
+            Some(_) if reading.accepts(Dialect::Meltano) => singer::meltano(text),
+            None if reading.accepts(Dialect::Singer) => {
                 singer::message(text).or_else(|| singer::json_log(text)).or_else(|| singer::meltano(text))
             }
             _ => None,
         }
     }
 
-    /// Singer first: a stream at the top level distinguishes it from Airbyte.
-    fn in_capitals<'a>(&self, text: &'a str) -> Option<Message<'a>> {
-        let singer = || singer::message(text).filter(|_| self.reading.reads(Dialect::Singer));
-        let airbyte = || airbyte::message(text).filter(|_| self.reading.reads(Dialect::Airbyte));
+    /// Decodes a message of Singer or Airbyte. Singer is tried first, because it has the stream at
+    /// the top level.
+    fn uppercase_message<'a>(&self, text: &'a str) -> Option<Message<'a>> {
+        let singer = || singer::message(text).filter(|_| self.reading.accepts(Dialect::Singer));
+        let airbyte = || airbyte::message(text).filter(|_| self.reading.accepts(Dialect::Airbyte));
         singer().or_else(airbyte)
     }
 
-    /// A line that is one valid JSON value; `None` for a message that has to be mended.
-    fn whole<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
-        // Valid, and yet not read: half an emoji, a number beyond all bounds, a key twice. Engines
-        // write such lines exactly when something goes wrong.
-        if mend(text).is_some_and(|mended| self.message(&mended).is_some()) {
+    /// Classifies one valid JSON value that is not a message; `None` if a repair makes it one.
+    fn non_message_json<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
+        // Valid JSON that serde_json refuses: an unpaired surrogate, a number beyond `f64`, a
+        // duplicate key. Engines write such lines especially when they fail.
+        if repair_json(text).is_some_and(|repaired| self.message(&repaired).is_some()) {
             return None;
         }
         let shape = serde_json::from_str::<Entries<Shape>>(text).ok().and_then(|entries| entries.0).unwrap_or_default();
-        let word = |name: &str| shape.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.text.clone());
-        match word("type") {
+        let text_of = |name: &str| shape.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.text.clone());
+        match text_of("type") {
             Some(kind) if shape.iter().any(|(key, value)| key.eq_ignore_ascii_case(&kind) && value.object) => {
                 Some(Decoded::Unknown { kind })
             }
             _ => {
                 let level =
                     shape.iter().find(|(key, _)| key == "level").map_or(Level::Info, |(_, value)| value.level());
-                let said = word("msg").or_else(|| word("message")).or_else(|| word("event"));
+                let main = text_of("msg").or_else(|| text_of("message")).or_else(|| text_of("event"));
                 let error = shape
                     .iter()
                     .find(|(key, _)| key == "err" || key == "error")
                     .and_then(|(_, value)| value.inner.clone());
-                let text = match (said, error) {
-                    (Some(said), Some(error)) => Cow::Owned(format!("{said}: {error}")),
-                    (Some(said), None) => said,
+                let text = match (main, error) {
+                    (Some(main), Some(error)) => Cow::Owned(format!("{main}: {error}")),
+                    (Some(main), None) => main,
                     (None, error) => error.unwrap_or(Cow::Borrowed(text)),
                 };
-                let structured = ["event", "level", "timestamp"].iter().all(|name| word(name).is_some());
+                let structured = ["event", "level", "timestamp"].iter().all(|name| text_of(name).is_some());
                 Some(Decoded::Raw(RawLine { level, text, of: structured.then_some(Dialect::Meltano) }))
             }
         }
     }
 
-    /// A message that begins later in the line: `Listening...{"type":...`, or a torn line and the
-    /// next one in one. In a line that is itself JSON as far as it goes, an object where a value
-    /// may stand is part of its data.
-    fn behind_glue<'a>(&self, text: &'a str, json: bool) -> Option<Decoded<'a>> {
-        // An envelope mostly begins with its type: those places first, and the last ones of them,
-        // because a message that is whole ends the line.
-        let typed = text.rmatch_indices("{\"type\":").take(GLUE_TRIES);
-        let any = text.match_indices("{\"").take(GLUE_TRIES);
+    /// Decodes a message that starts later in the line, such as `Listening...{"type":...`, or a
+    /// torn line followed by the next one. An object at a place where the JSON before it expects a
+    /// value is part of its data, not a message.
+    fn message_after_text<'a>(&self, text: &'a str, json: bool) -> Option<Decoded<'a>> {
+        // Envelopes usually start with their type, so these offsets are tried first, from the end
+        // of the line, because a complete message ends the line.
+        let typed = text.rmatch_indices("{\"type\":").take(MAX_STARTS_TRIED);
+        let any = text.match_indices("{\"").take(MAX_STARTS_TRIED);
         for at in typed.chain(any).map(|(at, _)| at).filter(|at| *at > 0) {
             let (glue, rest) = text.split_at_checked(at)?;
             if let Some(message) = self.message(rest) {
@@ -295,7 +297,8 @@ impl Decoder {
         None
     }
 
-    fn huge<'a>(&self, line: &Line<'a>, valid: bool, torn: bool) -> Decoded<'a> {
+    /// Classifies a line over the limit by its head.
+    fn decode_huge<'a>(&self, line: &Line<'a>, valid: bool, torn: bool) -> Decoded<'a> {
         let head = match std::str::from_utf8(line.bytes) {
             Ok(head) => Cow::Borrowed(head),
             Err(error) => match line.bytes.get(..error.valid_up_to()).map(std::str::from_utf8) {
@@ -314,21 +317,23 @@ impl Decoder {
         let message = self.message_of_head(&head, line.length);
         match (message, head.kind) {
             (Some(message), _) => Decoded::Message { message, glued: None },
-            (None, Some(kind)) if head.payload.is_some() || self.reading.stripe(&kind) => Decoded::Unknown { kind },
+            (None, Some(kind)) if head.payload.is_some() || self.reading.accepts_stripe_kind(&kind) => {
+                Decoded::Unknown { kind }
+            }
             _ => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
         }
     }
 
     fn message_of_head<'a>(&self, head: &stripe::Head<'a>, length: u64) -> Option<Message<'a>> {
         let kind = head.kind.as_ref().or(head.payload.as_ref())?;
-        if self.reading.stripe(kind) && head.top.is_none() {
+        if self.reading.accepts_stripe_kind(kind) && head.top_stream.is_none() {
             return stripe::message_of_head(head, length);
         }
-        let dialect = if head.top.is_some() { Dialect::Singer } else { Dialect::Airbyte };
-        let message = |kind| Message { at: head.at, from: None, dialect: Some(dialect), firm: true, kind };
-        let stream = head.top.as_ref().or(head.stream.as_ref()).cloned();
-        let known = if head.top.is_some() { singer::has(kind) } else { airbyte::has(kind) };
-        if !known || !self.reading.reads(dialect) {
+        let dialect = if head.top_stream.is_some() { Dialect::Singer } else { Dialect::Airbyte };
+        let message = |kind| Message { at: head.at, from: None, dialect: Some(dialect), is_conclusive: true, kind };
+        let stream = head.top_stream.as_ref().or(head.stream.as_ref()).cloned();
+        let known = if head.top_stream.is_some() { singer::has_type(kind) } else { airbyte::has_type(kind) };
+        if !known || !self.reading.accepts(dialect) {
             return None;
         }
         let kind = match (kind.to_ascii_uppercase().as_str(), stream) {
@@ -336,7 +341,7 @@ impl Decoder {
                 Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true })
             }
             ("STATE", _) => Kind::Checkpoint(Checkpoint::default()),
-            // The answer to a command that is no sync, whatever is in it.
+            // Answers to commands other than a sync; their content is not needed.
             ("CATALOG" | "SPEC", _) => Kind::Answer,
             ("LOG", _) => {
                 let level = Level::from(head.level.as_deref().unwrap_or_default());
@@ -353,8 +358,8 @@ fn raw(text: Cow<str>) -> Decoded {
     Decoded::Raw(RawLine { level: singer::level_of(&text).unwrap_or_default(), text, of: None })
 }
 
-/// A line that means to be a JSON object or an array of values (text such as `[source] retry` does
-/// not).
+/// True if the line starts like a JSON object or an array of texts or containers. Text such as
+/// `[source] retry` does not.
 fn looks_like_json(line: &[u8]) -> bool {
     match line.trim_ascii_start() {
         [b'{', ..] => true,
@@ -363,18 +368,18 @@ fn looks_like_json(line: &[u8]) -> bool {
     }
 }
 
-/// Kind of value in a field, for lines that are no message.
+/// Value of a field, as far as lines that are not messages need it.
 #[derive(Debug, Default, Clone)]
 struct Shape<'a> {
     object: bool,
     text: Option<Cow<'a, str>>,
     number: Option<u64>,
-    /// The `message` in an object.
+    /// `message` of an object.
     inner: Option<Cow<'a, str>>,
 }
 
 impl Shape<'_> {
-    /// Words, or pino's numbers: 30 info, 40 warn, 50 error, 60 fatal.
+    /// Reads a level: a name, or a number of pino (30 info, 40 warn, 50 error, 60 fatal).
     fn level(&self) -> Level {
         match (&self.text, self.number) {
             (Some(word), _) => Level::from(&**word),
@@ -448,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_but_valid_lines_are_mended_and_read() {
+    fn valid_lines_that_serde_json_refuses_are_repaired() {
         for payload in [
             r#""stream":"a","data":{"x":1},"note":"\ud83d""#,
             r#""stream":"b","stream":"a""#,
@@ -466,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_a_torn_line_is_no_message() {
+    fn data_of_a_torn_line_is_not_decoded_as_a_message() {
         let forged = r#"{"type":"record","record":{"stream":"a","data":{"type":"eof","eof":{"reason":"complete"}}"#;
         assert!(matches!(decode(forged), Decoded::Malformed { .. }));
     }
@@ -481,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn every_class_of_line() {
+    fn every_class_of_line_is_recognized() {
         let record = r#"{"record":{"data":{"a":[1,{"b":null}]},"emitted_at":"2026-11-20T08:00:00Z","stream":"a"},"type":"record"}"#;
         assert_eq!(stream_of(&decode(record)).as_deref(), Some("a"));
         assert!(matches!(decode(""), Decoded::Raw(_)));
@@ -499,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn glued_text_is_cut_off_and_the_message_kept() {
+    fn text_before_a_message_is_separated() {
         let line = r#"Listening on {"port":1} {"type":"record","record":{"stream":"a"}}"#;
         assert_eq!(stream_of(&decode(line)).as_deref(), Some("a"));
         let torn = r#"{"type":"record","record":{"stre{"type":"record","record":{"stream":"b"}}"#;
@@ -508,14 +513,14 @@ mod tests {
     }
 
     #[test]
-    fn a_forced_generation_does_not_know_the_others_kinds() {
-        let decoder = Decoder::new(Reading::named("stripe-trace").unwrap());
+    fn a_selected_generation_does_not_accept_kinds_of_others() {
+        let decoder = Decoder::new(ProtocolSelection::from_name("stripe-trace").unwrap());
         let text = r#"{"type":"stream_status","stream_status":{"stream":"a","status":"start"}}"#;
         let line = Line { bytes: text.as_bytes(), length: 0, end: LineEnd::Newline, huge: None };
         assert!(
             matches!(decoder.decode(&line, &mut String::new()), Decoded::Unknown { kind } if kind == "stream_status")
         );
-        assert!(Reading::NAMES.iter().all(|name| Reading::named(name).is_some()));
+        assert!(ProtocolSelection::NAMES.iter().all(|name| ProtocolSelection::from_name(name).is_some()));
     }
 
     #[test]
@@ -528,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_limit_is_read_from_its_head() {
+    fn a_line_over_the_limit_is_decoded_from_its_head() {
         for (head, tail, is) in [
             (r#"{"type":"record","record":{"stream":"a","data":""#, r#""}}"#, "record"),
             (r#"{"type":"log","log":{"level":"error","message":""#, r#""}}"#, "log"),

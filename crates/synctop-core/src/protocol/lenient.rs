@@ -1,4 +1,4 @@
-//! Fields as engines write them: a value of the wrong kind is absent, never the end of a message.
+//! Lenient field types: a value of the wrong kind counts as absent instead of failing the message.
 
 use super::message::Range;
 use super::time::{self, Millis};
@@ -7,34 +7,35 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A scalar as text; borrowed where the line has it without escapes.
+/// String or number as text, or the `message` of an object. Borrowed if the line has it without
+/// escapes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Text<'a>(pub Option<Cow<'a, str>>);
 
-/// A count: a non-negative number, whole or not.
+/// Count: a non-negative number, rounded down, or its decimal text.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Num(pub Option<u64>);
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flag(pub Option<bool>);
 
-/// An instant: ISO text, or a number of seconds or milliseconds.
+/// Instant: ISO 8601 text, or a number of seconds or milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct When(pub Option<Millis>);
+pub(super) struct LenientInstant(pub Option<Millis>);
 
-/// An object, or nothing.
+/// Object; `None` for any other value.
 #[derive(Debug, Clone)]
 pub(super) struct Maybe<T>(pub Option<T>);
 
-/// An array's elements; nothing when it is no array.
+/// Elements of an array; `None` for any other value.
 #[derive(Debug, Clone)]
 pub(super) struct Seq<T>(pub Option<Vec<T>>);
 
-/// A logged error: text, or the `message` of an object.
+/// Logged error: text, or the `message` of an object.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Logged<'a>(pub Option<Cow<'a, str>>);
 
-/// An object's entries in order.
+/// Entries of an object in order; `None` for any other value.
 #[derive(Debug, Clone)]
 pub(super) struct Entries<'a, T>(pub Option<Vec<(Cow<'a, str>, T)>>);
 
@@ -54,12 +55,13 @@ impl<T> Default for Entries<'_, T> {
     }
 }
 
-/// Everything a visitor would refuse is skipped and becomes the default value instead.
-macro_rules! otherwise {
+/// Defines visitor methods that return the default value for values of the wrong kind.
+macro_rules! absent_for {
     ($($name:ident($kind:ty)),*) => { $(
         fn $name<E>(self, _: $kind) -> Result<Self::Value, E> { Ok(Self::Value::default()) }
     )* };
 }
+/// Defines `visit_seq`, which skips an array and returns the default value.
 macro_rules! skip_seq {
     () => {
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -68,6 +70,7 @@ macro_rules! skip_seq {
         }
     };
 }
+/// Defines `visit_map`, which skips an object and returns the default value.
 macro_rules! skip_map {
     () => {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -76,6 +79,7 @@ macro_rules! skip_map {
         }
     };
 }
+/// Defines `expecting`, and `visit_unit`, which returns the default value for null.
 macro_rules! expecting {
     ($what:literal) => {
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -108,9 +112,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             fn visit_f64<E>(self, number: f64) -> Result<Text<'de>, E> {
                 Ok(Text(Some(Cow::Owned(number.to_string()))))
             }
-            otherwise!(visit_bool(bool));
+            absent_for!(visit_bool(bool));
             skip_seq!();
-            /// An error object: its `message` is the text.
+            /// Reads an error object: its `message` is the text.
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text<'de>, A::Error> {
                 let mut found = Text(None);
                 while let Some(key) = map.next_key::<Text<'de>>()? {
@@ -143,7 +147,7 @@ impl<'de> Deserialize<'de> for Num {
             fn visit_str<E>(self, text: &str) -> Result<Num, E> {
                 Ok(Num(text.parse().ok()))
             }
-            otherwise!(visit_bool(bool), visit_i64(i64));
+            absent_for!(visit_bool(bool), visit_i64(i64));
             skip_seq!();
             skip_map!();
         }
@@ -160,7 +164,7 @@ impl<'de> Deserialize<'de> for Flag {
             fn visit_bool<E>(self, flag: bool) -> Result<Flag, E> {
                 Ok(Flag(Some(flag)))
             }
-            otherwise!(visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
+            absent_for!(visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
             skip_seq!();
             skip_map!();
         }
@@ -168,32 +172,32 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// Numbers below this are seconds (it is the year 5138), above it milliseconds.
+/// Bound between seconds (below; until the year 5138) and milliseconds (from here on).
 const SECONDS_BELOW: f64 = 1e11;
 
-impl<'de> Deserialize<'de> for When {
+impl<'de> Deserialize<'de> for LenientInstant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct V;
         impl<'de> Visitor<'de> for V {
-            type Value = When;
+            type Value = LenientInstant;
             expecting!("an instant");
-            fn visit_str<E>(self, text: &str) -> Result<When, E> {
-                Ok(When(time::parse(text)))
+            fn visit_str<E>(self, text: &str) -> Result<LenientInstant, E> {
+                Ok(LenientInstant(time::parse(text)))
             }
             #[expect(clippy::cast_precision_loss, reason = "instants fit into 53 bits")]
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<When, E> {
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<LenientInstant, E> {
                 self.visit_f64(number as f64)
             }
             #[expect(clippy::cast_precision_loss, reason = "instants fit into 53 bits")]
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<When, E> {
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<LenientInstant, E> {
                 self.visit_f64(number as f64)
             }
             #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
-            fn visit_f64<E>(self, number: f64) -> Result<When, E> {
+            fn visit_f64<E>(self, number: f64) -> Result<LenientInstant, E> {
                 let millis = if number.abs() < SECONDS_BELOW { number * 1000.0 } else { number };
-                Ok(When((millis.abs() < 2.5e14).then_some(millis as Millis)))
+                Ok(LenientInstant((millis.abs() < 2.5e14).then_some(millis as Millis)))
             }
-            otherwise!(visit_bool(bool));
+            absent_for!(visit_bool(bool));
             skip_seq!();
             skip_map!();
         }
@@ -210,7 +214,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Maybe<T>, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(|value| Maybe(Some(value)))
             }
-            otherwise!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
+            absent_for!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
             skip_seq!();
         }
         deserializer.deserialize_any(V(PhantomData))
@@ -230,7 +234,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Seq<T> {
                 }
                 Ok(Seq(Some(all)))
             }
-            otherwise!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
+            absent_for!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
             skip_map!();
         }
         deserializer.deserialize_any(V(PhantomData))
@@ -260,7 +264,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Logged<'a> {
                 }
                 Ok(Logged(message))
             }
-            otherwise!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64));
+            absent_for!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64));
             skip_seq!();
         }
         deserializer.deserialize_any(V)
@@ -280,23 +284,23 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Entries<'a, T> {
                 }
                 Ok(Entries(Some(all)))
             }
-            otherwise!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
+            absent_for!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
             skip_seq!();
         }
         deserializer.deserialize_any(V(PhantomData))
     }
 }
 
-/// A range object.
+/// Time range object.
 #[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
 #[serde(default)]
-pub(super) struct LenientSpan {
-    gte: When,
-    lt: When,
+pub(super) struct LenientRange {
+    gte: LenientInstant,
+    lt: LenientInstant,
 }
 
-impl LenientSpan {
-    pub(super) fn new(gte: When, lt: When) -> Self {
+impl LenientRange {
+    pub(super) fn new(gte: LenientInstant, lt: LenientInstant) -> Self {
         Self { gte, lt }
     }
 
@@ -305,19 +309,19 @@ impl LenientSpan {
     }
 }
 
-impl Maybe<LenientSpan> {
+impl Maybe<LenientRange> {
     pub(super) fn range(&self) -> Option<Range> {
-        self.0.and_then(LenientSpan::range)
+        self.0.and_then(LenientRange::range)
     }
 }
 
-/// The ranges of an array; nothing when it is no array.
+/// Time ranges of an array; `None` for any other value.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Spans(pub Option<Vec<Range>>);
+pub(super) struct LenientRanges(pub Option<Vec<Range>>);
 
-impl<'de> Deserialize<'de> for Spans {
+impl<'de> Deserialize<'de> for LenientRanges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all = Seq::<Maybe<LenientSpan>>::deserialize(deserializer)?;
+        let all = Seq::<Maybe<LenientRange>>::deserialize(deserializer)?;
         Ok(Self(all.0.map(|all| all.iter().filter_map(Maybe::range).collect())))
     }
 }

@@ -1,4 +1,4 @@
-//! Masks secrets before anything is stored, so that no screen, log, JSON or export can show them.
+//! Masks secrets before texts are stored, so that no screen, log, JSON or export can show them.
 
 use super::clean;
 use regex::{Captures, Regex};
@@ -9,13 +9,12 @@ use std::sync::LazyLock;
 /// Replacement of a secret.
 pub const MASK: &str = "***";
 
-/// API keys and webhook secrets, bearer and basic credentials, credentials in URLs, private keys,
-/// and values of fields named like a secret in JSON, `key=value` or header text (also with the
-/// quotes escaped, as in a log that quotes JSON).
+/// Pattern of API keys and webhook secrets, bearer and basic credentials, credentials in URLs,
+/// private keys, and values of fields with secret-like names in JSON, `key=value` or header text
+/// (also with escaped quotes, as in a log that quotes JSON).
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        // All of a connector's configuration, whatever its fields are called, to the end of the
-        // text.
+        // A connector's configuration is masked completely, to the end of the text.
         r"(?P<whole>(?i:connectorConfig))(?s:.+)",
         r"|(?P<key>(?i:(?:sk|rk|ek)[_-](?:live|test)[_-]|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
         r"|(?P<shape>\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}",
@@ -35,7 +34,7 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// Substrings of every secret pattern: most texts have none and skip the patterns.
+/// Pattern of substrings, of which every secret has one. Most texts have none and skip [`SECRET`].
 static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i-u:key|passw|pwd|passphrase|secret|token|credential|authoriz|cookie|sk_|rk_|ek_|sk-|rk-|ek-|whsec|bearer|basic",
@@ -44,33 +43,36 @@ static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// Digits that a count may have before it is taken for a secret: `token: 47 rows` is none.
-const COUNT_DIGITS: usize = 9;
+/// Maximum digits of a value of a `token` field that is taken for a count: `token: 47 rows`.
+const MAX_COUNT_DIGITS: usize = 9;
 
-/// The text with every secret in it masked. Sequences and characters that could hide a part of one
-/// are taken out first.
+/// Masks every secret in a text. If the text has characters that could conceal a part of a secret,
+/// it is cleaned first ([`clean::lines`]).
 #[must_use]
 pub fn secrets(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| clean::is_hidden(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
-    // Most texts are printable ASCII, which hides nothing: all bytes are looked at together.
+    // Most texts are printable ASCII, which hides nothing. `fold` without an early exit lets the
+    // compiler check many bytes at once.
     let printable = text.bytes().fold(true, |all, byte| all & (byte.wrapping_sub(b' ') <= b'~' - b' '));
     let hides = !printable && text.chars().any(hidden);
     if !hides && HINT.as_ref().is_some_and(|hint| !hint.is_match(text)) {
         return Cow::Borrowed(text);
     }
-    // Made when the first text needs it: it is most of the memory that a small log takes.
+    // Compiled on first use, because it takes most of the memory of a small log. Without it,
+    // everything is masked.
     let Some(secret) = SECRET.as_ref() else { return Cow::Borrowed(MASK) };
     if hides {
         let visible = clean::lines(text);
-        return Cow::Owned(secret.replace_all(&visible, masked).into_owned());
+        return Cow::Owned(secret.replace_all(&visible, replacement).into_owned());
     }
-    secret.replace_all(text, masked)
+    secret.replace_all(text, replacement)
 }
 
-fn masked(found: &Captures) -> String {
+/// Returns the masked text of a match of [`SECRET`].
+fn replacement(found: &Captures) -> String {
     let part = |name| found.name(name).map(|part| part.as_str());
     if let (Some(key), Some(body)) = (part("key"), part("body")) {
-        // An engine masked it already: the rest identifies the key.
+        // The engine has masked the key already. The few characters left identify it.
         let stars = body.bytes().filter(|byte| *byte == b'*').count();
         return if stars >= 3 && body.len() - stars <= 4 { format!("{key}{body}") } else { format!("{key}{MASK}") };
     }
@@ -94,18 +96,18 @@ fn masked(found: &Captures) -> String {
     }
     let (field, value) = (part("field").unwrap_or_default(), part("value").unwrap_or_default());
     let bare = value.trim_matches(['"', '\'', '\\']);
-    let nothing = matches!(bare, "" | "null" | "true" | "false" | MASK);
-    let counted = field.to_ascii_lowercase().contains("token") && value.bytes().all(|byte| byte.is_ascii_digit());
-    if nothing || (counted && value.len() <= COUNT_DIGITS) {
+    let is_no_secret = matches!(bare, "" | "null" | "true" | "false" | MASK);
+    let is_count = field.to_ascii_lowercase().contains("token") && value.bytes().all(|byte| byte.is_ascii_digit());
+    if is_no_secret || (is_count && value.len() <= MAX_COUNT_DIGITS) {
         return format!("{field}{value}");
     }
     let quote = value.find(|c| c != '\\' && c != '"' && c != '\'').and_then(|at| value.get(..at)).unwrap_or_default();
     format!("{field}{quote}{MASK}{quote}")
 }
 
-/// A field whose value is a secret, by its name.
+/// True if the name of a field shows that its value is a secret.
 #[must_use]
-pub fn named(key: &str) -> bool {
+pub fn is_secret_field(key: &str) -> bool {
     let lower = key.to_ascii_lowercase();
     ["key", "pass", "auth", "bearer", "jwt", "dsn", "connection_string", "session", "sas"].contains(&lower.as_str())
         || lower.ends_with("_key")
@@ -113,8 +115,8 @@ pub fn named(key: &str) -> bool {
         || secrets(&format!("\"{key}\":\"x\"")).contains(MASK)
 }
 
-/// Masks secrets: values of fields with secret-like names, and texts that look like secrets.
-/// References stay: they reveal nothing.
+/// Masks values of fields with secret-like names, and texts that look like secrets. References
+/// (`env:`, `file:`) remain, because they reveal nothing.
 pub fn json(value: &mut Value) {
     match value {
         Value::String(found) => {
@@ -125,15 +127,15 @@ pub fn json(value: &mut Value) {
         Value::Array(all) => all.iter_mut().for_each(json),
         Value::Object(all) => {
             for (key, value) in all.iter_mut() {
-                if named(key) { hide(value) } else { json(value) }
+                if is_secret_field(key) { mask_all(value) } else { json(value) }
             }
         }
         _ => {}
     }
 }
 
-/// All texts and numbers in it are secret.
-fn hide(value: &mut Value) {
+/// Masks all texts and numbers in a value, except references.
+fn mask_all(value: &mut Value) {
     match value {
         Value::String(found) if found.is_empty() || found.starts_with("env:") || found.starts_with("file:/") => {}
         Value::String(found) => {
@@ -142,8 +144,8 @@ fn hide(value: &mut Value) {
             *found = if masked.contains(MASK) { masked.into_owned() } else { MASK.to_owned() };
         }
         Value::Number(_) => *value = MASK.into(),
-        Value::Array(all) => all.iter_mut().for_each(hide),
-        Value::Object(all) => all.values_mut().for_each(hide),
+        Value::Array(all) => all.iter_mut().for_each(mask_all),
+        Value::Object(all) => all.values_mut().for_each(mask_all),
         Value::Bool(_) | Value::Null => {}
     }
 }
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_go_and_words_about_them_stay() {
+    fn secrets_are_masked_and_other_text_remains() {
         for (text, masked) in [
             ("key sk_live_51Habcdef, then", "key sk_live_***, then"),
             ("rk_test_abc whsec_1234", "rk_test_*** whsec_***"),

@@ -1,60 +1,60 @@
-//! Canonical message: an engine's claims, in the terms of the field.
+//! Canonical message: the claims of an engine, in terms that all protocols share.
 
 use super::time::Millis;
 use std::borrow::Cow;
 
-/// One understood line. Borrows from the line it was read from.
+/// Decoded line. Borrows from the line it was read from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {
-    /// `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`; milliseconds since
-    /// 1970, UTC.
+    /// Time of emission: `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`.
     pub at: Option<Millis>,
     /// Emitter (`_emitted_by`, or the logger's name).
     pub from: Option<Cow<'a, str>>,
-    /// The protocol it is written in; `None` where it may stand in a feed of any.
+    /// Protocol of the line; `None` if feeds of any protocol may have such a line.
     pub dialect: Option<Dialect>,
-    /// It is a message of that protocol and nothing else; a line of a log may come from a library
-    /// that others use too.
-    pub firm: bool,
+    /// True if only this protocol has such a line. False for log lines, which a shared library may
+    /// have written.
+    pub is_conclusive: bool,
     pub kind: Kind<'a>,
 }
 
+/// Claim of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind<'a> {
-    /// The streams asked for; begins an attempt.
+    /// Requested streams. Starts an attempt.
     Catalog(Vec<Name<'a>>),
-    /// The streams that a source has; nothing is asked for with it.
-    Offer(Vec<Name<'a>>),
+    /// Available streams of a source, requested or not.
+    AvailableStreams(Vec<Name<'a>>),
     Record(Record<'a>),
-    /// An object of this stream was deleted at the source: no record.
+    /// Deletion of an object of this stream at the source. It does not count as a record.
     Deletion(Name<'a>),
-    /// Records of this stream in files; their number is not reported.
-    Hidden(Name<'a>),
+    /// Records of this stream in files, without their number.
+    UncountedRecords(Name<'a>),
     Checkpoint(Checkpoint<'a>),
     Stream(Box<StreamClaim<'a>>),
     /// Estimate of the total, as reported by the engine.
     Estimate(Box<Estimate<'a>>),
-    /// Counts reported beside the records, to be added up.
+    /// Increments of counts, reported beside the records.
     Metered(Box<Metered<'a>>),
     Progress(Box<ProgressReport<'a>>),
     Failure(Box<Failure<'a>>),
-    /// The result of reaching the source or the destination at all.
+    /// Result of a connection test.
     Connection {
-        /// `None`: an unknown word.
+        /// `None` for an unknown status.
         ok: Option<bool>,
         message: Option<Cow<'a, str>>,
     },
     Log(Box<Log<'a>>),
     End(Box<End<'a>>),
-    /// The engine was asked to stop, and does.
+    /// Announcement that the engine stops on request.
     Stopping,
-    /// Answer to a command other than a sync (a specification, for example).
+    /// Answer to a command other than a sync, such as a specification.
     Answer,
-    /// Understood, and nothing in it for the reducer (control, spec, source_input).
+    /// Known message without a claim (control, spec, source_input).
     Note(&'static str),
 }
 
-/// A protocol.
+/// Protocol of a line or feed.
 #[derive(
     Debug,
     Clone,
@@ -78,21 +78,22 @@ pub enum Dialect {
     Meltano,
 }
 
-/// Traits of a protocol that hold for every feed. The reducer asks these, never the protocol.
+/// Rules that hold for every feed of a protocol. The reducer uses these instead of the protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProtocolTraits {
-    /// There is no end message: the end of the process is the end.
+    /// True without an end message: the attempt ends with the process.
     pub ends_with_process: bool,
-    /// The first terminal status of a stream is the one that counts.
-    pub first_status_stands: bool,
-    /// Checkpoints behind a stream's "complete" are nothing odd.
-    pub late_states: bool,
-    /// A run that is stopped from outside exits with 0, its open streams failed.
+    /// True if the first terminal status of a stream is final.
+    pub first_status_is_final: bool,
+    /// True if checkpoints may follow a stream's "complete".
+    pub states_may_follow_complete: bool,
+    /// True if a run that is stopped from outside exits with 0. Its open streams count as failed.
     pub stopped_exits_zero: bool,
-    /// Its errors are reported on stderr.
+    /// True if errors are reported on stderr.
     pub errors_on_stderr: bool,
-    /// Its log reports the end: a log without one is cut, unless the exit of the process decides.
-    pub says_end: bool,
+    /// True if the log reports the end. A log without it is truncated, unless the exit of the
+    /// process decides.
+    pub reports_end: bool,
 }
 
 impl Dialect {
@@ -101,26 +102,31 @@ impl Dialect {
         self.into()
     }
 
+    /// Returns the rules of this protocol.
     #[must_use]
     pub fn traits(self) -> &'static ProtocolTraits {
         const STRIPE: ProtocolTraits = ProtocolTraits {
             ends_with_process: false,
-            first_status_stands: false,
-            late_states: false,
+            first_status_is_final: false,
+            states_may_follow_complete: false,
             stopped_exits_zero: false,
             errors_on_stderr: false,
-            says_end: false,
+            reports_end: false,
         };
-        const AIRBYTE: ProtocolTraits =
-            ProtocolTraits { ends_with_process: true, first_status_stands: true, late_states: true, ..STRIPE };
+        const AIRBYTE: ProtocolTraits = ProtocolTraits {
+            ends_with_process: true,
+            first_status_is_final: true,
+            states_may_follow_complete: true,
+            ..STRIPE
+        };
         const SINGER: ProtocolTraits = ProtocolTraits {
             ends_with_process: true,
-            late_states: true,
+            states_may_follow_complete: true,
             stopped_exits_zero: true,
             errors_on_stderr: true,
             ..STRIPE
         };
-        const MELTANO: ProtocolTraits = ProtocolTraits { says_end: true, ..SINGER };
+        const MELTANO: ProtocolTraits = ProtocolTraits { reports_end: true, ..SINGER };
         match self {
             Self::Stripe => &STRIPE,
             Self::Airbyte => &AIRBYTE,
@@ -129,9 +135,9 @@ impl Dialect {
         }
     }
 
-    /// True if both may stand in one feed: Meltano's log contains the output of taps and targets.
+    /// True if one feed may have lines of both: Meltano's log contains those of taps and targets.
     #[must_use]
-    pub fn goes_with(self, other: Self) -> bool {
+    pub fn is_compatible_with(self, other: Self) -> bool {
         let family = |dialect| if dialect == Self::Meltano { Self::Singer } else { dialect };
         family(self) == family(other)
     }
@@ -145,25 +151,26 @@ pub struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
+    /// Creates a name without a namespace.
     #[must_use]
     pub fn plain(name: Cow<'a, str>) -> Self {
         Self { namespace: None, name }
     }
 
-    /// With a namespace, if it has one.
+    /// Creates a name in a namespace; an empty one counts as none.
     #[must_use]
-    pub fn spaced(namespace: Option<Cow<'a, str>>, name: Cow<'a, str>) -> Self {
+    pub fn with_namespace(namespace: Option<Cow<'a, str>>, name: Cow<'a, str>) -> Self {
         Self { namespace: namespace.filter(|space| !space.is_empty()), name }
     }
 
-    /// On its own.
+    /// Copies the borrowed parts.
     #[must_use]
     pub fn into_owned(self) -> Name<'static> {
         let own = |text: Cow<str>| Cow::Owned(text.into_owned());
         Name { namespace: self.namespace.map(own), name: own(self.name) }
     }
 
-    /// As people write it: `public.users`.
+    /// Returns the name for display: `public.users`.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
         match &self.namespace {
@@ -172,7 +179,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// One string a stream can be looked up by.
+    /// Returns a unique string for lookups.
     #[must_use]
     pub fn key(&self) -> Cow<'_, str> {
         match &self.namespace {
@@ -182,8 +189,8 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Claimed count, by scope. `running` is an engine's own counter that may or may not restart in a
-/// new attempt; the reducer finds out, as Prometheus does for a counter.
+/// Claimed count, by scope. `running` is an engine's own counter, which may restart in a new
+/// attempt; the reducer detects that, as Prometheus does for a counter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub attempt: Option<u64>,
@@ -192,17 +199,20 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Creates a claim of an engine's own counter.
     #[must_use]
     pub fn running(value: Option<u64>) -> Self {
         Self { running: value, ..Self::default() }
     }
 
+    /// True if a count of any scope was reported.
     #[must_use]
     pub fn said(&self) -> bool {
         self.attempt.is_some() || self.cumulative.is_some() || self.running.is_some()
     }
 }
 
+/// Status of a stream.
 #[derive(
     Debug,
     Clone,
@@ -235,24 +245,27 @@ impl Status {
     }
 }
 
-/// `[gte, lt)` in milliseconds. Without `gte`: from the beginning, and coverage is unknown.
+/// Time range `[gte, lt)` in milliseconds. Without `gte` it starts at the beginning, and coverage
+/// is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Range {
     pub gte: Option<Millis>,
     pub lt: Option<Millis>,
 }
 
-/// A record line.
+/// Record line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
     pub stream: Name<'a>,
-    /// UTF-16 units of its data as JSON, Airbyte's own "bytes"; `None` in other protocols.
+    /// Length of the data as JSON in UTF-16 units, which Airbyte calls bytes; `None` in other
+    /// protocols.
     pub measure: Option<u64>,
-    /// Its line was too long to store: fields behind the data (a namespace) are unknown.
+    /// True if the line was too long to store, so that fields after the data (a namespace) are
+    /// unknown.
     pub partial: bool,
 }
 
-/// A `source_state` or STATE line.
+/// `source_state` or STATE line.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checkpoint<'a> {
     /// Absent for a global state.
@@ -260,36 +273,38 @@ pub struct Checkpoint<'a> {
     pub state: State<'a>,
     /// Emitted state, for protocols whose destination returns states.
     pub handed: Option<Box<EmittedState<'a>>>,
-    /// A destination hands it on after its rows: it may follow the source's own "complete".
+    /// True if a destination emitted it after its rows. It may then follow the source's own
+    /// "complete".
     pub late: bool,
 }
 
-/// A state that a source hands out and a destination echoes when everything before it is durable.
+/// State that a source emits, and that a destination returns once everything before it is durable.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EmittedState<'a> {
-    /// The streams of a global state, or of a whole one.
+    /// Streams of a global or complete state.
     pub streams: Vec<StreamCursor<'a>>,
-    /// The whole state is repeated each time: it is a checkpoint of the streams whose part changed.
+    /// True if the complete state is repeated each time, so that it is a checkpoint of the streams
+    /// whose part changed.
     pub whole: bool,
     /// Current stream of the source, if reported.
     pub current: Option<Name<'a>>,
-    /// Identity of the state: an echo has the same.
+    /// Hash of the state. A destination returns a state with the same hash.
     pub id: u64,
-    /// Records since the state before, as the source counted them.
+    /// Records since the previous state, as counted by the source.
     pub records: Option<u64>,
-    /// It comes from a destination.
+    /// True if a destination returned it.
     pub committed: bool,
 }
 
-/// One stream in a state.
+/// Position of one stream in a state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamCursor<'a> {
     pub stream: Name<'a>,
-    /// Identity of the position.
+    /// Hash of the position.
     pub id: u64,
 }
 
-/// Estimate of a stream, or of the whole sync.
+/// Estimated total of a stream, or of the whole sync if `stream` is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate<'a> {
     pub stream: Option<Name<'a>>,
@@ -297,21 +312,21 @@ pub struct Estimate<'a> {
     pub bytes: Option<u64>,
 }
 
-/// Counts reported beside the records. They are increments.
+/// Increments of counts, reported beside the records of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metered<'a> {
     pub stream: Name<'a>,
     pub records: Option<u64>,
     pub requests: Option<u64>,
-    /// One request of which the time was taken.
+    /// True for the measured duration of one request.
     pub timed_request: bool,
-    /// True for the destination's count, false for the source's, if known.
+    /// True for a count of the destination, false for one of the source, if known.
     pub loaded: Option<bool>,
-    /// Reporting process: it distinguishes a tap and a target that write to one pipe.
+    /// Id of the reporting process. Distinguishes a tap and a target that write to one pipe.
     pub process: Option<u64>,
-    /// The name is that of an endpoint or a job, which streams mostly go by.
-    pub loose: bool,
-    /// The run that it belongs to.
+    /// True if the name is that of an endpoint or job, which is usually the name of the stream.
+    pub is_inferred_name: bool,
+    /// Run that the counts belong to.
     pub run_id: Option<Cow<'a, str>>,
 }
 
@@ -320,7 +335,7 @@ pub struct Metered<'a> {
 pub struct State<'a> {
     /// True if nothing is left of the stream; `None` if the state does not say so.
     pub done: Option<bool>,
-    /// Ranges it still has to read.
+    /// Number of ranges left to read.
     pub left: u32,
     /// The failure type of a `*_error` status.
     pub failure: Option<Box<str>>,
@@ -330,7 +345,7 @@ pub struct State<'a> {
 }
 
 impl State<'_> {
-    /// Milliseconds of its total range that are read.
+    /// Returns the length of the total range that is read, in milliseconds.
     #[must_use]
     pub fn read(&self) -> Option<Millis> {
         let total = self.total?;
@@ -341,33 +356,33 @@ impl State<'_> {
 /// Position of a source in one stream.
 #[derive(Debug, Clone, Default)]
 pub enum Position<'a> {
-    /// Unknown.
     #[default]
     Unknown,
-    /// JSON of the state, to be read where it is asked for: all but the last of a stream are soon
-    /// replaced.
-    Unread(&'a str),
+    /// JSON of the state, parsed on demand, because most positions are soon replaced by the next.
+    Unparsed(&'a str),
     Known(Box<KnownPosition>),
 }
 
+/// Parsed position of a source in one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KnownPosition {
-    /// Equal for equal states; never 0.
+    /// Hash of the state; never 0.
     pub id: u64,
-    /// Milliseconds left to read, if the state lists ranges; unknown if one of them has an open
-    /// end.
+    /// Milliseconds left to read. The outer `None` means that the state lists no ranges, the inner
+    /// one that a range has an open end.
     pub remaining: Option<Option<Millis>>,
-    /// Rows that a client skips at most if it goes on from this state and the pages at its cursors
-    /// were not written.
+    /// Maximum number of rows that a client skips if it continues from this state although the
+    /// pages at its cursors were not written.
     pub page_rows: u32,
 }
 
 impl Position<'_> {
+    /// Returns the parsed position, if any. Parses the JSON of an unparsed one on each call.
     #[must_use]
     pub fn known(&self) -> Option<KnownPosition> {
         match self {
             Self::Unknown => None,
-            Self::Unread(json) => super::source_state(json)?.position.known(),
+            Self::Unparsed(json) => super::source_state(json)?.position.known(),
             Self::Known(known) => Some(**known),
         }
     }
@@ -379,29 +394,29 @@ impl PartialEq for Position<'_> {
     }
 }
 
-/// A message about one stream's lifecycle.
+/// Claim about the lifecycle of one stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamClaim<'a> {
     pub stream: Name<'a>,
     pub status: Option<Status>,
-    /// Unknown status word, kept for the log.
+    /// Status on the wire, if it is unknown.
     pub odd_status: Option<Cow<'a, str>>,
     pub records: Counts,
     pub error: Option<Cow<'a, str>>,
     pub reason: Option<Cow<'a, str>>,
     pub total: Option<Range>,
     pub completed: Option<Range>,
-    /// This engine reports "complete" before the checkpoints behind it are through.
+    /// True if the engine reports "complete" before the last checkpoints of the stream.
     pub early: bool,
     pub pace: Option<Activity>,
-    /// The name is that of an endpoint or a job, which streams mostly go by.
-    pub loose: bool,
-    /// Its error is the destination's: rows that were counted may not be written.
+    /// True if the name is that of an endpoint or job, which is usually the name of the stream.
+    pub is_inferred_name: bool,
+    /// True if `error` is one of the destination, so that counted rows may not be written.
     pub from_destination: bool,
 }
 
 impl Metered<'_> {
-    /// On its own, and whose it is.
+    /// Copies the borrowed parts and sets `loaded`.
     #[must_use]
     pub fn into_owned(self, loaded: Option<bool>) -> Metered<'static> {
         Metered {
@@ -411,7 +426,7 @@ impl Metered<'_> {
             timed_request: self.timed_request,
             loaded,
             process: self.process,
-            loose: self.loose,
+            is_inferred_name: self.is_inferred_name,
             run_id: self.run_id.map(|id| Cow::Owned(id.into_owned())),
         }
     }
@@ -426,18 +441,18 @@ pub enum Activity {
 }
 
 impl<'a> StreamClaim<'a> {
-    /// Owned copy of a claim with a status only.
+    /// Copies a claim that has nothing but status, activity and stream. Other fields are dropped.
     #[must_use]
     pub fn into_owned(self) -> StreamClaim<'static> {
         StreamClaim {
             status: self.status,
             pace: self.pace,
-            loose: self.loose,
+            is_inferred_name: self.is_inferred_name,
             ..StreamClaim::of(self.stream.into_owned())
         }
     }
 
-    /// Empty claim.
+    /// Creates an empty claim about a stream.
     #[must_use]
     pub fn of(stream: Name<'a>) -> Self {
         Self {
@@ -451,29 +466,29 @@ impl<'a> StreamClaim<'a> {
             completed: None,
             early: false,
             pace: None,
-            loose: false,
+            is_inferred_name: false,
             from_destination: false,
         }
     }
 }
 
-/// A report on the whole run, with or without its streams.
+/// Report on the whole run, with or without its streams.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProgressReport<'a> {
     pub started_at: Option<Millis>,
-    /// Milliseconds of work.
+    /// Duration of the work in milliseconds.
     pub elapsed: Counts,
     pub records: Counts,
     pub requests: Counts,
-    /// The engine's own count of checkpoints, to notice a restart of its counters.
+    /// The engine's own count of checkpoints, used to detect a restart of its counters.
     pub checkpoints: Option<u64>,
     pub streams: Vec<(Name<'a>, StreamReport<'a>)>,
-    /// A full list, repeated in each report.
+    /// All errors of the run so far: the list is repeated in each report.
     pub errors: Vec<Failure<'a>>,
 }
 
 impl ProgressReport<'_> {
-    /// Everything but the counts.
+    /// Removes the counts.
     #[must_use]
     pub fn without_counts(mut self) -> Self {
         (self.records, self.elapsed, self.requests) = Default::default();
@@ -484,14 +499,15 @@ impl ProgressReport<'_> {
     }
 }
 
+/// Report on one stream in a report on the run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StreamReport<'a> {
     pub status: Option<Status>,
-    /// Unknown status word.
+    /// Status on the wire, if it is unknown.
     pub odd_status: Option<Cow<'a, str>>,
     pub records: Counts,
     pub message: Option<Cow<'a, str>>,
-    /// Its message is an error of the destination.
+    /// True if `message` is an error of the destination.
     pub from_destination: bool,
     pub total: Option<Range>,
     pub completed: Option<Vec<Range>>,
@@ -516,40 +532,41 @@ pub struct StreamReport<'a> {
     strum::IntoStaticStr,
 )]
 #[strum(serialize_all = "snake_case")]
-pub enum Where {
+pub enum ErrorLevel {
     Global,
     Stream,
     Transient,
 }
 
-impl Where {
+impl ErrorLevel {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
+/// Error of a run or stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure<'a> {
-    pub level: Where,
+    pub level: ErrorLevel,
     pub failure_type: Option<Cow<'a, str>>,
     pub stream: Option<Name<'a>>,
     pub message: Cow<'a, str>,
-    /// Engine's own words, if the message is written for users.
+    /// Internal message of the engine, if `message` is written for users.
     pub internal: Option<Cow<'a, str>>,
     pub stack: Option<Cow<'a, str>>,
-    /// Its stream or run ended with it.
+    /// True if the stream or run ended with this error.
     pub is_final: bool,
-    /// It only repeats the errors of the streams.
+    /// True if it only repeats the errors of the streams.
     pub roll_up: bool,
-    /// The destination failed, not the source.
+    /// True if the destination failed, not the source.
     pub from_destination: bool,
 }
 
 impl<'a> Failure<'a> {
-    /// A final one.
+    /// Creates a final error without details.
     #[must_use]
-    pub fn of(level: Where, stream: Option<Name<'a>>, message: Cow<'a, str>) -> Self {
+    pub fn of(level: ErrorLevel, stream: Option<Name<'a>>, message: Cow<'a, str>) -> Self {
         Self {
             level,
             failure_type: None,
@@ -564,6 +581,7 @@ impl<'a> Failure<'a> {
     }
 }
 
+/// Level of a log line.
 #[derive(
     Debug,
     Clone,
@@ -596,7 +614,7 @@ impl Level {
     }
 }
 
-/// Level of an engine's name for it; an unknown name is information.
+/// Reads an engine's name of a level, in any case. An unknown name is [`Level::Info`].
 impl From<&str> for Level {
     fn from(name: &str) -> Self {
         match name.to_ascii_lowercase().as_str() {
@@ -609,45 +627,46 @@ impl From<&str> for Level {
     }
 }
 
+/// Log line.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Log<'a> {
     pub level: Level,
     pub message: Cow<'a, str>,
     pub stream: Option<Cow<'a, str>>,
     pub retry: Option<Retry<'a>>,
-    /// Streams that the caller asked for, where the engine logs its configuration.
+    /// Requested streams, if the engine logs its configuration.
     pub asked: Vec<Cow<'a, str>>,
-    /// The engine ends with it; usually an error with the same text follows.
+    /// True if the engine ends with this line. Usually an error with the same text follows.
     pub fatal: bool,
-    /// Of few lines: not in the line itself, which is moved often.
+    /// Boxed, because few lines have a context and lines are moved often.
     pub context: Option<Box<LogContext<'a>>>,
 }
 
-/// Context of a log line: its run, and errors in it.
+/// Rare contents of a log line: its run, errors and process events.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogContext<'a> {
-    /// The error that the line is about, in the words of the error itself.
+    /// Text of the error that the line is about.
     pub error: Option<Cow<'a, str>>,
-    /// Streams that failed, as a line about several of them lists them.
+    /// Failed streams that the line lists.
     pub failed_streams: Vec<Cow<'a, str>>,
-    /// The run that it belongs to.
+    /// Run that the line belongs to.
     pub run_id: Option<Cow<'a, str>>,
-    /// Streams whose rows may be missing, as our own client or service knows from earlier logs of
-    /// the run.
+    /// Streams whose rows may be missing, as reported by synctop's client or service, which have
+    /// seen the earlier calls of the run.
     pub at_risk: Vec<AtRisk<'a>>,
-    pub process: Option<ProcessWord<'a>>,
+    pub process: Option<ProcessEvent<'a>>,
 }
 
-/// A log line about the process of an engine whose protocol has no message for its begin and end.
+/// Start or end that an engine logs, because its protocol has no message for it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ProcessWord<'a> {
+pub enum ProcessEvent<'a> {
     Starts,
-    /// It is through with this: a stream, or all of them where no stream goes by that name.
+    /// End of the stream with this name, or of the whole sync if no stream has this name.
     Finishes(Cow<'a, str>),
 }
 
-impl<'a> ProcessWord<'a> {
-    /// As the only word of a log line about its run.
+impl<'a> ProcessEvent<'a> {
+    /// Creates a log context with nothing but this event.
     pub(super) fn context(self) -> LogContext<'a> {
         LogContext { process: Some(self), ..LogContext::default() }
     }
@@ -657,28 +676,28 @@ impl<'a> ProcessWord<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
-    /// The state of an end was ahead of the last checkpoint.
+    /// The state in an end message was ahead of the last checkpoint.
     StateAhead,
-    /// A limit cut a call of an engine whose end state cannot show unread rows, and the run
+    /// A limit cut off a call of an engine whose end state cannot show unread rows, and the run
     /// continued.
     ResumedAfterCut,
 }
 
-/// A stream whose rows may be missing.
+/// Stream whose rows may be missing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AtRisk<'a> {
     pub stream: Name<'a>,
     pub risk: Risk,
-    /// Rows that may be missing at most, where that is known.
+    /// Maximum number of missing rows, if known.
     pub rows: Option<u64>,
-    /// The client went on from the last checkpoint, so that the rows are read again.
+    /// True if the client continued from the last checkpoint, so that the rows are read again.
     pub kept: bool,
 }
 
-/// A source waits before it tries again.
+/// Announcement that a source waits before it retries a request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Retry<'a> {
-    /// HTTP status; absent when the connection itself failed.
+    /// HTTP status; `None` if the connection failed.
     pub status: Option<u16>,
     pub attempt: u64,
     pub max: Option<u64>,
@@ -686,36 +705,37 @@ pub struct Retry<'a> {
     pub error: Option<Cow<'a, str>>,
 }
 
-/// End word of an engine.
+/// Reason of an end, as an engine claims it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum EndWord {
+pub enum EndReason {
     Complete,
     Failed,
     Aborted,
-    /// A limit: call again.
+    /// Cut off by a limit: call again.
     Limit,
     /// The end message still reports "started".
     StillStarted,
-    /// No word at all (a read, or the start/end design).
+    /// No reason (a read, or the start/end design).
     Unsaid,
-    /// Unknown word.
+    /// Unknown reason.
     Unknown,
 }
 
+/// End of an attempt, as claimed by the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct End<'a> {
-    pub word: EndWord,
-    /// The engine's last word, verbatim.
+    pub word: EndReason,
+    /// Reason or status on the wire, verbatim.
     pub reason: Option<Cow<'a, str>>,
     pub has_more: Option<bool>,
-    /// The source's returned state by stream; `None` where no state came back.
+    /// Returned state of the source by stream; `None` if no state was returned.
     pub states: Option<Vec<(Name<'a>, State<'a>)>>,
     pub progress: ProgressReport<'a>,
     /// Counts of this attempt only, by stream.
     pub attempt: Option<ProgressReport<'a>>,
     pub errors: Vec<Failure<'a>>,
-    /// The run that it ends, or a call of it.
+    /// Run that ends, or whose call ends.
     pub run_id: Option<Cow<'a, str>>,
-    /// Its state cannot show unread rows behind a limit.
-    pub blind: bool,
+    /// True if the returned state cannot show rows that a limit left unread.
+    pub hides_unread_rows: bool,
 }

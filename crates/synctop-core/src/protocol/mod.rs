@@ -10,12 +10,12 @@
 //!                                  |- airbyte/ (sources, destinations)
 //!                                  |- stripe/  (trace, progress, start/end generations)
 //!                                  `- */fast.rs (usual lines in one walk: cursor.rs, skip.rs, simd.rs)
-//! a line of stderr -> heard -> Message
+//! a line of stderr -> decode_stderr_line -> Message
 //! ```
 //!
-//! Adapters keep no state, so that lines can be decoded in parallel. Facts that need earlier lines
-//! (the stream of a state, the echo of a destination) are claimed in general terms and weighed by
-//! the reducer.
+//! Adapters keep no state, so that lines can be decoded in parallel. Facts that depend on earlier
+//! lines (the stream of a state, a state that a destination returns) are claimed in general terms
+//! and resolved by the reducer.
 
 mod airbyte;
 pub mod catalog;
@@ -31,31 +31,31 @@ mod singer;
 mod stripe;
 pub mod time;
 
-pub use decode::{Decoded, Decoder, RawLine, Reading};
+pub use decode::{Decoded, Decoder, ProtocolSelection, RawLine};
 pub use message::{
-    Activity, AtRisk, Checkpoint, Counts, Dialect, EmittedState, End, EndWord, Estimate, Failure, Kind, KnownPosition,
-    Level, Log, LogContext, Message, Metered, Name, Position, ProcessWord, ProgressReport, ProtocolTraits, Range,
-    Record, Retry, Risk, State, Status, StreamClaim, StreamCursor, StreamReport, Where,
+    Activity, AtRisk, Checkpoint, Counts, Dialect, EmittedState, End, EndReason, ErrorLevel, Estimate, Failure, Kind,
+    KnownPosition, Level, Log, LogContext, Message, Metered, Name, Position, ProcessEvent, ProgressReport,
+    ProtocolTraits, Range, Record, Retry, Risk, State, Status, StreamClaim, StreamCursor, StreamReport,
 };
-pub use scan::lines::{HEAD, LINE_LIMIT, Line, LineEnd, Splitter};
+pub use scan::lines::{HEAD_LENGTH, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use scan::validate::Validator;
 pub use stripe::{CLIENT, source_state};
 pub use time::Millis;
 
-/// True for a destination's logger, false for a source's, if its name shows it.
+/// Returns true for a destination's logger, false for a source's, `None` if the name shows neither.
 #[must_use]
-pub fn is_destination(logger: &str) -> Option<bool> {
-    singer::is_destination(logger)
+pub fn is_destination_logger(logger: &str) -> Option<bool> {
+    singer::is_destination_logger(logger)
 }
 
-/// The stream that a logger goes by, if it goes by one.
+/// Returns the stream in a logger's name (`tap-demo.orders`), if it has one.
 #[must_use]
-pub fn stream_of(logger: &str) -> Option<&str> {
-    singer::stream_of(logger)
+pub fn stream_of_logger(logger: &str) -> Option<&str> {
+    singer::stream_of_logger(logger)
 }
 
-/// Message of a stderr line, if it is more than words for people.
+/// Decodes a stderr line of a tap, target or Meltano; `None` if it has no known format.
 #[must_use]
-pub fn heard(line: &str) -> Option<Message<'_>> {
-    singer::spoken(line)
+pub fn decode_stderr_line(line: &str) -> Option<Message<'_>> {
+    singer::stderr_message(line)
 }

@@ -1,12 +1,13 @@
 //! Durations and sizes in human notation.
 
-// A length of time, and no clock.
+// From `core`: this module uses durations, but no clock.
 use core::time::Duration;
 
-/// A time: `90`, `90s`, `5m`, `1h`, `14d`.
+/// Parses a duration: `90` (seconds), `90s`, `5m`, `1h`, `14d`.
 ///
 /// # Errors
-/// The valid form.
+/// Returns a description of the valid form if the text has another one, or if the duration is below
+/// 1 ms or above 1e9 seconds.
 pub fn span(text: &str) -> Result<Duration, String> {
     let factors = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86400.0)];
     let (number, factor) =
@@ -17,13 +18,14 @@ pub fn span(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// A number of bytes: `800`, `64kB`, `300MB`, `2GiB`.
+/// Parses a number of bytes: `800`, `64kB`, `300MB`, `2GiB`.
 ///
 /// # Errors
-/// The valid form.
+/// Returns a description of the valid form if the text has another one, or if the number does not
+/// fit into 64 bits.
 pub fn size(text: &str) -> Result<u64, String> {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" | "kb" => 1_000,

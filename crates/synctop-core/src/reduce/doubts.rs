@@ -1,7 +1,7 @@
 //! Doubts: contradictions between an engine's claims and the evidence. They belong to the run and
 //! are shown beside its outcome.
 
-use crate::protocol::{EndWord, Status};
+use crate::protocol::{EndReason, Status};
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::outcome::Outcome;
@@ -241,7 +241,7 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
         all.add(None, Finding::LinesLost(lost));
     }
     let Some(end) = end else { return };
-    if end.word == EndWord::Unknown || (end.word == EndWord::Unsaid && end.has_more.is_none()) {
+    if end.word == EndReason::Unknown || (end.word == EndReason::Unsaid && end.has_more.is_none()) {
         all.add(None, Finding::UnknownEnd(end.reason.clone()));
     }
     let took_part = |stream: &Arc<Stream>| {
@@ -249,7 +249,7 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     };
     let synced = progress.streams.iter().any(took_part) || end.up_to_date;
     let nothing_started =
-        end.word == EndWord::StillStarted && end.has_more != Some(true) && progress.streams.is_empty();
+        end.word == EndReason::StillStarted && end.has_more != Some(true) && progress.streams.is_empty();
     if !synced && (end.claims_complete() || nothing_started) {
         all.add(None, Finding::NothingSynced);
     } else if end.claims_complete() {

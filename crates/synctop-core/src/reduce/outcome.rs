@@ -1,6 +1,6 @@
 //! Outcome of the last run.
 
-use crate::protocol::{EndWord, Status};
+use crate::protocol::{EndReason, Status};
 use crate::reduce::state::errors::ErrorGroup;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::outcome::Outcome;
@@ -19,7 +19,7 @@ pub fn outcome(progress: &Progress) -> Outcome {
     if progress.exit.is_some_and(Exit::failed) {
         return Outcome::Failed;
     }
-    if end.is_some_and(|end| end.word == EndWord::Aborted) || (end.is_none() && progress.was_stopped()) {
+    if end.is_some_and(|end| end.word == EndReason::Aborted) || (end.is_none() && progress.was_stopped()) {
         return Outcome::Aborted;
     }
     if failed(progress) {
@@ -54,7 +54,7 @@ fn without_end(progress: &Progress) -> Outcome {
         return Outcome::Unknown;
     }
     let cut = progress.input.truncated_line || open(progress).next().is_some() || progress.streams.is_empty();
-    if cut || (traits.says_end && !exit_zero) {
+    if cut || (traits.reports_end && !exit_zero) {
         return Outcome::Truncated;
     }
     // Statuses count as an end only in protocols that have no other.
@@ -107,7 +107,7 @@ pub fn open(progress: &Progress) -> impl Iterator<Item = &Stream> {
 fn failed(progress: &Progress) -> bool {
     let attempt = &progress.attempt;
     let now = progress.attempts;
-    if attempt.end.as_ref().is_some_and(|end| end.word == EndWord::Failed) || attempt.connection == Some(false) {
+    if attempt.end.as_ref().is_some_and(|end| end.word == EndReason::Failed) || attempt.connection == Some(false) {
         return true;
     }
     let fell = |stream: &Stream| stream.failed_in == Some(now) || stream.status == Status::Errored;

@@ -221,8 +221,8 @@ impl Advice {
     /// Returns the advice for an error of a run.
     #[must_use]
     pub fn for_error(progress: &Progress, group: &ErrorGroup) -> Self {
-        use crate::protocol::Where;
-        let one_stream = group.level != Where::Global && group.streams().count() > 0 && progress.streams.len() > 1;
+        use crate::protocol::ErrorLevel;
+        let one_stream = group.level != ErrorLevel::Global && group.streams().count() > 0 && progress.streams.len() > 1;
         // If each process is a run of its own, starting again is enough.
         let one_stream = one_stream && !progress.traits().ends_with_process;
         Self::for_message(group.failure_type.as_deref(), &group.message, one_stream)

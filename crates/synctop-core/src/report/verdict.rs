@@ -4,7 +4,7 @@ use super::advice::{Advice, ReadAgain};
 use super::headline::{Headline, describe_exit};
 use crate::format::{count, duration, plural, short};
 use crate::protocol::error_text::core;
-use crate::protocol::{EndWord, Millis, Status, clean};
+use crate::protocol::{EndReason, Millis, Status, clean};
 use crate::reduce::{
     Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, has_unreported_ending, outcome,
     rows_may_be_missing, stall_verdict, standing,
@@ -76,9 +76,9 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         }),
         Outcome::CutOff => {
             let what = match end.map(|end| end.word) {
-                Some(EndWord::Limit) => "a limit ended it",
-                Some(EndWord::Unknown) => "it ended for an unknown reason",
-                Some(EndWord::StillStarted) if end.is_some_and(|end| end.has_more != Some(true)) => {
+                Some(EndReason::Limit) => "a limit ended it",
+                Some(EndReason::Unknown) => "it ended for an unknown reason",
+                Some(EndReason::StillStarted) if end.is_some_and(|end| end.has_more != Some(true)) => {
                     "its end still reports started, and that nothing is left"
                 }
                 _ => "the engine has more to do",
@@ -277,8 +277,8 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
             (None, None) => Advice::SeeRangesLeft,
         },
         Outcome::CutOff => match progress.attempt.end.as_ref().map(|end| end.word) {
-            Some(EndWord::Unknown) => Advice::SeeEngineLog,
-            Some(EndWord::StillStarted) if progress.streams.is_empty() => Advice::CheckRequestedNames,
+            Some(EndReason::Unknown) => Advice::SeeEngineLog,
+            Some(EndReason::StillStarted) if progress.streams.is_empty() => Advice::CheckRequestedNames,
             _ => Advice::CallAgain(read_again),
         },
         Outcome::Aborted if progress.attempt.end.is_none() => Advice::restart(progress),

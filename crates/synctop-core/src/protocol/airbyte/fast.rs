@@ -1,18 +1,18 @@
-//! Fast path for record lines, the bulk of a log: one pass, no tree. `None` means an unusual line,
-//! left to the slow path.
+//! Fast path for record lines, which are most of a log: one pass, no tree. Returns `None` for any
+//! other line, which is left to the slow path.
 
 use super::measure;
 use crate::protocol::message::{Dialect, Kind, Message, Name, Record};
-use crate::protocol::scan::cursor::{LineCursor, once};
+use crate::protocol::scan::cursor::{LineCursor, set_once};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
-/// The message of a record line.
+/// Decodes a record line; `None` if it needs the slow path.
 pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":\"RECORD\",\"record\":{")?;
     let (mut stream, mut namespace, mut length, mut at) = (None, None, None, None);
-    // As Python's kit begins it.
+    // Order of the first fields in the Python connector development kit.
     if cursor.literal("\"stream\":").is_some() {
         stream = Some(Cow::Borrowed(cursor.plain()?));
         cursor.literal(",\"data\":")?;
@@ -27,12 +27,16 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
         field(&mut cursor, text, &mut stream, &mut namespace, &mut length, &mut at)?;
     }
     cursor.byte(b'}')?;
-    cursor.ended()?;
-    let kind =
-        Kind::Record(Record { stream: Name::spaced(namespace.flatten(), stream?), measure: length, partial: false });
-    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), firm: true, kind })
+    cursor.expect_end()?;
+    let kind = Kind::Record(Record {
+        stream: Name::with_namespace(namespace.flatten(), stream?),
+        measure: length,
+        partial: false,
+    });
+    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), is_conclusive: true, kind })
 }
 
+/// Reads one field of the record: key, colon and value.
 fn field<'a>(
     cursor: &mut LineCursor<'a>,
     text: &'a str,
@@ -44,17 +48,18 @@ fn field<'a>(
     let key = cursor.plain()?;
     cursor.byte(b':')?;
     match key {
-        "stream" => once(stream, cursor.string()?),
-        "namespace" => once(namespace, cursor.string_or_null()?),
-        "data" => once(length, data(cursor, text)?),
-        "emitted_at" => once(at, cursor.instant()?),
+        "stream" => set_once(stream, cursor.string()?),
+        "namespace" => set_once(namespace, cursor.string_or_null()?),
+        "data" => set_once(length, data(cursor, text)?),
+        "emitted_at" => set_once(at, cursor.instant()?),
         _ => cursor.skip(),
     }
 }
 
-/// Passes over an object and measures it.
+/// Skips the data object and returns its length as [`measure`] defines it; `None` if it is no
+/// object.
 fn data<'a>(cursor: &mut LineCursor<'a>, text: &'a str) -> Option<u64> {
-    let begin = cursor.place();
+    let start = cursor.bytes_read();
     cursor.skip()?;
-    text.get(begin..cursor.place()).filter(|data| data.starts_with('{')).map(measure)
+    text.get(start..cursor.bytes_read()).filter(|data| data.starts_with('{')).map(measure)
 }

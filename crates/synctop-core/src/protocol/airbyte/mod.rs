@@ -1,10 +1,10 @@
 //! Airbyte protocol, version 0: stdout of connectors.
 //!
 //! One envelope, `{"type":"<UPPER>","<payload>":{…}}`, with a payload under the type's name in
-//! lower case (`connectionStatus` excepted). A stream is a namespace and a name. There is no end
-//! message: the process's exit is the end, and COMPLETE or INCOMPLETE, whichever comes first, is a
-//! stream's. A destination's stdout has the states that it has committed, as it got them. Shapes
-//! and surprises: the recordings of published connectors of 2026-11-20.
+//! lower case (except `connectionStatus`). A stream has a namespace and a name. There is no end
+//! message: the sync ends with the process, a stream with its first COMPLETE or INCOMPLETE. A
+//! destination prints the states that it has committed, as it received them. The formats come from
+//! recordings of published connectors of 2026-11-20.
 
 mod fast;
 mod wire;
@@ -13,35 +13,37 @@ pub(super) use fast::message as fast;
 
 use super::lenient::{Maybe, Text};
 use super::message::{
-    Activity, Checkpoint, Dialect, EmittedState, Estimate, Failure, Kind, Level, Log, Message, Name, ProcessWord,
-    Record, Status, StreamClaim, StreamCursor, Where,
+    Activity, Checkpoint, Dialect, EmittedState, ErrorLevel, Estimate, Failure, Kind, Level, Log, Message, Name,
+    ProcessEvent, Record, Status, StreamClaim, StreamCursor,
 };
 use super::scan::identity::Identity;
 use std::borrow::Cow;
 use wire::{AirbyteEnvelope, AirbyteLog, AirbyteTrace, Descriptor, ErrorTrace, StatusTrace};
 
-/// The types of messages; an envelope of any other is unknown.
+/// Message types; an envelope of any other type is unknown.
 const KINDS: [&str; 9] =
     ["RECORD", "STATE", "LOG", "TRACE", "CONTROL", "SPEC", "CATALOG", "CONNECTION_STATUS", "DESTINATION_CATALOG"];
 
-/// Generic message of the connector development kit; the internal message has the cause.
-const NO_WORDS: &str = "Something went wrong in the connector. See the logs for more details.";
+/// Generic error message of the connector development kit; the internal message has the cause.
+const GENERIC_MESSAGE: &str = "Something went wrong in the connector. See the logs for more details.";
 
-/// Prefix of the kit's final error that repeats the errors of the streams (`AbstractSource.read`),
-/// and its name in the concurrent read. Its type is always config_error, whatever the causes are.
+/// Prefix of the kit's final error that repeats the errors of the streams (`AbstractSource.read`).
+/// Its type is always config_error, for any cause.
 const ROLL_UP: &str = "During the sync, the following streams did not sync successfully";
+/// Internal message of the same error in a concurrent read.
 const ROLL_UP_INTERNAL: &str = "Concurrent read failure";
 
-/// Prefixes of the kit's log lines about the start and the ends of a sync.
-const STARTING: &str = "Starting syncing";
-const FINISHED: &str = "Finished syncing";
+/// Prefix of the kit's log line at the start of a sync.
+const SYNC_START: &str = "Starting syncing";
+/// Prefix of the kit's log lines at the end of a stream and of the sync.
+const SYNC_END: &str = "Finished syncing";
 
 /// True if this protocol has messages of that type.
-pub(super) fn has(kind: &str) -> bool {
+pub(super) fn has_type(kind: &str) -> bool {
     KINDS.contains(&kind)
 }
 
-/// Message of a line; `None` if its payload does not match its type (the line is then unknown).
+/// Decodes a line; `None` if its payload does not match its type. Such a line is unknown.
 pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let envelope = serde_json::from_str::<AirbyteEnvelope>(text).ok()?;
     let mut at = None;
@@ -49,7 +51,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         "RECORD" => {
             let record = envelope.record.0?;
             at = record.emitted_at.0;
-            let stream = Name::spaced(record.namespace.0, record.stream.0?);
+            let stream = Name::with_namespace(record.namespace.0, record.stream.0?);
             Kind::Record(Record { stream, measure: record.data.map(|data| measure(data.get())), partial: false })
         }
         "STATE" => Kind::Checkpoint(checkpoint(envelope.state.0?)),
@@ -57,7 +59,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         "TRACE" => {
             let trace = envelope.trace.0?;
             at = trace.emitted_at.0;
-            traced(trace)?
+            trace_kind(trace)?
         }
         "CONTROL" => {
             at = envelope.control.0?.emitted_at.0;
@@ -66,7 +68,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         "SPEC" => envelope.spec.0.map(|_| Kind::Answer)?,
         "CATALOG" => {
             let streams = envelope.catalog.0?.streams.0?;
-            Kind::Offer(streams.into_iter().filter_map(name).collect())
+            Kind::AvailableStreams(streams.into_iter().filter_map(name).collect())
         }
         "CONNECTION_STATUS" => {
             let connection = envelope.connection.0?;
@@ -80,32 +82,31 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         "DESTINATION_CATALOG" => envelope.destination_catalog.0.map(|_| Kind::Note("destination_catalog"))?,
         _ => return None,
     };
-    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), firm: true, kind })
+    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), is_conclusive: true, kind })
 }
 
 fn name(descriptor: Maybe<Descriptor>) -> Option<Name> {
     let descriptor = descriptor.0?;
-    Some(Name::spaced(descriptor.namespace.0, descriptor.name.0?))
+    Some(Name::with_namespace(descriptor.namespace.0, descriptor.name.0?))
 }
 
-/// The length of data as Airbyte's platform measures it: UTF-16 units of the serialised text. A
-/// character that is written as an escape here is not when the platform writes it again, save a
-/// control character.
+/// Returns the length of data as Airbyte's platform measures it: UTF-16 units of the compact JSON
+/// text, in which only control characters are written as `\u` escapes.
 pub(super) fn measure(data: &str) -> u64 {
     let bytes = data.as_bytes();
-    // A writer that puts spaces between tokens does so behind its first key: the platform writes
-    // none.
+    // Spaces between tokens do not count. A writer that prints them prints one after the first
+    // colon.
     if memchr::memmem::find(bytes, b"\":").is_some_and(|at| bytes.get(at + 2) == Some(&b' ')) {
-        return measure(&unspaced(data));
+        return measure(&without_spaces(data));
     }
     if memchr::memchr(b'\\', bytes).is_none() && bytes.is_ascii() {
         return bytes.len() as u64;
     }
-    let continued = bytes.iter().filter(|byte| byte.cast_signed() < -0x40).count();
+    let continuations = bytes.iter().filter(|byte| byte.cast_signed() < -0x40).count();
     let astral = bytes.iter().filter(|byte| **byte >= 0xf0).count();
-    let mut length = bytes.len() - continued + astral;
+    let mut length = bytes.len() - continuations + astral;
     for at in memchr::memmem::find_iter(bytes, b"\\u") {
-        // An escaped backslash before a u is none.
+        // `\\u` is an escaped backslash and a letter, no escape.
         let before = bytes.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
         let control = bytes.get(at + 2..at + 5).is_some_and(|digits| digits == b"000" || digits == b"001");
         if before % 2 == 0 && !control {
@@ -115,8 +116,8 @@ pub(super) fn measure(data: &str) -> u64 {
     length as u64
 }
 
-/// JSON without the spaces between its tokens.
-fn unspaced(json: &str) -> String {
+/// Returns JSON without the spaces between its tokens.
+fn without_spaces(json: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
     let kept = |c: &char| {
         let keep = quoted || !c.is_ascii_whitespace();
@@ -162,24 +163,24 @@ fn log(line: AirbyteLog) -> Log {
     Log { level: Level::from(&*word), fatal: word.eq_ignore_ascii_case("FATAL"), context, message, ..Log::default() }
 }
 
-/// Words of the connector development kit at the start of a sync, and at the end of a stream and of
-/// the source (`AbstractSource.read`).
-fn process_word(message: &str) -> Option<ProcessWord<'static>> {
-    if message.starts_with(STARTING) {
-        return Some(ProcessWord::Starts);
+/// Reads the kit's log lines at the start of a sync, at the end of a stream and at the end of the
+/// source (`AbstractSource.read`).
+fn process_word(message: &str) -> Option<ProcessEvent<'static>> {
+    if message.starts_with(SYNC_START) {
+        return Some(ProcessEvent::Starts);
     }
-    message.strip_prefix(FINISHED).map(|what| ProcessWord::Finishes(what.trim().to_owned().into()))
+    message.strip_prefix(SYNC_END).map(|name| ProcessEvent::Finishes(name.trim().to_owned().into()))
 }
 
-fn traced(trace: AirbyteTrace) -> Option<Kind> {
+fn trace_kind(trace: AirbyteTrace) -> Option<Kind> {
     Some(match trace.kind.0.as_deref()? {
         "STREAM_STATUS" => Kind::Stream(Box::new(status(trace.stream_status.0?)?)),
         "ERROR" => Kind::Failure(Box::new(failure(trace.error.0?))),
         "ESTIMATE" => {
             let estimate = trace.estimate.0?;
-            // The estimate of a whole sync has a name too (such as `*`), which is no stream.
+            // The estimate of a whole sync has a name too (such as `*`), but no stream.
             let stream = match estimate.kind.0.as_deref()? {
-                "STREAM" => Some(Name::spaced(estimate.namespace.0, estimate.name.0?)),
+                "STREAM" => Some(Name::with_namespace(estimate.namespace.0, estimate.name.0?)),
                 "SYNC" => None,
                 _ => return None,
             };
@@ -187,20 +188,20 @@ fn traced(trace: AirbyteTrace) -> Option<Kind> {
             Kind::Estimate(Box::new(Estimate { stream, rows, bytes }))
         }
         "ANALYTICS" => {
-            let said = trace.analytics.0?;
-            let value = said.value.0.map(|value| format!(" = {value}")).unwrap_or_default();
-            let message = format!("analytics: {}{value}", said.kind.0.unwrap_or_default());
+            let analytics = trace.analytics.0?;
+            let value = analytics.value.0.map(|value| format!(" = {value}")).unwrap_or_default();
+            let message = format!("analytics: {}{value}", analytics.kind.0.unwrap_or_default());
             Kind::Log(Box::new(Log { message: message.into(), ..Log::default() }))
         }
         _ => return None,
     })
 }
 
-fn status(said: StatusTrace) -> Option<StreamClaim> {
-    let mut claim = StreamClaim::of(name(said.stream_descriptor)?);
-    let reasons = said.reasons.0.unwrap_or_default().into_iter().filter_map(|reason| reason.0);
+fn status(trace: StatusTrace) -> Option<StreamClaim> {
+    let mut claim = StreamClaim::of(name(trace.stream_descriptor)?);
+    let reasons = trace.reasons.0.unwrap_or_default().into_iter().filter_map(|reason| reason.0);
     let limited = reasons.into_iter().find(|reason| reason.kind.0.as_deref() == Some("RATE_LIMITED"));
-    match said.status.0 {
+    match trace.status.0 {
         Some(word) => match word.as_ref() {
             "STARTED" => claim.status = Some(Status::Started),
             "RUNNING" => {
@@ -216,29 +217,30 @@ fn status(said: StatusTrace) -> Option<StreamClaim> {
     Some(claim)
 }
 
-fn said(text: Text) -> Option<Cow<str>> {
+/// Returns the text unless it is blank.
+fn non_blank(text: Text) -> Option<Cow<str>> {
     text.0.filter(|text| !text.trim().is_empty())
 }
 
 fn failure(error: ErrorTrace) -> Failure {
-    let stack = said(error.stack_trace);
-    let (message, internal) = (said(error.message), said(error.internal_message));
+    let stack = non_blank(error.stack_trace);
+    let (message, internal) = (non_blank(error.message), non_blank(error.internal_message));
     let stream = name(error.stream_descriptor);
     let roll_up = stream.is_none()
         && (internal.as_deref() == Some(ROLL_UP_INTERNAL)
             || message.as_deref().is_some_and(|text| text.starts_with(ROLL_UP)));
-    // As the platform has it for a missing type, or one that it does not know.
+    // The platform treats a missing or unknown type as system_error.
     let failure_type = match error.failure_type.0 {
         Some(word) if matches!(word.as_ref(), "config_error" | "system_error" | "transient_error") => word,
         _ => Cow::Borrowed("system_error"),
     };
     let level = match &stream {
-        None => Where::Global,
-        Some(_) if failure_type == "transient_error" => Where::Transient,
-        Some(_) => Where::Stream,
+        None => ErrorLevel::Global,
+        Some(_) if failure_type == "transient_error" => ErrorLevel::Transient,
+        Some(_) => ErrorLevel::Stream,
     };
     let (message, internal) = match (message, internal) {
-        (Some(message), Some(internal)) if message == NO_WORDS => (internal, Some(message)),
+        (Some(message), Some(internal)) if message == GENERIC_MESSAGE => (internal, Some(message)),
         (Some(message), internal) => (message, internal),
         (None, internal) => (internal.unwrap_or_default(), None),
     };
@@ -250,13 +252,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_measured_as_the_platform_does() {
+    fn data_is_measured_like_the_platform() {
         assert_eq!(measure(r#"{"id":1}"#), 8);
         assert_eq!(measure(r#"{"id": 1, "a": "x: \" y"}"#), r#"{"id":1,"a":"x: \" y"}"#.len() as u64);
-        // One unit for two bytes, two for four.
+        // A character of two bytes is one UTF-16 unit, one of four bytes is two.
         assert_eq!(measure(r#"{"a":"é"}"#), 9);
         assert_eq!(measure(r#"{"a":"😀"}"#), 10);
-        // Written without escapes it would be one unit.
+        // Only escaped control characters keep their six units.
         assert_eq!(measure(r#"{"a":"\u2603"}"#), 9);
         assert_eq!(measure(r#"{"a":"\\u2603"}"#), 15);
         assert_eq!(measure(r#"{"a":"\u0001"}"#), 14);
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_what_is_decided_by_fields_not_by_words() {
+    fn messages_are_classified_by_fields_not_by_text() {
         let kind = |text| message(text).map(|message| message.kind);
         let limited = r#"{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1795163557591.585,"stream_status":
             {"stream_descriptor":{"name":"a","namespace":"n"},"status":"RUNNING","reasons":[{"type":"RATE_LIMITED","rate_limited":{"quota_reset":1795163559000}}]}}}"#;

@@ -1,7 +1,7 @@
-//! Wire types, field by field as connectors print them; unknown fields are ignored (the protocol
-//! allows further properties).
+//! Wire types, named as connectors print their fields. Unknown fields are ignored, because the
+//! protocol allows additional properties.
 
-use crate::protocol::lenient::{Maybe, Num, Seq, Text, When};
+use crate::protocol::lenient::{LenientInstant, Maybe, Num, Seq, Text};
 use crate::protocol::scan::identity::Identity;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,6 +28,7 @@ pub(super) struct AirbyteEnvelope<'a> {
     pub(super) destination_catalog: Maybe<Empty>,
 }
 
+/// Any object; its fields are not needed.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Empty {}
 
@@ -40,7 +41,7 @@ pub(super) struct RecordMessage<'a> {
     pub(super) namespace: Text<'a>,
     #[serde(borrow)]
     pub(super) data: Option<&'a RawValue>,
-    pub(super) emitted_at: When,
+    pub(super) emitted_at: LenientInstant,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,7 +60,7 @@ pub(super) struct StateMessage<'a> {
     pub(super) stream: Maybe<DescribedState<'a>>,
     #[serde(borrow)]
     pub(super) global: Maybe<Global<'a>>,
-    /// A legacy state is all opaque.
+    /// Opaque state of the legacy format, for all streams.
     pub(super) data: Option<Identity>,
     #[serde(rename = "sourceStats")]
     pub(super) source: Maybe<Stats>,
@@ -86,7 +87,7 @@ pub(super) struct Global<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Stats {
-    /// A float on the wire.
+    /// Printed as a float.
     #[serde(rename = "recordCount")]
     pub(super) record_count: Num,
 }
@@ -107,8 +108,8 @@ pub(super) struct AirbyteLog<'a> {
 pub(super) struct AirbyteTrace<'a> {
     #[serde(borrow, rename = "type")]
     pub(super) kind: Text<'a>,
-    /// Whole or fractional.
-    pub(super) emitted_at: When,
+    /// Milliseconds, with or without a fraction.
+    pub(super) emitted_at: LenientInstant,
     #[serde(borrow)]
     pub(super) error: Maybe<ErrorTrace<'a>>,
     #[serde(borrow)]
@@ -156,7 +157,7 @@ pub(super) struct StatusReason<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RateLimited {
-    pub(super) quota_reset: When,
+    pub(super) quota_reset: LenientInstant,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -181,11 +182,11 @@ pub(super) struct Analytics<'a> {
     pub(super) value: Text<'a>,
 }
 
-/// Its configuration carries secrets: not even read.
+/// Control message. Its configuration is not read, because it has secrets.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Control {
-    pub(super) emitted_at: When,
+    pub(super) emitted_at: LenientInstant,
 }
 
 #[derive(Debug, Default, Deserialize)]

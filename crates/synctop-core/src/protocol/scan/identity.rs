@@ -1,42 +1,43 @@
-//! Canonical hash of a JSON value (key order and number format ignored): a state is recognized when
-//! a destination written in another language returns it.
+//! Canonical hash of a JSON value, which ignores key order and number format. It recognizes a state
+//! that a destination in another language has written again.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A number for a value.
+/// Canonical hash of a JSON value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Identity(pub u64);
 
 impl Identity {
-    /// Of `null`.
+    /// Hash of `null`.
     pub(in crate::protocol) const NULL: Self = Self(mix(1));
 
-    /// Of a value as it stands in a line.
+    /// Hashes JSON text; text that is not JSON is hashed as bytes.
     pub(in crate::protocol) fn of(json: &str) -> Self {
-        serde_json::from_str(json).unwrap_or_else(|_| Self(bytes(9, json.as_bytes())))
+        serde_json::from_str(json).unwrap_or_else(|_| Self(hash_bytes(9, json.as_bytes())))
     }
 
     pub(in crate::protocol) fn of_text(text: &str) -> Self {
-        Self(bytes(3, text.as_bytes()))
+        Self(hash_bytes(3, text.as_bytes()))
     }
 
-    /// Both in this order.
+    /// Combines the hash with another one. The order counts.
     #[must_use]
     pub(in crate::protocol) fn and(self, other: u64) -> Self {
         Self(mix(self.0.rotate_left(23) ^ other))
     }
 }
 
-/// The finalizer of splitmix64.
+/// Mixes the bits of a word (finalizer of splitmix64).
 const fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
 }
 
-fn bytes(salt: u64, text: &[u8]) -> u64 {
+/// Hashes bytes. `salt` distinguishes the kinds of values.
+fn hash_bytes(salt: u64, text: &[u8]) -> u64 {
     let mut sum = mix(salt ^ (text.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let (words, rest) = text.as_chunks::<8>();
     for word in words {
@@ -69,7 +70,7 @@ impl<'de> Deserialize<'de> for Identity {
             }
             #[expect(clippy::cast_precision_loss, reason = "100 and 100.0 are the same count")]
             fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Identity, E> {
-                // Beyond 53 bits a float would make two of them one.
+                // Beyond 53 bits, different integers would become equal floats.
                 if number < 1 << 53 { self.visit_f64(number as f64) } else { Ok(Identity(mix(number ^ 5))) }
             }
             #[expect(clippy::cast_precision_loss, reason = "100 and 100.0 are the same count")]
@@ -81,7 +82,7 @@ impl<'de> Deserialize<'de> for Identity {
                 }
             }
             fn visit_f64<E>(self, number: f64) -> Result<Identity, E> {
-                // There is a zero with a sign.
+                // Adding 0.0 turns -0.0 into 0.0.
                 Ok(Identity(mix((number + 0.0).to_bits() ^ 7)))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Identity, A::Error> {
@@ -108,7 +109,7 @@ mod tests {
     use super::Identity;
 
     #[test]
-    fn the_same_value_is_the_same_however_it_is_written() {
+    fn equal_values_have_equal_hashes_in_any_notation() {
         let one = Identity::of(r#"{"a":{"b":[1,2.0,"x"]},"c":null}"#);
         assert_eq!(one, Identity::of(r#"{ "c": null, "a": {"b": [1.0, 2, "\u0078"]} }"#));
         for other in [

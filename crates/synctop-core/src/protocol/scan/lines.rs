@@ -1,37 +1,39 @@
-//! Splits bytes into lines, independent of chunk boundaries. Splits on byte 0x0A only: strings may
-//! contain a raw U+2028.
+//! Splits bytes into lines, independent of chunk boundaries. Only byte 0x0A ends a line, because
+//! strings may contain a raw U+2028.
 
 use super::validate::Validator;
 use memchr::memchr;
 
-/// Longer lines are validated as they pass and known by their head only.
+/// Maximum length of a line that is stored, in bytes. Longer lines are validated in passing, and
+/// only their head is stored.
 pub const LINE_LIMIT: usize = 8 * 1024 * 1024;
 
-/// Stored length of a longer line.
-pub const HEAD: usize = 64 * 1024;
+/// Length of the head of a longer line, in bytes.
+pub const HEAD_LENGTH: usize = 64 * 1024;
 
+/// End of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
     Newline,
-    /// The input ended here.
+    /// End of the input, without a newline.
     Input,
 }
 
-/// A line without its newline.
+/// Line without its newline.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
-    /// The whole line, or the head of one over the limit.
+    /// Complete line, or the head of a line over the limit.
     pub bytes: &'a [u8],
-    /// Bytes of the whole line, its newline included.
+    /// Length of the complete line in bytes, including its newline.
     pub length: u64,
     pub end: LineEnd,
-    /// For a line over the limit: whether the whole of it is valid JSON.
+    /// For a line over the limit, true if the complete line is valid JSON. `None` for other lines.
     pub huge: Option<bool>,
 }
 
 impl<'a> Line<'a> {
-    /// A line that is here whole: over the limit only its head is handed on, as of one that came in
-    /// pieces.
+    /// Creates a line from its complete bytes. Over the limit it has only the head, as a line from
+    /// a [`Splitter`] does.
     #[must_use]
     pub fn whole(body: &'a [u8], end: LineEnd) -> Self {
         let length = body.len() as u64 + u64::from(end == LineEnd::Newline);
@@ -40,20 +42,20 @@ impl<'a> Line<'a> {
         }
         let mut validator = Validator::default();
         validator.push(body);
-        Self { bytes: body.get(..HEAD).unwrap_or(body), length, end, huge: Some(validator.valid()) }
+        Self { bytes: body.get(..HEAD_LENGTH).unwrap_or(body), length, end, huge: Some(validator.valid()) }
     }
 }
 
-/// Cuts chunks into lines, holding at most one line of up to [`LINE_LIMIT`] bytes.
+/// Splits chunks into lines. Stores at most one line of up to [`LINE_LIMIT`] bytes.
 #[derive(Debug, Default)]
 pub struct Splitter {
     partial: Vec<u8>,
-    /// A line over the limit in progress: its validator and length so far.
+    /// Validator and length so far of an unfinished line over the limit.
     huge: Option<(Validator, u64)>,
 }
 
 impl Splitter {
-    /// Takes the next bytes and hands on each line that they finish.
+    /// Reads the next bytes and passes each line that they finish to `each`.
     pub fn push(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line)) {
         while let Some(at) = memchr(b'\n', chunk) {
             let (line, rest) = chunk.split_at(at);
@@ -62,20 +64,20 @@ impl Splitter {
                 each(Line { bytes: line, length: line.len() as u64 + 1, end: LineEnd::Newline, huge: None });
             } else {
                 self.extend(line);
-                self.hand_on(LineEnd::Newline, &mut each);
+                self.emit(LineEnd::Newline, &mut each);
             }
         }
         self.extend(chunk);
     }
 
-    /// Ends the input: the rest is a line without newline.
+    /// Ends the input and passes an unfinished line to `each`.
     pub fn finish(&mut self, mut each: impl FnMut(Line)) {
         if self.huge.is_some() || !self.partial.is_empty() {
-            self.hand_on(LineEnd::Input, &mut each);
+            self.emit(LineEnd::Input, &mut each);
         }
     }
 
-    /// Bytes of an unfinished line.
+    /// Returns the length of the unfinished line in bytes.
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.huge.as_ref().map_or(self.partial.len() as u64, |(_, length)| *length)
@@ -96,13 +98,13 @@ impl Splitter {
         validator.push(&self.partial);
         validator.push(bytes);
         self.huge = Some((validator, (self.partial.len() + bytes.len()) as u64));
-        let wanted = HEAD.saturating_sub(self.partial.len());
-        self.partial.extend_from_slice(bytes.get(..wanted.min(bytes.len())).unwrap_or_default());
-        self.partial.truncate(HEAD);
+        let missing = HEAD_LENGTH.saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(bytes.get(..missing.min(bytes.len())).unwrap_or_default());
+        self.partial.truncate(HEAD_LENGTH);
         self.partial.shrink_to_fit();
     }
 
-    fn hand_on(&mut self, end: LineEnd, each: &mut impl FnMut(Line)) {
+    fn emit(&mut self, end: LineEnd, each: &mut impl FnMut(Line)) {
         let newline = u64::from(end == LineEnd::Newline);
         let (length, huge) = match self.huge.take() {
             Some((validator, length)) => (length, Some(validator.valid())),
@@ -110,7 +112,7 @@ impl Splitter {
         };
         each(Line { bytes: &self.partial, length: length + newline, end, huge });
         self.partial.clear();
-        self.partial.shrink_to(HEAD * 4);
+        self.partial.shrink_to(HEAD_LENGTH * 4);
     }
 }
 
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_do_not_matter() {
+    fn lines_are_independent_of_chunks() {
         let whole = split(&[b"one\n\ntwo\r\nthree"]);
         assert_eq!(whole.len(), 4);
         assert_eq!(whole[3], (b"three".to_vec(), 5, LineEnd::Input, None));
@@ -139,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_limit_is_judged_and_not_held() {
+    fn a_line_over_the_limit_is_validated_but_not_stored() {
         let mut long = br#"{"type":"record","record":{"stream":"a","data":""#.to_vec();
         long.resize(LINE_LIMIT + 5000, b'x');
         long.extend_from_slice(b"\"}}\nnext\n");
         let whole = split(&[&long]);
         assert_eq!(whole[0].3, Some(true));
-        assert_eq!(whole[0].0.len(), HEAD);
+        assert_eq!(whole[0].0.len(), HEAD_LENGTH);
         assert_eq!(whole[1].0, b"next");
         let pieces: Vec<&[u8]> = long.chunks(100_003).collect();
         assert_eq!(whole, split(&pieces));

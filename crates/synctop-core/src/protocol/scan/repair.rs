@@ -1,9 +1,9 @@
-//! Repairs lines that are valid JSON but that `serde_json` refuses: half a surrogate pair (a text
+//! Repairs lines that are valid JSON but that `serde_json` refuses: an unpaired surrogate (a text
 //! cut inside an emoji), a number out of range, a duplicate key.
 
-/// The same JSON with half surrogate pairs replaced, numbers beyond f64 as null, and of equal keys
-/// the last; `None` where it is no JSON after all.
-pub(in crate::protocol) fn mend(text: &str) -> Option<String> {
+/// Rewrites JSON: unpaired surrogates become U+FFFD, numbers beyond `f64` become null, and the last
+/// of equal keys remains. `None` if the text is not JSON.
+pub(in crate::protocol) fn repair_json(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut quoted = false;
@@ -14,8 +14,8 @@ pub(in crate::protocol) fn mend(text: &str) -> Option<String> {
                 1
             }
             '\\' if quoted => {
-                let (length, whole) = escape(rest);
-                if !whole {
+                let (length, valid) = escape(rest);
+                if !valid {
                     out.push_str("\\ufffd");
                     rest = rest.get(length..)?;
                     continue;
@@ -41,7 +41,8 @@ pub(in crate::protocol) fn mend(text: &str) -> Option<String> {
     serde_json::to_string(&value).ok()
 }
 
-/// The length of an escape, and whether it stands for a character (half a surrogate pair does not).
+/// Returns the length of the escape at the start of `text`, and true if it encodes a character:
+/// false for an unpaired surrogate.
 fn escape(text: &str) -> (usize, bool) {
     let unit = |text: Option<&str>| text.and_then(|text| u32::from_str_radix(text.strip_prefix("\\u")?, 16).ok());
     match unit(text.get(..6)) {

@@ -1,26 +1,26 @@
-//! Skips an object or array 64 bytes at a time: the same result as [`super::skip::container`],
-//! faster.
+//! Skips an object or array 64 bytes at a time, with the same result as [`super::skip::container`].
 //!
-//! Every byte of a block becomes a bit in a mask of its class, and the grammar becomes a few
-//! operations on masks. Engines print no spaces, so the successor of a token is a question about
-//! the next byte (`{` is followed by a quote or `}`); only brackets, escapes and numbers that are
-//! not plain digits are examined one by one. The bits are those of Langdale and Lemire, "Parsing
-//! Gigabytes of JSON per Second" (2019): quotes by carry-less multiplication, escapes by their own
-//! carries.
+//! Every byte of a block sets a bit in the mask of its class, and the grammar is checked by a few
+//! operations on masks. Engines print no spaces, so the successor of a token is always the next
+//! byte (`{` is followed by a quote or `}`). Only brackets, escapes and numbers that are not plain
+//! digits are examined one by one. The masks are those of Langdale and Lemire, "Parsing Gigabytes
+//! of JSON per Second" (2019): strings by carry-less multiplication of the quotes, escapes by an
+//! addition with carry.
 //!
 //! Measured (`cargo bench --bench reduce`, records): decoding takes three quarters of the time of
-//! the bytewise path, which remains for other processors and is the reference of a test and of the
-//! fuzzer in `fuzz/`.
+//! the bytewise path. The bytewise path serves other processors, and is the reference of a test and
+//! of the fuzzer in `fuzz/`.
 //!
 //! # Safety
-//! There are two kinds of `unsafe`: calling a function whose processor features were just detected,
-//! and loading bytes unaligned from an array of 64 that holds them all.
+//! There are two kinds of `unsafe`: a call of a function whose processor features were just
+//! detected, and an unaligned load that lies within an array of 64 bytes.
 #![allow(unsafe_code)]
 #![expect(clippy::cast_ptr_alignment, reason = "these loads need no alignment")]
 #![expect(clippy::too_many_lines, reason = "one pass over a block, whose masks all depend on each other")]
 
-/// The place behind the container that begins at `at`, if it is valid JSON without spaces between
-/// tokens and no deeper than 63 levels; the outer `None`: this processor cannot.
+/// Returns the offset after the container that starts at `at`. The inner `None` means that it is
+/// not valid JSON without spaces between tokens, or nested deeper than 63 levels; the outer `None`
+/// means that the processor lacks the needed features.
 #[inline]
 pub(super) fn container(bytes: &[u8], at: usize) -> Option<Option<usize>> {
     #[cfg(target_arch = "x86_64")]
@@ -28,12 +28,12 @@ pub(super) fn container(bytes: &[u8], at: usize) -> Option<Option<usize>> {
         use std::arch::is_x86_feature_detected as has;
         let bits = has!("pclmulqdq") && has!("bmi1") && has!("bmi2") && has!("lzcnt");
         if bits && has!("avx512bw") {
-            // SAFETY: the features that `wide::container` needs were detected.
-            return Some(unsafe { x86::wide::container(bytes, at) });
+            // SAFETY: the features that `avx512::container` needs were detected.
+            return Some(unsafe { x86::avx512::container(bytes, at) });
         }
         if bits && has!("avx2") {
-            // SAFETY: the features that `narrow::container` needs were detected.
-            return Some(unsafe { x86::narrow::container(bytes, at) });
+            // SAFETY: the features that `avx2::container` needs were detected.
+            return Some(unsafe { x86::avx2::container(bytes, at) });
         }
     }
     let _ = (bytes, at);
@@ -42,52 +42,52 @@ pub(super) fn container(bytes: &[u8], at: usize) -> Option<Option<usize>> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use crate::protocol::scan::skip::{DEPTH, escape, scalar};
+    use crate::protocol::scan::skip::{MAX_DEPTH, escape, scalar};
     use std::arch::x86_64::{
         __m256i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
         _mm256_loadu_si256, _mm256_max_epu8, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_set1_epi8,
         _mm512_cmpeq_epi8_mask, _mm512_cmpge_epu8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_set1_epi8,
     };
 
-    /// 64 bytes, in two halves.
-    struct Halves {
+    /// Block of 64 bytes in two AVX2 registers. Methods return one bit per byte.
+    struct Avx2Block {
         low: __m256i,
         high: __m256i,
     }
 
-    impl Halves {
+    impl Avx2Block {
         #[inline]
         #[target_feature(enable = "avx2")]
         fn load(bytes: &[u8; 64]) -> Self {
             let at = bytes.as_ptr().cast::<__m256i>();
-            // SAFETY: both loads lie within the array, and need no alignment.
+            // SAFETY: both loads lie within the array and need no alignment.
             let (low, high) = unsafe { (_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))) };
             Self { low, high }
         }
 
         #[inline]
         #[target_feature(enable = "avx2")]
-        fn is(&self, byte: u8) -> u64 {
+        fn equal_to(&self, byte: u8) -> u64 {
             let wanted = _mm256_set1_epi8(byte.cast_signed());
             mask(_mm256_cmpeq_epi8(self.low, wanted), _mm256_cmpeq_epi8(self.high, wanted))
         }
 
-        /// Bytes up to this one.
+        /// Returns the mask of the bytes that are at most `byte`.
         #[inline]
         #[target_feature(enable = "avx2")]
-        fn up_to(&self, byte: u8) -> u64 {
-            let most = _mm256_set1_epi8(byte.cast_signed());
-            let (low, high) = (_mm256_max_epu8(self.low, most), _mm256_max_epu8(self.high, most));
-            mask(_mm256_cmpeq_epi8(low, most), _mm256_cmpeq_epi8(high, most))
+        fn at_most(&self, byte: u8) -> u64 {
+            let bound = _mm256_set1_epi8(byte.cast_signed());
+            let (low, high) = (_mm256_max_epu8(self.low, bound), _mm256_max_epu8(self.high, bound));
+            mask(_mm256_cmpeq_epi8(low, bound), _mm256_cmpeq_epi8(high, bound))
         }
 
-        /// Bytes from this one on.
+        /// Returns the mask of the bytes that are at least `byte`.
         #[inline]
         #[target_feature(enable = "avx2")]
-        fn from(&self, byte: u8) -> u64 {
-            let least = _mm256_set1_epi8(byte.cast_signed());
-            let (low, high) = (_mm256_min_epu8(self.low, least), _mm256_min_epu8(self.high, least));
-            mask(_mm256_cmpeq_epi8(low, least), _mm256_cmpeq_epi8(high, least))
+        fn at_least(&self, byte: u8) -> u64 {
+            let bound = _mm256_set1_epi8(byte.cast_signed());
+            let (low, high) = (_mm256_min_epu8(self.low, bound), _mm256_min_epu8(self.high, bound));
+            mask(_mm256_cmpeq_epi8(low, bound), _mm256_cmpeq_epi8(high, bound))
         }
     }
 
@@ -98,37 +98,37 @@ mod x86 {
         bits(low) | bits(high) << 32
     }
 
-    /// 64 bytes at once.
-    struct Whole(__m512i);
+    /// Block of 64 bytes in one AVX-512 register. Methods return one bit per byte.
+    struct Avx512Block(__m512i);
 
-    impl Whole {
+    impl Avx512Block {
         #[inline]
         #[target_feature(enable = "avx512bw")]
         fn load(bytes: &[u8; 64]) -> Self {
-            // SAFETY: the load is the array, and needs no alignment.
+            // SAFETY: the load covers exactly the array and needs no alignment.
             Self(unsafe { _mm512_loadu_si512(bytes.as_ptr().cast::<__m512i>()) })
         }
 
         #[inline]
         #[target_feature(enable = "avx512bw")]
-        fn is(&self, byte: u8) -> u64 {
+        fn equal_to(&self, byte: u8) -> u64 {
             _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte.cast_signed()))
         }
 
         #[inline]
         #[target_feature(enable = "avx512bw")]
-        fn up_to(&self, byte: u8) -> u64 {
+        fn at_most(&self, byte: u8) -> u64 {
             _mm512_cmple_epu8_mask(self.0, _mm512_set1_epi8(byte.cast_signed()))
         }
 
         #[inline]
         #[target_feature(enable = "avx512bw")]
-        fn from(&self, byte: u8) -> u64 {
+        fn at_least(&self, byte: u8) -> u64 {
             _mm512_cmpge_epu8_mask(self.0, _mm512_set1_epi8(byte.cast_signed()))
         }
     }
 
-    /// Bit n is the parity of bits 0 to n.
+    /// Returns a mask whose bit n is the parity of bits 0 to n.
     #[inline]
     #[target_feature(enable = "pclmulqdq")]
     fn parity(bits: u64) -> u64 {
@@ -136,7 +136,8 @@ mod x86 {
         _mm_cvtsi128_si64(product).cast_unsigned()
     }
 
-    /// Carry to the next block: bit 0 for the last byte of this one.
+    /// State carried from one block to the next. Most fields hold in bit 0 the class of the last
+    /// byte of the block.
     #[derive(Default)]
     struct Carry {
         value_due: u64,
@@ -147,21 +148,22 @@ mod x86 {
         scalar: u64,
         zero: u64,
         key_ended: u64,
-        /// All ones within a string.
+        /// All ones if the block ends inside a string.
         string: u64,
         key: u64,
         escape: u64,
     }
 
-    /// The bits of each byte's predecessor, and the bit that the next block's first byte gets.
+    /// Returns the mask of the bytes that follow the set ones, and carries the last bit to the next
+    /// block.
     #[inline]
-    fn behind(bits: u64, carry: &mut u64) -> u64 {
+    fn following(bits: u64, carry: &mut u64) -> u64 {
         let shifted = bits << 1 | *carry;
         *carry = bits >> 63;
         shifted
     }
 
-    /// The characters behind a backslash that is not itself escaped.
+    /// Returns the mask of the characters after a backslash that is not itself escaped.
     #[inline]
     fn escaped(backslash: u64, carry: &mut u64) -> u64 {
         const EVEN: u64 = 0x5555_5555_5555_5555;
@@ -173,15 +175,15 @@ mod x86 {
         (EVEN ^ (even_runs << 1)) & follows
     }
 
-    /// The same for either width.
-    macro_rules! way {
+    /// Defines `container` in a module for one block type and its processor features.
+    macro_rules! scanner {
         ($name:ident, $block:ident, $features:literal) => {
             pub(in crate::protocol) mod $name {
                 use super::*;
 
                 #[target_feature(enable = $features)]
                 pub(in crate::protocol) fn container(bytes: &[u8], at: usize) -> Option<usize> {
-                    // The container itself stands where a value may stand.
+                    // The first byte has to be a value: the container.
                     let mut carry = Carry { value_due: 1, ..Carry::default() };
                     let mut open: u64 = 0;
                     let mut depth: u32 = 0;
@@ -199,24 +201,25 @@ mod x86 {
                             }
                         };
 
-                        let backslash = block.is(b'\\');
+                        let backslash = block.equal_to(b'\\');
                         let escaped =
                             if backslash | carry.escape == 0 { 0 } else { escaped(backslash, &mut carry.escape) };
-                        let quote = block.is(b'"') & !escaped;
+                        let quote = block.equal_to(b'"') & !escaped;
                         let string = parity(quote) ^ carry.string;
                         carry.string = (string.cast_signed() >> 63).cast_unsigned();
                         let (opened, closed) = (quote & string, quote & !string);
                         let outside = !(string | quote);
 
-                        let object = block.is(b'{') & outside;
-                        let object_end = block.is(b'}') & outside;
-                        let array = block.is(b'[') & outside;
-                        let array_end = block.is(b']') & outside;
-                        let colon = block.is(b':') & outside;
-                        let comma = block.is(b',') & outside;
+                        let object = block.equal_to(b'{') & outside;
+                        let object_end = block.equal_to(b'}') & outside;
+                        let array = block.equal_to(b'[') & outside;
+                        let array_end = block.equal_to(b']') & outside;
+                        let colon = block.equal_to(b':') & outside;
+                        let comma = block.equal_to(b',') & outside;
                         let plain = outside & !(object | object_end | array | array_end | colon | comma);
 
-                        // Which commas stand in objects; where the outermost container ends.
+                        // Finds the commas in objects, and the end of the outermost container. An
+                        // empty container has neither, unless it is the outermost one.
                         let empty = (object & object_end >> 1) | (array & array_end >> 1);
                         let mut brackets = (object | object_end | array | array_end) & !(empty | empty << 1);
                         if depth == 0 {
@@ -231,7 +234,7 @@ mod x86 {
                             in_object |= inside & since & (bit - 1);
                             since = !(bit - 1);
                             if bit & (object | array) != 0 {
-                                if depth >= DEPTH {
+                                if depth >= MAX_DEPTH {
                                     return None;
                                 }
                                 depth += 1;
@@ -253,34 +256,35 @@ mod x86 {
                         in_object |= inside & since;
                         let next_key = comma & in_object;
 
-                        // A key is a string behind `{`, or behind a comma of an object; it carries
-                        // through its bytes to its closing quote.
-                        let key_due = behind(object | next_key, &mut carry.key_due);
+                        // A key is a string after `{` or after a comma of an object. The addition
+                        // carries its opening quote through its bytes to its closing quote.
+                        let key_due = following(object | next_key, &mut carry.key_due);
                         let (through, one) = string.overflowing_add(opened & key_due);
                         let (through, two) = through.overflowing_add(carry.key);
                         carry.key = u64::from(one | two);
                         let key_end = through & !string & closed;
 
-                        // Valid successors of each token.
+                        // Checks the successor of each token.
                         let ends = comma | object_end | array_end;
-                        let object_begun = behind(object, &mut carry.object_begun);
-                        let array_begun = behind(array, &mut carry.array_begun);
-                        let value_due = behind(array | colon | (comma & !next_key), &mut carry.value_due);
-                        let value_ended = behind((closed & !key_end) | object_end | array_end, &mut carry.value_ended);
-                        let after_plain = behind(plain, &mut carry.scalar);
+                        let object_begun = following(object, &mut carry.object_begun);
+                        let array_begun = following(array, &mut carry.array_begun);
+                        let value_due = following(array | colon | (comma & !next_key), &mut carry.value_due);
+                        let value_ended =
+                            following((closed & !key_end) | object_end | array_end, &mut carry.value_ended);
+                        let after_plain = following(plain, &mut carry.scalar);
                         let first = plain & !after_plain;
                         let mut wrong = value_due & !(opened | object | array | first | (array_end & array_begun));
                         wrong |= key_due & !(opened | (object_end & object_begun));
                         wrong |= value_ended & !ends;
                         wrong |= after_plain & !(plain | ends);
-                        wrong |= behind(key_end, &mut carry.key_ended) ^ colon;
-                        wrong |= block.up_to(0x1f) & string;
+                        wrong |= following(key_end, &mut carry.key_ended) ^ colon;
+                        wrong |= block.at_most(0x1f) & string;
 
-                        // Numbers: plain digits are right unless they begin with a zero; the others
-                        // are read one by one.
-                        let digit = block.from(b'0') & block.up_to(b'9') & plain;
-                        let zero = first & block.is(b'0');
-                        wrong |= behind(zero, &mut carry.zero) & digit;
+                        // Plain digits are a valid number unless they start with a zero. Other
+                        // numbers and words are read one by one.
+                        let digit = block.at_least(b'0') & block.at_most(b'9') & plain;
+                        let zero = first & block.equal_to(b'0');
+                        wrong |= following(zero, &mut carry.zero) & digit;
 
                         let within = if end == 64 { u64::MAX } else { (2u64 << end).wrapping_sub(1) };
                         if wrong & within != 0 {
@@ -296,24 +300,24 @@ mod x86 {
                             if !matches!(bytes.get(to), Some(b',' | b'}' | b']')) {
                                 return None;
                             }
-                            // All of this one was read.
-                            let behind_it = plain.wrapping_add(bit) & !plain & !(bit - 1);
-                            odd &= !behind_it.wrapping_sub(1);
+                            // Clears the remaining bits of this scalar.
+                            let after_it = plain.wrapping_add(bit) & !plain & !(bit - 1);
+                            odd &= !after_it.wrapping_sub(1);
                         }
                         if first != 0 {
                             number_from = base + 63 - first.leading_zeros() as usize;
                         }
                         let mut letters = escaped & string & within;
                         if letters != 0 {
-                            // All but \u have one letter.
-                            let letter = block.is(b'n')
-                                | block.is(b'"')
-                                | block.is(b'\\')
-                                | block.is(b'/')
-                                | block.is(b't')
-                                | block.is(b'r')
-                                | block.is(b'b')
-                                | block.is(b'f');
+                            // Every escape but \u is one letter.
+                            let letter = block.equal_to(b'n')
+                                | block.equal_to(b'"')
+                                | block.equal_to(b'\\')
+                                | block.equal_to(b'/')
+                                | block.equal_to(b't')
+                                | block.equal_to(b'r')
+                                | block.equal_to(b'b')
+                                | block.equal_to(b'f');
                             letters &= !letter;
                         }
                         while letters != 0 {
@@ -330,13 +334,13 @@ mod x86 {
         };
     }
 
-    way!(narrow, Halves, "avx2,pclmulqdq,bmi1,bmi2,lzcnt");
-    way!(wide, Whole, "avx512bw,pclmulqdq,bmi1,bmi2,lzcnt");
+    scanner!(avx2, Avx2Block, "avx2,pclmulqdq,bmi1,bmi2,lzcnt");
+    scanner!(avx512, Avx512Block, "avx512bw,pclmulqdq,bmi1,bmi2,lzcnt");
 }
 
-/// Every way that this processor has.
+/// Results of all implementations that this processor supports.
 #[cfg(test)]
-fn each(bytes: &[u8], at: usize) -> Vec<Option<usize>> {
+fn all_implementations(bytes: &[u8], at: usize) -> Vec<Option<usize>> {
     let mut all = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
@@ -344,11 +348,11 @@ fn each(bytes: &[u8], at: usize) -> Vec<Option<usize>> {
         let bits = has!("pclmulqdq") && has!("bmi1") && has!("bmi2") && has!("lzcnt");
         if bits && has!("avx512bw") {
             // SAFETY: as in `container`.
-            all.push(unsafe { x86::wide::container(bytes, at) });
+            all.push(unsafe { x86::avx512::container(bytes, at) });
         }
         if bits && has!("avx2") {
             // SAFETY: as in `container`.
-            all.push(unsafe { x86::narrow::container(bytes, at) });
+            all.push(unsafe { x86::avx2::container(bytes, at) });
         }
     }
     all
@@ -359,11 +363,12 @@ mod tests {
     use crate::protocol::scan::skip;
     use proptest::prelude::*;
 
-    /// Both ways, and serde_json where the text has no spaces outside strings.
-    fn agree(text: &str) {
+    /// Asserts that all implementations agree with the bytewise path, and that serde_json accepts
+    /// any text that they accept.
+    fn assert_agreement(text: &str) {
         let slow = skip::container(text.as_bytes(), 0);
-        for ours in super::each(text.as_bytes(), 0) {
-            assert_eq!(ours, slow, "{text:?}");
+        for fast in super::all_implementations(text.as_bytes(), 0) {
+            assert_eq!(fast, slow, "{text:?}");
         }
         let mut read = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
         if let Some(end) = slow {
@@ -373,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_corners() {
+    fn implementations_agree_on_corner_cases() {
         let long = "x".repeat(200);
         for text in [
             "{}",
@@ -441,17 +446,17 @@ mod tests {
             "[1:2]",
             "{\"a\":1:2}",
         ] {
-            agree(text);
-            // The same across the border between two blocks, wherever it falls.
+            assert_agreement(text);
+            // The padding moves the text across the boundary between two blocks.
             for pad in 40..70 {
-                agree(&format!("[\"{}\",{text}]", &long[..pad]));
-                agree(&format!("{{\"{}\":{text}}}", &long[..pad]));
-                agree(&format!("[{},{text}]", &"1234567890".repeat(7)[..pad]));
+                assert_agreement(&format!("[\"{}\",{text}]", &long[..pad]));
+                assert_agreement(&format!("{{\"{}\":{text}}}", &long[..pad]));
+                assert_agreement(&format!("[{},{text}]", &"1234567890".repeat(7)[..pad]));
             }
         }
         for depth in [1, 62, 63, 64, 65, 200] {
-            agree(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
-            agree(&format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)));
+            assert_agreement(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+            assert_agreement(&format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)));
         }
     }
 
@@ -476,19 +481,19 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
-        fn both_ways_agree_on_json_and_on_what_was_json(
+        fn implementations_agree_on_json_and_on_damaged_json(
             value in prop::collection::vec(json(), 0..6),
             hits in prop::collection::vec((any::<prop::sample::Index>(), "[ -~\\n\\\\\"{}:,0-9]"), 0..3),
         ) {
             let mut text = serde_json::to_string(&value).unwrap();
-            agree(&text);
+            assert_agreement(&text);
             for (at, with) in hits {
                 let mut at = at.index(text.len());
                 while !text.is_char_boundary(at) { at -= 1; }
                 let end = at + text[at..].chars().next().map_or(0, char::len_utf8);
                 text.replace_range(at..end, &with);
                 if text.starts_with(['{', '[']) {
-                    agree(&text);
+                    assert_agreement(&text);
                 }
             }
         }

@@ -1,14 +1,15 @@
 //! Skips and validates JSON values, as strictly as `serde_json` validates an ignored value.
 //!
-//! The bytes are known to be UTF-8. Whitespace between tokens is refused: engines print none, and
-//! the slow path reads it.
+//! Functions take the offset of a token, return the offset after it, and return `None` for invalid
+//! or unusual input. The bytes must be UTF-8. Whitespace between tokens is unusual: engines print
+//! none, and the slow path reads it.
 
 use super::simd;
 
-/// Deeper nesting is left to the slow way.
-pub(super) const DEPTH: u32 = 63;
+/// Maximum nesting. Deeper values are left to the slow path.
+pub(super) const MAX_DEPTH: u32 = 63;
 
-/// The place behind the value that begins at `at`.
+/// Skips any value.
 #[inline]
 pub(super) fn value(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
@@ -17,7 +18,7 @@ pub(super) fn value(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Anything that is no object and no array.
+/// Skips a string, number, `true`, `false` or `null`.
 #[inline]
 pub(super) fn scalar(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?;
@@ -31,17 +32,17 @@ pub(super) fn scalar(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The place behind an object or array, byte by byte.
+/// Skips an object or array, byte by byte.
 pub(super) fn container(bytes: &[u8], mut at: usize) -> Option<usize> {
-    // One bit a level, the innermost lowest: an object has a 1.
+    // One bit per level, the innermost level lowest; 1 for an object.
     let mut open: u64 = 0;
     let mut depth: u32 = 0;
     loop {
-        // A value begins here.
+        // A value starts at `at`.
         match bytes.get(at)? {
             byte @ (b'{' | b'[') => {
                 let object = *byte == b'{';
-                if depth >= DEPTH {
+                if depth >= MAX_DEPTH {
                     return None;
                 }
                 (open, depth, at) = (open << 1 | u64::from(object), depth + 1, at + 1);
@@ -54,7 +55,7 @@ pub(super) fn container(bytes: &[u8], mut at: usize) -> Option<usize> {
             }
             _ => at = scalar(bytes, at)?,
         }
-        // A value ended here (or an empty container is about to).
+        // A value ends before `at`, or an empty container at `at`.
         loop {
             match (bytes.get(at)?, open & 1 == 1) {
                 (b',', true) => {
@@ -77,7 +78,7 @@ pub(super) fn container(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The place behind a key and its colon.
+/// Skips a key and its colon.
 #[inline]
 fn key(bytes: &[u8], at: usize) -> Option<usize> {
     if *bytes.get(at)? != b'"' {
@@ -87,14 +88,13 @@ fn key(bytes: &[u8], at: usize) -> Option<usize> {
     (*bytes.get(end)? == b':').then_some(end + 1)
 }
 
-/// The place behind the closing quote of a string whose body begins at `at`, and whether it has
-/// escapes.
+/// Skips a string from the offset after its opening quote. Also returns true if it has escapes.
 #[inline]
 pub(super) fn string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut at = at;
     let mut escaped = false;
     loop {
-        at = special(bytes, at)?;
+        at = next_special(bytes, at)?;
         match bytes.get(at)? {
             b'"' => return Some((at + 1, escaped)),
             b'\\' => {
@@ -106,18 +106,20 @@ pub(super) fn string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     }
 }
 
-const ONES: u64 = u64::MAX / 255;
-const HIGHS: u64 = ONES << 7;
+/// Lowest bit of each byte.
+const LOW_BITS: u64 = u64::MAX / 255;
+/// Highest bit of each byte.
+const HIGH_BITS: u64 = LOW_BITS << 7;
 
-/// The next quote, backslash or control character.
+/// Returns the offset of the next quote, backslash or control character.
 #[inline]
-fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn next_special(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some((eight, _)) = bytes.get(at..)?.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*eight);
-        // A byte is zero: exact for the lowest one, which is the one that is asked for.
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control;
+        // Marks zero bytes. Higher bytes may be marked falsely, but only the lowest mark is used.
+        let zero = |word: u64| word.wrapping_sub(LOW_BITS) & !word & HIGH_BITS;
+        let control = word.wrapping_sub(LOW_BITS * 0x20) & !word & HIGH_BITS;
+        let found = zero(word ^ (LOW_BITS * 0x22)) | zero(word ^ (LOW_BITS * 0x5c)) | control;
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
@@ -127,7 +129,7 @@ fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
     rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).map(|found| at + found)
 }
 
-/// The place behind an escape whose letter stands at `at`.
+/// Skips an escape from the offset of its letter.
 pub(super) fn escape(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
@@ -139,6 +141,7 @@ pub(super) fn escape(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
+/// Skips a number.
 #[inline]
 fn number(bytes: &[u8], mut at: usize) -> Option<usize> {
     let digits = |at: usize| {

@@ -1,23 +1,27 @@
-//! Incremental JSON validation of a line too long to be held in memory.
+//! Incremental JSON validation, for lines too long to be held in memory.
 //!
-//! Accepts one value as `serde_json` does (a test compares them), with UTF-8 checked in the same
-//! pass.
+//! Accepts exactly one value, as `serde_json` does (a test compares them), and checks UTF-8 in the
+//! same pass.
 
-/// Deeper nesting than this is refused, so that a hostile line cannot grow memory.
+/// Maximum nesting. Deeper lines are invalid, so that a hostile line cannot exhaust memory.
 const DEPTH_LIMIT: usize = 1 << 16;
 
+/// State of the parser: the next expected input, or the current token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ParserState {
     Value,
-    /// After `[`: a value or `]`.
+    /// After `[`: expects a value or `]`.
     FirstItem,
-    /// After `{`: a key or `}`.
+    /// After `{`: expects a key or `}`.
     FirstKey,
     Key,
     Colon,
+    /// After a complete value.
     After,
-    Text,
+    /// In a string or key.
+    InString,
     Escape,
+    /// In a `\u` escape; number of hex digits left.
     Hex(u8),
     Minus,
     Zero,
@@ -27,156 +31,172 @@ enum At {
     E,
     ESign,
     Exponent,
-    Word(&'static [u8]),
+    /// In `true`, `false` or `null`; bytes left.
+    Literal(&'static [u8]),
+    /// Invalid input; final.
     Bad,
 }
 
-/// A push parser that keeps only where it is.
+/// Push parser that stores nothing but its state.
 #[derive(Debug, Clone)]
 pub struct Validator {
-    at: At,
-    /// Open brackets: true is an object.
+    at: ParserState,
+    /// Open containers, outermost first; true for an object.
     open: Vec<bool>,
-    /// The string being read is a key.
+    /// True if the current string is a key.
     key: bool,
-    /// UTF-8 continuation bytes still due, and the bounds of the next one.
-    due: u8,
+    /// Number of missing UTF-8 continuation bytes.
+    missing: u8,
+    /// Bounds of the next continuation byte, inclusive.
     low: u8,
     high: u8,
 }
 
 impl Default for Validator {
     fn default() -> Self {
-        Self { at: At::Value, open: Vec::new(), key: false, due: 0, low: 0x80, high: 0xbf }
+        Self { at: ParserState::Value, open: Vec::new(), key: false, missing: 0, low: 0x80, high: 0xbf }
     }
 }
 
 impl Validator {
-    /// Takes the next bytes of the line.
+    /// Validates the next bytes of the line.
     pub fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            if self.at == At::Bad {
+            if self.at == ParserState::Bad {
                 return;
             }
             self.at = self.step(byte);
         }
     }
 
-    /// True if the input is one whole JSON value.
+    /// True if the input so far is one complete JSON value.
     #[must_use]
     pub fn valid(&self) -> bool {
-        let through = matches!(self.at, At::After | At::Zero | At::Digits | At::Fraction | At::Exponent);
-        through && self.open.is_empty()
+        let complete = matches!(
+            self.at,
+            ParserState::After
+                | ParserState::Zero
+                | ParserState::Digits
+                | ParserState::Fraction
+                | ParserState::Exponent
+        );
+        complete && self.open.is_empty()
     }
 
     /// True if a value may come next.
     #[must_use]
     pub fn expects_value(&self) -> bool {
-        matches!(self.at, At::Value | At::FirstItem)
+        matches!(self.at, ParserState::Value | ParserState::FirstItem)
     }
 
-    fn step(&mut self, byte: u8) -> At {
+    fn step(&mut self, byte: u8) -> ParserState {
         match self.at {
-            At::Text => self.text(byte),
-            At::Escape => match byte {
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => At::Text,
-                b'u' => At::Hex(4),
-                _ => At::Bad,
+            ParserState::InString => self.in_string(byte),
+            ParserState::Escape => match byte {
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => ParserState::InString,
+                b'u' => ParserState::Hex(4),
+                _ => ParserState::Bad,
             },
-            At::Hex(left) if byte.is_ascii_hexdigit() => {
+            ParserState::Hex(left) if byte.is_ascii_hexdigit() => {
                 if left == 1 {
-                    At::Text
+                    ParserState::InString
                 } else {
-                    At::Hex(left - 1)
+                    ParserState::Hex(left - 1)
                 }
             }
-            At::Word([first, rest @ ..]) if *first == byte => {
+            ParserState::Literal([first, rest @ ..]) if *first == byte => {
                 if rest.is_empty() {
-                    At::After
+                    ParserState::After
                 } else {
-                    At::Word(rest)
+                    ParserState::Literal(rest)
                 }
             }
-            At::Hex(_) | At::Word(_) | At::Bad => At::Bad,
-            At::Minus => match byte {
-                b'0' => At::Zero,
-                b'1'..=b'9' => At::Digits,
-                _ => At::Bad,
+            ParserState::Hex(_) | ParserState::Literal(_) | ParserState::Bad => ParserState::Bad,
+            ParserState::Minus => match byte {
+                b'0' => ParserState::Zero,
+                b'1'..=b'9' => ParserState::Digits,
+                _ => ParserState::Bad,
             },
-            At::Point | At::Fraction if byte.is_ascii_digit() => At::Fraction,
-            At::E if matches!(byte, b'+' | b'-') => At::ESign,
-            At::E | At::ESign | At::Exponent if byte.is_ascii_digit() => At::Exponent,
-            At::Digits if byte.is_ascii_digit() => At::Digits,
-            At::Zero | At::Digits if byte == b'.' => At::Point,
-            At::Zero | At::Digits | At::Fraction if matches!(byte, b'e' | b'E') => At::E,
-            At::Point | At::E | At::ESign => At::Bad,
-            At::Zero | At::Digits | At::Fraction | At::Exponent => self.structure(At::After, byte),
-            at => self.structure(at, byte),
+            ParserState::Point | ParserState::Fraction if byte.is_ascii_digit() => ParserState::Fraction,
+            ParserState::E if matches!(byte, b'+' | b'-') => ParserState::ESign,
+            ParserState::E | ParserState::ESign | ParserState::Exponent if byte.is_ascii_digit() => {
+                ParserState::Exponent
+            }
+            ParserState::Digits if byte.is_ascii_digit() => ParserState::Digits,
+            ParserState::Zero | ParserState::Digits if byte == b'.' => ParserState::Point,
+            ParserState::Zero | ParserState::Digits | ParserState::Fraction if matches!(byte, b'e' | b'E') => {
+                ParserState::E
+            }
+            ParserState::Point | ParserState::E | ParserState::ESign => ParserState::Bad,
+            ParserState::Zero | ParserState::Digits | ParserState::Fraction | ParserState::Exponent => {
+                self.between_tokens(ParserState::After, byte)
+            }
+            at => self.between_tokens(at, byte),
         }
     }
 
-    fn structure(&mut self, at: At, byte: u8) -> At {
+    fn between_tokens(&mut self, at: ParserState, byte: u8) -> ParserState {
         match (at, byte) {
             (at, b' ' | b'\t' | b'\r' | b'\n') => at,
-            (At::FirstItem, b']') | (At::FirstKey, b'}') => self.close(byte),
-            (At::FirstKey | At::Key, b'"') => {
+            (ParserState::FirstItem, b']') | (ParserState::FirstKey, b'}') => self.close(byte),
+            (ParserState::FirstKey | ParserState::Key, b'"') => {
                 self.key = true;
-                At::Text
+                ParserState::InString
             }
-            (At::Colon, b':') => At::Value,
-            (At::Value | At::FirstItem, _) => self.value(byte),
-            (At::After, b'}' | b']') => self.close(byte),
-            (At::After, b',') => match self.open.last() {
-                Some(true) => At::Key,
-                Some(false) => At::Value,
-                None => At::Bad,
+            (ParserState::Colon, b':') => ParserState::Value,
+            (ParserState::Value | ParserState::FirstItem, _) => self.value(byte),
+            (ParserState::After, b'}' | b']') => self.close(byte),
+            (ParserState::After, b',') => match self.open.last() {
+                Some(true) => ParserState::Key,
+                Some(false) => ParserState::Value,
+                None => ParserState::Bad,
             },
-            _ => At::Bad,
+            _ => ParserState::Bad,
         }
     }
 
-    fn value(&mut self, byte: u8) -> At {
+    fn value(&mut self, byte: u8) -> ParserState {
         match byte {
             b'{' | b'[' if self.open.len() < DEPTH_LIMIT => {
                 self.open.push(byte == b'{');
-                if byte == b'{' { At::FirstKey } else { At::FirstItem }
+                if byte == b'{' { ParserState::FirstKey } else { ParserState::FirstItem }
             }
             b'"' => {
                 self.key = false;
-                At::Text
+                ParserState::InString
             }
-            b'-' => At::Minus,
-            b'0' => At::Zero,
-            b'1'..=b'9' => At::Digits,
-            b't' => At::Word(b"rue"),
-            b'f' => At::Word(b"alse"),
-            b'n' => At::Word(b"ull"),
-            _ => At::Bad,
+            b'-' => ParserState::Minus,
+            b'0' => ParserState::Zero,
+            b'1'..=b'9' => ParserState::Digits,
+            b't' => ParserState::Literal(b"rue"),
+            b'f' => ParserState::Literal(b"alse"),
+            b'n' => ParserState::Literal(b"ull"),
+            _ => ParserState::Bad,
         }
     }
 
-    fn close(&mut self, byte: u8) -> At {
-        if self.open.pop() == Some(byte == b'}') { At::After } else { At::Bad }
+    fn close(&mut self, byte: u8) -> ParserState {
+        if self.open.pop() == Some(byte == b'}') { ParserState::After } else { ParserState::Bad }
     }
 
-    fn text(&mut self, byte: u8) -> At {
-        if self.due > 0 {
+    fn in_string(&mut self, byte: u8) -> ParserState {
+        if self.missing > 0 {
             if !(self.low..=self.high).contains(&byte) {
-                return At::Bad;
+                return ParserState::Bad;
             }
-            self.due -= 1;
+            self.missing -= 1;
             (self.low, self.high) = (0x80, 0xbf);
-            return At::Text;
+            return ParserState::InString;
         }
         match byte {
-            b'"' if self.key => At::Colon,
-            b'"' => At::After,
-            b'\\' => At::Escape,
-            0x20..=0x7f => At::Text,
+            b'"' if self.key => ParserState::Colon,
+            b'"' => ParserState::After,
+            b'\\' => ParserState::Escape,
+            0x20..=0x7f => ParserState::InString,
             0xc2..=0xf4 => {
-                // The first continuation byte is bounded against overlong forms, surrogates and
-                // beyond U+10FFFF.
-                (self.due, self.low, self.high) = match byte {
+                // The bounds of the first continuation byte exclude overlong forms, surrogates and
+                // code points above U+10FFFF.
+                (self.missing, self.low, self.high) = match byte {
                     0xc2..=0xdf => (1, 0x80, 0xbf),
                     0xe0 => (2, 0xa0, 0xbf),
                     0xed => (2, 0x80, 0x9f),
@@ -185,9 +205,9 @@ impl Validator {
                     0xf4 => (3, 0x80, 0x8f),
                     _ => (3, 0x80, 0xbf),
                 };
-                At::Text
+                ParserState::InString
             }
-            _ => At::Bad,
+            _ => ParserState::Bad,
         }
     }
 }
@@ -197,18 +217,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn ours(bytes: &[u8]) -> bool {
+    fn is_valid_here(bytes: &[u8]) -> bool {
         let mut validator = Validator::default();
         validator.push(bytes);
         validator.valid()
     }
 
-    fn theirs(bytes: &[u8]) -> bool {
+    fn is_valid_in_serde_json(bytes: &[u8]) -> bool {
         std::str::from_utf8(bytes).is_ok() && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
     }
 
     #[test]
-    fn agrees_with_serde_json_on_the_corners() {
+    fn agrees_with_serde_json_on_corner_cases() {
         for text in [
             "{}",
             "[]",
@@ -243,7 +263,7 @@ mod tests {
             "[,1]",
             "{,}",
         ] {
-            assert_eq!(ours(text.as_bytes()), theirs(text.as_bytes()), "{text}");
+            assert_eq!(is_valid_here(text.as_bytes()), is_valid_in_serde_json(text.as_bytes()), "{text}");
         }
         for bytes in [
             &b"\"\xc0\x80\""[..],
@@ -252,14 +272,14 @@ mod tests {
             b"\"\xe2\x82\"",
             b"\"\xf0\x9f\x98\x80\"",
         ] {
-            assert_eq!(ours(bytes), theirs(bytes), "{bytes:x?}");
+            assert_eq!(is_valid_here(bytes), is_valid_in_serde_json(bytes), "{bytes:x?}");
         }
     }
 
     proptest! {
         #[test]
         fn agrees_with_serde_json_on_noise(text in r#"[\[\]{}:,"\\ntruefals0-9eE.+\-u é\x00-\x20]{0,24}"#) {
-            prop_assert_eq!(ours(text.as_bytes()), theirs(text.as_bytes()));
+            prop_assert_eq!(is_valid_here(text.as_bytes()), is_valid_in_serde_json(text.as_bytes()));
         }
 
         #[test]
@@ -267,9 +287,9 @@ mod tests {
             let mut line = br#"{"type":"record","record":{"stream":"a","data":{"x":[1,-2.5e3,true,null,"\u20ac \n"],"y":{}},"t":"z"}}"#.to_vec();
             let at = at % line.len();
             line[at] = byte;
-            prop_assert_eq!(ours(&line), theirs(&line));
+            prop_assert_eq!(is_valid_here(&line), is_valid_in_serde_json(&line));
             line.truncate(cut);
-            prop_assert_eq!(ours(&line), theirs(&line));
+            prop_assert_eq!(is_valid_here(&line), is_valid_in_serde_json(&line));
         }
     }
 }

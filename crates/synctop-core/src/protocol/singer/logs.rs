@@ -4,9 +4,9 @@
 //! * singer-sdk: `2026-11-20 08:35:12,786 | LEVEL    | logger | text`, with columns of another width in each version;
 //!   or, with a structured formatter, one JSON object a line with `metric_info` and `exception`.
 
-use crate::protocol::lenient::{Entries, Maybe, Num, Seq, Text, When};
+use crate::protocol::lenient::{Entries, LenientInstant, Maybe, Num, Seq, Text};
 use crate::protocol::message::{
-    Activity, Dialect, Failure, Kind, Level, Log, Message, Metered, Name, ProcessWord, Status, StreamClaim, Where,
+    Activity, Dialect, ErrorLevel, Failure, Kind, Level, Log, Message, Metered, Name, ProcessEvent, Status, StreamClaim,
 };
 use crate::protocol::time;
 use serde::Deserialize;
@@ -15,14 +15,14 @@ use std::borrow::Cow;
 /// Marker of a metric in a line of text.
 const METRIC: &str = "METRIC: ";
 
-/// Words of singer-sdk at the start of a stream.
-const BEGINNING: &str = "Beginning sync of '";
+/// Prefix of singer-sdk's line at the start of a stream.
+const STREAM_START: &str = "Beginning sync of '";
 
-/// Line of singer-python taps at the start of their sync.
-const STARTING: &str = "Starting sync";
+/// Line of singer-python taps at the start of a sync.
+const SYNC_START: &str = "Starting sync";
 
-/// Words of singer-sdk when a signal stops it; its exit code is 0 then.
-const STOPPING: &str = "Gracefully shutting down";
+/// Prefix of singer-sdk's line after a signal stopped it. Its exit code is 0 then.
+const SHUTDOWN: &str = "Gracefully shutting down";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -49,20 +49,28 @@ struct Tags<'a> {
 }
 
 impl<'a> Metric<'a> {
-    /// The claim of a metric. `loaded`: whether it is a target's, where that is known; `run_id`:
-    /// the run of its line.
+    /// Converts the metric to a claim. `loaded` is true for a target's metric, false for a tap's,
+    /// if known; `run_id` is the run of its line.
     pub(super) fn kind(self, loaded: Option<bool>, run_id: Option<Cow<'a, str>>) -> Option<Kind<'a>> {
         let tags = self.tags.0.unwrap_or_default();
-        // singer-python has no stream: its taps name the endpoint, or the job, by it.
+        // Taps of singer-python have no `stream` tag: they name endpoint or job after the stream.
         let job =
             || tags.job_type.0.as_deref().and_then(|job| job.strip_prefix("sync_")).map(|name| name.to_owned().into());
         let stream = tags.stream.0.clone().or_else(|| tags.endpoint.0.clone()).or_else(job).map(Name::plain);
         let process = tags.pid.0;
-        let loose = tags.stream.0.is_none();
+        let is_inferred_name = tags.stream.0.is_none();
         let counted = |records, requests, timed_request| {
             let stream = stream.clone()?;
-            let counts =
-                Metered { stream, records, requests, timed_request, loaded, process, loose, run_id: run_id.clone() };
+            let counts = Metered {
+                stream,
+                records,
+                requests,
+                timed_request,
+                loaded,
+                process,
+                is_inferred_name,
+                run_id: run_id.clone(),
+            };
             Some(Kind::Metered(Box::new(counts)))
         };
         let metric = self.metric.0?;
@@ -77,9 +85,11 @@ impl<'a> Metric<'a> {
                     _ => None,
                 };
                 match (stream, status) {
-                    (Some(stream), Some(status)) if loaded != Some(true) => {
-                        Kind::Stream(Box::new(StreamClaim { status: Some(status), loose, ..StreamClaim::of(stream) }))
-                    }
+                    (Some(stream), Some(status)) if loaded != Some(true) => Kind::Stream(Box::new(StreamClaim {
+                        status: Some(status),
+                        is_inferred_name,
+                        ..StreamClaim::of(stream)
+                    })),
                     _ => Kind::Note("metric"),
                 }
             }
@@ -88,7 +98,7 @@ impl<'a> Metric<'a> {
     }
 }
 
-/// The metric in a line of text, whatever stands before it.
+/// Decodes the metric in a line of text, after any prefix.
 pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
     let at = memchr::memmem::find(text.as_bytes(), METRIC.as_bytes())?;
     let before = text.get(..at)?;
@@ -97,12 +107,12 @@ pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
         return None;
     }
     let metric = serde_json::from_str::<Metric>(json).ok()?;
-    // In a log of both, only the plugin's name identifies the side.
-    let loaded = before.split([' ', '|']).find_map(is_destination);
-    // Meltano's text begins with an instant; a wall clock without a zone is none.
+    // In a log of tap and target, only the plugin's name identifies the side.
+    let loaded = before.split([' ', '|']).find_map(is_destination_logger);
+    // Meltano's text starts with an instant. A local time without a zone is not used.
     let at = before.split(' ').next().filter(|word| word.ends_with('Z')).and_then(time::parse);
     let kind = metric.kind(loaded, None)?;
-    Some(Message { at, from: None, dialect: Some(Dialect::Singer), firm: false, kind })
+    Some(Message { at, from: None, dialect: Some(Dialect::Singer), is_conclusive: false, kind })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,7 +122,7 @@ struct JsonLog<'a> {
     level: Text<'a>,
     #[serde(borrow)]
     logger_name: Text<'a>,
-    ts: When,
+    ts: LenientInstant,
     #[serde(borrow)]
     message: Text<'a>,
     #[serde(borrow)]
@@ -125,7 +135,7 @@ struct JsonLog<'a> {
     extra: Entries<'a, serde::de::IgnoredAny>,
 }
 
-/// An exception as structured formatters write it.
+/// Exception, as singer-sdk's and Meltano's structured formatters write it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Exception<'a> {
@@ -150,7 +160,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Exception<'a> {
-    /// The failure that it is.
+    /// Converts the exception to a failure, its frames to Python's traceback text.
     pub(super) fn failure(self) -> Failure<'a> {
         let kind = self.kind.0.unwrap_or(Cow::Borrowed("exception"));
         let message = self.message.0.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| kind.clone());
@@ -165,59 +175,59 @@ impl<'a> Exception<'a> {
             }
         }
         stack.push_str(&format!("{kind}: {message}"));
-        Failure { stack: Some(stack.into()), ..Failure::of(Where::Global, None, message) }
+        Failure { stack: Some(stack.into()), ..Failure::of(ErrorLevel::Global, None, message) }
     }
 }
 
-/// A line of singer-sdk's structured log.
+/// Decodes a line of singer-sdk's structured log.
 pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     let log = serde_json::from_str::<JsonLog>(text).ok()?;
-    // Other programs that log these fields have neither of these two.
+    // Other programs log the remaining fields too, but neither `app_name` nor `extra`.
     if log.app_name.0.is_none() && log.extra.0.is_none() {
         return None;
     }
     let logger = log.logger_name.0?;
     let (at, dialect) = (Some(log.ts.0?), Some(Dialect::Singer));
-    let loaded = is_destination(&logger);
+    let loaded = is_destination_logger(&logger);
     let kind = if let Some(metric) = log.metric_info.0 {
         metric.kind(loaded, None)?
     } else if let Some(failure) = log.exception.0.map(Exception::failure) {
         Kind::Failure(Box::new(failure))
     } else {
-        said(Level::from(log.level.0?.as_ref()), log.message.0?)
+        log_kind(Level::from(log.level.0?.as_ref()), log.message.0?)
     };
-    Some(Message { at, from: Some(logger), dialect, firm: false, kind })
+    Some(Message { at, from: Some(logger), dialect, is_conclusive: false, kind })
 }
 
-/// A log line, or that it stops.
-pub(super) fn said(level: Level, message: Cow<str>) -> Kind {
-    if message.starts_with(STOPPING) {
+/// Converts the text of a log line to a claim: shutdown, start of a stream, or plain log line.
+pub(super) fn log_kind(level: Level, message: Cow<str>) -> Kind {
+    if message.starts_with(SHUTDOWN) {
         return Kind::Stopping;
     }
     // The earliest sign that a stream has started.
-    if let Some((name, _)) = message.strip_prefix(BEGINNING).and_then(|rest| rest.split_once('\'')) {
+    if let Some((name, _)) = message.strip_prefix(STREAM_START).and_then(|rest| rest.split_once('\'')) {
         let claim =
             StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
         return Kind::Stream(Box::new(claim));
     }
-    let context = (message.trim_end() == STARTING).then(|| Box::new(ProcessWord::Starts.context()));
+    let context = (message.trim_end() == SYNC_START).then(|| Box::new(ProcessEvent::Starts.context()));
     Kind::Log(Box::new(Log { level, message, context, ..Log::default() }))
 }
 
-/// Level, logger and text of a line that singer-sdk or singer-python wrote as text.
-fn parts(text: &str) -> Option<(&str, Option<&str>, &str)> {
+/// Splits a text line of singer-sdk or singer-python into level, logger and message.
+fn split_text_line(text: &str) -> Option<(&str, Option<&str>, &str)> {
     if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
         let mut parts = text.splitn(4, " | ");
-        let (_, level, logger, said) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        return Some((level.trim(), Some(logger.trim()), said));
+        let (_, level, logger, message) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        return Some((level.trim(), Some(logger.trim()), message));
     }
-    let (level, said) = text.split_once(' ')?;
-    Some((level, None, said))
+    let (level, message) = text.split_once(' ')?;
+    Some((level, None, message))
 }
 
-/// True for a destination's logger, false for a source's, if its name shows it: `tap-demo.orders`,
-/// `target-demo`.
-pub(in crate::protocol) fn is_destination(logger: &str) -> Option<bool> {
+/// Returns true for a destination's logger (`target-demo`), false for a source's
+/// (`tap-demo.orders`), `None` if the name shows neither.
+pub(in crate::protocol) fn is_destination_logger(logger: &str) -> Option<bool> {
     match logger {
         name if name.starts_with("tap-") => Some(false),
         name if name.starts_with("target-") => Some(true),
@@ -225,14 +235,14 @@ pub(in crate::protocol) fn is_destination(logger: &str) -> Option<bool> {
     }
 }
 
-/// The stream that a logger goes by, if it goes by one: `tap-demo.orders`.
-pub(in crate::protocol) fn stream_of(logger: &str) -> Option<&str> {
+/// Returns the stream in a logger's name, if it has one: `orders` of `tap-demo.orders`.
+pub(in crate::protocol) fn stream_of_logger(logger: &str) -> Option<&str> {
     logger.rsplit_once('.').map(|(_, name)| name)
 }
 
-/// Level of a line of text.
+/// Returns the level of a text line, if it has one.
 pub(in crate::protocol) fn level_of(text: &str) -> Option<Level> {
-    level(parts(text)?.0)
+    level(split_text_line(text)?.0)
 }
 
 fn level(word: &str) -> Option<Level> {
@@ -245,24 +255,24 @@ fn level(word: &str) -> Option<Level> {
     })
 }
 
-/// Message of a line that a tap or target wrote to stderr. A line that may stand in a feed of any
-/// protocol has `dialect` `None`.
-pub(in crate::protocol) fn spoken(text: &str) -> Option<Message<'_>> {
+/// Decodes a line that a tap, target or Meltano wrote to stderr. Text lines have `dialect` `None`,
+/// because programs of any protocol may log in this form.
+pub(in crate::protocol) fn stderr_message(text: &str) -> Option<Message<'_>> {
     if let Some(metric) = metric(text) {
         return Some(metric);
     }
     if text.starts_with('{') {
         return json(text).or_else(|| super::meltano(text));
     }
-    let (word, logger, text) = parts(text)?;
+    let (word, logger, text) = split_text_line(text)?;
     let level = level(word)?;
     let from = logger.map(Cow::Borrowed);
     let kind = match word {
-        // The specification asks callers to look for these: the tap ends with it.
-        "CRITICAL" | "FATAL" => Kind::Failure(Box::new(Failure::of(Where::Global, None, text.into()))),
-        _ => said(level, text.into()),
+        // The specification asks callers to look for these levels: a tap logs them before it ends.
+        "CRITICAL" | "FATAL" => Kind::Failure(Box::new(Failure::of(ErrorLevel::Global, None, text.into()))),
+        _ => log_kind(level, text.into()),
     };
-    Some(Message { at: None, from, dialect: None, firm: false, kind })
+    Some(Message { at: None, from, dialect: None, is_conclusive: false, kind })
 }
 
 #[cfg(test)]
@@ -270,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_are_found_behind_whatever_stands_before_them() {
+    fn metrics_are_found_after_any_prefix() {
         let metered = |text: &str| match metric(text)?.kind {
             Kind::Metered(metered) => {
                 Some((metered.stream.name.to_string(), metered.records, metered.loaded == Some(true)))
@@ -291,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_of_text() {
+    fn levels_of_text_lines_are_read() {
         assert_eq!(level_of("2026-11-20 08:35:13,892 | ERROR    | tap-demo  | 'rows' is missing"), Some(Level::Error));
         assert_eq!(level_of("CRITICAL HTTP 500"), Some(Level::Error));
         assert_eq!(level_of("Error in sys.excepthook:"), None);

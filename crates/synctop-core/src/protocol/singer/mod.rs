@@ -1,20 +1,19 @@
 //! Singer: stdout of taps and targets, and their logs.
 //!
-//! A tap prints one object per line, with its stream at the top level; types are written in any
-//! case. A target prints bare state values: everything before them is committed. stdout has no
-//! status, error or end: those are logged on stderr (`logs.rs`, `meltano.rs`), as metrics and as
-//! text. Shapes and surprises: the recordings of singer-python, singer-sdk and Meltano of
-//! 2026-11-20.
+//! A tap prints one object per line, with its stream at the top level; the case of `type` varies. A
+//! target prints bare state values: everything before them is committed. stdout has no status,
+//! error or end: those are logged on stderr (`logs.rs`, `meltano.rs`), as metrics and as text. The
+//! formats come from recordings of singer-python, singer-sdk and Meltano of 2026-11-20.
 
 mod fast;
 mod logs;
 mod meltano;
 
 pub(super) use fast::message as fast;
-pub(super) use logs::{is_destination, json as json_log, level_of, metric, spoken, stream_of};
+pub(super) use logs::{is_destination_logger, json as json_log, level_of, metric, stderr_message, stream_of_logger};
 pub(super) use meltano::message as meltano;
 
-use super::lenient::{Entries, Maybe, Text, When};
+use super::lenient::{Entries, LenientInstant, Maybe, Text};
 use super::message::{
     Activity, Checkpoint, Dialect, EmittedState, Kind, Message, Name, Record, StreamClaim, StreamCursor,
 };
@@ -34,24 +33,25 @@ struct Envelope<'a> {
     #[serde(borrow)]
     value: Option<&'a RawValue>,
     manifest: Option<Identity>,
-    time_extracted: When,
+    time_extracted: LenientInstant,
     #[serde(borrow)]
     bookmarks: Entries<'a, Identity>,
 }
 
+/// Any object; its fields are not needed.
 #[derive(Debug, Default, Deserialize)]
 struct Nothing {}
 
-/// The message of a line; `None` where it is none of this protocol.
+/// Decodes a line of a tap or target; `None` if it is not a message of this protocol.
 pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let envelope = serde_json::from_str::<Envelope>(text).ok()?;
     let dialect = Some(Dialect::Singer);
     let Some(word) = envelope.kind.0 else {
-        // A target's report after it has written everything.
+        // A bare state is printed by a target: everything before it is written.
         envelope.bookmarks.0?;
         let kind =
             Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
-        return Some(Message { at: None, from: None, dialect, firm: true, kind });
+        return Some(Message { at: None, from: None, dialect, is_conclusive: true, kind });
     };
     let stream = || envelope.stream.0.clone().map(Name::plain);
     let kind = match word.to_ascii_uppercase().as_str() {
@@ -61,13 +61,14 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         "SCHEMA" => {
             envelope.schema.0?;
-            Kind::Stream(Box::new(alive(stream()?)))
+            Kind::Stream(Box::new(moving_claim(stream()?)))
         }
-        // Before the first record of a table and behind its last: older rows may be deleted.
-        "ACTIVATE_VERSION" => Kind::Stream(Box::new(alive(stream()?))),
+        // Stands before the first and after the last record of a table: rows of older versions may
+        // be deleted.
+        "ACTIVATE_VERSION" => Kind::Stream(Box::new(moving_claim(stream()?))),
         "BATCH" => {
             envelope.manifest?;
-            Kind::Hidden(stream()?)
+            Kind::UncountedRecords(stream()?)
         }
         "STATE" => {
             let handed = handed(envelope.value?.get(), false)?;
@@ -75,20 +76,21 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         _ => return None,
     };
-    Some(Message { at: envelope.time_extracted.0, from: None, dialect, firm: true, kind })
+    Some(Message { at: envelope.time_extracted.0, from: None, dialect, is_conclusive: true, kind })
 }
 
-/// True if a type of message belongs to this protocol.
-pub(super) fn has(kind: &str) -> bool {
+/// True if this protocol has messages of that type, in any case.
+pub(super) fn has_type(kind: &str) -> bool {
     ["RECORD", "SCHEMA", "STATE", "BATCH", "ACTIVATE_VERSION"].iter().any(|known| known.eq_ignore_ascii_case(kind))
 }
 
-fn alive(stream: Name) -> StreamClaim {
+fn moving_claim(stream: Name) -> StreamClaim {
     StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(stream) }
 }
 
-/// Value of a state. By convention it has `bookmarks` by stream, and optionally the current stream;
-/// without them, its keys may still be names of streams.
+/// Reads the value of a state. By convention it has `bookmarks` by stream and optionally the
+/// current stream. Without `bookmarks`, its keys are read as names of streams. `None` if it is no
+/// JSON.
 fn handed(value: &str, committed: bool) -> Option<EmittedState<'_>> {
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]
@@ -121,12 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn types_are_read_in_any_case_and_need_what_they_promise() {
+    fn types_are_read_in_any_case_and_need_their_payload() {
         for word in ["RECORD", "record", "Record"] {
             let line = format!(r#"{{"type": "{word}", "stream": "users", "record": {{"stream": "x"}}}}"#);
             assert!(matches!(kind(&line), Some(Kind::Record(record)) if record.stream.name == "users"), "{line}");
         }
-        assert!(matches!(kind(r#"{"type":"BATCH","stream":"a","manifest":["file:///x"]}"#), Some(Kind::Hidden(_))));
+        assert!(matches!(
+            kind(r#"{"type":"BATCH","stream":"a","manifest":["file:///x"]}"#),
+            Some(Kind::UncountedRecords(_))
+        ));
         for none in [
             r#"{"type":"RECORD","record":{"stream":"users"}}"#,
             r#"{"type":"RECORD","stream":"users","record":1}"#,
@@ -139,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_tells_the_position_of_each_stream() {
+    fn a_state_has_the_position_of_each_stream() {
         let line = r#"{"type":"STATE","value":{"bookmarks":{"a":{"id":1},"b":{}},"currently_syncing":"a"}}"#;
         let handed = |line| match kind(line) {
             Some(Kind::Checkpoint(checkpoint)) => checkpoint.handed.unwrap(),

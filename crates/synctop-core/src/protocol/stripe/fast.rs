@@ -1,29 +1,31 @@
 //! Fast path for the most frequent kinds of lines: one pass, no tree.
 //!
-//! Fills the same [`super::wire`] types as the slow path, so that their meaning is decided in one
-//! place. `None`: an unusual line, left to the slow path.
+//! Fills the same [`super::wire`] types as the slow path, so that both share the code that
+//! interprets them. Returns `None` for any other line, which is left to the slow path.
 
 use super::state::StateData;
 use super::wire::{Derived, LogData, LogLine, ProgressLine, ProgressStream, StreamStatus, TotalsLine};
-use super::{Generation, KINDS, attribute};
-use crate::protocol::lenient::{Entries, Flag, LenientSpan, Logged, Maybe, Num, Seq, Spans, Text, When};
+use super::{Generation, KINDS, apply_emitter};
+use crate::protocol::lenient::{
+    Entries, Flag, LenientInstant, LenientRange, LenientRanges, Logged, Maybe, Num, Seq, Text,
+};
 use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, Record};
-use crate::protocol::scan::cursor::{LineCursor, once};
+use crate::protocol::scan::cursor::{LineCursor, set_once};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
-/// The message of a line; `only` is the generation whose kinds are known, where it is not all of
-/// them.
+/// Decodes a line; `None` if it needs the slow path. `only` restricts the known kinds to those of
+/// one generation.
 pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Option<Message<'_>> {
     if only.is_none()
-        && let Some(message) = usual(text)
+        && let Some(message) = in_usual_order(text)
     {
         return Some(message);
     }
     let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":")?;
     let kind = cursor.plain()?;
-    if only.is_some_and(|generation| !generation.has(kind)) {
+    if only.is_some_and(|generation| !generation.has_kind(kind)) {
         return None;
     }
     let (mut at, mut from, mut payload) = (None, None, None);
@@ -37,8 +39,8 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
         let key = cursor.plain()?;
         cursor.byte(b':')?;
         match key {
-            "_ts" => once(&mut at, cursor.instant()?)?,
-            "_emitted_by" => once(&mut from, cursor.string()?)?,
+            "_ts" => set_once(&mut at, cursor.instant()?)?,
+            "_emitted_by" => set_once(&mut from, cursor.string()?)?,
             _ if key == kind => {
                 let read = match kind {
                     "record" => record(&mut cursor, &mut emitted_at)?,
@@ -49,26 +51,26 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
                     "log" => log(&mut cursor, &mut logger)?,
                     _ => return None,
                 };
-                once(&mut payload, read)?;
+                set_once(&mut payload, read)?;
             }
-            // A stream at the top is of another protocol.
+            // Only other protocols have a stream at the top level.
             _ if matches!(key, "type" | "stream") || KINDS.contains(&key) => return None,
             _ => cursor.skip()?,
         }
     }
-    cursor.ended()?;
-    attribute(payload.as_mut()?, from.as_deref());
+    cursor.expect_end()?;
+    apply_emitter(payload.as_mut()?, from.as_deref());
     Some(Message {
         at: at.or(emitted_at),
         from: from.or(logger),
         dialect: Some(Dialect::Stripe),
-        firm: true,
+        is_conclusive: true,
         kind: payload?,
     })
 }
 
-/// The kinds that most lines of a big log are, with their fields in the usual order.
-fn usual(text: &str) -> Option<Message<'_>> {
+/// Decodes the most frequent kinds of lines, with their fields in the usual order.
+fn in_usual_order(text: &str) -> Option<Message<'_>> {
     let mut cursor = LineCursor::new(text);
     if cursor.literal("{\"type\":\"record\",\"record\":{\"stream\":").is_some() {
         let stream = cursor.plain()?;
@@ -79,7 +81,13 @@ fn usual(text: &str) -> Option<Message<'_>> {
         cursor.byte(b'}')?;
         let (from, at) = tail(&mut cursor)?;
         let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
-        return Some(Message { at: at.or(Some(emitted_at)), from, dialect: Some(Dialect::Stripe), firm: true, kind });
+        return Some(Message {
+            at: at.or(Some(emitted_at)),
+            from,
+            dialect: Some(Dialect::Stripe),
+            is_conclusive: true,
+            kind,
+        });
     }
     let mut kind = if cursor
         .literal("{\"type\":\"source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":")
@@ -94,33 +102,34 @@ fn usual(text: &str) -> Option<Message<'_>> {
         let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"message\":")?;
         let message = Text(Some(cursor.string()?));
-        // With data there is a logger's name in it: the general way.
+        // A log with data, which holds the logger's name, takes the general path.
         cursor.byte(b'}')?;
         Kind::Log(Box::new(LogLine { level, message, ..LogLine::default() }.log()))
     } else {
-        let begin = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":";
-        cursor.literal(begin)?;
+        let prefix = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":";
+        cursor.literal(prefix)?;
         let stream = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"status\":")?;
         let status = Text(Some(Cow::Borrowed(cursor.plain()?)));
-        let said = if cursor.literal(",\"range_complete\":").is_some() {
+        let stream_status = if cursor.literal(",\"range_complete\":").is_some() {
             StreamStatus { stream, status, range_complete: Maybe(Some(span(&mut cursor)?)), ..StreamStatus::default() }
         } else {
             cursor.literal(",\"cumulative_record_count\":")?;
-            let cumulative_record_count = Num(Some(cursor.whole()?));
+            let cumulative_record_count = Num(Some(cursor.unsigned()?));
             cursor.literal(",\"run_record_count\":")?;
-            let run_record_count = Num(Some(cursor.whole()?));
+            let run_record_count = Num(Some(cursor.unsigned()?));
             StreamStatus { stream, status, cumulative_record_count, run_record_count, ..StreamStatus::default() }
         };
         cursor.literal("}}")?;
-        Kind::Stream(Box::new(said.claim(true)?))
+        Kind::Stream(Box::new(stream_status.claim(true)?))
     };
     let (from, at) = tail(&mut cursor)?;
-    attribute(&mut kind, from.as_deref());
-    Some(Message { at, from, dialect: Some(Dialect::Stripe), firm: true, kind })
+    apply_emitter(&mut kind, from.as_deref());
+    Some(Message { at, from, dialect: Some(Dialect::Stripe), is_conclusive: true, kind })
 }
 
-/// `,"_emitted_by":…,"_ts":…}` and the end of the line; either may be missing.
+/// Reads the end of a line, `,"_emitted_by":…,"_ts":…}`. Both fields are optional. Returns emitter
+/// and time.
 fn tail<'a>(cursor: &mut LineCursor<'a>) -> Option<(Option<Cow<'a, str>>, Option<Millis>)> {
     let from = match cursor.literal(",\"_emitted_by\":") {
         Some(()) => Some(Cow::Borrowed(cursor.plain()?)),
@@ -131,16 +140,16 @@ fn tail<'a>(cursor: &mut LineCursor<'a>) -> Option<(Option<Cow<'a, str>>, Option
         None => None,
     };
     cursor.byte(b'}')?;
-    cursor.ended()?;
+    cursor.expect_end()?;
     Some((from, at))
 }
 
 fn record<'a>(cursor: &mut LineCursor<'a>, emitted_at: &mut Option<Millis>) -> Option<Kind<'a>> {
     let mut stream = None;
     cursor.object(|cursor, key| match key {
-        "stream" => once(&mut stream, cursor.string()?),
-        "emitted_at" => once(emitted_at, cursor.instant()?),
-        // A deletion is read the slow way.
+        "stream" => set_once(&mut stream, cursor.string()?),
+        "emitted_at" => set_once(emitted_at, cursor.instant()?),
+        // Deletions take the slow path.
         "recordDeleted" => None,
         _ => cursor.skip(),
     })?;
@@ -150,8 +159,8 @@ fn record<'a>(cursor: &mut LineCursor<'a>, emitted_at: &mut Option<Millis>) -> O
 fn source_state<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {
     let (mut stream, mut data) = (None, None);
     cursor.object(|cursor, key| match key {
-        "stream" => once(&mut stream, cursor.string()?),
-        "data" => once(&mut data, StateData::fast(cursor)?),
+        "stream" => set_once(&mut stream, cursor.string()?),
+        "data" => set_once(&mut data, StateData::fast(cursor)?),
         _ => cursor.skip(),
     })?;
     Some(Kind::Checkpoint(Checkpoint {
@@ -171,31 +180,31 @@ pub(super) fn spans(cursor: &mut LineCursor) -> Option<Vec<Range>> {
 }
 
 #[inline]
-pub(super) fn span(cursor: &mut LineCursor) -> Option<LenientSpan> {
+pub(super) fn span(cursor: &mut LineCursor) -> Option<LenientRange> {
     if let Some((gte, lt)) = cursor.range_of_texts().or_else(|| cursor.range_of_numbers()) {
-        return Some(LenientSpan::new(When(Some(gte)), When(Some(lt))));
+        return Some(LenientRange::new(LenientInstant(Some(gte)), LenientInstant(Some(lt))));
     }
     let (mut gte, mut lt) = (None, None);
     cursor.object(|cursor, key| match key {
-        "gte" => once(&mut gte, cursor.instant()?),
-        "lt" => once(&mut lt, cursor.instant()?),
+        "gte" => set_once(&mut gte, cursor.instant()?),
+        "lt" => set_once(&mut lt, cursor.instant()?),
         _ => cursor.skip(),
     })?;
-    Some(LenientSpan::new(When(gte), When(lt)))
+    Some(LenientRange::new(LenientInstant(gte), LenientInstant(lt)))
 }
 
 fn trace<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {
-    let (mut what, mut payload) = (None, None);
-    cursor.object(|cursor, key| match (key, what) {
-        ("trace_type", _) => once(&mut what, cursor.plain()?),
+    let (mut trace_type, mut payload) = (None, None);
+    cursor.object(|cursor, key| match (key, trace_type) {
+        ("trace_type", _) => set_once(&mut trace_type, cursor.plain()?),
         ("stream_status", Some("stream_status")) => {
             let claim = stream_status(cursor)?.claim(true)?;
-            once(&mut payload, Kind::Stream(Box::new(claim)))
+            set_once(&mut payload, Kind::Stream(Box::new(claim)))
         }
         ("global_progress", Some("global_progress")) => {
-            once(&mut payload, Kind::Progress(Box::new(totals(cursor)?.report())))
+            set_once(&mut payload, Kind::Progress(Box::new(totals(cursor)?.report())))
         }
-        ("progress", Some("progress")) => once(&mut payload, Kind::Progress(Box::new(totals(cursor)?.report()))),
+        ("progress", Some("progress")) => set_once(&mut payload, Kind::Progress(Box::new(totals(cursor)?.report()))),
         ("stream_status" | "global_progress" | "progress" | "error", _) => None,
         _ => cursor.skip(),
     })?;
@@ -207,14 +216,14 @@ fn stream_status<'a>(cursor: &mut LineCursor<'a>) -> Option<StreamStatus<'a>> {
     let (mut cumulative, mut run) = (None, None);
     let (mut time_range, mut range_complete) = (None, None);
     cursor.object(|cursor, key| match key {
-        "stream" => once(&mut stream, cursor.string()?),
-        "status" => once(&mut status, cursor.string()?),
-        "cumulative_record_count" => once(&mut cumulative, cursor.whole()?),
-        "run_record_count" => once(&mut run, cursor.whole()?),
-        "time_range" => once(&mut time_range, span(cursor)?),
-        "range_complete" => once(&mut range_complete, span(cursor)?),
-        "error" => once(&mut error, cursor.string()?),
-        "reason" => once(&mut reason, cursor.string()?),
+        "stream" => set_once(&mut stream, cursor.string()?),
+        "status" => set_once(&mut status, cursor.string()?),
+        "cumulative_record_count" => set_once(&mut cumulative, cursor.unsigned()?),
+        "run_record_count" => set_once(&mut run, cursor.unsigned()?),
+        "time_range" => set_once(&mut time_range, span(cursor)?),
+        "range_complete" => set_once(&mut range_complete, span(cursor)?),
+        "error" => set_once(&mut error, cursor.string()?),
+        "reason" => set_once(&mut reason, cursor.string()?),
         "errors" => None,
         _ => cursor.skip(),
     })?;
@@ -243,7 +252,7 @@ fn totals(cursor: &mut LineCursor) -> Option<TotalsLine> {
         "state_checkpoint_count",
     ];
     cursor.object(|cursor, key| match names.iter().zip(&mut counts).find(|(name, _)| **name == key) {
-        Some((_, slot)) => once(slot, cursor.whole()?),
+        Some((_, slot)) => set_once(slot, cursor.unsigned()?),
         None => cursor.skip(),
     })?;
     let [elapsed, cumulative_elapsed, run, cumulative, requests, cumulative_requests, checkpoints] = counts.map(Num);
@@ -261,26 +270,26 @@ fn totals(cursor: &mut LineCursor) -> Option<TotalsLine> {
 fn progress<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressLine<'a>> {
     let (mut started_at, mut elapsed, mut derived, mut streams, mut errors) = (None, None, None, None, None);
     cursor.object(|cursor, key| match key {
-        "started_at" => once(&mut started_at, cursor.instant()?),
-        "elapsed_ms" => once(&mut elapsed, cursor.whole()?),
-        "derived" => once(&mut derived, self::derived(cursor)?),
+        "started_at" => set_once(&mut started_at, cursor.instant()?),
+        "elapsed_ms" => set_once(&mut elapsed, cursor.unsigned()?),
+        "derived" => set_once(&mut derived, self::derived(cursor)?),
         "streams" => {
             let mut all = Vec::new();
             cursor.object(|cursor, name| {
                 all.push((Cow::Borrowed(name), Maybe(Some(progress_stream(cursor)?))));
                 Some(())
             })?;
-            once(&mut streams, all)
+            set_once(&mut streams, all)
         }
-        // An empty list is one; errors are read the slow way.
+        // Lines with errors take the slow path.
         "errors" => {
             cursor.literal("[]")?;
-            once(&mut errors, ())
+            set_once(&mut errors, ())
         }
         _ => cursor.skip(),
     })?;
     Some(ProgressLine {
-        started_at: When(started_at),
+        started_at: LenientInstant(started_at),
         elapsed_ms: Num(elapsed),
         derived: Maybe(derived),
         streams: Entries(streams),
@@ -291,8 +300,8 @@ fn progress<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressLine<'a>> {
 fn derived(cursor: &mut LineCursor) -> Option<Derived> {
     let (mut records, mut states) = (None, None);
     cursor.object(|cursor, key| match key {
-        "total_record_count" => once(&mut records, cursor.whole()?),
-        "total_state_count" => once(&mut states, cursor.whole()?),
+        "total_record_count" => set_once(&mut records, cursor.unsigned()?),
+        "total_state_count" => set_once(&mut states, cursor.unsigned()?),
         _ => cursor.skip(),
     })?;
     Some(Derived { total_record_count: Num(records), total_state_count: Num(states) })
@@ -303,19 +312,19 @@ fn progress_stream<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressStream<'a>
     let (mut message, mut terminal) = (None, None);
     let (mut inserted, mut updated, mut deleted) = (None, None, None);
     cursor.object(|cursor, key| match key {
-        "status" => once(&mut status, cursor.string()?),
-        "state_count" => once(&mut states, cursor.whole()?),
-        "record_count" => once(&mut records, cursor.whole()?),
-        "total_range" => once(&mut total, span(cursor)?),
-        "completed_ranges" => once(&mut completed, spans(cursor)?),
-        "message" => once(&mut message, cursor.string()?),
+        "status" => set_once(&mut status, cursor.string()?),
+        "state_count" => set_once(&mut states, cursor.unsigned()?),
+        "record_count" => set_once(&mut records, cursor.unsigned()?),
+        "total_range" => set_once(&mut total, span(cursor)?),
+        "completed_ranges" => set_once(&mut completed, spans(cursor)?),
+        "message" => set_once(&mut message, cursor.string()?),
         "terminal" => {
             let flag = cursor.literal("true").map(|()| true).or_else(|| cursor.literal("false").map(|()| false))?;
-            once(&mut terminal, flag)
+            set_once(&mut terminal, flag)
         }
-        "insert_count" => once(&mut inserted, cursor.whole()?),
-        "update_count" => once(&mut updated, cursor.whole()?),
-        "delete_count" => once(&mut deleted, cursor.whole()?),
+        "insert_count" => set_once(&mut inserted, cursor.unsigned()?),
+        "update_count" => set_once(&mut updated, cursor.unsigned()?),
+        "delete_count" => set_once(&mut deleted, cursor.unsigned()?),
         _ => cursor.skip(),
     })?;
     Some(ProgressStream {
@@ -323,7 +332,7 @@ fn progress_stream<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressStream<'a>
         state_count: Num(states),
         record_count: Num(records),
         total_range: Maybe(total),
-        completed_ranges: Spans(completed),
+        completed_ranges: LenientRanges(completed),
         message: Text(message),
         terminal: Flag(terminal),
         insert_count: Num(inserted),
@@ -335,9 +344,9 @@ fn progress_stream<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressStream<'a>
 fn log<'a>(cursor: &mut LineCursor<'a>, logger: &mut Option<Cow<'a, str>>) -> Option<Kind<'a>> {
     let (mut level, mut message, mut data) = (None, None, None);
     cursor.object(|cursor, key| match key {
-        "level" => once(&mut level, cursor.string()?),
-        "message" => once(&mut message, cursor.string()?),
-        "data" => once(&mut data, log_data(cursor)?),
+        "level" => set_once(&mut level, cursor.string()?),
+        "message" => set_once(&mut message, cursor.string()?),
+        "data" => set_once(&mut data, log_data(cursor)?),
         _ => cursor.skip(),
     })?;
     *logger = data.as_mut().and_then(|data: &mut LogData| data.name.0.take());
@@ -349,15 +358,15 @@ fn log_data<'a>(cursor: &mut LineCursor<'a>) -> Option<LogData<'a>> {
     let (mut attempt, mut max_retries, mut delay_ms, mut status) = (None, None, None, None);
     let mut run_id = None;
     cursor.object(|cursor, key| match key {
-        "name" => once(&mut name, cursor.string_or_null()?),
-        "stream" => once(&mut stream, cursor.string_or_null()?),
-        "label" => once(&mut label, cursor.string_or_null()?),
-        "error_message" => once(&mut error_message, cursor.string_or_null()?),
-        "attempt" => once(&mut attempt, cursor.whole()?),
-        "max_retries" => once(&mut max_retries, cursor.whole()?),
-        "delay_ms" => once(&mut delay_ms, cursor.whole()?),
-        "status" => once(&mut status, cursor.whole()?),
-        "run_id" => once(&mut run_id, cursor.string_or_null()?),
+        "name" => set_once(&mut name, cursor.string_or_null()?),
+        "stream" => set_once(&mut stream, cursor.string_or_null()?),
+        "label" => set_once(&mut label, cursor.string_or_null()?),
+        "error_message" => set_once(&mut error_message, cursor.string_or_null()?),
+        "attempt" => set_once(&mut attempt, cursor.unsigned()?),
+        "max_retries" => set_once(&mut max_retries, cursor.unsigned()?),
+        "delay_ms" => set_once(&mut delay_ms, cursor.unsigned()?),
+        "status" => set_once(&mut status, cursor.unsigned()?),
+        "run_id" => set_once(&mut run_id, cursor.string_or_null()?),
         "err" | "error" | "failed_streams" | "configuredStreams" | "at_risk" => None,
         _ => cursor.skip(),
     })?;

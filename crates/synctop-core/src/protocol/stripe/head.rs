@@ -1,26 +1,27 @@
-//! Head of a line over the size limit: its kind and stream.
+//! Decodes a line over the size limit from its head: kind, stream and status.
 
 use super::wire::{Eof, StreamStatus, TraceError};
-use super::{KINDS, connected};
-use crate::protocol::lenient::{Flag, Text, When};
+use super::{KINDS, connection_succeeded};
+use crate::protocol::lenient::{Flag, LenientInstant, Text};
 use crate::protocol::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record};
 use crate::protocol::time::Millis;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Readable fields of the head of a line over the limit.
+/// Fields that the head of a line over the limit has.
 #[derive(Debug, Default, Clone)]
 pub(in crate::protocol) struct Head<'a> {
     pub(in crate::protocol) kind: Option<Cow<'a, str>>,
     pub(in crate::protocol) at: Option<Millis>,
     pub(in crate::protocol) from: Option<Cow<'a, str>>,
-    /// Key of the payload, and of the object in a `trace`.
+    /// Key of the payload.
     pub(in crate::protocol) payload: Option<Cow<'a, str>>,
+    /// Key of the object in a `trace`.
     pub(in crate::protocol) inner: Option<Cow<'a, str>>,
     pub(in crate::protocol) stream: Option<Cow<'a, str>>,
-    /// A stream at the top, which is of another protocol.
-    pub(in crate::protocol) top: Option<Cow<'a, str>>,
+    /// Stream at the top level, which only other protocols have.
+    pub(in crate::protocol) top_stream: Option<Cow<'a, str>>,
     pub(in crate::protocol) status: Option<Cow<'a, str>>,
     pub(in crate::protocol) reason: Option<Cow<'a, str>>,
     pub(in crate::protocol) has_more: Option<bool>,
@@ -29,7 +30,8 @@ pub(in crate::protocol) struct Head<'a> {
     pub(in crate::protocol) failure_type: Option<Cow<'a, str>>,
 }
 
-/// The message of a line whose head is all that is known of it; `length` is that of the whole line.
+/// Decodes a line from its head; `None` if the kind is unknown or lacks its payload or stream.
+/// `length` is the length of the whole line in bytes.
 pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> Option<Message<'a>> {
     let head = head.clone();
     let kind = head.kind.or_else(|| head.payload.clone())?;
@@ -38,7 +40,7 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
     }
     let text =
         head.message.clone().unwrap_or_else(|| Cow::Owned(format!("(a line of {length} bytes, read from its head)")));
-    let nothing = |known: &str| KINDS.into_iter().find(|kind| *kind == known).map(Kind::Note);
+    let note = |known: &str| KINDS.into_iter().find(|kind| *kind == known).map(Kind::Note);
     let status = |stream: Cow<'_, str>, status, early| {
         let claim = StreamStatus {
             stream: Text(Some(stream.into_owned().into())),
@@ -65,7 +67,9 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
             };
             Kind::Failure(Box::new(error.failure(None)))
         }
-        ("connection_status", ..) => Kind::Connection { ok: connected(head.status.as_deref()), message: head.message },
+        ("connection_status", ..) => {
+            Kind::Connection { ok: connection_succeeded(head.status.as_deref()), message: head.message }
+        }
         ("eof" | "end", ..) => {
             let end = Eof {
                 reason: Text(head.reason),
@@ -81,23 +85,24 @@ pub(in crate::protocol) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> 
             ..Log::default()
         })),
         ("catalog" | "start", ..) => Kind::Catalog(Vec::new()),
-        (known, ..) => nothing(known)?,
+        (known, ..) => note(known)?,
     };
-    Some(Message { at: head.at, from: head.from, dialect: Some(Dialect::Stripe), firm: true, kind })
+    Some(Message { at: head.at, from: head.from, dialect: Some(Dialect::Stripe), is_conclusive: true, kind })
 }
 
-/// Reads the fields that stand in the head of a valid line; where the head ends, reading ends.
+/// Reads the fields in the head of a valid line, up to its end.
 pub(in crate::protocol) fn read_head(text: &str) -> Head<'_> {
     let mut head = Head::default();
     let mut json = serde_json::Deserializer::from_str(text);
-    // The error is the end of the head: the fields before it are the result.
+    // The parser fails at the end of the head. The fields before it are the result.
     let _ = HeadSeed { head: &mut head, depth: 0 }.deserialize(&mut json);
     head
 }
 
+/// Deserializer of one nesting level of the head.
 struct HeadSeed<'h, 'a> {
     head: &'h mut Head<'a>,
-    /// 0 the envelope, 1 its payload, 2 the object in a trace.
+    /// Nesting level: 0 for the envelope, 1 for the payload, 2 for the object in a trace.
     depth: u8,
 }
 
@@ -118,9 +123,9 @@ impl<'de> Visitor<'de> for HeadSeed<'_, 'de> {
             let key = key.0.unwrap_or_default();
             match (self.depth, key.as_ref()) {
                 (0, "type") => self.head.kind = map.next_value::<Text>()?.0,
-                (0, "_ts") => self.head.at = map.next_value::<When>()?.0,
+                (0, "_ts") => self.head.at = map.next_value::<LenientInstant>()?.0,
                 (0, "_emitted_by") => self.head.from = map.next_value::<Text>()?.0,
-                (0, "stream") => self.head.top = map.next_value::<Text>()?.0,
+                (0, "stream") => self.head.top_stream = map.next_value::<Text>()?.0,
                 (0, name)
                     if KINDS.contains(&name)
                         || self.head.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case(name)) =>
@@ -133,7 +138,7 @@ impl<'de> Visitor<'de> for HeadSeed<'_, 'de> {
                     map.next_value_seed(HeadSeed { head: &mut *self.head, depth: 2 })?;
                 }
                 (1.., "emitted_at") => {
-                    let at = map.next_value::<When>()?.0;
+                    let at = map.next_value::<LenientInstant>()?.0;
                     self.head.at = self.head.at.or(at);
                 }
                 (1.., "stream") => self.head.stream = map.next_value::<Text>()?.0,

@@ -1,12 +1,13 @@
 //! Stripe's sync-engine: one envelope, three generations.
 //!
-//! * `trace`: statuses, totals and errors inside `trace`; cumulative and attempt counts side by side; "complete" runs ahead of
-//!   the checkpoints behind it; `eof.reason`.
-//! * `progress`: `stream_status` and a full-replacement `progress` at the top level; counts that go on or start again
-//!   (it depends on a run id which is not in the output); `eof.status` and `has_more`.
+//! * `trace`: statuses, totals and errors inside `trace`; both cumulative and attempt counts;
+//!   "complete" precedes the last checkpoints of a stream; `eof.reason`.
+//! * `progress`: `stream_status` and `progress` at the top level, the latter replacing its
+//!   predecessor; counts that continue or restart in a new attempt (this depends on a run id that
+//!   is not in the output); `eof.status` and `has_more`.
 //! * `start`/`end`: a design without an engine yet; `progress` with `terminal` and an error list.
 //!
-//! Shapes and surprises: the recordings of published engines of 2026-11-20.
+//! The formats come from recordings of published engines of 2026-11-20.
 
 mod fast;
 mod head;
@@ -19,8 +20,8 @@ pub(super) use wire::Envelope;
 
 use super::lenient::{Num, Seq, Text};
 use super::message::{
-    AtRisk, Checkpoint, Counts, Dialect, End, EndWord, Failure, Kind, Level, Log, LogContext, Message, Name,
-    ProgressReport, Record, Retry, Risk, Status, StreamClaim, StreamReport, Where,
+    AtRisk, Checkpoint, Counts, Dialect, End, EndReason, ErrorLevel, Failure, Kind, Level, Log, LogContext, Message,
+    Name, ProgressReport, Record, Retry, Risk, Status, StreamClaim, StreamReport,
 };
 use state::StateData;
 use std::borrow::Cow;
@@ -29,7 +30,7 @@ use wire::{
     TraceError,
 };
 
-/// The kinds of every generation; an envelope of any other kind is unknown.
+/// Kinds of all generations; an envelope of any other kind is unknown.
 pub(super) const KINDS: [&str; 17] = [
     "catalog",
     "record",
@@ -45,22 +46,22 @@ pub(super) const KINDS: [&str; 17] = [
     "start",
     "end",
     "source_input",
-    // Lines of our own pipeline service between those of an engine.
+    // Lines that synctop's pipeline service adds to those of an engine.
     "pipeline",
     "heartbeat",
     "gap",
 ];
 
-/// Emitter of the service's own lines.
+/// Emitter of the lines that the pipeline service adds to an engine's.
 const SERVICE: &str = "synctop/service";
 
 /// Emitter of the lines that `backfill` adds to an engine's.
 pub const CLIENT: &str = "synctop/backfill";
 
-/// Reads the data of a source's state of one stream.
+/// Parses the state of a source in one stream; `None` if it is not a JSON object.
 #[must_use]
 pub fn source_state(data: &str) -> Option<super::message::State<'_>> {
-    serde_json::from_str::<StateData>(data).ok().map(StateData::state)
+    serde_json::from_str::<StateData>(data).ok().map(StateData::into_state)
 }
 
 /// Generation of the engine that printed a line.
@@ -73,7 +74,7 @@ pub enum Generation {
 
 impl Generation {
     /// True if this generation has messages of that kind.
-    pub(super) fn has(self, kind: &str) -> bool {
+    pub(super) fn has_kind(self, kind: &str) -> bool {
         match kind {
             "trace" => self == Self::Trace,
             "catalog" | "spec" => self != Self::StartEnd,
@@ -85,7 +86,7 @@ impl Generation {
     }
 }
 
-/// Message of an envelope; `None` if its payload does not match its kind (it is then unknown).
+/// Decodes an envelope; `None` if its payload does not match its kind. Such a line is unknown.
 pub(super) fn message(envelope: Envelope) -> Option<Message> {
     let mut at = envelope.at.0;
     let mut from = envelope.from.0;
@@ -104,7 +105,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
             let state = envelope.source_state.0?;
             Kind::Checkpoint(Checkpoint {
                 stream: state.stream.0.map(Name::plain),
-                state: state.data.0.map(StateData::state).unwrap_or_default(),
+                state: state.data.0.map(StateData::into_state).unwrap_or_default(),
                 ..Checkpoint::default()
             })
         }
@@ -113,12 +114,12 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "progress" => Kind::Progress(Box::new(envelope.progress.0?.report())),
         "connection_status" => {
             let connection = envelope.connection_status.0?;
-            Kind::Connection { ok: connected(connection.status.0.as_deref()), message: connection.message.0 }
+            Kind::Connection { ok: connection_succeeded(connection.status.0.as_deref()), message: connection.message.0 }
         }
         "log" => {
             let mut log = envelope.log.0?;
             if !matches!(from.as_deref(), Some(CLIENT | SERVICE)) {
-                // Only our own lines have this.
+                // Only synctop's own lines may report rows at risk.
                 log.data.0.iter_mut().for_each(|data| data.at_risk.0 = None);
             }
             from = from.or_else(|| log.data.0.as_mut().and_then(|data| data.name.0.take()));
@@ -134,9 +135,9 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "pipeline" | "heartbeat" | "gap" if from.as_deref() == Some(SERVICE) => Kind::Note("service"),
         _ => return None,
     };
-    attribute(&mut kind, from.as_deref());
+    apply_emitter(&mut kind, from.as_deref());
     let dialect = (kind != Kind::Note("service")).then_some(Dialect::Stripe);
-    Some(Message { at, from, dialect, firm: true, kind })
+    Some(Message { at, from, dialect, is_conclusive: true, kind })
 }
 
 fn trace(trace: Trace) -> Option<Kind> {
@@ -150,10 +151,10 @@ fn trace(trace: Trace) -> Option<Kind> {
     })
 }
 
-/// Applies the emitter to its message: signals of a source overtake the rows before them,
-/// checkpoints of a destination follow theirs.
+/// Adds the facts that follow from the emitter: a source's status overtakes the rows before it, a
+/// destination's checkpoint follows its rows, a destination's failure is its own.
 #[inline]
-fn attribute(kind: &mut Kind, from: Option<&str>) {
+fn apply_emitter(kind: &mut Kind, from: Option<&str>) {
     match kind {
         Kind::Stream(claim) => claim.early |= from.is_some_and(|from| from.starts_with("source/")),
         Kind::Checkpoint(checkpoint) => checkpoint.late = from.is_some_and(|from| from.starts_with("destination/")),
@@ -164,13 +165,13 @@ fn attribute(kind: &mut Kind, from: Option<&str>) {
     }
 }
 
-/// An error of the destination, by the table that it names (corpus `stripe-live`, README 2): this
-/// generation gives no emitter.
-fn of_destination(text: &str) -> bool {
+/// True for an error of the destination: it names a table (corpus `stripe-live`, README 2). This
+/// generation reports no emitter.
+fn names_destination_table(text: &str) -> bool {
     text.contains(" (table=")
 }
 
-fn connected(word: Option<&str>) -> Option<bool> {
+fn connection_succeeded(word: Option<&str>) -> Option<bool> {
     match word {
         Some("succeeded") => Some(true),
         Some("failed") => Some(false),
@@ -185,7 +186,7 @@ fn status(word: &str) -> Option<Status> {
         "complete" | "completed" => Status::Completed,
         "skip" | "skipped" => Status::Skipped,
         "error" | "errored" | "failed" => Status::Errored,
-        // The generation before `trace` reports the failure type.
+        // The generation before `trace` reports the failure type as status.
         word if word.ends_with("_error") => Status::Errored,
         _ => return None,
     })
@@ -193,17 +194,17 @@ fn status(word: &str) -> Option<Status> {
 
 impl<'a> StreamStatus<'a> {
     fn claim(self, early: bool) -> Option<StreamClaim<'a>> {
-        let records = self.counts_of();
+        let records = self.counts();
         let word = self.status.0;
-        // A finished range is a fact about a started stream, not a new start.
-        let said = word.as_deref().filter(|word| *word != "range_complete");
-        let known = said.and_then(status);
-        let odd = said.is_some() && known.is_none();
+        // A finished range belongs to a started stream and is no new start.
+        let reported = word.as_deref().filter(|word| *word != "range_complete");
+        let known = reported.and_then(status);
+        let odd = reported.is_some() && known.is_none();
         Some(StreamClaim {
             records,
             status: known,
             odd_status: if odd { word } else { None },
-            from_destination: self.error.0.as_deref().is_some_and(of_destination),
+            from_destination: self.error.0.as_deref().is_some_and(names_destination_table),
             error: self.error.0,
             reason: self.reason.0,
             total: self.time_range.range(),
@@ -213,7 +214,7 @@ impl<'a> StreamStatus<'a> {
         })
     }
 
-    fn counts_of(&self) -> Counts {
+    fn counts(&self) -> Counts {
         Counts { attempt: self.run_record_count.0, cumulative: self.cumulative_record_count.0, running: None }
     }
 }
@@ -237,16 +238,16 @@ impl<'a> TraceError<'a> {
         let stream = stream.or_else(|| self.stream.0.map(Name::plain));
         let transient = self.failure_type.0.as_deref() == Some("transient_error");
         let level = match &stream {
-            None => Where::Global,
-            Some(_) if transient => Where::Transient,
-            Some(_) => Where::Stream,
+            None => ErrorLevel::Global,
+            Some(_) if transient => ErrorLevel::Transient,
+            Some(_) => ErrorLevel::Stream,
         };
-        // Final: retries are over when this generation prints an error.
+        // Final, because this generation prints an error after its last retry.
         let message = self.message.0.unwrap_or_default();
         Failure {
             failure_type: self.failure_type.0,
             stack: self.stack_trace.0,
-            from_destination: of_destination(&message),
+            from_destination: names_destination_table(&message),
             ..Failure::of(level, stream, message)
         }
     }
@@ -282,9 +283,9 @@ impl<'a> ProgressLine<'a> {
 impl<'a> ProgressStream<'a> {
     fn report(self, failed: bool) -> StreamReport<'a> {
         let moving = self.state_count.0.unwrap_or(0) > 0 || self.record_count.0.unwrap_or(0) > 0;
-        let said = self.status.0.as_deref().and_then(status);
-        let odd_status = if said.is_none() { self.status.0 } else { None };
-        let status = match (said, self.terminal.0) {
+        let known = self.status.0.as_deref().and_then(status);
+        let odd_status = if known.is_none() { self.status.0 } else { None };
+        let status = match (known, self.terminal.0) {
             (Some(status), _) => Some(status),
             (None, Some(true)) if failed => Some(Status::Errored),
             (None, Some(true)) => Some(Status::Completed),
@@ -295,7 +296,7 @@ impl<'a> ProgressStream<'a> {
             status,
             odd_status,
             records: Counts::running(self.record_count.0),
-            from_destination: self.message.0.as_deref().is_some_and(of_destination),
+            from_destination: self.message.0.as_deref().is_some_and(names_destination_table),
             message: self.message.0.filter(|text| !text.is_empty()),
             total: self.total_range.range(),
             completed: self.completed_ranges.0,
@@ -310,17 +311,17 @@ impl<'a> ListedError<'a> {
     fn failure(self) -> Failure<'a> {
         let stream = self.stream.0.map(Name::plain);
         let level = match self.error_level.0.as_deref() {
-            Some("global") => Where::Global,
-            Some("transient") => Where::Transient,
-            Some("stream") => Where::Stream,
-            _ if stream.is_some() => Where::Stream,
-            _ => Where::Global,
+            Some("global") => ErrorLevel::Global,
+            Some("transient") => ErrorLevel::Transient,
+            Some("stream") => ErrorLevel::Stream,
+            _ if stream.is_some() => ErrorLevel::Stream,
+            _ => ErrorLevel::Global,
         };
         let message = self.message.0.unwrap_or_default();
         Failure {
             failure_type: self.failure_type.0,
-            is_final: level != Where::Transient,
-            from_destination: of_destination(&message),
+            is_final: level != ErrorLevel::Transient,
+            from_destination: names_destination_table(&message),
             ..Failure::of(level, stream, message)
         }
     }
@@ -341,7 +342,7 @@ impl<'a> LogLine<'a> {
                 .cloned()
                 .unwrap_or_default(),
         };
-        // A retry is known by its fields, never by its words.
+        // A retry is recognized by its fields, not by its text.
         let retry = match (data.attempt.0, data.delay_ms.0) {
             (Some(attempt), Some(delay_ms)) => Some(Retry {
                 status: data.status.0.and_then(|status| u16::try_from(status).ok()),
@@ -352,7 +353,7 @@ impl<'a> LogLine<'a> {
             }),
             _ => None,
         };
-        let stream = data.stream.0.or_else(|| retry.as_ref().and(data.label.0).and_then(in_parentheses));
+        let stream = data.stream.0.or_else(|| retry.as_ref().and(data.label.0).and_then(stream_in_label));
         let names = |list: Seq<Text<'a>>| list.0.unwrap_or_default().into_iter().filter_map(|name| name.0).collect();
         let at_risk = data.at_risk.0.unwrap_or_default().into_iter();
         let context = LogContext {
@@ -386,8 +387,8 @@ impl<'a> wire::RiskLine<'a> {
     }
 }
 
-/// The stream in a request's label: `LIST /v1/payouts (payout)`.
-fn in_parentheses(label: Cow<str>) -> Option<Cow<str>> {
+/// Returns the stream in a request's label: `payout` of `LIST /v1/payouts (payout)`.
+fn stream_in_label(label: Cow<str>) -> Option<Cow<str>> {
     let (_, rest) = label.rsplit_once('(')?;
     let (name, _) = rest.split_once(')')?;
     (!name.is_empty()).then(|| Cow::Owned(name.to_owned()))
@@ -405,38 +406,38 @@ impl<'a> CatalogLine<'a> {
 
 impl<'a> Eof<'a> {
     fn end(self) -> End<'a> {
-        // The hybrid generation reports both; its state is the same whether rows before a limit
-        // were written or not.
-        let blind = self.reason.0.is_some() && self.has_more.0.is_some();
+        // The hybrid generation reports both `reason` and `has_more`. Its state is the same whether
+        // the rows before a limit were written or not.
+        let hides_unread_rows = self.reason.0.is_some() && self.has_more.0.is_some();
         let reason = self.reason.0.or(self.status.0);
         let word = match reason.as_deref() {
-            None => EndWord::Unsaid,
-            Some("complete" | "completed" | "succeeded") => EndWord::Complete,
-            Some("failed" | "error" | "errored") => EndWord::Failed,
-            Some("aborted" | "cancelled" | "canceled") => EndWord::Aborted,
-            Some("time_limit" | "state_limit") => EndWord::Limit,
-            Some("started") => EndWord::StillStarted,
-            Some(_) => EndWord::Unknown,
+            None => EndReason::Unsaid,
+            Some("complete" | "completed" | "succeeded") => EndReason::Complete,
+            Some("failed" | "error" | "errored") => EndReason::Failed,
+            Some("aborted" | "cancelled" | "canceled") => EndReason::Aborted,
+            Some("time_limit" | "state_limit") => EndReason::Limit,
+            Some("started") => EndReason::StillStarted,
+            Some(_) => EndReason::Unknown,
         };
-        // The trace generation does not report has_more; its limits imply it.
+        // The trace generation does not report `has_more`, so it is derived from the reason.
         let implied = match word {
-            EndWord::Limit => Some(true),
-            EndWord::Complete | EndWord::Failed | EndWord::Aborted => Some(false),
-            EndWord::StillStarted | EndWord::Unsaid | EndWord::Unknown => None,
+            EndReason::Limit => Some(true),
+            EndReason::Complete | EndReason::Failed | EndReason::Aborted => Some(false),
+            EndReason::StillStarted | EndReason::Unsaid | EndReason::Unknown => None,
         };
         let Returned { source, sync_run, engine } = self.state.0.or(self.ending_state.0).unwrap_or_default();
         let run_id = sync_run.0.or_else(|| engine.0.and_then(|engine| engine.global.0)).and_then(|run| run.run_id.0);
         let returned = source.0.and_then(|source| source.streams.0);
         let states = returned.map(|streams| {
             let known = streams.into_iter().filter_map(|(name, data)| data.0.map(|data| (name, data)));
-            known.map(|(name, data)| (Name::plain(name), data.state())).collect()
+            known.map(|(name, data)| (Name::plain(name), data.into_state())).collect()
         });
         let mut attempt = self.request_progress.0.map(ProgressLine::report);
         let mut progress = match (self.run_progress.0, self.global_progress.0, &attempt) {
             (Some(run), _, _) => run.report(),
             (None, Some(totals), _) => totals.report(),
-            // The attempt's own report is all there is: everything of it but its counts, which have
-            // a scope of their own.
+            // The attempt's report stands in for that of the run, without its counts, which have
+            // the scope of the attempt.
             (None, None, Some(attempt)) => attempt.clone().without_counts(),
             (None, None, None) => ProgressReport::default(),
         };
@@ -448,17 +449,17 @@ impl<'a> Eof<'a> {
             }
             let report = StreamReport {
                 status: stream.status.0.as_deref().and_then(status),
-                records: stream.counts_of(),
+                records: stream.counts(),
                 ..StreamReport::default()
             };
             progress.streams.push((Name::plain(name), report));
         }
         progress.elapsed.attempt = progress.elapsed.attempt.or(self.elapsed_ms.0);
-        // Present in both reports, it counts once.
+        // Errors that are listed in both reports count once.
         let listed = std::mem::take(&mut progress.errors);
-        let again = attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.errors)).unwrap_or_default();
-        errors.extend(if again.len() >= listed.len() { again } else { listed });
+        let attempt_errors = attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.errors)).unwrap_or_default();
+        errors.extend(if attempt_errors.len() >= listed.len() { attempt_errors } else { listed });
         let has_more = self.has_more.0.or(implied);
-        End { word, reason, has_more, states, progress, attempt, errors, run_id, blind }
+        End { word, reason, has_more, states, progress, attempt, errors, run_id, hides_unread_rows }
     }
 }

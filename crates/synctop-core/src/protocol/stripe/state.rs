@@ -1,69 +1,69 @@
 //! State of a source in one stream: `status` and `backfill` in the trace generation, `remaining` in
 //! the progress generation.
 //!
-//! Two states are compared by [`StateData::identity`], which ignores key order and number formats:
-//! an end state that differs from the last checkpoint of its call is ahead of the written rows
+//! Two states are compared by [`StateData::identity`], which ignores key order and number formats.
+//! An end state that differs from the last checkpoint of its call is ahead of the written rows
 //! (corpus `stripe-live`, README 5).
 
-use crate::protocol::lenient::{LenientSpan, Maybe, Spans, Text, When};
+use crate::protocol::lenient::{LenientInstant, LenientRange, LenientRanges, Maybe, Text};
 use crate::protocol::message::{KnownPosition, Position, Range, State};
-use crate::protocol::scan::cursor::{LineCursor, once};
+use crate::protocol::scan::cursor::{LineCursor, set_once};
 use crate::protocol::scan::identity::Identity;
 use crate::protocol::time::Millis;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 
-/// Rows of a page of the list API: a cursor that is ahead skips at most one page.
-const PAGE: u32 = 100;
+/// Rows of a page of the list API. A cursor ahead of the written rows skips at most one page.
+const ROWS_PER_PAGE: u32 = 100;
 
-fn instant(sum: Identity, at: Option<Millis>) -> Identity {
+fn hash_instant(sum: Identity, at: Option<Millis>) -> Identity {
     sum.and(at.unwrap_or(Millis::MIN).cast_unsigned())
 }
 
-fn whole_range(sum: Identity, range: Option<Range>) -> Identity {
-    range.map_or(sum.and(1), |range| instant(instant(sum, range.gte), range.lt))
+fn hash_range(sum: Identity, range: Option<Range>) -> Identity {
+    range.map_or(sum.and(1), |range| hash_instant(hash_instant(sum, range.gte), range.lt))
 }
 
-/// Ranges that a source still has to read.
+/// Summary of the ranges that a source still has to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Remaining {
     count: u32,
-    /// Ranges with a cursor.
-    begun: u32,
-    /// Milliseconds that they span; unknown once one has an open end.
-    span: Option<Millis>,
-    /// Order-independent sum over the ranges.
+    /// Number of ranges with a cursor.
+    with_cursor: u32,
+    /// Total length in milliseconds; `None` as soon as a range has an open end.
+    length: Option<Millis>,
+    /// Order-independent hash of the ranges.
     identity: u64,
 }
 
 impl Remaining {
     fn none() -> Self {
-        Self { span: Some(0), ..Self::default() }
+        Self { length: Some(0), ..Self::default() }
     }
 
     #[inline]
     fn add(&mut self, range: RemainingRange) {
         self.count += 1;
-        self.begun += u32::from(range.cursor.is_some());
+        self.with_cursor += u32::from(range.cursor.is_some());
         let length = range.gte.zip(range.lt).map(|(gte, lt)| lt.saturating_sub(gte).max(0));
-        self.span = self.span.zip(length).map(|(sum, length)| sum.saturating_add(length));
-        let sum = instant(instant(Identity(range.other), range.gte), range.lt).and(range.cursor.unwrap_or(1));
+        self.length = self.length.zip(length).map(|(sum, length)| sum.saturating_add(length));
+        let sum = hash_instant(hash_instant(Identity(range.other), range.gte), range.lt).and(range.cursor.unwrap_or(1));
         self.identity = self.identity.wrapping_add(sum.0);
     }
 }
 
-/// One of them, in its parts.
+/// Range that a source still has to read.
 #[derive(Debug, Default)]
 struct RemainingRange {
     gte: Option<Millis>,
     lt: Option<Millis>,
-    /// Identity of its cursor; `None` where it has none, or null.
+    /// Hash of the cursor; `None` if it is absent or null.
     cursor: Option<u64>,
-    /// Sum over fields of other names.
+    /// Order-independent hash of all other fields.
     other: u64,
 }
 
-/// Identity of a value that may be null or missing.
+/// Hash of a value; `None` if it is absent or null.
 #[derive(Debug, Clone, Copy, Default)]
 struct MaybeIdentity(Option<u64>);
 
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for MaybeIdentity {
     }
 }
 
-fn named(key: &str, value: Identity) -> u64 {
+fn hash_field(key: &str, value: Identity) -> u64 {
     Identity::of_text(key).and(value.0).0
 }
 
@@ -84,21 +84,21 @@ pub(in crate::protocol) struct StateData<'a> {
     pub(super) status: Text<'a>,
     page_cursor: Option<u64>,
     pub(super) backfill: Maybe<BackfillState>,
-    accounted_range: Maybe<LenientSpan>,
+    accounted_range: Maybe<LenientRange>,
     remaining: Option<Remaining>,
-    /// Sum over fields of other names, which sources of other kinds have.
+    /// Order-independent hash of all other fields, which other sources may have.
     other: u64,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(in crate::protocol) struct BackfillState {
-    pub(super) range: Maybe<LenientSpan>,
-    pub(super) completed: Spans,
+    pub(super) range: Maybe<LenientRange>,
+    pub(super) completed: LenientRanges,
     in_flight: RangesLeft,
 }
 
-/// A list of ranges; nothing when it is no array.
+/// Summary of an array of ranges; `None` for any other value.
 #[derive(Debug, Clone, Copy, Default)]
 struct RangesLeft(Option<Remaining>);
 
@@ -127,14 +127,14 @@ impl<'de> Deserialize<'de> for RemainingRange {
                 let mut range = RemainingRange::default();
                 while let Some(key) = map.next_key::<Text<'de>>()? {
                     match key.0.as_deref() {
-                        Some("gte") => range.gte = map.next_value::<When>()?.0,
-                        Some("lt") => range.lt = map.next_value::<When>()?.0,
+                        Some("gte") => range.gte = map.next_value::<LenientInstant>()?.0,
+                        Some("lt") => range.lt = map.next_value::<LenientInstant>()?.0,
                         Some("cursor" | "page_cursor") => {
                             range.cursor = map.next_value::<MaybeIdentity>()?.0.or(range.cursor);
                         }
                         Some(key) => {
                             let value = map.next_value()?;
-                            range.other = range.other.wrapping_add(named(key, value));
+                            range.other = range.other.wrapping_add(hash_field(key, value));
                         }
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -165,7 +165,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for StateData<'a> {
                         Some("remaining") => data.remaining = map.next_value::<RangesLeft>()?.0,
                         Some(key) => {
                             let value = map.next_value()?;
-                            data.other = data.other.wrapping_add(named(key, value));
+                            data.other = data.other.wrapping_add(hash_field(key, value));
                         }
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -178,45 +178,46 @@ impl<'de: 'a, 'a> Deserialize<'de> for StateData<'a> {
 }
 
 impl<'a> StateData<'a> {
-    /// Equal for equal states; never 0.
+    /// Returns the hash of the state; never 0.
     #[inline]
     fn identity(&self) -> u64 {
         let list =
             |left: Option<Remaining>| left.map_or(1, |left| left.identity.wrapping_add(2 + u64::from(left.count)));
         let status = self.status.0.as_deref().map_or(1, |word| Identity::of_text(word).0);
         let mut sum = Identity(self.other).and(status).and(self.page_cursor.unwrap_or(1)).and(list(self.remaining));
-        sum = whole_range(sum, self.accounted_range.range());
+        sum = hash_range(sum, self.accounted_range.range());
         if let Some(backfill) = &self.backfill.0 {
-            sum = whole_range(sum, backfill.range.range()).and(list(backfill.in_flight.0));
+            sum = hash_range(sum, backfill.range.range()).and(list(backfill.in_flight.0));
             for done in backfill.completed.0.iter().flatten() {
-                sum = whole_range(sum, Some(*done));
+                sum = hash_range(sum, Some(*done));
             }
         }
         sum.0.max(1)
     }
 
-    pub(super) fn state(self) -> State<'a> {
+    /// Converts the data to a state with its position.
+    pub(super) fn into_state(self) -> State<'a> {
         let in_flight = self.backfill.0.as_ref().and_then(|backfill| backfill.in_flight.0).unwrap_or_default();
         let position = KnownPosition {
             id: self.identity(),
-            remaining: self.remaining.map(|left| left.span),
-            page_rows: self.remaining.unwrap_or(in_flight).begun * PAGE,
+            remaining: self.remaining.map(|left| left.length),
+            page_rows: self.remaining.unwrap_or(in_flight).with_cursor * ROWS_PER_PAGE,
         };
-        self.at(Position::Known(position.into()))
+        self.with_position(Position::Known(position.into()))
     }
 
     #[inline]
-    fn at(self, position: Position<'a>) -> State<'a> {
+    fn with_position(self, position: Position<'a>) -> State<'a> {
         let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).map(|word| word.as_ref().into());
         let backfill = self.backfill.0.unwrap_or_default();
         let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
         let by_ranges = self.remaining.map(|left| left.count == 0);
-        // Either of them is enough.
+        // Status and ranges may each report the end: either one is enough.
         let done = by_status.max(by_ranges);
         let in_flight = backfill.in_flight.0.unwrap_or_default();
         let open = match self.status.0.as_deref() {
             _ if done == Some(true) => 0,
-            // Ranges that were not begun are not listed.
+            // Ranges without a request so far are not listed.
             Some("pending") => in_flight.count.max(1),
             _ => in_flight.count,
         };
@@ -230,19 +231,19 @@ impl<'a> StateData<'a> {
         }
     }
 
-    /// Reads an object as engines print it, all but its position.
+    /// Reads an object in engine format with fields in any order. The position is left unparsed.
     #[inline]
     pub(super) fn fast(cursor: &mut LineCursor<'a>) -> Option<State<'a>> {
-        let begin = cursor.place();
+        let start = cursor.bytes_read();
         let (mut status, mut backfill, mut accounted, mut remaining) = (None, None, None, None);
         cursor.object(|cursor, key| match key {
-            "status" => once(&mut status, cursor.string()?),
-            "backfill" => once(&mut backfill, BackfillState::fast(cursor)?),
-            "accounted_range" => once(&mut accounted, super::fast::span(cursor)?),
-            "remaining" => once(&mut remaining, counted(cursor)?),
+            "status" => set_once(&mut status, cursor.string()?),
+            "backfill" => set_once(&mut backfill, BackfillState::fast(cursor)?),
+            "accounted_range" => set_once(&mut accounted, super::fast::span(cursor)?),
+            "remaining" => set_once(&mut remaining, count_ranges(cursor)?),
             _ => cursor.skip(),
         })?;
-        let position = unread(cursor, begin)?;
+        let position = unparsed_position(cursor, start)?;
         let data = Self {
             status: Text(status),
             backfill: Maybe(backfill),
@@ -250,14 +251,14 @@ impl<'a> StateData<'a> {
             remaining,
             ..Self::default()
         };
-        Some(data.at(position))
+        Some(data.with_position(position))
     }
 
-    /// `{"page_cursor":…,"status":…,"backfill":{"range":…,"num_segments":…,"completed":…,"in_flight":…}}`:
-    /// the usual order.
+    /// Reads an object with the fields `page_cursor`, `status` and `backfill` (`range`,
+    /// `num_segments`, `completed`, `in_flight`), in this order and without others.
     #[inline]
     pub(super) fn usual(cursor: &mut LineCursor<'a>) -> Option<State<'a>> {
-        let begin = cursor.place();
+        let start = cursor.bytes_read();
         cursor.literal("{\"page_cursor\":")?;
         cursor.skip()?;
         cursor.literal(",\"status\":")?;
@@ -265,15 +266,15 @@ impl<'a> StateData<'a> {
         cursor.literal(",\"backfill\":{\"range\":")?;
         let range = Maybe(Some(super::fast::span(cursor)?));
         cursor.literal(",\"num_segments\":")?;
-        cursor.whole()?;
+        cursor.unsigned()?;
         cursor.literal(",\"completed\":")?;
-        let completed = Spans(Some(super::fast::spans(cursor)?));
+        let completed = LenientRanges(Some(super::fast::spans(cursor)?));
         cursor.literal(",\"in_flight\":")?;
-        let in_flight = RangesLeft(Some(counted(cursor)?));
+        let in_flight = RangesLeft(Some(count_ranges(cursor)?));
         cursor.literal("}}")?;
-        let position = unread(cursor, begin)?;
+        let position = unparsed_position(cursor, start)?;
         let backfill = Maybe(Some(BackfillState { range, completed, in_flight }));
-        Some(Self { status, backfill, ..Self::default() }.at(position))
+        Some(Self { status, backfill, ..Self::default() }.with_position(position))
     }
 }
 
@@ -281,24 +282,24 @@ impl BackfillState {
     fn fast(cursor: &mut LineCursor) -> Option<Self> {
         let (mut range, mut completed, mut in_flight) = (None, None, None);
         cursor.object(|cursor, key| match key {
-            "range" => once(&mut range, super::fast::span(cursor)?),
-            "completed" => once(&mut completed, super::fast::spans(cursor)?),
-            "in_flight" => once(&mut in_flight, counted(cursor)?),
+            "range" => set_once(&mut range, super::fast::span(cursor)?),
+            "completed" => set_once(&mut completed, super::fast::spans(cursor)?),
+            "in_flight" => set_once(&mut in_flight, count_ranges(cursor)?),
             _ => cursor.skip(),
         })?;
-        Some(Self { range: Maybe(range), completed: Spans(completed), in_flight: RangesLeft(in_flight) })
+        Some(Self { range: Maybe(range), completed: LenientRanges(completed), in_flight: RangesLeft(in_flight) })
     }
 }
 
-/// Position of a state that is parsed on demand. An escape is left to the slow path: half of a
-/// surrogate pair makes the line one that needs a repair.
-fn unread<'a>(cursor: &LineCursor<'a>, begin: usize) -> Option<Position<'a>> {
-    let json = cursor.since(begin)?;
-    memchr::memchr(b'\\', json.as_bytes()).is_none().then_some(Position::Unread(json))
+/// Returns the position as JSON, to be parsed on demand. Returns `None` if it has an escape: an
+/// unpaired surrogate requires a repair of the line, which is left to the slow path.
+fn unparsed_position<'a>(cursor: &LineCursor<'a>, start: usize) -> Option<Position<'a>> {
+    let json = cursor.text_since(start)?;
+    memchr::memchr(b'\\', json.as_bytes()).is_none().then_some(Position::Unparsed(json))
 }
 
-/// A list of ranges of which only the number counts here.
-fn counted(cursor: &mut LineCursor) -> Option<Remaining> {
+/// Counts the ranges of an array without reading them.
+fn count_ranges(cursor: &mut LineCursor) -> Option<Remaining> {
     let mut all = Remaining::none();
     cursor.array(|cursor| {
         all.count += 1;
@@ -312,13 +313,13 @@ mod tests {
     use super::*;
 
     fn slow(json: &str) -> State<'_> {
-        serde_json::from_str::<StateData>(json).unwrap().state()
+        serde_json::from_str::<StateData>(json).unwrap().into_state()
     }
 
     fn fast(json: &str) -> Option<State<'_>> {
         let mut cursor = LineCursor::new(json);
         let state = StateData::fast(&mut cursor)?;
-        cursor.ended()?;
+        cursor.expect_end()?;
         Some(state)
     }
 
@@ -330,7 +331,7 @@ mod tests {
     const TRACE: &str = r#"{"page_cursor":null,"status":"pending","backfill":{"range":{"gte":1700000000,"lt":1700100000},"num_segments":2,"completed":[{"gte":1700000000,"lt":1700000100}],"in_flight":[{"gte":1700000100,"lt":1700100000,"page_cursor":"x"}]}}"#;
 
     #[test]
-    fn both_ways_read_the_same_state() {
+    fn fast_and_slow_path_read_the_same_state() {
         for json in [
             PROGRESS,
             TRACE,
@@ -345,11 +346,11 @@ mod tests {
     }
 
     #[test]
-    fn equal_states_have_one_identity_and_others_another() {
+    fn only_equal_states_have_equal_hashes() {
         let spaced = PROGRESS.replace(',', ", ").replace(".000Z", "Z");
         assert_eq!(id(&spaced), id(PROGRESS));
-        let turned = r#"{"remaining":[{"cursor":null,"lt":"2025-01-04T00:00:00.000Z","gte":"2025-01-03T00:00:00.000Z"},{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-02T00:00:00.000Z","cursor":"c1"}],"accounted_range":{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-11T00:00:00.000Z"}}"#;
-        assert_eq!(id(turned), id(PROGRESS));
+        let reordered = r#"{"remaining":[{"cursor":null,"lt":"2025-01-04T00:00:00.000Z","gte":"2025-01-03T00:00:00.000Z"},{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-02T00:00:00.000Z","cursor":"c1"}],"accounted_range":{"gte":"2025-01-01T00:00:00.000Z","lt":"2025-01-11T00:00:00.000Z"}}"#;
+        assert_eq!(id(reordered), id(PROGRESS));
         for (from, to) in [("\"c1\"", "\"c2\""), ("\"c1\"", "null"), ("01-04", "01-05"), ("01-11", "01-12")] {
             assert_ne!(id(&PROGRESS.replace(from, to)), id(PROGRESS), "{from} {to}");
         }
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_remainder_is_measured() {
+    fn remaining_ranges_are_measured() {
         let measured = |json| {
             let state = slow(json);
             let known = state.position.known().unwrap();

@@ -1,7 +1,9 @@
-//! Wire types, field by field as the engines print them.
+//! Wire types, named as the engines print their fields.
 
 use super::state::StateData;
-use crate::protocol::lenient::{Entries, Flag, LenientSpan, Logged, Maybe, Num, Seq, Spans, Text, When};
+use crate::protocol::lenient::{
+    Entries, Flag, LenientInstant, LenientRange, LenientRanges, Logged, Maybe, Num, Seq, Text,
+};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -10,7 +12,7 @@ pub(in crate::protocol) struct Envelope<'a> {
     #[serde(borrow, rename = "type")]
     pub(in crate::protocol) kind: Text<'a>,
     #[serde(rename = "_ts")]
-    pub(super) at: When,
+    pub(super) at: LenientInstant,
     #[serde(borrow, rename = "_emitted_by")]
     pub(super) from: Text<'a>,
     #[serde(borrow)]
@@ -38,11 +40,12 @@ pub(in crate::protocol) struct Envelope<'a> {
     pub(super) control: Maybe<Nothing>,
     pub(super) spec: Maybe<Nothing>,
     pub(super) source_input: Maybe<Nothing>,
-    /// At the top it is of another protocol.
+    /// Stream at the top level, which only other protocols have.
     #[serde(borrow)]
     pub(in crate::protocol) stream: Text<'a>,
 }
 
+/// Any object; its fields are not needed.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Nothing {}
 
@@ -51,8 +54,8 @@ pub(super) struct Nothing {}
 pub(super) struct RecordLine<'a> {
     #[serde(borrow)]
     pub(super) stream: Text<'a>,
-    pub(super) emitted_at: When,
-    /// The object was deleted at the source: no record.
+    pub(super) emitted_at: LenientInstant,
+    /// True if the object was deleted at the source. Such a line does not count as a record.
     #[serde(rename = "recordDeleted")]
     pub(super) deleted: Flag,
 }
@@ -74,7 +77,7 @@ pub(super) struct Trace<'a> {
     #[serde(borrow)]
     pub(super) stream_status: Maybe<StreamStatus<'a>>,
     pub(super) global_progress: Maybe<TotalsLine>,
-    /// The name that the generation before `trace` had for it.
+    /// Name of `global_progress` in the generation before `trace`.
     pub(super) progress: Maybe<TotalsLine>,
     #[serde(borrow)]
     pub(super) error: Maybe<TraceError<'a>>,
@@ -102,8 +105,8 @@ pub(super) struct StreamStatus<'a> {
     pub(super) status: Text<'a>,
     pub(super) cumulative_record_count: Num,
     pub(super) run_record_count: Num,
-    pub(super) time_range: Maybe<LenientSpan>,
-    pub(super) range_complete: Maybe<LenientSpan>,
+    pub(super) time_range: Maybe<LenientRange>,
+    pub(super) range_complete: Maybe<LenientRange>,
     #[serde(borrow)]
     pub(super) error: Text<'a>,
     #[serde(borrow)]
@@ -128,7 +131,7 @@ pub(super) struct TotalsLine {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ProgressLine<'a> {
-    pub(super) started_at: When,
+    pub(super) started_at: LenientInstant,
     pub(super) elapsed_ms: Num,
     pub(super) derived: Maybe<Derived>,
     #[serde(borrow)]
@@ -151,8 +154,8 @@ pub(super) struct ProgressStream<'a> {
     pub(super) status: Text<'a>,
     pub(super) state_count: Num,
     pub(super) record_count: Num,
-    pub(super) total_range: Maybe<LenientSpan>,
-    pub(super) completed_ranges: Spans,
+    pub(super) total_range: Maybe<LenientRange>,
+    pub(super) completed_ranges: LenientRanges,
     #[serde(borrow)]
     pub(super) message: Text<'a>,
     pub(super) terminal: Flag,
@@ -209,7 +212,7 @@ pub(super) struct LogData<'a> {
     pub(super) status: Num,
     #[serde(borrow)]
     pub(super) error_message: Text<'a>,
-    /// Text, or an object with a message.
+    /// Error as text, or as an object with a message.
     #[serde(borrow)]
     pub(super) err: Logged<'a>,
     #[serde(borrow)]
@@ -218,7 +221,7 @@ pub(super) struct LogData<'a> {
     pub(super) failed_streams: Seq<Text<'a>>,
     #[serde(borrow)]
     pub(super) run_id: Text<'a>,
-    /// Only in lines of our own client and service.
+    /// Only in lines of synctop's own client and service.
     #[serde(borrow)]
     pub(super) at_risk: Seq<Maybe<RiskLine<'a>>>,
     #[serde(borrow, rename = "configuredStreams")]
@@ -253,7 +256,7 @@ pub(super) struct CatalogStream<'a> {
     pub(super) stream: Maybe<InnerStream<'a>>,
 }
 
-/// A configured catalog may wrap each stream once more.
+/// Wrapped stream of a configured catalog.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct InnerStream<'a> {

@@ -18,7 +18,7 @@ impl Progress {
         self.input.lines += 1;
         self.input.bytes += line.length;
         match decoded {
-            Decoded::Message { message, .. } if !self.accepts_dialect(message.dialect, message.firm) => {
+            Decoded::Message { message, .. } if !self.accepts_dialect(message.dialect, message.is_conclusive) => {
                 self.input.unknown += 1;
                 let other = message.dialect.map_or("", Dialect::as_str);
                 let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
@@ -68,15 +68,15 @@ impl Progress {
     }
 
     /// True if a message belongs to the protocol of this feed, which the first message decides.
-    pub(crate) fn accepts_dialect(&mut self, dialect: Option<Dialect>, firm: bool) -> bool {
+    pub(crate) fn accepts_dialect(&mut self, dialect: Option<Dialect>, is_conclusive: bool) -> bool {
         let Some(dialect) = dialect else { return true };
         // A protocol recognized by a log line gives way to that of the first real message.
-        if self.dialect.is_none() || (firm && !self.dialect_firm) {
+        if self.dialect.is_none() || (is_conclusive && !self.dialect_firm) {
             self.dialect = Some(dialect);
-            self.dialect_firm = firm;
+            self.dialect_firm = is_conclusive;
             self.apply_buffered_lines();
         }
-        self.dialect.is_some_and(|mine| mine.goes_with(dialect))
+        self.dialect.is_some_and(|mine| mine.is_compatible_with(dialect))
     }
 
     /// Resolves a record without a known namespace to the only stream of that name, if there is
@@ -126,7 +126,7 @@ impl Progress {
             }
             Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
             Kind::Deletion(name) => self.deletion(&name),
-            Kind::Hidden(name) => self.hidden(&name),
+            Kind::UncountedRecords(name) => self.hidden(&name),
             Kind::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Kind::Estimate(estimate) => self.estimate(&estimate),
             Kind::Metered(metered) => self.metered(&metered),
@@ -138,7 +138,7 @@ impl Progress {
             }
             Kind::Failure(failure) => self.failure(*failure, line),
             Kind::Catalog(names) => self.catalog(&names),
-            Kind::Offer(names) => self.offer(&names),
+            Kind::AvailableStreams(names) => self.offer(&names),
             Kind::Connection { ok, message } => self.connection(ok, message.as_deref(), line),
             Kind::Log(log) => self.log(&log, message.from.as_deref(), note),
             Kind::End(end) => self.end(*end, line),

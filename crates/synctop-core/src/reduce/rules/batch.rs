@@ -65,7 +65,7 @@ impl<'a> Batch<'a> {
     fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
         match decoded {
             Some(Decoded::Message {
-                message: Message { at, from, dialect, firm: true, kind: Kind::Record(record) },
+                message: Message { at, from, dialect, is_conclusive: true, kind: Kind::Record(record) },
                 glued: None,
             }) if !record.partial => {
                 self.record(at, from, dialect, record, line);
@@ -163,7 +163,7 @@ impl Progress {
             at: *first,
             from: records.from,
             dialect: records.dialect,
-            firm: true,
+            is_conclusive: true,
             kind: Kind::Record(record),
         };
         self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None);
@@ -185,7 +185,7 @@ impl Progress {
         self.stream_message();
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
-        let late = self.traits().late_states;
+        let late = self.traits().states_may_follow_complete;
         // The first record opened the attempt and started the stream, as the others need it.
         let Some(stream) = self.streams.get_mut(self.lookup.last_stream).map(Arc::make_mut) else { return };
         stream.add_record_lines(count, bytes, measure);

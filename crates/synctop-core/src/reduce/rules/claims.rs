@@ -2,8 +2,8 @@
 
 use crate::protocol::catalog::Catalog;
 use crate::protocol::{
-    Activity, Checkpoint, Counts, Failure, Level, Line, Metered, Name, ProgressReport, State, Status, StreamClaim,
-    StreamReport, Where, mask,
+    Activity, Checkpoint, Counts, ErrorLevel, Failure, Level, Line, Metered, Name, ProgressReport, State, Status,
+    StreamClaim, StreamReport, mask,
 };
 use crate::reduce::rules::failures::{SILENT_ERROR, UNAVAILABLE};
 use crate::reduce::state::commits::StateDirection;
@@ -85,7 +85,7 @@ impl Progress {
             self.counters.requests.report(Counts { attempt: Some(counted.max(timed)), ..Counts::default() });
         }
         let Some(records) = told.records else { return };
-        if self.hold_until_named(&told.stream, told.loose, HeldFact::Records(records, told.process)) {
+        if self.hold_until_named(&told.stream, told.is_inferred_name, HeldFact::Records(records, told.process)) {
             return;
         }
         let loaded = told.loaded.unwrap_or_else(|| self.is_target_process(told.process));
@@ -128,7 +128,7 @@ impl Progress {
         self.commits.source_seen(&mut self.streams);
         let at = self.place_of_message(name);
         let now = self.last_at;
-        let late = self.traits().late_states;
+        let late = self.traits().states_may_follow_complete;
         let fresh = self.change(at, |stream| {
             let fresh = !std::mem::replace(&mut stream.in_feed, true);
             let after_complete = stream.complete_reported && !stream.early && !late;
@@ -192,7 +192,7 @@ impl Progress {
         self.stream_message();
         let at = self.place_of_message(name);
         let now = self.last_at;
-        let late = late || self.traits().late_states;
+        let late = late || self.traits().states_may_follow_complete;
         let odd = self.change(at, |stream| {
             if let Some(before) = stream.ahead_before.take() {
                 stream.compare_with_earlier_end(before, &state);
@@ -224,7 +224,7 @@ impl Progress {
 
     pub(crate) fn stream_claim(&mut self, claim: StreamClaim, line: &Line) {
         if let Some(status) = claim.status
-            && self.hold_until_named(&claim.stream, claim.loose, HeldFact::Status(status))
+            && self.hold_until_named(&claim.stream, claim.is_inferred_name, HeldFact::Status(status))
         {
             return;
         }
@@ -241,7 +241,7 @@ impl Progress {
     /// Starts a run if a terminal stream starts again (in protocols whose first terminal status
     /// stands), or if a stream is described again after the end of a process.
     fn start_run_if_restarted(&mut self, claim: &StreamClaim) {
-        let starts = claim.status == Some(Status::Started) && self.traits().first_status_stands;
+        let starts = claim.status == Some(Status::Started) && self.traits().first_status_is_final;
         let known = || self.stream(&claim.stream.key());
         if starts && known().is_some_and(|stream| stream.terminal) {
             self.next_run();
@@ -274,7 +274,7 @@ impl Progress {
         let outcome = self.change(at, |stream| {
             let mut doubled = false;
             // Later messages do not change a terminal status.
-            let stands = traits.first_status_stands && stream.terminal;
+            let stands = traits.first_status_is_final && stream.terminal;
             if claim.status.is_some() {
                 stream.end_rate_limit(now);
             }
@@ -286,7 +286,7 @@ impl Progress {
                 Some(status) if stands => doubled = status == Status::Started,
                 // The stream failed without a start and without an error.
                 Some(Status::Errored)
-                    if traits.first_status_stands && silent && !stream.ever_started && stream.errors == 0 =>
+                    if traits.first_status_is_final && silent && !stream.ever_started && stream.errors == 0 =>
                 {
                     stream.set_status(Status::Skipped, now);
                 }
@@ -310,7 +310,7 @@ impl Progress {
             }
             // The stream takes part, so that an absent count is 0, not unknown.
             let starts_now = claim.status == Some(Status::Started) || (claim.pace.is_some() && !beside);
-            if traits.ends_with_process && !traits.says_end && starts_now && stream.records.attempt.is_none() {
+            if traits.ends_with_process && !traits.reports_end && starts_now && stream.records.attempt.is_none() {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
             stream.terminal |= matches!(claim.status, Some(Status::Completed | Status::Skipped | Status::Errored));
@@ -369,7 +369,7 @@ impl Progress {
         }
         let silence = if stream.status == Status::Skipped { UNAVAILABLE } else { SILENT_ERROR };
         let message = claim.error.or(claim.reason).unwrap_or(silence.into());
-        self.status_failure(Failure::of(Where::Stream, Some(claim.stream), message), line);
+        self.status_failure(Failure::of(ErrorLevel::Stream, Some(claim.stream), message), line);
     }
 
     /// Notes the first report of a rate limit in the feed log, not its repetitions.

@@ -1,6 +1,8 @@
 //! End message: compares its claims with the evidence.
 
-use crate::protocol::{AtRisk, Counts, End, EndWord, Line, Name, ProgressReport, Risk, State, Status, Where, mask};
+use crate::protocol::{
+    AtRisk, Counts, End, EndReason, ErrorLevel, Line, Name, ProgressReport, Risk, State, Status, mask,
+};
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::attempt::Ended;
 use crate::reduce::state::errors::{ErrorGroup, ErrorPlace, Occurrence};
@@ -25,14 +27,14 @@ impl Progress {
             word: end.word,
             reason: end.reason.as_deref().map(|text| mask::secrets(text).into()),
             has_more: end.has_more,
-            up_to_date: end.word == EndWord::StillStarted
+            up_to_date: end.word == EndReason::StillStarted
                 && end.has_more == Some(false)
                 && end.states.as_ref().is_some_and(nothing_left),
             at: self.last_at,
         };
         let complete = ended.claims_complete();
-        let limited =
-            end.has_more == Some(true) || matches!(end.word, EndWord::Limit | EndWord::StillStarted | EndWord::Unknown);
+        let limited = end.has_more == Some(true)
+            || matches!(end.word, EndReason::Limit | EndReason::StillStarted | EndReason::Unknown);
         if let Some(id) = &end.run_id {
             self.run_id(&mask::secrets(id));
         }
@@ -60,7 +62,7 @@ impl Progress {
         if complete && end.has_more != Some(true) {
             self.mark_left_out(&states);
         }
-        if end.blind && limited {
+        if end.hides_unread_rows && limited {
             self.mark_cut_open();
         }
         if limited && returned {
@@ -219,7 +221,7 @@ impl Progress {
         };
         let Some((text, place)) = self.evidence.last_log_error.clone().or_else(words) else { return };
         let id = self.errors.add(Occurrence {
-            level: Where::Global,
+            level: ErrorLevel::Global,
             failure_type: None,
             stream: None,
             message: text,

@@ -1,6 +1,6 @@
 //! Records each error once, by stream and attempt.
 
-use crate::protocol::{Failure, Level, Line, Name, Status, Where, mask};
+use crate::protocol::{ErrorLevel, Failure, Level, Line, Name, Status, mask};
 use crate::reduce::state::errors::{ErrorPlace, Errors, Occurrence, TEXT_KEPT};
 use crate::reduce::state::feed::{FeedOrigin, cut};
 use crate::reduce::state::progress::Progress;
@@ -67,7 +67,7 @@ impl Progress {
             return;
         }
         if let Some(name) = &failure.stream
-            && self.traits().first_status_stands
+            && self.traits().first_status_is_final
             && self.stream(&name.key()).is_some_and(|stream| stream.status == Status::Completed && stream.terminal)
         {
             // The terminal status stands: a later error is only a warning.
@@ -81,7 +81,7 @@ impl Progress {
         }
         let whole = failure.stream.is_none();
         // In protocols whose first terminal status stands, a final error already sets it.
-        let ends = failure.stream.clone().filter(|_| failure.is_final && self.traits().first_status_stands);
+        let ends = failure.stream.clone().filter(|_| failure.is_final && self.traits().first_status_is_final);
         let id = self.record_failure(failure, line);
         if let Some(at) = ends.and_then(|name| self.lookup.index.get(name.key().as_ref()).copied()) {
             let now = self.last_at;
@@ -167,7 +167,7 @@ impl Progress {
 
     /// Records an error that only a stream's status or message reports.
     pub(crate) fn stream_failure(&mut self, name: &Name, failure_type: Option<&str>, text: &str, line: &Line) {
-        let failure = Failure::of(Where::Stream, Some(name.clone()), text.into());
+        let failure = Failure::of(ErrorLevel::Stream, Some(name.clone()), text.into());
         self.record_failure(Failure { failure_type: failure_type.map(Into::into), ..failure }, line);
     }
 
@@ -230,7 +230,7 @@ impl Progress {
         self.attempt.connection = Some(ok);
         // Without a message the cause has to come from elsewhere.
         if let Some(message) = message.filter(|_| !ok) {
-            let failure = Failure::of(Where::Global, None, message.into());
+            let failure = Failure::of(ErrorLevel::Global, None, message.into());
             self.listed_failures(vec![failure], line);
         }
     }

@@ -1,7 +1,7 @@
 //! End of a process without an end message: decides which results stand, and which streams are left
 //! open.
 
-use crate::protocol::{Failure, Line, LineEnd, Status, Where};
+use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, Status};
 use crate::reduce::rules::failures::SILENT_ERROR;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
@@ -58,7 +58,7 @@ impl Progress {
             // No error repeated this fatal line.
             let message = text.lines().next().unwrap_or_default().to_owned();
             let stack = text.split_once('\n').map(|(_, stack)| stack.to_owned().into());
-            let failure = Failure { stack, ..Failure::of(Where::Global, None, message.into()) };
+            let failure = Failure { stack, ..Failure::of(ErrorLevel::Global, None, message.into()) };
             let lines = std::mem::replace(&mut self.input.lines, place.line);
             let id = self.record_failure(failure, &NO_LINE);
             self.input.lines = lines;

@@ -6,7 +6,7 @@
 //! Then the attempt is turned into the first one of a run in place: each stream and the run itself
 //! remember their totals at its start.
 
-use crate::protocol::{Counts, ProcessWord, ProgressReport, State, Status};
+use crate::protocol::{Counts, ProcessEvent, ProgressReport, State, Status};
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::position::Remainder;
 use crate::reduce::state::progress::Progress;
@@ -202,15 +202,15 @@ impl Progress {
     }
 
     /// Applies a log line about the start or the end of a process.
-    pub(crate) fn process_word(&mut self, word: &ProcessWord) {
+    pub(crate) fn process_word(&mut self, word: &ProcessEvent) {
         match word {
-            ProcessWord::Starts if !self.stderr.parser.is_separate_pipe && self.has_process_ended(false) => {
+            ProcessEvent::Starts if !self.stderr.parser.is_separate_pipe && self.has_process_ended(false) => {
                 self.next_run()
             }
-            ProcessWord::Finishes(what) if !self.streams.iter().any(|stream| *stream.name == **what) => {
+            ProcessEvent::Finishes(what) if !self.streams.iter().any(|stream| *stream.name == **what) => {
                 self.note_process_end(true);
             }
-            ProcessWord::Starts | ProcessWord::Finishes(_) => {}
+            ProcessEvent::Starts | ProcessEvent::Finishes(_) => {}
         }
     }
 

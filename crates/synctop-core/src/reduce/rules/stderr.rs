@@ -2,8 +2,8 @@
 //! protocols that report errors and counts on stderr, those are parsed.
 
 use crate::protocol::{
-    Failure, Kind, Level, Line, LineEnd, Metered, Name, StreamClaim, Where, clean, heard, is_destination, mask,
-    stream_of,
+    ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, StreamClaim, clean, decode_stderr_line,
+    is_destination_logger, mask, stream_of_logger,
 };
 use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
@@ -15,20 +15,21 @@ impl Progress {
     /// True if the process that reports counts beside the feed is a target. Two processes on one
     /// pipe differ by their id, and the tap comes first.
     pub(crate) fn is_target_process(&mut self, process: Option<u64>) -> bool {
-        let heard = &mut self.stderr.parser;
+        let decode_stderr_line = &mut self.stderr.parser;
         let Some(process) = process else { return false };
-        (heard.target && !heard.tap) || *heard.first.get_or_insert(process) != process
+        (decode_stderr_line.target && !decode_stderr_line.tap)
+            || *decode_stderr_line.first.get_or_insert(process) != process
     }
 
     /// Holds a fact back until the feed names the stream, because the name may be that of an
     /// endpoint or belong to another run. Returns true if it was held back.
-    pub(crate) fn hold_until_named(&mut self, name: &Name, loose: bool, held: HeldFact) -> bool {
+    pub(crate) fn hold_until_named(&mut self, name: &Name, is_inferred_name: bool, held: HeldFact) -> bool {
         if !self.stderr.parser.is_beside_feed || self.stderr.parser.is_releasing_facts {
             return false;
         }
         let named = self.stream(&name.key()).is_some_and(|stream| stream.in_feed);
         let others = || self.streams.iter().any(|stream| stream.in_feed);
-        if named || !(loose || others()) {
+        if named || !(is_inferred_name || others()) {
             return false;
         }
         if self.stderr.parser.held.len() < MAX_HELD_FACTS {
@@ -62,7 +63,7 @@ impl Progress {
                 timed_request: false,
                 loaded: None,
                 process,
-                loose: false,
+                is_inferred_name: false,
                 run_id: None,
             }),
             HeldFact::Status(status) => {
@@ -103,7 +104,7 @@ impl Progress {
         // Without a known protocol the line is buffered: an error in one protocol is nothing in
         // another.
         if self.dialect.is_none() && !self.closed {
-            let Some(known) = heard(line).and_then(|message| message.dialect) else {
+            let Some(known) = decode_stderr_line(line).and_then(|message| message.dialect) else {
                 if self.stderr.parser.early.len() >= MAX_BUFFERED_LINES {
                     self.stderr.parser.early.pop_front();
                 }
@@ -128,13 +129,13 @@ impl Progress {
             return;
         }
         let plain = clean::line(line);
-        let Some(message) = heard(&plain) else { return self.unstructured(line) };
+        let Some(message) = decode_stderr_line(&plain) else { return self.unstructured(line) };
         if !self.accepts_dialect(message.dialect, false) {
             return;
         }
         let before = self.stderr.parser.error.take();
         self.stderr.parser.clear();
-        match message.from.as_deref().and_then(is_destination) {
+        match message.from.as_deref().and_then(is_destination_logger) {
             Some(true) => self.stderr.parser.target = true,
             Some(false) => self.stderr.parser.tap = true,
             None => {}
@@ -146,7 +147,7 @@ impl Progress {
             let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
             self.stderr.parser.error = Some(text.clone());
             if let Some(at) =
-                message.from.as_deref().and_then(stream_of).and_then(|name| self.lookup.index.get(name).copied())
+                message.from.as_deref().and_then(stream_of_logger).and_then(|name| self.lookup.index.get(name).copied())
             {
                 self.change(at, |stream| stream.hint = Some(text));
             }
@@ -214,7 +215,7 @@ impl Progress {
         let bytes = message.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
         // An unknown engine reports its errors here too.
-        let failure = Failure::of(Where::Global, None, message.to_owned().into());
+        let failure = Failure::of(ErrorLevel::Global, None, message.to_owned().into());
         self.attempt.last_message_failed = true;
         let id = self.record_failure(failure, &line);
         self.stderr.parser.group = Some(id);

@@ -1,6 +1,6 @@
 //! State of one attempt.
 
-use crate::protocol::{EndWord, Millis};
+use crate::protocol::{EndReason, Millis};
 use crate::reduce::state::errors::ErrorPlace;
 use crate::reduce::state::runs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The end message of an attempt.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ended {
-    pub word: EndWord,
+    pub word: EndReason,
     pub reason: Option<Arc<str>>,
     pub has_more: Option<bool>,
     /// True if the end still reports "started" but no stream's state has anything left: there was
@@ -24,8 +24,8 @@ impl Ended {
     pub fn claims_complete(&self) -> bool {
         self.has_more != Some(true)
             && match self.word {
-                EndWord::Complete => true,
-                EndWord::Unsaid => self.has_more == Some(false),
+                EndReason::Complete => true,
+                EndReason::Unsaid => self.has_more == Some(false),
                 _ => false,
             }
     }

@@ -1,7 +1,7 @@
 //! Errors, grouped by fingerprint. The number of groups is bounded; further errors are only
 //! counted.
 
-use crate::protocol::{Millis, Where};
+use crate::protocol::{ErrorLevel, Millis};
 use crate::reduce::state::fingerprint;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub const TEXT_KEPT: usize = 8 * 1024;
 pub struct ErrorGroup {
     /// Identity: level, failure type and fingerprint.
     pub id: u64,
-    pub level: Where,
+    pub level: ErrorLevel,
     pub failure_type: Option<Arc<str>>,
     pub fingerprint: u64,
     /// Message of the latest occurrence.
@@ -80,9 +80,9 @@ impl ErrorGroup {
     #[must_use]
     pub fn kind(&self) -> &str {
         self.failure_type.as_deref().unwrap_or(match self.level {
-            Where::Global => "global",
-            Where::Stream => "error",
-            Where::Transient => "transient",
+            ErrorLevel::Global => "global",
+            ErrorLevel::Stream => "error",
+            ErrorLevel::Transient => "transient",
         })
     }
 
@@ -100,18 +100,18 @@ impl ErrorGroup {
     }
 }
 
-pub(crate) fn is_permanent(failure_type: Option<&str>, level: Where) -> bool {
+pub(crate) fn is_permanent(failure_type: Option<&str>, level: ErrorLevel) -> bool {
     match failure_type {
         Some("config_error" | "auth_error" | "system_error") => true,
         Some(_) => false,
-        None => level == Where::Global,
+        None => level == ErrorLevel::Global,
     }
 }
 
 /// Error occurrence to be recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct Occurrence {
-    pub level: Where,
+    pub level: ErrorLevel,
     pub failure_type: Option<Arc<str>>,
     pub stream: Option<Arc<str>>,
     pub message: Arc<str>,
@@ -147,7 +147,7 @@ impl Errors {
     }
 
     #[must_use]
-    pub fn id(level: Where, failure_type: Option<&str>, message: &str, stream: Option<&str>) -> u64 {
+    pub fn id(level: ErrorLevel, failure_type: Option<&str>, message: &str, stream: Option<&str>) -> u64 {
         let salt = fingerprint::of(failure_type.unwrap_or_default()).rotate_left(7) ^ level as u64;
         fingerprint::of_error(message, stream) ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
@@ -338,7 +338,7 @@ mod tests {
 
     pub(crate) fn error(message: &str, stream: &str, attempt: u32) -> Occurrence {
         Occurrence {
-            level: Where::Stream,
+            level: ErrorLevel::Stream,
             failure_type: None,
             stream: Some(stream.into()),
             message: message.into(),
@@ -359,7 +359,7 @@ mod tests {
         }
         assert_eq!(errors.groups().len(), GROUPS_KEPT);
         assert_eq!((errors.total, errors.beyond), (2000, 801));
-        let same = errors.get(Errors::id(Where::Stream, None, "the same 9 times", Some("b"))).unwrap();
+        let same = errors.get(Errors::id(ErrorLevel::Stream, None, "the same 9 times", Some("b"))).unwrap();
         assert_eq!((same.count, same.places.len()), (1000, PLACES_KEPT));
     }
 

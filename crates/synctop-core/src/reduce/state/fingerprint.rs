@@ -15,8 +15,16 @@ pub fn of(text: &str) -> u64 {
     hashed(text, None)
 }
 
+/// Returns the hash (FNV-1a) of a text as it is; stable across processes and versions.
+#[must_use]
+pub fn of_text(text: &str) -> u64 {
+    let mut hash = Fnv::default();
+    hash.write(text.as_bytes());
+    hash.0
+}
+
 pub(crate) fn hashed(text: &str, stream: Option<&str>) -> u64 {
-    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut hash = Fnv::default();
     normalize(text, stream, &mut |part| hash.write(part.as_bytes()));
     hash.0
 }
@@ -25,6 +33,12 @@ pub(crate) fn hashed(text: &str, stream: Option<&str>) -> u64 {
 pub(crate) const QUOTE_LIMIT: usize = 256;
 
 pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
 
 impl Fnv {
     pub(crate) fn write(&mut self, bytes: &[u8]) {

@@ -38,7 +38,7 @@ impl KeptPosition {
     pub(crate) fn assign(&mut self, position: &Position) {
         self.unread.clear();
         self.known = match position {
-            Position::Unread(json) if json.len() <= UNREAD_MAX => {
+            Position::Unparsed(json) if json.len() <= UNREAD_MAX => {
                 self.unread.push_str(json);
                 OnceLock::new()
             }
@@ -47,7 +47,7 @@ impl KeptPosition {
     }
 
     pub(crate) fn known(&self) -> Option<KnownPosition> {
-        *self.known.get_or_init(|| Position::Unread(self.unread.as_str()).known())
+        *self.known.get_or_init(|| Position::Unparsed(self.unread.as_str()).known())
     }
 }
 
