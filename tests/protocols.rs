@@ -53,15 +53,15 @@ fn first_message_of_every_recording_decides_its_protocol() {
             | "singer/sdk-target-badjson"
             | "singer/sdk-target-noschema" => None,
             // Text whose metrics show Singer, but not on the first line.
-            "singer/meltano-run-uncolored" => Some(Dialect::Singer),
-            name if name.starts_with("singer/meltano-run") => Some(Dialect::Meltano),
-            name if name.starts_with("singer/") => Some(Dialect::Singer),
-            _ => Some(Dialect::Airbyte),
+            "singer/meltano-run-uncolored" => Some("singer"),
+            name if name.starts_with("singer/meltano-run") => Some("meltano"),
+            name if name.starts_with("singer/") => Some("singer"),
+            _ => Some("airbyte"),
         };
-        assert_eq!(reduced(&log).dialect, wanted, "{}", run.name);
+        assert_eq!(reduced(&log).dialect.map(Dialect::as_str), wanted, "{}", run.name);
         if wanted.is_some() && run.name != "singer/meltano-run-uncolored" {
             let first = log.iter().position(|byte| *byte == b'\n').map_or(log.len(), |at| at + 1);
-            assert_eq!(reduced(&log[..first]).dialect, wanted, "{} by its first line", run.name);
+            assert_eq!(reduced(&log[..first]).dialect.map(Dialect::as_str), wanted, "{} by its first line", run.name);
         }
     }
 }
@@ -100,7 +100,8 @@ fn feed_keeps_its_protocol_among_foreign_lines() {
         for (other, second) in one.iter().enumerate() {
             let (both, behind) = (reduced(&[first.as_slice(), second].concat()), reduced(second));
             assert_eq!(both.dialect, alone.dialect);
-            let family = |progress: &Progress| matches!(progress.dialect, Some(Dialect::Singer | Dialect::Meltano));
+            let family =
+                |progress: &Progress| matches!(progress.dialect.map(Dialect::as_str), Some("singer" | "meltano"));
             if at != other && !(family(&alone) && family(&behind)) {
                 // No foreign line counts as a message of the feed, and none is lost.
                 assert_eq!(json_of(&both)["streams"], json_of(&alone)["streams"], "{at} then {other}");
@@ -888,7 +889,7 @@ fn stderr_before_the_first_message_is_interpreted_once_the_protocol_is_known() {
         &format!("METRIC: {{\"metric\":\"record_count\",\"value\":1,\"tags\":{{\"stream\":\"x\"}}}}\n{lines}"),
         OK,
     );
-    assert_eq!(mixed.dialect, Some(Dialect::Airbyte));
+    assert_eq!(mixed.dialect.map(Dialect::as_str), Some("airbyte"));
 }
 
 #[test]

@@ -185,7 +185,7 @@ pub enum GlyphsArg {
 #[derive(Debug, ClapArgs)]
 pub struct FeedArgs {
     /// Protocol of the feed; `auto` detects it by the first message
-    #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(ProtocolSelection::NAMES))]
+    #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(ProtocolSelection::names()))]
     pub dialect: String,
 }
 

@@ -1,67 +1,62 @@
 //! Classification of a line as message, raw text, unknown envelope or malformed.
 
+use super::adapter::{Adapter, Dialect, Message, Protocol};
+use super::head::read_head;
 use super::lenient::{Entries, Text};
-use super::message::{Checkpoint, Dialect, Kind, Level, Log, Message, Name, Record};
+use super::message::Level;
 use super::scan::lines::{Line, LineEnd};
 use super::scan::repair::repair_json;
 use super::scan::validate::Validator;
-use super::stripe::{self, Envelope, Generation, KINDS};
-use super::{airbyte, singer};
+use super::table::{PROTOCOLS, text_level};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
 /// Protocols that a decoder accepts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub enum ProtocolSelection {
     /// All protocols, detected line by line. The first message decides the protocol of the feed.
     #[default]
     Auto,
-    /// One protocol. Messages of the others are unknown.
-    Only(Dialect),
-    /// One generation of Stripe's engine. Kinds of the others are unknown.
-    Stripe(Generation),
+    /// One protocol, and those that may share a feed with it. Messages of the others are unknown.
+    Only(&'static Protocol),
+    /// A part of one protocol, such as one generation of an engine.
+    Variant(&'static Protocol, &'static dyn Adapter),
+}
+
+impl fmt::Debug for ProtocolSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Only(protocol) | Self::Variant(protocol, _) => f.write_str(protocol.name),
+        }
+    }
 }
 
 impl ProtocolSelection {
-    /// Names for `--dialect`.
-    pub const NAMES: [&'static str; 8] =
-        ["auto", "airbyte", "singer", "meltano", "stripe", "stripe-trace", "stripe-progress", "stripe-start-end"];
+    /// Returns the names for `--dialect`.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        let protocols = PROTOCOLS
+            .iter()
+            .flat_map(|protocol| std::iter::once(protocol.name).chain(protocol.variants.iter().map(|(name, _)| *name)));
+        std::iter::once("auto").chain(protocols).collect()
+    }
 
-    /// Parses one of [`Self::NAMES`].
+    /// Returns the selection of one of [`Self::names`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "auto" => Self::Auto,
-            "airbyte" => Self::Only(Dialect::Airbyte),
-            "singer" => Self::Only(Dialect::Singer),
-            "meltano" => Self::Only(Dialect::Meltano),
-            "stripe" => Self::Only(Dialect::Stripe),
-            "stripe-trace" => Self::Stripe(Generation::Trace),
-            "stripe-progress" => Self::Stripe(Generation::Progress),
-            "stripe-start-end" => Self::Stripe(Generation::StartEnd),
-            _ => return None,
-        })
-    }
-
-    /// True if the decoder accepts lines of this protocol.
-    fn accepts(self, dialect: Dialect) -> bool {
-        match self {
-            Self::Auto => true,
-            Self::Only(only) => only.is_compatible_with(dialect),
-            Self::Stripe(_) => dialect == Dialect::Stripe,
+        if name == "auto" {
+            return Some(Self::Auto);
         }
-    }
-
-    /// True if the kind is one of Stripe's, and the decoder accepts it.
-    fn accepts_stripe_kind(self, kind: &str) -> bool {
-        KINDS.contains(&kind)
-            && match self {
-                Self::Auto | Self::Only(Dialect::Stripe) => true,
-                Self::Only(_) => false,
-                Self::Stripe(generation) => generation.has_kind(kind),
+        PROTOCOLS.iter().find_map(|protocol| {
+            if protocol.name == name {
+                return Some(Self::Only(protocol));
             }
+            let (_, adapter) = protocol.variants.iter().find(|(variant, _)| *variant == name)?;
+            Some(Self::Variant(protocol, *adapter))
+        })
     }
 }
 
@@ -94,7 +89,9 @@ pub enum Decoded<'a> {
 /// Decoder for the lines of one input. It has no state, so that lines may be decoded in parallel.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Decoder {
-    reading: ProtocolSelection,
+    selection: ProtocolSelection,
+    /// Protocol of the library's user, tried before all others.
+    added: Option<&'static Protocol>,
 }
 
 /// Maximum number of offsets, per kind of start, that are tried as the start of a message after
@@ -104,8 +101,36 @@ const MAX_STARTS_TRIED: usize = 64;
 impl Decoder {
     /// Creates a decoder for the selected protocols.
     #[must_use]
-    pub fn new(reading: ProtocolSelection) -> Self {
-        Self { reading }
+    pub fn new(selection: ProtocolSelection) -> Self {
+        Self { selection, added: None }
+    }
+
+    /// Adds a protocol, which is tried before all others. A second one replaces the first.
+    #[must_use]
+    pub fn with_protocol(self, protocol: &'static Protocol) -> Self {
+        Self { added: Some(protocol), ..self }
+    }
+
+    /// Returns the selected protocols and their adapters, in the order of detection.
+    fn adapters(&self) -> impl Iterator<Item = (&'static Protocol, &'static dyn Adapter)> {
+        let selection = self.selection;
+        let selected = PROTOCOLS.iter().filter_map(move |protocol| match selection {
+            ProtocolSelection::Auto => Some((*protocol, protocol.adapter)),
+            ProtocolSelection::Only(only) => (protocol.family == only.family).then_some((*protocol, protocol.adapter)),
+            ProtocolSelection::Variant(only, adapter) => (**protocol == *only).then_some((*protocol, adapter)),
+        });
+        self.added.map(|protocol| (protocol, protocol.adapter)).into_iter().chain(selected)
+    }
+
+    /// Returns the first message that an adapter makes of a line.
+    #[inline]
+    fn first<'a>(&self, mut decode: impl FnMut(&'static dyn Adapter) -> Option<Message<'a>>) -> Option<Message<'a>> {
+        self.adapters().find_map(|(protocol, adapter)| Some(decode(adapter)?.of(protocol)))
+    }
+
+    /// True if any selected protocol has messages of this type.
+    fn has_type(&self, kind: &str) -> bool {
+        self.adapters().any(|(_, adapter)| adapter.has_type(kind))
     }
 
     /// Classifies one line. The result may borrow from `scratch`, which receives a repaired line.
@@ -164,17 +189,7 @@ impl Decoder {
     /// Decodes a line by the fast path; `None` if it needs the slow path.
     #[must_use]
     pub fn fast<'a>(&self, text: &'a str) -> Option<Message<'a>> {
-        match self.reading {
-            // Stripe's kinds are lower case. Byte 9 is the first letter after `{"type":"`.
-            ProtocolSelection::Auto => match text.as_bytes().get(9)? {
-                b'A'..=b'Z' => airbyte::fast(text).or_else(|| singer::fast(text)),
-                _ => stripe::fast(text, None),
-            },
-            ProtocolSelection::Only(Dialect::Airbyte) => airbyte::fast(text),
-            ProtocolSelection::Only(Dialect::Singer | Dialect::Meltano) => singer::fast(text),
-            ProtocolSelection::Only(Dialect::Stripe) => stripe::fast(text, None),
-            ProtocolSelection::Stripe(generation) => stripe::fast(text, Some(generation)),
-        }
+        self.first(|adapter| adapter.decode_fast(text))
     }
 
     /// Classifies one line as [`Self::decode_in_place`] does, but without the fast path. It is the
@@ -204,7 +219,7 @@ impl Decoder {
         if json {
             return Some(Decoded::Malformed { torn });
         }
-        match singer::metric(text).filter(|_| self.reading.accepts(Dialect::Singer)) {
+        match self.first(|adapter| adapter.decode_text(text)) {
             Some(message) => Some(Decoded::Message { message, glued: None }),
             None => Some(raw(Cow::Borrowed(text))),
         }
@@ -212,35 +227,7 @@ impl Decoder {
 
     /// Decodes a line that is one message and nothing else.
     fn message<'a>(&self, text: &'a str) -> Option<Message<'a>> {
-        let reading = self.reading;
-        // Stripe's kinds are lower case.
-        let first_letter = text.strip_prefix("{\"type\":").map(str::trim_start).and_then(|rest| rest.as_bytes().get(1));
-        if first_letter.is_some_and(u8::is_ascii_uppercase) {
-            return self.uppercase_message(text);
-        }
-        let envelope = serde_json::from_str::<Envelope>(text).ok()?;
-        match envelope.kind.0.as_deref() {
-            // A stream at the top level is Singer's, even if the type is lower case.
-            Some(kind) if reading.accepts_stripe_kind(kind) && envelope.stream.0.is_none() => {
-                let is_state = kind.eq_ignore_ascii_case("state");
-                stripe::message(envelope).or_else(|| if is_state { self.uppercase_message(text) } else { None })
-            }
-            Some(kind) if singer::has_type(kind) || airbyte::has_type(kind) => self.uppercase_message(text),
-            // Lines of Meltano may have a `type` too (`discovery`).
-            Some(_) if reading.accepts(Dialect::Meltano) => singer::meltano(text),
-            None if reading.accepts(Dialect::Singer) => {
-                singer::message(text).or_else(|| singer::json_log(text)).or_else(|| singer::meltano(text))
-            }
-            _ => None,
-        }
-    }
-
-    /// Decodes a message of Singer or Airbyte. Singer is tried first, because it has the stream at
-    /// the top level.
-    fn uppercase_message<'a>(&self, text: &'a str) -> Option<Message<'a>> {
-        let singer = || singer::message(text).filter(|_| self.reading.accepts(Dialect::Singer));
-        let airbyte = || airbyte::message(text).filter(|_| self.reading.accepts(Dialect::Airbyte));
-        singer().or_else(airbyte)
+        self.first(|adapter| adapter.decode(text))
     }
 
     /// Classifies one valid JSON value that is not a message; `None` if a repair makes it one.
@@ -269,8 +256,10 @@ impl Decoder {
                     (Some(main), None) => main,
                     (None, error) => error.unwrap_or(Cow::Borrowed(text)),
                 };
-                let structured = ["event", "level", "timestamp"].iter().all(|name| text_of(name).is_some());
-                Some(Decoded::Raw(RawLine { level, text, of: structured.then_some(Dialect::Meltano) }))
+                let owner =
+                    self.adapters().find(|(_, adapter)| adapter.owns_log_object(&|name| text_of(name).is_some()));
+                let of = owner.map(|(protocol, _)| Dialect::of(protocol));
+                Some(Decoded::Raw(RawLine { level, text, of }))
             }
         }
     }
@@ -313,49 +302,18 @@ impl Decoder {
         if !valid {
             return Decoded::Malformed { torn };
         }
-        let head = stripe::read_head(head);
-        let message = self.message_of_head(&head, line.length);
+        let head = read_head(head, &|kind| self.has_type(kind));
+        let message = self.first(|adapter| adapter.decode_head(&head, line.length));
         match (message, head.kind) {
             (Some(message), _) => Decoded::Message { message, glued: None },
-            (None, Some(kind)) if head.payload.is_some() || self.reading.accepts_stripe_kind(&kind) => {
-                Decoded::Unknown { kind }
-            }
+            (None, Some(kind)) if head.payload.is_some() || self.has_type(&kind) => Decoded::Unknown { kind },
             _ => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
         }
-    }
-
-    fn message_of_head<'a>(&self, head: &stripe::Head<'a>, length: u64) -> Option<Message<'a>> {
-        let kind = head.kind.as_ref().or(head.payload.as_ref())?;
-        if self.reading.accepts_stripe_kind(kind) && head.top_stream.is_none() {
-            return stripe::message_of_head(head, length);
-        }
-        let dialect = if head.top_stream.is_some() { Dialect::Singer } else { Dialect::Airbyte };
-        let message = |kind| Message { at: head.at, from: None, dialect: Some(dialect), is_conclusive: true, kind };
-        let stream = head.top_stream.as_ref().or(head.stream.as_ref()).cloned();
-        let known = if head.top_stream.is_some() { singer::has_type(kind) } else { airbyte::has_type(kind) };
-        if !known || !self.reading.accepts(dialect) {
-            return None;
-        }
-        let kind = match (kind.to_ascii_uppercase().as_str(), stream) {
-            ("RECORD", Some(stream)) => {
-                Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true })
-            }
-            ("STATE", _) => Kind::Checkpoint(Checkpoint::default()),
-            // Answers to commands other than a sync; their content is not needed.
-            ("CATALOG" | "SPEC", _) => Kind::Answer,
-            ("LOG", _) => {
-                let level = Level::from(head.level.as_deref().unwrap_or_default());
-                let message = format!("(a log line of {length} bytes)").into();
-                Kind::Log(Box::new(Log { level, message, ..Log::default() }))
-            }
-            _ => Kind::Note("read from its head"),
-        };
-        Some(message(kind))
     }
 }
 
 fn raw(text: Cow<str>) -> Decoded {
-    Decoded::Raw(RawLine { level: singer::level_of(&text).unwrap_or_default(), text, of: None })
+    Decoded::Raw(RawLine { level: text_level(&text).unwrap_or_default(), text, of: None })
 }
 
 /// True if the line starts like a JSON object or an array of texts or containers. Text such as
@@ -520,7 +478,7 @@ mod tests {
         assert!(
             matches!(decoder.decode(&line, &mut String::new()), Decoded::Unknown { kind } if kind == "stream_status")
         );
-        assert!(ProtocolSelection::NAMES.iter().all(|name| ProtocolSelection::from_name(name).is_some()));
+        assert!(ProtocolSelection::names().iter().all(|name| ProtocolSelection::from_name(name).is_some()));
     }
 
     #[test]

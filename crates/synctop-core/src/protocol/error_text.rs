@@ -1,6 +1,8 @@
-//! Core of an error message for operators, and the HTTP status in it.
+//! Core, cause and HTTP status of an error message. Each protocol knows the forms of its own
+//! messages; the rest is general.
 
-use super::clean;
+use super::shorten::first_statement;
+use super::{clean, table};
 
 /// Returns the core of an error's message for an operator, without request ids and links to
 /// documents.
@@ -8,52 +10,19 @@ use super::clean;
 pub fn core(message: &str) -> String {
     let line = clean::line(message);
     let text = line.trim();
-    if let Some((_, rest)) = text.split_once("Having the '")
-        && let Some((permission, _)) = rest.split_once('\'')
-    {
-        return format!("the key lacks '{permission}'");
-    }
-    if let Some((status, said)) = status_code(text) {
-        let given_up =
-            if text.starts_with("Exhausted available request attempts") { ", retries exhausted" } else { "" };
-        return format!("{said} (HTTP {status}{given_up})");
-    }
-    let (head, status) = match text.rfind(" [") {
-        Some(at) => (text.get(..at).unwrap_or(text), http_status(text)),
-        None => (text, None),
-    };
-    // Details in brackets at the end of a long message are for developers.
-    let head = match head.find(" (") {
-        Some(at) if head.len() > 100 && at > 40 => head.get(..at).unwrap_or(head),
-        _ => head,
-    };
-    let first = match head.find(". ") {
-        Some(end) if head.len() > 80 && end > 20 => head.get(..end).unwrap_or(head),
-        _ => head,
-    };
-    match status {
-        Some(status) => format!("{} (HTTP {status})", first.trim_end_matches('.')),
-        None => first.to_owned(),
-    }
+    table::error_core(text).unwrap_or_else(|| first_statement(text).to_owned())
 }
 
-/// Parses `HTTP Status Code: 403. Error: Forbidden. You don't have …`, the form of Airbyte's CDK:
-/// status and error.
-fn status_code(text: &str) -> Option<(u16, &str)> {
-    let (_, rest) = text.split_once("HTTP Status Code: ")?;
-    let (status, rest) = rest.split_once(". Error: ")?;
-    let said = rest.split_once(". ").map_or(rest, |(first, _)| first);
-    Some((status.parse().ok()?, said.trim_end_matches('.')))
-}
-
-/// Returns the status in `[GET /v1/charges (429)]` or in `HTTP Status Code: 403. Error: …`.
+/// Returns the cause in a message, without the details that a protocol appends to it.
 #[must_use]
-pub fn http_status(text: &str) -> Option<u16> {
-    if let Some((status, _)) = status_code(text) {
-        return Some(status);
-    }
-    let (_, rest) = text.rsplit_once(" (")?;
-    rest.split_once(")]")?.0.parse().ok()
+pub fn cause(message: &str) -> &str {
+    table::error_cause(message).unwrap_or(message)
+}
+
+/// Returns the HTTP status in a message, such as `[GET /v1/charges (429)]`.
+#[must_use]
+pub fn http_status(message: &str) -> Option<u16> {
+    table::http_status(message)
 }
 
 #[cfg(test)]

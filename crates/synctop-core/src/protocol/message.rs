@@ -3,21 +3,6 @@
 use super::time::Millis;
 use std::borrow::Cow;
 
-/// Decoded line. Borrows from the line it was read from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message<'a> {
-    /// Time of emission: `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`.
-    pub at: Option<Millis>,
-    /// Emitter (`_emitted_by`, or the logger's name).
-    pub from: Option<Cow<'a, str>>,
-    /// Protocol of the line; `None` if feeds of any protocol may have such a line.
-    pub dialect: Option<Dialect>,
-    /// True if only this protocol has such a line. False for log lines, which a shared library may
-    /// have written.
-    pub is_conclusive: bool,
-    pub kind: Kind<'a>,
-}
-
 /// Claim of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind<'a> {
@@ -52,95 +37,6 @@ pub enum Kind<'a> {
     Answer,
     /// Known message without a claim (control, spec, source_input).
     Note(&'static str),
-}
-
-/// Protocol of a line or feed.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-    strum::Display,
-    strum::IntoStaticStr,
-)]
-#[strum(serialize_all = "snake_case")]
-pub enum Dialect {
-    Stripe,
-    Airbyte,
-    Singer,
-    /// Meltano's log of the Singer taps and targets that it runs.
-    Meltano,
-}
-
-/// Rules that hold for every feed of a protocol. The reducer uses these instead of the protocol.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ProtocolTraits {
-    /// True without an end message: the attempt ends with the process.
-    pub ends_with_process: bool,
-    /// True if the first terminal status of a stream is final.
-    pub first_status_is_final: bool,
-    /// True if checkpoints may follow a stream's "complete".
-    pub states_may_follow_complete: bool,
-    /// True if a run that is stopped from outside exits with 0. Its open streams count as failed.
-    pub stopped_exits_zero: bool,
-    /// True if errors are reported on stderr.
-    pub errors_on_stderr: bool,
-    /// True if the log reports the end. A log without it is truncated, unless the exit of the
-    /// process decides.
-    pub reports_end: bool,
-}
-
-impl Dialect {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    /// Returns the rules of this protocol.
-    #[must_use]
-    pub fn traits(self) -> &'static ProtocolTraits {
-        const STRIPE: ProtocolTraits = ProtocolTraits {
-            ends_with_process: false,
-            first_status_is_final: false,
-            states_may_follow_complete: false,
-            stopped_exits_zero: false,
-            errors_on_stderr: false,
-            reports_end: false,
-        };
-        const AIRBYTE: ProtocolTraits = ProtocolTraits {
-            ends_with_process: true,
-            first_status_is_final: true,
-            states_may_follow_complete: true,
-            ..STRIPE
-        };
-        const SINGER: ProtocolTraits = ProtocolTraits {
-            ends_with_process: true,
-            states_may_follow_complete: true,
-            stopped_exits_zero: true,
-            errors_on_stderr: true,
-            ..STRIPE
-        };
-        const MELTANO: ProtocolTraits = ProtocolTraits { reports_end: true, ..SINGER };
-        match self {
-            Self::Stripe => &STRIPE,
-            Self::Airbyte => &AIRBYTE,
-            Self::Singer => &SINGER,
-            Self::Meltano => &MELTANO,
-        }
-    }
-
-    /// True if one feed may have lines of both: Meltano's log contains those of taps and targets.
-    #[must_use]
-    pub fn is_compatible_with(self, other: Self) -> bool {
-        let family = |dialect| if dialect == Self::Meltano { Self::Singer } else { dialect };
-        family(self) == family(other)
-    }
 }
 
 /// Identity of a stream.
@@ -353,13 +249,16 @@ impl State<'_> {
     }
 }
 
+/// Parser of a position, given by the adapter that kept its JSON.
+pub type ParsePosition = fn(&str) -> Option<KnownPosition>;
+
 /// Position of a source in one stream.
 #[derive(Debug, Clone, Default)]
 pub enum Position<'a> {
     #[default]
     Unknown,
     /// JSON of the state, parsed on demand, because most positions are soon replaced by the next.
-    Unparsed(&'a str),
+    Unparsed(&'a str, ParsePosition),
     Known(Box<KnownPosition>),
 }
 
@@ -382,7 +281,7 @@ impl Position<'_> {
     pub fn known(&self) -> Option<KnownPosition> {
         match self {
             Self::Unknown => None,
-            Self::Unparsed(json) => super::source_state(json)?.position.known(),
+            Self::Unparsed(json, parse) => parse(json),
             Self::Known(known) => Some(**known),
         }
     }

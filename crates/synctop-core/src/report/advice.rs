@@ -2,6 +2,7 @@
 
 use crate::format::{names, plural};
 use crate::protocol::error_text::http_status;
+use crate::protocol::{Remedy, remedy};
 use crate::reduce::{ErrorGroup, Progress};
 use std::fmt;
 use std::sync::Arc;
@@ -38,35 +39,15 @@ impl Repeat {
     }
 }
 
-/// Fix for the cause of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remedy {
-    CheckPath,
-    CorrectConfiguration,
-    GrantPermission,
-    CheckKey,
-    LowerRate,
-    /// The source does not know the requested object.
-    LeaveOutStream,
-    SourceFailed,
-    SourceRefuses,
-    RestoreTable,
-    /// The other side cannot be reached.
-    CheckReachability,
-    /// The failure may be transient.
-    Retry,
-    /// Nothing but the message is known.
-    ReadMessage,
-    /// Not even a message is known.
-    FixCause,
-}
-
 impl Remedy {
     /// Returns the remedy for an error of this type with this message.
     #[must_use]
     pub fn of(failure_type: Option<&str>, text: &str) -> Self {
         let message = text.to_lowercase();
         let has = |word: &str| message.contains(word);
+        if let Some(remedy) = remedy(text) {
+            return remedy;
+        }
         if has("no such file") || has("filenotfound") || has("could not locate") {
             return Self::CheckPath;
         }

@@ -16,7 +16,8 @@ mod summary;
 pub mod text;
 mod verdict;
 
-pub use advice::{Advice, Audience, ReadAgain, Remedy, Repeat};
+pub use crate::protocol::Remedy;
+pub use advice::{Advice, Audience, ReadAgain, Repeat};
 pub use headline::{Headline, HeadlineNote, describe_exit};
 pub use summary::{Summary, summary};
 pub use text::report;

@@ -1,14 +1,15 @@
 //! Fast path for record lines, which are most of a log: one pass, no tree. Returns `None` for any
 //! other line, which is left to the slow path.
 
-use super::measure;
-use crate::protocol::message::{Dialect, Kind, Message, Name, Record};
+use super::measure::measure;
+use crate::protocol::adapter::Message;
+use crate::protocol::message::{Kind, Name, Record};
 use crate::protocol::scan::cursor::{LineCursor, set_once};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
 /// Decodes a record line; `None` if it needs the slow path.
-pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
+pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":\"RECORD\",\"record\":{")?;
     let (mut stream, mut namespace, mut length, mut at) = (None, None, None, None);
@@ -33,7 +34,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
         measure: length,
         partial: false,
     });
-    Some(Message { at, from: None, dialect: Some(Dialect::Airbyte), is_conclusive: true, kind })
+    Some(Message::new(at, None, kind))
 }
 
 /// Reads one field of the record: key, colon and value.

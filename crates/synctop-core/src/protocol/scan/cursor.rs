@@ -5,7 +5,7 @@
 //! (serde_json) classifies the line. So the fast path may give up, but never differ; `fuzz/` and
 //! `tests/fast.rs` compare the two.
 
-use super::skip;
+use super::{skip, token};
 use crate::protocol::time::{self, Millis};
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ impl<'a> LineCursor<'a> {
     pub(in crate::protocol) fn plain(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
         self.byte(b'"')?;
-        let (end, escaped) = skip::string(self.text.as_bytes(), start)?;
+        let (end, escaped) = token::string(self.text.as_bytes(), start)?;
         if escaped {
             return None;
         }
@@ -72,7 +72,7 @@ impl<'a> LineCursor<'a> {
     pub(in crate::protocol) fn string(&mut self) -> Option<Cow<'a, str>> {
         let start = self.at;
         self.byte(b'"')?;
-        let (end, escaped) = skip::string(self.text.as_bytes(), start + 1)?;
+        let (end, escaped) = token::string(self.text.as_bytes(), start + 1)?;
         self.at = end;
         if escaped {
             let quoted = self.text.get(start..end)?;

@@ -4,7 +4,7 @@
 //! lines.rs     bytes to lines            cursor.rs    one line, token by token
 //! skip.rs      skips a value             simd.rs      skips 64 bytes at a time
 //! validate.rs  validates in pieces       identity.rs  canonical hash of a value
-//! repair.rs    repairs invalid escapes
+//! repair.rs    repairs invalid escapes token.rs     strings, numbers, literals
 //! ```
 
 pub(super) mod cursor;
@@ -13,4 +13,5 @@ pub mod lines;
 pub(super) mod repair;
 mod simd;
 mod skip;
+mod token;
 pub mod validate;

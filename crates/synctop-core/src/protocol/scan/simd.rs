@@ -42,7 +42,7 @@ pub(super) fn container(bytes: &[u8], at: usize) -> Option<Option<usize>> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use crate::protocol::scan::skip::{MAX_DEPTH, escape, scalar};
+    use crate::protocol::scan::token::{MAX_DEPTH, escape, scalar};
     use std::arch::x86_64::{
         __m256i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
         _mm256_loadu_si256, _mm256_max_epu8, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_set1_epi8,

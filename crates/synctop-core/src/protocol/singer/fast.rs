@@ -1,13 +1,14 @@
 //! Fast path for record lines as singer-sdk writes them: one pass, no tree. Returns `None` for any
 //! other line, which is left to the slow path.
 
-use crate::protocol::message::{Dialect, Kind, Message, Name, Record};
+use crate::protocol::adapter::Message;
+use crate::protocol::message::{Kind, Name, Record};
 use crate::protocol::scan::cursor::{LineCursor, set_once};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
 /// Decodes a record line; `None` if it needs the slow path.
-pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
+pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":\"RECORD\",\"stream\":")?;
     let stream = cursor.plain()?;
@@ -28,5 +29,5 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     }
     cursor.expect_end()?;
     let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
-    Some(Message { at, from: None, dialect: Some(Dialect::Singer), is_conclusive: true, kind })
+    Some(Message::new(at, None, kind))
 }

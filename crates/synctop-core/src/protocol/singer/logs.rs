@@ -4,9 +4,11 @@
 //! * singer-sdk: `2026-11-20 08:35:12,786 | LEVEL    | logger | text`, with columns of another width in each version;
 //!   or, with a structured formatter, one JSON object a line with `metric_info` and `exception`.
 
+use super::loggers::is_destination_logger;
+use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Entries, LenientInstant, Maybe, Num, Seq, Text};
 use crate::protocol::message::{
-    Activity, Dialect, ErrorLevel, Failure, Kind, Level, Log, Message, Metered, Name, ProcessEvent, Status, StreamClaim,
+    Activity, ErrorLevel, Failure, Kind, Level, Log, Metered, Name, ProcessEvent, Status, StreamClaim,
 };
 use crate::protocol::time;
 use serde::Deserialize;
@@ -99,7 +101,7 @@ impl<'a> Metric<'a> {
 }
 
 /// Decodes the metric in a line of text, after any prefix.
-pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
+pub(super) fn metric(text: &str) -> Option<Message<'_>> {
     let at = memchr::memmem::find(text.as_bytes(), METRIC.as_bytes())?;
     let before = text.get(..at)?;
     let json = text.get(at + METRIC.len()..)?.trim_end();
@@ -112,7 +114,7 @@ pub(in crate::protocol) fn metric(text: &str) -> Option<Message<'_>> {
     // Meltano's text starts with an instant. A local time without a zone is not used.
     let at = before.split(' ').next().filter(|word| word.ends_with('Z')).and_then(time::parse);
     let kind = metric.kind(loaded, None)?;
-    Some(Message { at, from: None, dialect: Some(Dialect::Singer), is_conclusive: false, kind })
+    Some(Message::logged(at, None, kind))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -180,14 +182,14 @@ impl<'a> Exception<'a> {
 }
 
 /// Decodes a line of singer-sdk's structured log.
-pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
+pub(super) fn json(text: &str) -> Option<Message<'_>> {
     let log = serde_json::from_str::<JsonLog>(text).ok()?;
     // Other programs log the remaining fields too, but neither `app_name` nor `extra`.
     if log.app_name.0.is_none() && log.extra.0.is_none() {
         return None;
     }
     let logger = log.logger_name.0?;
-    let (at, dialect) = (Some(log.ts.0?), Some(Dialect::Singer));
+    let at = Some(log.ts.0?);
     let loaded = is_destination_logger(&logger);
     let kind = if let Some(metric) = log.metric_info.0 {
         metric.kind(loaded, None)?
@@ -196,7 +198,7 @@ pub(in crate::protocol) fn json(text: &str) -> Option<Message<'_>> {
     } else {
         log_kind(Level::from(log.level.0?.as_ref()), log.message.0?)
     };
-    Some(Message { at, from: Some(logger), dialect, is_conclusive: false, kind })
+    Some(Message::logged(at, Some(logger), kind))
 }
 
 /// Converts the text of a log line to a claim: shutdown, start of a stream, or plain log line.
@@ -212,67 +214,6 @@ pub(super) fn log_kind(level: Level, message: Cow<str>) -> Kind {
     }
     let context = (message.trim_end() == SYNC_START).then(|| Box::new(ProcessEvent::Starts.context()));
     Kind::Log(Box::new(Log { level, message, context, ..Log::default() }))
-}
-
-/// Splits a text line of singer-sdk or singer-python into level, logger and message.
-fn split_text_line(text: &str) -> Option<(&str, Option<&str>, &str)> {
-    if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-        let mut parts = text.splitn(4, " | ");
-        let (_, level, logger, message) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        return Some((level.trim(), Some(logger.trim()), message));
-    }
-    let (level, message) = text.split_once(' ')?;
-    Some((level, None, message))
-}
-
-/// Returns true for a destination's logger (`target-demo`), false for a source's
-/// (`tap-demo.orders`), `None` if the name shows neither.
-pub(in crate::protocol) fn is_destination_logger(logger: &str) -> Option<bool> {
-    match logger {
-        name if name.starts_with("tap-") => Some(false),
-        name if name.starts_with("target-") => Some(true),
-        _ => None,
-    }
-}
-
-/// Returns the stream in a logger's name, if it has one: `orders` of `tap-demo.orders`.
-pub(in crate::protocol) fn stream_of_logger(logger: &str) -> Option<&str> {
-    logger.rsplit_once('.').map(|(_, name)| name)
-}
-
-/// Returns the level of a text line, if it has one.
-pub(in crate::protocol) fn level_of(text: &str) -> Option<Level> {
-    level(split_text_line(text)?.0)
-}
-
-fn level(word: &str) -> Option<Level> {
-    Some(match word {
-        "CRITICAL" | "FATAL" | "ERROR" => Level::Error,
-        "WARNING" | "WARN" => Level::Warn,
-        "INFO" => Level::Info,
-        "DEBUG" => Level::Debug,
-        _ => return None,
-    })
-}
-
-/// Decodes a line that a tap, target or Meltano wrote to stderr. Text lines have `dialect` `None`,
-/// because programs of any protocol may log in this form.
-pub(in crate::protocol) fn stderr_message(text: &str) -> Option<Message<'_>> {
-    if let Some(metric) = metric(text) {
-        return Some(metric);
-    }
-    if text.starts_with('{') {
-        return json(text).or_else(|| super::meltano(text));
-    }
-    let (word, logger, text) = split_text_line(text)?;
-    let level = level(word)?;
-    let from = logger.map(Cow::Borrowed);
-    let kind = match word {
-        // The specification asks callers to look for these levels: a tap logs them before it ends.
-        "CRITICAL" | "FATAL" => Kind::Failure(Box::new(Failure::of(ErrorLevel::Global, None, text.into()))),
-        _ => log_kind(level, text.into()),
-    };
-    Some(Message { at: None, from, dialect: None, is_conclusive: false, kind })
 }
 
 #[cfg(test)]
@@ -298,13 +239,5 @@ mod tests {
         assert_eq!((claim.stream.name.as_ref(), claim.status), ("orders", Some(Status::Errored)));
         assert!(metric("METRIC metric_name=record_count metric_value=0").is_none());
         assert!(metric("METRIC: {torn").is_none());
-    }
-
-    #[test]
-    fn levels_of_text_lines_are_read() {
-        assert_eq!(level_of("2026-11-20 08:35:13,892 | ERROR    | tap-demo  | 'rows' is missing"), Some(Level::Error));
-        assert_eq!(level_of("CRITICAL HTTP 500"), Some(Level::Error));
-        assert_eq!(level_of("Error in sys.excepthook:"), None);
-        assert_eq!(level_of("2026-11-20 is a day"), None);
     }
 }

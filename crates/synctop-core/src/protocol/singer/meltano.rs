@@ -3,9 +3,10 @@
 //! their counts are kept apart.
 
 use super::logs::{Exception, Metric, log_kind, metric};
+use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Flag, LenientInstant, Maybe, Text};
 use crate::protocol::message::{
-    Checkpoint, Dialect, EmittedState, End, EndReason, Kind, Level, LogContext, Message, Metered, ProgressReport,
+    Checkpoint, EmittedState, End, EndReason, Kind, Level, LogContext, Metered, ProgressReport,
 };
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -37,7 +38,7 @@ struct Line<'a> {
 
 /// Decodes a line logged by Meltano. Other programs log `event`, `level` and `timestamp` too, so
 /// the line also needs Meltano's logger, text or fields.
-pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
+pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let line = serde_json::from_str::<Line>(text).ok()?;
     let event = line.event.0?;
     let level = Level::from(&*line.level.0?);
@@ -94,7 +95,7 @@ pub(in crate::protocol) fn message(text: &str) -> Option<Message<'_>> {
     } else {
         with_run_id(log_kind(level, event), line.run_id.0)
     };
-    Some(Message { at, from: line.name.0, dialect: Some(Dialect::Meltano), is_conclusive: true, kind })
+    Some(Message::new(at, line.name.0, kind))
 }
 
 /// Replaces the context of a log line by its run id. This drops a plugin's "Starting sync": several

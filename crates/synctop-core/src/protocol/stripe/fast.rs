@@ -3,20 +3,20 @@
 //! Fills the same [`super::wire`] types as the slow path, so that both share the code that
 //! interprets them. Returns `None` for any other line, which is left to the slow path.
 
+use super::kinds::{Generation, KINDS, apply_emitter};
+use super::spans::{span, spans};
 use super::state::StateData;
 use super::wire::{Derived, LogData, LogLine, ProgressLine, ProgressStream, StreamStatus, TotalsLine};
-use super::{Generation, KINDS, apply_emitter};
-use crate::protocol::lenient::{
-    Entries, Flag, LenientInstant, LenientRange, LenientRanges, Logged, Maybe, Num, Seq, Text,
-};
-use crate::protocol::message::{Checkpoint, Dialect, Kind, Message, Name, Range, Record};
+use crate::protocol::adapter::Message;
+use crate::protocol::lenient::{Entries, Flag, LenientInstant, LenientRanges, Logged, Maybe, Num, Seq, Text};
+use crate::protocol::message::{Checkpoint, Kind, Name, Record};
 use crate::protocol::scan::cursor::{LineCursor, set_once};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
 
 /// Decodes a line; `None` if it needs the slow path. `only` restricts the known kinds to those of
 /// one generation.
-pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Option<Message<'_>> {
+pub(super) fn message(text: &str, only: Option<Generation>) -> Option<Message<'_>> {
     if only.is_none()
         && let Some(message) = in_usual_order(text)
     {
@@ -60,13 +60,7 @@ pub(in crate::protocol) fn message(text: &str, only: Option<Generation>) -> Opti
     }
     cursor.expect_end()?;
     apply_emitter(payload.as_mut()?, from.as_deref());
-    Some(Message {
-        at: at.or(emitted_at),
-        from: from.or(logger),
-        dialect: Some(Dialect::Stripe),
-        is_conclusive: true,
-        kind: payload?,
-    })
+    Some(Message::new(at.or(emitted_at), from.or(logger), payload?))
 }
 
 /// Decodes the most frequent kinds of lines, with their fields in the usual order.
@@ -81,13 +75,7 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
         cursor.byte(b'}')?;
         let (from, at) = tail(&mut cursor)?;
         let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
-        return Some(Message {
-            at: at.or(Some(emitted_at)),
-            from,
-            dialect: Some(Dialect::Stripe),
-            is_conclusive: true,
-            kind,
-        });
+        return Some(Message::new(at.or(Some(emitted_at)), from, kind));
     }
     let mut kind = if cursor
         .literal("{\"type\":\"source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":")
@@ -125,7 +113,7 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
     };
     let (from, at) = tail(&mut cursor)?;
     apply_emitter(&mut kind, from.as_deref());
-    Some(Message { at, from, dialect: Some(Dialect::Stripe), is_conclusive: true, kind })
+    Some(Message::new(at, from, kind))
 }
 
 /// Reads the end of a line, `,"_emitted_by":…,"_ts":…}`. Both fields are optional. Returns emitter
@@ -168,29 +156,6 @@ fn source_state<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {
         state: data.unwrap_or_default(),
         ..Checkpoint::default()
     }))
-}
-
-pub(super) fn spans(cursor: &mut LineCursor) -> Option<Vec<Range>> {
-    let mut all = Vec::new();
-    cursor.array(|cursor| {
-        all.extend(span(cursor)?.range());
-        Some(())
-    })?;
-    Some(all)
-}
-
-#[inline]
-pub(super) fn span(cursor: &mut LineCursor) -> Option<LenientRange> {
-    if let Some((gte, lt)) = cursor.range_of_texts().or_else(|| cursor.range_of_numbers()) {
-        return Some(LenientRange::new(LenientInstant(Some(gte)), LenientInstant(Some(lt))));
-    }
-    let (mut gte, mut lt) = (None, None);
-    cursor.object(|cursor, key| match key {
-        "gte" => set_once(&mut gte, cursor.instant()?),
-        "lt" => set_once(&mut lt, cursor.instant()?),
-        _ => cursor.skip(),
-    })?;
-    Some(LenientRange::new(LenientInstant(gte), LenientInstant(lt)))
 }
 
 fn trace<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {

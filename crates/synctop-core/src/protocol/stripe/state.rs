@@ -5,6 +5,7 @@
 //! An end state that differs from the last checkpoint of its call is ahead of the written rows
 //! (corpus `stripe-live`, README 5).
 
+use super::spans::{span, spans};
 use crate::protocol::lenient::{LenientInstant, LenientRange, LenientRanges, Maybe, Text};
 use crate::protocol::message::{KnownPosition, Position, Range, State};
 use crate::protocol::scan::cursor::{LineCursor, set_once};
@@ -239,7 +240,7 @@ impl<'a> StateData<'a> {
         cursor.object(|cursor, key| match key {
             "status" => set_once(&mut status, cursor.string()?),
             "backfill" => set_once(&mut backfill, BackfillState::fast(cursor)?),
-            "accounted_range" => set_once(&mut accounted, super::fast::span(cursor)?),
+            "accounted_range" => set_once(&mut accounted, span(cursor)?),
             "remaining" => set_once(&mut remaining, count_ranges(cursor)?),
             _ => cursor.skip(),
         })?;
@@ -264,11 +265,11 @@ impl<'a> StateData<'a> {
         cursor.literal(",\"status\":")?;
         let status = Text(Some(cursor.plain()?.into()));
         cursor.literal(",\"backfill\":{\"range\":")?;
-        let range = Maybe(Some(super::fast::span(cursor)?));
+        let range = Maybe(Some(span(cursor)?));
         cursor.literal(",\"num_segments\":")?;
         cursor.unsigned()?;
         cursor.literal(",\"completed\":")?;
-        let completed = LenientRanges(Some(super::fast::spans(cursor)?));
+        let completed = LenientRanges(Some(spans(cursor)?));
         cursor.literal(",\"in_flight\":")?;
         let in_flight = RangesLeft(Some(count_ranges(cursor)?));
         cursor.literal("}}")?;
@@ -282,8 +283,8 @@ impl BackfillState {
     fn fast(cursor: &mut LineCursor) -> Option<Self> {
         let (mut range, mut completed, mut in_flight) = (None, None, None);
         cursor.object(|cursor, key| match key {
-            "range" => set_once(&mut range, super::fast::span(cursor)?),
-            "completed" => set_once(&mut completed, super::fast::spans(cursor)?),
+            "range" => set_once(&mut range, span(cursor)?),
+            "completed" => set_once(&mut completed, spans(cursor)?),
             "in_flight" => set_once(&mut in_flight, count_ranges(cursor)?),
             _ => cursor.skip(),
         })?;
@@ -295,7 +296,7 @@ impl BackfillState {
 /// unpaired surrogate requires a repair of the line, which is left to the slow path.
 fn unparsed_position<'a>(cursor: &LineCursor<'a>, start: usize) -> Option<Position<'a>> {
     let json = cursor.text_since(start)?;
-    memchr::memchr(b'\\', json.as_bytes()).is_none().then_some(Position::Unparsed(json))
+    memchr::memchr(b'\\', json.as_bytes()).is_none().then_some(Position::Unparsed(json, parse_position))
 }
 
 /// Counts the ranges of an array without reading them.
@@ -306,6 +307,11 @@ fn count_ranges(cursor: &mut LineCursor) -> Option<Remaining> {
         cursor.skip()
     })?;
     Some(all)
+}
+
+/// Parses the position in the state of one stream.
+fn parse_position(json: &str) -> Option<KnownPosition> {
+    serde_json::from_str::<StateData>(json).ok()?.into_state().position.known()
 }
 
 #[cfg(test)]

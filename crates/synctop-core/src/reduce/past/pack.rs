@@ -4,6 +4,7 @@
 //! Streams are encoded in pages. A page without changed streams is shared with the preceding
 //! snapshot. Errors and feed are shared likewise.
 
+use crate::protocol::Dialect;
 use crate::reduce::state::errors::{ErrorGroup, Errors};
 use crate::reduce::state::feed::{Feed, FeedLine};
 use crate::reduce::state::progress::Progress;
@@ -28,6 +29,7 @@ const LEVEL: i32 = 1;
 /// Encoded and compressed snapshot.
 #[derive(Debug, Clone)]
 pub struct EncodedSnapshot {
+    dialect: Option<Dialect>,
     core: Arc<[u8]>,
     pages: Vec<Arc<[u8]>>,
     errors: Arc<[u8]>,
@@ -64,6 +66,7 @@ impl EncodedSnapshot {
         let errors = before.filter(|(old, _)| old.errors.same(&progress.errors)).map(|(_, packed)| &packed.errors);
         let old_feed = before.map(|(old, packed)| (&old.feed, &packed.feed));
         Some(Self {
+            dialect: progress.dialect,
             core: encode(progress)?,
             pages,
             errors: errors.cloned().map_or_else(|| encode(&progress.errors), Some)?,
@@ -76,6 +79,7 @@ impl EncodedSnapshot {
     #[must_use]
     pub fn unpack(&self, latest: &Progress) -> Option<Progress> {
         let mut progress: Progress = decode(&self.core)?;
+        progress.dialect = self.dialect;
         for page in &self.pages {
             progress.streams.append(&mut decode::<Vec<Arc<Stream>>>(page)?);
         }

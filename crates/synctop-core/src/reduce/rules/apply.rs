@@ -1,11 +1,11 @@
 //! Applies one line to [`Progress`]: classifies it and dispatches its message to the rules.
 
-use crate::protocol::{Decoded, Dialect, Kind, Level, Line, LineEnd, Log, Message, Name, ProtocolTraits, mask};
+use crate::protocol::python::Traceback;
+use crate::protocol::{Decoded, Dialect, Kind, Level, Line, LineEnd, Log, Message, Name, Origin, ProtocolTraits, mask};
 use crate::reduce::rules::notes::Note;
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
-use crate::reduce::state::stderr::Traceback;
 
 impl Progress {
     /// Applies one line and its decoded form.
@@ -18,7 +18,9 @@ impl Progress {
         self.input.lines += 1;
         self.input.bytes += line.length;
         match decoded {
-            Decoded::Message { message, .. } if !self.accepts_dialect(message.dialect, message.is_conclusive) => {
+            Decoded::Message { message, .. }
+                if !self.accepts_dialect(message.dialect, message.origin == Origin::Protocol) =>
+            {
                 self.input.unknown += 1;
                 let other = message.dialect.map_or("", Dialect::as_str);
                 let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
@@ -92,7 +94,7 @@ impl Progress {
     /// Returns the traits of the feed's protocol.
     #[must_use]
     pub fn traits(&self) -> &'static ProtocolTraits {
-        self.dialect.unwrap_or(Dialect::Stripe).traits()
+        self.dialect.map_or(&ProtocolTraits::DEFAULT, Dialect::traits)
     }
 
     /// Closes the input. `exit` is the exit of the engine's process, if known.

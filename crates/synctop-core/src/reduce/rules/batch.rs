@@ -2,7 +2,7 @@
 //! independent of earlier lines (decoding, masking, fingerprints of log lines) is done when a batch
 //! is built, possibly on another thread; the rest when it is applied.
 
-use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Record};
+use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Origin, Record};
 use crate::reduce::past::history::GAP_MS;
 use crate::reduce::rules::notes::{Note, log_note};
 use crate::reduce::state::input::Anomaly;
@@ -65,7 +65,7 @@ impl<'a> Batch<'a> {
     fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
         match decoded {
             Some(Decoded::Message {
-                message: Message { at, from, dialect, is_conclusive: true, kind: Kind::Record(record) },
+                message: Message { at, from, dialect, origin: Origin::Protocol, kind: Kind::Record(record) },
                 glued: None,
             }) if !record.partial => {
                 self.record(at, from, dialect, record, line);
@@ -163,7 +163,7 @@ impl Progress {
             at: *first,
             from: records.from,
             dialect: records.dialect,
-            is_conclusive: true,
+            origin: Origin::Protocol,
             kind: Kind::Record(record),
         };
         self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None);

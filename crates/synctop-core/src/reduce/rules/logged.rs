@@ -5,6 +5,7 @@
 //! (`errors_logged`).
 
 use crate::protocol::Log;
+use crate::protocol::error_text;
 use crate::reduce::state::logged::{Kind, MIN_QUOTE_LENGTH};
 use crate::reduce::state::progress::Progress;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ impl Progress {
                 || groups.iter().any(|group| {
                     // A log line quotes a reported error, or the reverse. Details after the cause
                     // may be missing.
-                    let cause = group.message.split(" (table=").next().unwrap_or_default();
+                    let cause = error_text::cause(&group.message);
                     kind.text.len() >= MIN_QUOTE_LENGTH
                         && (kind.text.contains(cause) || group.message.contains(&*kind.text))
                 })

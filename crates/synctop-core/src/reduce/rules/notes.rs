@@ -2,13 +2,13 @@
 
 use crate::format::duration;
 use crate::protocol::error_text::core;
+use crate::protocol::python::Traceback;
 use crate::protocol::{Level, Log, Millis, mask};
 use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};
 use crate::reduce::state::feed::{FEED_LINE, FeedLine, FeedOrigin, cut};
 use crate::reduce::state::fingerprint;
 use crate::reduce::state::input::Anomaly;
 use crate::reduce::state::progress::Progress;
-use crate::reduce::state::stderr::Traceback;
 use crate::reduce::state::stream::Retrying;
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,24 +1,26 @@
 //! Parser of an engine's stderr. The last lines of every engine are stored in case it dies. In
 //! protocols that report errors and counts on stderr, those are parsed.
 
+use crate::protocol::Side;
+use crate::protocol::python::Traceback;
+use crate::protocol::python::is_interrupt;
 use crate::protocol::{
     ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, StreamClaim, clean, decode_stderr_line,
-    is_destination_logger, mask, stream_of_logger,
+    logger_side, logger_stream, mask,
 };
 use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
 use crate::reduce::state::progress::Progress;
-use crate::reduce::state::stderr::{HeldFact, INTERRUPT, MAX_BUFFERED_LINES, MAX_HELD_FACTS, TAIL_LINES, Traceback};
+use crate::reduce::state::stderr::{HeldFact, MAX_BUFFERED_LINES, MAX_HELD_FACTS, TAIL_LINES};
 use std::sync::Arc;
 
 impl Progress {
     /// True if the process that reports counts beside the feed is a target. Two processes on one
     /// pipe differ by their id, and the tap comes first.
     pub(crate) fn is_target_process(&mut self, process: Option<u64>) -> bool {
-        let decode_stderr_line = &mut self.stderr.parser;
+        let parser = &mut self.stderr.parser;
         let Some(process) = process else { return false };
-        (decode_stderr_line.target && !decode_stderr_line.tap)
-            || *decode_stderr_line.first.get_or_insert(process) != process
+        (parser.target && !parser.tap) || *parser.first.get_or_insert(process) != process
     }
 
     /// Holds a fact back until the feed names the stream, because the name may be that of an
@@ -135,9 +137,9 @@ impl Progress {
         }
         let before = self.stderr.parser.error.take();
         self.stderr.parser.clear();
-        match message.from.as_deref().and_then(is_destination_logger) {
-            Some(true) => self.stderr.parser.target = true,
-            Some(false) => self.stderr.parser.tap = true,
+        match message.from.as_deref().and_then(logger_side) {
+            Some(Side::Destination) => self.stderr.parser.target = true,
+            Some(Side::Source) => self.stderr.parser.tap = true,
             None => {}
         }
         let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
@@ -147,7 +149,7 @@ impl Progress {
             let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
             self.stderr.parser.error = Some(text.clone());
             if let Some(at) =
-                message.from.as_deref().and_then(stream_of_logger).and_then(|name| self.lookup.index.get(name).copied())
+                message.from.as_deref().and_then(logger_stream).and_then(|name| self.lookup.index.get(name).copied())
             {
                 self.change(at, |stream| stream.hint = Some(text));
             }
@@ -199,7 +201,7 @@ impl Progress {
             self.note_process_end(!self.stderr.parser.caught);
             match self.stderr.parser.group {
                 Some(_) => {}
-                None if line.starts_with(INTERRUPT) => self.attempt.stopping = true,
+                None if is_interrupt(line) => self.attempt.stopping = true,
                 None => self.record_exception(line),
             }
         }

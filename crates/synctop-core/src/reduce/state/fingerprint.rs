@@ -1,11 +1,13 @@
 //! Fingerprints of errors that ignore numbers, ids, timestamps, quoted values and URL paths.
 
+use crate::protocol::error_text;
+
 /// Returns a stable 64-bit hash (FNV-1a) of a message with everything particular replaced: numbers,
 /// ids, quoted values, paths and the name of its stream. Table details after the cause, which
 /// Stripe's destination appends, are ignored.
 #[must_use]
 pub fn of_error(message: &str, stream: Option<&str>) -> u64 {
-    let cause = message.split_once(" (table=").map_or(message, |(cause, _)| cause);
+    let cause = error_text::cause(message);
     hashed(cause, stream)
 }
 

@@ -1,7 +1,7 @@
 //! Source position at the last checkpoint of a stream. It is stored as received and parsed on
 //! demand, because most checkpoints are soon replaced.
 
-use crate::protocol::{KnownPosition, Millis, Position};
+use crate::protocol::{KnownPosition, Millis, ParsePosition, Position};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -31,6 +31,7 @@ pub(crate) enum Remainder {
 pub(crate) struct KeptPosition {
     /// JSON of the position; empty if `known` is already set.
     pub(crate) unread: String,
+    pub(crate) parse: Option<ParsePosition>,
     pub(crate) known: OnceLock<Option<KnownPosition>>,
 }
 
@@ -38,8 +39,9 @@ impl KeptPosition {
     pub(crate) fn assign(&mut self, position: &Position) {
         self.unread.clear();
         self.known = match position {
-            Position::Unparsed(json) if json.len() <= UNREAD_MAX => {
+            Position::Unparsed(json, parse) if json.len() <= UNREAD_MAX => {
                 self.unread.push_str(json);
+                self.parse = Some(*parse);
                 OnceLock::new()
             }
             position => OnceLock::from(position.known()),
@@ -47,7 +49,7 @@ impl KeptPosition {
     }
 
     pub(crate) fn known(&self) -> Option<KnownPosition> {
-        *self.known.get_or_init(|| Position::Unparsed(self.unread.as_str()).known())
+        *self.known.get_or_init(|| self.parse.and_then(|parse| parse(&self.unread)))
     }
 }
 
@@ -60,7 +62,7 @@ impl Clone for KeptPosition {
 
 impl From<Option<KnownPosition>> for KeptPosition {
     fn from(known: Option<KnownPosition>) -> Self {
-        Self { unread: String::new(), known: OnceLock::from(known) }
+        Self { known: OnceLock::from(known), ..Self::default() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Everything known about one input.
 
+use crate::protocol::python::Traceback;
 use crate::protocol::{Dialect, Millis};
 use crate::reduce::state::attempt::Attempt;
 use crate::reduce::state::commits::Commits;
@@ -10,7 +11,7 @@ use crate::reduce::state::input::{Anomaly, Exit, Input};
 use crate::reduce::state::logged::LoggedErrors;
 use crate::reduce::state::rates::{Rates, SHORTEST_MS};
 use crate::reduce::state::runs::{PastRuns, RunMark};
-use crate::reduce::state::stderr::{StderrParser, Traceback};
+use crate::reduce::state::stderr::StderrParser;
 use crate::reduce::state::stream::Stream;
 use crate::reduce::state::sums::Sums;
 use crate::reduce::state::tally::Tally;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 /// Everything known about one input.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
-    /// Protocol of the feed, decided by its first message.
+    /// Protocol of the feed, decided by its first message. A snapshot keeps it beside its bytes.
+    #[serde(skip)]
     pub dialect: Option<Dialect>,
     /// True if a message, and not a log line, decided the dialect.
     pub(crate) dialect_firm: bool,

@@ -1,6 +1,7 @@
-//! State of the stderr parser and of a Python traceback.
+//! State of the stderr parser.
 
 use crate::protocol::Status;
+use crate::protocol::python::Traceback;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,15 +13,6 @@ pub(crate) const TAIL_LINES: usize = 20;
 pub(crate) const MAX_BUFFERED_LINES: usize = 1_000;
 
 pub(crate) const MAX_HELD_FACTS: usize = 10_000;
-
-/// First line of a Python traceback, and separators between two chained tracebacks.
-pub(crate) const TRACEBACK_START: &str = "Traceback (most recent call last)";
-
-pub(crate) const TRACEBACK_SEPARATORS: [&str; 2] =
-    ["During handling of the above exception", "The above exception was the direct cause"];
-
-/// Last line of an interrupted Python program.
-pub(crate) const INTERRUPT: &str = "KeyboardInterrupt";
 
 /// State of the stderr parser.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -59,16 +51,6 @@ pub(crate) enum HeldFact {
     Status(Status),
 }
 
-/// State of a Python traceback, line by line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Traceback {
-    #[default]
-    None,
-    Open,
-    /// The exception line ended it. A chained traceback may follow.
-    Raised,
-}
-
 impl StderrParser {
     /// Forgets the processes of the attempt before.
     pub(crate) fn forget_processes(&mut self) {
@@ -81,23 +63,5 @@ impl StderrParser {
         self.text.clear();
         self.group = None;
         self.error = None;
-    }
-}
-
-impl Traceback {
-    /// True if a line belongs to the traceback; advances its state.
-    pub(crate) fn accepts_line(&mut self, line: &str) -> bool {
-        let between = TRACEBACK_SEPARATORS.iter().any(|words| line.starts_with(words));
-        let taken = line.starts_with(TRACEBACK_START) || (*self != Self::None && (between || line.trim().is_empty()));
-        let within = *self == Self::Open;
-        *self = match *self {
-            Self::None | Self::Raised if line.starts_with(TRACEBACK_START) => Self::Open,
-            Self::Raised if between => Self::Open,
-            Self::Raised if line.trim().is_empty() => Self::Raised,
-            Self::Open if taken || line.starts_with([' ', '\t']) => Self::Open,
-            Self::Open => Self::Raised,
-            Self::None | Self::Raised => Self::None,
-        };
-        taken || within
     }
 }

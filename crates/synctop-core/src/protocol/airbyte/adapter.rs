@@ -1,0 +1,79 @@
+//! Airbyte's protocol and its adapter.
+
+use super::{claims, fast};
+use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits};
+use crate::protocol::head::Head;
+use crate::protocol::message::{Checkpoint, Kind, Level, Log, Name, Record};
+
+/// Airbyte connectors.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "airbyte",
+    family: "airbyte",
+    traits: ProtocolTraits {
+        ends_with_process: true,
+        first_status_is_final: true,
+        states_may_follow_complete: true,
+        ..ProtocolTraits::DEFAULT
+    },
+    adapter: &Airbyte,
+    variants: &[],
+};
+
+struct Airbyte;
+
+impl Adapter for Airbyte {
+    fn has_type(&self, kind: &str) -> bool {
+        claims::has_type(kind)
+    }
+
+    fn decode<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        claims::message(line)
+    }
+
+    fn decode_fast<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        fast::message(line)
+    }
+
+    fn decode_head<'a>(&self, head: &Head<'a>, length: u64) -> Option<Message<'a>> {
+        let kind = head.kind.as_ref().or(head.payload.as_ref())?;
+        if head.top_stream.is_some() || !claims::has_type(kind) {
+            return None;
+        }
+        let kind = match (kind.as_ref(), head.stream.clone()) {
+            ("RECORD", Some(stream)) => {
+                Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true })
+            }
+            ("STATE", _) => Kind::Checkpoint(Checkpoint::default()),
+            // The answer to a command that is no sync, whatever is in it.
+            ("CATALOG" | "SPEC", _) => Kind::Answer,
+            ("LOG", _) => {
+                let level = Level::from(head.level.as_deref().unwrap_or_default());
+                let message = format!("(a log line of {length} bytes)").into();
+                Kind::Log(Box::new(Log { level, message, ..Log::default() }))
+            }
+            _ => Kind::Note("read from its head"),
+        };
+        Some(Message::new(head.at, None, kind))
+    }
+
+    /// `HTTP Status Code: 403. Error: Forbidden. You don't have …`, the form of the connector
+    /// development kit.
+    fn error_core(&self, message: &str) -> Option<String> {
+        let (status, error) = status_code(message)?;
+        let exhausted = message.starts_with("Exhausted available request attempts");
+        let note = if exhausted { ", retries exhausted" } else { "" };
+        Some(format!("{error} (HTTP {status}{note})"))
+    }
+
+    fn http_status(&self, message: &str) -> Option<u16> {
+        status_code(message).map(|(status, _)| status)
+    }
+}
+
+/// Returns status and error of `HTTP Status Code: 403. Error: Forbidden. You don't have …`.
+fn status_code(message: &str) -> Option<(u16, &str)> {
+    let (_, rest) = message.split_once("HTTP Status Code: ")?;
+    let (status, rest) = rest.split_once(". Error: ")?;
+    let error = rest.split_once(". ").map_or(rest, |(first, _)| first);
+    Some((status.parse().ok()?, error.trim_end_matches('.')))
+}

@@ -1,0 +1,85 @@
+//! Text that Python programs log: levels of the `logging` module, tracebacks, interrupts.
+
+use super::message::Level;
+
+/// First line of a Python traceback, and separators between two chained tracebacks.
+const TRACEBACK_START: &str = "Traceback (most recent call last)";
+
+const TRACEBACK_SEPARATORS: [&str; 2] =
+    ["During handling of the above exception", "The above exception was the direct cause"];
+
+/// Last line of an interrupted Python program.
+const INTERRUPT: &str = "KeyboardInterrupt";
+
+/// True for the exception line of an interrupted program.
+#[must_use]
+pub fn is_interrupt(line: &str) -> bool {
+    line.starts_with(INTERRUPT)
+}
+
+/// State of a Python traceback, line by line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Traceback {
+    #[default]
+    None,
+    Open,
+    /// The exception line ended it. A chained traceback may follow.
+    Raised,
+}
+
+impl Traceback {
+    /// True if a line belongs to the traceback; advances its state.
+    pub fn accepts_line(&mut self, line: &str) -> bool {
+        let between = TRACEBACK_SEPARATORS.iter().any(|words| line.starts_with(words));
+        let taken = line.starts_with(TRACEBACK_START) || (*self != Self::None && (between || line.trim().is_empty()));
+        let within = *self == Self::Open;
+        *self = match *self {
+            Self::None | Self::Raised if line.starts_with(TRACEBACK_START) => Self::Open,
+            Self::Raised if between => Self::Open,
+            Self::Raised if line.trim().is_empty() => Self::Raised,
+            Self::Open if taken || line.starts_with([' ', '\t']) => Self::Open,
+            Self::Open => Self::Raised,
+            Self::None | Self::Raised => Self::None,
+        };
+        taken || within
+    }
+}
+
+/// Splits a text line of singer-sdk or singer-python into level, logger and message.
+pub fn split_text_line(text: &str) -> Option<(&str, Option<&str>, &str)> {
+    if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        let mut parts = text.splitn(4, " | ");
+        let (_, level, logger, message) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        return Some((level.trim(), Some(logger.trim()), message));
+    }
+    let (level, message) = text.split_once(' ')?;
+    Some((level, None, message))
+}
+
+/// Returns the level of a text line, if it has one.
+pub fn level_of(text: &str) -> Option<Level> {
+    level(split_text_line(text)?.0)
+}
+
+pub fn level(word: &str) -> Option<Level> {
+    Some(match word {
+        "CRITICAL" | "FATAL" | "ERROR" => Level::Error,
+        "WARNING" | "WARN" => Level::Warn,
+        "INFO" => Level::Info,
+        "DEBUG" => Level::Debug,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_text_lines_are_read() {
+        assert_eq!(level_of("2026-11-20 08:35:13,892 | ERROR    | tap-demo  | 'rows' is missing"), Some(Level::Error));
+        assert_eq!(level_of("CRITICAL HTTP 500"), Some(Level::Error));
+        assert_eq!(level_of("Error in sys.excepthook:"), None);
+        assert_eq!(level_of("2026-11-20 is a day"), None);
+    }
+}

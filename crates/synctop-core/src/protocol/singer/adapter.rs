@@ -1,0 +1,113 @@
+//! Singer's and Meltano's protocol and their adapters.
+
+use super::loggers::{is_destination_logger, stream_of_logger};
+use super::{fast, feed, logs, meltano};
+use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits, Side};
+use crate::protocol::head::Head;
+use crate::protocol::message::{Checkpoint, ErrorLevel, Failure, Kind, Level, Name, Record};
+use crate::protocol::python;
+use std::borrow::Cow;
+
+const TRAITS: ProtocolTraits = ProtocolTraits {
+    ends_with_process: true,
+    states_may_follow_complete: true,
+    stopped_exits_zero: true,
+    errors_on_stderr: true,
+    ..ProtocolTraits::DEFAULT
+};
+
+/// Singer taps and targets.
+pub static PROTOCOL: Protocol =
+    Protocol { name: "singer", family: "singer", traits: TRAITS, adapter: &Singer, variants: &[] };
+
+/// Meltano's log of the taps and targets that it runs.
+pub static MELTANO: Protocol = Protocol {
+    name: "meltano",
+    family: "singer",
+    traits: ProtocolTraits { reports_end: true, ..TRAITS },
+    adapter: &Meltano,
+    variants: &[],
+};
+
+struct Singer;
+
+impl Adapter for Singer {
+    fn has_type(&self, kind: &str) -> bool {
+        feed::has_type(kind)
+    }
+
+    fn decode<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        feed::message(line)
+    }
+
+    fn decode_fast<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        fast::message(line)
+    }
+
+    fn decode_head<'a>(&self, head: &Head<'a>, _length: u64) -> Option<Message<'a>> {
+        // A stream at the top level distinguishes it from the other protocols.
+        let stream = head.top_stream.clone().filter(|_| head.kind.as_deref().is_some_and(feed::has_type))?;
+        let kind = match head.kind.as_deref()?.to_ascii_uppercase().as_str() {
+            "RECORD" => Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true }),
+            "STATE" => Kind::Checkpoint(Checkpoint::default()),
+            _ => Kind::Note("read from its head"),
+        };
+        Some(Message::new(head.at, None, kind))
+    }
+
+    fn decode_text<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        logs::metric(line)
+    }
+
+    /// Decodes a metric, a line of a structured log, or a line `LEVEL text`, which programs of any
+    /// protocol may write.
+    fn decode_stderr<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        if let Some(metric) = logs::metric(line) {
+            return Some(metric);
+        }
+        if line.starts_with('{') {
+            return logs::json(line);
+        }
+        let (word, logger, text) = python::split_text_line(line)?;
+        let level = python::level(word)?;
+        let kind = match word {
+            // The specification asks callers to look for these: the tap ends with it.
+            "CRITICAL" | "FATAL" => Kind::Failure(Box::new(Failure::of(ErrorLevel::Global, None, text.into()))),
+            _ => logs::log_kind(level, text.into()),
+        };
+        Some(Message::shared(None, logger.map(Cow::Borrowed), kind))
+    }
+
+    fn text_level(&self, line: &str) -> Option<Level> {
+        python::level_of(line)
+    }
+
+    fn logger_side(&self, logger: &str) -> Option<Side> {
+        let is_destination = is_destination_logger(logger)?;
+        Some(if is_destination { Side::Destination } else { Side::Source })
+    }
+
+    fn logger_stream<'a>(&self, logger: &'a str) -> Option<&'a str> {
+        stream_of_logger(logger)
+    }
+}
+
+struct Meltano;
+
+impl Adapter for Meltano {
+    fn has_type(&self, _kind: &str) -> bool {
+        false
+    }
+
+    fn decode<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        meltano::message(line)
+    }
+
+    fn decode_stderr<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        line.starts_with('{').then(|| meltano::message(line)).flatten()
+    }
+
+    fn owns_log_object(&self, has_text: &dyn Fn(&str) -> bool) -> bool {
+        ["event", "level", "timestamp"].into_iter().all(has_text)
+    }
+}

@@ -1,0 +1,28 @@
+//! Time ranges on the fast path.
+
+use crate::protocol::lenient::{LenientInstant, LenientRange};
+use crate::protocol::message::Range;
+use crate::protocol::scan::cursor::{LineCursor, set_once};
+
+pub(super) fn spans(cursor: &mut LineCursor) -> Option<Vec<Range>> {
+    let mut all = Vec::new();
+    cursor.array(|cursor| {
+        all.extend(span(cursor)?.range());
+        Some(())
+    })?;
+    Some(all)
+}
+
+#[inline]
+pub(super) fn span(cursor: &mut LineCursor) -> Option<LenientRange> {
+    if let Some((gte, lt)) = cursor.range_of_texts().or_else(|| cursor.range_of_numbers()) {
+        return Some(LenientRange::new(LenientInstant(Some(gte)), LenientInstant(Some(lt))));
+    }
+    let (mut gte, mut lt) = (None, None);
+    cursor.object(|cursor, key| match key {
+        "gte" => set_once(&mut gte, cursor.instant()?),
+        "lt" => set_once(&mut lt, cursor.instant()?),
+        _ => cursor.skip(),
+    })?;
+    Some(LenientRange::new(LenientInstant(gte), LenientInstant(lt)))
+}

@@ -1,0 +1,59 @@
+//! The protocols that synctop knows, and questions to all of them.
+
+use super::adapter::{Adapter, Message, Protocol, Side};
+use super::message::Level;
+use super::remedy::Remedy;
+use super::{airbyte, singer, stripe};
+
+/// All protocols, in the order of detection.
+pub static PROTOCOLS: [&Protocol; 4] = [&stripe::PROTOCOL, &singer::PROTOCOL, &airbyte::PROTOCOL, &singer::MELTANO];
+
+/// Returns the adapters of all protocols.
+fn adapters() -> impl Iterator<Item = &'static dyn Adapter> {
+    PROTOCOLS.iter().map(|protocol| protocol.adapter)
+}
+
+/// Decodes a line of an engine's stderr; `None` if it has no known format.
+#[must_use]
+pub fn decode_stderr_line(line: &str) -> Option<Message<'_>> {
+    PROTOCOLS.iter().find_map(|protocol| Some(protocol.adapter.decode_stderr(line)?.of(protocol)))
+}
+
+/// Returns the level of a line of text, if it has a known format.
+#[must_use]
+pub fn text_level(line: &str) -> Option<Level> {
+    adapters().find_map(|adapter| adapter.text_level(line))
+}
+
+/// Returns the side of a logger, if its name shows it.
+#[must_use]
+pub fn logger_side(logger: &str) -> Option<Side> {
+    adapters().find_map(|adapter| adapter.logger_side(logger))
+}
+
+/// Returns the stream in a logger's name (`tap-demo.orders`), if it has one.
+#[must_use]
+pub fn logger_stream(logger: &str) -> Option<&str> {
+    adapters().find_map(|adapter| adapter.logger_stream(logger))
+}
+
+/// Returns the core of an error message that has a form of any protocol.
+pub(super) fn error_core(message: &str) -> Option<String> {
+    adapters().find_map(|adapter| adapter.error_core(message))
+}
+
+/// Returns the cause in an error message that has a form of any protocol.
+pub(super) fn error_cause(message: &str) -> Option<&str> {
+    adapters().find_map(|adapter| adapter.error_cause(message))
+}
+
+/// Returns the HTTP status in an error message that has a form of any protocol.
+pub(super) fn http_status(message: &str) -> Option<u16> {
+    adapters().find_map(|adapter| adapter.http_status(message))
+}
+
+/// Returns the remedy for an error message that has a form of any protocol.
+#[must_use]
+pub fn remedy(message: &str) -> Option<Remedy> {
+    adapters().find_map(|adapter| adapter.remedy(message))
+}
