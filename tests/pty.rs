@@ -87,7 +87,7 @@ fn followed_file_may_grow_rotate_and_be_truncated() {
     term.wait_for("eighth");
     // Removed and created again later.
     std::fs::remove_file(&path).unwrap();
-    term.wait_for("is gone");
+    term.wait_for("does not exist any more");
     std::thread::sleep(Duration::from_millis(600));
     append(&path, &start("ninth"));
     term.wait_for("ninth");

@@ -203,7 +203,7 @@ fn engine_beyond_its_time_limit_is_stopped_at_a_checkpoint() {
     client.post("/pipelines", &on("pipe_over", "tap")).is(201);
     let stopped = client.until("/pipelines/pipe_over", |it| it.get("retry").is_some());
     let why = stopped["retry"]["message"].as_str().unwrap();
-    assert!(why.contains("beyond its limit of 0.4 s"), "{why}");
+    assert!(why.contains("exceeded its limit of 0.4 s"), "{why}");
     assert!(stopped["sync_state"]["source"]["streams"]["a"]["at"].as_u64().unwrap() > 0, "{stopped}");
     client.wait("pipe_over", "ready");
     assert_eq!(client.get("/pipelines/pipe_over").is(200)["sync_state"]["source"]["streams"]["a"]["at"], 40);
@@ -359,5 +359,5 @@ fn orphaned_command_engine_is_ended_after_a_restart() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let told = std::fs::read_to_string(folder.path().join("stderr")).unwrap();
-    assert!(told.contains("an engine of a service that was killed is ended"), "{told}");
+    assert!(told.contains("killed an engine left by a previous service"), "{told}");
 }

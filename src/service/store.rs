@@ -516,6 +516,6 @@ mod tests {
         store.close();
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
         let error = Store::open(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("later version (999"), "{error}");
+        assert!(error.contains("newer synctop wrote the store (version 999"), "{error}");
     }
 }
