@@ -12,12 +12,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use synctop::engine::generator::{LogKind, Plan, write};
+use synctop::engine::simulator::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
-use synctop::net::index::{Indexer, SavedLog};
-use synctop::net::seek::{Seeker, Step};
-use synctop::net::sidecar::Sidecar;
-use synctop::net::store::ByteStore;
+use synctop::net::source::sidecar::Sidecar;
+use synctop::net::timeline::byte_store::ByteStore;
+use synctop::net::timeline::indexer::{Indexer, SavedLog};
+use synctop::net::timeline::seek::{Seeker, Step};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Target;
 use synctop_core::reduce::history::{History, Mark};

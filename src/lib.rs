@@ -6,15 +6,15 @@
 //! ```text
 //!  file | stdin | child                                  keys, mouse, resize, signals
 //!       bytes (256 KiB chunks)                                     |
-//!    net/<source>  --bounded channel-->  net::ingest thread        |
+//!    net/<source>  --bounded channel-->  crate::net::source::ingest thread        |
 //!                                     protocol: line -> Message    |
 //!                                     progress.apply(line)         |
 //!                                     Arc<Progress> <= 30 Hz       |
 //!                                                  \\               /
-//!                          app::run   select! { biased; signals, keys, snapshots, timer }
+//!                          crate::app::run::app   select! { biased; signals, keys, snapshots, timer }
 //!                                     Event -> Action -> update(&mut Ui, &Screen) -> Vec<Effect>
 //!                                             | dirty?
-//!                          views::draw(buffer, area, &Screen)
+//!                          crate::views::draw(buffer, area, &Screen)
 //! ```
 //!
 //! An earlier instant takes the same path: `net::seek` reduces the log again from a snapshot of
@@ -32,4 +32,5 @@ pub mod cli;
 pub mod engine;
 pub mod net;
 mod service;
+mod util;
 pub mod views;

@@ -10,8 +10,8 @@ use ratatui::layout::Rect;
 use strum::VariantArray as _;
 use synctop::app::{Effect, update};
 use synctop::views::action::Action;
-use synctop::views::rows::StreamGroup;
-use synctop::views::state::{Chosen, Column, Filter, Overlay};
+use synctop::views::run::state::{Chosen, Column, Filter, Overlay};
+use synctop::views::run::stream_group::StreamGroup;
 use synctop::views::{Hits, Look, Pane, Screen, Ui, draw};
 use synctop_core::reduce::{Link, Progress};
 

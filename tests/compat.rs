@@ -13,7 +13,7 @@ use serve::Server;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use synctop::net::remote::StateDb;
+use synctop::net::client::StateDb;
 
 fn of_0_1_0() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat/0.1.0")

@@ -9,10 +9,10 @@ use common::{bytes, corpus, corpus_root, fixture_root, fixtures, logs_of_tools, 
 use oracle::assert_decoders_agree;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use synctop::engine::generator::{LogKind, Plan, write};
+use synctop::engine::simulator::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
-use synctop::net::chunks::Chunks;
-use synctop::net::parallel;
+use synctop::net::timeline::chunks::Chunks;
+use synctop::net::timeline::parallel;
 use synctop_core::protocol::{Decoder, LINE_LIMIT};
 use synctop_core::reduce::Progress;
 

@@ -15,7 +15,7 @@ use strum::VariantArray as _;
 use synctop::views::fleet::{
     Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, ServiceLink, draw,
 };
-use synctop::views::state::Filter;
+use synctop::views::run::state::Filter;
 use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::{ActionResult, PipelineAction};

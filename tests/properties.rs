@@ -5,7 +5,7 @@ mod common;
 
 use common::{bytes, reduced};
 use proptest::prelude::*;
-use synctop::net::Ingest;
+use synctop::net::source::ingest::Ingest;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{Progress, doubts, outcome};
 use synctop_core::report::{report, summary};

@@ -7,7 +7,7 @@ mod common;
 
 use common::{bytes, reduced};
 use serde_json::{Value, json};
-use synctop::net::Ingest;
+use synctop::net::source::ingest::Ingest;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{DoubtKind, Exit, Progress, doubts};
 use synctop_core::report::{report, summary};

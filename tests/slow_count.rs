@@ -7,7 +7,7 @@ mod common;
 use common::{corpus, fixtures, reduced, unpack};
 use serde_json::{Value, json};
 use std::process::Command;
-use synctop::engine::scenario::SCENARIOS;
+use synctop::engine::simulator::scenario::SCENARIOS;
 use synctop_core::report::summary;
 
 /// Merges doubts by kind and drops their texts, which are synctop's own.

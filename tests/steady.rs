@@ -5,7 +5,7 @@ mod common;
 
 use common::{corpus, fixtures, unpack};
 use std::collections::BTreeMap;
-use synctop::net::Ingest;
+use synctop::net::source::ingest::Ingest;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Progress;
 

@@ -1,7 +1,8 @@
 //! Progress of a feed on stderr: a few lines in place on a terminal, one line per change elsewhere.
 //! Runs on its own thread and polls the progress, so that the reducer never waits for it.
 
-use crate::net::{lock, now, pipe};
+use crate::net::source::pipe;
+use crate::util::sys::{lock, now};
 use crate::views::{self, Look, Screen, Ui};
 use crossterm::cursor::MoveUp;
 use crossterm::queue;

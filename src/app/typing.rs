@@ -1,7 +1,7 @@
 //! Text input of filters and the palette, shared by all screens.
 
 use crate::views::action::{Action, Binding, matching};
-use crate::views::state::Filter;
+use crate::views::run::state::Filter;
 use crossterm::event::Event;
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;

@@ -1,10 +1,10 @@
 //! Arguments of the command line, from which clap derives `--help`, the man page and the shell
 //! completions.
 
-use super::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskArgs, WaitArgs};
-use crate::net::SourceError;
-use crate::net::child::ChildInput;
-use crate::net::sidecar::Sidecar;
+use crate::cli::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskArgs, WaitArgs};
+use crate::net::source::child::ChildInput;
+use crate::net::source::error::SourceError;
+use crate::net::source::sidecar::Sidecar;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -210,7 +210,7 @@ pub struct SidecarArgs {
 }
 
 impl SidecarArgs {
-    pub(super) fn read(&self) -> Result<Sidecar, super::CommandError> {
+    pub(super) fn read(&self) -> Result<Sidecar, crate::cli::error::CommandError> {
         let mut loaded = Sidecar::default();
         loaded.catalog = self.catalog.read()?;
         loaded.exit = self.exit_code.map(|code| match Exit::Code(code).signal() {
@@ -237,12 +237,12 @@ pub struct CatalogArgs {
 }
 
 impl CatalogArgs {
-    pub(super) fn read(&self) -> Result<Option<Arc<Catalog>>, super::CommandError> {
+    pub(super) fn read(&self) -> Result<Option<Arc<Catalog>>, crate::cli::error::CommandError> {
         let Some(path) = &self.catalog else { return Ok(None) };
-        let text = super::read_text_file(path, "catalog")?;
+        let text = crate::cli::files::read_text_file(path, "catalog")?;
         match catalog::read(&text) {
             Some(catalog) => Ok(Some(Arc::new(catalog))),
-            None => Err(super::CommandError {
+            None => Err(super::error::CommandError {
                 sentence: format!(
                     "{} is not a catalog: it has no list of streams. Pass a configured catalog, or the output of `discover`.",
                     path.display()

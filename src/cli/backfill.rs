@@ -1,15 +1,22 @@
 //! `synctop backfill ENGINE_URL --pipeline FILE` and `synctop http://engine/pipeline_sync`: call an
 //! engine over HTTP.
 
-use super::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
-use super::tee::inline_look;
-use super::watch::show;
-use super::{CommandError, exit, print_error, read_state_file, read_text_file};
 use crate::app::{self, Inline, InlineMode, on_termination};
-use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult};
-use crate::engine::drive::{Drive, OutputSink, drive, new_run_id};
-use crate::net::tee::CopyFile;
-use crate::net::{self, Event, Ingest, lock, pipe};
+use crate::cli::args::{BackfillArgs, FeedArgs, LookArgs, WatchArgs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::{read_state_file, read_text_file};
+use crate::cli::output::print_error;
+use crate::cli::tee::inline_look;
+use crate::cli::watch::show;
+use crate::engine::backfill::drive::{Drive, OutputSink, drive, new_run_id};
+use crate::engine::backfill::retry_loop::{Backfill, BackfillOptions, BackfillResult};
+use crate::net;
+use crate::net::source::event::Event;
+use crate::net::source::ingest::Ingest;
+use crate::net::source::pipe;
+use crate::net::source::tee::CopyFile;
+use crate::util::sys::lock;
 use reqwest::Url;
 use serde_json::Value;
 use std::io::{self, IsTerminal};
@@ -124,7 +131,7 @@ fn same(one: &Path, other: &Path) -> bool {
     let whole = |path: &Path| {
         std::fs::canonicalize(path)
             .ok()
-            .or_else(|| Some(std::fs::canonicalize(net::folder(path)).ok()?.join(path.file_name()?)))
+            .or_else(|| Some(std::fs::canonicalize(crate::util::sys::folder(path)).ok()?.join(path.file_name()?)))
     };
     matches!((whole(one), whole(other)), (Some(one), Some(other)) if one == other)
 }

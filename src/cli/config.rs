@@ -1,9 +1,11 @@
 //! `synctop config path|show|sample|init`: shows and creates the configuration.
 
-use super::remote_args::{ConfigArgs, ConfigVerb};
-use super::service::configuration;
-use super::{CommandError, exit, print};
-use crate::net::remote::contexts::{self, Reference, SAMPLE};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::print;
+use crate::cli::remote_args::{ConfigArgs, ConfigVerb};
+use crate::cli::service::configuration;
+use crate::net::client::contexts::{self, Reference, SAMPLE};
 use synctop_core::ResultClass;
 use synctop_core::protocol::mask;
 

@@ -1,18 +1,20 @@
 //! `synctop connect URL|CONTEXT` and `synctop URL`: show the fleet of a service. `synctop` without
 //! arguments: shows the demo, a service in the same process with simulated pipelines.
 
-use super::args::{LookArgs, WatchArgs};
-use super::remote_args::{ConnectArgs, ServiceArgs};
-use super::service::{
+use crate::app::{FleetEnded, FleetOptions, Session};
+use crate::cli::args::{LookArgs, WatchArgs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::print;
+use crate::cli::remote_args::{ConnectArgs, ServiceArgs};
+use crate::cli::service::{
     background, client, configuration, open_state_db, open_state_db_in, require_writable, service_address,
 };
-use super::watch::{need_a_terminal, resolve_look};
-use super::{CommandError, exit, print};
-use crate::app::{FleetEnded, FleetOptions, Session};
-use crate::net::remote::actions::EFFECT_TIMEOUT;
-use crate::net::remote::state_db::who;
-use crate::net::remote::watch::Watcher;
-use crate::net::remote::{Client, ServiceAddress, ServiceRequest, StateDb};
+use crate::cli::watch::{need_a_terminal, resolve_look};
+use crate::net::client::actions::EFFECT_TIMEOUT;
+use crate::net::client::poller::Watcher;
+use crate::net::client::state_db::who;
+use crate::net::client::{Client, ServiceAddress, ServiceRequest, StateDb};
 use crate::service::config::Config;
 use reqwest::Method;
 use serde::Deserialize;
@@ -126,7 +128,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
     };
     let folder = args.data_dir.as_deref().or(own.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
     let config = Config::default();
-    let begun = super::serve::start(config, ([127, 0, 0, 1], 0).into(), folder, (None, None));
+    let begun = crate::cli::serve::start(config, ([127, 0, 0, 1], 0).into(), folder, (None, None));
     let (service, address, serving) = runtime.block_on(begun)?;
     let mut place = ServiceAddress::of_url(&format!("http://{address}"), None, false).map_err(CommandError::usage)?;
     place.title = Some("demo".into());
@@ -158,8 +160,9 @@ async fn create_demo_pipelines(client: &Client) -> Result<(), CommandError> {
     let demo: Demo = toml::from_str(DEMO)
         .map_err(|error| CommandError { sentence: format!("The demo: {error}."), class: ResultClass::Bug })?;
     let capabilities =
-        client.capabilities().await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
-    let there = client.list(capabilities).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+        client.capabilities().await.map_err(|trouble| crate::cli::service::failure(&trouble, &client.place))?;
+    let there =
+        client.list(capabilities).await.map_err(|trouble| crate::cli::service::failure(&trouble, &client.place))?;
     for mut table in demo.pipelines {
         let mut take = |name: &str| table.remove(name).and_then(|it| serde_json::to_value(it).ok());
         let (id, desired) = (take("id").unwrap_or_default(), take("desired_status"));
@@ -176,7 +179,7 @@ async fn create_demo_pipelines(client: &Client) -> Result<(), CommandError> {
         }
         let mut ask = ServiceRequest::of(Method::POST, &["pipelines"]).with("skip_check", "true");
         ask.body = Some(body);
-        client.ask(ask).await.map_err(|trouble| super::service::failure(&trouble, &client.place))?;
+        client.ask(ask).await.map_err(|trouble| crate::cli::service::failure(&trouble, &client.place))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Results and errors have a [`ResultClass`]; [`code`] maps it. The numbers follow sysexits.h (64 to
 //! 77), Rust (101 for a panic) and shells (128 + signal).
 
-use crate::cli::CommandError;
+use crate::cli::error::CommandError;
 use synctop_core::ResultClass;
 use synctop_core::reduce::{Exit, Progress, doubts, outcome};
 

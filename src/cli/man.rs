@@ -1,7 +1,8 @@
 //! `synctop man` and `synctop completions`: print the manual page and shell completions.
 
-use super::exit;
-use super::{CommandError, args, print};
+use crate::cli::error::CommandError;
+use crate::cli::files::print;
+use crate::cli::{args, exit};
 use crate::views::action::{ACTIONS, Binding, FLEET_ACTIONS};
 
 /// Paths that the program reads or writes.

@@ -1,22 +1,26 @@
 //! `synctop pipelines list|show|create|setup|pause|resume|sync|retry|delete`: manages pipelines
 //! without a screen.
 
-use super::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
-use super::service::{self, client, failure, print_json, print_text, require_writable, service_address, until_signal};
-use super::{CommandError, exit, print, read_text_file};
-use crate::net::remote::actions::{ActionStage, Actor, act_on_many};
-use crate::net::remote::client::chunk;
-use crate::net::remote::state_db::who;
-use crate::net::remote::{Client, ServiceRequest};
-use crate::net::{Ingest, now, random_id};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::{print, read_text_file};
+use crate::cli::remote_args::{ActArgs, PipelinesArgs, PipelinesVerb};
+use crate::cli::service::{
+    self, client, failure, print_json, print_text, require_writable, service_address, until_signal,
+};
+use crate::net::client::actions::{ActionStage, Actor, act_on_many};
+use crate::net::client::http::chunk;
+use crate::net::client::state_db::who;
+use crate::net::client::{Client, ServiceRequest};
+use crate::net::source::ingest::Ingest;
+use crate::util::sys::{now, random_id};
 use synctop_core::ResultClass;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::verify::{ActionResult, PipelineAction};
 use synctop_core::fleet::{Fleet, PipelineGroup, Watched};
 use synctop_core::format::{count, short};
-use synctop_core::protocol::Decoder;
 use synctop_core::protocol::clean::typed;
-use synctop_core::protocol::time;
+use synctop_core::protocol::{Decoder, time};
 use synctop_core::reduce::{Exit, Outcome, outcome};
 use synctop_core::report::verdict;
 
@@ -61,7 +65,7 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
             }
         },
         || {
-            if *crate::net::lock(&sent) {
+            if *crate::util::sys::lock(&sent) {
                 format!("left: sent actions continue unverified. See synctop pipelines list {where_}.")
             } else {
                 String::new()
@@ -166,7 +170,7 @@ async fn list(
         };
     }
     for odd in &fleet.odd {
-        super::print_error(&format!("an entry of the list is not a pipeline: {odd}."));
+        crate::cli::output::print_error(&format!("an entry of the list is not a pipeline: {odd}."));
     }
     print_text(&text)?;
     Ok(exit::DONE)
@@ -396,7 +400,7 @@ async fn many(
     let (found, left_out) = targets(client, action, args).await?;
     if !left_out.is_empty() {
         let names: Vec<_> = left_out.iter().map(AsRef::as_ref).collect();
-        super::print_error(&format!(
+        crate::cli::output::print_error(&format!(
             "skipped, because a parked or paused pipeline does not run: {}. To resume: synctop pipelines resume {} {}",
             names.join(", "),
             names.iter().map(|name| typed(name)).collect::<Vec<_>>().join(" "),
@@ -404,7 +408,7 @@ async fn many(
         ));
     }
     if found.is_empty() {
-        super::print_error("no pipeline is selected: nothing was done.");
+        crate::cli::output::print_error("no pipeline is selected: nothing was done.");
         print(&if all.json {
             let done = json!({"action": action.as_str(), "pipelines": [], "stopped": null, "left_out": left_out});
             done.to_string() + "\n"
@@ -425,7 +429,7 @@ async fn many(
         who: who(),
         patience: args.timeout,
     };
-    *crate::net::lock(sent) = true;
+    *crate::util::sys::lock(sent) = true;
     let done = if let [only] = bulk.items.as_slice() {
         let id = Arc::clone(&only.id);
         let tell = |stage: ActionStage| match stage {

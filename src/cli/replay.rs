@@ -1,11 +1,11 @@
 //! `synctop replay FILE...`: replays saved logs on the run screen.
 
-use super::CommandError;
-use super::args::{FeedArgs, LookArgs, ReplayArgs};
-use super::watch::{leave, need_a_terminal, resolve_look};
 use crate::app::{Options, ReplayStart, Session};
-use crate::net::SourceError;
-use crate::net::index::{self, Indexing, SavedLog};
+use crate::cli::args::{FeedArgs, LookArgs, ReplayArgs};
+use crate::cli::error::CommandError;
+use crate::cli::watch::{leave, need_a_terminal, resolve_look};
+use crate::net::source::error::SourceError;
+use crate::net::timeline::indexer::{self, Indexing, SavedLog};
 use std::io::{self, IsTerminal};
 use synctop_core::protocol::Decoder;
 
@@ -27,7 +27,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
         [] => String::new(),
     };
-    let Indexing { past, snapshots, size, broken } = index::spawn(logs, beside, decoder)?;
+    let Indexing { past, snapshots, size, broken } = indexer::spawn(logs, beside, decoder)?;
     let start = ReplayStart {
         at: args.at.clone(),
         speed: args.speed,

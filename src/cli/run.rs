@@ -1,12 +1,17 @@
 //! `synctop run -- ENGINE ARGS`: starts an engine and shows its feed.
 
-use super::args::{FeedArgs, LookArgs, RunArgs};
-use super::tee::inline_look;
-use super::watch::{screen_possible, show};
-use super::{CommandError, exit};
 use crate::app::{self, Inline, InlineMode, on_termination};
-use crate::net::child::{self, ChildInput};
-use crate::net::{self, BETWEEN_SNAPSHOTS, Event, Ingest, lock, pipe};
+use crate::cli::args::{FeedArgs, LookArgs, RunArgs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::tee::inline_look;
+use crate::cli::watch::{screen_possible, show};
+use crate::net;
+use crate::net::source::child::{self, ChildInput};
+use crate::net::source::event::Event;
+use crate::net::source::ingest::{BETWEEN_SNAPSHOTS, Ingest};
+use crate::net::source::pipe;
+use crate::util::sys::lock;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};

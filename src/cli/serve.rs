@@ -1,7 +1,10 @@
 //! `synctop serve`: runs the pipeline service.
 
-use super::args::ServeArgs;
-use super::{CommandError, exit, print, read_text_file, sentence};
+use crate::cli::args::ServeArgs;
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::{print, read_text_file};
+use crate::cli::output::sentence;
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
 use crate::service::registry::{Service, StartError};
@@ -100,7 +103,7 @@ pub(super) async fn start(
     (write, read): (Option<String>, Option<String>),
 ) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), CommandError> {
     let limits = config.limits.clone();
-    let service = Service::begin(config, folder).map_err(|error| {
+    let service = Service::begin(config, folder, crate::service::reconciler::reconcile).map_err(|error| {
         let class = match error {
             StartError::Engine(_) => ResultClass::BadData,
             _ => ResultClass::Output,
@@ -137,7 +140,7 @@ fn raise_file_limit() {
 
 /// Returns `$XDG_STATE_HOME/synctop`, or `~/.local/state/synctop` without that variable.
 fn state_folder() -> Result<PathBuf, CommandError> {
-    crate::net::remote::contexts::state_folder().ok_or_else(|| {
+    crate::net::client::contexts::state_folder().ok_or_else(|| {
         CommandError::usage("There is no home folder to store pipelines in: pass a folder with --data-dir.")
     })
 }

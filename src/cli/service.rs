@@ -1,9 +1,12 @@
 //! Selection of a service and its client, shared by all commands that use one.
 
-use super::remote_args::ServiceArgs;
-use super::{CommandError, exit, read_text_file, sentence};
-use crate::net::remote::contexts::{self, Contexts, Token};
-use crate::net::remote::{Client, ClientError, ServiceAddress, StateDb};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::read_text_file;
+use crate::cli::output::sentence;
+use crate::cli::remote_args::ServiceArgs;
+use crate::net::client::contexts::{self, Contexts, Token};
+use crate::net::client::{Client, ClientError, ServiceAddress, StateDb};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use synctop_core::ResultClass;
@@ -178,7 +181,7 @@ pub(super) fn until_signal(
         };
         let said = left();
         if !said.is_empty() {
-            super::print_error(&said);
+            crate::cli::output::print_error(&said);
         }
         Ok(exit::signal(number))
     });
@@ -188,10 +191,10 @@ pub(super) fn until_signal(
 
 /// Prints one JSON value on stdout, without terminal control characters.
 pub(super) fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
-    super::print(&format!("{}\n", synctop_core::protocol::clean::json(value.to_string())))
+    crate::cli::files::print(&format!("{}\n", synctop_core::protocol::clean::json(value.to_string())))
 }
 
 /// Prints text on stdout, without terminal control characters.
 pub(super) fn print_text(text: &str) -> Result<(), CommandError> {
-    super::print(&synctop_core::protocol::clean::lines(text))
+    crate::cli::files::print(&synctop_core::protocol::clean::lines(text))
 }

@@ -1,18 +1,21 @@
 //! `synctop simulate SCENARIO`: generates a simulated log.
 
-use super::args::{FormArg, SimulateArgs};
-use super::track::{read_memory, write_state};
-use super::{CommandError, exit, print};
-use crate::engine::api::Api;
-use crate::engine::call::{Call, CallError, Outlet, call};
-use crate::engine::generator::{self, Plan};
-use crate::engine::rows::RowFile;
-use crate::engine::scenario::{SCENARIOS, Scenario};
-use crate::engine::serve;
-use crate::engine::simulated::Simulated;
+use crate::cli::args::{FormArg, SimulateArgs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::print;
+use crate::cli::track::{read_memory, write_state};
+use crate::engine::simulator::call::{Call, CallError, Outlet, call};
+use crate::engine::simulator::engine::Simulated;
+use crate::engine::simulator::generator::{self, Plan};
+use crate::engine::simulator::list_api::Api;
+use crate::engine::simulator::rows::RowFile;
+use crate::engine::simulator::scenario::{SCENARIOS, Scenario};
+use crate::engine::simulator::serve;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::WireGeneration;
-use crate::net::{SourceError, now};
+use crate::net::source::error::SourceError;
+use crate::util::sys::now;
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};

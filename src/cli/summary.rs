@@ -1,13 +1,18 @@
 //! `synctop summary FILE|-`: prints the summary of a saved log.
 
-use super::args::{FeedArgs, SummaryArgs};
-use super::replay::open;
-use super::{CommandError, exit, print, print_error};
-use crate::net::index::{Indexer, SavedLog, read};
-use crate::net::seek::Seeker;
-use crate::net::sidecar::Sidecar;
-use crate::net::store::ByteStore;
-use crate::net::{RewindData, SourceError, lock};
+use crate::cli::args::{FeedArgs, SummaryArgs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::print;
+use crate::cli::output::print_error;
+use crate::cli::replay::open;
+use crate::net::source::error::SourceError;
+use crate::net::source::ingest::RewindData;
+use crate::net::source::sidecar::Sidecar;
+use crate::net::timeline::byte_store::ByteStore;
+use crate::net::timeline::indexer::{Indexer, SavedLog, read};
+use crate::net::timeline::seek::Seeker;
+use crate::util::sys::lock;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use synctop_core::ResultClass;

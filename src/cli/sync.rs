@@ -1,13 +1,16 @@
 //! `synctop sync PIPELINE` and `synctop task PROFILE`: submit work and wait for its result.
 
-use super::remote_args::{SyncArgs, TaskArgs};
-use super::service::{client, failure, print_json, require_writable, service_address, until_signal};
-use super::task_poll::{PollDefaults, SignalMessage, follow_task};
-use super::{CommandError, exit, print, read_text_file, sentence};
-use crate::net::lock;
-use crate::net::remote::profile::{Profile, ProfileFile, SAMPLES};
-use crate::net::remote::tasks::{Runs, TaskApi};
-use crate::net::remote::{Client, untracked_runs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::{print, read_text_file};
+use crate::cli::output::sentence;
+use crate::cli::remote_args::{SyncArgs, TaskArgs};
+use crate::cli::service::{client, failure, print_json, require_writable, service_address, until_signal};
+use crate::cli::task_poll::{PollDefaults, SignalMessage, follow_task};
+use crate::net::client::task_profile::{Profile, ProfileFile, SAMPLES};
+use crate::net::client::tasks::{Runs, TaskApi};
+use crate::net::client::{Client, untracked_runs};
+use crate::util::sys::lock;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -55,8 +58,8 @@ async fn without_tasks(
         )));
     }
     let started = Instant::now();
-    let timeout = poll_args.timeout.unwrap_or(crate::net::remote::tasks::TIMEOUT);
-    let interval = poll_args.poll_interval.unwrap_or(crate::net::remote::tasks::INTERVAL);
+    let timeout = poll_args.timeout.unwrap_or(crate::net::client::tasks::TIMEOUT);
+    let interval = poll_args.poll_interval.unwrap_or(crate::net::client::tasks::INTERVAL);
     "stopped waiting: this service stores nothing about a call whose caller disconnects.".clone_into(&mut lock(left));
     let say = |text: &str| {
         if !poll_args.quiet {
@@ -109,13 +112,13 @@ async fn without_tasks(
     if code == 0 {
         say(&verdict.headline.to_string());
     } else {
-        super::print_error(&format!(
+        crate::cli::output::print_error(&format!(
             "{}{}",
             verdict.headline,
             verdict.why.map(|why| format!(": {why}")).unwrap_or_default()
         ));
         if let Some(next) = verdict.next {
-            super::print_error(&format!("possible fix: {}", next.text(Audience::Shell)));
+            crate::cli::output::print_error(&format!("possible fix: {}", next.text(Audience::Shell)));
         }
     }
     Ok(code)

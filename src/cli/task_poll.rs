@@ -1,11 +1,14 @@
 //! Submission and polling of tasks in four modes, for pipeline runs and for tasks of other APIs.
 
-use super::remote_args::PollingArgs;
-use super::service::print_json;
-use super::{CommandError, exit, print, print_error};
-use crate::net::remote::ClientError;
-use crate::net::remote::tasks::{INTERVAL, Polled, Submitted, TIMEOUT, TaskApi};
-use crate::net::{lock, random_id};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::print;
+use crate::cli::output::print_error;
+use crate::cli::remote_args::PollingArgs;
+use crate::cli::service::print_json;
+use crate::net::client::ClientError;
+use crate::net::client::tasks::{INTERVAL, Polled, Submitted, TIMEOUT, TaskApi};
+use crate::util::sys::{lock, random_id};
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -61,7 +64,7 @@ pub(super) async fn follow_task(
     if let (Some(id), true) = (&poll_args.task_id, poll_args.poll_once) {
         let task = match first {
             Some(task) => task,
-            None => api.status(id).await.map_err(|trouble| super::service::failure(&trouble, api.place()))?,
+            None => api.status(id).await.map_err(|trouble| crate::cli::service::failure(&trouble, api.place()))?,
         };
         say(&clean::line(&task.line(0)));
         print_json(&task.told)?;
@@ -76,7 +79,7 @@ pub(super) async fn follow_task(
         id.clone()
     } else {
         if !poll_args.submit_only {
-            let failed = |trouble: ClientError| super::service::failure(&trouble, api.place());
+            let failed = |trouble: ClientError| crate::cli::service::failure(&trouble, api.place());
             let past = if let Some(expected) = poll_defaults.expected {
                 format!("about {} (from the profile)", duration(millis(expected)))
             } else {
@@ -120,7 +123,7 @@ pub(super) async fn follow_task(
             Ok(exit::code(ResultClass::Unfinished))
         }
         Polled::Failed(trouble) => {
-            let mut failure = super::service::failure(&trouble, api.place());
+            let mut failure = crate::cli::service::failure(&trouble, api.place());
             if !trouble.absent() {
                 failure
                     .sentence
@@ -145,7 +148,7 @@ async fn submit(
     match api.submit(&random_id("submit"), within).await {
         Submitted::Task(task) => Ok(task),
         Submitted::Refused(trouble) => {
-            let mut failure = super::service::failure(&trouble, api.place());
+            let mut failure = crate::cli::service::failure(&trouble, api.place());
             if let ClientError::Refused { status: 409, json, code, .. } = &trouble {
                 if let Some(id) = json.get("task_id").and_then(serde_json::Value::as_str) {
                     failure.sentence.push_str(&format!(" To follow that task: {command} --task-id {}", typed(id)));

@@ -1,14 +1,18 @@
 //! `ENGINE | synctop tee | NEXT`: passes the engine's output through, with progress on stderr.
 
-use super::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
-use super::track::DRAIN_TIMEOUT;
-use super::watch::resolve_look;
-use super::{CommandError, exit, print_error};
 use crate::app::{Inline, InlineMode, on_termination};
-use crate::net::chunks::Chunks;
-use crate::net::parallel::{self, Sink};
-use crate::net::tee::{CopyFile, Stopped, TeeReader};
-use crate::net::{SourceError, decompress, lock};
+use crate::cli::args::{FeedArgs, LookArgs, ProgressArg, TeeArgs, ThemeArg};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::output::print_error;
+use crate::cli::track::DRAIN_TIMEOUT;
+use crate::cli::watch::resolve_look;
+use crate::net::source::decompress;
+use crate::net::source::error::SourceError;
+use crate::net::source::tee::{CopyFile, Stopped, TeeReader};
+use crate::net::timeline::chunks::Chunks;
+use crate::net::timeline::parallel::{self, Sink};
+use crate::util::sys::lock;
 use crate::views::{Depth, Look};
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -152,7 +156,7 @@ pub(super) fn inline_look(args: &LookArgs) -> Look {
     }
 }
 
-impl super::args::ShowArgs {
+impl crate::cli::args::ShowArgs {
     pub(super) fn tell(&self) -> InlineMode {
         let terminal = io::stderr().is_terminal();
         match self.progress {

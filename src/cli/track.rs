@@ -1,13 +1,19 @@
 //! `CONNECTOR | synctop track | NEXT`: turns raw connector messages into progress messages.
 
-use super::args::{FormArg, TrackArgs};
-use super::{CommandError, exit, print_error, read_state_file, read_text_file};
 use crate::app::on_termination;
-use crate::engine::state;
+use crate::cli::args::{FormArg, TrackArgs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::{read_state_file, read_text_file};
+use crate::cli::output::print_error;
+use crate::engine::backfill::state_file;
 use crate::engine::tracker::Tracker;
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::WireGeneration;
-use crate::net::{CHUNK, SourceError, now, pipe};
+use crate::net::source::error::SourceError;
+use crate::net::source::event::CHUNK;
+use crate::net::source::pipe;
+use crate::util::sys::now;
 use memchr::{memchr, memrchr};
 use serde_json::value::RawValue;
 use std::io::{self, IsTerminal};
@@ -158,7 +164,7 @@ pub(super) fn read_memory(path: &Path) -> Result<Memory, CommandError> {
 
 /// Writes the state file.
 pub(super) fn write_state(path: &Path, state: &RawValue) -> Result<(), CommandError> {
-    state::write(path, state).map_err(|error| CommandError::unwritable(path, "--state", &error))
+    state_file::write(path, state).map_err(|error| CommandError::unwritable(path, "--state", &error))
 }
 
 /// Reads a catalog file: a catalog message, its payload, or a list of names. Returns the stream

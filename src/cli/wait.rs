@@ -1,11 +1,13 @@
 //! `synctop wait PIPELINE... --for CONDITION`: waits until pipelines satisfy conditions.
 
-use super::remote_args::WaitArgs;
-use super::service::{client, print_json, service_address};
-use super::{CommandError, exit, print_error};
-use crate::net::lock;
-use crate::net::remote::Client;
-use crate::net::remote::wait::{WaitOptions, WaitReport, WaitResult, Waited, wait as wait_for};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::output::print_error;
+use crate::cli::remote_args::WaitArgs;
+use crate::cli::service::{client, print_json, service_address};
+use crate::net::client::Client;
+use crate::net::client::wait::{WaitOptions, WaitReport, WaitResult, Waited, wait as wait_for};
+use crate::util::sys::lock;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -54,7 +56,7 @@ pub(super) fn wait(args: &WaitArgs) -> Result<u8, CommandError> {
     let client = client(place)?;
     let known = Known::default();
     let started = Instant::now();
-    super::service::until_signal(
+    crate::cli::service::until_signal(
         async {
             let done = wait_all(&client, &targets, &wait_options, args.quiet, started, &known).await?;
             let not_yet = |one: &Waited| matches!(one.result, WaitResult::TimedOut | WaitResult::Stalled(_));
@@ -231,7 +233,7 @@ fn note(started: Instant, text: &str) {
     );
 }
 
-fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::remote::ServiceAddress) {
+fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::client::ServiceAddress) {
     let target = &one.target;
     let waited = duration(u64::try_from(one.waited.as_millis()).unwrap_or(0));
     let status = one.last.as_ref().map_or("unknown", |it| it.status.as_str());

@@ -1,9 +1,15 @@
 //! `synctop`, `synctop SOURCE` and `engine | synctop`: select the source and show it.
 
-use super::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
-use super::{CommandError, exit, print};
 use crate::app::{self, GlyphChoice, Options, ScreenEnd, ThemeChoice};
-use crate::net::{self, RewindData, SourceError, child::Engine, file, pipe, recording};
+use crate::cli::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg, WatchArgs};
+use crate::cli::error::CommandError;
+use crate::cli::exit;
+use crate::cli::files::print;
+use crate::net;
+use crate::net::source::child::Engine;
+use crate::net::source::error::SourceError;
+use crate::net::source::ingest::RewindData;
+use crate::net::source::{file, pipe, recording};
 use crate::views::Theme;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -32,13 +38,13 @@ pub(super) fn watch(
         // A pipeline or the route marks an engine; any other URL is a service.
         let engine = args.pipeline.is_some() || source.trim_end_matches('/').ends_with("/pipeline_sync");
         return if engine {
-            super::backfill::watch(source, args, look, feed)
+            crate::cli::backfill::watch(source, args, look, feed)
         } else {
-            super::connect::watch(source, look)
+            crate::cli::connect::watch(source, look)
         };
     }
     if source.is_empty() && args.recording.is_none() {
-        return super::connect::demo(args, look);
+        return crate::cli::connect::demo(args, look);
     }
     let catalog = args.catalog.read()?;
     need_a_terminal(&format!("synctop summary {}", if matches!(source, "" | "-") { "FILE" } else { source }))?;

@@ -1,20 +1,21 @@
 //! One call of an engine for a pipeline: passes the output to the log, the reducer and the state;
 //! stops at a checkpoint on request.
 
-use super::engines::{EngineAction, EngineCall};
-use super::lifecycle::Todo;
-use super::log::Piece;
-use super::model::{StoredPipeline, Task};
-use super::problem::Problem;
-use super::reconciler::PreparationResult;
-use super::registry::{Service, Slot};
-use super::secrets::KnownSecrets;
-use super::store;
-use crate::engine::backfill::Backfill;
-use crate::engine::classify::FailureType;
+use crate::engine::backfill::retry_loop::Backfill;
+use crate::engine::failure_type::FailureType;
 use crate::engine::line_framer::LineFramer;
-use crate::net::http::CallOutcome;
-use crate::net::{Ingest, lock};
+use crate::net::source::engine_http::CallOutcome;
+use crate::net::source::ingest::Ingest;
+use crate::service::engine_action::EngineAction;
+use crate::service::engines::EngineCall;
+use crate::service::lifecycle::Todo;
+use crate::service::log::Piece;
+use crate::service::model::{StoredPipeline, Task};
+use crate::service::problem::Problem;
+use crate::service::registry::{Service, Slot};
+use crate::service::secrets::KnownSecrets;
+use crate::service::store;
+use crate::util::sys::lock;
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -383,4 +384,11 @@ impl RunCall<'_> {
             }
         })
     }
+}
+
+/// Result of setup or teardown.
+pub enum PreparationResult {
+    /// New fields of the source and of the destination configuration.
+    Succeeded(Option<Value>, Option<Value>),
+    Failed(String, Option<FailureType>),
 }

@@ -1,10 +1,10 @@
 //! Command as an engine: reads the call on stdin, writes messages on stdout; its stderr goes to
 //! the service's log. Terminated with its whole process group.
 
-use super::engines::EngineAction;
-use super::secrets::KnownSecrets;
-use crate::net::http::CallOutcome;
-use crate::net::lock;
+use crate::net::source::engine_http::CallOutcome;
+use crate::service::engine_action::EngineAction;
+use crate::service::secrets::KnownSecrets;
+use crate::util::sys::lock;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::ops::ControlFlow;

@@ -1,8 +1,8 @@
 //! Configuration of the service: a TOML file. Engines are defined only there: a request selects a
 //! name, never a command.
 
-use super::log::LogRetention;
-use super::secrets::References;
+use crate::service::log::LogRetention;
+use crate::service::secrets::References;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

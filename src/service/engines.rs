@@ -1,14 +1,15 @@
 //! Engines of pipelines with one interface: the simulated engine in this process, engines over
 //! HTTP, and commands.
 
-use super::command::{kill_leftovers, run};
-use super::config::{Config, EngineConfig, SIMULATED};
-use super::secrets::KnownSecrets;
-use crate::engine::scenario::{SCENARIOS, Scenario};
-use crate::engine::simulated::{CallRequest, CallerLimits, Refused, Simulated};
+use crate::engine::simulator::engine::{CallRequest, CallerLimits, Refused, Simulated};
+use crate::engine::simulator::scenario::{SCENARIOS, Scenario};
 use crate::engine::tracker::wire::WireGeneration;
-use crate::net::http::{self, CallOutcome};
-use crate::net::lock;
+use crate::net::source::engine_http::{self, CallOutcome};
+use crate::service::command::{kill_leftovers, run};
+use crate::service::config::{Config, EngineConfig, SIMULATED};
+use crate::service::engine_action::EngineAction;
+use crate::service::secrets::KnownSecrets;
+use crate::util::sys::lock;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -16,23 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// Action of an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum EngineAction {
-    Sync,
-    Check,
-    Setup,
-    Teardown,
-}
-
-impl EngineAction {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
 
 /// Call of an engine, and its pipeline.
 pub struct EngineCall<'a> {
@@ -69,7 +53,7 @@ impl Engines {
         for (name, engine) in &config.engines {
             if let Some(url) = &engine.url {
                 let url = reqwest::Url::parse(url).map_err(|error| format!("engines.{name}.url: {error}"))?;
-                let client = http::client(&url).map_err(|error| {
+                let client = engine_http::client(&url).map_err(|error| {
                     format!("engines.{name}: the HTTPS client cannot be created: {error}. Install the system's certificates (ca-certificates)")
                 })?;
                 clients.insert(name.clone(), (client, url));
@@ -178,7 +162,7 @@ impl Engines {
             let mut url = url.clone();
             let path = url.path().trim_end_matches('/').trim_end_matches("/pipeline_sync").to_owned();
             url.set_path(&format!("{path}/pipeline_{}", action.as_str()));
-            return http::call(client, url, body, Some(stall), stop, each).await;
+            return engine_http::call(client, url, body, Some(stall), stop, each).await;
         }
         if let Some(command) = self.named(name).and_then(|it| it.command.as_deref()) {
             return run(
@@ -207,7 +191,7 @@ impl Engines {
     ) -> CallOutcome {
         let refused = |why: Value| CallOutcome::Refused {
             status: 400,
-            says: http::says(&serde_json::json!({ "error": why }).to_string()),
+            says: crate::net::source::engine_http::says(&serde_json::json!({ "error": why }).to_string()),
             retry_after: None,
         };
         let value: Value = serde_json::from_str(body).unwrap_or_default();

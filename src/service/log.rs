@@ -9,8 +9,8 @@
 //! Each run starts a new segment, and so does a full segment. The segments in order of their names
 //! are the log. A reader has a position and no queue: the writer never waits for it.
 
-use crate::net::lock;
-use crate::net::segments::SegmentName;
+use crate::net::timeline::segments::SegmentName;
+use crate::util::sys::lock;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

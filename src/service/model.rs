@@ -1,7 +1,7 @@
 //! Stored pipelines and runs, and their form on the wire.
 
-use super::lifecycle::Life;
-use super::secrets;
+use crate::service::lifecycle::Life;
+use crate::service::secrets;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -230,7 +230,7 @@ impl StoredPipeline {
         all.insert("cursor".into(), cursor.to_string().into());
         all.extend(self.reason.as_ref().map(|reason| ("reason".to_owned(), reason.to_json())));
         // A retry whose time has passed is already in progress.
-        let retry = self.retry.as_ref().filter(|retry| retry.at > crate::net::now());
+        let retry = self.retry.as_ref().filter(|retry| retry.at > crate::util::sys::now());
         all.extend(retry.map(|retry| ("retry".to_owned(), retry.to_json())));
         all.extend(task.map(|task| ("run".to_owned(), task.to_json())));
         Value::Object(all)

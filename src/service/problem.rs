@@ -1,7 +1,7 @@
 //! Error responses: a sentence, a code for programs, and the HTTP status.
 
-use super::lifecycle::Refusal;
-use super::store::StoreError;
+use crate::service::lifecycle::Refusal;
+use crate::service::store::StoreError;
 use serde_json::{Map, Value, json};
 
 /// Error response to a request.
@@ -78,7 +78,7 @@ impl Problem {
     /// Error while the service shuts down, with a random retry delay for a restarted service.
     #[must_use]
     pub fn ending() -> Self {
-        let seconds = 2 + super::random_below(6);
+        let seconds = 2 + crate::util::sys::random_below(6);
         Self::new(503, "shutting_down", "the service is shutting down: retry later").after(seconds)
     }
 }

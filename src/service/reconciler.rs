@@ -2,25 +2,26 @@
 //! persists the result, repeats. All state is in the store and the log: a crash at any time loses
 //! no confirmed work.
 
-use super::call::{CallProgress, RunCall};
-use super::engines::EngineAction;
-use super::lifecycle::{LifecycleEvent, Todo};
-use super::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
-use super::problem::Problem;
-use super::registry::{Service, Slot, apply_event, cancel_for_deletion};
-use super::run::{OpenRun, put_task_keeping_cancel};
-use super::run_verdict::{RunVerdict, park_reason, verdict_of};
-use super::secrets::KnownSecrets;
-use super::store::{self, StoredState, Tx};
-use crate::engine::backfill::{Backfill, BackfillOptions, BackfillResult, Next};
-use crate::engine::classify::FailureType;
-use crate::net::http::CallOutcome;
-use crate::net::now;
+use crate::engine::backfill::retry_loop::{Backfill, BackfillOptions, BackfillResult, Next};
+use crate::engine::failure_type::FailureType;
+use crate::net::source::engine_http::CallOutcome;
+use crate::service::call::{CallProgress, PreparationResult, RunCall};
+use crate::service::engine_action::EngineAction;
+use crate::service::lifecycle::{LifecycleEvent, Todo};
+use crate::service::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
+use crate::service::problem::Problem;
+use crate::service::reconciler_state::{OpenRun, Reconciler};
+use crate::service::registry::{Service, Slot, apply_event, cancel_for_deletion};
+use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
+use crate::service::secrets::KnownSecrets;
+use crate::service::store::{self, StoredState, Tx};
+use crate::service::transitions::{after, park, put_task_keeping_cancel};
+use crate::util::sys::now;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use synctop_core::protocol::Millis;
 use tokio::sync::SemaphorePermit;
 
 /// Maximum live events per call, as in the published service.
@@ -36,8 +37,11 @@ const MAX_UNCLASSIFIED_FAILURES: u32 = 3;
 const MAX_RESTORED_LOG: u64 = 16 << 20;
 
 /// Reconciles a pipeline until it is deleted or the service shuts down.
-pub async fn reconcile(service: &Arc<Service>, slot: &Arc<Slot>) {
-    let mut reconciler = Reconciler { service: Arc::clone(service), slot: Arc::clone(slot), run: None };
+pub fn reconcile(service: Arc<Service>, slot: Arc<Slot>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(run_reconciler(Reconciler { service, slot, run: None }))
+}
+
+async fn run_reconciler(mut reconciler: Reconciler) {
     while let Err(problem) = reconciler.recover().await {
         if reconciler.wait_after_failure(&problem).await {
             return;
@@ -54,14 +58,6 @@ pub async fn reconcile(service: &Arc<Service>, slot: &Arc<Slot>) {
             }
         }
     }
-}
-
-/// Reconciler of one pipeline.
-pub(super) struct Reconciler {
-    pub service: Arc<Service>,
-    pub slot: Arc<Slot>,
-    /// Current run, if loaded.
-    pub run: Option<OpenRun>,
 }
 
 impl Reconciler {
@@ -283,7 +279,7 @@ impl Reconciler {
         let call = self.call(pipeline, &known, EngineAction::Sync, body);
         let (call_outcome, stop_reason) = call.sync(&mut run, &mut call_progress, "").await;
         run.cut();
-        let next = run.over(&call_outcome, super::jitter());
+        let next = run.over(&call_outcome, crate::util::sys::jitter());
         if stop_reason.is_some() {
             // The events stay queued and are sent again.
             return Ok(());
@@ -412,34 +408,10 @@ impl Reconciler {
     }
 }
 
-/// Result of setup or teardown.
-pub(super) enum PreparationResult {
-    /// New fields of the source and of the destination configuration.
-    Succeeded(Option<Value>, Option<Value>),
-    Failed(String, Option<FailureType>),
-}
-
-/// Returns the time after a delay.
-pub(super) fn after(wait: Duration) -> Millis {
-    now().saturating_add(Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX))
-}
-
-/// Parks a pipeline with a reason.
-pub(super) fn park(pipeline: &mut StoredPipeline, reason: ParkReason) -> Result<(), Problem> {
-    pipeline.retry = None;
-    // A new run id lets the engine retry failed streams.
-    pipeline.run_id = None;
-    apply_event(pipeline, LifecycleEvent::Parked)?;
-    if pipeline.life.hold == super::lifecycle::Hold::Parked {
-        pipeline.reason = Some(reason);
-    }
-    Ok(())
-}
-
 /// Schedules the next retry, with backoff.
 fn retry(pipeline: &mut StoredPipeline, message: String) {
     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;
-    let wait = crate::engine::backfill::wait(attempt, super::jitter());
+    let wait = crate::engine::backfill::retry_loop::wait(attempt, crate::util::sys::jitter());
     pipeline.retry = Some(StoredRetry { at: after(wait), attempt, message });
 }
 

@@ -7,19 +7,20 @@
 //!                             '--> reducer --> Slot::facts (watch) --> waits for progress, tasks
 //! ```
 
-use super::config::Config;
-use super::engines::Engines;
-use super::lifecycle::{Life, LifecycleEvent, Refusal};
-use super::log::{self, PipelineLog};
-use super::model::{Cursor, StoredPipeline, Task};
-use super::problem::Problem;
-use super::store::{self, Store, StoreError, Tx};
-use crate::net::now;
+use crate::service::config::Config;
+use crate::service::engines::Engines;
+use crate::service::lifecycle::{Life, LifecycleEvent, Refusal};
+use crate::service::log::{self, PipelineLog};
+use crate::service::model::{Cursor, StoredPipeline, Task};
+use crate::service::problem::Problem;
+use crate::service::store::{self, Store, StoreError, Tx};
+use crate::util::sys::now;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -93,9 +94,14 @@ pub struct Service {
     compressor: log::CompressionQueue,
     /// Number of running reconcilers.
     reconcilers: watch::Sender<usize>,
+    reconcile: Reconcile,
     /// Lock file that excludes other services from this folder.
     _lock: File,
 }
+
+/// Task that brings one pipeline to its desired state, until it is deleted or the service shuts
+/// down.
+pub type Reconcile = fn(Arc<Service>, Arc<Slot>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Error when the service starts.
 #[derive(Debug, thiserror::Error)]
@@ -111,13 +117,13 @@ pub enum StartError {
 }
 
 impl Service {
-    /// Opens the store in `folder` and starts a reconciler for each pipeline.
+    /// Opens the store in `folder` and starts a reconciler for each pipeline, which is `reconcile`.
     ///
     /// # Errors
     /// Returns [`StartError::InUse`] if another service uses the folder, [`StartError::Folder`] or
     /// [`StartError::Store`] if it cannot be used, [`StartError::Engine`] if an engine's
     /// configuration is invalid.
-    pub fn begin(config: Config, folder: &Path) -> Result<Arc<Self>, StartError> {
+    pub fn begin(config: Config, folder: &Path, reconcile: Reconcile) -> Result<Arc<Self>, StartError> {
         let bad = |error: &dyn std::fmt::Display| StartError::Folder(folder.to_owned(), error.to_string());
         std::fs::create_dir_all(folder).map_err(|error| bad(&error))?;
         {
@@ -141,6 +147,7 @@ impl Service {
             logs: folder.join("logs"),
             compressor: log::compressor().map_err(|error| bad(&error))?,
             reconcilers: watch::channel(0).0,
+            reconcile,
             _lock: held,
             config,
         });
@@ -196,8 +203,7 @@ impl Service {
             let _count = ReconcilerCount(&service.reconcilers);
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
-                let handle =
-                    tokio::spawn(async move { Box::pin(super::reconciler::reconcile(&service, &driven)).await });
+                let handle = tokio::spawn((service.reconcile)(Arc::clone(&service), driven));
                 match handle.await {
                     Ok(()) => return,
                     // A panic is a bug. The stored state is consistent: a new reconciler continues
@@ -482,7 +488,7 @@ pub fn finished_streams(progress: &Progress) -> String {
 
 /// Marks a run as canceled because its pipeline is deleted. `log` is the end of its log.
 pub fn cancel_for_deletion(task: &mut Task, log: u64) {
-    task.state = super::model::TaskState::Canceled;
+    task.state = crate::service::model::TaskState::Canceled;
     task.ended_at = Some(now());
     task.log.1 = Some(log);
     task.message = Some("the pipeline was deleted".into());
@@ -503,7 +509,7 @@ pub fn apply_event(pipeline: &mut StoredPipeline, event: LifecycleEvent) -> Resu
 
 /// Creates a pipeline in its initial state, with desired state active.
 #[must_use]
-pub fn new_pipeline(id: String, config: super::model::PipelineConfig) -> StoredPipeline {
+pub fn new_pipeline(id: String, config: crate::service::model::PipelineConfig) -> StoredPipeline {
     let at = now();
     StoredPipeline {
         id,
@@ -529,7 +535,7 @@ pub fn live_task(slot: &Slot, mut task: Task) -> Task {
         && let Some(progress) = slot.facts.borrow().of(Some(&task.id))
     {
         task.progress = Some(finished_streams(progress));
-        task.so_far = Some(super::run::totals(progress));
+        task.so_far = Some(crate::service::totals::totals(progress));
     }
     task
 }

@@ -1,20 +1,21 @@
 //! Run of a pipeline: opens it, makes its calls one by one, and stores the result of each.
 
-use super::call::{CallProgress, RunCall, StopReason};
-use super::engines::EngineAction;
-use super::lifecycle::{LifecycleEvent, Phase, Todo};
-use super::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task, TaskState, Trigger};
-use super::problem::Problem;
-use super::reconciler::{Reconciler, after, park};
-use super::registry::{apply_event, finished_streams};
-use super::run_verdict::{RunVerdict, park_reason, verdict_of};
-use super::store::{self, StoredState, Tx};
-use crate::engine::backfill::{Backfill, BackfillResult, Next};
-use crate::engine::classify::FailureType;
-use crate::engine::drive::new_run_id;
-use crate::net::http::CallOutcome;
-use crate::net::now;
-use crate::net::random_id;
+use crate::engine::backfill::drive::new_run_id;
+use crate::engine::backfill::retry_loop::{BackfillResult, Next};
+use crate::engine::failure_type::FailureType;
+use crate::net::source::engine_http::CallOutcome;
+use crate::service::call::{CallProgress, RunCall, StopReason};
+use crate::service::engine_action::EngineAction;
+use crate::service::lifecycle::{LifecycleEvent, Phase, Todo};
+use crate::service::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task, TaskState, Trigger};
+use crate::service::problem::Problem;
+use crate::service::reconciler_state::{OpenRun, Reconciler};
+use crate::service::registry::{apply_event, finished_streams};
+use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
+use crate::service::store::{self, StoredState, Tx};
+use crate::service::totals::totals;
+use crate::service::transitions::{after, park, put_task_keeping_cancel};
+use crate::util::sys::{now, random_id};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +25,6 @@ use synctop_core::reduce::{Outcome, Progress, outcome};
 
 /// Time that a caller of single syncs has for its next call; then the service continues the run.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Loaded run, between its calls.
-pub(super) struct OpenRun {
-    pub task: Task,
-    pub run: Backfill,
-    pub call_progress: CallProgress,
-}
 
 /// Result of a call.
 #[derive(Debug, Clone)]
@@ -157,7 +151,7 @@ impl Reconciler {
         let (call_outcome, stop_reason) = call.sync(&mut open.run, &mut open.call_progress, &task_id).await;
         open.run.cut();
         open.task.calls += 1;
-        let next = open.run.over(&call_outcome, super::jitter());
+        let next = open.run.over(&call_outcome, crate::util::sys::jitter());
         self.log_risk(&mut open)?;
         let end = match (stop_reason, next) {
             (Some(StopReason::Canceled), _) => CallResult::Canceled,
@@ -184,7 +178,10 @@ impl Reconciler {
                 RunVerdict::Park(reason) => CallResult::Park(reason),
                 RunVerdict::Again(why) => {
                     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                    CallResult::Again(crate::engine::backfill::wait(attempt + 1, super::jitter()), known.mask(&why))
+                    CallResult::Again(
+                        crate::engine::backfill::retry_loop::wait(attempt + 1, crate::util::sys::jitter()),
+                        known.mask(&why),
+                    )
                 }
             },
         };
@@ -316,13 +313,6 @@ impl Reconciler {
     }
 }
 
-/// Stores a run and preserves a concurrent request to cancel it. Returns true if it is canceled.
-pub(super) fn put_task_keeping_cancel(tx: &Tx, mut task: Task) -> Result<bool, Problem> {
-    task.cancel |= tx.task(&task.id)?.is_some_and(|kept| kept.cancel);
-    tx.put_task(&task)?;
-    Ok(task.cancel)
-}
-
 /// Returns the state as of the end of the feed.
 fn closed(progress: &Progress) -> Progress {
     let mut closed = progress.clone();
@@ -337,24 +327,6 @@ fn result(progress: &Progress, exit: Option<&str>) -> Value {
         all.insert("exit".into(), exit.into());
     }
     all
-}
-
-/// Returns the current totals of a run.
-pub fn totals(progress: &Progress) -> Value {
-    let summary = synctop_core::report::summary(progress);
-    let now = progress.last_at.unwrap_or(0);
-    let mut by_status = serde_json::Map::new();
-    for stream in &progress.streams {
-        let count = by_status.get(stream.status.as_str()).and_then(Value::as_u64).unwrap_or(0);
-        by_status.insert(stream.status.as_str().into(), (count + 1).into());
-    }
-    json!({
-        "outcome": summary.outcome, "reason": summary.reason, "has_more": summary.has_more, "attempts": summary.attempts,
-        "records": summary.records, "checkpoints": summary.checkpoints, "elapsed_ms": summary.elapsed_ms,
-        "records_per_second": progress.counters.rate.per_second(synctop_core::reduce::ONE_MINUTE, now), "coverage": progress.coverage(),
-        "covers_all": progress.covers_all(),
-        "streams": progress.streams.len(), "by_status": by_status, "errors": summary.errors, "doubts": summary.doubts,
-    })
 }
 
 /// Creates a run of a pipeline. `log` is the log position at which it starts.

@@ -1,7 +1,7 @@
 //! Verdict on a run: the pipeline becomes ready, is parked, or retries. Pure.
 
-use super::model::ParkReason;
-use crate::engine::classify::FailureType;
+use crate::engine::failure_type::FailureType;
+use crate::service::model::ParkReason;
 use std::sync::Arc;
 use synctop_core::protocol::{ErrorLevel, Millis, mask};
 use synctop_core::reduce::{ErrorGroup, Outcome, Progress, outcome, standing};
@@ -134,7 +134,7 @@ pub fn park_reason(message: &str, failure_type: Option<FailureType>, now: Millis
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Ingest;
+    use crate::net::source::ingest::Ingest;
 
     fn verdict_of_lines(lines: &[&str]) -> RunVerdict {
         let mut ingest = Ingest::default();

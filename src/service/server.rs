@@ -1,7 +1,7 @@
 //! HTTP server: connection limits, timeouts of clients, graceful shutdown.
 
-use super::api::{App, Peer};
-use crate::net::lock;
+use crate::service::api::{App, Peer};
+use crate::util::sys::lock;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};

@@ -4,8 +4,9 @@
 //! Queued writes share a commit (WAL, `synchronous=FULL`). Each write returns once its commit is on
 //! disk; commits are published in order before their writes return.
 
-use super::model::{StoredPipeline, Task};
-use crate::net::{lock, now, sqlite};
+use crate::service::model::{StoredPipeline, Task};
+use crate::util::sqlite;
+use crate::util::sys::{lock, now};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
 use std::path::Path;
@@ -49,7 +50,7 @@ const MAX_TASKS: u64 = 1_000;
 /// Number of entries that are kept in the action log.
 const MAX_ACTIONS: u64 = 100_000;
 
-pub use crate::net::sqlite::StoreError;
+pub use crate::util::sqlite::StoreError;
 
 /// Callback that runs after the commit.
 type OnCommit = Box<dyn FnOnce() + Send>;

@@ -1,7 +1,7 @@
 //! Table of all actions, from which keys, help, palette and footer are derived.
 
-use super::fleet::FleetPane;
-use super::state::Pane;
+use crate::views::fleet::FleetPane;
+use crate::views::run::state::Pane;
 use synctop_core::fleet::verify::PipelineAction as Act;
 use synctop_core::reduce::history::Mark;
 

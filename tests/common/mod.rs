@@ -3,9 +3,10 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use synctop::net::index::{SavedLog, read};
-use synctop::net::sidecar::Sidecar;
-use synctop::net::{Ingest, decompress};
+use synctop::net::source::decompress;
+use synctop::net::source::ingest::Ingest;
+use synctop::net::source::sidecar::Sidecar;
+use synctop::net::timeline::indexer::{SavedLog, read};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{Exit, Progress};
 use synctop_core::report::{Summary, summary};

@@ -1,13 +1,14 @@
 //! Maps terminal events to actions of the fleet screen.
 
-use super::super::background::AnswerMatch;
-use super::super::keys;
-use super::super::run::RedrawReason;
-use super::super::typing::{self, InputOutcome};
-use super::{FleetApp, InputEffect};
+use crate::app::fleet::app::{FleetApp, InputEffect};
+use crate::app::run::app::RedrawReason;
+use crate::app::term::background_query::AnswerMatch;
+use crate::app::term::keys;
+use crate::app::typing::{self, InputOutcome};
 use crate::views::action::{Action, FLEET_ACTIONS, bound};
 use crate::views::fleet::{FleetOverlay, FleetPane, fits};
-use crate::views::state::{ClickTarget as Hit, Filter};
+use crate::views::hits::ClickTarget as Hit;
+use crate::views::run::state::Filter;
 use crossterm::event::{Event, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use std::io;
 use tui_input::backend::crossterm::EventHandler;

@@ -1,13 +1,14 @@
 //! Opens the run screen from the fleet screen: lends it the terminal session and takes the session
 //! back.
 
-use super::super::playback::ReplayStart;
-use super::super::run::{Options, RedrawReason, RunApp};
-use super::FleetApp;
-use crate::net::index::{self, SavedLog};
-use crate::net::remote::follow;
-use crate::net::sidecar::Sidecar;
-use crate::net::{self, RewindData};
+use crate::app::fleet::app::FleetApp;
+use crate::app::run::app::{Options, RedrawReason, RunApp};
+use crate::app::run::playback::ReplayStart;
+use crate::net;
+use crate::net::client::follow;
+use crate::net::source::ingest::RewindData;
+use crate::net::source::sidecar::Sidecar;
+use crate::net::timeline::indexer::{self, SavedLog};
 use crate::views::fleet::FleetOverlay;
 use std::io;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl FleetApp {
                 return Ok(None);
             }
         };
-        let indexing = index::spawn(vec![saved], Sidecar::default(), self.options.decoder)?;
+        let indexing = indexer::spawn(vec![saved], Sidecar::default(), self.options.decoder)?;
         let source = format!("{} > {id}, run {number}", self.options.watcher.client.place.name());
         let mut options = self.nested(source, indexing.past);
         options.replay = Some(ReplayStart { at: None, speed: 1.0, paused: false, skip: true });

@@ -1,12 +1,12 @@
 //! Performs actions: changes of the fleet screen, and effects outside it.
 
-use super::{BackgroundResult, FleetApp, InputEffect, screen_of};
-use crate::net::now;
-use crate::net::remote::watch::Watcher;
+use crate::app::fleet::app::{BackgroundResult, FleetApp, InputEffect, screen_of};
+use crate::net::client::poller::Watcher;
+use crate::util::sys::now;
 use crate::views::action::{Action, FLEET_ACTIONS, FleetAction, matching};
 use crate::views::fleet::rows::{self, FleetRow};
 use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, RowKey, actions, inbox};
-use crate::views::state::Filter;
+use crate::views::run::state::Filter;
 use std::io;
 use std::sync::Arc;
 use strum::VariantArray as _;

@@ -1,10 +1,10 @@
 //! End of an attempt: held-back statuses, unfinished streams, the end message.
 
-use super::memory::{ErrorRecord, trace_status};
-use super::raw_message::RawMessage;
-use super::wire::{self, WireGeneration};
-use super::{AttemptOutcome, Limit, Tracker};
 use crate::engine::raw_json::raw;
+use crate::engine::tracker::memory::{ErrorRecord, trace_status};
+use crate::engine::tracker::raw_message::RawMessage;
+use crate::engine::tracker::wire::{self, WireGeneration};
+use crate::engine::tracker::{AttemptOutcome, Limit, Tracker};
 use synctop_core::protocol::{End, EndReason, Millis, Status};
 
 impl Tracker {

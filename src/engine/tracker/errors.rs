@@ -1,8 +1,8 @@
 //! Errors, which stay in the state, and anomalies, which are warned about once per stream.
 
-use super::raw_message::RawMessage;
-use super::{ErrorRecord, MAX_ERROR_TEXT, MAX_WARNINGS, Tracker, wire};
-use crate::engine::classify::{FailureType, classify};
+use crate::engine::failure_type::{FailureType, classify};
+use crate::engine::tracker::raw_message::RawMessage;
+use crate::engine::tracker::{ErrorRecord, MAX_ERROR_TEXT, MAX_WARNINGS, Tracker, wire};
 use synctop_core::protocol::{Failure, Status, mask};
 use synctop_core::reduce::fingerprint;
 

@@ -22,14 +22,14 @@ mod streams;
 mod totals;
 pub mod wire;
 
-use super::classify::FailureType;
-use super::raw_json::raw;
-use memory::{ErrorRecord, Memory, SourcePosition};
-use raw_message::{RawMessage, pass};
+use crate::engine::failure_type::FailureType;
+use crate::engine::raw_json::raw;
+use crate::engine::tracker::memory::{ErrorRecord, Memory, SourcePosition};
+use crate::engine::tracker::raw_message::{RawMessage, pass};
+use crate::engine::tracker::wire::{Announcement, WireGeneration};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use synctop_core::protocol::{Decoded, Decoder, EndReason, Kind, Level, Line, LineEnd, Message, Millis, Status};
-use wire::{Announcement, WireGeneration};
 
 /// Window of the record rate in totals, in milliseconds.
 const RATE_WINDOW_MS: Millis = 10_000;
@@ -202,7 +202,7 @@ impl Tracker {
         self.expect_streams(streams.iter().cloned());
         // The progress generation has no catalog message.
         if self.form == WireGeneration::Trace {
-            wire::line(out, "catalog", &payload, self.now);
+            crate::engine::tracker::wire::line(out, "catalog", &payload, self.now);
         }
         self.announce_finished(out);
     }
@@ -285,7 +285,7 @@ impl Tracker {
                     reason: kept.reason.as_deref(),
                     ..Announcement::default()
                 };
-                wire::status(out, self.form, &announcement, self.now);
+                crate::engine::tracker::wire::status(out, self.form, &announcement, self.now);
             }
             self.totals(out);
         }
@@ -372,7 +372,12 @@ impl Tracker {
 
     fn mark_tracked(&mut self, received: &RawMessage, out: &mut Vec<u8>) {
         self.tracked = Some(None);
-        wire::log(out, "warn", "these messages were tracked already: they are handed on as they are", self.now);
+        crate::engine::tracker::wire::log(
+            out,
+            "warn",
+            "these messages were tracked already: they are handed on as they are",
+            self.now,
+        );
         received.pass(out);
     }
 

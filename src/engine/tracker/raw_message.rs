@@ -1,7 +1,7 @@
 //! Received message of a connector: its original bytes, and its modified copies for the output.
 
-use super::wire;
-use crate::engine::classify::{FailureType, of_error};
+use crate::engine::failure_type::{FailureType, of_error};
+use crate::engine::tracker::wire;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -1,10 +1,10 @@
 //! Stream events: starts, records, checkpoints, ranges, completions.
 
-use super::memory::SourcePosition;
-use super::raw_message::RawMessage;
-use super::{AttemptStream, ErrorRecord, Tracker};
-use crate::engine::classify::{FailureType, classify};
+use crate::engine::failure_type::{FailureType, classify};
+use crate::engine::tracker::memory::SourcePosition;
+use crate::engine::tracker::raw_message::RawMessage;
 use crate::engine::tracker::wire::WireGeneration;
+use crate::engine::tracker::{AttemptStream, ErrorRecord, Tracker};
 use synctop_core::protocol::{Status, StreamClaim};
 
 impl Tracker {

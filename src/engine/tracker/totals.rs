@@ -1,8 +1,8 @@
 //! Announcements: the status of a stream with the totals.
 
-use super::raw_message::RawMessage;
-use super::wire::{self, Announcement, Totals, WireGeneration};
-use super::{RATE_WINDOW_MS, Tracker};
+use crate::engine::tracker::raw_message::RawMessage;
+use crate::engine::tracker::wire::{self, Announcement, Totals, WireGeneration};
+use crate::engine::tracker::{RATE_WINDOW_MS, Tracker};
 use synctop_core::protocol::{ProgressReport, Status};
 
 impl Tracker {

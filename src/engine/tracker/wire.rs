@@ -1,6 +1,6 @@
 //! Output messages of the tracker, in the wire form of either generation.
 
-use super::memory::{ErrorRecord, WireRange, trace_status, wire_ranges};
+use crate::engine::tracker::memory::{ErrorRecord, WireRange, trace_status, wire_ranges};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

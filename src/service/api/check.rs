@@ -1,10 +1,11 @@
 //! Handlers of the engine actions check, setup and teardown.
 
-use super::body::{self, Query};
-use super::{Answer, App, Peer, Shared, lines};
 use crate::engine::line_framer::LineFramer;
-use crate::net::http::CallOutcome;
-use crate::service::engines::{EngineAction, EngineCall};
+use crate::net::source::engine_http::CallOutcome;
+use crate::service::api::app::{Answer, App, Peer, Shared, already_running, lines};
+use crate::service::api::body::{self, Query};
+use crate::service::engine_action::EngineAction;
+use crate::service::engines::EngineCall;
 use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
 use crate::service::reconciler::add_returned_config;
@@ -128,7 +129,7 @@ async fn perform(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAc
     if action == EngineAction::Teardown
         && let Some(task) = &pipeline.task
     {
-        return Err(super::runs::already_running(id, task));
+        return Err(already_running(id, task));
     }
     let engine_output = call_engine(app, &pipeline, action).await?;
     if action != EngineAction::Check {

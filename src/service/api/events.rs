@@ -3,21 +3,22 @@
 //! A reader consists of a log position, and the log is read on demand. A follower that falls too
 //! far behind gets a `gap` line and a snapshot of the run, and continues from there.
 
-use super::body::{self, Query};
-use super::wait::cursor;
-use super::{Answer, App, Shared, lines};
 use crate::engine::tracker::wire::{TotalsRow, progress_payload, run_status};
+use crate::service::api::app::{Answer, App, Shared, lines};
+use crate::service::api::body::{self, Query};
+use crate::service::api::readers::ReaderPermit;
+use crate::service::api::wait::cursor;
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
 use crate::service::registry::{SERVICE, Slot, line};
-use crate::service::{random_below, store};
+use crate::service::store;
+use crate::util::sys::random_below;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use serde_json::{Map, Value, json};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use synctop_core::protocol::EndReason;
 use synctop_core::reduce::Progress;
@@ -28,48 +29,6 @@ const CHUNK: usize = 64 * 1024;
 
 /// Default interval of heartbeats, in seconds.
 const HEARTBEAT: u64 = 10;
-
-/// Counts open readers, with a limit.
-#[derive(Clone)]
-pub struct Readers {
-    most: usize,
-    open: Arc<AtomicUsize>,
-}
-
-/// Admission of one reader; released when dropped.
-pub struct ReaderPermit(Arc<AtomicUsize>);
-
-impl Drop for ReaderPermit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Readers {
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { most, open: Arc::default() }
-    }
-
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Admits a reader.
-    ///
-    /// # Errors
-    /// Returns 429 if the limit is reached.
-    pub fn enter(&self) -> Result<ReaderPermit, Problem> {
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let permit = ReaderPermit(Arc::clone(&self.open));
-        if before >= self.most {
-            let sentence = format!("{before} readers follow events, which is the limit of the service");
-            return Err(Problem::new(429, "too_many_readers", sentence).after(5));
-        }
-        Ok(permit)
-    }
-}
 
 /// Response stream of `GET /pipelines/{id}/events`.
 struct Follower {

@@ -1,7 +1,8 @@
 //! Lists of pipelines and of actions, with filters and pages.
 
-use super::body::Query;
-use super::{Answer, Shared, page, pipelines};
+use crate::service::api::app::{Answer, Shared, page};
+use crate::service::api::body::Query;
+use crate::service::api::pipelines;
 use crate::service::lifecycle::{Desired, Status};
 use crate::service::store;
 use axum::extract::{RawQuery, State};

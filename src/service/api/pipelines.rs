@@ -1,8 +1,9 @@
 //! Handlers that create, read, update and delete pipelines.
 
-use super::body::{self, Query};
-use super::{Answer, App, Peer, Shared, answer, check, ok};
-use crate::engine::backfill::{Backfill, BackfillOptions};
+use crate::engine::backfill::retry_loop::{Backfill, BackfillOptions};
+use crate::service::api::app::{Answer, App, Peer, Shared, answer, ok};
+use crate::service::api::body::{self, Query};
+use crate::service::api::check;
 use crate::service::lifecycle::{Desired, LifecycleEvent, Status};
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
@@ -81,7 +82,7 @@ pub async fn create(
         }
     }
     let id = match fields.remove("id") {
-        None => crate::net::random_id("pipe"),
+        None => crate::util::sys::random_id("pipe"),
         Some(Value::String(id)) => id,
         Some(_) => return Err(Problem::invalid(&["id"], "Invalid input: expected string")),
     };
@@ -148,7 +149,7 @@ async fn wait_for_slot(app: &App, id: &str) -> Result<Arc<Slot>, Problem> {
 /// Returns a SHA-256 hash of a request, so that its secrets are not stored.
 pub fn digest(request: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, request.as_bytes());
-    crate::service::hex(digest.as_ref())
+    crate::util::sys::hex(digest.as_ref())
 }
 
 /// Removes read-only fields, which a client may send back. Returns those that were present.

@@ -1,8 +1,9 @@
 //! Handlers of runs: request, status, cancellation; and the single calls of the published service.
 
-use super::body::{self, Query};
-use super::pipelines::{digest, idempotency_key, key_reused};
-use super::{Answer, App, Peer, Shared, answer, events, lines, ok, page};
+use crate::service::api::app::{Answer, App, Peer, Shared, already_running, answer, lines, ok, page};
+use crate::service::api::body::{self, Query};
+use crate::service::api::events;
+use crate::service::api::pipelines::{digest, idempotency_key, key_reused};
 use crate::service::lifecycle::{Desired, LifecycleEvent, Phase};
 use crate::service::model::{CallLimits, Task, TaskState, Trigger};
 use crate::service::problem::Problem;
@@ -18,12 +19,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 const PAGE: u64 = 100;
-
-/// Error for a pipeline with an open run.
-pub fn already_running(id: &str, task: &str) -> Problem {
-    let sentence = format!("Pipeline {id} is already syncing: wait for the run, or cancel it (DELETE /tasks/{task})");
-    Problem::new(409, "sync_running", sentence).with("task_id", task)
-}
 
 /// Options of a requested run.
 #[derive(Default)]

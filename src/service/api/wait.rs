@@ -5,9 +5,8 @@
 //! fallback; reads once more at the timeout. So no change is missed between check and subscription,
 //! and a timeout that coincides with the change reports the change.
 
-use super::body::{self, Query};
-use super::{Answer, Peer, Shared, ok};
-use crate::net::lock;
+use crate::service::api::app::{Answer, Peer, Shared, ok};
+use crate::service::api::body::{self, Query};
 use crate::service::lifecycle::{Desired, Status};
 use crate::service::model::{Cursor, StoredPipeline};
 use crate::service::problem::Problem;
@@ -17,12 +16,8 @@ use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use serde_json::json;
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use synctop_core::protocol::Status as StreamStatus;
-use synctop_core::protocol::quantity;
+use synctop_core::protocol::{Status as StreamStatus, quantity};
 use tokio::time::Instant;
 
 /// Default timeout.
@@ -113,63 +108,6 @@ impl WaitTarget {
     }
 }
 
-/// Counts open waits, with limits in total and per client.
-pub struct Waits {
-    most: usize,
-    per_client: usize,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// Permit of one wait; released when dropped.
-struct WaitPermit {
-    ip: IpAddr,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Drop for WaitPermit {
-    fn drop(&mut self) {
-        let mut open = lock(&self.open);
-        if let Some(count) = open.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.ip);
-            }
-        }
-    }
-}
-
-impl Waits {
-    #[must_use]
-    pub fn new(most: usize, per_client: usize) -> Self {
-        Self { most, per_client, open: Arc::default() }
-    }
-
-    #[must_use]
-    pub fn count(&self) -> usize {
-        lock(&self.open).values().sum()
-    }
-
-    /// Admits a wait of a client.
-    ///
-    /// # Errors
-    /// Returns 429 if a limit is reached.
-    fn enter(&self, ip: IpAddr) -> Result<WaitPermit, Problem> {
-        let mut open = lock(&self.open);
-        let all: usize = open.values().sum();
-        let own = open.get(&ip).copied().unwrap_or(0);
-        if all >= self.most {
-            let sentence = format!("{all} waits are open, which is the limit of the service");
-            return Err(Problem::new(429, "too_many_waits", sentence).after(5));
-        }
-        if own >= self.per_client {
-            let sentence = format!("{ip} has {own} waits open, which is the limit of one client");
-            return Err(Problem::new(429, "too_many_waits", sentence).after(5));
-        }
-        *open.entry(ip).or_default() += 1;
-        Ok(WaitPermit { ip, open: Arc::clone(&self.open) })
-    }
-}
-
 /// Parses a timeout: seconds, or a number with a unit. `0` is no wait.
 fn timeout(text: &str) -> Result<Duration, Problem> {
     if matches!(text, "0" | "0s" | "0m" | "0h") {
@@ -255,7 +193,7 @@ pub async fn wait(
                 "cursor": slot.cursor(&pipeline).to_string(),
             })));
         }
-        let poll = POLL.mul_f64(1.0 + super::super::jitter() * 0.5);
+        let poll = POLL.mul_f64(1.0 + crate::util::sys::jitter() * 0.5);
         tokio::select! {
             changed = status.changed() => {
                 if changed.is_err() { return Err(Problem::no_pipeline(&id)); }

@@ -1,11 +1,12 @@
 //! `POST /webhooks/{id}`: live events, stored until the pipeline's engine has read them.
 
-use super::access::Permission;
-use super::{Answer, Shared, answer, body};
-use crate::net::now;
+use crate::service::api::access::Permission;
+use crate::service::api::app::{Answer, Shared, answer};
+use crate::service::api::body;
 use crate::service::lifecycle::Desired;
 use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
+use crate::util::sys::now;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -110,7 +111,7 @@ mod tests {
     fn recent_events_signed_with_the_secret_are_accepted() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"whsec_x");
         let tag = hmac::sign(&key, b"1000.{}");
-        let hex = crate::service::hex(tag.as_ref());
+        let hex = crate::util::sys::hex(tag.as_ref());
         let check = |signature: &str, body: &[u8], now| {
             let mut headers = HeaderMap::new();
             headers.insert("stripe-signature", signature.parse().unwrap());

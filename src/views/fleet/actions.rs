@@ -1,9 +1,9 @@
 //! Action log pane: action, pipeline and result of each record. The log is append-only.
 
-use super::state::{FleetPane, FleetScreen, RowKey};
-use crate::views::pen::Pen;
-use crate::views::state::{ClickTarget, Hits};
-use crate::views::streams::scroll_top;
+use crate::views::fleet::state::{FleetPane, FleetScreen, RowKey};
+use crate::views::hits::{ClickTarget, Hits};
+use crate::views::run::streams::scroll_top;
+use crate::views::widgets::canvas::Pen;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::fleet::ActionRecord;

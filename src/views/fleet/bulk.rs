@@ -1,9 +1,9 @@
 //! Bulk pane: stages, results, and the reason for a stop.
 
-use super::state::{FleetPane, FleetScreen};
-use crate::views::pen::Pen;
-use crate::views::state::Hits;
-use crate::views::streams::scroll_top;
+use crate::views::fleet::state::{FleetPane, FleetScreen};
+use crate::views::hits::Hits;
+use crate::views::run::streams::scroll_top;
+use crate::views::widgets::canvas::Pen;
 use ratatui::style::Style;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::format::age;
@@ -64,7 +64,7 @@ fn step_text(step: &BulkStep, screen: &FleetScreen) -> (&'static str, Style, Str
         }
         BulkStep::HeldBack => (glyphs.skipped, look.dim(), "skipped: not touched".into()),
         BulkStep::Done(verdict) => {
-            let (glyph, style) = super::actions::verdict(Some(verdict.as_str()), screen);
+            let (glyph, style) = crate::views::fleet::actions::verdict(Some(verdict.as_str()), screen);
             (glyph, style, verdict.to_string())
         }
     }

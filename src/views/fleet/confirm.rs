@@ -1,10 +1,10 @@
 //! Confirmation of an action: pipelines, effect, plan and equivalent command.
 
-use super::state::{Confirm, FleetScreen};
-use crate::views::format::wrap;
-use crate::views::palette::field;
-use crate::views::pen::Pen;
-use crate::views::state::{ClickTarget, Hits};
+use crate::views::fleet::state::{Confirm, FleetScreen};
+use crate::views::hits::{ClickTarget, Hits};
+use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::palette::field;
+use crate::views::widgets::text::wrap;
 use ratatui::layout::Rect;
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::PipelineAction;

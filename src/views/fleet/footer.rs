@@ -1,12 +1,12 @@
 //! Footer: the most useful keys, a text input, or a notice.
 
-use super::rows::FleetRows;
-use super::state::{FleetOverlay, FleetPane, FleetScreen};
 use crate::views::action::{Action, FLEET_ACTIONS, FleetAction};
-use crate::views::footer::keys;
-use crate::views::palette::field;
-use crate::views::pen::Pen;
-use crate::views::state::Hits;
+use crate::views::fleet::rows::FleetRows;
+use crate::views::fleet::state::{FleetOverlay, FleetPane, FleetScreen};
+use crate::views::hits::Hits;
+use crate::views::run::footer::keys;
+use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::palette::field;
 use synctop_core::fleet::verify::PipelineAction as Act;
 
 pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows, hits: &mut Hits) {

@@ -1,17 +1,18 @@
 //! Header of the fleet screen: service, link state, age of the data, permission; counts by group;
 //! cause and next step.
 
-use super::list::mark;
-use super::rows::FleetRows;
-use super::state::{Armed, FleetScreen, ServiceLink};
-use crate::views::format::fit_middle;
-use crate::views::pen::Pen;
+use crate::views::fleet::list::mark;
+use crate::views::fleet::rows::FleetRows;
+use crate::views::fleet::state::{Armed, FleetScreen, ServiceLink};
+use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::text::fit_middle;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use strum::VariantArray as _;
 use synctop_core::fleet::PipelineGroup;
 use synctop_core::fleet::inbox::InboxState;
 use synctop_core::format::{age, count, plural, rate};
+use synctop_core::protocol::Millis;
 use synctop_core::protocol::error_text::core;
 
 /// Contents of the header, computed before drawing because they determine its height.
@@ -39,7 +40,7 @@ impl FleetHeader {
 fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<String>) {
     if let ServiceLink::Down { why, next, again_at, .. } = screen.link {
         // The age of the data is shown above.
-        let again = super::screen::retry_text(again_at, screen.now);
+        let again = retry_text(again_at, screen.now);
         return (Some(format!("{again}: {why}")), Some(next.to_owned()).filter(|next| !next.is_empty()));
     }
     if let Some(why) = screen.store_error {
@@ -187,5 +188,13 @@ fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) {
     let wide = u16::try_from(budget.len()).unwrap_or(u16::MAX);
     if pen.width() < 100 && column + wide + 1 < pen.width() {
         pen.put_right(pen.width().saturating_sub(1), 1, &budget, look.dim());
+    }
+}
+
+/// Describes the next attempt: `retrying in 3s`.
+pub(super) fn retry_text(at: Millis, now: Millis) -> String {
+    match at.saturating_sub(now) {
+        ..1_000 => "retrying now".to_owned(),
+        left => format!("retrying in {}", age(left)),
     }
 }

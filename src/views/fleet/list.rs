@@ -1,12 +1,12 @@
 //! Pipeline list: trouble, progress and coverage. A column without any known value is hidden.
 
-use super::rows::{FleetRow, FleetRows};
-use super::state::{FleetColumn, FleetPane, FleetScreen};
-use crate::views::format::fit_middle;
-use crate::views::pen::Pen;
-use crate::views::state::{ClickTarget, Hits};
-use crate::views::streams::scroll_top;
-use crate::views::theme::Look;
+use crate::views::fleet::rows::{FleetRow, FleetRows};
+use crate::views::fleet::state::{FleetColumn, FleetPane, FleetScreen};
+use crate::views::hits::{ClickTarget, Hits};
+use crate::views::run::streams::scroll_top;
+use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::text::fit_middle;
+use crate::views::widgets::theme::Look;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
@@ -318,7 +318,7 @@ fn note(pen: &mut Pen, row: u16, watched: &Watched, group: PipelineGroup, all: &
     let look = screen.look;
     let it = &watched.pipeline;
     if let Some(record) = all.actions.get(it.id.as_ref()) {
-        let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
+        let (glyph, style) = crate::views::fleet::actions::verdict(record.verdict.as_deref(), screen);
         let column = pen.put(6, row, glyph, style);
         let when = format!("{} {}", record.action, clock(record.at, Some(screen.now)));
         let column = pen.put(column + 1, row, &when, look.dim());

@@ -20,8 +20,8 @@ mod screen;
 mod sheets;
 pub mod state;
 
-pub use confirm::fits;
-pub use screen::draw;
-pub use state::{
+pub use crate::views::fleet::confirm::fits;
+pub use crate::views::fleet::screen::draw;
+pub use crate::views::fleet::state::{
     Armed, Confirm, FleetColumn, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, ServiceLink,
 };

@@ -1,7 +1,7 @@
 //! Rows of the pipeline list: groups with trouble first, pipelines within a group by the sort
 //! column.
 
-use super::state::{FleetColumn, FleetPane, FleetScreen, RowKey};
+use crate::views::fleet::state::{FleetColumn, FleetPane, FleetScreen, RowKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 use strum::VariantArray as _;

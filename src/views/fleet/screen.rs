@@ -1,18 +1,16 @@
 //! Layout of the fleet screen: the rectangle of each pane.
 
-use super::rows::{FleetRows, rows};
-use super::state::{Armed, FleetOverlay, FleetPane, FleetScreen, ServiceLink};
-use super::{actions, bulk, confirm, footer, header, inbox, list, sheets};
 use crate::views::action::FLEET_ACTIONS;
-use crate::views::format::{fit_middle, wrap};
-use crate::views::pen::Pen;
-use crate::views::screen::{blank_hidden_characters, cut_bottom, cut_right, cut_top};
-use crate::views::state::{ClickTarget, Hits};
-use crate::views::{help, palette};
+use crate::views::fleet::rows::{FleetRows, rows};
+use crate::views::fleet::state::{Armed, FleetOverlay, FleetPane, FleetScreen, ServiceLink};
+use crate::views::fleet::{actions, bulk, confirm, footer, header, inbox, list, sheets};
+use crate::views::hits::{ClickTarget, Hits};
+use crate::views::run::screen::{blank_hidden_characters, cut_bottom, cut_right, cut_top};
+use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::text::{fit_middle, wrap};
+use crate::views::widgets::{help, palette};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use synctop_core::format::age;
-use synctop_core::protocol::Millis;
 
 /// Minimum size of the full layout; smaller screens show a few words only.
 const TINY: (u16, u16) = (30, 6);
@@ -142,21 +140,13 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
         let why = format!("it {why}");
         let cause = wrap(&why, room).into_iter().take(4).map(|line| (line, look.bad()));
         let to_do = wrap(next, room).into_iter().take(4).map(|line| (line, look.plain()));
-        let again = (retry_text(again_at, screen.now), look.dim());
+        let again = (header::retry_text(again_at, screen.now), look.dim());
         for (line, style) in cause.chain(to_do).chain([again]) {
             pen.put(3, below - 1, &line, style);
             below += 1;
         }
     }
     pen.put(3, below + 1, "q leaves, c goes to another context, ? shows the keys", look.dim());
-}
-
-/// Describes the next attempt: `retrying in 3s`.
-pub(super) fn retry_text(at: Millis, now: Millis) -> String {
-    match at.saturating_sub(now) {
-        ..1_000 => "retrying now".to_owned(),
-        left => format!("retrying in {}", age(left)),
-    }
 }
 
 fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {

@@ -1,14 +1,13 @@
 //! Scrollable detail sheets of a pipeline, an error or an action; and selection lists.
 
-use super::state::{FleetScreen, RunRow};
-use crate::views::pen::Pen;
-use crate::views::sheet::Sheet;
-use crate::views::state::{ClickTarget, Hits};
-use crate::views::streams::scroll_top;
+use crate::views::fleet::state::{FleetScreen, RunRow};
+use crate::views::hits::{ClickTarget, Hits};
+use crate::views::run::streams::scroll_top;
+use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::sheet::Sheet;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use synctop_core::format::short;
-use synctop_core::format::{age, clock, count, rate};
+use synctop_core::format::{age, clock, count, rate, short};
 use synctop_core::protocol::time;
 
 pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits: &mut Hits) {
@@ -21,7 +20,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     };
     let it = &watched.pipeline;
     let group = watched.group(now);
-    let (glyph, style) = super::list::mark(group, look);
+    let (glyph, style) = crate::views::fleet::list::mark(group, look);
     let dash = look.glyphs.dash;
     let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
     let inferred = if watched.is_parking_inferred(now) { " (inferred)" } else { "" };
@@ -93,8 +92,8 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
     if !actions.is_empty() {
         sheet.head("actions");
         for record in actions {
-            let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
-            let came = super::actions::result_text(record, now);
+            let (glyph, style) = crate::views::fleet::actions::verdict(record.verdict.as_deref(), screen);
+            let came = crate::views::fleet::actions::result_text(record, now);
             sheet.text(
                 &format!("{glyph} {} {} by {}: {came}", clock(record.at, Some(now)), record.action, record.who),
                 style,
@@ -119,7 +118,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
         sheet.text("This error is not known any more.", look.dim());
         return sheet.draw(pen, ("error", "Esc closes"), top, hits);
     };
-    let (glyph, style) = super::inbox::style(item, screen);
+    let (glyph, style) = crate::views::fleet::inbox::style(item, screen);
     sheet.text(&item.message, look.strong());
     if let Some(next) = &item.next {
         sheet.text(&format!("{} {next}", look.glyphs.next), look.plain());
@@ -174,14 +173,14 @@ pub fn action(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &
         sheet.text("This action is not among the latest any more.", look.dim());
         return sheet.draw(pen, ("action", "Esc closes"), top, hits);
     };
-    let (glyph, style) = super::actions::verdict(record.verdict.as_deref(), screen);
+    let (glyph, style) = crate::views::fleet::actions::verdict(record.verdict.as_deref(), screen);
     sheet.fact("action", format!("{} {}", record.action, record.pipeline), look.strong());
     sheet.fact("user", &record.who, look.plain());
     sheet.fact("time", time::iso(record.at), look.plain());
     sheet.fact("reason", record.why.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("before", record.before.as_deref().unwrap_or(look.glyphs.dash), look.plain());
     sheet.fact("after", record.after.as_deref().unwrap_or(look.glyphs.dash), look.plain());
-    let sentence = super::actions::result_text(record, screen.now);
+    let sentence = crate::views::fleet::actions::result_text(record, screen.now);
     sheet.fact("verdict", format!("{glyph} {sentence}"), style);
     if let Some(at) = record.ended_at {
         sheet.fact("known", format!("{} later", age(at - record.at)), look.dim());

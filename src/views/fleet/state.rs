@@ -1,7 +1,7 @@
 //! State of the fleet screen: focus, selection, filters, overlays; and the input of a frame.
 
-use crate::views::state::Filter;
-use crate::views::theme::Look;
+use crate::views::run::state::Filter;
+use crate::views::widgets::theme::Look;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use synctop_core::fleet::bulk::Bulk;

@@ -4,8 +4,7 @@
 //! error without a reported error that explains it is a doubt about a run that claims completion
 //! (`errors_logged`).
 
-use crate::protocol::Log;
-use crate::protocol::error_text;
+use crate::protocol::{Log, error_text};
 use crate::reduce::state::logged::{Kind, MIN_QUOTE_LENGTH};
 use crate::reduce::state::progress::Progress;
 use std::sync::Arc;

@@ -1,11 +1,9 @@
 //! Parser of an engine's stderr. The last lines of every engine are stored in case it dies. In
 //! protocols that report errors and counts on stderr, those are parsed.
 
-use crate::protocol::Side;
-use crate::protocol::python::Traceback;
-use crate::protocol::python::is_interrupt;
+use crate::protocol::python::{Traceback, is_interrupt};
 use crate::protocol::{
-    ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, StreamClaim, clean, decode_stderr_line,
+    ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, Side, StreamClaim, clean, decode_stderr_line,
     logger_side, logger_stream, mask,
 };
 use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};

@@ -1,0 +1,25 @@
+//! Output of commands: sentences on stderr, text on stdout.
+
+/// Capitalizes the first letter of `text` and adds a final period.
+pub(crate) fn sentence(text: &str) -> String {
+    let end = if text.ends_with('.') { "" } else { "." };
+    // Capitalizing a URL would change it.
+    if text.split(' ').next().is_some_and(|first| first.contains("://")) {
+        return format!("{text}{end}");
+    }
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}{end}", chars.as_str())
+}
+
+/// Writes a message to stderr. A write error is ignored: the exit code still reports the failure.
+pub(crate) fn print_error(sentence: &str) {
+    // A blocked terminal or pipe delays the exit by at most two seconds.
+    let asked = std::time::Instant::now();
+    let wait = || asked.elapsed() < std::time::Duration::from_secs(2);
+    let _ = crate::net::source::pipe::write_while(
+        rustix::stdio::stderr(),
+        format!("synctop: {sentence}\n").as_bytes(),
+        wait,
+    );
+}

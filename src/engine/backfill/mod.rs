@@ -1,0 +1,11 @@
+//! Client of an engine: calls it until nothing is left.
+//!
+//! ```text
+//! drive.rs  the calls     retry_loop.rs  retries, delays, state, risks
+//! call_result.rs  answer of one call     state_file.rs  state of a run, replaced atomically
+//! ```
+
+pub(crate) mod call_result;
+pub mod drive;
+pub mod retry_loop;
+pub mod state_file;

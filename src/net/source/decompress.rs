@@ -1,0 +1,207 @@
+//! Decompression of `.gz` and `.zst`, detected by magic bytes and not by name.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::mpsc;
+
+/// Compression of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// Detects the compression by magic bytes (RFC 1952, RFC 8878).
+#[must_use]
+pub fn packing(head: &[u8]) -> Compression {
+    match head {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        _ => Compression::Plain,
+    }
+}
+
+/// Returns the detected compression and a reader that decompresses the input. Blocks until the
+/// first bytes arrive.
+///
+/// # Errors
+/// Returns the read error, or the error of creating a decoder.
+pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dyn Read + Send + 'r>)> {
+    let mut input =
+        BufReader::with_capacity(crate::net::source::event::CHUNK, PeekReader { input, head: Vec::new(), given: 0 });
+    // A pipe may deliver one byte at a time; a magic number has up to four bytes.
+    let mut wanted = 1;
+    loop {
+        let head = input.get_mut().peek(wanted)?;
+        let more = matches!(head, [0x1f] | [0x28 | 0x50..=0x5f, ..]) && head.len() < 4 && head.len() == wanted;
+        if !more {
+            break;
+        }
+        wanted += 1;
+    }
+    let found = packing(&input.get_ref().head);
+    Ok((
+        found,
+        match found {
+            Compression::Plain => Box::new(Plain(input)),
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        },
+    ))
+}
+
+/// Maximum decompressed chunks that wait for the reader.
+const MAX_CHUNKS_AHEAD: usize = 4;
+
+/// Reads read_ahead on its own thread, so that decompressing and decoding run in parallel.
+///
+/// # Errors
+/// Returns an error if the thread cannot be started.
+pub fn read_ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Send> {
+    let (full, chunks) = mpsc::sync_channel::<io::Result<Vec<u8>>>(MAX_CHUNKS_AHEAD);
+    let (empty, used) = mpsc::sync_channel::<Vec<u8>>(MAX_CHUNKS_AHEAD + 2);
+    std::thread::Builder::new().name("unpack".into()).spawn(move || {
+        loop {
+            let mut chunk = used.try_recv().unwrap_or_default();
+            chunk.resize(crate::net::source::event::CHUNK, 0);
+            let read = match input.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read,
+            };
+            let over = !matches!(read, Ok(1..));
+            let read = read.map(|length| {
+                chunk.truncate(length);
+                chunk
+            });
+            if full.send(read).is_err() || over {
+                return;
+            }
+        }
+    })?;
+    Ok(ReadAhead { chunks, empty, chunk: Vec::new(), given: 0 })
+}
+
+/// Reader of the chunks of a read-read_ahead thread.
+struct ReadAhead {
+    chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
+    /// Returns used chunks to the thread for reuse.
+    empty: mpsc::SyncSender<Vec<u8>>,
+    chunk: Vec<u8>,
+    given: usize,
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.chunk.len() {
+            let Ok(next) = self.chunks.recv() else { return Ok(0) };
+            let used = std::mem::replace(&mut self.chunk, next?);
+            self.given = 0;
+            let _ = self.empty.try_send(used);
+        }
+        let rest = self.chunk.get(self.given..).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
+            to.copy_from_slice(from);
+        }
+        self.given += length;
+        Ok(length)
+    }
+}
+
+/// Reader whose first bytes can be examined before they are read.
+struct PeekReader<R> {
+    input: R,
+    head: Vec<u8>,
+    given: usize,
+}
+
+impl<R: Read> PeekReader<R> {
+    /// Returns the first `wanted` bytes, or fewer at the end of the input.
+    fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
+        let mut byte = [0; 1];
+        while self.head.len() < wanted {
+            match self.input.read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) => self.head.extend_from_slice(&byte),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(&self.head)
+    }
+}
+
+impl<R: Read> Read for PeekReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.head.get(self.given..) {
+            Some(rest) if !rest.is_empty() => {
+                let length = rest.len().min(buffer.len());
+                for (to, from) in buffer.iter_mut().zip(rest) {
+                    *to = *from;
+                }
+                self.given += length;
+                Ok(length)
+            }
+            _ => self.input.read(buffer),
+        }
+    }
+}
+
+/// Reader that returns available data without waiting for a full buffer.
+struct Plain<R: Read>(BufReader<R>);
+
+impl<R: Read> Read for Plain<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.buffer().is_empty() && buffer.len() >= crate::net::source::event::CHUNK {
+            return self.0.get_mut().read(buffer);
+        }
+        let length = self.0.fill_buf()?.read(buffer)?;
+        self.0.consume(length);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// Reader that returns one byte at a time.
+    struct Drip<'a>(&'a [u8]);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.len().min(1).min(buffer.len());
+            buffer[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn each_compression_is_detected_byte_by_byte() {
+        let text = b"P{\"type\":\"log\"}\nsecond line\n".repeat(50);
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gz.write_all(&text).unwrap();
+        let zst = zstd::encode_all(&text[..], 3).unwrap();
+        for (bytes, packing) in
+            [(text.clone(), Compression::Plain), (gz.finish().unwrap(), Compression::Gzip), (zst, Compression::Zstd)]
+        {
+            let (found, mut unpacked) = open(Drip(&bytes)).unwrap();
+            let mut out = Vec::new();
+            unpacked.read_to_end(&mut out).unwrap();
+            assert_eq!((found, out), (packing, text.clone()));
+        }
+        let (found, mut nothing) = open(&b""[..]).unwrap();
+        assert_eq!((found, nothing.read(&mut [0; 8]).unwrap()), (Compression::Plain, 0));
+    }
+
+    #[test]
+    fn a_truncated_archive_is_an_error_after_its_readable_data() {
+        let packed = zstd::encode_all(&b"line\n".repeat(100_000)[..], 3).unwrap();
+        let (_, mut unpacked) = open(&packed[..packed.len() - 4]).unwrap();
+        let mut out = Vec::new();
+        assert!(unpacked.read_to_end(&mut out).is_err());
+        assert!(!out.is_empty());
+    }
+}

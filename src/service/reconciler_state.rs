@@ -1,0 +1,22 @@
+//! State of the reconciler of one pipeline.
+
+use crate::engine::backfill::retry_loop::Backfill;
+use crate::service::call::CallProgress;
+use crate::service::model::Task;
+use crate::service::registry::{Service, Slot};
+use std::sync::Arc;
+
+/// Reconciler of one pipeline.
+pub(super) struct Reconciler {
+    pub service: Arc<Service>,
+    pub slot: Arc<Slot>,
+    /// Current run, if loaded.
+    pub run: Option<OpenRun>,
+}
+
+/// Loaded run, between its calls.
+pub(super) struct OpenRun {
+    pub task: Task,
+    pub run: Backfill,
+    pub call_progress: CallProgress,
+}

@@ -1,0 +1,4 @@
+//! Helpers below all other parts.
+
+pub(crate) mod sqlite;
+pub mod sys;

@@ -1,0 +1,116 @@
+//! Ranges line of the header: coverage, estimated time left, checkpoints, requests.
+
+use crate::views::run::state::Screen;
+use crate::views::widgets::bars::bar;
+use crate::views::widgets::canvas::Pen;
+use std::sync::Arc;
+use synctop_core::format::{age, count, percent};
+use synctop_core::protocol::Status;
+use synctop_core::reduce::Stream;
+use synctop_core::report::not_understood;
+
+/// Draws the coverage of all ranges, the estimated time left, checkpoints, requests, committed
+/// records and retries.
+pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
+    let (progress, look) = (screen.progress, screen.look);
+    let guessed = progress.estimated_share().filter(|_| progress.coverage().is_none());
+    let bare = progress.coverage().is_none() && progress.traits().ends_with_process;
+    let word = match guessed {
+        Some(_) => "guess   ",
+        None if bare => "",
+        None => "ranges  ",
+    };
+    let mut column = pen.put(1, row, word, look.dim());
+    let width = if pen.width() >= 100 { 36 } else { 16 };
+    if let Some(share) = guessed {
+        bar(pen, column, row, width, share, if share < 1.0 { look.accent() } else { look.good() });
+        // The estimate may not include all streams yet: the share is an upper bound.
+        let bound = if progress.estimates_all() { "" } else { look.glyphs.at_most };
+        column = pen.put(column + width + 1, row, &format!("{bound}{}", percent(share)), look.strong()) + 3;
+    } else if bare {
+        column = 1;
+    } else if let Some(share) = shown_coverage(screen) {
+        bar(pen, column, row, width, share, look.good());
+        column = pen.put(column + width + 1, row, &percent(share), look.strong());
+        let (known, all) = (progress.covered_streams(), progress.streams.len());
+        if known < all {
+            column = pen.put(column + 1, row, &format!("of {} known", count(known as u64)), look.dim());
+        }
+        if let Some(left) = time_left(screen) {
+            column = pen.put(column + 3, row, "left ", look.dim());
+            column = pen.put(column, row, &left, look.plain());
+        }
+    } else {
+        column = pen.put(column, row, look.glyphs.dash, look.dim());
+    }
+    column = pen.put(if guessed.is_some() || bare { column } else { column + 3 }, row, "checkpoints ", look.dim());
+    column = pen.put(column, row, &count(progress.counters.checkpoints), look.strong());
+    if let (Some(last), Some(now)) = (progress.counters.last_checkpoint_at, screen.stall_clock()) {
+        column = pen.put(column, row, &format!(", last {} ago", age(now - last)), look.dim());
+    }
+    if let Some(requests) = progress.known_requests(progress.counters.requests.cumulative).filter(|n| *n > 0) {
+        column = pen.put(column + 3, row, "requests ", look.dim());
+        column = pen.put(column, row, &count(requests), look.plain());
+    }
+    if let Some(committed) = progress.committed() {
+        column = pen.put(column + 3, row, "committed ", look.dim());
+        column = pen.put(column, row, &count(committed), look.plain());
+    }
+    if progress.counters.retries > 0 {
+        column = pen.put(column + 3, row, "retries ", look.dim());
+        column = pen.put(column, row, &count(progress.counters.retries), look.warn());
+    }
+    if screen.running()
+        && let Some(odd) = not_understood(progress)
+    {
+        pen.put(column + 3, row, &odd, look.warn());
+    }
+}
+
+/// Returns the coverage of the streams with known ranges, at most 0.99 while a stream has failed,
+/// runs or has ranges left.
+fn shown_coverage(screen: &Screen) -> Option<f64> {
+    let share = screen.progress.coverage()?;
+    let open = |stream: &&Arc<Stream>| {
+        stream.has_ranges_left()
+            || (stream.total_range.is_some() && (stream.failed_in.is_some() || stream.status == Status::Started))
+    };
+    Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })
+}
+
+/// Estimates the time left from the slowest stream at its speed since its start. The text is an
+/// interval, because the estimate is rough.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
+fn time_left(screen: &Screen) -> Option<String> {
+    // Without output for ten seconds the speed is unknown.
+    let now = screen.stall_clock().filter(|_| screen.age.is_none_or(|age| age < 10_000))?;
+    let mut slowest: f64 = 0.0;
+    let mut pending = false;
+    for stream in &screen.progress.streams {
+        pending |= stream.status == Status::NotStarted;
+        if stream.status != Status::Started || stream.failed_in.is_some() {
+            continue;
+        }
+        let (share, since) = stream.coverage().zip(stream.started_at)?;
+        let (done, took) = (share - stream.coverage_before(), (now - since) as f64 / 1000.0);
+        // Too early for an estimate.
+        if took < 10.0 || done <= 0.001 {
+            return None;
+        }
+        slowest = slowest.max((1.0 - share) / done * took);
+    }
+    if slowest <= 0.0 {
+        return None;
+    }
+    let minutes = |seconds: f64| (seconds / 60.0).clamp(0.0, 1e6).round() as i64;
+    let (short, long) = (minutes(slowest * 0.8), minutes(slowest * 1.3));
+    Some(match (pending, short, long) {
+        (true, 0, _) => "some minutes at least".into(),
+        (true, short, _) => format!("at least {short} min"),
+        (false, _, 0) => "under a minute".into(),
+        (false, 0, long) => format!("up to {long} min"),
+        (false, short, long) if short == long => format!("about {long} min"),
+        (false, short, long) if long > 120 => format!("{}-{} h", (short / 60).max(1), (long / 60).max(1)),
+        (false, short, long) => format!("{short}-{long} min"),
+    })
+}

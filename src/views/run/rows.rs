@@ -1,0 +1,186 @@
+//! Rows of the stream list: groups with trouble first, streams within a group by the sort column.
+//! Rows are indices only; text is built for visible rows.
+
+use crate::views::run::state::{Chosen, Column, Filter, Screen};
+use crate::views::run::stream_group::StreamGroup;
+use std::sync::Arc;
+use strum::VariantArray as _;
+use synctop_core::protocol::Status;
+use synctop_core::reduce::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
+
+/// Row of the list. Numbers are indices into `progress.streams`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    Head(StreamGroup),
+    Stream(u32, StreamGroup),
+    /// Cause or next step below a stream.
+    Note(u32, StreamGroup),
+}
+
+/// All rows of the list, with counts.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    pub rows: Vec<Row>,
+    /// Streams by group, before filtering.
+    pub counts: [usize; 6],
+    /// Streams by group that the filter keeps; `kept` is their total.
+    pub kept_of: [usize; 6],
+    pub kept: usize,
+}
+
+impl Rows {
+    #[must_use]
+    pub fn count(&self, group: StreamGroup) -> usize {
+        self.counts.get(group as usize).copied().unwrap_or(0)
+    }
+
+    /// Returns the position of the selected row, or of the first stream if nothing is selected or
+    /// the selected row is gone.
+    #[must_use]
+    pub fn place(&self, screen: &Screen, chosen: Option<&Chosen>) -> usize {
+        let found = match chosen {
+            Some(Chosen::Head(group)) => self.rows.iter().position(|row| *row == Row::Head(*group)),
+            Some(Chosen::Stream(key)) => self.rows.iter().position(|row| match row {
+                Row::Stream(at, _) => screen.progress.streams.get(*at as usize).is_some_and(|s| is(s, key)),
+                _ => false,
+            }),
+            _ => None,
+        };
+        let first = || self.rows.iter().position(|row| matches!(row, Row::Stream(..)));
+        found.or_else(first).unwrap_or(0)
+    }
+
+    /// Returns the identity of a row. A note has that of its stream.
+    #[must_use]
+    pub fn chosen(&self, screen: &Screen, place: usize) -> Option<Chosen> {
+        Some(match self.rows.get(place)? {
+            Row::Head(group) => Chosen::Head(*group),
+            Row::Stream(at, _) | Row::Note(at, _) => Chosen::Stream(key_of(screen.progress.streams.get(*at as usize)?)),
+        })
+    }
+}
+
+fn is(stream: &Stream, key: &str) -> bool {
+    match &stream.namespace {
+        None => *stream.name == *key,
+        Some(_) => key_of(stream) == key,
+    }
+}
+
+/// Returns the group of a stream at this moment.
+#[must_use]
+pub fn group_of(stream: &Stream, screen: &Screen) -> StreamGroup {
+    match stream.status {
+        _ if stream.failed_in.is_some() => StreamGroup::Errored,
+        Status::Errored => StreamGroup::Errored,
+        Status::NotStarted => StreamGroup::Pending,
+        Status::Completed => StreamGroup::Completed,
+        Status::Skipped => StreamGroup::Skipped,
+        Status::Started => match screen.stall_clock() {
+            Some(now) if stall_verdict(stream, now).is_some() => StreamGroup::Stalled,
+            _ => StreamGroup::Started,
+        },
+    }
+}
+
+/// Builds the list.
+#[must_use]
+pub fn rows(screen: &Screen) -> Rows {
+    let progress = screen.progress;
+    let filter = &screen.ui.list(crate::views::run::state::Pane::Streams).filter;
+    let mut groups: [Vec<u32>; 6] = Default::default();
+    let mut counts = [0; 6];
+    for at in progress.name_order() {
+        let Some(stream) = progress.streams.get(*at as usize) else { continue };
+        let found = group_of(stream, screen);
+        let group = found as usize;
+        if let Some(count) = counts.get_mut(group) {
+            *count += 1;
+        }
+        if let Some(list) = groups.get_mut(group)
+            && (!filter.active() || is_kept(filter, stream, found, screen))
+        {
+            list.push(*at);
+        }
+    }
+    let kept_of = groups.each_ref().map(Vec::len);
+    let kept = kept_of.iter().sum();
+    let mut rows = Vec::with_capacity(kept + 16);
+    for (group, mut list) in StreamGroup::VARIANTS.iter().copied().zip(groups) {
+        if list.is_empty() {
+            continue;
+        }
+        sort(&mut list, screen);
+        rows.push(Row::Head(group));
+        if screen.ui.folded(group) && !filter.active() {
+            continue;
+        }
+        for (index, at) in list.iter().enumerate() {
+            rows.push(Row::Stream(*at, group));
+            let stream = progress.streams.get(*at as usize);
+            let next = list.get(index + 1).and_then(|at| progress.streams.get(*at as usize));
+            if stream.is_some_and(|stream| has_note(stream, next, group, screen)) {
+                rows.push(Row::Note(*at, group));
+            }
+        }
+    }
+    Rows { rows, counts, kept_of, kept }
+}
+
+/// True if the filter keeps a stream, by all text of its row.
+fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen) -> bool {
+    let error = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
+    let retry = stream.retry.as_ref();
+    let status = retry.and_then(|retry| retry.status).map(|status| status.to_string());
+    let searched_texts = [
+        stream.namespace.as_deref(),
+        Some(&stream.name),
+        Some(&stream.label),
+        Some(group.as_str()),
+        error.map(|error| error.kind()),
+        error.map(|error| error.message.as_ref()).or(stream.message.as_deref()),
+        status.as_deref(),
+        retry.and_then(|retry| retry.error.as_deref()),
+    ];
+    filter.keeps_any(searched_texts.into_iter().flatten())
+}
+
+/// True if a row has a note: the cause below each stalled or waiting stream, the next step below
+/// the last of several streams with the same error.
+fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup, screen: &Screen) -> bool {
+    match group {
+        // Silence of the whole feed is shown once, at the top.
+        StreamGroup::Stalled => screen.silent().is_none(),
+        StreamGroup::Started => screen.stall_clock().is_some_and(|now| waiting(stream, now).is_some()),
+        StreamGroup::Errored => {
+            stream.failed_group.is_some() && next.is_none_or(|next| next.failed_group != stream.failed_group)
+        }
+        _ => false,
+    }
+}
+
+fn sort(list: &mut [u32], screen: &Screen) {
+    let (progress, ui) = (screen.progress, screen.ui);
+    let number = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
+    #[expect(clippy::cast_possible_truncation, reason = "only the order matters")]
+    let scaled = |value: Option<f64>| value.map_or(-1, |value| (value * 1e6) as i64);
+    let now = screen.now.unwrap_or(0);
+    let key = |stream: &Stream| match ui.sort {
+        Column::Name => 0,
+        Column::Records => number(stream.records.cumulative),
+        Column::Attempt => number(stream.records.attempt),
+        Column::Rate => scaled(stream.rate.per_second(ONE_MINUTE, now)),
+        Column::Checkpoint => stream.last_checkpoint_at.map_or(i64::MIN, |at| -at),
+        Column::Coverage => scaled(progress.share(stream)),
+        Column::Errors => number(Some(stream.errors)),
+    };
+    if ui.sort != Column::Name {
+        // For numbers, larger first.
+        list.sort_by_cached_key(|at| {
+            std::cmp::Reverse(progress.streams.get(*at as usize).map_or(i64::MIN, |s| key(s)))
+        });
+    }
+    if ui.reversed {
+        list.reverse();
+    }
+}

@@ -1,0 +1,20 @@
+//! Groups of streams on the screen.
+
+/// Groups of streams, in the order of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum StreamGroup {
+    Errored,
+    Stalled,
+    Started,
+    Pending,
+    Completed,
+    Skipped,
+}
+
+impl StreamGroup {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
