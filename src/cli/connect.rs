@@ -7,10 +7,10 @@ use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::print;
 use crate::cli::remote_args::{ConnectArgs, ServiceArgs};
+use crate::cli::screen::{need_a_terminal, resolve_look};
 use crate::cli::service::{
     background, client, configuration, open_state_db, open_state_db_in, require_writable, service_address,
 };
-use crate::cli::watch::{need_a_terminal, resolve_look};
 use crate::net::client::actions::EFFECT_TIMEOUT;
 use crate::net::client::poller::Watcher;
 use crate::net::client::state_db::who;

@@ -14,6 +14,7 @@ mod pipelines;
 mod remote_args;
 mod replay;
 mod run;
+mod screen;
 mod serve;
 mod service;
 mod simulate;

@@ -3,7 +3,7 @@
 use crate::app::{Options, ReplayStart, Session};
 use crate::cli::args::{FeedArgs, LookArgs, ReplayArgs};
 use crate::cli::error::CommandError;
-use crate::cli::watch::{leave, need_a_terminal, resolve_look};
+use crate::cli::screen::{leave, need_a_terminal, resolve_look};
 use crate::net::source::error::SourceError;
 use crate::net::timeline::indexer::{self, Indexing, SavedLog};
 use std::io::{self, IsTerminal};

@@ -42,3 +42,9 @@ impl SourceError {
         }
     }
 }
+
+impl From<SourceError> for std::io::Error {
+    fn from(error: SourceError) -> Self {
+        Self::other(error)
+    }
+}
